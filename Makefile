@@ -1,0 +1,58 @@
+# Needs python3 (3.11 or newer) with venv, and make. Everything else comes hash-locked into .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+TARGET ?=
+CI_ARGS ?=
+
+.PHONY: demo setup setup-dev test check format lock soak bench-audit bench-kit clean
+
+demo: setup
+	@TARGET="$(TARGET)" KEEP="$(KEEP)" $(BIN)/python -m cli.demo
+
+setup: $(VENV)/.runtime
+setup-dev: $(VENV)/.dev
+
+$(VENV)/.runtime: requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Hibernaut needs Python 3.11 or newer; set PYTHON=…")'
+	@$(PYTHON) -c 'import venv, ensurepip' || { echo "python3 lacks venv: install it (Debian: python3-venv)"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing $$(grep -c == requirements.lock) locked packages into $(VENV) …"
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes --no-deps -r requirements.lock
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime requirements-dev.lock
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes --no-deps -r requirements-dev.lock
+	@touch $@
+
+test: setup-dev
+	$(BIN)/python -m pytest -q $(ARGS)
+
+check: setup-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/python -m tests.links
+
+soak: setup-dev
+	$(BIN)/python -m pytest -q -m soak --override-ini addopts= $(ARGS)
+
+bench-kit: setup-dev
+	$(BIN)/python bench/kit.py --agents 1000 --steps 3
+	$(BIN)/python bench/kit.py --agents 1000 --steps 50
+
+bench-audit: setup-dev
+	$(BIN)/python bench/audit.py
+
+format: setup-dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+# Needs `uv` on the path. The lock names no registry; hashes stand for every platform.
+lock:
+	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -q -o requirements.lock
+	uv pip compile pyproject.toml --extra dev -c requirements.lock --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -q -o requirements-dev.lock
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,119 @@
+"""Signing and checking decisions: HMAC-SHA256 under a ring of keys.
+
+The door that took a decision signs it for one agent, one request, one digest, one approver and a time;
+the gate has it checked before it counts, and the destructive activity checks it once more.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from common.approval import Authorization, Decision, Signature, Verdict
+from common.digest import canonical, digest
+from common.settings import APPROVAL_KEYS, Settings, SettingsError
+
+# Long enough for a worker that is down over a week of holidays; a buffered decision waits for it.
+ENVELOPE_LIFETIME = timedelta(days=14)
+
+
+class KeyRing:
+    """Named keys: the first signs, all verify."""
+
+    def __init__(self, keys: dict[str, bytes]) -> None:
+        self._keys = keys
+
+    @classmethod
+    def load(cls, settings: Settings, *, create: bool = False) -> KeyRing:
+        """The ring from the settings, or from the embedded stack's key file.
+
+        Args:
+            settings: where to look: the setting ``HIBERNAUT_APPROVAL_KEYS``, else ``approval.keys`` in the
+                data folder.
+            create: write a new key file where there is none (the embedded stack does).
+
+        Raises:
+            SettingsError: the keys cannot be read.
+        """
+        text = settings.approval_keys
+        file = settings.data_dir / "approval.keys"
+        if not text and create and not file.exists():
+            _create_key_file(file)
+        if not text and file.exists():
+            text = file.read_text().strip()
+        keys: dict[str, bytes] = {}
+        for entry in filter(None, text.split(",")):
+            name, _, value = entry.strip().partition(":")
+            try:
+                keys[name] = bytes.fromhex(value)
+            except ValueError:
+                raise SettingsError(f"{APPROVAL_KEYS.variable}: key {name!r} is not hexadecimal.") from None
+            if len(keys[name]) < 32:
+                raise SettingsError(f"{APPROVAL_KEYS.variable}: key {name!r} is under 32 bytes.")
+        return cls(keys)
+
+    def sign(self, decision: Decision, agent: str, now: datetime) -> Decision:
+        """``decision`` in an envelope for ``agent``; unchanged where the ring is empty."""
+        if not self._keys:
+            return decision
+        signature = Signature(
+            agent=agent, expires_at=now + ENVELOPE_LIFETIME, key_id=next(iter(self._keys)), mac=""
+        )
+        mac = self._mac(decision, signature)
+        return decision.model_copy(update={"signature": signature.model_copy(update={"mac": mac})})
+
+    def flaw(self, decision: Decision, agent: str) -> str | None:
+        """What is wrong with the signature of ``decision`` for ``agent``; None where it is good."""
+        signature = decision.signature
+        if signature is None:
+            return "unsigned"
+        if signature.key_id not in self._keys:
+            return f"signed with an unknown key {signature.key_id!r}"
+        if not hmac.compare_digest(self._mac(decision, signature), signature.mac):
+            return "the signature does not fit the decision"
+        if signature.agent != agent:
+            return f"signed for another agent, {signature.agent!r}"
+        return None
+
+    def _mac(self, decision: Decision, signature: Signature) -> str:
+        # The empty mac stands in the signed bytes in place of itself.
+        sealed = decision.model_copy(update={"signature": signature.model_copy(update={"mac": ""})})
+        return hmac.new(self._keys[signature.key_id], canonical(sealed), hashlib.sha256).hexdigest()
+
+
+class Authority:
+    """Decides whether a decision's envelope holds, under the rules of this process's settings."""
+
+    def __init__(self, ring: KeyRing, *, accept_unsigned: bool) -> None:
+        self._ring = ring
+        self._accept_unsigned = accept_unsigned
+
+    def flaw(self, decision: Decision, agent: str) -> str | None:
+        """Why ``decision`` must not count for ``agent``; None where it may."""
+        if decision.signature is None and self._accept_unsigned:
+            return None
+        return self._ring.flaw(decision, agent)
+
+    def flaw_in_authorization(self, authorization: Authorization | None, agent: str) -> str | None:
+        """Why a destructive activity of ``agent`` must not act on ``authorization``; None where it may."""
+        if authorization is None:
+            return "no approval came with it"
+        decision = authorization.decision
+        if decision.verdict not in (Verdict.APPROVE, Verdict.REVISE):
+            return f"the decision is {decision.verdict}, not an approval"
+        if decision.request_id != authorization.request_id:
+            return "the decision answers another request"
+        if decision.digest != digest(authorization.plan):
+            return "the decision is for another plan"
+        return self.flaw(decision, agent)
+
+
+def _create_key_file(file: Path) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    temporary = file.with_suffix(".new")
+    temporary.touch(mode=0o600)
+    temporary.write_text(f"dev-{secrets.token_hex(2)}:{secrets.token_hex(32)}\n")
+    temporary.rename(file)

@@ -1,0 +1,25 @@
+"""The kinds of agents there are, by wire name: what a door needs to start one without its workflow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from common.agent import AgentInput
+from common.audit import AuditInput
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of agent: its wire name, what it does in a line, and its input type."""
+
+    name: str
+    summary: str
+    input: type[AgentInput]
+
+
+KINDS = {
+    kind.name: kind
+    for kind in (
+        Kind("code-auditor", "audits a code base, proposes fixes, applies them on a human's yes", AuditInput),
+    )
+}

@@ -1,0 +1,63 @@
+"""The one registry of search attributes, and the helpers that keep their values legal.
+
+Over 2,048 bytes in a value the server terminates the workflow, so every value passes ``fit`` or
+``fit_list``. No personal data goes in here: owners and approvers are opaque ids.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from temporalio.common import SearchAttributeKey
+
+OWNER = SearchAttributeKey.for_keyword("AgentOwner")
+NODE = SearchAttributeKey.for_keyword("AgentNode")
+STATE = SearchAttributeKey.for_keyword("AgentState")
+WAITING_FOR = SearchAttributeKey.for_keyword("AgentWaitingFor")
+BATCH_ID = SearchAttributeKey.for_keyword("AgentBatchId")
+FAILURE = SearchAttributeKey.for_keyword("AgentFailure")
+NODE_SINCE = SearchAttributeKey.for_datetime("AgentNodeSince")
+WAKE_AT = SearchAttributeKey.for_datetime("AgentWakeAt")
+STUCK_AT = SearchAttributeKey.for_keyword_list("AgentStuckAt")
+APPROVERS = SearchAttributeKey.for_keyword_list("AgentApprovers")
+
+REGISTRY: tuple[SearchAttributeKey[Any], ...] = (
+    OWNER, NODE, STATE, WAITING_FOR, BATCH_ID, FAILURE, NODE_SINCE, WAKE_AT, STUCK_AT, APPROVERS,
+)  # fmt: skip
+
+# Below the server's 2,048 with room for the payload's own framing.
+MAX_BYTES = 1900
+
+
+def fit(text: str, limit: int = MAX_BYTES) -> str:
+    """``text`` cut to at most ``limit`` bytes of UTF-8, an ellipsis marking the cut."""
+    data = text.encode("utf-8", "replace")
+    if len(data) <= limit:
+        return data.decode()
+    return data[: limit - 3].decode(errors="ignore") + "…"
+
+
+def fit_list(values: Sequence[str], limit: int = MAX_BYTES) -> list[str]:
+    """The newest (last) of ``values`` that together fit ``limit`` bytes of JSON, in their order."""
+    kept: list[str] = []
+    size = 2
+    for value in reversed(values):
+        value = fit(value, 200)
+        size += len(json.dumps(value).encode()) + 2
+        if size > limit:
+            break
+        kept.append(value)
+    return kept[::-1]
+
+
+def waiting_for_approval(request_id: str, digest: str) -> str:
+    """The value of ``AgentWaitingFor`` for an open approval: enough to decide with no worker running."""
+    return f"approval {request_id} {digest}"
+
+
+def parse_waiting_for_approval(value: str | None) -> tuple[str, str] | None:
+    """Request id and digest from ``AgentWaitingFor``; None where it says something else."""
+    words = (value or "").split(" ")
+    return (words[1], words[2]) if len(words) == 3 and words[0] == "approval" else None
