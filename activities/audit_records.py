@@ -142,10 +142,11 @@ class Triage(BaseModel, frozen=True):
 
 
 class PlanRequest(BaseModel, frozen=True):
-    """What to plan fixes for: every fixable finding in `findings`."""
+    """What to plan fixes for: every fixable finding in `findings`, but for the paths to `skip`."""
 
     root: str
     findings: list[ArtifactRef]
+    skip: list[str] = Field(default_factory=list)
 
 
 class PlannedFix(BaseModel, frozen=True):
@@ -201,6 +202,20 @@ class ReportRequest(BaseModel, frozen=True):
     plans: list[FixPlan] = Field(default_factory=list)
     decisions: list[str] = Field(default_factory=list)
     applied: list[ApplyResult] = Field(default_factory=list)
+
+
+class Audit(BaseModel):
+    """The auditor's memory. `changed`: files that others changed since the last approval."""
+
+    inventory: Inventory
+    findings: list[ArtifactRef]
+    triage: Triage
+    plans: list[FixPlan] = Field(default_factory=list)
+    decisions: list[str] = Field(default_factory=list)
+    applied: list[ApplyResult] = Field(default_factory=list)
+    skipped: list[str] = Field(default_factory=list)
+    changed: list[str] = Field(default_factory=list)
+    settled: bool = False
 
 
 class ReportFiles(BaseModel, frozen=True):

@@ -1,0 +1,82 @@
+"""What every activity gets: its errors sorted, and its outcome reported until Temporal has heard it.
+
+By itself the SDK gives up reporting after some ten seconds of outage; the activity would then run again
+although it had ended. Here the outcome is sent by task token, again and again, while the server is away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from temporalio import activity
+from temporalio.client import AsyncActivityCancelledError, AsyncActivityHandle, Client
+from temporalio.exceptions import CancelledError
+from temporalio.service import RPCError, RPCStatusCode
+from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
+
+from common.errors import sort_error
+
+RETRY_SECONDS = 0.5
+# What Temporal answers when it waits for no such outcome any more: timed out, cancelled, or already told.
+_SETTLED = (RPCStatusCode.NOT_FOUND, RPCStatusCode.INVALID_ARGUMENT, RPCStatusCode.FAILED_PRECONDITION)
+
+
+class ReliableReports(Interceptor):
+    """A worker interceptor; `drain` waits for reports under way."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._reports: set[asyncio.Task[None]] = set()
+
+    def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:
+        """Wrap one activity execution."""
+        return _Reporting(next, self)
+
+    def report(self, task_token: bytes, outcome: Any, error: Exception | None) -> None:
+        """Send an outcome in the background until it is heard."""
+        handle = self._client.get_async_activity_handle(task_token=task_token)
+        task = asyncio.create_task(_until_heard(handle, outcome, error))
+        self._reports.add(task)
+        task.add_done_callback(self._reports.discard)
+
+    async def drain(self, seconds: float) -> None:
+        """Wait for reports under way, at most `seconds`."""
+        if self._reports:
+            await asyncio.wait(self._reports, timeout=seconds)
+
+
+class _Reporting(ActivityInboundInterceptor):
+    def __init__(self, next: ActivityInboundInterceptor, reports: ReliableReports) -> None:
+        super().__init__(next)
+        self._reports = reports
+
+    async def execute_activity(self, input: ExecuteActivityInput) -> Any:
+        outcome, failure = None, None
+        try:
+            outcome = await super().execute_activity(input)
+        except CancelledError:
+            raise
+        except Exception as error:
+            failure = sort_error(error)
+        info = activity.info()
+        if info.is_local:
+            if failure:
+                raise failure
+            return outcome
+        self._reports.report(info.task_token, outcome, failure)
+        activity.raise_complete_async()
+
+
+async def _until_heard(handle: AsyncActivityHandle, outcome: Any, error: Exception | None) -> None:
+    while True:
+        try:
+            await (handle.complete(outcome) if error is None else handle.fail(error))
+            return
+        except AsyncActivityCancelledError:
+            return
+        except RPCError as refused:
+            if refused.status in _SETTLED:
+                activity.logger.warning("outcome of an activity came too late: %s", refused)
+                return
+        await asyncio.sleep(RETRY_SECONDS)

@@ -1,0 +1,309 @@
+"""What every door does with agents: start, look, list, decide, steer, end. Built on one Temporal client."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from pydantic import JsonValue
+from temporalio.client import (
+    Client,
+    WorkflowExecutionDescription,
+)
+from temporalio.common import (
+    SearchAttributePair,
+    TypedSearchAttributes,
+    WorkflowIDConflictPolicy,
+    WorkflowIDReusePolicy,
+)
+from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.service import RPCError, RPCStatusCode
+
+from common import search_attributes
+from common.agent import AgentInput, AgentState, AgentStatus, WakeUp
+from common.agent_view import (
+    QUERY_PATIENCE,
+    AgentRow,
+    AgentView,
+    Ending,
+    RunStatus,
+    answer_of,
+    ending_of,
+    row_of,
+    view_of,
+)
+from common.approval import ApprovalsView, Decision, DecisionRecord, DecisionStatus, Verdict
+from common.envelope import KeyRing
+from common.settings import Settings
+
+FATE_INTERVAL = 0.2
+
+
+class AgentClientError(Exception):
+    """Something about agents that cannot be done; the message is one line for a person."""
+
+
+class NoSuchAgentError(AgentClientError):
+    """There is no agent of that id, or none that still runs."""
+
+
+class AgentExistsError(AgentClientError):
+    """An agent of that id runs already."""
+
+
+class NothingToDecideError(AgentClientError):
+    """The agent has no open request that the decision could be for."""
+
+
+class AgentClient:
+    """The doors' way to agents.
+
+    Every method may raise ``RPCError``: Temporal was out of reach for longer than the client's patience.
+    """
+
+    def __init__(self, client: Client, settings: Settings, ring: KeyRing) -> None:
+        self._client = client
+        self._settings = settings
+        self._ring = ring
+
+    async def start(self, kind: str, input: AgentInput, *, id: str | None = None, owner: str) -> str:
+        """Start an agent and return its id, `<kind>-<8 hex digits>` where none is given.
+
+        Raises:
+            AgentExistsError: an agent of that id runs.
+        """
+        id = id or f"{kind}-{uuid.uuid4().hex[:8]}"
+        try:
+            await self._client.start_workflow(
+                kind,
+                input,
+                id=id,
+                task_queue=self._settings.task_queue,
+                id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+                id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
+                search_attributes=TypedSearchAttributes(
+                    [
+                        SearchAttributePair(search_attributes.OWNER, search_attributes.fit(owner)),
+                        SearchAttributePair(search_attributes.STATE, AgentState.WORKING.value),
+                    ]
+                ),
+            )
+        except WorkflowAlreadyStartedError:
+            raise AgentExistsError(f"an agent with the id {id} runs already; choose another --id.") from None
+        return id
+
+    async def view(self, id: str) -> AgentView:
+        """Everything there is to show of the agent's latest run.
+
+        Raises:
+            NoSuchAgentError: there is no agent of that id.
+        """
+        return await view_of(self._client, await self._describe(id))
+
+    async def list_agents(
+        self,
+        *,
+        kind: str | None = None,
+        owner: str | None = None,
+        state: str | None = None,
+        status: RunStatus | None = None,
+        limit: int = 100,
+    ) -> list[AgentRow]:
+        """The newest ``limit`` agents that fit, one row a run."""
+        conditions = [f"{search_attributes.OWNER.name} IS NOT NULL", "ExecutionStatus != 'ContinuedAsNew'"]
+        for name, value in (
+            ("WorkflowType", kind),
+            (search_attributes.OWNER.name, owner),
+            (search_attributes.STATE.name, state),
+            ("ExecutionStatus", status and _IN_VISIBILITY[status]),
+        ):
+            if value is not None:
+                conditions.append(f"{name} = {quote(value)}")
+        return await self._rows(conditions, limit)
+
+    async def inbox(self, who: str | None = None, limit: int = 500) -> list[AgentRow]:
+        """The running agents that wait for an approval, all or those ``who`` may give; newest first."""
+        conditions = [
+            f"{search_attributes.STATE.name} = {quote(AgentState.AWAITING_APPROVAL.value)}",
+            "ExecutionStatus = 'Running'",
+        ]
+        if who is not None:
+            conditions.append(f"{search_attributes.APPROVERS.name} = {quote(who)}")
+        return await self._rows(conditions, limit)
+
+    async def questions(self, ids: Sequence[str], patience: timedelta) -> dict[str, str]:
+        """The open question of each agent in ``ids`` that answers within ``patience``."""
+
+        async def question(id: str) -> tuple[str, str]:
+            status = await answer_of(self._client.get_workflow_handle(id), "status", AgentStatus, patience)
+            return id, status.approval.question if status and status.approval else ""
+
+        return dict(await asyncio.gather(*map(question, ids)))
+
+    async def decide(
+        self,
+        id: str,
+        verdict: Verdict,
+        *,
+        by: str,
+        note: str = "",
+        edits: dict[str, JsonValue] | None = None,
+        through: str,
+        digest: str = "",
+    ) -> Decision:
+        """Sign a decision for the agent's open request and send it, once.
+
+        Temporal keeps it where no worker runs; ``fate`` says what the agent made of it.
+
+        Args:
+            id: the agent.
+            verdict: an approval with ``edits`` becomes a revision.
+            by: who decides, an opaque id.
+            note: the approver's words.
+            edits: fields of the plan to change.
+            through: the door it came through, `cli` for example.
+            digest: the beginning of the digest the approver saw; empty for the oldest open request.
+
+        Raises:
+            NoSuchAgentError: there is no agent of that id.
+            NothingToDecideError: no request is open, or none with that digest.
+            ValidationError: a text is too long or empty.
+        """
+        request_id, full_digest = await self._open_request(id, digest)
+        now = datetime.now(UTC)
+        decision = Decision(
+            id=str(uuid.uuid4()),
+            request_id=request_id,
+            digest=full_digest,
+            verdict=Verdict.REVISE if edits and verdict == Verdict.APPROVE else verdict,
+            edits=edits or {},
+            by=by,
+            note=note,
+            through=through,
+            at=now,
+        )
+        await self._signal(id, "decide", self._ring.sign(decision, id, now))
+        return decision
+
+    async def fate(
+        self, id: str, decision_id: str, patience: timedelta = timedelta(seconds=5)
+    ) -> DecisionRecord | None:
+        """What became of a decision; None where the agent has not judged it within ``patience``."""
+        handle = self._client.get_workflow_handle(id)
+        end = time.monotonic() + patience.total_seconds()
+        while (left := end - time.monotonic()) > 0:
+            view = await answer_of(
+                handle, "approvals", ApprovalsView, min(QUERY_PATIENCE, timedelta(seconds=left))
+            )
+            for record in view.decisions if view else ():
+                if record.decision.id == decision_id and record.status != DecisionStatus.WAITING:
+                    return record
+            await asyncio.sleep(FATE_INTERVAL)
+        return None
+
+    async def tell(self, id: str, text: str) -> None:
+        """Steer the agent in words."""
+        await self._signal(id, "tell", text)
+
+    async def pause(self, id: str) -> None:
+        """Ask the agent to start nothing new until ``resume``."""
+        await self._signal(id, "pause")
+
+    async def resume(self, id: str) -> None:
+        """End a pause."""
+        await self._signal(id, "resume")
+
+    async def wake(self, id: str, until: datetime | None = None) -> None:
+        """End the agent's sleep now, or move its end to ``until``."""
+        await self._signal(id, "wake", *([WakeUp(until=until)] if until else []))
+
+    async def cancel(self, id: str) -> None:
+        """Ask the agent to end; it tidies up first."""
+        row = row_of(await self._describe(id))
+        if not row.running:
+            raise NoSuchAgentError(f"agent {id} does not run any more: it is {row.status}.")
+        async with _for_agent(id):
+            await self._client.get_workflow_handle(id).cancel()
+
+    async def ending(self, id: str, *, wait: bool) -> Ending:
+        """How the agent closed, once it has; without ``wait`` perhaps only that it still runs.
+
+        Raises:
+            NoSuchAgentError: there is no agent of that id.
+        """
+        row = row_of(await self._describe(id))
+        return await ending_of(self._client, row, wait=wait)
+
+    async def _describe(self, id: str) -> WorkflowExecutionDescription:
+        async with _for_agent(id):
+            return await self._client.get_workflow_handle(id).describe()
+
+    async def _rows(self, conditions: Sequence[str], limit: int) -> list[AgentRow]:
+        found = self._client.list_workflows(" AND ".join(conditions), limit=limit)
+        return [row_of(execution) async for execution in found]
+
+    async def _open_request(self, id: str, digest: str) -> tuple[str, str]:
+        """Request id and digest of the open request; known to Temporal even where no worker answers."""
+        description = await self._describe(id)
+        row = row_of(description)
+        if not row.running:
+            raise NothingToDecideError(f"nothing to decide: agent {id} is {row.status}.")
+        handle = self._client.get_workflow_handle(id)
+        view = await answer_of(handle, "approvals", ApprovalsView, QUERY_PATIENCE)
+        parsed = search_attributes.parse_waiting_for_approval(row.waiting_for)
+        if view:
+            open_requests = [(request.id, request.digest) for request in view.open]
+        else:
+            open_requests = [parsed] if parsed else []
+        if not open_requests:
+            raise NothingToDecideError(f"nothing to decide: agent {id} waits for no approval now.")
+        for request_id, full_digest in open_requests:
+            if full_digest.startswith(digest):
+                return request_id, full_digest
+        raise NothingToDecideError(
+            f"no open request of agent {id} has a digest that begins with {digest}: "
+            f"the open one is {open_requests[0][1][:12]}; look at it with `starter.py show {id}`."
+        )
+
+    async def _signal(self, id: str, name: str, *arguments: Any) -> None:
+        # Once: the client retries the call itself under one request id, so the server takes it once.
+        try:
+            await self._client.get_workflow_handle(id).signal(name, args=arguments)
+        except RPCError as error:
+            if error.status != RPCStatusCode.NOT_FOUND:
+                raise
+            row = row_of(await self._describe(id))
+            raise NoSuchAgentError(f"agent {id} does not run any more: it is {row.status}.") from None
+
+
+def quote(value: str) -> str:
+    """``value`` as a literal of Temporal's visibility queries, whatever is in it."""
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+# The server's own words for what ``RunStatus`` calls otherwise.
+_IN_VISIBILITY = {
+    RunStatus.RUNNING: "Running",
+    RunStatus.COMPLETED: "Completed",
+    RunStatus.FAILED: "Failed",
+    RunStatus.CANCELLED: "Canceled",
+    RunStatus.TERMINATED: "Terminated",
+    RunStatus.TIMED_OUT: "TimedOut",
+}
+
+
+@asynccontextmanager
+async def _for_agent(id: str) -> AsyncIterator[None]:
+    try:
+        yield
+    except RPCError as error:
+        if error.status not in (RPCStatusCode.NOT_FOUND, RPCStatusCode.INVALID_ARGUMENT):
+            raise
+        raise NoSuchAgentError(
+            f"there is no agent {id!r}; `starter.py list` shows those there are."
+        ) from None

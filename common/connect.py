@@ -1,0 +1,93 @@
+"""The only `Client.connect`: address, data converter and patience of every client of this program."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from temporalio.client import Client, Interceptor
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.envconfig import ClientConfig
+from temporalio.service import RetryConfig, RPCError
+
+from common.settings import Settings
+
+DEFAULT_ADDRESS = "localhost:7233"
+# The SDK gives up after ten seconds, which is shorter than a server's restart or a network's hiccup.
+PATIENCE = timedelta(minutes=2)
+
+
+class CannotConnectError(Exception):
+    """Temporal cannot be reached; the message says at which address and what to do."""
+
+
+@dataclass(frozen=True)
+class StackAddress:
+    """Where the embedded stack listens, as `starter.py dev` wrote it into the data folder."""
+
+    temporal: str
+    ui: str
+
+    @staticmethod
+    def file(settings: Settings) -> Path:
+        """The file that holds it while the stack runs."""
+        return settings.data_dir / "stack.json"
+
+    @classmethod
+    def find(cls, settings: Settings) -> StackAddress | None:
+        """The address of the embedded stack of this data folder; None where none was left there."""
+        try:
+            found = json.loads(cls.file(settings).read_text())
+            return cls(temporal=str(found["temporal"]), ui=str(found["ui"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+
+async def connect(
+    settings: Settings,
+    *,
+    patience: timedelta = PATIENCE,
+    lazy: bool = False,
+    interceptors: Sequence[Interceptor] = (),
+) -> Client:
+    """A client of the configured Temporal service.
+
+    The address is the one `TEMPORAL_*` or Temporal's configuration file give, else that of the embedded stack
+    of this data folder, else `localhost:7233`.
+
+    Args:
+        settings: this process's settings.
+        patience: how long each later call is retried through an outage.
+        lazy: connect at the first call.
+        interceptors: client interceptors.
+
+    Raises:
+        CannotConnectError: nothing answers there.
+    """
+    config = ClientConfig.load_client_connect_config(override_env_vars=dict(os.environ))
+    config.setdefault("target_host", _stack_or_default(settings))
+    target = config["target_host"]
+    try:
+        return await Client.connect(
+            **config,
+            data_converter=pydantic_data_converter,
+            interceptors=interceptors,
+            lazy=lazy,
+            retry_config=RetryConfig(
+                max_elapsed_time_millis=int(patience.total_seconds() * 1000), max_retries=10_000
+            ),
+        )
+    except (RPCError, RuntimeError) as error:
+        raise CannotConnectError(
+            f"cannot reach Temporal at {target}: start it with `python starter.py dev`, "
+            "or set TEMPORAL_ADDRESS to where yours is."
+        ) from error
+
+
+def _stack_or_default(settings: Settings) -> str:
+    stack = StackAddress.find(settings)
+    return stack.temporal if stack else DEFAULT_ADDRESS

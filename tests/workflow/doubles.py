@@ -1,0 +1,143 @@
+"""The world of the test agents: types, and activities that record what was done."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+from pydantic import BaseModel, Field
+from temporalio import activity
+from temporalio.exceptions import ApplicationError
+
+from common.agent import AgentInput, Woken
+from common.approval import ApprovalPolicy, Authorization
+from common.envelope import Authority
+from common.errors import permanent
+
+
+class ErrandInput(AgentInput):
+    """What the errand agent takes."""
+
+    steps: int = 1
+    local_steps: bool = False
+    carry_every_step: bool = False
+    sleep: timedelta | None = None
+    freshness: timedelta | None = None
+    policy: ApprovalPolicy = ApprovalPolicy(approvers=("ann",), editable=("what",))
+
+
+class ErrandMemory(BaseModel):
+    """What the errand agent carries over."""
+
+    steps: int = 0
+    woken: list[Woken] = Field(default_factory=list)
+
+
+class ErrandPlan(BaseModel):
+    """What a human approves."""
+
+    what: str
+    value: int
+
+
+class Errand(BaseModel):
+    """The argument of the destructive activity."""
+
+    plan: ErrandPlan
+    authorization: Authorization | None = None
+
+
+class Confirmation(BaseModel):
+    """The result of the destructive activity."""
+
+    key: str
+    what: str
+
+
+class ErrandResult(BaseModel):
+    """What became of the errand."""
+
+    memory: ErrandMemory
+    words: str
+    confirmation: Confirmation | None = None
+
+
+class Step(BaseModel):
+    """A step to take."""
+
+    number: int
+
+
+class Stepped(BaseModel):
+    """A step that was taken."""
+
+    number: int
+    text: str
+
+
+class Fact(BaseModel):
+    """Which fact to fetch: there is one."""
+
+
+class FactValue(BaseModel):
+    """The fact."""
+
+    value: int
+
+
+class World:
+    """Activities of the errand agent. `acted` maps idempotency keys to what was done, like a real target."""
+
+    def __init__(self, authority: Authority) -> None:
+        self._authority = authority
+        self.value = 10
+        self.steps: list[int] = []
+        self.fact_fetches = 0
+        self.act_attempts = 0
+        self.acted: dict[str, Confirmation] = {}
+        self.fact_fails = False
+        self.hold: asyncio.Event | None = None
+        self.step_fails = 0
+        self.lose_acknowledgements = 0
+        self.step_text = "x" * 2000
+
+    @activity.defn(name="step")
+    async def step(self, step: Step) -> Stepped:
+        """Take a step; fails as often as `step_fails` says."""
+        if self.step_fails:
+            self.step_fails -= 1
+            raise RuntimeError("the login page is down")
+        self.steps.append(step.number)
+        return Stepped(number=step.number, text=self.step_text)
+
+    @activity.defn(name="fact")
+    async def fact(self, fact: Fact) -> FactValue:
+        """Fetch the fact."""
+        self.fact_fetches += 1
+        value = self.value
+        if self.hold:
+            await self.hold.wait()
+        if self.fact_fails:
+            raise permanent("Gone", "the fact cannot be had")
+        return FactValue(value=value)
+
+    @activity.defn(name="act")
+    async def act(self, errand: Errand) -> Confirmation:
+        """Act once per key; an acknowledgement may get lost afterwards."""
+        flaw = self._authority.flaw_in_authorization(errand.authorization, activity.info().workflow_id)
+        if flaw or errand.authorization is None:
+            raise permanent("NotAuthorized", flaw or "no approval")
+        self.act_attempts += 1
+        key = errand.authorization.key
+        if key in self.acted:
+            raise permanent("ActedTwice", key)
+        self.acted[key] = Confirmation(key=key, what=errand.plan.what)
+        if self.lose_acknowledgements:
+            self.lose_acknowledgements -= 1
+            raise ApplicationError("connection reset", type="Lost")
+        return self.acted[key]
+
+    @activity.defn(name="look_up")
+    async def look_up(self, errand: Errand) -> Confirmation | None:
+        """What was done under the errand's key."""
+        return self.acted.get(errand.authorization.key) if errand.authorization else None

@@ -1,0 +1,119 @@
+"""A door: builds every client and activity object, registers them, and works until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any
+
+from temporalio.client import Client
+from temporalio.worker import Worker
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+
+from activities.decisions import DecisionChecks
+from activities.interceptor import ReliableReports
+from activities.notices import Notices
+from common.connect import CannotConnectError, connect
+from common.envelope import Authority, KeyRing
+from common.settings import Settings, SettingsError
+
+# The sandbox runs an agent's own file afresh at every start and replay. What that file imports is passed
+# through: the kit has no state of its own, and importing it each time would cost more than the agent.
+PASSED_THROUGH = ("common", "activities", "workflows.core", "pydantic", "pydantic_core")
+THREADS = 16
+DRAIN_SECONDS = 20
+
+
+def activity_objects(settings: Settings) -> list[Any]:
+    """Every activity object with its clients."""
+    authority = Authority(KeyRing.load(settings), accept_unsigned=settings.accept_unsigned)
+    return [DecisionChecks(authority), Notices()]
+
+
+def workflow_classes() -> list[type]:
+    """Every agent."""
+    return []
+
+
+def activity_methods(objects: Sequence[Any]) -> list[Any]:
+    """The methods of `objects` that are activities."""
+    return [
+        getattr(each, name)
+        for each in objects
+        for name in dir(type(each))
+        if hasattr(getattr(type(each), name), "__temporal_activity_definition")
+    ]
+
+
+def sandbox() -> SandboxedWorkflowRunner:
+    """The sandbox that agents run in, here and in every replay."""
+    return SandboxedWorkflowRunner(SandboxRestrictions.default.with_passthrough_modules(*PASSED_THROUGH))
+
+
+def build(
+    client: Client,
+    settings: Settings,
+    *,
+    reports: ReliableReports,
+    workflows: Sequence[type] | None = None,
+    objects: Sequence[Any] | None = None,
+) -> Worker:
+    """The worker of this process; tests and benches hand in workflows and activity objects of their own."""
+    return Worker(
+        client,
+        task_queue=settings.task_queue,
+        workflows=workflow_classes() if workflows is None else workflows,
+        activities=activity_methods(activity_objects(settings) if objects is None else objects),
+        activity_executor=ThreadPoolExecutor(THREADS, thread_name_prefix="activity"),
+        max_concurrent_activities=THREADS,
+        workflow_runner=sandbox(),
+        interceptors=[reports],
+        max_cached_workflows=settings.cached_agents,
+        # After a worker's death its agents' first task waits this long for it before another may have it.
+        sticky_queue_schedule_to_start_timeout=timedelta(seconds=1),
+        graceful_shutdown_timeout=timedelta(seconds=DRAIN_SECONDS),
+        # A heartbeat carries the cursor people see; every few seconds is often enough to watch.
+        max_heartbeat_throttle_interval=timedelta(seconds=5),
+        default_heartbeat_throttle_interval=timedelta(seconds=5),
+    )
+
+
+async def work(settings: Settings) -> None:
+    """Work until SIGTERM or SIGINT, then finish what is under way."""
+    client = await connect(settings)
+    reports = ReliableReports(client)
+    stopped = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    async with build(client, settings, reports=reports):
+        print("worker ready", file=sys.stderr, flush=True)
+        await stopped.wait()
+    await reports.drain(DRAIN_SECONDS)
+
+
+def main() -> int:
+    """Run the worker; its exit code."""
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    try:
+        asyncio.run(work(Settings.read(os.environ)))
+    except SettingsError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except CannotConnectError as error:
+        print(error, file=sys.stderr)
+        return 5
+    return 0
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # The SDK's threads can crash an interpreter that is shutting down.
+    os._exit(code)

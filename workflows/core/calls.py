@@ -1,0 +1,153 @@
+"""How activities are called: named policies, each with its reason. Temporal owns the retries."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, TypeVar, overload
+
+from pydantic import BaseModel
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+
+from activities.notices import Notice, Notices
+from common.agent import AgentInput
+from common.errors import permanent
+from workflows.core.visible import Visible
+from workflows.core.watchdog import OpenCall
+
+# Under the server's 2 MB, over which a call is retried for ever.
+MAX_ARGUMENT_BYTES = 1_500_000
+
+Argument = TypeVar("Argument", bound=BaseModel)
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class CallPolicy:
+    """Time-outs and retries of a call.
+
+    Attributes:
+        start_to_close: the longest one attempt may take.
+        retry: how attempts follow each other.
+        heartbeat: the activity reports at least this often; its worker's death is noticed after it.
+        schedule_to_start: give up where no worker takes it in time.
+        schedule_to_close: give up for good after this time, retries included.
+        stuck_after: a call that has not got through by then marks its agent stuck, and goes on.
+        local: runs inside the workflow task. Only for what is short and harmless to repeat: it leaves one
+            event in history in place of three, and a worker's death repeats it.
+        lasting: people will look for an agent in this call, so its search attributes are brought up to date.
+    """
+
+    start_to_close: timedelta
+    retry: RetryPolicy
+    heartbeat: timedelta | None = None
+    schedule_to_start: timedelta | None = None
+    schedule_to_close: timedelta | None = None
+    stuck_after: timedelta | None = timedelta(minutes=10)
+    local: bool = False
+    lasting: bool = False
+
+
+# An outside system that is away comes back sooner or later; delays under a second become a second anyway.
+PATIENTLY = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(minutes=5))
+
+# A computation or a look at something near: no state outside, milliseconds, repeated without a thought.
+QUICK = CallPolicy(start_to_close=timedelta(seconds=10), retry=PATIENTLY, local=True)
+
+# One exchange with an outside system that only reads.
+READ = CallPolicy(start_to_close=timedelta(minutes=1), retry=PATIENTLY)
+
+# Work through many files or pages: it heartbeats with a cursor, and a dead worker is noticed in 30 seconds.
+LONG = CallPolicy(
+    start_to_close=timedelta(hours=2),
+    retry=PATIENTLY,
+    heartbeat=timedelta(seconds=30),
+    stuck_after=timedelta(minutes=30),
+    lasting=True,
+)
+
+# A premise fetched again before an action: what cannot be fetched by then counts as drift.
+RECHECK = CallPolicy(
+    start_to_close=timedelta(minutes=1),
+    retry=RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=10)),
+    schedule_to_close=timedelta(minutes=5),
+)
+
+# Something destructive: one attempt. Before another the kit looks up what happened and validates again.
+ACTION = CallPolicy(
+    start_to_close=timedelta(hours=1),
+    retry=RetryPolicy(maximum_attempts=1),
+    heartbeat=timedelta(seconds=30),
+    lasting=True,
+)
+
+
+class Caller(Visible):
+    """The part of an agent that calls activities."""
+
+    def __init__(self, input: AgentInput) -> None:
+        super().__init__(input)
+        self._sequence = 0
+
+    @overload
+    async def call(
+        self, activity: Callable[[Any, Argument], Awaitable[Result]], argument: Argument, policy: CallPolicy
+    ) -> Result: ...
+
+    @overload
+    async def call(
+        self, activity: Callable[[Any, Argument], Result], argument: Argument, policy: CallPolicy
+    ) -> Result: ...
+
+    async def call(self, activity: Any, argument: Any, policy: CallPolicy) -> Any:
+        """Run an activity, a method of a class in `activities/`, and return its result.
+
+        Its id holds a digest of the argument, so that a replay that would pass another one is noticed.
+
+        Raises:
+            ActivityError: it failed for good; its cause says why.
+            ApplicationError: type `ArgumentTooLarge`, where the argument is over 1.5 MB.
+        """
+        await self._while_paused()
+        if policy.lasting or self._shows_wait:
+            self._show_all()
+        with self._watchdog.watch(activity.__name__, self._node, policy.stuck_after):
+            return await self._execute(activity, argument, policy)
+
+    async def _execute(self, activity: Any, argument: BaseModel, policy: CallPolicy) -> Any:
+        # Not inside `call` alone: an action's attempts are watched as one, from outside.
+        body = argument.model_dump_json().encode()
+        if len(body) > MAX_ARGUMENT_BYTES:
+            raise permanent(
+                "ArgumentTooLarge", f"{activity.__name__}: {len(body)} bytes; hand over an artifact"
+            )
+        self._sequence += 1
+        activity_id = f"{self._node}/{self._sequence}/{hashlib.sha256(body).hexdigest()[:12]}"
+        if policy.local:
+            return await workflow.execute_local_activity_method(
+                activity,
+                argument,
+                activity_id=activity_id,
+                start_to_close_timeout=policy.start_to_close,
+                retry_policy=policy.retry,
+            )
+        return await workflow.execute_activity_method(
+            activity,
+            argument,
+            activity_id=activity_id,
+            start_to_close_timeout=policy.start_to_close,
+            schedule_to_start_timeout=policy.schedule_to_start,
+            schedule_to_close_timeout=policy.schedule_to_close,
+            heartbeat_timeout=policy.heartbeat,
+            retry_policy=policy.retry,
+            cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+        )
+
+    async def _now_stuck(self, call: OpenCall) -> None:
+        await super()._now_stuck(call)
+        text = f"stuck at {call.node}: {call.name}"
+        notice = Notice(agent=workflow.info().workflow_id, event="stuck", text=text)
+        await self._execute(Notices.notify, notice, QUICK)

@@ -1,0 +1,36 @@
+"""An agent's notebook: bounded in memory, while history keeps what was dropped."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from pydantic import JsonValue
+
+from common.agent import Notebook, NotebookEntry
+
+MAX_ENTRIES = 200
+MAX_TEXT = 2000
+SHOWN_IN_UI = 15
+
+
+def write(notebook: Notebook, at: datetime, node: str, text: str, facts: dict[str, JsonValue]) -> None:
+    """Add a line; the oldest go once there are more than `MAX_ENTRIES`."""
+    cut = text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "…"
+    notebook.entries.append(NotebookEntry(at=at, node=node, text=cut, facts=facts))
+    surplus = len(notebook.entries) - MAX_ENTRIES
+    if surplus > 0:
+        del notebook.entries[:surplus]
+        notebook.dropped += surplus
+
+
+def as_markdown(notebook: Notebook, headline: str) -> str:
+    """The newest lines under a headline, for the Web UI's current details."""
+    newest = reversed(notebook.entries[-SHOWN_IN_UI:])
+    lines = [f"- {each.at:%Y-%m-%d %H:%M:%S} `{_plain(each.node)}` {_plain(each.text)}" for each in newest]
+    return "\n".join([f"**{_plain(headline)}**", "", *lines])
+
+
+def _plain(text: str) -> str:
+    # Text from outside must not become links, images or headings in the Web UI.
+    flat = " ".join(text.split())
+    return "".join(f"\\{char}" if char in "\\`*_[]<>#|!" else char for char in flat)

@@ -1,0 +1,123 @@
+"""Premises: the facts a plan rests on, and the pure rules that compare old with new. No Temporal in here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from decimal import Decimal, InvalidOperation
+from typing import Any, TypeVar
+
+from pydantic import BaseModel
+from pydantic_core import to_jsonable_python
+
+from common.digest import digest
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Exact:
+    """The value is the same."""
+
+    def holds(self, seen: Any, now: Any) -> bool:
+        """Whether `now` is still within what `seen` allows."""
+        return bool(to_jsonable_python(seen) == to_jsonable_python(now))
+
+
+@dataclass(frozen=True)
+class Within:
+    """A number has moved by no more than a band: `absolute` in its own unit, `relative` as a share of `seen`.
+
+    With both given, the narrower holds. What is no finite number never holds.
+    """
+
+    absolute: Decimal | None = None
+    relative: Decimal | None = None
+
+    def __post_init__(self) -> None:
+        if self.absolute is None and self.relative is None:
+            raise ValueError("a band needs an absolute or a relative width")
+
+    def holds(self, seen: Any, now: Any) -> bool:
+        """Whether `now` is still within what `seen` allows."""
+        try:
+            old, new = Decimal(str(seen)), Decimal(str(now))
+        except InvalidOperation:
+            return False
+        if not (old.is_finite() and new.is_finite()):
+            return False
+        widths = []
+        if self.absolute is not None:
+            widths.append(self.absolute)
+        if self.relative is not None:
+            widths.append(abs(old) * self.relative)
+        return abs(new - old) <= min(widths)
+
+
+@dataclass(frozen=True)
+class SameDigest:
+    """The digest of the value is the one seen; `seen` is the digest, 64 hexadecimal digits."""
+
+    def holds(self, seen: Any, now: Any) -> bool:
+        """Whether `now` is still within what `seen` allows."""
+        return bool(digest(now) == seen)
+
+
+@dataclass(frozen=True)
+class StillTrue:
+    """A yes-or-no fact is still a yes, whatever was seen."""
+
+    def holds(self, seen: Any, now: Any) -> bool:
+        """Whether `now` is still within what `seen` allows."""
+        return now is True
+
+
+Tolerance = Exact | Within | SameDigest | StillTrue
+
+
+@dataclass(frozen=True)
+class Premise:
+    """A fact a plan rests on.
+
+    Attributes:
+        name: what it is, in words.
+        activity: fetches it again.
+        argument: what to hand to the activity.
+        seen: the value the plan was made on.
+        tolerance: how far the value may have moved.
+        read: takes the value out of what the activity returns; the whole of it where not given.
+    """
+
+    name: str
+    activity: Callable[..., Any]
+    argument: BaseModel
+    seen: Any
+    tolerance: Tolerance = field(default_factory=Exact)
+    read: Callable[[Any], Any] = lambda fetched: fetched
+
+
+@dataclass(frozen=True)
+class Drift:
+    """A premise that no longer holds: the old value, the new one, and why that is too far."""
+
+    premise: str
+    seen: Any
+    now: Any
+    reason: str
+
+
+def drift(premise: Premise, now: Any) -> Drift | None:
+    """The drift of `premise` now that its value is `now`; None where it holds."""
+    if premise.tolerance.holds(premise.seen, now):
+        return None
+    return Drift(premise.name, premise.seen, now, f"{_short(premise.seen)} has become {_short(now)}")
+
+
+def unfetched(premise: Premise, error: BaseException) -> Drift:
+    """The drift of a premise that cannot be fetched: not knowing is never a pass."""
+    return Drift(premise.name, premise.seen, None, f"it cannot be fetched: {error}")
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 80 else text[:79] + "…"
