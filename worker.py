@@ -16,12 +16,22 @@ from temporalio.client import Client
 from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
+from activities.analysers import versions
 from activities.decisions import DecisionChecks
+from activities.fix_apply import FixApplier
+from activities.fix_plan import FixPlanner
 from activities.interceptor import ReliableReports
+from activities.inventory import CodeInventory
+from activities.llm import language_model
 from activities.notices import Notices
+from activities.report import AuditReport
+from activities.scan import CodeScan
+from activities.triage import FindingTriage
+from common.artifacts import ArtifactStore
 from common.connect import CannotConnectError, connect
 from common.envelope import Authority, KeyRing
 from common.settings import Settings, SettingsError
+from workflows.code_auditor import CodeAuditor
 
 # The sandbox runs an agent's own file afresh at every start and replay. What that file imports is passed
 # through: the kit has no state of its own, and importing it each time would cost more than the agent.
@@ -33,12 +43,24 @@ DRAIN_SECONDS = 20
 def activity_objects(settings: Settings) -> list[Any]:
     """Every activity object with its clients."""
     authority = Authority(KeyRing.load(settings), accept_unsigned=settings.accept_unsigned)
-    return [DecisionChecks(authority), Notices()]
+    artifacts = ArtifactStore(settings.data_dir / "artifacts")
+    journals = settings.data_dir / "journals"
+    scan = CodeScan(artifacts, journals / "scan")
+    return [
+        DecisionChecks(authority),
+        Notices(),
+        CodeInventory(artifacts),
+        scan,
+        FindingTriage(artifacts, language_model(settings.model)),
+        FixPlanner(artifacts),
+        FixApplier(artifacts, authority, journals / "apply"),
+        AuditReport(artifacts, settings.data_dir / "reports", scan.clear_journals, versions),
+    ]
 
 
 def workflow_classes() -> list[type]:
     """Every agent."""
-    return []
+    return [CodeAuditor]
 
 
 def activity_methods(objects: Sequence[Any]) -> list[Any]:

@@ -42,6 +42,7 @@ from common.envelope import KeyRing
 from common.settings import Settings
 
 FATE_INTERVAL = 0.2
+MAX_VALUE = 200
 
 
 class AgentClientError(Exception):
@@ -54,6 +55,10 @@ class NoSuchAgentError(AgentClientError):
 
 class AgentExistsError(AgentClientError):
     """An agent of that id runs already."""
+
+
+class UnusableValueError(AgentClientError):
+    """A value that Temporal could store and never find again."""
 
 
 class NothingToDecideError(AgentClientError):
@@ -76,7 +81,9 @@ class AgentClient:
 
         Raises:
             AgentExistsError: an agent of that id runs.
+            UnusableValueError: nobody could look for that owner.
         """
+        quote(owner)
         id = id or f"{kind}-{uuid.uuid4().hex[:8]}"
         try:
             await self._client.start_workflow(
@@ -88,7 +95,7 @@ class AgentClient:
                 id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
                 search_attributes=TypedSearchAttributes(
                     [
-                        SearchAttributePair(search_attributes.OWNER, search_attributes.fit(owner)),
+                        SearchAttributePair(search_attributes.OWNER, owner),
                         SearchAttributePair(search_attributes.STATE, AgentState.WORKING.value),
                     ]
                 ),
@@ -114,7 +121,9 @@ class AgentClient:
         status: RunStatus | None = None,
         limit: int = 100,
     ) -> list[AgentRow]:
-        """The newest ``limit`` agents that fit, one row a run."""
+        """The newest ``limit`` agents that fit, one row a run. Only running agents are in a ``state``."""
+        if state is not None and status is None:
+            status = RunStatus.RUNNING
         conditions = [f"{search_attributes.OWNER.name} IS NOT NULL", "ExecutionStatus != 'ContinuedAsNew'"]
         for name, value in (
             ("WorkflowType", kind),
@@ -282,8 +291,18 @@ class AgentClient:
 
 
 def quote(value: str) -> str:
-    """``value`` as a literal of Temporal's visibility queries, whatever is in it."""
-    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    """``value`` as a literal of Temporal's visibility queries.
+
+    Raises:
+        UnusableValueError: it has quotes, backslashes or control characters. However they are escaped, server
+            1.32 does not find such values; refusing them also leaves nothing that could end the literal.
+    """
+    if not value.isprintable() or set(value) & set("'\"\\") or len(value) > MAX_VALUE:
+        raise UnusableValueError(
+            f"{value[:40]!r} cannot be looked for: leave out quotes, backslashes and control characters, "
+            f"and keep to {MAX_VALUE} characters."
+        )
+    return f"'{value}'"
 
 
 # The server's own words for what ``RunStatus`` calls otherwise.

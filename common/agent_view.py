@@ -200,10 +200,13 @@ async def _under_way(client: Client, description: WorkflowExecutionDescription) 
     """The sum of what running activities report with their heartbeats, where they report ``Progress``."""
     total = Progress()
     for activity in description.raw_description.pending_activities:
+        payloads = activity.heartbeat_details.payloads
+        if len(payloads) != 1:
+            continue
         try:
-            [reported] = await client.data_converter.decode(activity.heartbeat_details.payloads, [Progress])
+            [reported] = await client.data_converter.decode(payloads, [Progress])
         except (ValueError, RuntimeError):
-            continue  # none yet, or details of another kind
+            continue  # details of another kind
         if isinstance(reported, Progress):
             total.done += reported.done
             total.total += reported.total

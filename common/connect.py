@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -68,7 +67,7 @@ async def connect(
     Raises:
         CannotConnectError: nothing answers there.
     """
-    config = ClientConfig.load_client_connect_config(override_env_vars=dict(os.environ))
+    config = ClientConfig.load_client_connect_config()
     config.setdefault("target_host", _stack_or_default(settings))
     target = config["target_host"]
     try:

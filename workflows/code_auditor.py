@@ -131,7 +131,7 @@ class CodeAuditor(Agent):
             outcome = await self.ask(question, plan, self._policy(), evidence)
             audit.plans.append(outcome.plan)
             audit.decisions.append(outcome.words)
-            audit.skipped = outcome.plan.skip
+            audit.skipped += outcome.plan.skip
             return outcome
 
     def _policy(self) -> ApprovalPolicy:

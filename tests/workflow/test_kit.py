@@ -50,13 +50,15 @@ async def test_every_wait_declares_itself(stage: Stage) -> None:
     agent = await stage.start(
         ErrandInput(policy=ApprovalPolicy(approvers=("ann",), expires_after=timedelta(days=2)))
     )
-    request = await stage.asked(agent)
+    await stage.asked(agent)
 
     async def shown() -> dict[str, object] | None:
         attributes = await stage.attributes(agent)
         return attributes if attributes["AgentState"] == "awaiting_approval" else None
 
     attributes = await eventually(shown)
+    # Only now: a query may be answered from a task that Temporal has yet to commit, with another time.
+    request = await stage.asked(agent)
     assert attributes["AgentOwner"] == OWNER
     assert attributes["AgentNode"] == "approval"
     assert attributes["AgentState"] == "awaiting_approval"
@@ -261,6 +263,17 @@ async def test_a_decision_that_comes_before_the_question_is_buffered(stage: Stag
     assert (await agent.result())["memory"]["woken"] == ["signal"]
 
 
+async def test_a_decision_sent_while_no_worker_runs_is_acted_on_when_one_starts(stage: Stage) -> None:
+    """Temporal acknowledges the signal by itself; the agent wakes with the next worker."""
+    agent = await stage.start(ErrandInput())
+    request = await stage.asked(agent)
+    await stage.rest()
+    await stage.decide(agent, request)
+    assert stage.world.act_attempts == 0
+    await stage.work()
+    assert (await agent.result())["confirmation"]["what"] == "buy"
+
+
 async def _state_is(stage: Stage, agent: object, state: str) -> bool:
     return (await stage.status(agent)).state == state  # type: ignore[arg-type]
 
@@ -401,5 +414,5 @@ async def test_the_web_ui_sees_the_notebook_as_inert_text(stage: Stage) -> None:
         return metadata.current_details if "was told" in metadata.current_details else None
 
     shown = await eventually(details)
-    assert shown.startswith("**awaiting\\_approval at approval**")
+    assert shown.startswith("**awaiting\\_approval at approval: waits for approval approval-1 ")
     assert "\\[click\\](http://evil.example) \\# now" in shown

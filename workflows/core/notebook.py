@@ -30,7 +30,9 @@ def as_markdown(notebook: Notebook, headline: str) -> str:
     return "\n".join([f"**{_plain(headline)}**", "", *lines])
 
 
+# Text from outside must not become links, images, headings or new lines in the Web UI.
+_INERT = str.maketrans({char: f"\\{char}" for char in "\\`*_[]<>#|!"} | {"\n": " ", "\r": " "})
+
+
 def _plain(text: str) -> str:
-    # Text from outside must not become links, images or headings in the Web UI.
-    flat = " ".join(text.split())
-    return "".join(f"\\{char}" if char in "\\`*_[]<>#|!" else char for char in flat)
+    return text.translate(_INERT)

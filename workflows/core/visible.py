@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from pydantic import JsonValue
 from temporalio import workflow
 from temporalio.common import SearchAttributeKey
 from temporalio.exceptions import ActivityError, is_cancelled_exception
@@ -63,10 +62,10 @@ class Visible:
         finally:
             self._node, self._node_since = outer, outer_since
 
-    def note(self, text: str, **facts: JsonValue) -> None:
-        """Write a line in the notebook."""
+    def note(self, text: str, **facts: Any) -> None:
+        """Write a line in the notebook; `facts` are JSON values."""
         notebook.write(self._kept.notebook, workflow.now(), self._node, text, facts)
-        workflow.set_current_details(notebook.as_markdown(self._kept.notebook, self._headline()))
+        self._show_details()
 
     def progress(self, done: int, total: int) -> None:
         """Say how much of the work is done, in units of the agent's own."""
@@ -138,8 +137,14 @@ class Visible:
             return AgentState.STUCK
         return self._waits[0].state if self._waits else AgentState.WORKING
 
-    def _headline(self) -> str:
-        return f"{self._state()} at {self._node or 'the start'}"
+    def _show_details(self) -> None:
+        headline = f"{self._state()} at {self._node or 'the start'}"
+        if self._waits:
+            wait = self._waits[0]
+            until = f", until {wait.until:%Y-%m-%d %H:%M} UTC" if wait.until else ""
+            by = f", by {', '.join(wait.approvers)}" if wait.approvers else ""
+            headline += f": waits for {wait.waiting_for}{by}{until}"
+        workflow.set_current_details(notebook.as_markdown(self._kept.notebook, headline))
 
     def _note_end(self, outcome: str) -> None:
         seconds = (workflow.now() - self._node_since).total_seconds()
@@ -147,6 +152,7 @@ class Visible:
 
     def _show_all(self) -> None:
         """Bring the search attributes up to date; only what changed is written."""
+        self._show_details()
         wait = self._waits[0] if self._waits else None
         self._shows_wait = wait is not None
         stuck = self._watchdog.stuck

@@ -1,0 +1,122 @@
+"""Runs one program of an analyser: bounded in time and output, with nothing of this process's environment."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+from typing import IO
+
+from common.errors import permanent
+
+# No proxy, token or setting of the worker's reaches a program that reads untrusted files.
+_ENVIRONMENT = {
+    "PATH": os.defpath,
+    "HOME": "/nonexistent",
+    "LANG": "C.UTF-8",
+    "LC_ALL": "C.UTF-8",
+    "RAYON_NUM_THREADS": "1",  # two analysers run side by side already
+}
+_POLL_SECONDS = 0.1
+
+
+class AnalyserFailed(Exception):
+    """A program crashed, hung, or said what cannot be read; the message says which, in one line."""
+
+
+class Stopped(Exception):
+    """The caller wants no result any more."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one program may take. Its time grows with what it reads: `base_seconds` and a second per
+    `bytes_per_second`, which is a tenth of what the slowest analyser does on an idle core."""
+
+    base_seconds: float = 30.0
+    bytes_per_second: int = 10_000
+    output_bytes: int = 64_000_000
+
+    def seconds(self, size: int) -> float:
+        """The time limit for reading `size` bytes."""
+        return self.base_seconds + size / self.bytes_per_second
+
+
+def program(name: str, package: str) -> str:
+    """The path of a program that the Python package `package` brings into this virtual environment.
+
+    Raises:
+        ApplicationError: type AnalyserMissing; installing the package mends it.
+    """
+    path = Path(sys.executable).parent / name
+    if not path.is_file():
+        raise permanent(
+            "AnalyserMissing", f"{path} is missing: install the Python package {package} (`make setup`)"
+        )
+    return str(path)
+
+
+def run(argv: Sequence[str], seconds: float, output_bytes: int, stop: Event) -> tuple[int, bytes, str]:
+    """Run a program to its end: exit status, standard output, last line of standard error (200 characters).
+
+    The working folder is `/`, where no audited project can have left a configuration file.
+
+    Raises:
+        AnalyserFailed: it took too long, wrote too much, or was ended by a signal.
+        Stopped: `stop` was set.
+        ApplicationError: type AnalyserMissing.
+    """
+    deadline = time.monotonic() + seconds
+    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
+        try:
+            process = subprocess.Popen(
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=errors,
+                cwd="/",
+                env=_ENVIRONMENT,
+                start_new_session=True,
+            )
+        except FileNotFoundError:
+            raise permanent("AnalyserMissing", f"{argv[0]} is missing: run `make setup`") from None
+        try:
+            while True:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(_POLL_SECONDS)
+                if stop.is_set():
+                    raise Stopped
+                if max(_size(output), _size(errors)) > output_bytes:
+                    raise AnalyserFailed(f"wrote more than {output_bytes} bytes")
+                if process.returncode is not None:
+                    break
+                if time.monotonic() > deadline:
+                    raise AnalyserFailed("took too long")
+        finally:
+            if process.returncode is None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+        last_line = _last_line(errors)
+        if process.returncode < 0:
+            raise AnalyserFailed(f"ended by signal {-process.returncode}: {last_line}")
+        output.seek(0)
+        return process.returncode, output.read(), last_line
+
+
+def _size(file: IO[bytes]) -> int:
+    return os.fstat(file.fileno()).st_size
+
+
+def _last_line(file: IO[bytes]) -> str:
+    file.seek(max(_size(file) - 4000, 0))
+    lines = file.read().decode(errors="replace").split("\n")
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")[:200]

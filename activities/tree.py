@@ -1,0 +1,100 @@
+"""Reading files below a folder that nobody vouches for: no link is followed, no special file is opened.
+
+Every component of a path is opened from its parent's descriptor, so a folder that is swapped for a link in
+the very moment does not lead outside either.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+# Leaves room for a prefix in front: programs take absolute paths, and the system ends at 4,096 bytes.
+_MAX_PATH_BYTES = 3000
+# The standard library removes trees by recursion; a project nests folders tens deep, not hundreds.
+_MAX_PARTS = 200
+
+_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+
+
+class LeftOut(Exception):
+    """A path that is not read, and why: oversized, unreadable, link, name, vanished or special."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+def open_folder(root: Path, path: str) -> int:
+    """A descriptor of the folder `path` below `root` (empty: `root` itself); the caller closes it.
+
+    Raises:
+        LeftOut: with the reason; `special` where the path is no folder.
+    """
+    parts = _parts(path) if path else []
+    try:
+        descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        raise _left_out(error) from None
+    for part in parts:
+        try:
+            if not stat.S_ISDIR(_kind(part, descriptor)):
+                raise LeftOut("special")
+            deeper = os.open(part, _FLAGS | os.O_DIRECTORY, dir_fd=descriptor)
+        except OSError as error:
+            raise _left_out(error) from None
+        finally:
+            os.close(descriptor)
+        descriptor = deeper
+    return descriptor
+
+
+def read_inside(root: Path, path: str, limit: int) -> bytes:
+    """The bytes of the regular file `path` (relative, with `/`) below `root`, at most `limit` of them.
+
+    Raises:
+        LeftOut: with the reason; a file over `limit` bytes is left out unread.
+    """
+    *folders, name = _parts(path)
+    folder = open_folder(root, "/".join(folders))
+    try:
+        # Looked at before it is opened: to open a pipe or a device already does something to it.
+        if not stat.S_ISREG(_kind(name, folder)):
+            raise LeftOut("special")
+        descriptor = os.open(name, _FLAGS, dir_fd=folder)
+        with os.fdopen(descriptor, "rb") as file:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise LeftOut("special")
+            if status.st_size > limit:
+                raise LeftOut("oversized")
+            data = file.read(limit + 1)
+    except OSError as error:
+        raise _left_out(error) from None
+    finally:
+        os.close(folder)
+    if len(data) > limit:  # it grew meanwhile
+        raise LeftOut("oversized")
+    return data
+
+
+def _parts(path: str) -> list[str]:
+    parts = path.split("/")
+    if "\0" in path or {"", ".", ".."} & set(parts):
+        raise LeftOut("name")
+    if len(parts) > _MAX_PARTS or len(os.fsencode(path)) > _MAX_PATH_BYTES:
+        raise LeftOut("name")
+    return parts
+
+
+def _kind(name: str, folder: int) -> int:
+    mode = os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode
+    if stat.S_ISLNK(mode):
+        raise LeftOut("link")
+    return mode
+
+
+def _left_out(error: OSError) -> LeftOut:
+    gone = isinstance(error, FileNotFoundError | NotADirectoryError)
+    return LeftOut("vanished" if gone else "unreadable")

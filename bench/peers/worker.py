@@ -1,0 +1,74 @@
+"""The worker process of one side of the bench: `python -m bench.peers.worker kit|bare`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from datetime import timedelta
+
+from temporalio.client import Client
+from temporalio.worker import Worker
+
+import worker
+from activities.decisions import DecisionChecks
+from activities.interceptor import ReliableReports
+from activities.notices import Notices
+from bench.peers.bare import BareAgent
+from bench.peers.kit import KitAgent
+from bench.peers.tasks import BareDeeds, KitDeeds, Steps
+from common.connect import connect
+from common.envelope import Authority, KeyRing
+from common.settings import Settings
+
+READY = "worker ready"
+
+
+def kit_worker(client: Client, settings: Settings, reports: ReliableReports) -> Worker:
+    """The program's own worker, with the bench's agent and activities for its own."""
+    authority = Authority(KeyRing.load(settings), accept_unsigned=False)
+    return worker.build(
+        client,
+        settings,
+        reports=reports,
+        workflows=[KitAgent],
+        objects=[Steps(), KitDeeds(authority), DecisionChecks(authority), Notices()],
+    )
+
+
+def bare_worker(client: Client, settings: Settings) -> Worker:
+    """The SDK's worker as it comes.
+
+    Three things are the kit's own choice and the same here, because they are settings that anybody can make and
+    would otherwise hide what the kit costs: what the sandbox passes through (30 ms a start otherwise), how long
+    an agent's task waits for a dead worker (10 s otherwise; felt in cold wake-ups alone), and, by both clients
+    coming from `common.connect`, the data converter. The cache holds 1,000 agents by default on both sides.
+    """
+    return Worker(
+        client,
+        task_queue=settings.task_queue,
+        workflows=[BareAgent],
+        activities=worker.activity_methods([Steps(), BareDeeds()]),
+        workflow_runner=worker.sandbox(),
+        sticky_queue_schedule_to_start_timeout=timedelta(seconds=1),
+    )
+
+
+async def work(side: str, settings: Settings) -> None:
+    """Work until SIGTERM."""
+    client = await connect(settings)
+    reports = ReliableReports(client)
+    stopped = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
+    built = kit_worker(client, settings, reports) if side == "kit" else bare_worker(client, settings)
+    async with built:
+        print(READY, flush=True)
+        await stopped.wait()
+    await reports.drain(5)
+
+
+if __name__ == "__main__":
+    asyncio.run(work(sys.argv[1], Settings.read(os.environ)))
+    # The SDK's threads can crash an interpreter that is shutting down.
+    os._exit(0)

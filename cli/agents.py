@@ -1,0 +1,239 @@
+"""The bodies of the commands that look at agents and steer them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from temporalio.service import RPCError, RPCStatusCode
+
+from cli.draw import print_table, row_cells, show_lines
+from cli.inputs import kind_named, read_edits, read_input
+from cli.output import CommandError, ExitCode, clean, print_document, say
+from common import search_attributes
+from common.agent import AgentState
+from common.agent_client import AgentClient
+from common.agent_view import Ending, RunStatus
+from common.approval import DecisionStatus, Verdict
+from common.connect import connect
+from common.envelope import KeyRing
+from common.settings import Settings
+
+# A person waits for the answer: long enough for a hiccup, too short to look dead.
+PATIENCE = timedelta(seconds=8)
+QUESTIONS_SHOWN = 20
+QUESTION_PATIENCE = timedelta(seconds=2)
+RETRY_AFTER = 1.0
+
+
+async def open_agents(settings: Settings, patience: timedelta = PATIENCE) -> AgentClient:
+    """The agents of the configured Temporal service, decisions signed with this data folder's keys."""
+    return AgentClient(await connect(settings, patience=patience), settings, KeyRing.load(settings))
+
+
+async def start(
+    settings: Settings,
+    kind_name: str,
+    source: str | None,
+    words: Sequence[str],
+    id: str | None,
+    owner: str,
+    *,
+    wait: bool,
+    as_json: bool,
+) -> ExitCode:
+    """Start an agent and print its id; with ``wait`` stay until it has closed."""
+    kind = kind_named(kind_name)
+    input = read_input(kind, source, words)
+    agents = await open_agents(settings)
+    id = await agents.start(kind.name, input, id=id, owner=owner)
+    ending = Ending(status=RunStatus.RUNNING)
+    if not as_json:
+        print(clean(id), flush=True)
+    if wait:
+        ending = await _until_closed(agents, id)
+        say(_told(id, ending))
+    elif not as_json:
+        say(f"watch it with `starter.py watch {id}`; come back with `starter.py result {id}`.")
+    if as_json:
+        print_document({"id": id, "kind": kind.name, "owner": owner, **ending.model_dump()})
+    return _code(ending)
+
+
+async def list_agents(
+    settings: Settings,
+    kind: str | None,
+    owner: str | None,
+    state: str | None,
+    status: str | None,
+    limit: int,
+    *,
+    as_json: bool,
+) -> None:
+    """Print the newest agents that fit."""
+    _one_of("--state", state, AgentState)
+    _one_of("--status", status, RunStatus)
+    agents = await open_agents(settings)
+    rows = await agents.list_agents(
+        kind=kind, owner=owner, state=state, status=RunStatus(status) if status else None, limit=limit
+    )
+    if as_json:
+        print_document(rows)
+    elif rows:
+        print_table(
+            ["ID", "KIND", "OWNER", "STATE", "NODE", "WAITS FOR", "STARTED"], [row_cells(row) for row in rows]
+        )
+    else:
+        say("no agents; start one with `starter.py start KIND` (`starter.py agents` lists the kinds).")
+
+
+async def show(settings: Settings, id: str, *, as_json: bool) -> None:
+    """Print everything there is to know of an agent."""
+    view = await (await open_agents(settings)).view(id)
+    if as_json:
+        print_document(view)
+    else:
+        print("\n".join(show_lines(view)))
+
+
+async def result(settings: Settings, id: str, *, wait: bool) -> ExitCode:
+    """Print the result, or say that there is none yet, or why there will be none."""
+    agents = await open_agents(settings)
+    ending = await _until_closed(agents, id) if wait else await agents.ending(id, wait=False)
+    if ending.status is RunStatus.COMPLETED:
+        print_document(ending.result)
+    else:
+        print_document({"id": id, "status": ending.status, "failure": ending.failure})
+        say(_told(id, ending))
+    return _code(ending)
+
+
+async def inbox(settings: Settings, who: str | None, *, as_json: bool) -> None:
+    """Print who waits for an approval."""
+    agents = await open_agents(settings)
+    rows = await agents.inbox(who)
+    if as_json:
+        requests = [search_attributes.parse_waiting_for_approval(row.waiting_for) or ("", "") for row in rows]
+        print_document(
+            [
+                {**row.model_dump(), "request_id": request_id, "digest": digest}
+                for row, (request_id, digest) in zip(rows, requests, strict=True)
+            ]
+        )
+        return
+    if not rows:
+        say("nobody waits for an approval." if who is None else f"nobody waits for an approval of {who}.")
+        return
+    questions = await agents.questions([row.id for row in rows[:QUESTIONS_SHOWN]], QUESTION_PATIENCE)
+    print_table(
+        ["ID", "KIND", "OWNER", "NODE", "QUESTION"],
+        [[row.id, row.kind, row.owner, row.node, questions.get(row.id, "")] for row in rows],
+    )
+    say("look with `starter.py show ID`; answer with `starter.py approve ID` or `starter.py reject ID`.")
+
+
+async def decide(
+    settings: Settings,
+    id: str,
+    verdict: Verdict,
+    by: str,
+    note: str,
+    edits: Sequence[str],
+    digest: str,
+    *,
+    as_json: bool,
+) -> ExitCode:
+    """Send a decision and say what the agent made of it."""
+    agents = await open_agents(settings)
+    decision = await agents.decide(
+        id, verdict, by=by, note=note, edits=read_edits(edits), through="cli", digest=digest
+    )
+    record = await agents.fate(id, decision.id)
+    status = record.status.value if record else "recorded"
+    reason = record.reason if record else "no worker has taken it yet; it will count when one wakes"
+    if as_json:
+        print_document(
+            {
+                "id": id,
+                "decision_id": decision.id,
+                "request_id": decision.request_id,
+                "digest": decision.digest,
+                "verdict": decision.verdict,
+                "status": status,
+                "reason": reason,
+                "signed": record.signed if record else decision.signature is not None,
+            }
+        )
+    say(f"{decision.verdict} of plan {decision.digest[:12]}: {status}" + (f" ({reason})." if reason else "."))
+    return ExitCode.REFUSED if record and record.status is DecisionStatus.REFUSED else ExitCode.DONE
+
+
+async def tell(settings: Settings, id: str, text: str) -> None:
+    """Steer an agent in words."""
+    await (await open_agents(settings)).tell(id, text)
+    say(f"told {id}.")
+
+
+async def pause(settings: Settings, id: str) -> None:
+    """Ask an agent to start nothing new."""
+    await (await open_agents(settings)).pause(id)
+    say(f"{id} pauses before its next step; `starter.py resume {id}` ends that.")
+
+
+async def resume(settings: Settings, id: str) -> None:
+    """End a pause."""
+    await (await open_agents(settings)).resume(id)
+    say(f"{id} goes on.")
+
+
+async def wake(settings: Settings, id: str, until: str | None) -> None:
+    """End an agent's sleep, or move its end."""
+    await (await open_agents(settings)).wake(id, _moment(until) if until else None)
+    say(f"{id} sleeps until {until} instead." if until else f"woke {id}.")
+
+
+async def cancel(settings: Settings, id: str) -> None:
+    """Ask an agent to end."""
+    await (await open_agents(settings)).cancel(id)
+    say(f"asked {id} to end; it tidies up first.")
+
+
+def _one_of(option: str, value: str | None, values: type[StrEnum]) -> None:
+    if value is not None and value not in list(values):
+        raise CommandError(f"{option} {value}: say one of {', '.join(values)}.")
+
+
+def _moment(text: str) -> datetime:
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise CommandError(f"--until {text}: give a time, as in 2026-11-23T10:00:00Z.") from None
+    return at.astimezone()  # a time without a zone is this machine's
+
+
+async def _until_closed(agents: AgentClient, id: str) -> Ending:
+    """How the agent closed, waited for through any outage of Temporal."""
+    while True:
+        try:
+            return await agents.ending(id, wait=True)
+        except RPCError as error:
+            if error.status not in (RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED):
+                raise
+            say("reconnecting…")
+            await asyncio.sleep(RETRY_AFTER)
+
+
+def _told(id: str, ending: Ending) -> str:
+    match ending.status:
+        case RunStatus.RUNNING:
+            return f"{id} still runs; wait for it with --wait."
+        case RunStatus.COMPLETED:
+            return f"{id} has completed; `starter.py result {id}` prints its result."
+    return f"{id} has ended, {ending.status}: {ending.failure}"
+
+
+def _code(ending: Ending) -> ExitCode:
+    good = ending.status in (RunStatus.RUNNING, RunStatus.COMPLETED)
+    return ExitCode.DONE if good else ExitCode.AGENT_FAILED

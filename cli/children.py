@@ -1,0 +1,77 @@
+"""Child processes that die with their parent, whatever ends the parent."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+# A tiny Python asks the kernel to kill it when its parent is gone (PR_SET_PDEATHSIG, Linux only), checks that
+# the parent was not gone already, and becomes the program; the wish survives exec. That is a program of its
+# own and no preexec_fn because forking Python code out of a process full of the SDK's threads may deadlock.
+# The kernel means the parent *thread*: start children from a thread that lives as long as they shall.
+_LAUNCHER = """
+import os, sys
+if sys.platform == "linux":
+    import ctypes
+    ctypes.CDLL(None).prctl(1, 9)
+    if os.getppid() != int(sys.argv[1]):
+        os._exit(1)
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+async def start_child(
+    program: Sequence[str], *, environment: Mapping[str, str], log: Path, outlive: bool = False
+) -> asyncio.subprocess.Process:
+    """Start ``program`` (a path and its arguments) with both its outputs appended to the file ``log``.
+
+    It gets a session of its own, so that Ctrl-C on the terminal reaches the parent alone, which then ends its
+    children in order. One that shall ``outlive`` its parent is started plainly.
+    """
+    launcher = () if outlive else (sys.executable, "-I", "-S", "-c", _LAUNCHER, str(os.getpid()))
+    with _appending(log) as output:
+        return await asyncio.create_subprocess_exec(
+            *launcher,
+            *program,
+            env=environment,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+
+
+async def end_child(process: asyncio.subprocess.Process, patience: float) -> int:
+    """Ask ``process`` to end (SIGTERM), kill it after ``patience`` seconds, and return its exit code."""
+    if process.returncode is None:
+        process.terminate()
+    try:
+        return await asyncio.wait_for(process.wait(), patience)
+    except TimeoutError:
+        process.kill()
+        return await process.wait()
+
+
+def put_aside(log: Path) -> None:
+    """Make room for a new ``log``; the last one stays beside it as `….old.log`."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    if log.exists():
+        log.replace(log.with_suffix(".old.log"))
+
+
+def last_line(log: Path) -> str:
+    """The last line of ``log`` that says something; empty where there is none."""
+    try:
+        lines = log.read_text(errors="replace").strip().splitlines()
+    except OSError:
+        return ""
+    return lines[-1].strip() if lines else ""
+
+
+def _appending(log: Path) -> BinaryIO:
+    log.parent.mkdir(parents=True, exist_ok=True)
+    return log.open("ab")

@@ -1,0 +1,163 @@
+"""`make demo`: the main job from start to report, on a stack of its own that ends with it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import sys
+import tempfile
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Console
+from rich.syntax import Syntax
+
+from cli.agents import open_agents
+from cli.children import end_child, last_line, start_child
+from cli.dev_server import free_port
+from cli.output import CommandError, ExitCode, clean, say
+from cli.watch import PATIENCE, LiveScreen, PlainScreen, views
+from common.agent_client import AgentClient
+from common.agent_view import AgentView, RunStatus
+from common.approval import Verdict
+from common.artifacts import ArtifactStore
+from common.audit import AuditInput, AuditResult, FixPlan
+from common.connect import StackAddress
+from common.settings import DATA_DIR, Settings, SettingsError
+
+CHECKOUT = Path(__file__).parent.parent
+STACK_WITHIN = 90.0
+STACK_ENDS_WITHIN = 60.0
+DIFF_LINES = 80
+LEFT_OUT = shutil.ignore_patterns(".venv", ".git", ".hibernaut", "__pycache__", ".*_cache", ".hypothesis")
+
+
+async def demo(settings: Settings, target: str, *, keep: bool) -> ExitCode:
+    """Audit `target` with fixes, asking on the terminal; a copy of this checkout where it is empty.
+
+    Args:
+        settings: with the data folder of the demo's own stack.
+        target: the folder to audit and, on a yes, to fix.
+        keep: leave the stack running at the end.
+    """
+    async with AsyncExitStack() as ending:
+        folder = Path(target).expanduser().absolute() if target else _copy_of_checkout(ending, keep=keep)
+        stack = await _start_stack(settings, ending, keep=keep)
+        agents = await open_agents(settings, PATIENCE)
+        audit = AuditInput(path=str(folder), apply=True)
+        id = await agents.start("code-auditor", audit, owner=settings.user)
+        say(f"agent {id} audits {folder}")
+        say(f"see it in the Web UI: {stack.ui}/namespaces/default/workflows/{id}")
+        view = await _follow(agents, id, settings)
+        if view.status is not RunStatus.COMPLETED:
+            raise CommandError(f"the audit ended {view.status}: {view.failure}", ExitCode.AGENT_FAILED)
+        result = AuditResult.model_validate(view.result)
+        print(f"{result.findings} findings in {result.files} files; {result.files_fixed} files fixed")
+        print(f"report: {result.report['html']}")
+        print(
+            f"Web UI: {stack.ui}/namespaces/default/workflows/{id}"
+            + ("" if keep else " (ends now; KEEP=1 keeps it)")
+        )
+    return ExitCode.DONE
+
+
+def _copy_of_checkout(ending: AsyncExitStack, *, keep: bool) -> Path:
+    # Not below the checkout: there git would ignore it, and so would the audit.
+    scratch = Path(tempfile.mkdtemp(prefix="hibernaut-demo-"))
+    if not keep:
+        ending.callback(shutil.rmtree, scratch, ignore_errors=True)
+    shutil.copytree(CHECKOUT, scratch / "checkout", ignore=LEFT_OUT)
+    return scratch / "checkout"
+
+
+async def _start_stack(settings: Settings, ending: AsyncExitStack, *, keep: bool) -> StackAddress:
+    """Start `starter.py dev` on free ports; it ends with `ending`, or is left to itself."""
+    log = settings.data_dir / "logs" / "dev.log"
+    program = [sys.executable, str(CHECKOUT / "starter.py"), "dev"]
+    ports = ["--port", str(free_port()), "--ui-port", str(free_port())]
+    StackAddress.file(settings).unlink(missing_ok=True)
+    environment = {**os.environ, DATA_DIR.variable: str(settings.data_dir)}
+    process = await start_child([*program, *ports], environment=environment, log=log, outlive=keep)
+    if keep:
+        say(f"the stack stays: end it with `kill {process.pid}`")
+    else:
+        ending.push_async_callback(end_child, process, STACK_ENDS_WITHIN)
+    for _ in range(int(STACK_WITHIN * 10)):
+        stack = StackAddress.find(settings)
+        if stack:
+            return stack
+        if process.returncode is not None:
+            break
+        await asyncio.sleep(0.1)
+    raise CommandError(f"the stack did not start: {last_line(log)} (log: {log})", ExitCode.NO_TEMPORAL)
+
+
+async def _follow(agents: AgentClient, id: str, settings: Settings) -> AgentView:
+    """Show the agent's progress to its end, and answer what it asks."""
+    answered = ""
+    screen = LiveScreen() if sys.stdout.isatty() else PlainScreen(sys.stdout)
+    while True:
+        with screen:
+            async for view in views(agents, id, screen):
+                screen.draw(view)
+                if view.approval and view.approval.id != answered:
+                    break
+        if view.approval is None:
+            return view
+        answered = view.approval.id
+        plan = FixPlan.model_validate(view.approval.plan)
+        _show(plan, settings)
+        verdict, note = await asyncio.to_thread(_answer, plan)
+        await agents.decide(
+            id, verdict, by=settings.user, note=note, through="cli", digest=view.approval.digest
+        )
+
+
+def _show(plan: FixPlan, settings: Settings) -> None:
+    print(f"\n{plan.fixes} fixes in {plan.files} files:")
+    for file in plan.preview:
+        rules = ", ".join(f"{rule} {count}" for rule, count in file.rules.items())
+        print(f"  {clean(file.path)}  +{file.lines_added} -{file.lines_removed}  ({rules})")
+    diff = ArtifactStore(settings.data_dir / "artifacts").get(plan.diff).decode(errors="replace").splitlines()
+    shown = "\n".join(clean(line) for line in diff[:DIFF_LINES])
+    if sys.stdout.isatty():
+        Console().print(Syntax(shown, "diff", background_color="default"))
+    else:
+        print(shown)
+    if len(diff) > DIFF_LINES:
+        print(f"… {len(diff) - DIFF_LINES} more lines of diff")
+
+
+def _answer(plan: FixPlan) -> tuple[Verdict, str]:
+    if not sys.stdin.isatty():
+        print("no terminal to ask on: approving by itself")
+        return Verdict.APPROVE, "approved by the demo itself: no terminal to ask on"
+    answer = input(f"Apply these {plan.fixes} fixes to {plan.files} files? [y/N] ")
+    return (Verdict.APPROVE, "") if answer.strip().lower() in ("y", "yes") else (Verdict.REJECT, "no")
+
+
+def main() -> int:
+    """Run the demo; its exit code."""
+    try:
+        found = Settings.read(os.environ)
+        # A stack of its own beside the user's: the demo's agents and data stay apart.
+        own = replace(found, data_dir=found.data_dir / "demo")
+        own.data_dir.mkdir(parents=True, exist_ok=True)
+        # What points clients elsewhere must not lead the demo away from its own stack.
+        for name in [name for name in os.environ if name.startswith("TEMPORAL_")]:
+            del os.environ[name]
+        return asyncio.run(demo(own, os.environ.get("TARGET", ""), keep=bool(os.environ.get("KEEP"))))
+    except (CommandError, SettingsError) as error:
+        say(f"error: {error}")
+        return error.code if isinstance(error, CommandError) else ExitCode.USAGE
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    exit_code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(exit_code)

@@ -1,0 +1,214 @@
+"""`starter.py dev`: the whole stack on this machine; what dies is started again, and all ends together."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import json
+import os
+import signal
+import socket
+import sys
+from asyncio.subprocess import Process
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+from cli.children import end_child, last_line, put_aside, start_child
+from cli.dev_server import HOST, DevServer, DevServerError
+from cli.output import CommandError, ExitCode, say
+from common.artifacts import write_atomically
+from common.connect import StackAddress
+from common.envelope import KeyRing
+from common.settings import DATA_DIR, UNSIGNED, Settings
+
+WORKER = Path(__file__).parent.parent / "worker.py"
+WORKER_READY = "worker ready"
+# A worker finishes what is under way and reports it, 20 s each at most; past that it hangs.
+DRAIN_WITHIN = 45.0
+FIRST_DELAY = 0.5
+LONGEST_DELAY = 30.0
+LIVED_WELL = 30.0  # seconds after which a death is a new trouble and no crash loop
+PORT_PATIENCE = 2.0  # the server of a stack that was killed a moment ago may still be going
+
+
+async def dev(settings: Settings, port: int, ui_port: int, workers: int, *, elsewhere: bool) -> ExitCode:
+    """Run the stack until SIGINT or SIGTERM.
+
+    Args:
+        settings: with the data folder to run on.
+        port: of Temporal.
+        ui_port: of the Web UI.
+        workers: how many worker processes.
+        elsewhere: the data folder is not the one that other shells find by themselves.
+
+    Raises:
+        CommandError: another stack holds the data folder, a port is taken, or the server does not start.
+    """
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    with _locked(settings):
+        for number, option in ((port, "--port"), (ui_port, "--ui-port")):
+            await _require_free(number, option)
+        KeyRing.load(settings, create=True)
+        try:
+            server = DevServer(settings, port=port, ui_port=ui_port)
+            await _Stack(settings, server, workers, elsewhere=elsewhere).run()
+        except DevServerError as error:
+            raise CommandError(str(error), ExitCode.NO_TEMPORAL) from error
+    return ExitCode.DONE
+
+
+class _Stack:
+    """The server and its workers, supervised."""
+
+    def __init__(self, settings: Settings, server: DevServer, workers: int, *, elsewhere: bool) -> None:
+        self._settings = settings
+        self._server = server
+        self._workers: dict[int, Process] = {}
+        self._count = workers
+        self._elsewhere = elsewhere
+        self._ending = asyncio.Event()
+
+    async def run(self) -> None:
+        loop = asyncio.get_running_loop()
+        for sign in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(sign, self._end)
+        numbers = range(1, self._count + 1)
+        for log in (self._server.log, *map(self._worker_log, numbers)):
+            put_aside(log)
+        address = StackAddress.file(self._settings)
+        keepers: list[asyncio.Task[None]] = []
+        try:
+            await self._server.start()
+            stack = StackAddress(temporal=self._server.address, ui=self._server.ui)
+            write_atomically(address, json.dumps(asdict(stack)).encode())
+            keepers = [asyncio.create_task(self._keep_server())]
+            for number in numbers:
+                await self._start_worker(number)
+                keepers.append(asyncio.create_task(self._keep_worker(number)))
+            keepers.append(asyncio.create_task(self._introduce()))
+            await self._ending.wait()
+            say("ending …")
+        finally:
+            for keeper in keepers:
+                keeper.cancel()
+            await asyncio.gather(*keepers, return_exceptions=True)
+            # Workers first: a drained worker reports its results to a server that still listens.
+            await asyncio.gather(*(end_child(worker, DRAIN_WITHIN) for worker in self._workers.values()))
+            await self._server.stop()
+            address.unlink(missing_ok=True)
+
+    def _end(self) -> None:
+        if self._ending.is_set():
+            # Asked twice: do not wait for the draining.
+            for worker in self._workers.values():
+                if worker.returncode is None:
+                    worker.kill()
+        self._ending.set()
+
+    async def _keep_server(self) -> None:
+        await _keep("the Temporal server", self._server.wait, self._server.start, self._server.log)
+
+    async def _keep_worker(self, number: int) -> None:
+        async def wait() -> int:
+            return await self._workers[number].wait()
+
+        await _keep(f"worker {number}", wait, lambda: self._start_worker(number), self._worker_log(number))
+
+    async def _start_worker(self, number: int) -> None:
+        # The stack's own server is the one meant, whatever the shell or a configuration file says.
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("TEMPORAL_")}
+        self._workers[number] = await start_child(
+            [sys.executable, str(WORKER)],
+            environment={
+                **kept,
+                "TEMPORAL_ADDRESS": self._server.address,
+                "TEMPORAL_CONFIG_FILE": os.devnull,
+                DATA_DIR.variable: str(self._settings.data_dir),
+                UNSIGNED.variable: "accept",
+            },
+            log=self._worker_log(number),
+        )
+
+    def _worker_log(self, number: int) -> Path:
+        return self._settings.data_dir / "logs" / f"worker-{number}.log"
+
+    async def _introduce(self) -> None:
+        """Say where everything is, once a worker polls."""
+        log = self._worker_log(1)
+        while WORKER_READY not in _text(log):  # noqa: ASYNC110 -- another process writes it
+            await asyncio.sleep(0.1)
+        say(f"Temporal     {self._server.address}")
+        say(f"Web UI       {self._server.ui}")
+        say(f"data         {self._settings.data_dir}")
+        say("an agent     starter.py start code-auditor --set path=FOLDER    (kinds: starter.py agents)")
+        if self._elsewhere:
+            say(f"other shells need {DATA_DIR.variable}={self._settings.data_dir}")
+        say("ready; Ctrl-C ends everything, and everything is there again after the next start")
+
+
+async def _keep(
+    name: str, wait: Callable[[], Awaitable[int]], start: Callable[[], Awaitable[None]], log: Path
+) -> None:
+    """Start ``name`` again whenever it ends, with growing pauses while it ends at once."""
+    loop = asyncio.get_running_loop()
+    delay, began = FIRST_DELAY, loop.time()
+    while True:
+        code = await wait()
+        if loop.time() - began > LIVED_WELL:
+            delay = FIRST_DELAY
+        how = f"killed by signal {-code}" if code < 0 else f"exit code {code}: {last_line(log)}"
+        say(f"{name} ended ({how}); starting it again in {delay:g} s")
+        await asyncio.sleep(delay)
+        delay, began = min(delay * 2, LONGEST_DELAY), loop.time()
+        try:
+            await start()
+        except DevServerError as error:
+            say(str(error))
+        else:
+            say(f"{name} started again")
+
+
+@contextlib.contextmanager
+def _locked(settings: Settings) -> Iterator[None]:
+    """Hold the data folder; the lock goes with this process, however it ends."""
+    with (settings.data_dir / "dev.lock").open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise CommandError(
+                f"another stack (process {file.read().strip() or '?'}) runs on {settings.data_dir}: "
+                "end it, or give --data-dir another folder."
+            ) from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+async def _require_free(port: int, option: str) -> None:
+    deadline = asyncio.get_running_loop().time() + PORT_PATIENCE
+    while not _is_free(port):
+        if asyncio.get_running_loop().time() > deadline:
+            raise CommandError(f"port {port} is taken: end what listens there, or give {option} another.")
+        await asyncio.sleep(0.1)
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        # As the server does it, so that connections that linger do not count.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+    return True
+
+
+def _text(log: Path) -> str:
+    try:
+        return log.read_text(errors="replace")
+    except OSError:
+        return ""

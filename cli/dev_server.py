@@ -1,0 +1,222 @@
+"""The real Temporal dev server on a SQLite file, as a child process: for `dev`, tests, demo and benches."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import socket
+import sys
+from asyncio.subprocess import Process
+from datetime import timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from google.protobuf.duration_pb2 import Duration
+from temporalio.api.namespace.v1 import NamespaceConfig
+from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest, UpdateNamespaceRequest
+from temporalio.common import SearchAttributeIndexedValueType
+from temporalio.service import ConnectConfig, RPCError, ServiceClient
+
+from cli.children import end_child, last_line, start_child
+from common.search_attributes import REGISTRY
+from common.settings import TEMPORAL_PROGRAM, Settings
+
+HOST = "127.0.0.1"
+NAMESPACE = "default"
+# The server starts with 24 hours; closed agents stay well past the archive's 30 days.
+RETENTION = timedelta(days=90)
+READY_WITHIN = 60.0
+STOP_WITHIN = 10.0
+
+# WAL doubles the rate of writes at the same durability, which is what `synchronous=FULL` promises: what the
+# server acknowledged is on disk. FULL is SQLite's default too; said here so that no default can change it.
+PRAGMAS = {"journal_mode": "WAL", "synchronous": "FULL"}
+DYNAMIC_CONFIG = {
+    "frontend.WorkflowTimeSkippingEnabled": "true",
+    "frontend.WorkflowPauseEnabled": "true",
+    "matching.enableFairness": "true",
+    "matching.numTaskqueueReadPartitions": "1",
+    "matching.numTaskqueueWritePartitions": "1",
+    "history.transferProcessorMaxPollRPS": "5000",
+}
+
+
+class DevServerError(Exception):
+    """The dev server could not be started; the message says why and what to do."""
+
+
+class DevServer:
+    """A Temporal dev server that dies with this process.
+
+    ``start`` after ``kill`` or ``stop`` comes back on the same ports and the same database.
+
+    Args:
+        settings: which `temporal` program to run, and the data folder.
+        port: TCP port of Temporal; 0 picks a free one.
+        ui_port: TCP port of the Web UI; 0 picks a free one, None leaves the Web UI out.
+        database: the SQLite file; `temporal.db` in the data folder where None.
+    """
+
+    def __init__(
+        self, settings: Settings, *, port: int = 0, ui_port: int | None = 0, database: Path | None = None
+    ) -> None:
+        self._program = find_program(settings)
+        self._port = port or free_port()
+        self._ui_port = free_port() if ui_port == 0 else ui_port
+        self._database = database or settings.data_dir / "temporal.db"
+        self._process: Process | None = None
+        self.log = settings.data_dir / "logs" / "temporal.log"
+
+    @property
+    def address(self) -> str:
+        """Where Temporal listens, `host:port`."""
+        return f"{HOST}:{self._port}"
+
+    @property
+    def ui(self) -> str:
+        """The address of the Web UI; empty without one."""
+        return f"http://{HOST}:{self._ui_port}" if self._ui_port else ""
+
+    @property
+    def pid(self) -> int:
+        """The process id of the server that was started last; 0 before the first start."""
+        return self._process.pid if self._process else 0
+
+    async def start(self) -> None:
+        """Start the server and wait until it serves, with search attributes and retention set.
+
+        Raises:
+            DevServerError: the port is taken, or it ended, or did not serve within a minute.
+        """
+        if self._process:
+            await self._process.wait()
+        if await listens(self._port):
+            # Whoever answers there must not be taken for this server.
+            raise DevServerError(f"port {self._port} is taken: end what listens there, or choose another.")
+        self._database.parent.mkdir(parents=True, exist_ok=True)
+        # The program reads TEMPORAL_* as its options; what points a client elsewhere must not bend it.
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("TEMPORAL_")}
+        self._process = await start_child(self._command(), environment=environment, log=self.log)
+        try:
+            await asyncio.wait_for(self._until_ready(self._process), READY_WITHIN)
+        except TimeoutError:
+            await self.stop()
+            raise DevServerError(f"the Temporal server did not get ready; see {self.log}") from None
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def wait(self) -> int:
+        """Wait until the server's process has ended; its exit code."""
+        return await self._process.wait() if self._process else 0
+
+    async def stop(self) -> None:
+        """End the server in an orderly way, bounded; nothing to do where it has ended."""
+        if self._process:
+            await end_child(self._process, STOP_WITHIN)
+
+    def kill(self) -> None:
+        """End the server at once, with SIGKILL."""
+        if self._process and self._process.returncode is None:
+            self._process.kill()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    def _command(self) -> list[str]:
+        command = [self._program, "server", "start-dev", "--ip", HOST, "--port", str(self._port)]
+        command += ["--db-filename", str(self._database)]
+        command += (
+            ["--ui-port", str(self._ui_port), "--ui-disable-news-fetch"] if self._ui_port else ["--headless"]
+        )
+        for name, value in PRAGMAS.items():
+            command += ["--sqlite-pragma", f"{name}={value}"]
+        for name, value in DYNAMIC_CONFIG.items():
+            command += ["--dynamic-config-value", f"{name}={value}"]
+        for attribute in REGISTRY:
+            command += [
+                "--search-attribute",
+                f"{attribute.name}={attribute_type(attribute.indexed_value_type)}",
+            ]
+        return command
+
+    async def _until_ready(self, process: Process) -> None:
+        while not await self._prepared():
+            if process.returncode is not None:
+                raise DevServerError(
+                    f"the Temporal server ended at once: {last_line(self.log) or 'it said nothing'} "
+                    f"(log: {self.log})"
+                )
+            await asyncio.sleep(0.05)
+
+    async def _prepared(self) -> bool:
+        """Set the retention; False while the server does not serve yet."""
+        if not await listens(self._port):
+            return False
+        try:
+            # No `common.connect`: whatever TEMPORAL_ADDRESS says, this server is the one meant.
+            service = await ServiceClient.connect(ConnectConfig(target_host=self.address))
+            described = await service.workflow_service.describe_namespace(
+                DescribeNamespaceRequest(namespace=NAMESPACE), timeout=timedelta(seconds=2)
+            )
+            if described.config.workflow_execution_retention_ttl.ToTimedelta() != RETENTION:
+                ttl = Duration()
+                ttl.FromTimedelta(RETENTION)
+                await service.workflow_service.update_namespace(
+                    UpdateNamespaceRequest(
+                        namespace=NAMESPACE, config=NamespaceConfig(workflow_execution_retention_ttl=ttl)
+                    ),
+                    timeout=timedelta(seconds=2),
+                )
+        except (RPCError, RuntimeError):
+            return False
+        return True
+
+
+def find_program(settings: Settings) -> str:
+    """The path of the `temporal` program: the setting's, else the packaged one, else one on the PATH.
+
+    Raises:
+        DevServerError: there is none; the message names the setting.
+    """
+    beside = Path(sys.executable).parent
+    wanted = settings.temporal_program
+    found = (
+        shutil.which(wanted) if wanted else shutil.which("temporal", path=beside) or shutil.which("temporal")
+    )
+    if not found:
+        raise DevServerError(
+            f"no `temporal` program at {wanted or beside}: run `make setup`, "
+            f"or set {TEMPORAL_PROGRAM.variable} to the path of one."
+        )
+    return found
+
+
+def attribute_type(kind: SearchAttributeIndexedValueType) -> str:
+    """The name of a search attribute's type as the `temporal` program takes it, `KeywordList` for example."""
+    return "".join(word.capitalize() for word in kind.name.split("_"))
+
+
+def free_port() -> int:
+    """A TCP port that nothing listens on now."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+async def listens(port: int) -> bool:
+    """Whether something accepts connections on ``port`` of this machine."""
+    try:
+        _, writer = await asyncio.open_connection(HOST, port)
+    except OSError:
+        return False
+    writer.close()
+    return True

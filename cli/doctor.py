@@ -1,0 +1,196 @@
+"""`starter.py doctor`: looks at everything an agent needs, and says how to mend what is wrong."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+
+from pydantic import BaseModel
+from temporalio.api.enums.v1 import TaskQueueType
+from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
+from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.workflowservice.v1 import (
+    DescribeNamespaceRequest,
+    DescribeNamespaceResponse,
+    DescribeTaskQueueRequest,
+    GetSystemInfoRequest,
+)
+from temporalio.client import Client
+from temporalio.service import RPCError, RPCStatusCode
+
+from cli.dev_server import attribute_type
+from cli.output import ExitCode, clean, print_document
+from common.connect import connect
+from common.envelope import KeyRing
+from common.search_attributes import REGISTRY
+from common.settings import APPROVAL_KEYS, Settings, SettingsError
+
+PATIENCE = timedelta(seconds=5)
+# The archive's 30 days and a day to archive in.
+LEAST_RETENTION = timedelta(days=31)
+# A poll lasts a minute at most; a worker that has not polled for longer is gone.
+POLLED_WITHIN = timedelta(seconds=90)
+LEAST_DISK = 1_000_000_000
+
+
+class Health(StrEnum):
+    """How a check came out. Only ``mend`` makes the exit code 1."""
+
+    OK = "ok"
+    WARNING = "warning"
+    UNSEEN = "unseen"
+    MEND = "mend"
+
+
+class Check(BaseModel):
+    """One line of the doctor: what was looked at, how it is, and what to do about it."""
+
+    name: str
+    health: Health
+    text: str
+
+
+async def doctor(settings: Settings, *, as_json: bool) -> ExitCode:
+    """Check everything and print it.
+
+    Raises:
+        CannotConnectError: Temporal is out of reach.
+    """
+    client = await connect(settings, patience=PATIENCE)
+    checks = [check async for check in _of_server(client)] + [await _worker(client, settings)]
+    checks += _of_machine(settings)
+    if as_json:
+        print_document(checks)
+    else:
+        for check in checks:
+            sys.stdout.write(f"{check.health:<8} {check.name:<18} {clean(check.text)}\n")
+    broken = any(check.health is Health.MEND for check in checks)
+    return ExitCode.AGENT_FAILED if broken else ExitCode.DONE
+
+
+async def _of_server(client: Client) -> AsyncIterator[Check]:
+    info = await client.workflow_service.get_system_info(GetSystemInfoRequest())
+    yield Check(
+        name="temporal",
+        health=Health.OK,
+        text=f"server {info.server_version} at {client.service_client.config.target_host}",
+    )
+    try:
+        namespace = await client.workflow_service.describe_namespace(
+            DescribeNamespaceRequest(namespace=client.namespace)
+        )
+    except RPCError as error:
+        if error.status is not RPCStatusCode.NOT_FOUND:
+            raise
+        mend = f"there is none named {client.namespace}: set TEMPORAL_NAMESPACE, or create it"
+        yield Check(name="namespace", health=Health.MEND, text=mend)
+        return
+    yield Check(name="namespace", health=Health.OK, text=client.namespace)
+    yield _retention(namespace)
+    yield await _search_attributes(client)
+    yield _pause(namespace)
+    yield Check(
+        name="dynamic config",
+        health=Health.UNSEEN,
+        text="time skipping, fairness and partitions cannot be seen from outside; `starter.py dev` sets them",
+    )
+
+
+def _retention(namespace: DescribeNamespaceResponse) -> Check:
+    kept = namespace.config.workflow_execution_retention_ttl.ToTimedelta()
+    if kept >= LEAST_RETENTION:
+        return Check(name="retention", health=Health.OK, text=f"closed agents stay {kept.days} days")
+    name = namespace.namespace_info.name
+    return Check(
+        name="retention",
+        health=Health.MEND,
+        text=f"closed agents vanish after {kept}: "
+        f"temporal operator namespace update --namespace {name} --retention 2160h",
+    )
+
+
+async def _search_attributes(client: Client) -> Check:
+    try:
+        found = await client.operator_service.list_search_attributes(
+            ListSearchAttributesRequest(namespace=client.namespace)
+        )
+    except RPCError as error:
+        return Check(name="search attributes", health=Health.UNSEEN, text=f"not shown: {error.message}")
+    wrong = [key for key in REGISTRY if found.custom_attributes.get(key.name) != int(key.indexed_value_type)]
+    if not wrong:
+        return Check(name="search attributes", health=Health.OK, text=f"all {len(REGISTRY)} are there")
+    taken = [key.name for key in wrong if key.name in found.custom_attributes]
+    if taken:
+        text = f"of another type: {', '.join(taken)}; remove them or use another namespace"
+    else:
+        options = " ".join(
+            f"--name {key.name} --type {attribute_type(key.indexed_value_type)}" for key in wrong
+        )
+        text = f"missing: temporal operator search-attribute create --namespace {client.namespace} {options}"
+    return Check(name="search attributes", health=Health.MEND, text=text)
+
+
+def _pause(namespace: DescribeNamespaceResponse) -> Check:
+    if namespace.namespace_info.capabilities.workflow_pause:
+        return Check(name="workflow pause", health=Health.OK, text="the server can pause workflows")
+    return Check(
+        name="workflow pause",
+        health=Health.WARNING,
+        text="the server cannot pause workflows (frontend.WorkflowPauseEnabled); `starter.py pause` works",
+    )
+
+
+async def _worker(client: Client, settings: Settings) -> Check:
+    queue = TaskQueue(name=settings.task_queue)
+    silent = []
+    for kind in (TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW, TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY):
+        described = await client.workflow_service.describe_task_queue(
+            DescribeTaskQueueRequest(namespace=client.namespace, task_queue=queue, task_queue_type=kind)
+        )
+        oldest = datetime.now(UTC) - POLLED_WITHIN
+        if not any(p.last_access_time.ToDatetime(tzinfo=UTC) > oldest for p in described.pollers):
+            silent.append(TaskQueueType.Name(kind).rsplit("_", 1)[1].lower())
+    if not silent:
+        return Check(name="worker", health=Health.OK, text=f"polls the task queue {settings.task_queue}")
+    return Check(
+        name="worker",
+        health=Health.MEND,
+        text=f"none polls the task queue {settings.task_queue} for {' and '.join(silent)} tasks: "
+        "start `python worker.py`, or look into its log",
+    )
+
+
+def _of_machine(settings: Settings) -> Iterator[Check]:
+    folder = settings.data_dir
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    free = shutil.disk_usage(existing).free
+    roomy = free >= LEAST_DISK
+    yield Check(
+        name="disk",
+        health=Health.OK if roomy else Health.MEND,
+        text=f"{free / 1e9:.1f} GB free for {folder}" + ("" if roomy else ": make room"),
+    )
+    yield _keys(settings)
+    yield Check(
+        name="language model",
+        health=Health.OK,
+        text=f"{settings.model}" + (" (built in: no key, no network)" if settings.model == "offline" else ""),
+    )
+
+
+def _keys(settings: Settings) -> Check:
+    try:
+        KeyRing.load(settings)
+    except SettingsError as error:
+        return Check(name="approval keys", health=Health.MEND, text=str(error))
+    if settings.approval_keys or (settings.data_dir / "approval.keys").exists():
+        return Check(name="approval keys", health=Health.OK, text="decisions from here are signed")
+    return Check(
+        name="approval keys",
+        health=Health.MEND,
+        text="none, so decisions from here go unsigned and count nowhere but under `starter.py dev`: "
+        f"set {APPROVAL_KEYS.variable}, or HIBERNAUT_DATA_DIR to the folder of the stack",
+    )

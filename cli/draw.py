@@ -1,0 +1,132 @@
+"""Agents as lines and tables for people. Every text of an agent is untrusted and passes ``clean``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+
+from cli.output import clean
+from common import search_attributes
+from common.agent import NotebookEntry, Progress
+from common.agent_view import AgentRow, AgentView
+from common.approval import ApprovalRequest, DecisionRecord
+
+PLAN_LINES = 40
+WIDE = 200
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """A table on stdout, as wide as the terminal, or wide enough for a file."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(clean(cell)) for cell in row))
+    Console(width=None if sys.stdout.isatty() else WIDE, highlight=False).print(table)
+
+
+def row_cells(row: AgentRow) -> list[str]:
+    """Id, kind, owner, state, node, what it waits for, start."""
+    waits = f"{waits_for(row)} until {moment(row.wake_at)}" if row.wake_at else waits_for(row)
+    return [row.id, row.kind, row.owner, row.state, row.node, waits, moment(row.started_at)]
+
+
+def waits_for(row: AgentRow) -> str:
+    """What an agent waits for, in words; the digest of an approval is for the program."""
+    approval = search_attributes.parse_waiting_for_approval(row.waiting_for)
+    return "an approval" if approval else row.waiting_for or ""
+
+
+def summary(view: AgentView) -> list[tuple[str, str]]:
+    """Name and value of what is known in a few words."""
+    pairs = [
+        ("agent", view.id),
+        ("kind", view.kind),
+        ("owner", view.owner),
+        ("state", view.state),
+        ("node", view.node),
+        ("waiting for", waits_for(view)),
+        ("until", moment(view.wake_at)),
+        ("started", moment(view.started_at)),
+        ("closed", moment(view.closed_at)),
+        ("progress", progress(view.progress)),
+        ("stuck at", ", ".join(view.stuck_at)),
+        ("failure", view.failure or ""),
+    ]
+    if view.cost.usd or view.cost.input_tokens or view.cost.output_tokens:
+        tokens = f"{view.cost.input_tokens} tokens in, {view.cost.output_tokens} out"
+        pairs.append(("cost", f"{view.cost.usd} USD ({tokens})"))
+    return [(name, clean(value)) for name, value in pairs if value]
+
+
+def show_lines(view: AgentView) -> list[str]:
+    """Everything of an agent, a line each."""
+    lines = [f"{name:<12} {value}" for name, value in summary(view)]
+    if not view.live:
+        lines += ["", "No worker answered, so only what Temporal itself knows is shown."]
+    if view.notebook:
+        lines += ["", f"notebook ({view.dropped} older lines in the history)" if view.dropped else "notebook"]
+        lines += [notebook_line(entry) for entry in view.notebook]
+    if view.decisions:
+        lines += ["", "decisions", *(decision_line(record) for record in view.decisions)]
+    if view.approval:
+        lines += ["", *approval_lines(view.id, view.approval)]
+    if view.result is not None:
+        lines += ["", "result", *_json_lines(view.result)]
+    return lines
+
+
+def approval_lines(id: str, request: ApprovalRequest) -> list[str]:
+    """The open question with its plan, and the command that answers it."""
+    approvers = ", ".join(request.policy.approvers) or "nobody"
+    lines = [
+        f"asks {approvers}: {request.question}",
+        *_json_lines(request.plan),
+        *(f"evidence: {line}" for line in request.evidence),
+        *([f"expires {moment(request.expires_at)}"] if request.expires_at else []),
+        f"answer: starter.py approve {id} --digest {request.digest[:12]}   "
+        f"(or: starter.py reject {id} --reason …)",
+    ]
+    return [clean(line) for line in lines]
+
+
+def notebook_line(entry: NotebookEntry) -> str:
+    """Time, node, text and facts of a line of the notebook."""
+    facts = ", ".join(f"{name}={value}" for name, value in entry.facts.items())
+    text = f"{entry.text} ({facts})" if facts else entry.text
+    return clean(f"{entry.at.astimezone(UTC):%m-%d %H:%M:%S}  {entry.node:<14} {text}")
+
+
+def decision_line(record: DecisionRecord) -> str:
+    """Who decided what, when, through what, signed or not, and what became of it."""
+    decision = record.decision
+    parts = [
+        f"{moment(record.at)}  {decision.verdict} by {decision.by} through {decision.through}",
+        "signed" if record.signed else "unsigned",
+        f"on {decision.digest[:12]}",
+        f"{record.status}{': ' if record.reason else ''}{record.reason}",
+    ]
+    return clean(", ".join(parts) + (f" — {decision.note}" if decision.note else ""))
+
+
+def progress(counted: Progress) -> str:
+    """`done of total`; empty where nothing is counted."""
+    return f"{counted.done} of {counted.total}" if counted.total else ""
+
+
+def moment(at: datetime | None) -> str:
+    """A time to the second, in UTC; empty for none."""
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if at else ""
+
+
+def _json_lines(value: object) -> list[str]:
+    lines = [clean(line) for line in json.dumps(value, indent=2, ensure_ascii=False).split("\n")]
+    if len(lines) > PLAN_LINES:
+        return [*lines[:PLAN_LINES], f"… {len(lines) - PLAN_LINES} more lines; --json prints them all"]
+    return lines

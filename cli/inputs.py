@@ -1,0 +1,188 @@
+"""Turns the words of a command line into an agent's input; says which word was wrong and what it takes."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, JsonValue, TypeAdapter, ValidationError
+
+from cli.output import CommandError, flat, print_document
+from common.agent import AgentInput
+from common.kinds import KINDS, Kind
+
+
+class Field(BaseModel):
+    """A field of an agent's input as `agents` lists it; `default` is None for a required one."""
+
+    name: str
+    type: str
+    required: bool
+    default: JsonValue = None
+    description: str = ""
+
+
+def kind_named(name: str) -> Kind:
+    """The kind of that name, or an error that names them all."""
+    if name not in KINDS:
+        raise CommandError(f"there is no kind {name!r}; there are: {', '.join(KINDS)}.")
+    return KINDS[name]
+
+
+def fields_of(kind: Kind) -> list[Field]:
+    """What a user can set, in the order of declaration; what belongs to the kit is not among it."""
+    schema = kind.input.model_json_schema()
+    return [
+        Field(
+            name=name,
+            type=_type_words(part),
+            required=name in schema.get("required", ()),
+            default=_default(kind, name),
+            description=part.get("description", ""),
+        )
+        for name, part in schema["properties"].items()
+    ]
+
+
+def print_kinds(*, as_json: bool) -> None:
+    """Print the kinds of agents and what each takes."""
+    if as_json:
+        print_document(
+            [
+                {"kind": kind.name, "summary": kind.summary, "fields": fields_of(kind)}
+                for kind in KINDS.values()
+            ]
+        )
+        return
+    for kind in KINDS.values():
+        print(f"{kind.name}: {kind.summary}")
+        for field in fields_of(kind):
+            default = "required" if field.required else f"default {json.dumps(field.default)}"
+            print(f"  {field.name:<16} {field.description}\n  {'':<16} {field.type}; {default}")
+
+
+def read_input(kind: Kind, source: str | None, words: Iterable[str]) -> AgentInput:
+    """The input of an agent from a JSON file and `k=v` words; a word overrides the file.
+
+    Args:
+        kind: the kind of agent.
+        source: path of a JSON file, `-` for stdin, None for neither.
+        words: `name=value` each. A value is taken as JSON where that fits the field, else as text.
+
+    Raises:
+        CommandError: something does not fit; the message names the field and what it takes.
+    """
+    values = _read_json(source) if source else {}
+    for name in values:
+        _known(kind, name)
+    for name, text in split_words(words, "--set"):
+        _known(kind, name)
+        values[name] = _field_value(kind, name, text)
+    for name, part in kind.input.model_json_schema()["properties"].items():
+        value = values.get(name)
+        if part.get("format") == "path" and isinstance(value, str) and value:
+            values[name] = str(Path(value).expanduser().absolute())
+    missing = [field.name for field in fields_of(kind) if field.required and field.name not in values]
+    if missing:
+        raise CommandError(
+            f"{kind.name} needs {', '.join(missing)}: give it with --set {missing[0]}=… "
+            "(`starter.py agents` says what it takes)."
+        )
+    try:
+        return kind.input.model_validate(values)
+    except ValidationError as error:
+        raise CommandError(f"{flat(error)} (`starter.py agents` says what {kind.name} takes).") from None
+
+
+def read_edits(words: Iterable[str]) -> dict[str, JsonValue]:
+    """The edits of `k=v` words: each value as JSON where it is JSON, else as text."""
+    return {name: _json_or_text(text) for name, text in split_words(words, "--edit")}
+
+
+def split_words(words: Iterable[str], option: str) -> list[tuple[str, str]]:
+    """Name and value of each `name=value`."""
+    pairs = []
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals or not name:
+            raise CommandError(f"{word!r} is no name=value, as {option} takes it.")
+        pairs.append((name.strip(), value))
+    return pairs
+
+
+def _known(kind: Kind, name: str) -> None:
+    names = [field.name for field in fields_of(kind)]
+    if name not in names:
+        raise CommandError(f"{kind.name} has no field {name!r}; its fields: {', '.join(names)}.")
+
+
+def _field_value(kind: Kind, name: str, text: str) -> JsonValue:
+    adapter: TypeAdapter[Any] = TypeAdapter(kind.input.model_fields[name].rebuild_annotation())
+    for candidate in (_json_or_text(text), text):
+        try:
+            adapter.validate_python(candidate)
+        except ValidationError as error:
+            problem = flat(error)
+        else:
+            return candidate
+    takes = next(field.type for field in fields_of(kind) if field.name == name)
+    raise CommandError(f"--set {name}={text}: {problem}; it takes {takes}.")
+
+
+def _json_or_text(text: str) -> JsonValue:
+    try:
+        value: JsonValue = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    return value
+
+
+def _read_json(source: str) -> dict[str, JsonValue]:
+    try:
+        text = sys.stdin.read() if source == "-" else Path(source).expanduser().read_text()
+        values = json.loads(text)
+    except (OSError, UnicodeDecodeError) as error:
+        raise CommandError(
+            f"--input {source}: {getattr(error, 'strerror', None) or 'not UTF-8 text'}."
+        ) from None
+    except (ValueError, RecursionError) as error:
+        raise CommandError(f"--input {source}: not JSON: {error}.") from None
+    if not isinstance(values, dict):
+        raise CommandError(f'--input {source}: give one JSON object, as in {{"field": value}}.')
+    return values
+
+
+def _default(kind: Kind, name: str) -> JsonValue:
+    field = kind.input.model_fields[name]
+    if field.is_required():
+        return None
+    default: JsonValue = TypeAdapter(Any).dump_python(
+        field.get_default(call_default_factory=True, validated_data={}), mode="json"
+    )
+    return default
+
+
+_WORDS = {
+    "boolean": "true or false",
+    "integer": "a whole number",
+    "number": "a number",
+    "string": "text",
+    "null": "null",
+    "object": "a JSON object",
+    "duration": "a duration (P2D, 12:00:00, or seconds)",
+    "date-time": "a time (2026-11-23T10:00:00Z)",
+    "path": "a path",
+}
+
+
+def _type_words(part: dict[str, Any]) -> str:
+    if "anyOf" in part:
+        return " or ".join(_type_words(choice) for choice in part["anyOf"])
+    if "enum" in part:
+        return "one of " + ", ".join(map(str, part["enum"]))
+    if part.get("type") == "array":
+        return "a list, as a,b or JSON"
+    return _WORDS.get(part.get("format", "")) or _WORDS.get(part.get("type", ""), "JSON")

@@ -1,0 +1,169 @@
+"""Watches an agent until it closes, through restarts of worker and server."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import AbstractContextManager
+from datetime import timedelta
+from typing import Protocol, Self, TextIO
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.panel import Panel
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+from temporalio.service import RPCError, RPCStatusCode
+
+from cli.agents import open_agents
+from cli.draw import approval_lines, notebook_line, progress, summary, waits_for
+from cli.output import ExitCode, clean, print_document
+from common.agent_client import AgentClient
+from common.agent_view import AgentView, RunStatus
+from common.settings import Settings
+
+# Short, so that an outage is told at once; the loop below is what outlasts it.
+PATIENCE = timedelta(seconds=1)
+SHORTEST = 0.5
+LONGEST = 3.0  # an agent that sleeps for days is not asked twice a second
+PROGRESS_EVERY = 5.0
+LINES_SHOWN = 15
+
+
+class Screen(AbstractContextManager["Screen"], Protocol):
+    """Where a watched agent is drawn."""
+
+    def draw(self, view: AgentView) -> None:
+        """Show the agent as it is now."""
+
+    def outage(self) -> None:
+        """Say that Temporal is out of reach and that the watch goes on."""
+
+
+async def watch(settings: Settings, id: str, *, as_json: bool) -> ExitCode:
+    """Draw the agent as it goes, until it has closed; Ctrl-C ends the watch and leaves the agent running."""
+    agents = await open_agents(settings, PATIENCE)
+    out = sys.stderr if as_json else sys.stdout
+    view: AgentView | None = None
+    with LiveScreen() if out.isatty() else PlainScreen(out) as screen:
+        async for view in views(agents, id, screen):
+            screen.draw(view)
+    if as_json:
+        print_document(view)
+    good = view is not None and view.status is RunStatus.COMPLETED
+    return ExitCode.DONE if good else ExitCode.AGENT_FAILED
+
+
+async def views(agents: AgentClient, id: str, screen: Screen) -> AsyncIterator[AgentView]:
+    """The agent each time it has changed, the last time closed."""
+    last: AgentView | None = None
+    pause = SHORTEST
+    while last is None or last.running:
+        try:
+            view = await agents.view(id)
+        except RPCError as error:
+            if error.status not in (RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED):
+                raise
+            screen.outage()
+            await asyncio.sleep(SHORTEST)
+            continue
+        if view != last:
+            yield view
+            pause = SHORTEST
+        last = view
+        if view.running:
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.3, LONGEST)
+
+
+class PlainScreen:
+    """Lines for a file or a pipe: what is new since the last drawing."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+        self._told = 0
+        self._headline = ""
+        self._request = ""
+        self._progress = ""
+        self._progress_at = 0.0
+        self._out_of_reach = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def draw(self, view: AgentView) -> None:
+        """Print new notebook lines, a changed state, progress now and then, and an open question once."""
+        self._out_of_reach = False
+        total = view.dropped + len(view.notebook)
+        for entry in view.notebook[max(0, self._told - view.dropped) :]:
+            self._print(notebook_line(entry))
+        self._told = max(self._told, total)
+        if (headline := _headline(view)) != self._headline:
+            self._headline = headline
+            self._print(headline)
+        if view.approval and view.approval.id != self._request:
+            self._request = view.approval.id
+            self._print("\n".join(approval_lines(view.id, view.approval)))
+        counted = progress(view.progress)
+        if counted != self._progress and time.monotonic() - self._progress_at > PROGRESS_EVERY:
+            self._progress, self._progress_at = counted, time.monotonic()
+            self._print(f"progress: {counted}")
+
+    def outage(self) -> None:
+        """Say it once an outage."""
+        if not self._out_of_reach:
+            self._out_of_reach = True
+            self._print("reconnecting…")
+
+    def _print(self, text: str) -> None:
+        print(text, file=self._out, flush=True)
+
+
+class LiveScreen:
+    """A drawing that renews itself, for a terminal."""
+
+    def __init__(self) -> None:
+        self._live = Live(Text("…"), console=Console(highlight=False), auto_refresh=False)
+        self._last: RenderableType = Text("")
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._live.stop()
+
+    def draw(self, view: AgentView) -> None:
+        """Draw the agent in place of the last drawing."""
+        grid = Table.grid(padding=(0, 2))
+        for name, value in summary(view):
+            grid.add_row(Text(name, style="dim"), Text(value))
+        parts: list[RenderableType] = [grid]
+        if view.progress.total:
+            parts.append(ProgressBar(total=view.progress.total, completed=view.progress.done, width=60))
+        if not view.live:
+            parts.append(Text("no worker answers now; this is what Temporal itself knows", style="yellow"))
+        parts += [Text(notebook_line(entry), no_wrap=True) for entry in view.notebook[-LINES_SHOWN:]]
+        if view.approval:
+            parts.append(Panel(Text("\n".join(approval_lines(view.id, view.approval)))))
+        self._last = Group(*parts)
+        self._live.update(self._last, refresh=True)
+
+    def outage(self) -> None:
+        """Draw the last known state with a word below it."""
+        self._live.update(Group(self._last, Text("reconnecting…", style="yellow")), refresh=True)
+
+
+def _headline(view: AgentView) -> str:
+    words = [view.state, f"at {view.node}" if view.node else "", view.failure or ""]
+    if view.waiting_for:
+        words.append(f"waiting for {waits_for(view)}")
+    if not view.live:
+        words.append("no worker answers")
+    return clean(f"{view.id}: {', '.join(filter(None, words))}")

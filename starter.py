@@ -1,0 +1,250 @@
+"""A door: the command line. `python starter.py --help` lists the commands."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.output import CommandError, ExitCode, run, say
+from common.settings import Settings, SettingsError
+
+# What is heavy (Temporal's SDK, rich's drawing) is imported by the command that needs it.
+app = typer.Typer(
+    help="Durable agents that live for days.",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+Id = Annotated[str, typer.Argument(metavar="ID", help="The agent's id.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+By = Annotated[
+    str | None, typer.Option("--as", metavar="WHO", help="Who decides; your HIBERNAUT_USER if not given.")
+]
+Digest = Annotated[str, typer.Option(metavar="PREFIX", help="Only if the open plan's digest begins so.")]
+Wait = Annotated[bool, typer.Option("--wait", help="Stay until the agent has closed.")]
+
+
+@app.command()
+def dev(
+    data_dir: Annotated[Path | None, typer.Option(help="Folder of the stack's data.")] = None,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of Temporal.")] = 7233,
+    ui_port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the Web UI.")] = 8233,
+    workers: Annotated[int, typer.Option(min=1, help="Worker processes.")] = 1,
+) -> None:
+    """Run the whole stack on this machine: Temporal on a SQLite file, its Web UI, a worker."""
+    from cli.dev import dev
+
+    found = settings()
+    folder = data_dir.expanduser().absolute() if data_dir else found.data_dir
+    run(dev(replace(found, data_dir=folder), port, ui_port, workers, elsewhere=folder != found.data_dir))
+
+
+@app.command()
+def agents(as_json: Json = False) -> None:
+    """List the kinds of agents and what each takes."""
+    from cli.inputs import print_kinds
+
+    print_kinds(as_json=as_json)
+
+
+@app.command()
+def start(
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="A kind that `agents` lists.")],
+    more: Annotated[list[str] | None, typer.Argument(metavar="[k=v]...", help="More --set words.")] = None,
+    source: Annotated[
+        str | None, typer.Option("--input", metavar="FILE|-", help="The input as a JSON object.")
+    ] = None,
+    words: Annotated[
+        list[str] | None, typer.Option("--set", metavar="k=v", help="A field of the input; repeatable.")
+    ] = None,
+    id: Annotated[str | None, typer.Option(help="The new agent's id; made up if not given.")] = None,
+    owner: Annotated[
+        str | None, typer.Option(metavar="WHO", help="Whose it is; your HIBERNAUT_USER.")
+    ] = None,
+    wait: Wait = False,
+    as_json: Json = False,
+) -> None:
+    """Start an agent and print its id."""
+    from cli.agents import start
+
+    found = settings()
+    given = [*(words or ()), *(more or ())]
+    run(start(found, kind, source, given, id, owner or found.user, wait=wait, as_json=as_json))
+
+
+@app.command("list")
+def list_agents(
+    kind: Annotated[str | None, typer.Option(help="Only this kind.")] = None,
+    owner: Annotated[str | None, typer.Option(metavar="WHO", help="Only this owner's.")] = None,
+    state: Annotated[str | None, typer.Option(help="Only in this state: sleeping, stuck, …")] = None,
+    status: Annotated[str | None, typer.Option(help="Only running, completed, failed, …")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="The newest so many.")] = 100,
+    as_json: Json = False,
+) -> None:
+    """List agents, newest first."""
+    from cli.agents import list_agents
+
+    run(list_agents(settings(), kind, owner, state, status, limit, as_json=as_json))
+
+
+@app.command()
+def show(id: Id, as_json: Json = False) -> None:
+    """Show everything there is to know of an agent."""
+    from cli.agents import show
+
+    run(show(settings(), id, as_json=as_json))
+
+
+@app.command()
+def watch(id: Id, as_json: Json = False) -> None:
+    """Watch an agent until it closes. Ctrl-C leaves it running."""
+    from cli.watch import watch
+
+    run(watch(settings(), id, as_json=as_json))
+
+
+@app.command()
+def result(id: Id, wait: Wait = False, as_json: Json = False) -> None:
+    """Print an agent's result, as JSON with and without --json."""
+    from cli.agents import result
+
+    run(result(settings(), id, wait=wait))
+
+
+@app.command()
+def inbox(
+    who: Annotated[str | None, typer.Option("--for", metavar="WHO", help="What WHO may decide.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List the agents that wait for an approval."""
+    from cli.agents import inbox
+
+    run(inbox(settings(), who, as_json=as_json))
+
+
+@app.command()
+def approve(
+    id: Id,
+    more: Annotated[list[str] | None, typer.Argument(metavar="[k=v]...", help="More --edit words.")] = None,
+    by: By = None,
+    note: Annotated[str, typer.Option(metavar="T", help="A word to go with it.")] = "",
+    edit: Annotated[
+        list[str] | None,
+        typer.Option("--edit", metavar="k=v", help="Change a field of the plan; repeatable."),
+    ] = None,
+    digest: Digest = "",
+    as_json: Json = False,
+) -> None:
+    """Approve what an agent asks. Exit code 4: the agent refused the decision."""
+    from cli.agents import decide
+    from common.approval import Verdict
+
+    found = settings()
+    edits = [*(edit or ()), *(more or ())]
+    run(decide(found, id, Verdict.APPROVE, by or found.user, note, edits, digest, as_json=as_json))
+
+
+@app.command()
+def reject(
+    id: Id,
+    reason: Annotated[str, typer.Option(metavar="T", help="Why not.")],
+    by: By = None,
+    digest: Digest = "",
+    as_json: Json = False,
+) -> None:
+    """Reject what an agent asks. Exit code 4: the agent refused the decision."""
+    from cli.agents import decide
+    from common.approval import Verdict
+
+    found = settings()
+    run(decide(found, id, Verdict.REJECT, by or found.user, reason, (), digest, as_json=as_json))
+
+
+@app.command()
+def tell(id: Id, text: Annotated[str, typer.Argument(metavar="TEXT")]) -> None:
+    """Steer an agent in words."""
+    from cli.agents import tell
+
+    run(tell(settings(), id, text))
+
+
+@app.command()
+def pause(id: Id) -> None:
+    """Let an agent start nothing new until `resume`."""
+    from cli.agents import pause
+
+    run(pause(settings(), id))
+
+
+@app.command()
+def resume(id: Id) -> None:
+    """End a pause."""
+    from cli.agents import resume
+
+    run(resume(settings(), id))
+
+
+@app.command()
+def wake(
+    id: Id,
+    until: Annotated[str | None, typer.Option(metavar="TIME", help="Sleep until then instead.")] = None,
+) -> None:
+    """Wake a sleeping agent now, or move the end of its sleep."""
+    from cli.agents import wake
+
+    run(wake(settings(), id, until))
+
+
+@app.command()
+def cancel(id: Id) -> None:
+    """Ask an agent to end; it tidies up first."""
+    from cli.agents import cancel
+
+    run(cancel(settings(), id))
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Check everything an agent needs. Exit code 1: something needs mending."""
+    from cli.doctor import doctor
+
+    run(doctor(settings(), as_json=as_json))
+
+
+def settings() -> Settings:
+    """The settings of this process, read from its environment."""
+    return Settings.read(os.environ)
+
+
+def main() -> int:
+    """Run the command line; its exit code."""
+    try:
+        code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
+        sys.stdout.flush()
+    except CommandError as error:
+        say(f"error: {error}")
+        return error.code
+    except SettingsError as error:
+        say(f"error: {error}")
+        return ExitCode.USAGE
+    except typer.TyperException as error:
+        say(f"error: {error.format_message()} (`starter.py COMMAND --help` says what it takes)")
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        return ExitCode.DONE
+    return code or ExitCode.DONE
+
+
+if __name__ == "__main__":
+    exit_code = main()
+    sys.stderr.flush()
+    # The SDK's threads can crash an interpreter that is shutting down.
+    os._exit(exit_code)

@@ -1,0 +1,83 @@
+"""A server and a worker as processes of their own, to be killed and started again."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from asyncio.subprocess import Process
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TypeVar
+
+from cli.children import end_child, start_child
+from cli.dev_server import DevServer
+from common.agent_client import AgentClient
+from common.connect import connect
+from common.envelope import KeyRing
+from common.settings import Settings
+
+Found = TypeVar("Found")
+ROOT = Path(__file__).parents[2]
+
+
+class Stack:
+    """A Temporal server on a database of its own, and one worker."""
+
+    def __init__(self, folder: Path) -> None:
+        self.settings = Settings.read({"HIBERNAUT_DATA_DIR": str(folder)})
+        self.server = DevServer(self.settings, ui_port=None)
+        self.ring = KeyRing.load(self.settings, create=True)
+        self.worker: Process | None = None
+        self.log = folder / "logs" / "worker.log"
+
+    async def __aenter__(self) -> Stack:
+        await self.server.start()
+        os.environ["TEMPORAL_ADDRESS"] = self.server.address
+        await self.start_worker()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self.worker:
+            await end_child(self.worker, 30)
+        await self.server.stop()
+        os.environ.pop("TEMPORAL_ADDRESS", None)
+
+    async def start_worker(self) -> None:
+        """Start the worker; it may come up before the server does."""
+        self.worker = await start_child(
+            [sys.executable, str(ROOT / "worker.py")],
+            environment={
+                **os.environ,
+                "TEMPORAL_ADDRESS": self.server.address,
+                "HIBERNAUT_DATA_DIR": str(self.settings.data_dir),
+            },
+            log=self.log,
+        )
+
+    async def kill_worker(self) -> None:
+        """SIGKILL, and proof that it hit."""
+        assert self.worker is not None
+        self.worker.kill()
+        assert await self.worker.wait() == -signal.SIGKILL
+
+    async def kill_server(self) -> None:
+        """SIGKILL, and proof that it hit."""
+        self.server.kill()
+        assert await self.server.wait() == -signal.SIGKILL
+
+    async def agents(self) -> AgentClient:
+        """A client of the agents here."""
+        return AgentClient(await connect(self.settings), self.settings, self.ring)
+
+
+async def until(find: Callable[[], Awaitable[Found]], seconds: float = 120) -> Found:
+    """The first true result of `find`."""
+    deadline = asyncio.get_running_loop().time() + seconds
+    while True:
+        found = await find()
+        if found:
+            return found
+        assert asyncio.get_running_loop().time() < deadline, f"it did not happen within {seconds} s"
+        await asyncio.sleep(0.1)

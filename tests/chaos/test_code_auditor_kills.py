@@ -1,0 +1,134 @@
+"""The code auditor under SIGKILL: the same findings, nothing scanned or written twice."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from temporalio.service import RPCError
+
+from common.agent_client import AgentClient
+from common.agent_view import AgentView, RunStatus
+from common.approval import Verdict
+from common.audit import AuditInput
+from tests.chaos.stack import Stack, until
+
+FILES = 1600
+FLAWED = (
+    "import os\nimport subprocess\n\n\ndef run(name):\n    return subprocess.call('ls ' + name, shell=True)\n"
+)
+
+
+def code_base(root: Path) -> Path:
+    """A code base of `FILES` files; every fourth has findings, with a fix for one of them."""
+    for number in range(FILES):
+        folder = root / f"part{number % 40:02d}"
+        folder.mkdir(parents=True, exist_ok=True)
+        text = FLAWED if number % 4 == 0 else f"VALUE = {number}\n"
+        (folder / f"module{number:04d}.py").write_text(text)
+    return root
+
+
+def scanned(stack: Stack) -> dict[str, int]:
+    """How many files each shard's journal holds now."""
+    folder = stack.settings.data_dir / "journals" / "scan"
+    return {file.stem: file.read_bytes().count(b"\n") for file in folder.glob("*/*.journal")}
+
+
+def attempts(stack: Stack) -> dict[str, list[int]]:
+    """At which file each attempt of each shard began."""
+    folder = stack.settings.data_dir / "journals" / "scan"
+    return {
+        file.stem: [json.loads(line)["resumed_at"] for line in file.read_text().splitlines()]
+        for file in folder.glob("*/*.attempts")
+    }
+
+
+async def seen(agents: AgentClient, id: str) -> AgentView | None:
+    try:
+        return await agents.view(id)
+    except RPCError:
+        return None  # the server is away
+
+
+async def ended(agents: AgentClient, id: str) -> AgentView:
+    async def find() -> AgentView | None:
+        view = await seen(agents, id)
+        return view if view and not view.running else None
+
+    view = await until(find, 240)
+    assert view.status is RunStatus.COMPLETED, view.failure
+    return view
+
+
+def findings(view: AgentView) -> Any:
+    assert isinstance(view.result, dict)
+    return json.loads(Path(view.result["report"]["json"]).read_text())["findings"]
+
+
+async def test_kills_of_worker_server_and_both_change_nothing_in_what_an_audit_finds_and_does(
+    tmp_path: Path,
+) -> None:
+    """An audit killed three times in its scan ends as an undisturbed one does."""
+    root = code_base(tmp_path / "code")
+    async with Stack(tmp_path / "calm") as calm:
+        agents = await calm.agents()
+        undisturbed = await ended(
+            agents, await agents.start("code-auditor", AuditInput(path=str(root)), owner="local")
+        )
+
+    async with Stack(tmp_path / "rough") as rough:
+        agents = await rough.agents()
+        id = await agents.start("code-auditor", AuditInput(path=str(root), apply=True), owner="local")
+
+        async def past(share: float) -> bool:
+            return sum(scanned(rough).values()) > share * FILES
+
+        await until(lambda: past(0.1))
+        await rough.kill_worker()
+        at_first = scanned(rough)
+        assert 0 < sum(at_first.values()) < FILES, "the kill did not hit the scan"
+        await rough.start_worker()
+
+        await until(lambda: past(0.4))
+        await rough.kill_server()
+        assert sum(scanned(rough).values()) < FILES, "the kill did not hit the scan"
+        await asyncio.sleep(2)
+        await rough.server.start()
+
+        await until(lambda: past(0.7))
+        await rough.kill_server()
+        await rough.kill_worker()
+        at_last = scanned(rough)
+        assert sum(at_last.values()) < FILES, "the kill did not hit the scan"
+        await rough.server.start()
+        await rough.start_worker()
+
+        async def asked() -> AgentView | None:
+            view = await seen(agents, id)
+            return view if view and view.approval else None
+
+        view = await until(asked, 240)
+        for shard, begun_at in attempts(rough).items():
+            assert begun_at[0] == 0
+            assert len(begun_at) > 1, f"shard {shard} was not disturbed"
+            # A kill costs at most the batch under way: what the journal held is where the next attempt began.
+            assert at_first.get(shard, 0) in begun_at
+            assert begun_at == sorted(begun_at)
+            if at_first.get(shard):
+                assert begun_at.count(0) == 1
+
+        assert view.approval is not None
+        await agents.decide(id, Verdict.APPROVE, by="local", through="cli")
+        disturbed = await ended(agents, id)
+        assert findings(disturbed) == findings(undisturbed)
+        assert isinstance(disturbed.result, dict)
+        assert disturbed.result["files_fixed"] == FILES / 4
+        [journal] = (rough.settings.data_dir / "journals" / "apply").rglob("*.jsonl")
+        lines = [json.loads(line) for line in journal.read_text().splitlines()]
+        written = Counter(line["path"] for line in lines if line["event"] == "done")
+        assert len(written) == FILES / 4
+        assert set(written.values()) == {1}

@@ -1,0 +1,78 @@
+"""Thirty seconds without Temporal: what had ended stays ended."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from temporalio.client import Client
+from temporalio.worker import Worker
+
+import worker
+from activities.decisions import DecisionChecks
+from activities.interceptor import ReliableReports
+from activities.notices import Notices
+from cli.dev_server import DevServer
+from common.approval import ApprovalsView
+from common.connect import connect
+from common.envelope import Authority, KeyRing
+from common.settings import Settings
+from tests.chaos.stack import until
+from tests.workflow.agents import ErrandAgent
+from tests.workflow.doubles import ErrandInput, World
+
+OUTAGE_SECONDS = 15  # the SDK by itself gives up after some ten
+
+
+@pytest.mark.parametrize("reliable", [True, False], ids=["ours", "the SDK's own"])
+async def test_an_activity_that_ends_while_temporal_is_away_is_not_run_again(
+    reliable: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its result is reported until it is heard; the SDK alone runs it again, so the outage truly bites."""
+    settings = Settings.read({"HIBERNAUT_DATA_DIR": str(tmp_path)})
+    async with DevServer(settings, ui_port=None) as server:
+        monkeypatch.setenv("TEMPORAL_ADDRESS", server.address)
+        client = await connect(settings)
+        authority = Authority(KeyRing.load(settings, create=True), accept_unsigned=False)
+        world = World(authority)
+        world.hold = asyncio.Event()
+        objects = [world, DecisionChecks(authority), Notices()]
+        async with _worker(client, settings, objects, reliable=reliable):
+            agent = await client.start_workflow(
+                "errand", ErrandInput(), id="errand-1", task_queue=settings.task_queue
+            )
+            await until(lambda: _true(world.fact_fetches == 1))
+            server.kill()
+            await server.wait()
+            world.hold.set()
+            await asyncio.sleep(OUTAGE_SECONDS)
+            await server.start()
+
+            async def asked() -> bool:
+                return bool((await agent.query("approvals", result_type=ApprovalsView)).open)
+
+            # Its start-to-close time-out is a minute; after it Temporal would hand it out again.
+            if reliable:
+                await until(asked, 50)
+                assert world.fact_fetches == 1
+            else:
+                await until(lambda: _true(world.fact_fetches == 2), 90)
+
+
+def _worker(client: Client, settings: Settings, objects: list[object], *, reliable: bool) -> Worker:
+    if reliable:
+        return worker.build(
+            client, settings, reports=ReliableReports(client), workflows=[ErrandAgent], objects=objects
+        )
+    return Worker(
+        client,
+        task_queue=settings.task_queue,
+        workflows=[ErrandAgent],
+        activities=worker.activity_methods(objects),
+        workflow_runner=worker.sandbox(),
+    )
+
+
+async def _true(value: bool) -> bool:
+    return value

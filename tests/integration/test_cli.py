@@ -1,0 +1,542 @@
+"""The command line as a user meets it: real processes against a real server and worker."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import pty
+import signal
+import sys
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+from temporalio import activity, workflow
+from temporalio.client import Client
+from temporalio.exceptions import ApplicationError
+
+import worker
+from activities.decisions import DecisionChecks
+from activities.interceptor import ReliableReports
+from cli.dev_server import DevServer
+from common.agent import Progress
+from common.agent_client import AgentClient
+from common.approval import ApprovalPolicy
+from common.audit import AuditInput
+from common.connect import connect
+from common.envelope import Authority, KeyRing
+from common.settings import Settings
+from workflows.core.agent import Agent
+
+ROOT = Path(__file__).parents[2]
+SHOWN_AT_LEAST = {
+    *("id", "run_id", "kind", "owner", "state", "node", "waiting_for", "wake_at", "started_at", "closed_at"),
+    *("progress", "cost", "approval", "notebook", "result"),
+}
+
+
+class Plan(BaseModel):
+    files: int
+    skip: list[str] = []
+
+
+class Memory(BaseModel):
+    runs: int = 1
+
+
+class Counter:
+    """A long activity that says how far it is."""
+
+    @activity.defn(name="count")
+    async def count(self, upto: Progress) -> Progress:
+        while not activity.is_cancelled():
+            activity.heartbeat(upto)
+            await asyncio.sleep(0.1)
+        return upto
+
+
+@workflow.defn(name="code-auditor", sandboxed=False)
+class StandIn(Agent):
+    """Stands in for the code auditor; the folder's name says what it does."""
+
+    @workflow.init
+    def __init__(self, input: AuditInput) -> None:
+        super().__init__(input)
+
+    @workflow.run
+    async def run(self, input: AuditInput) -> dict[str, Any]:
+        errand = Path(input.path).name
+        memory = self.remembered(Memory)
+        with self.node("look"):
+            self.note("looked at \x1b[31m[bold]things", run=memory.runs if memory else 0)
+        if errand == "fails":
+            raise ApplicationError("no folder\nthere", type="PathMissing", non_retryable=True)
+        if errand == "chain" and memory is None:
+            await self.carry_over(Memory(), now=True)
+        if errand in ("sleeps", "chain"):
+            with self.node("rest"):
+                woken = await self.hibernate(workflow.now() + timedelta(days=9))
+            return {"woken": woken, "wishes": list(self.wishes)}
+        if errand == "counts":
+            self.progress(10, 100)
+            await workflow.execute_activity_method(
+                Counter.count,
+                Progress(done=7, total=20),
+                start_to_close_timeout=timedelta(minutes=5),
+                heartbeat_timeout=timedelta(seconds=5),
+            )
+        if input.apply:
+            policy = ApprovalPolicy(approvers=tuple(input.approvers), editable=("skip",))
+            with self.node("approval"):
+                outcome = await self.ask("Fix [red]them?", Plan(files=3), policy, evidence=["seen"])
+            return {"verdict": outcome.verdict, "skip": outcome.plan.skip}
+        return {"looked": errand}
+
+
+@dataclass
+class Ran:
+    """What a run of the CLI left."""
+
+    code: int
+    out: str
+    err: str
+    json: Any = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        assert "Traceback" not in self.err, self.err
+        with contextlib.suppress(ValueError):
+            self.json = json.loads(self.out)
+
+
+class Desk:
+    """A user's shell, a worker that can be switched off, and the server both use."""
+
+    def __init__(self, settings: Settings, address: str) -> None:
+        self.settings = settings
+        self.environment = {
+            **{k: v for k, v in os.environ.items() if not k.startswith(("HIBERNAUT_", "TEMPORAL_"))},
+            "TEMPORAL_ADDRESS": address,
+            "HIBERNAUT_DATA_DIR": str(settings.data_dir),
+            "HIBERNAUT_TASK_QUEUE": settings.task_queue,
+            "HIBERNAUT_USER": "me",
+        }
+        self.ring = KeyRing.load(settings, create=True)
+        self._worker = AsyncExitStack()
+        self.client: Client
+
+    async def connect(self) -> None:
+        os.environ["TEMPORAL_ADDRESS"] = self.environment["TEMPORAL_ADDRESS"]
+        self.client = await connect(self.settings)
+
+    async def work(self) -> None:
+        authority = Authority(self.ring, accept_unsigned=False)
+        built = worker.build(
+            self.client,
+            self.settings,
+            reports=ReliableReports(self.client),
+            workflows=[StandIn],
+            objects=[DecisionChecks(authority), Counter()],
+        )
+        await self._worker.enter_async_context(built)
+
+    async def rest(self) -> None:
+        await self._worker.aclose()
+
+    async def run(self, *words: str, say: str = "", **environment: str) -> Ran:
+        process = await self.spawn(*words, **environment)
+        out, err = await asyncio.wait_for(process.communicate(say.encode()), 40)
+        assert process.returncode is not None
+        return Ran(process.returncode, out.decode(), err.decode())
+
+    async def spawn(self, *words: str, **environment: str) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
+            *(sys.executable, str(ROOT / "starter.py"), *words),
+            env={**self.environment, **environment},
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+
+    async def start(self, errand: str, *words: str) -> str:
+        ran = await self.run("start", "code-auditor", "--set", f"path=/x/{errand}", *words)
+        assert ran.code == 0, ran.err
+        return ran.out.strip()
+
+    async def asking(self, *approvers: str) -> str:
+        return await self.until(
+            await self.start("asks", "apply=true", f"approvers={','.join(approvers)}", "--owner", "boss"),
+            "awaiting_approval",
+        )
+
+    async def until(self, id: str, state: str) -> str:
+        agents = AgentClient(self.client, self.settings, self.ring)
+        for _ in range(200):
+            if (await agents.view(id)).state == state:
+                return id
+            await asyncio.sleep(0.05)
+        raise AssertionError(f"{id} did not get {state}")
+
+
+@pytest.fixture(scope="module")
+async def desk(server: DevServer, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Desk]:
+    """A desk with a worker at work, shared by the tests of this file."""
+    before = os.environ.get("TEMPORAL_ADDRESS")
+    async with _desk(server, tmp_path_factory.mktemp("desk")) as desk:
+        await desk.work()
+        yield desk
+    os.environ.pop("TEMPORAL_ADDRESS")
+    if before:
+        os.environ["TEMPORAL_ADDRESS"] = before
+
+
+@contextlib.asynccontextmanager
+async def _desk(server: DevServer, folder: Path) -> AsyncIterator[Desk]:
+    settings = Settings.read({"HIBERNAUT_DATA_DIR": str(folder), "HIBERNAUT_TASK_QUEUE": folder.name})
+    desk = Desk(settings, server.address)
+    await desk.connect()
+    try:
+        yield desk
+    finally:
+        await desk.rest()
+
+
+async def test_start_prints_the_id_alone_and_show_and_result_know_it(desk: Desk) -> None:
+    """An id at once, everything about it later."""
+    started = await desk.run("start", "code-auditor", "path=/x/plain", "--owner", "o-1", "--wait")
+    id = started.out.strip()
+    assert started.code == 0
+    assert id.startswith("code-auditor-")
+    assert len(id) == len("code-auditor-") + 8
+    shown, plain, result = await asyncio.gather(
+        desk.run("show", id, "--json"), desk.run("show", id), desk.run("result", id)
+    )
+    assert set(shown.json) >= SHOWN_AT_LEAST
+    assert shown.json["state"] == shown.json["status"] == "completed"
+    assert shown.json["owner"] == "o-1"
+    assert shown.json["live"] is True
+    assert [entry["text"] for entry in shown.json["notebook"]][:2] == [
+        "entered",
+        "looked at \x1b[31m[bold]things",
+    ]
+    assert shown.err == ""
+    assert "looked at  [31m[bold]things" in plain.out
+    assert result.json == shown.json["result"] == {"looked": "plain"}
+
+
+async def test_input_comes_from_a_file_from_stdin_and_from_words(desk: Desk, tmp_path: Path) -> None:
+    """All three ways end in the same input, and paths are made absolute."""
+    file = tmp_path / "input.json"
+    file.write_text('{"path": "from-file"}')
+    by_file, by_stdin = await asyncio.gather(
+        desk.run("start", "code-auditor", "--input", str(file), "--wait", "--json"),
+        desk.run("start", "code-auditor", "--input", "-", "--wait", "--json", say='{"path": "from-stdin"}'),
+    )
+    assert by_file.json["result"] == {"looked": "from-file"}
+    assert by_stdin.json["result"] == {"looked": "from-stdin"}
+    assert by_stdin.json["status"] == "completed"
+
+
+async def test_a_failed_agent_is_exit_code_1_and_one_line(desk: Desk) -> None:
+    """Scripts see the code, people the reason."""
+    started = await desk.run("start", "code-auditor", "path=/x/fails", "--id", f"f-{uuid.uuid4()}", "--wait")
+    id = started.out.strip()
+    assert started.code == 1
+    ran = await desk.run("result", id)
+    assert ran.code == 1
+    assert ran.err.count("\n") == 1
+    assert "failed: PathMissing: no folder there" in ran.err
+    assert ran.json["failure"] == "PathMissing: no folder\nthere"
+    assert (await desk.run("watch", id)).code == 1
+
+
+async def test_an_id_runs_once_at_a_time_and_may_come_again(desk: Desk) -> None:
+    """A second start under a running agent's id is refused; under a closed one's it is not."""
+    id = f"once-{uuid.uuid4()}"
+    await desk.start("sleeps", "--id", id)
+    again = await desk.run("start", "code-auditor", "path=/x/y", "--id", id)
+    assert again.code == 2
+    assert f"an agent with the id {id} runs already" in again.err
+    assert (await desk.run("cancel", id)).code == 0
+    assert (await desk.run("result", id, "--wait")).json["status"] == "cancelled"
+    assert await desk.start("plain", "--id", id) == id
+
+
+async def test_an_unknown_id_is_exit_code_3(desk: Desk) -> None:
+    """Whatever the command, one line says that there is no such agent."""
+    for command, *more in (("show",), ("result",), ("watch",), ("approve",), ("tell", "hello"), ("cancel",)):
+        ran = await desk.run(command, "no'such\x1bagent", *more)
+        assert (ran.code, ran.out) == (3, ""), command
+        assert ran.err.count("\n") == 1
+        assert "there is no agent" in ran.err
+
+
+async def test_steering_an_agent_that_has_ended_is_exit_code_3(desk: Desk) -> None:
+    """A signal to nobody is not a success."""
+    id = await desk.start("plain", "--wait")
+    for words in (("wake", id), ("cancel", id), ("tell", id, "x")):
+        ran = await desk.run(*words)
+        assert (ran.code, ran.out) == (3, "")
+        assert "it is completed" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("start", "nothing"), "there are: code-auditor"),
+        (("start", "code-auditor", "path=x", "--set", "apply=maybe"), "apply"),
+        (("start", "code-auditor", "--input", "/no/such/file"), "No such file"),
+        (("frobnicate",), "frobnicate"),
+        (("show",), "ID"),
+        (("list", "--status", "dead"), "running"),
+        (("list", "--state", "dead"), "sleeping"),
+        (("wake", "x", "--until", "tomorrow"), "2026-"),
+    ],
+)
+async def test_a_usage_error_is_exit_code_2_and_one_line(
+    desk: Desk, words: tuple[str, ...], said: str
+) -> None:
+    """The line says what would have been right."""
+    ran = await desk.run(*words)
+    assert ran.code == 2
+    assert ran.err.count("\n") == 1
+    assert said in ran.err
+    assert ran.out == ""
+
+
+async def test_an_approval_counts_and_says_so(desk: Desk) -> None:
+    """`approve` waits for what the agent makes of the decision; edits arrive."""
+    id = await desk.asking("me", "you")
+    ran = await desk.run("approve", id, "--edit", 'skip=["a"]', "--note", "fine", "--json")
+    assert ran.code == 0
+    assert ran.json["status"] == "counted"
+    assert ran.json["verdict"] == "revise"
+    assert ran.json["signed"] is True
+    result = await desk.run("result", id, "--wait")
+    assert result.json == {"verdict": "approved", "skip": ["a"]}
+    decisions = (await desk.run("show", id, "--json")).json["decisions"]
+    assert [(each["decision"]["by"], each["decision"]["through"]) for each in decisions] == [("me", "cli")]
+
+
+async def test_a_rejection_counts_with_its_reason(desk: Desk) -> None:
+    """`reject` ends the request and keeps the words."""
+    id = await desk.asking("me")
+    ran = await desk.run("reject", id, "--reason", "not now")
+    assert ran.code == 0
+    assert "counted" in ran.err
+    assert (await desk.run("result", id, "--wait")).json["verdict"] == "rejected"
+    assert "not now" in (await desk.run("show", id)).out
+
+
+async def test_a_refused_decision_is_exit_code_4_with_the_reason(desk: Desk) -> None:
+    """Not an approver, another digest, or nothing asked: nothing changes and the user is told why."""
+    id = await desk.asking("me")
+    stranger = await desk.run("approve", id, "--as", "stranger", "--json")
+    assert stranger.code == 4
+    assert stranger.json["status"] == "refused"
+    assert "stranger" in stranger.json["reason"]
+    digest = await desk.run("approve", id, "--digest", "beef")
+    assert digest.code == 4
+    assert "beef" in digest.err
+    edit = await desk.run("approve", id, "--edit", "files=9")
+    assert edit.code == 4
+    open_request = (await desk.run("show", id, "--json")).json["approval"]
+    good = await desk.run("approve", id, "--digest", open_request["digest"][:8])
+    assert good.code == 0
+    late = await desk.run("approve", id)
+    assert late.code == 4
+    assert "nothing to decide" in late.err
+
+
+async def test_a_decision_is_taken_while_no_worker_runs(server: DevServer, tmp_path: Path) -> None:
+    """Temporal keeps it, the CLI says so, and it counts when a worker wakes."""
+    async with _desk(server, tmp_path) as lonely:
+        await lonely.work()
+        id = await lonely.asking("me")
+        await lonely.rest()
+        shown = await lonely.run("show", id, "--json")
+        assert (shown.json["live"], shown.json["state"]) == (False, "awaiting_approval")
+        ran = await lonely.run("approve", id, "--json")
+        assert (ran.code, ran.json["status"]) == (0, "recorded")
+        await lonely.work()
+        assert (await lonely.run("result", id, "--wait")).json["verdict"] == "approved"
+
+
+async def test_the_inbox_shows_each_approver_what_is_theirs(desk: Desk) -> None:
+    """One row a waiting agent, with its question for people and its digest for programs."""
+    mine, theirs = await asyncio.gather(desk.asking("ann"), desk.asking("bob", "ann"))
+    for_ann, for_bob, table = await asyncio.gather(
+        desk.run("inbox", "--for", "ann", "--json"),
+        desk.run("inbox", "--for", "bob", "--json"),
+        desk.run("inbox", "--for", "bob"),
+    )
+    assert {row["id"] for row in for_ann.json} == {mine, theirs}
+    assert [row["id"] for row in for_bob.json] == [theirs]
+    assert len(for_bob.json[0]["digest"]) == 64
+    assert "Fix [red]them?" in table.out
+    await asyncio.gather(*(desk.run("cancel", id) for id in (mine, theirs)))
+    nobody = await desk.run("inbox", "--for", "nobody", "--json")
+    assert (nobody.code, nobody.json) == (0, [])
+
+
+async def test_no_value_can_bend_the_query(desk: Desk) -> None:
+    """Odd owners find exactly themselves; what could end a literal is refused, at start and in a search."""
+    odd = "team é = 50% (a) OR AgentOwner IS NOT NULL --"
+    id = await desk.start("plain", "--owner", odd, "--wait")
+    assert [row["id"] for row in (await desk.run("list", "--owner", odd, "--json")).json] == [id]
+    evil = "x' OR AgentOwner != '"
+    for words in (
+        ("list", "--owner", evil, "--json"),
+        ("inbox", "--for", evil),
+        ("start", "code-auditor", "path=x", "--owner", "back\\slash"),
+    ):
+        ran = await desk.run(*words)
+        assert (ran.code, ran.out) == (2, "")
+        assert "cannot be looked for" in ran.err
+
+
+async def test_an_agent_is_told_paused_resumed_and_woken(desk: Desk) -> None:
+    """Each steering command arrives."""
+    id = await desk.until(await desk.start("sleeps"), "sleeping")
+    assert (await desk.run("list", "--state", "sleeping", "--json")).json[0]["id"] == id
+    assert (await desk.run("tell", id, "be brief")).code == 0
+    assert (await desk.run("pause", id)).code == 0
+    await desk.until(id, "paused")
+    assert (await desk.run("resume", id)).code == 0
+    await desk.until(id, "sleeping")
+    assert (await desk.run("wake", id, "--until", "2031-01-01T00:00:00Z")).code == 0
+    running = await desk.run("result", id)
+    assert (running.code, running.json["status"]) == (0, "running")
+    assert (await desk.run("show", id, "--json")).json["wake_at"] == "2031-01-01T00:00:00Z"
+    assert (await desk.run("wake", id)).code == 0
+    assert (await desk.run("result", id, "--wait")).json == {"woken": "signal", "wishes": ["be brief"]}
+
+
+async def test_a_chain_of_runs_is_one_agent(desk: Desk) -> None:
+    """After a continue-as-new the latest run is shown, with the whole notebook, once in the list."""
+    id = await desk.until(await desk.start("chain", "--owner", "chained"), "sleeping")
+    shown = (await desk.run("show", id, "--json")).json
+    assert (shown["status"], shown["node"]) == ("running", "rest")
+    runs = [entry["facts"]["run"] for entry in shown["notebook"] if "looked" in entry["text"]]
+    assert runs == [0, 1]
+    assert [row["id"] for row in (await desk.run("list", "--owner", "chained", "--json")).json] == [id]
+    await desk.run("wake", id)
+    assert (await desk.run("result", id, "--wait")).json["woken"] == "signal"
+
+
+async def test_progress_counts_what_a_running_activity_reports(desk: Desk) -> None:
+    """A long shard shows before it has ended."""
+    id = await desk.start("counts")
+    for _ in range(50):
+        shown = (await desk.run("show", id, "--json")).json
+        if shown["progress"]["done"] > 10:
+            break
+    assert shown["progress"] == {"done": 17, "total": 100}
+    await desk.run("cancel", id)
+
+
+async def test_watch_follows_an_agent_through_a_restart_of_the_server(tmp_path: Path, desk: Desk) -> None:
+    """It says that it reconnects, goes on, and ends with the agent."""
+    settings = Settings.read({"HIBERNAUT_DATA_DIR": str(tmp_path / "own")})
+    async with DevServer(settings, ui_port=None) as own, _desk(own, tmp_path / "own") as watched:
+        await watched.work()
+        id = await watched.asking("me")
+        watching = await watched.spawn("watch", id)
+        assert watching.stdout is not None
+        said = ""
+        while f"starter.py approve {id}" not in said:
+            said += (await asyncio.wait_for(watching.stdout.readline(), 10)).decode()
+        assert "looked at  [31m[bold]things" in said
+        own.kill()
+        while "reconnecting…" not in said:
+            said += (await asyncio.wait_for(watching.stdout.readline(), 15)).decode()
+        await own.start()
+        assert (await watched.run("approve", id)).code == 0
+        out, err = await asyncio.wait_for(watching.communicate(), 20)
+        said += out.decode()
+        assert watching.returncode == 0, err
+        assert said.count("looked at") == 1
+        assert said.count("reconnecting…") == 1
+        assert "completed" in said
+    os.environ["TEMPORAL_ADDRESS"] = desk.environment["TEMPORAL_ADDRESS"]
+
+
+async def test_watch_draws_on_a_terminal_and_ctrl_c_leaves_the_agent_running(desk: Desk) -> None:
+    """The drawing holds state and notebook; ending the watch ends nothing else."""
+    id = await desk.until(await desk.start("sleeps"), "sleeping")
+    ours, theirs = pty.openpty()
+    watching = await asyncio.create_subprocess_exec(
+        *(sys.executable, str(ROOT / "starter.py"), "watch", id),
+        env={**desk.environment, "TERM": "xterm", "COLUMNS": "120"},
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    drawn = b""
+    while b"looked at" not in drawn:
+        drawn += await asyncio.wait_for(asyncio.to_thread(os.read, ours, 4096), 20)
+    assert b"sleeping" in drawn
+    assert b"\x1b[31m[bold]" not in drawn
+    watching.send_signal(signal.SIGINT)
+    assert await asyncio.wait_for(watching.wait(), 10) == 130
+    os.close(ours)
+    assert (await desk.run("show", id, "--json")).json["status"] == "running"
+    await desk.run("cancel", id)
+
+
+async def test_watch_json_prints_the_last_view_alone(desk: Desk) -> None:
+    """Lines go to stderr, the document to stdout."""
+    id = await desk.start("plain", "--wait")
+    ran = await desk.run("watch", id, "--json")
+    assert (ran.code, ran.json["status"]) == (0, "completed")
+    assert "looked at" in ran.err
+
+
+@pytest.mark.parametrize(
+    "words", [("list",), ("start", "code-auditor", "path=x"), ("watch", "x"), ("doctor",)]
+)
+async def test_no_temporal_is_exit_code_5_and_says_what_to_do(
+    desk: Desk, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    """The address tried is named, even where a killed stack left it behind."""
+    (tmp_path / "stack.json").write_text('{"temporal": "127.0.0.1:9", "ui": ""}')
+    ran = await desk.run(*words, TEMPORAL_ADDRESS="", HIBERNAUT_DATA_DIR=str(tmp_path))
+    assert ran.code == 5
+    assert ran.err.count("\n") == 1
+    assert "127.0.0.1:9" in ran.err
+    assert "starter.py dev" in ran.err
+
+
+async def test_doctor_finds_all_well_and_says_what_to_mend(desk: Desk, tmp_path: Path) -> None:
+    """A worker and keys that are missing are named; exit code 1 says that something is."""
+    well = await desk.run("doctor", "--json")
+    assert {check["health"] for check in well.json} <= {"ok", "unseen"}, well.out
+    assert well.code == 0
+    ill = await desk.run("doctor", HIBERNAUT_TASK_QUEUE="nobody", HIBERNAUT_DATA_DIR=str(tmp_path / "none"))
+    assert ill.code == 1
+    assert "none polls the task queue nobody" in ill.out
+    assert "HIBERNAUT_APPROVAL_KEYS" in ill.out
+
+
+async def test_a_bad_setting_is_exit_code_2(desk: Desk) -> None:
+    """The line names the setting."""
+    ran = await desk.run("list", HIBERNAUT_CACHED_AGENTS="many")
+    assert ran.code == 2
+    assert "HIBERNAUT_CACHED_AGENTS" in ran.err
+
+
+async def test_the_kinds_are_listed_for_people_and_programs(desk: Desk) -> None:
+    """`agents` needs no server."""
+    ran = await desk.run("agents", "--json", TEMPORAL_ADDRESS="127.0.0.1:9")
+    fields = {each["name"] for each in ran.json[0]["fields"]}
+    assert ran.json[0]["kind"] == "code-auditor"
+    assert {"path", "apply"} <= fields
+    assert "path" in (await desk.run("agents")).out

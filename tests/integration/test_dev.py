@@ -1,0 +1,199 @@
+"""The embedded stack as a user runs it: one command, real processes, killed and started again."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import psutil
+import pytest
+from temporalio.client import Client
+from temporalio.common import SearchAttributePair, TypedSearchAttributes
+
+from cli.dev_server import DevServer, DevServerError, free_port
+from common.search_attributes import OWNER
+from common.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+CLEAN = {k: v for k, v in os.environ.items() if not k.startswith(("HIBERNAUT_", "TEMPORAL_"))}
+
+
+class Dev:
+    """A `starter.py dev` process."""
+
+    def __init__(self, process: asyncio.subprocess.Process, folder: Path) -> None:
+        self.process = process
+        self.folder = folder
+        self.said = ""
+
+    async def hears(self, text: str, seconds: float = 40) -> None:
+        """Read on until `text` was said."""
+        assert self.process.stderr is not None
+        async with asyncio.timeout(seconds):
+            while text not in self.said:
+                line = await self.process.stderr.readline()
+                assert line, f"dev ended without saying {text!r}: {self.said}"
+                self.said += line.decode()
+
+    def children(self) -> dict[str, psutil.Process]:
+        """Its server and worker by name."""
+        found = psutil.Process(self.process.pid).children()
+        return {
+            "server" if "start-dev" in each.cmdline() else "worker": each
+            for each in found
+            if "start-dev" in each.cmdline() or each.cmdline()[-1].endswith("worker.py")
+        }
+
+
+@contextlib.asynccontextmanager
+async def dev(folder: Path, port: int | None = None, ui_port: int | None = None) -> AsyncIterator[Dev]:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, str(ROOT / "starter.py"), "dev", "--data-dir", str(folder)),
+        *("--port", str(port or free_port()), "--ui-port", str(ui_port or free_port())),
+        env=CLEAN,
+        stderr=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    try:
+        yield Dev(process, folder)
+    finally:
+        if process.returncode is None:
+            process.send_signal(signal.SIGINT)
+            await asyncio.wait_for(process.communicate(), 60)
+
+
+async def cli(folder: Path, *words: str) -> tuple[int, str, str]:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, str(ROOT / "starter.py"), *words),
+        env={**CLEAN, "HIBERNAUT_DATA_DIR": str(folder)},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await asyncio.wait_for(process.communicate(), 60)
+    assert process.returncode is not None
+    return process.returncode, out.decode(), err.decode()
+
+
+async def until(condition: Callable[[], object], seconds: float = 20) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.05)
+
+
+async def test_the_stack_works_is_mended_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    """One command gives a working Temporal; what is killed comes back; Ctrl-C ends all of it."""
+    code = tmp_path / "code"
+    code.mkdir()
+    (code / "a.py").write_text("import os\n")
+    async with dev(tmp_path / "data") as stack:
+        await stack.hears("ready")
+        address = json.loads((stack.folder / "stack.json").read_text())
+        assert address["temporal"] in stack.said
+        assert address["ui"] in stack.said
+        assert f"HIBERNAUT_DATA_DIR={stack.folder}" in stack.said
+        health = await cli(stack.folder, "doctor", "--json")
+        assert health[0] == 0, health
+        before = stack.children()
+        before["worker"].kill()
+        await stack.hears("worker 1 ended (killed by signal 9)")
+        await stack.hears("worker 1 started again")
+        before["server"].kill()
+        await stack.hears("the Temporal server ended (killed by signal 9)")
+        await stack.hears("the Temporal server started again")
+        after = stack.children()
+        assert {each.pid for each in before.values()}.isdisjoint(each.pid for each in after.values())
+        started = await cli(stack.folder, "start", "code-auditor", f"path={code}", "--wait", "--json")
+        assert json.loads(started[1])["status"] == "completed", started
+        stack.process.send_signal(signal.SIGINT)
+        await asyncio.wait_for(stack.process.wait(), 60)
+        assert stack.process.returncode == 0
+        assert not any(psutil.pid_exists(each.pid) for each in after.values())
+        assert not (stack.folder / "stack.json").exists()
+
+
+async def test_a_second_stack_is_refused_in_one_clear_line(tmp_path: Path) -> None:
+    """Two stacks on one database would harm each other; a taken port is named with its option."""
+    async with dev(tmp_path / "data") as stack:
+        await stack.hears("ready")
+        port = int(json.loads((stack.folder / "stack.json").read_text())["temporal"].rsplit(":")[-1])
+        async with dev(stack.folder) as second:
+            _, err = await second.process.communicate()
+            assert second.process.returncode == 2
+            assert err.decode().count("\n") == 1
+            assert f"process {stack.process.pid}" in err.decode()
+            assert "--data-dir" in err.decode()
+        async with dev(tmp_path / "other", port=port) as third:
+            _, err = await third.process.communicate()
+            assert third.process.returncode == 2
+            assert f"port {port} is taken" in err.decode()
+            assert "--port" in err.decode()
+        assert (stack.folder / "stack.json").exists()
+
+
+async def test_a_killed_stack_leaves_no_process_and_its_data_comes_back(tmp_path: Path) -> None:
+    """After SIGKILL the children die too, the left address misleads nobody, and the agents are there."""
+    port = free_port()
+    async with dev(tmp_path / "data", port) as stack:
+        await stack.hears("ready")
+        id = f"kept-{port}"
+        assert (await cli(stack.folder, "start", "code-auditor", "path=/none", "--id", id))[0] == 0
+        children = stack.children()
+        stack.process.kill()
+        await stack.process.wait()
+        await until(lambda: not any(each.is_running() for each in children.values()), 5)
+    code, _, err = await cli(tmp_path / "data", "list")
+    assert code == 5
+    assert f"127.0.0.1:{port}" in err
+    assert "starter.py dev" in err
+    async with dev(tmp_path / "data", port) as again:
+        await again.hears("ready")
+        _, out, _ = await cli(again.folder, "list", "--json")
+        assert [row["id"] for row in json.loads(out)] == [id]
+
+
+async def test_the_server_keeps_what_it_acknowledged_through_a_kill(tmp_path: Path) -> None:
+    """`kill` and `start` bring the same database back on the same port, with its search attributes."""
+    settings = Settings.read({"HIBERNAUT_DATA_DIR": str(tmp_path)})
+    async with DevServer(settings, ui_port=None) as server:
+        address, pid = server.address, server.pid
+        client = await Client.connect(address)
+        await client.start_workflow("nothing", id="kept", task_queue="nobody")
+        server.kill()
+        await server.start()
+        assert server.address == address
+        assert server.pid != pid
+        described = await client.get_workflow_handle("kept").describe()
+        assert described.workflow_type == "nothing"
+        await client.start_workflow(
+            "nothing",
+            id="owned",
+            task_queue="nobody",
+            search_attributes=TypedSearchAttributes([SearchAttributePair(OWNER, "somebody")]),
+        )
+    assert not psutil.pid_exists(server.pid)
+
+
+async def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
+    """A taken port, a program that fails (with its last word and its log), or no program at all."""
+    settings = Settings.read({"HIBERNAUT_DATA_DIR": str(tmp_path)})
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        server = DevServer(settings, port=taken.getsockname()[1], ui_port=None)
+        with pytest.raises(DevServerError, match="is taken"):
+            await server.start()
+    program = tmp_path / "broken"
+    program.write_text("#!/bin/sh\necho the disk is full >&2\nexit 1\n")
+    program.chmod(0o755)
+    broken = Settings.read({"HIBERNAUT_DATA_DIR": str(tmp_path), "HIBERNAUT_TEMPORAL_PROGRAM": str(program)})
+    with pytest.raises(DevServerError, match=r"the disk is full.*temporal\.log"):
+        await DevServer(broken, ui_port=None).start()
+    with pytest.raises(DevServerError, match="HIBERNAUT_TEMPORAL_PROGRAM"):
+        DevServer(Settings.read({"HIBERNAUT_TEMPORAL_PROGRAM": "/no/such/program"}))

@@ -1,0 +1,119 @@
+"""What the CLI shows of untrusted and odd things."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cli.draw import PLAN_LINES, show_lines
+from cli.output import clean
+from common.agent import NotebookEntry, Progress
+from common.agent_client import UnusableValueError, quote
+from common.agent_view import AgentView, RunStatus, sum_of
+from common.approval import ApprovalPolicy, ApprovalRequest
+
+NOW = datetime(2026, 11, 23, tzinfo=UTC)
+EVIL = "\x1b]0;owned\x07\x1b[2Jred\r\nline\u202egnp\x9b31m[bold]"
+
+
+def view(**changes: object) -> AgentView:
+    return AgentView.model_validate(
+        {
+            "id": "a-1",
+            "run_id": "r",
+            "kind": "code-auditor",
+            "owner": "me",
+            "status": RunStatus.RUNNING,
+            "state": "working",
+            "node": "scan",
+            "waiting_for": None,
+            "wake_at": None,
+            "started_at": NOW,
+            "closed_at": None,
+            "live": True,
+            **changes,
+        }
+    )
+
+
+@given(st.text())
+def test_cleaned_text_is_one_printable_line(text: str) -> None:
+    """No text of an agent can steer a terminal."""
+    assert clean(text).isprintable()
+
+
+def test_nothing_an_agent_says_reaches_the_terminal_uncleaned() -> None:
+    """Notebook, facts, question, plan, evidence, node, failure and result are all untrusted."""
+    request = ApprovalRequest(
+        id="ask-1",
+        question=EVIL,
+        plan={EVIL: [EVIL]},
+        digest="d" * 64,
+        evidence=(EVIL,),
+        policy=ApprovalPolicy(approvers=(EVIL,)),
+        requester=EVIL,
+        asked_at=NOW,
+    )
+    shown = show_lines(
+        view(
+            owner=EVIL,
+            node=EVIL,
+            waiting_for=EVIL,
+            failure=EVIL,
+            result={EVIL: EVIL},
+            approval=request,
+            notebook=[NotebookEntry(at=NOW, node=EVIL, text=EVIL, facts={EVIL: EVIL})],
+        )
+    )
+    assert all(line.isprintable() for line in shown)
+    assert any("red" in line for line in shown)
+
+
+def test_a_long_plan_is_cut_and_says_so() -> None:
+    """The question stays on the screen."""
+    request = ApprovalRequest(
+        id="ask-1",
+        question="Fix?",
+        plan={"files": list(range(500))},
+        digest="d" * 64,
+        policy=ApprovalPolicy(),
+        requester="me",
+        asked_at=NOW,
+    )
+    lines = show_lines(view(approval=request))
+    assert len(lines) < PLAN_LINES + 20
+    assert any("more lines; --json" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("counted", "under_way", "shown"),
+    [
+        ((10, 100), (5, 20), (15, 100)),
+        ((95, 100), (20, 20), (100, 100)),
+        ((0, 0), (5, 20), (5, 20)),
+        ((10, 100), (0, 0), (10, 100)),
+    ],
+)
+def test_progress_counts_what_activities_report_and_never_passes_the_total(
+    counted: tuple[int, int], under_way: tuple[int, int], shown: tuple[int, int]
+) -> None:
+    """A long shard shows before it has ended."""
+    found = sum_of(
+        Progress(done=counted[0], total=counted[1]), Progress(done=under_way[0], total=under_way[1])
+    )
+    assert (found.done, found.total) == shown
+
+
+@given(st.text(alphabet=st.sampled_from("a '\\\"\n\x00%=é")))
+def test_nothing_that_could_end_a_literal_gets_into_a_query(text: str) -> None:
+    """A value stands between quotes as it is, or is refused."""
+    try:
+        quoted = quote(text)
+    except UnusableValueError:
+        assert set(text) & set("'\\\"\n\x00")
+    else:
+        assert quoted == f"'{text}'"
+        assert not set(text) & set("'\\")

@@ -1,0 +1,216 @@
+"""Small things that everything stands on."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
+from temporalio.exceptions import ApplicationError
+
+import worker
+from common import search_attributes
+from common.approval import Authorization, Decision, Verdict
+from common.artifacts import ArtifactStore, write_atomically
+from common.audit import AuditInput
+from common.digest import digest
+from common.envelope import Authority, KeyRing
+from common.errors import permanent, sort_error
+from common.kinds import KINDS
+from common.settings import TABLE, Settings, SettingsError
+
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+
+
+def settings(**environment: str) -> Settings:
+    return Settings.read(environment)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("HIBERNAUT_MODEL", "oracle"), ("HIBERNAUT_UNSIGNED", "yes"), ("HIBERNAUT_CACHED_AGENTS", "-1")],
+)
+def test_a_setting_that_cannot_be_used_is_named(variable: str, value: str) -> None:
+    """One clear line, at start."""
+    with pytest.raises(SettingsError, match=f"{variable}={value}"):
+        settings(**{variable: value})
+
+
+def test_settings_have_the_defaults_the_table_says() -> None:
+    """The table is what docs print; an empty environment gives its defaults."""
+    read = settings()
+    assert read.data_dir == Path(".hibernaut").absolute()
+    assert (read.task_queue, read.user, read.model) == ("hibernaut", "local", "offline")
+    assert read.accept_unsigned is False
+    assert len({row.variable for row in TABLE}) == len(TABLE)
+
+
+def test_a_digest_is_the_same_for_the_same_value_whatever_the_order_of_keys() -> None:
+    """Canonical JSON."""
+    assert digest({"a": 1, "b": [1, 2]}) == digest({"b": [1, 2], "a": 1})
+    assert digest({"a": 1}) != digest({"a": "1"})
+
+
+@given(st.text(max_size=3000), st.integers(4, 2100))
+def test_a_fitted_value_is_legal_and_loses_nothing_where_it_fits(text: str, limit: int) -> None:
+    """Over 2,048 bytes the server terminates the workflow."""
+    cut = search_attributes.fit(text, limit)
+    assert len(cut.encode()) <= limit
+    if len(text.encode("utf-8", "replace")) <= limit:
+        assert cut == text.encode("utf-8", "replace").decode()
+
+
+@given(st.lists(st.text(max_size=300), max_size=60))
+def test_a_fitted_list_keeps_the_newest(values: list[str]) -> None:
+    """Together under the limit, the last ones kept, in order."""
+    kept = search_attributes.fit_list(values)
+    assert sum(len(each.encode()) for each in kept) <= search_attributes.MAX_BYTES
+    assert kept == [search_attributes.fit(each, 200) for each in values[len(values) - len(kept) :]]
+
+
+def test_what_an_agent_waits_for_can_be_read_back() -> None:
+    """A door decides with no worker running: request and digest stand in the attribute."""
+    shown = search_attributes.waiting_for_approval("apply-1", "ab" * 32)
+    assert search_attributes.parse_waiting_for_approval(shown) == ("apply-1", "ab" * 32)
+    assert search_attributes.parse_waiting_for_approval("time") is None
+    assert search_attributes.parse_waiting_for_approval(None) is None
+
+
+def test_errors_are_sorted_in_one_place() -> None:
+    """What no retry mends becomes non-retryable with a clear type; a bug stays retryable."""
+    sorted_error = sort_error(FileNotFoundError("no such folder"))
+    assert isinstance(sorted_error, ApplicationError)
+    assert (sorted_error.type, sorted_error.non_retryable) == ("FileNotFoundError", True)
+    bug = KeyError("x")
+    assert sort_error(bug) is bug
+    chosen = permanent("PathMissing", "x")
+    assert sort_error(chosen) is chosen
+
+
+def test_artifacts_come_back_whole_or_not_at_all(tmp_path: Path) -> None:
+    """Content-addressed; the same bytes are one file; a changed byte is noticed."""
+    store = ArtifactStore(tmp_path)
+    ref = store.put(b"abc")
+    assert store.put(b"abc") == ref
+    assert store.get(ref) == b"abc"
+    [file] = [each for each in tmp_path.rglob("*") if each.is_file()]
+    file.write_bytes(b"abd")
+    with pytest.raises(ApplicationError, match="changed on disk"):
+        store.get(ref)
+    file.unlink()
+    with pytest.raises(ApplicationError, match="is not in"):
+        store.get(ref)
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of it or nothing."""
+    target = tmp_path / "file"
+    write_atomically(target, b"old")
+
+    def fail(*_: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(OSError, match="disk full"):
+        write_atomically(target, b"new")
+    assert [each.name for each in tmp_path.iterdir()] == ["file"]
+    assert target.read_bytes() == b"old"
+
+
+def decision(**changes: object) -> Decision:
+    fields: dict[str, object] = {
+        "id": "1",
+        "request_id": "r",
+        "digest": digest({"x": 1}),
+        "verdict": "approve",
+        "by": "ann",
+        "at": NOW,
+    }
+    return Decision.model_validate({**fields, **changes})
+
+
+def test_every_field_of_a_decision_is_under_its_signature(tmp_path: Path) -> None:
+    """Changing any field of a signed decision, or its agent, is noticed."""
+    ring = KeyRing({"k1": b"1" * 32})
+    signed = ring.sign(decision(), "agent", NOW)
+    assert ring.flaw(signed, "agent") is None
+    changes: dict[str, object] = {
+        "id": "2", "request_id": "s", "digest": "0", "verdict": Verdict.REJECT, "edits": {"a": 1},
+        "by": "eve", "note": "n", "through": "web", "at": NOW + timedelta(1),
+    }  # fmt: skip
+    assert set(changes) == set(Decision.model_fields) - {"signature"}
+    for field, value in changes.items():
+        assert ring.flaw(signed.model_copy(update={field: value}), "agent") == (
+            "the signature does not fit the decision"
+        )
+    assert signed.signature is not None
+    later = signed.signature.model_copy(update={"expires_at": NOW + timedelta(days=999)})
+    assert ring.flaw(signed.model_copy(update={"signature": later}), "agent")
+    assert "another agent" in (ring.flaw(signed, "other") or "")
+
+
+def test_keys_rotate(tmp_path: Path) -> None:
+    """The first key signs; older ones still verify; a removed one does not."""
+    old = KeyRing({"old": b"1" * 32}).sign(decision(), "a", NOW)
+    ring = KeyRing({"new": b"2" * 32, "old": b"1" * 32})
+    assert ring.flaw(old, "a") is None
+    fresh = ring.sign(decision(), "a", NOW)
+    assert fresh.signature is not None
+    assert fresh.signature.key_id == "new"
+    assert "unknown key" in (KeyRing({"new": b"2" * 32}).flaw(old, "a") or "")
+
+
+def test_the_embedded_stack_makes_a_key_that_only_its_user_can_read(tmp_path: Path) -> None:
+    """Made once, mode 0600, read again by the next process."""
+    here = settings(HIBERNAUT_DATA_DIR=str(tmp_path / "data"))
+    signed = KeyRing.load(here, create=True).sign(decision(), "a", NOW)
+    assert (tmp_path / "data" / "approval.keys").stat().st_mode & 0o777 == 0o600
+    assert KeyRing.load(here, create=True).flaw(signed, "a") is None
+
+
+@pytest.mark.parametrize("keys", ["k1:zz", "k1:abcd"])
+def test_a_bad_key_names_the_setting(keys: str) -> None:
+    """Not hexadecimal, or too short."""
+    with pytest.raises(SettingsError, match="HIBERNAUT_APPROVAL_KEYS"):
+        KeyRing.load(settings(HIBERNAUT_APPROVAL_KEYS=keys, HIBERNAUT_DATA_DIR="/nonexistent"))
+
+
+def test_only_an_approval_of_exactly_this_plan_authorizes() -> None:
+    """What a destructive activity checks once more."""
+    ring = KeyRing({"k": b"1" * 32})
+    authority = Authority(ring, accept_unsigned=False)
+    good = Authorization(
+        request_id="r", plan={"x": 1}, decision=ring.sign(decision(), "agent", NOW), key="agent:n:d"
+    )
+    assert authority.flaw_in_authorization(good, "agent") is None
+    assert authority.flaw_in_authorization(None, "agent")
+    assert authority.flaw_in_authorization(good, "other agent")
+    assert authority.flaw_in_authorization(good.model_copy(update={"plan": {"x": 2}}), "agent")
+    assert authority.flaw_in_authorization(good.model_copy(update={"request_id": "s"}), "agent")
+    unsigned = good.model_copy(update={"decision": decision()})
+    assert authority.flaw_in_authorization(unsigned, "agent") == "unsigned"
+    assert Authority(ring, accept_unsigned=True).flaw_in_authorization(unsigned, "agent") is None
+    rejected = ring.sign(decision(verdict="reject"), "agent", NOW)
+    assert authority.flaw_in_authorization(good.model_copy(update={"decision": rejected}), "agent")
+
+
+def test_lists_are_written_with_commas_on_the_command_line() -> None:
+    """`--set exclude=a,b` is a list of two."""
+    assert AuditInput.model_validate({"path": "/x", "exclude": "a, b,"}).exclude == ["a", "b"]
+    with pytest.raises(ValidationError):
+        TypeAdapter(AuditInput).validate_python({"path": ""})
+
+
+def test_every_kind_has_a_workflow_of_its_name_and_input() -> None:
+    """What the doors offer is what the worker runs."""
+    from temporalio.workflow import _Definition
+
+    definitions = [_Definition.must_from_class(each) for each in worker.workflow_classes()]
+    found = {each.name: (each.arg_types or [None])[0] for each in definitions}
+    assert found == {kind.name: kind.input for kind in KINDS.values()}

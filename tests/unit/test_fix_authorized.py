@@ -1,0 +1,106 @@
+"""The word that allows a plan is checked again where it is carried out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from temporalio.exceptions import ApplicationError
+from temporalio.testing import ActivityEnvironment
+
+from activities.audit_records import ApplyRequest
+from activities.fix_apply import FixApplier
+from common.approval import Authorization, Verdict
+from common.audit import FixPlan
+from common.envelope import Authority, KeyRing
+from tests.unit.fix_world import AGENT, FLAWED, NOW, RING, World, authorized
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+def traces(folder: Path) -> dict[Path, tuple[int, int, int]]:
+    """What any write, rename or change of mode would show in."""
+    seen = {path: path.lstat() for path in folder.rglob("*")}
+    return {path: (each.st_ino, each.st_mtime_ns, each.st_ctime_ns) for path, each in seen.items()}
+
+
+def tampered(plan: FixPlan) -> Authorization:
+    word = authorized(plan)
+    return word.model_copy(update={"decision": word.decision.model_copy(update={"by": "bob"})})
+
+
+def unsigned(plan: FixPlan) -> Authorization:
+    word = authorized(plan)
+    return word.model_copy(update={"decision": word.decision.model_copy(update={"signature": None})})
+
+
+def forged(plan: FixPlan) -> Authorization:
+    word = unsigned(plan)
+    signed = KeyRing({"test": bytes(32)}).sign(word.decision, AGENT, NOW)
+    return word.model_copy(update={"decision": signed})
+
+
+def for_another_agent(plan: FixPlan) -> Authorization:
+    word = unsigned(plan)
+    return word.model_copy(update={"decision": RING.sign(word.decision, "another", NOW)})
+
+
+def for_another_plan(plan: FixPlan) -> Authorization:
+    return authorized(plan.model_copy(update={"fixes": 99}))
+
+
+def with_the_plan_exchanged(plan: FixPlan) -> Authorization:
+    return for_another_plan(plan).model_copy(update={"plan": plan.model_dump(mode="json")})
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        lambda plan: None,
+        unsigned,
+        tampered,
+        forged,
+        for_another_agent,
+        for_another_plan,
+        with_the_plan_exchanged,
+        lambda plan: authorized(plan, verdict=Verdict.REJECT),
+        lambda plan: authorized(plan, request_id="r2"),
+        lambda plan: authorized(plan, {"skip": ["a.py"]}),  # the plan given has no such edit
+        lambda plan: authorized(plan, {"skip": 7}),
+        lambda plan: authorized(plan.model_copy(update={"root": "/"}), {"root": plan.root}),
+    ],
+)
+def test_without_a_good_word_for_this_very_plan_nothing_is_touched(
+    world: World, word: Callable[[FixPlan], Authorization | None]
+) -> None:
+    """No file, no folder, no journal; and no retry mends it."""
+    world.write("a.py")
+    plan = world.plan()
+    before = traces(world.folder)
+    with pytest.raises(ApplicationError) as caught:
+        world.apply(plan, word(plan))
+    assert (caught.value.type, caught.value.non_retryable) == ("NotAuthorized", True)
+    assert traces(world.folder) == before
+
+
+def test_an_approval_does_not_cover_more_than_it_showed(world: World) -> None:
+    """A plan that was changed after the approval is another plan."""
+    world.write("a.py")
+    world.write("b.py")
+    shown = world.plan().model_copy(update={"skip": ["b.py"]})
+    with pytest.raises(ApplicationError, match="not the one that was approved"):
+        world.apply(shown.model_copy(update={"skip": []}), authorized(shown))
+    assert world.content() == {"a.py": FLAWED, "b.py": FLAWED}
+
+
+def test_unsigned_words_count_where_the_settings_say_so(world: World) -> None:
+    """The embedded stack takes them."""
+    world.write("a.py")
+    plan = world.plan()
+    applier = FixApplier(world.store, Authority(KeyRing({}), accept_unsigned=True), world.journals)
+    request = ApplyRequest(plan=plan, authorization=unsigned(plan))
+    assert ActivityEnvironment().run(applier.apply_fixes, request).written == 1

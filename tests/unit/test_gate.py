@@ -1,0 +1,140 @@
+"""The gate's rules, without Temporal."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from common.agent import Approvals
+from common.approval import ApprovalPolicy, ApprovalRequest, Decision, DecisionStatus, Signature, Verdict
+from workflows.core.gate import MAX_CLOSED, MAX_RECORDS, MAX_WAITING, Gate, refusal
+
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+
+
+def request(**changes: object) -> ApprovalRequest:
+    fields: dict[str, object] = {
+        "id": "r-1",
+        "question": "Go?",
+        "plan": {"what": "x"},
+        "digest": "d" * 64,
+        "policy": ApprovalPolicy(approvers=("ann",), editable=("what",)),
+        "requester": "owner",
+        "asked_at": NOW,
+        "expires_at": NOW + timedelta(hours=1),
+    }
+    return ApprovalRequest.model_validate({**fields, **changes})
+
+
+def decision(**changes: object) -> Decision:
+    fields: dict[str, object] = {
+        "id": "1",
+        "request_id": "r-1",
+        "digest": "d" * 64,
+        "verdict": Verdict.APPROVE,
+        "by": "ann",
+        "at": NOW,
+    }
+    return Decision.model_validate({**fields, **changes})
+
+
+SIGNED = Signature(agent="a", expires_at=NOW + timedelta(days=1), key_id="k", mac="m")
+
+
+def test_a_decision_by_an_approver_on_the_shown_digest_in_time_counts() -> None:
+    """The one way to a yes."""
+    assert refusal(decision(), request(), NOW, None) is None
+
+
+@pytest.mark.parametrize(
+    ("changed", "at", "words"),
+    [
+        ({"digest": "e" * 64}, NOW, "is what is asked"),
+        ({"by": "eve"}, NOW, "not among those"),
+        ({}, NOW + timedelta(hours=1), "expired"),
+        ({"verdict": "revise"}, NOW, "needs edits"),
+        ({"verdict": "revise", "edits": {"price": 1}}, NOW, "price may not be edited; what may be: what"),
+        ({"edits": {"what": 1}}, NOW, "only the verdict revise"),
+        ({"signature": SIGNED.model_copy(update={"expires_at": NOW})}, NOW, "envelope expired"),
+    ],
+)
+def test_everything_else_is_refused_with_its_reason(
+    changed: dict[str, object], at: datetime, words: str
+) -> None:
+    """Digest, person, time, edits, envelope: each refusal says why."""
+    assert words in (refusal(decision(**changed), request(), at, None) or "")
+
+
+def test_a_signed_decision_made_in_time_counts_though_no_worker_ran_until_later() -> None:
+    """The signed time is believed; an unsigned one is not."""
+    late = NOW + timedelta(days=2)
+    signature = SIGNED.model_copy(update={"expires_at": late + timedelta(days=1)})
+    assert refusal(decision(signature=signature), request(), late, None) is None
+    assert "expired" in (refusal(decision(), request(), late, None) or "")
+    after = decision(signature=signature, at=NOW + timedelta(hours=1))
+    assert "expired" in (refusal(after, request(), late, None) or "")
+
+
+def test_a_flaw_of_the_envelope_is_the_reason() -> None:
+    """What the check of the envelope found is recorded as it is."""
+    assert refusal(decision(), request(), NOW, "unsigned") == "unsigned"
+
+
+def test_the_gate_takes_each_decision_once() -> None:
+    """By its id: while it waits, and after it was judged."""
+    gate = Gate(Approvals())
+    gate.open(request())
+    assert gate.offer(decision(), NOW) is None
+    again = gate.offer(decision(), NOW)
+    assert again is not None
+    assert again.status is DecisionStatus.REFUSED
+    assert gate.take("r-1") == decision()
+    gate.record(decision(), NOW)
+    third = gate.offer(decision(), NOW)
+    assert third is not None
+    assert "already received" in third.reason
+
+
+def test_a_decision_for_a_closed_request_is_refused_with_how_it_closed() -> None:
+    """The approver learns what became of the request."""
+    gate = Gate(Approvals())
+    gate.open(request())
+    gate.close("r-1", "rejected by bob")
+    record = gate.offer(decision(), NOW)
+    assert record is not None
+    assert record.reason == "r-1 is closed: rejected by bob"
+
+
+def test_decisions_for_requests_never_made_cannot_crowd_out_one_for_an_open_request() -> None:
+    """The buffer is bounded, and an open request always takes its decisions."""
+    gate = Gate(Approvals())
+    gate.open(request())
+    refused = [
+        gate.offer(decision(id=f"f{number}", request_id="nowhere"), NOW) for number in range(MAX_WAITING + 5)
+    ]
+    assert sum(each is not None for each in refused) == 5
+    assert gate.offer(decision(), NOW) is None
+    assert gate.has_decision("r-1")
+
+
+@given(st.lists(st.tuples(st.sampled_from(["open", "close", "offer"]), st.integers(0, 400)), max_size=300))
+def test_the_memory_of_the_gate_is_bounded_and_no_decision_is_both_waiting_and_judged(
+    steps: list[tuple[str, int]],
+) -> None:
+    """Whatever comes in whatever order; carried over it must stay small."""
+    gate = Gate(Approvals())
+    for what, number in steps:
+        if what == "open":
+            gate.open(request(id=f"r-{number}"))
+        elif what == "close":
+            gate.close(f"r-{number}", "done")
+        else:
+            gate.offer(decision(id=str(number), request_id=f"r-{number}"), NOW)
+    memory = gate.memory
+    assert len(memory.records) <= MAX_RECORDS
+    assert len(memory.closed) <= MAX_CLOSED
+    waiting = [each.id for each in memory.waiting]
+    assert len(waiting) == len(set(waiting))

@@ -1,0 +1,75 @@
+"""The rules of the house that no linter knows."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def sources(*folders: str) -> list[Path]:
+    return [file for folder in folders for file in sorted((ROOT / folder).rglob("*.py"))]
+
+
+def holding(pattern: str, files: list[Path]) -> list[str]:
+    return [
+        str(file.relative_to(ROOT)) for file in files if re.search(pattern, file.read_text(), re.MULTILINE)
+    ]
+
+
+def test_there_is_one_connect() -> None:
+    """Address, data converter and patience are decided in one place."""
+    files = [*sources("common", "workflows", "activities", "cli"), ROOT / "worker.py", ROOT / "starter.py"]
+    assert holding(r"\bClient\.connect\(", files) == ["common/connect.py"]
+
+
+def test_the_environment_is_read_by_the_doors_alone() -> None:
+    """Settings are frozen and read once."""
+    assert holding(r"os\.environ|getenv", sources("common", "workflows", "activities")) == []
+
+
+@pytest.mark.parametrize("package", ["workflows", "activities"])
+def test_packages_import_nothing_by_themselves(package: str) -> None:
+    """Every workflow start would pay for it."""
+    assert (ROOT / package / "__init__.py").read_text() == ""
+
+
+def test_workflow_files_have_no_clock_no_chance_no_environment_and_no_data_classes_of_pydantic() -> None:
+    """What runs in the sandbox is deterministic and light."""
+    forbidden = (
+        r"^\s*(import|from) (os|time|random|secrets|uuid|socket|subprocess|threading|requests|httpx)\b"
+        r"|datetime\.(now|utcnow)\(|\bprint\(|class \w+\(.*BaseModel"
+    )
+    assert holding(forbidden, sources("workflows")) == []
+
+
+def test_no_registry_of_packages_is_named_in_any_file() -> None:
+    """The lock carries versions and hashes, and every client uses the registry it is set up for."""
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if listed.returncode:
+        pytest.skip("no git checkout")
+    hosts = re.compile("|".join(["pypi" + r"\.org", "pythonhosted" + r"\.org", "npmjs" + r"\.(org|com)"]))
+    found = []
+    for name in listed.stdout.splitlines():
+        file = ROOT / name
+        if file.is_file() and hosts.search(file.read_text(errors="replace")):
+            found.append(name)
+    assert found == []
+
+
+def test_files_can_be_taken_in_at_one_sitting() -> None:
+    """An agent under 300 lines, every module under 320, the kit under about 1,000 without blanks."""
+    long = {
+        str(file.relative_to(ROOT)): count
+        for file in sources("common", "workflows", "activities", "cli")
+        if (count := len(file.read_text().splitlines())) > 320
+    }
+    assert long == {}
+    kit = [
+        line for file in sources("workflows/core") for line in file.read_text().splitlines() if line.strip()
+    ]
+    assert len(kit) < 1100

@@ -1,0 +1,276 @@
+"""The scan of a slice: what it records, and that a kill costs one batch."""
+
+from __future__ import annotations
+
+import dataclasses
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from temporalio.exceptions import ApplicationError, CancelledError
+from temporalio.testing import ActivityEnvironment
+
+from activities import scan as scan_module
+from activities.analysers_tools import ANALYSERS
+from activities.audit_records import (
+    FileEntry,
+    FileFindings,
+    InventoryRequest,
+    ScanRequest,
+    ShardFindings,
+    get_records,
+    put_records,
+)
+from activities.inventory import CodeInventory
+from activities.scan import CodeScan
+from common.agent import Progress
+from common.artifacts import ArtifactRef, ArtifactStore
+from common.digest import digest_bytes
+
+
+class Bench:
+    """A tree with its inventory taken, and scans of it as Temporal would run them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.root = folder / "code"
+        self.root.mkdir()
+        self.store = ArtifactStore(folder / "artifacts")
+        self.journals = folder / "journals"
+        self.scan = CodeScan(self.store, self.journals)
+        self.beats: list[Progress] = []
+
+    def write(self, files: dict[str, str]) -> None:
+        for name, content in files.items():
+            (self.root / name).parent.mkdir(parents=True, exist_ok=True)
+            (self.root / name).write_text(content)
+
+    def request(self, first: int = 0, last: int = 1_000_000) -> ScanRequest:
+        request = InventoryRequest(root=str(self.root), max_file_bytes=1_000_000)
+        inventory = ActivityEnvironment().run(CodeInventory(self.store).take_inventory, request)
+        return ScanRequest(root=inventory.root, listing=inventory.listing, first=first, last=last)
+
+    def environment(self, **info: Any) -> ActivityEnvironment:
+        environment = ActivityEnvironment()
+        environment.info = dataclasses.replace(environment.info, **info)
+        environment.on_heartbeat = self.beats.append
+        return environment
+
+    def run(self, request: ScanRequest, **info: Any) -> ShardFindings:
+        return self.environment(**info).run(self.scan.scan_shard, request)
+
+    def records(self, ref: ArtifactRef) -> list[FileFindings]:
+        return list(get_records(self.store, ref, FileFindings))
+
+    def journal(self) -> Path:
+        return next(self.journals.glob("*/*.journal"))
+
+    def attempts(self) -> list[dict[str, int]]:
+        text = self.journal().with_suffix(".attempts").read_text()
+        return [json.loads(line) for line in text.splitlines()]
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+def test_one_line_per_file(bench: Bench) -> None:
+    """Every file of the slice has its line, in listing order, with the digest of what was scanned."""
+    bench.write({"a.py": "import os\n", "b.txt": "", "c.sh": "#!/bin/sh\necho $1\n", "d.py": "x = 1\n"})
+    result = bench.run(bench.request(first=0, last=3))
+    records = bench.records(result.findings)
+    assert [(record.path, len(record.findings)) for record in records] == [
+        ("a.py", 1),
+        ("b.txt", 0),
+        ("c.sh", 1),
+    ]
+    assert records[0].sha256 == digest_bytes(b"import os\n")
+    assert (result.files, result.by_severity, result.failures) == (3, {"low": 2}, 0)
+    assert bench.beats[-1] == Progress(done=3, total=3)
+    assert not list(bench.journals.glob("*/*.files"))
+
+
+def test_empty_slice(bench: Bench) -> None:
+    """A slice of nothing is scanned at once."""
+    assert bench.run(bench.request()).files == 0
+
+
+def test_changed_and_gone_files(bench: Bench, tmp_path: Path) -> None:
+    """A changed file is scanned as it is; one that is gone, a link now, or behind one has no digest."""
+    bench.write(
+        {"changed.py": "x = 1\n", "gone.py": "import os\n", "link.py": "x = 1\n", "d/x.py": "x = 1\n"}
+    )
+    bench.write({"pipe.py": "x = 1\n"})
+    request = bench.request()
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "x.py").write_text("import os\n")
+    bench.write({"changed.py": "import os\n"})
+    (bench.root / "gone.py").unlink()
+    (bench.root / "link.py").unlink()
+    (bench.root / "link.py").symlink_to(outside / "x.py")
+    (bench.root / "d" / "x.py").unlink()
+    (bench.root / "d").rmdir()
+    (bench.root / "d").symlink_to(outside)
+    (bench.root / "pipe.py").unlink()
+    os.mkfifo(bench.root / "pipe.py")
+    records = {record.path: record for record in bench.records(bench.run(request).findings)}
+    assert records["changed.py"].sha256 == digest_bytes(b"import os\n")
+    assert [finding.rule for finding in records["changed.py"].findings] == ["F401"]
+    for path in ("gone.py", "link.py", "d/x.py", "pipe.py"):
+        assert (records[path].sha256, records[path].findings) == ("", [])
+
+
+def test_listing_that_leads_outside(bench: Bench) -> None:
+    """An entry that names a path outside the root is not read and nothing is written for it."""
+    bench.write({"a.py": "import os\n"})
+    entries = [FileEntry(path="../escape.py", sha256="", size=1, language="python")]
+    (bench.root.parent / "escape.py").write_text("import os\n")
+    listing = put_records(bench.store, entries)
+    result = bench.run(ScanRequest(root=str(bench.root), listing=listing, first=0, last=1))
+    assert bench.records(result.findings) == [FileFindings(path="../escape.py", sha256="")]
+
+
+def test_root_gone(bench: Bench) -> None:
+    """A root that went away is a permanent error, not a tree of vanished files."""
+    bench.write({"a.py": ""})
+    request = bench.request()
+    bench.root.rename(bench.root.with_name("moved"))
+    with pytest.raises(ApplicationError) as caught:
+        bench.run(request)
+    assert (caught.value.type, caught.value.non_retryable) == ("PathMissing", True)
+
+
+def test_done_is_done(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A retry of a finished scan answers from the journal and analyses nothing."""
+    bench.write({f"{n}.py": "import os\n" for n in range(3)})
+    request = bench.request()
+    first = bench.run(request)
+    monkeypatch.setattr(scan_module, "analyse", None)
+    assert bench.run(request, attempt=2) == first
+    assert bench.attempts() == [{"attempt": 1, "resumed_at": 0}, {"attempt": 2, "resumed_at": 3}]
+
+
+@pytest.mark.parametrize(
+    "tail", [b'{"path":"2.py","sha', b"\0" * 100, b"\xff\n", b'{"path":"no","sha256":""}\n']
+)
+def test_torn_tail(bench: Bench, tail: bytes) -> None:
+    """What a kill or a power cut left half written at the journal's end is cut off."""
+    bench.write({f"{n}.py": "import os\n" for n in range(4)})
+    request = bench.request()
+    undisturbed = bench.run(request)
+    lines = bench.journal().read_bytes().splitlines(keepends=True)
+    bench.journal().write_bytes(b"".join(lines[:2]) + tail)
+    assert bench.run(request, attempt=2) == undisturbed
+    assert bench.attempts()[-1] == {"attempt": 2, "resumed_at": 2}
+
+
+def test_agents_have_their_own_journals(bench: Bench) -> None:
+    """Ids of any shape stay inside the folder; another run starts afresh; clearing takes one agent's only."""
+    bench.write({"a.py": ""})
+    request = bench.request()
+    bench.run(request, workflow_id="../../x/\u00e9" * 50, activity_id="../scan/1/abc")
+    bench.run(request, workflow_id="two")
+    bench.run(request, workflow_id="two", workflow_run_id="another")
+    inside = sorted(path.relative_to(bench.journals) for path in bench.journals.rglob("*.journal"))
+    assert len(inside) == 3
+    bench.scan.clear_journals("two")
+    bench.scan.clear_journals("two")
+    assert len(list(bench.journals.rglob("*.journal"))) == 1
+    assert sorted(path.name for path in bench.journals.parent.iterdir()) == ["artifacts", "code", "journals"]
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from activities.audit_records import ScanRequest
+from activities.scan import CodeScan
+from common.artifacts import ArtifactStore
+from temporalio.testing import ActivityEnvironment
+folder = Path(sys.argv[1])
+scan = CodeScan(ArtifactStore(folder / "artifacts"), folder / "journals")
+ActivityEnvironment().run(scan.scan_shard, ScanRequest.model_validate_json(sys.argv[2]))
+"""
+
+
+def test_kill_and_resume(bench: Bench, tmp_path: Path) -> None:
+    """Killed with SIGKILL midway, a scan goes on at its last batch and gives the very same bytes."""
+    bench.write({f"{n:03}.py": f"import os\nx{n} = undefined\n" for n in range(250)})
+    request = bench.request()
+    undisturbed = bench.run(request, workflow_id="undisturbed")
+    bench.scan.clear_journals("undisturbed")
+    killed = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, str(tmp_path), request.model_dump_json()],
+        cwd=Path(__file__).parents[2],
+    )
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        found = list(bench.journals.glob("*/*.journal"))
+        if found and found[0].read_bytes().count(b"\n") >= 100:
+            break
+        time.sleep(0.01)
+    killed.send_signal(signal.SIGKILL)
+    assert killed.wait() == -signal.SIGKILL
+    written = bench.journal().read_bytes().count(b"\n")
+    assert 100 <= written < 250
+    result = bench.run(request, attempt=2)
+    assert result == undisturbed
+    assert bench.attempts() == [{"attempt": 1, "resumed_at": 0}, {"attempt": 2, "resumed_at": written}]
+
+
+def test_heartbeats_and_cancellation_in_a_long_batch(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Heartbeats go on while an analyser takes its time; a cancellation ends it promptly, leaving no copy."""
+    hanging = [sys.executable, "-c", "import time; time.sleep(600)"]
+    real = scan_module.analyse
+    analyser = dataclasses.replace(ANALYSERS[0], call=lambda folder, paths: hanging)
+    monkeypatch.setattr(scan_module, "analyse", lambda *arguments: real(*arguments, analysers=[analyser]))
+    bench.write({"a.py": "x = 1\n"})
+    request = bench.request()
+    environment = bench.environment()
+    raised: list[BaseException] = []
+
+    def target() -> None:
+        try:
+            environment.run(bench.scan.scan_shard, request)
+        except BaseException as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=target)
+    thread.start()
+    deadline = time.monotonic() + 20
+    while len(bench.beats) < 4 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert len(bench.beats) >= 4
+    cancelled_at = time.monotonic()
+    environment.cancel()
+    thread.join(10)
+    assert time.monotonic() - cancelled_at < 5
+    assert isinstance(raised[0], CancelledError)
+    assert not list(bench.journals.glob("*/*.files"))
+
+
+def test_two_attempts_at_once(bench: Bench) -> None:
+    """An attempt waits, heartbeating, while an earlier one still holds the journal."""
+    bench.write({"a.py": "import os\n"})
+    request = bench.request()
+    expected = bench.run(request)
+    with open(bench.journal(), "rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        results: list[ShardFindings] = []
+        thread = threading.Thread(target=lambda: results.append(bench.run(request, attempt=2)))
+        before = len(bench.beats)
+        thread.start()
+        time.sleep(1)
+        assert not results
+        assert len(bench.beats) > before
+        fcntl.flock(held, fcntl.LOCK_UN)
+    thread.join(10)
+    assert results == [expected]
