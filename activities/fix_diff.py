@@ -22,7 +22,7 @@ class FileDiff(NamedTuple):
 
 
 def diff_file(path: str, before: bytes, after: bytes) -> FileDiff:
-    """The git-style diff that turns ``before`` into ``after``; empty where they are the same.
+    """The unified diff that turns ``before`` into ``after``; empty where they are the same.
 
     Args:
         path: relative to the root, with ``/``.
@@ -100,8 +100,7 @@ def _header(path: str) -> list[bytes]:
     old, new = _quoted(f"a/{path}"), _quoted(f"b/{path}")
     # Like git: a tab ends a name with spaces, or `patch` takes what follows the space for a date.
     end = b"\t\n" if " " in path and not old.startswith(b'"') else b"\n"
-    # The first line says that the file stays a file even where it becomes empty.
-    return [b"diff --git %s %s\n" % (old, new), b"--- %s%s" % (old, end), b"+++ %s%s" % (new, end)]
+    return [b"--- %s%s" % (old, end), b"+++ %s%s" % (new, end)]
 
 
 def _quoted(name: str) -> bytes:

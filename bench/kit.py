@@ -1,8 +1,8 @@
 """What the kit costs: the same agent on the kit and bare on the SDK, side by side on one dev server.
 
-The sides take turns in blocks, in alternating order, so that the drift of the machine and the growth of the
-database fall on both alike. Each side has a worker process of its own; only one side works at a time, and what
-the server and its worker spend meanwhile is that side's.
+The sides take turns in blocks, in alternating order, so that the drift of the machine and the growth of
+the database fall on both alike. Each side has a worker process of its own; only one side works at a time,
+and what the server and its worker spend meanwhile is that side's.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-import psutil
+import psutil  # type: ignore[import-untyped]
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -222,7 +222,7 @@ def cpu(pid: int) -> float:
 
 
 def used_bytes(database: Path) -> int:
-    """Pages in use, the write-ahead log included: free pages are no growth, and the file alone lags behind."""
+    """Pages in use, the write-ahead log included; free pages are no growth, and the file alone lags."""
     with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=30)) as connection:
         (pages,), (free,), (size,) = (
             connection.execute(f"PRAGMA {name}").fetchone()

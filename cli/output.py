@@ -68,6 +68,7 @@ def run(command: Coroutine[Any, Any, ExitCode | None]) -> NoReturn:
     from common.agent_client import AgentClientError, NoSuchAgentError, NothingToDecideError
     from common.connect import CannotConnectError
     from common.settings import SettingsError
+    from common.visibility import UnusableValueError
 
     try:
         code = asyncio.run(command)
@@ -82,7 +83,7 @@ def run(command: Coroutine[Any, Any, ExitCode | None]) -> NoReturn:
         raise CommandError(str(error), ExitCode.NO_SUCH_AGENT) from error
     except NothingToDecideError as error:
         raise CommandError(str(error), ExitCode.REFUSED) from error
-    except (AgentClientError, SettingsError) as error:
+    except (AgentClientError, SettingsError, UnusableValueError) as error:
         raise CommandError(str(error)) from error
     except ValidationError as error:
         raise CommandError(flat(error)) from error

@@ -11,10 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pydantic import JsonValue
-from temporalio.client import (
-    Client,
-    WorkflowExecutionDescription,
-)
+from temporalio.client import Client, WorkflowExecutionDescription
 from temporalio.common import (
     SearchAttributePair,
     TypedSearchAttributes,
@@ -40,9 +37,9 @@ from common.agent_view import (
 from common.approval import ApprovalsView, Decision, DecisionRecord, DecisionStatus, Verdict
 from common.envelope import KeyRing
 from common.settings import Settings
+from common.visibility import IN_VISIBILITY, quote
 
 FATE_INTERVAL = 0.2
-MAX_VALUE = 200
 
 
 class AgentClientError(Exception):
@@ -55,10 +52,6 @@ class NoSuchAgentError(AgentClientError):
 
 class AgentExistsError(AgentClientError):
     """An agent of that id runs already."""
-
-
-class UnusableValueError(AgentClientError):
-    """A value that Temporal could store and never find again."""
 
 
 class NothingToDecideError(AgentClientError):
@@ -83,7 +76,7 @@ class AgentClient:
             AgentExistsError: an agent of that id runs.
             UnusableValueError: nobody could look for that owner.
         """
-        quote(owner)
+        quote(owner)  # raises
         id = id or f"{kind}-{uuid.uuid4().hex[:8]}"
         try:
             await self._client.start_workflow(
@@ -129,7 +122,7 @@ class AgentClient:
             ("WorkflowType", kind),
             (search_attributes.OWNER.name, owner),
             (search_attributes.STATE.name, state),
-            ("ExecutionStatus", status and _IN_VISIBILITY[status]),
+            ("ExecutionStatus", status and IN_VISIBILITY[status]),
         ):
             if value is not None:
                 conditions.append(f"{name} = {quote(value)}")
@@ -288,32 +281,6 @@ class AgentClient:
                 raise
             row = row_of(await self._describe(id))
             raise NoSuchAgentError(f"agent {id} does not run any more: it is {row.status}.") from None
-
-
-def quote(value: str) -> str:
-    """``value`` as a literal of Temporal's visibility queries.
-
-    Raises:
-        UnusableValueError: it has quotes, backslashes or control characters. However they are escaped, server
-            1.32 does not find such values; refusing them also leaves nothing that could end the literal.
-    """
-    if not value.isprintable() or set(value) & set("'\"\\") or len(value) > MAX_VALUE:
-        raise UnusableValueError(
-            f"{value[:40]!r} cannot be looked for: leave out quotes, backslashes and control characters, "
-            f"and keep to {MAX_VALUE} characters."
-        )
-    return f"'{value}'"
-
-
-# The server's own words for what ``RunStatus`` calls otherwise.
-_IN_VISIBILITY = {
-    RunStatus.RUNNING: "Running",
-    RunStatus.COMPLETED: "Completed",
-    RunStatus.FAILED: "Failed",
-    RunStatus.CANCELLED: "Canceled",
-    RunStatus.TERMINATED: "Terminated",
-    RunStatus.TIMED_OUT: "TimedOut",
-}
 
 
 @asynccontextmanager

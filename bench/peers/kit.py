@@ -9,7 +9,8 @@ with workflow.unsafe.imports_passed_through():
 from common.approval import ApprovalPolicy
 from workflows.core.agent import Agent
 from workflows.core.calls import QUICK, READ
-from workflows.core.final_check import Action, Premise
+from workflows.core.final_check import Action
+from workflows.core.premises import Premise
 
 
 @workflow.defn(name="bench-kit")
@@ -33,4 +34,4 @@ class KitAgent(Agent):
             acted = await self.act(Action(KitDeeds.do, KitDeed(plan=outcome.plan), outcome, [fact]))
         if acted.result is None:
             raise RuntimeError("the fact drifted")
-        return acted.result
+        return acted.result  # type: ignore[return-value]  # `Action` does not look through a coroutine

@@ -70,7 +70,7 @@ class Side:
             log=self._log,
         )
         async with asyncio.timeout(READY_WITHIN):
-            while READY not in self._log.read_text():  # noqa: ASYNC110 -- another process writes it
+            while READY not in self._log.read_text():
                 if self._process.returncode is not None:
                     raise RuntimeError(f"the {self.name} worker ended: {last_line(self._log)}")
                 await asyncio.sleep(0.05)

@@ -110,7 +110,7 @@ class KitDeeds:
     @activity.defn(name="do")
     async def do(self, deed: KitDeed) -> Done:
         """Do it, where the authorization holds."""
-        flaw = self._authority.flaw_in_authorization(deed.authorization, activity.info().workflow_id)
+        flaw = self._authority.flaw_in_authorization(deed.authorization, activity.info().workflow_id or "")
         if flaw or deed.authorization is None:
             raise permanent("NotAuthorized", flaw or "no approval")
         return Done(key=deed.authorization.key)

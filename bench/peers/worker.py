@@ -40,10 +40,10 @@ def kit_worker(client: Client, settings: Settings, reports: ReliableReports) -> 
 def bare_worker(client: Client, settings: Settings) -> Worker:
     """The SDK's worker as it comes.
 
-    Three things are the kit's own choice and the same here, because they are settings that anybody can make and
-    would otherwise hide what the kit costs: what the sandbox passes through (30 ms a start otherwise), how long
-    an agent's task waits for a dead worker (10 s otherwise; felt in cold wake-ups alone), and, by both clients
-    coming from `common.connect`, the data converter. The cache holds 1,000 agents by default on both sides.
+    Three things are the kit's own choice and the same here, because they are settings that anybody can make,
+    and would otherwise hide what the kit costs: what the sandbox passes through (30 ms a start otherwise),
+    how long an agent's task waits for a dead worker (10 s otherwise; felt in cold wake-ups alone), and the
+    data converter, as both clients come from `common.connect`. Both caches hold 1,000 agents, the default.
     """
     return Worker(
         client,

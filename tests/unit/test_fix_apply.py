@@ -105,6 +105,7 @@ def test_what_changed_since_the_plan_is_left(world: World) -> None:
     assert (result.written, result.conflicts) == (1, expected)
     assert world.details(result) == {"a.py": (WRITTEN, "")} | dict.fromkeys(expected, (LEFT, CHANGED))
     assert world.content() == before | {"a.py": MENDED}
+    assert {line.path for line in world.journal()} == {"a.py"}  # no intent that could claim their work later
 
 
 def test_a_long_list_of_changed_files_is_cut(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -105,7 +105,7 @@ def test_killed_at_the_rename_the_next_attempt_finishes(world: World, die: str, 
     assert world.content() == {"pkg/a.py": MENDED, "pkg/b.py": MENDED}
     assert ((world.root / "pkg/a.py").stat().st_ino == inode) == (die == "after rename")
     assert Counter(world.done()) == {"pkg/a.py": 1, "pkg/b.py": 1}
-    assert world.store.get(result.undo).count(b"diff --git") == 2
+    assert world.store.get(result.undo).count(b"--- a/") == 2
 
 
 def test_killed_at_the_rename_a_file_changed_since_is_left_clean(world: World) -> None:

@@ -32,6 +32,13 @@ def test_the_environment_is_read_by_the_doors_alone() -> None:
     assert holding(r"os\.environ|getenv", sources("common", "workflows", "activities")) == []
 
 
+def test_nothing_imports_a_door() -> None:
+    """Arrows point down: the doors stand on top."""
+    files = sources("common", "workflows", "activities", "cli")
+    assert holding(r"^\s*(import|from) (starter|worker|gateway)\b", files) == []
+    assert holding(r"^\s*(import|from) cli\b", sources("common", "workflows", "activities")) == []
+
+
 @pytest.mark.parametrize("package", ["workflows", "activities"])
 def test_packages_import_nothing_by_themselves(package: str) -> None:
     """Every workflow start would pay for it."""

@@ -439,7 +439,7 @@ def test_a_giant_audit_fits_in_memory(audit: Audit) -> None:
     # In a process of its own: memory is counted at its highest.
     command = [sys.executable, "-c", WRITE, str(audit.folder)]
     kilobytes = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    assert int(kilobytes) < 20
+    assert int(kilobytes) < 20_000
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,37 @@
+"""What goes into a query of Temporal's visibility, the server's list of workflows."""
+
+from __future__ import annotations
+
+from common.agent_view import RunStatus
+
+MAX_VALUE = 200
+
+
+class UnusableValueError(ValueError):
+    """A value that Temporal could store and never find again."""
+
+
+def quote(value: str) -> str:
+    """``value`` as a literal of Temporal's visibility queries.
+
+    Raises:
+        UnusableValueError: it has quotes, backslashes or control characters. However they are escaped, server
+            1.32 does not find such values; refusing them also leaves nothing that could end the literal.
+    """
+    if not value.isprintable() or set(value) & set("'\"\\") or len(value) > MAX_VALUE:
+        raise UnusableValueError(
+            f"{value[:40]!r} cannot be looked for: leave out quotes, backslashes and control characters, "
+            f"and keep to {MAX_VALUE} characters."
+        )
+    return f"'{value}'"
+
+
+# The server's own words for what ``RunStatus`` calls otherwise.
+IN_VISIBILITY = {
+    RunStatus.RUNNING: "Running",
+    RunStatus.COMPLETED: "Completed",
+    RunStatus.FAILED: "Failed",
+    RunStatus.CANCELLED: "Canceled",
+    RunStatus.TERMINATED: "Terminated",
+    RunStatus.TIMED_OUT: "TimedOut",
+}
