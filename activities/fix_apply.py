@@ -40,7 +40,7 @@ ALREADY_SO = "already so"
 
 
 class ChangedFiles(BaseModel, frozen=True):
-    """Chosen files that hold neither the planned `before` nor `after`: sorted, the first 1,000 of them."""
+    """Files that are not as approved, sorted, the first 1,000 of them."""
 
     paths: list[str]
 
@@ -55,15 +55,21 @@ class FixApplier:
 
     @activity.defn(name="changed_files")
     def changed_files(self, request: ChangedRequest) -> ChangedFiles:
-        """Which chosen files changed since the plan: missing, a link, unreadable or of other content."""
+        """Which chosen files changed since the plan: missing, a link, unreadable or of other content.
+
+        A path to leave out that the plan does not hold is among them: it was misspelt, and what the approver
+        meant would be written.
+        """
         plan = request.plan
         skip = set(plan.skip)
         changed = []
+        misspelt = set(skip)
         for done, fix in enumerate(get_records(self._artifacts, plan.listing, PlannedFix), 1):
             activity.heartbeat(Progress(done=done, total=plan.files))
+            misspelt.discard(fix.path)
             if fix.path not in skip and not _is_as_planned(plan.root, fix):
                 changed.append(fix.path)
-        return ChangedFiles(paths=sorted(changed)[:MOST_NAMED])
+        return ChangedFiles(paths=sorted({*changed, *misspelt})[:MOST_NAMED])
 
     @activity.defn(name="apply_fixes")
     def apply_fixes(self, request: ApplyRequest) -> ApplyResult:

@@ -115,8 +115,8 @@ _STOP_WORDS = frozenset(
     re.findall(
         r"\w+",
         """a about all also an and any are as at be but by can do don t first for from have how i in into is
-        it its look me more most my no not of on only or our please so that the them there these thi those to us
-        want we what when where which with you your""",
+        it its look me more most my no not of on only or our please so that the them there these thi those to
+        us want we what when where which with you your""",
     )
 )
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from activities.audit_records import Severity
 from activities.markup import Html, tag
 
-_WIDTH, _ROW, _BAR, _LABEL = 420, 38, 9, 44
+_WIDTH, _ROW, _BAR, _LABEL = 420, 38, 9, 40
 
 
 def bar_chart(key: str, title: str, rows: Mapping[str, Counter[Severity]], most: int = 10) -> Html:

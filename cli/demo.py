@@ -34,8 +34,8 @@ DIFF_LINES = 80
 LEFT_OUT = shutil.ignore_patterns(".venv", ".git", ".hibernaut", "__pycache__", ".*_cache", ".hypothesis")
 
 
-async def demo(settings: Settings, target: str, *, keep: bool) -> ExitCode:
-    """Audit `target` with fixes, asking on the terminal; a copy of this checkout where it is empty.
+async def demo(settings: Settings, target: Path | None, *, keep: bool) -> ExitCode:
+    """Audit `target` with fixes, asking on the terminal; a copy of this checkout where it is None.
 
     Args:
         settings: with the data folder of the demo's own stack.
@@ -43,7 +43,7 @@ async def demo(settings: Settings, target: str, *, keep: bool) -> ExitCode:
         keep: leave the stack running at the end.
     """
     async with AsyncExitStack() as ending:
-        folder = Path(target).expanduser().absolute() if target else _copy_of_checkout(ending, keep=keep)
+        folder = target or _copy_of_checkout(ending, keep=keep)
         stack = await _start_stack(settings, ending, keep=keep)
         agents = await open_agents(settings, PATIENCE)
         audit = AuditInput(path=str(folder), apply=True)
@@ -148,7 +148,9 @@ def main() -> int:
         # What points clients elsewhere must not lead the demo away from its own stack.
         for name in [name for name in os.environ if name.startswith("TEMPORAL_")]:
             del os.environ[name]
-        return asyncio.run(demo(own, os.environ.get("TARGET", ""), keep=bool(os.environ.get("KEEP"))))
+        target = os.environ.get("TARGET", "")
+        folder = Path(target).expanduser().absolute() if target else None
+        return asyncio.run(demo(own, folder, keep=bool(os.environ.get("KEEP"))))
     except (CommandError, SettingsError) as error:
         say(f"error: {error}")
         return error.code if isinstance(error, CommandError) else ExitCode.USAGE

@@ -125,7 +125,7 @@ class CodeAuditor(Agent):
         with self.node("approval"):
             question = f"Apply {plan.fixes} fixes in {plan.files} files of {plan.root}?"
             evidence = [
-                *(f"changed since the last approval: {path}" for path in audit.changed[:20]),
+                *(f"not as it was approved: {path}" for path in audit.changed[:20]),
                 *audit.triage.top,
             ]
             outcome = await self.ask(question, plan, self._policy(), evidence)
@@ -149,7 +149,7 @@ class CodeAuditor(Agent):
         with self.node("apply"):
             plan = outcome.plan
             unchanged = Premise(
-                "files to be changed by others",
+                "files that are not as approved",
                 FixApplier.changed_files,
                 ChangedRequest(plan=plan),
                 seen=[],

@@ -185,6 +185,18 @@ class Desk:
         raise AssertionError(f"{id} did not get {state}")
 
 
+async def heard(process: asyncio.subprocess.Process, text: str) -> str:
+    """What a process said up to and with `text`."""
+    assert process.stdout is not None
+    said = ""
+    async with asyncio.timeout(20):
+        while text not in said:
+            line = await process.stdout.readline()
+            assert line, f"it ended without saying {text!r}: {said}"
+            said += line.decode()
+    return said
+
+
 @pytest.fixture(scope="module")
 async def desk(server: DevServer, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Desk]:
     """A desk with a worker at work, shared by the tests of this file."""
@@ -449,14 +461,10 @@ async def test_watch_follows_an_agent_through_a_restart_of_the_server(tmp_path: 
         await watched.work()
         id = await watched.asking("me")
         watching = await watched.spawn("watch", id)
-        assert watching.stdout is not None
-        said = ""
-        while f"starter.py approve {id}" not in said:
-            said += (await asyncio.wait_for(watching.stdout.readline(), 10)).decode()
+        said = await heard(watching, f"starter.py approve {id}")
         assert "looked at  [31m[bold]things" in said
         own.kill()
-        while "reconnecting…" not in said:
-            said += (await asyncio.wait_for(watching.stdout.readline(), 15)).decode()
+        said += await heard(watching, "reconnecting…")
         await own.start()
         assert (await watched.run("approve", id)).code == 0
         out, err = await asyncio.wait_for(watching.communicate(), 20)

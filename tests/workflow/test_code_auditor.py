@@ -110,6 +110,21 @@ async def test_files_left_out_by_revise_stay_as_they_are(audit: AuditStage) -> N
     assert after["shop/cache.py"] != before["shop/cache.py"]
 
 
+async def test_a_misspelt_path_to_leave_out_is_asked_about_again_and_nothing_is_written(
+    audit: AuditStage,
+) -> None:
+    """What the approver meant to leave out must not be written because of a letter."""
+    before = audit.texts()
+    agent = await audit.start()
+    first = await audit.asked(agent)
+    await audit.stage.decide(agent, first, Verdict.REVISE, by=OWNER, edits={"skip": "shop/mial.py"})
+    second = await audit.asked(agent, after=first.id)
+    assert "not as it was approved: shop/mial.py" in second.evidence
+    assert audit.texts() == before
+    await audit.stage.decide(agent, second, Verdict.REJECT, by=OWNER)
+    await agent.result()
+
+
 async def test_a_file_changed_after_the_approval_is_untouched_and_asked_about_again(
     audit: AuditStage,
 ) -> None:
@@ -123,7 +138,7 @@ async def test_a_file_changed_after_the_approval_is_untouched_and_asked_about_ag
     second = await audit.asked(agent, after=first.id)
     assert audit.texts() == before
     assert second.digest != first.digest
-    assert "changed since the last approval: shop/mail.py" in second.evidence
+    assert "not as it was approved: shop/mail.py" in second.evidence
     late = await audit.stage.decide(agent, first, by=OWNER)
     assert "void" in (await audit.stage.fate(agent, late.id)).reason
     await audit.stage.decide(agent, second, by=OWNER)

@@ -1,0 +1,46 @@
+"""Deployment files say what the code says."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from cli.dev_server import DYNAMIC_CONFIG, PRAGMAS, attribute_type
+from common.search_attributes import REGISTRY
+from common.settings import TABLE
+
+ROOT = Path(__file__).parents[2]
+COMPOSE = (ROOT / "deploy" / "compose.yaml").read_text()
+
+
+def test_compose_registers_the_search_attributes_of_the_registry() -> None:
+    """One registry; what is written again must be the same."""
+    written = dict(re.findall(r"--search-attribute=(\w+)=(\w+)", COMPOSE))
+    assert written == {each.name: attribute_type(each.indexed_value_type) for each in REGISTRY}
+
+
+def test_compose_runs_the_server_as_the_embedded_stack_does() -> None:
+    """Same durability, same limits; skipping time is for tests alone."""
+    assert dict(re.findall(r"--sqlite-pragma=(\w+)=(\w+)", COMPOSE)) == PRAGMAS
+    expected = {name: value for name, value in DYNAMIC_CONFIG.items() if "TimeSkipping" not in name}
+    assert dict(re.findall(r"--dynamic-config-value=([\w.]+)=(\w+)", COMPOSE)) == expected
+
+
+def test_the_image_holds_every_package_the_doors_import() -> None:
+    """A package left out would be missed at the first start."""
+    copied = set(re.findall(r"^COPY (\w+) \1$", (ROOT / "deploy" / "Dockerfile").read_text(), re.MULTILINE))
+    assert copied == {"common", "activities", "workflows", "cli"}
+
+
+def test_the_settings_page_is_the_table_of_the_code() -> None:
+    """Every setting with its default and meaning, and no other."""
+    page = (ROOT / "docs" / "settings.md").read_text()
+    rows = [line for line in page.splitlines() if line.startswith("| `HIBERNAUT")]
+    default = {row.variable: f"`{row.default}`" if row.default else "" for row in TABLE}
+    assert rows == [f"| `{row.variable}` | {default[row.variable]} | {row.meaning} |" for row in TABLE]
+
+
+def test_the_page_of_the_kit_lists_the_search_attributes() -> None:
+    """All of them, in backquotes."""
+    page = (ROOT / "docs" / "kit.md").read_text()
+    assert [each.name for each in REGISTRY if f"`{each.name}`" not in page] == []
