@@ -38,7 +38,7 @@ class BareAgent:
 
     @workflow.run
     async def run(self, input: BareInput) -> Done:
-        for number in range(input.steps + 5):
+        for number in range(input.steps):
             step = Step(number=number)
             if input.local:
                 await workflow.execute_local_activity_method(Steps.step, step, start_to_close_timeout=MINUTE)
