@@ -130,6 +130,7 @@ class Desk:
         }
         self.ring = KeyRing.load(settings, create=True)
         self._worker = AsyncExitStack()
+        self.spawned: list[asyncio.subprocess.Process] = []
         self.client: Client
 
     async def connect(self) -> None:
@@ -157,13 +158,15 @@ class Desk:
         return Ran(process.returncode, out.decode(), err.decode())
 
     async def spawn(self, *words: str, **environment: str) -> asyncio.subprocess.Process:
-        return await asyncio.create_subprocess_exec(
+        process = await asyncio.create_subprocess_exec(
             *(sys.executable, str(ROOT / "starter.py"), *words),
             env={**self.environment, **environment},
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
+        self.spawned.append(process)
+        return process
 
     async def start(self, errand: str, *words: str) -> str:
         ran = await self.run("start", "code-auditor", "--set", f"path=/x/{errand}", *words)
@@ -217,6 +220,9 @@ async def _desk(server: DevServer, folder: Path) -> AsyncIterator[Desk]:
     try:
         yield desk
     finally:
+        for process in desk.spawned:
+            if process.returncode is None:
+                process.kill()
         await desk.rest()
 
 

@@ -6,8 +6,10 @@ import re
 from pathlib import Path
 
 from cli.dev_server import DYNAMIC_CONFIG, PRAGMAS, attribute_type
+from cli.output import ExitCode
 from common.search_attributes import REGISTRY
 from common.settings import TABLE
+from starter import app
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = (ROOT / "deploy" / "compose.yaml").read_text()
@@ -44,3 +46,13 @@ def test_the_page_of_the_kit_lists_the_search_attributes() -> None:
     """All of them, in backquotes."""
     page = (ROOT / "docs" / "kit.md").read_text()
     assert [each.name for each in REGISTRY if f"`{each.name}`" not in page] == []
+
+
+def test_the_page_of_the_command_line_names_every_command_and_exit_code() -> None:
+    """None missing, none invented."""
+    page = (ROOT / "docs" / "cli.md").read_text()
+    names = {command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands}
+    assert (
+        set(re.findall(r"`(\w+)(?: [^`]*)?`(?=, `resume| \||,)", page.split("Reading commands")[0])) == names
+    )
+    assert {int(code) for code in re.findall(r"^\| (\d) \|", page, re.MULTILINE)} == set(map(int, ExitCode))
