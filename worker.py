@@ -16,17 +16,17 @@ from temporalio.client import Client
 from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
-from activities.analysers import versions
+from activities.audit.analysers import versions
+from activities.audit.fix_apply import FixApplier
+from activities.audit.fix_plan import FixPlanner
+from activities.audit.inventory import CodeInventory
+from activities.audit.report import AuditReport
+from activities.audit.scan import CodeScan
+from activities.audit.triage import FindingTriage
 from activities.decisions import DecisionChecks
-from activities.fix_apply import FixApplier
-from activities.fix_plan import FixPlanner
 from activities.interceptor import ReliableReports
-from activities.inventory import CodeInventory
 from activities.llm import language_model
 from activities.notices import Notices
-from activities.report import AuditReport
-from activities.scan import CodeScan
-from activities.triage import FindingTriage
 from common.artifacts import ArtifactStore
 from common.connect import CannotConnectError, connect
 from common.envelope import Authority, KeyRing

@@ -23,8 +23,8 @@ import psutil
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
-from activities.analysers_tools import ANALYSERS  # noqa: E402 -- the checkout is no installed package
-from activities.audit_records import FileEntry, Inventory, get_records  # noqa: E402
+from activities.audit.analysers_tools import ANALYSERS  # noqa: E402 -- the checkout is no installed package
+from activities.audit.records import FileEntry, Inventory, get_records  # noqa: E402
 from common.agent_view import AgentView, RunStatus  # noqa: E402
 from common.artifacts import ArtifactStore  # noqa: E402
 from common.audit import AuditInput, AuditResult  # noqa: E402

@@ -189,7 +189,7 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=3, help="activities before the approval")
     parser.add_argument("--local", action="store_true", help="steps are local activities, on both sides")
     parser.add_argument("--cold", action="store_true", help="wake some after the worker died, too")
-    parser.add_argument("--limit", type=float, default=3600, help="give up after so many seconds")
+    parser.add_argument("--limit", type=float, default=7200, help="give up after so many seconds")
     parser.add_argument("--json", action="store_true", help="one line of JSON at the end")
     options = parser.parse_args()
     if options.agents < 1 or options.steps < 1:

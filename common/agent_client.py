@@ -51,7 +51,7 @@ class NoSuchAgentError(AgentClientError):
 
 
 class AgentExistsError(AgentClientError):
-    """An agent of that id runs already."""
+    """There is an agent of that id already; an id names one agent for good, for its keys are made of it."""
 
 
 class NothingToDecideError(AgentClientError):
@@ -73,7 +73,7 @@ class AgentClient:
         """Start an agent and return its id, `<kind>-<8 hex digits>` where none is given.
 
         Raises:
-            AgentExistsError: an agent of that id runs.
+            AgentExistsError: there is or was an agent of that id.
             UnusableValueError: nobody could look for that owner.
         """
         quote(owner)  # raises
@@ -84,7 +84,7 @@ class AgentClient:
                 input,
                 id=id,
                 task_queue=self._settings.task_queue,
-                id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+                id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
                 id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
                 search_attributes=TypedSearchAttributes(
                     [
@@ -94,7 +94,9 @@ class AgentClient:
                 ),
             )
         except WorkflowAlreadyStartedError:
-            raise AgentExistsError(f"an agent with the id {id} runs already; choose another --id.") from None
+            raise AgentExistsError(
+                f"there is already an agent with the id {id}, running or ended; choose another."
+            ) from None
         return id
 
     async def view(self, id: str) -> AgentView:
@@ -131,7 +133,8 @@ class AgentClient:
     async def inbox(self, who: str | None = None, limit: int = 500) -> list[AgentRow]:
         """The running agents that wait for an approval, all or those ``who`` may give; newest first."""
         conditions = [
-            f"{search_attributes.STATE.name} = {quote(AgentState.AWAITING_APPROVAL.value)}",
+            # Not by its state: a paused agent takes decisions too.
+            f"{search_attributes.WAITING_FOR.name} STARTS_WITH {quote(search_attributes.APPROVAL)}",
             "ExecutionStatus = 'Running'",
         ]
         if who is not None:

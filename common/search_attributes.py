@@ -27,6 +27,9 @@ REGISTRY: tuple[SearchAttributeKey[Any], ...] = (
     OWNER, NODE, STATE, WAITING_FOR, BATCH_ID, FAILURE, NODE_SINCE, WAKE_AT, STUCK_AT, APPROVERS,
 )  # fmt: skip
 
+# How `AgentWaitingFor` begins where a human is asked.
+APPROVAL = "approval "
+
 # Below the server's 2,048 with room for the payload's own framing.
 MAX_BYTES = 1900
 
@@ -54,10 +57,10 @@ def fit_list(values: Sequence[str], limit: int = MAX_BYTES) -> list[str]:
 
 def waiting_for_approval(request_id: str, digest: str) -> str:
     """The value of ``AgentWaitingFor`` for an open approval: enough to decide with no worker running."""
-    return f"approval {request_id} {digest}"
+    return f"{APPROVAL}{request_id} {digest}"
 
 
 def parse_waiting_for_approval(value: str | None) -> tuple[str, str] | None:
     """Request id and digest from ``AgentWaitingFor``; None where it says something else."""
-    words = (value or "").split(" ")
-    return (words[1], words[2]) if len(words) == 3 and words[0] == "approval" else None
+    words = (value or "").removeprefix(APPROVAL).split(" ")
+    return (words[0], words[1]) if (value or "").startswith(APPROVAL) and len(words) == 2 else None

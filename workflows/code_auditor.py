@@ -7,7 +7,10 @@ import asyncio
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from activities.audit_records import (
+    from activities.audit.fix_apply import FixApplier
+    from activities.audit.fix_plan import FixPlanner
+    from activities.audit.inventory import CodeInventory
+    from activities.audit.records import (
         ApplyRequest,
         Audit,
         ChangedRequest,
@@ -19,12 +22,9 @@ with workflow.unsafe.imports_passed_through():
         ShardFindings,
         TriageRequest,
     )
-    from activities.fix_apply import FixApplier
-    from activities.fix_plan import FixPlanner
-    from activities.inventory import CodeInventory
-    from activities.report import AuditReport
-    from activities.scan import CodeScan
-    from activities.triage import FindingTriage
+    from activities.audit.report import AuditReport
+    from activities.audit.scan import CodeScan
+    from activities.audit.triage import FindingTriage
     from common.approval import ApprovalPolicy
     from common.artifacts import ArtifactRef
     from common.audit import AuditInput, AuditResult, FixPlan

@@ -275,16 +275,18 @@ async def test_a_failed_agent_is_exit_code_1_and_one_line(desk: Desk) -> None:
     assert (await desk.run("watch", id)).code == 1
 
 
-async def test_an_id_runs_once_at_a_time_and_may_come_again(desk: Desk) -> None:
-    """A second start under a running agent's id is refused; under a closed one's it is not."""
+async def test_an_id_names_one_agent_for_good(desk: Desk) -> None:
+    """Idempotency keys are made of it: a second start under an id is refused, also when the first has ended."""
     id = f"once-{uuid.uuid4()}"
     await desk.start("sleeps", "--id", id)
     again = await desk.run("start", "code-auditor", "path=/x/y", "--id", id)
     assert again.code == 2
-    assert f"an agent with the id {id} runs already" in again.err
+    assert f"there is already an agent with the id {id}" in again.err
     assert (await desk.run("cancel", id)).code == 0
     assert (await desk.run("result", id, "--wait")).json["status"] == "cancelled"
-    assert await desk.start("plain", "--id", id) == id
+    ended = await desk.run("start", "code-auditor", "path=/x/y", "--id", id)
+    assert ended.code == 2
+    assert "running or ended; choose another" in ended.err
 
 
 async def test_an_unknown_id_is_exit_code_3(desk: Desk) -> None:

@@ -18,10 +18,14 @@ from typing import Any
 
 from temporalio.testing import ActivityEnvironment
 
-from activities import fix_journal
-from activities.analysers import analyse
-from activities.analysers_tools import ANALYSERS
-from activities.audit_records import (
+from activities.audit import fix_journal
+from activities.audit.analysers import analyse
+from activities.audit.analysers_tools import ANALYSERS
+from activities.audit.fix_apply import FixApplier
+from activities.audit.fix_diff import diff_file
+from activities.audit.fix_journal import JournalLine
+from activities.audit.fix_plan import FixPlanner
+from activities.audit.records import (
     AppliedFix,
     ApplyRequest,
     ApplyResult,
@@ -32,10 +36,6 @@ from activities.audit_records import (
     get_records,
     put_records,
 )
-from activities.fix_apply import FixApplier
-from activities.fix_diff import diff_file
-from activities.fix_journal import JournalLine
-from activities.fix_plan import FixPlanner
 from common.approval import Authorization, Decision, Verdict
 from common.artifacts import ArtifactRef, ArtifactStore
 from common.audit import FixPlan

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from temporalio.testing import ActivityEnvironment
 
-from activities.audit_records import (
+from activities.audit.fix_diff import diff_file
+from activities.audit.records import (
     AppliedFix,
     ApplyResult,
     FileEntry,
@@ -21,10 +22,9 @@ from activities.audit_records import (
     TriageRequest,
     put_records,
 )
-from activities.fix_diff import diff_file
+from activities.audit.report import AuditReport
+from activities.audit.triage import FindingTriage
 from activities.llm import OfflineAnalyst
-from activities.report import AuditReport
-from activities.triage import FindingTriage
 from common.artifacts import ArtifactStore
 from common.audit import FixPlan
 from common.digest import digest_bytes

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 from temporalio.exceptions import ApplicationError
 
-from activities import analysers_process
-from activities.analysers import analyse, versions
-from activities.analysers_process import Limits
-from activities.analysers_tools import ANALYSERS, Analyser, severity
-from activities.audit_records import Finding, Severity
-from activities.languages import language_of
+from activities.audit import analysers_process
+from activities.audit.analysers import analyse, versions
+from activities.audit.analysers_process import Limits
+from activities.audit.analysers_tools import ANALYSERS, Analyser, severity
+from activities.audit.languages import language_of
+from activities.audit.records import Finding, Severity
 
 # Put together here so that no scanner takes this file's own text for a secret.
 SECRET = "AKIA" + "IOSFODNN7EXAMPLQ"

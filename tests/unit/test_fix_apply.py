@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from temporalio.exceptions import ApplicationError
 
-from activities import fix_apply, fix_files
-from activities.fix_apply import ALREADY_SO, CHANGED, LEFT, SKIPPED, WRITTEN
+from activities.audit import fix_apply, fix_files
+from activities.audit.fix_apply import ALREADY_SO, CHANGED, LEFT, SKIPPED, WRITTEN
 from tests.unit.fix_world import FLAWED, MENDED, World, authorized
 
 

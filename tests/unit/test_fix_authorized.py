@@ -9,8 +9,8 @@ import pytest
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
-from activities.audit_records import ApplyRequest
-from activities.fix_apply import FixApplier
+from activities.audit.fix_apply import FixApplier
+from activities.audit.records import ApplyRequest
 from common.approval import Authorization, Verdict
 from common.audit import FixPlan
 from common.envelope import Authority, KeyRing

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from temporalio.testing import ActivityEnvironment
 
-from activities import analysers_process, fix_plan
-from activities.analysers_process import AnalyserFailed
-from activities.audit_records import FileFindings, Finding, PlanRequest, Severity, put_records
-from activities.fix_plan import FixPlanner
+from activities.audit import analysers_process, fix_plan
+from activities.audit.analysers_process import AnalyserFailed
+from activities.audit.fix_plan import FixPlanner
+from activities.audit.records import FileFindings, Finding, PlanRequest, Severity, put_records
 from common.agent import Progress
 from common.digest import digest, digest_bytes
 from tests.unit.fix_world import FLAWED, MENDED, World

@@ -18,9 +18,10 @@ import pytest
 from temporalio.exceptions import ApplicationError, CancelledError
 from temporalio.testing import ActivityEnvironment
 
-from activities import scan as scan_module
-from activities.analysers_tools import ANALYSERS
-from activities.audit_records import (
+from activities.audit import scan as scan_module
+from activities.audit.analysers_tools import ANALYSERS
+from activities.audit.inventory import CodeInventory
+from activities.audit.records import (
     FileEntry,
     FileFindings,
     InventoryRequest,
@@ -29,8 +30,7 @@ from activities.audit_records import (
     get_records,
     put_records,
 )
-from activities.inventory import CodeInventory
-from activities.scan import CodeScan
+from activities.audit.scan import CodeScan
 from common.agent import Progress
 from common.artifacts import ArtifactRef, ArtifactStore
 from common.digest import digest_bytes
@@ -191,8 +191,8 @@ def test_agents_have_their_own_journals(bench: Bench) -> None:
 SCRIPT = """
 import sys
 from pathlib import Path
-from activities.audit_records import ScanRequest
-from activities.scan import CodeScan
+from activities.audit.records import ScanRequest
+from activities.audit.scan import CodeScan
 from common.artifacts import ArtifactStore
 from temporalio.testing import ActivityEnvironment
 folder = Path(sys.argv[1])

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from temporalio.testing import ActivityEnvironment
 
-from activities.audit_records import (
+from activities.audit.records import (
     FileFindings,
     Finding,
     FindingGroup,
@@ -18,8 +18,8 @@ from activities.audit_records import (
     get_records,
     put_records,
 )
+from activities.audit.triage import FindingTriage
 from activities.llm import LanguageModel, ModelReply, ModelRequest, OfflineAnalyst, Quote, RankedItem
-from activities.triage import FindingTriage
 from common.artifacts import ArtifactStore
 
 

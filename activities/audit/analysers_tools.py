@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from activities import analysers_secrets
-from activities.analysers_process import program
-from activities.audit_records import Finding, Severity
+from activities.audit import analysers_secrets
+from activities.audit.analysers_process import program
+from activities.audit.records import Finding, Severity
 
 SECRETS = "detect-secrets"
 HIGH, MEDIUM, LOW, NOTE = Severity.HIGH, Severity.MEDIUM, Severity.LOW, Severity.NOTE

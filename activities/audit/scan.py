@@ -11,10 +11,17 @@ from pathlib import Path
 
 from temporalio import activity
 
-from activities.analysers import FAILED_RULE, analyse
-from activities.audit_records import FileEntry, FileFindings, ScanRequest, ShardFindings, get_records
-from activities.scan_journal import clear_journals, open_journal
-from activities.tree import LeftOut, read_inside
+from activities.audit.analysers import analyse
+from activities.audit.records import (
+    FAILED_RULE,
+    FileEntry,
+    FileFindings,
+    ScanRequest,
+    ShardFindings,
+    get_records,
+)
+from activities.audit.scan_journal import clear_journals, open_journal
+from activities.audit.tree import LeftOut, read_inside
 from common.agent import Progress
 from common.artifacts import ArtifactStore
 from common.digest import digest_bytes

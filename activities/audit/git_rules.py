@@ -21,7 +21,7 @@ from dulwich.index import read_index
 from dulwich.object_format import SHA1, SHA256
 from dulwich.repo import read_gitfile
 
-from activities.tree import LeftOut, read_inside
+from activities.audit.tree import LeftOut, read_inside
 
 log = logging.getLogger(__name__)
 

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from activities.audit_records import PlannedFix
-from activities.current_findings import CurrentFindings
-from activities.fix_diff import diff_file
+from activities.audit.current_findings import CurrentFindings
+from activities.audit.fix_diff import diff_file
+from activities.audit.records import PlannedFix
 from common.artifacts import ArtifactStore
 from common.digest import digest_bytes
 

@@ -5,21 +5,19 @@ The same request over the same artifacts and files gives the same bytes: no cloc
 
 from __future__ import annotations
 
-import os
 import re
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from pydantic_core import to_json
 from temporalio import activity
 
-from activities.audit_records import ReportFiles, ReportRequest
-from activities.current_findings import CurrentFindings
-from activities.report_facts import Facts, survey
-from activities.report_html import CAP, page
-from activities.report_sarif import sarif
-from common.artifacts import ArtifactRef, ArtifactStore, sync_folder, write_atomically
+from activities.audit.current_findings import CurrentFindings
+from activities.audit.records import ReportFiles, ReportRequest
+from activities.audit.report_facts import Facts, survey
+from activities.audit.report_html import CAP, page
+from activities.audit.report_sarif import sarif
+from common.artifacts import ArtifactRef, ArtifactStore, write_atomically
 from common.digest import digest_bytes
 
 FORMAT = "hibernaut-audit/1"
@@ -53,8 +51,10 @@ class AuditReport:
         findings = CurrentFindings(self._artifacts, request.findings, activity.heartbeat)
         facts = survey(findings, keep=CAP)
         files = {"sarif": "report.sarif", "json": "report.json", "html": "report.html"}
-        _write_chunks(folder / files["sarif"], sarif(request.inventory, findings, versions, facts.urls))
-        _write_chunks(folder / files["json"], _document(self._artifacts, request, findings, facts, versions))
+        write_atomically(folder / files["sarif"], sarif(request.inventory, findings, versions, facts.urls))
+        write_atomically(
+            folder / files["json"], _document(self._artifacts, request, findings, facts, versions)
+        )
         html = page(self._artifacts, request, findings, facts, versions)
         write_atomically(folder / files["html"], html.encode("utf-8", "replace"))
         files |= self._write_patches(folder, request)
@@ -139,19 +139,3 @@ def _list(key: str, records: Iterable[bytes]) -> Iterator[bytes]:
         yield comma + record
         comma = b",\n"
     yield b"]" if comma == b",\n" else comma + b"]"
-
-
-def _write_chunks(path: Path, chunks: Iterable[bytes]) -> None:
-    """``write_atomically`` for what is too big to hold in memory."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".hibernaut")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.writelines(chunks)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)

@@ -7,8 +7,16 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from activities.audit_records import AppliedFix, Finding, PlannedFix, ReportRequest, Severity, get_records
-from activities.current_findings import FAILED, CurrentFindings, top_folder
+from activities.audit.current_findings import CurrentFindings, top_folder
+from activities.audit.records import (
+    FAILED_RULE,
+    AppliedFix,
+    Finding,
+    PlannedFix,
+    ReportRequest,
+    Severity,
+    get_records,
+)
 from common.artifacts import ArtifactStore
 
 RANK = {severity: rank for rank, severity in enumerate(Severity)}
@@ -52,7 +60,7 @@ def survey(findings: CurrentFindings, keep: int) -> Facts:
                 facts.by_folder[folder][finding.severity] += 1
                 facts.by_rule[finding.analyser, finding.rule][finding.severity] += 1
                 rules = facts.urls[finding.analyser]
-                if finding.rule == FAILED:
+                if finding.rule == FAILED_RULE:
                     facts.failed[finding.analyser] += 1
                 else:
                     rules[finding.rule] = rules.get(finding.rule) or web_address(finding.url)

@@ -11,10 +11,10 @@ from dulwich.ignore import IgnoreFilter, Pattern
 from dulwich.wildmatch import MalformedPattern
 from temporalio import activity
 
-from activities.audit_records import FileEntry, Inventory, InventoryRequest, SkippedFile, put_records
-from activities.git_rules import IgnoreRules, find_rules, open_checkout
-from activities.languages import language_of
-from activities.tree import LeftOut, open_folder, read_inside
+from activities.audit.git_rules import IgnoreRules, find_rules, open_checkout
+from activities.audit.languages import language_of
+from activities.audit.records import FileEntry, Inventory, InventoryRequest, SkippedFile, put_records
+from activities.audit.tree import LeftOut, open_folder, read_inside
 from common.agent import Progress
 from common.artifacts import ArtifactStore
 from common.digest import digest_bytes

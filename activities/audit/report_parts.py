@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from activities.audit_records import Severity
-from activities.markup import Child, Html, tag
+from activities.audit.markup import Child, Html, tag
+from activities.audit.records import Severity
 
 
 def table(heads: tuple[str, ...], rows: Iterable[tuple[Child, ...]]) -> Html:

@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 
 from temporalio import activity
 
-from activities.audit_records import (
+from activities.audit.current_findings import CurrentFindings, is_secret, printable, top_folder
+from activities.audit.records import (
+    FAILED_RULE,
     FileFindings,
     Finding,
     FindingGroup,
@@ -18,7 +20,6 @@ from activities.audit_records import (
     TriageRequest,
     put_records,
 )
-from activities.current_findings import FAILED, CurrentFindings, is_secret, printable, top_folder
 from activities.llm import LanguageModel, ModelItem, ModelReply, ModelRequest
 from common.artifacts import ArtifactStore
 
@@ -143,7 +144,7 @@ def _sentence(group: _Group) -> str:
     analyser, rule, folder = (printable(part) for part in group.name)
     folder = "the top folder" if folder == "." else folder + "/"
     count = group.severities.total()
-    if rule == FAILED:
+    if rule == FAILED_RULE:
         return f"{analyser} failed {_number(count, 'time')} in {folder}, first: {group.place}"
     if is_secret(group.worst):
         return f"{_number(count, 'hard-coded secret')} ({rule}) in {folder}, worst: {group.place}"

@@ -18,7 +18,7 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from activities.audit_records import PlannedFix
+from activities.audit.records import PlannedFix
 from common.artifacts import sync_folder
 from common.errors import retry_after
 

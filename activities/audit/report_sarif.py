@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
-from activities.audit_records import Finding, Inventory, Severity
-from activities.current_findings import FAILED, CurrentFindings
+from activities.audit.current_findings import CurrentFindings
+from activities.audit.records import FAILED_RULE, Finding, Inventory, Severity
 
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 _LEVEL = {Severity.HIGH: "error", Severity.MEDIUM: "warning", Severity.LOW: "note", Severity.NOTE: "note"}
@@ -30,7 +30,7 @@ def sarif(
         comma = b"\n"
         seen: Counter[tuple[str, str, str]] = Counter()
         for path, finding in findings.of_analyser(analyser):
-            if finding.rule == FAILED:
+            if finding.rule == FAILED_RULE:
                 failures.append(_notification("error", f"{path}: {finding.message}", path))
                 continue
             same = path, finding.rule, finding.message

@@ -8,10 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 
-from activities.audit_records import FileFindings, Finding
+from activities.audit.records import FileFindings, Finding
 from common.artifacts import ArtifactRef, ArtifactStore
 
-FAILED = "analyser-failed"
 _SECRET_RULES = frozenset({"S105", "S106", "S107", "hardcoded-container-credentials"})
 # What may be the secret of a line: what stands in quotes, or after `=` or `:`.
 _VALUE = re.compile(r"""["'`]([^"'`]{4,})["'`]|[=:]\s*([^\s"'`,;]{4,})""")

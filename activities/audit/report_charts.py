@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
-from activities.audit_records import Severity
-from activities.markup import Html, tag
+from activities.audit.markup import Html, tag
+from activities.audit.records import Severity
 
 _WIDTH, _ROW, _BAR, _LABEL = 420, 38, 9, 40
 

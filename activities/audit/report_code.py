@@ -6,13 +6,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from itertools import groupby
 
-from activities.audit_records import Finding, PlannedFix, ReportRequest, Severity
-from activities.current_findings import CurrentFindings
-from activities.markup import Child, Html, join, tag
-from activities.report_charts import in_words
-from activities.report_facts import RANK, Facts, FixOutcome, Located, is_fixed, web_address
-from activities.report_parts import badge, more, number, rule_link, table
-from activities.report_source import Line, excerpts, fix_hunks, read_lines, split_lines
+from activities.audit.current_findings import CurrentFindings
+from activities.audit.markup import Child, Html, join, tag
+from activities.audit.records import Finding, PlannedFix, ReportRequest, Severity
+from activities.audit.report_charts import in_words
+from activities.audit.report_facts import RANK, Facts, FixOutcome, Located, is_fixed, web_address
+from activities.audit.report_parts import badge, more, number, rule_link, table
+from activities.audit.report_source import Line, excerpts, fix_hunks, read_lines, split_lines
 from common.artifacts import ArtifactStore
 
 # What the page shows of a giant audit: rows of planned files, and files with their diffs.

@@ -9,7 +9,10 @@ from pydantic import BaseModel, ValidationError
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from activities.audit_records import (
+from activities.audit.fix_diff import diff_file
+from activities.audit.fix_files import folder_of, read_file, remove, swap_content
+from activities.audit.fix_journal import Journal, open_journal
+from activities.audit.records import (
     AppliedFix,
     ApplyRequest,
     ApplyResult,
@@ -18,10 +21,7 @@ from activities.audit_records import (
     get_records,
     put_records,
 )
-from activities.fix_diff import diff_file
-from activities.fix_files import folder_of, read_file, remove, swap_content
-from activities.fix_journal import Journal, open_journal
-from activities.tree import LeftOut
+from activities.audit.tree import LeftOut
 from common.agent import Progress
 from common.approval import Authorization
 from common.artifacts import ArtifactStore

@@ -19,12 +19,13 @@ from typing import NamedTuple
 
 from temporalio import activity
 
-from activities.analysers_process import AnalyserFailed, Limits, program, run
-from activities.analysers_tools import RUFF_OPTIONS
-from activities.audit_records import FileFindings, PlannedFix, PlanRequest, newest_findings, put_records
-from activities.fix_diff import diff_file
-from activities.fix_files import read_file
-from activities.tree import LeftOut
+from activities.audit.analysers_process import AnalyserFailed, Limits, program, run
+from activities.audit.analysers_tools import RUFF_OPTIONS
+from activities.audit.current_findings import CurrentFindings
+from activities.audit.fix_diff import diff_file
+from activities.audit.fix_files import read_file
+from activities.audit.records import FileFindings, PlannedFix, PlanRequest, put_records
+from activities.audit.tree import LeftOut
 from common.agent import Progress
 from common.artifacts import ArtifactStore
 from common.audit import FilePreview, FixPlan
@@ -71,9 +72,10 @@ class FixPlanner:
         Left out are files that changed since the scan, fixes that would break a file that parsed, and files
         ruff cannot handle. `rules` counts findings that are gone when the mended copy is linted again.
         """
-        known = newest_findings(self._artifacts, request.findings)
-        chosen = sorted(known.keys() - set(request.skip))
-        fixable = {path: rules for path in chosen if (rules := _fixable_rules(known[path]))}
+        skip = set(request.skip)
+        findings = CurrentFindings(self._artifacts, request.findings, lambda: activity.heartbeat(Progress()))
+        known = {file.path: file for file in findings if file.path not in skip and _fixable_rules(file)}
+        fixable = {path: _fixable_rules(file) for path, file in known.items()}
         fixes, diffs = [], []
         done = 0
 

@@ -9,14 +9,14 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from string import Template
 
-from activities.audit_records import FindingGroup, ReportRequest, Severity, SkippedFile, get_records
-from activities.current_findings import CurrentFindings
+from activities.audit.current_findings import CurrentFindings
+from activities.audit.markup import Html, join, tag
+from activities.audit.records import FindingGroup, ReportRequest, Severity, SkippedFile, get_records
+from activities.audit.report_charts import bar_chart, severity_strip
+from activities.audit.report_code import findings_section, fixes_section
+from activities.audit.report_facts import Facts, FixOutcome, fix_outcomes
+from activities.audit.report_parts import badge, more, number, rule_link, size, table
 from activities.llm import OFFLINE
-from activities.markup import Html, join, tag
-from activities.report_charts import bar_chart, severity_strip
-from activities.report_code import findings_section, fixes_section
-from activities.report_facts import Facts, FixOutcome, fix_outcomes
-from activities.report_parts import badge, more, number, rule_link, size, table
 from common.artifacts import ArtifactStore
 
 # What the page shows of a giant audit: findings, groups, and names of files left out for one reason.

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from activities.tree import LeftOut, open_folder, read_inside
+from activities.audit.tree import LeftOut, open_folder, read_inside
 
 
 @contextmanager

@@ -15,6 +15,9 @@ from common.approval import Authorization
 from common.artifacts import ArtifactRef, ArtifactStore
 from common.audit import FixPlan
 
+# The rule of the finding that says that an analyser failed on a file.
+FAILED_RULE = "analyser-failed"
+
 
 class Severity(StrEnum):
     """How bad a finding is, worst first; each analyser's own scale is mapped onto it."""
@@ -236,12 +239,3 @@ def get_records(store: ArtifactStore, ref: ArtifactRef, kind: type[Record]) -> I
     """The records of an artifact of JSON lines."""
     for line in store.get(ref).splitlines():
         yield kind.model_validate_json(line)
-
-
-def newest_findings(store: ArtifactStore, refs: Iterable[ArtifactRef]) -> dict[str, FileFindings]:
-    """The findings by path over a sequence of artifacts, the later line holding."""
-    newest: dict[str, FileFindings] = {}
-    for ref in refs:
-        for record in get_records(store, ref, FileFindings):
-            newest[record.path] = record
-    return newest

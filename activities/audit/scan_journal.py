@@ -17,7 +17,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from activities.audit_records import FileFindings
+from activities.audit.records import FileFindings
 from common.artifacts import sync_folder
 from common.digest import digest_bytes
 

@@ -12,11 +12,9 @@ from importlib.metadata import version
 from pathlib import Path
 from threading import Event
 
-from activities.analysers_process import AnalyserFailed, Limits, run
-from activities.analysers_tools import ANALYSERS, SECRETS, Analyser
-from activities.audit_records import Finding, Severity
-
-FAILED_RULE = "analyser-failed"
+from activities.audit.analysers_process import AnalyserFailed, Limits, run
+from activities.audit.analysers_tools import ANALYSERS, SECRETS, Analyser
+from activities.audit.records import FAILED_RULE, Finding, Severity
 
 _SIDE_BY_SIDE = 2
 _BEAT_SECONDS = 1.0
