@@ -109,13 +109,13 @@ class OutcomeVerdict(StrEnum):
 
 
 class Authorization(BaseModel, frozen=True):
-    """What a destructive activity checks again before it acts.
+    """What a destructive activity checks again before it acts on a plan.
 
-    ``decision`` is the very envelope that was counted; ``plan`` is the plan as it was shown, before edits;
-    ``key`` is the idempotency key ``workflow id:node:plan digest``.
+    `decision` is the very envelope that was counted; `replaced` are the plan's own values of the fields that
+    the decision edited, so that the plan as it was shown can be told; `key` is the idempotency key
+    `workflow id:node:plan digest`.
     """
 
-    request_id: str
-    plan: dict[str, Any]
     decision: Decision
+    replaced: dict[str, JsonValue] = Field(default_factory=dict)
     key: str

@@ -11,9 +11,13 @@ import hmac
 import secrets
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, JsonValue, ValidationError
 
 from common.approval import Authorization, Decision, Signature, Verdict
 from common.digest import canonical, digest
+from common.errors import permanent
 from common.settings import APPROVAL_KEYS, Settings, SettingsError
 
 # Long enough for a worker that is down over a week of holidays; a buffered decision waits for it.
@@ -97,18 +101,36 @@ class Authority:
             return None
         return self._ring.flaw(decision, agent)
 
-    def flaw_in_authorization(self, authorization: Authorization | None, agent: str) -> str | None:
-        """Why a destructive activity of ``agent`` must not act on ``authorization``; None where it may."""
-        if authorization is None:
-            return "no approval came with it"
+    def authorize(self, authorization: Authorization | None, plan: BaseModel, agent: str) -> Authorization:
+        """The `authorization`, if it allows `agent` to act on exactly this `plan`.
+
+        Raises:
+            ApplicationError: type `NotAuthorized`, with what is wrong.
+        """
+        flaw = self._flaw_for(authorization, plan, agent) if authorization else "no approval came with it"
+        if authorization is None or flaw:
+            raise permanent("NotAuthorized", flaw or "")
+        return authorization
+
+    def _flaw_for(self, authorization: Authorization, plan: BaseModel, agent: str) -> str | None:
         decision = authorization.decision
         if decision.verdict not in (Verdict.APPROVE, Verdict.REVISE):
             return f"the decision is {decision.verdict}, not an approval"
-        if decision.request_id != authorization.request_id:
-            return "the decision answers another request"
-        if decision.digest != digest(authorization.plan):
+        shown = {**plan.model_dump(mode="json"), **authorization.replaced}
+        if decision.digest != digest(shown):
             return "the decision is for another plan"
+        if not _is_edited(shown, decision.edits, plan):
+            return "the plan is not what the decision's edits make of it"
+        if not (authorization.key.startswith(f"{agent}:") and authorization.key.endswith(f":{digest(plan)}")):
+            return "its key is for another action"
         return self.flaw(decision, agent)
+
+
+def _is_edited(shown: dict[str, Any], edits: dict[str, JsonValue], plan: BaseModel) -> bool:
+    try:
+        return digest(type(plan).model_validate({**shown, **edits})) == digest(plan)
+    except ValidationError:
+        return False
 
 
 def _create_key_file(file: Path) -> None:

@@ -12,6 +12,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.audit.inventory import CodeInventory
     from activities.audit.records import (
         ApplyRequest,
+        ApplyResult,
         Audit,
         ChangedRequest,
         Inventory,
@@ -156,7 +157,7 @@ class CodeAuditor(Agent):
                 read=lambda changed: changed.paths,
             )
             acted = await self.act(
-                Action(FixApplier.apply_fixes, ApplyRequest(plan=plan), outcome, [unchanged])
+                Action[ApplyResult](FixApplier.apply_fixes, ApplyRequest(plan=plan), outcome, [unchanged])
             )
             if acted.result is None:
                 return list(acted.drifts[0].now or [])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
@@ -26,7 +26,7 @@ from common.agent import Progress
 from common.approval import Authorization
 from common.artifacts import ArtifactStore
 from common.audit import FixPlan
-from common.digest import digest, digest_bytes
+from common.digest import digest_bytes
 from common.envelope import Authority
 from common.errors import permanent
 
@@ -105,20 +105,10 @@ class FixApplier:
 
     def _authorized(self, request: ApplyRequest) -> Authorization:
         """The authorization of ``request``, if it holds for exactly the plan given."""
-        authorization = request.authorization
         agent = activity.info().workflow_id or ""
-        flaw = self._authority.flaw_in_authorization(authorization, agent=agent)
-        if authorization is None or flaw:
-            raise permanent("NotAuthorized", flaw or "no approval came with it")
-        edits = authorization.decision.edits
-        if set(edits) - {"skip"}:
+        authorization = self._authority.authorize(request.authorization, request.plan, agent)
+        if set(authorization.decision.edits) - {"skip"}:
             raise permanent("NotAuthorized", "the decision edits more of the plan than `skip`")
-        try:
-            approved = FixPlan.model_validate({**authorization.plan, **edits})
-        except ValidationError:
-            raise permanent("NotAuthorized", "the approved plan is not a plan of fixes") from None
-        if digest(approved.model_dump(mode="json")) != digest(request.plan.model_dump(mode="json")):
-            raise permanent("NotAuthorized", "the plan is not the one that was approved")
         return authorization
 
     def _undo(self, written: list[PlannedFix]) -> bytes:
@@ -200,7 +190,8 @@ def _is_as_planned(root: str, fix: PlannedFix) -> bool:
 
 def _check_skip(plan: FixPlan, authorization: Authorization, fixes: list[PlannedFix]) -> None:
     """Refuse a misspelt wish to leave a file out: it would be written against the approver's word."""
-    shown = FixPlan.model_validate(authorization.plan).skip
-    unknown = set(plan.skip) - set(shown) - {fix.path for fix in fixes}
+    if not authorization.replaced:
+        return
+    unknown = set(plan.skip) - {fix.path for fix in fixes}
     if unknown:
         raise permanent("NotAuthorized", f"the plan has no file {min(unknown)!r} to skip")

@@ -31,7 +31,7 @@ class KitAgent(Agent):
             outcome = await self.ask("Buy?", plan, ApprovalPolicy(approvers=(APPROVER,)))
         with self.node("act"):
             fact = Premise("value", Steps.look, Look(), plan.value, read=lambda found: found.value)
-            acted = await self.act(Action(KitDeeds.do, KitDeed(plan=outcome.plan), outcome, [fact]))
+            acted = await self.act(Action[Done](KitDeeds.do, KitDeed(plan=outcome.plan), outcome, [fact]))
         if acted.result is None:
             raise RuntimeError("the fact drifted")
-        return acted.result  # type: ignore[return-value]  # `Action` does not look through a coroutine
+        return acted.result

@@ -8,7 +8,6 @@ from temporalio import activity
 from common.agent import AgentInput
 from common.approval import Authorization
 from common.envelope import Authority
-from common.errors import permanent
 
 APPROVER = "approver-1"
 TEXT = "x" * 2000
@@ -110,10 +109,8 @@ class KitDeeds:
     @activity.defn(name="do")
     async def do(self, deed: KitDeed) -> Done:
         """Do it, where the authorization holds."""
-        flaw = self._authority.flaw_in_authorization(deed.authorization, activity.info().workflow_id or "")
-        if flaw or deed.authorization is None:
-            raise permanent("NotAuthorized", flaw or "no approval")
-        return Done(key=deed.authorization.key)
+        agent = activity.info().workflow_id or ""
+        return Done(key=self._authority.authorize(deed.authorization, deed.plan, agent).key)
 
 
 class BareDeeds:

@@ -276,7 +276,7 @@ async def test_a_failed_agent_is_exit_code_1_and_one_line(desk: Desk) -> None:
 
 
 async def test_an_id_names_one_agent_for_good(desk: Desk) -> None:
-    """Idempotency keys are made of it: a second start under an id is refused, also when the first has ended."""
+    """Keys are made of it: a second start under an id is refused, also when the first has ended."""
     id = f"once-{uuid.uuid4()}"
     await desk.start("sleeps", "--id", id)
     again = await desk.run("start", "code-auditor", "path=/x/y", "--id", id)

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
 from temporalio.testing import ActivityEnvironment
 
 from activities.audit import fix_journal
@@ -161,7 +162,12 @@ def authorized(plan: FixPlan, edits: dict[str, Any] | None = None, **changes: An
         **changes,
     }
     decision = RING.sign(Decision.model_validate(fields), AGENT, NOW)
-    return Authorization(request_id="r1", plan=shown, decision=decision, key=f"{AGENT}:apply:{digest(plan)}")
+    try:
+        edited = FixPlan.model_validate({**shown, **(edits or {})})
+    except ValidationError:
+        edited = plan
+    replaced = {field: shown[field] for field in edits or {}}
+    return Authorization(decision=decision, replaced=replaced, key=f"{AGENT}:apply:{digest(edited)}")
 
 
 def _kill_self(*_: object, **__: object) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from temporalio.exceptions import ApplicationError
 
 import worker
@@ -181,23 +181,55 @@ def test_a_bad_key_names_the_setting(keys: str) -> None:
         KeyRing.load(settings(HIBERNAUT_APPROVAL_KEYS=keys, HIBERNAUT_DATA_DIR="/nonexistent"))
 
 
+class Errand(BaseModel):
+    x: int
+    y: int = 0
+
+
 def test_only_an_approval_of_exactly_this_plan_authorizes() -> None:
     """What a destructive activity checks once more."""
     ring = KeyRing({"k": b"1" * 32})
     authority = Authority(ring, accept_unsigned=False)
-    good = Authorization(
-        request_id="r", plan={"x": 1}, decision=ring.sign(decision(), "agent", NOW), key="agent:n:d"
+    plan = Errand(x=1)
+    approved = decision(digest=digest(plan))
+    good = Authorization(decision=ring.sign(approved, "agent", NOW), key=f"agent:node:{digest(plan)}")
+
+    def flaw(changes: dict[str, object] | None = None, plan: Errand = plan, agent: str = "agent") -> str:
+        with pytest.raises(ApplicationError) as refused:
+            authority.authorize(good.model_copy(update=changes), plan, agent)
+        assert (refused.value.type, refused.value.non_retryable) == ("NotAuthorized", True)
+        return refused.value.message
+
+    assert authority.authorize(good, plan, "agent") is good
+    with pytest.raises(ApplicationError, match="no approval"):
+        authority.authorize(None, plan, "agent")
+    assert flaw(agent="other")
+    assert flaw(plan=Errand(x=2)) == "the decision is for another plan"
+    assert "edits make of it" in flaw({"replaced": {"x": 1}}, plan=Errand(x=2))
+    assert flaw({"key": f"agent:node:{digest(Errand(x=2))}"}) == "its key is for another action"
+    assert flaw({"key": f"other:node:{digest(plan)}"}) == "its key is for another action"
+    assert flaw({"decision": approved}) == "unsigned"
+    assert Authority(ring, accept_unsigned=True).authorize(
+        good.model_copy(update={"decision": approved}), plan, "agent"
     )
-    assert authority.flaw_in_authorization(good, "agent") is None
-    assert authority.flaw_in_authorization(None, "agent")
-    assert authority.flaw_in_authorization(good, "other agent")
-    assert authority.flaw_in_authorization(good.model_copy(update={"plan": {"x": 2}}), "agent")
-    assert authority.flaw_in_authorization(good.model_copy(update={"request_id": "s"}), "agent")
-    unsigned = good.model_copy(update={"decision": decision()})
-    assert authority.flaw_in_authorization(unsigned, "agent") == "unsigned"
-    assert Authority(ring, accept_unsigned=True).flaw_in_authorization(unsigned, "agent") is None
-    rejected = ring.sign(decision(verdict="reject"), "agent", NOW)
-    assert authority.flaw_in_authorization(good.model_copy(update={"decision": rejected}), "agent")
+    rejected = ring.sign(approved.model_copy(update={"verdict": Verdict.REJECT}), "agent", NOW)
+    assert "not an approval" in flaw({"decision": rejected})
+
+
+def test_an_edited_plan_is_authorized_with_exactly_the_edits_decided() -> None:
+    """The digest is of the plan as shown; the edits are under the signature."""
+    ring = KeyRing({"k": b"1" * 32})
+    authority = Authority(ring, accept_unsigned=False)
+    shown, edited = Errand(x=1, y=1), Errand(x=1, y=5)
+    revised = decision(digest=digest(shown), verdict="revise", edits={"y": 5})
+    good = Authorization(
+        decision=ring.sign(revised, "agent", NOW), replaced={"y": 1}, key=f"agent:node:{digest(edited)}"
+    )
+    assert authority.authorize(good, edited, "agent") is good
+    with pytest.raises(ApplicationError, match="edits make of it"):
+        authority.authorize(good, Errand(x=1, y=6), "agent")
+    with pytest.raises(ApplicationError, match="another plan"):
+        authority.authorize(good, Errand(x=2, y=5), "agent")
 
 
 def test_lists_are_written_with_commas_on_the_command_line() -> None:

@@ -54,7 +54,11 @@ def for_another_plan(plan: FixPlan) -> Authorization:
 
 
 def with_the_plan_exchanged(plan: FixPlan) -> Authorization:
-    return for_another_plan(plan).model_copy(update={"plan": plan.model_dump(mode="json")})
+    return for_another_plan(plan).model_copy(update={"replaced": {"fixes": 99}})
+
+
+def with_the_key_of_another_action(plan: FixPlan) -> Authorization:
+    return authorized(plan).model_copy(update={"key": f"{AGENT}:apply:{'0' * 64}"})
 
 
 @pytest.mark.parametrize(
@@ -68,7 +72,7 @@ def with_the_plan_exchanged(plan: FixPlan) -> Authorization:
         for_another_plan,
         with_the_plan_exchanged,
         lambda plan: authorized(plan, verdict=Verdict.REJECT),
-        lambda plan: authorized(plan, request_id="r2"),
+        with_the_key_of_another_action,
         lambda plan: authorized(plan, {"skip": ["a.py"]}),  # the plan given has no such edit
         lambda plan: authorized(plan, {"skip": 7}),
         lambda plan: authorized(plan.model_copy(update={"root": "/"}), {"root": plan.root}),
@@ -92,7 +96,7 @@ def test_an_approval_does_not_cover_more_than_it_showed(world: World) -> None:
     world.write("a.py")
     world.write("b.py")
     shown = world.plan().model_copy(update={"skip": ["b.py"]})
-    with pytest.raises(ApplicationError, match="not the one that was approved"):
+    with pytest.raises(ApplicationError, match="for another plan"):
         world.apply(shown.model_copy(update={"skip": []}), authorized(shown))
     assert world.content() == {"a.py": FLAWED, "b.py": FLAWED}
 

@@ -124,11 +124,9 @@ class World:
     @activity.defn(name="act")
     async def act(self, errand: Errand) -> Confirmation:
         """Act once per key; an acknowledgement may get lost afterwards."""
-        flaw = self._authority.flaw_in_authorization(errand.authorization, activity.info().workflow_id)
-        if flaw or errand.authorization is None:
-            raise permanent("NotAuthorized", flaw or "no approval")
+        agent = activity.info().workflow_id or ""
+        key = self._authority.authorize(errand.authorization, errand.plan, agent).key
         self.act_attempts += 1
-        key = errand.authorization.key
         if key in self.acted:
             raise permanent("ActedTwice", key)
         self.acted[key] = Confirmation(key=key, what=errand.plan.what)

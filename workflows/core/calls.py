@@ -119,7 +119,8 @@ class Caller(Visible):
 
     async def _execute(self, activity: Any, argument: BaseModel, policy: CallPolicy) -> Any:
         # Not inside `call` alone: an action's attempts are watched as one, from outside.
-        body = argument.model_dump_json().encode()
+        # Without defaults: a field that a later version adds must not make sleeping agents fail their replay.
+        body = argument.model_dump_json(exclude_defaults=True).encode()
         if len(body) > MAX_ARGUMENT_BYTES:
             raise permanent(
                 "ArgumentTooLarge", f"{activity.__name__}: {len(body)} bytes; hand over an artifact"

@@ -23,7 +23,7 @@ from workflows.core.visible import cause_of
 
 @dataclass(frozen=True)
 class Action(Generic[Result]):
-    """Something destructive, and what must hold for it.
+    """Something destructive, and what must hold for it: `Action[Done](…)`, where `Done` is what it returns.
 
     Attributes:
         activity: does it; idempotent under the key in its argument's `authorization`.
@@ -36,11 +36,11 @@ class Action(Generic[Result]):
         policy: time-outs of one attempt.
     """
 
-    activity: Callable[..., Result]
+    activity: Callable[..., Any]
     argument: BaseModel
     approval: Outcome[Any]
     premises: Sequence[Premise] = ()
-    lookup: Callable[..., Result | None] | None = None
+    lookup: Callable[..., Any] | None = None
     freshness: timedelta = timedelta(seconds=10)
     policy: CallPolicy = ACTION
 

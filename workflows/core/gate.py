@@ -57,9 +57,8 @@ class Outcome(Generic[Plan]):
         """What the destructive activity will check; only an approved outcome has one."""
         if self.decision is None or not self.approved:
             raise ValueError("only an approval authorizes an action")
-        return Authorization(
-            request_id=self.request.id, plan=self.request.plan, decision=self.decision, key=key
-        )
+        replaced = {field: self.request.plan[field] for field in self.decision.edits}
+        return Authorization(decision=self.decision, replaced=replaced, key=key)
 
 
 class Gate:
