@@ -63,6 +63,8 @@ async def work(side: str, settings: Settings) -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
     built = kit_worker(client, settings, reports) if side == "kit" else bare_worker(client, settings)
     async with built:
+        if side == "kit":
+            worker.spare_the_collector()
         print(READY, flush=True)
         await stopped.wait()
     await reports.drain(5)
