@@ -36,7 +36,7 @@ check: setup-dev
 	$(BIN)/python -m tests.links
 
 soak: setup-dev
-	$(BIN)/python -m pytest -q -m soak --override-ini addopts= $(ARGS)
+	$(BIN)/python -m pytest -q -s -m soak --override-ini addopts= $(ARGS)
 
 bench-kit: setup-dev
 	$(BIN)/python bench/kit.py --agents 1000 --steps 3

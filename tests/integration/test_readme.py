@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
+import pty
 import re
 import shutil
 import subprocess
@@ -94,6 +96,37 @@ def test_make_demo_ends_well_and_leaves_nothing_running(tmp_path: Path) -> None:
     assert "OrderedDict" not in (shop / "shop" / "orders.py").read_text()
     left = subprocess.run(["pgrep", "-f", str(tmp_path / "data")], capture_output=True, text=True)
     assert left.stdout == ""
+
+
+def test_on_a_terminal_the_demo_asks_and_a_no_touches_nothing(tmp_path: Path) -> None:
+    """The plan and its diff are shown before the question; anything but yes is a no."""
+    shop = tmp_path / "shop"
+    shutil.copytree(ROOT / "tests" / "samples" / "shop", shop)
+    environment = {**os.environ, "HIBERNAUT_DATA_DIR": str(tmp_path / "data"), "TARGET": str(shop)}
+    master, slave = pty.openpty()
+    demo = subprocess.Popen(
+        [sys.executable, "-m", "cli.demo"], cwd=ROOT, env=environment, stdin=slave, stdout=slave, stderr=slave
+    )
+    os.close(slave)
+    shown = b""
+    try:
+        while b"Apply these 10 fixes to 3 files? [y/N]" not in shown:
+            shown += os.read(master, 65536)
+        assert b"+++ b/shop/orders.py" in shown
+        os.write(master, b"n\n")
+        with contextlib.suppress(OSError):  # the terminal closes with the last process on it
+            while data := os.read(master, 65536):
+                shown += data
+        assert demo.wait(120) == 0
+    finally:
+        demo.kill()
+        os.close(master)
+    assert b"0 files fixed" in shown
+    sample = ROOT / "tests" / "samples" / "shop"
+    for file in sample.rglob("*.py"):
+        assert (
+            shop / file.relative_to(ROOT / "tests" / "samples" / "shop")
+        ).read_bytes() == file.read_bytes()
 
 
 async def test_the_agent_of_the_readme_runs(

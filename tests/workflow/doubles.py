@@ -89,7 +89,7 @@ class World:
     """Activities of the errand agent. `acted` maps idempotency keys to what was done, like a real target."""
 
     def __init__(self, authority: Authority) -> None:
-        self._authority = authority
+        self.authority = authority
         self.value = 10
         self.steps: list[int] = []
         self.fact_fetches = 0
@@ -125,7 +125,7 @@ class World:
     async def act(self, errand: Errand) -> Confirmation:
         """Act once per key; an acknowledgement may get lost afterwards."""
         agent = activity.info().workflow_id or ""
-        key = self._authority.authorize(errand.authorization, errand.plan, agent).key
+        key = self.authority.authorize(errand.authorization, errand.plan, agent).key
         self.act_attempts += 1
         if key in self.acted:
             raise permanent("ActedTwice", key)

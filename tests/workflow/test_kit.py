@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from temporalio.api.enums.v1 import EventType
-from temporalio.client import WorkflowFailureError
+from temporalio.client import WorkflowFailureError, WorkflowHandle
 
-from common.agent import WakeUp
+from common.agent import Notebook, WakeUp
 from common.approval import ApprovalPolicy, OnExpiry, Verdict
+from common.envelope import Authority
 from tests.workflow.conftest import OWNER, Stage, eventually
 from tests.workflow.doubles import ErrandInput
 
@@ -274,8 +276,8 @@ async def test_a_decision_sent_while_no_worker_runs_is_acted_on_when_one_starts(
     assert (await agent.result())["confirmation"]["what"] == "buy"
 
 
-async def _state_is(stage: Stage, agent: object, state: str) -> bool:
-    return (await stage.status(agent)).state == state  # type: ignore[arg-type]
+async def _state_is(stage: Stage, agent: WorkflowHandle[Any, Any], state: str) -> bool:
+    return (await stage.status(agent)).state == state
 
 
 async def test_an_expired_request_gives_up_and_later_decisions_are_refused(stage: Stage) -> None:
@@ -369,16 +371,42 @@ async def test_carry_over_keeps_notebook_decisions_and_words_told(stage: Stage) 
     assert stage.world.steps == [0, 1, 2]
 
 
-async def test_no_signal_is_lost_over_fifty_carry_overs_under_fire(stage: Stage) -> None:
-    """Words told one after the other while histories start afresh: each arrives, once, in order."""
-    agent = await stage.start(ErrandInput(steps=8, carry_every_step=True))
-    for number in range(40):
-        await agent.signal("tell", f"word {number}")
-    request = await stage.asked(agent)
-    told = [note.split("was told: ")[1] for note in await stage.notes(agent) if "was told" in note]
-    assert told == [f"word {number}" for number in range(40)]
-    await stage.decide(agent, request)
+async def test_no_signal_is_lost_while_histories_start_afresh(stage: Stage) -> None:
+    """Words told without pause over ten carry-overs: each arrives, once, in order."""
+    agent = await stage.start(ErrandInput(steps=10, carry_every_step=True))
+    asked = asyncio.create_task(stage.asked(agent))
+    sent = 0
+    while not asked.done():
+        await agent.signal("tell", f"word {sent}")
+        sent += 1
+        await asyncio.sleep(0.05)
+    assert sent > 50
+    last = f"was told: word {sent - 1}"
+    await eventually(lambda: _noted(stage, agent, last))
+    notebook = await agent.query("notebook", result_type=Notebook)
+    told = [each.text for each in notebook.entries if each.text.startswith("was told")]
+    # The notebook keeps the newest lines; those it has are all there, and how many went is known.
+    assert told == [f"was told: word {number}" for number in range(sent - len(told), sent)]
+    assert len(notebook.entries) + notebook.dropped == sent + 20 + 4
+    await stage.decide(agent, await asked)
     await agent.result()
+
+
+async def _noted(stage: Stage, agent: WorkflowHandle[Any, Any], text: str) -> bool:
+    return any(note.endswith(text) for note in await stage.notes(agent))
+
+
+async def test_unsigned_decisions_count_where_the_settings_say_so_and_are_marked(stage: Stage) -> None:
+    """The embedded stack takes them from the Web UI; record, notebook and outcome say unsigned."""
+    await stage.rest()
+    stage.authority = stage.world.authority = Authority(stage.ring, accept_unsigned=True)
+    await stage.work()
+    agent = await stage.start(ErrandInput())
+    decision = stage.decision(await stage.asked(agent), through="ui")
+    await agent.signal("decide", decision)
+    record = await stage.fate(agent, decision.id)
+    assert (record.status, record.signed) == ("counted", False)
+    assert (await agent.result())["words"] == "approval-1: approved by ann (through ui, unsigned)"
 
 
 async def test_a_permanent_failure_ends_the_agent_with_its_type_in_the_attributes(stage: Stage) -> None:

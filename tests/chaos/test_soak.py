@@ -1,0 +1,71 @@
+"""Kills at random moments, round after round: `make soak` (`SOAK_ROUNDS=50` for more)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from common.agent_view import AgentView
+from common.approval import Verdict
+from common.audit import AuditInput
+from tests.chaos.stack import Stack, until
+from tests.chaos.test_code_auditor_kills import FILES, code_base, ended, seen
+
+ROUNDS = int(os.environ.get("SOAK_ROUNDS", "5"))
+SEED = int(os.environ.get("SOAK_SEED", "0")) or random.randrange(10**6)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("round", range(ROUNDS))
+async def test_an_audit_killed_at_random_moments_fixes_every_file_once(round: int, tmp_path: Path) -> None:
+    """Scan, plan, approval, apply or report: wherever the kills hit, each file is fixed, once."""
+    chance = random.Random(SEED + round)
+    print(f"SOAK_SEED={SEED} round {round}")
+    root = code_base(tmp_path / "code")
+    async with Stack(tmp_path / "data") as stack:
+        agents = await stack.agents()
+        id = await agents.start("code-auditor", AuditInput(path=str(root), apply=True), owner="local")
+        murders = asyncio.create_task(_murders(stack, chance))
+
+        async def asked() -> AgentView | None:
+            view = await seen(agents, id)
+            return view if view and view.approval else None
+
+        await until(asked, 600)
+        await agents.decide(id, Verdict.APPROVE, by="local", through="cli")
+        view = await ended(agents, id)
+        killed = await murders
+        assert killed["worker"] + killed["server"] > 0
+        assert isinstance(view.result, dict)
+        assert view.result["files_fixed"] == FILES / 4
+        [journal] = (stack.settings.data_dir / "journals" / "apply").rglob("*.jsonl")
+        lines = [json.loads(line) for line in journal.read_text().splitlines()]
+        written = Counter(line["path"] for line in lines if line["event"] == "done")
+        assert len(written) == FILES / 4
+        assert set(written.values()) == {1}
+
+
+async def _murders(stack: Stack, chance: random.Random) -> Counter[str]:
+    """Six kills, some seconds apart, whatever is going on."""
+    killed: Counter[str] = Counter()
+    for _ in range(6):
+        await asyncio.sleep(chance.uniform(1, 12))
+        who = chance.choice(["worker", "server", "both"])
+        if who in ("server", "both"):
+            await stack.kill_server()
+            killed["server"] += 1
+        if who in ("worker", "both"):
+            await stack.kill_worker()
+            killed["worker"] += 1
+        await asyncio.sleep(chance.uniform(0, 3))
+        if who in ("server", "both"):
+            await stack.server.start()
+        if who in ("worker", "both"):
+            await stack.start_worker()
+    return killed
