@@ -3,227 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
 import os
 import pty
 import signal
 import sys
 import uuid
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
-from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
-from pydantic import BaseModel
-from temporalio import activity, workflow
-from temporalio.client import Client
-from temporalio.exceptions import ApplicationError
 
-import worker
-from activities.decisions import DecisionChecks
-from activities.interceptor import ReliableReports
 from cli.dev_server import DevServer
-from common.agent import Progress
-from common.agent_client import AgentClient
-from common.approval import ApprovalPolicy
-from common.audit import AuditInput
-from common.connect import connect
-from common.envelope import Authority, KeyRing
 from common.settings import Settings
-from workflows.core.agent import Agent
+from tests.integration.desk import ROOT, Desk, desk, heard, open_desk
 
-ROOT = Path(__file__).parents[2]
 SHOWN_AT_LEAST = {
     *("id", "run_id", "kind", "owner", "state", "node", "waiting_for", "wake_at", "started_at", "closed_at"),
     *("progress", "cost", "approval", "notebook", "result"),
 }
-
-
-class Plan(BaseModel):
-    files: int
-    skip: list[str] = []
-
-
-class Memory(BaseModel):
-    runs: int = 1
-
-
-class Counter:
-    """A long activity that says how far it is."""
-
-    @activity.defn(name="count")
-    async def count(self, upto: Progress) -> Progress:
-        while not activity.is_cancelled():
-            activity.heartbeat(upto)
-            await asyncio.sleep(0.1)
-        return upto
-
-
-@workflow.defn(name="code-auditor", sandboxed=False)
-class StandIn(Agent):
-    """Stands in for the code auditor; the folder's name says what it does."""
-
-    @workflow.init
-    def __init__(self, input: AuditInput) -> None:
-        super().__init__(input)
-
-    @workflow.run
-    async def run(self, input: AuditInput) -> dict[str, Any]:
-        errand = Path(input.path).name
-        memory = self.remembered(Memory)
-        with self.node("look"):
-            self.note("looked at \x1b[31m[bold]things", run=memory.runs if memory else 0)
-        if errand == "fails":
-            raise ApplicationError("no folder\nthere", type="PathMissing", non_retryable=True)
-        if errand == "chain" and memory is None:
-            await self.carry_over(Memory(), now=True)
-        if errand in ("sleeps", "chain"):
-            with self.node("rest"):
-                woken = await self.hibernate(workflow.now() + timedelta(days=9))
-            return {"woken": woken, "wishes": list(self.wishes)}
-        if errand == "counts":
-            self.progress(10, 100)
-            await workflow.execute_activity_method(
-                Counter.count,
-                Progress(done=7, total=20),
-                start_to_close_timeout=timedelta(minutes=5),
-                heartbeat_timeout=timedelta(seconds=5),
-            )
-        if input.apply:
-            policy = ApprovalPolicy(approvers=tuple(input.approvers), editable=("skip",))
-            with self.node("approval"):
-                outcome = await self.ask("Fix [red]them?", Plan(files=3), policy, evidence=["seen"])
-            return {"verdict": outcome.verdict, "skip": outcome.plan.skip}
-        return {"looked": errand}
-
-
-@dataclass
-class Ran:
-    """What a run of the CLI left."""
-
-    code: int
-    out: str
-    err: str
-    json: Any = field(init=False, default=None)
-
-    def __post_init__(self) -> None:
-        assert "Traceback" not in self.err, self.err
-        with contextlib.suppress(ValueError):
-            self.json = json.loads(self.out)
-
-
-class Desk:
-    """A user's shell, a worker that can be switched off, and the server both use."""
-
-    def __init__(self, settings: Settings, address: str) -> None:
-        self.settings = settings
-        self.environment = {
-            **{k: v for k, v in os.environ.items() if not k.startswith(("HIBERNAUT_", "TEMPORAL_"))},
-            "TEMPORAL_ADDRESS": address,
-            "HIBERNAUT_DATA_DIR": str(settings.data_dir),
-            "HIBERNAUT_TASK_QUEUE": settings.task_queue,
-            "HIBERNAUT_USER": "me",
-        }
-        self.ring = KeyRing.load(settings, create=True)
-        self._worker = AsyncExitStack()
-        self.spawned: list[asyncio.subprocess.Process] = []
-        self.client: Client
-
-    async def connect(self) -> None:
-        os.environ["TEMPORAL_ADDRESS"] = self.environment["TEMPORAL_ADDRESS"]
-        self.client = await connect(self.settings)
-
-    async def work(self) -> None:
-        authority = Authority(self.ring, accept_unsigned=False)
-        built = worker.build(
-            self.client,
-            self.settings,
-            reports=ReliableReports(self.client),
-            workflows=[StandIn],
-            objects=[DecisionChecks(authority), Counter()],
-        )
-        await self._worker.enter_async_context(built)
-
-    async def rest(self) -> None:
-        await self._worker.aclose()
-
-    async def run(self, *words: str, say: str = "", **environment: str) -> Ran:
-        process = await self.spawn(*words, **environment)
-        out, err = await asyncio.wait_for(process.communicate(say.encode()), 40)
-        assert process.returncode is not None
-        return Ran(process.returncode, out.decode(), err.decode())
-
-    async def spawn(self, *words: str, **environment: str) -> asyncio.subprocess.Process:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, str(ROOT / "starter.py"), *words),
-            env={**self.environment, **environment},
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        self.spawned.append(process)
-        return process
-
-    async def start(self, errand: str, *words: str) -> str:
-        ran = await self.run("start", "code-auditor", "--set", f"path=/x/{errand}", *words)
-        assert ran.code == 0, ran.err
-        return ran.out.strip()
-
-    async def asking(self, *approvers: str) -> str:
-        return await self.until(
-            await self.start("asks", "apply=true", f"approvers={','.join(approvers)}", "--owner", "boss"),
-            "awaiting_approval",
-        )
-
-    async def until(self, id: str, state: str) -> str:
-        agents = AgentClient(self.client, self.settings, self.ring)
-        for _ in range(200):
-            if (await agents.view(id)).state == state:
-                return id
-            await asyncio.sleep(0.05)
-        raise AssertionError(f"{id} did not get {state}")
-
-
-async def heard(process: asyncio.subprocess.Process, text: str) -> str:
-    """What a process said up to and with `text`."""
-    assert process.stdout is not None
-    said = ""
-    async with asyncio.timeout(20):
-        while text not in said:
-            line = await process.stdout.readline()
-            assert line, f"it ended without saying {text!r}: {said}"
-            said += line.decode()
-    return said
-
-
-@pytest.fixture(scope="module")
-async def desk(server: DevServer, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Desk]:
-    """A desk with a worker at work, shared by the tests of this file."""
-    before = os.environ.get("TEMPORAL_ADDRESS")
-    async with _desk(server, tmp_path_factory.mktemp("desk")) as desk:
-        await desk.work()
-        yield desk
-    os.environ.pop("TEMPORAL_ADDRESS")
-    if before:
-        os.environ["TEMPORAL_ADDRESS"] = before
-
-
-@contextlib.asynccontextmanager
-async def _desk(server: DevServer, folder: Path) -> AsyncIterator[Desk]:
-    settings = Settings.read({"HIBERNAUT_DATA_DIR": str(folder), "HIBERNAUT_TASK_QUEUE": folder.name})
-    desk = Desk(settings, server.address)
-    await desk.connect()
-    try:
-        yield desk
-    finally:
-        for process in desk.spawned:
-            if process.returncode is None:
-                process.kill()
-        await desk.rest()
 
 
 async def test_start_prints_the_id_alone_and_show_and_result_know_it(desk: Desk) -> None:
@@ -377,7 +173,7 @@ async def test_a_refused_decision_is_exit_code_4_with_the_reason(desk: Desk) -> 
 
 async def test_a_decision_is_taken_while_no_worker_runs(server: DevServer, tmp_path: Path) -> None:
     """Temporal keeps it, the CLI says so, and it counts when a worker wakes."""
-    async with _desk(server, tmp_path) as lonely:
+    async with open_desk(server, tmp_path) as lonely:
         await lonely.work()
         id = await lonely.asking("me")
         await lonely.rest()
@@ -465,7 +261,7 @@ async def test_progress_counts_what_a_running_activity_reports(desk: Desk) -> No
 async def test_watch_follows_an_agent_through_a_restart_of_the_server(tmp_path: Path, desk: Desk) -> None:
     """It says that it reconnects, goes on, and ends with the agent."""
     settings = Settings.read({"HIBERNAUT_DATA_DIR": str(tmp_path / "own")})
-    async with DevServer(settings, ui_port=None) as own, _desk(own, tmp_path / "own") as watched:
+    async with DevServer(settings, ui_port=None) as own, open_desk(own, tmp_path / "own") as watched:
         await watched.work()
         id = await watched.asking("me")
         watching = await watched.spawn("watch", id)
@@ -556,3 +352,6 @@ async def test_the_kinds_are_listed_for_people_and_programs(desk: Desk) -> None:
     assert ran.json[0]["kind"] == "code-auditor"
     assert {"path", "apply"} <= fields
     assert "path" in (await desk.run("agents")).out
+
+
+__all__ = ["desk"]

@@ -213,6 +213,18 @@ async def eventually(find: Callable[[], Any], seconds: float = 30) -> Any:
         await asyncio.sleep(0.05)
 
 
+async def true_if(value: bool) -> bool:
+    return value
+
+
+async def state_is(stage: Stage, agent: WorkflowHandle[Any, Any], state: str) -> bool:
+    return (await stage.status(agent)).state == state
+
+
+async def noted(stage: Stage, agent: WorkflowHandle[Any, Any], text: str) -> bool:
+    return any(note.endswith(text) for note in await stage.notes(agent))
+
+
 class _nothing:
     def __enter__(self) -> None: ...
 

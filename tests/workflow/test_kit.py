@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
 from temporalio.api.enums.v1 import EventType
-from temporalio.client import WorkflowFailureError, WorkflowHandle
+from temporalio.client import WorkflowFailureError
 
 from common.agent import Notebook, WakeUp
-from common.approval import ApprovalPolicy, OnExpiry, Verdict
-from common.envelope import Authority
-from tests.workflow.conftest import OWNER, Stage, eventually
+from common.approval import ApprovalPolicy
+from tests.workflow.conftest import OWNER, Stage, eventually, noted, state_is, true_if
 from tests.workflow.doubles import ErrandInput
 
 
@@ -101,12 +99,8 @@ async def test_a_premise_that_cannot_be_fetched_is_drift(stage: Stage) -> None:
     stage.world.fact_fails = True
     await stage.decide(agent, first)
     with pytest.raises(AssertionError):
-        await eventually(lambda: _true_if(stage.world.act_attempts > 0), seconds=2)
+        await eventually(lambda: true_if(stage.world.act_attempts > 0), seconds=2)
     assert any("cannot be fetched" in note for note in await stage.notes(agent))
-
-
-async def _true_if(value: bool) -> bool:
-    return value
 
 
 async def test_an_unknown_outcome_is_looked_up_before_anything_is_sent_again(stage: Stage) -> None:
@@ -130,7 +124,7 @@ async def test_facts_are_fetched_again_where_the_worker_died_between_validation_
             request = await stage.asked(agent)
             stage.world.hold = asyncio.Event()
             await stage.decide(agent, request)
-            await eventually(lambda: _true_if(stage.world.fact_fetches == 2))
+            await eventually(lambda: true_if(stage.world.fact_fetches == 2))
             asyncio.get_running_loop().call_later(1, stage.world.hold.set)
             # Leaving the block stops taking work at once and lets the fetch under way end.
         assert stage.world.fact_fetches == 2
@@ -151,155 +145,10 @@ async def test_facts_are_fetched_again_where_the_worker_died_between_validation_
             assert (await agent.result())["confirmation"]
 
 
-async def test_decisions_that_do_not_count_are_recorded_with_their_reason_and_change_nothing(
-    stage: Stage,
-) -> None:
-    """Other digest, unknown person, bad signature, none, another agent, twice: the agent goes on waiting."""
-    agent = await stage.start(ErrandInput())
-    request = await stage.asked(agent)
-    cases = {
-        "is what is asked": stage.sign(stage.decision(request, digest="0" * 64), agent),
-        "not among those": stage.sign(stage.decision(request, by="eve"), agent),
-        "does not fit": stage.sign(stage.decision(request, by="eve"), agent).model_copy(update={"by": "ann"}),
-        "unsigned": stage.decision(request),
-        "another agent": stage.ring.sign(stage.decision(request), "another", datetime.now(UTC)),
-        "envelope expired": stage.ring.sign(
-            stage.decision(request), agent.id, datetime(2020, 1, 1, tzinfo=UTC)
-        ),
-        "may not be edited": stage.sign(stage.decision(request, Verdict.REVISE, edits={"value": 1}), agent),
-        "do not fit the plan": stage.sign(
-            stage.decision(request, Verdict.REVISE, edits={"what": [1]}), agent
-        ),
-        "only the verdict revise": stage.sign(stage.decision(request, edits={"what": "x"}), agent),
-        "needs edits": stage.sign(stage.decision(request, Verdict.REVISE), agent),
-    }
-    for reason, decision in cases.items():
-        await agent.signal("decide", decision)
-        record = await stage.fate(agent, decision.id)
-        assert record.status == "refused"
-        assert reason in record.reason
-    twice = cases["unsigned"]
-    await agent.signal("decide", twice)
-
-    async def second_record() -> bool:
-        return any("already received" in note for note in await stage.notes(agent))
-
-    await eventually(second_record)
-    assert (await stage.status(agent)).state == "awaiting_approval"
-    assert stage.world.act_attempts == 0
-    await stage.decide(agent, request)
-    await agent.result()
-
-
-async def test_unreadable_signals_are_refused_and_wedge_nothing(stage: Stage) -> None:
-    """Wrong type, wrong count, unknown name, over-long: noted, and the agent still answers and decides."""
-    agent = await stage.start(ErrandInput())
-    request = await stage.asked(agent)
-    await agent.signal("decide", args=[1, 2, 3])
-    await agent.signal("decide")
-    await agent.signal("decide", "yes")
-    await agent.signal("decide", {"id": "x"})
-    await agent.signal("decide", b"\x00\xff")
-    await agent.signal("tell", "")
-    await agent.signal("tell", "x" * 5000)
-    await agent.signal("wake", {"until": "tomorrow"})
-    await agent.signal("pause", "now")
-    await agent.signal("explode", {"a": 1})
-    await agent.signal("tell", "hurry")
-
-    async def told() -> bool:
-        return any(note.endswith("was told: hurry") for note in await stage.notes(agent))
-
-    await eventually(told)
-    notes = await stage.notes(agent)
-    assert sum("refused the signal" in note for note in notes) == 10
-    await stage.decide(agent, request)
-    await agent.result()
-
-
-async def test_revise_acts_on_the_edited_plan(stage: Stage) -> None:
-    """The approver changes a field that may be edited; the action gets the plan so edited."""
-    agent = await stage.start(ErrandInput())
-    await stage.decide(agent, await stage.asked(agent), Verdict.REVISE, edits={"what": "sell"})
-    result = await agent.result()
-    assert result["confirmation"]["what"] == "sell"
-    assert "approved with edits to what by ann" in result["words"]
-
-
-async def test_reject_ends_the_request_and_nothing_is_done(stage: Stage) -> None:
-    """A no is a no."""
-    agent = await stage.start(ErrandInput())
-    await stage.decide(agent, await stage.asked(agent), Verdict.REJECT, note="too dear")
-    assert "rejected by ann (through cli): too dear" in (await agent.result())["words"]
-    assert stage.world.act_attempts == 0
-
-
-async def test_the_requester_may_not_approve_unless_the_policy_says_so(stage: Stage) -> None:
-    """Four eyes by default."""
-    policy = ApprovalPolicy(approvers=(OWNER,))
-    agent = await stage.start(ErrandInput(policy=policy))
-    decision = await stage.decide(agent, await stage.asked(agent), by=OWNER)
-    assert "may not approve" in (await stage.fate(agent, decision.id)).reason
-    allowed = policy.model_copy(update={"requester_may_approve": True})
-    agent = await stage.start(ErrandInput(policy=allowed))
-    await stage.decide(agent, await stage.asked(agent), by=OWNER)
-    assert (await agent.result())["confirmation"]
-
-
-async def test_nobody_may_decide_where_the_policy_names_nobody(stage: Stage) -> None:
-    """A policy approves nothing by default."""
-    agent = await stage.start(ErrandInput(policy=ApprovalPolicy()))
-    decision = await stage.decide(agent, await stage.asked(agent))
-    assert "not among those" in (await stage.fate(agent, decision.id)).reason
-
-
-async def test_a_decision_that_comes_before_the_question_is_buffered(stage: Stage) -> None:
-    """The decision arrives while the agent still sleeps; it counts when the agent asks."""
-    probe = await stage.start(ErrandInput())
-    request = await stage.asked(probe)
-    agent = await stage.start(ErrandInput(sleep=timedelta(days=1)))
-    await eventually(lambda: _state_is(stage, agent, "sleeping"))
-    await stage.decide(agent, request)
-    assert (await agent.query("approvals"))["decisions"][0]["status"] == "waiting"
-    await agent.signal("wake")
-    assert (await agent.result())["memory"]["woken"] == ["signal"]
-
-
-async def test_a_decision_sent_while_no_worker_runs_is_acted_on_when_one_starts(stage: Stage) -> None:
-    """Temporal acknowledges the signal by itself; the agent wakes with the next worker."""
-    agent = await stage.start(ErrandInput())
-    request = await stage.asked(agent)
-    await stage.rest()
-    await stage.decide(agent, request)
-    assert stage.world.act_attempts == 0
-    await stage.work()
-    assert (await agent.result())["confirmation"]["what"] == "buy"
-
-
-async def _state_is(stage: Stage, agent: WorkflowHandle[Any, Any], state: str) -> bool:
-    return (await stage.status(agent)).state == state
-
-
-async def test_an_expired_request_gives_up_and_later_decisions_are_refused(stage: Stage) -> None:
-    """After expiry nothing counts."""
-    policy = ApprovalPolicy(
-        approvers=("ann",), expires_after=timedelta(hours=1), on_expiry=OnExpiry.ASK_AGAIN
-    )
-    agent = await stage.start(ErrandInput(policy=policy), skipping=True)
-    first = await stage.asked(agent)
-    await stage.skipper.fast_forward(agent, timedelta(hours=1, minutes=1))
-    second = await stage.asked(agent, after=first.id)
-    late = await stage.decide(agent, first)
-    assert "is closed: approval-1: expired" in (await stage.fate(agent, late.id)).reason
-    assert second.digest == first.digest
-    assert second.expires_at > first.expires_at  # type: ignore[operator]
-    await agent.terminate()
-
-
 async def test_thirty_days_of_sleep_end_by_time(stage: Stage) -> None:
     """Time skipping on the real server: the agent sleeps a month in seconds, and says why it woke."""
     agent = await stage.start(ErrandInput(sleep=timedelta(days=30)), skipping=True)
-    await eventually(lambda: _state_is(stage, agent, "sleeping"))
+    await eventually(lambda: state_is(stage, agent, "sleeping"))
     before = (await stage.status(agent)).wake_at
     await stage.skipper.fast_forward(agent, timedelta(days=30, seconds=1))
     request = await stage.asked(agent)
@@ -312,7 +161,7 @@ async def test_thirty_days_of_sleep_end_by_time(stage: Stage) -> None:
 async def test_wake_can_move_the_end_of_a_sleep(stage: Stage) -> None:
     """`wake` with a time moves the timer, and without one ends the sleep."""
     agent = await stage.start(ErrandInput(sleep=timedelta(days=30)))
-    await eventually(lambda: _state_is(stage, agent, "sleeping"))
+    await eventually(lambda: state_is(stage, agent, "sleeping"))
     later = datetime(2040, 1, 1, tzinfo=UTC)
     await agent.signal("wake", WakeUp(until=later))
 
@@ -325,26 +174,12 @@ async def test_wake_can_move_the_end_of_a_sleep(stage: Stage) -> None:
     assert (await stage.asked(agent)).id == "approval-1"
 
 
-async def test_a_paused_agent_counts_decisions_and_goes_on_only_when_resumed(stage: Stage) -> None:
-    """Pause holds every next step; nothing that arrives meanwhile is lost."""
-    agent = await stage.start(ErrandInput())
-    request = await stage.asked(agent)
-    await agent.signal("pause")
-    decision = await stage.decide(agent, request)
-    assert (await stage.fate(agent, decision.id)).status == "counted"
-    assert (await stage.status(agent)).state == "paused"
-    assert (await stage.attributes(agent))["AgentState"] == "paused"
-    assert stage.world.act_attempts == 0
-    await agent.signal("resume")
-    assert (await agent.result())["confirmation"]
-
-
 async def test_a_call_that_does_not_get_through_marks_the_agent_stuck_until_it_does(stage: Stage) -> None:
     """Stuck is shown and remembered; the call goes on retrying, and the mark goes when it gets through."""
     stage.world.step_fails = 10**6
     agent = await stage.start(ErrandInput(), skipping=True)
     await stage.skipper.fast_forward(agent, timedelta(minutes=11))
-    await eventually(lambda: _state_is(stage, agent, "stuck"))
+    await eventually(lambda: state_is(stage, agent, "stuck"))
     attributes = await stage.attributes(agent)
     assert attributes["AgentState"] == "stuck"
     assert attributes["AgentNode"] == "steps"
@@ -382,7 +217,7 @@ async def test_no_signal_is_lost_while_histories_start_afresh(stage: Stage) -> N
         await asyncio.sleep(0.05)
     assert sent > 50
     last = f"was told: word {sent - 1}"
-    await eventually(lambda: _noted(stage, agent, last))
+    await eventually(lambda: noted(stage, agent, last))
     notebook = await agent.query("notebook", result_type=Notebook)
     told = [each.text for each in notebook.entries if each.text.startswith("was told")]
     # The notebook keeps the newest lines; those it has are all there, and how many went is known.
@@ -390,23 +225,6 @@ async def test_no_signal_is_lost_while_histories_start_afresh(stage: Stage) -> N
     assert len(notebook.entries) + notebook.dropped == sent + 20 + 4
     await stage.decide(agent, await asked)
     await agent.result()
-
-
-async def _noted(stage: Stage, agent: WorkflowHandle[Any, Any], text: str) -> bool:
-    return any(note.endswith(text) for note in await stage.notes(agent))
-
-
-async def test_unsigned_decisions_count_where_the_settings_say_so_and_are_marked(stage: Stage) -> None:
-    """The embedded stack takes them from the Web UI; record, notebook and outcome say unsigned."""
-    await stage.rest()
-    stage.authority = stage.world.authority = Authority(stage.ring, accept_unsigned=True)
-    await stage.work()
-    agent = await stage.start(ErrandInput())
-    decision = stage.decision(await stage.asked(agent), through="ui")
-    await agent.signal("decide", decision)
-    record = await stage.fate(agent, decision.id)
-    assert (record.status, record.signed) == ("counted", False)
-    assert (await agent.result())["words"] == "approval-1: approved by ann (through ui, unsigned)"
 
 
 async def test_a_permanent_failure_ends_the_agent_with_its_type_in_the_attributes(stage: Stage) -> None:
