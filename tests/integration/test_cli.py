@@ -188,6 +188,8 @@ async def test_a_decision_is_taken_while_no_worker_runs(server: DevServer, tmp_p
 async def test_the_inbox_shows_each_approver_what_is_theirs(desk: Desk) -> None:
     """One row a waiting agent, with its question for people and its digest for programs."""
     mine, theirs = await asyncio.gather(desk.asking("ann"), desk.asking("bob", "ann"))
+    await desk.run("pause", mine)  # a paused agent takes decisions, so it stays in the inbox
+    await desk.until(mine, "paused")
     for_ann, for_bob, table = await asyncio.gather(
         desk.run("inbox", "--for", "ann", "--json"),
         desk.run("inbox", "--for", "bob", "--json"),
