@@ -25,6 +25,7 @@ sys.path.insert(0, str(ROOT))
 
 from activities.audit.analysers_tools import ANALYSERS  # noqa: E402 -- the checkout is no installed package
 from activities.audit.records import FileEntry, Inventory, get_records  # noqa: E402
+from bench.usage import cpu  # noqa: E402
 from common.agent_view import AgentView, RunStatus  # noqa: E402
 from common.artifacts import ArtifactStore  # noqa: E402
 from common.audit import AuditInput, AuditResult  # noqa: E402
@@ -70,7 +71,7 @@ async def durable(folder: Path, root: Path) -> tuple[Usage, list[FileEntry]]:
             raise SystemExit(f"the audit ended {view.status}: {view.failure}")
         result = AuditResult.model_validate(view.result)
         usage.files, usage.findings = result.files, result.findings
-        usage.cpu, usage.server_cpu = _cpu(worker), _cpu(server)
+        usage.cpu, usage.server_cpu = cpu(worker.pid), cpu(server.pid)
         client = await connect(stack.settings)
         history = await client.get_workflow_handle(id).fetch_history()
         payload = next(
@@ -111,14 +112,14 @@ def run_bare(root: Path, names: Path) -> None:
     own = psutil.Process()
     print(
         json.dumps(
-            {"cpu": _cpu(own), "memory": own.memory_info().rss, "findings": findings, "files": len(listing)}
+            {
+                "cpu": cpu(own.pid),
+                "memory": own.memory_info().rss,
+                "findings": findings,
+                "files": len(listing),
+            }
         )
     )
-
-
-def _cpu(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return float(times.user + times.system + times.children_user + times.children_system)
 
 
 def main() -> None:

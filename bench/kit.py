@@ -27,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from bench.peers.figures import Figures, Spent, ratios, table
 from bench.peers.side import BareSide, KitSide, Side, throttled
+from bench.usage import cpu
 from cli.dev_server import DevServer
 from common.connect import connect
 from common.settings import DATA_DIR, Settings
@@ -143,12 +144,6 @@ def shares(count: int) -> list[int]:
 def in_turn(sides: Sequence[Side], number: int) -> Sequence[Side]:
     """The sides in the order of block `number`: each second block the other way round."""
     return sides if number % 2 == 0 else sides[::-1]
-
-
-def cpu(pid: int) -> float:
-    """CPU seconds of a process and of its children so far."""
-    times = psutil.Process(pid).cpu_times()
-    return float(times.user + times.system + times.children_user + times.children_system)
 
 
 def used_bytes(database: Path) -> int:

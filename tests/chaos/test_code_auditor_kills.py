@@ -64,6 +64,16 @@ async def ended(agents: AgentClient, id: str) -> AgentView:
     return view
 
 
+def assert_every_fix_was_written_once(stack: Stack, view: AgentView) -> None:
+    assert isinstance(view.result, dict)
+    assert view.result["files_fixed"] == FILES / 4
+    [journal] = (stack.settings.data_dir / "journals" / "apply").rglob("*.jsonl")
+    lines = [json.loads(line) for line in journal.read_text().splitlines()]
+    written = Counter(line["path"] for line in lines if line["event"] == "done")
+    assert len(written) == FILES / 4
+    assert set(written.values()) == {1}
+
+
 def findings(view: AgentView) -> Any:
     assert isinstance(view.result, dict)
     return json.loads(Path(view.result["report"]["json"]).read_text())["findings"]
@@ -125,10 +135,4 @@ async def test_kills_of_worker_server_and_both_change_nothing_in_what_an_audit_f
         await agents.decide(id, Verdict.APPROVE, by="local", through="cli")
         disturbed = await ended(agents, id)
         assert findings(disturbed) == findings(undisturbed)
-        assert isinstance(disturbed.result, dict)
-        assert disturbed.result["files_fixed"] == FILES / 4
-        [journal] = (rough.settings.data_dir / "journals" / "apply").rglob("*.jsonl")
-        lines = [json.loads(line) for line in journal.read_text().splitlines()]
-        written = Counter(line["path"] for line in lines if line["event"] == "done")
-        assert len(written) == FILES / 4
-        assert set(written.values()) == {1}
+        assert_every_fix_was_written_once(rough, disturbed)

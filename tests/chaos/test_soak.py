@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import random
 from collections import Counter
@@ -15,7 +14,7 @@ from common.agent_view import AgentView
 from common.approval import Verdict
 from common.audit import AuditInput
 from tests.chaos.stack import Stack, until
-from tests.chaos.test_code_auditor_kills import FILES, code_base, ended, seen
+from tests.chaos.test_code_auditor_kills import assert_every_fix_was_written_once, code_base, ended, seen
 
 ROUNDS = int(os.environ.get("SOAK_ROUNDS", "5"))
 SEED = int(os.environ.get("SOAK_SEED", "0")) or random.randrange(10**6)
@@ -42,13 +41,7 @@ async def test_an_audit_killed_at_random_moments_fixes_every_file_once(round: in
         view = await ended(agents, id)
         killed = await murders
         assert killed["worker"] + killed["server"] > 0
-        assert isinstance(view.result, dict)
-        assert view.result["files_fixed"] == FILES / 4
-        [journal] = (stack.settings.data_dir / "journals" / "apply").rglob("*.jsonl")
-        lines = [json.loads(line) for line in journal.read_text().splitlines()]
-        written = Counter(line["path"] for line in lines if line["event"] == "done")
-        assert len(written) == FILES / 4
-        assert set(written.values()) == {1}
+        assert_every_fix_was_written_once(stack, view)
 
 
 async def _murders(stack: Stack, chance: random.Random) -> Counter[str]:

@@ -59,7 +59,7 @@ def test_no_registry_of_packages_is_named_in_any_file() -> None:
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
     if listed.returncode:
         pytest.skip("no git checkout")
-    hosts = re.compile("|".join(["pypi" + r"\.org", "pythonhosted" + r"\.org", "npmjs" + r"\.(org|com)"]))
+    hosts = re.compile("|".join(["pypi" + r"\.org", "pythonhost" + r"ed\.org", "npmjs" + r"\.(org|com)"]))
     found = []
     for name in listed.stdout.splitlines():
         file = ROOT / name
