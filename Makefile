@@ -49,10 +49,12 @@ format: setup-dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-# Needs `uv` on the path. The lock names no registry; hashes stand for every platform.
+# Needs `uv` on the path. The lock names no registry; hashes stand for every platform. Of skfolio only the
+# real prices are wanted that it ships, so what it depends on stays out.
 lock:
 	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -q -o requirements.lock
 	uv pip compile pyproject.toml --extra dev -c requirements.lock --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -q -o requirements-dev.lock
+	echo skfolio | uv pip compile - --no-deps --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -q >> requirements-dev.lock
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
