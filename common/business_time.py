@@ -11,10 +11,13 @@ import re
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-import holidays
-from pydantic import BaseModel, field_validator, model_validator
+from pydantic import BaseModel, model_validator
+
+if TYPE_CHECKING:
+    import holidays
 
 # Nothing is looked for further ahead: a calendar that never opens must not be searched for ever.
 REACH = timedelta(days=3660)
@@ -24,38 +27,25 @@ class NeverOpenError(ValueError):
     """The moment asked for does not come within ten years."""
 
 
+class UnknownCalendarError(ValueError):
+    """There is no such calendar or time zone."""
+
+
 class BusinessHours(BaseModel, frozen=True):
     """Opening hours in local time, on every day that is no weekend and no holiday of `calendar`.
 
     `calendar` is a country (`US`), a part of one (`DE-BY`) or a market (`NYSE`, `XNYS`, `ECB`), as the
     `holidays` library names them. A day the library calls a half day closes at the time that its name tells
     (`markets close at 1:00pm`, as for NYSE); where the name tells none, at the usual time.
+
+    Whether calendar and zone exist shows when time is counted: these hours also travel through workflows,
+    which must not read data that changes with its releases.
     """
 
     calendar: str
     timezone: str
     opens: time
     closes: time
-
-    @field_validator("calendar")
-    @classmethod
-    def _is_known_calendar(cls, calendar: str) -> str:
-        try:
-            _entity(calendar)
-        except (NotImplementedError, ValueError) as error:
-            raise ValueError(
-                f"unknown calendar {calendar!r}: give a country (US), a part (DE-BY) or a market (NYSE)"
-            ) from error
-        return calendar
-
-    @field_validator("timezone")
-    @classmethod
-    def _is_known_zone(cls, timezone: str) -> str:
-        try:
-            ZoneInfo(timezone)
-        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-            raise ValueError(f"unknown time zone {timezone!r}: give a name such as Europe/Berlin") from error
-        return timezone
 
     @model_validator(mode="after")
     def _closes_after_it_opens(self) -> BusinessHours:
@@ -69,7 +59,7 @@ class BusinessHours(BaseModel, frozen=True):
 def is_open(hours: BusinessHours, at: datetime) -> bool:
     """Whether `at` lies in a session. Its first moment does, the closing time does not."""
     at = _aware(at)
-    zone = ZoneInfo(hours.timezone)
+    zone = _zone(hours)
     # A session that runs into a skipped hour may end on the next date.
     today = at.astimezone(zone).date()
     days = (today - timedelta(days=1), today)
@@ -133,7 +123,7 @@ def _aware(at: datetime) -> datetime:
 def _sessions(hours: BusinessHours, at: datetime) -> Iterator[tuple[datetime, datetime]]:
     """The sessions that end after `at`, in order, as (first moment, closing time)."""
     at = _aware(at)
-    zone = ZoneInfo(hours.timezone)
+    zone = _zone(hours)
     day = at.astimezone(zone).date() - timedelta(days=1)
     last = day + REACH
     while day < last:
@@ -182,11 +172,27 @@ def _half_days(calendar: str, year: int) -> dict[date, str]:
     return dict(_entity(calendar, years=[year], categories="half_day", language=english))
 
 
+def _zone(hours: BusinessHours) -> ZoneInfo:
+    try:
+        return ZoneInfo(hours.timezone)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise UnknownCalendarError(
+            f"unknown time zone {hours.timezone!r}: give a name such as Europe/Berlin"
+        ) from error
+
+
 def _entity(calendar: str, **options: object) -> holidays.HolidayBase:
+    import holidays  # here, so that a command line does not wait for it
+
     name, _, part = calendar.partition("-")
     is_country = name in holidays.list_supported_countries(include_aliases=True)
     build = holidays.country_holidays if is_country else holidays.financial_holidays
-    return build(name, subdiv=part or None, expand=False, **options)  # type: ignore[arg-type]
+    try:
+        return build(name, subdiv=part or None, expand=False, **options)  # type: ignore[arg-type]
+    except (NotImplementedError, ValueError) as error:
+        raise UnknownCalendarError(
+            f"unknown calendar {calendar!r}: give a country (US), a part (DE-BY) or a market (NYSE)"
+        ) from error
 
 
 NYSE = BusinessHours(calendar="NYSE", timezone="America/New_York", opens=time(9, 30), closes=time(16))

@@ -151,11 +151,6 @@ def test_the_next_opening_is_open_and_nothing_before_it_is(hours: BusinessHours,
 @pytest.mark.parametrize(
     ("field", "value", "says"),
     [
-        ("calendar", "ZZ", "unknown calendar 'ZZ'"),
-        ("calendar", "DE-ZZ", "unknown calendar 'DE-ZZ'"),
-        ("timezone", "Mars/Olympus", "unknown time zone 'Mars/Olympus'"),
-        ("timezone", "../../etc/passwd", "unknown time zone"),
-        ("timezone", "America", "unknown time zone"),
         ("closes", time(9, 30), "later in the day"),
         ("opens", time(9, 30, tzinfo=UTC), "without an offset"),
     ],
@@ -165,6 +160,27 @@ def test_hours_that_make_no_sense_are_refused(field: str, value: object, says: s
     with pytest.raises(ValidationError, match=says) as caught:
         BusinessHours.model_validate({**NYSE.model_dump(), field: value})
     assert caught.value.error_count() == 1
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "says"),
+    [
+        ("calendar", "ZZ", "unknown calendar 'ZZ'"),
+        ("calendar", "DE-ZZ", "unknown calendar 'DE-ZZ'"),
+        ("timezone", "Mars/Olympus", "unknown time zone 'Mars/Olympus'"),
+        ("timezone", "../../etc/passwd", "unknown time zone"),
+        ("timezone", "America", "unknown time zone"),
+    ],
+)
+async def test_a_calendar_that_does_not_exist_is_a_permanent_failure(
+    field: str, value: str, says: str
+) -> None:
+    """The message names what is wrong and what to give."""
+    hours = BusinessHours.model_validate({**NYSE.model_dump(), field: value})
+    request = MomentsRequest(hours=hours, start=new_york(2026, 11, 26), after=[timedelta(hours=1)])
+    with pytest.raises(ApplicationError, match=says) as caught:
+        await ActivityEnvironment().run(Calendars().moments, request)
+    assert (caught.value.type, caught.value.non_retryable) == ("UnknownCalendar", True)
 
 
 @pytest.mark.parametrize("ask", [next_open, closes_at, lambda h, at: add(h, at, timedelta(hours=1))])
