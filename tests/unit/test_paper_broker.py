@@ -19,7 +19,9 @@ from activities.broker.faults import Faults
 from activities.broker.paper import PaperBroker
 from activities.broker.types import DuplicateOrderError, Order, OrderRequest
 from activities.quotes import Fault, no_quote
+from activities.quotes_csv import CsvFeed, stand_at
 from common.buyer import OrderState, Quote, Side, TimeInForce
+from tests.unit.real_prices import real_closes
 
 # A Tuesday, the exchange in New York is open.
 NOON = datetime(2026, 11, 24, 17, tzinfo=UTC)
@@ -81,6 +83,20 @@ async def test_a_buy_waits_while_the_price_is_over_its_limit(tmp_path: Path) -> 
     assert (await found(paper)).filled == 0
     world.price = "11"
     assert (await found(paper)).average_price == 11
+
+
+async def test_a_real_price_that_ran_away_buys_nothing(tmp_path: Path) -> None:
+    """BAC closed at 9.231 on a Friday and at 11.741 on Monday: a limit just over the first is not filled."""
+    world, state = World(), tmp_path / "replay"
+    feed = CsvFeed(real_closes(), state, speed=0, clock=world.clock)
+    paper = PaperBroker(tmp_path / "paper.db", feed.quote, world.clock, liquidity=Decimal(1))
+    bac = request(symbol="BAC", quantity=Decimal(2), limit_price=Decimal("9.324"))
+    stand_at(state, datetime(2008, 11, 21, tzinfo=UTC), world.now)
+    assert (await paper.submit(bac)).average_price == Decimal("9.231")
+    stand_at(state, datetime(2008, 11, 24, tzinfo=UTC), world.now)
+    assert (await found(paper)).filled == 1
+    late = bac.model_copy(update={"client_order_id": "late"})
+    assert (await paper.submit(late)).filled == 0
 
 
 @seed(SEED)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gzip
-import importlib.util
 import json
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -24,16 +23,9 @@ from activities.quotes_http import HttpFeed
 from common.buyer import Quote
 from common.settings import SettingsError
 from tests.unit.alpaca_server import KEY, SECRET, AlpacaServer, Answer
+from tests.unit.real_prices import real_closes
 
 NOW = datetime(2026, 11, 24, 15, tzinfo=UTC)
-
-
-def real_closes() -> Path:
-    """Daily closes of twenty shares from 1990 on, as a package ships them; found without importing it."""
-    spec = importlib.util.find_spec("skfolio")
-    if spec is None or not spec.submodule_search_locations:
-        pytest.skip("no package with real prices")
-    return Path(spec.submodule_search_locations[0]) / "datasets" / "data" / "sp500_dataset.csv.gz"
 
 
 def day(text: str) -> datetime:
