@@ -7,6 +7,7 @@ import csv
 import gzip
 import io
 import json
+import zlib
 from bisect import bisect_right
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -87,7 +88,7 @@ class CsvFeed:
                     if row
                     for symbol, price in zip(header[1:], row[1:], strict=True)
                 ]
-        except (ValueError, IndexError) as error:
+        except (ValueError, IndexError, csv.Error) as error:
             raise no_quote(Fault.UNREADABLE, f"{self._file} line {rows.line_num}: {error}") from error
         if not ticks:
             raise no_quote(Fault.UNREADABLE, f"{self._file} holds no prices")
@@ -113,7 +114,7 @@ def _text(file: Path) -> str:
         if len(data) > MOST_BYTES:
             raise no_quote(Fault.UNREADABLE, f"{file} is larger than {MOST_BYTES} bytes")
         return data.decode("utf-8-sig")
-    except (EOFError, UnicodeDecodeError, gzip.BadGzipFile) as error:
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise no_quote(Fault.UNREADABLE, f"{file}: {error}") from error
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import ROUND_DOWN, ROUND_UP, Decimal, InvalidOperation
 from typing import Any, TypeVar
 
 from temporalio.exceptions import ApplicationError
@@ -66,7 +66,7 @@ class AlpacaBroker:
             "side": order.side.value,
             "type": "limit",
             "qty": f"{order.quantity:f}",
-            "limit_price": f"{order.limit_price:f}",
+            "limit_price": f"{_in_ticks(order):f}",
             "time_in_force": order.time_in_force.value,
         }
         answer = await self._ask(lambda: self._client.post("/orders", fields))
@@ -117,6 +117,12 @@ class AlpacaBroker:
             return await asyncio.to_thread(call)
         except self._api_error as error:
             return read_refusal(error, self._clock)
+
+
+def _in_ticks(order: OrderRequest) -> Decimal:
+    """The limit in steps that Alpaca takes (a cent, a hundredth of one under a dollar), never to our loss."""
+    tick = Decimal("0.01") if order.limit_price >= 1 else Decimal("0.0001")
+    return order.limit_price.quantize(tick, ROUND_DOWN if order.side is Side.BUY else ROUND_UP)
 
 
 def _sorted(refusal: Refusal) -> ApplicationError:

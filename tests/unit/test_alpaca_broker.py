@@ -24,7 +24,7 @@ ORDER = OrderRequest(
     symbol="BRK.B",
     side=Side.BUY,
     quantity=Decimal("100.0000000001"),
-    limit_price=Decimal("0.1234567891"),
+    limit_price=Decimal("0.1234"),
     time_in_force=TimeInForce.GTC,
 )
 
@@ -55,13 +55,30 @@ async def test_an_order_is_placed_as_it_was_meant_and_found_again(server: Alpaca
         "side": "buy",
         "type": "limit",
         "qty": "100.0000000001",
-        "limit_price": "0.1234567891",
+        "limit_price": "0.1234",
         "time_in_force": "gtc",
     }
     assert (placed.quantity, placed.limit_price) == (ORDER.quantity, ORDER.limit_price)
     assert (placed.state, placed.filled, placed.average_price) == (OrderState.ACCEPTED, 0, None)
     assert await broker(server).find("hibernaut-1") == placed
     assert await broker(server).find("other") is None
+
+
+@pytest.mark.parametrize(
+    ("side", "limit", "sent"),
+    [
+        (Side.BUY, "9.3239", "9.32"),
+        (Side.SELL, "9.3201", "9.33"),
+        (Side.BUY, "0.12349", "0.1234"),
+        (Side.BUY, "12", "12.00"),
+    ],
+)
+async def test_a_limit_is_sent_in_steps_that_the_exchange_takes(
+    server: AlpacaServer, side: Side, limit: str, sent: str
+) -> None:
+    """A buy's is rounded down and a sale's up: never to a price that nobody approved."""
+    await broker(server).submit(ORDER.model_copy(update={"side": side, "limit_price": Decimal(limit)}))
+    assert server.requests[0][2]["limit_price"] == sent
 
 
 @pytest.mark.parametrize(
@@ -177,9 +194,10 @@ async def test_an_order_the_account_cannot_bear_is_rejected_and_no_error(server:
 
 
 async def test_an_order_that_makes_no_sense_to_alpaca_is_rejected(server: AlpacaServer) -> None:
-    """422 that is not about the id, such as a price with too many digits."""
-    server.script(Answer(422, {"code": 42210000, "message": "invalid limit_price 0.1234567891"}))
-    assert (await broker(server).submit(ORDER)).reason == "invalid limit_price 0.1234567891"
+    """422 that is not about the id, such as a share that is not traded."""
+    server.script(Answer(422, {"code": 42210000, "message": "asset BRK.B is not tradable"}))
+    order = await broker(server).submit(ORDER)
+    assert (order.state, order.reason) == (OrderState.REJECTED, "asset BRK.B is not tradable")
 
 
 async def test_an_order_is_cancelled_by_its_client_order_id(server: AlpacaServer) -> None:

@@ -125,7 +125,10 @@ async def test_an_unknown_symbol_is_permanent(tmp_path: Path) -> None:
     assert (error.type, error.non_retryable) == (Fault.UNKNOWN_SYMBOL, True)
 
 
-@pytest.mark.parametrize("text", ["", "Date,AAA\n", "Date,AAA\nsoon,5\n", "Date,AAA\n2020-01-01\n", "\xff"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "Date,AAA\n", "Date,AAA\nsoon,5\n", "Date,AAA\n2020-01-01\n", "\xff", "D,A\n" + "9" * 200_000],
+)
 async def test_a_file_that_is_no_table_of_prices_says_so(tmp_path: Path, text: str) -> None:
     """The message names the file."""
     feed = csv_feed(tmp_path, text)
@@ -141,6 +144,16 @@ async def test_a_damaged_gzip_file_says_so(tmp_path: Path) -> None:
     (tmp_path / "prices.csv.gz").write_bytes(whole[: len(whole) // 2])
     feed = CsvFeed(tmp_path / "prices.csv.gz", tmp_path / "replay", speed=0, clock=Clock())
     assert (await fault_of(feed)).type == Fault.UNREADABLE
+
+
+async def test_a_file_that_is_not_there_is_waited_for(tmp_path: Path) -> None:
+    """The agent shows as stuck with the path in its message, and goes on once the file is there."""
+    feed = CsvFeed(tmp_path / "prices.csv", tmp_path / "replay", speed=0, clock=Clock())
+    error = await fault_of(feed)
+    assert (error.type, error.non_retryable) == (Fault.UNREADABLE, False)
+    assert "prices.csv" in error.message
+    (tmp_path / "prices.csv").write_text("Date,AAA\n2020-01-01,5\n")
+    assert (await feed.quote("AAA")).price == 5
 
 
 async def test_without_a_feed_the_setting_is_named() -> None:
