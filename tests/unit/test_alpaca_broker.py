@@ -138,6 +138,7 @@ async def test_an_unknown_outcome_is_an_error_worth_a_retry_and_the_order_can_be
     with pytest.raises((requests.RequestException, ApplicationError)) as caught:
         await asked.submit(ORDER)
     assert is_retried(caught.value)
+    assert isinstance(caught.value, requests.Timeout) is bool(fault.slow)
     assert [method for method, _, _ in server.requests] == ["POST"]
     found = await asked.find("hibernaut-1")
     assert found is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import multiprocessing
 import random
 import sqlite3
@@ -142,6 +143,14 @@ async def test_a_thin_market_fills_in_parts(tmp_path: Path) -> None:
     assert (last.state, last.average_price) == (OrderState.FILLED, Decimal("10.6"))
 
 
+async def test_looks_at_the_same_moment_each_count_once(tmp_path: Path) -> None:
+    """Forty looks from many threads fill forty units, none lost and none doubled."""
+    paper = broker(tmp_path, World("10"), liquidity=Decimal(1))
+    assert (await paper.submit(request())).filled == 1
+    looks = await asyncio.gather(*(found(paper) for _ in range(40)))
+    assert sorted(order.filled for order in looks) == list(range(2, 42))
+
+
 async def test_a_day_order_ends_with_the_session(tmp_path: Path) -> None:
     """What was filled stays; a good-till-cancelled order goes on."""
     world = World("10")
@@ -243,8 +252,6 @@ async def test_a_second_order_of_the_same_id_is_refused(tmp_path: Path) -> None:
 
 
 def _submit_in_a_process(folder: Path, names: list[str], gate: Any, results: Any) -> None:
-    import asyncio
-
     async def run() -> None:
         paper = broker(folder, World("10"), liquidity=Decimal(1))
         gate.wait(30)

@@ -178,7 +178,7 @@ async def http_quote(
 
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    async with server, httpx.AsyncClient(trust_env=False) as client:
+    async with server, httpx.AsyncClient(trust_env=False, follow_redirects=True) as client:
         address = f"http://127.0.0.1:{port}/v1/{{symbol}}/last"
         feed = HttpFeed(address, options.pop("price", "data.0.last"), client, clock=Clock(), **options)
         quote = await feed.quote("BRK/B")
@@ -249,7 +249,7 @@ async def test_a_small_answer_that_unpacks_to_a_large_one_is_cut_off() -> None:
 )
 async def test_statuses_are_sorted(status: str, fault: Fault, permanent: bool) -> None:
     """What somebody has to change is permanent, what passes is not; nobody is led elsewhere."""
-    with pytest.raises(ApplicationError) as caught:
+    with pytest.raises(ApplicationError, match=f"answers {status[:3]}") as caught:
         await http_quote(b"", status=status, headers="Location: http://127.0.0.1:1/\r\n")
     assert (caught.value.type, caught.value.non_retryable) == (fault, permanent)
 
