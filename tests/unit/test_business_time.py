@@ -94,6 +94,8 @@ def test_a_repeated_hour_counts_twice() -> None:
     night = BusinessHours(calendar="IL", timezone="Asia/Jerusalem", opens=time(0), closes=time(6))
     midnight = datetime(2026, 10, 25, tzinfo=ZoneInfo("Asia/Jerusalem"))
     assert add(night, midnight, timedelta(hours=7)) == closes_at(night, midnight)
+    later = midnight.replace(minute=30)
+    assert add(night, later, timedelta(hours=6.5)) == closes_at(night, midnight)
 
 
 def test_a_date_that_a_zone_skipped_has_no_session() -> None:

@@ -1,0 +1,233 @@
+"""A broker on this machine: no account, no network, real rules. The default, and what tests trade with."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from uuid import uuid4
+
+from temporalio.exceptions import ApplicationError
+
+from activities.broker.faults import Faults
+from activities.broker.paper_book import Attempt, Book, Entry, create, opened
+from activities.broker.types import DuplicateOrderError, MarketState, Order, OrderRequest
+from activities.quotes import Fault
+from common.business_time import NYSE, BusinessHours, closes_at, is_open, next_open
+from common.buyer import OrderState, Quote, Side, TimeInForce
+
+CASH = Decimal(1_000_000)
+
+
+class PaperBroker:
+    """Keeps orders in `file` and fills them at the prices of a feed.
+
+    An order is matched when it is looked at: a buy fills where the price is at or under its limit and the
+    market is open, at that price; so never above its limit. Between two looks nothing happens, but an order
+    that has run out by then is expired, whatever the price was. Any number of processes may share the file.
+    """
+
+    def __init__(
+        self,
+        file: Path,
+        prices: Callable[[str], Awaitable[Quote]],
+        clock: Callable[[], datetime],
+        faults: Faults = Faults(),  # noqa: B008 - frozen
+        *,
+        hours: BusinessHours | None = NYSE,
+        liquidity: Decimal | None = None,
+        cash: Decimal = CASH,
+    ) -> None:
+        """`hours`: when the market is open, always where None. `liquidity`: the most units filled at one
+        look, all where None. `cash`: what a new account holds; an existing one keeps its own.
+        """
+        self._file = file
+        self._prices = prices
+        self._clock = clock
+        self._faults = faults
+        self._hours = hours
+        self._liquidity = liquidity
+        create(file, cash)
+
+    async def submit(self, order: OrderRequest) -> Order:
+        """Book a limit order, and match it at once.
+
+        Raises:
+            DuplicateOrderError: there is an order of that client order id.
+            ConnectionResetError: one of the faults that were asked for.
+        """
+        await asyncio.sleep(self._faults.slowness)
+        price, unknown = await self._price(order.symbol)
+        attempt = await asyncio.to_thread(self._count, order.client_order_id)
+        name = order.client_order_id
+        if self._faults.loses_request(name, attempt):
+            await asyncio.to_thread(self._note, name, "submit", "request lost")
+            raise ConnectionResetError("the connection to the paper broker broke")
+        lost = self._faults.loses_acknowledgement(name, attempt)
+        booked = await asyncio.to_thread(self._submit, order, price, unknown, lost)
+        if self._faults.duplicates_request(name, attempt):
+            try:
+                await asyncio.to_thread(self._submit, order, price, unknown, lost)
+            except DuplicateOrderError:
+                pass  # as it must be; the first delivery's answer is the one that counts
+            else:
+                raise AssertionError(f"the paper broker booked {name} twice")
+        if lost:
+            raise ConnectionResetError("the connection to the paper broker broke")
+        return booked.order()
+
+    async def find(self, client_order_id: str) -> Order | None:
+        """The order, matched against the newest price."""
+        await asyncio.sleep(self._faults.slowness)
+        entry = await asyncio.to_thread(self._get, client_order_id)
+        if entry is None or entry.state.final:
+            return entry.order() if entry else None
+        price, _ = await self._price(entry.symbol)
+        return (await asyncio.to_thread(self._look, client_order_id, price)).order()
+
+    async def cancel(self, client_order_id: str) -> Order | None:
+        """Cancel what is open of the order. What has ended stays as it ended."""
+        await asyncio.sleep(self._faults.slowness)
+        entry = await asyncio.to_thread(self._cancel, client_order_id)
+        return entry.order() if entry else None
+
+    async def market_open(self, at: datetime | None = None) -> MarketState:
+        """Whether the market is open, by the calendar."""
+        at = at or self._clock()
+        if self._hours is None:
+            return MarketState(open=True, next_open=at, next_close=None)
+        closes = closes_at(self._hours, at)
+        opened_now = is_open(self._hours, at)
+        return MarketState(
+            open=opened_now,
+            next_open=next_open(self._hours, closes if opened_now else at),
+            next_close=closes,
+        )
+
+    def orders(self) -> list[Order]:
+        """Every order as it was last seen, in the order they came."""
+        with opened(self._file) as book:
+            return [entry.order() for entry in book.all()]
+
+    def attempts(self) -> list[Attempt]:
+        """Every call that was to place or cancel an order, in the order they came, and its outcome."""
+        with opened(self._file) as book:
+            return book.attempts()
+
+    async def _price(self, symbol: str) -> tuple[Decimal | None, bool]:
+        """The newest price, None where there is none now; and whether the symbol is unknown."""
+        try:
+            return (await self._prices(symbol)).price, False
+        except ApplicationError as error:
+            # Without a price a broker still takes an order; it waits for one.
+            return None, error.type == Fault.UNKNOWN_SYMBOL
+
+    def _count(self, client_order_id: str) -> int:
+        with opened(self._file) as book:
+            return book.count(client_order_id)
+
+    def _note(self, client_order_id: str, action: str, outcome: str) -> None:
+        with opened(self._file) as book:
+            book.note(Attempt(client_order_id, self._clock(), action, outcome))
+
+    def _get(self, client_order_id: str) -> Entry | None:
+        with opened(self._file) as book:
+            return book.get(client_order_id)
+
+    def _submit(self, order: OrderRequest, price: Decimal | None, unknown: bool, lost: bool) -> Entry:
+        now = self._clock()
+        try:
+            with opened(self._file) as book:
+                entry = book.add(order, f"paper-{uuid4()}", now, self._expiry(order.time_in_force, now))
+                reason = "unknown symbol" if unknown else _why_not(order, book)
+                if reason:
+                    entry = entry.moved(now, state=OrderState.REJECTED, reason=reason)
+                    book.put(entry)
+                else:
+                    if order.side is Side.BUY:
+                        book.pay_in(-order.quantity * order.limit_price)
+                    entry = self._match(book, entry, price, now)
+                outcome = "rejected" if reason else "booked"
+                book.note(
+                    Attempt(order.client_order_id, now, "submit", f"{outcome}, unheard" if lost else outcome)
+                )
+                return entry
+        except sqlite3.IntegrityError:
+            self._note(order.client_order_id, "submit", "duplicate")
+            raise DuplicateOrderError(f"there is an order {order.client_order_id} already") from None
+
+    def _look(self, client_order_id: str, price: Decimal | None) -> Entry:
+        with opened(self._file) as book:
+            entry = book.get(client_order_id)
+            if entry is None:
+                raise AssertionError(f"order {client_order_id} has gone from {self._file}")
+            return self._match(book, entry, price, self._clock())
+
+    def _cancel(self, client_order_id: str) -> Entry | None:
+        now = self._clock()
+        with opened(self._file) as book:
+            entry = book.get(client_order_id)
+            if entry is not None:
+                entry = self._match(book, entry, None, now)  # it may have run out
+            if entry is not None and not entry.state.final:
+                entry = _end(book, entry, OrderState.CANCELLED, now)
+                book.note(Attempt(client_order_id, now, "cancel", "cancelled"))
+            else:
+                book.note(Attempt(client_order_id, now, "cancel", entry.state if entry else "no such order"))
+            return entry
+
+    def _expiry(self, time_in_force: TimeInForce, now: datetime) -> datetime | None:
+        if time_in_force is TimeInForce.GTC:
+            return None
+        return closes_at(self._hours, now) if self._hours else now + timedelta(days=1)
+
+    def _match(self, book: Book, entry: Entry, price: Decimal | None, now: datetime) -> Entry:
+        """Bring an order up to date: expired, filled as far as the market goes, or as it was."""
+        if entry.state.final:
+            return entry
+        if entry.expires_at and now >= entry.expires_at:
+            return _end(book, entry, OrderState.EXPIRED, now)
+        if price is None or (self._hours and not is_open(self._hours, now)):
+            return entry
+        buys = entry.side is Side.BUY
+        if price > entry.limit_price if buys else price < entry.limit_price:
+            return entry
+        units = entry.quantity - entry.filled
+        if self._liquidity is not None:
+            units = min(units, self._liquidity)
+        filled = entry.filled + units
+        entry = entry.moved(
+            now,
+            filled=filled,
+            spent=entry.spent + units * price,
+            state=OrderState.FILLED if filled == entry.quantity else OrderState.PARTLY_FILLED,
+        )
+        book.put(entry)
+        # A buy set its limit aside when it came; what the price left of that is free again.
+        book.pay_in(units * (entry.limit_price - price) if buys else units * price)
+        return entry
+
+
+def _why_not(order: OrderRequest, book: Book) -> str:
+    """Why the account cannot bear an order; empty where it can."""
+    if order.side is Side.BUY:
+        return "" if order.quantity * order.limit_price <= book.cash() else "not enough cash"
+    held = Decimal(0)
+    for entry in book.all(order.symbol):
+        if entry.side is Side.BUY:
+            held += entry.filled
+        elif entry.client_order_id != order.client_order_id:
+            held -= entry.filled if entry.state.final else entry.quantity
+    return "" if order.quantity <= held else f"not enough {order.symbol}"
+
+
+def _end(book: Book, entry: Entry, state: OrderState, now: datetime) -> Entry:
+    """Close what is open of an order, and free the money set aside for it."""
+    if entry.side is Side.BUY:
+        book.pay_in((entry.quantity - entry.filled) * entry.limit_price)
+    entry = entry.moved(now, state=state)
+    book.put(entry)
+    return entry

@@ -1,0 +1,78 @@
+"""What a broker is to the agents: orders, their states, and the four things to ask of it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Protocol
+
+from pydantic import AwareDatetime, BaseModel, Field
+
+from common.buyer import Money, OrderState, Quantity, Side, Symbol, TimeInForce
+
+
+class DuplicateOrderError(Exception):
+    """The broker has an order of that client order id already; the new one was refused."""
+
+
+class OrderRequest(BaseModel, frozen=True):
+    """A limit order to be placed. `client_order_id` names it for good: a broker takes each once."""
+
+    client_order_id: str = Field(min_length=1, max_length=48)
+    symbol: Symbol
+    side: Side
+    quantity: Quantity
+    limit_price: Money
+    time_in_force: TimeInForce
+
+
+class Order(BaseModel, frozen=True):
+    """An order as the broker has it. `average_price` is that of the `filled` units, None before the first.
+
+    `broker_order_id` is empty where the broker refused the order without keeping it; `reason` then says why.
+    """
+
+    client_order_id: str
+    broker_order_id: str
+    symbol: str
+    side: Side
+    quantity: Decimal
+    limit_price: Decimal
+    filled: Decimal
+    average_price: Decimal | None
+    state: OrderState
+    reason: str = ""
+    submitted_at: AwareDatetime
+    updated_at: AwareDatetime
+
+
+class MarketState(BaseModel, frozen=True):
+    """Whether orders can be filled now, when that begins next, and when it ends next; None is never."""
+
+    open: bool
+    next_open: AwareDatetime | None
+    next_close: AwareDatetime | None
+
+
+class Broker(Protocol):
+    """A broker. Errors that are neither sorted nor named here leave the outcome unknown: ask `find` first."""
+
+    async def submit(self, order: OrderRequest) -> Order:
+        """Place an order. One that the broker refuses comes back as rejected.
+
+        Raises:
+            DuplicateOrderError: there is an order of that client order id.
+        """
+        ...
+
+    async def find(self, client_order_id: str) -> Order | None:
+        """The order as it stands now; None where the broker has none of that id."""
+        ...
+
+    async def cancel(self, client_order_id: str) -> Order | None:
+        """Cancel what is still open of an order, and return how it stands; None where there is none."""
+        ...
+
+    async def market_open(self, at: datetime | None = None) -> MarketState:
+        """The state of the market at `at`, or now."""
+        ...

@@ -1,0 +1,119 @@
+"""Places, finds and cancels orders: the buyer's one destructive activity, and the looks around it."""
+
+from __future__ import annotations
+
+import hashlib
+
+from pydantic import AwareDatetime, BaseModel
+from temporalio import activity
+
+from activities.broker.types import Broker, DuplicateOrderError, MarketState, Order, OrderRequest
+from common.approval import Authorization
+from common.buyer import EDITABLE, BuyPlan, Money
+from common.envelope import Authority
+from common.errors import permanent
+
+PREFIX = "hibernaut-"
+
+
+class PlaceOrder(BaseModel, frozen=True):
+    """Buy what the plan says, at no more than `limit_price` each, on the word of `authorization`."""
+
+    plan: BuyPlan
+    limit_price: Money
+    authorization: Authorization | None = None
+
+
+class FindOrder(BaseModel, frozen=True):
+    """Asks for the order under an idempotency key."""
+
+    key: str
+
+
+class FoundOrder(BaseModel, frozen=True):
+    """The order as the broker has it now; None where it has none."""
+
+    order: Order | None
+
+
+class CancelOrder(BaseModel, frozen=True):
+    """Cancel what is open of the order under an idempotency key."""
+
+    key: str
+
+
+class MarketRequest(BaseModel, frozen=True):
+    """Asks about the market at a moment; now where it is not given."""
+
+    at: AwareDatetime | None = None
+
+
+def client_order_id(key: str) -> str:
+    """The name of the order under an idempotency key: 42 characters, the same for the same key."""
+    return PREFIX + hashlib.sha256(key.encode()).hexdigest()[:32]
+
+
+class Orders:
+    """The activities that talk to a broker."""
+
+    def __init__(self, broker: Broker, authority: Authority) -> None:
+        self._broker = broker
+        self._authority = authority
+
+    @activity.defn(name="place_order")
+    async def place_order(self, request: PlaceOrder) -> Order:
+        """Have exactly one order stand under the authorization's key, and return it as it is now.
+
+        The broker is asked for it first, every time: an earlier attempt may have placed it and not lived to
+        hear the answer.
+
+        Raises:
+            ApplicationError: type `NotAuthorized` or `LimitExceeded`; the broker was not asked.
+        """
+        plan = request.plan
+        agent = activity.info().workflow_id or ""
+        authorization = self._authority.authorize(request.authorization, plan, agent)
+        if set(authorization.decision.edits) - set(EDITABLE):
+            raise permanent(
+                "NotAuthorized", f"the decision edits more of the plan than {', '.join(EDITABLE)}"
+            )
+        if request.limit_price > plan.limit:
+            raise permanent(
+                "LimitExceeded", f"{request.limit_price} is over the limit approved, {plan.limit}"
+            )
+        name = client_order_id(authorization.key)
+        order = await self._broker.find(name)
+        if order is not None:
+            return order
+        try:
+            return await self._broker.submit(
+                OrderRequest(
+                    client_order_id=name,
+                    symbol=plan.symbol,
+                    side=plan.side,
+                    quantity=plan.quantity,
+                    limit_price=request.limit_price,
+                    time_in_force=plan.time_in_force,
+                )
+            )
+        except DuplicateOrderError:
+            order = await self._broker.find(name)
+            if order is None:
+                # The broker contradicts itself; a later look will tell.
+                raise
+            return order
+
+    @activity.defn(name="find_order")
+    async def find_order(self, request: FindOrder) -> FoundOrder:
+        """The order under a key, as it is now."""
+        return FoundOrder(order=await self._broker.find(client_order_id(request.key)))
+
+    @activity.defn(name="cancel_order")
+    async def cancel_order(self, request: CancelOrder) -> FoundOrder:
+        """Cancel what is open of the order, and return how it stands: what had ended stays as it ended."""
+        return FoundOrder(order=await self._broker.cancel(client_order_id(request.key)))
+
+    @activity.defn(name="market")
+    async def market(self, request: MarketRequest) -> MarketState:
+        """Whether orders can be filled, and when that changes."""
+        return await self._broker.market_open(request.at)

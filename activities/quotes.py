@@ -1,0 +1,126 @@
+"""What something costs now: one activity over any feed, and the one place that sorts what goes wrong."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from decimal import Decimal
+from enum import StrEnum
+from typing import Protocol
+
+from pydantic import BaseModel, ValidationError
+from temporalio import activity
+from temporalio.exceptions import ApplicationError
+
+from common.buyer import Quote, Symbol
+from common.errors import permanent, retry_after
+
+SETTING = "HIBERNAUT_QUOTES"
+
+
+class Fault(StrEnum):
+    """Why there is no quote; the type of the error an agent sees."""
+
+    UNKNOWN_SYMBOL = "UnknownSymbol"
+    NOT_SET = "QuotesNotSet"
+    REFUSED = "QuotesRefused"
+    MISSING = "PriceMissing"
+    BAD_PRICE = "BadPrice"
+    STALE = "StaleQuote"
+    UNREADABLE = "UnreadableQuote"
+    UNREACHABLE = "QuotesUnreachable"
+    TOO_MANY = "TooManyRequests"
+
+
+# Somebody has to change the order or a setting. All else may be gone in a minute, and an agent that waits for
+# days must not die of it: it is tried again, and shows as stuck meanwhile.
+_PERMANENT = frozenset({Fault.UNKNOWN_SYMBOL, Fault.NOT_SET, Fault.REFUSED})
+
+
+def no_quote(fault: Fault, message: str, delay: timedelta | None = None) -> ApplicationError:
+    """The error for `fault`, sorted; `delay` is the wait that the source asked for."""
+    if fault in _PERMANENT:
+        return permanent(fault, message)
+    if delay is not None:
+        return retry_after(fault, message, delay)
+    return ApplicationError(message, type=fault)
+
+
+def status_fault(status: int) -> Fault:
+    """What an HTTP status other than success says about a quote."""
+    if status in (401, 403):
+        return Fault.REFUSED
+    if status == 404:
+        return Fault.UNKNOWN_SYMBOL
+    return Fault.TOO_MANY if status == 429 else Fault.UNREACHABLE
+
+
+class QuoteRequest(BaseModel, frozen=True):
+    """Asks what one unit of `symbol` costs."""
+
+    symbol: Symbol
+
+
+class QuoteFeed(Protocol):
+    """A source of prices."""
+
+    async def quote(self, symbol: str) -> Quote:
+        """The newest price of `symbol`.
+
+        Raises:
+            ApplicationError: there is none; the type is a `Fault`.
+        """
+        ...
+
+
+class Quotes:
+    """The activity that asks a feed."""
+
+    def __init__(self, feed: QuoteFeed) -> None:
+        self._feed = feed
+
+    @activity.defn(name="quote")
+    async def quote(self, request: QuoteRequest) -> Quote:
+        """What one unit of the symbol costs now."""
+        return await self._feed.quote(request.symbol)
+
+
+class NoFeed:
+    """Stands where no source of prices is set."""
+
+    async def quote(self, symbol: str) -> Quote:
+        """Says which setting is missing."""
+        raise no_quote(
+            Fault.NOT_SET,
+            f"no source of prices: set {SETTING} to a CSV file of daily closes (`Date,AAA,BBB,…`), "
+            "to an address with {symbol} in it, or to alpaca",
+        )
+
+
+def checked_quote(symbol: str, price: object, at: datetime, source: str) -> Quote:
+    """A quote from what a source said, if that is a price: a decimal number over zero, never a float.
+
+    Raises:
+        ApplicationError: type `PriceMissing` or `BadPrice`.
+    """
+    if price is None or price == "":
+        raise no_quote(Fault.MISSING, f"{source} has no price for {symbol} at {at:%Y-%m-%d %H:%M}")
+    if isinstance(price, bool) or not isinstance(price, str | int | Decimal):
+        raise no_quote(Fault.BAD_PRICE, f"{source}: the price of {symbol} is no decimal number")
+    try:
+        return Quote(symbol=symbol, price=price, at=at, source=source)
+    except ValidationError:
+        said = str(price)[:40]
+        raise no_quote(Fault.BAD_PRICE, f"{source}: {said!r} is no price for {symbol}") from None
+
+
+def check_age(quote: Quote, now: datetime, limit: timedelta | None) -> Quote:
+    """`quote`, if it is no older than `limit`; any age will do where that is not given.
+
+    Raises:
+        ApplicationError: type `StaleQuote`.
+    """
+    if limit is not None and now - quote.at > limit:
+        raise no_quote(
+            Fault.STALE, f"{quote.source}: the newest price of {quote.symbol} is of {quote.at:%F %R}"
+        )
+    return quote

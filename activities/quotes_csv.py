@@ -1,0 +1,123 @@
+"""Replays prices from a CSV file at a chosen speed: real prices, no network, and any day of the past."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import gzip
+import io
+import json
+import zlib
+from bisect import bisect_right
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from pathlib import Path
+from threading import Lock
+
+from activities.quotes import Fault, check_age, checked_quote, no_quote
+from common.artifacts import write_atomically
+from common.buyer import Quote
+
+MOST_BYTES = 200_000_000  # unpacked
+
+
+class CsvFeed:
+    """A file as a feed: daily closes (`Date,AAA,BBB,…`) or ticks (`time,symbol,price`), plain or .gz.
+
+    The replay has a clock of its own. The state file says where it stood at one moment of real time; from
+    there it goes `speed` days for each day that really passes. At speed 0 it stands still. The file outlives
+    the worker, so a restart neither rewinds nor jumps; `stand_at` moves it. Times without a zone are UTC; a
+    daily close counts from the start of its day.
+    """
+
+    def __init__(
+        self,
+        file: Path,
+        state: Path,
+        *,
+        speed: float,
+        clock: Callable[[], datetime],
+        stale_after: timedelta | None = None,
+    ) -> None:
+        """`stale_after`: the age, in replayed time, from which a price no longer counts."""
+        self._file = file
+        self._state = state
+        self._speed = speed
+        self._clock = clock
+        self._stale_after = stale_after
+        self._loading = Lock()
+
+    async def quote(self, symbol: str) -> Quote:
+        """The last price at or before the moment that the replay has come to."""
+        return await asyncio.to_thread(self._quote, symbol)
+
+    def now(self) -> datetime:
+        """The moment that the replay has come to."""
+        if not self._state.exists():
+            stand_at(self._state, self._prices_by_symbol[0], self._clock())
+        state = json.loads(self._state.read_bytes())
+        passed = self._clock() - datetime.fromisoformat(state["real"])
+        return datetime.fromisoformat(state["replay"]) + passed * self._speed
+
+    def _quote(self, symbol: str) -> Quote:
+        with self._loading:
+            _, series = self._prices_by_symbol
+        if symbol not in series:
+            raise no_quote(Fault.UNKNOWN_SYMBOL, f"{self._file.name} has no prices of {symbol}")
+        times, prices = series[symbol]
+        now = self.now()
+        place = bisect_right(times, now) - 1
+        if place < 0:
+            raise no_quote(Fault.MISSING, f"{self._file.name} has no price of {symbol} before {now:%Y-%m-%d}")
+        quote = checked_quote(symbol, prices[place], times[place], self._file.name)
+        return check_age(quote, now, self._stale_after)
+
+    @cached_property
+    def _prices_by_symbol(self) -> tuple[datetime, dict[str, tuple[list[datetime], list[str]]]]:
+        """The first moment of the file, and each symbol's times and prices, oldest first."""
+        rows = csv.reader(io.StringIO(_text(self._file)))
+        header = [cell.strip() for cell in next(rows, [])]
+        try:
+            if [cell.lower() for cell in header] == ["time", "symbol", "price"]:
+                ticks = [(_moment(row[0]), row[1].strip(), row[2].strip()) for row in rows if row]
+            else:
+                ticks = [
+                    (_moment(row[0]), symbol, price.strip())
+                    for row in rows
+                    if row
+                    for symbol, price in zip(header[1:], row[1:], strict=True)
+                ]
+        except (ValueError, IndexError, csv.Error) as error:
+            raise no_quote(Fault.UNREADABLE, f"{self._file} line {rows.line_num}: {error}") from error
+        if not ticks:
+            raise no_quote(Fault.UNREADABLE, f"{self._file} holds no prices")
+        ticks.sort(key=lambda tick: tick[0])
+        series: dict[str, tuple[list[datetime], list[str]]] = {}
+        for at, symbol, price in ticks:
+            times, prices = series.setdefault(symbol, ([], []))
+            times.append(at)
+            prices.append(price)
+        return ticks[0][0], series
+
+
+def stand_at(state: Path, moment: datetime, now: datetime) -> None:
+    """Have the replay of `state` be at `moment` at the real time `now`, for every process that reads it."""
+    text = json.dumps({"real": now.isoformat(), "replay": moment.isoformat()})
+    write_atomically(state, text.encode())
+
+
+def _text(file: Path) -> str:
+    try:
+        with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as opened:
+            data = opened.read(MOST_BYTES + 1)
+        if len(data) > MOST_BYTES:
+            raise no_quote(Fault.UNREADABLE, f"{file} is larger than {MOST_BYTES} bytes")
+        return data.decode("utf-8-sig")
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        raise no_quote(Fault.UNREADABLE, f"{file}: {error}") from error
+
+
+def _moment(text: str) -> datetime:
+    at = datetime.fromisoformat(text.strip())
+    return at if at.tzinfo else at.replace(tzinfo=UTC)

@@ -1,0 +1,23 @@
+"""Reads the HTTP header `Retry-After` (RFC 9110, section 10.2.3): seconds, or a date."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+
+# A wait that an untrusted server can impose is bounded, and never nothing.
+SHORTEST, LONGEST = timedelta(seconds=1), timedelta(days=1)
+
+
+def asked_wait(value: str | None, now: datetime) -> timedelta | None:
+    """How long a server asked to be left alone, a second to a day; None where it says nothing usable."""
+    text = (value or "").strip()
+    if text.isascii() and text.isdecimal():
+        return min(max(timedelta(seconds=min(int(text[:9]), 10**6)), SHORTEST), LONGEST)
+    try:
+        until = parsedate_to_datetime(text)
+    except (ValueError, TypeError, IndexError):
+        return None
+    if until.tzinfo is None:
+        until = until.replace(tzinfo=UTC)
+    return min(max(until - now, SHORTEST), LONGEST)
