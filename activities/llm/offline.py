@@ -66,9 +66,7 @@ class OfflineAnalyst:
         ]
         return ModelReply(model=OFFLINE, ranking=ranking)
 
-    def extract(
-        self, topic: str, material: Sequence[Material], keep: int = SENTENCES
-    ) -> list[SourceQuote]:
+    def extract(self, topic: str, material: Sequence[Material], keep: int = SENTENCES) -> list[SourceQuote]:
         """The `keep` sentences that say most about `topic`, near duplicates left out, in reading order.
 
         Where no sentence shares a word with `topic`, those that share most with the other sentences.
