@@ -54,8 +54,8 @@ CACHED_AGENTS = Setting("HIBERNAUT_CACHED_AGENTS", "1000", "Agents a worker keep
 MODEL_ADDRESS = Setting(
     "HIBERNAUT_MODEL_ADDRESS",
     "",
-    "Base address of the provider that `HIBERNAUT_MODEL` names, for example `http://localhost:8000/v1` of any "
-    "server that speaks the OpenAI protocol. Empty: the provider's own.",
+    "Base address of the provider that `HIBERNAUT_MODEL` names, for example `http://localhost:8000/v1` of "
+    "any server that speaks the OpenAI protocol. Empty: the provider's own.",
 )
 OPENAI_KEY = Setting(
     "HIBERNAUT_OPENAI_KEY", "", "Key for `openai:` models. Not needed where an address of one's own is set."
@@ -64,8 +64,7 @@ ANTHROPIC_KEY = Setting("HIBERNAUT_ANTHROPIC_KEY", "", "Key for `anthropic:` mod
 BEDROCK_KEY = Setting(
     "HIBERNAUT_BEDROCK_KEY",
     "",
-    "Key for `bedrock:` models: `access-key:secret`, a Bedrock API key, or `aws` for the AWS credentials of "
-    "the machine.",
+    "Key for `bedrock:` models: `access-key:secret`, or `aws` for the AWS credentials of the machine.",
 )
 BEDROCK_REGION = Setting("HIBERNAUT_BEDROCK_REGION", "us-east-1", "AWS region of `bedrock:` models.")
 MODEL_SECONDS = Setting(

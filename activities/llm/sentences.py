@@ -60,7 +60,7 @@ def lines_and_sentences(text: str) -> list[tuple[int, int]]:
 
 
 def prose(text: str) -> list[tuple[int, int]]:
-    """The spans of the sentences of running text: whole, across line ends, not across blank lines or bullets."""
+    """The spans of the sentences of running text: across line ends, not across blank lines or bullets."""
     spans = []
     for block in re.finditer(r"\S(?:(?!\n\s*\n|\n\s*[-*•#|>]).)*", text, re.DOTALL):
         start = block.start()
