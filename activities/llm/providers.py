@@ -65,7 +65,6 @@ class ApiModel:
                 _messages(prompt),
                 model_settings={
                     "max_tokens": prompt.max_output_tokens,
-                    "timeout": self._settings.seconds,
                     "request_timeout": self._settings.seconds,
                 },
                 model_request_parameters=_parameters(prompt),
@@ -91,6 +90,7 @@ class ApiModel:
             api_key=self._settings.keys["openai"] or "none",
             base_url=self._address or "https://api.openai.com/v1",
             max_retries=0,
+            timeout=self._settings.seconds,
             http_client=http,
         )
         return OpenAIChatModel(name, provider=OpenAIProvider(openai_client=client))
@@ -104,6 +104,7 @@ class ApiModel:
             api_key=self._settings.keys["anthropic"],
             base_url=self._address or "https://api.anthropic.com",
             max_retries=0,
+            timeout=self._settings.seconds,
             http_client=http,
         )
         return AnthropicModel(name, provider=AnthropicProvider(anthropic_client=client))
