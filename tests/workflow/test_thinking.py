@@ -61,13 +61,14 @@ async def test_a_long_conversation_adds_the_same_to_history_with_every_call(desk
     async for event in agent.fetch_history_events():
         if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
             sizes.append(0)
-        if sizes:
+        if sizes and event.event_type != EventType.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED:
             sizes[-1] += event.ByteSize()
     assert len(sizes) == 200
     first, last = sum(sizes[:50]) / 50, sum(sizes[150:]) / 50
     print(f"bytes of history a call: first 50 {first:.0f}, last 50 {last:.0f}")
     assert 2048 < first < 6000
-    assert abs(last - first) < 0.02 * first
+    # What is left is numbers that take a digit more.
+    assert abs(last - first) < 0.01 * first
 
 
 async def test_a_spent_budget_is_asked_about_and_a_yes_lets_the_agent_go_on(desk: Desk) -> None:
