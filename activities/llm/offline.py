@@ -173,4 +173,4 @@ def _common(texts: Sequence[Counter[str]]) -> dict[str, float]:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(char if char.isprintable() else " " for char in " ".join(text.split()))
+    return "".join(char if char.isprintable() else " " for char in " ".join(text.split()))

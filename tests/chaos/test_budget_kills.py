@@ -13,7 +13,7 @@ from pathlib import Path
 from tests.chaos.budget_worker import work
 from tests.integration.model_servers import ModelServer, Seen, serving
 
-RUNS, KILLS = 100, 5
+RUNS, KILLS = 100, 3
 # What the server charges for a call, and the limit: some eight calls.
 CHARGED, LIMIT = 900, 7000
 

@@ -109,6 +109,9 @@ def serving(protocol: str, *script: str | Callable[[Seen], str]) -> Iterator[Mod
     class Quiet(ThreadingHTTPServer):
         daemon_threads = True
 
+        def handle_error(self, request: object, client_address: object) -> None:
+            """A client that was killed is no news."""
+
     http = Quiet(("127.0.0.1", 0), Handler)
     server.port = http.server_address[1]
     thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
