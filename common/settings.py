@@ -68,7 +68,7 @@ BEDROCK_KEY = Setting(
 )
 BEDROCK_REGION = Setting("HIBERNAUT_BEDROCK_REGION", "us-east-1", "AWS region of `bedrock:` models.")
 MODEL_SECONDS = Setting(
-    "HIBERNAUT_MODEL_SECONDS", "180", "Longest one exchange with a model may take, in seconds."
+    "HIBERNAUT_MODEL_SECONDS", "180", "Longest one exchange with a model may take, in seconds; at most 600."
 )
 MODEL_PRICES = Setting(
     "HIBERNAUT_MODEL_PRICES",
@@ -210,7 +210,7 @@ def _model_settings(value: Callable[[Setting], str]) -> ModelSettings:
         address=value(MODEL_ADDRESS),
         keys={provider: value(setting) for provider, setting in KEYS.items()},
         region=value(BEDROCK_REGION),
-        seconds=float(_amount(MODEL_SECONDS, value(MODEL_SECONDS))),
+        seconds=_seconds(value(MODEL_SECONDS)),
         prices=_prices(value(MODEL_PRICES)),
         agent_tokens=_tokens(AGENT_TOKENS, value(AGENT_TOKENS)),
         agent_usd=_limit(AGENT_USD, value(AGENT_USD)),
@@ -232,6 +232,13 @@ def _prices(text: str) -> dict[str, tuple[Decimal, Decimal]]:
 
 def _price(text: str) -> Decimal:
     return Decimal(0) if text == "0" else _amount(MODEL_PRICES, text) / 1_000_000
+
+
+def _seconds(text: str) -> float:
+    seconds = float(_amount(MODEL_SECONDS, text))
+    if seconds > 600:
+        raise SettingsError(f"{MODEL_SECONDS.variable}={text}: at most 600.")
+    return seconds
 
 
 def _tokens(setting: Setting, text: str) -> int | None:

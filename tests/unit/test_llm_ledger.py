@@ -189,6 +189,7 @@ def test_the_offline_analyst_answers_all_that_rules_can_and_says_what_they_canno
         ({"HIBERNAUT_MODEL": "openai:"}, "HIBERNAUT_MODEL="),
         ({"HIBERNAUT_MODEL_PRICES": "x=1"}, "HIBERNAUT_MODEL_PRICES"),
         ({"HIBERNAUT_MODEL_PRICES": "openai:x=1/free"}, "HIBERNAUT_MODEL_PRICES"),
+        ({"HIBERNAUT_MODEL_SECONDS": "601"}, "HIBERNAUT_MODEL_SECONDS"),
         ({"HIBERNAUT_AGENT_TOKENS": "lots"}, "HIBERNAUT_AGENT_TOKENS"),
         ({"HIBERNAUT_OWNER_USD_A_DAY": "-1"}, "HIBERNAUT_OWNER_USD_A_DAY"),
     ],

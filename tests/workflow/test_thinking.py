@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import WorkflowFailureError
 
+from activities.llm.failures import ProviderError
 from activities.llm.mind import Mind
 from activities.llm.records import Budget
 from activities.llm.thinking import Thinking
 from common.approval import Verdict
 from common.artifacts import ArtifactStore
+from common.errors import retry_after
 from common.settings import Settings
 from tests.workflow.conftest import Stage, eventually
 from tests.workflow.thinking_agents import Talker
@@ -71,6 +75,22 @@ async def test_a_long_conversation_adds_the_same_to_history_with_every_call(desk
     assert abs(last - first) < 0.01 * first
 
 
+async def test_a_provider_that_says_when_to_come_back_is_waited_for_by_temporal(desk: Desk) -> None:
+    """The attempt ends at once with the delay and holds no slot; the next one succeeds, and costs once."""
+    refusal = retry_after("RateLimited", "slow down", timedelta(seconds=2))
+    desk.model.refuse_once = ProviderError(refusal, may_have_cost=False)
+    agent = await desk.stage.start(TalkInput(rounds=1), kind="talker")
+    assert (await agent.result())["rounds"] == 1
+    (started,) = [
+        event.activity_task_started_event_attributes
+        async for event in agent.fetch_history_events()
+        if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_STARTED
+    ]
+    failure = started.last_failure.application_failure_info
+    assert (started.attempt, failure.type, failure.next_retry_delay.seconds) == (2, "RateLimited", 2)
+    assert (await desk.stage.status(agent)).cost.input_tokens == 30
+
+
 async def test_a_spent_budget_is_asked_about_and_a_yes_lets_the_agent_go_on(desk: Desk) -> None:
     """At 80 % a note, at the limit a question; the raise counts once, and no call is lost or made twice."""
     stage = desk.stage
@@ -114,8 +134,6 @@ async def test_a_no_ends_the_agent_with_a_clear_failure(desk: Desk) -> None:
 
 async def test_an_owners_day_is_a_budget_of_its_own(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """All agents of an owner share it; the question about it ends with the day."""
-    import dataclasses
-
     models = dataclasses.replace(desk.mind._settings.language_models, owner_tokens=60)
     monkeypatch.setattr(
         desk.mind, "_settings", dataclasses.replace(desk.mind._settings, language_models=models)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, Field
 
+from activities.llm.failures import ProviderError
 from activities.llm.prompt import Completion, Prompt
 from activities.llm.records import Budget
 from common.agent import AgentInput
@@ -33,7 +34,11 @@ class TestModel:
 
     def __init__(self) -> None:
         self.prompts: list[Prompt] = []
+        self.refuse_once: ProviderError | None = None
 
     def complete(self, prompt: Prompt, attempt: int) -> Completion:
+        if self.refuse_once:
+            refusal, self.refuse_once = self.refuse_once, None
+            raise refusal
         self.prompts.append(prompt)
         return Completion(text=f"{len(self.prompts):04}" * 512, input_tokens=30, output_tokens=10)
