@@ -27,7 +27,8 @@ from activities.audit.triage import FindingTriage
 from activities.calendars import Calendars
 from activities.decisions import DecisionChecks
 from activities.interceptor import ReliableReports
-from activities.llm import language_model
+from activities.llm.mind import Mind
+from activities.llm.thinking import Thinking, ranker
 from activities.notices import Notices
 from common.artifacts import ArtifactStore
 from common.connect import CannotConnectError, connect
@@ -47,6 +48,7 @@ def activity_objects(settings: Settings) -> list[Any]:
     authority = Authority.load(settings)
     artifacts = ArtifactStore(settings.data_dir / "artifacts")
     journals = settings.data_dir / "journals"
+    mind = Mind(settings, artifacts)
     scan = CodeScan(artifacts, journals / "scan")
     return [
         DecisionChecks(authority),
@@ -54,7 +56,8 @@ def activity_objects(settings: Settings) -> list[Any]:
         Calendars(),
         CodeInventory(artifacts),
         scan,
-        FindingTriage(artifacts, language_model(settings.model)),
+        FindingTriage(artifacts, ranker(mind, settings)),
+        Thinking(mind, authority),
         FixPlanner(artifacts),
         FixApplier(artifacts, authority, journals / "apply"),
         AuditReport(artifacts, settings.data_dir / "reports", scan.clear_journals, versions),

@@ -83,13 +83,15 @@ class Approvals(BaseModel):
 class Carried(BaseModel):
     """Everything an agent takes along when its history starts afresh.
 
-    ``memory`` is the agent's own state as JSON; the rest belongs to the kit.
+    ``memory`` is the agent's own state as JSON; ``model`` the language model people told it to use; the rest
+    belongs to the kit.
     """
 
     started_at: AwareDatetime
     notebook: Notebook = Field(default_factory=Notebook)
     approvals: Approvals = Field(default_factory=Approvals)
     told: list[str] = Field(default_factory=list)
+    model: str = ""
     paused: bool = False
     stuck_at: list[str] = Field(default_factory=list)
     progress: Progress = Field(default_factory=Progress)

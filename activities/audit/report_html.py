@@ -16,7 +16,7 @@ from activities.audit.report_charts import bar_chart, severity_strip
 from activities.audit.report_code import findings_section, fixes_section
 from activities.audit.report_facts import Facts, FixOutcome, fix_outcomes
 from activities.audit.report_parts import badge, more, number, rule_link, size, table
-from activities.llm import OFFLINE
+from activities.llm.records import OFFLINE
 from common.artifacts import ArtifactStore
 
 # What the page shows of a giant audit: findings, groups, and names of files left out for one reason.

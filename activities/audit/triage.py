@@ -20,7 +20,7 @@ from activities.audit.records import (
     TriageRequest,
     put_records,
 )
-from activities.llm import LanguageModel, ModelItem, ModelReply, ModelRequest
+from activities.llm.records import LanguageModel, ModelItem, ModelReply, ModelRequest
 from common.artifacts import ArtifactStore
 
 # A severity's band is 100 wide. Spread fills less than 60 of it and wishes 40 at most, so whatever people or

@@ -24,7 +24,7 @@ from activities.audit.records import (
 )
 from activities.audit.report import AuditReport
 from activities.audit.triage import FindingTriage
-from activities.llm import OfflineAnalyst
+from activities.llm.offline import OfflineAnalyst
 from common.artifacts import ArtifactStore
 from common.audit import FixPlan
 from common.digest import digest_bytes

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from activities.llm import ModelItem, ModelRequest, OfflineAnalyst, language_model
+from activities.llm.offline import OfflineAnalyst
+from activities.llm.records import ModelItem, ModelRequest
 
 
 def ask(instruction: str, *texts: str, keep: int = 10) -> ModelRequest:
@@ -55,10 +55,3 @@ def test_any_text_is_ranked_the_same_way_twice(wish: str, texts: list[str], keep
         assert 0 <= item.score <= 1
         assert texts[int(item.id)][item.quote.start : item.quote.end] == item.quote.text
     assert (reply.model, reply.input_tokens, reply.output_tokens) == ("offline", 0, 0)
-
-
-def test_only_known_models_are_handed_out() -> None:
-    """`offline` is there; any other name is refused by name."""
-    assert isinstance(language_model("offline"), OfflineAnalyst)
-    with pytest.raises(ValueError, match=r"gpt-9.*offline"):
-        language_model("gpt-9")

@@ -19,7 +19,8 @@ from activities.audit.records import (
     put_records,
 )
 from activities.audit.triage import FindingTriage
-from activities.llm import LanguageModel, ModelReply, ModelRequest, OfflineAnalyst, Quote, RankedItem
+from activities.llm.offline import OfflineAnalyst
+from activities.llm.records import LanguageModel, ModelReply, ModelRequest, Quote, RankedItem
 from common.artifacts import ArtifactStore
 
 

@@ -9,11 +9,11 @@ from temporalio import workflow
 from temporalio.common import RawValue
 
 from common.agent import WakeUp
-from workflows.core.final_check import Actor
 from workflows.core.signals import UnreadableSignalError, read_signal
+from workflows.core.thinking import Thinker, told_model
 
 
-class Agent(Actor):
+class Agent(Thinker):
     """A durable agent: nodes and notes, calls, sleep, approval, action and carry-over.
 
     A subclass has an `__init__` under `@workflow.init` and a `run` under `@workflow.run`, both with its own
@@ -35,6 +35,7 @@ class Agent(Actor):
                     self._note_refusal(record)
             case "tell":
                 self._kept.told = [*self._kept.told, value][-50:]
+                self._kept.model = told_model(value) or self._kept.model
                 self.note(f"was told: {value}")
             case "wake":
                 self._woken = cast(WakeUp, value)

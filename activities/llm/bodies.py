@@ -1,0 +1,87 @@
+"""Answers are cut off at a byte limit while they are read, not once they fill the memory."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any
+
+from activities.llm.failures import AnswerTooLargeError
+
+if TYPE_CHECKING:
+    import httpx2
+
+
+def bounded_client(seconds: float, max_bytes: int) -> httpx2.AsyncClient:
+    """An HTTP client for one exchange, that raises `AnswerTooLargeError` past `max_bytes` of an answer."""
+    import httpx2
+
+    class BoundedStream(httpx2.AsyncByteStream):
+        def __init__(self, stream: httpx2.AsyncByteStream) -> None:
+            self._stream = stream
+
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            size = 0
+            async for part in self._stream:
+                size += len(part)
+                _check(size, max_bytes)
+                yield part
+
+        async def aclose(self) -> None:
+            await self._stream.aclose()
+
+    async def bound(response: httpx2.Response) -> None:
+        assert isinstance(response.stream, httpx2.AsyncByteStream)
+        response.stream = BoundedStream(response.stream)
+
+    return httpx2.AsyncClient(
+        timeout=httpx2.Timeout(seconds, connect=min(seconds, 10)),
+        # Unpacking could make a small answer large again.
+        headers={"Accept-Encoding": "identity"},
+        event_hooks={"response": [bound]},
+    )
+
+
+def bound_botocore(client: Any, max_bytes: int) -> None:
+    """Make a boto3 client do likewise. botocore has no hook for it, so its HTTP session is wrapped."""
+    client._endpoint.http_session = _BoundedSession(client._endpoint.http_session, max_bytes)
+
+
+class _BoundedSession:
+    def __init__(self, session: Any, max_bytes: int) -> None:
+        self._session = session
+        self._max_bytes = max_bytes
+
+    def send(self, request: Any) -> Any:
+        # Asked for as a stream, the body is left to us.
+        request.stream_output = True
+        response = self._session.send(request)
+        response._content = _read(response, request, self._max_bytes)
+        return response
+
+    def close(self) -> None:
+        self._session.close()
+
+
+def _read(response: Any, request: Any, max_bytes: int) -> bytes:
+    from botocore.exceptions import ConnectionClosedError, ReadTimeoutError
+    from urllib3.exceptions import ProtocolError
+    from urllib3.exceptions import ReadTimeoutError as SlowBody
+
+    body = bytearray()
+    try:
+        for part in response.raw.stream(65536):
+            body += part
+            _check(len(body), max_bytes)
+    except SlowBody as error:
+        raise ReadTimeoutError(endpoint_url=request.url, error=error) from error
+    except ProtocolError as error:
+        raise ConnectionClosedError(endpoint_url=request.url, error=error) from error
+    promised = response.headers.get("Content-Length", "")
+    if promised.isdecimal() and len(body) < int(promised):
+        raise ConnectionClosedError(endpoint_url=request.url, error="the body ended early")
+    return bytes(body)
+
+
+def _check(size: int, max_bytes: int) -> None:
+    if size > max_bytes:
+        raise AnswerTooLargeError(f"over {max_bytes:,} bytes")

@@ -1,0 +1,146 @@
+"""Where failures of providers are sorted: what Temporal does with each, and whether it may have cost."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import timedelta
+
+from temporalio.exceptions import ApplicationError
+
+from common.errors import permanent, retry_after
+from common.settings import KEYS, MODEL_ADDRESS, provider_of
+
+# A server may ask for a longer wait than is sensible, or for none.
+SHORTEST_WAIT, LONGEST_WAIT = timedelta(seconds=1), timedelta(hours=1)
+# HTML or half a JSON is most often a proxy's error page, which passes; if it stays, the address is wrong.
+UNREADABLE_ATTEMPTS = 5
+
+
+class AnswerTooLargeError(Exception):
+    """An answer was cut off while it was read, at the most bytes there may be."""
+
+
+class ProviderError(Exception):
+    """A failed exchange.
+
+    Attributes:
+        error: as Temporal should see it.
+        may_have_cost: whether the provider may have worked, and charged, before it failed.
+        too_long: the conversation does not fit the model; a shorter one may.
+    """
+
+    def __init__(self, error: ApplicationError, *, may_have_cost: bool, too_long: bool = False) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.may_have_cost = may_have_cost
+        self.too_long = too_long
+
+
+def sort_failure(error: Exception, model: str, attempt: int) -> ProviderError:
+    """Sort what an exchange with `model` raised.
+
+    Args:
+        error: what the client library raised, wrapped as it is.
+        model: `provider:NAME`.
+        attempt: the how manieth attempt of the activity this is, from 1.
+
+    Raises:
+        Exception: `error` itself, where it is none of a provider's: a bug, to be retried until it is mended.
+    """
+    # Loaded already: an exchange has failed.
+    from pydantic_ai import exceptions as ai
+
+    key = KEYS[provider_of(model)].variable
+    said = f"{model}: {_words(error)}"
+    if any(isinstance(each, AnswerTooLargeError) for each in _causes(error)):
+        too_large = f"{model}: the answer was cut off: {_words(_root(error))}"
+        return _failed(permanent("AnswerTooLarge", too_large), cost=True)
+    if _filtered(error):
+        return _failed(permanent("ContentFiltered", f"{said} (the provider's content filter)"), cost=True)
+    match error:
+        case ai.ModelContextWindowExceededError() | ai.ModelHTTPError(status_code=413):
+            return _failed(permanent("ContextTooLong", said), too_long=True)
+        case ai.ModelQuotaExceededError():
+            # A human tops the account up; until then the agent shows as stuck, and looks again every hour.
+            return _failed(retry_after("QuotaExceeded", f"{said}; top up the account of {key}", LONGEST_WAIT))
+        case ai.ModelRateLimitError():
+            return _failed(_later("RateLimited", said, error.retry_after))
+        case ai.ModelUnavailableError():
+            return _failed(_later("Overloaded", said, error.retry_after))
+        case ai.ModelAuthenticationError():
+            return _failed(permanent("NotAuthenticated", f"{said}; see {key}"))
+        case ai.ModelNotFoundError():
+            return _failed(
+                permanent("ModelNotFound", f"{said}; see the model's name and {MODEL_ADDRESS.variable}")
+            )
+        case ai.ModelRequestRejectedError():
+            return _failed(permanent("RequestRejected", said))
+        case ai.ModelRequestTimeout() | ai.ModelTimeoutError():
+            return _failed(_later("TimedOut", said, None), cost=getattr(error, "phase", None) != "connect")
+        case ai.ModelConnectionError():
+            return _failed(_later("ConnectionLost", said, None), cost=error.phase != "connect")
+        case ai.ModelHTTPError():
+            return _failed(_later("ProviderFailed", said, error.retry_after))
+    if isinstance(error, ai.ModelAPIError | ai.UnexpectedModelBehavior) or _is_unreadable(error):
+        return _failed(_unreadable(said, attempt), cost=True)
+    raise error
+
+
+def content_filtered(model: str) -> ProviderError:
+    """The provider answered, and said that its content filter held the answer back."""
+    held = f"{model}: the provider's content filter held the answer back"
+    return _failed(permanent("ContentFiltered", held), cost=True)
+
+
+def _failed(error: ApplicationError, *, cost: bool = False, too_long: bool = False) -> ProviderError:
+    return ProviderError(error, may_have_cost=cost, too_long=too_long)
+
+
+def _later(kind: str, words: str, seconds: float | None) -> ApplicationError:
+    if seconds is None:
+        return ApplicationError(words, type=kind)
+    bounded = min(max(seconds, SHORTEST_WAIT.total_seconds()), LONGEST_WAIT.total_seconds())
+    return retry_after(kind, words, timedelta(seconds=bounded))
+
+
+def _unreadable(said: str, attempt: int) -> ApplicationError:
+    if attempt < UNREADABLE_ATTEMPTS:
+        return ApplicationError(said, type="UnreadableAnswer")
+    return permanent("UnreadableAnswer", f"{said}; {attempt} times now: see {MODEL_ADDRESS.variable}")
+
+
+def _filtered(error: Exception) -> bool:
+    codes = {getattr(error, "provider_error_code", None), getattr(error, "provider_error_type", None)}
+    return bool(codes & {"content_filter", "content_policy_violation"})
+
+
+def _is_unreadable(error: Exception) -> bool:
+    # botocore is only there once Bedrock was called; its parser raises errors of its own.
+    kind = type(error)
+    return isinstance(error, json.JSONDecodeError) or (
+        kind.__module__.startswith("botocore.")
+        and "ResponseParserError" in {each.__name__ for each in kind.__mro__}
+    )
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    pending: list[BaseException | None] = [error]
+    while pending:
+        each = pending.pop()
+        if each is None or id(each) in seen:
+            continue
+        seen.add(id(each))
+        yield each
+        pending += [each.__cause__, each.__context__]
+
+
+def _root(error: Exception) -> BaseException:
+    return next(each for each in _causes(error) if isinstance(each, AnswerTooLargeError))
+
+
+def _words(error: BaseException) -> str:
+    """What it says, on one short line: a provider's body may be long, and is untrusted."""
+    text = " ".join((str(error) or type(error).__name__).split())
+    return "".join(char if char.isprintable() else " " for char in text)[:500]

@@ -1,0 +1,265 @@
+"""Answers a request: prompt, budget, exchange, check, one repair, one compaction. No Temporal in here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Protocol
+
+from pydantic import JsonValue
+
+from activities.llm.failures import ProviderError
+from activities.llm.ledger import Call, Ledger, Limits, Recorded
+from activities.llm.offline import OfflineAnalyst
+from activities.llm.outputs import BadOutputError, Outputs, OutputType
+from activities.llm.prices import Prices
+from activities.llm.prompt import Completion, Prompt, Provider, Turn, task_text
+from activities.llm.records import (
+    OFFLINE,
+    Choose,
+    Reply,
+    SourceQuote,
+    Spending,
+    Structured,
+    Text,
+    Think,
+    Thought,
+)
+from activities.llm.transcript import Conversation, Exchange, Transcripts, compacted
+from common.artifacts import ArtifactRef, ArtifactStore
+from common.errors import permanent
+from common.settings import Settings, SettingsError, check_model, provider_of
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who asks: the agent, a key that names this very request across retries, and which attempt this is."""
+
+    agent: str
+    key: str
+    attempt: int = 1
+
+
+class BudgetSpentError(Exception):
+    """A budget is spent; `spending` says which."""
+
+    def __init__(self, spending: Spending) -> None:
+        super().__init__(spending.scope)
+        self.spending = spending
+
+
+class Providers(Protocol):
+    """What finds the provider of a model."""
+
+    def __call__(self, model: str) -> Provider:
+        """The provider of `model`, `provider:NAME`."""
+        ...
+
+
+class Mind:
+    """Thinks with whatever model a request names, within its budget."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        artifacts: ArtifactStore,
+        *,
+        outputs: Mapping[str, OutputType] | None = None,
+        providers: Providers | None = None,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        """`outputs` are further output types by name; `providers` stands in for models behind an API."""
+        self._settings = settings
+        self._transcripts = Transcripts(artifacts)
+        self._outputs = Outputs(outputs)
+        self._providers = providers or self._api_model
+        self._prices = Prices(settings.language_models.prices)
+        self._now = now
+        self._analyst = OfflineAnalyst()
+        self.ledger = Ledger(settings.data_dir / "model-ledger.sqlite")
+
+    def think(self, think: Think, caller: Caller) -> Thought:
+        """The reply to `think`, or the budget that stopped it.
+
+        Raises:
+            ApplicationError: it failed; sorted. Types of its own: `BadModelOutput`, `ModelNotSetUp`,
+                `PriceUnknown`, `NeedsLanguageModel`, `UnknownOutputType`, and those of `failures.py`.
+        """
+        model = think.model or self._settings.model
+        think = think.model_copy(update={"material": self._transcripts.load(think.material)})
+        if model == OFFLINE:
+            return Thought(reply=self._offline(think))
+        try:
+            check_model(model, self._settings.model, self._settings.language_models)
+        except SettingsError as error:
+            raise permanent("ModelNotSetUp", str(error)) from None
+        try:
+            return Thought(reply=_Request(self, think, model, caller).answer())
+        except BudgetSpentError as spent:
+            return Thought(stopped=spent.spending)
+        except ProviderError as failed:
+            raise failed.error from failed
+
+    def exchange(
+        self, call: Call, limits: Limits, prompt: Prompt, attempt: int
+    ) -> tuple[Completion, list[str]]:
+        """One exchange with a model, reserved before and settled after; and what people should know."""
+        held = self.ledger.reserve(call, limits)
+        if isinstance(held, Spending):
+            raise BudgetSpentError(held)
+        if isinstance(held, Recorded):
+            return Completion.model_validate_json(held.answer), self._nearly_spent(call, limits)
+        provider = self._providers(call.model)
+        self.ledger.sending(held)
+        try:
+            got = provider.complete(prompt, attempt)
+        except ProviderError as failed:
+            (self.ledger.lose if failed.may_have_cost else self.ledger.release)(held)
+            raise
+        usd = self._prices.usd(call.model, got.input_tokens, got.output_tokens)
+        self.ledger.settle(held, got.input_tokens + got.output_tokens, usd, got.model_dump_json())
+        return got, self._nearly_spent(call, limits)
+
+    def _nearly_spent(self, call: Call, limits: Limits) -> list[str]:
+        return [_nearly(spending) for spending in self.ledger.nearly_spent(call, limits)]
+
+    def _api_model(self, model: str) -> Provider:
+        from activities.llm.providers import ApiModel
+
+        same = provider_of(model) == provider_of(self._settings.model)
+        address = self._settings.language_models.address if same else ""
+        return ApiModel(model, self._settings.language_models, address=address)
+
+    def _offline(self, think: Think) -> Reply:
+        value: JsonValue = None
+        choice = ""
+        quotes: list[SourceQuote] = []
+        match think.want:
+            case Choose():
+                text = choice = self._analyst.choose(think.instruction, think.material, think.want.options)
+            case Structured():
+                value = self._outputs.offline(think, self._analyst)
+                text = json.dumps(value, ensure_ascii=False)
+            case Text():
+                text, quotes = self._analyst.summarise(think.instruction, think.material)
+        exchange = Exchange(instruction=think.instruction, material=think.material, answer=text)
+        return Reply(
+            model=OFFLINE,
+            text=text,
+            value=value,
+            choice=choice,
+            quotes=tuple(quotes),
+            transcript=self._transcripts.append(think.after, exchange),
+        )
+
+
+@dataclass
+class _Request:
+    """One request on its way through a language model."""
+
+    mind: Mind
+    think: Think
+    model: str
+    caller: Caller
+    notes: list[str] = field(default_factory=list)
+    input_tokens: int = 0
+    output_tokens: int = 0
+    exchanges: int = 0
+
+    def answer(self) -> Reply:
+        think, transcripts = self.think, self.mind._transcripts
+        head, conversation = think.after, transcripts.read(think.after)
+        asked = Turn("user", task_text(think.instruction + _options(think), think.material))
+        try:
+            got = self._exchange([*conversation.turns(), asked])
+        except ProviderError as failed:
+            if not (failed.too_long and conversation.exchanges):
+                raise
+            head, conversation = self._compact(head, conversation)
+            got = self._exchange([*conversation.turns(), asked])
+        try:
+            value, choice = self.mind._outputs.read(got.text, think)
+        except BadOutputError as flaw:
+            self.notes.append(f"the first answer was bad and was mended: {flaw}"[:500])
+            mend = f"That was not a valid answer: {flaw}. Answer again, correctly."
+            # An empty message is refused by some providers.
+            bad = Turn("assistant", got.text or "(no answer)")
+            got = self._exchange([*conversation.turns(), asked, bad, Turn("user", mend)])
+            try:
+                value, choice = self.mind._outputs.read(got.text, think)
+            except BadOutputError as still:
+                raise permanent("BadModelOutput", f"{self.model}: {still}"[:1000]) from None
+        exchange = Exchange(
+            instruction=think.instruction + _options(think), material=think.material, answer=got.text
+        )
+        return Reply(
+            model=self.model,
+            text=choice or got.text,
+            value=value,
+            choice=choice,
+            transcript=transcripts.append(head, exchange),
+            input_tokens=self.input_tokens,
+            output_tokens=self.output_tokens,
+            usd=self._usd(),
+            notes=tuple(self.notes),
+            cut=got.cut,
+        )
+
+    def _exchange(self, turns: list[Turn]) -> Completion:
+        think, mind = self.think, self.mind
+        prompt = Prompt(turns, think.max_output_tokens, mind._outputs.schema(think))
+        self.exchanges += 1
+        limits = Limits.of(mind._settings.language_models, think.budget.tokens, think.budget.usd)
+        # Every token at the dearer of the two prices: more than it can come to.
+        most = prompt.most_tokens
+        prices = mind._prices.usd(self.model, most, 0), mind._prices.usd(self.model, 0, most)
+        usd = None if None in prices else max(each for each in prices if each is not None)
+        if usd is None and (limits.agent_usd or limits.owner_usd) is not None:
+            raise permanent(
+                "PriceUnknown",
+                f"{self.model} has no known price, and a budget is in dollars: set HIBERNAUT_MODEL_PRICES",
+            )
+        call = Call(
+            key=f"{self.caller.key}/{self.exchanges}",
+            agent=self.caller.agent,
+            owner_day=f"{think.owner}:{mind._now():%Y-%m-%d}",
+            model=self.model,
+            tokens=most,
+            usd=usd,
+        )
+        got, notes = mind.exchange(call, limits, prompt, self.caller.attempt)
+        self.input_tokens += got.input_tokens
+        self.output_tokens += got.output_tokens
+        self.notes += notes
+        return got
+
+    def _compact(
+        self, head: ArtifactRef | None, conversation: Conversation
+    ) -> tuple[ArtifactRef, Conversation]:
+        shorter, note = compacted(conversation)
+        self.notes.append(note)
+        return self.mind._transcripts.rewrite(shorter, head), shorter
+
+    def _usd(self) -> Decimal | None:
+        usd = self.mind._prices.usd(self.model, self.input_tokens, self.output_tokens)
+        if usd is None:
+            self.notes.append(f"price unknown: {self.model}")
+        return usd
+
+
+def _options(think: Think) -> str:
+    """The options, where there is a choice: part of the task, and ours."""
+    if not isinstance(think.want, Choose):
+        return ""
+    return "\n\nChoose one of:\n" + "\n".join(f"- {each.id}: {each.text}" for each in think.want.options)
+
+
+def _nearly(spending: Spending) -> str:
+    of = [
+        f"{spending.tokens:,} of {spending.tokens_limit:,} tokens" if spending.tokens_limit else "",
+        f"{spending.usd:.4f} of {spending.usd_limit} US dollars" if spending.usd_limit else "",
+    ]
+    return f"over 80 % of the budget {spending.scope} is spent: {', '.join(filter(None, of))}"

@@ -1,0 +1,168 @@
+"""Language models behind an API, through `pydantic_ai.direct`: OpenAI's protocol, Anthropic's, Bedrock's.
+
+Retries of the client libraries are off: Temporal owns them. The libraries load at the first call, so that a
+worker with the offline analyst never pays for them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from activities.llm.bodies import bound_botocore, bounded_client
+from activities.llm.failures import content_filtered, sort_failure
+from activities.llm.prompt import RULES, Completion, Prompt
+from common.settings import ModelSettings, provider_of
+
+if TYPE_CHECKING:
+    from pydantic_ai.messages import ModelMessage, ModelResponse
+    from pydantic_ai.models import Model, ModelRequestParameters
+
+# Far above any answer of 16,000 tokens, far below what would hurt a worker or Temporal.
+MAX_ANSWER_BYTES = 1_000_000
+_ANSWER = "answer"
+
+
+class ApiModel:
+    """One model of one provider. Safe to use from several threads: each exchange has its own client."""
+
+    def __init__(
+        self, model: str, settings: ModelSettings, *, address: str = "", max_bytes: int = MAX_ANSWER_BYTES
+    ) -> None:
+        """`model` is `provider:NAME`; `address` stands in for the provider's own."""
+        self._model = model
+        self._settings = settings
+        self._address = address
+        self._max_bytes = max_bytes
+
+    def complete(self, prompt: Prompt, attempt: int = 1) -> Completion:
+        """One exchange; `attempt` bounds how often an unreadable answer is retried.
+
+        Raises:
+            ProviderError: it failed; sorted, and with what it may have cost.
+        """
+        try:
+            response = asyncio.run(self._exchange(prompt))
+        except Exception as error:
+            raise sort_failure(error, self._model, attempt) from error
+        if response.finish_reason == "content_filter":
+            raise content_filtered(self._model)
+        return Completion(
+            text=_answer(response),
+            input_tokens=response.usage.input_tokens,
+            output_tokens=response.usage.output_tokens,
+            cut=response.finish_reason == "length",
+        )
+
+    async def _exchange(self, prompt: Prompt) -> ModelResponse:
+        from pydantic_ai.direct import model_request
+
+        async with self._opened() as model:
+            return await model_request(
+                model,
+                _messages(prompt),
+                model_settings={
+                    "max_tokens": prompt.max_output_tokens,
+                    "request_timeout": self._settings.seconds,
+                },
+                model_request_parameters=_parameters(prompt),
+            )
+
+    @asynccontextmanager
+    async def _opened(self) -> AsyncIterator[Model]:
+        name = self._model.partition(":")[2]
+        provider = provider_of(self._model)
+        if provider == "bedrock":
+            yield self._bedrock(name)
+            return
+        async with bounded_client(self._settings.seconds, self._max_bytes) as http:
+            yield self._openai(name, http) if provider == "openai" else self._anthropic(name, http)
+
+    def _openai(self, name: str, http: Any) -> Model:
+        from openai import AsyncOpenAI
+        from pydantic_ai.models.openai import OpenAIChatModel
+        from pydantic_ai.providers.openai import OpenAIProvider
+
+        client = AsyncOpenAI(
+            # A server of one's own may need no key; the library insists on one.
+            api_key=self._settings.keys["openai"] or "none",
+            base_url=self._address or "https://api.openai.com/v1",
+            max_retries=0,
+            timeout=self._settings.seconds,
+            http_client=http,
+        )
+        return OpenAIChatModel(name, provider=OpenAIProvider(openai_client=client))
+
+    def _anthropic(self, name: str, http: Any) -> Model:
+        from anthropic import AsyncAnthropic
+        from pydantic_ai.models.anthropic import AnthropicModel
+        from pydantic_ai.providers.anthropic import AnthropicProvider
+
+        client = AsyncAnthropic(
+            api_key=self._settings.keys["anthropic"],
+            base_url=self._address or "https://api.anthropic.com",
+            max_retries=0,
+            timeout=self._settings.seconds,
+            http_client=http,
+        )
+        return AnthropicModel(name, provider=AnthropicProvider(anthropic_client=client))
+
+    def _bedrock(self, name: str) -> Model:
+        import boto3
+        from botocore.config import Config
+        from pydantic_ai.models.bedrock import BedrockConverseModel
+        from pydantic_ai.providers.bedrock import BedrockProvider
+
+        key, _, secret = self._settings.keys["bedrock"].partition(":")
+        client = boto3.Session(
+            aws_access_key_id=key if secret else None, aws_secret_access_key=secret or None
+        ).client(
+            "bedrock-runtime",
+            region_name=self._settings.region,
+            endpoint_url=self._address or None,
+            config=Config(
+                retries={"total_max_attempts": 1},
+                read_timeout=self._settings.seconds,
+                connect_timeout=min(self._settings.seconds, 10),
+            ),
+        )
+        bound_botocore(client, self._max_bytes)
+        return BedrockConverseModel(name, provider=BedrockProvider(bedrock_client=client))
+
+
+def _messages(prompt: Prompt) -> list[ModelMessage]:
+    from pydantic_ai.messages import ModelRequest, ModelResponse, TextPart, UserPromptPart
+
+    return [
+        ModelRequest(parts=[UserPromptPart(turn.text)], instructions=RULES)
+        if turn.role == "user"
+        else ModelResponse(parts=[TextPart(turn.text)])
+        for turn in prompt.turns
+    ]
+
+
+def _parameters(prompt: Prompt) -> ModelRequestParameters:
+    from pydantic_ai.models import ModelRequestParameters
+    from pydantic_ai.tools import ToolDefinition
+
+    if prompt.schema is None:
+        return ModelRequestParameters()
+    tool = ToolDefinition(
+        name=_ANSWER,
+        description="Give the answer.",
+        parameters_json_schema=prompt.schema,
+        kind="output",
+    )
+    return ModelRequestParameters(output_mode="tool", output_tools=[tool], allow_text_output=False)
+
+
+def _answer(response: ModelResponse) -> str:
+    """The JSON of the answer where it came as one, else the text; both are checked by whoever asked."""
+    from pydantic_ai.messages import TextPart, ToolCallPart
+
+    for part in response.parts:
+        if isinstance(part, ToolCallPart) and part.tool_name == _ANSWER:
+            return part.args_as_json_str()
+    return "".join(part.content for part in response.parts if isinstance(part, TextPart))

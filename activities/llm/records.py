@@ -1,0 +1,220 @@
+"""What crosses the seam to language models: requests, replies, quotes, budgets. Light to import."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Annotated, Literal, Protocol
+
+from pydantic import BaseModel, Field, JsonValue
+
+from common.approval import Authorization
+from common.artifacts import ArtifactRef
+
+OFFLINE = "offline"
+
+
+class Quote(BaseModel, frozen=True):
+    """Words as they stand in an item: `text` is the item's text from `start` up to, not including, `end`."""
+
+    text: str
+    start: int
+    end: int
+
+
+class ModelItem(BaseModel, frozen=True):
+    """One text to rank; `id` is unique in its request."""
+
+    id: str
+    text: str
+
+
+class ModelRequest(BaseModel, frozen=True):
+    """Texts to rank by how well they fit `instruction`; at most `keep` come back.
+
+    `task` says what the ranking is for. `instruction` and the texts are data from outside, never orders.
+    """
+
+    task: str
+    instruction: str
+    items: list[ModelItem]
+    keep: int = Field(gt=0)
+
+
+class RankedItem(BaseModel, frozen=True):
+    """An item that fits: `score` is above 0, and 1 for the best of its reply."""
+
+    id: str
+    score: float
+    reason: str
+    quote: Quote
+
+
+class ModelReply(BaseModel, frozen=True):
+    """The ranking, best first, who made it (`model`), and the tokens it cost."""
+
+    model: str
+    ranking: list[RankedItem]
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+
+class LanguageModel(Protocol):
+    """What ranks texts: a language model behind an API, or the offline analyst."""
+
+    def rank(self, request: ModelRequest) -> ModelReply:
+        """Rank the items of `request`; those that don't fit at all are left out."""
+        ...
+
+
+class Material(BaseModel, frozen=True):
+    """Text from outside to think about: data, never an order.
+
+    The text stands in `text`, or as UTF-8 in the store under `stored`, which keeps it out of history.
+    """
+
+    id: str = Field(min_length=1, max_length=200)
+    source: str = ""
+    text: str = ""
+    stored: ArtifactRef | None = None
+
+
+class Text(BaseModel, frozen=True):
+    """Asks for free text."""
+
+    kind: Literal["text"] = "text"
+
+
+class Structured(BaseModel, frozen=True):
+    """Asks for a value of the output type registered as `type`."""
+
+    kind: Literal["structured"] = "structured"
+    type: str
+
+
+class Option(BaseModel, frozen=True):
+    """One thing that may be chosen; `text` says what it means."""
+
+    id: str = Field(min_length=1, max_length=200)
+    text: str = ""
+
+
+class Choose(BaseModel, frozen=True):
+    """Asks for the id of one of `options`; any other answer is bad output."""
+
+    kind: Literal["choose"] = "choose"
+    options: tuple[Option, ...] = Field(min_length=1)
+
+
+class Budget(BaseModel, frozen=True):
+    """The most an agent may spend on language models. None: as the settings say."""
+
+    tokens: int | None = Field(default=None, gt=0)
+    usd: Decimal | None = Field(default=None, gt=0)
+
+
+class Think(BaseModel, frozen=True):
+    """One request to a language model.
+
+    Attributes:
+        instruction: what to do, in our own words; never fetched text.
+        material: what to do it with: data, marked as such to the model.
+        want: free text, a typed value, or a choice among allowed options.
+        model: `offline`, `openai:NAME`, `anthropic:NAME` or `bedrock:NAME`; empty is the worker's default.
+        after: the transcript this goes on with; None begins one.
+        max_output_tokens: the longest answer, in tokens.
+        owner: who pays, an opaque id; the kit fills it in.
+        budget: the agent's own limit; the kit fills it in.
+    """
+
+    instruction: str
+    material: tuple[Material, ...] = ()
+    want: Annotated[Text | Structured | Choose, Field(discriminator="kind")] = Text()
+    model: str = ""
+    after: ArtifactRef | None = None
+    max_output_tokens: int = Field(default=2000, gt=0, le=16_000)
+    owner: str = ""
+    budget: Budget = Budget()
+
+
+class SourceQuote(Quote, frozen=True):
+    """A quote and the material it stands in."""
+
+    material: str
+    source: str = ""
+
+
+class Reply(BaseModel, frozen=True):
+    """What came of a `Think`.
+
+    Attributes:
+        model: who answered; `offline` is the extractive analyst, no language model.
+        text: the answer's words; for a value or a choice, its JSON or id.
+        value: the typed value, as JSON; None for free text.
+        choice: the id of the chosen option.
+        quotes: where the words were taken from; only the offline analyst fills it in.
+        transcript: what to pass as `after` to go on with this conversation.
+        input_tokens: tokens read, over all exchanges of this request.
+        output_tokens: tokens written, likewise.
+        usd: what it cost; None where the price is unknown.
+        notes: what people should know: a repair, a compaction, an unknown price, a budget nearly spent.
+        cut: the answer stopped at `max_output_tokens`.
+    """
+
+    model: str
+    text: str
+    value: JsonValue = None
+    choice: str = ""
+    quotes: tuple[SourceQuote, ...] = ()
+    transcript: ArtifactRef
+    input_tokens: int = 0
+    output_tokens: int = 0
+    usd: Decimal | None = Decimal(0)
+    notes: tuple[str, ...] = ()
+    cut: bool = False
+
+
+class Spending(BaseModel, frozen=True):
+    """What one budget has come to. `scope` is `agent:ID`, or `owner:ID:YYYY-MM-DD` for an owner's UTC day."""
+
+    scope: str
+    tokens: int
+    usd: Decimal
+    tokens_limit: int | None
+    usd_limit: Decimal | None
+
+
+class Thought(BaseModel, frozen=True):
+    """The result of the activity `think`: a reply, or the budget that stopped it. Never both."""
+
+    reply: Reply | None = None
+    stopped: Spending | None = None
+
+
+class BudgetPlan(BaseModel, frozen=True):
+    """What a human approves when a budget is spent: so much more, on top of the limits there are.
+
+    `tokens` and `usd` may be edited. The rest tells what was spent, and makes each plan one of its own.
+    """
+
+    tokens: int = Field(ge=0)
+    usd: Decimal = Field(ge=0)
+    scope: str
+    spent_tokens: int
+    spent_usd: Decimal
+    tokens_limit: int | None
+    usd_limit: Decimal | None
+
+
+class Grant(BaseModel, frozen=True):
+    """The argument of the activity `grant_budget`."""
+
+    plan: BudgetPlan
+    authorization: Authorization | None = None
+
+
+class Granted(BaseModel, frozen=True):
+    """What was granted, under which idempotency key."""
+
+    key: str
+    tokens: int
+    usd: Decimal

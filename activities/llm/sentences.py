@@ -1,0 +1,94 @@
+"""Words, stems and sentences, and how much they share: what extracting is made of. Pure functions."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Set
+
+# The usual values of the literature: how soon a repeated word stops counting, how much length matters.
+_SATURATION, _LENGTH = 1.2, 0.75
+STOP_WORDS = frozenset(
+    re.findall(
+        r"\w+",
+        """a about all also an and any are as at be but by can do don t first for from have how i in into is
+        it its look me more most my no not of on only or our please so that the them there these thi those to
+        us want we what when where which with you your""",
+    )
+)
+# A full stop after these ends no sentence.
+_ABBREVIATION = re.compile(r"(?:^|[\s(])(?:e\.g|i\.e|cf|vs|etc|dr|mr|mrs|ms|no|fig|sec|st|[a-z])\.$", re.I)
+_END = re.compile(r"[.!?][\"'”’)\]]*(?=\s)")
+
+
+def stems(text: str) -> Iterator[tuple[str, str, int]]:
+    """Each word of `text` in lower case, its stem (no plural), and where it starts."""
+    for match in re.finditer(r"[^\W_]+", text):
+        word = match[0].casefold()
+        stem = re.sub(r"(?<=[^s])s$", "", re.sub(r"ies$", "y", word)) if len(word) > 3 else word
+        yield word, stem, match.start()
+
+
+def count_stems(text: str) -> Counter[str]:
+    """How often each stem stands in `text`."""
+    return Counter(stem for _, stem, _ in stems(text))
+
+
+def wanted_words(instruction: str) -> dict[str, str]:
+    """The words of `instruction` that mean something, by stem."""
+    return {stem: word for word, stem, _ in stems(instruction) if stem not in STOP_WORDS}
+
+
+def rarity(holders: int, texts: int) -> float:
+    """The weight of a stem that `holders` of so many texts hold: the rarer, the more."""
+    return math.log(1 + (texts - holders + 0.5) / (holders + 0.5))
+
+
+def bm25(counts: Counter[str], weight: Mapping[str, float], usual: float) -> float:
+    """Okapi BM25 of a text for the wanted stems; `usual` is the mean length of the texts, in stems."""
+    length = 1 - _LENGTH + _LENGTH * counts.total() / max(usual, 1)
+    return sum(
+        rare * counts[stem] * (_SATURATION + 1) / (counts[stem] + _SATURATION * length)
+        for stem, rare in weight.items()
+    )
+
+
+def lines_and_sentences(text: str) -> list[tuple[int, int]]:
+    """The spans of the sentences of each line."""
+    return [match.span() for match in re.finditer(r"\S(?:.*?[.!?](?=\s)|.*)", text)]
+
+
+def prose(text: str) -> list[tuple[int, int]]:
+    """The spans of the sentences of running text: across line ends, not across blank lines or bullets."""
+    spans = []
+    for block in re.finditer(r"\S(?:(?!\n\s*\n|\n\s*[-*•#|>]).)*", text, re.DOTALL):
+        start = block.start()
+        for end in [m.end() for m in _END.finditer(text, start, block.end())] + [block.end()]:
+            piece = text[start:end]
+            if end < block.end() and not _ends_here(piece, text[end : block.end()]):
+                continue
+            stripped = piece.strip()
+            if stripped:
+                begin = start + len(piece) - len(piece.lstrip())
+                spans.append((begin, begin + len(stripped)))
+            start = end
+    return spans
+
+
+def is_readable(sentence: str) -> bool:
+    """Whether it reads as a sentence, and not as a menu, a heading or a table."""
+    words = sentence.split()
+    letters = sum(char.isalpha() or char.isspace() for char in sentence)
+    ended = sentence.rstrip("\"'”’)]")[-1:] in (".", "!", "?")
+    return ended and 5 <= len(words) <= 70 and letters >= 0.75 * len(sentence)
+
+
+def is_near(one: Set[str], other: Set[str]) -> bool:
+    """Whether two sentences, as sets of stems, say nearly the same."""
+    return bool(one and other) and len(one & other) >= 0.7 * min(len(one), len(other))
+
+
+def _ends_here(piece: str, rest: str) -> bool:
+    following = rest.lstrip()[:1]
+    return not (following.islower() or _ABBREVIATION.search(piece))

@@ -1,0 +1,131 @@
+"""Conversations by reference: each exchange is a segment in the artifact store that names the one before it.
+
+A reference to the newest segment names the whole conversation, so what an agent's history carries for a call
+does not grow with the conversation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pydantic import BaseModel
+
+from activities.llm.prompt import Turn, task_text
+from activities.llm.records import Material
+from common.artifacts import ArtifactRef, ArtifactStore
+
+# What a compaction keeps of each exchange it cuts, in characters, and of all of them together.
+_ASKED, _ANSWERED, _KEPT = 120, 200, 4000
+
+
+class Exchange(BaseModel, frozen=True):
+    """What was asked, with what, and what was answered."""
+
+    instruction: str
+    material: tuple[Material, ...] = ()
+    answer: str
+
+    def turns(self) -> list[Turn]:
+        """The exchange as messages, its material in full."""
+        return [Turn("user", task_text(self.instruction, self.material)), Turn("assistant", self.answer)]
+
+
+class Segment(BaseModel, frozen=True):
+    """One stored piece: an exchange after `previous`, or a start: what a compaction left of `cut_from`."""
+
+    previous: ArtifactRef | None = None
+    exchange: Exchange | None = None
+    summary: str = ""
+    cut_from: ArtifactRef | None = None
+
+
+class Conversation(BaseModel, frozen=True):
+    """A transcript as it is sent: a summary of what was cut, and the exchanges, oldest first."""
+
+    summary: str = ""
+    exchanges: tuple[Exchange, ...] = ()
+
+    def turns(self) -> list[Turn]:
+        """The conversation as messages."""
+        lead = [Turn("user", self.summary), Turn("assistant", "Understood.")] if self.summary else []
+        return lead + [turn for exchange in self.exchanges for turn in exchange.turns()]
+
+
+class Transcripts:
+    """Reads and writes segments. Segments are never changed; a compaction writes new ones."""
+
+    def __init__(self, artifacts: ArtifactStore) -> None:
+        self._artifacts = artifacts
+
+    def read(self, head: ArtifactRef | None) -> Conversation:
+        """The conversation that `head` names, material loaded; None is an empty one."""
+        summary, exchanges = "", []
+        while head is not None:
+            segment = Segment.model_validate_json(self._artifacts.get(head))
+            if segment.exchange:
+                exchange = segment.exchange
+                loaded = self.load(exchange.material)
+                exchanges.append(exchange.model_copy(update={"material": loaded}))
+            summary = segment.summary
+            head = segment.previous
+        return Conversation(summary=summary, exchanges=tuple(reversed(exchanges)))
+
+    def append(self, head: ArtifactRef | None, exchange: Exchange) -> ArtifactRef:
+        """Store `exchange` after `head`, each material on its own; the new head."""
+        stored = exchange.model_copy(update={"material": self._store(exchange.material)})
+        return self._put(Segment(previous=head, exchange=stored))
+
+    def rewrite(self, conversation: Conversation, cut_from: ArtifactRef | None) -> ArtifactRef:
+        """Store a compacted conversation; the long one stays, and is named by `cut_from`."""
+        head = self._put(Segment(summary=conversation.summary, cut_from=cut_from))
+        for exchange in conversation.exchanges:
+            head = self.append(head, exchange)
+        return head
+
+    def load(self, material: Sequence[Material]) -> tuple[Material, ...]:
+        """The material with its text."""
+        return tuple(
+            each
+            if each.stored is None
+            else each.model_copy(
+                update={"text": self._artifacts.get(each.stored).decode(errors="replace"), "stored": None}
+            )
+            for each in material
+        )
+
+    def _store(self, material: Sequence[Material]) -> tuple[Material, ...]:
+        return tuple(
+            each.model_copy(update={"text": "", "stored": self._artifacts.put(each.text.encode())})
+            for each in material
+        )
+
+    def _put(self, segment: Segment) -> ArtifactRef:
+        return self._artifacts.put(segment.model_dump_json(exclude_defaults=True).encode())
+
+
+def compacted(conversation: Conversation) -> tuple[Conversation, str]:
+    """The conversation with its oldest exchanges cut to a line each, and a note of what was cut.
+
+    The newest exchanges stay whole, up to half of the conversation's length; the material of those that are
+    cut goes. A pure rule, so that a retry compacts alike.
+    """
+    sizes = [sum(len(turn.text) for turn in each.turns()) for each in conversation.exchanges]
+    kept, room = 0, sum(sizes) // 2
+    while kept < len(sizes) and sizes[-1 - kept] <= room:
+        room -= sizes[-1 - kept]
+        kept += 1
+    cut = conversation.exchanges[: len(sizes) - kept]
+    lines = [
+        f"- asked: {_short(each.instruction, _ASKED)} answered: {_short(each.answer, _ANSWERED)}"
+        for each in cut
+    ]
+    earlier = conversation.summary.splitlines()[1:]
+    told = "\n".join(earlier + lines)[-_KEPT:]
+    summary = "Earlier in this conversation, in short; the older part was cut:\n" + told
+    note = f"the conversation was too long: its oldest {len(cut)} exchanges were cut to a line each"
+    return Conversation(summary=summary, exchanges=conversation.exchanges[len(cut) :]), note
+
+
+def _short(text: str, limit: int) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= limit else line[: limit - 1] + "…"

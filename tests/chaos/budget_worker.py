@@ -1,0 +1,43 @@
+"""What a worker does for an agent that thinks, as a process to be killed: calls until it is stopped.
+
+It is forked from a process that has loaded everything, so that a hundred runs take a minute.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+# Loaded before the fork.
+import openai  # noqa: F401
+import pydantic_ai.direct
+import pydantic_ai.models.openai
+import pydantic_ai.providers.openai  # noqa: F401
+
+from activities.llm.mind import Caller, Mind
+from activities.llm.records import Budget, Think
+from common.artifacts import ArtifactStore
+from common.settings import Settings
+
+
+def work(environment: dict[str, str], tokens: int) -> None:
+    """Think under the keys `call/0`, `call/1`, …, and remember what came through, as a history does."""
+    settings = Settings.read(environment)
+    mind = Mind(settings, ArtifactStore(settings.data_dir / "artifacts"))
+    think = Think(instruction="Say yes.", budget=Budget(tokens=tokens), max_output_tokens=100)
+    done = settings.data_dir / "done"
+    number = len(done.read_bytes()) if done.exists() else 0
+    while True:
+        thought = mind.think(think, Caller(agent="agent", key=f"call/{number}"))
+        if thought.stopped is not None:
+            (settings.data_dir / "stopped").touch()
+            return
+        _remember(done)
+        number += 1
+
+
+def _remember(done: Path) -> None:
+    with done.open("ab") as file:
+        file.write(b".")
+        file.flush()
+        os.fsync(file.fileno())

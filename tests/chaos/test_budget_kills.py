@@ -1,0 +1,115 @@
+"""A budget holds, whatever is killed when: a hundred runs against a server that counts."""
+
+from __future__ import annotations
+
+import multiprocessing
+import random
+import signal
+import sqlite3
+import threading
+import time
+from pathlib import Path
+
+from tests.chaos.budget_worker import work
+from tests.integration.model_servers import ModelServer, Seen, serving
+
+RUNS, KILLS = 100, 3
+# What the server charges for a call, and the limit: some eight calls.
+CHARGED, LIMIT = 900, 7000
+
+
+def slowly(seen: Seen) -> str:
+    """Answer after a moment, so that kills also hit before the answer."""
+    time.sleep(0.02)
+    return "yes"
+
+
+def unsettled(folder: Path) -> int:
+    """How many calls the ledger holds as sent, and not as settled."""
+    file = folder / "model-ledger.sqlite"
+    if not file.exists():
+        return 0
+    with sqlite3.connect(file, timeout=30) as ledger:
+        try:
+            return int(ledger.execute("SELECT count(*) FROM calls WHERE state = 'sent'").fetchone()[0])
+        except sqlite3.OperationalError:
+            return 0  # killed before it had written the table
+
+
+class Run:
+    """One agent's calls, with a worker that is killed up to `KILLS` times."""
+
+    def __init__(self, server: ModelServer, folder: Path, chance: random.Random) -> None:
+        self.server = server
+        self.folder = folder
+        self.chance = chance
+        self.environment = {
+            "HIBERNAUT_DATA_DIR": str(folder),
+            "HIBERNAUT_MODEL": "openai:gpt-4o-mini",
+            "HIBERNAUT_MODEL_ADDRESS": server.address,
+        }
+        self.kills = 0
+        self.after_answer = 0
+        self.before_answer = 0
+
+    def to_the_end(self) -> None:
+        """Start the worker again and again until the budget stops it."""
+        while not (self.folder / "stopped").exists():
+            context = multiprocessing.get_context("forkserver")
+            process = context.Process(target=work, args=(self.environment, LIMIT))
+            answered = threading.Event()
+            self.server.on_answered = answered.set
+            process.start()
+            if self.kills < KILLS:
+                self._strike(process, answered)
+            else:
+                process.join(60)
+            assert process.exitcode in (0, -signal.SIGKILL), process.exitcode
+
+    def _strike(self, process: multiprocessing.process.BaseProcess, answered: threading.Event) -> None:
+        if self.chance.random() < 0.5:
+            answered.wait(20)
+            process.join(self.chance.uniform(0, 0.02))
+        else:
+            process.join(self.chance.uniform(0, 0.3))
+        process.kill()
+        process.join(20)
+        if process.exitcode == -signal.SIGKILL:
+            self.kills += 1
+            if unsettled(self.folder):
+                if len(self.server.answered) == len(self.server.seen):
+                    self.after_answer += 1
+                else:
+                    self.before_answer += 1
+
+
+def test_no_kill_makes_an_agent_spend_more_than_one_call_past_its_limit(tmp_path: Path) -> None:
+    """100 runs: what the server charged stays within the limit and one call, and every run is stopped."""
+    seed = random.SystemRandom().randrange(2**32)
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    multiprocessing.get_context("forkserver").set_forkserver_preload(["tests.chaos.budget_worker"])
+    kills = after_answer = before_answer = 0
+    charged: list[int] = []
+    for number in range(RUNS):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        with serving("openai", slowly) as server:
+            server.usage = (CHARGED - 100, 100)
+            run = Run(server, folder, chance)
+            run.to_the_end()
+            # A provider charges for what it was sent, also where nobody read the answer.
+            charged.append(len(server.seen) * CHARGED)
+        kills += run.kills
+        after_answer += run.after_answer
+        before_answer += run.before_answer
+        assert charged[-1] <= LIMIT + CHARGED, f"run {number}, seed {seed}"
+    print(
+        f"{RUNS} runs, {kills} kills: {after_answer} between answer and settling, {before_answer} before the "
+        f"answer; charged {min(charged)} to {max(charged)} of {LIMIT}"
+    )
+    assert after_answer > 0
+    assert before_answer > 0
+    assert kills > RUNS
+    # The budget was used, and not just given up at the first kill.
+    assert sum(charged) / RUNS > LIMIT / 2

@@ -1,0 +1,44 @@
+"""What the talking agent takes and remembers, and a model inside the test's process."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, Field
+
+from activities.llm.failures import ProviderError
+from activities.llm.prompt import Completion, Prompt
+from activities.llm.records import Budget
+from common.agent import AgentInput
+from common.artifacts import ArtifactRef
+
+
+class TalkInput(AgentInput):
+    """What the talking agent takes."""
+
+    rounds: int
+    budget: Budget = Budget()
+    wait_between: bool = False
+
+
+class Talked(BaseModel):
+    """What the talking agent remembers and returns."""
+
+    rounds: int = 0
+    models: list[str] = Field(default_factory=list)
+    transcript: ArtifactRef | None = None
+
+
+class TestModel:
+    """Answers 2 KB for 40 tokens, and keeps what it was sent."""
+
+    __test__ = False
+
+    def __init__(self) -> None:
+        self.prompts: list[Prompt] = []
+        self.refuse_once: ProviderError | None = None
+
+    def complete(self, prompt: Prompt, attempt: int) -> Completion:
+        if self.refuse_once:
+            refusal, self.refuse_once = self.refuse_once, None
+            raise refusal
+        self.prompts.append(prompt)
+        return Completion(text=f"{len(self.prompts):04}" * 512, input_tokens=30, output_tokens=10)

@@ -1,0 +1,121 @@
+"""Thinking with a language model, within a budget: spent, the agent asks a human for more, and sleeps."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import timedelta
+
+from temporalio import workflow
+from temporalio.exceptions import ActivityError
+
+from activities.llm.records import Budget, BudgetPlan, Grant, Reply, Spending, Think, Thought
+from activities.llm.thinking import Thinking
+from common.agent import AgentInput
+from common.approval import ApprovalPolicy, OutcomeVerdict
+from common.errors import permanent
+from workflows.core.calls import PATIENTLY, CallPolicy
+from workflows.core.final_check import Action, Actor
+from workflows.core.visible import cause_of, cause_type_of
+
+# At most three exchanges with a provider: the answer, a repair, a compaction. It heartbeats while it waits.
+THINK = CallPolicy(
+    start_to_close=timedelta(minutes=30), retry=PATIENTLY, heartbeat=timedelta(seconds=30), lasting=True
+)
+
+
+class Thinker(Actor):
+    """The part of an agent that thinks. An agent sets `budget` and `budget_approvers` in its `__init__`."""
+
+    def __init__(self, input: AgentInput) -> None:
+        super().__init__(input)
+        self.budget = Budget()
+        # Who may raise a budget; nobody named is whoever the agent works for, as it is their money.
+        self.budget_approvers: Sequence[str] = ()
+        self._asking_for: set[str] = set()
+        self._not_set_up: set[str] = set()
+        self._said: set[str] = set()
+
+    async def think(self, think: Think, policy: CallPolicy = THINK) -> Reply:
+        """Ask a language model, the one people told the agent to use before any other.
+
+        A spent budget makes the agent ask for more and sleep; then it goes on.
+
+        Raises:
+            ActivityError: it failed for good; its cause says why, for example `BadModelOutput`.
+            ApplicationError: type `BudgetRefused`, where a human will not pay more.
+        """
+        while True:
+            thought = await self._thought(think, policy)
+            if thought.reply is not None:
+                self._count(thought.reply)
+                return thought.reply
+            assert thought.stopped is not None
+            await self._ask_for_more(thought.stopped)
+
+    async def _thought(self, think: Think, policy: CallPolicy) -> Thought:
+        told = self._kept.model
+        model = think.model if told in self._not_set_up else told or think.model
+        update = {"model": model, "owner": self.owner, "budget": self.budget}
+        try:
+            return await self.call(Thinking.think, think.model_copy(update=update), policy)
+        except ActivityError as error:
+            if model == think.model or cause_type_of(error) != "ModelNotSetUp":
+                raise
+            self._not_set_up.add(model)
+            self.note(f"cannot think with {model}, as told: {cause_of(error)}; goes on without")
+            return await self._thought(think, policy)
+
+    def _count(self, reply: Reply) -> None:
+        cost = self._kept.cost
+        cost.input_tokens += reply.input_tokens
+        cost.output_tokens += reply.output_tokens
+        cost.usd += reply.usd or 0
+        for text in reply.notes:
+            if text not in self._said:
+                self._said.add(text)
+                self.note(text)
+
+    async def _ask_for_more(self, spent: Spending) -> None:
+        if spent.scope in self._asking_for:
+            await workflow.wait_condition(lambda: spent.scope not in self._asking_for)
+            return
+        self._asking_for.add(spent.scope)
+        try:
+            await self._asked_for_more(spent)
+        finally:
+            self._asking_for.remove(spent.scope)
+
+    async def _asked_for_more(self, spent: Spending) -> None:
+        plan = BudgetPlan(
+            tokens=spent.tokens_limit or 0,
+            usd=spent.usd_limit or 0,
+            scope=spent.scope,
+            spent_tokens=spent.tokens,
+            spent_usd=spent.usd,
+            tokens_limit=spent.tokens_limit,
+            usd_limit=spent.usd_limit,
+        )
+        question = f"The budget {spent.scope} is spent. May it be raised by this much?"
+        outcome = await self.ask(question, plan, self._budget_policy(spent))
+        if outcome.verdict is OutcomeVerdict.REJECTED:
+            raise permanent("BudgetRefused", outcome.words)
+        if outcome.approved:
+            await self.act(Action(Thinking.grant_budget, Grant(plan=outcome.plan), outcome))
+
+    def _budget_policy(self, spent: Spending) -> ApprovalPolicy:
+        now = workflow.now()
+        # A day's budget is a new one tomorrow, and then nobody needs to be asked.
+        midnight = (now + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
+        return ApprovalPolicy(
+            approvers=tuple(self.budget_approvers) or (self.owner,),
+            expires_after=midnight - now if spent.scope.startswith("owner:") else None,
+            requester_may_approve=True,
+            editable=("tokens", "usd"),
+        )
+
+
+def told_model(words: str) -> str | None:
+    """The model in words like `model: openai:NAME` or `model: offline`; None where they say else."""
+    found = re.fullmatch(r"\s*model:\s*(offline|(?:openai|anthropic|bedrock):\S{1,100})\s*", words)
+    return found[1] if found else None
