@@ -14,9 +14,9 @@ from temporalio import activity
 from activities.audit.tree import LeftOut, open_folder, read_inside
 from common.agent import Progress
 from common.artifacts import ArtifactRef, ArtifactStore
-from common.audit import LocalPath
 from common.digest import digest, digest_bytes
 from common.errors import permanent
+from common.input_words import LocalPath
 
 MEDIA_TYPES = {
     ".txt": "text/plain",

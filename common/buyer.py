@@ -10,7 +10,7 @@ from typing import Annotated
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, Field
 
 from common.agent import AgentInput
-from common.audit import LocalPath, Words
+from common.input_words import LocalPath, Words
 
 
 def _share(value: object) -> object:
@@ -125,6 +125,37 @@ class BuyPlan(BaseModel, frozen=True):
 EDITABLE = ("quantity", "limit", "time_in_force")
 
 
+class Order(BaseModel, frozen=True):
+    """An order as the broker has it. `average_price` is that of the `filled` units, None before the first.
+
+    `broker_order_id` is empty where the broker refused the order without keeping it; `reason` then says why.
+    """
+
+    client_order_id: str
+    broker_order_id: str
+    symbol: str
+    side: Side
+    quantity: Decimal
+    limit_price: Decimal
+    filled: Decimal
+    average_price: Decimal | None
+    state: OrderState
+    reason: str = ""
+    submitted_at: AwareDatetime
+    updated_at: AwareDatetime
+
+
+class BuyerMemory(BaseModel):
+    """What the buyer carries over. `key` is that of the last action, `drifts` what voided the last word."""
+
+    plan: BuyPlan | None = None
+    decision: str = ""
+    drifts: list[str] = Field(default_factory=list)
+    key: str = ""
+    order: Order | None = None
+    give_up_at: AwareDatetime | None = None
+
+
 class BuyOutcome(StrEnum):
     """How the buyer ended."""
 
@@ -150,4 +181,3 @@ class BuyerResult(BaseModel, frozen=True):
     order_state: OrderState | None = None
     decision: str = ""
     reason: str = ""
-    asked: int = 0

@@ -9,7 +9,7 @@ from datetime import timedelta
 from temporalio.exceptions import ApplicationError
 
 from common.errors import permanent, retry_after
-from common.settings import KEYS, MODEL_ADDRESS, provider_of
+from common.settings.models import KEYS, MODEL_ADDRESS, provider_of
 
 # A server may ask for a longer wait than is sensible, or for none.
 SHORTEST_WAIT, LONGEST_WAIT = timedelta(seconds=1), timedelta(hours=1)

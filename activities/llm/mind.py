@@ -31,7 +31,8 @@ from activities.llm.records import (
 from activities.llm.transcript import Conversation, Exchange, Transcripts, compacted
 from common.artifacts import ArtifactRef, ArtifactStore
 from common.errors import permanent
-from common.settings import Settings, SettingsError, check_model, provider_of
+from common.settings import Settings, SettingsError
+from common.settings.models import check_model, provider_of
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from activities.llm.bodies import bound_botocore, bounded_client
 from activities.llm.failures import content_filtered, sort_failure
 from activities.llm.prompt import RULES, Completion, Prompt
-from common.settings import ModelSettings, provider_of
+from common.settings import ModelSettings
+from common.settings.models import provider_of
 
 if TYPE_CHECKING:
     from pydantic_ai.messages import ModelMessage, ModelResponse

@@ -11,8 +11,8 @@ import pytest
 import requests
 from temporalio.exceptions import ApplicationError
 
-from activities.broker.alpaca import AlpacaBroker
-from activities.broker.types import DuplicateOrderError, OrderRequest
+from activities.trading.alpaca_broker import AlpacaBroker
+from activities.trading.broker import DuplicateOrderError, OrderRequest
 from common.buyer import OrderState, Side, TimeInForce
 from common.errors import sort_error
 from common.settings import SettingsError

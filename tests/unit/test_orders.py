@@ -15,13 +15,21 @@ from pydantic import ValidationError
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
-from activities.broker.faults import Faults
-from activities.broker.paper import PaperBroker
-from activities.broker.types import DuplicateOrderError, Order, OrderRequest
-from activities.orders import CancelOrder, FindOrder, MarketRequest, Orders, PlaceOrder, client_order_id
-from common.approval import Authorization, Decision, Verdict
-from common.buyer import BuyerInput, BuyPlan, OrderState, Quote, Side, TimeInForce
+from activities.trading.broker import DuplicateOrderError, OrderRequest
+from activities.trading.orders import (
+    CancelOrder,
+    FindOrder,
+    MarketRequest,
+    Orders,
+    PlaceOrder,
+    client_order_id,
+)
+from activities.trading.paper import PaperBroker
+from activities.trading.paper_faults import Faults
+from common.approval import ApprovalPolicy, Authorization, Decision, Verdict, Vote
+from common.buyer import BuyerInput, BuyPlan, Order, OrderState, Quote, Side, TimeInForce
 from common.digest import digest
+from common.directory import Directory
 from common.envelope import Authority, KeyRing
 
 NOW = datetime(2026, 11, 24, 17, tzinfo=UTC)
@@ -55,14 +63,27 @@ def authorized(plan: BuyPlan = PLAN, replaced: dict[str, Any] | None = None, **c
         by="ann",
     ).model_copy(update=changes)
     return Authorization(
-        decision=RING.sign(decision, AGENT, NOW), replaced=replaced or {}, key=f"{AGENT}:buy:{digest(plan)}"
+        votes=(Vote(decision=RING.sign(decision, AGENT, datetime.now(UTC)), replaced=replaced or {}),),
+        policy=ApprovalPolicy(approvers=("ann",), editable=("quantity", "limit", "time_in_force", "symbol")),
+        requester="owner",
+        key=f"{AGENT}:buy:{digest(plan)}",
     )
+
+
+def reworded(**changes: Any) -> Authorization:
+    """A good word, changed after it was signed."""
+    word = authorized()
+    decision = word.votes[0].decision.model_copy(update=changes)
+    policy = word.policy.model_copy(update={"approvers": ("ann", "bob")})
+    return word.model_copy(update={"votes": (Vote(decision=decision),), "policy": policy})
 
 
 class World:
     def __init__(self, folder: Path, faults: Faults = Faults()) -> None:  # noqa: B008
         self.broker = PaperBroker(folder / "paper.db", price, lambda: NOW, faults)
-        self.orders = Orders(self.broker, Authority(RING, accept_unsigned=False))
+        self.orders = Orders(
+            self.broker, Authority(RING, Directory(Path("no-such-file")), accept_unsigned=False)
+        )
 
     async def place(self, request: PlaceOrder | None = None) -> Order:
         argument = request or place()
@@ -94,12 +115,8 @@ async def test_an_approved_plan_becomes_one_order_within_the_limit_given(world: 
         lambda: authorized(PLAN.model_copy(update={"quantity": Decimal(1)})),
         lambda: authorized(verdict=Verdict.REJECT),
         lambda: authorized().model_copy(update={"key": "another:buy:" + digest(PLAN)}),
-        lambda: authorized().model_copy(
-            update={"decision": authorized().decision.model_copy(update={"by": "bob"})}
-        ),
-        lambda: authorized().model_copy(
-            update={"decision": authorized().decision.model_copy(update={"signature": None})}
-        ),
+        lambda: reworded(by="bob"),
+        lambda: reworded(signature=None),
         lambda: authorized(replaced={"symbol": "BBB"}),
     ],
     ids=["none", "another plan", "a no", "another key", "edited approver", "unsigned", "edits the symbol"],
@@ -194,7 +211,8 @@ async def test_an_order_that_another_worker_placed_meanwhile_is_the_order(tmp_pa
     world = World(tmp_path)
     rival = _Rival(tmp_path / "paper.db", price, lambda: NOW)
     order = await ActivityEnvironment().run(
-        Orders(rival, Authority(RING, accept_unsigned=False)).place_order, place()
+        Orders(rival, Authority(RING, Directory(Path("no-such-file")), accept_unsigned=False)).place_order,
+        place(),
     )
     assert world.broker.orders() == [order]
     assert [attempt.outcome for attempt in world.broker.attempts()] == ["booked", "duplicate"]
@@ -210,7 +228,8 @@ async def test_a_broker_that_contradicts_itself_is_asked_again_later(tmp_path: P
     odd = _Contradictory(tmp_path / "paper.db", price, lambda: NOW)
     with pytest.raises(DuplicateOrderError):
         await ActivityEnvironment().run(
-            Orders(odd, Authority(RING, accept_unsigned=False)).place_order, place()
+            Orders(odd, Authority(RING, Directory(Path("no-such-file")), accept_unsigned=False)).place_order,
+            place(),
         )
 
 

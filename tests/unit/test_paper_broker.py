@@ -16,11 +16,11 @@ import pytest
 from hypothesis import given, note, seed, settings
 from hypothesis import strategies as st
 
-from activities.broker.faults import Faults
-from activities.broker.paper import PaperBroker
-from activities.broker.types import DuplicateOrderError, Order, OrderRequest
-from activities.quotes import Fault, no_quote
-from activities.quotes_csv import CsvFeed, stand_at
+from activities.trading.broker import DuplicateOrderError, Order, OrderRequest
+from activities.trading.paper import PaperBroker
+from activities.trading.paper_faults import Faults
+from activities.trading.quotes import Fault, no_quote
+from activities.trading.quotes_csv import CsvFeed, stand_at
 from common.buyer import OrderState, Quote, Side, TimeInForce
 from tests.unit.real_prices import real_closes
 

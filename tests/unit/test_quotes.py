@@ -16,12 +16,14 @@ import pytest
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
-from activities.quotes import Fault, NoFeed, QuoteFeed, QuoteRequest, Quotes
-from activities.quotes_alpaca import AlpacaFeed
-from activities.quotes_csv import CsvFeed, stand_at
-from activities.quotes_http import HttpFeed
+from activities.trading.choose import broker, price_feed
+from activities.trading.paper import PaperBroker
+from activities.trading.quotes import Fault, QuoteFeed, QuoteRequest, Quotes
+from activities.trading.quotes_alpaca import AlpacaFeed
+from activities.trading.quotes_csv import CsvFeed, stand_at
+from activities.trading.quotes_http import HttpFeed
 from common.buyer import Quote
-from common.settings import SettingsError
+from common.settings import Settings, SettingsError
 from tests.unit.alpaca_server import KEY, SECRET, AlpacaServer, Answer
 from tests.unit.real_prices import real_closes
 
@@ -156,11 +158,33 @@ async def test_a_file_that_is_not_there_is_waited_for(tmp_path: Path) -> None:
     assert (await feed.quote("AAA")).price == 5
 
 
-async def test_without_a_feed_the_setting_is_named() -> None:
-    """The user learns what to set."""
-    error = await fault_of(NoFeed())
-    assert (error.type, error.non_retryable) == (Fault.NOT_SET, True)
-    assert "HIBERNAUT_QUOTES" in error.message
+async def test_without_settings_prices_are_the_sample_and_orders_go_to_paper(tmp_path: Path) -> None:
+    """Everything runs with no key, no account and no network."""
+    trading = Settings.read({}).trading
+    feed = price_feed(trading, tmp_path, lambda: NOW)
+    quote = await feed.quote("BAC")
+    assert (quote.price, quote.source) == (Decimal("19.0"), "sample_closes.csv")
+    assert isinstance(broker(trading, tmp_path, feed, lambda: NOW), PaperBroker)
+
+
+@pytest.mark.parametrize(
+    ("environment", "says"),
+    [
+        ({"HIBERNAUT_QUOTES": "alpaca"}, "HIBERNAUT_ALPACA_KEY is not set"),
+        ({"HIBERNAUT_BROKER": "alpaca-live", "HIBERNAUT_ALPACA_KEY": "k"}, "HIBERNAUT_ALPACA_SECRET is not"),
+        ({"HIBERNAUT_BROKER": "somebody"}, "HIBERNAUT_BROKER=somebody: say paper, alpaca-paper or"),
+        ({"HIBERNAUT_QUOTES_SPEED": "-1"}, "HIBERNAUT_QUOTES_SPEED=-1: give 0 or more"),
+        ({"HIBERNAUT_QUOTES_STALE": "soon"}, "HIBERNAUT_QUOTES_STALE=soon: give a time such as"),
+        (
+            {"HIBERNAUT_QUOTES": "http://x/{symbol}", "HIBERNAUT_QUOTES_STALE": "1m"},
+            "needs HIBERNAUT_QUOTES_TIME",
+        ),
+    ],
+)
+def test_settings_of_trading_that_cannot_be_used_are_named(environment: dict[str, str], says: str) -> None:
+    """One clear line, at start."""
+    with pytest.raises(SettingsError, match=says):
+        Settings.read(environment)
 
 
 async def http_quote(

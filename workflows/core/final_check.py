@@ -15,7 +15,7 @@ from temporalio.exceptions import ActivityError, TimeoutError, TimeoutType, is_c
 from common.digest import digest
 from common.errors import permanent
 from workflows.core.approval import Asker
-from workflows.core.calls import ACTION, RECHECK, CallPolicy, Result
+from workflows.core.calls import ACTION, READ, RECHECK, CallPolicy, Result
 from workflows.core.gate import Outcome
 from workflows.core.premises import Drift, Premise, drift, expired, unfetched
 from workflows.core.visible import cause_of
@@ -35,6 +35,8 @@ class Action(Generic[Result]):
         lookup: tells by the key what an attempt with unknown outcome came to, its result or None; where it is
             not given, the activity itself looks up before it acts.
         freshness: how long a validation is good for; a later start validates again.
+        settles: how long an attempt with unknown outcome may still take effect at the target, such as a
+            request that a dead worker left on the wire. Only after it does a drift mean that nothing was done.
         policy: time-outs of one attempt.
     """
 
@@ -45,6 +47,7 @@ class Action(Generic[Result]):
     fence: Callable[[Any, Mapping[str, Any]], BaseModel] | None = None
     lookup: Callable[..., Any] | None = None
     freshness: timedelta = timedelta(seconds=10)
+    settles: timedelta = timedelta(seconds=60)
     policy: CallPolicy = ACTION
 
 
@@ -85,15 +88,20 @@ class Actor(Asker):
         approval = action.approval
         if not approval.approved or self._gate.memory.closed.get(approval.request.id) != approval.words:
             raise permanent("NotApproved", f"{approval.request.id} does not allow this action")
-        key = f"{workflow.info().workflow_id}:{self._node}:{digest(approval.plan)}"
-        argument = action.argument.model_copy(update={"authorization": approval.authorization(key)})
+        authorization = approval.authorization(self.action_key(approval.plan))
+        argument = action.argument.model_copy(update={"authorization": authorization})
         name = action.activity.__name__
         with self._watchdog.watch(name, self._node, action.policy.stuck_after):
             pause = timedelta(seconds=1)
+            unknown = False
             while True:
                 self._show_all()
                 facts, drifts = await self._validated(action)
                 if drifts:
+                    if unknown:
+                        await workflow.sleep(action.settles)
+                        if found := await self._looked_up(action, argument):
+                            return Acted(found)
                     await self._void(approval, drifts)
                     return Acted(drifts=drifts)
                 fenced = action.fence(argument, facts) if action.fence else argument
@@ -105,13 +113,24 @@ class Actor(Asker):
                     if _never_started(error):
                         self.note(f"{name} did not start while the facts were fresh; they are fetched again")
                     else:
+                        unknown = True
                         self.note(f"{name}: outcome unknown ({cause_of(error)}); looks what happened")
-                        found = action.lookup and await self._execute(action.lookup, argument, RECHECK)
-                        if found:
+                        if found := await self._looked_up(action, argument):
                             return Acted(found)
                 await workflow.sleep(pause)
                 await self._while_paused()
                 pause = min(pause * 2, timedelta(minutes=5))
+
+    def action_key(self, plan: BaseModel) -> str:
+        """The idempotency key of an action on `plan` in this node: `workflow id:node:plan digest`."""
+        return f"{workflow.info().workflow_id}:{self._node}:{digest(plan)}"
+
+    async def _looked_up(self, action: Action[Result], argument: BaseModel) -> Result | None:
+        """What an attempt with unknown outcome came to; asked for until there is an answer."""
+        if action.lookup is None:
+            return None
+        found: Result | None = await self._execute(action.lookup, argument, READ)
+        return found
 
     async def _validated(self, action: Action[Any]) -> tuple[dict[str, Any], list[Drift]]:
         """The facts as they are now, by premise, and the drifts among them."""

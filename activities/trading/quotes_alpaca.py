@@ -9,8 +9,8 @@ from typing import Any
 
 import requests
 
-from activities.alpaca import CREDENTIALS, SECONDS, check_credentials, make_quiet, read_refusal
-from activities.quotes import Fault, check_age, checked_quote, no_quote, status_fault
+from activities.trading.alpaca import CREDENTIALS, SECONDS, check_credentials, make_quiet, read_refusal
+from activities.trading.quotes import Fault, check_age, checked_quote, no_quote, status_fault
 from common.buyer import Quote
 
 SOURCE = "Alpaca"

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
-from decimal import Decimal
 from typing import Protocol
 
 from pydantic import AwareDatetime, BaseModel, Field
 
-from common.buyer import Money, OrderState, Quantity, Side, Symbol, TimeInForce
+from common.buyer import Money, Order, Quantity, Side, Symbol, TimeInForce
 
 
 class DuplicateOrderError(Exception):
@@ -24,26 +23,6 @@ class OrderRequest(BaseModel, frozen=True):
     quantity: Quantity
     limit_price: Money
     time_in_force: TimeInForce
-
-
-class Order(BaseModel, frozen=True):
-    """An order as the broker has it. `average_price` is that of the `filled` units, None before the first.
-
-    `broker_order_id` is empty where the broker refused the order without keeping it; `reason` then says why.
-    """
-
-    client_order_id: str
-    broker_order_id: str
-    symbol: str
-    side: Side
-    quantity: Decimal
-    limit_price: Decimal
-    filled: Decimal
-    average_price: Decimal | None
-    state: OrderState
-    reason: str = ""
-    submitted_at: AwareDatetime
-    updated_at: AwareDatetime
 
 
 class MarketState(BaseModel, frozen=True):

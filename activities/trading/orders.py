@@ -7,9 +7,9 @@ import hashlib
 from pydantic import AwareDatetime, BaseModel
 from temporalio import activity
 
-from activities.broker.types import Broker, DuplicateOrderError, MarketState, Order, OrderRequest
+from activities.trading.broker import Broker, DuplicateOrderError, MarketState, OrderRequest
 from common.approval import Authorization
-from common.buyer import EDITABLE, BuyPlan, Money
+from common.buyer import EDITABLE, BuyPlan, Money, Order
 from common.envelope import Authority
 from common.errors import permanent
 
@@ -73,7 +73,7 @@ class Orders:
         plan = request.plan
         agent = activity.info().workflow_id or ""
         authorization = self._authority.authorize(request.authorization, plan, agent)
-        if set(authorization.decision.edits) - set(EDITABLE):
+        if any(set(vote.decision.edits) - set(EDITABLE) for vote in authorization.votes):
             raise permanent(
                 "NotAuthorized", f"the decision edits more of the plan than {', '.join(EDITABLE)}"
             )
@@ -102,6 +102,13 @@ class Orders:
                 # The broker contradicts itself; a later look will tell.
                 raise
             return order
+
+    @activity.defn(name="find_placed")
+    async def find_placed(self, request: PlaceOrder) -> Order | None:
+        """The order that an attempt at `place_order` placed, of which nothing was heard; None for none."""
+        if request.authorization is None:
+            return None
+        return await self._broker.find(client_order_id(request.authorization.key))
 
     @activity.defn(name="find_order")
     async def find_order(self, request: FindOrder) -> FoundOrder:

@@ -11,8 +11,8 @@ from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 
-from activities.broker.types import Order, OrderRequest
-from common.buyer import OrderState, Side
+from activities.trading.broker import OrderRequest
+from common.buyer import Order, OrderState, Side
 
 # Money as text: SQLite has no decimal numbers, and a float is no money.
 _SCHEMA = """

@@ -17,13 +17,13 @@ import requests
 
 from common.retry_header import asked_wait
 from common.settings import SettingsError
+from common.settings.trading import ALPACA_KEY, ALPACA_SECRET
 
 if TYPE_CHECKING:
     from alpaca.common.exceptions import APIError
     from alpaca.common.rest import RESTClient
 
-KEY_SETTING, SECRET_SETTING = "HIBERNAUT_ALPACA_KEY", "HIBERNAUT_ALPACA_SECRET"
-CREDENTIALS = f"{KEY_SETTING} and {SECRET_SETTING}"
+CREDENTIALS = f"{ALPACA_KEY.variable} and {ALPACA_SECRET.variable}"
 SECONDS = 20.0
 
 

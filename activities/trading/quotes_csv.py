@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from threading import Lock
 
-from activities.quotes import Fault, check_age, checked_quote, no_quote
+from activities.trading.quotes import Fault, check_age, checked_quote, no_quote
 from common.artifacts import write_atomically
 from common.buyer import Quote
 

@@ -1,62 +1,19 @@
-"""Every setting of Hibernaut, read once from the environment by a door and frozen.
-
-Temporal's own settings (``TEMPORAL_*``) are read by the SDK's envconfig in ``common/connect.py``.
-"""
+"""Settings of language models: which one, where, with what key, at what price, within what budget."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
-from pathlib import Path
 
+from common.settings.base import Setting, SettingsError, Values
 
-class SettingsError(ValueError):
-    """A setting that cannot be used; the message names it and says what to set."""
-
-
-@dataclass(frozen=True)
-class Setting:
-    """One row of the settings table: environment variable, default as text, meaning."""
-
-    variable: str
-    default: str
-    meaning: str
-
-
-DATA_DIR = Setting(
-    "HIBERNAUT_DATA_DIR", ".hibernaut", "Folder of the embedded stack: database, artifacts, reports, keys."
-)
-TASK_QUEUE = Setting("HIBERNAUT_TASK_QUEUE", "hibernaut", "Temporal task queue of workers and agents.")
-USER = Setting("HIBERNAUT_USER", "local", "Opaque id used where --owner or --as is not given.")
 MODEL = Setting(
     "HIBERNAUT_MODEL",
     "offline",
     "Language model: `offline` (the built-in extractive analyst: no key, no network), `openai:NAME`, "
     "`anthropic:NAME` or `bedrock:NAME`.",
 )
-TEMPORAL_PROGRAM = Setting(
-    "HIBERNAUT_TEMPORAL_PROGRAM", "", "Path of a `temporal` program to use in place of the packaged one."
-)
-APPROVAL_KEYS = Setting(
-    "HIBERNAUT_APPROVAL_KEYS",
-    "",
-    "Keys that sign decisions, as `id:hex,id:hex` (32 bytes or more each); the first signs, all verify. "
-    "Empty: the embedded stack keeps one in its data folder.",
-)
-GROUPS = Setting(
-    "HIBERNAUT_GROUPS",
-    "",
-    'Path of a JSON file of groups, `{"treasury": ["ann", "bob"]}`; `@treasury` then stands for its members '
-    "where people are named. Empty: `groups.json` in the data folder, if there is one.",
-)
-UNSIGNED = Setting(
-    "HIBERNAUT_UNSIGNED",
-    "refuse",
-    "`accept` also counts unsigned decisions (from the Web UI or `temporal workflow signal`) and marks them "
-    "unsigned. Set by `starter.py dev`; leave it alone anywhere else.",
-)
-CACHED_AGENTS = Setting("HIBERNAUT_CACHED_AGENTS", "1000", "Agents a worker keeps in memory between steps.")
 MODEL_ADDRESS = Setting(
     "HIBERNAUT_MODEL_ADDRESS",
     "",
@@ -96,27 +53,11 @@ OWNER_TOKENS = Setting(
 OWNER_USD = Setting("HIBERNAUT_OWNER_USD_A_DAY", "none", "US dollars likewise.")
 
 TABLE = (
-    DATA_DIR,
-    TASK_QUEUE,
-    USER,
-    MODEL,
-    TEMPORAL_PROGRAM,
-    APPROVAL_KEYS,
-    GROUPS,
-    UNSIGNED,
-    CACHED_AGENTS,
-    MODEL_ADDRESS,
-    OPENAI_KEY,
-    ANTHROPIC_KEY,
-    BEDROCK_KEY,
-    BEDROCK_REGION,
-    MODEL_SECONDS,
-    MODEL_PRICES,
-    AGENT_TOKENS,
-    AGENT_USD,
-    OWNER_TOKENS,
-    OWNER_USD,
+    *(MODEL, MODEL_ADDRESS, OPENAI_KEY, ANTHROPIC_KEY, BEDROCK_KEY, BEDROCK_REGION, MODEL_SECONDS),
+    *(MODEL_PRICES, AGENT_TOKENS, AGENT_USD, OWNER_TOKENS, OWNER_USD),
 )
+
+KEYS = {"openai": OPENAI_KEY, "anthropic": ANTHROPIC_KEY, "bedrock": BEDROCK_KEY}
 
 
 @dataclass(frozen=True)
@@ -133,56 +74,23 @@ class ModelSettings:
     owner_tokens: int | None
     owner_usd: Decimal | None
 
-
-KEYS = {"openai": OPENAI_KEY, "anthropic": ANTHROPIC_KEY, "bedrock": BEDROCK_KEY}
-
-
-@dataclass(frozen=True)
-class Settings:
-    """The settings of one process."""
-
-    data_dir: Path
-    task_queue: str
-    user: str
-    model: str
-    temporal_program: str
-    approval_keys: str
-    groups: Path | None
-    accept_unsigned: bool
-    cached_agents: int
-    language_models: ModelSettings
-
     @classmethod
-    def read(cls, environment: Mapping[str, str]) -> Settings:
-        """Read the settings from ``environment``.
+    def read(cls, value: Values) -> ModelSettings:
+        """Read the group.
 
         Raises:
-            SettingsError: a value cannot be used; the message names the variable and the mend.
+            SettingsError: a value cannot be used, or the model's key is missing.
         """
-
-        def value(setting: Setting) -> str:
-            return environment.get(setting.variable, "").strip() or setting.default
-
-        language_models = _model_settings(value)
-        model = value(MODEL)
-        check_model(model, model, language_models)
-        unsigned = value(UNSIGNED)
-        if unsigned not in ("accept", "refuse"):
-            raise SettingsError(f"{UNSIGNED.variable}={unsigned}: say accept or refuse.")
-        cached = value(CACHED_AGENTS)
-        if not cached.isdecimal():
-            raise SettingsError(f"{CACHED_AGENTS.variable}={cached}: give a whole number, 0 or more.")
         return cls(
-            data_dir=Path(value(DATA_DIR)).expanduser().absolute(),
-            task_queue=value(TASK_QUEUE),
-            user=value(USER),
-            model=model,
-            temporal_program=value(TEMPORAL_PROGRAM),
-            approval_keys=value(APPROVAL_KEYS),
-            groups=Path(value(GROUPS)).expanduser().absolute() if value(GROUPS) else None,
-            accept_unsigned=unsigned == "accept",
-            cached_agents=int(cached),
-            language_models=language_models,
+            address=value(MODEL_ADDRESS),
+            keys={provider: value(setting) for provider, setting in KEYS.items()},
+            region=value(BEDROCK_REGION),
+            seconds=_seconds(value(MODEL_SECONDS)),
+            prices=_prices(value(MODEL_PRICES)),
+            agent_tokens=_tokens(AGENT_TOKENS, value(AGENT_TOKENS)),
+            agent_usd=_limit(AGENT_USD, value(AGENT_USD)),
+            owner_tokens=_tokens(OWNER_TOKENS, value(OWNER_TOKENS)),
+            owner_usd=_limit(OWNER_USD, value(OWNER_USD)),
         )
 
 
@@ -212,20 +120,6 @@ def check_model(model: str, default: str, settings: ModelSettings) -> None:
     needs_no_key = provider == "openai" and provider == provider_of(default) and settings.address
     if not settings.keys[provider] and not needs_no_key:
         raise SettingsError(f"{KEYS[provider].variable} is not set, and {model} needs it.")
-
-
-def _model_settings(value: Callable[[Setting], str]) -> ModelSettings:
-    return ModelSettings(
-        address=value(MODEL_ADDRESS),
-        keys={provider: value(setting) for provider, setting in KEYS.items()},
-        region=value(BEDROCK_REGION),
-        seconds=_seconds(value(MODEL_SECONDS)),
-        prices=_prices(value(MODEL_PRICES)),
-        agent_tokens=_tokens(AGENT_TOKENS, value(AGENT_TOKENS)),
-        agent_usd=_limit(AGENT_USD, value(AGENT_USD)),
-        owner_tokens=_tokens(OWNER_TOKENS, value(OWNER_TOKENS)),
-        owner_usd=_limit(OWNER_USD, value(OWNER_USD)),
-    )
 
 
 def _prices(text: str) -> dict[str, tuple[Decimal, Decimal]]:

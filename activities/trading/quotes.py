@@ -14,14 +14,11 @@ from temporalio.exceptions import ApplicationError
 from common.buyer import Quote, Symbol
 from common.errors import permanent, retry_after
 
-SETTING = "HIBERNAUT_QUOTES"
-
 
 class Fault(StrEnum):
     """Why there is no quote; the type of the error an agent sees."""
 
     UNKNOWN_SYMBOL = "UnknownSymbol"
-    NOT_SET = "QuotesNotSet"
     REFUSED = "QuotesRefused"
     MISSING = "PriceMissing"
     BAD_PRICE = "BadPrice"
@@ -33,7 +30,7 @@ class Fault(StrEnum):
 
 # Somebody has to change the order or a setting. All else may be gone in a minute, and an agent that waits for
 # days must not die of it: it is tried again, and shows as stuck meanwhile.
-_PERMANENT = frozenset({Fault.UNKNOWN_SYMBOL, Fault.NOT_SET, Fault.REFUSED})
+_PERMANENT = frozenset({Fault.UNKNOWN_SYMBOL, Fault.REFUSED})
 
 
 def no_quote(fault: Fault, message: str, delay: timedelta | None = None) -> ApplicationError:
@@ -82,18 +79,6 @@ class Quotes:
     async def quote(self, request: QuoteRequest) -> Quote:
         """What one unit of the symbol costs now."""
         return await self._feed.quote(request.symbol)
-
-
-class NoFeed:
-    """Stands where no source of prices is set."""
-
-    async def quote(self, symbol: str) -> Quote:
-        """Says which setting is missing."""
-        raise no_quote(
-            Fault.NOT_SET,
-            f"no source of prices: set {SETTING} to a CSV file of daily closes (`Date,AAA,BBB,…`), "
-            "to an address with {symbol} in it, or to alpaca",
-        )
 
 
 def checked_quote(symbol: str, price: object, at: datetime, source: str) -> Quote:

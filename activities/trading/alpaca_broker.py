@@ -10,9 +10,16 @@ from typing import Any, TypeVar
 
 from temporalio.exceptions import ApplicationError
 
-from activities.alpaca import CREDENTIALS, SECONDS, Refusal, check_credentials, make_quiet, read_refusal
-from activities.broker.types import DuplicateOrderError, MarketState, Order, OrderRequest
-from common.buyer import OrderState, Side
+from activities.trading.alpaca import (
+    CREDENTIALS,
+    SECONDS,
+    Refusal,
+    check_credentials,
+    make_quiet,
+    read_refusal,
+)
+from activities.trading.broker import DuplicateOrderError, MarketState, OrderRequest
+from common.buyer import Order, OrderState, Side
 from common.errors import permanent, retry_after
 
 Answer = TypeVar("Answer")

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from activities.quotes import Fault, check_age, checked_quote, no_quote, status_fault
+from activities.trading.quotes import Fault, check_age, checked_quote, no_quote, status_fault
 from common.buyer import Quote
 from common.retry_header import asked_wait
 

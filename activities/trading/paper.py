@@ -12,12 +12,12 @@ from uuid import uuid4
 
 from temporalio.exceptions import ApplicationError
 
-from activities.broker.faults import Faults
-from activities.broker.paper_book import Attempt, Book, Entry, create, opened
-from activities.broker.types import DuplicateOrderError, MarketState, Order, OrderRequest
-from activities.quotes import Fault
+from activities.trading.broker import DuplicateOrderError, MarketState, OrderRequest
+from activities.trading.paper_book import Attempt, Book, Entry, create, opened
+from activities.trading.paper_faults import Faults
+from activities.trading.quotes import Fault
 from common.business_time import NYSE, BusinessHours, closes_at, is_open, next_open
-from common.buyer import OrderState, Quote, Side, TimeInForce
+from common.buyer import Order, OrderState, Quote, Side, TimeInForce
 
 CASH = Decimal(1_000_000)
 
