@@ -5,9 +5,12 @@ Temporal's own settings (``TEMPORAL_*``) are read by the SDK's envconfig in ``co
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from common.allowed_hosts import AllowedHosts
 
 
 class SettingsError(ValueError):
@@ -49,8 +52,27 @@ UNSIGNED = Setting(
     "unsigned. Set by `starter.py dev`; leave it alone anywhere else.",
 )
 CACHED_AGENTS = Setting("HIBERNAUT_CACHED_AGENTS", "1000", "Agents a worker keeps in memory between steps.")
+ALLOWED_HOSTS = Setting(
+    "HIBERNAUT_ALLOWED_HOSTS",
+    "",
+    "Own hosts that may be fetched although they are not public, with commas between: a name, an address or "
+    "a network, each with `:port` or for 80 and 443.",
+)
+USER_AGENT = Setting(
+    "HIBERNAUT_USER_AGENT", "hibernaut/0.1", "How the fetcher names itself to web sites, and in robots.txt."
+)
+FETCH_RATE = Setting("HIBERNAUT_FETCH_RATE", "1", "Requests a second that one web host gets at most.")
+SEARCH = Setting(
+    "HIBERNAUT_SEARCH",
+    "",
+    "Search provider: `searxng:URL` asks a SearXNG instance. Empty: sitemaps, feeds and links of the sites "
+    "named.",
+)
 
-TABLE = (DATA_DIR, TASK_QUEUE, USER, MODEL, TEMPORAL_PROGRAM, APPROVAL_KEYS, UNSIGNED, CACHED_AGENTS)
+TABLE = (
+    *(DATA_DIR, TASK_QUEUE, USER, MODEL, TEMPORAL_PROGRAM, APPROVAL_KEYS, UNSIGNED, CACHED_AGENTS),
+    *(ALLOWED_HOSTS, USER_AGENT, FETCH_RATE, SEARCH),
+)
 
 
 @dataclass(frozen=True)
@@ -65,6 +87,10 @@ class Settings:
     approval_keys: str
     accept_unsigned: bool
     cached_agents: int
+    allowed_hosts: AllowedHosts
+    user_agent: str
+    fetch_rate: float
+    search: str
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> Settings:
@@ -86,6 +112,19 @@ class Settings:
         cached = value(CACHED_AGENTS)
         if not cached.isdecimal():
             raise SettingsError(f"{CACHED_AGENTS.variable}={cached}: give a whole number, 0 or more.")
+        try:
+            allowed_hosts = AllowedHosts.parse(value(ALLOWED_HOSTS))
+        except ValueError as error:
+            raise SettingsError(f"{ALLOWED_HOSTS.variable}: {error}.") from None
+        user_agent = value(USER_AGENT)
+        if not (user_agent.isascii() and user_agent.isprintable()):
+            raise SettingsError(f"{USER_AGENT.variable}: plain ASCII only; it is sent as a header.")
+        rate = value(FETCH_RATE)
+        if not re.fullmatch(r"\d{1,3}(\.\d{1,4})?", rate) or not float(rate):
+            raise SettingsError(f"{FETCH_RATE.variable}={rate}: give requests a second, 0.1 for example.")
+        search = value(SEARCH)
+        if search and not re.fullmatch(r"searxng:https?://\S+", search):
+            raise SettingsError(f"{SEARCH.variable}={search}: say searxng:URL, or leave it empty.")
         return cls(
             data_dir=Path(value(DATA_DIR)).expanduser().absolute(),
             task_queue=value(TASK_QUEUE),
@@ -95,4 +134,8 @@ class Settings:
             approval_keys=value(APPROVAL_KEYS),
             accept_unsigned=unsigned == "accept",
             cached_agents=int(cached),
+            allowed_hosts=allowed_hosts,
+            user_agent=user_agent,
+            fetch_rate=float(rate),
+            search=search,
         )
