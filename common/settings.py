@@ -92,6 +92,11 @@ class Settings:
     fetch_rate: float
     search: str
 
+    @property
+    def fetch_queue(self) -> str:
+        """The task queue of fetches, beside that of everything else: the rates on it slow nothing else."""
+        return f"{self.task_queue}-fetch"
+
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> Settings:
         """Read the settings from ``environment``.

@@ -545,7 +545,7 @@ def test_addresses_have_one_spelling_and_a_host() -> None:
 def test_a_host_has_one_turn_at_a_time_and_then_a_pause(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two processes' worth of queues on one folder: never two turns at once, never two within the interval."""
+    """Two processes' worth of queues on one folder: never two turns at once, nor within the interval."""
     one, two = HostSlots(tmp_path / "h.db"), HostSlots(tmp_path / "h.db")
     now = time.time()
     assert one.book("h", "a", 10) == 0.0
