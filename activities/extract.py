@@ -8,7 +8,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urldefrag, urljoin, urlsplit
 
 from pydantic import BaseModel
@@ -24,7 +24,10 @@ MAX_CHARACTERS = 2_000_000
 MAX_LINKS = 5_000
 MEDIA_TYPES = ("text/html", "application/xhtml+xml", "text/plain", "text/markdown", "application/pdf")
 
-_PDF_PROGRAM = Path(__file__).with_name("pdf_text.py")
+# Up to this a page's main text is found in this process, past it in one of its own: what it takes can grow
+# with the square of the size.
+_SMALL_HTML = 200_000
+_PROGRAM = Path(__file__).with_name("extract_program.py")
 _BLOCKS = frozenset(
     re.findall(
         r"\w+",
@@ -55,8 +58,8 @@ class Link(BaseModel, frozen=True):
 
 
 @dataclass(frozen=True)
-class PdfLimits:
-    """What reading one PDF may take: bytes of memory, seconds of CPU, seconds on the clock, pages."""
+class ReadingLimits:
+    """What the program for one document may take: bytes of memory, CPU and clock seconds; pages of a PDF."""
 
     memory: int = 512_000_000
     cpu_seconds: int = 30
@@ -65,15 +68,15 @@ class PdfLimits:
 
 
 def text_of(
-    data: bytes, media_type: str, *, charset: str | None = None, pdf: PdfLimits | None = None
+    data: bytes, media_type: str, *, charset: str | None = None, limits: ReadingLimits | None = None
 ) -> Extracted:
-    """Title and main text of a document. Blocks; a PDF is read in a process of its own.
+    """Title and main text of a document. Blocks; a PDF or a big page is read in a process of its own.
 
     Args:
         data: the document, at most 20 MB (HTML 5 MB).
         media_type: one of `MEDIA_TYPES`; parameters after a semicolon are read for `charset`.
         charset: the character set that the sender named, if it did.
-        pdf: limits on reading a PDF.
+        limits: of that process.
 
     Raises:
         ExtractError: too big, of another type, damaged, or over the limits.
@@ -89,9 +92,9 @@ def text_of(
         case "text/html" | "application/xhtml+xml":
             if len(data) > MAX_HTML_BYTES:
                 raise ExtractError(f"{len(data)} bytes of HTML; at most {MAX_HTML_BYTES} are read")
-            found = _html(decode(data, said=charset, markup=True))
+            found = _html(decode(data, said=charset, markup=True), limits or ReadingLimits())
         case "application/pdf":
-            found = _pdf(data, pdf or PdfLimits())
+            found = _pdf(data, limits or ReadingLimits())
         case _:
             raise ExtractError(f"no text is read from {kind[:80] or 'a document without a type'}")
     text = _tidy(found.text)
@@ -145,7 +148,8 @@ def _join(base: str, reference: str) -> str | None:
 
 
 def _plain(text: str, *, headings: bool) -> Extracted:
-    heading = re.search(r"^#\s+(.+?)\s*#*$", text, re.MULTILINE) if headings else None
+    pattern = r"^#[ \t]{1,8}(\S.{0,300}?)[ \t]{0,8}#{0,6}\r?$"
+    heading = re.search(pattern, text[:100_000], re.MULTILINE) if headings else None
     return Extracted(title=heading[1] if heading else "", text=text)
 
 
@@ -161,11 +165,11 @@ def _tree(html: str) -> _Element | None:
         return None
 
 
-def _html(html: str) -> Extracted:
+def _html(html: str, limits: ReadingLimits) -> Extracted:
     tree = _tree(html)
     if tree is None:
         return Extracted(title="", text="")
-    return Extracted(title=_title(tree), text=_main_text(html) or _body_text(tree))
+    return Extracted(title=_title(tree), text=_main_text(html, limits) or _body_text(tree))
 
 
 def _title(tree: _Element) -> str:
@@ -177,8 +181,13 @@ def _title(tree: _Element) -> str:
     return ""
 
 
-def _main_text(html: str) -> str:
-    """The page's main text without menus, adverts and footers; empty where none stands out."""
+def _main_text(html: str, limits: ReadingLimits) -> str:
+    """The page's main text without menus, adverts and footers; empty where none can be found."""
+    if len(html) > _SMALL_HTML:
+        try:
+            return str(_in_a_process("html", html.encode("utf-8", "replace"), limits).get("text", ""))
+        except ExtractError:
+            return ""
     import trafilatura
 
     try:
@@ -209,8 +218,22 @@ def _body_text(tree: _Element) -> str:
     return re.sub(r"\n\s*", "\n", "".join(parts))
 
 
-def _pdf(data: bytes, limits: PdfLimits) -> Extracted:
-    command = [sys.executable, "-I", str(_PDF_PROGRAM)]
+def _pdf(data: bytes, limits: ReadingLimits) -> Extracted:
+    said = _in_a_process("pdf", data, limits)
+    if "error" in said:
+        raise ExtractError(f"the PDF: {said['error']}")
+    if not said["text"].strip():
+        raise ExtractError("the PDF holds no text; a scanned one needs text recognition first")
+    return Extracted(title=said["title"], text=said["text"], cut=said["cut"])
+
+
+def _in_a_process(kind: str, data: bytes, limits: ReadingLimits) -> dict[str, Any]:
+    """What the program says of a document.
+
+    Raises:
+        ExtractError: it went over its limits.
+    """
+    command = [sys.executable, "-I", str(_PROGRAM), kind]
     command += map(str, (limits.memory, limits.cpu_seconds, limits.seconds, MAX_CHARACTERS, limits.pages))
     try:
         # No environment: no token or setting of the worker's is there for what reads the document.
@@ -225,23 +248,19 @@ def _pdf(data: bytes, limits: PdfLimits) -> Extracted:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise ExtractError(f"reading the PDF took over {limits.seconds} s") from None
+        raise ExtractError(f"reading the document took over {limits.seconds} s") from None
     try:
-        said = json.loads(done.stdout)
+        said: dict[str, Any] = json.loads(done.stdout)
     except ValueError:
         # A signal means a limit of the kernel's: CPU time, or memory that could not even be reported.
         how = f"signal {-done.returncode}" if done.returncode < 0 else f"exit code {done.returncode}"
-        raise ExtractError(f"reading the PDF went over its limits ({how})") from None
-    if "error" in said:
-        raise ExtractError(f"the PDF: {said['error']}")
-    if not said["text"].strip():
-        raise ExtractError("the PDF holds no text; a scanned one needs text recognition first")
-    return Extracted(title=said["title"], text=said["text"], cut=said["cut"])
+        raise ExtractError(f"reading the document went over its limits ({how})") from None
+    return said
 
 
 def _tidy(text: str) -> str:
     """Unix line ends, no NUL, no trailing blanks, at most one empty line in a row."""
     text = text.replace("\0", "").replace("\r\n", "\n").replace("\r", "\n")
     text = text.encode("utf-8", "replace").decode()  # lone surrogates cannot be stored or sent
-    text = re.sub(r"[^\S\n]+\n", "\n", text)
+    text = "\n".join(line.rstrip() for line in text.split("\n"))
     return re.sub(r"\n{3,}", "\n\n", text).strip()

@@ -14,7 +14,7 @@ import pytest
 
 from activities import extract
 from activities.charsets import decode
-from activities.extract import ExtractError, Link, PdfLimits, links_of, text_of
+from activities.extract import ExtractError, Link, ReadingLimits, links_of, text_of
 
 ARTICLE = """<!doctype html><html><head><title> Tide  tables </title><script>var stolen = 1</script></head>
 <body>
@@ -233,7 +233,11 @@ def test_a_pdf_that_asks_for_too_much_memory_is_ended(filters: bytes, stream: by
     """What unpacks to gigabytes ends at the limit, and the worker goes on."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(ExtractError, match=reason):
-        text_of(pdf("", filters=filters, stream=stream), "application/pdf", pdf=PdfLimits(memory=200_000_000))
+        text_of(
+            pdf("", filters=filters, stream=stream),
+            "application/pdf",
+            limits=ReadingLimits(memory=200_000_000),
+        )
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000, "kilobytes of the worker's"
 
 
@@ -242,10 +246,31 @@ def test_a_pdf_that_takes_too_long_is_killed() -> None:
     forever = pdf("", stream=b"BT /F1 12 Tf (x) Tj ET " * 600_000)
     began = time.process_time()
     with pytest.raises(ExtractError, match=r"signal (9|24)"):
-        text_of(forever, "application/pdf", pdf=PdfLimits(cpu_seconds=1, seconds=60))
+        text_of(forever, "application/pdf", limits=ReadingLimits(cpu_seconds=1, seconds=60))
     with pytest.raises(ExtractError, match=r"over 1 s|signal 14"):
-        text_of(forever, "application/pdf", pdf=PdfLimits(cpu_seconds=60, seconds=1))
+        text_of(forever, "application/pdf", limits=ReadingLimits(cpu_seconds=60, seconds=1))
     assert time.process_time() - began < 5, "the worker did the work itself"
+
+
+def test_a_page_made_to_take_hours_gives_its_plain_text() -> None:
+    """A big page's main text is found in a process with limits; past them the plain text serves."""
+    began = time.process_time()
+    found = text_of(b"<p>word" + b"<br>" * 1_000_000, "text/html", limits=ReadingLimits(cpu_seconds=1))
+    assert found.text == "word"
+    assert time.process_time() - began < 10, "the worker did the work itself"
+    big = ARTICLE.replace("</article>", "<p>The end is far from here. </p>" * 10_000 + "</article>")
+    found = text_of(big.encode(), "text/html")
+    assert "sum of many waves" in found.text
+    assert "rubber boots" not in found.text
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "text/markdown", "text/html"])
+@pytest.mark.parametrize("unit", [b" ", b"\t\n", b"# ", b"#", b"<", b"&", b"\r", b"</"])
+def test_no_repetition_takes_more_than_its_length(kind: str, unit: bytes) -> None:
+    """Megabytes of one thing are read in seconds of CPU: no pattern goes back over them."""
+    began = time.process_time()
+    text_of(b"# x" + unit * (3_000_000 // len(unit)) + b"x", kind, limits=ReadingLimits(cpu_seconds=2))
+    assert time.process_time() - began < 10
 
 
 def test_links_are_absolute_once_each_and_of_the_web() -> None:

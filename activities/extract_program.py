@@ -1,10 +1,11 @@
-"""A program of its own: a PDF on standard input, its text as JSON on standard output.
+"""A program of its own: a PDF or a big page on standard input, its text as JSON on standard output.
 
 It is started by ``activities/extract.py`` and never imported. A PDF is a program for its reader: one of a
-few kilobytes can ask for gigabytes or for ever. So the kernel limits memory, CPU time and time on the clock
-before the first byte is read, and the reader is not in the worker's process.
+few kilobytes can ask for gigabytes or for ever; a page of a million line breaks keeps its reader busy for
+hours. So the kernel limits memory, CPU time and time on the clock before the first byte is read, and the
+reader is not in the worker's process.
 
-Arguments: bytes of memory, seconds of CPU, seconds on the clock, characters of text, pages.
+Arguments: `pdf` or `html`, bytes of memory, seconds of CPU, seconds on the clock, characters of text, pages.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ import signal
 import sys
 
 
-def main(memory: int, cpu: int, wall: int, characters: int, most_pages: int) -> dict[str, object]:
-    """Title and text of the PDF on standard input, or ``error``: why there is none."""
+def limit(memory: int, cpu: int, wall: int) -> None:
+    """Have the kernel end this process where it goes over."""
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     resource.setrlimit(resource.RLIMIT_CPU, (cpu, cpu))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
@@ -25,6 +26,17 @@ def main(memory: int, cpu: int, wall: int, characters: int, most_pages: int) -> 
     # Where the one who started this died, nobody else would end it.
     signal.alarm(wall)
 
+
+def html(data: bytes) -> dict[str, object]:
+    """The main text of a page in UTF-8; empty where none stands out."""
+    import trafilatura
+
+    text = trafilatura.extract(data.decode(), include_comments=False, include_tables=True, deduplicate=False)
+    return {"text": text or ""}
+
+
+def pdf(data: bytes, characters: int, most_pages: int) -> dict[str, object]:
+    """Title and text of a PDF, or ``error``: why there is none."""
     import logging
 
     from pypdf import PdfReader
@@ -34,7 +46,7 @@ def main(memory: int, cpu: int, wall: int, characters: int, most_pages: int) -> 
     parts: list[str] = []
     length = 0
     try:
-        reader = PdfReader(io.BytesIO(sys.stdin.buffer.read()))
+        reader = PdfReader(io.BytesIO(data))
         if reader.is_encrypted and not reader.decrypt(""):
             return {"error": "it is encrypted, and no password is known"}
         title = str(reader.metadata.title or "") if reader.metadata else ""
@@ -56,4 +68,8 @@ def main(memory: int, cpu: int, wall: int, characters: int, most_pages: int) -> 
 
 
 if __name__ == "__main__":
-    json.dump(main(*map(int, sys.argv[1:])), sys.stdout)
+    kind, *numbers = sys.argv[1:]
+    memory, cpu, wall, characters, pages = map(int, numbers)
+    limit(memory, cpu, wall)
+    document = sys.stdin.buffer.read()
+    json.dump(html(document) if kind == "html" else pdf(document, characters, pages), sys.stdout)
