@@ -15,9 +15,12 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
+from temporalio.service import ConnectConfig, RPCError, ServiceClient
+
 from cli.children import end_child, last_line, put_aside, start_child
-from cli.dev_server import HOST, DevServer, DevServerError
+from cli.dev_server import HOST, NAMESPACE, DevServer, DevServerError
 from cli.output import CommandError, ExitCode, say
+from cli.rates import set_fetch_rate
 from common.artifacts import write_atomically
 from common.connect import StackAddress
 from common.envelope import KeyRing
@@ -81,6 +84,7 @@ class _Stack:
         keepers: list[asyncio.Task[None]] = []
         try:
             await self._server.start()
+            await self._limit_fetches()
             stack = StackAddress(temporal=self._server.address, ui=self._server.ui)
             write_atomically(address, json.dumps(asdict(stack)).encode())
             keepers = [asyncio.create_task(self._keep_server())]
@@ -98,6 +102,13 @@ class _Stack:
             await asyncio.gather(*(end_child(worker, DRAIN_WITHIN) for worker in self._workers.values()))
             await self._server.stop()
             address.unlink(missing_ok=True)
+
+    async def _limit_fetches(self) -> None:
+        try:
+            service = await ServiceClient.connect(ConnectConfig(target_host=self._server.address))
+            await set_fetch_rate(service.workflow_service, NAMESPACE, self._settings)
+        except (RPCError, RuntimeError) as error:
+            raise DevServerError(f"the Temporal server takes no rate for fetches: {error}") from error
 
     def _end(self) -> None:
         if self._ending.is_set():

@@ -9,12 +9,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from common.settings import models, trading
+from common.settings import fetching, models, trading
 from common.settings.base import Setting, SettingsError, one_of
+from common.settings.fetching import FetchSettings
 from common.settings.models import MODEL, ModelSettings, check_model
 from common.settings.trading import TradingSettings
 
-__all__ = ["TABLE", "ModelSettings", "Setting", "Settings", "SettingsError", "TradingSettings"]
+__all__ = [
+    "TABLE",
+    "FetchSettings",
+    "ModelSettings",
+    "Setting",
+    "Settings",
+    "SettingsError",
+    "TradingSettings",
+]
 
 DATA_DIR = Setting(
     "HIBERNAUT_DATA_DIR", ".hibernaut", "Folder of the embedded stack: database, artifacts, reports, keys."
@@ -47,6 +56,7 @@ CACHED_AGENTS = Setting("HIBERNAUT_CACHED_AGENTS", "1000", "Agents a worker keep
 TABLE = (
     *(DATA_DIR, TASK_QUEUE, USER, TEMPORAL_PROGRAM, APPROVAL_KEYS, GROUPS, UNSIGNED, CACHED_AGENTS),
     *models.TABLE,
+    *fetching.TABLE,
     *trading.TABLE,
 )
 
@@ -65,7 +75,13 @@ class Settings:
     accept_unsigned: bool
     cached_agents: int
     language_models: ModelSettings
+    fetching: FetchSettings
     trading: TradingSettings
+
+    @property
+    def fetch_queue(self) -> str:
+        """The task queue of fetches, beside that of everything else: the rates on it slow nothing else."""
+        return f"{self.task_queue}-fetch"
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> Settings:
@@ -94,5 +110,6 @@ class Settings:
             accept_unsigned=one_of(UNSIGNED, value(UNSIGNED), "accept", "refuse") == "accept",
             cached_agents=int(cached),
             language_models=language_models,
+            fetching=FetchSettings.read(value),
             trading=TradingSettings.read(value),
         )

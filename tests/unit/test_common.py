@@ -43,6 +43,22 @@ def test_a_setting_that_cannot_be_used_is_named(variable: str, value: str) -> No
         settings(**{variable: value})
 
 
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("HIBERNAUT_ALLOWED_HOSTS", "10.0.0.0/40"),
+        ("HIBERNAUT_USER_AGENT", "a\r\nX-Evil: 1"),
+        ("HIBERNAUT_FETCH_RATE", "0"),
+        ("HIBERNAUT_FETCH_RATE", "often"),
+        ("HIBERNAUT_SEARCH", "searxng:file:///etc"),
+    ],
+)
+def test_a_setting_of_the_fetcher_that_cannot_be_used_is_named(variable: str, value: str) -> None:
+    """As above; an address or a header is not taken as it comes."""
+    with pytest.raises(SettingsError, match=variable):
+        settings(**{variable: value})
+
+
 def test_settings_have_the_defaults_the_table_says() -> None:
     """The table is what docs print; an empty environment gives its defaults."""
     read = settings()

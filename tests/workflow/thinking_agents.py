@@ -8,11 +8,10 @@ with workflow.unsafe.imports_passed_through():
     from activities.llm.records import Think
     from tests.workflow.thinking_doubles import Talked, TalkInput
 from workflows.core.agent import Agent
-from workflows.core.thinking import Thinker
 
 
 @workflow.defn(name="talker")
-class Talker(Thinker, Agent):
+class Talker(Agent):
     """Says `rounds` things, each after what was said before."""
 
     @workflow.init

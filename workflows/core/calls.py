@@ -10,7 +10,7 @@ from typing import Any, TypeVar, overload
 
 from pydantic import BaseModel
 from temporalio import workflow
-from temporalio.common import RetryPolicy
+from temporalio.common import Priority, RetryPolicy
 
 from activities.notices import Notice, Notices
 from common.agent import AgentInput
@@ -39,6 +39,7 @@ class CallPolicy:
         local: runs inside the workflow task. Only for what is short and harmless to repeat: it leaves one
             event in history in place of three, and a worker's death repeats it.
         lasting: people will look for an agent in this call, so its search attributes are brought up to date.
+        queue: what follows the agent's own task queue in the name of the one this call goes to.
     """
 
     start_to_close: timedelta
@@ -49,6 +50,7 @@ class CallPolicy:
     stuck_after: timedelta | None = timedelta(minutes=10)
     local: bool = False
     lasting: bool = False
+    queue: str = ""
 
 
 # An outside system that is away comes back sooner or later; delays under a second become a second anyway.
@@ -59,6 +61,17 @@ QUICK = CallPolicy(start_to_close=timedelta(seconds=10), retry=PATIENTLY, local=
 
 # One exchange with an outside system that only reads.
 READ = CallPolicy(start_to_close=timedelta(minutes=1), retry=PATIENTLY)
+
+# A page of a web site: its host may ask for minutes or a day of patience, and the server hands out each
+# host's pages one after another. On a queue of its own, so that this rate slows nothing else.
+FETCH = CallPolicy(
+    start_to_close=timedelta(minutes=3),
+    retry=PATIENTLY,
+    heartbeat=timedelta(seconds=30),
+    stuck_after=timedelta(hours=1),
+    lasting=True,
+    queue="-fetch",
+)
 
 # Work through many files or pages: it heartbeats with a cursor, and a dead worker is noticed in 30 seconds.
 LONG = CallPolicy(
@@ -95,18 +108,32 @@ class Caller(Visible):
 
     @overload
     async def call(
-        self, activity: Callable[[Any, Argument], Awaitable[Result]], argument: Argument, policy: CallPolicy
+        self,
+        activity: Callable[[Any, Argument], Awaitable[Result]],
+        argument: Argument,
+        policy: CallPolicy,
+        *,
+        fairness_key: str | None = None,
     ) -> Result: ...
 
     @overload
     async def call(
-        self, activity: Callable[[Any, Argument], Result], argument: Argument, policy: CallPolicy
+        self,
+        activity: Callable[[Any, Argument], Result],
+        argument: Argument,
+        policy: CallPolicy,
+        *,
+        fairness_key: str | None = None,
     ) -> Result: ...
 
-    async def call(self, activity: Any, argument: Any, policy: CallPolicy) -> Any:
+    async def call(
+        self, activity: Any, argument: Any, policy: CallPolicy, *, fairness_key: str | None = None
+    ) -> Any:
         """Run an activity, a method of a class in `activities/`, and return its result.
 
         Its id holds a digest of the argument, so that a replay that would pass another one is noticed.
+        Calls of one `fairness_key` (at most 64 bytes, the host of an address for example) share the rate that
+        the server allows a key of that task queue, and do not keep those of other keys waiting.
 
         Raises:
             ActivityError: it failed for good; its cause says why.
@@ -116,9 +143,11 @@ class Caller(Visible):
         if policy.lasting or self._shows_wait:
             self._show_all()
         with self._watchdog.watch(activity.__name__, self._node, policy.stuck_after):
-            return await self._execute(activity, argument, policy)
+            return await self._execute(activity, argument, policy, fairness_key)
 
-    async def _execute(self, activity: Any, argument: BaseModel, policy: CallPolicy) -> Any:
+    async def _execute(
+        self, activity: Any, argument: BaseModel, policy: CallPolicy, fairness_key: str | None = None
+    ) -> Any:
         # Not inside `call` alone: an action's attempts are watched as one, from outside.
         # Without defaults: a field that a later version adds must not make sleeping agents fail their replay.
         body = argument.model_dump_json(exclude_defaults=True).encode()
@@ -142,12 +171,14 @@ class Caller(Visible):
                 activity,
                 argument,
                 activity_id=activity_id,
+                task_queue=workflow.info().task_queue + policy.queue if policy.queue else None,
                 start_to_close_timeout=policy.start_to_close,
                 schedule_to_start_timeout=policy.schedule_to_start,
                 schedule_to_close_timeout=policy.schedule_to_close,
                 heartbeat_timeout=policy.heartbeat,
                 retry_policy=policy.retry,
                 cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+                priority=Priority(fairness_key=fairness_key) if fairness_key else Priority.default,
             )
         finally:
             self._under_way -= 1

@@ -36,7 +36,7 @@ class Action(Generic[Result]):
             not given, the activity itself looks up before it acts.
         freshness: how long a validation is good for; a later start validates again.
         settles: how long an attempt with unknown outcome may still take effect at the target, such as a
-            request that a dead worker left on the wire. Only after it does a drift mean that nothing was done.
+            request that a dead worker left on the wire. Only then does a drift mean that nothing was done.
         policy: time-outs of one attempt.
     """
 

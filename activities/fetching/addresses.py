@@ -1,0 +1,63 @@
+"""Web addresses: one spelling of each, and the host that a rate belongs to. Workflow files use it too."""
+
+from __future__ import annotations
+
+import hashlib
+from urllib.parse import quote, urlsplit, urlunsplit
+
+_PORTS = {"http": 80, "https": 443}
+# What Temporal takes as a fairness key, in bytes.
+_KEY_BYTES = 64
+
+
+def normalised(url: str) -> str:
+    """`url` in the one spelling that its page is stored under.
+
+    Scheme and host in lower case, no default port, no fragment, `/` for an empty path, odd characters
+    escaped. The order of a query's parts may matter to a site and stays.
+
+    Raises:
+        ValueError: it is no absolute http or https address.
+    """
+    parts = urlsplit(url.strip())
+    scheme = parts.scheme.lower()
+    if scheme not in _PORTS or not parts.hostname:
+        raise ValueError(f"{url[:200]!r} is no http or https address")
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    port = "" if parts.port in (None, _PORTS[scheme]) else f":{parts.port}"
+    # Credentials are kept so that the guard sees and refuses them.
+    user = f"{parts.netloc.rpartition('@')[0]}@" if "@" in parts.netloc else ""
+    path = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~-._")
+    query = quote(parts.query, safe="/%:@!$&'()*+,;=~-._?[]{}|")
+    return urlunsplit((scheme, f"{user}{host}{port}", path, query, ""))
+
+
+def host_of(url: str) -> str:
+    """The host that the rate of `url` belongs to: its name, with the port where it is neither 80 nor 443.
+
+    Raises:
+        ValueError: it is no absolute http or https address.
+    """
+    parts = urlsplit(normalised(url))
+    host = parts.hostname or ""
+    return host if parts.port in (None, 80, 443) else f"{host}:{parts.port}"
+
+
+def fairness_key(url: str) -> str:
+    """The key under which the server hands out fetches of this host, for `Agent.call(…, fairness_key=)`.
+
+    Never raises: what is no address has the key `none`, and its fetch will say why.
+    """
+    try:
+        host = host_of(url)
+    except ValueError:
+        return "none"
+    if len(host.encode()) <= _KEY_BYTES:
+        return host
+    return hashlib.sha256(host.encode()).hexdigest()
+
+
+def origin_of(url: str) -> str:
+    """Scheme, host and port of `url`: what one robots.txt speaks for."""
+    parts = urlsplit(normalised(url))
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"

@@ -1,0 +1,116 @@
+"""One request and its answer, bounded in bytes, in time and in what compressed bytes unpack to."""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+
+import httpx
+from temporalio.exceptions import ApplicationError
+
+from activities.guard import RefusedError
+from common.errors import permanent
+
+MOST_SECONDS = 60.0
+# A site that says nothing else is left alone so long; none makes an agent wait longer than a day at once.
+USUAL_PAUSE = timedelta(minutes=1)
+LONGEST_PAUSE = timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a server answered. `body` is unpacked; `cut` says that it went on past the limit."""
+
+    url: str
+    status: int
+    headers: httpx.Headers
+    body: bytes
+    cut: bool
+
+    @property
+    def media_type(self) -> str:
+        """Without parameters, in lower case; guessed from the first bytes where the server does not say."""
+        said = str(self.headers.get("content-type", "")).partition(";")[0].strip().lower()
+        if said:
+            return said
+        start = self.body[:1024].lstrip().lower()
+        if start.startswith(b"%pdf-"):
+            return "application/pdf"
+        return "text/html" if start.startswith((b"<!doctype html", b"<html")) else "text/plain"
+
+
+async def exchange(
+    client: httpx.AsyncClient,
+    url: str,
+    *,
+    most_bytes: int,
+    wanted: Collection[str] = (),
+    headers: Mapping[str, str] | None = None,
+    seconds: float = MOST_SECONDS,
+) -> Answer:
+    """GET `url`; a redirect is an answer too.
+
+    Args:
+        client: from `activities.guard.guarded_client`.
+        url: absolute.
+        most_bytes: of the body, as sent and as unpacked; reading stops there.
+        wanted: media types; a good answer that says it is of another one is left unread. Empty: any.
+        headers: sent besides the client's.
+        seconds: for the whole of it, however slowly the body drips.
+
+    Raises:
+        ApplicationError: type `AddressRefused` for good; `SiteTimeout`, `SiteUnreachable` for now.
+    """
+    sent = {"Accept-Encoding": "gzip", **(headers or {})}
+    try:
+        async with asyncio.timeout(seconds), client.stream("GET", url, headers=sent) as response:
+            answer = Answer(url, response.status_code, response.headers, b"", False)
+            said = "content-type" in response.headers
+            if said and wanted and response.is_success and answer.media_type not in wanted:
+                return answer
+            body, cut = await _read(response, most_bytes)
+            return replace(answer, body=body, cut=cut)
+    except (RefusedError, httpx.InvalidURL, httpx.UnsupportedProtocol, UnicodeError) as error:
+        raise permanent("AddressRefused", str(error)) from error
+    except (TimeoutError, httpx.TimeoutException) as error:
+        raise ApplicationError(f"{url}: no whole answer within {seconds:g} s", type="SiteTimeout") from error
+    except (httpx.TransportError, zlib.error) as error:
+        if "location header" in str(error):  # httpx reads a redirect's address though it follows none
+            raise permanent("AddressRefused", f"{url}: {error}") from error
+        raise ApplicationError(f"{url}: {type(error).__name__}: {error}", type="SiteUnreachable") from error
+
+
+def pause_of(headers: Mapping[str, str], now: datetime | None = None) -> timedelta:
+    """How long Retry-After, in seconds or as a date, says to wait: a second to a day; a minute by default."""
+    said = headers.get("retry-after", "").strip()
+    if said.isdecimal() and said.isascii():
+        pause = timedelta(seconds=min(int(said[:9]), LONGEST_PAUSE.total_seconds()))
+    else:
+        try:
+            until = parsedate_to_datetime(said)
+        except ValueError:
+            return USUAL_PAUSE
+        pause = until.replace(tzinfo=until.tzinfo or UTC) - (now or datetime.now(UTC))
+    return max(timedelta(seconds=1), min(pause, LONGEST_PAUSE))
+
+
+async def _read(response: httpx.Response, most: int) -> tuple[bytes, bool]:
+    """The body, unpacked here: httpx would unpack whole pieces, a thousandfold and one coding in another."""
+    coding = response.headers.get("content-encoding", "").strip().lower()
+    if coding in ("", "identity"):
+        unpack = None
+    elif coding in ("gzip", "x-gzip", "deflate"):
+        unpack = zlib.decompressobj(zlib.MAX_WBITS | 32)
+    else:
+        raise permanent("AddressRefused", f"{response.url}: the content coding {coding[:40]!r} is not read")
+    body, received = bytearray(), 0
+    async for piece in response.aiter_raw():
+        received += len(piece)
+        body += unpack.decompress(piece, most + 1 - len(body)) if unpack else piece
+        if len(body) > most or received > most:
+            return bytes(body[:most]), True
+    return bytes(body), False

@@ -1,0 +1,189 @@
+"""Fetches an address politely: robots.txt, the host's turn, redirects by hand, conditional requests."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from urllib.parse import urljoin
+
+import httpx
+from temporalio.exceptions import ApplicationError
+
+from activities.extract import charset_of
+from activities.fetching.addresses import host_of, normalised, origin_of
+from activities.fetching.exchange import Answer, exchange, pause_of
+from activities.fetching.pages import Download, PageStore
+from activities.fetching.robots import MOST_BYTES as ROBOTS_BYTES
+from activities.fetching.robots import Robots, RobotsStore
+from activities.fetching.slots import HostSlots
+from common.artifacts import ArtifactStore
+from common.errors import permanent, retry_after
+
+MOST_REDIRECTS = 5
+REDIRECTS = (301, 302, 303, 307, 308)
+# A robots.txt that cannot be had forbids everything for the time being.
+ROBOTS_PAUSE = timedelta(minutes=5)
+
+
+class Fetcher:
+    """Downloads for agents, each address once for an agent.
+
+    Args:
+        client: from `activities.guard.guarded_client`.
+        artifacts: where bodies go.
+        folder: of this machine's data: rules, turns and entries; all workers on it share them.
+        user_agent: how the fetcher names itself.
+        rate: requests a second that a host gets at most.
+    """
+
+    def __init__(
+        self, client: httpx.AsyncClient, artifacts: ArtifactStore, folder: Path, user_agent: str, rate: float
+    ) -> None:
+        self._client = client
+        self._artifacts = artifacts
+        self._robots = RobotsStore(folder / "robots", user_agent)
+        self._slots = HostSlots(folder / "hosts.db")
+        self._interval = 1.0 / rate
+        self.pages = PageStore(folder / "pages")
+
+    async def download(
+        self, agent: str, url: str, wanted: Collection[str], most_bytes: int, *, fresh: bool = False
+    ) -> tuple[Download, bool]:
+        """What this agent fetched there before, else what is there now; did the site say "unchanged"?
+
+        Args:
+            agent: workflow id.
+            url: absolute.
+            wanted: media types.
+            most_bytes: of the body.
+            fresh: ask the site again, with what it gave for that (ETag, Last-Modified).
+
+        Raises:
+            ApplicationError: for good: `AddressRefused`, `RobotsForbid`, `PageMissing`, `PageForbidden`,
+                `PageRefused`, `PageTooLarge`, `MediaTypeRefused`, `TooManyRedirects`. For now: `HostBusy`,
+                `SiteBusy`, `BeingFetched`, `RobotsUnavailable`, `SiteFailing`, `SiteTimeout`,
+                `SiteUnreachable`.
+        """
+        try:
+            url = normalised(url)
+        except ValueError as error:
+            raise permanent("AddressRefused", str(error)) from None
+        with self.pages.lock(agent, url):
+            known = self.pages.find(agent, url)
+            if known and not fresh:
+                return known, False
+            answer = await self._follow(agent, url, known, wanted, most_bytes)
+            now = datetime.now(UTC)
+            unchanged = answer.status == 304 and known is not None and answer.url == known.final_url
+            if known and unchanged:
+                kept = known.model_copy(update={"fetched_at": now})
+            else:
+                _check(answer, wanted, most_bytes)
+                kept = Download(
+                    url=url,
+                    final_url=answer.url,
+                    status=answer.status,
+                    media_type=answer.media_type,
+                    charset=charset_of(answer.headers.get("content-type", "")),
+                    raw=await asyncio.to_thread(self._artifacts.put, answer.body),
+                    etag=answer.headers.get("etag", "")[:500],
+                    last_modified=answer.headers.get("last-modified", "")[:100],
+                    fetched_at=now,
+                )
+            self.pages.keep(agent, kept)
+            return kept, unchanged
+
+    async def rules(self, agent: str, url: str) -> Robots:
+        """What the site of `url` asks of robots; 4xx means nothing, 5xx means not now.
+
+        Raises:
+            ApplicationError: as `download`.
+        """
+        found = self._robots.find(url)
+        if found:
+            return found
+        with self.pages.lock("robots", origin_of(url)):
+            found = self._robots.find(url)
+            if found:
+                return found
+            target = f"{origin_of(url)}/robots.txt"
+            for _ in range(MOST_REDIRECTS + 1):
+                answer = await self._ask(agent, target, self._interval, ROBOTS_BYTES)
+                to = _target(answer)
+                if to is None:
+                    break
+                target = to
+            if answer.status >= 500:
+                raise retry_after("RobotsUnavailable", f"{target}: status {answer.status}", ROBOTS_PAUSE)
+            return self._robots.keep(url, answer.body if 200 <= answer.status < 300 else b"")
+
+    async def _follow(
+        self, agent: str, url: str, known: Download | None, wanted: Collection[str], most_bytes: int
+    ) -> Answer:
+        """Ask, and follow redirects by hand: each hop has a host, rules and a turn of its own."""
+        for _ in range(MOST_REDIRECTS + 1):
+            robots = await self.rules(agent, url)
+            if not robots.allow(url):
+                raise permanent("RobotsForbid", f"{url}: its site's robots.txt forbids to fetch it")
+            headers = _conditions(known) if known and known.final_url == url else {}
+            interval = robots.interval(self._interval)
+            answer = await self._ask(agent, url, interval, most_bytes, wanted, headers)
+            to = _target(answer)
+            if to is None:
+                return answer
+            url = to
+        raise permanent("TooManyRedirects", f"{url}: more than {MOST_REDIRECTS} redirects")
+
+    async def _ask(
+        self,
+        agent: str,
+        url: str,
+        interval: float,
+        most_bytes: int,
+        wanted: Collection[str] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        host = host_of(url)
+        async with self._slots.turn(host, f"{agent} {url}", interval):
+            answer = await exchange(self._client, url, most_bytes=most_bytes, wanted=wanted, headers=headers)
+            if answer.status == 429 or (answer.status == 503 and "retry-after" in answer.headers):
+                pause = pause_of(answer.headers)
+                # For everyone: the others would only be told the same.
+                self._slots.hold(host, pause.total_seconds())
+                raise retry_after("SiteBusy", f"{host} asks to come back in {pause}", pause)
+        return answer
+
+
+def _conditions(known: Download) -> dict[str, str]:
+    found = {"If-None-Match": known.etag, "If-Modified-Since": known.last_modified}
+    return {name: value for name, value in found.items() if value}
+
+
+def _target(answer: Answer) -> str | None:
+    """Where a redirect leads; None where the answer is none."""
+    to = answer.headers.get("location")
+    if answer.status not in REDIRECTS or not to:
+        return None
+    try:
+        return normalised(urljoin(answer.url, to))
+    except ValueError:
+        raise permanent("AddressRefused", f"{answer.url} redirects to {to[:200]!r}") from None
+
+
+def _check(answer: Answer, wanted: Collection[str], most_bytes: int) -> None:
+    """Sort what is no good answer."""
+    status, what = answer.status, f"{answer.url}: status {answer.status}"
+    if status in (408, 425) or status >= 500:
+        raise ApplicationError(what, type="SiteFailing")
+    if status in (404, 410):
+        raise permanent("PageMissing", what)
+    if status in (401, 403, 407, 451):
+        raise permanent("PageForbidden", what)
+    if not 200 <= status < 300:
+        raise permanent("PageRefused", what)
+    if answer.media_type not in wanted:
+        raise permanent("MediaTypeRefused", f"{answer.url}: {answer.media_type[:80]} is not read")
+    if answer.cut:
+        raise permanent("PageTooLarge", f"{answer.url}: more than {most_bytes} bytes")

@@ -1,0 +1,73 @@
+"""What a site asks of robots: its robots.txt, kept for a day."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from protego import Protego
+from pydantic import BaseModel, ValidationError
+
+from activities.fetching.addresses import origin_of
+from common.artifacts import write_atomically
+from common.digest import digest_bytes
+
+# RFC 9309: at most a day old, and half a megabyte of it is read.
+KEPT_SECONDS = 86_400.0
+MOST_BYTES = 512_000
+
+
+@dataclass(frozen=True)
+class Robots:
+    """The rules of one origin for one user agent."""
+
+    rules: Protego
+    agent: str
+
+    def allow(self, url: str) -> bool:
+        """Whether this address may be fetched."""
+        return bool(self.rules.can_fetch(url, self.agent))
+
+    def interval(self, usual: float) -> float:
+        """Seconds between two requests: `usual`, or more where the site asks for it."""
+        rate = self.rules.request_rate(self.agent)
+        asked = rate.seconds / rate.requests if rate and rate.requests else 0.0
+        return max(usual, float(self.rules.crawl_delay(self.agent) or 0.0), asked)
+
+    def sitemaps(self) -> list[str]:
+        """The sitemaps it names."""
+        return list(self.rules.sitemaps)
+
+
+class _Kept(BaseModel):
+    at: float
+    text: str
+
+
+class RobotsStore:
+    """The rules fetched so far, a file for each origin. `agent` is the product name in the User-Agent."""
+
+    def __init__(self, folder: Path, user_agent: str) -> None:
+        self._folder = folder
+        self._agent = user_agent.partition("/")[0].split(" ")[0]
+
+    def find(self, url: str) -> Robots | None:
+        """The rules for `url`; None where they have to be fetched."""
+        try:
+            kept = _Kept.model_validate_json(self._file(url).read_bytes())
+        except (FileNotFoundError, ValidationError):
+            return None
+        return self._read(kept.text) if time.time() - kept.at < KEPT_SECONDS else None
+
+    def keep(self, url: str, body: bytes) -> Robots:
+        """Keep the rules that `url`'s origin sent; empty ones allow everything."""
+        text = body[:MOST_BYTES].decode("utf-8-sig", "replace")
+        write_atomically(self._file(url), _Kept(at=time.time(), text=text).model_dump_json().encode())
+        return self._read(text)
+
+    def _read(self, text: str) -> Robots:
+        return Robots(Protego.parse(text), self._agent)
+
+    def _file(self, url: str) -> Path:
+        return self._folder / f"{digest_bytes(origin_of(url).encode())[:32]}.json"
