@@ -10,7 +10,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from temporalio.client import Client
@@ -26,14 +26,21 @@ from activities.audit.scan import CodeScan
 from activities.audit.triage import FindingTriage
 from activities.calendars import Calendars
 from activities.decisions import DecisionChecks
+from activities.documents import Documents
+from activities.extract import text_of
 from activities.interceptor import ReliableReports
 from activities.llm.mind import Mind
 from activities.llm.thinking import Thinking, ranker
 from activities.notices import Notices
+from activities.scraping import Scraper
+from activities.trading.choose import broker, price_feed
+from activities.trading.orders import Orders
+from activities.trading.quotes import Quotes
 from common.artifacts import ArtifactStore
 from common.connect import CannotConnectError, connect
 from common.envelope import Authority
 from common.settings import Settings, SettingsError
+from workflows.buyer import Buyer
 from workflows.code_auditor import CodeAuditor
 
 # The sandbox runs an agent's own file afresh at every start and replay. What that file imports is passed
@@ -50,6 +57,7 @@ def activity_objects(settings: Settings) -> list[Any]:
     journals = settings.data_dir / "journals"
     mind = Mind(settings, artifacts)
     scan = CodeScan(artifacts, journals / "scan")
+    feed = price_feed(settings.trading, settings.data_dir, _now)
     return [
         DecisionChecks(authority),
         Notices(),
@@ -58,15 +66,23 @@ def activity_objects(settings: Settings) -> list[Any]:
         scan,
         FindingTriage(artifacts, ranker(mind, settings)),
         Thinking(mind, authority),
+        Scraper.build(settings, artifacts),
         FixPlanner(artifacts),
         FixApplier(artifacts, authority, journals / "apply"),
+        Documents(artifacts, text_of),
+        Quotes(feed),
+        Orders(broker(settings.trading, settings.data_dir, feed, _now), authority),
         AuditReport(artifacts, settings.data_dir / "reports", scan.clear_journals, versions),
     ]
 
 
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
 def workflow_classes() -> list[type]:
     """Every agent."""
-    return [CodeAuditor]
+    return [CodeAuditor, Buyer]
 
 
 def activity_methods(objects: Sequence[Any]) -> list[Any]:
@@ -112,6 +128,20 @@ def build(
     )
 
 
+def build_fetcher(
+    client: Client, settings: Settings, *, reports: ReliableReports, objects: Sequence[Any]
+) -> Worker:
+    """The worker of the fetch queue, on which the server spreads the hosts' turns over all workers."""
+    return Worker(
+        client,
+        task_queue=settings.fetch_queue,
+        activities=activity_methods([each for each in objects if isinstance(each, Scraper)]),
+        max_concurrent_activities=THREADS,
+        interceptors=[reports],
+        graceful_shutdown_timeout=timedelta(seconds=DRAIN_SECONDS),
+    )
+
+
 def spare_the_collector() -> None:
     """Have the garbage collector pass over what stays for good, and look for new cycles less often.
 
@@ -130,7 +160,11 @@ async def work(settings: Settings) -> None:
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    async with build(client, settings, reports=reports):
+    objects = activity_objects(settings)
+    async with (
+        build(client, settings, reports=reports, objects=objects),
+        build_fetcher(client, settings, reports=reports, objects=objects),
+    ):
         spare_the_collector()
         print("worker ready", file=sys.stderr, flush=True)
         await stopped.wait()

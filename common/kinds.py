@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from common.agent import AgentInput
 from common.audit import AuditInput
+from common.buyer import BuyerInput
 
 
 @dataclass(frozen=True)
@@ -21,5 +22,8 @@ KINDS = {
     kind.name: kind
     for kind in (
         Kind("code-auditor", "audits a code base, proposes fixes, applies them on a human's yes", AuditInput),
+        Kind(
+            "buyer", "buys at no more than people approved, at a price seen seconds before, once", BuyerInput
+        ),
     )
 }

@@ -1,0 +1,265 @@
+"""The buyer: a quote, documents, a short case, approval, final validation, one limit order to its end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from decimal import Decimal
+
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+from temporalio.exceptions import ActivityError, is_cancelled_exception
+
+with workflow.unsafe.imports_passed_through():
+    from activities.documents import Documents, DocumentSet, DocumentsRequest
+    from activities.llm.records import Material, Think
+    from activities.trading.orders import CancelOrder, FindOrder, MarketRequest, Orders, PlaceOrder
+    from activities.trading.quotes import QuoteRequest, Quotes
+    from common.approval import ApprovalPolicy
+    from common.buyer import (
+        EDITABLE,
+        BuyerInput,
+        BuyerMemory,
+        BuyerResult,
+        BuyOutcome,
+        BuyPlan,
+        OnDrift,
+        Order,
+        OrderState,
+        Side,
+    )
+    from workflows.core.agent import Agent
+    from workflows.core.calls import LONG, READ, CallPolicy
+    from workflows.core.final_check import Action
+    from workflows.core.gate import Outcome
+    from workflows.core.premises import Premise, StillTrue, Within
+
+# One exchange with a broker, which gives up sooner by itself; after it the outcome is unknown, and looked up.
+ORDER = CallPolicy(start_to_close=timedelta(seconds=45), retry=RetryPolicy(maximum_attempts=1), lasting=True)
+# A request left on the wire by a dead worker has come to its end by then.
+SETTLED = timedelta(seconds=60)
+REMINDERS = (timedelta(hours=4), timedelta(hours=24), timedelta(hours=48))
+# An order that is looked at for days is looked at ever less often.
+FIRST_LOOK = timedelta(seconds=2)
+RAREST_LOOK = timedelta(minutes=5)
+
+
+@workflow.defn(name="buyer")
+class Buyer(Agent):
+    """Buys at no more than people have approved, at a price seen seconds before, and only once."""
+
+    @workflow.init
+    def __init__(self, input: BuyerInput) -> None:
+        super().__init__(input)
+        self._wanted = input
+
+    @workflow.run
+    async def run(self, input: BuyerInput) -> BuyerResult:
+        """Plan, ask, validate, buy, follow; on drift ask again or stop, as the input says."""
+        memory = self.remembered(BuyerMemory) or BuyerMemory()
+        while memory.order is None:
+            plan = memory.plan = memory.plan or await self._plan()
+            outcome = await self._ask(plan, memory)
+            memory.decision = outcome.words
+            if not outcome.approved:
+                return _result(BuyOutcome.NOT_APPROVED, plan, memory)
+            await self._until_the_market_opens()
+            await self._buy(outcome, memory)
+            memory.plan = outcome.plan if memory.order else None
+            if memory.order is None and input.on_drift is OnDrift.STOP:
+                return _result(BuyOutcome.DRIFTED, outcome.plan, memory)
+        return await self._follow(memory)
+
+    async def _plan(self) -> BuyPlan:
+        with self.node("case"):
+            quote = await self.call(Quotes.quote, QuoteRequest(symbol=self._wanted.symbol), READ)
+            self.note(f"{quote.symbol} costs {quote.price}", at=quote.at.isoformat(), source=quote.source)
+            documents = await self._read()
+            case, model = await self._case(documents) if documents else ("No documents were given.", "none")
+            return BuyPlan(
+                symbol=self._wanted.symbol,
+                side=Side.BUY,
+                quantity=self._wanted.quantity,
+                limit=self._wanted.limit,
+                quote=quote,
+                tolerance=self._wanted.tolerance,
+                time_in_force=self._wanted.time_in_force,
+                case=case,
+                documents=documents.digest if documents else "",
+                model=model,
+            )
+
+    async def _read(self) -> DocumentSet | None:
+        if self._wanted.documents is None:
+            return None
+        documents = await self.call(
+            Documents.read_documents, DocumentsRequest(folder=self._wanted.documents), LONG
+        )
+        self.note(f"{len(documents.documents)} documents read", unreadable=documents.unreadable)
+        return documents
+
+    async def _case(self, documents: DocumentSet) -> tuple[str, str]:
+        """Why to buy and why not, in a few sentences from the documents, and who wrote them."""
+        material = tuple(
+            Material(id=each.name, source=each.title or each.name, stored=each.text)
+            for each in documents.documents
+        )
+        if not material:
+            return "The folder holds no document that could be read.", "none"
+        instruction = (
+            f"In five sentences or fewer: what speaks for and against buying {self._wanted.symbol} now? "
+            "Name risk, price, earnings and outlook where the documents do."
+        )
+        reply = await self.think(Think(instruction=instruction, material=material, max_output_tokens=600))
+        return reply.text, reply.model
+
+    async def _ask(self, plan: BuyPlan, memory: BuyerMemory) -> Outcome[BuyPlan]:
+        with self.node("approval"):
+            question = f"Buy {plan.quantity} {plan.symbol} at {plan.limit} or less, {plan.quote.price} now?"
+            policy = ApprovalPolicy(
+                approvers=tuple(self._wanted.approvers) or (self.owner,),
+                quorum=self._wanted.quorum,
+                # Whoever names approvers wants other eyes; else it is the owner's own money.
+                requester_may_approve=not self._wanted.approvers,
+                editable=EDITABLE,
+                reminders=REMINDERS,
+                expires_after=self._wanted.expires_after,
+            )
+            evidence = list(memory.drifts)
+            if plan.quote.price > plan.limit:
+                evidence.append("the price is over the limit: approved as it is, nothing will be bought")
+            return await self.ask(question, plan, policy, evidence, memory=memory)
+
+    async def _until_the_market_opens(self) -> None:
+        """Sleep while nothing could be bought, so that the facts are fetched when it can."""
+        with self.node("market"):
+            while not (market := await self.call(Orders.market, MarketRequest(), READ)).open:
+                await self.hibernate(market.next_open, waiting_for="the market to open")
+
+    async def _buy(self, outcome: Outcome[BuyPlan], memory: BuyerMemory) -> None:
+        """Place the order, unless the facts have moved too far; then nothing is bought."""
+        plan = outcome.plan
+        with self.node("buy"):
+            memory.key = self.action_key(plan)
+            action = Action[Order](
+                Orders.place_order,
+                PlaceOrder(plan=plan, limit_price=plan.limit),
+                outcome,
+                self._premises(plan),
+                # Never more than the price just validated, whatever the plan would allow.
+                fence=lambda order, facts: order.model_copy(
+                    update={"limit_price": min(facts["price"], plan.limit)}
+                ),
+                lookup=Orders.find_placed,
+                policy=ORDER,
+            )
+            async with self._withdrawing(memory.key):
+                acted = await self.act(action)
+            memory.order, memory.drifts = acted.result, acted.evidence
+            memory.give_up_at = workflow.now() + self._wanted.patience
+
+    def _premises(self, plan: BuyPlan) -> list[Premise]:
+        quote = QuoteRequest(symbol=plan.symbol)
+        band = Within(relative=plan.tolerance)
+        premises = [
+            Premise("price", Quotes.quote, quote, plan.quote.price, band, read=lambda now: now.price),
+            Premise(
+                "price within the limit",
+                Quotes.quote,
+                quote,
+                True,
+                StillTrue(),
+                read=lambda now: now.price <= plan.limit,
+            ),
+        ]
+        if self._wanted.documents is not None:
+            folder = DocumentsRequest(folder=self._wanted.documents)
+            premises.append(
+                Premise(
+                    "documents",
+                    Documents.documents_digest,
+                    folder,
+                    plan.documents,
+                    read=lambda now: now.digest,
+                )
+            )
+        return premises
+
+    async def _follow(self, memory: BuyerMemory) -> BuyerResult:
+        """Look at the order, ever less often, until it has ended; past our patience it is cancelled."""
+        order, plan = memory.order, memory.plan
+        assert order is not None
+        assert plan is not None
+        pause = FIRST_LOOK
+        with self.node("follow"):
+            async with self._withdrawing(memory.key):
+                while not order.state.final:
+                    give_up_at = memory.give_up_at or workflow.now()
+                    if workflow.now() >= give_up_at:
+                        await self._withdraw(memory.key)
+                    else:
+                        until = min(workflow.now() + pause, give_up_at)
+                        await self.hibernate(until, waiting_for="the order to be filled")
+                        pause = min(pause * 2, RAREST_LOOK)
+                    found = await self.call(Orders.find_order, FindOrder(key=memory.key), READ)
+                    if found.order and found.order != order:
+                        self.note(_told(found.order))
+                    order = memory.order = found.order or order
+                    await self.carry_over(memory)
+            self.note(_told(order), reason=order.reason)
+        return _result(_outcome(order), plan, memory)
+
+    @asynccontextmanager
+    async def _withdrawing(self, key: str) -> AsyncIterator[None]:
+        """Leave no open order behind where the agent is cancelled inside."""
+        try:
+            yield
+        except (asyncio.CancelledError, ActivityError) as error:
+            if is_cancelled_exception(error):
+                with self.node("withdraw"):
+                    if await self._withdraw(key) is None:
+                        # It may have been on its way to the broker still.
+                        await workflow.sleep(SETTLED)
+                        await self._withdraw(key)
+            raise
+
+    async def _withdraw(self, key: str) -> Order | None:
+        """Cancel what is open of the order; how it stands now."""
+        found = await self.call(Orders.cancel_order, CancelOrder(key=key), READ)
+        if found.order:
+            self.note(f"withdrawn: {_told(found.order)}")
+        return found.order
+
+
+def _told(order: Order) -> str:
+    price = f" at {order.average_price}" if order.average_price is not None else ""
+    return (
+        f"{order.state}: {order.filled} of {order.quantity} {order.symbol}{price}, limit {order.limit_price}"
+    )
+
+
+def _outcome(order: Order) -> BuyOutcome:
+    if order.filled >= order.quantity:
+        return BuyOutcome.BOUGHT
+    if order.filled > 0:
+        return BuyOutcome.PARTLY_BOUGHT
+    return BuyOutcome.REFUSED if order.state is OrderState.REJECTED else BuyOutcome.NOT_FILLED
+
+
+def _result(outcome: BuyOutcome, plan: BuyPlan, memory: BuyerMemory) -> BuyerResult:
+    order = memory.order
+    return BuyerResult(
+        outcome=outcome,
+        symbol=plan.symbol,
+        quantity=plan.quantity,
+        limit=plan.limit,
+        decision=memory.decision,
+        filled=order.filled if order else Decimal(0),
+        average_price=order.average_price if order else None,
+        spent=order.filled * (order.average_price or 0) if order else Decimal(0),
+        client_order_id=order.client_order_id if order else "",
+        order_state=order.state if order else None,
+        reason=order.reason if order else "; ".join(memory.drifts),
+    )
