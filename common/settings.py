@@ -49,8 +49,43 @@ UNSIGNED = Setting(
     "unsigned. Set by `starter.py dev`; leave it alone anywhere else.",
 )
 CACHED_AGENTS = Setting("HIBERNAUT_CACHED_AGENTS", "1000", "Agents a worker keeps in memory between steps.")
+ENCRYPTION = Setting(
+    "HIBERNAUT_ENCRYPTION",
+    "",
+    "`on` encrypts what goes to Temporal and refuses what comes in plain; `migrate` encrypts and still reads "
+    "plain, while agents from before live on; `off` writes plain. Empty: on where there are keys.",
+)
+PAYLOAD_KEYS = Setting(
+    "HIBERNAUT_PAYLOAD_KEYS",
+    "",
+    "Keys that encrypt, as `id:hex,id:hex` (32 bytes or more each); the first encrypts, all decrypt. "
+    "Empty: `payload.keys` in the data folder, if there is one.",
+)
+S3_BUCKET = Setting(
+    "HIBERNAUT_S3_BUCKET", "", "Bucket of payloads over 128 KiB. Empty: a folder in the data folder."
+)
+S3_ENDPOINT = Setting(
+    "HIBERNAUT_S3_ENDPOINT", "", "Address of an S3-compatible service. Empty: Amazon's of the region."
+)
+S3_REGION = Setting("HIBERNAUT_S3_REGION", "", "Region of the bucket. Empty: as boto3 finds it.")
+S3_PREFIX = Setting("HIBERNAUT_S3_PREFIX", "", "Put before every key in the bucket, `team/` for example.")
 
-TABLE = (DATA_DIR, TASK_QUEUE, USER, MODEL, TEMPORAL_PROGRAM, APPROVAL_KEYS, UNSIGNED, CACHED_AGENTS)
+TABLE = (
+    DATA_DIR,
+    TASK_QUEUE,
+    USER,
+    MODEL,
+    TEMPORAL_PROGRAM,
+    APPROVAL_KEYS,
+    UNSIGNED,
+    CACHED_AGENTS,
+    ENCRYPTION,
+    PAYLOAD_KEYS,
+    S3_BUCKET,
+    S3_ENDPOINT,
+    S3_REGION,
+    S3_PREFIX,
+)
 
 
 @dataclass(frozen=True)
@@ -65,6 +100,12 @@ class Settings:
     approval_keys: str
     accept_unsigned: bool
     cached_agents: int
+    encryption: str
+    payload_keys: str
+    s3_bucket: str
+    s3_endpoint: str
+    s3_region: str
+    s3_prefix: str
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> Settings:
@@ -86,6 +127,13 @@ class Settings:
         cached = value(CACHED_AGENTS)
         if not cached.isdecimal():
             raise SettingsError(f"{CACHED_AGENTS.variable}={cached}: give a whole number, 0 or more.")
+        encryption = value(ENCRYPTION)
+        if encryption not in ("", "on", "migrate", "off"):
+            raise SettingsError(f"{ENCRYPTION.variable}={encryption}: say on, migrate or off.")
+        if value(S3_ENDPOINT) and not value(S3_BUCKET):
+            raise SettingsError(
+                f"{S3_ENDPOINT.variable} is set and {S3_BUCKET.variable} is not: name a bucket."
+            )
         return cls(
             data_dir=Path(value(DATA_DIR)).expanduser().absolute(),
             task_queue=value(TASK_QUEUE),
@@ -95,4 +143,10 @@ class Settings:
             approval_keys=value(APPROVAL_KEYS),
             accept_unsigned=unsigned == "accept",
             cached_agents=int(cached),
+            encryption=encryption,
+            payload_keys=value(PAYLOAD_KEYS),
+            s3_bucket=value(S3_BUCKET),
+            s3_endpoint=value(S3_ENDPOINT),
+            s3_region=value(S3_REGION),
+            s3_prefix=value(S3_PREFIX),
         )
