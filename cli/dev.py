@@ -19,6 +19,7 @@ from cli.children import end_child, last_line, put_aside, start_child
 from cli.dev_server import HOST, DevServer, DevServerError
 from cli.output import CommandError, ExitCode, say
 from common.artifacts import write_atomically
+from common.codec import create_keys
 from common.connect import StackAddress
 from common.envelope import KeyRing
 from common.settings import DATA_DIR, UNSIGNED, Settings
@@ -51,6 +52,7 @@ async def dev(settings: Settings, port: int, ui_port: int, workers: int, *, else
         for number, option in ((port, "--port"), (ui_port, "--ui-port")):
             await _require_free(number, option)
         KeyRing.load(settings, create=True)
+        create_keys(settings)
         try:
             server = DevServer(settings, port=port, ui_port=ui_port)
             await _Stack(settings, server, workers, elsewhere=elsewhere).run()

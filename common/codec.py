@@ -29,7 +29,7 @@ from temporalio.converter import (
     WorkflowSerializationContext,
 )
 
-from common.key_ring import KeyRing
+from common.key_ring import KeyRing, rotate
 from common.payload_converter import INLINE, REFUSED, refused
 from common.settings import ENCRYPTION, PAYLOAD_KEYS, Settings, SettingsError
 
@@ -186,6 +186,14 @@ def load_codec(settings: Settings) -> EncryptingCodec | None:
             f"set {PAYLOAD_KEYS.variable}, or have `starter.py keys rotate` write {key_file(settings)}."
         )
     return None
+
+
+def create_keys(settings: Settings) -> None:
+    """Write the embedded stack's first key, where encryption is asked for and nobody gave one."""
+    if settings.encryption in ("on", "migrate") and not settings.payload_keys:
+        file = key_file(settings)
+        if not file.exists():
+            rotate(file)
 
 
 def key_file(settings: Settings) -> Path:

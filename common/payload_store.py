@@ -39,6 +39,8 @@ from common.payload_converter import INLINE, MAX_BYTES, MAX_INLINE_BYTES, check_
 THRESHOLD_BYTES = 128 * 1024
 PREFIX = "payloads"
 NO_RUN = "-"
+# Of a key: the prefix, namespace, workflow id, run id, digest.
+SEGMENTS = 5
 DRIVER = "hibernaut"
 # At most this many objects under way at a time.
 THREADS = 16
@@ -129,7 +131,7 @@ class PayloadStore(StorageDriver):
 
     def _store(self, run: str, body: bytes) -> StorageDriverClaim:
         digest = hashlib.sha256(body).hexdigest()
-        key = f"{run}/{digest}"
+        key = f"{run}{digest}"
         if self._writes and not self._is_there(key, len(body)):
             self.objects.put(key, body)
             self._written[key] = None
@@ -165,31 +167,49 @@ class PayloadStore(StorageDriver):
             return refused("its reference names an object that is no payload")
 
 
-def run_prefix(namespace: str, workflow_id: str, run_id: str = "") -> str:
+def namespace_prefix(namespace: str) -> str:
+    """What the keys of all payloads of a namespace begin with."""
+    return f"{PREFIX}/{_segment(namespace)}/"
+
+
+def agent_prefix(namespace: str, workflow_id: str) -> str:
+    """What the keys of all payloads of an agent begin with."""
+    return f"{namespace_prefix(namespace)}{_segment(workflow_id)}/"
+
+
+def run_prefix(namespace: str, workflow_id: str, run_id: str | None) -> str:
     """What the keys of a run's payloads begin with; without a run id, of what came before its runs."""
-    return "/".join((PREFIX, _segment(namespace), _segment(workflow_id), _segment(run_id or NO_RUN)))
+    return f"{agent_prefix(namespace, workflow_id)}{_segment(run_id or NO_RUN)}/"
 
 
-def referenced_key(payload: Payload) -> str | None:
-    """The key that a reference in a history names; None where the payload is none of this store's."""
+def claim_in(payload: Payload) -> StorageDriverClaim | None:
+    """What a reference to this store names; None where the payload is no such reference."""
     if payload.metadata.get("messageType") != ExternalStorageReference.DESCRIPTOR.full_name.encode():
         return None
     try:
         reference = JSONProtoPayloadConverter().from_payload(payload, ExternalStorageReference)
     except Exception:
         return None  # whatever it is, it is no reference that could be followed
-    return reference.claim_data.get("key") if reference.driver_name == DRIVER else None
+    if reference.driver_name != DRIVER:
+        return None
+    return StorageDriverClaim(claim_data=dict(reference.claim_data))
+
+
+def referenced_key(payload: Payload) -> str | None:
+    """The key that a reference in a history names; None where the payload is none of this store's."""
+    claim = claim_in(payload)
+    return claim.claim_data.get("key") if claim else None
 
 
 def _run_of(target: object) -> str | None:
     """The prefix for what is encoded now, from the SDK's word on whom it is for."""
     if isinstance(target, StorageDriverWorkflowInfo) and target.id:
-        return run_prefix(target.namespace, target.id, target.run_id or "")
+        return run_prefix(target.namespace, target.id, target.run_id)
     # An outcome that is reported by its task token comes without one, from inside the activity.
     if target is None and activity.in_activity():
         info = activity.info()
         if info.workflow_id:
-            return run_prefix(info.namespace, info.workflow_id, info.workflow_run_id or "")
+            return run_prefix(info.namespace, info.workflow_id, info.workflow_run_id)
     return None
 
 
