@@ -16,7 +16,8 @@ from temporalio.service import RetryConfig, RPCError
 
 from common.codec import load_codec
 from common.object_store import open_store
-from common.payload_converter import AgentPayloadConverter, EncodedFailures, PayloadGuard
+from common.payload_converter import AgentPayloadConverter, EncodedFailures
+from common.payload_guard import PayloadGuard
 from common.payload_store import PayloadStore
 from common.settings import Settings
 

@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any
 
-from temporalio import client, worker, workflow
 from temporalio.api.common.v1 import Payload
-from temporalio.common import RawValue
+from temporalio.api.failure.v1 import Failure
 from temporalio.contrib.pydantic import PydanticPayloadConverter
-from temporalio.converter import DefaultFailureConverter, EncodingPayloadConverter
-from temporalio.worker import (
-    ContinueAsNewInput,
-    HandleQueryInput,
-    WorkflowInboundInterceptor,
-    WorkflowInterceptorClassInput,
-    WorkflowOutboundInterceptor,
-)
+from temporalio.converter import DefaultFailureConverter, EncodingPayloadConverter, PayloadConverter
+from temporalio.exceptions import ApplicationError
 
 from common.errors import permanent
 
 REFUSED = b"hibernaut/refused"
 REASON = "reason"
+# Types of the failures that are raised here.
+TOO_LARGE, NOT_READABLE = "PayloadTooLarge", "PayloadRefused"
 # Metadata of a payload that has to travel in the message itself and not through the store.
 INLINE = "hibernaut-inline"
 
@@ -62,36 +57,15 @@ class EncodedFailures(DefaultFailureConverter):
     def __init__(self) -> None:
         super().__init__(encode_common_attributes=True)
 
-
-class PayloadGuard(client.Interceptor, worker.Interceptor):
-    """On every client, and so on its workers: what the server could not take fails with a reason.
-
-    Answers to queries stay in their message: a look at an agent must not write to the store.
-    """
-
-    def workflow_interceptor_class(self, input: WorkflowInterceptorClassInput) -> type[_Guarded]:
-        """What stands around each agent."""
-        return _Guarded
-
-
-class _Guarded(WorkflowInboundInterceptor):
-    def init(self, outbound: WorkflowOutboundInterceptor) -> None:
-        super().init(_GuardedOutbound(outbound))
-
-    async def handle_query(self, input: HandleQueryInput) -> Any:
-        answer = await super().handle_query(input)
-        [payload] = workflow.payload_converter().to_payloads([answer])
-        check_size(len(payload.data), MAX_INLINE_BYTES, f"the answer to {input.query}")
-        payload.metadata[INLINE] = b"1"
-        return RawValue(payload)
-
-
-class _GuardedOutbound(WorkflowOutboundInterceptor):
-    def continue_as_new(self, input: ContinueAsNewInput) -> NoReturn:
-        # Converted here, where an error still reaches the agent; the SDK does it where it fails the task.
-        payloads = workflow.payload_converter().to_payloads(input.args)
-        input.args = [RawValue(payload) for payload in payloads]
-        super().continue_as_new(input)
+    def to_failure(
+        self, exception: BaseException, payload_converter: PayloadConverter, failure: Failure
+    ) -> None:
+        """See the base class."""
+        super().to_failure(exception, payload_converter, failure)
+        # Words of this program's own, sizes and names, stay readable too: a client is told of a failed query
+        # by this message alone.
+        if isinstance(exception, ApplicationError) and exception.type in (TOO_LARGE, NOT_READABLE):
+            failure.message = exception.message
 
 
 class _RefusedPayloads(EncodingPayloadConverter):
@@ -103,7 +77,7 @@ class _RefusedPayloads(EncodingPayloadConverter):
         return None
 
     def from_payload(self, payload: Payload, type_hint: type | None = None) -> Any:
-        raise permanent("PayloadRefused", reason_of(payload) or "refused")
+        raise permanent(NOT_READABLE, reason_of(payload) or "refused")
 
 
 def reason_of(payload: Payload) -> str | None:
@@ -120,6 +94,4 @@ def check_size(size: int, limit: int, what: str) -> None:
         ApplicationError: type `PayloadTooLarge`; no retry mends it.
     """
     if size > limit:
-        raise permanent(
-            "PayloadTooLarge", f"{what} is {size} bytes, and {limit} can be kept; hand over an artifact"
-        )
+        raise permanent(TOO_LARGE, f"{what} is {size} bytes, and {limit} can be kept; hand over an artifact")

@@ -219,7 +219,7 @@ async def test_what_is_too_large_fails_with_its_reason(stage: Stage, monkeypatch
     assert stage.world.steps == [0]
     asked = await sleeping(stage, KeeperInput(lines=150))
     monkeypatch.setattr(payload_converter, "MAX_INLINE_BYTES", 200_000)
-    with pytest.raises(WorkflowQueryFailedError):
+    with pytest.raises(WorkflowQueryFailedError, match="the answer to notebook is "):
         await asked.query("notebook")
     assert await state_is(stage, asked, "sleeping")
 
