@@ -20,6 +20,7 @@ from urllib.parse import unquote
 
 from google.protobuf.message import Message
 from temporalio.api.common.v1 import Payload
+from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
@@ -29,6 +30,10 @@ from common.visibility import UnusableValueError, quote
 
 # Far above the two minutes that a client tries to get a start or a signal through.
 GRACE = timedelta(hours=1)
+
+
+class ForeignStoreError(Exception):
+    """The payloads there are another Temporal service's; the message says which object claims them."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +94,9 @@ async def sweep(
     Raises:
         StoreUnavailableError: what was deleted until then stays deleted; sweep again.
         RPCError: likewise.
+        ForeignStoreError: the payloads there were swept for another Temporal service before.
     """
+    await _claim(client, objects)
     total = Swept()
     prefix = (
         agent_prefix(client.namespace, workflow_id) if workflow_id else namespace_prefix(client.namespace)
@@ -105,6 +112,22 @@ async def sweep(
             kept=total.kept + len(found) - len(going),
         )
     return total
+
+
+async def _claim(client: Client, objects: ObjectStore) -> None:
+    # To a service that never heard of these agents all of their payloads would be superfluous.
+    described = await client.workflow_service.describe_namespace(
+        DescribeNamespaceRequest(namespace=client.namespace)
+    )
+    key = f"{namespace_prefix(client.namespace)}swept-for"
+    own = described.namespace_info.id.encode()
+    await asyncio.to_thread(lambda: objects.head(key) or objects.put(key, own, if_absent=True))
+    owner = await asyncio.to_thread(objects.get, key)
+    if owner != own:
+        raise ForeignStoreError(
+            f"the payloads of the namespace {client.namespace} there are those of another Temporal service: "
+            f"give each a HIBERNAUT_S3_PREFIX of its own, or delete {key} if that service is gone."
+        )
 
 
 def _by_agent(objects: ObjectStore, prefix: str) -> Iterator[list[StoredObject]]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,12 +25,13 @@ from temporalio.converter import JSONProtoPayloadConverter
 from temporalio.exceptions import ActivityError, ApplicationError
 from temporalio.worker import Worker
 
+from cli.dev_server import DevServer
 from common import payload_converter
 from common.agent import Notebook
 from common.approval import Verdict
 from common.connect import connect
 from common.object_store import FolderStore, StoreUnavailableError, open_store
-from common.payload_sweep import Swept, references, sweep
+from common.payload_sweep import ForeignStoreError, Swept, references, sweep
 from common.settings import Settings
 from tests.workflow.conftest import Stage, eventually, noted, state_is
 from tests.workflow.doubles import ErrandInput
@@ -61,7 +64,8 @@ async def intruder(stage: Stage) -> Client:
 
 def lying(stage: Stage) -> dict[str, datetime]:
     """Every object in the store, and when it was written."""
-    return {each.key: each.written_at for each in open_store(stage.settings).list("payloads/")}
+    found = open_store(stage.settings).list("payloads/")
+    return {each.key: each.written_at for each in found if not each.key.endswith("/swept-for")}
 
 
 async def sleeping(stage: Stage, input: KeeperInput) -> WorkflowHandle[Any, Any]:
@@ -222,6 +226,49 @@ async def test_what_is_too_large_fails_with_its_reason(stage: Stage, monkeypatch
     with pytest.raises(WorkflowQueryFailedError, match="the answer to notebook is "):
         await asked.query("notebook")
     assert await state_is(stage, asked, "sleeping")
+
+
+@pytest.mark.parametrize("stage", [0], indirect=True, ids=["uncached"])
+async def test_a_sweep_for_another_service_deletes_nothing(stage: Stage, tmp_path: Path) -> None:
+    """Two services with one bucket: to each, the other's agents would look as if they were gone."""
+    handle = await sleeping(stage, KeeperInput(rounds=1, say="z" * 200_000))
+    objects = open_store(stage.settings)
+    far = datetime.now(UTC) + timedelta(days=9)
+    before = lying(stage)
+    await sweep(stage.client, objects, far, dry_run=True)
+    other = dataclasses.replace(stage.settings, data_dir=tmp_path / "other")
+    async with DevServer(other, ui_port=None) as server:
+        stranger = await Client.connect(server.address)
+        with pytest.raises(ForeignStoreError, match="HIBERNAUT_S3_PREFIX"):
+            await sweep(stranger, objects, far)
+    assert lying(stage) == before
+    assert (await result_of(handle)).said == "z" * 200_000
+
+
+async def test_a_sweep_beside_a_working_agent_takes_nothing_it_needs(stage: Stage) -> None:
+    """Again and again while it carries its state over; it goes on, and only the live copy is left."""
+    objects = open_store(stage.settings)
+    deleted = []
+
+    async def sweeping() -> None:
+        while True:
+            deleted.append((await sweep(stage.client, objects, datetime.now(UTC))).deleted)
+            await asyncio.sleep(0.1)
+
+    sweeper = asyncio.create_task(sweeping())
+    try:
+        handle = await sleeping(stage, KeeperInput(rounds=5, state_bytes=300_000, say="hello"))
+    finally:
+        sweeper.cancel()
+        [ended] = await asyncio.gather(sweeper, return_exceptions=True)
+    assert isinstance(ended, asyncio.CancelledError)
+    await sweep(stage.client, objects, datetime.now(UTC))
+    assert sum(each > 0 for each in deleted) >= 2
+    assert len(lying(stage)) == 1
+    await stage.rest()
+    await stage.work()
+    kept = await result_of(handle)
+    assert (kept.rounds, kept.state_bytes) == (5, 300_000)
 
 
 @pytest.mark.parametrize("stage", [0], indirect=True, ids=["uncached"])
