@@ -11,11 +11,13 @@ from typing import Any
 
 from temporalio import activity
 from temporalio.client import AsyncActivityCancelledError, AsyncActivityHandle, Client
-from temporalio.exceptions import CancelledError
+from temporalio.converter import ActivitySerializationContext
+from temporalio.exceptions import ApplicationError, CancelledError
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
 
-from common.errors import sort_error
+from common.errors import permanent, sort_error
+from common.object_store import StoreUnavailableError
 
 RETRY_SECONDS = 0.5
 # What Temporal answers when it waits for no such outcome any more: timed out, cancelled, or already told.
@@ -35,7 +37,7 @@ class ReliableReports(Interceptor):
 
     def report(self, task_token: bytes, outcome: Any, error: Exception | None) -> None:
         """Send an outcome in the background until it is heard."""
-        handle = self._client.get_async_activity_handle(task_token=task_token)
+        handle = self._client.get_async_activity_handle(task_token=task_token).with_context(_context())
         task = asyncio.create_task(_until_heard(handle, outcome, error))
         self._reports.add(task)
         task.add_done_callback(self._reports.discard)
@@ -68,6 +70,20 @@ class _Reporting(ActivityInboundInterceptor):
         activity.raise_complete_async()
 
 
+def _context() -> ActivitySerializationContext:
+    """What the outcome is encoded for: the activity that this runs in."""
+    info = activity.info()
+    return ActivitySerializationContext(
+        namespace=info.namespace,
+        workflow_id=info.workflow_id,
+        workflow_type=info.workflow_type,
+        activity_type=info.activity_type,
+        activity_id=info.activity_id,
+        activity_task_queue=info.task_queue,
+        is_local=info.is_local,
+    )
+
+
 async def _until_heard(handle: AsyncActivityHandle, outcome: Any, error: Exception | None) -> None:
     while True:
         try:
@@ -79,4 +95,12 @@ async def _until_heard(handle: AsyncActivityHandle, outcome: Any, error: Excepti
             if refused.status in _SETTLED:
                 activity.logger.warning("outcome of an activity came too late: %s", refused)
                 return
+        except StoreUnavailableError as away:
+            activity.logger.warning("a large outcome waits for the store: %s", away)
+        except Exception as unfit:
+            if error is not None:
+                error = permanent(type(error).__name__, "its details cannot be encoded")
+            else:
+                # Too large, or no JSON: no other attempt would make it anything else.
+                error = unfit if isinstance(unfit, ApplicationError) else permanent("Unencodable", str(unfit))
         await asyncio.sleep(RETRY_SECONDS)

@@ -22,6 +22,7 @@ from cli.dev_server import HOST, NAMESPACE, DevServer, DevServerError
 from cli.output import CommandError, ExitCode, say
 from cli.rates import set_fetch_rate
 from common.artifacts import write_atomically
+from common.codec import create_keys
 from common.connect import StackAddress
 from common.envelope import KeyRing
 from common.settings import DATA_DIR, UNSIGNED, Settings
@@ -54,6 +55,7 @@ async def dev(settings: Settings, port: int, ui_port: int, workers: int, *, else
         for number, option in ((port, "--port"), (ui_port, "--ui-port")):
             await _require_free(number, option)
         KeyRing.load(settings, create=True)
+        create_keys(settings)
         try:
             server = DevServer(settings, port=port, ui_port=ui_port)
             await _Stack(settings, server, workers, elsewhere=elsewhere).run()

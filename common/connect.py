@@ -9,10 +9,16 @@ from datetime import timedelta
 from pathlib import Path
 
 from temporalio.client import Client, Interceptor
-from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.common import HeaderCodecBehavior
+from temporalio.converter import DataConverter, DefaultFailureConverter
 from temporalio.envconfig import ClientConfig
 from temporalio.service import RetryConfig, RPCError
 
+from common.codec import load_codec
+from common.object_store import open_store
+from common.payload_converter import AgentPayloadConverter, EncodedFailures
+from common.payload_guard import PayloadGuard
+from common.payload_store import PayloadStore
 from common.settings import Settings
 
 DEFAULT_ADDRESS = "localhost:7233"
@@ -66,6 +72,7 @@ async def connect(
 
     Raises:
         CannotConnectError: nothing answers there.
+        SettingsError: encryption is asked for and its keys cannot be read.
     """
     config = ClientConfig.load_client_connect_config()
     config.setdefault("target_host", _stack_or_default(settings))
@@ -73,8 +80,9 @@ async def connect(
     try:
         return await Client.connect(
             **config,
-            data_converter=pydantic_data_converter,
-            interceptors=interceptors,
+            data_converter=data_converter(settings),
+            header_codec_behavior=HeaderCodecBehavior.CODEC,
+            interceptors=[PayloadGuard(), *interceptors],
             lazy=lazy,
             retry_config=RetryConfig(
                 max_elapsed_time_millis=int(patience.total_seconds() * 1000), max_retries=10_000
@@ -85,6 +93,31 @@ async def connect(
             f"cannot reach Temporal at {target}: start it with `python starter.py dev`, "
             "or set TEMPORAL_ADDRESS to where yours is."
         ) from error
+
+
+def data_converter(settings: Settings, *, writes: bool = True) -> DataConverter:
+    """How values become payloads: JSON, encrypted where there are keys, then to the store where large.
+
+    Args:
+        settings: this process's settings.
+        writes: False for a replayer: what it encodes is not stored.
+
+    Raises:
+        SettingsError: encryption is asked for and its keys cannot be read.
+    """
+    codec = load_codec(settings)
+    store = PayloadStore(
+        open_store(settings),
+        codec.cipher if codec else None,
+        reads_unsigned=codec is None or codec.reads_plain,
+        writes=writes,
+    )
+    return DataConverter(
+        payload_converter_class=AgentPayloadConverter,
+        payload_codec=codec,
+        failure_converter_class=EncodedFailures if codec and codec.writes else DefaultFailureConverter,
+        external_storage=store.storage(),
+    )
 
 
 def _stack_or_default(settings: Settings) -> str:

@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from common.settings import fetching, models, trading
+from common.settings import fetching, models, state, trading
 from common.settings.base import Setting, SettingsError, one_of
 from common.settings.fetching import FetchSettings
 from common.settings.models import MODEL, ModelSettings, check_model
+from common.settings.state import StateSettings
 from common.settings.trading import TradingSettings
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "Setting",
     "Settings",
     "SettingsError",
+    "StateSettings",
     "TradingSettings",
 ]
 
@@ -58,6 +60,7 @@ TABLE = (
     *models.TABLE,
     *fetching.TABLE,
     *trading.TABLE,
+    *state.TABLE,
 )
 
 
@@ -77,6 +80,7 @@ class Settings:
     language_models: ModelSettings
     fetching: FetchSettings
     trading: TradingSettings
+    state: StateSettings
 
     @property
     def fetch_queue(self) -> str:
@@ -112,4 +116,5 @@ class Settings:
             language_models=language_models,
             fetching=FetchSettings.read(value),
             trading=TradingSettings.read(value),
+            state=StateSettings.read(value),
         )

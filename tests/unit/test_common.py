@@ -35,7 +35,12 @@ def settings(**environment: str) -> Settings:
 
 @pytest.mark.parametrize(
     ("variable", "value"),
-    [("HIBERNAUT_MODEL", "oracle"), ("HIBERNAUT_UNSIGNED", "yes"), ("HIBERNAUT_CACHED_AGENTS", "-1")],
+    [
+        ("HIBERNAUT_MODEL", "oracle"),
+        ("HIBERNAUT_UNSIGNED", "yes"),
+        ("HIBERNAUT_CACHED_AGENTS", "-1"),
+        ("HIBERNAUT_ENCRYPTION", "true"),
+    ],
 )
 def test_a_setting_that_cannot_be_used_is_named(variable: str, value: str) -> None:
     """One clear line, at start."""

@@ -24,7 +24,7 @@ from activities.interceptor import ReliableReports
 from common import search_attributes
 from common.agent import AgentInput, AgentStatus, Notebook
 from common.approval import ApprovalRequest, ApprovalsView, Decision, DecisionRecord, Verdict
-from common.connect import connect
+from common.connect import connect, data_converter
 from common.envelope import Authority, KeyRing
 from common.settings import Settings
 from tests.workflow.agents import ErrandAgent, PanelAgent
@@ -185,7 +185,7 @@ class Stage:
         """Replay every history, each run of each agent, with the code as it is."""
         replayer = Replayer(
             workflows=self.agents,
-            data_converter=self.client.data_converter,
+            data_converter=data_converter(self.settings, writes=False),
             workflow_runner=worker.sandbox(),
         )
         for handle in self.handles:

@@ -114,12 +114,15 @@ class World:
         self.fact_fails = False
         self.hold: asyncio.Event | None = None
         self.step_fails = 0
+        self.step_error: Exception | None = None
         self.lose_acknowledgements = 0
         self.step_text = "x" * 2000
 
     @activity.defn(name="step")
     async def step(self, step: Step) -> Stepped:
         """Take a step; fails as often as `step_fails` says."""
+        if self.step_error:
+            raise self.step_error
         if self.step_fails:
             self.step_fails -= 1
             raise RuntimeError("the login page is down")

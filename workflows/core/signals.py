@@ -11,6 +11,7 @@ from temporalio.common import RawValue
 
 from common.agent import WakeUp
 from common.approval import Decision
+from common.payload_converter import reason_of
 
 # What each signal takes; a signal with a default may come without an argument.
 ARGUMENTS: dict[str, TypeAdapter[Any]] = {
@@ -41,6 +42,8 @@ def read_signal(name: str, arguments: Sequence[RawValue]) -> Any:
     if len(arguments) != 1:
         raise UnreadableSignalError(f"it takes one argument, and {len(arguments)} came")
     payload = arguments[0].payload
+    if refusal := reason_of(payload):
+        raise UnreadableSignalError(refusal)
     if len(payload.data) > MAX_BYTES:
         raise UnreadableSignalError(f"{len(payload.data)} bytes are too many")
     try:

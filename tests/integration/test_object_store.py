@@ -1,0 +1,210 @@
+"""One interface, three stores: a folder, moto for breadth, rclone as a real process that checks keys."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
+from temporalio.api.common.v1 import Payload
+from temporalio.converter import (
+    StorageDriverRetrieveContext,
+    StorageDriverStoreContext,
+    StorageDriverWorkflowInfo,
+)
+
+from cli.children import end_child, start_child
+from cli.dev_server import free_port, listens
+from common.object_store import ObjectMissingError, ObjectStore, StoreUnavailableError, open_store
+from common.payload_store import PayloadStore
+from common.settings import Settings
+
+RCLONE = Path(sys.executable).parent / "rclone"
+KEY_ID, SECRET = "tester", secrets.token_hex(16)
+BUCKET = "agents"
+
+
+class Rclone:
+    """`rclone serve s3` on a folder: a real process with credentials."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.port = free_port()
+        (folder / BUCKET).mkdir(parents=True)
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        process = await start_child(
+            [
+                *(str(RCLONE), "serve", "s3", str(self.folder), "--addr", f"127.0.0.1:{self.port}"),
+                *("--auth-key", f"{KEY_ID},{SECRET}", "--config", str(self.folder / "none.conf")),
+                *("--vfs-cache-mode", "off", "--dir-cache-time", "0s"),
+            ],
+            environment={"HOME": str(self.folder)},
+            log=self.folder.parent / "rclone.log",
+        )
+        try:
+            async with asyncio.timeout(30):
+                while not await listens(self.port):
+                    assert process.returncode is None, (self.folder.parent / "rclone.log").read_text()
+                    await asyncio.sleep(0.05)
+            yield
+        finally:
+            await end_child(process, 5)
+
+
+def settings_for(endpoint: str, prefix: str = "team/") -> Settings:
+    return Settings.read(
+        {
+            "HIBERNAUT_S3_BUCKET": BUCKET,
+            "HIBERNAUT_S3_ENDPOINT": endpoint,
+            "HIBERNAUT_S3_REGION": "us-east-1",
+            "HIBERNAUT_S3_PREFIX": prefix,
+        }
+    )
+
+
+@pytest.fixture(autouse=True)
+def credentials(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """As boto3 finds them, and this machine's own out of the way."""
+
+    def use(secret: str) -> None:
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEY_ID)
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", secret)
+
+    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    use(SECRET)
+    return use
+
+
+@pytest.fixture
+async def rclone(tmp_path: Path) -> AsyncIterator[Rclone]:
+    server = Rclone(tmp_path / "served")
+    async with server.running():
+        yield server
+
+
+@pytest.fixture
+def moto() -> Iterator[str]:
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    endpoint = f"http://{host}:{port}"
+    boto3.session.Session().client("s3", endpoint_url=endpoint, region_name="us-east-1").create_bucket(
+        Bucket=BUCKET
+    )
+    yield endpoint
+    server.stop()
+
+
+@pytest.fixture(params=["folder", "moto", "rclone"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
+    if request.param == "folder":
+        return open_store(Settings.read({"HIBERNAUT_DATA_DIR": str(tmp_path)}))
+    if request.param == "moto":
+        return open_store(settings_for(request.getfixturevalue("moto")))
+    return open_store(settings_for(f"http://127.0.0.1:{request.getfixturevalue('rclone').port}"))
+
+
+async def test_a_store_keeps_lists_and_deletes_objects(store: ObjectStore) -> None:
+    """The whole interface, in the same way everywhere."""
+
+    def use() -> None:
+        data = secrets.token_bytes(300_000)
+        names = ["a/b/1", "a/b/2", "a/bc/3", "a%2F b/4", "a/b-/5"]
+        for name in names:
+            assert store.put(name, data + name.encode())
+        assert store.get("a/bc/3") == data + b"a/bc/3"
+        head = store.head("a/b/1")
+        assert head is not None
+        assert (head.key, head.size) == ("a/b/1", 300_005)
+        assert {each.key for each in store.list("a/")} == {"a/b/1", "a/b/2", "a/bc/3", "a/b-/5"}
+        assert [each.key for each in store.list("a/b/")] == ["a/b/1", "a/b/2"]
+        assert [each.key for each in store.list("a/b/2")] == ["a/b/2"]
+        assert list(store.list("none/")) == []
+        assert store.put("a/b/1", b"other")
+        assert store.get("a/b/1") == b"other"
+        assert store.head("a/x") is None
+        assert store.head("a/b/1/deeper") is None
+        with pytest.raises(ObjectMissingError, match="a/x"):
+            store.get("a/x")
+        store.delete(["a/b/1", "a/b/2", "a/b/missing"])
+        assert [each.key for each in store.list("a/b/")] == []
+        assert store.get("a%2F b/4") == data + b"a%2F b/4"
+
+    await asyncio.to_thread(use)
+
+
+@pytest.mark.parametrize("store", ["folder", "moto"], indirect=True)
+async def test_a_conditional_write_leaves_what_is_there(store: ObjectStore) -> None:
+    """Where the service knows conditions."""
+    assert await asyncio.to_thread(store.put, "k/1", b"first", if_absent=True)
+    assert not await asyncio.to_thread(store.put, "k/1", b"second", if_absent=True)
+    assert await asyncio.to_thread(store.get, "k/1") == b"first"
+
+
+async def test_more_objects_than_one_page_are_listed_and_deleted(moto: str) -> None:
+    """A page of S3 holds 1,000."""
+    store = open_store(settings_for(moto))
+
+    def use() -> int:
+        for number in range(1050):
+            store.put(f"p/{number:04}", b"x")
+        found = [each.key for each in store.list("p/")]
+        assert found == [f"p/{number:04}" for number in range(1050)]
+        store.delete(found)
+        return len(list(store.list("p/")))
+
+    assert await asyncio.to_thread(use) == 0
+
+
+async def test_a_wrong_key_is_one_clear_error(rclone: Rclone, credentials: Callable[[str], None]) -> None:
+    """It names the bucket, the address and what was answered; nothing is written."""
+    credentials("wrong")
+    store = open_store(settings_for(f"http://127.0.0.1:{rclone.port}"))
+    for use in (
+        lambda: store.put("a/1", b"x"),
+        lambda: store.get("a/1"),
+        lambda: store.head("a/1"),
+        lambda: list(store.list("a/")),
+        lambda: store.delete(["a/1"]),
+    ):
+        with pytest.raises(
+            StoreUnavailableError, match=rf"HIBERNAUT_S3_BUCKET={BUCKET} at http://127"
+        ) as error:
+            await asyncio.to_thread(use)
+        assert "wrong" not in str(error.value)
+    assert list((rclone.folder / BUCKET).iterdir()) == []
+
+
+async def test_a_missing_bucket_is_no_missing_object(moto: str) -> None:
+    """A misspelt setting must not look as if everything were gone."""
+    settings = Settings.read(
+        {"HIBERNAUT_S3_BUCKET": "nowhere", "HIBERNAUT_S3_ENDPOINT": moto, "HIBERNAUT_S3_REGION": "us-east-1"}
+    )
+    with pytest.raises(StoreUnavailableError, match="NoSuchBucket"):
+        await asyncio.to_thread(open_store(settings).get, "a/1")
+
+
+async def test_a_service_that_is_away_is_said_at_once_and_its_objects_outlive_it(tmp_path: Path) -> None:
+    """One attempt, for Temporal tries again; after the restart everything is there, as files on disk."""
+    server = Rclone(tmp_path / "served")
+    store = PayloadStore(open_store(settings_for(f"http://127.0.0.1:{server.port}")))
+    to = StorageDriverStoreContext(target=StorageDriverWorkflowInfo(namespace="n", id="a", run_id="r"))
+    payload = Payload(data=b"x" * 200_000)
+    with pytest.raises(StoreUnavailableError, match="EndpointConnectionError"):
+        await store.store(to, [payload])
+    async with server.running():
+        [claim] = await store.store(to, [payload])
+        file = server.folder / BUCKET / "team" / claim.claim_data["key"]
+        assert file.read_bytes() == payload.SerializeToString()
+    async with server.running():
+        assert await store.retrieve(StorageDriverRetrieveContext(), [claim]) == [payload]

@@ -1,0 +1,113 @@
+"""A secret goes through every way in and out of an agent; where it can be read afterwards."""
+
+from __future__ import annotations
+
+import base64
+import logging
+import secrets
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+from temporalio.client import WorkflowFailureError
+from temporalio.common import RetryPolicy
+
+from cli.dev_server import DevServer
+from common.agent import Notebook
+from common.connect import connect
+from common.errors import permanent
+from common.settings import Settings
+from tests.workflow.conftest import Stage, eventually, state_is
+from tests.workflow.keepers import KeeperAgent, KeeperInput, Kept
+
+CANARY = f"canary-{secrets.token_hex(16)}"
+
+
+def is_in(data: bytes) -> bool:
+    """Whether the secret can be read in `data`: as it is, or within base64, at each of its three offsets."""
+    forms = [CANARY.encode()]
+    for offset in range(3):
+        # The characters at both ends depend on what stands beside.
+        encoded = base64.b64encode(b"\0" * offset + CANARY.encode())
+        forms.append(encoded[4 if offset else 0 : -4])
+    return any(form in data for form in forms)
+
+
+def holders(files: Iterable[Path]) -> list[Path]:
+    return [file for file in files if is_in(file.read_bytes())]
+
+
+@pytest.mark.parametrize("encrypted", [True, False], ids=["on", "off"])
+async def test_a_secret_is_found_nowhere_where_encryption_is_on(
+    encrypted: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """Database, history, object folder, logs: none hold it. With encryption off, all but the logs do."""
+    caplog.set_level(logging.INFO)
+    settings = Settings.read(
+        {
+            "HIBERNAUT_DATA_DIR": str(tmp_path),
+            "HIBERNAUT_TASK_QUEUE": "canary",
+            **({"HIBERNAUT_PAYLOAD_KEYS": f"k1:{secrets.token_hex(32)}"} if encrypted else {}),
+        }
+    )
+    histories = []
+    async with DevServer(settings, ui_port=None) as server:
+        monkeypatch.setenv("TEMPORAL_ADDRESS", server.address)
+        stage = Stage(await connect(settings), settings, 1000)
+        stage.agents = [KeeperAgent]
+        stage.world.step_text = CANARY * 5000
+        await stage.work()
+        handles = []
+        for ending in ("result", "failure", "step"):
+            handle = await stage.client.start_workflow(
+                "keeper",
+                KeeperInput(say=CANARY, rounds=1, lines=1, steps=1, fail=ending == "failure"),
+                id=f"keeper-{ending}",
+                task_queue="canary",
+                memo={"note": CANARY},
+                static_summary=CANARY,
+                static_details=CANARY,
+                retry_policy=RetryPolicy(maximum_attempts=1),
+            )
+            if ending == "step":
+                stage.world.step_error = permanent("Broken", CANARY)
+            else:
+                await eventually(lambda handle=handle: state_is(stage, handle, "sleeping"))
+                await handle.signal("tell", CANARY)
+                await handle.signal("wake")
+            handles.append(handle)
+        told = Kept.model_validate(await handles[0].result())
+        assert CANARY in told.said
+        assert CANARY in told.chat
+        for handle in handles[1:]:
+            with pytest.raises(WorkflowFailureError) as failure:
+                await handle.result()
+            assert CANARY in str(failure.value.cause) + str(getattr(failure.value.cause, "cause", ""))
+        for handle in handles:
+            notebook = await handle.query("notebook", result_type=Notebook)
+            assert any(CANARY in entry.text for entry in notebook.entries)
+            described = await handle.describe()
+            assert (await described.memo())["note"] == CANARY
+            # The summary belongs to the first run alone; a carry-over starts without one.
+            first = stage.client.get_workflow_handle(handle.id, run_id=handle.first_execution_run_id)
+            assert await (await first.describe()).static_summary() == CANARY
+            histories.append((await first.fetch_history()).to_json().encode())
+            histories.append((await handle.fetch_history()).to_json().encode())
+        await stage.rest()
+        said = "".join(capfd.readouterr()) + caplog.text
+        database = sorted(tmp_path.glob("temporal.db*"))
+        assert {file.name for file in database} >= {"temporal.db", "temporal.db-wal"}
+        in_database = holders(database)
+    objects = [file for file in (tmp_path / "objects").rglob("*") if file.is_file()]
+    logs = list((tmp_path / "logs").iterdir())
+    assert objects
+    assert logs
+    assert not is_in(said.encode())
+    assert holders(logs) == []
+    assert bool(in_database) is not encrypted
+    assert bool(holders(objects)) is not encrypted
+    assert [is_in(each) for each in histories] == [not encrypted] * 6
