@@ -55,13 +55,16 @@ async def test_the_sessions_of_the_readme_run_as_they_stand(tmp_path: Path) -> N
         dev = subprocess.Popen([*DEV.split(), *ports], cwd=copy, env=environment, stderr=log)
     try:
         await until(lambda: _true("ready; Ctrl-C ends everything" in said.read_text()))
+        told = ""
         for session in SESSIONS:
             script = "set -euo pipefail\nshopt -s expand_aliases\n" + session
             run = subprocess.run(
                 ["bash", "-c", script], cwd=copy, env=environment, capture_output=True, text=True, timeout=240
             )
             assert run.returncode == 0, run.stdout + run.stderr
-        assert '"files_fixed": 2' in run.stdout
+            told += run.stdout
+        assert '"files_fixed": 2' in told
+        assert '"outcome": "bought"' in told
     finally:
         dev.terminate()
         assert dev.wait(60) == 0

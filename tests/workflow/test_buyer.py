@@ -1,4 +1,4 @@
-"""The buyer on the real server, with real prices and the paper broker: what it buys and what it never does."""
+"""The buyer on the real server, with real prices and the paper broker: what it buys, and what never."""
 
 from __future__ import annotations
 
@@ -93,7 +93,8 @@ class Floor(Stage):
         return await self.start(BuyerInput.model_validate(fields), "buyer")
 
     async def outcome(self, agent: WorkflowHandle[Any, Any]) -> BuyerResult:
-        return BuyerResult.model_validate(await agent.result())
+        async with asyncio.timeout(90):
+            return BuyerResult.model_validate(await agent.result())
 
 
 @pytest.fixture
