@@ -102,7 +102,7 @@ def test_a_decision_for_a_closed_request_is_refused_with_how_it_closed() -> None
     """The approver learns what became of the request."""
     gate = Gate(Approvals())
     gate.open(request())
-    gate.close("r-1", "rejected by bob")
+    gate.close("r-1", "rejected by bob", NOW)
     record = gate.offer(decision(), NOW)
     assert record is not None
     assert record.reason == "r-1 is closed: rejected by bob"
@@ -117,7 +117,7 @@ def test_decisions_for_requests_never_made_cannot_crowd_out_one_for_an_open_requ
     ]
     assert sum(each is not None for each in refused) == 5
     assert gate.offer(decision(), NOW) is None
-    assert gate.has_decision("r-1")
+    assert gate.next_decision("r-1") == decision()
 
 
 @given(st.lists(st.tuples(st.sampled_from(["open", "close", "offer"]), st.integers(0, 400)), max_size=300))
@@ -130,7 +130,7 @@ def test_the_memory_of_the_gate_is_bounded_and_no_decision_is_both_waiting_and_j
         if what == "open":
             gate.open(request(id=f"r-{number}"))
         elif what == "close":
-            gate.close(f"r-{number}", "done")
+            gate.close(f"r-{number}", "done", NOW)
         else:
             gate.offer(decision(id=str(number), request_id=f"r-{number}"), NOW)
     memory = gate.memory

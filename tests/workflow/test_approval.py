@@ -136,6 +136,23 @@ async def test_a_decision_sent_while_no_worker_runs_is_acted_on_when_one_starts(
     assert (await agent.result())["confirmation"]["what"] == "buy"
 
 
+async def test_a_decision_that_comes_with_the_one_that_ends_its_request_is_refused_as_late(
+    stage: Stage,
+) -> None:
+    """Two at once: the first counts, the second is recorded with its reason and waits for nothing."""
+    agent = await stage.start(ErrandInput())
+    request = await stage.asked(agent)
+    await stage.rest()
+    first = await stage.decide(agent, request)
+    second = await stage.decide(agent, request, Verdict.REJECT)
+    await stage.work()
+    assert (await agent.result())["confirmation"]
+    assert (await stage.fate(agent, first.id)).status == "counted"
+    late = await stage.fate(agent, second.id)
+    assert late.reason == "approval-1 is closed: approval-1: approved by ann (through cli)"
+    assert any("refused a decision by ann: approval-1 is closed" in note for note in await stage.notes(agent))
+
+
 async def test_an_expired_request_gives_up_and_later_decisions_are_refused(stage: Stage) -> None:
     """After expiry nothing counts."""
     policy = ApprovalPolicy(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -260,3 +261,63 @@ async def test_several_requests_stay_open_over_fresh_histories(short_histories: 
     await stage.decide(agent, sell, by="bob")
     await stage.decide(agent, buy, by="ann")
     assert len((await agent.result())["words"]) == 2
+
+
+async def test_no_decision_is_lost_where_history_starts_afresh_in_the_moment_it_is_judged(
+    short_histories: Stage,
+) -> None:
+    """One `ask` judges while another wants a fresh history: the word counts in this run or in the next."""
+    stage = short_histories
+    policies = {"buy": ApprovalPolicy(approvers=("ann",)), "sell": ApprovalPolicy(approvers=("bob",))}
+    agent = await stage.start(PanelInput(questions=policies), "panel")
+    buy = await stage.asked(agent)
+    sell = await stage.asked(agent, after=buy.id)
+    await stage.rest()
+    for number in range(40):
+        await agent.signal("tell", f"word {number}")
+    decision = await stage.decide(agent, sell, Verdict.REJECT, by="bob")
+    await stage.work()
+    assert (await stage.fate(agent, decision.id)).status == "counted"
+    await stage.decide(agent, buy, by="ann")
+    assert (await agent.result())["words"][1] == "panel-2: rejected by bob (through cli)"
+
+
+async def test_an_answer_given_beside_an_open_question_outlives_a_long_history(
+    short_histories: Stage,
+) -> None:
+    """Nobody is asked again what they have answered, however much is said until the others answer."""
+    stage = short_histories
+    policies = {"buy": ApprovalPolicy(approvers=("ann",)), "sell": ApprovalPolicy(approvers=("bob",))}
+    agent = await stage.start(PanelInput(questions=policies), "panel")
+    buy = await stage.asked(agent)
+    sell = await stage.asked(agent, after=buy.id)
+    await stage.decide(agent, buy, by="ann")
+    for number in range(60):
+        await agent.signal("tell", f"word {number}")
+    assert [each["id"] for each in (await agent.query("approvals"))["open"]] == [sell.id]
+    await stage.decide(agent, sell, by="bob")
+    assert (await agent.result())["words"][0] == "panel-1: approved by ann (through cli)"
+
+
+async def test_those_it_is_escalated_to_may_decide_from_that_moment_though_no_worker_ran(
+    stage: Stage,
+) -> None:
+    """The moment counts, not when a worker came to it."""
+    policy = ApprovalPolicy(approvers=("ann",), escalate_to=("bob",), escalate_after=timedelta(hours=1))
+    agent = await stage.start(ErrandInput(policy=policy))
+    request = await stage.asked(agent)
+    await stage.rest()
+    # It stops at the moment of the escalation, where the agent's next task finds no worker.
+    forward = asyncio.create_task(stage.skipper.fast_forward(agent, timedelta(hours=2)))
+
+    async def due() -> bool:
+        return await stage.skipper.get_current_time(agent) >= request.escalate_at  # type: ignore[operator]
+
+    await eventually(due)
+    now = await stage.skipper.get_current_time(agent)
+    decision = stage.ring.sign(stage.decision(request, by="bob", at=now), agent.id, now)
+    await agent.signal("decide", decision)
+    await stage.work()
+    await forward
+    assert (await stage.fate(agent, decision.id)).status == "counted"
+    assert (await agent.result())["confirmation"]

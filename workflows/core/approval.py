@@ -33,6 +33,7 @@ from workflows.core.gate import (
     first_request,
     follow_up,
     next_step,
+    precedes,
     refusal,
     standing,
     vote_of,
@@ -49,6 +50,8 @@ class Asker(Sleeper):
         self._gate = Gate(self._kept.approvals)
         # Requests that were open when history started afresh; the agent comes back to each.
         self._left_open = list(self._gate.memory.open)
+        # An answer that the agent holds while another question is open is in no memory to carry over.
+        self._answered_beside = False
 
     async def ask(
         self,
@@ -69,7 +72,8 @@ class Asker(Sleeper):
             policy: who may decide, how many must, by when.
             evidence: lines that help to decide.
             memory: what to carry over where history grows long meanwhile. The agent must come back to this
-                very question and plan then, and takes up where it was. Without it the wait stays one history.
+                very question and plan then, and takes up where it was. Without it the wait stays one history,
+                and so it does once one of several that were open at once is answered.
 
         Returns:
             The outcome; where approved, with the plan to act on. Expired only where the policy gives up.
@@ -79,10 +83,13 @@ class Asker(Sleeper):
             request = await self._open(first_request(question, plan, policy, evidence, self.owner))
         while True:
             outcome = await self._outcome(request.id, type(plan), memory)
-            self._gate.close(request.id, outcome.words)
+            late = self._gate.close(request.id, outcome.words, workflow.now())
             self.note(outcome.words, digest=request.digest, request=request.id)
+            for record in late:
+                self._note_refusal(record)
             following = follow_up(outcome)
             if following is None:
+                self._answered_beside |= bool(self._gate.memory.open)
                 await self._while_paused()
                 return outcome
             request = await self._open(following)
@@ -139,20 +146,25 @@ class Asker(Sleeper):
         with self._waiting(wait):
             while True:
                 step, due = next_step(request)
-                if not await self._until(due, lambda: self._gate.has_decision(id) or self._has_grown(memory)):
+                await self._until(due, lambda: bool(self._gate.next_decision(id)) or self._may_carry(memory))
+                decision, now = self._gate.next_decision(id), workflow.now()
+                if decision and not precedes(step, due, decision, now):
+                    outcome = await self._judged(decision, request, kind)
+                    if outcome is not None:
+                        return outcome
+                    request = self._gate.memory.open[id]
+                elif due is not None and due <= now:
                     if step is Step.EXPIRE:
                         plan = kind.model_validate(request.plan)
                         return Outcome(OutcomeVerdict.EXPIRED, request, plan)
                     request = await self._climb(request, step)
                     wait.approvers = request.deciders
-                elif self._gate.has_decision(id):
-                    outcome = await self._judged(self._gate.take(id), request, kind)
-                    if outcome is not None:
-                        return outcome
-                    request = self._gate.memory.open[id]
-                elif memory is not None:
+                elif memory is not None and self._may_carry(memory):
                     await self.carry_over(memory)
                 self._show_all()
+
+    def _may_carry(self, memory: BaseModel | None) -> bool:
+        return self._has_grown(memory) and not self._answered_beside
 
     async def _climb(self, request: ApprovalRequest, step: Step) -> ApprovalRequest:
         """Remind people or escalate to others; the request as it stands then."""
@@ -178,6 +190,8 @@ class Asker(Sleeper):
         check = EnvelopeCheck(agent=workflow.info().workflow_id, decision=decision)
         # Not through `call`: a paused agent judges decisions too, and goes on only when resumed.
         checked = await self._execute(DecisionChecks.check_envelope, check, QUICK)
+        # Only now: until its record stands, it must not be missing from what is carried over.
+        self._gate.take(request.id)
         plan = kind.model_validate(request.plan)
         reason = refusal(decision, request, workflow.now(), checked.flaw, checked.groups)
         if reason is None and decision.edits:

@@ -25,11 +25,15 @@ class Carrier(Caller):
         Decisions, seen ids, notebook and words told come along; a signal that arrives meanwhile makes the
         server hand the task out again, and is carried too.
         """
-        if not (now or self._has_grown(memory)):
-            return
-        await workflow.wait_condition(workflow.all_handlers_finished)
-        carried = self._kept.model_copy(update={"memory": memory.model_dump(mode="json")})
-        workflow.continue_as_new(self._input.model_copy(update={"carried": carried}))
+        while now or self._has_grown(memory):
+            if self._is_at_rest():
+                # Nothing may run between this look and the end: a call that began would be lost half-way.
+                carried = self._kept.model_copy(update={"memory": memory.model_dump(mode="json")})
+                workflow.continue_as_new(self._input.model_copy(update={"carried": carried}))
+            await workflow.wait_condition(self._is_at_rest)
+
+    def _is_at_rest(self) -> bool:
+        return workflow.all_handlers_finished() and not self._under_way
 
     def _has_grown(self, memory: BaseModel | None) -> bool:
         """Whether history should start afresh: the server suggests it, and no call is under way."""

@@ -157,7 +157,7 @@ class Actor(Asker):
             return getattr(error, "cause", None) or error
 
     async def _void(self, approval: Outcome[Any], drifts: Sequence[Drift]) -> None:
-        self._gate.close(approval.request.id, "void: what it rested on has changed")
+        self._gate.close(approval.request.id, "void: what it rested on has changed", workflow.now())
         for each in drifts:
             self.note(f"drift: {each.premise}: {each.reason}", request=approval.request.id)
         told = "; ".join(f"{each.premise}: {each.reason}" for each in drifts)

@@ -94,12 +94,20 @@ class Gate:
         self.memory.open[request_id] = request
         return request
 
-    def close(self, request_id: str, how: str) -> None:
-        """Stop asking; later decisions for it are refused with `how`."""
-        self.memory.open.pop(request_id, None)
-        self.memory.closed[request_id] = how
-        while len(self.memory.closed) > MAX_CLOSED:
-            self.memory.closed.pop(next(iter(self.memory.closed)))
+    def close(self, request_id: str, how: str, now: datetime) -> list[DecisionRecord]:
+        """Stop asking; decisions that still wait for it, and later ones, are refused with `how`.
+
+        Returns:
+            The records of those refused.
+        """
+        memory = self.memory
+        memory.open.pop(request_id, None)
+        memory.closed[request_id] = how
+        while len(memory.closed) > MAX_CLOSED:
+            memory.closed.pop(next(iter(memory.closed)))
+        late = [each for each in memory.waiting if each.request_id == request_id]
+        memory.waiting[:] = [each for each in memory.waiting if each.request_id != request_id]
+        return [self.record(each, now, f"{request_id} is closed: {how}") for each in late]
 
     def offer(self, decision: Decision, now: datetime) -> DecisionRecord | None:
         """Take in a decision as it arrives: buffered for its request, or refused at once.
@@ -120,12 +128,12 @@ class Gate:
         memory.waiting.append(decision)
         return None
 
-    def has_decision(self, request_id: str) -> bool:
-        """Whether a decision waits to be judged for this request."""
-        return any(decision.request_id == request_id for decision in self.memory.waiting)
+    def next_decision(self, request_id: str) -> Decision | None:
+        """The oldest decision that waits to be judged for this request; it goes on waiting until taken."""
+        return next((each for each in self.memory.waiting if each.request_id == request_id), None)
 
     def take(self, request_id: str) -> Decision:
-        """The oldest decision that waits for this request."""
+        """The oldest decision that waits for this request, which no longer waits from now on."""
         position = next(i for i, each in enumerate(self.memory.waiting) if each.request_id == request_id)
         return self.memory.waiting.pop(position)
 
@@ -162,6 +170,14 @@ def next_step(request: ApprovalRequest) -> tuple[Step, datetime | None]:
     # At the same moment the end comes first: nobody is reminded of what is over.
     at, step = min(steps, key=lambda each: each[0], default=(None, Step.EXPIRE))
     return step, at
+
+
+def precedes(step: Step, due: datetime | None, decision: Decision, now: datetime) -> bool:
+    """Whether a step fell due before a decision was made, so that it is taken first; a worker may be late.
+
+    Never the end: each decision tells by its own time whether it was made before that.
+    """
+    return step is not Step.EXPIRE and due is not None and due <= made_at(decision, now)
 
 
 def first_request(
@@ -225,9 +241,7 @@ def refusal(
         return f"its envelope expired at {decision.signature.expires_at:%Y-%m-%d %H:%M} UTC"
     if decision.digest != request.digest:
         return f"it is for plan {decision.digest[:12]}, and {request.digest[:12]} is what is asked"
-    # A signed time can be believed: a decision made in time counts also if no worker ran until later.
-    decided_at = decision.at if decision.signature and decision.at else now
-    if request.expires_at is not None and decided_at >= request.expires_at:
+    if request.expires_at is not None and made_at(decision, now) >= request.expires_at:
         return f"the request expired at {request.expires_at:%Y-%m-%d %H:%M} UTC"
     barred = policy.bars(
         decision.by, groups, requester=request.requester, escalated=request.escalated
@@ -235,6 +249,14 @@ def refusal(
     if barred is None and decision.verdict is Verdict.APPROVE and _has_voted(decision.by, request):
         return f"{decision.by} has already said yes; {standing(request)}"
     return barred
+
+
+def made_at(decision: Decision, now: datetime) -> datetime:
+    """When a decision was made: its signed time, which can be believed, and `now` where it has none.
+
+    So a decision made in time counts also if no worker ran until later. No decision is from the future.
+    """
+    return min(decision.at, now) if decision.signature and decision.at else now
 
 
 def standing(request: ApprovalRequest) -> str:

@@ -92,8 +92,8 @@ class Visible:
             yield
         finally:
             self._waits.remove(wait)
-            if self._waits:
-                # Nothing else would tell that one of several waits is over.
+            # Nothing else would tell that one of several waits is over. Not where a worker drops the agent.
+            if self._waits and workflow.in_workflow():
                 self._show_all()
 
     async def _while_paused(self) -> None:
