@@ -33,18 +33,19 @@ def kind_named(name: str) -> Kind:
 
 
 def fields_of(kind: Kind) -> list[Field]:
-    """What a user can set, in the order of declaration; what belongs to the kit is not among it."""
+    """What a user can set, the required first; what belongs to the kit is not among it."""
     schema = kind.input.model_json_schema()
-    return [
+    fields = [
         Field(
             name=name,
-            type=_type_words(part),
+            type=_type_words(part, schema.get("$defs", {})),
             required=name in schema.get("required", ()),
             default=_default(kind, name),
             description=part.get("description", ""),
         )
         for name, part in schema["properties"].items()
     ]
+    return sorted(fields, key=lambda field: not field.required)
 
 
 def print_kinds(*, as_json: bool) -> None:
@@ -178,9 +179,10 @@ _WORDS = {
 }
 
 
-def _type_words(part: dict[str, Any]) -> str:
+def _type_words(part: dict[str, Any], named: dict[str, Any]) -> str:
     if "anyOf" in part:
-        return " or ".join(_type_words(choice) for choice in part["anyOf"])
+        return " or ".join(_type_words(choice, named) for choice in part["anyOf"])
+    part = named.get(part.get("$ref", "").rpartition("/")[2], part)
     if "enum" in part:
         return "one of " + ", ".join(map(str, part["enum"]))
     if part.get("type") == "array":

@@ -105,6 +105,20 @@ class AgentInput(BaseModel):
     carried: SkipJsonSchema[Carried | None] = None
 
 
+class ThinkerInput(AgentInput):
+    """Base of the input of agents that think with a language model."""
+
+    model: str = Field(
+        "",
+        pattern=r"^(offline|(openai|anthropic|bedrock):\S{1,100})?$",
+        description="language model, such as offline or openai:NAME; as the settings say where empty",
+    )
+    budget_tokens: int | None = Field(
+        None, gt=0, description="tokens to spend before it asks for more; as the settings say where empty"
+    )
+    budget_usd: Decimal | None = Field(None, gt=0, description="US dollars likewise")
+
+
 class WakeUp(BaseModel, frozen=True):
     """The argument of the signal ``wake``: nothing to wake now, or the time to sleep until instead."""
 

@@ -9,7 +9,7 @@ from typing import Annotated
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, Field
 
-from common.agent import AgentInput
+from common.agent import ThinkerInput
 from common.input_words import LocalPath, Words
 
 
@@ -76,7 +76,7 @@ class Quote(BaseModel, frozen=True):
     source: str
 
 
-class BuyerInput(AgentInput):
+class BuyerInput(ThinkerInput):
     """What `start buyer` takes."""
 
     symbol: Symbol = Field(description="what to buy, as the market names it")

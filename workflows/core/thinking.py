@@ -11,7 +11,7 @@ from temporalio.exceptions import ActivityError
 
 from activities.llm.records import Budget, BudgetPlan, Grant, Reply, Spending, Think, Thought
 from activities.llm.thinking import Thinking
-from common.agent import AgentInput
+from common.agent import AgentInput, ThinkerInput
 from common.approval import ApprovalPolicy, OutcomeVerdict
 from common.errors import permanent
 from workflows.core.calls import PATIENTLY, CallPolicy
@@ -25,11 +25,15 @@ THINK = CallPolicy(
 
 
 class Thinker(Actor):
-    """The part of an agent that thinks. An agent sets `budget` and `budget_approvers` in its `__init__`."""
+    """The part of an agent that thinks, with the model and the budget of its input where that has them."""
 
     def __init__(self, input: AgentInput) -> None:
         super().__init__(input)
+        self._model = ""
         self.budget = Budget()
+        if isinstance(input, ThinkerInput):
+            self._model = input.model
+            self.budget = Budget(tokens=input.budget_tokens, usd=input.budget_usd)
         # Who may raise a budget; nobody named is whoever the agent works for, as it is their money.
         self.budget_approvers: Sequence[str] = ()
         self._asking_for: set[str] = set()
@@ -54,13 +58,14 @@ class Thinker(Actor):
             await self._ask_for_more(thought.stopped)
 
     async def _thought(self, think: Think, policy: CallPolicy) -> Thought:
-        told = self._kept.model
-        model = think.model if told in self._not_set_up else told or think.model
+        told = "" if self._kept.model in self._not_set_up else self._kept.model
+        own = think.model or self._model
+        model = told or own
         update = {"model": model, "owner": self.owner, "budget": self.budget}
         try:
             return await self.call(Thinking.think, think.model_copy(update=update), policy)
         except ActivityError as error:
-            if model == think.model or cause_type_of(error) != "ModelNotSetUp":
+            if model == own or cause_type_of(error) != "ModelNotSetUp":
                 raise
             self._not_set_up.add(model)
             self.note(f"cannot think with {model}, as told: {cause_of(error)}; goes on without")
