@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 
 class SettingsError(ValueError):
@@ -55,8 +56,39 @@ UNSIGNED = Setting(
     "unsigned. Set by `starter.py dev`; leave it alone anywhere else.",
 )
 CACHED_AGENTS = Setting("HIBERNAUT_CACHED_AGENTS", "1000", "Agents a worker keeps in memory between steps.")
+HTTP = Setting("HIBERNAUT_HTTP", "127.0.0.1:8080", "Where the gateway listens, `address:port`.")
+PUBLIC_URL = Setting(
+    "HIBERNAUT_PUBLIC_URL",
+    "",
+    "How people reach the gateway, `https://agents.example.com`; approval links begin with it. Empty: the "
+    "address it listens on.",
+)
+OIDC_ISSUER = Setting(
+    "HIBERNAUT_OIDC_ISSUER",
+    "",
+    "Whose bearer tokens the gateway takes, the tokens' `iss`. Empty: only those of the token file.",
+)
+OIDC_AUDIENCE = Setting("HIBERNAUT_OIDC_AUDIENCE", "hibernaut", "What the tokens' `aud` must name.")
+OIDC_ALGORITHMS = Setting(
+    "HIBERNAUT_OIDC_ALGORITHMS", "RS256,ES256", "Signature algorithms of tokens; asymmetric ones only."
+)
+HTTP_RATE = Setting(
+    "HIBERNAUT_HTTP_RATE",
+    "20",
+    "Requests a second the gateway takes from one person; three times that at once.",
+)
+HTTP_BODY_BYTES = Setting("HIBERNAUT_HTTP_BODY_BYTES", "262144", "Largest request body in bytes.")
+HTTP_STREAMS = Setting("HIBERNAUT_HTTP_STREAMS", "20", "Event streams one person may hold open.")
 
-TABLE = (DATA_DIR, TASK_QUEUE, USER, MODEL, TEMPORAL_PROGRAM, APPROVAL_KEYS, GROUPS, UNSIGNED, CACHED_AGENTS)
+TABLE = (
+    DATA_DIR, TASK_QUEUE, USER, MODEL, TEMPORAL_PROGRAM, APPROVAL_KEYS, GROUPS, UNSIGNED, CACHED_AGENTS,
+    HTTP, PUBLIC_URL, OIDC_ISSUER, OIDC_AUDIENCE, OIDC_ALGORITHMS, HTTP_RATE, HTTP_BODY_BYTES, HTTP_STREAMS,
+)  # fmt: skip
+
+# Whoever knows a symmetric algorithm's key could make tokens; of these, only the issuer can.
+ASYMMETRIC = frozenset(
+    {"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}
+)
 
 
 @dataclass(frozen=True)
@@ -72,6 +104,15 @@ class Settings:
     groups: Path | None
     accept_unsigned: bool
     cached_agents: int
+    http_host: str
+    http_port: int
+    public_url: str
+    oidc_issuer: str
+    oidc_audience: str
+    oidc_algorithms: tuple[str, ...]
+    http_rate: int
+    http_body_bytes: int
+    http_streams: int
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> Settings:
@@ -90,9 +131,27 @@ class Settings:
         unsigned = value(UNSIGNED)
         if unsigned not in ("accept", "refuse"):
             raise SettingsError(f"{UNSIGNED.variable}={unsigned}: say accept or refuse.")
-        cached = value(CACHED_AGENTS)
-        if not cached.isdecimal():
-            raise SettingsError(f"{CACHED_AGENTS.variable}={cached}: give a whole number, 0 or more.")
+
+        def number(setting: Setting, least: int) -> int:
+            text = value(setting)
+            if not text.isdecimal() or int(text) < least:
+                raise SettingsError(f"{setting.variable}={text}: give a whole number, {least} or more.")
+            return int(text)
+
+        host, _, port = value(HTTP).rpartition(":")
+        if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+            raise SettingsError(f"{HTTP.variable}={value(HTTP)}: say address:port, as in 127.0.0.1:8080.")
+        for setting in (PUBLIC_URL, OIDC_ISSUER):
+            if value(setting) and not _is_safe(value(setting)):
+                raise SettingsError(
+                    f"{setting.variable}={value(setting)}: give an https:// address (or http://localhost)."
+                )
+        algorithms = tuple(filter(None, (name.strip() for name in value(OIDC_ALGORITHMS).split(","))))
+        if not set(algorithms) <= ASYMMETRIC:
+            raise SettingsError(
+                f"{OIDC_ALGORITHMS.variable}={value(OIDC_ALGORITHMS)}: "
+                f"choose among {', '.join(sorted(ASYMMETRIC))}."
+            )
         return cls(
             data_dir=Path(value(DATA_DIR)).expanduser().absolute(),
             task_queue=value(TASK_QUEUE),
@@ -102,5 +161,21 @@ class Settings:
             approval_keys=value(APPROVAL_KEYS),
             groups=Path(value(GROUPS)).expanduser().absolute() if value(GROUPS) else None,
             accept_unsigned=unsigned == "accept",
-            cached_agents=int(cached),
+            cached_agents=number(CACHED_AGENTS, 0),
+            http_host=host.strip("[]"),
+            http_port=int(port),
+            public_url=(value(PUBLIC_URL) or f"http://{host}:{port}").rstrip("/"),
+            oidc_issuer=value(OIDC_ISSUER),
+            oidc_audience=value(OIDC_AUDIENCE),
+            oidc_algorithms=algorithms,
+            http_rate=number(HTTP_RATE, 1),
+            http_body_bytes=number(HTTP_BODY_BYTES, 1),
+            http_streams=number(HTTP_STREAMS, 1),
         )
+
+
+def _is_safe(url: str) -> bool:
+    """Whether what is sent there can be read by nobody on the way."""
+    parts = urlsplit(url)
+    local = parts.hostname in ("127.0.0.1", "::1", "localhost")
+    return bool(parts.hostname) and (parts.scheme == "https" or (parts.scheme == "http" and local))

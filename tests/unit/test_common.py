@@ -35,7 +35,17 @@ def settings(**environment: str) -> Settings:
 
 @pytest.mark.parametrize(
     ("variable", "value"),
-    [("HIBERNAUT_MODEL", "oracle"), ("HIBERNAUT_UNSIGNED", "yes"), ("HIBERNAUT_CACHED_AGENTS", "-1")],
+    [
+        ("HIBERNAUT_MODEL", "oracle"),
+        ("HIBERNAUT_UNSIGNED", "yes"),
+        ("HIBERNAUT_CACHED_AGENTS", "-1"),
+        ("HIBERNAUT_HTTP", "8080"),
+        ("HIBERNAUT_PUBLIC_URL", "http://agents.example.com"),
+        ("HIBERNAUT_OIDC_ISSUER", "http://issuer.example.com"),
+        ("HIBERNAUT_OIDC_ALGORITHMS", "RS256,HS256"),
+        ("HIBERNAUT_OIDC_ALGORITHMS", "none"),
+        ("HIBERNAUT_HTTP_RATE", "0"),
+    ],
 )
 def test_a_setting_that_cannot_be_used_is_named(variable: str, value: str) -> None:
     """One clear line, at start."""
