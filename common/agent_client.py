@@ -42,7 +42,7 @@ from common.agent_view import (
     row_of,
     view_of,
 )
-from common.approval import GROUP, ApprovalsView, Decision, DecisionRecord, DecisionStatus, Verdict
+from common.approval import GROUP, ApprovalsView, Decision, DecisionRecord, DecisionStatus, Verdict, judged
 from common.directory import Directory
 from common.envelope import KeyRing
 from common.settings import Settings
@@ -225,9 +225,9 @@ class AgentClient:
             view = await answer_of(
                 handle, "approvals", ApprovalsView, min(QUERY_PATIENCE, timedelta(seconds=left))
             )
-            for record in view.decisions if view else ():
-                if record.decision.id == decision_id and record.status != DecisionStatus.WAITING:
-                    return record
+            record = judged(view.decisions if view else (), decision_id)
+            if record and record.status is not DecisionStatus.WAITING:
+                return record
             await asyncio.sleep(FATE_INTERVAL)
         return None
 

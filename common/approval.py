@@ -186,6 +186,17 @@ class DecisionRecord(BaseModel, frozen=True):
     at: datetime
 
 
+def judged(records: Iterable[DecisionRecord], decision_id: str) -> DecisionRecord | None:
+    """What became of the decision of that id; None where none came.
+
+    The same decision may have come twice. The second is refused as already received, perhaps before the first
+    was judged; what counts is the first.
+    """
+    found = [record for record in records if record.decision.id == decision_id]
+    order = (DecisionStatus.COUNTED, DecisionStatus.WAITING, DecisionStatus.REFUSED)
+    return min(found, key=lambda record: order.index(record.status), default=None)
+
+
 class ApprovalsView(BaseModel, frozen=True):
     """What the query ``approvals`` answers: the requests still open, and every decision with its fate."""
 

@@ -142,7 +142,7 @@ class Settings:
         if not host or not port.isdecimal() or not 0 < int(port) < 65536:
             raise SettingsError(f"{HTTP.variable}={value(HTTP)}: say address:port, as in 127.0.0.1:8080.")
         for setting in (PUBLIC_URL, OIDC_ISSUER):
-            if value(setting) and not _is_safe(value(setting)):
+            if value(setting) and not is_safe(value(setting)):
                 raise SettingsError(
                     f"{setting.variable}={value(setting)}: give an https:// address (or http://localhost)."
                 )
@@ -174,7 +174,7 @@ class Settings:
         )
 
 
-def _is_safe(url: str) -> bool:
+def is_safe(url: str) -> bool:
     """Whether what is sent there can be read by nobody on the way."""
     parts = urlsplit(url)
     local = parts.hostname in ("127.0.0.1", "::1", "localhost")
