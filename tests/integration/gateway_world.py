@@ -6,6 +6,7 @@ import contextlib
 import os
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from cli.dev_server import DevServer, free_port
 from common.agent_client import AgentClient
 from common.agent_view import AgentView
 from common.approval import ApprovalRequest
+from common.approval_link import ApprovalLink
 from common.audit import AuditInput
 from common.settings import Settings
 from common.tokens import Scope, TokenFile
@@ -56,6 +58,18 @@ class GatewayWorld:
         id = await self.start("asks", apply=True, approvers=list(approvers or ("approver", "@treasury")))
         return id, (await self.until(id, lambda view: bool(view.requests))).requests[0]
 
+    def link(self, id: str, request: ApprovalRequest, who: str = "approver", **changes: Any) -> str:
+        """The address of an approval link."""
+        claims = {
+            "agent": id,
+            "request_id": request.id,
+            "digest": request.digest,
+            "approver": who,
+            "expires_at": datetime.now(UTC) + timedelta(days=1),
+            **changes,
+        }
+        return f"{self.address}/approve/{ApprovalLink(**claims).token(self.desk.ring)}"
+
     async def until(self, id: str, fits: Any) -> AgentView:
         async def find() -> AgentView | None:
             view = await self.agents.view(id)
@@ -66,7 +80,9 @@ class GatewayWorld:
 
 
 @contextlib.asynccontextmanager
-async def open_world(server: DevServer, folder: Path, **changes: Any) -> AsyncIterator[GatewayWorld]:
+async def open_world(
+    server: DevServer, folder: Path, *, works: bool = True, **changes: Any
+) -> AsyncIterator[GatewayWorld]:
     async with open_desk(server, folder) as desk, LocalIssuer() as issuer:
         (folder / "groups.json").write_text('{"treasury": ["member"]}')
         port = free_port()
@@ -81,7 +97,8 @@ async def open_world(server: DevServer, folder: Path, **changes: Any) -> AsyncIt
         TokenFile.of(settings).add("operator", [Scope.OPERATOR], "local-operator")
         TokenFile.of(settings).add("owner", [Scope.READ, Scope.WRITE, Scope.DECIDE], "local-owner")
         TokenFile.of(settings).add("approver", [Scope.READ, Scope.DECIDE], "local-approver")
-        await desk.work()
+        if works:
+            await desk.work()
         world = GatewayWorld(desk, settings, issuer)
         client = httpx.AsyncClient(base_url=world.address, timeout=60)
         async with Serving(await build_from(settings), port), client as world.http:
