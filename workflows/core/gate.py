@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from common.agent import Approvals
 from common.approval import (
+    ALREADY_RECEIVED,
     ApprovalPolicy,
     ApprovalRequest,
     Authorization,
@@ -83,6 +84,8 @@ class Gate:
 
     def __init__(self, memory: Approvals) -> None:
         self.memory = memory
+        # Taken and not yet recorded: neither waiting nor remembered, and received all the same.
+        self._judging: set[str] = set()
 
     def open(self, request: ApprovalRequest) -> None:
         """Start asking."""
@@ -109,8 +112,8 @@ class Gate:
         """
         memory = self.memory
         known = {record.decision.id for record in memory.records} | {each.id for each in memory.waiting}
-        if decision.id in known:
-            return self.record(decision, now, "this decision was already received")
+        if decision.id in known | self._judging:
+            return self._remember(decision, now, ALREADY_RECEIVED)
         if decision.request_id in memory.closed:
             return self.record(
                 decision, now, f"{decision.request_id} is closed: {memory.closed[decision.request_id]}"
@@ -127,10 +130,16 @@ class Gate:
     def take(self, request_id: str) -> Decision:
         """The oldest decision that waits for this request."""
         position = next(i for i, each in enumerate(self.memory.waiting) if each.request_id == request_id)
-        return self.memory.waiting.pop(position)
+        decision = self.memory.waiting.pop(position)
+        self._judging.add(decision.id)
+        return decision
 
     def record(self, decision: Decision, now: datetime, reason: str = "") -> DecisionRecord:
         """Remember a decision as refused for `reason`, or as counted where there is none."""
+        self._judging.discard(decision.id)
+        return self._remember(decision, now, reason)
+
+    def _remember(self, decision: Decision, now: datetime, reason: str) -> DecisionRecord:
         entry = DecisionRecord(
             decision=decision,
             status=DecisionStatus.REFUSED if reason else DecisionStatus.COUNTED,
