@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
@@ -70,6 +71,12 @@ def moment(at: datetime | None) -> Markup:
     )
 
 
+def instant(at: datetime) -> Markup:
+    """A time in UTC to the second, short, for lists that say that it is UTC."""
+    utc = at.astimezone(UTC)
+    return Markup('<time datetime="{}">{}</time>').format(utc.isoformat(), f"{utc:%m-%d %H:%M:%S}")
+
+
 def waits_for(row: AgentRow) -> str:
     """What an agent waits for, in words; the digest of an approval is for the program."""
     approvals = search_attributes.parse_waiting_for_approvals(row.waiting_for)
@@ -108,7 +115,8 @@ def plain(value: object) -> str:
         return ", ".join(f"{name}: {plain(each)}" for name, each in value.items())
     if isinstance(value, list | tuple):
         return ", ".join(map(plain, value))
-    return str(value)
+    text = str(value)
+    return text[:12] if re.fullmatch("[0-9a-f]{64}", text) else text
 
 
 _templates = Environment(
@@ -119,5 +127,11 @@ _templates = Environment(
     lstrip_blocks=True,
 )
 _templates.filters.update(
-    moment=moment, label=label_of, waits=waits_for, words=state_words, shape=shape_of, plain=plain
+    moment=moment,
+    instant=instant,
+    label=label_of,
+    waits=waits_for,
+    words=state_words,
+    shape=shape_of,
+    plain=plain,
 )

@@ -16,11 +16,22 @@ function moment(at) {
   return time;
 }
 
+function instant(at) {
+  const time = element("time", at.slice(5, 19).replace("T", " "));
+  time.dateTime = at;
+  return time;
+}
+
+function plain(value) {
+  if (/^[0-9a-f]{64}$/.test(value)) return value.slice(0, 12);
+  return typeof value === "object" ? JSON.stringify(value) : String(value);
+}
+
 function note(entry) {
   const line = document.createElement("li");
-  line.append(moment(entry.at), " ", element("b", entry.node), " ", element("span", entry.text, "text"));
+  line.append(instant(entry.at), " ", element("b", entry.node), " ", element("span", entry.text, "text"));
   const facts = Object.entries(entry.facts).map(([name, value]) =>
-    `${name}: ${typeof value === "object" ? JSON.stringify(value) : value}`);
+    `${name}: ${plain(value)}`);
   if (facts.length) line.append(" ", element("span", facts.join(", "), "quiet"));
   find("notebook").append(line);
 }
