@@ -32,7 +32,8 @@ WRITE_PATIENCE = timedelta(seconds=25)
 class Gateway:
     """What routes stand on.
 
-    `agents` reads with little patience; `patient` writes, and outlasts a restart of Temporal.
+    `agents` and `views` read with little patience; `patient` and `patient_views` are for writing,
+    and outlast a restart of Temporal.
     """
 
     settings: Settings
@@ -40,12 +41,18 @@ class Gateway:
     agents: AgentClient
     patient: AgentClient
     views: Views
+    patient_views: Views
     authenticator: Authenticator
     buckets: Buckets
     streams: Places
     metrics: Metrics
     ring: KeyRing
     artifacts: ArtifactStore
+
+    def forget(self, id: str) -> None:
+        """Look at the agent again, for something was just done to it."""
+        self.views.forget(id)
+        self.patient_views.forget(id)
 
 
 async def open_gateway(settings: Settings, http: httpx.AsyncClient) -> Gateway:
@@ -65,15 +72,16 @@ async def open_gateway(settings: Settings, http: httpx.AsyncClient) -> Gateway:
     directory = Directory.load(settings)
     reading = await connect(settings, patience=READ_PATIENCE, lazy=True)
     writing = await connect(settings, patience=WRITE_PATIENCE, lazy=True)
-    agents = AgentClient(reading, settings, ring)
+    agents, patient = AgentClient(reading, settings, ring), AgentClient(writing, settings, ring)
     buckets = Buckets(settings.http_rate)
     issuer = Issuer(settings, http) if settings.oidc_issuer else None
     return Gateway(
         settings=settings,
         client=reading,
         agents=agents,
-        patient=AgentClient(writing, settings, ring),
+        patient=patient,
         views=Views(agents),
+        patient_views=Views(patient),
         authenticator=Authenticator(tokens, issuer, directory, buckets),
         buckets=buckets,
         streams=Places(settings.http_streams),

@@ -81,7 +81,7 @@ async def _decided(
         )
     except AgentClientError:
         return _page(request, parts, token, link, await parts.patient.view(link.agent))
-    parts.views.forget(link.agent)
+    parts.forget(link.agent)
     if record and record.status is DecisionStatus.REFUSED and _request(view, link):
         told = f"The agent did not take it: {record.reason}."
         return _page(request, parts, token, link, view, problem=told, given=form)

@@ -137,7 +137,7 @@ async def decide_on_page(request: Request, parts: Parts, visitor: Visiting, id: 
     """Decide what an agent asks."""
     form = await _own_form(request, parts)
     _need(visitor, Scope.DECIDE)
-    await require_visible(parts.views, visitor.subject, id)
+    await require_visible(parts.patient_views, visitor.subject, id)
     view = await parts.patient.view(id)
     asked = next((each for each in view.requests if each.digest == form.get("digest")), None)
     try:
@@ -155,7 +155,7 @@ async def decide_on_page(request: Request, parts: Parts, visitor: Visiting, id: 
         problem = f"The agent did not take it: {record.reason}." if _refused(record) and record else ""
     except (FormError, AgentClientError) as error:
         problem = str(error)
-    parts.views.forget(id)
+    parts.forget(id)
     if problem:
         return _agent_page(request, parts, visitor, view, problem=problem, given=form)
     return _back(id, "decided")
@@ -182,7 +182,7 @@ async def steer(request: Request, parts: Parts, visitor: Visiting, id: str) -> R
     if what not in ways:
         raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "Press one of the buttons.")
     await _still_runs(ways[what](id))
-    parts.views.forget(id)
+    parts.forget(id)
     return _back(id, what)
 
 
@@ -201,7 +201,7 @@ def _need(visitor: Visitor, scope: Scope) -> None:
 
 async def _steering(parts: Gateway, visitor: Visitor, id: str) -> AgentClient:
     _need(visitor, Scope.WRITE)
-    await require_steerable(parts.views, visitor.subject, id)
+    await require_steerable(parts.patient_views, visitor.subject, id)
     return parts.patient
 
 

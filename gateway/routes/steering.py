@@ -48,10 +48,10 @@ async def decide_request(
     """
     decision_id = f"http-{hashlib.sha256(f'{len(subject.id)} {subject.id}{key}'.encode()).hexdigest()[:32]}"
     # Before anything else: whoever has decided may no longer be asked, and must still hear what became of it.
-    if key and (known := judged((await parts.views.view(id)).decisions, decision_id)):
+    if key and (known := judged((await parts.patient_views.view(id)).decisions, decision_id)):
         _require_same(body, known.decision)
         return _told(DecisionTaken.of(id, known.decision, known))
-    await require_visible(parts.views, subject, id)
+    await require_visible(parts.patient_views, subject, id)
     decision, record = await decide(
         parts.patient,
         id,
@@ -63,7 +63,7 @@ async def decide_request(
         digest=body.digest,
         decision_id=decision_id if key else "",
     )
-    parts.views.forget(id)
+    parts.forget(id)
     return _told(DecisionTaken.of(id, decision, record))
 
 
@@ -103,7 +103,7 @@ async def cancel(parts: Parts, subject: Writer, id: str) -> Asked:
 
 
 async def _steerable(parts: Gateway, subject: Subject, id: str) -> AgentClient:
-    await require_steerable(parts.views, subject, id)
+    await require_steerable(parts.patient_views, subject, id)
     return parts.patient
 
 
@@ -113,7 +113,7 @@ async def _asked(parts: Gateway, id: str, sent: Awaitable[None]) -> Asked:
     except NoSuchAgentError:
         # It was there a moment ago, and shown to who asks: it has ended.
         raise Problem(HTTPStatus.CONFLICT, "The agent has ended; nothing was asked of it.") from None
-    parts.views.forget(id)
+    parts.forget(id)
     return Asked(id=id)
 
 
