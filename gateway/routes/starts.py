@@ -57,6 +57,9 @@ def read_input(kind: Kind, body: bytes) -> AgentInput:
         if name not in schema:
             raise _flaw(name, f"{kind.name} has no such field; its fields: {', '.join(schema)}")
         is_path = schema[name].get("format") == "path" and isinstance(value, str)
+        # Written `a,b` on a command line; here a list is a list.
+        if schema[name].get("type") == "array" and not isinstance(value, list):
+            raise _flaw(name, "give a list")
         if is_path and not PurePosixPath(value).is_absolute():
             raise _flaw(name, "give an absolute path; a worker has a working folder of its own")
     try:
@@ -94,6 +97,9 @@ def _start(kind: Kind) -> Callable[..., Awaitable[Started]]:
 
 def _body_of(kind: Kind) -> dict[str, Any]:
     schema = {**kind.input.model_json_schema(), "additionalProperties": False}
+    for field in schema["properties"].values():
+        if field.get("format") == "path":
+            field["pattern"] = "^/"
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
@@ -113,4 +119,9 @@ for each in KINDS.values():
 @router.post("/agents/{kind}", include_in_schema=False)
 async def no_such_kind(subject: Writer, kind: str) -> None:
     """Tell who asks for another kind which there are."""
-    raise Problem(HTTPStatus.NOT_FOUND, f"There is no such kind; there are: {', '.join(KINDS)}.")
+    # By method, not 404: what has that path is an agent, and one can look at it.
+    raise Problem(
+        HTTPStatus.METHOD_NOT_ALLOWED,
+        f"There is no kind of that name to start; there are: {', '.join(KINDS)}.",
+        headers={"Allow": "GET"},
+    )

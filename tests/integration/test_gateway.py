@@ -47,6 +47,7 @@ async def test_an_agent_is_started_asked_for_and_found(world: GatewayWorld) -> N
         ({"path": "/x", "carried": {"started_at": "2026-01-01T00:00:00Z"}}, "no such field"),
         ({"path": "/x", "apply": "yes"}, "apply"),
         ({"path": "/x", "max_file_bytes": 0}, "greater than 0"),
+        ({"path": "/x", "approvers": "a,b"}, "give a list"),
         ([], "one JSON object"),
         ("x", "one JSON object"),
     ],
@@ -172,7 +173,7 @@ async def test_every_error_is_a_problem_document(world: GatewayWorld) -> None:
     owner = world.as_("owner")
     for method, path, more, status in (
         ("GET", "/nowhere", {}, 404),
-        ("POST", "/agents/no-such-kind", {"json": {}}, 404),
+        ("POST", "/agents/no-such-kind", {"json": {}}, 405),
         ("DELETE", "/inbox", {}, 405),
         ("GET", "/agents?limit=0", {}, 422),
         ("GET", "/agents?owner=a'b", {}, 422),

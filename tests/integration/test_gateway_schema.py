@@ -7,6 +7,7 @@ import json
 import os
 import secrets
 import sys
+from pathlib import Path
 
 from tests.chaos.stack import ROOT
 from tests.integration.gateway_world import GatewayWorld, world
@@ -22,13 +23,28 @@ CHECKS = (
 )
 
 
-async def test_schemathesis_finds_no_fault(world: GatewayWorld) -> None:
+async def test_schemathesis_finds_no_fault(world: GatewayWorld, tmp_path: Path) -> None:
     """A bounded run over every operation but the endless stream, with the seed printed."""
 
     seed = int(os.environ.get("SCHEMATHESIS_SEED", secrets.randbits(32)))
     print(f"SCHEMATHESIS_SEED={seed}")
+    (asks, _), sleeps = await world.asking(), await world.start()
+    config = tmp_path / "schemathesis.toml"
+    config.write_text(
+        f'[parameters]\nid = "{asks}"\n'
+        f'[[operations]]\ninclude-path = "/agents/{{id}}/cancel"\nparameters = {{ id = "{sleeps}" }}\n'
+    )
     command = [
-        *("run", f"{world.address}/openapi.json", "--seed", str(seed), "--checks", CHECKS),
+        *(
+            "--config-file",
+            str(config),
+            "run",
+            f"{world.address}/openapi.json",
+            "--seed",
+            str(seed),
+            "--checks",
+            CHECKS,
+        ),
         *("--max-examples", str(EXAMPLES), "--workers", "1", "--request-timeout", "30"),
         *("--header", "Authorization: Bearer local-owner", "--exclude-path", "/agents/{id}/events"),
         *("--phases", "examples,coverage,fuzzing", "--generation-database", "none", "--no-color"),
