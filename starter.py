@@ -35,14 +35,18 @@ def dev(
     data_dir: Annotated[Path | None, typer.Option(help="Folder of the stack's data.")] = None,
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port of Temporal.")] = 7233,
     ui_port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the Web UI.")] = 8233,
+    http_port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port of HTTP and the dashboard; 0 for none.")
+    ] = 8080,
     workers: Annotated[int, typer.Option(min=1, help="Worker processes.")] = 1,
 ) -> None:
-    """Run the whole stack on this machine: Temporal on a SQLite file, its Web UI, a worker."""
+    """Run the whole stack on this machine: Temporal on a SQLite file, its Web UI, a worker, HTTP."""
     from cli.dev import dev
 
     found = settings()
     folder = data_dir.expanduser().absolute() if data_dir else found.data_dir
-    run(dev(replace(found, data_dir=folder), port, ui_port, workers, elsewhere=folder != found.data_dir))
+    chosen = replace(found, data_dir=folder)
+    run(dev(chosen, port, ui_port, http_port, workers, elsewhere=folder != found.data_dir))
 
 
 @app.command()

@@ -76,7 +76,7 @@ async def _start_stack(settings: Settings, ending: AsyncExitStack, *, keep: bool
     """Start `starter.py dev` on free ports; it ends with `ending`, or is left to itself."""
     log = settings.data_dir / "logs" / "dev.log"
     program = [sys.executable, str(CHECKOUT / "starter.py"), "dev"]
-    ports = ["--port", str(free_port()), "--ui-port", str(free_port())]
+    ports = ["--port", str(free_port()), "--ui-port", str(free_port()), "--http-port", "0"]
     StackAddress.file(settings).unlink(missing_ok=True)
     environment = {**os.environ, DATA_DIR.variable: str(settings.data_dir)}
     process = await start_child([*program, *ports], environment=environment, log=log, outlive=keep)

@@ -26,24 +26,32 @@ from common.codec import create_keys
 from common.connect import StackAddress
 from common.envelope import KeyRing
 from common.settings import DATA_DIR, UNSIGNED, Settings
+from common.settings.http import HTTP
+from common.tokens import operator_token
 
 WORKER = Path(__file__).parent.parent / "worker.py"
 WORKER_READY = "worker ready"
+ROOT = WORKER.parent
+GATEWAY_ENDS_WITHIN = 10.0
 # A worker finishes what is under way and reports it, 20 s each at most; past that it hangs.
 DRAIN_WITHIN = 45.0
 FIRST_DELAY = 0.5
 LONGEST_DELAY = 30.0
+GATEWAY_READY = "gateway ready"
 LIVED_WELL = 30.0  # seconds after which a death is a new trouble and no crash loop
 PORT_PATIENCE = 2.0  # the server of a stack that was killed a moment ago may still be going
 
 
-async def dev(settings: Settings, port: int, ui_port: int, workers: int, *, elsewhere: bool) -> ExitCode:
+async def dev(
+    settings: Settings, port: int, ui_port: int, http_port: int, workers: int, *, elsewhere: bool
+) -> ExitCode:
     """Run the stack until SIGINT or SIGTERM.
 
     Args:
         settings: with the data folder to run on.
         port: of Temporal.
         ui_port: of the Web UI.
+        http_port: of the gateway; 0 leaves the gateway out.
         workers: how many worker processes.
         elsewhere: the data folder is not the one that other shells find by themselves.
 
@@ -52,26 +60,31 @@ async def dev(settings: Settings, port: int, ui_port: int, workers: int, *, else
     """
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     with _locked(settings):
-        for number, option in ((port, "--port"), (ui_port, "--ui-port")):
-            await _require_free(number, option)
+        for number, option in ((port, "--port"), (ui_port, "--ui-port"), (http_port, "--http-port")):
+            if number:
+                await _require_free(number, option)
         KeyRing.load(settings, create=True)
         create_keys(settings)
         try:
             server = DevServer(settings, port=port, ui_port=ui_port)
-            await _Stack(settings, server, workers, elsewhere=elsewhere).run()
+            await _Stack(settings, server, workers, http_port, elsewhere=elsewhere).run()
         except DevServerError as error:
             raise CommandError(str(error), ExitCode.NO_TEMPORAL) from error
     return ExitCode.DONE
 
 
 class _Stack:
-    """The server and its workers, supervised."""
+    """The server, its workers and the gateway, supervised."""
 
-    def __init__(self, settings: Settings, server: DevServer, workers: int, *, elsewhere: bool) -> None:
+    def __init__(
+        self, settings: Settings, server: DevServer, workers: int, http_port: int, *, elsewhere: bool
+    ) -> None:
         self._settings = settings
         self._server = server
         self._workers: dict[int, Process] = {}
         self._count = workers
+        self._http = f"{HOST}:{http_port}" if http_port else ""
+        self._gateway: Process | None = None
         self._elsewhere = elsewhere
         self._ending = asyncio.Event()
 
@@ -80,19 +93,24 @@ class _Stack:
         for sign in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(sign, self._end)
         numbers = range(1, self._count + 1)
-        for log in (self._server.log, *map(self._worker_log, numbers)):
+        for log in (self._server.log, self._gateway_log, *map(self._worker_log, numbers)):
             put_aside(log)
         address = StackAddress.file(self._settings)
         keepers: list[asyncio.Task[None]] = []
         try:
             await self._server.start()
             await self._limit_fetches()
-            stack = StackAddress(temporal=self._server.address, ui=self._server.ui)
+            http = f"http://{self._http}" if self._http else ""
+            stack = StackAddress(temporal=self._server.address, ui=self._server.ui, http=http)
             write_atomically(address, json.dumps(asdict(stack)).encode())
             keepers = [asyncio.create_task(self._keep_server())]
             for number in numbers:
                 await self._start_worker(number)
                 keepers.append(asyncio.create_task(self._keep_worker(number)))
+            if self._http:
+                operator_token(self._settings)  # the gateway does not start where nobody could sign in
+                await self._start_gateway()
+                keepers.append(asyncio.create_task(self._keep_gateway()))
             keepers.append(asyncio.create_task(self._introduce()))
             await self._ending.wait()
             say("ending …")
@@ -100,6 +118,8 @@ class _Stack:
             for keeper in keepers:
                 keeper.cancel()
             await asyncio.gather(*keepers, return_exceptions=True)
+            if self._gateway:
+                await end_child(self._gateway, GATEWAY_ENDS_WITHIN)
             # Workers first: a drained worker reports its results to a server that still listens.
             await asyncio.gather(*(end_child(worker, DRAIN_WITHIN) for worker in self._workers.values()))
             await self._server.stop()
@@ -130,30 +150,52 @@ class _Stack:
         await _keep(f"worker {number}", wait, lambda: self._start_worker(number), self._worker_log(number))
 
     async def _start_worker(self, number: int) -> None:
-        # The stack's own server is the one meant, whatever the shell or a configuration file says.
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("TEMPORAL_")}
         self._workers[number] = await start_child(
             [sys.executable, str(WORKER)],
-            environment={
-                **kept,
-                "TEMPORAL_ADDRESS": self._server.address,
-                "TEMPORAL_CONFIG_FILE": os.devnull,
-                DATA_DIR.variable: str(self._settings.data_dir),
-                UNSIGNED.variable: "accept",
-            },
+            environment={**self._environment(), UNSIGNED.variable: "accept"},
             log=self._worker_log(number),
         )
+
+    async def _keep_gateway(self) -> None:
+        async def wait() -> int:
+            return await self._gateway.wait() if self._gateway else 0
+
+        await _keep("the gateway", wait, self._start_gateway, self._gateway_log)
+
+    async def _start_gateway(self) -> None:
+        self._gateway = await start_child(
+            [sys.executable, "-m", "gateway"],
+            environment={**self._environment(), HTTP.variable: self._http, "PYTHONPATH": str(ROOT)},
+            log=self._gateway_log,
+        )
+
+    def _environment(self) -> dict[str, str]:
+        # The stack's own server is the one meant, whatever the shell or a configuration file says.
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("TEMPORAL_")}
+        return {
+            **kept,
+            "TEMPORAL_ADDRESS": self._server.address,
+            "TEMPORAL_CONFIG_FILE": os.devnull,
+            DATA_DIR.variable: str(self._settings.data_dir),
+        }
+
+    @property
+    def _gateway_log(self) -> Path:
+        return self._settings.data_dir / "logs" / "gateway.log"
 
     def _worker_log(self, number: int) -> Path:
         return self._settings.data_dir / "logs" / f"worker-{number}.log"
 
     async def _introduce(self) -> None:
-        """Say where everything is, once a worker polls."""
-        log = self._worker_log(1)
-        while WORKER_READY not in _text(log):  # noqa: ASYNC110 -- another process writes it
-            await asyncio.sleep(0.1)
+        """Say where everything is, once a worker polls and the gateway listens."""
+        await _says(self._worker_log(1), WORKER_READY)
+        if self._http:
+            await _says(self._gateway_log, GATEWAY_READY)
         say(f"Temporal     {self._server.address}")
         say(f"Web UI       {self._server.ui}")
+        if self._http:
+            say(f"dashboard    http://{self._http}    token: {operator_token(self._settings)}")
+            say(f"HTTP         http://{self._http}/docs")
         say(f"data         {self._settings.data_dir}")
         say("an agent     starter.py start code-auditor --set path=FOLDER    (kinds: starter.py agents)")
         if self._elsewhere:
@@ -218,6 +260,11 @@ def _is_free(port: int) -> bool:
         except OSError:
             return False
     return True
+
+
+async def _says(log: Path, words: str) -> None:
+    while words not in _text(log):  # noqa: ASYNC110 -- another process writes it
+        await asyncio.sleep(0.1)
 
 
 def _text(log: Path) -> str:

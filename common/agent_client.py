@@ -23,6 +23,13 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from common import search_attributes
 from common.agent import AgentInput, AgentState, WakeUp
+from common.agent_errors import (
+    AgentClientError,
+    AgentExistsError,
+    NoSuchAgentError,
+    NothingToDecideError,
+    one_open_request,
+)
 from common.agent_view import (
     QUERY_PATIENCE,
     AgentRow,
@@ -35,29 +42,17 @@ from common.agent_view import (
     row_of,
     view_of,
 )
-from common.approval import GROUP, ApprovalsView, Decision, DecisionRecord, DecisionStatus, Verdict
+from common.approval import GROUP, ApprovalsView, Decision, DecisionRecord, DecisionStatus, Verdict, judged
 from common.directory import Directory
 from common.envelope import KeyRing
 from common.settings import Settings
 from common.visibility import IN_VISIBILITY, quote
 
+__all__ = ["AgentClient", "AgentClientError", "AgentExistsError", "NoSuchAgentError", "NothingToDecideError"]
+
 FATE_INTERVAL = 0.2
-
-
-class AgentClientError(Exception):
-    """Something about agents that cannot be done; the message is one line for a person."""
-
-
-class NoSuchAgentError(AgentClientError):
-    """There is no agent of that id, or none that still runs."""
-
-
-class AgentExistsError(AgentClientError):
-    """There is an agent of that id already; an id names one agent for good, for its keys are made of it."""
-
-
-class NothingToDecideError(AgentClientError):
-    """The agent has no open request that the decision could be for."""
+# Where an agent keeps the digest of the request that it was started by.
+REQUEST_DIGEST = "request"
 
 
 class AgentClient:
@@ -72,8 +67,13 @@ class AgentClient:
         self._ring = ring
         self._directory = Directory.load(settings)
 
-    async def start(self, kind: str, input: AgentInput, *, id: str | None = None, owner: str) -> str:
+    async def start(
+        self, kind: str, input: AgentInput, *, id: str | None = None, owner: str, request: str = ""
+    ) -> str:
         """Start an agent and return its id, `<kind>-<8 hex digits>` where none is given.
+
+        With the digest of the ``request`` that asks for it, starting the same agent again by the same request
+        is no error: it is the one start.
 
         Raises:
             AgentExistsError: there is or was an agent of that id.
@@ -89,6 +89,7 @@ class AgentClient:
                 task_queue=self._settings.task_queue,
                 id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
                 id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
+                memo={REQUEST_DIGEST: request} if request else None,
                 search_attributes=TypedSearchAttributes(
                     [
                         SearchAttributePair(search_attributes.OWNER, owner),
@@ -97,18 +98,20 @@ class AgentClient:
                 ),
             )
         except WorkflowAlreadyStartedError:
+            if request and await (await self.describe(id)).memo_value(REQUEST_DIGEST, None) == request:
+                return id
             raise AgentExistsError(
                 f"there is already an agent with the id {id}, running or ended; choose another."
             ) from None
         return id
 
-    async def view(self, id: str) -> AgentView:
-        """Everything there is to show of the agent's latest run.
+    async def view(self, id: str, described: WorkflowExecutionDescription | None = None) -> AgentView:
+        """Everything there is to show of the agent's latest run, or of the run that was ``described``.
 
         Raises:
             NoSuchAgentError: there is no agent of that id.
         """
-        return await view_of(self._client, await self._describe(id))
+        return await view_of(self._client, described or await self.describe(id))
 
     async def list_agents(
         self,
@@ -174,6 +177,7 @@ class AgentClient:
         edits: dict[str, JsonValue] | None = None,
         through: str,
         digest: str = "",
+        decision_id: str = "",
     ) -> Decision:
         """Sign a decision for the agent's open request and send it, once.
 
@@ -187,6 +191,7 @@ class AgentClient:
             edits: fields of the plan to change.
             through: the door it came through, `cli` for example.
             digest: the beginning of the digest the approver saw; empty for the one open request.
+            decision_id: what the decision counts once by; made up where empty.
 
         Raises:
             NoSuchAgentError: there is no agent of that id.
@@ -197,7 +202,7 @@ class AgentClient:
         request_id, full_digest = await self._open_request(id, digest)
         now = datetime.now(UTC)
         decision = Decision(
-            id=str(uuid.uuid4()),
+            id=decision_id or str(uuid.uuid4()),
             request_id=request_id,
             digest=full_digest,
             verdict=Verdict.REVISE if edits and verdict == Verdict.APPROVE else verdict,
@@ -220,9 +225,9 @@ class AgentClient:
             view = await answer_of(
                 handle, "approvals", ApprovalsView, min(QUERY_PATIENCE, timedelta(seconds=left))
             )
-            for record in view.decisions if view else ():
-                if record.decision.id == decision_id and record.status != DecisionStatus.WAITING:
-                    return record
+            record = judged(view.decisions if view else (), decision_id)
+            if record and record.status is not DecisionStatus.WAITING:
+                return record
             await asyncio.sleep(FATE_INTERVAL)
         return None
 
@@ -244,7 +249,7 @@ class AgentClient:
 
     async def cancel(self, id: str) -> None:
         """Ask the agent to end; it tidies up first."""
-        row = row_of(await self._describe(id))
+        row = row_of(await self.describe(id))
         if not row.running:
             raise NoSuchAgentError(f"agent {id} does not run any more: it is {row.status}.")
         async with _for_agent(id):
@@ -256,10 +261,15 @@ class AgentClient:
         Raises:
             NoSuchAgentError: there is no agent of that id.
         """
-        row = row_of(await self._describe(id))
+        row = row_of(await self.describe(id))
         return await ending_of(self._client, row, wait=wait)
 
-    async def _describe(self, id: str) -> WorkflowExecutionDescription:
+    async def describe(self, id: str) -> WorkflowExecutionDescription:
+        """What Temporal itself knows of the agent's latest run; takes no worker.
+
+        Raises:
+            NoSuchAgentError: there is no agent of that id.
+        """
         async with _for_agent(id):
             return await self._client.get_workflow_handle(id).describe()
 
@@ -269,7 +279,7 @@ class AgentClient:
 
     async def _open_request(self, id: str, digest: str) -> tuple[str, str]:
         """Request id and digest of the open request; known to Temporal even where no worker answers."""
-        description = await self._describe(id)
+        description = await self.describe(id)
         row = row_of(description)
         if not row.running:
             raise NothingToDecideError(f"nothing to decide: agent {id} is {row.status}.")
@@ -279,21 +289,7 @@ class AgentClient:
             open_requests = [(request.id, request.digest) for request in view.open]
         else:
             open_requests = search_attributes.parse_waiting_for_approvals(row.waiting_for)
-        if not open_requests:
-            raise NothingToDecideError(f"nothing to decide: agent {id} waits for no approval now.")
-        meant = [each for each in open_requests if each[1].startswith(digest)]
-        there_are = ", ".join(f"{request_id} {full_digest[:12]}" for request_id, full_digest in open_requests)
-        if not meant:
-            raise NothingToDecideError(
-                f"no open request of agent {id} has a digest that begins with {digest}: "
-                f"there is {there_are}; look at it with `starter.py show {id}`."
-            )
-        if len(meant) > 1:
-            raise AgentClientError(
-                f"agent {id} asks several things: {there_are}; say which is meant by its digest, as in "
-                f"`starter.py approve {id} --digest {meant[0][1][:12]}`."
-            )
-        return meant[0]
+        return one_open_request(id, open_requests, digest)
 
     async def _signal(self, id: str, name: str, *arguments: Any) -> None:
         # Once: the client retries the call itself under one request id, so the server takes it once.
@@ -302,7 +298,7 @@ class AgentClient:
         except RPCError as error:
             if error.status != RPCStatusCode.NOT_FOUND:
                 raise
-            row = row_of(await self._describe(id))
+            row = row_of(await self.describe(id))
             raise NoSuchAgentError(f"agent {id} does not run any more: it is {row.status}.") from None
 
 

@@ -55,6 +55,7 @@ class AgentRow(BaseModel):
     """An agent as Temporal's visibility knows it, with or without a worker.
 
     `state` says what a running agent is doing and equals `status` once it is closed. Times are UTC.
+    `approvers`: who may decide what it asks, people and groups; the full lists are in its requests.
     """
 
     id: str
@@ -69,6 +70,7 @@ class AgentRow(BaseModel):
     started_at: datetime
     closed_at: datetime | None
     stuck_at: list[str] = Field(default_factory=list)
+    approvers: list[str] = Field(default_factory=list)
 
     @property
     def running(self) -> bool:
@@ -130,6 +132,7 @@ def row_of(execution: WorkflowExecution) -> AgentRow:
         started_at=execution.start_time,
         closed_at=execution.close_time,
         stuck_at=list(found.get(search_attributes.STUCK_AT) or ()),
+        approvers=list(found.get(search_attributes.APPROVERS) or ()) if running else [],
     )
 
 

@@ -14,6 +14,9 @@ from common.business_time import BusinessHours
 # How a group is written where people are named.
 GROUP = "@"
 
+# Why a decision that comes again is refused; what became of it is with the first.
+ALREADY_RECEIVED = "this decision was already received"
+
 ShortText = Annotated[str, Field(max_length=200)]
 LongText = Annotated[str, Field(max_length=4000)]
 
@@ -184,6 +187,20 @@ class DecisionRecord(BaseModel, frozen=True):
     reason: str = ""
     signed: bool = False
     at: datetime
+
+
+def judged(records: Iterable[DecisionRecord], decision_id: str) -> DecisionRecord | None:
+    """What became of the decision of that id; None where none came.
+
+    The same decision may have come twice. The second is refused as already received, perhaps while the
+    first is being judged; what counts is the first.
+    """
+    found = [record for record in records if record.decision.id == decision_id]
+    first = [record for record in found if record.reason != ALREADY_RECEIVED]
+    order = (DecisionStatus.COUNTED, DecisionStatus.WAITING, DecisionStatus.REFUSED)
+    if first or not found:
+        return min(first, key=lambda record: order.index(record.status), default=None)
+    return found[0].model_copy(update={"status": DecisionStatus.WAITING, "reason": ""})
 
 
 class ApprovalsView(BaseModel, frozen=True):

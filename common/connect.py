@@ -36,6 +36,7 @@ class StackAddress:
 
     temporal: str
     ui: str
+    http: str = ""
 
     @staticmethod
     def file(settings: Settings) -> Path:
@@ -47,7 +48,7 @@ class StackAddress:
         """The address of the embedded stack of this data folder; None where none was left there."""
         try:
             found = json.loads(cls.file(settings).read_text())
-            return cls(temporal=str(found["temporal"]), ui=str(found["ui"]))
+            return cls(str(found["temporal"]), str(found["ui"]), str(found.get("http", "")))
         except (OSError, ValueError, KeyError, TypeError):
             return None
 

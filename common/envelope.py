@@ -83,6 +83,28 @@ class KeyRing:
             return f"signed for another agent, {signature.agent!r}"
         return None
 
+    def seal(self, purpose: str, data: bytes) -> tuple[str, str]:
+        """The signing key's id, and the hexadecimal MAC of ``data``, which holds for this ``purpose`` alone.
+
+        Raises:
+            SettingsError: the ring is empty.
+        """
+        if not self._keys:
+            raise SettingsError(f"{APPROVAL_KEYS.variable}: set a key; nothing can be signed without.")
+        key_id = next(iter(self._keys))
+        return key_id, self._mac_for(purpose, data, key_id)
+
+    def is_sealed(self, purpose: str, data: bytes, key_id: str, mac: str) -> bool:
+        """Whether ``mac`` is what ``seal`` gave for the same ``purpose`` and ``data`` under that key."""
+        return key_id in self._keys and hmac.compare_digest(
+            self._mac_for(purpose, data, key_id).encode(), mac.encode("utf-8", "replace")
+        )
+
+    def _mac_for(self, purpose: str, data: bytes, key_id: str) -> str:
+        # A key of its own for each purpose, so that nothing signed for one can pass for another.
+        key = hmac.digest(self._keys[key_id], purpose.encode(), "sha256")
+        return hmac.new(key, data, hashlib.sha256).hexdigest()
+
     def _mac(self, decision: Decision, signature: Signature) -> str:
         # The empty mac stands in the signed bytes in place of itself.
         sealed = decision.model_copy(update={"signature": signature.model_copy(update={"mac": ""})})

@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from common.settings import fetching, models, state, trading
-from common.settings.base import Setting, SettingsError, one_of
+from common.settings import fetching, http, models, state, trading
+from common.settings.base import Setting, SettingsError, one_of, whole_number
 from common.settings.fetching import FetchSettings
+from common.settings.http import HttpSettings
 from common.settings.models import MODEL, ModelSettings, check_model
 from common.settings.state import StateSettings
 from common.settings.trading import TradingSettings
@@ -19,6 +20,7 @@ from common.settings.trading import TradingSettings
 __all__ = [
     "TABLE",
     "FetchSettings",
+    "HttpSettings",
     "ModelSettings",
     "Setting",
     "Settings",
@@ -61,6 +63,7 @@ TABLE = (
     *fetching.TABLE,
     *trading.TABLE,
     *state.TABLE,
+    *http.TABLE,
 )
 
 
@@ -81,6 +84,7 @@ class Settings:
     fetching: FetchSettings
     trading: TradingSettings
     state: StateSettings
+    http: HttpSettings
 
     @property
     def fetch_queue(self) -> str:
@@ -100,9 +104,6 @@ class Settings:
 
         model, language_models = value(MODEL), ModelSettings.read(value)
         check_model(model, model, language_models)
-        cached = value(CACHED_AGENTS)
-        if not cached.isdecimal():
-            raise SettingsError(f"{CACHED_AGENTS.variable}={cached}: give a whole number, 0 or more.")
         return cls(
             data_dir=Path(value(DATA_DIR)).expanduser().absolute(),
             task_queue=value(TASK_QUEUE),
@@ -112,9 +113,10 @@ class Settings:
             approval_keys=value(APPROVAL_KEYS),
             groups=Path(value(GROUPS)).expanduser().absolute() if value(GROUPS) else None,
             accept_unsigned=one_of(UNSIGNED, value(UNSIGNED), "accept", "refuse") == "accept",
-            cached_agents=int(cached),
+            cached_agents=whole_number(CACHED_AGENTS, value(CACHED_AGENTS), 0),
             language_models=language_models,
             fetching=FetchSettings.read(value),
             trading=TradingSettings.read(value),
             state=StateSettings.read(value),
+            http=HttpSettings.read(value),
         )

@@ -48,3 +48,14 @@ def duration(setting: Setting, value: str) -> timedelta:
     if not unit or not number.isdecimal() or len(number) > 6:
         raise SettingsError(f"{setting.variable}={value[:100]}: give a time such as 90s, 15m, 4h or 2d.")
     return timedelta(**{unit: int(number)})
+
+
+def whole_number(setting: Setting, value: str, least: int) -> int:
+    """``value`` as a whole number of at least ``least``.
+
+    Raises:
+        SettingsError: it is none.
+    """
+    if not value.isdecimal() or len(value) > 15 or int(value) < least:
+        raise SettingsError(f"{setting.variable}={value[:100]}: give a whole number, {least} or more.")
+    return int(value)

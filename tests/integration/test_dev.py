@@ -6,12 +6,14 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 from temporalio.client import Client
@@ -43,12 +45,13 @@ class Dev:
                 self.said += line.decode()
 
     def children(self) -> dict[str, psutil.Process]:
-        """Its server and worker by name."""
-        found = psutil.Process(self.process.pid).children()
+        """Its server, worker and gateway by name."""
+        names = {"start-dev": "server", "worker.py": "worker", "gateway": "gateway"}
         return {
-            "server" if "start-dev" in each.cmdline() else "worker": each
-            for each in found
-            if "start-dev" in each.cmdline() or each.cmdline()[-1].endswith("worker.py")
+            name: each
+            for each in psutil.Process(self.process.pid).children()
+            for word, name in names.items()
+            if any(part.endswith(word) for part in each.cmdline())
         }
 
 
@@ -57,6 +60,7 @@ async def dev(folder: Path, port: int | None = None, ui_port: int | None = None)
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, str(ROOT / "starter.py"), "dev", "--data-dir", str(folder)),
         *("--port", str(port or free_port()), "--ui-port", str(ui_port or free_port())),
+        *("--http-port", str(free_port())),
         env=CLEAN,
         stderr=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
@@ -67,6 +71,16 @@ async def dev(folder: Path, port: int | None = None, ui_port: int | None = None)
         if process.returncode is None:
             process.send_signal(signal.SIGINT)
             await asyncio.wait_for(process.communicate(), 60)
+
+
+async def requires_token(stack: Dev) -> None:
+    """The printed token opens what is closed without it."""
+    address = json.loads((stack.folder / "stack.json").read_text())["http"]
+    [token] = re.findall(rf"dashboard +{re.escape(address)} +token: (\S+)", stack.said)
+    async with httpx.AsyncClient(base_url=address) as client:
+        assert (await client.get("/agents")).status_code == 401
+        found = await client.get("/agents", headers={"Authorization": f"Bearer {token}"})
+        assert (found.status_code, found.json()) == (200, [])
 
 
 async def cli(folder: Path, *words: str) -> tuple[int, str, str]:
@@ -104,6 +118,10 @@ async def test_the_stack_works_is_mended_and_leaves_nothing_behind(tmp_path: Pat
         before["worker"].kill()
         await stack.hears("worker 1 ended (killed by signal 9)")
         await stack.hears("worker 1 started again")
+        await requires_token(stack)
+        before["gateway"].kill()
+        await stack.hears("the gateway ended (killed by signal 9)")
+        await stack.hears("the gateway started again")
         before["server"].kill()
         await stack.hears("the Temporal server ended (killed by signal 9)")
         await stack.hears("the Temporal server started again")

@@ -49,7 +49,7 @@ async def test_the_sessions_of_the_readme_run_as_they_stand(tmp_path: Path) -> N
     ignored = shutil.ignore_patterns(".venv", ".git", ".hibernaut", "__pycache__", ".*_cache", ".hypothesis")
     shutil.copytree(ROOT, copy, ignore=ignored)
     (copy / ".venv").symlink_to(Path(sys.executable).parents[1])
-    ports = ["--port", str(free_port()), "--ui-port", str(free_port())]
+    ports = ["--port", str(free_port()), "--ui-port", str(free_port()), "--http-port", str(free_port())]
     said = tmp_path / "dev.log"
     with said.open("w") as log:
         dev = subprocess.Popen([*DEV.split(), *ports], cwd=copy, env=environment, stderr=log)

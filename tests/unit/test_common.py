@@ -40,6 +40,12 @@ def settings(**environment: str) -> Settings:
         ("HIBERNAUT_UNSIGNED", "yes"),
         ("HIBERNAUT_CACHED_AGENTS", "-1"),
         ("HIBERNAUT_ENCRYPTION", "true"),
+        ("HIBERNAUT_HTTP", "8080"),
+        ("HIBERNAUT_PUBLIC_URL", "http://agents.example.com"),
+        ("HIBERNAUT_OIDC_ISSUER", "http://issuer.example.com"),
+        ("HIBERNAUT_OIDC_ALGORITHMS", "RS256,HS256"),
+        ("HIBERNAUT_OIDC_ALGORITHMS", "none"),
+        ("HIBERNAUT_HTTP_RATE", "0"),
     ],
 )
 def test_a_setting_that_cannot_be_used_is_named(variable: str, value: str) -> None:

@@ -9,7 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.agent import Approvals
-from common.approval import ApprovalPolicy, ApprovalRequest, Decision, DecisionStatus, Signature, Verdict
+from common.approval import (
+    ALREADY_RECEIVED,
+    ApprovalPolicy,
+    ApprovalRequest,
+    Decision,
+    DecisionStatus,
+    Signature,
+    Verdict,
+    judged,
+)
 from workflows.core.gate import MAX_CLOSED, MAX_RECORDS, MAX_WAITING, Gate, refusal
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -96,6 +105,24 @@ def test_the_gate_takes_each_decision_once() -> None:
     third = gate.offer(decision(), NOW)
     assert third is not None
     assert "already received" in third.reason
+
+
+def test_a_decision_that_comes_again_while_it_is_judged_is_the_same_decision() -> None:
+    """It waits until its record stands; and what became of it is what became of the first."""
+    gate = Gate(Approvals())
+    gate.open(request())
+    gate.offer(decision(), NOW)
+    again = gate.offer(decision(verdict="reject"), NOW)
+    assert again is not None
+    assert again.reason == ALREADY_RECEIVED
+    record = judged(gate.memory.records, "1")
+    assert record is not None
+    assert record.status is DecisionStatus.WAITING
+    counted = gate.record(gate.take("r-1"), NOW)
+    assert gate.next_decision("r-1") is None
+    assert judged(gate.memory.records, "1") == counted
+    assert judged(gate.memory.records, "2") is None
+    assert gate.offer(decision(), NOW) is not None
 
 
 def test_a_decision_for_a_closed_request_is_refused_with_how_it_closed() -> None:

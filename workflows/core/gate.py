@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from common.agent import Approvals
 from common.approval import (
+    ALREADY_RECEIVED,
     ApprovalPolicy,
     ApprovalRequest,
     Authorization,
@@ -118,7 +119,7 @@ class Gate:
         memory = self.memory
         known = {record.decision.id for record in memory.records} | {each.id for each in memory.waiting}
         if decision.id in known:
-            return self.record(decision, now, "this decision was already received")
+            return self.record(decision, now, ALREADY_RECEIVED)
         if decision.request_id in memory.closed:
             return self.record(
                 decision, now, f"{decision.request_id} is closed: {memory.closed[decision.request_id]}"

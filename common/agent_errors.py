@@ -1,0 +1,45 @@
+"""What can be wrong when a door asks for something of an agent; each message is one line for a person."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class AgentClientError(Exception):
+    """Something about agents that cannot be done; the message is one line for a person."""
+
+
+class NoSuchAgentError(AgentClientError):
+    """There is no agent of that id, or none that still runs."""
+
+
+class AgentExistsError(AgentClientError):
+    """There is an agent of that id already; an id names one agent for good, for its keys are made of it."""
+
+
+class NothingToDecideError(AgentClientError):
+    """The agent has no open request that the decision could be for."""
+
+
+def one_open_request(id: str, open_requests: Sequence[tuple[str, str]], digest: str) -> tuple[str, str]:
+    """The one of an agent's open requests, id and digest each, whose digest begins with ``digest``.
+
+    Raises:
+        NothingToDecideError: no request is open, or none with that digest.
+        AgentClientError: several are open, and the digest does not tell which is meant.
+    """
+    if not open_requests:
+        raise NothingToDecideError(f"nothing to decide: agent {id} waits for no approval now.")
+    meant = [each for each in open_requests if each[1].startswith(digest)]
+    there_are = ", ".join(f"{request_id} {full_digest[:12]}" for request_id, full_digest in open_requests)
+    if not meant:
+        raise NothingToDecideError(
+            f"no open request of agent {id} has a digest that begins with {digest}: "
+            f"there is {there_are}; look at it with `starter.py show {id}`."
+        )
+    if len(meant) > 1:
+        raise AgentClientError(
+            f"agent {id} asks several things: {there_are}; say which is meant by its digest, as in "
+            f"`starter.py approve {id} --digest {meant[0][1][:12]}`."
+        )
+    return meant[0]

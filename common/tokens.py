@@ -1,0 +1,107 @@
+"""The local token file: who may use the gateway of the embedded stack, by the digests of their tokens."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic_core import to_json
+
+from common.artifacts import write_atomically
+from common.settings import Settings, SettingsError
+
+
+class Scope(StrEnum):
+    """What a token allows. `operator` sees and steers every agent, and includes the others."""
+
+    READ = "agents:read"
+    WRITE = "agents:write"
+    DECIDE = "decisions:write"
+    OPERATOR = "operator"
+
+
+class TokenEntry(BaseModel, frozen=True):
+    """Who a token stands for, an opaque id, and what it allows."""
+
+    subject: str
+    scopes: frozenset[Scope]
+
+
+_ENTRIES = TypeAdapter(dict[str, TokenEntry])
+
+
+class TokenFile:
+    """`tokens.json` in the data folder: SHA-256 of a token -> its entry. It may change at any time."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self._read: tuple[int, int] | None = None
+        self._entries: dict[str, TokenEntry] = {}
+
+    @classmethod
+    def of(cls, settings: Settings) -> TokenFile:
+        """The token file of the data folder, there or not."""
+        return cls(settings.data_dir / "tokens.json")
+
+    def find(self, token: str) -> TokenEntry | None:
+        """The entry of a token; None where the file has none.
+
+        Raises:
+            SettingsError: the file cannot be read, or others than its owner may read it.
+        """
+        return self.entry(digest_of(token))
+
+    def entry(self, digest: str) -> TokenEntry | None:
+        """The entry of the token with that digest; raises as ``find`` does."""
+        self._refresh()
+        return self._entries.get(digest)
+
+    def add(self, subject: str, scopes: Sequence[Scope], token: str = "") -> str:
+        """Let ``token``, a new one where none is given, stand for ``subject``; returns it."""
+        self._refresh()
+        token = token or secrets.token_urlsafe(32)
+        entries = {**self._entries, digest_of(token): TokenEntry(subject=subject, scopes=frozenset(scopes))}
+        write_atomically(self.file, to_json(entries, indent=2) + b"\n")
+        return token
+
+    def _refresh(self) -> None:
+        try:
+            with self.file.open("rb") as file:
+                status = os.fstat(file.fileno())
+                if status.st_mode & 0o077:
+                    raise SettingsError(f"{self.file} may be read by others; `chmod 600` it.")
+                if self._read != (status.st_mtime_ns, status.st_ino):
+                    self._entries = _ENTRIES.validate_json(file.read())
+                    self._read = (status.st_mtime_ns, status.st_ino)
+        except FileNotFoundError:
+            self._entries, self._read = {}, None
+        except (OSError, ValidationError):
+            raise SettingsError(
+                f"{self.file} cannot be read as tokens; move it away for a new one."
+            ) from None
+
+
+def digest_of(token: str) -> str:
+    """What the file knows of a token; the token itself has 256 bits of chance, so no salt is needed."""
+    return hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()
+
+
+def operator_token(settings: Settings) -> str:
+    """The embedded stack's operator token, kept as `operator.token` in the data folder; made where missing.
+
+    Raises:
+        SettingsError: the token file cannot be read.
+    """
+    tokens, kept = TokenFile.of(settings), settings.data_dir / "operator.token"
+    token = kept.read_text().strip() if kept.exists() else ""
+    if not token:
+        token = secrets.token_urlsafe(32)
+        write_atomically(kept, token.encode() + b"\n")
+    if tokens.find(token) != TokenEntry(subject=settings.user, scopes=frozenset({Scope.OPERATOR})):
+        tokens.add(settings.user, [Scope.OPERATOR], token)
+    return token

@@ -1,0 +1,1 @@
+"""A door: HTTP. `python -m gateway` runs it; `docs/http.md` says what it serves."""

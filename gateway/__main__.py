@@ -1,0 +1,75 @@
+"""`python -m gateway`: serve HTTP until SIGTERM or SIGINT."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import sys
+
+import uvicorn
+
+from common.settings import Settings, SettingsError
+from common.settings.http import HTTP
+from gateway.app import build_from
+
+READY = "gateway ready"
+# Streams never end by themselves; their readers come back to the next process.
+GRACE_SECONDS = 3
+
+
+async def serve(settings: Settings) -> None:
+    """Serve until told to stop.
+
+    Raises:
+        SettingsError: a setting is missing or cannot be used, or the address is taken.
+    """
+    listener = _listener(settings)
+    config = uvicorn.Config(
+        await build_from(settings),
+        log_config=None,
+        # Approval links are secrets, and an access log would hold them.
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+        timeout_keep_alive=30,
+        h11_max_incomplete_event_size=32 * 1024,
+        lifespan="on",
+    )
+    server = uvicorn.Server(config)
+    print(f"{READY} at http://{settings.http.host}:{settings.http.port}", file=sys.stderr, flush=True)
+    await server.serve(sockets=[listener])
+
+
+def _listener(settings: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.http.host else socket.AF_INET
+    listener = socket.socket(family)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.http.host, settings.http.port))
+    except OSError as error:
+        raise SettingsError(
+            f"{HTTP.variable}: cannot listen at {settings.http.host}:{settings.http.port}: {error.strerror}."
+        ) from None
+    listener.listen(2048)
+    return listener
+
+
+def main() -> int:
+    """Run the gateway; its exit code."""
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    try:
+        asyncio.run(serve(Settings.read(os.environ)))
+    except SettingsError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # The SDK's threads can crash an interpreter that is shutting down.
+    os._exit(code)

@@ -1,0 +1,40 @@
+"""Sending a decision on, and finding out what became of it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from pydantic import JsonValue
+from temporalio.service import RPCError
+
+from common.agent_client import AgentClient
+from common.approval import Decision, DecisionRecord, Verdict
+
+# A person waits for the answer, and a worker that runs gives it in a fraction of that.
+FATE_PATIENCE = timedelta(seconds=3)
+
+
+async def decide(
+    agents: AgentClient,
+    id: str,
+    verdict: Verdict,
+    *,
+    by: str,
+    note: str,
+    edits: dict[str, JsonValue],
+    through: str,
+    digest: str,
+    decision_id: str = "",
+) -> tuple[Decision, DecisionRecord | None]:
+    """Send a decision; returns once Temporal has it, with what the agent made of it where it says so soon.
+
+    Raises as ``AgentClient.decide`` does; ``RPCError`` only where it is not known whether Temporal has it.
+    """
+    decision = await agents.decide(
+        id, verdict, by=by, note=note, edits=edits, through=through, digest=digest, decision_id=decision_id
+    )
+    try:
+        record = await agents.fate(id, decision.id, FATE_PATIENCE)
+    except (RPCError, RuntimeError):
+        record = None  # the decision is safe, whatever has happened since
+    return decision, record

@@ -1,0 +1,98 @@
+"""What goes in and out of the gateway as JSON, beside what every door shows."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
+
+from common.approval import Decision, DecisionRecord, DecisionStatus, LongText, ShortText, Verdict
+
+
+def _written(value: object) -> object:
+    if not isinstance(value, str):
+        raise ValueError("write the time out, with its zone, as in 2026-11-23T10:00:00Z")
+    return value
+
+
+# Not a number of seconds or milliseconds, whichever it may be.
+Moment = Annotated[AwareDatetime, BeforeValidator(_written)]
+Said = Annotated[str, Field(min_length=1, max_length=4000)]
+
+
+class Started(BaseModel):
+    """An agent that was started: its id, where to ask for it, and its page for people."""
+
+    id: str
+    status_url: str
+    ui_url: str
+
+
+class DecisionBody(BaseModel):
+    """A decision. Who decides is whoever's token it is; nothing in here can say otherwise.
+
+    `digest` is the beginning of the plan's digest that was looked at; it may be empty where one request is
+    open. An approval with `edits` is a revision.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    verdict: Verdict
+    note: LongText = ""
+    edits: dict[ShortText, JsonValue] = Field(default_factory=dict)
+    digest: str = Field("", pattern=r"^[0-9a-f]{0,64}$")
+
+
+class DecisionTaken(BaseModel):
+    """A decision that is safely with Temporal: `counted`, or `waiting` for the agent to judge it."""
+
+    id: str
+    decision_id: str
+    request_id: str
+    digest: str
+    verdict: Verdict
+    status: DecisionStatus
+    reason: str
+    signed: bool
+
+    @classmethod
+    def of(cls, id: str, decision: Decision, record: DecisionRecord | None) -> DecisionTaken:
+        """What became of a decision for the agent ``id``; no record, and it waits."""
+        return cls(
+            id=id,
+            decision_id=decision.id,
+            request_id=decision.request_id,
+            digest=decision.digest,
+            verdict=decision.verdict,
+            status=record.status if record else DecisionStatus.WAITING,
+            reason=record.reason if record else "it counts as soon as a worker takes it",
+            signed=record.signed if record else True,  # the gateway does not start without a key
+        )
+
+
+class Tell(BaseModel):
+    """Words for the agent."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    text: Said
+
+
+class Wake(BaseModel):
+    """When to wake instead; now where empty."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    until: Moment | None = None
+
+
+class Asked(BaseModel):
+    """What was asked of an agent is safely with Temporal; the agent does it at its next step."""
+
+    id: str
+
+
+class Health(BaseModel):
+    """Whether the gateway can do its work."""
+
+    status: str

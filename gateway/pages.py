@@ -1,0 +1,137 @@
+"""Pages for people: rendered here, with one style sheet, hardly any script, and nothing from elsewhere."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from common import search_attributes
+from common.agent_view import AgentRow
+from gateway.plans import label_of, ref_of
+from gateway.problems import problem_of
+from gateway.sessions import SignInNeededError
+
+# Where errors are pages, too.
+PAGES = ("/ui", "/approve", "/docs")
+SIGN_IN = "/ui/sign-in"
+
+_STATES = {
+    "working": "is working",
+    "sleeping": "is sleeping",
+    "awaiting_approval": "waits for a decision",
+    "awaiting_event": "waits for something to happen",
+    "stuck": "is stuck",
+    "paused": "is paused",
+    "completed": "has done its work",
+    "failed": "has failed",
+    "cancelled": "was cancelled",
+    "terminated": "was terminated",
+    "timed_out": "ran out of time",
+}
+
+
+def page(request: Request, template: str, *, status: int = HTTPStatus.OK, **context: Any) -> HTMLResponse:
+    """A page from its template; ``visitor`` is who has signed in, or nobody."""
+    values = {"visitor": None, "here": request.url.path, **context}
+    return HTMLResponse(_templates.get_template(template).render(values), status_code=status)
+
+
+def error_page(request: Request, error: Exception) -> Response:
+    """The error as a page; the sign-in page for who has to sign in."""
+    if isinstance(error, SignInNeededError):
+        return RedirectResponse(SIGN_IN, HTTPStatus.SEE_OTHER)
+    problem = problem_of(error)
+    status = HTTPStatus(problem.status_code)
+    answer = page(
+        request,
+        "error.html",
+        status=status,
+        title=status.phrase,
+        detail=problem.detail.encode("utf-8", "replace").decode(),
+    )
+    answer.headers.update(problem.headers or {})
+    return answer
+
+
+def moment(at: datetime | None) -> Markup:
+    """A time in UTC, for people and for machines; nothing for none."""
+    if at is None:
+        return Markup("")
+    utc = at.astimezone(UTC)
+    return Markup('<time datetime="{}">{}</time>').format(
+        utc.isoformat(timespec="seconds"), f"{utc:%Y-%m-%d %H:%M} UTC"
+    )
+
+
+def instant(at: datetime) -> Markup:
+    """A time in UTC to the second, short, for lists that say that it is UTC."""
+    utc = at.astimezone(UTC)
+    return Markup('<time datetime="{}">{}</time>').format(utc.isoformat(), f"{utc:%m-%d %H:%M:%S}")
+
+
+def waits_for(row: AgentRow) -> str:
+    """What an agent waits for, in words; the digest of an approval is for the program."""
+    approvals = search_attributes.parse_waiting_for_approvals(row.waiting_for)
+    if not approvals:
+        return row.waiting_for or ""
+    return "a decision" if len(approvals) == 1 else f"{len(approvals)} decisions"
+
+
+def state_words(state: str) -> str:
+    """A state for people, as the end of a sentence that begins with the agent."""
+    return _STATES.get(state, state)
+
+
+def shape_of(value: object) -> str:
+    """How to draw a value: `artifact`, `fields`, `table`, `list`, or `plain`."""
+    if ref_of(value):
+        return "artifact"
+    if isinstance(value, dict):
+        return "fields" if value else "plain"
+    if isinstance(value, list | tuple) and value:
+        if all(isinstance(each, dict) and set(each) == set(value[0]) for each in value):
+            return "table"
+        return "list"
+    return "plain"
+
+
+def plain(value: object) -> str:
+    """A small value in words."""
+    if value is None or value in ([], {}, ()):
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int) and abs(value) >= 10_000:
+        return f"{value:,}"
+    if isinstance(value, dict):
+        return ", ".join(f"{name}: {plain(each)}" for name, each in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(plain, value))
+    text = str(value)
+    return text[:12] if re.fullmatch("[0-9a-f]{64}", text) else text
+
+
+_templates = Environment(
+    loader=FileSystemLoader(Path(__file__).parent / "templates"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_templates.filters.update(
+    moment=moment,
+    instant=instant,
+    label=label_of,
+    waits=waits_for,
+    words=state_words,
+    shape=shape_of,
+    plain=plain,
+)

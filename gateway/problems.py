@@ -1,0 +1,144 @@
+"""Every error the gateway answers with, as an RFC 9457 problem document; sorted in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, Field, ValidationError
+from pydantic_core import to_jsonable_python
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from temporalio.service import RPCError, RPCStatusCode
+
+from common.agent_errors import AgentClientError, NoSuchAgentError
+from common.settings import SettingsError
+from common.visibility import UnusableValueError
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER = 5  # seconds; a server's restart takes about that long
+# The same words whether there is no such agent or it is somebody else's.
+NO_SUCH_AGENT = "There is no such agent, or it is not yours to see."
+
+
+class Flaw(BaseModel):
+    """What is wrong at one place of a request."""
+
+    at: str
+    detail: str
+
+
+class ProblemDocument(BaseModel):
+    """RFC 9457. `errors` names the places of a request that could not be read."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str = ""
+    errors: list[Flaw] = Field(default_factory=list)
+
+
+class Problem(HTTPException):
+    """An error to answer with; `more` are members of the document beside the usual."""
+
+    def __init__(
+        self, status: HTTPStatus, detail: str, *, headers: Mapping[str, str] | None = None, **more: Any
+    ) -> None:
+        super().__init__(status, detail, dict(headers or {}))
+        self.more = more
+
+
+class ProblemResponse(JSONResponse):
+    """A response with a problem document in it."""
+
+    media_type = MEDIA_TYPE
+
+
+def no_such_agent() -> Problem:
+    """The one answer for what is not there and what is not shown."""
+    return Problem(HTTPStatus.NOT_FOUND, NO_SUCH_AGENT)
+
+
+def problem_of(error: Exception) -> Problem:
+    """``error``, whatever it is, as it may be told to who asked."""
+    match error:
+        case Problem():
+            return error
+        case HTTPException():
+            phrase = HTTPStatus(error.status_code).description or error.detail
+            return Problem(HTTPStatus(error.status_code), phrase, headers=error.headers)
+        case RequestValidationError():
+            return unreadable(error.errors())
+        case ValidationError():
+            return unreadable(error.errors(include_url=False, include_context=False))
+        case NoSuchAgentError():
+            return no_such_agent()
+        case AgentClientError():
+            return Problem(HTTPStatus.CONFLICT, str(error))
+        case UnusableValueError():
+            return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, str(error))
+        case UnicodeEncodeError():
+            return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "A text is not Unicode.")
+        case SettingsError():
+            return away("The gateway's own settings cannot be read just now.")
+        case RPCError() if error.status in _TRANSIENT:
+            return away("Temporal cannot be reached just now.")
+        case RPCError() if error.status is RPCStatusCode.INVALID_ARGUMENT:
+            return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "Temporal does not take such a value.")
+        case RuntimeError() if "client connect" in str(error):
+            return away("Temporal cannot be reached just now.")
+    return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "That is a fault of the gateway; its log says more.")
+
+
+def away(detail: str) -> Problem:
+    """Something needed is out of reach, for now; nothing was done unless it is done by then."""
+    return Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers={"Retry-After": str(RETRY_AFTER)})
+
+
+def unreadable(errors: Sequence[Any]) -> Problem:
+    """A request that does not fit, with each place that does not."""
+    flaws = [
+        {"at": ".".join(str(part) for part in each["loc"]), "detail": str(each["msg"])} for each in errors
+    ]
+    detail = "; ".join(": ".join(filter(None, flaw.values())) for flaw in flaws[:5])
+    return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail, errors=flaws[:50])
+
+
+def respond(error: Exception) -> ProblemResponse:
+    """The response for ``error``."""
+    problem = problem_of(error)
+    status = HTTPStatus(problem.status_code)
+    document = {
+        "type": "about:blank",
+        "title": status.phrase,
+        "status": status.value,
+        "detail": problem.detail,
+        **to_jsonable_python(problem.more),
+    }
+    return ProblemResponse(_legible(document), status_code=status.value, headers=problem.headers)
+
+
+async def handle(request: Request, error: Exception) -> ProblemResponse:
+    """FastAPI's way to ``respond``."""
+    return respond(error)
+
+
+def _legible(value: Any) -> Any:
+    """``value`` with what is no Unicode replaced; an error may quote what was sent."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, dict):
+        return {_legible(key): _legible(each) for key, each in value.items()}
+    return [_legible(each) for each in value] if isinstance(value, list) else value
+
+
+_TRANSIENT = (
+    RPCStatusCode.UNAVAILABLE,
+    RPCStatusCode.DEADLINE_EXCEEDED,
+    RPCStatusCode.RESOURCE_EXHAUSTED,
+    RPCStatusCode.CANCELLED,
+    RPCStatusCode.ABORTED,
+)

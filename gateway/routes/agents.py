@@ -1,0 +1,125 @@
+"""Looking at agents: one, its events, many, and what waits for a decision."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from http import HTTPStatus
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Query, Response
+from fastapi.responses import StreamingResponse
+
+from common.agent import AgentState
+from common.agent_view import AgentRow, AgentView, InboxRow, RunStatus
+from gateway.access import may_see, require_visible
+from gateway.auth import Reader, Subject
+from gateway.events import Cursor, fresh, is_over, stream
+from gateway.problems import Problem
+from gateway.services import Gateway, Parts
+
+router = APIRouter(tags=["looking at agents"])
+
+# Seconds after which asking again may tell something new.
+RETRY_AFTER = {AgentState.WORKING: 2, AgentState.SLEEPING: 30}
+RETRY_ELSE = 5
+
+EVENT_STREAM = "text/event-stream"
+Named = Annotated[str, Query(max_length=200)]
+
+
+@router.get("/agents")
+async def list_agents(
+    parts: Parts,
+    subject: Reader,
+    kind: Named | None = None,
+    owner: Named | None = None,
+    state: AgentState | None = None,
+    status: RunStatus | None = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+) -> list[AgentRow]:
+    """The newest agents that fit: one's own, or for an operator all."""
+    if not subject.operator:
+        if owner not in (None, subject.id):
+            return []
+        owner = subject.id
+    return await parts.agents.list_agents(kind=kind, owner=owner, state=state, status=status, limit=limit)
+
+
+@router.get("/inbox")
+async def inbox(
+    parts: Parts,
+    subject: Reader,
+    who: Annotated[
+        str | None, Query(alias="for", max_length=200, description="Somebody else; for operators.")
+    ] = None,
+    everyone: Annotated[bool, Query(description="All open requests; for operators.")] = False,
+) -> list[InboxRow]:
+    """The open requests that one may decide, newest agents first."""
+    if not subject.operator:
+        return [] if who not in (None, subject.id) else await parts.agents.inbox(subject.id)
+    return await parts.agents.inbox(None if everyone else who or subject.id)
+
+
+@router.get(
+    "/agents/{id}",
+    response_model=AgentView,
+    responses={304: {"description": "Nothing has changed since that ETag."}},
+)
+async def show_agent(
+    parts: Parts,
+    subject: Reader,
+    id: str,
+    if_none_match: Annotated[str, Header(max_length=1000)] = "",
+) -> Response:
+    """Everything there is to know of an agent, as `show --json` prints it. `Retry-After` while it runs."""
+    await require_visible(parts.views, subject, id)
+    view = await parts.views.view(id)
+    document = parts.views.document(view)
+    headers = {"ETag": f'"{document.tag}"', "Cache-Control": "private, no-cache"}
+    if view.running:
+        headers["Retry-After"] = str(RETRY_AFTER.get(AgentState(view.state), RETRY_ELSE))
+    if headers["ETag"] in if_none_match:
+        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
+    return Response(document.body, media_type="application/json", headers=headers)
+
+
+@router.get(
+    "/agents/{id}/events",
+    response_class=StreamingResponse,
+    responses={
+        200: {
+            "description": "`note` for a line of the notebook, `state` for a change of state, `gap` where "
+            "lines were dropped before they could be sent. Each event's id resumes after it.",
+            "content": {EVENT_STREAM: {"schema": {"type": "string"}}},
+        },
+        204: {"description": "The agent has closed, and everything was sent up to that Last-Event-ID."},
+    },
+)
+async def agent_events(
+    parts: Parts,
+    subject: Reader,
+    id: str,
+    last_event_id: Annotated[str, Header(max_length=100, description="The id to resume after.")] = "",
+) -> Response:
+    """An agent's notebook and state as server-sent events, from the beginning or after `Last-Event-ID`."""
+    return await event_stream(parts, subject, id, last_event_id)
+
+
+async def event_stream(parts: Gateway, subject: Subject, id: str, last_event_id: str) -> Response:
+    """The stream of an agent's events for a subject, or 204 where nothing more can come."""
+    await require_visible(parts.views, subject, id)
+    cursor = Cursor.parse(last_event_id) if last_event_id else Cursor()
+    if cursor is None:
+        raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "Last-Event-ID is none of an event sent from here.")
+    if last_event_id:
+        view = await parts.views.view(id)
+        if is_over(view) and not fresh(view, cursor)[0]:
+            return Response(status_code=HTTPStatus.NO_CONTENT)
+    parts.streams.require(subject.id)
+
+    async def held() -> AsyncIterator[str]:
+        with parts.streams.one(subject.id):
+            async for event in stream(parts.views, id, cursor, lambda view: may_see(view, subject)):
+                yield event
+
+    return StreamingResponse(held(), media_type=EVENT_STREAM, headers={"X-Accel-Buffering": "no"})

@@ -1,0 +1,46 @@
+"""For those who run the gateway: is it alive, can it work, what does it count. Without a token."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from fastapi import APIRouter
+from fastapi.responses import PlainTextResponse
+from temporalio.service import RPCError
+
+from gateway.documents import Health
+from gateway.metrics import TEXT
+from gateway.problems import away
+from gateway.services import Parts
+
+router = APIRouter(tags=["operations"])
+
+PATIENCE = timedelta(seconds=2)
+
+
+@router.get("/healthz")
+async def healthz() -> Health:
+    """Whether the process answers at all; says nothing of Temporal."""
+    return Health(status="alive")
+
+
+@router.get("/readyz")
+async def readyz(parts: Parts) -> Health:
+    """Whether Temporal can be reached; 503 where not."""
+    try:
+        ready = await parts.client.service_client.check_health(timeout=PATIENCE)
+    except (RPCError, RuntimeError):
+        ready = False
+    if not ready:
+        raise away("Temporal cannot be reached just now.")
+    return Health(status="ready")
+
+
+@router.get(
+    "/metrics",
+    response_class=PlainTextResponse,
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+)
+async def metrics(parts: Parts) -> PlainTextResponse:
+    """Requests, their durations, open streams and memory, in Prometheus' text format."""
+    return PlainTextResponse(parts.metrics.text(parts.streams.taken), media_type=TEXT)

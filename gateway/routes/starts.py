@@ -1,0 +1,127 @@
+"""Starting agents: a route for each kind, so that each shows what it takes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from pathlib import PurePosixPath
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
+from pydantic_core import from_json
+
+from common.agent import AgentInput
+from common.agent_errors import AgentExistsError
+from common.digest import digest
+from common.kinds import KINDS, Kind
+from gateway.auth import Writer
+from gateway.documents import Started
+from gateway.problems import Problem
+from gateway.services import Parts
+
+router = APIRouter(tags=["starting agents"])
+
+Key = Annotated[
+    str,
+    Header(
+        alias="Idempotency-Key",
+        max_length=200,
+        description="The same key by the same person starts one agent, however often it is sent.",
+    ),
+]
+
+
+def agent_id(kind: str, owner: str, key: str) -> str:
+    """The id of the agent that ``owner`` starts under an idempotency key: the same one after any restart."""
+    return f"{kind}-{hashlib.sha256(f'{len(owner)} {owner}{key}'.encode()).hexdigest()[:16]}"
+
+
+def read_input(kind: Kind, body: bytes) -> AgentInput:
+    """The input of an agent from a JSON object; values must have their types, and paths be absolute.
+
+    Raises:
+        RequestValidationError: something does not fit, or belongs to the kit alone.
+    """
+    schema = kind.input.model_json_schema()["properties"]
+    try:
+        values = from_json(body, allow_inf_nan=False)
+    except ValueError as error:
+        raise _flaw("body", f"not JSON: {error}") from None
+    if not isinstance(values, dict):
+        raise _flaw("body", "give one JSON object")
+    for name, value in values.items():
+        # `carried` holds an agent's approvals; it is in the type, and not in the schema.
+        if name not in schema:
+            raise _flaw(name, f"{kind.name} has no such field; its fields: {', '.join(schema)}")
+        is_path = schema[name].get("format") == "path" and isinstance(value, str)
+        # Written `a,b` on a command line; here a list is a list.
+        if schema[name].get("type") == "array" and not isinstance(value, list):
+            raise _flaw(name, "give a list")
+        if is_path and not PurePosixPath(value).is_absolute():
+            raise _flaw(name, "give an absolute path; a worker has a working folder of its own")
+    try:
+        return kind.input.model_validate_json(body, strict=True)
+    except ValidationError as error:
+        raise RequestValidationError(error.errors(include_url=False, include_context=False)) from None
+
+
+def _flaw(place: str, words: str) -> RequestValidationError:
+    return RequestValidationError([{"loc": (place,), "msg": words}])
+
+
+def _start(kind: Kind) -> Callable[..., Awaitable[Started]]:
+    async def start(
+        parts: Parts, subject: Writer, request: Request, response: Response, key: Key = ""
+    ) -> Started:
+        body = await request.body()
+        input = read_input(kind, body)
+        id = agent_id(kind.name, subject.id, key) if key else None
+        try:
+            id = await parts.patient.start(
+                kind.name, input, id=id, owner=subject.id, request=digest(input) if key else ""
+            )
+        except AgentExistsError:
+            raise Problem(
+                HTTPStatus.UNPROCESSABLE_ENTITY, "This Idempotency-Key was used with another body."
+            ) from None
+        at = parts.settings.http.public_url
+        response.headers["Location"] = f"{at}/agents/{id}"
+        return Started(id=id, status_url=f"{at}/agents/{id}", ui_url=f"{at}/ui/agents/{id}")
+
+    start.__doc__ = f"Start an agent that {kind.summary}. It is the caller's, and its id is given at once."
+    return start
+
+
+def _body_of(kind: Kind) -> dict[str, Any]:
+    schema = {**kind.input.model_json_schema(), "additionalProperties": False}
+    for field in schema["properties"].values():
+        if field.get("format") == "path":
+            field["pattern"] = "^/"
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+for each in KINDS.values():
+    router.add_api_route(
+        f"/agents/{each.name}",
+        _start(each),
+        methods=["POST"],
+        status_code=HTTPStatus.ACCEPTED,
+        name=f"start_{each.name}",
+        operation_id=f"start_{each.name.replace('-', '_')}",
+        summary=f"Start: {each.name}",
+        openapi_extra=_body_of(each),
+    )
+
+
+@router.post("/agents/{kind}", include_in_schema=False)
+async def no_such_kind(subject: Writer, kind: str) -> None:
+    """Tell who asks for another kind which there are."""
+    # By method, not 404: what has that path is an agent, and one can look at it.
+    raise Problem(
+        HTTPStatus.METHOD_NOT_ALLOWED,
+        f"There is no kind of that name to start; there are: {', '.join(KINDS)}.",
+        headers={"Allow": "GET"},
+    )

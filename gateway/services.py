@@ -1,0 +1,101 @@
+"""Everything the gateway's routes stand on, built once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Annotated
+
+import httpx
+from fastapi import Depends, Request
+from temporalio.client import Client
+
+from common.agent_client import AgentClient
+from common.artifacts import ArtifactStore
+from common.connect import connect
+from common.directory import Directory
+from common.envelope import KeyRing
+from common.settings import Settings, SettingsError
+from common.settings.http import OIDC_ISSUER
+from common.tokens import TokenFile
+from gateway.auth import Authenticator
+from gateway.limits import Buckets, Places
+from gateway.metrics import Metrics
+from gateway.oidc import Issuer
+from gateway.views import Views
+
+# Who asks how things stand can ask again; who decides or starts something should not have to.
+READ_PATIENCE = timedelta(seconds=5)
+WRITE_PATIENCE = timedelta(seconds=25)
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """What routes stand on.
+
+    `agents` and `views` read with little patience; `patient` and `patient_views` are for writing,
+    and outlast a restart of Temporal.
+    """
+
+    settings: Settings
+    client: Client
+    agents: AgentClient
+    patient: AgentClient
+    views: Views
+    patient_views: Views
+    authenticator: Authenticator
+    buckets: Buckets
+    streams: Places
+    metrics: Metrics
+    ring: KeyRing
+    artifacts: ArtifactStore
+
+    def forget(self, id: str) -> None:
+        """Look at the agent again, for something was just done to it."""
+        self.views.forget(id)
+        self.patient_views.forget(id)
+
+
+async def open_gateway(settings: Settings, http: httpx.AsyncClient) -> Gateway:
+    """The gateway's parts; Temporal need not be there yet.
+
+    Raises:
+        SettingsError: there is nothing to sign decisions with, or nobody whose tokens could be taken.
+    """
+    ring = KeyRing.load(settings)
+    ring.seal("start", b"")  # raises where there is no key, now and not at the first decision
+    tokens = TokenFile.of(settings)
+    tokens.find("")  # raises where the file cannot be read
+    if not settings.http.oidc_issuer and not tokens.file.exists():
+        raise SettingsError(
+            f"nobody could sign in: set {OIDC_ISSUER.variable}, or have `starter.py dev` write {tokens.file}."
+        )
+    directory = Directory.load(settings)
+    reading = await connect(settings, patience=READ_PATIENCE, lazy=True)
+    writing = await connect(settings, patience=WRITE_PATIENCE, lazy=True)
+    agents, patient = AgentClient(reading, settings, ring), AgentClient(writing, settings, ring)
+    buckets = Buckets(settings.http.rate)
+    issuer = Issuer(settings, http) if settings.http.oidc_issuer else None
+    return Gateway(
+        settings=settings,
+        client=reading,
+        agents=agents,
+        patient=patient,
+        views=Views(agents),
+        patient_views=Views(patient),
+        authenticator=Authenticator(tokens, issuer, directory, buckets),
+        buckets=buckets,
+        streams=Places(settings.http.streams),
+        metrics=Metrics(),
+        ring=ring,
+        artifacts=ArtifactStore(settings.data_dir / "artifacts"),
+    )
+
+
+def the_gateway(request: Request) -> Gateway:
+    """The parts, for a route."""
+    gateway: Gateway = request.app.state.gateway
+    return gateway
+
+
+Parts = Annotated[Gateway, Depends(the_gateway)]

@@ -1,0 +1,64 @@
+// Keeps an agent's page up to date from its event stream. The page is whole without it.
+"use strict";
+const page = document.getElementById("agent");
+const find = (id) => document.getElementById(id);
+
+function element(name, text, kind) {
+  const made = document.createElement(name);
+  made.textContent = text;
+  if (kind) made.className = kind;
+  return made;
+}
+
+function moment(at) {
+  const time = element("time", at.slice(0, 16).replace("T", " ") + " UTC");
+  time.dateTime = at;
+  return time;
+}
+
+function instant(at) {
+  const time = element("time", at.slice(5, 19).replace("T", " "));
+  time.dateTime = at;
+  return time;
+}
+
+function plain(value) {
+  if (/^[0-9a-f]{64}$/.test(value)) return value.slice(0, 12);
+  return typeof value === "object" ? JSON.stringify(value) : String(value);
+}
+
+function note(entry) {
+  const line = document.createElement("li");
+  line.append(instant(entry.at), " ", element("b", entry.node), " ", element("span", entry.text, "text"));
+  const facts = Object.entries(entry.facts).map(([name, value]) =>
+    `${name}: ${plain(value)}`);
+  if (facts.length) line.append(" ", element("span", facts.join(", "), "quiet"));
+  find("notebook").append(line);
+}
+
+function changed(words) {
+  find("changed").firstElementChild.textContent = words;
+  find("changed").hidden = false;
+}
+
+function state(now) {
+  find("state").textContent = now.state.replaceAll("_", " ");
+  find("state").className = "chip " + now.state;
+  find("node").textContent = now.node || "none";
+  const asks = now.requests.length;
+  find("waits").textContent = asks ? (asks === 1 ? "a decision" : `${asks} decisions`) : now.waiting_for || "nothing";
+  if (now.wake_at) find("waits").append(" until ", moment(now.wake_at));
+  find("progress").parentElement.parentElement.hidden = !now.progress.total;
+  find("progress").max = now.progress.total || 1;
+  find("progress").value = now.progress.done;
+  find("counted").textContent = `${now.progress.done} of ${now.progress.total}`;
+  if (now.status !== "running") changed("It has ended.");
+  else if (now.live && now.requests.map((each) => each.id).join(" ") !== page.dataset.requests)
+    changed(asks ? "It asks for a decision." : "The decision is made.");
+}
+
+if (page.dataset.running) {
+  const events = new EventSource(`${page.dataset.stream}?after=${page.dataset.after}`);
+  events.addEventListener("note", (event) => note(JSON.parse(event.data)));
+  events.addEventListener("state", (event) => state(JSON.parse(event.data)));
+}

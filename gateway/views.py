@@ -1,0 +1,137 @@
+"""What agents look like now, asked of Temporal once however many people look.
+
+A view takes a look at Temporal and three questions to a worker. Where Temporal's look shows that nothing has
+happened since, the questions are not asked again; and whoever asks meanwhile gets the same answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from temporalio.client import WorkflowExecutionDescription
+
+from common.agent_client import AgentClient
+from common.agent_view import AgentRow, AgentView, row_of
+from common.digest import digest_bytes
+
+FRESH = 0.3  # seconds that an answer is given again; a person does not see the difference
+MAX_KEPT = 1_000  # agents; a view is some 100 KB at most
+
+Key = TypeVar("Key")
+Found = TypeVar("Found")
+
+
+@dataclass(frozen=True)
+class Document:
+    """A view as JSON, and a tag that is another as soon as anything in it is."""
+
+    body: bytes
+    tag: str
+
+
+@dataclass(frozen=True)
+class _Known:
+    version: tuple[object, ...]
+    view: AgentView
+
+
+class Views:
+    """Agents as they are now, at most ``FRESH`` seconds old."""
+
+    def __init__(self, agents: AgentClient, clock: Callable[[], float] = time.monotonic) -> None:
+        self._agents = agents
+        self._looks: _Shared[WorkflowExecutionDescription] = _Shared(clock)
+        self._answers: _Shared[AgentView] = _Shared(clock)
+        self._known: OrderedDict[str, _Known] = OrderedDict()
+        self._documents: OrderedDict[str, tuple[AgentView, Document]] = OrderedDict()
+
+    async def row(self, id: str) -> AgentRow:
+        """What Temporal itself knows of the agent.
+
+        Raises:
+            NoSuchAgentError: there is no agent of that id.
+        """
+        return row_of(await self._looks.get(id, lambda: self._agents.describe(id)))
+
+    async def view(self, id: str) -> AgentView:
+        """Everything there is to show of the agent; raises as ``row`` does."""
+        described = await self._looks.get(id, lambda: self._agents.describe(id))
+        version = version_of(described)
+        known = self._known.get(id)
+        if known and known.version == version:
+            self._known.move_to_end(id)
+            return known.view
+        view = await self._answers.get(id, lambda: self._agents.view(id, described))
+        if view.live:
+            # What could not be asked for the want of a worker is asked again.
+            self._known[id] = _Known(version, view)
+            while len(self._known) > MAX_KEPT:
+                self._known.popitem(last=False)
+        return view
+
+    def document(self, view: AgentView) -> Document:
+        """The view as JSON, written once however many ask for it."""
+        known, document = self._documents.get(view.id, (None, None))
+        if known is not view or document is None:
+            body = view.model_dump_json().encode()
+            document = Document(body, digest_bytes(body)[:32])
+            self._documents.pop(view.id, None)
+            self._documents[view.id] = view, document
+            while len(self._documents) > MAX_KEPT:
+                self._documents.popitem(last=False)
+        return document
+
+    def forget(self, id: str) -> None:
+        """Look again, for something was just done to the agent."""
+        self._looks.forget(id)
+        self._answers.forget(id)
+        self._known.pop(id, None)
+
+
+def version_of(described: WorkflowExecutionDescription) -> tuple[object, ...]:
+    """What is another as soon as anything has happened to an agent: its history, or a running activity."""
+    under_way = [
+        each.SerializeToString(deterministic=True) for each in described.raw_description.pending_activities
+    ]
+    return described.run_id, described.status, described.history_length, digest_bytes(b"\0".join(under_way))
+
+
+class _Shared(Generic[Found]):
+    """Asks once for all who want the same at the same time, and a moment later still."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._asked: OrderedDict[str, tuple[float, asyncio.Task[Found]]] = OrderedDict()
+
+    async def get(self, key: str, ask: Callable[[], Awaitable[Found]]) -> Found:
+        now = self._clock()
+        while self._asked:
+            at, task = next(iter(self._asked.values()))
+            if now - at < FRESH or not task.done():
+                break
+            self._asked.popitem(last=False)
+        asked = self._asked.get(key)
+        if asked is None or (asked[1].done() and now - asked[0] >= FRESH):
+            asked = now, asyncio.ensure_future(_called(ask))
+            asked[1].add_done_callback(_heard)
+            self._asked.pop(key, None)
+            self._asked[key] = asked
+        # Shielded: one who goes away does not take the answer from the others.
+        return await asyncio.shield(asked[1])
+
+    def forget(self, key: str) -> None:
+        self._asked.pop(key, None)
+
+
+async def _called(ask: Callable[[], Awaitable[Found]]) -> Found:
+    return await ask()
+
+
+def _heard(task: asyncio.Task[Any]) -> None:
+    if not task.cancelled():
+        task.exception()  # all who asked may have gone; it is nobody's warning then

@@ -1,0 +1,183 @@
+"""The dashboard in a real browser: inbox, agents, one agent live; on a phone, in the dark, by its roles."""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Page
+
+from common.approval import Verdict
+from tests.browser.conftest import Pages
+
+# WCAG 2.2: 4.5 to 1 for text, by what the browser computed, for every element with text of its own.
+CONTRAST = """() => {
+  const parse = (text) => text.match(/[\\d.]+/g).map(Number);
+  const light = ([r, g, b]) => [r, g, b].map((v) => v / 255)
+    .map((v) => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+  const ground = (element) => {
+    for (let at = element; at; at = at.parentElement) {
+      const colour = parse(getComputedStyle(at).backgroundColor);
+      if (colour.length < 4 || colour[3] > 0) return colour;
+    }
+    return [255, 255, 255];
+  };
+  const poor = [];
+  for (const element of document.querySelectorAll("body *")) {
+    const own = [...element.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim());
+    if (!own || !element.checkVisibility()) continue;
+    const colours = [parse(getComputedStyle(element).color), ground(element)];
+    const [a, b] = colours.map(light).sort((x, y) => y - x);
+    const ratio = (a + 0.05) / (b + 0.05);
+    if (ratio < 4.5) poor.push(`${ratio.toFixed(2)} ${element.outerHTML.slice(0, 60)}`);
+  }
+  return poor;
+}"""
+UNLABELLED = """() => [...document.querySelectorAll("input, textarea, select, button, a, progress")]
+  .filter((each) => each.type !== "hidden")
+  .filter((each) => !(each.labels?.length || each.textContent.trim() || each.getAttribute("aria-label")))
+  .map((each) => each.outerHTML.slice(0, 80))"""
+HEADINGS = """() => [...document.querySelectorAll("h1, h2, h3, h4")].map((each) => Number(each.tagName[1]))"""
+TARGETS = """() => [...document.querySelectorAll("button")].filter((each) => each.checkVisibility())
+  .filter((each) => each.getBoundingClientRect().height < 24).map((each) => each.textContent)"""
+
+
+async def require_accessible(page: Page) -> None:
+    """Landmarks, one main heading and none skipped, a name for every control, legible text, no dead ends."""
+    assert await page.get_by_role("main").count() == 1
+    assert await page.get_by_role("banner").count() == 1
+    assert await page.locator("html[lang]").count() == 1
+    levels = await page.evaluate(HEADINGS)
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after - before <= 1 for before, after in pairwise(levels)), levels
+    assert await page.evaluate(UNLABELLED) == []
+    assert await page.evaluate(CONTRAST) == []
+    assert await page.evaluate(TARGETS) == []
+    wide = await page.evaluate(
+        "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
+    )
+    assert wide <= 0, "the page scrolls sideways"
+    ids = await page.evaluate("() => [...document.querySelectorAll('[id]')].map((each) => each.id)")
+    assert len(ids) == len(set(ids))
+
+
+async def test_signing_in_and_out(pages: Pages, shots: Path) -> None:
+    """A bad token is told so; a good one gives a cookie that no script can read; signing out ends it."""
+    page = await pages.open("/ui/agents")
+    await page.get_by_label("Token").fill("guess")
+    await page.keyboard.press("Enter")
+    await page.get_by_role("alert").wait_for()
+    await page.screenshot(path=shots / "sign-in.png")
+    await require_accessible(page)
+    await page.get_by_label("Token").fill("local-owner")
+    await page.keyboard.press("Enter")
+    await page.get_by_role("heading", name="Inbox").wait_for()
+    [cookie] = await page.context.cookies()
+    assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
+    assert await page.evaluate("document.cookie") == ""
+    await page.get_by_role("button", name="Sign out").click()
+    await page.get_by_role("heading", name="Sign in").wait_for()
+    await page.goto(pages.world.address + "/ui/agents")
+    assert page.url.endswith("/ui/sign-in")
+    pages.complaints.clear()  # the browser logs the 401 above
+
+
+async def test_from_the_inbox_to_a_decision(pages: Pages, shots: Path) -> None:
+    """What waits for me, one press to it, one to decide; what became of it is shown."""
+    view, request = await pages.asking()
+    page = await pages.sign_in("local-approver")
+    card = page.get_by_role("link", name=request.question)
+    for _ in range(50):
+        if await card.count():
+            break
+        await page.reload()
+    await page.screenshot(path=shots / "inbox.png", full_page=True)
+    await require_accessible(page)
+    await card.click()
+    await page.get_by_role("heading", name=request.question).wait_for()
+    await page.screenshot(path=shots / "agent-asks.png", full_page=True)
+    await require_accessible(page)
+    await page.get_by_label("A note").fill("from the dashboard")
+    await page.get_by_role("button", name="Approve", exact=True).click()
+    done = await pages.world.until(view.id, lambda view: not view.running)
+    assert done.decisions[-1].decision.through == "web"
+    assert done.decisions[-1].decision.by == "approver"
+    pages.complaints.clear()  # an approver is shown the agent no more
+
+
+async def test_an_agent_is_live(pages: Pages, shots: Path) -> None:
+    """Lines of its notebook and its state come by themselves, each once."""
+    view, _ = await pages.asking("approver")
+    page = await pages.sign_in("local-owner")
+    await page.goto(f"{pages.world.address}/ui/agents/{view.id}")
+    before = await page.locator("#notebook li").count()
+    await pages.world.agents.decide(view.id, Verdict.APPROVE, by="approver", through="cli")
+    await page.get_by_text("It has ended.").wait_for()
+    done = await pages.world.until(view.id, lambda view: not view.running)
+    shown = await page.locator("#notebook li .text").all_inner_texts()
+    assert before < len(shown)
+    assert shown == [entry.text for entry in done.notebook]
+    await page.get_by_role("link", name="Show it").click()
+    await page.get_by_role("heading", name="Result").wait_for()
+    await page.screenshot(path=shots / "agent-done.png", full_page=True)
+    await require_accessible(page)
+    await page.goto(pages.world.address + "/ui/agents")
+    await page.screenshot(path=shots / "agents.png", full_page=True)
+    await require_accessible(page)
+    assert pages.complaints == []
+
+
+async def test_an_owner_steers(pages: Pages) -> None:
+    """Words, pause and resume from the page; an operator's page has them, too."""
+    view, _ = await pages.asking()
+    page = await pages.sign_in("local-owner")
+    address = f"{pages.world.address}/ui/agents/{view.id}"
+    await page.goto(address)
+    assert await page.get_by_role("button", name="Approve", exact=True).count() == 0
+    await page.get_by_label("Tell it something").fill("be careful")
+    await page.get_by_role("button", name="Tell").click()
+    await page.get_by_text("Told.").wait_for()
+    await page.get_by_role("button", name="Pause").click()
+    await page.get_by_text("It pauses before its next step.").wait_for()
+    await pages.world.until(view.id, lambda view: view.state == "paused")
+    other = await pages.sign_in("local-operator")
+    await other.goto(address)
+    await other.get_by_role("button", name="Resume").click()
+    await pages.world.until(view.id, lambda view: view.state == "awaiting_approval")
+    notes = [entry.text for entry in (await pages.world.agents.view(view.id)).notebook]
+    assert any("be careful" in note for note in notes)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_a_phone_by_day_and_by_night(pages: Pages, shots: Path, scheme: str) -> None:
+    """375 px wide: nothing scrolls sideways, buttons can be hit, and all is legible in both schemes."""
+    view, request = await pages.asking("approver", "owner")
+    phone = {"viewport": {"width": 375, "height": 740}, "color_scheme": scheme, "device_scale_factor": 2}
+    page = await pages.open(pages.world.link(view.id, request), **phone)
+    await page.get_by_text("Change the plan first").click()
+    await page.screenshot(path=shots / f"phone-approve-{scheme}.png", full_page=True)
+    await require_accessible(page)
+    page = await pages.sign_in("local-owner", **phone)
+    await page.goto(f"{pages.world.address}/ui/agents/{view.id}")
+    await page.screenshot(path=shots / f"phone-agent-{scheme}.png", full_page=True)
+    await require_accessible(page)
+    await page.goto(f"{pages.world.address}/ui/agents")
+    await page.screenshot(path=shots / f"phone-agents-{scheme}.png", full_page=True)
+    await require_accessible(page)
+    await pages.world.agents.cancel(view.id)
+
+
+async def test_the_documentation_is_a_page(pages: Pages, shots: Path) -> None:
+    """Every path of the OpenAPI document, and nothing loaded from elsewhere."""
+    page = await pages.open("/docs")
+    text = await page.locator("main").inner_text()
+    paths = (await (await page.request.get(pages.world.address + "/openapi.json")).json())["paths"]
+    assert [path for path in paths if path not in text] == []
+    await page.screenshot(path=shots / "docs.png")
+    await require_accessible(page)
+    assert re.findall(r"https?://(?!127\.0\.0\.1)", await page.content()) == []
+    assert pages.complaints == []

@@ -1,0 +1,295 @@
+"""Who may do what: every route of the OpenAPI document, for every kind of caller. Nothing may leak."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from common.kinds import KINDS
+from common.tokens import Scope, TokenFile, digest_of
+from gateway.problems import NO_SUCH_AGENT
+from tests.integration.gateway_world import ALL, GatewayWorld, world
+
+__all__ = ["world"]
+
+OPEN = {"/healthz", "/readyz", "/metrics"}
+BODIES: dict[str, Any] = {
+    "/agents/{id}/decisions": {"verdict": "approve", "digest": "0"},
+    "/agents/{id}/tell": {"text": "hello"},
+    "/agents/code-auditor": {"path": "/x/sleeps"},
+    "/agents/buyer": {"symbol": "BAC", "quantity": "1", "limit": "9"},
+}
+# Tokens that are worth nothing, each in a way of its own.
+WORTHLESS: dict[str, Callable[[GatewayWorld], dict[str, str]]] = {
+    "no token": lambda world: {},
+    "empty": lambda world: {"Authorization": "Bearer"},
+    "garbage": lambda world: bearer("garbage"),
+    "three parts of garbage": lambda world: bearer("a.b.c"),
+    "basic": lambda world: {"Authorization": "Basic b3duZXI6b3duZXI="},
+    "expired": lambda world: bearer(world.issuer.token("owner", ALL, exp=1_700_000_000)),
+    "not yet good": lambda world: bearer(world.issuer.token("owner", ALL, nbf=4_000_000_000)),
+    "wrong audience": lambda world: bearer(world.issuer.token("owner", ALL, aud="others")),
+    "wrong issuer": lambda world: bearer(world.issuer.token("owner", ALL, iss="http://127.0.0.1:1")),
+    "no subject": lambda world: bearer(world.issuer.token("", ALL)),
+    "a subject that ends a query": lambda world: bearer(world.issuer.token("x' OR AgentOwner='owner", ALL)),
+    "unknown key": lambda world: bearer(world.issuer.token("owner", ALL, kid="key-9")),
+    "alg none": lambda world: bearer(world.issuer.token("owner", ALL, algorithm="none")),
+    "HS256 with the public key": lambda world: bearer(world.issuer.forged("owner", ALL)),
+    "another algorithm of the right key": lambda world: bearer(
+        world.issuer.token("owner", ALL, algorithm="PS256")
+    ),
+    "a changed signature": lambda world: bearer(world.token("owner")[:-4] + "AAAA"),
+    "a cookie": lambda world: {"Cookie": "hibernaut=e30.ZGV2.00"},
+}
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+def without_date(answer: httpx.Response) -> dict[str, str]:
+    return {name: value for name, value in answer.headers.items() if name != "date"}
+
+
+@dataclass(frozen=True)
+class Route:
+    method: str
+    path: str
+
+    async def ask(self, world: GatewayWorld, headers: dict[str, str], id: str) -> httpx.Response:
+        body: Any = BODIES.get(self.path)
+        path = self.path.replace("{id}", id)
+        async with world.http.stream(
+            self.method, path, headers=headers, json=body if self.method == "POST" else None
+        ) as answer:
+            if self.path.endswith("/events") and answer.status_code == 200:
+                return httpx.Response(200, headers=answer.headers, content=b"events")
+            await answer.aread()
+            return answer
+
+
+async def routes(world: GatewayWorld) -> list[Route]:
+    document = (await world.http.get("/openapi.json")).json()
+    return [Route(method.upper(), path) for path, each in document["paths"].items() for method in each]
+
+
+async def test_the_document_describes_every_route_but_the_pages(world: GatewayWorld) -> None:
+    """A route that is left out of the document would be left out of this matrix."""
+    described = {(each.method, each.path) for each in await routes(world)}
+    assert {
+        *(("POST", f"/agents/{kind}") for kind in KINDS),
+        ("GET", "/agents"),
+        ("GET", "/inbox"),
+        ("GET", "/agents/{id}"),
+        ("GET", "/agents/{id}/events"),
+        *(
+            ("POST", f"/agents/{{id}}/{what}")
+            for what in ("decisions", "tell", "pause", "resume", "wake", "cancel")
+        ),
+    } | {("GET", path) for path in OPEN} == described
+    for path, item in (await world.http.get("/openapi.json")).json()["paths"].items():
+        for operation in item.values():
+            assert ("security" in operation) == (path not in OPEN), path
+
+
+async def test_a_worthless_token_opens_nothing(world: GatewayWorld) -> None:
+    """401 on every route, with the same body, and nothing done."""
+    id, _ = await world.asking()
+    before = await world.agents.view(id)
+    bodies = set()
+    tried = 0
+    for route in await routes(world):
+        if route.path in OPEN:
+            continue
+        for name, headers in WORTHLESS.items():
+            answer = await route.ask(world, headers(world), id)
+            assert answer.status_code == 401, (name, route, answer.text)
+            assert answer.headers["www-authenticate"].startswith("Bearer")
+            bodies.add(answer.text)
+            tried += 1
+    assert len(bodies) == 1
+    assert tried > 150
+    assert (await world.agents.view(id)).notebook == before.notebook
+    print(f"{tried} requests with worthless tokens, 0 leaks")
+
+
+async def test_a_scope_opens_what_it_says(world: GatewayWorld) -> None:
+    """403 without the scope, before anything is looked up: also for what is not there."""
+    needs = {"GET": "agents:read", "POST": "agents:write"}
+    id = await world.start()
+    for route in await routes(world):
+        if route.path in OPEN:
+            continue
+        needed = "decisions:write" if route.path.endswith("/decisions") else needs[route.method]
+        for scopes in ("", "nothing known", ALL.replace(needed, "")):
+            for target in (id, "no-such-agent"):
+                answer = await route.ask(world, bearer(world.issuer.token("owner", scopes)), target)
+                assert answer.status_code == 403, (route, scopes, answer.text)
+                assert needed in answer.headers["www-authenticate"]
+    assert (await world.agents.view(id)).running
+
+
+async def test_what_is_somebody_elses_is_not_there(world: GatewayWorld) -> None:
+    """A stranger gets, for another's agent, byte for byte what there is for none; lists show none of it."""
+    asks, request = await world.asking()
+    sleeps = await world.start()
+    ended = await world.start("ends")
+    await world.until(ended, lambda view: not view.running)
+    checked = 0
+    for route in await routes(world):
+        if "{id}" not in route.path:
+            continue
+        for who in ("stranger", "approver", "member"):
+            for id in (asks, sleeps, ended):
+                if id == asks and who != "stranger":
+                    continue
+                theirs = await route.ask(world, world.as_(who), id)
+                missing = await route.ask(world, world.as_(who), "no-such-agent")
+                assert theirs.status_code == missing.status_code == 404, (route, who, theirs.text)
+                assert theirs.content == missing.content
+                assert theirs.json()["detail"] == NO_SUCH_AGENT
+                assert without_date(theirs) == without_date(missing)
+                checked += 1
+    assert checked > 30
+    for path in ("/agents", "/agents?owner=owner", "/inbox", "/inbox?for=approver", "/inbox?everyone=true"):
+        listed = await world.http.get(path, headers=world.as_("stranger"))
+        assert listed.status_code == 200
+        for id in (asks, sleeps, ended):
+            assert id not in listed.text
+    assert request.id not in listed.text
+    assert (await world.agents.view(sleeps)).running
+
+
+async def test_what_each_may_do_with_an_agent_that_asks(world: GatewayWorld) -> None:
+    """The whole table: owner, approver, member of a group, operator."""
+    see = {"owner": 200, "approver": 200, "member": 200, "operator": 200}
+    steer = {"owner": 202, "approver": 403, "member": 403, "operator": 202}
+    # Digest `0` is no plan's: whoever is let through to the agent hears 409, and nothing is decided.
+    expected = {
+        "/agents/{id}": see,
+        "/agents/{id}/events": see,
+        "/agents/{id}/decisions": dict.fromkeys(see, 409),
+        **{f"/agents/{{id}}/{what}": steer for what in ("tell", "pause", "resume", "wake")},
+    }
+    id, _ = await world.asking()
+    for path, by_person in expected.items():
+        for who, status in by_person.items():
+            method = "GET" if status == 200 else "POST"
+            answer = await Route(method, path).ask(world, world.as_(who), id)
+            assert answer.status_code == status, (path, who, answer.text)
+    for who, status in {"member": 403, "approver": 403, "operator": 202}.items():
+        answer = await world.http.post(f"/agents/{id}/cancel", headers=world.as_(who))
+        assert answer.status_code == status
+
+
+async def test_a_local_token_is_as_good_as_its_file_says(world: GatewayWorld) -> None:
+    """Also beside an issuer; gone from the file, it opens nothing."""
+    id = await world.start()
+    for token, status in (("local-operator", 200), ("local-owner", 200), ("local-approver", 404)):
+        answer = await world.http.get(f"/agents/{id}", headers=bearer(token))
+        assert answer.status_code == status
+    barred = await world.http.post(
+        "/agents/code-auditor", json={"path": "/x"}, headers=bearer("local-approver")
+    )
+    assert barred.status_code == 403
+
+
+PAGES = [
+    ("GET", "/ui"), ("GET", "/ui/agents"), ("GET", "/ui/agents/{id}"), ("GET", "/ui/agents/{id}/events"),
+    ("POST", "/ui/agents/{id}/decisions"), ("POST", "/ui/agents/{id}/tell"),
+    ("POST", "/ui/agents/{id}/steer"), ("POST", "/ui/sign-out"),
+]  # fmt: skip
+
+
+async def session(world: GatewayWorld, token: str) -> tuple[str, str]:
+    """The cookie of who signs in with the token, and what guards their forms."""
+    answer = await world.http.post("/ui/sign-in", data={"token": token})
+    assert answer.status_code == 303, answer.text
+    cookie = answer.headers["set-cookie"].split(";")[0]
+    world.http.cookies.clear()
+    page = await world.http.get("/ui", headers={"Cookie": cookie})
+    found = re.search(r'name="form" value="([^"]+)"', page.text)
+    assert found
+    return cookie, found[1]
+
+
+async def test_pages_are_for_who_has_signed_in(world: GatewayWorld) -> None:
+    """Without a session, or with a token or a forged cookie in its place, there is only signing in."""
+    id, _ = await world.asking()
+    cookie, _ = await session(world, "local-approver")
+    for method, path in PAGES:
+        for headers in ({}, world.as_("owner"), {"Cookie": cookie[:-1] + "x"}, {"Cookie": "hibernaut=a.b.c"}):
+            answer = await world.http.request(method, path.replace("{id}", id), headers=headers)
+            assert answer.status_code == 303, (path, answer.text)
+            assert answer.headers["location"] == "/ui/sign-in"
+            assert id not in answer.text
+    # A session is for pages; the API takes tokens alone.
+    assert (await world.http.get("/agents", headers={"Cookie": cookie})).status_code == 401
+
+
+async def test_a_page_shows_and_steers_only_what_is_ones_own(world: GatewayWorld) -> None:
+    """The same rules as for programs."""
+    sleeps = await world.start()
+    asks, _ = await world.asking()
+    approver, form = await session(world, "local-approver")
+    for method, path in PAGES:
+        if "{id}" not in path:
+            continue
+        answers = [
+            await world.http.request(
+                method,
+                path.replace("{id}", id),
+                headers={"Cookie": approver},
+                data={"form": form, "what": "cancel", "text": "x", "verdict": "approve"}
+                if method == "POST"
+                else None,
+            )
+            for id in (sleeps, "no-such-agent")
+        ]
+        # The local approver's token has no `agents:write`, which is looked at first.
+        status = 403 if path.endswith(("tell", "steer")) else 404
+        assert [each.status_code for each in answers] == [status, status], path
+        assert answers[0].text.replace(sleeps, "no-such-agent") == answers[1].text
+    assert (await world.http.get(f"/ui/agents/{asks}", headers={"Cookie": approver})).status_code == 200
+    assert (await world.agents.view(sleeps)).running
+
+
+async def test_a_form_from_elsewhere_does_nothing(world: GatewayWorld) -> None:
+    """Without the guard, with another session's guard, or sent by another site."""
+    id, request = await world.asking()
+    owner, own = await session(world, "local-owner")
+    _, other = await session(world, "local-approver")
+    before = await world.agents.view(id)
+    for form, site in (
+        ("", "same-origin"),
+        (other, "same-origin"),
+        (own, "cross-site"),
+        (own, "same-site"),
+        (own, "none"),
+    ):
+        for path, fields in (
+            (f"/ui/agents/{id}/steer", {"what": "cancel"}),
+            (f"/ui/agents/{id}/tell", {"text": "x"}),
+            (f"/ui/agents/{id}/decisions", {"verdict": "reject", "note": "x", "digest": request.digest}),
+            ("/ui/sign-out", {}),
+        ):
+            answer = await world.http.post(
+                path, data={**fields, "form": form}, headers={"Cookie": owner, "Sec-Fetch-Site": site}
+            )
+            assert answer.status_code == 403, (path, form, site)
+    assert (await world.agents.view(id)).notebook == before.notebook
+
+
+async def test_a_session_ends_with_its_token(world: GatewayWorld) -> None:
+    """Gone from the token file, the browser has to sign in again."""
+    tokens = TokenFile.of(world.settings)
+    tokens.add("guest", [Scope.READ], "local-guest")
+    cookie, _ = await session(world, "local-guest")
+    assert (await world.http.get("/ui", headers={"Cookie": cookie})).status_code == 200
+    kept = tokens.file.read_text()
+    tokens.file.write_text(kept.replace(digest_of("local-guest"), "0" * 64))
+    assert (await world.http.get("/ui", headers={"Cookie": cookie})).status_code == 303
