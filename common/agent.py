@@ -11,6 +11,7 @@ from pydantic import AwareDatetime, BaseModel, Field, JsonValue
 from pydantic.json_schema import SkipJsonSchema
 
 from common.approval import ApprovalRequest, Decision, DecisionRecord
+from common.input_words import Amount
 
 
 class AgentState(StrEnum):
@@ -116,7 +117,7 @@ class ThinkerInput(AgentInput):
     budget_tokens: int | None = Field(
         None, gt=0, description="tokens to spend before it asks for more; as the settings say where empty"
     )
-    budget_usd: Decimal | None = Field(None, gt=0, description="US dollars likewise")
+    budget_usd: Amount | None = Field(None, description="US dollars likewise")
 
 
 class WakeUp(BaseModel, frozen=True):

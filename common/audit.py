@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 from pydantic import BaseModel, Field
 
-from common.agent import AgentInput
 from common.artifacts import ArtifactRef
+from common.asking import AskingInput
 from common.input_words import LocalPath, Words
 
 
-class AuditInput(AgentInput):
+class AuditInput(AskingInput):
     """What `start code-auditor` takes."""
 
     path: LocalPath = Field(description="folder to audit")
@@ -20,10 +18,6 @@ class AuditInput(AgentInput):
         default_factory=list, description="only files matching these patterns (gitignore syntax)"
     )
     exclude: Words = Field(default_factory=list, description="leave out files matching these patterns")
-    approvers: Words = Field(default_factory=list, description="who may approve; the owner where empty")
-    expires_after: timedelta | None = Field(
-        None, description="how long the approval stays open; never ends where empty"
-    )
     max_file_bytes: int = Field(1_000_000, gt=0, description="larger files are counted and named, not read")
 
 

@@ -7,26 +7,38 @@ from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, Field
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, Field, WithJsonSchema
 
 from common.agent import ThinkerInput
-from common.input_words import LocalPath, Words
+from common.asking import AskingInput
+from common.input_words import Amount, LocalPath, Span
 
 
 def _share(value: object) -> object:
     """`1%`, `1 %` and `0.01` are the same share."""
-    if not isinstance(value, str) or not value.strip().endswith("%"):
+    if not isinstance(value, str):
         return value
+    number = value.strip()
     try:
-        return Decimal(value.strip().removesuffix("%")) / 100
+        return Decimal(number.removesuffix("%")) / 100 if number.endswith("%") else Decimal(number)
     except InvalidOperation:
         raise ValueError("give a share such as 1% or 0.01") from None
 
 
-# Bounded, so that a sum, a product or a printed line cannot grow without end. In JSON all are strings.
-Money = Annotated[Decimal, Field(gt=0, le=10**12, max_digits=24, decimal_places=10)]
-Quantity = Annotated[Decimal, Field(gt=0, le=10**12, max_digits=24, decimal_places=10)]
-Share = Annotated[Decimal, BeforeValidator(_share), Field(ge=0, lt=1)]
+Money = Amount
+Quantity = Amount
+Share = Annotated[
+    Decimal,
+    BeforeValidator(_share),
+    Field(ge=0, lt=1),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "format": "share",
+            "pattern": r"^(0(\.[0-9]{1,10})?|[0-9]{1,2}(\.[0-9]{1,8})?%)$",
+        }
+    ),
+]
 Symbol = Annotated[str, Field(pattern=r"^[A-Z0-9][A-Z0-9.\-/]{0,19}$")]
 
 
@@ -76,7 +88,7 @@ class Quote(BaseModel, frozen=True):
     source: str
 
 
-class BuyerInput(ThinkerInput):
+class BuyerInput(AskingInput, ThinkerInput):
     """What `start buyer` takes."""
 
     symbol: Symbol = Field(description="what to buy, as the market names it")
@@ -86,18 +98,12 @@ class BuyerInput(ThinkerInput):
         Decimal("0.01"), description="how far the price may move from what was approved, such as 1% or 0.01"
     )
     documents: LocalPath | None = Field(None, description="folder of documents that make the case")
-    approvers: Words = Field(default_factory=list, description="who may approve; the owner where empty")
-    quorum: int = Field(1, ge=1, le=20, description="how many of them must approve")
     on_drift: OnDrift = Field(
         OnDrift.ASK_AGAIN, description="when facts have moved too far: ask_again or stop"
     )
     time_in_force: TimeInForce = Field(TimeInForce.DAY, description="how long the order stands: day or gtc")
-    expires_after: timedelta | None = Field(
-        None, description="how long the approval stays open; never ends where empty"
-    )
-    patience: timedelta = Field(
+    patience: Span = Field(
         timedelta(days=3),
-        gt=timedelta(0),
         description="how long to follow the order; what is open then is cancelled",
     )
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from datetime import timedelta
+from decimal import Decimal
+from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 
 def _split_commas(value: object) -> object:
@@ -19,3 +21,28 @@ def _split_commas(value: object) -> object:
 Words = Annotated[list[str], BeforeValidator(_split_commas)]
 # The CLI makes it absolute: a worker has a working folder of its own.
 LocalPath = Annotated[str, Field(min_length=1, json_schema_extra={"format": "path"})]
+# How long something lasts. ISO 8601 has more forms, and they are taken; this one is what is promised.
+Span = Annotated[
+    timedelta,
+    Field(gt=timedelta(0)),
+    WithJsonSchema(
+        {"type": "string", "format": "duration", "pattern": "^P([1-9][0-9]{0,3}D|T[1-9][0-9]{0,5}[HMS])$"}
+    ),
+]
+# Bounded, so that a sum, a product or a printed line cannot grow without end. In JSON it is a string.
+Amount = Annotated[
+    Decimal,
+    Field(gt=0, le=10**12, max_digits=24, decimal_places=10),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "format": "decimal",
+            "pattern": r"^(?=.*[1-9])[0-9]{1,12}(\.[0-9]{1,10})?$",
+        }
+    ),
+]
+
+
+def is_path(schema: dict[str, Any]) -> bool:
+    """Whether a field of this JSON schema holds a path, or may."""
+    return schema.get("format") == "path" or any(map(is_path, schema.get("anyOf", ())))

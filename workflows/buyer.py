@@ -17,7 +17,6 @@ with workflow.unsafe.imports_passed_through():
     from activities.llm.records import Material, Think
     from activities.trading.orders import CancelOrder, FindOrder, MarketRequest, Orders, PlaceOrder
     from activities.trading.quotes import QuoteRequest, Quotes
-    from common.approval import ApprovalPolicy
     from common.buyer import (
         EDITABLE,
         BuyerInput,
@@ -118,15 +117,7 @@ class Buyer(Agent):
     async def _ask(self, plan: BuyPlan, memory: BuyerMemory) -> Outcome[BuyPlan]:
         with self.node("approval"):
             question = f"Buy {plan.quantity} {plan.symbol} at {plan.limit} or less, {plan.quote.price} now?"
-            policy = ApprovalPolicy(
-                approvers=tuple(self._wanted.approvers) or (self.owner,),
-                quorum=self._wanted.quorum,
-                # Whoever names approvers wants other eyes; else it is the owner's own money.
-                requester_may_approve=not self._wanted.approvers,
-                editable=EDITABLE,
-                reminders=REMINDERS,
-                expires_after=self._wanted.expires_after,
-            )
+            policy = self._wanted.policy(self.owner, editable=EDITABLE, reminders=REMINDERS)
             evidence = list(memory.drifts)
             if plan.quote.price > plan.limit:
                 evidence.append("the price is over the limit: approved as it is, nothing will be bought")

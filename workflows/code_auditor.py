@@ -26,7 +26,6 @@ with workflow.unsafe.imports_passed_through():
     from activities.audit.report import AuditReport
     from activities.audit.scan import CodeScan
     from activities.audit.triage import FindingTriage
-    from common.approval import ApprovalPolicy
     from common.artifacts import ArtifactRef
     from common.audit import AuditInput, AuditResult, FixPlan
     from common.digest import digest
@@ -128,21 +127,12 @@ class CodeAuditor(Agent):
                 *(f"not as it was approved: {path}" for path in audit.changed[:20]),
                 *audit.triage.top,
             ]
-            outcome = await self.ask(question, plan, self._policy(), evidence)
+            policy = self._paths.policy(self.owner, editable=("skip",))
+            outcome = await self.ask(question, plan, policy, evidence)
             audit.plans.append(outcome.plan)
             audit.decisions.append(outcome.words)
             audit.skipped += outcome.plan.skip
             return outcome
-
-    def _policy(self) -> ApprovalPolicy:
-        # An owner may approve changes to their own files; whoever names approvers wants other eyes.
-        named = tuple(self._paths.approvers)
-        return ApprovalPolicy(
-            approvers=named or (self.owner,),
-            requester_may_approve=not named,
-            expires_after=self._paths.expires_after,
-            editable=("skip",),
-        )
 
     async def _apply(self, outcome: Outcome[FixPlan], audit: Audit) -> bool:
         """Apply the approved plan; whether that settled it, or `audit.changed` tells the files in the way."""

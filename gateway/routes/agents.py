@@ -24,7 +24,9 @@ RETRY_AFTER = {AgentState.WORKING: 2, AgentState.SLEEPING: 30}
 RETRY_ELSE = 5
 
 EVENT_STREAM = "text/event-stream"
-Named = Annotated[str, Query(max_length=200)]
+# What Temporal can look for; an id is letters, digits and these signs.
+FINDABLE = r"^[\w .:@/+=,#-]{1,200}$"
+Named = Annotated[str, Query(pattern=FINDABLE)]
 
 
 @router.get("/agents")
@@ -50,7 +52,7 @@ async def inbox(
     parts: Parts,
     subject: Reader,
     who: Annotated[
-        str | None, Query(alias="for", max_length=200, description="Somebody else; for operators.")
+        str | None, Query(alias="for", pattern=FINDABLE, description="Somebody else; for operators.")
     ] = None,
     everyone: Annotated[bool, Query(description="All open requests; for operators.")] = False,
 ) -> list[InboxRow]:

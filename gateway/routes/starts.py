@@ -11,11 +11,12 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 
 from common.agent import AgentInput
 from common.agent_errors import AgentExistsError
 from common.digest import digest
+from common.input_words import is_path
 from common.kinds import KINDS, Kind
 from gateway.auth import Writer
 from gateway.documents import Started
@@ -56,14 +57,15 @@ def read_input(kind: Kind, body: bytes) -> AgentInput:
         # `carried` holds an agent's approvals; it is in the type, and not in the schema.
         if name not in schema:
             raise _flaw(name, f"{kind.name} has no such field; its fields: {', '.join(schema)}")
-        is_path = schema[name].get("format") == "path" and isinstance(value, str)
         # Written `a,b` on a command line; here a list is a list.
         if schema[name].get("type") == "array" and not isinstance(value, list):
             raise _flaw(name, "give a list")
-        if is_path and not PurePosixPath(value).is_absolute():
+        if is_path(schema[name]) and isinstance(value, str) and not PurePosixPath(value).is_absolute():
             raise _flaw(name, "give an absolute path; a worker has a working folder of its own")
+        if schema[name].get("type") == "integer" and isinstance(value, float) and value.is_integer():
+            values[name] = int(value)  # to JSON 5.0 is an integer, and to pydantic none
     try:
-        return kind.input.model_validate_json(body, strict=True)
+        return kind.input.model_validate_json(to_json(values), strict=True)
     except ValidationError as error:
         raise RequestValidationError(error.errors(include_url=False, include_context=False)) from None
 
@@ -97,9 +99,13 @@ def _start(kind: Kind) -> Callable[..., Awaitable[Started]]:
 
 def _body_of(kind: Kind) -> dict[str, Any]:
     schema = {**kind.input.model_json_schema(), "additionalProperties": False}
+    # Written out where they are used: a document has no place for the definitions of a body.
+    named = schema.pop("$defs", {})
     for field in schema["properties"].values():
-        if field.get("format") == "path":
-            field["pattern"] = "^/"
+        field.update(named.get(field.pop("$ref", "").rpartition("/")[2], {}) | field)
+        for part in (field, *field.get("anyOf", ())):
+            if part.get("format") == "path":
+                part["pattern"] = "^/"
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
