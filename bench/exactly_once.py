@@ -17,6 +17,7 @@ import sys
 import tempfile
 import uuid
 from collections import Counter
+from collections.abc import Awaitable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -26,6 +27,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from temporalio.client import Client
+from temporalio.service import RPCError, RPCStatusCode
 
 from activities.trading.paper_faults import Faults
 from bench.peers.buyers import Floor
@@ -89,7 +91,7 @@ class Chaos:
         self._settings = settings
         self._chance = random.Random(options.seed)  # noqa: S311 - it has to repeat
         faults = Faults(
-            lost_acknowledgements=0.3, lost_requests=0.1, duplicates=0.1, slowness=0.4, seed=options.seed
+            lost_acknowledgements=0.3, lost_requests=0.1, duplicates=0.1, slowness=1, seed=options.seed
         )
         self._floor = Floor(settings.data_dir / "floor", faults, liquidity=Decimal(1))
         self._floor.folder.mkdir(parents=True)
@@ -165,13 +167,13 @@ class Chaos:
         for by in APPROVERS[: agent.input.quorum]:
             once, again = self._decision(row, verdict, by), self._decision(row, verdict, by)
             for decision in (once, once, again):
-                await handle.signal("decide", decision)
+                await _unless_ended(handle.signal("decide", decision))
         if agent.role is Role.RACED and first:
             await asyncio.sleep(self._chance.uniform(0, 2))
             self._move(agent.symbol)
         if agent.role is Role.CANCELLED and first:
             await asyncio.sleep(self._chance.uniform(0, 3))
-            await handle.cancel()
+            await _unless_ended(handle.cancel())
 
     def _decision(self, row: InboxRow, verdict: Verdict, by: str) -> Decision:
         now = datetime.now(UTC)
@@ -292,6 +294,15 @@ class Chaos:
     def _tell(self, text: str) -> None:
         if not self._options.json:
             print(text, file=sys.stderr, flush=True)
+
+
+async def _unless_ended(said: Awaitable[Any]) -> None:
+    """Say something to an agent; it may have ended on an earlier word."""
+    try:
+        await said
+    except RPCError as error:
+        if error.status != RPCStatusCode.NOT_FOUND:
+            raise
 
 
 MUST_BE_ZERO = (
