@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
-from temporalio.client import WorkflowFailureError, WorkflowHandle
+from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import CancelledError
 
 from activities.trading.broker import OrderRequest
@@ -37,14 +37,20 @@ class Market:
 
 
 class HeldBroker(PaperBroker):
-    """A paper broker far away."""
+    """A paper broker far away, which may take its time to cancel, too."""
 
     market: Market
+    cancels = 0
+    takes_cancels = True
 
     async def submit(self, order: OrderRequest) -> Order:
         self.market.sent.set()
         await self.market.arrive.wait()
         return await super().submit(order)
+
+    async def cancel(self, client_order_id: str) -> Order | None:
+        self.cancels += 1
+        return await (super().cancel if self.takes_cancels else self.find)(client_order_id)
 
 
 class Floor(Stage):
@@ -62,10 +68,10 @@ class Floor(Stage):
         orders = Orders(self.broker, self.authority)
         return [*super().objects(), Quotes(self.market), orders]
 
-    async def sending(self) -> WorkflowHandle[Any, Any]:
+    async def sending(self, **more: Any) -> WorkflowHandle[Any, Any]:
         """A buyer whose order is on its way, while the price has risen over the order's limit."""
         self.market.arrive.clear()
-        input = BuyerInput(symbol="AAA", quantity=Decimal(5), limit=Decimal(11), approvers=["ann"])
+        input = BuyerInput(symbol="AAA", quantity=Decimal(5), limit=Decimal(11), approvers=["ann"], **more)
         buyer = await self.start(input, "buyer")
         await self.decide(buyer, await self.asked(buyer))
         await asyncio.wait_for(self.market.sent.wait(), 30)
@@ -133,4 +139,33 @@ async def test_an_agent_that_is_paused_withdraws_its_order_too(floor: Floor) -> 
     await eventually(paused)
     await buyer.cancel()
     await ends_cancelled(buyer)
+    assert await floor.states() == [OrderState.CANCELLED]
+
+
+async def test_an_order_that_the_broker_is_slow_to_cancel_is_seen_to_its_end(floor: Floor) -> None:
+    """A cancel may be pending at the broker for a while; until then the agent stays."""
+    floor.broker.takes_cancels = False
+    buyer = await floor.sending()
+    await buyer.cancel()
+    floor.market.arrive.set()
+    await eventually(lambda: true_if(floor.broker.cancels > 1))
+    assert (await buyer.describe()).status == WorkflowExecutionStatus.RUNNING
+    floor.broker.takes_cancels = True
+    await ends_cancelled(buyer)
+    assert await floor.states() == [OrderState.CANCELLED]
+
+
+async def test_patience_that_has_ended_asks_the_broker_now_and_then(floor: Floor) -> None:
+    """While a cancel is pending the agent sleeps between its looks, in place of asking without a rest."""
+    floor.broker.takes_cancels = False
+    buyer = await floor.sending(patience=timedelta(seconds=1))
+    floor.market.arrive.set()
+    await eventually(lambda: true_if(floor.broker.cancels > 0))
+
+    async def sleeping() -> bool:
+        return (await floor.attributes(buyer)).get("AgentState") == "sleeping"
+
+    await eventually(sleeping)
+    floor.broker.takes_cancels = True
+    assert (await buyer.result())["outcome"] == "not_filled"
     assert await floor.states() == [OrderState.CANCELLED]
