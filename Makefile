@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 TARGET ?=
 CI_ARGS ?=
 
-.PHONY: demo setup setup-dev test check format lock soak bench-audit bench-kit clean
+.PHONY: demo setup setup-dev test check format lock soak bench-audit bench-inbox bench-kit bench-once clean
 
 demo: setup
 	@TARGET="$(TARGET)" KEEP="$(KEEP)" $(BIN)/python -m cli.demo
@@ -44,6 +44,12 @@ bench-kit: setup-dev
 
 bench-audit: setup-dev
 	$(BIN)/python bench/audit.py
+
+bench-once: setup-dev
+	$(BIN)/python bench/exactly_once.py --agents 200 --kills 40
+
+bench-inbox: setup-dev
+	$(BIN)/python bench/inbox.py --agents 1000 --within 1
 
 format: setup-dev
 	$(BIN)/ruff format .

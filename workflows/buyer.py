@@ -188,16 +188,19 @@ class Buyer(Agent):
             async with self._withdrawing(memory.key):
                 while not order.state.final:
                     give_up_at = memory.give_up_at or workflow.now()
-                    if workflow.now() >= give_up_at:
-                        await self._withdraw(memory.key)
-                    else:
+                    if workflow.now() < give_up_at:
                         until = min(workflow.now() + pause, give_up_at)
                         await self.hibernate(until, waiting_for="the order to be filled")
-                        pause = min(pause * 2, RAREST_LOOK)
-                    found = await self.call(Orders.find_order, FindOrder(key=memory.key), READ)
-                    if found.order and found.order != order:
-                        self.note(_told(found.order))
-                    order = memory.order = found.order or order
+                        found = (await self.call(Orders.find_order, FindOrder(key=memory.key), READ)).order
+                    else:
+                        found = await self._withdraw(memory.key)
+                        if not (found and found.state.final):
+                            until = workflow.now() + pause
+                            await self.hibernate(until, waiting_for="the order to be cancelled")
+                    pause = min(pause * 2, RAREST_LOOK)
+                    if found and found != order:
+                        self.note(_told(found))
+                    order = memory.order = found or order
                     await self.carry_over(memory)
             self.note(_told(order), reason=order.reason)
         return _result(_outcome(order), plan, memory)
@@ -210,11 +213,21 @@ class Buyer(Agent):
         except (asyncio.CancelledError, ActivityError) as error:
             if is_cancelled_exception(error):
                 with self.node("withdraw"):
-                    if await self._withdraw(key) is None:
-                        # It may have been on its way to the broker still.
-                        await workflow.sleep(SETTLED)
-                        await self._withdraw(key)
+                    await self._withdraw_wholly(key)
             raise
+
+    async def _withdraw_wholly(self, key: str) -> None:
+        """Cancel the order, and stay until it has ended: a broker may take its time with that."""
+        order = await self._withdraw(key)
+        if order is None:
+            # It may have been on its way to the broker still.
+            await workflow.sleep(SETTLED)
+            order = await self._withdraw(key)
+        pause = FIRST_LOOK
+        while order and not order.state.final:
+            await workflow.sleep(pause)
+            pause = min(pause * 2, RAREST_LOOK)
+            order = await self._withdraw(key)
 
     async def _withdraw(self, key: str) -> Order | None:
         """Cancel what is open of the order; how it stands now."""

@@ -18,7 +18,7 @@ from activities.trading.alpaca import (
     make_quiet,
     read_refusal,
 )
-from activities.trading.broker import DuplicateOrderError, MarketState, OrderRequest
+from activities.trading.broker import DuplicateOrderError, MarketState, OrderRequest, TooLateError
 from common.buyer import Order, OrderState, Side
 from common.errors import permanent, retry_after
 
@@ -76,7 +76,14 @@ class AlpacaBroker:
             "limit_price": f"{_in_ticks(order):f}",
             "time_in_force": order.time_in_force.value,
         }
-        answer = await self._ask(lambda: self._client.post("/orders", fields))
+
+        def post() -> Any:
+            # Last thing before the wire. A process that is stopped right here is beyond any check of ours.
+            if order.not_after and self._clock() >= order.not_after:
+                raise TooLateError(f"order {order.client_order_id} would go out after {order.not_after}")
+            return self._client.post("/orders", fields)
+
+        answer = await self._ask(post)
         if not isinstance(answer, Refusal):
             return _order(answer)
         if answer.status == 422 and "client_order_id" in answer.message:

@@ -14,8 +14,16 @@ class DuplicateOrderError(Exception):
     """The broker has an order of that client order id already; the new one was refused."""
 
 
+class TooLateError(Exception):
+    """The order is past its `not_after`; it was not placed."""
+
+
 class OrderRequest(BaseModel, frozen=True):
-    """A limit order to be placed. `client_order_id` names it for good: a broker takes each once."""
+    """A limit order to be placed. `client_order_id` names it for good: a broker takes each once.
+
+    `not_after` is when its sender has been given up. A process that was stopped and goes on later must not
+    place what others have since decided against.
+    """
 
     client_order_id: str = Field(min_length=1, max_length=48)
     symbol: Symbol
@@ -23,6 +31,7 @@ class OrderRequest(BaseModel, frozen=True):
     quantity: Quantity
     limit_price: Money
     time_in_force: TimeInForce
+    not_after: AwareDatetime | None = None
 
 
 class MarketState(BaseModel, frozen=True):
@@ -41,6 +50,7 @@ class Broker(Protocol):
 
         Raises:
             DuplicateOrderError: there is an order of that client order id.
+            TooLateError: it is past the order's `not_after`.
         """
         ...
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from datetime import datetime
 
 from pydantic import AwareDatetime, BaseModel
 from temporalio import activity
@@ -53,6 +54,11 @@ def client_order_id(key: str) -> str:
     return PREFIX + hashlib.sha256(key.encode()).hexdigest()[:32]
 
 
+def _given_up_at(attempt: activity.Info) -> datetime | None:
+    limit = attempt.start_to_close_timeout
+    return attempt.started_time + limit if limit else None
+
+
 class Orders:
     """The activities that talk to a broker."""
 
@@ -65,13 +71,16 @@ class Orders:
         """Have exactly one order stand under the authorization's key, and return it as it is now.
 
         The broker is asked for it first, every time: an earlier attempt may have placed it and not lived to
-        hear the answer.
+        hear the answer. Once Temporal has given this attempt up, it places nothing any more: the agent may
+        have ended, or asked for something else. For that the clocks of Temporal and of this machine have to
+        agree to within the time that the agent lets an unknown outcome settle.
 
         Raises:
             ApplicationError: type `NotAuthorized` or `LimitExceeded`; the broker was not asked.
         """
         plan = request.plan
-        agent = activity.info().workflow_id or ""
+        attempt = activity.info()
+        agent = attempt.workflow_id or ""
         authorization = self._authority.authorize(request.authorization, plan, agent)
         if any(set(vote.decision.edits) - set(EDITABLE) for vote in authorization.votes):
             raise permanent(
@@ -94,6 +103,7 @@ class Orders:
                     quantity=plan.quantity,
                     limit_price=request.limit_price,
                     time_in_force=plan.time_in_force,
+                    not_after=_given_up_at(attempt),
                 )
             )
         except DuplicateOrderError:

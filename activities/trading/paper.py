@@ -12,7 +12,7 @@ from uuid import uuid4
 
 from temporalio.exceptions import ApplicationError
 
-from activities.trading.broker import DuplicateOrderError, MarketState, OrderRequest
+from activities.trading.broker import DuplicateOrderError, MarketState, OrderRequest, TooLateError
 from activities.trading.paper_book import Attempt, Book, Entry, create, opened
 from activities.trading.paper_faults import Faults
 from activities.trading.quotes import Fault
@@ -57,6 +57,7 @@ class PaperBroker:
 
         Raises:
             DuplicateOrderError: there is an order of that client order id.
+            TooLateError: it is past the order's `not_after`.
             ConnectionResetError: one of the faults that were asked for.
         """
         await asyncio.sleep(self._faults.slowness)
@@ -138,9 +139,12 @@ class PaperBroker:
             return book.get(client_order_id)
 
     def _submit(self, order: OrderRequest, price: Decimal | None, unknown: bool, lost: bool) -> Entry:
-        now = self._clock()
         try:
             with opened(self._file) as book:
+                # Read with the book locked: nobody can look between this and the entry.
+                now = self._clock()
+                if order.not_after and now >= order.not_after:
+                    raise TooLateError(f"order {order.client_order_id} came after {order.not_after}")
                 entry = book.add(order, f"paper-{uuid4()}", now, self._expiry(order.time_in_force, now))
                 reason = "unknown symbol" if unknown else _why_not(order, book)
                 if reason:

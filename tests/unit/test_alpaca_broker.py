@@ -12,7 +12,7 @@ import requests
 from temporalio.exceptions import ApplicationError
 
 from activities.trading.alpaca_broker import AlpacaBroker
-from activities.trading.broker import DuplicateOrderError, OrderRequest
+from activities.trading.broker import DuplicateOrderError, OrderRequest, TooLateError
 from common.buyer import OrderState, Side, TimeInForce
 from common.errors import sort_error
 from common.settings import SettingsError
@@ -44,6 +44,13 @@ def broker(server: AlpacaServer, **options: Any) -> AlpacaBroker:
 def is_retried(error: BaseException) -> bool:
     sorted_ = sort_error(error) if isinstance(error, Exception) else error
     return not (isinstance(sorted_, ApplicationError) and sorted_.non_retryable)
+
+
+async def test_an_order_is_not_sent_too_late(server: AlpacaServer) -> None:
+    """Past the moment its sender was given up, nothing goes over the wire."""
+    with pytest.raises(TooLateError):
+        await broker(server).submit(ORDER.model_copy(update={"not_after": NOW}))
+    assert server.requests == []
 
 
 async def test_an_order_is_placed_as_it_was_meant_and_found_again(server: AlpacaServer) -> None:

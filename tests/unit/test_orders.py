@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -15,7 +16,7 @@ from pydantic import ValidationError
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
-from activities.trading.broker import DuplicateOrderError, OrderRequest
+from activities.trading.broker import DuplicateOrderError, OrderRequest, TooLateError
 from activities.trading.orders import (
     CancelOrder,
     FindOrder,
@@ -46,6 +47,15 @@ PLAN = BuyPlan(
     documents="",
     model="offline",
 )
+
+
+def attempt(started: datetime = NOW) -> ActivityEnvironment:
+    """An attempt that Temporal gives up 45 seconds after it started."""
+    environment = ActivityEnvironment()
+    environment.info = replace(
+        environment.info, started_time=started, start_to_close_timeout=timedelta(seconds=45)
+    )
+    return environment
 
 
 async def price(symbol: str) -> Quote:
@@ -87,7 +97,7 @@ class World:
 
     async def place(self, request: PlaceOrder | None = None) -> Order:
         argument = request or place()
-        return await ActivityEnvironment().run(self.orders.place_order, argument)
+        return await attempt().run(self.orders.place_order, argument)
 
 
 def place(plan: BuyPlan = PLAN, limit: str = "10.5", **changes: Any) -> PlaceOrder:
@@ -210,12 +220,22 @@ async def test_an_order_that_another_worker_placed_meanwhile_is_the_order(tmp_pa
     """The broker refuses the duplicate; the one that stands is returned."""
     world = World(tmp_path)
     rival = _Rival(tmp_path / "paper.db", price, lambda: NOW)
-    order = await ActivityEnvironment().run(
+    order = await attempt().run(
         Orders(rival, Authority(RING, Directory(Path("no-such-file")), accept_unsigned=False)).place_order,
         place(),
     )
     assert world.broker.orders() == [order]
     assert [attempt.outcome for attempt in world.broker.attempts()] == ["booked", "duplicate"]
+
+
+async def test_an_attempt_that_was_given_up_places_nothing_any_more(world: World) -> None:
+    """Its process was stopped and goes on a minute later, when the agent may have decided otherwise."""
+    late = attempt(NOW - timedelta(seconds=60))
+    with pytest.raises(TooLateError):
+        await late.run(world.orders.place_order, place())
+    assert world.broker.orders() == []
+    order = await world.place()
+    assert await late.run(world.orders.place_order, place()) == order  # to look is never too late
 
 
 class _Contradictory(PaperBroker):
@@ -227,7 +247,7 @@ async def test_a_broker_that_contradicts_itself_is_asked_again_later(tmp_path: P
     """It says there is an order and shows none: an error worth a retry, never an order made up."""
     odd = _Contradictory(tmp_path / "paper.db", price, lambda: NOW)
     with pytest.raises(DuplicateOrderError):
-        await ActivityEnvironment().run(
+        await attempt().run(
             Orders(odd, Authority(RING, Directory(Path("no-such-file")), accept_unsigned=False)).place_order,
             place(),
         )

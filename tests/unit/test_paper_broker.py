@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, note, seed, settings
 from hypothesis import strategies as st
 
-from activities.trading.broker import DuplicateOrderError, Order, OrderRequest
+from activities.trading.broker import DuplicateOrderError, Order, OrderRequest, TooLateError
 from activities.trading.paper import PaperBroker
 from activities.trading.paper_faults import Faults
 from activities.trading.quotes import Fault, no_quote
@@ -141,6 +141,17 @@ async def test_a_thin_market_fills_in_parts(tmp_path: Path) -> None:
     assert (await found(paper)).filled == 80
     last = await found(paper)
     assert (last.state, last.average_price) == (OrderState.FILLED, Decimal("10.6"))
+
+
+async def test_an_order_that_comes_too_late_is_not_booked(tmp_path: Path) -> None:
+    """The moment itself is too late; nothing is kept of it, and its name stays free."""
+    world = World("10")
+    paper = broker(tmp_path, world)
+    with pytest.raises(TooLateError):
+        await paper.submit(request(not_after=world.now))
+    assert await paper.find("order-1") is None
+    in_time = request(not_after=world.now + timedelta(seconds=1))
+    assert (await paper.submit(in_time)).state is OrderState.FILLED
 
 
 async def test_looks_at_the_same_moment_each_count_once(tmp_path: Path) -> None:

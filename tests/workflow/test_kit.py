@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import WorkflowFailureError
+from temporalio.exceptions import CancelledError
 
 from common.agent import Notebook, WakeUp
 from common.approval import ApprovalPolicy
@@ -245,6 +246,40 @@ async def test_cancel_ends_a_sleeping_agent(stage: Stage) -> None:
     with pytest.raises(WorkflowFailureError):
         await agent.result()
     assert "approval: cancelled" in await stage.notes(agent)
+
+
+async def test_cancel_reaches_an_agent_in_the_middle_of_a_call(stage: Stage) -> None:
+    """A call that ends well all the same does not swallow it: the agent takes no further step."""
+    stage.world.hold = asyncio.Event()
+    agent = await stage.start(ErrandInput())
+    await eventually(lambda: true_if(stage.world.fact_fetches > 0))
+    await agent.cancel()
+
+    async def heard() -> bool:
+        return any("CANCEL_REQUESTED" in event for event in await stage.events(agent))
+
+    await eventually(heard)
+    stage.world.hold.set()
+    with pytest.raises(WorkflowFailureError) as ended:
+        await asyncio.wait_for(agent.result(), 20)
+    assert isinstance(ended.value.cause, CancelledError)
+    assert "plan: cancelled" in await stage.notes(agent)
+
+
+async def test_cancel_reaches_an_agent_whose_deed_is_under_way(stage: Stage) -> None:
+    """Between the approval and the deed, the facts are fetched side by side; nothing is done after it."""
+    agent = await stage.start(ErrandInput())
+    request = await stage.asked(agent)
+    stage.world.hold = asyncio.Event()
+    await stage.decide(agent, request)
+    await eventually(lambda: true_if(stage.world.fact_fetches > 1))
+    await agent.cancel()
+    await asyncio.sleep(0.5)
+    stage.world.hold.set()
+    with pytest.raises(WorkflowFailureError) as ended:
+        await asyncio.wait_for(agent.result(), 20)
+    assert isinstance(ended.value.cause, CancelledError)
+    assert stage.world.acted == {}
 
 
 async def test_the_web_ui_sees_the_notebook_as_inert_text(stage: Stage) -> None:

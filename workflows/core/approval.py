@@ -216,10 +216,8 @@ class Asker(Sleeper):
         return None
 
     def _note_refusal(self, record: DecisionRecord) -> None:
-        signed = "" if record.signed else "unsigned "
-        self.note(
-            f"refused a {signed}decision by {record.decision.by}: {record.reason}", id=record.decision.id
-        )
+        which = "a" if record.signed else "an unsigned"
+        self.note(f"refused {which} decision by {record.decision.by}: {record.reason}", id=record.decision.id)
 
     @workflow.query
     def approvals(self) -> ApprovalsView:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -157,31 +158,47 @@ class Caller(Visible):
             )
         self._sequence += 1
         activity_id = f"{self._node}/{self._sequence}/{hashlib.sha256(body).hexdigest()[:12]}"
+        task = asyncio.current_task()
+        cancelled_before = task.cancelling() if task else 0
         self._under_way += 1
         try:
-            if policy.local:
-                return await workflow.execute_local_activity_method(
-                    activity,
-                    argument,
-                    activity_id=activity_id,
-                    start_to_close_timeout=policy.start_to_close,
-                    retry_policy=policy.retry,
-                )
-            return await workflow.execute_activity_method(
+            result = await self._started(activity, argument, policy, activity_id, fairness_key)
+        finally:
+            self._under_way -= 1
+        if task and task.cancelling() > cancelled_before:
+            # The SDK waits for the call's own end; where that is a good one, the cancellation would be lost.
+            raise asyncio.CancelledError
+        return result
+
+    def _started(
+        self,
+        activity: Any,
+        argument: BaseModel,
+        policy: CallPolicy,
+        activity_id: str,
+        fairness_key: str | None,
+    ) -> Awaitable[Any]:
+        if policy.local:
+            return workflow.start_local_activity_method(
                 activity,
                 argument,
                 activity_id=activity_id,
-                task_queue=workflow.info().task_queue + policy.queue if policy.queue else None,
                 start_to_close_timeout=policy.start_to_close,
-                schedule_to_start_timeout=policy.schedule_to_start,
-                schedule_to_close_timeout=policy.schedule_to_close,
-                heartbeat_timeout=policy.heartbeat,
                 retry_policy=policy.retry,
-                cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-                priority=Priority(fairness_key=fairness_key) if fairness_key else Priority.default,
             )
-        finally:
-            self._under_way -= 1
+        return workflow.start_activity_method(
+            activity,
+            argument,
+            activity_id=activity_id,
+            task_queue=workflow.info().task_queue + policy.queue if policy.queue else None,
+            start_to_close_timeout=policy.start_to_close,
+            schedule_to_start_timeout=policy.schedule_to_start,
+            schedule_to_close_timeout=policy.schedule_to_close,
+            heartbeat_timeout=policy.heartbeat,
+            retry_policy=policy.retry,
+            cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+            priority=Priority(fairness_key=fairness_key) if fairness_key else Priority.default,
+        )
 
     async def _tell_people(self, event: str, text: str) -> None:
         notice = Notice(agent=workflow.info().workflow_id, event=event, text=text)

@@ -97,7 +97,8 @@ class Visible:
                 self._show_all()
 
     async def _while_paused(self) -> None:
-        if self._kept.paused:
+        # A cancelled agent tidies up, paused or not; it would hold what is outside for ever otherwise.
+        if self._kept.paused and workflow.cancellation_reason() is None:
             with self._waiting(Wait(AgentState.PAUSED, "the signal resume", None)):
                 await workflow.wait_condition(lambda: not self._kept.paused)
 

@@ -1,0 +1,152 @@
+"""How long `starter.py inbox` takes, as a whole process, where many agents wait for an approval.
+
+Real buyers on a real server ask; then the table, the JSON and the list for one person are printed several
+times each. The last line of the output is JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import signal
+import statistics
+import sys
+import tempfile
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from activities.trading.paper_faults import Faults
+from bench.peers.buyers import Floor
+from bench.peers.fleet import ROOT, Fleet
+from bench.peers.market import ALL
+from bench.peers.side import throttled
+from cli.dev_server import DevServer
+from common.agent_client import AgentClient
+from common.buyer import BuyerInput
+from common.connect import connect
+from common.envelope import KeyRing
+from common.settings import DATA_DIR, Settings
+
+WHO = "ann"
+NAME = "inbox-"
+# After the last agent has asked the server still works for a while.
+SETTLE_SECONDS = 5.0
+
+
+async def ask(agents: AgentClient, count: int) -> None:
+    """Start the agents and wait until all of them ask."""
+    input = BuyerInput(symbol="AAA", quantity=Decimal(1), limit=Decimal(11), approvers=[WHO, "bob"])
+
+    async def start(id: str) -> None:
+        await agents.start("buyer", input, id=id, owner="owner-1")
+
+    await throttled([f"{NAME}{number:05}" for number in range(count)], start)
+    asking = 0
+    while asking < count:
+        await asyncio.sleep(0.5)
+        asking = len(await agents.inbox())
+    await asyncio.sleep(SETTLE_SECONDS)
+
+
+async def timed(
+    environment: dict[str, str], runs: int, listed: Callable[[str], int], *words: str
+) -> tuple[int, dict[str, float]]:
+    """The fewest agents that a run of `inbox` listed, and the median and the most of its seconds."""
+    counts, seconds = [], []
+    for _ in range(runs):
+        before = perf_counter()
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, str(ROOT / "starter.py"), "inbox", *words),
+            env=environment,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        out, err = await process.communicate()
+        seconds.append(perf_counter() - before)
+        if process.returncode:
+            raise RuntimeError(f"inbox ended with {process.returncode}: {err.decode()}")
+        counts.append(listed(out.decode()))
+    return min(counts), {"median": round(statistics.median(seconds), 3), "max": round(max(seconds), 3)}
+
+
+def in_table(out: str) -> int:
+    """How many agents a table names."""
+    return len({word for line in out.splitlines() for word in line.split()[:1] if word.startswith(NAME)})
+
+
+def in_json(out: str) -> int:
+    """How many agents a document names."""
+    return len({row["id"] for row in json.loads(out)})
+
+
+async def bench(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """Run everything in `folder`, bounded in time."""
+    settings = Settings.read({DATA_DIR.variable: str(folder)})
+    ring = KeyRing.load(settings, create=True)
+    floor = Floor(folder / "floor", Faults())
+    floor.folder.mkdir()
+    floor.board.write({ALL: Decimal(10)})
+    task = asyncio.current_task()
+    assert task
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    async with asyncio.timeout(options.limit), DevServer(settings, ui_port=None) as server:
+        # The bench's own server is the one meant, whatever the shell or a configuration file says.
+        os.environ.update(TEMPORAL_ADDRESS=server.address, TEMPORAL_CONFIG_FILE=os.devnull)
+        fleet = Fleet(floor, settings, server.address, 1)
+        keeping = asyncio.create_task(fleet.keep_up())
+        try:
+            await ask(AgentClient(await connect(settings), settings, ring), options.agents)
+            environment = {**os.environ, DATA_DIR.variable: str(folder)}
+            table, table_seconds = await timed(environment, options.runs, in_table)
+            document, json_seconds = await timed(environment, options.runs, in_json, "--json")
+            for_one, for_seconds = await timed(environment, options.runs, in_table, "--for", WHO)
+        finally:
+            keeping.cancel()
+            await fleet.end()
+    return {
+        "agents": options.agents,
+        "listed": min(table, document, for_one),
+        "table_seconds": table_seconds,
+        "json_seconds": json_seconds,
+        "for_seconds": for_seconds,
+        "runs": options.runs,
+    }
+
+
+def main() -> int:
+    """Parse the options, run, print; the exit code: 1 where agents are missing, or it took too long."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--agents", type=int, default=1000, help="agents with an open request")
+    parser.add_argument("--runs", type=int, default=7, help="runs of each command")
+    parser.add_argument("--within", type=float, default=None, help="seconds that no run may take longer than")
+    parser.add_argument("--limit", type=float, default=1800, help="give up after so many seconds")
+    options = parser.parse_args()
+    if options.agents < 1 or options.runs < 1:
+        parser.error("give 1 or more agents, and 1 or more runs")
+    with tempfile.TemporaryDirectory(prefix="hibernaut-bench-") as folder:
+        try:
+            report = asyncio.run(bench(options, Path(folder)))
+        except TimeoutError:
+            print(f"not done within {options.limit:g} s", file=sys.stderr)
+            return 1
+        except asyncio.CancelledError:
+            return 130
+    print(json.dumps(report))
+    slowest = max(report[name]["max"] for name in ("table_seconds", "json_seconds", "for_seconds"))
+    in_time = options.within is None or slowest <= options.within
+    return 0 if report["listed"] == options.agents and in_time else 1
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stdout.flush()
+    # The SDK's threads can crash an interpreter that is shutting down.
+    os._exit(code)

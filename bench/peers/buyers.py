@@ -1,0 +1,102 @@
+"""A worker process for buyers: `python -m bench.peers.buyers JOURNAL FLOOR`, the floor as a file of JSON."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import worker
+from activities.calendars import Calendars
+from activities.decisions import DecisionChecks
+from activities.interceptor import ReliableReports
+from activities.notices import Notices
+from activities.trading.orders import Orders
+from activities.trading.paper_faults import Faults
+from activities.trading.quotes import Quotes
+from bench.peers.market import Board, Journal, WatchedBroker
+from common.connect import connect
+from common.envelope import Authority
+from common.settings import Settings
+from workflows.buyer import Buyer
+
+READY = "worker ready"
+
+
+@dataclass(frozen=True)
+class Floor:
+    """Where all workers trade: a folder for board and book, the broker's faults, and units filled a look."""
+
+    folder: Path
+    faults: Faults
+    liquidity: Decimal | None = None
+
+    def save(self, file: Path) -> None:
+        """Write the floor for the workers to read."""
+        file.write_text(
+            json.dumps(
+                {
+                    "folder": str(self.folder),
+                    "faults": asdict(self.faults),
+                    "liquidity": self.liquidity and str(self.liquidity),
+                }
+            )
+        )
+
+    @classmethod
+    def load(cls, file: Path) -> Floor:
+        """The floor as it was saved."""
+        found = json.loads(file.read_text())
+        liquidity = found["liquidity"] and Decimal(found["liquidity"])
+        return cls(Path(found["folder"]), Faults(**found["faults"]), liquidity)
+
+    @property
+    def board(self) -> Board:
+        """The prices."""
+        return Board(self.folder / "board.json")
+
+    def broker(self, faults: Faults = Faults()) -> WatchedBroker:  # noqa: B008 - frozen
+        """The broker with the book of all; the market is always open, and money is no object."""
+        return WatchedBroker(
+            self.folder / "paper.db",
+            self.board.quote,
+            lambda: datetime.now(UTC),
+            faults,
+            hours=None,
+            liquidity=self.liquidity,
+            cash=Decimal(10**9),
+        )
+
+
+async def work(journal: Path, floor: Floor, settings: Settings) -> None:
+    """Work until SIGTERM."""
+    client = await connect(settings)
+    reports = ReliableReports(client)
+    authority = Authority.load(settings)
+    broker = floor.broker(floor.faults)
+    broker.journal = Journal(journal)
+    objects = [
+        DecisionChecks(authority),
+        Notices(),
+        Calendars(),
+        Quotes(floor.board),
+        Orders(broker, authority),
+    ]
+    stopped = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
+    async with worker.build(client, settings, reports=reports, workflows=[Buyer], objects=objects):
+        print(READY, flush=True)
+        await stopped.wait()
+    await reports.drain(5)
+
+
+if __name__ == "__main__":
+    asyncio.run(work(Path(sys.argv[1]), Floor.load(Path(sys.argv[2])), Settings.read(os.environ)))
+    # The SDK's threads can crash an interpreter that is shutting down.
+    os._exit(0)

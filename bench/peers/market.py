@@ -1,0 +1,88 @@
+"""What the buyers of the bench trade on: a board with prices, and a broker that is watched."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+
+from activities.trading.broker import OrderRequest
+from activities.trading.paper import PaperBroker
+from common.artifacts import write_atomically
+from common.buyer import Order, Quote
+
+# The price of whatever has none of its own on the board.
+ALL = "*"
+# A line of a journal: a sign, a symbol, and how what was sent came out.
+Line = tuple[str, str, str]
+SENT, ENDED = "+", "-"
+ANSWERED = "answered"
+
+
+class Board:
+    """Prices in a file, the same for every process; a feed for `Quotes`."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    def write(self, prices: Mapping[str, Decimal]) -> None:
+        """Put up `prices` by symbol; one is for `ALL` others."""
+        text = json.dumps({symbol: str(price) for symbol, price in prices.items()})
+        write_atomically(self._file, text.encode())
+
+    async def quote(self, symbol: str) -> Quote:
+        """The price on the board now."""
+        prices = json.loads(self._file.read_bytes())
+        price = Decimal(prices.get(symbol, prices[ALL]))
+        return Quote(symbol=symbol, price=price, at=datetime.now(UTC), source="board")
+
+
+class Journal:
+    """What one worker has sent to the broker, and how each came out; a kill loses no line of it."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    def note(self, sign: str, symbol: str, outcome: str = "") -> None:
+        """Add a line; in the file before this returns."""
+        handle = os.open(self._file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            os.write(handle, f"{sign} {symbol} {outcome}\n".encode())
+        finally:
+            os.close(handle)
+
+    def in_flight(self) -> set[str]:
+        """The symbols sent and not come back."""
+        under_way: Counter[str] = Counter()
+        for sign, symbol, _ in self.lines():
+            under_way[symbol] += 1 if sign == SENT else -1
+        return {symbol for symbol, count in under_way.items() if count > 0}
+
+    def lines(self) -> list[Line]:
+        """Every line: sign, symbol, outcome."""
+        if not self._file.exists():
+            return []
+        parts = (line.split(" ") for line in self._file.read_text().splitlines())
+        return [(sign, symbol, outcome) for sign, symbol, outcome in parts]
+
+
+class WatchedBroker(PaperBroker):
+    """The paper broker, and a journal of what is under way to it."""
+
+    journal: Journal
+
+    async def submit(self, order: OrderRequest) -> Order:
+        """Place an order as the paper broker does."""
+        self.journal.note(SENT, order.symbol)
+        outcome = ANSWERED
+        try:
+            return await super().submit(order)
+        except Exception as error:
+            outcome = type(error).__name__
+            raise
+        finally:
+            self.journal.note(ENDED, order.symbol, outcome)

@@ -1,0 +1,220 @@
+"""A buyer from the command line, through a worker process and the paper broker, and what forgers may try."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import uuid
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from activities.trading.paper import PaperBroker
+from activities.trading.quotes_csv import CsvFeed, stand_at
+from cli.children import end_child, start_child
+from cli.dev_server import DevServer, find_program
+from common.approval import ApprovalRequest, Decision, Verdict
+from common.buyer import Order
+from common.envelope import KeyRing
+from tests.integration.desk import ROOT, Desk, open_desk
+
+# Two closes of a weekend in November 2008; the second is far beyond the tolerance of the first.
+PRICES = "Date,BAC\n2008-11-21,9.231\n2008-11-24,11.741\n"
+FRIDAY, MONDAY = datetime(2008, 11, 21, tzinfo=UTC), datetime(2008, 11, 24, tzinfo=UTC)
+FORGER = KeyRing({"forged": bytes(32)})
+
+
+class Exchange:
+    """A desk, a worker process that refuses unsigned decisions, prices that stand still, and the book."""
+
+    def __init__(self, desk: Desk, address: str) -> None:
+        self.desk = desk
+        self.address = address
+        self.folder = desk.settings.data_dir
+        (self.folder / "prices.csv").write_text(PRICES)
+        self.price_of(FRIDAY)
+
+    def price_of(self, day: datetime) -> None:
+        stand_at(self.folder / "quotes.json", day, datetime.now(UTC))
+
+    def orders(self) -> list[Order]:
+        feed = CsvFeed(self.folder / "prices.csv", self.folder / "quotes.json", speed=0, clock=_now)
+        return PaperBroker(self.folder / "paper.db", feed.quote, _now).orders()
+
+    async def buyer(self) -> str:
+        words = ("symbol=BAC", "quantity=10", "limit=12", "approvers=ann,bob")
+        started = await self.desk.run("start", "buyer", *words, "--owner", "boss")
+        assert started.code == 0, started.err
+        return started.out.strip()
+
+    async def shown(self, id: str) -> dict[str, Any]:
+        shown: dict[str, Any] = (await self.desk.run("show", id, "--json")).json
+        return shown
+
+    async def asked(self, id: str, request_id: str) -> ApprovalRequest:
+        for _ in range(60):
+            found = (await self.shown(id))["approval"]
+            if found and found["id"] == request_id:
+                return ApprovalRequest.model_validate(found)
+            await asyncio.sleep(0.2)
+        raise AssertionError(f"{id} did not ask {request_id}: {await self.shown(id)}")
+
+    async def notes(self, id: str, count: int) -> list[str]:
+        """What the notebook has of refusals, once there are `count`."""
+        for _ in range(60):
+            notebook = (await self.shown(id))["notebook"]
+            found = [entry["text"] for entry in notebook if entry["text"].startswith("refused")]
+            if len(found) >= count:
+                return found
+            await asyncio.sleep(0.2)
+        raise AssertionError(found)
+
+    async def send(self, id: str, value: Any) -> None:
+        """Straight to Temporal, past every door."""
+        await self.desk.client.get_workflow_handle(id).signal("decide", value)
+
+    async def send_by_program(self, id: str, text: str) -> None:
+        """With the `temporal` program, as anybody with a shell could."""
+        process = await asyncio.create_subprocess_exec(
+            *(find_program(self.desk.settings), "workflow", "signal", "--address", self.address),
+            *("--workflow-id", id, "--name", "decide", "--input", text),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        said, _ = await asyncio.wait_for(process.communicate(), 30)
+        assert process.returncode == 0, said.decode()
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def approval(request: ApprovalRequest, **changes: Any) -> Decision:
+    plain = Decision(
+        id=str(uuid.uuid4()),
+        request_id=request.id,
+        digest=request.digest,
+        verdict=Verdict.APPROVE,
+        by="ann",
+        through="cli",
+        at=_now(),
+    )
+    return plain.model_copy(update=changes)
+
+
+@pytest.fixture
+async def exchange(server: DevServer, tmp_path: Path) -> AsyncIterator[Exchange]:
+    async with open_desk(server, tmp_path) as desk:
+        exchange = Exchange(desk, server.address)
+        process = await start_child(
+            [sys.executable, str(ROOT / "worker.py")],
+            environment={
+                **desk.environment,
+                "HIBERNAUT_UNSIGNED": "refuse",
+                "HIBERNAUT_QUOTES": str(exchange.folder / "prices.csv"),
+                "HIBERNAUT_QUOTES_SPEED": "0",
+            },
+            log=tmp_path / "worker.log",
+        )
+        try:
+            yield exchange
+        finally:
+            await end_child(process, 30)
+
+
+async def test_no_forged_decision_buys_anything_and_each_is_refused_with_its_reason(
+    exchange: Exchange,
+) -> None:
+    """Sent straight to Temporal while the agent asks; then the right word makes exactly one order."""
+    ring, other = exchange.desk.ring, await exchange.buyer()
+    id = await exchange.buyer()
+    first = await exchange.asked(id, "approval-1")
+    spent = ring.sign(approval(first), id, _now())
+    exchange.price_of(MONDAY)
+    await exchange.send(id, spent)
+    request = await exchange.asked(id, "approval-2")  # the price had moved: the word is void
+    assert exchange.orders() == []
+
+    def signed(now: datetime, key: KeyRing = ring, agent: str = id, **changes: Any) -> Decision:
+        return key.sign(approval(request, **changes), agent, now)
+
+    good, now = signed(_now()), _now()
+    edits = {"verdict": Verdict.REVISE, "edits": {"quantity": "1"}}
+    forged_key = good.signature.model_copy(update={"key_id": "forged"})  # type: ignore[union-attr]
+    forgeries: list[tuple[Decision, str]] = [
+        (signed(now, FORGER), "unknown key 'forged'"),
+        (good.model_copy(update={"id": "a", "signature": forged_key}), "unknown key 'forged'"),
+        (_relabelled(signed(now, FORGER), good), "the signature does not fit"),
+        (signed(now, digest="0" * 64).model_copy(update={"digest": request.digest}), "does not fit"),
+        (signed(now, digest="0" * 64), "it is for plan 000000000000"),
+        (signed(now, by="mallory").model_copy(update={"by": "ann"}), "does not fit"),
+        (signed(now, by="mallory"), "mallory is not among those who may decide"),
+        (signed(now, by="boss"), "boss is not among those who may decide"),
+        (signed(now, **edits).model_copy(update={"edits": {"quantity": "1000"}}), "does not fit"),
+        (signed(now, verdict=Verdict.REJECT).model_copy(update={"verdict": Verdict.APPROVE}), "does not fit"),
+        (signed(now, verdict=Verdict.REVISE, edits={"symbol": "C"}), "symbol may not be edited"),
+        (signed(now - timedelta(days=15)), "its envelope expired"),
+        (signed(now, agent=other), f"signed for another agent, '{other}'"),
+        (spent, "this decision was already received"),
+        (spent.model_copy(update={"id": "copied-1"}), "approval-1 is closed: void"),
+        (spent.model_copy(update={"id": "copied-2", "request_id": request.id}), "does not fit"),
+        (good.model_copy(update={"id": "copied-3"}), "does not fit"),
+    ]
+    for forged, _ in forgeries:
+        await exchange.send(id, forged)
+    by_program = [
+        (approval(request).model_dump_json(), "refused an unsigned decision by ann: unsigned"),
+        ('{"verdict": "approve"}', "refused the signal 'decide': id: Field required"),
+        ('[[["garbage"]]]', "refused the signal 'decide': "),
+    ]
+    for text, _ in by_program:
+        await exchange.send_by_program(id, text)
+    await exchange.send(id, signed(now).model_dump(mode="json") | {"note": "x" * 300_000})
+    await exchange.send(id, b"\x00\xff")
+
+    reasons = [
+        *(reason for _, reason in forgeries),
+        *(reason for _, reason in by_program),
+        "bytes are too many",
+        "refused the signal 'decide': ",
+    ]
+    notes = await exchange.notes(id, len(reasons))
+    assert len(notes) == len(reasons)
+    for reason in reasons:
+        match = next((note for note in notes if reason in note), None)
+        assert match, (reason, notes)
+        notes.remove(match)
+    assert exchange.orders() == []
+    assert (await exchange.shown(id))["approval"]["id"] == request.id
+
+    approved = await exchange.desk.run("approve", id, "--as", "ann", "--json")
+    assert (approved.code, approved.json["status"]) == (0, "counted")
+    ended = await exchange.desk.run("result", id, "--wait")
+    (order,) = exchange.orders()
+    assert (ended.json["outcome"], ended.json["client_order_id"]) == ("bought", order.client_order_id)
+    assert (order.symbol, order.filled, str(order.average_price)) == ("BAC", 10, "11.741")
+
+
+def _relabelled(forged: Decision, real: Decision) -> Decision:
+    """A forger's mac under the name of the real key."""
+    assert forged.signature
+    assert real.signature
+    signature = forged.signature.model_copy(update={"key_id": real.signature.key_id})
+    return forged.model_copy(update={"signature": signature})
+
+
+async def test_unsigned_words_at_the_terminal_end_nothing_either(exchange: Exchange) -> None:
+    """A forged no is no word, too: the agent goes on asking."""
+    id = await exchange.buyer()
+    request = await exchange.asked(id, "approval-1")
+    await exchange.send_by_program(id, approval(request, verdict=Verdict.REJECT).model_dump_json())
+    await exchange.send_by_program(id, json.dumps("no"))
+    assert len(await exchange.notes(id, 2)) == 2
+    rejected = await exchange.desk.run("reject", id, "--as", "bob", "--reason", "too dear")
+    assert rejected.code == 0, rejected.err
+    assert (await exchange.desk.run("result", id, "--wait")).json["outcome"] == "not_approved"
+    assert exchange.orders() == []
