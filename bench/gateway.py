@@ -1,8 +1,8 @@
 """How the gateway bears a crowd: pollers and event streams at once, over agents that are told things.
 
 Server, worker and gateway are processes of their own; the crowd is this one. Pollers ask for an agent every
-two seconds, on connections they keep, while agents that wait for a decision are told things in turn. Limits are
-as they come.
+two seconds, on connections they keep, while agents that wait for a decision are told things in turn. Limits
+are as they come.
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ async def bench(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
             for number in range(options.agents)
         ]
         async with asyncio.timeout(READY_WITHIN):
-            while len(await agents.inbox()) < options.agents:
+            while len(await agents.inbox()) < options.agents:  # noqa: ASYNC110 -- the server knows
                 await asyncio.sleep(0.1)
         crowd = Crowd()
         before = cpu(pid)
