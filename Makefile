@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 TARGET ?=
 CI_ARGS ?=
 
-.PHONY: demo setup setup-dev test check format lock soak bench-audit bench-kit clean
+.PHONY: demo setup setup-dev test check format lock soak bench-audit bench-kit bench-gateway clean
 
 demo: setup
 	@TARGET="$(TARGET)" KEEP="$(KEEP)" $(BIN)/python -m cli.demo
@@ -41,6 +41,9 @@ soak: setup-dev
 bench-kit: setup-dev
 	$(BIN)/python bench/kit.py --agents 1000 --steps 3
 	$(BIN)/python bench/kit.py --agents 1000 --steps 50
+
+bench-gateway: setup-dev
+	$(BIN)/python bench/gateway.py
 
 bench-audit: setup-dev
 	$(BIN)/python bench/audit.py
