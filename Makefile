@@ -3,9 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 TARGET ?=
-CI_ARGS ?=
 
-.PHONY: demo setup setup-dev test check format lock soak bench-audit bench-inbox bench-kit bench-once clean
+.PHONY: demo setup setup-dev test check format lock soak bench-audit bench-gateway bench-inbox bench-kit bench-once clean
 
 demo: setup
 	@TARGET="$(TARGET)" KEEP="$(KEEP)" $(BIN)/python -m cli.demo
@@ -41,6 +40,9 @@ soak: setup-dev
 bench-kit: setup-dev
 	$(BIN)/python bench/kit.py --agents 1000 --steps 3
 	$(BIN)/python bench/kit.py --agents 1000 --steps 50
+
+bench-gateway: setup-dev
+	$(BIN)/python bench/gateway.py
 
 bench-audit: setup-dev
 	$(BIN)/python bench/audit.py

@@ -138,6 +138,6 @@ class Issuer:
 
 def _scopes(claims: dict[str, Any]) -> list[Scope]:
     """The scopes known here, from `scope` (words) or `scp` (a list, as some issuers write it)."""
-    given = claims.get("scope", claims.get("scp", ""))
+    given = claims.get("scope") or claims.get("scp")
     words = given.split() if isinstance(given, str) else given if isinstance(given, list) else []
     return [Scope(word) for word in words if word in list(Scope)]

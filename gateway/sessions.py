@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Annotated
 
+import jwt
 from fastapi import Depends, Request
 from pydantic import TypeAdapter, ValidationError
 from starlette.responses import Response
@@ -54,11 +55,14 @@ def cookie_name(gateway: Gateway) -> str:
 
 
 def sign_in(response: Response, gateway: Gateway, subject: Subject, token: str, *, local: bool) -> None:
-    """Give the browser a session of ``subject``."""
+    """Give the browser a session of ``subject``; it ends with an issuer's ``token``, if that ends first."""
+    until = int(time.time()) + LIFETIME
+    if not local:
+        until = min(until, int(jwt.decode(token, options={"verify_signature": False})["exp"]))
     session = Session(
         subject=subject.id,
         scopes=sorted(subject.scopes),
-        until=int(time.time()) + LIFETIME,
+        until=until,
         token=digest_of(token) if local else "",
     )
     response.set_cookie(

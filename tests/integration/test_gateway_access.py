@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import re
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -282,6 +285,14 @@ async def test_a_form_from_elsewhere_does_nothing(world: GatewayWorld) -> None:
             )
             assert answer.status_code == 403, (path, form, site)
     assert (await world.agents.view(id)).notebook == before.notebook
+
+
+async def test_a_session_lasts_no_longer_than_the_issuers_token(world: GatewayWorld) -> None:
+    """Twelve hours at most, and an issuer's token says when it ends."""
+    end = int(time.time()) + 60
+    cookie, _ = await session(world, world.issuer.token("owner", ALL, exp=end))
+    claims = cookie.partition("=")[2].split(".")[0]
+    assert json.loads(base64.urlsafe_b64decode(claims + "=="))["until"] == end
 
 
 async def test_a_session_ends_with_its_token(world: GatewayWorld) -> None:

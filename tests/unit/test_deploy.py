@@ -31,7 +31,7 @@ def test_compose_runs_the_server_as_the_embedded_stack_does() -> None:
 def test_the_image_holds_every_package_the_doors_import() -> None:
     """A package left out would be missed at the first start."""
     copied = set(re.findall(r"^COPY (\w+) \1$", (ROOT / "deploy" / "Dockerfile").read_text(), re.MULTILINE))
-    assert copied == {"common", "activities", "workflows", "cli"}
+    assert copied == {"common", "activities", "workflows", "cli", "gateway"}
 
 
 def test_the_settings_page_is_the_table_of_the_code() -> None:

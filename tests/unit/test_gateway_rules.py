@@ -1,0 +1,228 @@
+"""The gateway's rules without a server: events, limits, plans and edits, counts."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from common.agent import NotebookEntry
+from common.agent_view import AgentView, RunStatus
+from common.approval import ApprovalPolicy, ApprovalRequest, Verdict
+from common.artifacts import ArtifactStore
+from gateway.events import Cursor, fresh, is_over
+from gateway.forms import FormError, read_wish
+from gateway.limits import Buckets, Places
+from gateway.metrics import Metrics
+from gateway.pages import plain, shape_of
+from gateway.plans import DIFF_LINES, edit_fields, ref_of, show_plan
+from gateway.problems import Problem
+
+NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+
+
+def view(lines: int, *, dropped: int = 0, state: str = "working", live: bool = True) -> AgentView:
+    entries = [
+        NotebookEntry(at=NOW, node="n", text=str(number))
+        for number in range(dropped + 1, dropped + lines + 1)
+    ]
+    return AgentView(
+        id="a", run_id="r", kind="k", owner="o", status=RunStatus.RUNNING, state=state, node="n",
+        waiting_for=None, wake_at=None, started_at=NOW, closed_at=None, live=live,
+        notebook=entries if live else [], dropped=dropped if live else 0,
+    )  # fmt: skip
+
+
+def read(events: list[str]) -> list[tuple[str, str, Any]]:
+    fields = [dict(line.split(": ", 1) for line in event.strip().split("\n")) for event in events]
+    return [(each["id"], each["event"], json.loads(each["data"])) for each in fields]
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 3),
+            st.integers(0, 2),
+            st.sampled_from(["working", "sleeping"]),
+            st.booleans(),
+            st.booleans(),
+        ),
+        max_size=12,
+    )
+)
+def test_a_reader_that_comes_back_anywhere_misses_and_repeats_nothing(
+    steps: list[tuple[int, int, str, bool, bool]],
+) -> None:
+    """However lines are written and dropped, workers go away, and readers are cut off between events."""
+    written = dropped = 0
+    cursor, got, missed = Cursor(), [], 0
+    for more, gone, state, live, cut in steps:
+        written += more
+        dropped = min(written, dropped + gone)
+        now = view(written - dropped, dropped=dropped, state=state, live=live)
+        events = read(fresh(now, cursor)[0])
+        if cut and events:
+            events = events[: len(events) // 2 + 1]
+        for id, kind, data in events:
+            parsed = Cursor.parse(id)
+            assert parsed is not None
+            cursor = parsed
+            if kind == "note":
+                got.append(data["number"])
+            missed += data["lines"] if kind == "gap" else 0
+    end = view(written - dropped, dropped=dropped)
+    for _, kind, data in read(fresh(end, cursor)[0]):
+        if kind == "note":
+            got.append(data["number"])
+        missed += data["lines"] if kind == "gap" else 0
+    assert got == sorted(set(got))
+    assert len(got) + missed == written
+    assert fresh(end, fresh(end, cursor)[1])[0] == []
+
+
+def test_a_stream_is_over_once_everything_was_told() -> None:
+    """Not while no worker answers, for then the last lines are yet to come."""
+    closed = view(1).model_copy(update={"status": RunStatus.COMPLETED})
+    assert is_over(closed)
+    assert not is_over(closed.model_copy(update={"live": False}))
+    assert not is_over(view(1))
+
+
+@pytest.mark.parametrize("text", ["", "x", "1", "-", "1-xyz", "9999999999-", "1-0\n", "١-"])
+def test_what_is_no_id_of_an_event_is_told_from_one(text: str) -> None:
+    """A reader with a foreign id hears so, and is not given everything again unasked."""
+    assert Cursor.parse(text) is None
+    assert Cursor.parse("12-ab") == Cursor(12, "ab")
+
+
+def test_a_bucket_lets_through_its_rate() -> None:
+    """Three seconds' worth at once, then so many a second; others' buckets are theirs."""
+    now = 0.0
+    buckets = Buckets(2, lambda: now)
+    for _ in range(6):
+        buckets.take("ann")
+    with pytest.raises(Problem) as refused:
+        buckets.take("ann")
+    assert refused.value.status_code == 429
+    assert refused.value.headers == {"Retry-After": "1"}
+    buckets.take("bob")
+    now = 0.5
+    buckets.take("ann")
+    with pytest.raises(Problem):
+        buckets.take("ann")
+
+
+def test_a_place_is_free_again_when_its_stream_ends() -> None:
+    """So many a person, so many for all, however streams end."""
+    places = Places(1, 2)
+    with places.one("ann"):
+        with pytest.raises(Problem), places.one("ann"):
+            pass
+        with places.one("bob"), pytest.raises(Problem), places.one("cat"):
+            pass
+        assert places.taken == 1
+    with pytest.raises(RuntimeError), places.one("ann"):
+        raise RuntimeError
+    assert places.taken == 0
+
+
+def asked(plan: dict[str, Any], *editable: str) -> ApprovalRequest:
+    return ApprovalRequest(
+        id="r-1", question="Go?", plan=plan, digest="d" * 64, requester="o", asked_at=NOW,
+        policy=ApprovalPolicy(approvers=("ann",), editable=editable),
+    )  # fmt: skip
+
+
+PLAN = {"skip": ["a", "b"], "price": 1.5, "note": "x", "live": True, "legs": [{"n": 1}], "hidden": 1}
+FIELDS = ("skip", "price", "note", "live", "legs", "gone")
+
+
+def test_a_form_that_was_not_touched_changes_nothing() -> None:
+    """Whatever the browser makes of line ends; only what the policy names and the plan has is a field."""
+    request = asked(PLAN, *FIELDS)
+    fields = edit_fields(request)
+    assert [each.name for each in fields] == ["skip", "price", "note", "live", "legs"]
+    form = {f"edit.{each.name}": each.value.replace("\n", "\r\n") for each in fields}
+    assert read_wish({**form, "verdict": "approve"}, request).edits == {}
+
+
+def test_edits_have_the_types_of_the_plan() -> None:
+    """A list stays a list, a number a number; a field that may not be edited is not read at all."""
+    form = {
+        "verdict": "revise", "edit.skip": "c\r\n\r\n d ", "edit.price": "2", "edit.note": "y",
+        "edit.live": "no", "edit.legs": "[]", "edit.hidden": "9",
+    }  # fmt: skip
+    wish = read_wish(form, asked(PLAN, *FIELDS))
+    assert wish.verdict is Verdict.REVISE
+    assert wish.edits == {"skip": ["c", "d"], "price": 2, "note": "y", "live": False, "legs": []}
+
+
+@pytest.mark.parametrize(
+    ("form", "words"),
+    [
+        ({}, "Press one of the buttons"),
+        ({"verdict": "reject"}, "why not"),
+        ({"verdict": "revise"}, "Nothing was changed"),
+        ({"verdict": "approve", "edit.note": "y"}, "pressed plain"),
+        ({"verdict": "revise", "edit.price": "much"}, "not a number"),
+        ({"verdict": "revise", "edit.price": "true"}, "not a number"),
+        ({"verdict": "revise", "edit.price": "NaN"}, "not a number"),
+        ({"verdict": "revise", "edit.legs": "["}, "not JSON"),
+        ({"verdict": "approve", "note": "x" * 4001}, "too long"),
+    ],
+)
+def test_what_says_two_things_or_nothing_is_asked_again(form: dict[str, str], words: str) -> None:
+    """In words for the person who filled it in."""
+    with pytest.raises(FormError, match=words):
+        read_wish(form, asked(PLAN, *FIELDS))
+
+
+def test_a_diff_is_fetched_cut_and_told_apart(tmp_path: Path) -> None:
+    """A line's kind by how it begins; what is left out is counted; what is not there is said."""
+    store = ArtifactStore(tmp_path)
+    lines = ["--- a/x", "+++ b/x", "@@ -1 +1 @@", "-old", "+new", " same"] + [" more"] * DIFF_LINES
+    ref = store.put("\n".join(lines).encode()).model_dump()
+    shown = show_plan({"diff": ref, "listing": ref, "files": 1}, store)
+    assert list(shown.fields) == ["files", "listing"]
+    assert shown.diff is not None
+    assert [each.kind for each in shown.diff.lines[:6]] == [
+        "file",
+        "file",
+        "hunk",
+        "removed",
+        "added",
+        "same",
+    ]
+    assert shown.diff.left_out == 6
+    missing = show_plan({"diff": {"sha256": "0" * 64, "size": 1}}, store).diff
+    assert missing is not None
+    assert "not where the gateway looks" in missing.missing
+    for hostile in ("../" * 20 + "etc/passwd", "0" * 63 + "/", "0" * 65):
+        assert ref_of({"sha256": hostile, "size": 1}) is None
+
+
+def test_values_are_drawn_by_their_shape() -> None:
+    """An order as a table, a nested plan as fields, nothing as `none`."""
+    assert shape_of([{"symbol": "A", "shares": 1}, {"symbol": "B", "shares": 2}]) == "table"
+    assert shape_of([{"symbol": "A"}, {"shares": 2}]) == "list"
+    assert shape_of({"limit": 1}) == "fields"
+    assert [plain(each) for each in (None, [], True, 12_345, 2026, "d" * 64)] == [
+        "none", "none", "yes", "12,345", "2026", "d" * 12,
+    ]  # fmt: skip
+
+
+def test_the_counts_are_prometheus_text() -> None:
+    """Buckets add up, and what is over the last bound is in +Inf."""
+    metrics = Metrics()
+    for seconds in (0.001, 0.2, 60):
+        metrics.count("GET", "/agents/{id}", 200, seconds)
+    text = metrics.text(3)
+    assert 'bucket{route="/agents/{id}",le="0.005"} 1' in text
+    assert 'bucket{route="/agents/{id}",le="10.0"} 2' in text
+    assert 'bucket{route="/agents/{id}",le="+Inf"} 3' in text
+    assert "hibernaut_http_streams 3" in text
