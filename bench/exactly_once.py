@@ -17,7 +17,7 @@ import sys
 import tempfile
 import uuid
 from collections import Counter
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -51,8 +51,10 @@ TENTH = (Role.REJECTED, Role.DRIFTED, Role.RACED, Role.CANCELLED)
 APPROVERS = ["ann", "bob"]
 KILL_EVERY = (2.0, 6.0)
 AWAY = (10.0, 30.0)
-# Long enough that an agent gives up what a stopped worker was about to send, and ends.
-STOPPED = (ORDER.start_to_close + SETTLED).total_seconds() + 15
+# An agent gives up what a stopped worker was about to send; where its next calls wait for that worker, too,
+# it takes longer.
+STOPPED = (ORDER.start_to_close + SETTLED).total_seconds()
+LONGEST_STOP = 300.0
 # Until a stopped worker that goes on has sent what it was about to.
 GRACE = 5.0
 
@@ -238,18 +240,32 @@ class Chaos:
                 self._count["pauses_in_flight"] += bool(in_flight)
                 self._tell(f"pause {self._count['pauses']}, orders in flight: {in_flight}")
                 # The worst moment: the agent will decide otherwise while the worker still means to send.
-                for symbol in in_flight & self._symbols(Role.RACED):
-                    self._move(symbol)
-                group.create_task(self._go_on(member))
+                raced = [agent for agent in self._raced() if agent.symbol in in_flight]
+                for agent in raced:
+                    self._move(agent.symbol)
+                group.create_task(self._go_on(member, raced))
 
-    async def _go_on(self, member: Member) -> None:
+    async def _go_on(self, member: Member, raced: Sequence[Agent]) -> None:
+        """Let a stopped worker go on, once the agents it meant to send for have given that up."""
+        deadline = perf_counter() + LONGEST_STOP
         await asyncio.sleep(STOPPED)
+        while raced and perf_counter() < deadline:
+            if all([await self._went_on(agent) for agent in raced]):
+                self._count["outlived"] += 1
+                break
+            await asyncio.sleep(2)
+        self._tell(f"goes on; agents that have decided otherwise: {[agent.symbol for agent in raced]}")
         await self._fleet.go_on(member, GRACE)
+
+    async def _went_on(self, agent: Agent) -> bool:
+        """Whether an agent has ended, or has asked again."""
+        ending = await self._door.ending(agent.id, wait=False)
+        return len(agent.decided) > 1 or ending.status is not RunStatus.RUNNING
 
     async def _someone(self, sending: bool = False) -> Member:
         """A worker at work; where `sending`, one with a raced agent's order under way, if soon."""
         deadline = perf_counter() + self._span / 4
-        raced = self._symbols(Role.RACED)
+        raced = {agent.symbol for agent in self._raced()}
         while True:
             await self._up.wait()
             ready = [each for each in self._fleet.members if each.ready]
@@ -259,8 +275,8 @@ class Chaos:
                 return self._chance.choice(ready)
             await asyncio.sleep(0.02)
 
-    def _symbols(self, role: Role) -> set[str]:
-        return {agent.symbol for agent in self._agents.values() if agent.role is role}
+    def _raced(self) -> list[Agent]:
+        return [agent for agent in self._agents.values() if agent.role is Role.RACED]
 
     async def _all_ended(self) -> None:
         while left := await self._door.list_agents(status=RunStatus.RUNNING, limit=len(self._agents)):
@@ -286,7 +302,7 @@ class Chaos:
             "came_too_late": sum(outcome == "TooLateError" for lines in journals for *_, outcome in lines),
             **{role.value: roles[role] for role in Role},
             **{name: self._count[name] for name in ("kills", "kills_in_flight", "outages")},
-            **{name: self._count[name] for name in ("pauses", "pauses_in_flight")},
+            **{name: self._count[name] for name in ("pauses", "pauses_in_flight", "outlived")},
             "seed": self._options.seed,
             "seconds": round(seconds, 1),
         }

@@ -67,6 +67,7 @@ class ErrandAgent(Agent):
                         fence=lambda errand, facts: errand.model_copy(update={"fence": facts["value"]}),
                         lookup=World.look_up,
                         freshness=input.freshness or timedelta(seconds=10),
+                        settles=input.settles,
                     )
                 )
             if acted.result is not None:

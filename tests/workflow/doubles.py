@@ -24,6 +24,7 @@ class ErrandInput(AgentInput):
     carry_every_step: bool = False
     sleep: timedelta | None = None
     freshness: timedelta | None = None
+    settles: timedelta = timedelta(seconds=60)
     policy: ApprovalPolicy = ApprovalPolicy(approvers=("ann",), editable=("what",))
 
 
@@ -116,6 +117,9 @@ class World:
         self.step_fails = 0
         self.step_error: Exception | None = None
         self.lose_acknowledgements = 0
+        self.keeps_on_the_wire = False
+        self.on_the_wire: list[Confirmation] = []
+        self.refuses = False
         self.step_text = "x" * 2000
 
     @activity.defn(name="step")
@@ -148,11 +152,22 @@ class World:
         self.act_attempts += 1
         if key in self.acted:
             raise permanent("ActedTwice", key)
-        self.acted[key] = Confirmation(key=key, what=errand.plan.what, fence=errand.fence)
+        if self.refuses:
+            raise permanent("Refused", "no longer allowed")
+        confirmation = Confirmation(key=key, what=errand.plan.what, fence=errand.fence)
+        if self.keeps_on_the_wire:
+            self.on_the_wire.append(confirmation)
+            raise ApplicationError("connection reset", type="Lost")
+        self.acted[key] = confirmation
         if self.lose_acknowledgements:
             self.lose_acknowledgements -= 1
             raise ApplicationError("connection reset", type="Lost")
         return self.acted[key]
+
+    def arrive(self) -> None:
+        """What was kept on the wire takes effect after all."""
+        for confirmation in self.on_the_wire:
+            self.acted[confirmation.key] = confirmation
 
     @activity.defn(name="look_up")
     async def look_up(self, errand: Errand) -> Confirmation | None:

@@ -238,6 +238,27 @@ async def test_a_permanent_failure_ends_the_agent_with_its_type_in_the_attribute
     assert "plan: failed: Gone: the fact cannot be had" in await stage.notes(agent)
 
 
+@pytest.mark.parametrize("then", ["drift", "refusal"])
+async def test_an_attempt_that_takes_effect_late_is_not_taken_for_none(stage: Stage, then: str) -> None:
+    """Its request is on the wire still when the fact drifts, or when the next attempt is refused for good."""
+    stage.world.keeps_on_the_wire = True
+    agent = await stage.start(ErrandInput(settles=timedelta(seconds=5)))
+    await stage.decide(agent, await stage.asked(agent))
+    await eventually(lambda: true_if(bool(stage.world.on_the_wire)))
+    if then == "drift":
+        stage.world.value = 99
+    else:
+        stage.world.refuses = True
+
+    async def second_look() -> bool:
+        return stage.world.fact_fetches > 2 and (then == "drift" or stage.world.act_attempts > 1)
+
+    await eventually(second_look)
+    stage.world.arrive()
+    result = await agent.result()
+    assert list(stage.world.acted) == [result["confirmation"]["key"]]
+
+
 async def test_cancel_ends_a_sleeping_agent(stage: Stage) -> None:
     """Cancel works at any wait, and the notebook says so."""
     agent = await stage.start(ErrandInput())

@@ -36,7 +36,8 @@ class Action(Generic[Result]):
             not given, the activity itself looks up before it acts.
         freshness: how long a validation is good for; a later start validates again.
         settles: how long an attempt with unknown outcome may still take effect at the target, such as a
-            request that a dead worker left on the wire. Only then does a drift mean that nothing was done.
+            request that a dead worker left on the wire. Only then does a drift, or a refusal of the next
+            attempt, mean that nothing was done.
         policy: time-outs of one attempt.
     """
 
@@ -98,17 +99,19 @@ class Actor(Asker):
                 self._show_all()
                 facts, drifts = await self._validated(action)
                 if drifts:
-                    if unknown:
-                        await workflow.sleep(action.settles)
-                        if found := await self._looked_up(action, argument):
-                            return Acted(found)
+                    if unknown and (found := await self._settled(action, argument)):
+                        return Acted(found)
                     await self._void(approval, drifts)
                     return Acted(drifts=drifts)
                 fenced = action.fence(argument, facts) if action.fence else argument
                 try:
                     return Acted(await self._execute(action.activity, fenced, _fresh(action)))
                 except ActivityError as error:
-                    if is_cancelled_exception(error) or _is_permanent(error):
+                    if is_cancelled_exception(error):
+                        raise
+                    if _is_permanent(error):
+                        if unknown and (found := await self._settled(action, argument)):
+                            return Acted(found)
                         raise
                     if _never_started(error):
                         self.note(f"{name} did not start while the facts were fresh; they are fetched again")
@@ -124,6 +127,11 @@ class Actor(Asker):
     def action_key(self, plan: BaseModel) -> str:
         """The idempotency key of an action on `plan` in this node: `workflow id:node:plan digest`."""
         return f"{workflow.info().workflow_id}:{self._node}:{digest(plan)}"
+
+    async def _settled(self, action: Action[Result], argument: BaseModel) -> Result | None:
+        """What attempts with unknown outcome came to, once none of them can take effect any more."""
+        await workflow.sleep(action.settles)
+        return await self._looked_up(action, argument)
 
     async def _looked_up(self, action: Action[Result], argument: BaseModel) -> Result | None:
         """What an attempt with unknown outcome came to; asked for until there is an answer."""
