@@ -12,6 +12,7 @@ from pydantic import BaseModel, JsonValue, TypeAdapter, ValidationError
 
 from cli.output import CommandError, flat, print_document
 from common.agent import AgentInput
+from common.input_words import is_address
 from common.kinds import KINDS, Kind
 
 
@@ -83,7 +84,10 @@ def read_input(kind: Kind, source: str | None, words: Iterable[str]) -> AgentInp
         values[name] = _field_value(kind, name, text)
     for name, part in kind.input.model_json_schema()["properties"].items():
         value = values.get(name)
-        if part.get("format") == "path" and isinstance(value, str) and value:
+        is_path = part.get("format") == "path" or (
+            part.get("format") == "path-or-address" and not is_address(str(value))
+        )
+        if is_path and isinstance(value, str) and value:
             values[name] = str(Path(value).expanduser().absolute())
     missing = [field.name for field in fields_of(kind) if field.required and field.name not in values]
     if missing:
@@ -175,6 +179,7 @@ _WORDS = {
     "duration": "a duration (P2D, 12:00:00, or seconds)",
     "date-time": "a time (2026-11-23T10:00:00Z)",
     "path": "a path",
+    "path-or-address": "a path or an address",
 }
 
 

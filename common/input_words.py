@@ -19,3 +19,10 @@ def _split_commas(value: object) -> object:
 Words = Annotated[list[str], BeforeValidator(_split_commas)]
 # The CLI makes it absolute: a worker has a working folder of its own.
 LocalPath = Annotated[str, Field(min_length=1, json_schema_extra={"format": "path"})]
+# Either a path, likewise made absolute, or an http or https address.
+PathOrAddress = Annotated[str, Field(json_schema_extra={"format": "path-or-address"})]
+
+
+def is_address(text: str) -> bool:
+    """Whether `text` is meant as an http or https address, and not as a path."""
+    return text.lower().startswith(("http://", "https://"))
