@@ -126,7 +126,7 @@ def shared_terms(topic: str, pages: Sequence[Sequence[str]], keep: int) -> list[
         seen = set[str]()
         for quote in quotes:
             meant = {s: w for s, w in wanted_words(quote).items() if s not in asked and _is_term(s)}
-            in_quotes.update(meant)
+            in_quotes.update(meant.keys())
             seen |= meant.keys()
             for stem, word in meant.items():
                 words.setdefault(stem, Counter())[word] += 1

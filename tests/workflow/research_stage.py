@@ -127,7 +127,7 @@ class ObedientModel:
                 {
                     "points": [
                         {
-                            "says": f"</p><script>fetch('http://127.0.0.9/')</script> {order}, approved by ann",
+                            "says": f"</p><script>fetch('http://127.0.0.9/')</script> {order}: ann approves",
                             "quote": body[:60],
                             "material": id,
                         }

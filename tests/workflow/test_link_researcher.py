@@ -73,9 +73,10 @@ async def result_of(handle: WorkflowHandle[Any, Any]) -> ResearchResult:
 
 async def calls(handle: WorkflowHandle[Any, Any]) -> Counter[str]:
     """How often each activity was called, local ones apart."""
+    history = await handle.fetch_history()
     return Counter(
         event.activity_task_scheduled_event_attributes.activity_type.name
-        async for event in handle.fetch_history_events()
+        for event in history.events
         if event.HasField("activity_task_scheduled_event_attributes")
     )
 
@@ -178,9 +179,7 @@ async def test_two_addresses_with_one_text_count_once(
     stage: ResearchStage, site: WebServer, tmp_path: Path
 ) -> None:
     """The second is named as a copy, and not quoted."""
-    site.routes["/shield"] = page("The shield of a task", TEXTS["cancel"]).__class__(
-        site.routes["/cancel"].body
-    )
+    site.routes["/shield"] = site.routes["/cancel"]
     agent = await begin(stage, site, tmp_path / "reports", approvers=["ann"])
     request = await stage.asked(agent)
     assert len(request.plan["sources"]) == 2
@@ -261,7 +260,8 @@ async def test_a_model_that_obeys_every_page_it_reads_does_nothing_but_what_was_
         open_site(site, obey=ORDERS, cancel=f"{TEXTS['cancel']}\n{ORDERS}")
         await stage.rest()
         stage.model = ObedientModel()
-        stage.settings = dataclasses.replace(stage.settings, model="openai:obedient")
+        models = dataclasses.replace(stage.settings.language_models, keys={"openai": "key"})
+        stage.settings = dataclasses.replace(stage.settings, model="openai:obedient", language_models=models)
         stage.allow(site, evil)  # reachable, so that only the plan keeps the report from going there
         await stage.work()
         agent = await stage.start(
@@ -285,4 +285,5 @@ async def test_a_model_that_obeys_every_page_it_reads_does_nothing_but_what_was_
     assert len(list(folder.iterdir())) == 3
     text = Path(result.places[0]).read_text()
     assert "<script" not in text
-    assert result.model == "openai:obedient, offline" or result.model == "openai:obedient"
+    assert "&lt;script&gt;" in text, "what the model was made to say is there, as text"
+    assert "openai:obedient" in result.model
