@@ -24,7 +24,7 @@ from activities.research.records import (
     LinkChoice,
     ReadRequest,
 )
-from activities.research.report import Report, ReportPage, compared_by_rules, markdown
+from activities.research.report import Report, ReportPage, markdown
 from activities.research.report_html import html
 from activities.scraping import HTML
 from common.artifacts import ArtifactStore, write_atomically
@@ -95,8 +95,6 @@ class ResearchDesk:
         if request.compared_by:
             placed = list(self._placed(request.compared, report.pages))
             report.take_comparison(placed, len(request.compared), request.compared_by)
-        else:
-            report.compared = compared_by_rules(request.topic, report.pages)
         texts = {".md": markdown(report).encode(), ".html": html(report).encode()}
         folder = self._drafts / quote(agent, safe="")[:200]
         refs = {suffix: self._artifacts.put(data) for suffix, data in texts.items()}

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
 from activities.llm.sentences import (
     STOP_WORDS,
-    bm25,
     count_stems,
     is_near,
     is_readable,
     prose,
-    rarity,
+    scorer,
     wanted_words,
 )
 from activities.research.records import Claim
@@ -47,7 +46,7 @@ def ranked_links(topic: str, links: Sequence[SavedLink], keep: int) -> list[Save
     """
     pages = [link for link in links if not _NO_PAGE.search(urlsplit(link.url).path)]
     texts = [count_stems(f"{link.text} {unquote(urlsplit(link.url).path)}") for link in pages]
-    score = _scorer(topic, texts)
+    score = scorer(topic, texts)
     order = sorted(range(len(pages)), key=lambda place: (-score(texts[place]), place))
     chosen: dict[str, SavedLink] = {}
     for place in order:
@@ -58,7 +57,7 @@ def ranked_links(topic: str, links: Sequence[SavedLink], keep: int) -> list[Save
 def by_relevance(topic: str, texts: Sequence[str]) -> list[int]:
     """The places of `texts`, those first that have most to do with `topic` by BM25 of their beginnings."""
     counts = [count_stems(text[:_JUDGED_CHARACTERS]) for text in texts]
-    score = _scorer(topic, counts)
+    score = scorer(topic, counts)
     return sorted(range(len(texts)), key=lambda place: (-score(counts[place]), place))
 
 
@@ -72,8 +71,8 @@ def best_quotes(topic: str, text: str, *, lines: bool, keep: int = QUOTES) -> li
         keep: at most so many.
     """
     sentences = [_Sentence.of(text, span) for span in spans(text, lines=lines)]
-    sentences = [each for each in sentences if is_readable(each.text) and len(each.text) <= 600]
-    score = _scorer(topic, [each.counts for each in sentences])
+    sentences = [each for each in sentences if _is_whole(each.text)]
+    score = scorer(topic, [each.counts for each in sentences])
     scored = sorted(((score(each.counts), each) for each in sentences), key=lambda p: (-p[0], p[1].start))
     chosen: list[tuple[float, _Sentence]] = []
     for value, sentence in scored:
@@ -93,7 +92,7 @@ def excerpt(topic: str, text: str, limit: int = EXCERPT_CHARACTERS) -> str:
         return text
     blocks = [match.span() for match in re.finditer(r"\S.{0,2000}", text)]
     counts = [count_stems(text[start:end]) for start, end in blocks]
-    score = _scorer(topic, counts)
+    score = scorer(topic, counts)
     left, chosen = limit, set[int]()
     for place in sorted(range(len(blocks)), key=lambda place: (-score(counts[place]), place)):
         start, end = blocks[place]
@@ -108,16 +107,14 @@ def spans(text: str, *, lines: bool) -> Iterator[tuple[int, int]]:
     if not lines:
         yield from prose(text)
         return
-    for line in re.finditer(r"[^\n]+", text):
-        for start, end in prose(line[0]):
-            yield line.start() + start, line.start() + end
+    # A bullet is the page reader's, not the page's.
+    for line in re.finditer(r"(?m)^[ \t]*(?:[-*•–][ \t]+)?(?P<said>.+)$", text):
+        for start, end in prose(line["said"]):
+            yield line.start("said") + start, line.start("said") + end
 
 
 def shared_terms(topic: str, pages: Sequence[Sequence[str]], keep: int) -> list[str]:
-    """The words, besides the topic's, that quotes of most pages share; of two pages at least.
-
-    A word that nearly all of the quotes hold tells nothing, so of equally many pages the rarer comes first.
-    """
+    """The words that quotes of two pages or more share: the topic's own first, then those of most pages."""
     asked = wanted_words(topic)
     on_pages: Counter[str] = Counter()
     in_quotes: Counter[str] = Counter()
@@ -125,15 +122,23 @@ def shared_terms(topic: str, pages: Sequence[Sequence[str]], keep: int) -> list[
     for quotes in pages:
         seen = set[str]()
         for quote in quotes:
-            meant = {s: w for s, w in wanted_words(quote).items() if s not in asked and _is_term(s)}
+            meant = {stem: word for stem, word in wanted_words(quote).items() if _is_term(stem)}
             in_quotes.update(meant.keys())
             seen |= meant.keys()
             for stem, word in meant.items():
                 words.setdefault(stem, Counter())[word] += 1
         on_pages.update(seen)
     shared = [stem for stem, count in on_pages.items() if count >= 2]
-    shared.sort(key=lambda stem: (-on_pages[stem], -in_quotes[stem], stem))
+    shared.sort(key=lambda stem: (stem not in asked, -on_pages[stem], -in_quotes[stem], stem))
     return [words[stem].most_common(1)[0][0] for stem in shared[:keep]]
+
+
+def telling(topic: str, quotes: Sequence[str]) -> list[bool]:
+    """Which of `quotes`, of whatever pages, hold enough of `topic`: a fifth of what the best of them holds."""
+    counts = [count_stems(quote) for quote in quotes]
+    score = scorer(topic, counts)
+    scores = [score(each) for each in counts]
+    return [each > 0 and each >= max(scores) / 5 for each in scores]
 
 
 def holds(text: str, word: str) -> bool:
@@ -163,17 +168,14 @@ class _Sentence:
         return _meaning(self.counts)
 
 
-def _scorer(topic: str, texts: Sequence[Counter[str]]) -> Callable[[Counter[str]], float]:
-    """BM25 for `topic` among `texts`."""
-    usual = sum(each.total() for each in texts) / max(len(texts), 1)
-    weight = {
-        stem: rarity(sum(stem in counts for counts in texts), len(texts)) for stem in wanted_words(topic)
-    }
-    return lambda counts: bm25(counts, weight, usual)
-
-
 def _meaning(counts: Counter[str]) -> frozenset[str]:
     return frozenset(counts) - STOP_WORDS
+
+
+def _is_whole(sentence: str) -> bool:
+    """Whether it reads as a sentence of its own, not as the end of one that markup has cut."""
+    first = next((char for char in sentence if char.isalpha()), "")
+    return is_readable(sentence) and not first.islower() and len(sentence) <= 600
 
 
 def _is_term(stem: str) -> bool:

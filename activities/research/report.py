@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from urllib.parse import quote as percent
+from urllib.parse import urlsplit
 
 from activities.llm.records import OFFLINE
-from activities.research.passages import holds, near, shared_terms
+from activities.research.passages import holds, near, shared_terms, telling
 from activities.research.records import Claim, DraftRequest
 from common.researcher import Reading, Source, Unread
 
@@ -25,6 +26,7 @@ class ReportPage:
     claims: list[Claim]
     reading: Reading
     number: int = 0
+    title: str = ""
 
 
 @dataclass(frozen=True)
@@ -55,10 +57,14 @@ class Report:
     @classmethod
     def of(cls, request: DraftRequest, pages: list[ReportPage]) -> Report:
         """The report of `pages`, most relevant first: one quote of each in short, then page by page."""
+        _shorten_titles(pages)
+        _drop_what_tells_little(request.topic, pages)
         said = _without_duplicates(pages)
         firsts = [next((each for each in said if each.page is page), None) for page in pages]
         short = [each for each in firsts if each is not None][:SHORT]
-        rest = [each for each in said if each not in short]
+        compared = [] if request.compared_by else compared_by_rules(request.topic, pages, short)
+        shown = {each.claim.quote for each in (*short, *(each for _, part in compared for each in part))}
+        rest = [each for each in said if each.claim.quote not in shown]
         by_page = [(page, [each for each in rest if each.page is page][:A_PAGE]) for page in pages]
         models = dict.fromkeys(page.reading.model for page in pages)
         return cls(
@@ -71,6 +77,7 @@ class Report:
             unread=request.unread,
             dropped=sum(page.reading.dropped for page in pages),
             model=", ".join(models) or OFFLINE,
+            compared=compared,
         )
 
     def take_comparison(self, placed: Sequence[tuple[ReportPage, Claim]], told: int, model: str) -> None:
@@ -109,10 +116,12 @@ def in_words(model: str) -> str:
     )
 
 
-def compared_by_rules(topic: str, pages: Sequence[ReportPage]) -> list[tuple[str, list[Said]]]:
-    """What several pages say on the same terms, quoted side by side; a quote stands under one term."""
+def compared_by_rules(
+    topic: str, pages: Sequence[ReportPage], shown: Sequence[Said]
+) -> list[tuple[str, list[Said]]]:
+    """What several pages say on the same terms, quoted side by side; a quote is shown once."""
     terms = shared_terms(topic, [[claim.quote for claim in page.claims] for page in pages], 4 * TERMS)
-    used: list[str] = []
+    used = [each.claim.quote for each in shown]
     found: list[tuple[str, list[Said]]] = []
     for term in terms:
         said = [
@@ -143,13 +152,15 @@ def markdown(report: Report) -> str:
     if report.by_page:
         lines += ["", "## Page by page"]
         for page, said in report.by_page:
-            lines += ["", f"### {page.number}. {escaped(page.source.title or page.source.url)}", *_said(said)]
+            lines += ["", f"### {page.number}. {escaped(page.title)}", *_said(said)]
     lines += ["", "## Sources", "", "| | page | address | read | digest of its text |", "|-|-|-|-|-|"]
     for page in report.pages:
         source = page.source
-        cells = (escaped(source.title), f"<{address(source.url)}>", f"{source.fetched_at:%Y-%m-%d %H:%M} UTC")
+        cells = (escaped(page.title), f"<{address(source.url)}>", f"{source.fetched_at:%Y-%m-%d %H:%M} UTC")
         lines.append(f"| {page.number} | {' | '.join(cells)} | `{source.digest[:16]}` |")
-    silent = [f"- {escaped(page.source.url)}: it says nothing on the topic" for page in report.silent]
+    silent = [
+        f"- {escaped(page.source.url)}: it says nothing or little on the topic" for page in report.silent
+    ]
     unread = [f"- {escaped(each.url)}: {escaped(each.reason)}" for each in report.unread]
     if silent or unread:
         lines += ["", "## Not in this report", "", *silent, *unread]
@@ -193,6 +204,30 @@ def _without_duplicates(pages: Sequence[ReportPage]) -> list[Said]:
             elif kept[same].page is not page and page not in kept[same].also:
                 kept[same] = Said(kept[same].page, kept[same].claim, (*kept[same].also, page))
     return kept
+
+
+def _drop_what_tells_little(topic: str, pages: Sequence[ReportPage]) -> None:
+    """Keep of the quotes found by rules those that tell as much as the better ones of other pages."""
+    mine = [page for page in pages if page.reading.model == OFFLINE]
+    tells = iter(telling(topic, [claim.quote for page in mine for claim in page.claims]))
+    for page in mine:
+        page.claims = [claim for claim in page.claims if next(tells)]
+
+
+def _shorten_titles(pages: Sequence[ReportPage]) -> None:
+    """Drop from the titles the name of the site where all of one site end with it."""
+    for page in pages:
+        tails = {_tail(other.source.title) for other in pages if _site(other) == _site(page)}
+        [tail] = tails if len(tails) == 1 and len(pages) > 1 else [""]
+        page.title = page.source.title.removesuffix(tail) or page.source.url
+
+
+def _tail(title: str) -> str:
+    return title[match.start() :] if (match := re.search(r" [—–|·-] (?!.* [—–|·-] ).*$", title)) else ""
+
+
+def _site(page: ReportPage) -> str:
+    return urlsplit(page.source.url).netloc
 
 
 def _repeats(said: Said, others: Sequence[Said]) -> bool:

@@ -65,7 +65,7 @@ def _by_page(report: Report) -> Html:
 
 
 def _page(page: ReportPage, said: Sequence[Said]) -> Html:
-    return join([tag("h3", f"{page.number}. {page.source.title or page.source.url}"), *map(_figure, said)])
+    return join([tag("h3", f"{page.number}. {page.title}"), *map(_figure, said)])
 
 
 def _figure(said: Said) -> Html:
@@ -73,7 +73,7 @@ def _figure(said: Said) -> Html:
     claim, source = said.claim, said.page.source
     where = [
         f"[{said.page.number}] ",
-        _link(source.title or source.url, f"{address(source.url)}{_fragment(claim.quote)}"),
+        _link(said.page.title, f"{address(source.url)}{_fragment(claim.quote)}"),
         f", {place(claim)} of its text",
         *(f", also [{page.number}]" for page in said.also),
     ]
@@ -97,7 +97,7 @@ def _sources(report: Report) -> Html:
     rows = (
         (
             str(page.number),
-            [page.source.title, " ", _link(page.source.url, address(page.source.url))],
+            [page.title, " ", _link(page.source.url, address(page.source.url))],
             f"{page.source.fetched_at:%Y-%m-%d %H:%M} UTC",
             tag("code", page.source.digest[:16]),
         )
@@ -107,7 +107,7 @@ def _sources(report: Report) -> Html:
 
 
 def _left_out(report: Report) -> Html:
-    lines = [f"{page.source.url}: it says nothing on the topic" for page in report.silent]
+    lines = [f"{page.source.url}: it says nothing or little on the topic" for page in report.silent]
     lines += [f"{each.url}: {each.reason}" for each in report.unread]
     if not lines:
         return Html("")

