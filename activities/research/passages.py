@@ -21,6 +21,7 @@ from activities.research.records import Claim
 from common.researcher import SavedLink
 
 QUOTES = 12
+_FULL_WORDS = 14
 # About six thousand tokens: what a page may show a language model of itself.
 EXCERPT_CHARACTERS = 24_000
 _JUDGED_CHARACTERS = 200_000
@@ -73,7 +74,9 @@ def best_quotes(topic: str, text: str, *, lines: bool, keep: int = QUOTES) -> li
     sentences = [_Sentence.of(text, span) for span in spans(text, lines=lines)]
     sentences = [each for each in sentences if _is_whole(each.text)]
     score = scorer(topic, [each.counts for each in sentences])
-    scored = sorted(((score(each.counts), each) for each in sentences), key=lambda p: (-p[0], p[1].start))
+    # BM25 has a liking for the shortest, which tell little.
+    scored = [(score(each.counts) * min(each.counts.total() / _FULL_WORDS, 1), each) for each in sentences]
+    scored.sort(key=lambda pair: (-pair[0], pair[1].start))
     chosen: list[tuple[float, _Sentence]] = []
     for value, sentence in scored:
         if len(chosen) == keep or value <= 0:
@@ -134,7 +137,7 @@ def shared_terms(topic: str, pages: Sequence[Sequence[str]], keep: int) -> list[
 
 
 def telling(topic: str, quotes: Sequence[str]) -> list[bool]:
-    """Which of `quotes`, of whatever pages, hold enough of `topic`: a fifth of what the best of them holds."""
+    """Which of `quotes`, of all pages, hold enough of `topic`: a fifth of what the best of them holds."""
     counts = [count_stems(quote) for quote in quotes]
     score = scorer(topic, counts)
     scores = [score(each) for each in counts]

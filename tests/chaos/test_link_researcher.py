@@ -1,4 +1,4 @@
-"""The link researcher's life with real processes: a host asks for patience, and every worker dies meanwhile."""
+"""The link researcher with real processes: a host asks for patience, and every worker dies meanwhile."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ async def ended(agents: AgentClient, id: str) -> bool:
 
 
 async def test_a_wait_that_a_host_asked_for_outlives_every_worker(tmp_path: Path, site: WebServer) -> None:
-    """Five links saved; at the third, 429: all workers die in the wait, and a new one goes on with link three."""
+    """Five links saved; at the third, 429: all workers die in the wait; a new one goes on with link three."""
     await live(tmp_path, site, seconds=15)
 
 
