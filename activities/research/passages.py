@@ -35,6 +35,7 @@ _COMMON = frozenset(
         because between here there following example called call new one two""",
     )
 )
+_BULLET = re.compile(r"(?:[-*•–]\s+)+(?=\S)")
 _NO_PAGE = re.compile(
     r"\.(zip|gz|bz2|xz|tgz|tar|whl|exe|png|jpe?g|gif|svg|ico|webp|css|js|json|xml|mp[34]|woff2?|epub)$", re.I
 )
@@ -106,14 +107,11 @@ def excerpt(topic: str, text: str, limit: int = EXCERPT_CHARACTERS) -> str:
 
 
 def spans(text: str, *, lines: bool) -> Iterator[tuple[int, int]]:
-    """Where the sentences of `text` stand."""
-    if not lines:
-        yield from prose(text)
-        return
-    # A bullet is the page reader's, not the page's.
-    for line in re.finditer(r"(?m)^[ \t]*(?:[-*•–][ \t]+)?(?P<said>.+)$", text):
-        for start, end in prose(line["said"]):
-            yield line.start("said") + start, line.start("said") + end
+    """Where the sentences of `text` stand, without the bullets before them."""
+    for block in re.finditer(r"[^\n]+" if lines else r"(?s).+", text):
+        for start, end in prose(block[0]):
+            bullet = _BULLET.match(block[0], start, end)
+            yield block.start() + (bullet.end() if bullet else start), block.start() + end
 
 
 def shared_terms(topic: str, pages: Sequence[Sequence[str]], keep: int) -> list[str]:

@@ -221,6 +221,21 @@ async def test_a_post_whose_answer_is_lost_publishes_once(
     assert (await calls(agent))["page_digest"] == 6
 
 
+async def test_a_server_that_asks_for_patience_is_left_alone_so_long(
+    stage: ResearchStage, site: WebServer, desk: WebServer
+) -> None:
+    """429 with `Retry-After: 4`: the next post comes no sooner, and pages are not fetched meanwhile."""
+    desk.routes["/inbox"] = Route(
+        status=429, headers={"Retry-After": "4"}, times=1, then=Route(Inbox(lose=0))
+    )
+    agent = await begin(stage, site, desk.url("/inbox"), approvers=["ann"])
+    await stage.decide(agent, await stage.asked(agent))
+    assert (await result_of(agent)).places == (desk.url("/reports/1"),)
+    refused, taken = desk.hits("/inbox")
+    assert taken.at - refused.at >= 4
+    assert not [hit for hit in site.hits() if refused.at < hit.at < refused.at + 4]
+
+
 async def test_a_put_whose_answer_is_lost_is_looked_up(
     stage: ResearchStage, site: WebServer, desk: WebServer
 ) -> None:
