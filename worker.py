@@ -32,6 +32,8 @@ from activities.interceptor import ReliableReports
 from activities.llm.mind import Mind
 from activities.llm.thinking import Thinking, ranker
 from activities.notices import Notices
+from activities.publishing import Publisher
+from activities.research.desk import ResearchDesk
 from activities.scraping import Scraper
 from activities.trading.choose import broker, price_feed
 from activities.trading.orders import Orders
@@ -42,6 +44,7 @@ from common.envelope import Authority
 from common.settings import Settings, SettingsError
 from workflows.buyer import Buyer
 from workflows.code_auditor import CodeAuditor
+from workflows.link_researcher import LinkResearcher
 
 # The sandbox runs an agent's own file afresh at every start and replay. What that file imports is passed
 # through: the kit has no state of its own, and importing it each time would cost more than the agent.
@@ -67,6 +70,8 @@ def activity_objects(settings: Settings) -> list[Any]:
         FindingTriage(artifacts, ranker(mind, settings)),
         Thinking(mind, authority),
         Scraper.build(settings, artifacts),
+        ResearchDesk(artifacts, settings.data_dir / "research", settings.data_dir / "published"),
+        Publisher.build(settings, artifacts, authority),
         FixPlanner(artifacts),
         FixApplier(artifacts, authority, journals / "apply"),
         Documents(artifacts, text_of),
@@ -82,7 +87,7 @@ def _now() -> datetime:
 
 def workflow_classes() -> list[type]:
     """Every agent."""
-    return [CodeAuditor, Buyer]
+    return [CodeAuditor, Buyer, LinkResearcher]
 
 
 def activity_methods(objects: Sequence[Any]) -> list[Any]:

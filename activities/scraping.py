@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
 from collections.abc import AsyncIterator, Iterable
 from datetime import UTC, datetime, timedelta
+from urllib.parse import unquote, urlsplit
 
 from pydantic import AwareDatetime, BaseModel, Field
 from temporalio import activity
@@ -23,6 +23,7 @@ from activities.fetching.listings import XML_TYPES, feeds_of, read_feed, read_si
 from activities.fetching.pages import Download
 from activities.fetching.search import SearchProvider, search_provider
 from activities.guard import Resolver, guarded_client
+from activities.llm.sentences import count_stems, scorer
 from common.artifacts import ArtifactRef, ArtifactStore
 from common.digest import digest_bytes
 from common.errors import permanent
@@ -296,18 +297,18 @@ def _same_host(url: str, other: str) -> bool:
 
 
 def _ranked(links: Iterable[Link], words: str) -> list[Link]:
-    """Each address once, those first that share most words; else in their order."""
+    """Each address once, those first that say most of `words` in text or path (BM25); else in their order."""
     best: dict[str, Link] = {}
     for link in links:
         url = normalised(link.url)
         if url not in best or (link.text and not best[url].text):
             best[url] = Link(url=url, text=link.text)
-    wanted = _words(words)
-    return sorted(best.values(), key=lambda link: -len(wanted & _words(f"{link.text} {link.url}")))
+    score = scorer(words, [count_stems(_said(link)) for link in best.values()])
+    return sorted(best.values(), key=lambda link: -score(count_stems(_said(link))))
 
 
-def _words(text: str) -> set[str]:
-    return {word for word in re.findall(r"[^\W_]+", text.casefold()) if len(word) > 2}
+def _said(link: Link) -> str:
+    return f"{link.text} {unquote(urlsplit(link.url).path)}"
 
 
 def _digest(found: Extracted) -> str:

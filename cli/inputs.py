@@ -12,7 +12,7 @@ from pydantic import BaseModel, JsonValue, TypeAdapter, ValidationError
 
 from cli.output import CommandError, flat, print_document
 from common.agent import AgentInput
-from common.input_words import is_path
+from common.input_words import holds_path
 from common.kinds import KINDS, Kind
 
 
@@ -34,7 +34,7 @@ def kind_named(name: str) -> Kind:
 
 
 def fields_of(kind: Kind) -> list[Field]:
-    """What a user can set, the required first; what belongs to the kit is not among it."""
+    """What a user can set: the required first, then the kind's own; what belongs to the kit is not among it."""
     schema = kind.input.model_json_schema()
     fields = [
         Field(
@@ -46,7 +46,8 @@ def fields_of(kind: Kind) -> list[Field]:
         )
         for name, part in schema["properties"].items()
     ]
-    return sorted(fields, key=lambda field: not field.required)
+    own = kind.input.__annotations__
+    return sorted(fields, key=lambda field: (not field.required, field.name not in own))
 
 
 def print_kinds(*, as_json: bool) -> None:
@@ -85,7 +86,7 @@ def read_input(kind: Kind, source: str | None, words: Iterable[str]) -> AgentInp
         values[name] = _field_value(kind, name, text)
     for name, part in kind.input.model_json_schema()["properties"].items():
         value = values.get(name)
-        if is_path(part) and isinstance(value, str) and value:
+        if isinstance(value, str) and holds_path(part, value):
             values[name] = str(Path(value).expanduser().absolute())
     missing = [field.name for field in fields_of(kind) if field.required and field.name not in values]
     if missing:
@@ -179,6 +180,7 @@ _WORDS = {
     "path": "a path",
     "decimal": "a number above 0",
     "share": "a share, such as 1% or 0.01",
+    "path-or-address": "a path or an address",
 }
 
 

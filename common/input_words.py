@@ -41,8 +41,16 @@ Amount = Annotated[
         }
     ),
 ]
+# Either a path, likewise made absolute, or an http or https address.
+PathOrAddress = Annotated[str, Field(json_schema_extra={"format": "path-or-address"})]
 
 
-def is_path(schema: dict[str, Any]) -> bool:
-    """Whether a field of this JSON schema holds a path, or may."""
-    return schema.get("format") == "path" or any(map(is_path, schema.get("anyOf", ())))
+def is_address(text: str) -> bool:
+    """Whether `text` is meant as an http or https address, and not as a path."""
+    return text.lower().startswith(("http://", "https://"))
+
+
+def holds_path(schema: dict[str, Any], value: str) -> bool:
+    """Whether `value` is a path, in a field of this JSON schema; an empty one is none."""
+    formats = {part.get("format") for part in (schema, *schema.get("anyOf", ()))}
+    return bool(value) and ("path" in formats or ("path-or-address" in formats and not is_address(value)))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from common.agent import AgentInput
 from common.audit import AuditInput
 from common.buyer import BuyerInput
+from common.researcher import ResearcherInput
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,11 @@ KINDS = {
         Kind("code-auditor", "audits a code base, proposes fixes, applies them on a human's yes", AuditInput),
         Kind(
             "buyer", "buys at no more than people approved, at a price seen seconds before, once", BuyerInput
+        ),
+        Kind(
+            "link-researcher",
+            "reads the best links on a topic and publishes a report of quotes on a human's yes",
+            ResearcherInput,
         ),
     )
 }

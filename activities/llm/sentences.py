@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 
 # The usual values of the literature: how soon a repeated word stops counting, how much length matters.
 _SATURATION, _LENGTH = 1.2, 0.75
@@ -52,6 +52,14 @@ def bm25(counts: Counter[str], weight: Mapping[str, float], usual: float) -> flo
         rare * counts[stem] * (_SATURATION + 1) / (counts[stem] + _SATURATION * length)
         for stem, rare in weight.items()
     )
+
+
+def scorer(words: str, texts: Sequence[Counter[str]]) -> Callable[[Counter[str]], float]:
+    """What scores a text for `words` by BM25, each word weighing by its rarity among `texts`."""
+    usual = sum(each.total() for each in texts) / max(len(texts), 1)
+    wanted = wanted_words(words)
+    weight = {stem: rarity(sum(stem in counts for counts in texts), len(texts)) for stem in wanted}
+    return lambda counts: bm25(counts, weight, usual)
 
 
 def lines_and_sentences(text: str) -> list[tuple[int, int]]:

@@ -16,13 +16,15 @@ from pydantic_core import from_json, to_json
 from common.agent import AgentInput
 from common.agent_errors import AgentExistsError
 from common.digest import digest
-from common.input_words import is_path
+from common.input_words import holds_path
 from common.kinds import KINDS, Kind
 from gateway.auth import Writer
 from gateway.documents import Started
 from gateway.problems import Problem
 from gateway.services import Parts
 
+# A worker has a working folder of its own.
+ABSOLUTE = {"path": "^/", "path-or-address": "^(/|https?://|$)"}
 router = APIRouter(tags=["starting agents"])
 
 Key = Annotated[
@@ -60,7 +62,8 @@ def read_input(kind: Kind, body: bytes) -> AgentInput:
         # Written `a,b` on a command line; here a list is a list.
         if schema[name].get("type") == "array" and not isinstance(value, list):
             raise _flaw(name, "give a list")
-        if is_path(schema[name]) and isinstance(value, str) and not PurePosixPath(value).is_absolute():
+        is_path = isinstance(value, str) and holds_path(schema[name], value)
+        if is_path and not PurePosixPath(value).is_absolute():
             raise _flaw(name, "give an absolute path; a worker has a working folder of its own")
         if schema[name].get("type") == "integer" and isinstance(value, float) and value.is_integer():
             values[name] = int(value)  # to JSON 5.0 is an integer, and to pydantic none
@@ -104,8 +107,8 @@ def _body_of(kind: Kind) -> dict[str, Any]:
     for field in schema["properties"].values():
         field.update(named.get(field.pop("$ref", "").rpartition("/")[2], {}) | field)
         for part in (field, *field.get("anyOf", ())):
-            if part.get("format") == "path":
-                part["pattern"] = "^/"
+            if part.get("format") in ABSOLUTE:
+                part["pattern"] = ABSOLUTE[part["format"]]
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 

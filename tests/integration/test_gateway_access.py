@@ -24,6 +24,7 @@ BODIES: dict[str, Any] = {
     "/agents/{id}/decisions": {"verdict": "approve", "digest": "0"},
     "/agents/{id}/tell": {"text": "hello"},
     "/agents/code-auditor": {"path": "/x/sleeps"},
+    "/agents/link-researcher": {"topic": "bread"},
     "/agents/buyer": {"symbol": "BAC", "quantity": "1", "limit": "9"},
 }
 # Tokens that are worth nothing, each in a way of its own.

@@ -1,7 +1,7 @@
-"""Records histories of the agents: `python -m tests.replay.record`. Renew them only on purpose.
+"""Records histories of the agents: `python -m tests.replay.record [KIND …]`. Renew them only on purpose.
 
 Each is an agent as people use it: approved, revised, rejected, changed in between, failed, and one that still
-sleeps at its approval, as agents do when new code is deployed.
+sleeps at its approval, as agents do when new code is deployed. `tests/replay/worlds.py` is where they live.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import json
 import os
 import re
 import shutil
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -20,14 +21,11 @@ from temporalio.client import WorkflowFailureError
 from common.agent_client import AgentClient
 from common.agent_view import AgentView
 from common.approval import Verdict
-from common.audit import AuditInput
 from common.connect import connect
 from tests.chaos.stack import Stack, until
+from tests.replay.worlds import FOLDER, AuditWorld, MarketWorld, SiteWorld, World
 
 HERE = Path(__file__).parent
-SHOP = HERE.parent / "samples" / "shop"
-# The same on every machine, so that a recording tells nothing of where it was made.
-FOLDER = Path("/tmp/hibernaut-recording")
 
 
 async def asked(agents: AgentClient, id: str, after: str = "") -> AgentView:
@@ -42,12 +40,12 @@ async def decide(agents: AgentClient, id: str, verdict: Verdict = Verdict.APPROV
     await agents.decide(id, verdict, by="local", through="cli", **more)
 
 
-async def approved(agents: AgentClient, id: str) -> None:
+async def approved(agents: AgentClient, id: str, world: World) -> None:
     await asked(agents, id)
     await decide(agents, id)
 
 
-async def revised(agents: AgentClient, id: str) -> None:
+async def revised(agents: AgentClient, id: str, world: World) -> None:
     await asked(agents, id)
     await agents.tell(id, "leave the mail alone")
     await agents.pause(id)
@@ -55,54 +53,52 @@ async def revised(agents: AgentClient, id: str) -> None:
     await agents.resume(id)
 
 
-async def rejected(agents: AgentClient, id: str) -> None:
+async def rejected(agents: AgentClient, id: str, world: World) -> None:
     await asked(agents, id)
     await decide(agents, id, Verdict.REJECT, note="not now")
 
 
-async def changed(agents: AgentClient, id: str) -> None:
+async def changed(agents: AgentClient, id: str, world: World) -> None:
     first = await asked(agents, id)
-    (FOLDER / id / "shop" / "mail.py").write_text("import os\n\nSENDER = f'shop'\n")
+    world.change(id)
     await decide(agents, id)
     assert first.approval
     await asked(agents, id, after=first.approval.id)
     await decide(agents, id)
 
 
-async def asleep(agents: AgentClient, id: str) -> None:
+async def drifted(agents: AgentClient, id: str, world: World) -> None:
+    await changed(agents, id, world)
+
+
+async def asleep(agents: AgentClient, id: str, world: World) -> None:
     await asked(agents, id)
 
 
-async def failed(agents: AgentClient, id: str) -> None:
+async def failed(agents: AgentClient, id: str, world: World) -> None:
     pass  # its folder was never made
 
 
-STORIES: tuple[Callable[[AgentClient, str], Awaitable[None]], ...] = (
-    approved,
-    revised,
-    rejected,
-    changed,
-    asleep,
-    failed,
-)
+Story = Callable[[AgentClient, str, World], Awaitable[None]]
+STORIES: dict[type[World], tuple[Story, ...]] = {
+    AuditWorld: (approved, revised, rejected, changed, asleep, failed),
+    MarketWorld: (approved, rejected, drifted, asleep),
+    SiteWorld: (approved, rejected, changed, asleep),
+}
 
 
-async def record() -> None:
-    """Play every story and write its history."""
+async def record(world: World, stories: tuple[Story, ...]) -> None:
+    """Play every story of a kind and write its history."""
     shutil.rmtree(FOLDER, ignore_errors=True)
     async with Stack(FOLDER / "data") as stack:
         agents = await stack.agents()
         client = await connect(stack.settings)
-        for story in STORIES:
+        for story in stories:
             # The file's name is the agent's id: what an agent does depends on its id.
-            name = f"code-auditor-{story.__name__}"
-            folder = FOLDER / name
-            if story is not failed:
-                shutil.copytree(SHOP, folder)
-            await agents.start(
-                "code-auditor", AuditInput(path=str(folder), apply=True), id=name, owner="local"
-            )
-            await story(agents, name)
+            name = f"{world.kind}-{story.__name__}"
+            input = world.prepare(name, exists=story is not failed)
+            await agents.start(world.kind, input, id=name, owner="local")
+            await story(agents, name, world)
             if story is not asleep:
                 try:
                     await client.get_workflow_handle(name).result()
@@ -118,5 +114,13 @@ async def record() -> None:
     shutil.rmtree(FOLDER)
 
 
+async def main(kinds: list[str]) -> None:
+    """Record the kinds named, or all."""
+    for made, stories in STORIES.items():
+        if not kinds or made.kind in kinds:
+            with made() as world:
+                await record(world, stories)
+
+
 if __name__ == "__main__":
-    asyncio.run(record())
+    asyncio.run(main(sys.argv[1:]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -34,9 +35,12 @@ async def test_a_recorded_history_replays(file: Path) -> None:
     await replayer().replay_workflow(WorkflowHistory.from_json(file.stem, file.read_text()))
 
 
-@pytest.mark.parametrize("file", HISTORIES[:1], ids=lambda file: file.stem)
+@pytest.mark.parametrize(
+    "file", [file for file in HISTORIES if file.stem.endswith("-approved")], ids=lambda file: file.stem
+)
 async def test_a_history_that_does_not_fit_the_code_is_noticed(file: Path) -> None:
     """The test above can fail: an activity of another name does not replay."""
-    text = file.read_text().replace('"triage"', '"something_else"')
+    text, count = re.subn(r'("activityType": \{\s+"name": ")', r"\1something_else_", file.read_text())
+    assert count
     with pytest.raises(Exception, match=r"[Nn]ondeterminism"):
         await replayer().replay_workflow(WorkflowHistory.from_json(file.stem, text))

@@ -120,7 +120,8 @@ class Actor(Asker):
                         self.note(f"{name}: outcome unknown ({cause_of(error)}); looks what happened")
                         if found := await self._looked_up(action, argument):
                             return Acted(found)
-                await workflow.sleep(pause)
+                    asked = getattr(error.cause, "next_retry_delay", None) or pause
+                await workflow.sleep(max(pause, asked))
                 await self._while_paused()
                 pause = min(pause * 2, timedelta(minutes=5))
 

@@ -1,0 +1,98 @@
+"""What crosses between the link researcher and its activities. Light to import."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, Field
+
+from activities.llm.outputs import Point
+from common.artifacts import ArtifactRef
+from common.researcher import Reading, SavedLink, Source, Unread
+
+# The id under which a page is shown to a language model.
+PAGE = "page"
+
+
+class Claim(BaseModel, frozen=True):
+    """One thing a page says: the quote as it stands in the stored text from `start` up to `end`.
+
+    `says` is a language model's wording of it, empty where the quote speaks for itself. `score` tells how
+    much of the topic the quote holds; it compares quotes of one page only.
+    """
+
+    says: str
+    quote: str
+    start: int
+    end: int
+    score: float = 0.0
+
+
+class LinkChoice(BaseModel, frozen=True):
+    """Links on offer, in the order they were found, of which the best `keep` are wanted."""
+
+    topic: str
+    links: tuple[SavedLink, ...]
+    keep: int = Field(gt=0)
+
+
+class ChosenLinks(BaseModel, frozen=True):
+    """The best links, best first."""
+
+    links: tuple[SavedLink, ...]
+
+
+class ExcerptRequest(BaseModel, frozen=True):
+    """Asks for what of a page has most to do with the topic, short enough for a language model."""
+
+    topic: str
+    source: Source
+
+
+class Excerpt(BaseModel, frozen=True):
+    """Passages of a page in reading order; all of it where it is short."""
+
+    text: ArtifactRef
+
+
+class ReadRequest(BaseModel, frozen=True):
+    """A page and what `model` says it says; without points the quotes are found by rules."""
+
+    topic: str
+    source: Source
+    points: tuple[Point, ...] | None
+    model: str
+
+
+class DraftRequest(BaseModel, frozen=True):
+    """Everything that a report is written from.
+
+    Attributes:
+        topic: what was asked.
+        wanted: how many links were to be read.
+        target: where it shall go; empty is the data folder.
+        sources: the pages that were read.
+        readings: what each says; one for each source.
+        unread: links that gave nothing.
+        compared: what a language model says about the pages together; the material `page-N` is `sources[N]`.
+        compared_by: that model; empty where the comparison is made by rules.
+    """
+
+    topic: str
+    wanted: int
+    target: str
+    sources: tuple[Source, ...]
+    readings: tuple[Reading, ...]
+    unread: tuple[Unread, ...]
+    compared: tuple[Point, ...] = ()
+    compared_by: str = ""
+
+
+class Draft(BaseModel, frozen=True):
+    """A written report: its bytes, how it begins, and the path of a copy for people to read."""
+
+    target: str
+    markdown: ArtifactRef
+    html: ArtifactRef
+    opening: str
+    claims: int
+    model: str
+    path: str

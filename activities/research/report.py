@@ -1,0 +1,234 @@
+"""The report as data and as Markdown: every claim with its quote, its address and its place in the text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from urllib.parse import quote as percent
+from urllib.parse import urlsplit
+
+from activities.llm.records import OFFLINE
+from activities.research.passages import holds, near, shared_terms, telling
+from activities.research.records import Claim, DraftRequest
+from common.researcher import Reading, Source, Unread
+
+SHORT, A_PAGE, TERMS, A_TERM = 5, 6, 4, 4
+
+
+@dataclass
+class ReportPage:
+    """A page of the report. `place` is where the request has it, `number` how the report names it."""
+
+    place: int
+    source: Source
+    claims: list[Claim]
+    reading: Reading
+    number: int = 0
+    title: str = ""
+
+
+@dataclass(frozen=True)
+class Said:
+    """A claim of a page, and the other pages that say nearly the same."""
+
+    page: ReportPage
+    claim: Claim
+    also: tuple[ReportPage, ...] = ()
+
+
+@dataclass
+class Report:
+    """What a report says. `compared` holds what several pages say, by term or under one heading."""
+
+    topic: str
+    wanted: int
+    pages: list[ReportPage]
+    short: list[Said]
+    by_page: list[tuple[ReportPage, list[Said]]]
+    silent: list[ReportPage]
+    unread: Sequence[Unread]
+    dropped: int
+    model: str
+    compared: list[tuple[str, list[Said]]] = field(default_factory=list)
+    compared_by: str = ""
+
+    @classmethod
+    def of(cls, request: DraftRequest, pages: list[ReportPage]) -> Report:
+        """The report of `pages`, most relevant first: one quote of each in short, then page by page."""
+        _shorten_titles(pages)
+        _drop_what_tells_little(request.topic, pages)
+        said = _without_duplicates(pages)
+        firsts = [next((each for each in said if each.page is page), None) for page in pages]
+        short = [each for each in firsts if each is not None][:SHORT]
+        compared = [] if request.compared_by else compared_by_rules(request.topic, pages, short)
+        shown = {each.claim.quote for each in (*short, *(each for _, part in compared for each in part))}
+        rest = [each for each in said if each.claim.quote not in shown]
+        by_page = [(page, [each for each in rest if each.page is page][:A_PAGE]) for page in pages]
+        models = dict.fromkeys(page.reading.model for page in pages)
+        return cls(
+            topic=request.topic,
+            wanted=request.wanted,
+            pages=pages,
+            short=short,
+            by_page=[(page, each) for page, each in by_page if each],
+            silent=[page for page in pages if not page.claims],
+            unread=request.unread,
+            dropped=sum(page.reading.dropped for page in pages),
+            model=", ".join(models) or OFFLINE,
+            compared=compared,
+        )
+
+    def take_comparison(self, placed: Sequence[tuple[ReportPage, Claim]], told: int, model: str) -> None:
+        """Take a language model's comparison of the pages; of `told` points those whose quotes were found."""
+        self.compared = [("", [Said(page, claim) for page, claim in placed])] if placed else []
+        self.compared_by = model
+        self.dropped += told - len(placed)
+
+    @property
+    def claims(self) -> int:
+        """How many claims the report makes, each with a quote."""
+        shown = [*self.short, *(each for _, said in self.by_page for each in said)]
+        return len(shown) + sum(len(said) for _, said in self.compared)
+
+    @property
+    def author(self) -> str:
+        """Who wrote it, in words."""
+        return in_words(self.model)
+
+    @property
+    def lead(self) -> str:
+        """How much was read, in a sentence or two."""
+        read = f"{len(self.pages)} of {self.wanted} pages read, {self.claims} quotes."
+        if len(self.pages) < min(self.wanted, 2):
+            read += " That is too little to compare."
+        if self.dropped:
+            read += f" {self.dropped} claims were left out: their quotes do not stand in the pages."
+        return read
+
+
+def in_words(model: str) -> str:
+    """Who a model is: the offline analyst is never passed off as a language model."""
+    return ", ".join(
+        "offline, extractive (no language model: every sentence is a quote)" if each == OFFLINE else each
+        for each in model.split(", ")
+    )
+
+
+def compared_by_rules(
+    topic: str, pages: Sequence[ReportPage], shown: Sequence[Said]
+) -> list[tuple[str, list[Said]]]:
+    """What several pages say on the same terms, quoted side by side; a quote is shown once."""
+    terms = shared_terms(topic, [[claim.quote for claim in page.claims] for page in pages], 4 * TERMS)
+    used = [each.claim.quote for each in shown]
+    found: list[tuple[str, list[Said]]] = []
+    for term in terms:
+        said = [
+            Said(page, claim)
+            for page in pages
+            for claim in islice((c for c in page.claims if holds(c.quote, term) and c.quote not in used), 1)
+        ]
+        said = [each for place, each in enumerate(said) if not _repeats(each, said[:place])][:A_TERM]
+        if len(said) >= 2:
+            used += [each.claim.quote for each in said]
+            found.append((term, said))
+        if len(found) == TERMS:
+            break
+    return found
+
+
+def markdown(report: Report) -> str:
+    """The report as Markdown; what pages wrote is escaped."""
+    lines = [f"# {escaped(report.topic)}", "", f"Written by: {escaped(report.author)}. {report.lead}"]
+    if report.short:
+        lines += ["", "## In short", *_said(report.short)]
+    if report.compared:
+        lines += ["", "## What several pages say"]
+        if report.compared_by:
+            lines += ["", f"Compared by {escaped(report.compared_by)}."]
+        for term, said in report.compared:
+            lines += (["", f"### {escaped(term)}"] if term else []) + _said(said)
+    if report.by_page:
+        lines += ["", "## Page by page"]
+        for page, said in report.by_page:
+            lines += ["", f"### {page.number}. {escaped(page.title)}", *_said(said)]
+    lines += ["", "## Sources", "", "| | page | address | read | digest of its text |", "|-|-|-|-|-|"]
+    for page in report.pages:
+        source = page.source
+        cells = (escaped(page.title), f"<{address(source.url)}>", f"{source.fetched_at:%Y-%m-%d %H:%M} UTC")
+        lines.append(f"| {page.number} | {' | '.join(cells)} | `{source.digest[:16]}` |")
+    silent = [
+        f"- {escaped(page.source.url)}: it says nothing or little on the topic" for page in report.silent
+    ]
+    unread = [f"- {escaped(each.url)}: {escaped(each.reason)}" for each in report.unread]
+    if silent or unread:
+        lines += ["", "## Not in this report", "", *silent, *unread]
+    return "\n".join(lines) + "\n"
+
+
+def _said(said: Sequence[Said]) -> list[str]:
+    lines = []
+    for each in said:
+        claim, also = each.claim, "".join(f", also {page.number}" for page in each.also)
+        where = f"[{each.page.number}]({address(each.page.source.url)}), {place(claim)}{also}"
+        says = f"{escaped(claim.says)}\n  " if claim.says else ""
+        lines += ["", f"- {says}“{escaped(claim.quote)}” ({where})"]
+    return lines
+
+
+def place(claim: Claim) -> str:
+    """Where a quote stands in the text that was read, in characters."""
+    return f"characters {claim.start}-{claim.end}"
+
+
+def address(url: str) -> str:
+    """An address that ends neither a link of Markdown nor an attribute."""
+    return percent(url, safe="/%:@!$&'*+,;=~-._?#[]{}|")
+
+
+def escaped(text: str) -> str:
+    """`text` on one line, as Markdown that shows it as it is."""
+    line = "".join(char if char.isprintable() else " " for char in " ".join(text.split()))
+    return re.sub(r"([\\`*_\[\]<>|~#&!])", r"\\\1", line)
+
+
+def _without_duplicates(pages: Sequence[ReportPage]) -> list[Said]:
+    """Each claim once, under the first page that makes it, with the others that say nearly the same."""
+    kept: list[Said] = []
+    for page in pages:
+        for claim in page.claims:
+            same = next((i for i, each in enumerate(kept) if near(each.claim.quote, claim.quote)), None)
+            if same is None:
+                kept.append(Said(page, claim))
+            elif kept[same].page is not page and page not in kept[same].also:
+                kept[same] = Said(kept[same].page, kept[same].claim, (*kept[same].also, page))
+    return kept
+
+
+def _drop_what_tells_little(topic: str, pages: Sequence[ReportPage]) -> None:
+    """Keep of the quotes found by rules those that tell as much as the better ones of other pages."""
+    mine = [page for page in pages if page.reading.model == OFFLINE]
+    tells = iter(telling(topic, [claim.quote for page in mine for claim in page.claims]))
+    for page in mine:
+        page.claims = [claim for claim in page.claims if next(tells)]
+
+
+def _shorten_titles(pages: Sequence[ReportPage]) -> None:
+    """Drop from the titles the name of the site where all of one site end with it."""
+    for page in pages:
+        tails = {_tail(other.source.title) for other in pages if _site(other) == _site(page)}
+        [tail] = tails if len(tails) == 1 and len(pages) > 1 else [""]
+        page.title = page.source.title.removesuffix(tail) or page.source.url
+
+
+def _tail(title: str) -> str:
+    return title[match.start() :] if (match := re.search(r" [—–|·-] (?!.* [—–|·-] ).*$", title)) else ""
+
+
+def _site(page: ReportPage) -> str:
+    return urlsplit(page.source.url).netloc
+
+
+def _repeats(said: Said, others: Sequence[Said]) -> bool:
+    return any(near(said.claim.quote, other.claim.quote) for other in others)

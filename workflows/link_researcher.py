@@ -1,0 +1,271 @@
+"""The link researcher: links, pages, quotes, a report, approval, the pages once more, publication."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
+
+with workflow.unsafe.imports_passed_through():
+    from activities.fetching.addresses import fairness_key
+    from activities.llm.records import OFFLINE, Reply, Think
+    from activities.publishing import Publisher, PublishReport
+    from activities.research.asking import about_page, about_pages, points_of
+    from activities.research.desk import ResearchDesk
+    from activities.research.records import DraftRequest, ExcerptRequest, LinkChoice, ReadRequest
+    from activities.scraping import FetchRequest, FoundLinks, LinksRequest, Scraper, SearchRequest
+    from common.researcher import (
+        Published,
+        PublishPlan,
+        Reading,
+        ResearcherInput,
+        ResearcherMemory,
+        ResearchOutcome,
+        ResearchResult,
+        SavedLink,
+        Source,
+        Unread,
+    )
+    from workflows.core.agent import Agent
+    from workflows.core.calls import FETCH, QUICK, READ, CallPolicy
+    from workflows.core.final_check import Action
+    from workflows.core.gate import Outcome
+    from workflows.core.premises import Premise
+    from workflows.core.visible import cause_of
+
+# Two exchanges with a server, each of which gives up sooner by itself; then the outcome is looked up.
+PUBLISH = CallPolicy(start_to_close=timedelta(minutes=3), retry=RetryPolicy(maximum_attempts=1), lasting=True)
+REMINDERS = (timedelta(hours=4), timedelta(hours=24), timedelta(hours=48))
+# Of each place that is searched so many links are considered for one that is kept.
+CONSIDERED = 12
+MOST_CONSIDERED = 200
+
+
+@workflow.defn(name="link-researcher")
+class LinkResearcher(Agent):
+    """Reads the best links on a topic and publishes what they say, quoted, once people have approved it."""
+
+    @workflow.init
+    def __init__(self, input: ResearcherInput) -> None:
+        super().__init__(input)
+        self._wanted = input
+
+    @workflow.run
+    async def run(self, input: ResearcherInput) -> ResearchResult:
+        """Search, read, draft, ask, validate, publish; where pages have changed, read them again and ask."""
+        memory = self.remembered(ResearcherMemory) or ResearcherMemory()
+        await self._search(memory)
+        while memory.published is None:
+            await self._scrape(memory)
+            await self._read(memory)
+            plan = memory.plan = memory.plan or await self._draft(memory)
+            outcome = await self._ask(plan, memory)
+            memory.decision = outcome.words
+            if not outcome.approved:
+                return _result(ResearchOutcome.NOT_APPROVED, plan, memory)
+            await self._publish(outcome, memory)
+        return _result(ResearchOutcome.PUBLISHED, plan, memory)
+
+    async def _search(self, memory: ResearcherMemory) -> None:
+        """Find links, and save the best of them."""
+        if memory.searched:
+            return
+        with self.node("search"):
+            found = await self._found()
+        with self.node("links"):
+            links = tuple(SavedLink(url=each.url, text=each.text) for part in found for each in part.links)
+            choice = LinkChoice(topic=self._wanted.topic, links=links, keep=self._wanted.links)
+            memory.links = list((await self.call(ResearchDesk.choose_links, choice, QUICK)).links)
+            memory.searched = True
+            for number, link in enumerate(memory.links, 1):
+                self.note(f"link {number}: {link.url}", words=link.text[:200])
+
+    async def _found(self) -> list[FoundLinks]:
+        """What the sites list, or the search provider where none are named."""
+        limit = min(CONSIDERED * self._wanted.links, MOST_CONSIDERED)
+        if not self._wanted.sites:
+            request = SearchRequest(query=self._wanted.topic, limit=limit)
+            return [await self.call(Scraper.search, request, FETCH, fairness_key="search")]
+        found = await asyncio.gather(*(self._found_on(site, limit) for site in self._wanted.sites))
+        return [each for each in found if each is not None]
+
+    async def _found_on(self, site: str, limit: int) -> FoundLinks | None:
+        request = LinksRequest(site=site, words=self._wanted.topic, limit=limit)
+        try:
+            found = await self.call(Scraper.find_links, request, FETCH, fairness_key=fairness_key(site))
+        except ActivityError as error:
+            if is_cancelled_exception(error):
+                raise
+            self.note(f"no links from {site}: {cause_of(error)}")
+            return None
+        self.note(f"{len(found.links)} links from {site}", sources=found.sources, skipped=found.skipped)
+        return found
+
+    async def _scrape(self, memory: ResearcherMemory) -> None:
+        """Fetch what is not yet read: each host's links in order, and no host keeps another waiting."""
+        by_host: dict[str, list[str]] = {}
+        for url in memory.unfetched:
+            by_host.setdefault(fairness_key(url), []).append(url)
+        if not by_host:
+            return
+        with self.node("scrape"):
+            await asyncio.gather(*(self._scrape_host(urls, memory) for urls in by_host.values()))
+            memory.leave_out_copies()
+
+    async def _scrape_host(self, urls: Sequence[str], memory: ResearcherMemory) -> None:
+        for url in urls:
+            request = FetchRequest(url=url, fresh=url in memory.changed)
+            try:
+                page = await self.call(Scraper.fetch_page, request, FETCH, fairness_key=fairness_key(url))
+            except ActivityError as error:
+                if is_cancelled_exception(error):
+                    raise
+                memory.unread.append(Unread(url=url, reason=cause_of(error)))
+                self.note(f"left out: {cause_of(error)}")
+            else:
+                memory.sources.append(
+                    Source(
+                        url=url,
+                        title=page.title,
+                        media_type=page.media_type,
+                        digest=page.digest,
+                        text=page.text,
+                        characters=page.characters,
+                        fetched_at=page.fetched_at,
+                    )
+                )
+            self.progress(len(memory.sources) + len(memory.unread), len(memory.links))
+
+    async def _read(self, memory: ResearcherMemory) -> None:
+        """Take from every page what it says on the topic."""
+        read = {each.url for each in memory.readings}
+        unread = [source for source in memory.sources if source.url not in read]
+        if unread:
+            with self.node("read"):
+                memory.readings += await asyncio.gather(*map(self._reading, unread))
+
+    async def _reading(self, source: Source) -> Reading:
+        topic = self._wanted.topic
+        excerpt = await self.call(ResearchDesk.take_excerpt, ExcerptRequest(topic=topic, source=source), READ)
+        reply = await self._points(about_page(topic, source, excerpt.text))
+        request = ReadRequest(
+            topic=topic,
+            source=source,
+            points=points_of(reply) if reply else None,
+            model=reply.model if reply else OFFLINE,
+        )
+        reading = await self.call(ResearchDesk.check_quotes, request, READ)
+        self.note(f"{reading.count} quotes from {source.url}", dropped=reading.dropped, model=reading.model)
+        return reading
+
+    async def _points(self, think: Think) -> Reply | None:
+        """What a language model makes of pages; None where there is none, or it gave no usable answer."""
+        try:
+            reply = await self.think(think)
+        except (ActivityError, ApplicationError) as error:
+            if is_cancelled_exception(error):
+                raise
+            self.note(f"the language model gave nothing to use, quotes are taken by rules: {cause_of(error)}")
+            return None
+        return None if reply.model == OFFLINE else reply
+
+    async def _draft(self, memory: ResearcherMemory) -> PublishPlan:
+        with self.node("draft"):
+            compared = await self._compared(memory)
+            request = DraftRequest(
+                topic=self._wanted.topic,
+                wanted=len(memory.links),
+                target=self._wanted.publish,
+                sources=tuple(memory.sources),
+                readings=tuple(memory.readings),
+                unread=tuple(memory.unread),
+                compared=points_of(compared) if compared else (),
+                compared_by=compared.model if compared else "",
+            )
+            draft = await self.call(ResearchDesk.draft_report, request, READ)
+            memory.draft = draft.path
+            return PublishPlan(
+                topic=self._wanted.topic,
+                target=draft.target,
+                markdown=draft.markdown,
+                html=draft.html,
+                opening=draft.opening,
+                claims=draft.claims,
+                sources=request.sources,
+                unread=request.unread,
+                model=draft.model,
+            )
+
+    async def _compared(self, memory: ResearcherMemory) -> Reply | None:
+        """A language model's comparison of the pages, where one has read them."""
+        readings = {each.url: each for each in memory.readings}
+        in_order = [readings[source.url] for source in memory.sources]
+        if sum(each.count > 0 for each in in_order) < 2 or all(each.model == OFFLINE for each in in_order):
+            return None
+        return await self._points(about_pages(in_order))
+
+    async def _ask(self, plan: PublishPlan, memory: ResearcherMemory) -> Outcome[PublishPlan]:
+        with self.node("approval"):
+            question = (
+                f"Publish the report on {plan.topic!r}, {plan.claims} quotes from {len(plan.sources)} pages, "
+                f"to {plan.target}?"
+            )
+            policy = self._wanted.policy(self.owner, reminders=REMINDERS)
+            return await self.ask(question, plan, policy, list(_evidence(plan, memory)), memory=memory)
+
+    async def _publish(self, outcome: Outcome[PublishPlan], memory: ResearcherMemory) -> None:
+        """Publish what was approved, unless a page it quotes has changed; then it is to be read again."""
+        plan = outcome.plan
+        premises = [
+            Premise(
+                each.url,
+                Scraper.page_digest,
+                FetchRequest(url=each.url),
+                each.digest,
+                read=lambda now: now.digest,
+            )
+            for each in plan.sources
+        ]
+        with self.node("publish"):
+            action = Action[Published](
+                Publisher.publish_report,
+                PublishReport(plan=plan),
+                outcome,
+                premises,
+                lookup=Publisher.find_published,
+                policy=PUBLISH,
+            )
+            acted = await self.act(action)
+        memory.published = acted.result
+        if acted.result is None:
+            memory.forget([each.premise for each in acted.drifts], acted.evidence)
+            await self.carry_over(memory)
+
+
+def _evidence(plan: PublishPlan, memory: ResearcherMemory) -> Iterable[str]:
+    """What helps to decide: where the draft is, what has changed, what is missing, who wrote it."""
+    yield f"the draft to read: {memory.draft}"
+    yield from (f"changed since it was approved: {each}" for each in memory.evidence)
+    if len(plan.sources) < min(2, len(memory.links)) or not plan.sources:
+        yield f"too little to compare: {len(plan.sources)} of {len(memory.links)} links could be read"
+    yield from (f"left out: {each.url}: {each.reason}" for each in plan.unread)
+    who = "the offline analyst, extractive, no language model" if plan.model == OFFLINE else plan.model
+    yield f"written by {who}"
+
+
+def _result(outcome: ResearchOutcome, plan: PublishPlan, memory: ResearcherMemory) -> ResearchResult:
+    return ResearchResult(
+        outcome=outcome,
+        topic=plan.topic,
+        claims=plan.claims,
+        read=tuple(each.url for each in plan.sources),
+        unread=plan.unread,
+        model=plan.model,
+        places=memory.published.places if memory.published else (),
+        draft=memory.draft,
+        decision=memory.decision,
+    )
