@@ -27,7 +27,7 @@ from cli.rates import set_fetch_rate
 from common.allowed_hosts import AllowedHosts
 from common.artifacts import ArtifactStore
 from common.connect import connect
-from common.envelope import Authority, KeyRing
+from common.envelope import Authority
 from common.settings import Settings
 from tests.integration.readers import ReaderAgent
 from tests.integration.readings import Reading, ReadingInput
@@ -59,7 +59,7 @@ async def fetching(settings: Settings, count: int) -> AsyncIterator[None]:
 
 @contextlib.asynccontextmanager
 async def agents(client: Client, settings: Settings) -> AsyncIterator[None]:
-    authority = Authority(KeyRing.load(settings, create=True), accept_unsigned=False)
+    authority = Authority.load(settings, create=True)
     objects = [DecisionChecks(authority), Notices()]
     async with worker.build(
         client, settings, reports=ReliableReports(client), workflows=[ReaderAgent], objects=objects
@@ -87,7 +87,8 @@ async def until(condition: Callable[[], bool], seconds: float = 40) -> None:
 
 
 def allowing(settings: Settings, *sites: WebServer) -> Settings:
-    return dataclasses.replace(settings, allowed_hosts=AllowedHosts.parse(",".join(s.host for s in sites)))
+    hosts = AllowedHosts.parse(",".join(site.host for site in sites))
+    return dataclasses.replace(settings, fetching=dataclasses.replace(settings.fetching, allowed_hosts=hosts))
 
 
 async def test_no_host_sees_more_than_its_rate_and_hosts_do_not_wait_for_each_other(
@@ -130,7 +131,8 @@ async def test_a_wait_that_a_host_asked_for_outlives_all_workers(settings: Setti
     """429 with Retry-After, then no worker at all: the next one goes on at that page, and no sooner."""
     with WebServer({f"/{n}": page(str(n)) for n in range(4)}, "127.0.0.2") as site:
         site.routes["/2"] = Route(status=429, headers={"Retry-After": "6"}, times=1, then=page("2"))
-        settings = dataclasses.replace(allowing(settings, site), fetch_rate=20.0)
+        settings = allowing(settings, site)
+        settings = dataclasses.replace(settings, fetching=dataclasses.replace(settings.fetching, rate=20.0))
         client = await connect(settings)
         async with agents(client, settings):
             async with fetching(settings, 2):

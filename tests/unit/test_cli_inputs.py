@@ -124,3 +124,13 @@ def test_every_field_a_user_can_set_is_listed_with_type_and_default() -> None:
 def test_edits_are_json_or_text() -> None:
     """`--edit` takes lists as JSON, and text without quotes."""
     assert read_edits(['skip=["a"]', "note=hello world"]) == {"skip": ["a"], "note": "hello world"}
+
+
+def test_a_target_is_an_address_as_it_stands_or_a_path_made_absolute() -> None:
+    """A worker has a working folder of its own; an address is left alone."""
+    for word in ("https://reports.test/inbox/", "HTTP://reports.test/"):
+        given = read_input(kind_named("link-researcher"), None, ["topic=tides", f"publish={word}"])
+        assert given.model_dump()["publish"] == word
+    given = read_input(kind_named("link-researcher"), None, ["topic=tides", "publish=out", "sites=docs.test"])
+    assert given.model_dump()["publish"] == str(Path("out").absolute())
+    assert given.model_dump()["sites"] == ["https://docs.test"]
