@@ -34,7 +34,7 @@ def kind_named(name: str) -> Kind:
 
 
 def fields_of(kind: Kind) -> list[Field]:
-    """What a user can set: the required first, then the kind's own; what belongs to the kit is not among it."""
+    """What a user can set, required first, then the kind's own; what is the kit's is not among it."""
     schema = kind.input.model_json_schema()
     fields = [
         Field(
