@@ -24,13 +24,14 @@ from activities.audit.inventory import CodeInventory
 from activities.audit.report import AuditReport
 from activities.audit.scan import CodeScan
 from activities.audit.triage import FindingTriage
+from activities.calendars import Calendars
 from activities.decisions import DecisionChecks
 from activities.interceptor import ReliableReports
 from activities.llm import language_model
 from activities.notices import Notices
 from common.artifacts import ArtifactStore
 from common.connect import CannotConnectError, connect
-from common.envelope import Authority, KeyRing
+from common.envelope import Authority
 from common.settings import Settings, SettingsError
 from workflows.code_auditor import CodeAuditor
 
@@ -43,13 +44,14 @@ DRAIN_SECONDS = 20
 
 def activity_objects(settings: Settings) -> list[Any]:
     """Every activity object with its clients."""
-    authority = Authority(KeyRing.load(settings), accept_unsigned=settings.accept_unsigned)
+    authority = Authority.load(settings)
     artifacts = ArtifactStore(settings.data_dir / "artifacts")
     journals = settings.data_dir / "journals"
     scan = CodeScan(artifacts, journals / "scan")
     return [
         DecisionChecks(authority),
         Notices(),
+        Calendars(),
         CodeInventory(artifacts),
         scan,
         FindingTriage(artifacts, language_model(settings.model)),

@@ -1,8 +1,8 @@
-"""Checks the envelope of a decision, for the gate. The keys never enter a workflow."""
+"""Checks a decision for the gate: its envelope, and the groups of its approver. No key enters a workflow."""
 
 from __future__ import annotations
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from temporalio import activity
 
 from common.approval import Decision
@@ -16,10 +16,11 @@ class EnvelopeCheck(BaseModel, frozen=True):
     decision: Decision
 
 
-class EnvelopeFlaw(BaseModel, frozen=True):
-    """What is wrong with the envelope; None where it holds."""
+class EnvelopeChecked(BaseModel, frozen=True):
+    """What is wrong with the envelope, None where it holds; and the groups of who decided, as of now."""
 
     flaw: str | None
+    groups: list[str] = Field(default_factory=list)
 
 
 class DecisionChecks:
@@ -29,6 +30,9 @@ class DecisionChecks:
         self._authority = authority
 
     @activity.defn(name="check_envelope")
-    async def check_envelope(self, check: EnvelopeCheck) -> EnvelopeFlaw:
-        """Say what is wrong with a decision's envelope."""
-        return EnvelopeFlaw(flaw=self._authority.flaw(check.decision, check.agent))
+    async def check_envelope(self, check: EnvelopeCheck) -> EnvelopeChecked:
+        """Say what is wrong with a decision's envelope, and which groups its approver is in."""
+        return EnvelopeChecked(
+            flaw=self._authority.flaw(check.decision, check.agent),
+            groups=self._authority.groups_of(check.decision.by),
+        )

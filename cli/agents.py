@@ -12,7 +12,6 @@ from temporalio.service import RPCError, RPCStatusCode
 from cli.draw import print_table, row_cells, show_lines
 from cli.inputs import kind_named, read_edits, read_input
 from cli.output import CommandError, ExitCode, clean, print_document, say
-from common import search_attributes
 from common.agent import AgentState
 from common.agent_client import AgentClient
 from common.agent_view import Ending, RunStatus
@@ -24,7 +23,7 @@ from common.settings import Settings
 # A person waits for the answer: long enough for a hiccup, too short to look dead.
 PATIENCE = timedelta(seconds=8)
 QUESTIONS_SHOWN = 20
-QUESTION_PATIENCE = timedelta(seconds=2)
+QUESTION_PATIENCE = timedelta(seconds=0.5)  # the list itself is complete without them
 RETRY_AFTER = 1.0
 
 
@@ -115,21 +114,19 @@ async def inbox(settings: Settings, who: str | None, *, as_json: bool) -> None:
     agents = await open_agents(settings)
     rows = await agents.inbox(who)
     if as_json:
-        requests = [search_attributes.parse_waiting_for_approval(row.waiting_for) or ("", "") for row in rows]
-        print_document(
-            [
-                {**row.model_dump(), "request_id": request_id, "digest": digest}
-                for row, (request_id, digest) in zip(rows, requests, strict=True)
-            ]
-        )
+        print_document(rows)
         return
     if not rows:
         say("nobody waits for an approval." if who is None else f"nobody waits for an approval of {who}.")
         return
-    questions = await agents.questions([row.id for row in rows[:QUESTIONS_SHOWN]], QUESTION_PATIENCE)
+    ids = list(dict.fromkeys(row.id for row in rows))[:QUESTIONS_SHOWN]
+    questions = await agents.questions(ids, QUESTION_PATIENCE)
     print_table(
-        ["ID", "KIND", "OWNER", "NODE", "QUESTION"],
-        [[row.id, row.kind, row.owner, row.node, questions.get(row.id, "")] for row in rows],
+        ["ID", "KIND", "OWNER", "REQUEST", "QUESTION"],
+        [
+            [row.id, row.kind, row.owner, row.request_id, questions.get((row.id, row.request_id), "")]
+            for row in rows
+        ],
     )
     say("look with `starter.py show ID`; answer with `starter.py approve ID` or `starter.py reject ID`.")
 

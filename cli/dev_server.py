@@ -8,6 +8,7 @@ import shutil
 import socket
 import sys
 from asyncio.subprocess import Process
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
@@ -57,11 +58,19 @@ class DevServer:
         port: TCP port of Temporal; 0 picks a free one.
         ui_port: TCP port of the Web UI; 0 picks a free one, None leaves the Web UI out.
         database: the SQLite file; `temporal.db` in the data folder where None.
+        limits: more of the server's dynamic configuration.
     """
 
     def __init__(
-        self, settings: Settings, *, port: int = 0, ui_port: int | None = 0, database: Path | None = None
+        self,
+        settings: Settings,
+        *,
+        port: int = 0,
+        ui_port: int | None = 0,
+        database: Path | None = None,
+        limits: Mapping[str, str] | None = None,
     ) -> None:
+        self._dynamic_config = {**DYNAMIC_CONFIG, **(limits or {})}
         self._program = find_program(settings)
         self._port = port or free_port()
         self._ui_port = free_port() if ui_port == 0 else ui_port
@@ -139,7 +148,7 @@ class DevServer:
         )
         for name, value in PRAGMAS.items():
             command += ["--sqlite-pragma", f"{name}={value}"]
-        for name, value in DYNAMIC_CONFIG.items():
+        for name, value in self._dynamic_config.items():
             command += ["--dynamic-config-value", f"{name}={value}"]
         for attribute in REGISTRY:
             command += [

@@ -11,7 +11,7 @@ from cli.output import clean
 from common import search_attributes
 from common.agent import NotebookEntry, Progress
 from common.agent_view import AgentRow, AgentView
-from common.approval import ApprovalRequest, DecisionRecord
+from common.approval import ApprovalRequest, DecisionRecord, in_words
 
 PLAN_LINES = 40
 WIDE = 200
@@ -39,8 +39,10 @@ def row_cells(row: AgentRow) -> list[str]:
 
 def waits_for(row: AgentRow) -> str:
     """What an agent waits for, in words; the digest of an approval is for the program."""
-    approval = search_attributes.parse_waiting_for_approval(row.waiting_for)
-    return "an approval" if approval else row.waiting_for or ""
+    approvals = search_attributes.parse_waiting_for_approvals(row.waiting_for)
+    if not approvals:
+        return row.waiting_for or ""
+    return "an approval" if len(approvals) == 1 else f"{len(approvals)} approvals"
 
 
 def summary(view: AgentView) -> list[tuple[str, str]]:
@@ -75,24 +77,35 @@ def show_lines(view: AgentView) -> list[str]:
         lines += [notebook_line(entry) for entry in view.notebook]
     if view.decisions:
         lines += ["", "decisions", *(decision_line(record) for record in view.decisions)]
-    if view.approval:
-        lines += ["", *approval_lines(view.id, view.approval)]
+    for request in view.requests:
+        lines += ["", *approval_lines(view.id, request)]
     if view.result is not None:
         lines += ["", "result", *_json_lines(view.result)]
     return lines
 
 
 def approval_lines(id: str, request: ApprovalRequest) -> list[str]:
-    """The open question with its plan, and the command that answers it."""
-    approvers = ", ".join(request.policy.approvers) or "nobody"
+    """The open question with its plan, how it stands, and the command that answers it."""
+    policy = request.policy
     lines = [
-        f"asks {approvers}: {request.question}",
+        f"{request.id} asks {', '.join(request.deciders) or 'nobody'}: {request.question}",
         *_json_lines(request.plan),
         *(f"evidence: {line}" for line in request.evidence),
-        *([f"expires {moment(request.expires_at)}"] if request.expires_at else []),
-        f"answer: starter.py approve {id} --digest {request.digest[:12]}   "
-        f"(or: starter.py reject {id} --reason …)",
     ]
+    if policy.quorum > 1:
+        lines.append(f"needs {policy.quorum} approvals, has {len(request.votes)}")
+    lines += [f"yes {in_words(vote.decision)}" for vote in request.votes]
+    if policy.editable:
+        lines.append(f"may be edited: {', '.join(policy.editable)}")
+    lines += [f"reminds people {moment(at)}" for at in request.remind_at[request.reminded :][:1]]
+    if request.escalate_at and not request.escalated:
+        lines.append(f"escalates to {', '.join(policy.escalate_to)} {moment(request.escalate_at)}")
+    if request.expires_at:
+        lines.append(f"expires {moment(request.expires_at)}, then: {policy.on_expiry.replace('_', ' ')}")
+    lines.append(
+        f"answer: starter.py approve {id} --digest {request.digest[:12]}   "
+        f"(or: starter.py reject {id} --digest {request.digest[:12]} --reason …)"
+    )
     return [clean(line) for line in lines]
 
 

@@ -86,7 +86,7 @@ class PlainScreen:
         self._out = out
         self._told = 0
         self._headline = ""
-        self._request = ""
+        self._asked: set[str] = set()
         self._progress = ""
         self._progress_at = 0.0
         self._out_of_reach = False
@@ -107,9 +107,10 @@ class PlainScreen:
         if (headline := _headline(view)) != self._headline:
             self._headline = headline
             self._print(headline)
-        if view.approval and view.approval.id != self._request:
-            self._request = view.approval.id
-            self._print("\n".join(approval_lines(view.id, view.approval)))
+        for request in view.requests:
+            if request.id not in self._asked:
+                self._asked.add(request.id)
+                self._print("\n".join(approval_lines(view.id, request)))
         counted = progress(view.progress)
         if counted != self._progress and time.monotonic() - self._progress_at > PROGRESS_EVERY:
             self._progress, self._progress_at = counted, time.monotonic()
@@ -150,8 +151,7 @@ class LiveScreen:
         if not view.live:
             parts.append(Text("no worker answers now; this is what Temporal itself knows", style="yellow"))
         parts += [Text(notebook_line(entry), no_wrap=True) for entry in view.notebook[-LINES_SHOWN:]]
-        if view.approval:
-            parts.append(Panel(Text("\n".join(approval_lines(view.id, view.approval)))))
+        parts += [Panel(Text("\n".join(approval_lines(view.id, request)))) for request in view.requests]
         self._last = Group(*parts)
         self._live.update(self._last, refresh=True)
 

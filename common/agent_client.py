@@ -22,19 +22,21 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from common import search_attributes
-from common.agent import AgentInput, AgentState, AgentStatus, WakeUp
+from common.agent import AgentInput, AgentState, WakeUp
 from common.agent_view import (
     QUERY_PATIENCE,
     AgentRow,
     AgentView,
     Ending,
+    InboxRow,
     RunStatus,
     answer_of,
     ending_of,
     row_of,
     view_of,
 )
-from common.approval import ApprovalsView, Decision, DecisionRecord, DecisionStatus, Verdict
+from common.approval import GROUP, ApprovalsView, Decision, DecisionRecord, DecisionStatus, Verdict
+from common.directory import Directory
 from common.envelope import KeyRing
 from common.settings import Settings
 from common.visibility import IN_VISIBILITY, quote
@@ -68,6 +70,7 @@ class AgentClient:
         self._client = client
         self._settings = settings
         self._ring = ring
+        self._directory = Directory.load(settings)
 
     async def start(self, kind: str, input: AgentInput, *, id: str | None = None, owner: str) -> str:
         """Start an agent and return its id, `<kind>-<8 hex digits>` where none is given.
@@ -130,25 +133,36 @@ class AgentClient:
                 conditions.append(f"{name} = {quote(value)}")
         return await self._rows(conditions, limit)
 
-    async def inbox(self, who: str | None = None, limit: int = 500) -> list[AgentRow]:
-        """The running agents that wait for an approval, all or those ``who`` may give; newest first."""
+    async def inbox(self, who: str | None = None, limit: int = 5000) -> list[InboxRow]:
+        """The open requests of running agents, all or those ``who`` may decide; newest agents first.
+
+        It is read from visibility alone, so it takes no worker and not long. An agent with several open
+        requests is listed with all of them where ``who`` may decide one.
+        """
         conditions = [
             # Not by its state: a paused agent takes decisions too.
             f"{search_attributes.WAITING_FOR.name} STARTS_WITH {quote(search_attributes.APPROVAL)}",
             "ExecutionStatus = 'Running'",
         ]
         if who is not None:
-            conditions.append(f"{search_attributes.APPROVERS.name} = {quote(who)}")
-        return await self._rows(conditions, limit)
+            names = [who, *(GROUP + group for group in self._directory.groups_of(who))]
+            conditions.append(f"{search_attributes.APPROVERS.name} IN ({', '.join(map(quote, names))})")
+        return [
+            InboxRow(**row.model_dump(), request_id=request_id, digest=digest)
+            for row in await self._rows(conditions, limit)
+            for request_id, digest in search_attributes.parse_waiting_for_approvals(row.waiting_for)
+        ]
 
-    async def questions(self, ids: Sequence[str], patience: timedelta) -> dict[str, str]:
-        """The open question of each agent in ``ids`` that answers within ``patience``."""
+    async def questions(self, ids: Sequence[str], patience: timedelta) -> dict[tuple[str, str], str]:
+        """The open questions by agent and request, of those in ``ids`` that answer within ``patience``."""
 
-        async def question(id: str) -> tuple[str, str]:
-            status = await answer_of(self._client.get_workflow_handle(id), "status", AgentStatus, patience)
-            return id, status.approval.question if status and status.approval else ""
+        async def open_requests(id: str) -> list[tuple[tuple[str, str], str]]:
+            handle = self._client.get_workflow_handle(id)
+            view = await answer_of(handle, "approvals", ApprovalsView, patience)
+            return [((id, request.id), request.question) for request in (view.open if view else ())]
 
-        return dict(await asyncio.gather(*map(question, ids)))
+        answers = await asyncio.gather(*map(open_requests, ids))
+        return dict(question for answer in answers for question in answer)
 
     async def decide(
         self,
@@ -172,11 +186,12 @@ class AgentClient:
             note: the approver's words.
             edits: fields of the plan to change.
             through: the door it came through, `cli` for example.
-            digest: the beginning of the digest the approver saw; empty for the oldest open request.
+            digest: the beginning of the digest the approver saw; empty for the one open request.
 
         Raises:
             NoSuchAgentError: there is no agent of that id.
             NothingToDecideError: no request is open, or none with that digest.
+            AgentClientError: several are open, and the digest does not tell which is meant.
             ValidationError: a text is too long or empty.
         """
         request_id, full_digest = await self._open_request(id, digest)
@@ -260,20 +275,25 @@ class AgentClient:
             raise NothingToDecideError(f"nothing to decide: agent {id} is {row.status}.")
         handle = self._client.get_workflow_handle(id)
         view = await answer_of(handle, "approvals", ApprovalsView, QUERY_PATIENCE)
-        parsed = search_attributes.parse_waiting_for_approval(row.waiting_for)
         if view:
             open_requests = [(request.id, request.digest) for request in view.open]
         else:
-            open_requests = [parsed] if parsed else []
+            open_requests = search_attributes.parse_waiting_for_approvals(row.waiting_for)
         if not open_requests:
             raise NothingToDecideError(f"nothing to decide: agent {id} waits for no approval now.")
-        for request_id, full_digest in open_requests:
-            if full_digest.startswith(digest):
-                return request_id, full_digest
-        raise NothingToDecideError(
-            f"no open request of agent {id} has a digest that begins with {digest}: "
-            f"the open one is {open_requests[0][1][:12]}; look at it with `starter.py show {id}`."
-        )
+        meant = [each for each in open_requests if each[1].startswith(digest)]
+        there_are = ", ".join(f"{request_id} {full_digest[:12]}" for request_id, full_digest in open_requests)
+        if not meant:
+            raise NothingToDecideError(
+                f"no open request of agent {id} has a digest that begins with {digest}: "
+                f"there is {there_are}; look at it with `starter.py show {id}`."
+            )
+        if len(meant) > 1:
+            raise AgentClientError(
+                f"agent {id} asks several things: {there_are}; say which is meant by its digest, as in "
+                f"`starter.py approve {id} --digest {meant[0][1][:12]}`."
+            )
+        return meant[0]
 
     async def _signal(self, id: str, name: str, *arguments: Any) -> None:
         # Once: the client retries the call itself under one request id, so the server takes it once.

@@ -76,17 +76,25 @@ class AgentRow(BaseModel):
         return self.status is RunStatus.RUNNING
 
 
+class InboxRow(AgentRow):
+    """An open request of a running agent; an agent with several is in several rows."""
+
+    request_id: str
+    digest: str
+
+
 class AgentView(AgentRow):
     """Everything a door shows of one agent.
 
-    `live` is false where no worker answered: then only what visibility holds is known. `approval` is the
-    oldest open request; `dropped` counts notebook lines that only history keeps.
+    `live` is false where no worker answered: then only what visibility holds is known. `requests` are those
+    open, oldest first, and `approval` is the oldest; `dropped` counts notebook lines that only history keeps.
     """
 
     live: bool = False
     progress: Progress = Field(default_factory=Progress)
     cost: Cost = Field(default_factory=Cost)
     approval: ApprovalRequest | None = None
+    requests: list[ApprovalRequest] = Field(default_factory=list)
     notebook: list[NotebookEntry] = Field(default_factory=list)
     dropped: int = 0
     decisions: list[DecisionRecord] = Field(default_factory=list)
@@ -146,12 +154,13 @@ async def view_of(client: Client, description: WorkflowExecutionDescription) -> 
         view.notebook, view.dropped = notebook.entries, notebook.dropped
     if approvals:
         view.decisions = approvals.decisions
+        view.requests = approvals.open if view.running else []
+        view.approval = next(iter(view.requests), None)
     if status:
         view.owner, view.started_at, view.stuck_at = status.owner, status.started_at, status.stuck_at
         view.node, view.progress, view.cost = status.node or view.node, status.progress, status.cost
     if status and view.running:
         view.state, view.waiting_for, view.wake_at = status.state, status.waiting_for, status.wake_at
-        view.approval = status.approval
     if view.running:
         view.progress = sum_of(view.progress, under_way)
     return view

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import AwareDatetime, BaseModel, Field, JsonValue
+from pydantic import AwareDatetime, BaseModel, Field, JsonValue, model_validator
+
+from common.business_time import BusinessHours
+
+# How a group is written where people are named.
+GROUP = "@"
 
 ShortText = Annotated[str, Field(max_length=200)]
 LongText = Annotated[str, Field(max_length=4000)]
@@ -17,30 +23,65 @@ class OnExpiry(StrEnum):
 
     GIVE_UP = "give_up"
     ASK_AGAIN = "ask_again"
+    ESCALATE = "escalate"
 
 
 class ApprovalPolicy(BaseModel, frozen=True):
-    """Who may decide, until when, and what they may change. As it comes, nobody may."""
+    """Who may decide, until when, and what they may change. As it comes, nobody may.
+
+    Attributes:
+        approvers: people, and groups written `@name`.
+        quorum: so many different people must say yes; a single no ends the request.
+        requester_may_approve: whether the one the agent works for may decide, too.
+        editable: the fields of the plan that a revision may change.
+        reminders: when people are reminded, each counted from the question.
+        escalate_after: when those in `escalate_to` may decide, too, if nobody has decided by then.
+        expires_after: when the request ends undecided; never where None.
+        on_expiry: what follows then. `escalate` asks once more, with those in `escalate_to` from the start;
+            a request that was escalated already gives up.
+        business_hours: the durations above count in these hours alone; by the clock where None.
+    """
 
     approvers: tuple[str, ...] = ()
-    expires_after: timedelta | None = None
-    on_expiry: OnExpiry = OnExpiry.GIVE_UP
+    quorum: int = Field(1, ge=1)
     requester_may_approve: bool = False
     editable: tuple[str, ...] = ()
+    reminders: tuple[Annotated[timedelta, Field(gt=timedelta())], ...] = ()
+    escalate_to: tuple[str, ...] = ()
+    escalate_after: timedelta | None = Field(None, gt=timedelta())
+    expires_after: timedelta | None = Field(None, gt=timedelta())
+    on_expiry: OnExpiry = OnExpiry.GIVE_UP
+    business_hours: BusinessHours | None = None
 
+    @model_validator(mode="after")
+    def _can_be_fulfilled(self) -> Self:
+        named = {*self.approvers, *self.escalate_to}
+        if self.approvers and len(named) < self.quorum and not any(each.startswith(GROUP) for each in named):
+            raise ValueError(f"a quorum of {self.quorum} cannot come from {len(named)} people")
+        escalates = self.escalate_after is not None or self.on_expiry is OnExpiry.ESCALATE
+        if escalates and not self.escalate_to:
+            raise ValueError("an escalation needs people in escalate_to")
+        return self
 
-class ApprovalRequest(BaseModel, frozen=True):
-    """One question to a human about one plan. A decision names its ``id`` and its ``digest``."""
+    def deciders(self, *, escalated: bool) -> tuple[str, ...]:
+        """The people and groups who may decide now."""
+        return self.approvers + (self.escalate_to if escalated else ())
 
-    id: str
-    question: str
-    plan: dict[str, Any]
-    digest: str
-    evidence: tuple[str, ...] = ()
-    policy: ApprovalPolicy
-    requester: str
-    asked_at: AwareDatetime
-    expires_at: AwareDatetime | None = None
+    def bars(self, by: str, groups: Sequence[str], *, requester: str, escalated: bool) -> str | None:
+        """Why `by`, who is in `groups`, may not decide; None where they may."""
+        if not {by, *(GROUP + group for group in groups)} & set(self.deciders(escalated=escalated)):
+            return f"{by} is not among those who may decide"
+        if by == requester and not self.requester_may_approve:
+            return f"{by} is who the agent works for, and may not approve its plans"
+        return None
+
+    def bars_edits(self, edits: Iterable[str]) -> str | None:
+        """Which of the edited fields may not be edited, in words; None where all may."""
+        foreign = sorted(set(edits) - set(self.editable))
+        if not foreign:
+            return None
+        may = ", ".join(self.editable) or "nothing"
+        return f"{', '.join(foreign)} may not be edited; what may be: {may}"
 
 
 class Verdict(StrEnum):
@@ -75,6 +116,58 @@ class Decision(BaseModel, frozen=True):
     signature: Signature | None = None
 
 
+def in_words(decision: Decision) -> str:
+    """Who decided, through what, and their note; with the edits of a revision first."""
+    edits = f"with edits to {', '.join(decision.edits)} " if decision.edits else ""
+    signed = "" if decision.signature else ", unsigned"
+    note = f": {decision.note}" if decision.note else ""
+    return f"{edits}by {decision.by} (through {decision.through}{signed}){note}"
+
+
+class Vote(BaseModel, frozen=True):
+    """A yes that counted, for one plan.
+
+    `replaced` holds the plan's own values of the fields that the decision edited, so that the plan as it was
+    shown to the approver can be told from the plan as it is now.
+    """
+
+    decision: Decision
+    replaced: dict[str, JsonValue] = Field(default_factory=dict)
+
+
+class ApprovalRequest(BaseModel, frozen=True):
+    """One question to people about one plan, and how it stands. A decision names its `id` and its `digest`.
+
+    Attributes:
+        origin: the digest of the plan as the agent first asked about it; people may have revised it since.
+        remind_at, escalate_at, expires_at: the policy's durations as moments.
+        votes: who has said yes so far; each a different person.
+        reminded: how many reminders have gone out.
+        escalated: whether those in the policy's `escalate_to` may decide, too.
+    """
+
+    id: str
+    question: str
+    plan: dict[str, Any]
+    digest: str
+    origin: str = ""
+    evidence: tuple[str, ...] = ()
+    policy: ApprovalPolicy
+    requester: str
+    asked_at: AwareDatetime
+    remind_at: tuple[AwareDatetime, ...] = ()
+    escalate_at: AwareDatetime | None = None
+    expires_at: AwareDatetime | None = None
+    votes: tuple[Vote, ...] = ()
+    reminded: int = 0
+    escalated: bool = False
+
+    @property
+    def deciders(self) -> tuple[str, ...]:
+        """The people and groups who may decide now."""
+        return self.policy.deciders(escalated=self.escalated)
+
+
 class DecisionStatus(StrEnum):
     """What became of a decision."""
 
@@ -101,9 +194,10 @@ class ApprovalsView(BaseModel, frozen=True):
 
 
 class OutcomeVerdict(StrEnum):
-    """How a request ended."""
+    """How a request ended. `revised`: with edits that others have yet to agree to, so they are asked."""
 
     APPROVED = "approved"
+    REVISED = "revised"
     REJECTED = "rejected"
     EXPIRED = "expired"
 
@@ -111,11 +205,12 @@ class OutcomeVerdict(StrEnum):
 class Authorization(BaseModel, frozen=True):
     """What a destructive activity checks again before it acts on a plan.
 
-    `decision` is the very envelope that was counted; `replaced` are the plan's own values of the fields that
-    the decision edited, so that the plan as it was shown can be told; `key` is the idempotency key
-    `workflow id:node:plan digest`.
+    `votes` hold the very envelopes that were counted, under `policy`; `requester` is who the agent works for;
+    `key` is the idempotency key `workflow id:node:plan digest`.
     """
 
-    decision: Decision
-    replaced: dict[str, JsonValue] = Field(default_factory=dict)
+    votes: tuple[Vote, ...]
+    policy: ApprovalPolicy
+    requester: str
+    escalated: bool = False
     key: str

@@ -9,14 +9,15 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, JsonValue, ValidationError
 
-from common.approval import Authorization, Decision, Signature, Verdict
+from common.approval import Authorization, Decision, Signature, Verdict, Vote
 from common.digest import canonical, digest
+from common.directory import Directory
 from common.errors import permanent
 from common.settings import APPROVAL_KEYS, Settings, SettingsError
 
@@ -89,17 +90,32 @@ class KeyRing:
 
 
 class Authority:
-    """Decides whether a decision's envelope holds, under the rules of this process's settings."""
+    """Decides which decisions hold, under the keys, groups and rules of this process's settings."""
 
-    def __init__(self, ring: KeyRing, *, accept_unsigned: bool) -> None:
+    def __init__(self, ring: KeyRing, directory: Directory, *, accept_unsigned: bool) -> None:
         self._ring = ring
+        self._directory = directory
         self._accept_unsigned = accept_unsigned
 
+    @classmethod
+    def load(cls, settings: Settings, *, create: bool = False) -> Authority:
+        """The authority of these settings; ``create`` as for ``KeyRing.load``.
+
+        Raises:
+            SettingsError: keys or groups cannot be read.
+        """
+        ring = KeyRing.load(settings, create=create)
+        return cls(ring, Directory.load(settings), accept_unsigned=settings.accept_unsigned)
+
     def flaw(self, decision: Decision, agent: str) -> str | None:
-        """Why ``decision`` must not count for ``agent``; None where it may."""
+        """What is wrong with the envelope of ``decision`` for ``agent``; None where it may count."""
         if decision.signature is None and self._accept_unsigned:
             return None
         return self._ring.flaw(decision, agent)
+
+    def groups_of(self, who: str) -> list[str]:
+        """The groups that ``who`` is in now."""
+        return self._directory.groups_of(who)
 
     def authorize(self, authorization: Authorization | None, plan: BaseModel, agent: str) -> Authorization:
         """The `authorization`, if it allows `agent` to act on exactly this `plan`.
@@ -113,17 +129,39 @@ class Authority:
         return authorization
 
     def _flaw_for(self, authorization: Authorization, plan: BaseModel, agent: str) -> str | None:
-        decision = authorization.decision
+        people = {vote.decision.by for vote in authorization.votes}
+        if len(people) < authorization.policy.quorum:
+            return f"{len(people)} of {authorization.policy.quorum} approvals came with it"
+        flaws = (self._flaw_in_vote(vote, authorization, plan, agent) for vote in authorization.votes)
+        if flaw := next(filter(None, flaws), None):
+            return flaw
+        key = authorization.key
+        is_for_this = key.startswith(f"{agent}:") and key.endswith(f":{digest(plan)}")
+        return None if is_for_this else "its key is for another action"
+
+    def _flaw_in_vote(
+        self, vote: Vote, authorization: Authorization, plan: BaseModel, agent: str
+    ) -> str | None:
+        decision, policy = vote.decision, authorization.policy
         if decision.verdict not in (Verdict.APPROVE, Verdict.REVISE):
             return f"the decision is {decision.verdict}, not an approval"
-        shown = {**plan.model_dump(mode="json"), **authorization.replaced}
+        shown = {**plan.model_dump(mode="json"), **vote.replaced}
         if decision.digest != digest(shown):
             return "the decision is for another plan"
         if not _is_edited(shown, decision.edits, plan):
             return "the plan is not what the decision's edits make of it"
-        if not (authorization.key.startswith(f"{agent}:") and authorization.key.endswith(f":{digest(plan)}")):
-            return "its key is for another action"
-        return self.flaw(decision, agent)
+        if decision.signature and decision.signature.expires_at <= datetime.now(UTC):
+            return f"its envelope expired at {decision.signature.expires_at:%Y-%m-%d %H:%M} UTC"
+        return (
+            self.flaw(decision, agent)
+            or policy.bars_edits(decision.edits)
+            or policy.bars(
+                decision.by,
+                self.groups_of(decision.by),
+                requester=authorization.requester,
+                escalated=authorization.escalated,
+            )
+        )
 
 
 def _is_edited(shown: dict[str, Any], edits: dict[str, JsonValue], plan: BaseModel) -> bool:

@@ -7,6 +7,7 @@ Over 2,048 bytes in a value the server terminates the workflow, so every value p
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,6 +30,8 @@ REGISTRY: tuple[SearchAttributeKey[Any], ...] = (
 
 # How `AgentWaitingFor` begins where a human is asked.
 APPROVAL = "approval "
+# Between several things that an agent waits for at once.
+SEPARATOR = "; "
 
 # Below the server's 2,048 with room for the payload's own framing.
 MAX_BYTES = 1900
@@ -60,7 +63,7 @@ def waiting_for_approval(request_id: str, digest: str) -> str:
     return f"{APPROVAL}{request_id} {digest}"
 
 
-def parse_waiting_for_approval(value: str | None) -> tuple[str, str] | None:
-    """Request id and digest from ``AgentWaitingFor``; None where it says something else."""
-    words = (value or "").removeprefix(APPROVAL).split(" ")
-    return (words[0], words[1]) if (value or "").startswith(APPROVAL) and len(words) == 2 else None
+def parse_waiting_for_approvals(value: str | None) -> list[tuple[str, str]]:
+    """Request id and digest of each approval that ``AgentWaitingFor`` names whole."""
+    found = re.findall(rf"(?:^|{SEPARATOR}){APPROVAL}(\S+) ([0-9a-f]{{64}})(?={SEPARATOR}|$)", value or "")
+    return [(id, digest) for id, digest in found]

@@ -42,6 +42,12 @@ APPROVAL_KEYS = Setting(
     "Keys that sign decisions, as `id:hex,id:hex` (32 bytes or more each); the first signs, all verify. "
     "Empty: the embedded stack keeps one in its data folder.",
 )
+GROUPS = Setting(
+    "HIBERNAUT_GROUPS",
+    "",
+    'Path of a JSON file of groups, `{"treasury": ["ann", "bob"]}`; `@treasury` then stands for its members '
+    "where people are named. Empty: `groups.json` in the data folder, if there is one.",
+)
 UNSIGNED = Setting(
     "HIBERNAUT_UNSIGNED",
     "refuse",
@@ -77,6 +83,7 @@ TABLE = (
     MODEL,
     TEMPORAL_PROGRAM,
     APPROVAL_KEYS,
+    GROUPS,
     UNSIGNED,
     CACHED_AGENTS,
     ENCRYPTION,
@@ -98,6 +105,7 @@ class Settings:
     model: str
     temporal_program: str
     approval_keys: str
+    groups: Path | None
     accept_unsigned: bool
     cached_agents: int
     encryption: str
@@ -141,6 +149,7 @@ class Settings:
             model=model,
             temporal_program=value(TEMPORAL_PROGRAM),
             approval_keys=value(APPROVAL_KEYS),
+            groups=Path(value(GROUPS)).expanduser().absolute() if value(GROUPS) else None,
             accept_unsigned=unsigned == "accept",
             cached_agents=int(cached),
             encryption=encryption,

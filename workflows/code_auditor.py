@@ -60,8 +60,7 @@ class CodeAuditor(Agent):
             plan = await self._plan(audit)
             if plan.files:
                 outcome = await self._ask(plan, audit)
-                audit.changed = await self._apply(outcome, audit) if outcome.approved else []
-            audit.settled = not plan.files or not audit.changed
+            audit.settled = not (plan.files and outcome.approved) or await self._apply(outcome, audit)
             if audit.changed:
                 await self._look_again(audit)
                 await self.carry_over(audit)
@@ -145,8 +144,8 @@ class CodeAuditor(Agent):
             editable=("skip",),
         )
 
-    async def _apply(self, outcome: Outcome[FixPlan], audit: Audit) -> list[str]:
-        """Apply the approved plan; the files that could not be written because they have changed."""
+    async def _apply(self, outcome: Outcome[FixPlan], audit: Audit) -> bool:
+        """Apply the approved plan; whether that settled it, or `audit.changed` tells the files in the way."""
         with self.node("apply"):
             plan = outcome.plan
             unchanged = Premise(
@@ -160,10 +159,12 @@ class CodeAuditor(Agent):
                 Action[ApplyResult](FixApplier.apply_fixes, ApplyRequest(plan=plan), outcome, [unchanged])
             )
             if acted.result is None:
-                return list(acted.drifts[0].now or [])
+                audit.changed = list(acted.now(unchanged.name) or [])
+                return False
             audit.applied.append(acted.result)
-            self.note(f"{acted.result.written} files written", left=len(acted.result.conflicts))
-            return acted.result.conflicts
+            audit.changed = acted.result.conflicts
+            self.note(f"{acted.result.written} files written", left=len(audit.changed))
+            return not audit.changed
 
     async def _look_again(self, audit: Audit) -> None:
         """Audit the changed files again; the plan that follows rests on what they are now."""

@@ -107,7 +107,7 @@ class FixApplier:
         """The authorization of ``request``, if it holds for exactly the plan given."""
         agent = activity.info().workflow_id or ""
         authorization = self._authority.authorize(request.authorization, request.plan, agent)
-        if set(authorization.decision.edits) - {"skip"}:
+        if any(set(vote.decision.edits) - {"skip"} for vote in authorization.votes):
             raise permanent("NotAuthorized", "the decision edits more of the plan than `skip`")
         return authorization
 
@@ -190,7 +190,7 @@ def _is_as_planned(root: str, fix: PlannedFix) -> bool:
 
 def _check_skip(plan: FixPlan, authorization: Authorization, fixes: list[PlannedFix]) -> None:
     """Refuse a misspelt wish to leave a file out: it would be written against the approver's word."""
-    if not authorization.replaced:
+    if not any(vote.replaced for vote in authorization.votes):
         return
     unknown = set(plan.skip) - {fix.path for fix in fixes}
     if unknown:

@@ -19,7 +19,7 @@ from bench.peers.bare import BareAgent
 from bench.peers.kit import KitAgent
 from bench.peers.tasks import BareDeeds, KitDeeds, Steps
 from common.connect import connect
-from common.envelope import Authority, KeyRing
+from common.envelope import Authority
 from common.settings import Settings
 
 READY = "worker ready"
@@ -27,7 +27,7 @@ READY = "worker ready"
 
 def kit_worker(client: Client, settings: Settings, reports: ReliableReports) -> Worker:
     """The program's own worker, with the bench's agent and activities for its own."""
-    authority = Authority(KeyRing.load(settings), accept_unsigned=False)
+    authority = Authority.load(settings)
     return worker.build(
         client,
         settings,

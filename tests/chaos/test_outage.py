@@ -16,7 +16,7 @@ from activities.notices import Notices
 from cli.dev_server import DevServer
 from common.approval import ApprovalsView
 from common.connect import connect
-from common.envelope import Authority, KeyRing
+from common.envelope import Authority
 from common.settings import Settings
 from tests.chaos.stack import until
 from tests.workflow.agents import ErrandAgent
@@ -34,7 +34,7 @@ async def test_an_activity_that_ends_while_temporal_is_away_is_not_run_again(
     async with DevServer(settings, ui_port=None) as server:
         monkeypatch.setenv("TEMPORAL_ADDRESS", server.address)
         client = await connect(settings)
-        authority = Authority(KeyRing.load(settings, create=True), accept_unsigned=False)
+        authority = Authority.load(settings, create=True)
         world = World(authority)
         world.hold = asyncio.Event()
         objects = [world, DecisionChecks(authority), Notices()]

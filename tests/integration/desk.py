@@ -131,7 +131,7 @@ class Desk:
         self.client = await connect(self.settings)
 
     async def work(self) -> None:
-        authority = Authority(self.ring, accept_unsigned=False)
+        authority = Authority.load(self.settings)
         built = worker.build(
             self.client,
             self.settings,

@@ -37,17 +37,18 @@ from activities.audit.records import (
     get_records,
     put_records,
 )
-from common.approval import Authorization, Decision, Verdict
+from common.approval import ApprovalPolicy, Authorization, Decision, Verdict, Vote
 from common.artifacts import ArtifactRef, ArtifactStore
 from common.audit import FixPlan
 from common.digest import digest, digest_bytes
+from common.directory import Directory
 from common.envelope import Authority, KeyRing
 
 REPOSITORY = Path(__file__).parents[2]
 RUFF = tuple(analyser for analyser in ANALYSERS if analyser.name == "ruff")
 RING = KeyRing({"test": bytes(range(32))})
 AGENT = ActivityEnvironment().info.workflow_id or ""
-NOW = datetime(2026, 11, 22, tzinfo=UTC)
+NOW = datetime.now(UTC)
 
 FLAWED = b"import os\nimport sys\n\nprint(sys.path)\n"
 MENDED = b"import sys\n\nprint(sys.path)\n"
@@ -117,11 +118,11 @@ class World:
         return {fix.path: fix for fix in get_records(self.store, plan.listing, PlannedFix)}
 
     def changed(self, plan: FixPlan) -> list[str]:
-        applier = FixApplier(self.store, Authority(RING, accept_unsigned=False), self.journals)
+        applier = FixApplier(self.store, authority(), self.journals)
         return ActivityEnvironment().run(applier.changed_files, ChangedRequest(plan=plan)).paths
 
     def apply(self, plan: FixPlan, word: Authorization | None, attempt: int = 1) -> ApplyResult:
-        applier = FixApplier(self.store, Authority(RING, accept_unsigned=False), self.journals)
+        applier = FixApplier(self.store, authority(), self.journals)
         environment = ActivityEnvironment()
         environment.info = dataclasses.replace(environment.info, attempt=attempt)
         return environment.run(applier.apply_fixes, ApplyRequest(plan=plan, authorization=word))
@@ -166,8 +167,15 @@ def authorized(plan: FixPlan, edits: dict[str, Any] | None = None, **changes: An
         edited = FixPlan.model_validate({**shown, **(edits or {})})
     except ValidationError:
         edited = plan
-    replaced = {field: shown[field] for field in edits or {}}
-    return Authorization(decision=decision, replaced=replaced, key=f"{AGENT}:apply:{digest(edited)}")
+    vote = Vote(decision=decision, replaced={field: shown[field] for field in edits or {}})
+    policy = ApprovalPolicy(approvers=("ann",), editable=tuple(edits or ()))
+    key = f"{AGENT}:apply:{digest(edited)}"
+    return Authorization(votes=(vote,), policy=policy, requester="owner", key=key)
+
+
+def authority(ring: KeyRing = RING, *, accept_unsigned: bool = False) -> Authority:
+    """An authority that knows no groups."""
+    return Authority(ring, Directory(Path("no-such-file")), accept_unsigned=accept_unsigned)
 
 
 def _kill_self(*_: object, **__: object) -> None:
@@ -192,9 +200,7 @@ def main(told: dict[str, Any]) -> None:
         os.setgroups([])
         os.setgid(uid)
         os.setuid(uid)
-    applier = FixApplier(
-        ArtifactStore(folder / "artifacts"), Authority(RING, accept_unsigned=False), folder / "journals"
-    )
+    applier = FixApplier(ArtifactStore(folder / "artifacts"), authority(), folder / "journals")
     print(ActivityEnvironment().run(applier.apply_fixes, request).model_dump_json())
 
 

@@ -83,7 +83,7 @@ def test_a_long_plan_is_cut_and_says_so() -> None:
         requester="me",
         asked_at=NOW,
     )
-    lines = show_lines(view(approval=request))
+    lines = show_lines(view(requests=[request]))
     assert len(lines) < PLAN_LINES + 20
     assert any("more lines; --json" in line for line in lines)
 

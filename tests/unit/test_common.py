@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -14,16 +15,18 @@ from temporalio.exceptions import ApplicationError
 
 import worker
 from common import search_attributes
-from common.approval import Authorization, Decision, Verdict
+from common.approval import ApprovalPolicy, Authorization, Decision, Verdict, Vote
 from common.artifacts import ArtifactStore, write_atomically
 from common.audit import AuditInput
 from common.digest import digest
+from common.directory import Directory
 from common.envelope import Authority, KeyRing
 from common.errors import permanent, sort_error
 from common.kinds import KINDS
 from common.settings import TABLE, Settings, SettingsError
 
-NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+# An envelope is good for two weeks by the clock of who checks it.
+NOW = datetime.now(UTC)
 
 
 def settings(**environment: str) -> Settings:
@@ -80,9 +83,14 @@ def test_a_fitted_list_keeps_the_newest(values: list[str]) -> None:
 def test_what_an_agent_waits_for_can_be_read_back() -> None:
     """A door decides with no worker running: request and digest stand in the attribute."""
     shown = search_attributes.waiting_for_approval("apply-1", "ab" * 32)
-    assert search_attributes.parse_waiting_for_approval(shown) == ("apply-1", "ab" * 32)
-    assert search_attributes.parse_waiting_for_approval("time") is None
-    assert search_attributes.parse_waiting_for_approval(None) is None
+    one, two = ("apply-1", "ab" * 32), ("send-2", "cd" * 32)
+    both = search_attributes.SEPARATOR.join([shown, "time", search_attributes.waiting_for_approval(*two)])
+    parse = search_attributes.parse_waiting_for_approvals
+    assert parse(shown) == [one]
+    assert parse(both) == [one, two]
+    assert parse(both[:-1]) == [one]  # cut to fit: what is not whole is not there
+    assert parse("time") == []
+    assert parse(None) == []
 
 
 def test_errors_are_sorted_in_one_place() -> None:
@@ -194,47 +202,92 @@ class Errand(BaseModel):
 def test_only_an_approval_of_exactly_this_plan_authorizes() -> None:
     """What a destructive activity checks once more."""
     ring = KeyRing({"k": b"1" * 32})
-    authority = Authority(ring, accept_unsigned=False)
     plan = Errand(x=1)
-    approved = decision(digest=digest(plan))
-    good = Authorization(decision=ring.sign(approved, "agent", NOW), key=f"agent:node:{digest(plan)}")
+    good = authorization(ring, plan)
 
-    def flaw(changes: dict[str, object] | None = None, plan: Errand = plan, agent: str = "agent") -> str:
+    def flaw(
+        changes: dict[str, object] | None = None, plan: Errand = plan, agent: str = "agent", **policy: object
+    ) -> str:
+        changed = good.model_copy(update=changes)
+        changed = changed.model_copy(update={"policy": changed.policy.model_copy(update=policy)})
         with pytest.raises(ApplicationError) as refused:
-            authority.authorize(good.model_copy(update=changes), plan, agent)
+            authority(ring).authorize(changed, plan, agent)
         assert (refused.value.type, refused.value.non_retryable) == ("NotAuthorized", True)
         return refused.value.message
 
-    assert authority.authorize(good, plan, "agent") is good
+    assert authority(ring).authorize(good, plan, "agent") is good
     with pytest.raises(ApplicationError, match="no approval"):
-        authority.authorize(None, plan, "agent")
+        authority(ring).authorize(None, plan, "agent")
     assert flaw(agent="other")
     assert flaw(plan=Errand(x=2)) == "the decision is for another plan"
-    assert "edits make of it" in flaw({"replaced": {"x": 1}}, plan=Errand(x=2))
     assert flaw({"key": f"agent:node:{digest(Errand(x=2))}"}) == "its key is for another action"
     assert flaw({"key": f"other:node:{digest(plan)}"}) == "its key is for another action"
-    assert flaw({"decision": approved}) == "unsigned"
-    assert Authority(ring, accept_unsigned=True).authorize(
-        good.model_copy(update={"decision": approved}), plan, "agent"
-    )
-    rejected = ring.sign(approved.model_copy(update={"verdict": Verdict.REJECT}), "agent", NOW)
-    assert "not an approval" in flaw({"decision": rejected})
+    assert flaw(approvers=("bob",)) == "ann is not among those who may decide"
+    assert "may not approve its plans" in flaw({"requester": "ann"})
+    [vote] = good.votes
+    unsigned = vote.model_copy(update={"decision": vote.decision.model_copy(update={"signature": None})})
+    assert flaw({"votes": (unsigned,)}) == "unsigned"
+    lax = authority(ring, accept_unsigned=True)
+    assert lax.authorize(good.model_copy(update={"votes": (unsigned,)}), plan, "agent")
+    rejected = ring.sign(vote.decision.model_copy(update={"verdict": Verdict.REJECT}), "agent", NOW)
+    assert "not an approval" in flaw({"votes": (vote.model_copy(update={"decision": rejected}),)})
+
+
+def test_a_quorum_is_counted_again_by_people(tmp_path: Path) -> None:
+    """Two of three means two persons; a group's members are looked up when the action begins."""
+    ring = KeyRing({"k": b"1" * 32})
+    plan = Errand(x=1)
+    groups = tmp_path / "groups.json"
+    groups.write_text('{"treasury": ["ann", "bob"]}')
+    two = {"approvers": ("@treasury",), "quorum": 2}
+    [ann], [bob] = (authorization(ring, plan, by=by, **two).votes for by in ("ann", "bob"))
+    both = authorization(ring, plan, **two).model_copy(update={"votes": (ann, bob)})
+    asked = authority(ring, groups)
+    assert asked.authorize(both, plan, "agent")
+    with pytest.raises(ApplicationError, match="1 of 2 approvals"):
+        asked.authorize(both.model_copy(update={"votes": (ann, ann)}), plan, "agent")
+    groups.write_text('{"treasury": ["ann"]}')
+    os.utime(groups, ns=(1, 1))  # a file system with coarse times must not hide the change
+    with pytest.raises(ApplicationError, match="bob is not among those"):
+        asked.authorize(both, plan, "agent")
 
 
 def test_an_edited_plan_is_authorized_with_exactly_the_edits_decided() -> None:
-    """The digest is of the plan as shown; the edits are under the signature."""
+    """The digest is of the plan as shown; the edits are signed, and of fields that may be edited."""
     ring = KeyRing({"k": b"1" * 32})
-    authority = Authority(ring, accept_unsigned=False)
     shown, edited = Errand(x=1, y=1), Errand(x=1, y=5)
-    revised = decision(digest=digest(shown), verdict="revise", edits={"y": 5})
-    good = Authorization(
-        decision=ring.sign(revised, "agent", NOW), replaced={"y": 1}, key=f"agent:node:{digest(edited)}"
+    good = authorization(ring, shown, edited, editable=("y",))
+    assert authority(ring).authorize(good, edited, "agent") is good
+    for wrong, told in (
+        (Errand(x=1, y=6), "edits make of it"),
+        (Errand(x=2, y=5), "another plan"),
+    ):
+        with pytest.raises(ApplicationError, match=told):
+            authority(ring).authorize(good, wrong, "agent")
+    with pytest.raises(ApplicationError, match="may not be edited"):
+        authority(ring).authorize(authorization(ring, shown, edited, editable=()), edited, "agent")
+
+
+def authorization(
+    ring: KeyRing, shown: Errand, edited: Errand | None = None, *, by: str = "ann", **policy: Any
+) -> Authorization:
+    """Ann's good word for a plan, or for what her edit of `y` makes of it."""
+    edits = {"y": edited.y} if edited else {}
+    verdict = "revise" if edited else "approve"
+    decided = decision(digest=digest(shown), verdict=verdict, edits=edits, by=by)
+    vote = Vote(decision=ring.sign(decided, "agent", NOW), replaced={"y": shown.y} if edited else {})
+    return Authorization(
+        votes=(vote,),
+        policy=ApprovalPolicy(**{"approvers": ("ann",), **policy}),
+        requester="owner",
+        key=f"agent:node:{digest(edited or shown)}",
     )
-    assert authority.authorize(good, edited, "agent") is good
-    with pytest.raises(ApplicationError, match="edits make of it"):
-        authority.authorize(good, Errand(x=1, y=6), "agent")
-    with pytest.raises(ApplicationError, match="another plan"):
-        authority.authorize(good, Errand(x=2, y=5), "agent")
+
+
+def authority(
+    ring: KeyRing, groups: Path = Path("no-such-file"), *, accept_unsigned: bool = False
+) -> Authority:
+    return Authority(ring, Directory(groups), accept_unsigned=accept_unsigned)
 
 
 def test_lists_are_written_with_commas_on_the_command_line() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,10 @@ from temporalio.testing import ActivityEnvironment
 
 from activities.audit.fix_apply import FixApplier
 from activities.audit.records import ApplyRequest
-from common.approval import Authorization, Verdict
+from common.approval import Authorization, Decision, Verdict
 from common.audit import FixPlan
-from common.envelope import Authority, KeyRing
-from tests.unit.fix_world import AGENT, FLAWED, NOW, RING, World, authorized
+from common.envelope import KeyRing
+from tests.unit.fix_world import AGENT, FLAWED, NOW, RING, World, authority, authorized
 
 
 @pytest.fixture
@@ -28,25 +29,32 @@ def traces(folder: Path) -> dict[Path, tuple[int, int, int]]:
     return {path: (each.st_ino, each.st_mtime_ns, each.st_ctime_ns) for path, each in seen.items()}
 
 
-def tampered(plan: FixPlan) -> Authorization:
+def reworded(plan: FixPlan, change: Callable[[Decision], Decision], **policy: object) -> Authorization:
     word = authorized(plan)
-    return word.model_copy(update={"decision": word.decision.model_copy(update={"by": "bob"})})
+    [vote] = word.votes
+    vote = vote.model_copy(update={"decision": change(vote.decision)})
+    return word.model_copy(update={"votes": (vote,), "policy": word.policy.model_copy(update=policy)})
+
+
+def tampered(plan: FixPlan) -> Authorization:
+    # Bob may decide, so it is the signature that tells.
+    return reworded(plan, lambda decision: decision.model_copy(update={"by": "bob"}), approvers=("bob",))
 
 
 def unsigned(plan: FixPlan) -> Authorization:
-    word = authorized(plan)
-    return word.model_copy(update={"decision": word.decision.model_copy(update={"signature": None})})
+    return reworded(plan, lambda decision: decision.model_copy(update={"signature": None}))
 
 
 def forged(plan: FixPlan) -> Authorization:
-    word = unsigned(plan)
-    signed = KeyRing({"test": bytes(32)}).sign(word.decision, AGENT, NOW)
-    return word.model_copy(update={"decision": signed})
+    return reworded(plan, lambda decision: KeyRing({"test": bytes(32)}).sign(decision, AGENT, NOW))
 
 
 def for_another_agent(plan: FixPlan) -> Authorization:
-    word = unsigned(plan)
-    return word.model_copy(update={"decision": RING.sign(word.decision, "another", NOW)})
+    return reworded(plan, lambda decision: RING.sign(decision, "another", NOW))
+
+
+def expired(plan: FixPlan) -> Authorization:
+    return reworded(plan, lambda decision: RING.sign(decision, AGENT, datetime(2020, 1, 1, tzinfo=UTC)))
 
 
 def for_another_plan(plan: FixPlan) -> Authorization:
@@ -54,7 +62,8 @@ def for_another_plan(plan: FixPlan) -> Authorization:
 
 
 def with_the_plan_exchanged(plan: FixPlan) -> Authorization:
-    return for_another_plan(plan).model_copy(update={"replaced": {"fixes": 99}})
+    word = for_another_plan(plan)
+    return word.model_copy(update={"votes": (word.votes[0].model_copy(update={"replaced": {"fixes": 99}}),)})
 
 
 def with_the_key_of_another_action(plan: FixPlan) -> Authorization:
@@ -69,6 +78,7 @@ def with_the_key_of_another_action(plan: FixPlan) -> Authorization:
         tampered,
         forged,
         for_another_agent,
+        expired,
         for_another_plan,
         with_the_plan_exchanged,
         lambda plan: authorized(plan, verdict=Verdict.REJECT),
@@ -105,6 +115,6 @@ def test_unsigned_words_count_where_the_settings_say_so(world: World) -> None:
     """The embedded stack takes them."""
     world.write("a.py")
     plan = world.plan()
-    applier = FixApplier(world.store, Authority(KeyRing({}), accept_unsigned=True), world.journals)
+    applier = FixApplier(world.store, authority(KeyRing({}), accept_unsigned=True), world.journals)
     request = ApplyRequest(plan=plan, authorization=unsigned(plan))
     assert ActivityEnvironment().run(applier.apply_fixes, request).written == 1

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
+import io
 import re
 import subprocess
+import tokenize
 from pathlib import Path
 
 import pytest
@@ -69,14 +72,32 @@ def test_no_registry_of_packages_is_named_in_any_file() -> None:
 
 
 def test_files_can_be_taken_in_at_one_sitting() -> None:
-    """An agent under 300 lines, every module under 320, the kit under about 1,000 without blanks."""
+    """Every module under 320 lines; the kit under 1,100 lines of code, docstrings and comments apart."""
     long = {
         str(file.relative_to(ROOT)): count
         for file in sources("common", "workflows", "activities", "cli")
         if (count := len(file.read_text().splitlines())) > 320
     }
     assert long == {}
-    kit = [
-        line for file in sources("workflows/core") for line in file.read_text().splitlines() if line.strip()
-    ]
-    assert len(kit) < 1100
+    assert sum(map(lines_of_code, sources("workflows/core"))) < 1100
+
+
+def lines_of_code(file: Path) -> int:
+    """Lines with something else on them than a comment or a docstring."""
+    text = file.read_text()
+    code = {
+        line
+        for token in tokenize.generate_tokens(io.StringIO(text).readline)
+        if token.type
+        not in (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT)
+        for line in range(token.start[0], token.end[0] + 1)
+    }
+    docstrings = {
+        line
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+        for line in range(node.lineno, (node.end_lineno or node.lineno) + 1)
+    }
+    return len(code - docstrings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 
 from temporalio import workflow
@@ -15,6 +16,8 @@ with workflow.unsafe.imports_passed_through():
         ErrandPlan,
         ErrandResult,
         Fact,
+        PanelInput,
+        PanelResult,
         Step,
         World,
     )
@@ -40,15 +43,18 @@ class ErrandAgent(Agent):
                 await self.call(World.step, Step(number=memory.steps), policy)
                 memory.steps += 1
             await self.carry_over(memory, now=input.carry_every_step)
-        if input.sleep is not None:
+        if input.sleep is not None and memory.plan is None:
             with self.node("sleep"):
                 memory.woken.append(await self.hibernate(workflow.now() + input.sleep))
-        with self.node("plan"):
-            fact = await self.call(World.fact, Fact(), READ)
-            plan = ErrandPlan(what="buy", value=fact.value)
+        if memory.plan is None:
+            with self.node("plan"):
+                fact = await self.call(World.fact, Fact(), READ)
+                memory.plan = ErrandPlan(what="buy", value=fact.value)
         while True:
+            plan = memory.plan
             with self.node("approval"):
-                outcome = await self.ask("Buy?", plan, input.policy, evidence=[f"the fact is {fact.value}"])
+                evidence = [f"the fact is {plan.value}"]
+                outcome = await self.ask("Buy?", plan, input.policy, evidence, memory=memory)
             if not outcome.approved:
                 return ErrandResult(memory=memory, words=outcome.words)
             with self.node("act"):
@@ -58,13 +64,33 @@ class ErrandAgent(Agent):
                         Errand(plan=outcome.plan),
                         outcome,
                         [Premise("value", World.fact, Fact(), plan.value, read=lambda got: got.value)],
+                        fence=lambda errand, facts: errand.model_copy(update={"fence": facts["value"]}),
                         lookup=World.look_up,
                         freshness=input.freshness or timedelta(seconds=10),
                     )
                 )
             if acted.result is not None:
                 return ErrandResult(memory=memory, words=outcome.words, confirmation=acted.result)
-            plan = plan.model_copy(update={"value": acted.drifts[0].now})
+            memory.plan = plan.model_copy(update={"value": acted.now("value") or plan.value})
+
+
+@workflow.defn(name="panel")
+class PanelAgent(Agent):
+    """Asks several people several things at once."""
+
+    @workflow.init
+    def __init__(self, input: PanelInput) -> None:
+        super().__init__(input)
+
+    @workflow.run
+    async def run(self, input: PanelInput) -> PanelResult:
+        with self.node("panel"):
+            asked = (
+                self.ask(f"{what}?", ErrandPlan(what=what, value=0), policy, memory=input)
+                for what, policy in input.questions.items()
+            )
+            outcomes = await asyncio.gather(*asked)
+        return PanelResult(words=[each.words for each in outcomes])
 
 
 __all__ = ["Confirmation", "ErrandAgent"]

@@ -18,17 +18,17 @@ from temporalio.testing import TimeSkipper
 from temporalio.worker import Replayer, Worker
 
 import worker
+from activities.calendars import Calendars
 from activities.decisions import DecisionChecks
 from activities.interceptor import ReliableReports
-from activities.notices import Notices
 from common import search_attributes
 from common.agent import AgentInput, AgentStatus, Notebook
 from common.approval import ApprovalRequest, ApprovalsView, Decision, DecisionRecord, Verdict
 from common.connect import connect, data_converter
 from common.envelope import Authority, KeyRing
 from common.settings import Settings
-from tests.workflow.agents import ErrandAgent
-from tests.workflow.doubles import World
+from tests.workflow.agents import ErrandAgent, PanelAgent
+from tests.workflow.doubles import NoticeBoard, World
 
 Found = TypeVar("Found")
 OWNER = "owner-1"
@@ -41,15 +41,16 @@ class Stage:
         self.client = client
         self.settings = dataclasses.replace(settings, cached_agents=cached)
         self.ring = KeyRing.load(settings, create=True)
-        self.authority = Authority(self.ring, accept_unsigned=settings.accept_unsigned)
+        self.authority = Authority.load(settings)
         self.world = World(self.authority)
+        self.notices = NoticeBoard()
         self.skipper = TimeSkipper(client)
-        self.agents: list[type] = [ErrandAgent]
+        self.agents: list[type] = [ErrandAgent, PanelAgent]
         self.handles: list[WorkflowHandle[Any, Any]] = []
         self._worker: AsyncExitStack | None = None
 
     def objects(self) -> list[Any]:
-        return [self.world, DecisionChecks(self.authority), Notices()]
+        return [self.world, DecisionChecks(self.authority), Calendars(), self.notices]
 
     async def work(self) -> None:
         """Start the worker."""

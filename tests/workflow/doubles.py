@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
+from activities.notices import Delivered, Notice
 from common.agent import AgentInput, Woken
 from common.approval import ApprovalPolicy, Authorization
 from common.envelope import Authority
@@ -26,13 +27,6 @@ class ErrandInput(AgentInput):
     policy: ApprovalPolicy = ApprovalPolicy(approvers=("ann",), editable=("what",))
 
 
-class ErrandMemory(BaseModel):
-    """What the errand agent carries over."""
-
-    steps: int = 0
-    woken: list[Woken] = Field(default_factory=list)
-
-
 class ErrandPlan(BaseModel):
     """What a human approves."""
 
@@ -40,18 +34,28 @@ class ErrandPlan(BaseModel):
     value: int
 
 
+class ErrandMemory(BaseModel):
+    """What the errand agent carries over."""
+
+    steps: int = 0
+    woken: list[Woken] = Field(default_factory=list)
+    plan: ErrandPlan | None = None
+
+
 class Errand(BaseModel):
     """The argument of the destructive activity."""
 
     plan: ErrandPlan
+    fence: int | None = None
     authorization: Authorization | None = None
 
 
 class Confirmation(BaseModel):
-    """The result of the destructive activity."""
+    """The result of the destructive activity; `fence` is the value that the final validation saw."""
 
     key: str
     what: str
+    fence: int | None = None
 
 
 class ErrandResult(BaseModel):
@@ -60,6 +64,18 @@ class ErrandResult(BaseModel):
     memory: ErrandMemory
     words: str
     confirmation: Confirmation | None = None
+
+
+class PanelInput(AgentInput):
+    """What the panel agent takes: questions, each with its policy."""
+
+    questions: dict[str, ApprovalPolicy]
+
+
+class PanelResult(BaseModel):
+    """How each question ended, in the order asked."""
+
+    words: list[str]
 
 
 class Step(BaseModel):
@@ -132,7 +148,7 @@ class World:
         self.act_attempts += 1
         if key in self.acted:
             raise permanent("ActedTwice", key)
-        self.acted[key] = Confirmation(key=key, what=errand.plan.what)
+        self.acted[key] = Confirmation(key=key, what=errand.plan.what, fence=errand.fence)
         if self.lose_acknowledgements:
             self.lose_acknowledgements -= 1
             raise ApplicationError("connection reset", type="Lost")
@@ -142,3 +158,20 @@ class World:
     async def look_up(self, errand: Errand) -> Confirmation | None:
         """What was done under the errand's key."""
         return self.acted.get(errand.authorization.key) if errand.authorization else None
+
+
+class NoticeBoard:
+    """Stands in for the ways to people: keeps what they would have been told."""
+
+    def __init__(self) -> None:
+        self.told: list[Notice] = []
+
+    @activity.defn(name="notify")
+    async def notify(self, notice: Notice) -> Delivered:
+        """Keep the notice."""
+        self.told.append(notice)
+        return Delivered(ways=["board"])
+
+    def events(self, agent: str) -> list[str]:
+        """What an agent had told people, in order."""
+        return [each.event for each in self.told if each.agent == agent]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import UTC, datetime, timedelta
 
 from common.approval import ApprovalPolicy, OnExpiry, Verdict
@@ -168,7 +169,8 @@ async def test_a_paused_agent_counts_decisions_and_goes_on_only_when_resumed(sta
 async def test_unsigned_decisions_count_where_the_settings_say_so_and_are_marked(stage: Stage) -> None:
     """The embedded stack takes them from the Web UI; record, notebook and outcome say unsigned."""
     await stage.rest()
-    stage.authority = stage.world.authority = Authority(stage.ring, accept_unsigned=True)
+    stage.settings = dataclasses.replace(stage.settings, accept_unsigned=True)
+    stage.authority = stage.world.authority = Authority.load(stage.settings)
     await stage.work()
     agent = await stage.start(ErrandInput())
     decision = stage.decision(await stage.asked(agent), through="ui")

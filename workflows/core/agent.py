@@ -9,11 +9,11 @@ from temporalio import workflow
 from temporalio.common import RawValue
 
 from common.agent import WakeUp
-from workflows.core.carry_over import Carrier
+from workflows.core.final_check import Actor
 from workflows.core.signals import UnreadableSignalError, read_signal
 
 
-class Agent(Carrier):
+class Agent(Actor):
     """A durable agent: nodes and notes, calls, sleep, approval, action and carry-over.
 
     A subclass has an `__init__` under `@workflow.init` and a `run` under `@workflow.run`, both with its own

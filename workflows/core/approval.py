@@ -1,12 +1,14 @@
-"""Asking a human: one request at a time per `ask`, and a sleep until it is decided."""
+"""Asking people: requests that wait side by side, reminded, escalated, revised, each ended by its quorum."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 
 from pydantic import BaseModel, ValidationError
 from temporalio import workflow
 
+from activities.calendars import Calendars, MomentsRequest
 from activities.decisions import DecisionChecks, EnvelopeCheck
 from common import search_attributes
 from common.agent import AgentInput, AgentState
@@ -17,13 +19,24 @@ from common.approval import (
     Decision,
     DecisionRecord,
     DecisionStatus,
-    OnExpiry,
     OutcomeVerdict,
     Verdict,
+    in_words,
 )
 from common.digest import digest
 from workflows.core.calls import QUICK
-from workflows.core.gate import Gate, Outcome, Plan, refusal
+from workflows.core.gate import (
+    Gate,
+    Outcome,
+    Plan,
+    Step,
+    first_request,
+    follow_up,
+    next_step,
+    refusal,
+    standing,
+    vote_of,
+)
 from workflows.core.hibernate import Sleeper
 from workflows.core.visible import Wait
 
@@ -34,78 +47,159 @@ class Asker(Sleeper):
     def __init__(self, input: AgentInput) -> None:
         super().__init__(input)
         self._gate = Gate(self._kept.approvals)
+        # Requests that were open when history started afresh; the agent comes back to each.
+        self._left_open = list(self._gate.memory.open)
 
     async def ask(
-        self, question: str, plan: Plan, policy: ApprovalPolicy, evidence: Sequence[str] = ()
+        self,
+        question: str,
+        plan: Plan,
+        policy: ApprovalPolicy,
+        evidence: Sequence[str] = (),
+        *,
+        memory: BaseModel | None = None,
     ) -> Outcome[Plan]:
-        """Ask a human about exactly this plan, and sleep until the answer, however long that takes.
+        """Ask people about exactly this plan, and sleep until the answer, however long that takes.
+
+        Several may be open at once: each `ask` waits for its own.
+
+        Args:
+            question: what is asked, in words.
+            plan: what would be done; its digest is what people approve.
+            policy: who may decide, how many must, by when.
+            evidence: lines that help to decide.
+            memory: what to carry over where history grows long meanwhile. The agent must come back to this
+                very question and plan then, and takes up where it was. Without it the wait stays one history.
 
         Returns:
             The outcome; where approved, with the plan to act on. Expired only where the policy gives up.
         """
+        request = self._taken_up(question, plan)
+        if request is None:
+            request = await self._open(first_request(question, plan, policy, evidence, self.owner))
         while True:
-            request = self._new_request(question, plan, policy, evidence)
-            outcome = await self._decided(request, plan)
+            outcome = await self._outcome(request.id, type(plan), memory)
             self._gate.close(request.id, outcome.words)
             self.note(outcome.words, digest=request.digest, request=request.id)
-            if outcome.verdict is OutcomeVerdict.EXPIRED and policy.on_expiry is OnExpiry.ASK_AGAIN:
-                continue
-            await self._while_paused()
-            return outcome
+            following = follow_up(outcome)
+            if following is None:
+                await self._while_paused()
+                return outcome
+            request = await self._open(following)
 
-    def _new_request(
-        self, question: str, plan: BaseModel, policy: ApprovalPolicy, evidence: Sequence[str]
-    ) -> ApprovalRequest:
-        shown = plan.model_dump(mode="json")
-        now = workflow.now()
+    def _taken_up(self, question: str, plan: BaseModel) -> ApprovalRequest | None:
+        """The request for this question that stayed open when history started afresh."""
+        for id in self._left_open:
+            request = self._gate.memory.open[id]
+            if (request.question, request.origin) == (question, digest(plan)):
+                self._left_open.remove(id)
+                return request
+        return None
+
+    async def _open(self, draft: ApprovalRequest) -> ApprovalRequest:
+        """Open `draft` under an id of its own, its durations counted from now."""
+        policy, now = draft.policy, workflow.now()
+        durations = [policy.expires_after, policy.escalate_after, *policy.reminders]
+        expires_at, escalate_at, *remind_at = await self._moments(policy, now, durations)
         self._gate.memory.asked += 1
-        request = ApprovalRequest(
-            id=f"{self._node}-{self._gate.memory.asked}",
-            question=question,
-            plan=shown,
-            digest=digest(shown),
-            evidence=tuple(evidence),
-            policy=policy,
-            requester=self.owner,
-            asked_at=now,
-            expires_at=now + policy.expires_after if policy.expires_after else None,
+        request = draft.model_copy(
+            update={
+                "id": f"{self._node}-{self._gate.memory.asked}",
+                "asked_at": now,
+                "expires_at": expires_at,
+                "escalate_at": escalate_at,
+                "remind_at": tuple(sorted(at for at in remind_at if at)),
+                "reminded": 0,
+            }
         )
         self._gate.open(request)
-        self.note(f"asks: {question}", request=request.id, digest=request.digest)
+        self.note(f"asks: {request.question}", request=request.id, digest=request.digest)
         return request
 
-    async def _decided(self, request: ApprovalRequest, plan: Plan) -> Outcome[Plan]:
+    async def _moments(
+        self, policy: ApprovalPolicy, start: datetime, durations: Sequence[timedelta | None]
+    ) -> list[datetime | None]:
+        """Each duration as a moment after `start`; in business hours an activity tells them."""
+        given = [each for each in durations if each is not None]
+        if policy.business_hours is None or not given:
+            return [None if each is None else start + each for each in durations]
+        request = MomentsRequest(hours=policy.business_hours, start=start, after=given)
+        moments = iter((await self._execute(Calendars.moments, request, QUICK)).at)
+        return [None if each is None else next(moments) for each in durations]
+
+    async def _outcome(self, id: str, kind: type[Plan], memory: BaseModel | None) -> Outcome[Plan]:
+        """Sleep until the open request is decided, reminding and escalating on the way."""
+        request = self._gate.memory.open[id]
         wait = Wait(
             AgentState.AWAITING_APPROVAL,
-            search_attributes.waiting_for_approval(request.id, request.digest),
+            search_attributes.waiting_for_approval(id, request.digest),
             request.expires_at,
-            request.policy.approvers,
+            request.deciders,
         )
         with self._waiting(wait):
-            while await self._until(request.expires_at, lambda: self._gate.has_decision(request.id)):
-                decision = self._gate.take(request.id)
-                edited, reason = await self._judge(decision, request, plan)
-                record = self._gate.record(decision, workflow.now(), reason or "")
-                if record.status is DecisionStatus.COUNTED:
-                    rejected = decision.verdict is Verdict.REJECT
-                    verdict = OutcomeVerdict.REJECTED if rejected else OutcomeVerdict.APPROVED
-                    return Outcome(verdict, request, edited, decision)
-                self._note_refusal(record)
-        return Outcome(OutcomeVerdict.EXPIRED, request, plan)
+            while True:
+                step, due = next_step(request)
+                if not await self._until(due, lambda: self._gate.has_decision(id) or self._has_grown(memory)):
+                    if step is Step.EXPIRE:
+                        plan = kind.model_validate(request.plan)
+                        return Outcome(OutcomeVerdict.EXPIRED, request, plan)
+                    request = await self._climb(request, step)
+                    wait.approvers = request.deciders
+                elif self._gate.has_decision(id):
+                    outcome = await self._judged(self._gate.take(id), request, kind)
+                    if outcome is not None:
+                        return outcome
+                    request = self._gate.memory.open[id]
+                elif memory is not None:
+                    await self.carry_over(memory)
+                self._show_all()
 
-    async def _judge(
-        self, decision: Decision, request: ApprovalRequest, plan: Plan
-    ) -> tuple[Plan, str | None]:
+    async def _climb(self, request: ApprovalRequest, step: Step) -> ApprovalRequest:
+        """Remind people or escalate to others; the request as it stands then."""
+        if step is Step.ESCALATE:
+            request = self._gate.update(request.id, escalated=True)
+            event, words = "escalation", f"escalated to {', '.join(request.policy.escalate_to)}"
+        else:
+            # Those that fell due while no worker ran are one reminder, not a volley.
+            reminded = sum(at <= workflow.now() for at in request.remind_at)
+            request = self._gate.update(request.id, reminded=reminded)
+            event, words = "reminder", f"reminder {reminded} of {len(request.remind_at)}"
+        self.note(f"{words}: {request.question}", request=request.id)
+        asked = (
+            f"{request.question} ({words}; {standing(request)}; may decide: {', '.join(request.deciders)})"
+        )
+        await self._tell_people(event, asked)
+        return request
+
+    async def _judged(
+        self, decision: Decision, request: ApprovalRequest, kind: type[Plan]
+    ) -> Outcome[Plan] | None:
+        """What a decision makes of its request: an end, one vote more, or nothing but a record."""
         check = EnvelopeCheck(agent=workflow.info().workflow_id, decision=decision)
         # Not through `call`: a paused agent judges decisions too, and goes on only when resumed.
-        envelope = await self._execute(DecisionChecks.check_envelope, check, QUICK)
-        reason = refusal(decision, request, workflow.now(), envelope.flaw)
+        checked = await self._execute(DecisionChecks.check_envelope, check, QUICK)
+        plan = kind.model_validate(request.plan)
+        reason = refusal(decision, request, workflow.now(), checked.flaw, checked.groups)
         if reason is None and decision.edits:
-            try:
-                return type(plan).model_validate({**request.plan, **decision.edits}), None
-            except ValidationError as error:
-                reason = f"the edits do not fit the plan: {error.errors(include_url=False)[0]['msg']}"
-        return plan, reason
+            plan, reason = _edited(plan, request, decision)
+        record = self._gate.record(decision, workflow.now(), reason or "")
+        if record.status is not DecisionStatus.COUNTED:
+            self._note_refusal(record)
+            return None
+        if decision.verdict is Verdict.REJECT:
+            return Outcome(OutcomeVerdict.REJECTED, request, plan, decision)
+        if decision.verdict is Verdict.REVISE and request.policy.quorum > 1:
+            return Outcome(OutcomeVerdict.REVISED, request, plan, decision)
+        votes = (
+            (*request.votes, vote_of(decision, request))
+            if not decision.edits
+            else (vote_of(decision, request),)
+        )
+        request = self._gate.update(request.id, votes=votes)
+        if len(votes) >= request.policy.quorum:
+            return Outcome(OutcomeVerdict.APPROVED, request, plan, decision)
+        self.note(f"{standing(request)}: yes {in_words(decision)}", request=request.id)
+        return None
 
     def _note_refusal(self, record: DecisionRecord) -> None:
         signed = "" if record.signed else "unsigned "
@@ -127,3 +221,14 @@ class Asker(Sleeper):
             for each in memory.waiting
         ]
         return ApprovalsView(open=list(memory.open.values()), decisions=memory.records + waiting)
+
+
+def _edited(plan: Plan, request: ApprovalRequest, decision: Decision) -> tuple[Plan, str | None]:
+    """The plan with the edits, or as it was and why they do not fit it."""
+    try:
+        return type(plan).model_validate({**request.plan, **decision.edits}), None
+    except ValidationError as error:
+        return plan, f"the edits do not fit the plan: {error.errors(include_url=False)[0]['msg']}"
+    except Exception as error:
+        # Whatever else a plan's own rules raise on hostile edits; a raise here would wedge the agent.
+        return plan, f"the edits do not fit the plan: {type(error).__name__}"

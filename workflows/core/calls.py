@@ -91,6 +91,7 @@ class Caller(Visible):
     def __init__(self, input: AgentInput) -> None:
         super().__init__(input)
         self._sequence = 0
+        self._under_way = 0
 
     @overload
     async def call(
@@ -127,28 +128,34 @@ class Caller(Visible):
             )
         self._sequence += 1
         activity_id = f"{self._node}/{self._sequence}/{hashlib.sha256(body).hexdigest()[:12]}"
-        if policy.local:
-            return await workflow.execute_local_activity_method(
+        self._under_way += 1
+        try:
+            if policy.local:
+                return await workflow.execute_local_activity_method(
+                    activity,
+                    argument,
+                    activity_id=activity_id,
+                    start_to_close_timeout=policy.start_to_close,
+                    retry_policy=policy.retry,
+                )
+            return await workflow.execute_activity_method(
                 activity,
                 argument,
                 activity_id=activity_id,
                 start_to_close_timeout=policy.start_to_close,
+                schedule_to_start_timeout=policy.schedule_to_start,
+                schedule_to_close_timeout=policy.schedule_to_close,
+                heartbeat_timeout=policy.heartbeat,
                 retry_policy=policy.retry,
+                cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
             )
-        return await workflow.execute_activity_method(
-            activity,
-            argument,
-            activity_id=activity_id,
-            start_to_close_timeout=policy.start_to_close,
-            schedule_to_start_timeout=policy.schedule_to_start,
-            schedule_to_close_timeout=policy.schedule_to_close,
-            heartbeat_timeout=policy.heartbeat,
-            retry_policy=policy.retry,
-            cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-        )
+        finally:
+            self._under_way -= 1
+
+    async def _tell_people(self, event: str, text: str) -> None:
+        notice = Notice(agent=workflow.info().workflow_id, event=event, text=text)
+        await self._execute(Notices.notify, notice, QUICK)
 
     async def _now_stuck(self, call: OpenCall) -> None:
         await super()._now_stuck(call)
-        text = f"stuck at {call.node}: {call.name}"
-        notice = Notice(agent=workflow.info().workflow_id, event="stuck", text=text)
-        await self._execute(Notices.notify, notice, QUICK)
+        await self._tell_people("stuck", f"stuck at {call.node}: {call.name}")

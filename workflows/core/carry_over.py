@@ -7,12 +7,12 @@ from typing import TypeVar
 from pydantic import BaseModel
 from temporalio import workflow
 
-from workflows.core.final_check import Actor
+from workflows.core.calls import Caller
 
 Memory = TypeVar("Memory", bound=BaseModel)
 
 
-class Carrier(Actor):
+class Carrier(Caller):
     """The part of an agent that takes its state along."""
 
     def remembered(self, memory: type[Memory]) -> Memory | None:
@@ -25,8 +25,12 @@ class Carrier(Actor):
         Decisions, seen ids, notebook and words told come along; a signal that arrives meanwhile makes the
         server hand the task out again, and is carried too.
         """
-        if not (now or workflow.info().is_continue_as_new_suggested()):
+        if not (now or self._has_grown(memory)):
             return
         await workflow.wait_condition(workflow.all_handlers_finished)
         carried = self._kept.model_copy(update={"memory": memory.model_dump(mode="json")})
         workflow.continue_as_new(self._input.model_copy(update={"carried": carried}))
+
+    def _has_grown(self, memory: BaseModel | None) -> bool:
+        """Whether history should start afresh: the server suggests it, and no call is under way."""
+        return memory is not None and workflow.info().is_continue_as_new_suggested() and not self._under_way

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Generic
@@ -17,7 +17,7 @@ from common.errors import permanent
 from workflows.core.approval import Asker
 from workflows.core.calls import ACTION, RECHECK, CallPolicy, Result
 from workflows.core.gate import Outcome
-from workflows.core.premises import Drift, Premise, drift, unfetched
+from workflows.core.premises import Drift, Premise, drift, expired, unfetched
 from workflows.core.visible import cause_of
 
 
@@ -30,6 +30,8 @@ class Action(Generic[Result]):
         argument: has a field `authorization`, which the kit fills in.
         approval: the outcome of the gate that allows it.
         premises: the facts to fetch again just before.
+        fence: puts into the argument what the target itself checks (a limit price, an ETag), from the values
+            just fetched, by the names of their premises.
         lookup: tells by the key what an attempt with unknown outcome came to, its result or None; where it is
             not given, the activity itself looks up before it acts.
         freshness: how long a validation is good for; a later start validates again.
@@ -40,6 +42,7 @@ class Action(Generic[Result]):
     argument: BaseModel
     approval: Outcome[Any]
     premises: Sequence[Premise] = ()
+    fence: Callable[[Any, Mapping[str, Any]], BaseModel] | None = None
     lookup: Callable[..., Any] | None = None
     freshness: timedelta = timedelta(seconds=10)
     policy: CallPolicy = ACTION
@@ -51,6 +54,15 @@ class Acted(Generic[Result]):
 
     result: Result | None = None
     drifts: Sequence[Drift] = ()
+
+    @property
+    def evidence(self) -> list[str]:
+        """Old and new of every drift side by side, a line each, for the next request."""
+        return [f"{each.premise}: {each.reason}" for each in self.drifts]
+
+    def now(self, premise: str) -> Any:
+        """The new value of a premise that drifted; None where it holds or cannot be fetched."""
+        return next((each.now for each in self.drifts if each.premise == premise), None)
 
 
 class Actor(Asker):
@@ -80,12 +92,13 @@ class Actor(Asker):
             pause = timedelta(seconds=1)
             while True:
                 self._show_all()
-                drifts = await self._drifts(action.premises)
+                facts, drifts = await self._validated(action)
                 if drifts:
-                    self._void(approval, drifts)
+                    await self._void(approval, drifts)
                     return Acted(drifts=drifts)
+                fenced = action.fence(argument, facts) if action.fence else argument
                 try:
-                    return Acted(await self._execute(action.activity, argument, _fresh(action)))
+                    return Acted(await self._execute(action.activity, fenced, _fresh(action)))
                 except ActivityError as error:
                     if is_cancelled_exception(error) or _is_permanent(error):
                         raise
@@ -100,23 +113,36 @@ class Actor(Asker):
                 await self._while_paused()
                 pause = min(pause * 2, timedelta(minutes=5))
 
-    async def _drifts(self, premises: Sequence[Premise]) -> list[Drift]:
-        found = await asyncio.gather(*(self._recheck(premise) for premise in premises))
-        return [each for each in found if each is not None]
+    async def _validated(self, action: Action[Any]) -> tuple[dict[str, Any], list[Drift]]:
+        """The facts as they are now, by premise, and the drifts among them."""
+        values = await asyncio.gather(*(self._fetched(premise) for premise in action.premises))
+        drifts = [
+            unfetched(premise, value) if isinstance(value, BaseException) else drift(premise, value)
+            for premise, value in zip(action.premises, values, strict=True)
+        ]
+        # Counted to the end of the window, so that the envelope still holds when the action checks it.
+        good_until = action.approval.good_until
+        if good_until is not None and good_until <= workflow.now() + action.freshness:
+            drifts.append(expired(good_until, workflow.now()))
+        facts = {premise.name: value for premise, value in zip(action.premises, values, strict=True)}
+        return facts, [each for each in drifts if each is not None]
 
-    async def _recheck(self, premise: Premise) -> Drift | None:
+    async def _fetched(self, premise: Premise) -> Any:
+        """The value of a premise now, or the error that keeps it from being known."""
         try:
-            now = premise.read(await self._execute(premise.activity, premise.argument, RECHECK))
-        except ActivityError as error:
+            return premise.read(await self._execute(premise.activity, premise.argument, RECHECK))
+        except Exception as error:
+            # Also an answer that cannot be read: not knowing is never a pass, and never wedges an agent.
             if is_cancelled_exception(error):
                 raise
-            return unfetched(premise, error.cause or error)
-        return drift(premise, now)
+            return getattr(error, "cause", None) or error
 
-    def _void(self, approval: Outcome[Any], drifts: Sequence[Drift]) -> None:
+    async def _void(self, approval: Outcome[Any], drifts: Sequence[Drift]) -> None:
         self._gate.close(approval.request.id, "void: what it rested on has changed")
         for each in drifts:
             self.note(f"drift: {each.premise}: {each.reason}", request=approval.request.id)
+        told = "; ".join(f"{each.premise}: {each.reason}" for each in drifts)
+        await self._tell_people("drift", f"{approval.request.question} Not done: {told}")
 
 
 def _fresh(action: Action[Any]) -> CallPolicy:

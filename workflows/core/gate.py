@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Generic, TypeVar
+from datetime import UTC, datetime
+from enum import Enum
+from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel
 
 from common.agent import Approvals
 from common.approval import (
+    ApprovalPolicy,
     ApprovalRequest,
     Authorization,
     Decision,
     DecisionRecord,
     DecisionStatus,
+    OnExpiry,
     OutcomeVerdict,
     Verdict,
+    Vote,
+    in_words,
 )
+from common.digest import digest
 
 MAX_WAITING = 100
 MAX_RECORDS = 500
@@ -28,7 +35,10 @@ Plan = TypeVar("Plan", bound=BaseModel)
 
 @dataclass(frozen=True)
 class Outcome(Generic[Plan]):
-    """How a request ended. `plan` is the one to act on: as asked, or with the approver's edits."""
+    """How a request ended. `plan` is the one to act on: as asked, or with the approvers' edits.
+
+    `decision` is the word that ended it; None where it expired.
+    """
 
     verdict: OutcomeVerdict
     request: ApprovalRequest
@@ -45,20 +55,27 @@ class Outcome(Generic[Plan]):
         """The outcome for people: who said what, and through what."""
         if self.decision is None:
             return f"{self.request.id}: {self.verdict}"
-        signed = "" if self.decision.signature else ", unsigned"
-        note = f": {self.decision.note}" if self.decision.note else ""
-        edits = f" with edits to {', '.join(self.decision.edits)}" if self.decision.edits else ""
-        return (
-            f"{self.request.id}: {self.verdict}{edits} by {self.decision.by} "
-            f"(through {self.decision.through}{signed}){note}"
-        )
+        told = self.request.votes if self.approved else (Vote(decision=self.decision),)
+        return f"{self.request.id}: {self.verdict} {'; '.join(in_words(vote.decision) for vote in told)}"
+
+    @property
+    def good_until(self) -> datetime | None:
+        """When the first envelope of its votes expires; None where none does."""
+        ends = [vote.decision.signature.expires_at for vote in self.request.votes if vote.decision.signature]
+        return min(ends, default=None)
 
     def authorization(self, key: str) -> Authorization:
         """What the destructive activity will check; only an approved outcome has one."""
-        if self.decision is None or not self.approved:
+        if not self.approved:
             raise ValueError("only an approval authorizes an action")
-        replaced = {field: self.request.plan[field] for field in self.decision.edits}
-        return Authorization(decision=self.decision, replaced=replaced, key=key)
+        request = self.request
+        return Authorization(
+            votes=request.votes,
+            policy=request.policy,
+            requester=request.requester,
+            escalated=request.escalated,
+            key=key,
+        )
 
 
 class Gate:
@@ -70,6 +87,12 @@ class Gate:
     def open(self, request: ApprovalRequest) -> None:
         """Start asking."""
         self.memory.open[request.id] = request
+
+    def update(self, request_id: str, **changes: Any) -> ApprovalRequest:
+        """The open request with `changes` to how it stands."""
+        request = self.memory.open[request_id].model_copy(update=changes)
+        self.memory.open[request_id] = request
+        return request
 
     def close(self, request_id: str, how: str) -> None:
         """Stop asking; later decisions for it are refused with `how`."""
@@ -120,7 +143,72 @@ class Gate:
         return entry
 
 
-def refusal(decision: Decision, request: ApprovalRequest, now: datetime, flaw: str | None) -> str | None:
+class Step(Enum):
+    """What falls due while a request is open."""
+
+    EXPIRE = "expire"
+    ESCALATE = "escalate"
+    REMIND = "remind"
+
+
+def next_step(request: ApprovalRequest) -> tuple[Step, datetime | None]:
+    """What falls due next for an open request, and when; never where the moment is None."""
+    steps: list[tuple[datetime, Step]] = []
+    if request.expires_at:
+        steps.append((request.expires_at, Step.EXPIRE))
+    if request.escalate_at and not request.escalated:
+        steps.append((request.escalate_at, Step.ESCALATE))
+    steps += ((at, Step.REMIND) for at in request.remind_at[request.reminded :])
+    # At the same moment the end comes first: nobody is reminded of what is over.
+    at, step = min(steps, key=lambda each: each[0], default=(None, Step.EXPIRE))
+    return step, at
+
+
+def first_request(
+    question: str, plan: BaseModel, policy: ApprovalPolicy, evidence: Sequence[str], requester: str
+) -> ApprovalRequest:
+    """A request as drafted, without its id and its moments."""
+    shown = plan.model_dump(mode="json")
+    return ApprovalRequest(
+        id="",
+        question=question,
+        plan=shown,
+        digest=digest(shown),
+        origin=digest(shown),
+        evidence=tuple(evidence),
+        policy=policy,
+        requester=requester,
+        asked_at=datetime.min.replace(tzinfo=UTC),
+    )
+
+
+def follow_up(outcome: Outcome[Any]) -> ApprovalRequest | None:
+    """The draft of the request that follows from how one ended; None where that was the end."""
+    request = outcome.request
+    if outcome.verdict is OutcomeVerdict.REVISED and outcome.decision:
+        # Others have to agree to the edited plan; whoever edited it has.
+        shown = outcome.plan.model_dump(mode="json")
+        changes = {"plan": shown, "digest": digest(shown), "votes": (vote_of(outcome.decision, request),)}
+        told = f"revised {in_words(outcome.decision)}"
+        return request.model_copy(update={**changes, "evidence": (*request.evidence, told)})
+    if outcome.verdict is not OutcomeVerdict.EXPIRED:
+        return None
+    if request.policy.on_expiry is OnExpiry.ASK_AGAIN:
+        return request.model_copy(update={"votes": ()})
+    if request.policy.on_expiry is OnExpiry.ESCALATE and not request.escalated:
+        return request.model_copy(update={"votes": (), "escalated": True})
+    return None
+
+
+def vote_of(decision: Decision, request: ApprovalRequest) -> Vote:
+    """The vote that an approval, with or without edits, gives to the plan it leads to."""
+    replaced = {field: request.plan[field] for field in decision.edits if field in request.plan}
+    return Vote(decision=decision, replaced=replaced)
+
+
+def refusal(
+    decision: Decision, request: ApprovalRequest, now: datetime, flaw: str | None, groups: Sequence[str] = ()
+) -> str | None:
     """Why `decision` does not count for the open `request`; None where it counts.
 
     Args:
@@ -128,6 +216,7 @@ def refusal(decision: Decision, request: ApprovalRequest, now: datetime, flaw: s
         request: the open request it names.
         now: the agent's time.
         flaw: what the check of its envelope found.
+        groups: which groups the one who decided is in.
     """
     policy = request.policy
     if flaw:
@@ -140,20 +229,27 @@ def refusal(decision: Decision, request: ApprovalRequest, now: datetime, flaw: s
     decided_at = decision.at if decision.signature and decision.at else now
     if request.expires_at is not None and decided_at >= request.expires_at:
         return f"the request expired at {request.expires_at:%Y-%m-%d %H:%M} UTC"
-    if decision.by not in policy.approvers:
-        return f"{decision.by} is not among those who may decide"
-    if decision.by == request.requester and not policy.requester_may_approve:
-        return f"{decision.by} is who the agent works for, and may not approve its plans"
-    return _flaw_in_edits(decision, request)
+    barred = policy.bars(
+        decision.by, groups, requester=request.requester, escalated=request.escalated
+    ) or _flaw_in_edits(decision, policy)
+    if barred is None and decision.verdict is Verdict.APPROVE and _has_voted(decision.by, request):
+        return f"{decision.by} has already said yes; {standing(request)}"
+    return barred
 
 
-def _flaw_in_edits(decision: Decision, request: ApprovalRequest) -> str | None:
+def standing(request: ApprovalRequest) -> str:
+    """How many of the approvals it needs the request has, in words."""
+    people = ", ".join(vote.decision.by for vote in request.votes)
+    return f"{len(request.votes)} of {request.policy.quorum} approvals" + (f" ({people})" if people else "")
+
+
+def _has_voted(by: str, request: ApprovalRequest) -> bool:
+    return any(vote.decision.by == by for vote in request.votes)
+
+
+def _flaw_in_edits(decision: Decision, policy: ApprovalPolicy) -> str | None:
     if decision.verdict is not Verdict.REVISE:
         return "only the verdict revise takes edits" if decision.edits else None
     if not decision.edits:
         return "the verdict revise needs edits"
-    foreign = sorted(set(decision.edits) - set(request.policy.editable))
-    if foreign:
-        may = ", ".join(request.policy.editable) or "nothing"
-        return f"{', '.join(foreign)} may not be edited; what may be: {may}"
-    return None
+    return policy.bars_edits(decision.edits)

@@ -8,11 +8,11 @@ from datetime import datetime, timedelta
 from temporalio import workflow
 
 from common.agent import AgentInput, AgentState, WakeUp, Woken
-from workflows.core.calls import Caller
+from workflows.core.carry_over import Carrier
 from workflows.core.visible import Wait
 
 
-class Sleeper(Caller):
+class Sleeper(Carrier):
     """The part of an agent that sleeps."""
 
     def __init__(self, input: AgentInput) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from pydantic import JsonValue
@@ -23,11 +24,12 @@ def write(notebook: Notebook, at: datetime, node: str, text: str, facts: dict[st
         notebook.dropped += surplus
 
 
-def as_markdown(notebook: Notebook, headline: str) -> str:
-    """The newest lines under a headline, for the Web UI's current details."""
+def as_markdown(notebook: Notebook, headline: str, questions: Sequence[str] = ()) -> str:
+    """The newest lines under a headline and the open questions, for the Web UI's current details."""
     newest = reversed(notebook.entries[-SHOWN_IN_UI:])
     lines = [f"- {each.at:%Y-%m-%d %H:%M:%S} `{_plain(each.node)}` {_plain(each.text)}" for each in newest]
-    return "\n".join([f"**{_plain(headline)}**", "", *lines])
+    asked = [f"- **{_plain(question)}**" for question in questions]
+    return "\n".join([f"**{_plain(headline)}**", "", *asked, *lines])
 
 
 # Text from outside must not become links, images, headings or new lines in the Web UI.

@@ -16,6 +16,7 @@ from temporalio.exceptions import ActivityError, is_cancelled_exception
 from common import search_attributes
 from common.agent import AgentInput, AgentState, AgentStatus, Carried, Notebook
 from workflows.core import notebook
+from workflows.core.gate import standing
 from workflows.core.watchdog import OpenCall, Watchdog
 
 
@@ -91,6 +92,9 @@ class Visible:
             yield
         finally:
             self._waits.remove(wait)
+            if self._waits:
+                # Nothing else would tell that one of several waits is over.
+                self._show_all()
 
     async def _while_paused(self) -> None:
         if self._kept.paused:
@@ -100,13 +104,12 @@ class Visible:
     @workflow.query
     def status(self) -> AgentStatus:
         """What the agent is doing now."""
-        wait = self._waits[0] if self._waits else None
         return AgentStatus(
             owner=self.owner,
             state=self._state(),
             node=self._node,
-            waiting_for=wait.waiting_for if wait else None,
-            wake_at=wait.until if wait else None,
+            waiting_for=self._waiting_for(),
+            wake_at=self._wake_at(),
             started_at=self._kept.started_at,
             progress=self._kept.progress,
             cost=self._kept.cost,
@@ -140,11 +143,22 @@ class Visible:
     def _show_details(self) -> None:
         headline = f"{self._state()} at {self._node or 'the start'}"
         if self._waits:
-            wait = self._waits[0]
-            until = f", until {wait.until:%Y-%m-%d %H:%M} UTC" if wait.until else ""
-            by = f", by {', '.join(wait.approvers)}" if wait.approvers else ""
-            headline += f": waits for {wait.waiting_for}{by}{until}"
-        workflow.set_current_details(notebook.as_markdown(self._kept.notebook, headline))
+            until = f", until {at:%Y-%m-%d %H:%M} UTC" if (at := self._wake_at()) else ""
+            headline += f": waits for {self._waiting_for()}{until}"
+        questions = [
+            f"{each.id} asks {', '.join(each.deciders) or 'nobody'}: {each.question} {standing(each)}"
+            for each in self._kept.approvals.open.values()
+        ]
+        workflow.set_current_details(notebook.as_markdown(self._kept.notebook, headline, questions))
+
+    def _waiting_for(self) -> str | None:
+        return search_attributes.SEPARATOR.join(wait.waiting_for for wait in self._waits) or None
+
+    def _wake_at(self) -> datetime | None:
+        return min((wait.until for wait in self._waits if wait.until), default=None)
+
+    def _approvers(self) -> list[str]:
+        return list(dict.fromkeys(name for wait in self._waits for name in wait.approvers))
 
     def _note_end(self, outcome: str) -> None:
         seconds = (workflow.now() - self._node_since).total_seconds()
@@ -153,8 +167,7 @@ class Visible:
     def _show_all(self) -> None:
         """Bring the search attributes up to date; only what changed is written."""
         self._show_details()
-        wait = self._waits[0] if self._waits else None
-        self._shows_wait = wait is not None
+        self._shows_wait = bool(self._waits)
         stuck = self._watchdog.stuck
         node, since = (stuck.node, stuck.since) if stuck else (self._node, self._node_since)
         self._show(
@@ -162,9 +175,9 @@ class Visible:
                 search_attributes.NODE: search_attributes.fit(node),
                 search_attributes.NODE_SINCE: since,
                 search_attributes.STATE: str(self._state()),
-                search_attributes.WAITING_FOR: search_attributes.fit(wait.waiting_for) if wait else None,
-                search_attributes.WAKE_AT: wait.until if wait else None,
-                search_attributes.APPROVERS: search_attributes.fit_list(wait.approvers) if wait else None,
+                search_attributes.WAITING_FOR: search_attributes.fit(self._waiting_for() or ""),
+                search_attributes.WAKE_AT: self._wake_at(),
+                search_attributes.APPROVERS: search_attributes.fit_list(self._approvers()),
                 search_attributes.STUCK_AT: search_attributes.fit_list(self._kept.stuck_at),
             }
         )

@@ -1,0 +1,198 @@
+"""When a place is open: rules over the holidays and weekends that the `holidays` library knows.
+
+Pure functions, but for the library's and the time zones' data, which change with their releases: a workflow
+asks the activity in `activities/calendars.py`. Times come back in UTC. Counting goes by elapsed time, so a
+session over a change of the clocks is an hour longer or shorter, as it is for the people in it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import BaseModel, model_validator
+
+if TYPE_CHECKING:
+    import holidays
+
+# Nothing is looked for further ahead: a calendar that never opens must not be searched for ever.
+REACH = timedelta(days=3660)
+
+
+class NeverOpenError(ValueError):
+    """The moment asked for does not come within ten years."""
+
+
+class UnknownCalendarError(ValueError):
+    """There is no such calendar or time zone."""
+
+
+class BusinessHours(BaseModel, frozen=True):
+    """Opening hours in local time, on every day that is no weekend and no holiday of `calendar`.
+
+    `calendar` is a country (`US`), a part of one (`DE-BY`) or a market (`NYSE`, `XNYS`, `ECB`), as the
+    `holidays` library names them. A day the library calls a half day closes at the time that its name tells
+    (`markets close at 1:00pm`, as for NYSE); where the name tells none, at the usual time.
+
+    Whether calendar and zone exist shows when time is counted: these hours also travel through workflows,
+    which must not read data that changes with its releases.
+    """
+
+    calendar: str
+    timezone: str
+    opens: time
+    closes: time
+
+    @model_validator(mode="after")
+    def _closes_after_it_opens(self) -> BusinessHours:
+        if self.opens.tzinfo or self.closes.tzinfo:
+            raise ValueError("opens and closes are local times, without an offset")
+        if self.closes <= self.opens:
+            raise ValueError(f"closes ({self.closes}) must be later in the day than opens ({self.opens})")
+        return self
+
+
+def is_open(hours: BusinessHours, at: datetime) -> bool:
+    """Whether `at` lies in a session. Its first moment does, the closing time does not."""
+    at = _aware(at)
+    zone = _zone(hours)
+    # A session that runs into a skipped hour may end on the next date.
+    today = at.astimezone(zone).date()
+    days = (today - timedelta(days=1), today)
+    return any(
+        session[0] <= at < session[1] for day in days if (session := _session(hours, zone, day)) is not None
+    )
+
+
+def next_open(hours: BusinessHours, at: datetime) -> datetime:
+    """The first moment from `at` on that is open: `at` itself where it is.
+
+    Raises:
+        NeverOpenError: there is none within ten years.
+    """
+    opens, _ = next(_sessions(hours, at))
+    return max(opens, _aware(at))
+
+
+def closes_at(hours: BusinessHours, at: datetime) -> datetime:
+    """When the session at `at` closes; where it is closed, when the next one will.
+
+    Raises:
+        NeverOpenError: there is none within ten years.
+    """
+    _, closes = next(_sessions(hours, at))
+    return closes
+
+
+def add(hours: BusinessHours, start: datetime, duration: timedelta) -> datetime:
+    """The first moment by which `duration` of open time has passed since `start`.
+
+    `timedelta(days=1)` is 24 open hours, not a day of the calendar. A duration that is used up exactly at
+    the end of a session ends there, and not at the next opening.
+
+    Raises:
+        NeverOpenError: that is more than ten years away.
+        ValueError: `duration` is negative, or `start` has no time zone.
+    """
+    if duration < timedelta(0):
+        raise ValueError(f"a duration of open time cannot be negative: {duration}")
+    moment = _aware(start)
+    sessions = _sessions(hours, start)
+    while duration:
+        opens, closes = next(sessions)
+        moment = max(opens, moment)
+        spent = min(duration, closes - moment)
+        moment += spent
+        duration -= spent
+    return moment
+
+
+def _aware(at: datetime) -> datetime:
+    """`at` in UTC, where differences are elapsed time; a naive time would silently be the machine's."""
+    if at.tzinfo is None:
+        raise ValueError(f"{at} has no time zone")
+    if not 1 < at.year < 9900:
+        raise ValueError(f"{at} is too near the end of all dates")
+    return at.astimezone(UTC)
+
+
+def _sessions(hours: BusinessHours, at: datetime) -> Iterator[tuple[datetime, datetime]]:
+    """The sessions that end after `at`, in order, as (first moment, closing time)."""
+    at = _aware(at)
+    zone = _zone(hours)
+    day = at.astimezone(zone).date() - timedelta(days=1)
+    last = day + REACH
+    while day < last:
+        session = _session(hours, zone, day)
+        if session and session[1] > at:
+            yield session
+        day += timedelta(days=1)
+    raise NeverOpenError(f"{hours.calendar} is not open for that long within ten years from {at:%Y-%m-%d}")
+
+
+def _session(hours: BusinessHours, zone: ZoneInfo, day: date) -> tuple[datetime, datetime] | None:
+    year = _year(hours.calendar, day.year)
+    if not year.is_working_day(day):
+        return None
+    opens = datetime.combine(day, hours.opens, zone).astimezone(UTC)
+    closes = datetime.combine(day, min(hours.closes, _early_close(hours.calendar, day)), zone).astimezone(UTC)
+    # A zone may skip the opening hours, and even a whole date (Samoa's 30 December 2011).
+    if closes <= opens or opens.astimezone(zone).date() != day:
+        return None
+    return opens, closes
+
+
+def _early_close(calendar: str, day: date) -> time:
+    """The closing time that the name of a half day tells; the end of the day where there is none."""
+    name = _half_days(calendar, day.year).get(day, "")
+    told = re.search(r"close at (\d{1,2}):(\d\d) ?([ap])\.?m", name)
+    if not told:
+        return time.max
+    return time(int(told[1]) % 12 + (12 if told[3] == "p" else 0), int(told[2]))
+
+
+# A calendar that fills itself year by year, as the library's do, would show a second thread a year that is
+# only half filled. These are complete before anybody sees them. Neighbouring years bring the holidays that
+# are observed across New Year.
+@lru_cache(maxsize=256)
+def _year(calendar: str, year: int) -> holidays.HolidayBase:
+    return _entity(calendar, years=range(year - 1, year + 2))
+
+
+@lru_cache(maxsize=256)
+def _half_days(calendar: str, year: int) -> dict[date, str]:
+    known = _entity(calendar)
+    if "half_day" not in known.supported_categories:
+        return {}
+    english = next((each for each in known.supported_languages if each.startswith("en")), None)
+    return dict(_entity(calendar, years=[year], categories="half_day", language=english))
+
+
+def _zone(hours: BusinessHours) -> ZoneInfo:
+    try:
+        return ZoneInfo(hours.timezone)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise UnknownCalendarError(
+            f"unknown time zone {hours.timezone!r}: give a name such as Europe/Berlin"
+        ) from error
+
+
+def _entity(calendar: str, **options: object) -> holidays.HolidayBase:
+    import holidays  # here, so that a command line does not wait for it
+
+    name, _, part = calendar.partition("-")
+    is_country = name in holidays.list_supported_countries(include_aliases=True)
+    build = holidays.country_holidays if is_country else holidays.financial_holidays
+    try:
+        return build(name, subdiv=part or None, expand=False, **options)  # type: ignore[arg-type]
+    except (NotImplementedError, ValueError) as error:
+        raise UnknownCalendarError(
+            f"unknown calendar {calendar!r}: give a country (US), a part (DE-BY) or a market (NYSE)"
+        ) from error
+
+
+NYSE = BusinessHours(calendar="NYSE", timezone="America/New_York", opens=time(9, 30), closes=time(16))

@@ -1,0 +1,262 @@
+"""Approval chains through real agents: quorum, groups, reminders, escalation, several requests at once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli.dev_server import DevServer
+from common.approval import ApprovalPolicy, OnExpiry, Verdict
+from common.business_time import NYSE
+from common.connect import connect
+from common.settings import Settings
+from tests.workflow.conftest import Stage, eventually, noted
+from tests.workflow.doubles import ErrandInput, PanelInput
+
+LADDER = (timedelta(hours=4), timedelta(hours=24), timedelta(hours=48))
+
+
+async def test_a_quorum_needs_different_people_and_authorizes_with_all_their_votes(stage: Stage) -> None:
+    """Two of three: the same person twice is one, and `show` tells how it stands."""
+    policy = ApprovalPolicy(approvers=("ann", "bob", "eve"), quorum=2)
+    agent = await stage.start(ErrandInput(policy=policy))
+    request = await stage.asked(agent)
+    await stage.decide(agent, request, by="ann")
+    twice = await stage.decide(agent, request, by="ann")
+    assert "already said yes; 1 of 2 approvals (ann)" in (await stage.fate(agent, twice.id)).reason
+    [standing] = [each.decision.by for each in (await stage.asked(agent)).votes]
+    assert standing == "ann"
+    assert stage.world.act_attempts == 0
+    await stage.decide(agent, request, by="eve")
+    result = await agent.result()
+    assert result["words"] == "approval-1: approved by ann (through cli); by eve (through cli)"
+    assert result["confirmation"]
+
+
+async def test_one_no_ends_a_request_that_others_have_approved(stage: Stage) -> None:
+    """A quorum of yes is needed; a single no is enough."""
+    agent = await stage.start(ErrandInput(policy=ApprovalPolicy(approvers=("ann", "bob", "eve"), quorum=3)))
+    request = await stage.asked(agent)
+    await stage.decide(agent, request, by="ann")
+    await stage.decide(agent, request, Verdict.REJECT, by="bob", note="no")
+    assert (await agent.result())["words"] == "approval-1: rejected by bob (through cli): no"
+    assert stage.world.act_attempts == 0
+
+
+async def test_a_group_is_its_members_at_the_time_they_decide(stage: Stage) -> None:
+    """Whoever has left the group may not; whoever has joined may."""
+    groups = stage.settings.data_dir / "groups.json"
+    groups.write_text(json.dumps({"treasury": ["ann", "bob"]}))
+    agent = await stage.start(ErrandInput(policy=ApprovalPolicy(approvers=("@treasury",))))
+    request = await stage.asked(agent)
+    groups.write_text(json.dumps({"treasury": ["bob", "eve"]}))
+    left = await stage.decide(agent, request, by="ann")
+    assert "not among those" in (await stage.fate(agent, left.id)).reason
+    await stage.decide(agent, request, by="eve")
+    assert (await agent.result())["confirmation"]
+
+
+async def test_the_others_have_to_agree_to_an_edited_plan(stage: Stage) -> None:
+    """A revision under a quorum asks again about the plan as edited; earlier votes were for another plan."""
+    policy = ApprovalPolicy(approvers=("ann", "bob", "eve"), quorum=2, editable=("what",))
+    agent = await stage.start(ErrandInput(policy=policy))
+    first = await stage.asked(agent)
+    await stage.decide(agent, first, by="ann")
+    await stage.decide(agent, first, Verdict.REVISE, by="bob", edits={"what": "sell"}, note="rather")
+    second = await stage.asked(agent, after=first.id)
+    assert second.plan["what"] == "sell"
+    assert [vote.decision.by for vote in second.votes] == ["bob"]
+    assert second.evidence[-1] == "revised with edits to what by bob (through cli): rather"
+    late = await stage.decide(agent, first, by="eve")
+    assert "is closed" in (await stage.fate(agent, late.id)).reason
+    own = await stage.decide(agent, second, by="bob")
+    assert "already said yes" in (await stage.fate(agent, own.id)).reason
+    await stage.decide(agent, second, by="ann")
+    assert (await agent.result())["confirmation"]["what"] == "sell"
+
+
+async def test_people_are_reminded_then_others_asked_too_then_it_expires(stage: Stage) -> None:
+    """The ladder: 4, 24 and 48 hours, an escalation in between, and an end."""
+    policy = ApprovalPolicy(
+        approvers=("ann",),
+        reminders=LADDER,
+        escalate_to=("bob",),
+        escalate_after=timedelta(hours=30),
+        expires_after=timedelta(hours=60),
+    )
+    agent = await stage.start(ErrandInput(policy=policy))
+    request = await stage.asked(agent)
+    early = await stage.decide(agent, request, by="bob")
+    assert "not among those" in (await stage.fate(agent, early.id)).reason
+    await stage.skipper.fast_forward(agent, timedelta(hours=25))
+    await eventually(lambda: noted(stage, agent, "reminder 2 of 3: Buy?"))
+    assert stage.notices.events(agent.id) == ["reminder", "reminder"]
+    assert (await stage.attributes(agent))["AgentApprovers"] == ["ann"]
+    await stage.skipper.fast_forward(agent, timedelta(hours=24))
+    await eventually(lambda: noted(stage, agent, "reminder 3 of 3: Buy?"))
+    assert stage.notices.events(agent.id) == ["reminder", "reminder", "escalation", "reminder"]
+    assert (await stage.attributes(agent))["AgentApprovers"] == ["ann", "bob"]
+    assert "may decide: ann, bob" in stage.notices.told[-1].text
+    await stage.skipper.fast_forward(agent, timedelta(hours=12))
+    assert (await agent.result())["words"] == "approval-1: expired"
+
+
+async def test_those_it_was_escalated_to_may_decide(stage: Stage) -> None:
+    """And the action takes their word."""
+    policy = ApprovalPolicy(approvers=("ann",), escalate_to=("bob",), escalate_after=timedelta(hours=1))
+    agent = await stage.start(ErrandInput(policy=policy))
+    request = await stage.asked(agent)
+    await stage.skipper.fast_forward(agent, timedelta(hours=2))
+    await eventually(lambda: noted(stage, agent, "escalated to bob: Buy?"))
+    await stage.decide(agent, request, by="bob")
+    assert "by bob" in (await agent.result())["words"]
+
+
+async def test_an_expired_request_is_asked_once_more_of_others_and_then_given_up(stage: Stage) -> None:
+    """`on_expiry=escalate`."""
+    policy = ApprovalPolicy(
+        approvers=("ann",),
+        escalate_to=("bob",),
+        expires_after=timedelta(hours=1),
+        on_expiry=OnExpiry.ESCALATE,
+    )
+    agent = await stage.start(ErrandInput(policy=policy))
+    first = await stage.asked(agent)
+    await stage.skipper.fast_forward(agent, timedelta(minutes=61))
+    second = await stage.asked(agent, after=first.id)
+    assert second.deciders == ("ann", "bob")
+    await stage.skipper.fast_forward(agent, timedelta(minutes=61))
+    assert (await agent.result())["words"] == "approval-2: expired"
+
+
+async def test_deadlines_can_count_in_the_business_hours_of_a_calendar(stage: Stage) -> None:
+    """Seven hours of a market that is open six and a half a day end on its next day."""
+    policy = ApprovalPolicy(approvers=("ann",), expires_after=timedelta(hours=7), business_hours=NYSE)
+    agent = await stage.start(ErrandInput(policy=policy))
+    request = await stage.asked(agent)
+    assert request.expires_at is not None
+    closed = request.expires_at - request.asked_at - timedelta(hours=7)
+    assert closed >= timedelta(hours=17)
+    assert (await stage.attributes(agent))["AgentWakeAt"] == request.expires_at
+    await stage.decide(agent, request)
+    assert (await agent.result())["confirmation"]
+
+
+async def test_several_requests_of_one_agent_are_decided_apart(stage: Stage) -> None:
+    """Each by its own people, in any order; both stand in the attributes and in the details."""
+    agent = await stage.start(
+        PanelInput(
+            questions={"buy": ApprovalPolicy(approvers=("ann",)), "sell": ApprovalPolicy(approvers=("bob",))}
+        ),
+        "panel",
+    )
+
+    async def both() -> list[Any] | None:
+        found = (await agent.query("approvals"))["open"]
+        return found if len(found) == 2 else None
+
+    buy, sell = await eventually(both)
+
+    async def shown() -> bool:
+        waiting = (await stage.attributes(agent)).get("AgentWaitingFor", "")
+        return waiting == f"approval {buy['id']} {buy['digest']}; approval {sell['id']} {sell['digest']}"
+
+    await eventually(shown)
+    assert (await stage.attributes(agent))["AgentApprovers"] == ["ann", "bob"]
+    wrong = await stage.decide(agent, await stage.asked(agent), by="bob")
+    assert "not among those" in (await stage.fate(agent, wrong.id)).reason
+    await stage.decide(agent, await stage.asked(agent, after=buy["id"]), by="bob")
+
+    async def one_left() -> bool:
+        return (await stage.attributes(agent))["AgentApprovers"] == ["ann"]
+
+    await eventually(one_left)
+    await stage.decide(agent, await stage.asked(agent), Verdict.REJECT, by="ann")
+    words = (await agent.result())["words"]
+    assert words == ["panel-1: rejected by ann (through cli)", "panel-2: approved by bob (through cli)"]
+
+
+async def test_edits_that_make_a_plans_own_rules_fail_wedge_nothing(stage: Stage) -> None:
+    """Whatever an approver sends for a field, it is refused or fits."""
+    agent = await stage.start(ErrandInput())
+    request = await stage.asked(agent)
+    for what in (None, [1], {"a": 1}, 10**400, True):
+        refused = await stage.decide(agent, request, Verdict.REVISE, edits={"what": what})
+        assert "do not fit the plan" in (await stage.fate(agent, refused.id)).reason
+    await stage.decide(agent, request)
+    await agent.result()
+
+
+async def test_an_approval_too_old_to_act_on_is_asked_for_again(stage: Stage) -> None:
+    """The envelope's time ran out while the agent was paused: nothing is done on the old word."""
+    agent = await stage.start(ErrandInput())
+    first = await stage.asked(agent)
+    await agent.signal("pause")
+    almost = datetime.now(UTC) - timedelta(days=14) + timedelta(seconds=8)
+    decision = stage.ring.sign(stage.decision(first), agent.id, almost)
+    await agent.signal("decide", decision)
+    assert (await stage.fate(agent, decision.id)).status == "counted"
+    await agent.signal("resume")
+    second = await stage.asked(agent, after=first.id)
+    assert stage.world.act_attempts == 0
+    assert any("drift: approval: it held until" in note for note in await stage.notes(agent))
+    await stage.decide(agent, second)
+    assert (await agent.result())["confirmation"]["fence"] == 10
+
+
+@pytest.fixture
+async def short_histories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stage]:
+    """A stage on a server that suggests a fresh history after thirty events."""
+    settings = Settings.read({"HIBERNAUT_DATA_DIR": str(tmp_path / "short")})
+    limits = {"limit.historyCount.suggestContinueAsNew": "30"}
+    async with DevServer(settings, ui_port=None, limits=limits) as server:
+        monkeypatch.setenv("TEMPORAL_ADDRESS", server.address)
+        stage = Stage(await connect(settings), settings, cached=1000)
+        await stage.work()
+        try:
+            yield stage
+            await stage.replay_all()
+        finally:
+            await stage.rest()
+
+
+async def test_a_request_stays_open_while_its_agents_history_starts_afresh(short_histories: Stage) -> None:
+    """Under a flood of words and bad decisions: same request, same deadline, votes kept; then decided."""
+    stage = short_histories
+    policy = ApprovalPolicy(approvers=("ann", "bob"), quorum=2, expires_after=timedelta(days=2))
+    agent = await stage.start(ErrandInput(policy=policy))
+    first = await stage.asked(agent)
+    await stage.decide(agent, first, by="ann")
+    for number in range(40):
+        await agent.signal("tell", f"word {number}")
+        await stage.decide(agent, first, by="eve")
+    described = await agent.describe()
+    assert described.run_id != described.raw_description.workflow_execution_info.first_run_id
+    now = await stage.asked(agent)
+    assert (now.id, now.digest, now.expires_at) == (first.id, first.digest, first.expires_at)
+    assert [vote.decision.by for vote in now.votes] == ["ann"]
+    await stage.decide(agent, now, by="bob")
+    assert (await agent.result())["confirmation"]
+    assert stage.world.act_attempts == 1
+
+
+async def test_several_requests_stay_open_over_fresh_histories(short_histories: Stage) -> None:
+    """Each `ask` takes up its own request again."""
+    stage = short_histories
+    policies = {"buy": ApprovalPolicy(approvers=("ann",)), "sell": ApprovalPolicy(approvers=("bob",))}
+    agent = await stage.start(PanelInput(questions=policies), "panel")
+    buy = await stage.asked(agent)
+    for number in range(60):
+        await agent.signal("tell", f"word {number}")
+    described = await agent.describe()
+    assert described.run_id != described.raw_description.workflow_execution_info.first_run_id
+    sell = await stage.asked(agent, after=buy.id)
+    assert {buy.id, sell.id} == {each["id"] for each in (await agent.query("approvals"))["open"]}
+    await stage.decide(agent, sell, by="bob")
+    await stage.decide(agent, buy, by="ann")
+    assert len((await agent.result())["words"]) == 2
