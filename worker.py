@@ -17,6 +17,9 @@ from temporalio.client import Client
 from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
+from activities.archive.agents import AgentArchiver
+from activities.archive.erasure import Erasure
+from activities.archive.ledger import ArchiveLedger
 from activities.audit.analysers import versions
 from activities.audit.fix_apply import FixApplier
 from activities.audit.fix_plan import FixPlanner
@@ -29,10 +32,13 @@ from activities.decisions import DecisionChecks
 from activities.interceptor import ReliableReports
 from activities.llm import language_model
 from activities.notices import Notices
+from common.archive_anchor import ArchiveAnchor
 from common.artifacts import ArtifactStore
 from common.connect import CannotConnectError, connect
 from common.envelope import Authority
+from common.object_store import open_store
 from common.settings import Settings, SettingsError
+from workflows.archivist import Archivist, Eraser
 from workflows.code_auditor import CodeAuditor
 
 # The sandbox runs an agent's own file afresh at every start and replay. What that file imports is passed
@@ -61,9 +67,16 @@ def activity_objects(settings: Settings) -> list[Any]:
     ]
 
 
+def archive_objects(client: Client, settings: Settings) -> list[Any]:
+    """The activity objects of archivist and eraser, which work on Temporal itself."""
+    objects = open_store(settings)
+    ledger = ArchiveLedger(client, objects, ArchiveAnchor(client, settings))
+    return [AgentArchiver(client, objects, settings), ledger, Erasure(client, objects, settings, ledger)]
+
+
 def workflow_classes() -> list[type]:
-    """Every agent."""
-    return [CodeAuditor]
+    """Every agent, and who archives them."""
+    return [CodeAuditor, Archivist, Eraser]
 
 
 def activity_methods(objects: Sequence[Any]) -> list[Any]:
@@ -90,11 +103,13 @@ def build(
     objects: Sequence[Any] | None = None,
 ) -> Worker:
     """The worker of this process; tests and benches hand in workflows and activity objects of their own."""
+    if objects is None:
+        objects = [*activity_objects(settings), *archive_objects(client, settings)]
     return Worker(
         client,
         task_queue=settings.task_queue,
         workflows=workflow_classes() if workflows is None else workflows,
-        activities=activity_methods(activity_objects(settings) if objects is None else objects),
+        activities=activity_methods(objects),
         activity_executor=ThreadPoolExecutor(THREADS, thread_name_prefix="activity"),
         max_concurrent_activities=THREADS,
         workflow_runner=sandbox(),

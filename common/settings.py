@@ -5,8 +5,9 @@ Temporal's own settings (``TEMPORAL_*``) are read by the SDK's envconfig in ``co
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 
@@ -76,7 +77,7 @@ S3_ENDPOINT = Setting(
 S3_REGION = Setting("HIBERNAUT_S3_REGION", "", "Region of the bucket. Empty: as boto3 finds it.")
 S3_PREFIX = Setting("HIBERNAUT_S3_PREFIX", "", "Put before every key in the bucket, `team/` for example.")
 
-TABLE = (
+TABLE: tuple[Setting, ...] = (
     DATA_DIR,
     TASK_QUEUE,
     USER,
@@ -114,6 +115,7 @@ class Settings:
     s3_endpoint: str
     s3_region: str
     s3_prefix: str
+    archive: ArchiveSettings
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> Settings:
@@ -158,4 +160,87 @@ class Settings:
             s3_endpoint=value(S3_ENDPOINT),
             s3_region=value(S3_REGION),
             s3_prefix=value(S3_PREFIX),
+            archive=ArchiveSettings.read(value),
         )
+
+
+# The group of the archive.
+
+ARCHIVE_AFTER = Setting(
+    "HIBERNAUT_ARCHIVE_AFTER",
+    "30d",
+    "How long closed agents stay in Temporal before they are archived; other times by kind or outcome behind "
+    "it, as in `30d, code-auditor=7d, failed=90d`. Where several fit, the longest.",
+)
+ARCHIVE_AT = Setting("HIBERNAUT_ARCHIVE_AT", "17 3 * * *", "When the archivist runs: a cron line, in UTC.")
+ARCHIVE_HOLDS = Setting(
+    "HIBERNAUT_ARCHIVE_HOLDS",
+    "",
+    'Path of a JSON file of legal holds, `{"ids": [], "owners": [], "batches": []}`: what it names is left '
+    "alone. Empty: `holds.json` in the data folder, if there is one.",
+)
+ARCHIVE_COLD = Setting(
+    "HIBERNAUT_ARCHIVE_COLD",
+    "90d",
+    "When `archive setup` has S3 move archived agents to GLACIER_IR, cheaper and still read at once. "
+    "`never`: no such rule.",
+)
+
+ARCHIVE_TABLE = (ARCHIVE_AFTER, ARCHIVE_AT, ARCHIVE_HOLDS, ARCHIVE_COLD)
+TABLE = (*TABLE, *ARCHIVE_TABLE)
+
+_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+@dataclass(frozen=True)
+class ArchiveSettings:
+    """When agents are archived, and what is left alone.
+
+    Attributes:
+        after: how long closed agents stay in Temporal.
+        exceptions: other times, by kind or outcome (`failed`).
+        schedule: a cron line, in UTC.
+        holds: the file of legal holds; None for the one in the data folder.
+        cold_after: when archived agents go to colder storage; None for never.
+    """
+
+    after: timedelta
+    exceptions: tuple[tuple[str, timedelta], ...]
+    schedule: str
+    holds: Path | None
+    cold_after: timedelta | None
+
+    @classmethod
+    def read(cls, value: Callable[[Setting], str]) -> ArchiveSettings:
+        """Read the group by ``value``, which gives the text of a setting.
+
+        Raises:
+            SettingsError: a value cannot be used.
+        """
+        after, *exceptions = (part.strip() for part in value(ARCHIVE_AFTER).split(","))
+        pairs = [part.partition("=") for part in exceptions]
+        cold = value(ARCHIVE_COLD)
+        return cls(
+            after=_span(ARCHIVE_AFTER, after),
+            exceptions=tuple((name.strip(), _span(ARCHIVE_AFTER, time.strip())) for name, _, time in pairs),
+            schedule=value(ARCHIVE_AT),
+            holds=Path(value(ARCHIVE_HOLDS)).expanduser().absolute() if value(ARCHIVE_HOLDS) else None,
+            cold_after=None if cold == "never" else _span(ARCHIVE_COLD, cold),
+        )
+
+    def ttl(self, kind: str, status: str) -> timedelta:
+        """How long an agent of this kind stays that closed so."""
+        fitting = [time for name, time in self.exceptions if name in (kind, status)]
+        return max(fitting, default=self.after)
+
+    @property
+    def shortest(self) -> timedelta:
+        """After which time the first agents may be due."""
+        return min([self.after, *(time for _, time in self.exceptions)])
+
+
+def _span(setting: Setting, text: str) -> timedelta:
+    number, unit = text[:-1], _UNITS.get(text[-1:])
+    if not unit or not number.isdecimal() or len(number) > 5:
+        raise SettingsError(f"{setting.variable}: {text[:100]!r} is no time; give one such as 12h or 30d.")
+    return timedelta(**{unit: int(number)})

@@ -1,0 +1,54 @@
+"""Deletes runs from Temporal for good, and then the payload objects that nothing refers to any more."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
+from temporalio.client import Client
+from temporalio.service import RPCError, RPCStatusCode
+
+from common.object_store import ObjectStore
+from common.payload_sweep import sweep
+
+LOOK_AGAIN_SECONDS = 0.2
+
+
+async def delete_runs(client: Client, objects: ObjectStore, id: str, runs: Sequence[str]) -> int:
+    """Delete these runs of an agent in this order, and its superfluous payloads once they are gone.
+
+    Returns:
+        How many runs there still were.
+    """
+    deleted = [run for run in runs if await _delete(client, id, run)]
+    for run in deleted:
+        # The server deletes in its own time; until then the run's payloads count as needed.
+        while await _is_there(client, id, run):  # noqa: ASYNC110 -- another process does it
+            await asyncio.sleep(LOOK_AGAIN_SECONDS)
+    await sweep(client, objects, datetime.now(UTC), workflow_id=id)
+    return len(deleted)
+
+
+async def _delete(client: Client, id: str, run_id: str) -> bool:
+    run = WorkflowExecution(workflow_id=id, run_id=run_id)
+    request = DeleteWorkflowExecutionRequest(namespace=client.namespace, workflow_execution=run)
+    try:
+        await client.workflow_service.delete_workflow_execution(request)
+    except RPCError as error:
+        if error.status is not RPCStatusCode.NOT_FOUND:
+            raise
+        return False
+    return True
+
+
+async def _is_there(client: Client, id: str, run_id: str) -> bool:
+    try:
+        await client.get_workflow_handle(id, run_id=run_id).describe()
+    except RPCError as error:
+        if error.status is not RPCStatusCode.NOT_FOUND:
+            raise
+        return False
+    return True
