@@ -43,7 +43,7 @@ class ArchivedRun(BaseModel, frozen=True):
 
 
 class IndexRow(BaseModel):
-    """A row of the index: an archived agent. `sha256` is that of its record, `keys` are ids of encryption keys.
+    """A row of the index: an archived agent. `sha256` is its record's, `keys` are ids of encryption keys.
 
     `nodes` are those it went through, `stuck_at` entries `Login@2026-11-22`, `failure` a type, `cost` US
     dollars. Nothing in here is encrypted, so nothing in here is anybody's words.
@@ -142,7 +142,7 @@ class Manifest(BaseModel):
 
 
 class ArchiveReport(BaseModel):
-    """What an archivist did: agents archived or due (a dry run), the bytes they take, and who was passed over."""
+    """What an archivist did: agents due and archived, the bytes they take, how many were passed over."""
 
     due: int = 0
     archived: int = 0

@@ -138,7 +138,7 @@ class Verified:
     """What a verification found: flaws in words, objects that are good, objects no manifest knows of yet."""
 
     flaws: list[str] = field(default_factory=list)
-    head: Head = Head()
+    head: Head = field(default_factory=Head)
     objects: int = 0
     agents: int = 0
     unsealed: int = 0

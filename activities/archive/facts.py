@@ -14,7 +14,7 @@ from common.codec import KEY_ID
 
 
 def nodes_of(events: Iterable[HistoryEvent]) -> set[str]:
-    """The nodes an agent went through, as far as its history names them: in its search attributes and calls."""
+    """The nodes an agent went through, as far as its search attributes and its calls name them."""
     found = set[str]()
     for event in events:
         upserted = event.upsert_workflow_search_attributes_event_attributes.search_attributes.indexed_fields
