@@ -24,11 +24,13 @@ with workflow.unsafe.imports_passed_through():
     from activities.archive.erasure import ErasePart, Erasure
     from activities.archive.ledger import ArchiveLedger
     from activities.archive.records import (
+        ClearRequest,
         DueAgent,
         DuePage,
         DueRequest,
         Fate,
         RecoverRequest,
+        Removed,
         RemoveRequest,
         SealRequest,
         Stored,
@@ -167,18 +169,21 @@ class Archivist:
         self._report.bytes += sealed.bytes + sum(each.bytes for each in stored)
 
     async def _remove(self, records: Sequence[ArchivedObject]) -> None:
-        async def remove(record: ArchivedObject) -> None:
+        async def remove(record: ArchivedObject) -> Removed | None:
             async with self._slots:
                 try:
                     request = RemoveRequest(record=record)
-                    await workflow.execute_activity_method(AgentArchiver.remove, request, **ONE_AGENT)
+                    return await workflow.execute_activity_method(AgentArchiver.remove, request, **ONE_AGENT)
                 except ActivityError as error:
                     if is_cancelled_exception(error):
                         raise
                     workflow.logger.warning("%s stays in Temporal too: %s", record.key, error.cause)
                     self._pass_over("kept")
+                    return None
 
-        await asyncio.gather(*(remove(each) for each in records))
+        removed = await asyncio.gather(*(remove(each) for each in records))
+        request = ClearRequest(agents=[each for each in removed if each])
+        await workflow.execute_activity_method(AgentArchiver.clear, request, **WORK)
 
     async def _sweep(self) -> None:
         swept = await workflow.execute_activity_method(

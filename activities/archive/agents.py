@@ -16,6 +16,8 @@ from temporalio.service import RPCError, RPCStatusCode
 from activities.archive.facts import key_ids, key_ids_in, nodes_of
 from activities.archive.heartbeats import heartbeats
 from activities.archive.records import (
+    Cleared,
+    ClearRequest,
     DueAgent,
     DuePage,
     DueRequest,
@@ -25,7 +27,7 @@ from activities.archive.records import (
     Stored,
     StoreRequest,
 )
-from activities.archive.removal import delete_runs
+from activities.archive.removal import clear_payloads, delete_runs
 from common import search_attributes
 from common.agent_view import AgentRow, AgentView, row_of, view_of
 from common.archive import (
@@ -97,7 +99,7 @@ class AgentArchiver:
 
     @activity.defn(name="archive_remove")
     async def remove(self, request: RemoveRequest) -> Removed:
-        """Delete an agent from Temporal, and its payload objects, if all of it can be read in the archive.
+        """Have the server delete an agent, if all of it can be read in the archive.
 
         Raises:
             ApplicationError: type `ArchiveMismatch`: Temporal has more of it than the archive.
@@ -108,7 +110,16 @@ class AgentArchiver:
             record = ArchiveRecord.model_validate_json(data)
             for each in record.objects:
                 await asyncio.to_thread(get_checked, self._objects, each)
-            return Removed(runs=await self._remove(record))
+            await self._remove(record)
+            return Removed(id=record.id, runs=[run.run_id for run in record.runs])
+
+    @activity.defn(name="archive_clear")
+    async def clear(self, request: ClearRequest) -> Cleared:
+        """Wait until the server has deleted these agents, and delete their payload objects."""
+        async with heartbeats():
+            for each in request.agents:
+                await clear_payloads(self._client, self._objects, each.id, each.runs)
+            return Cleared(agents=len(request.agents))
 
     def _is_due(self, row: AgentRow, request: DueRequest) -> bool:
         if row.closed_at is None:
@@ -229,8 +240,8 @@ class AgentArchiver:
         """The history of every run of the id that Temporal still has, by run id, oldest first."""
         waiting, found = [run_id], dict[str, WorkflowHistory]()
         try:
-            async for known in self._client.list_workflows(f"WorkflowId = {quote(id)}"):
-                waiting.append(known.run_id)
+            listed = self._client.list_workflows(f"WorkflowId = {quote(id)}")
+            waiting += [known.run_id async for known in listed]
         except UnusableValueError:
             pass  # the chain below is all there is of it
         while waiting:
@@ -252,7 +263,7 @@ class AgentArchiver:
         earlier = sorted(found.items(), key=lambda each: each[1].events[0].event_time.ToDatetime())
         return {**dict(earlier), run_id: last}
 
-    async def _remove(self, record: ArchiveRecord) -> int:
+    async def _remove(self, record: ArchiveRecord) -> None:
         described = await self._describe(record.id)
         if described is not None and (described.close_time is None or described.run_id != record.run_id):
             raise permanent("ArchiveMismatch", f"{record.id} runs again")
@@ -267,8 +278,7 @@ class AgentArchiver:
             if length != run.events:
                 raise permanent("ArchiveMismatch", f"{record.id}: {length} events, and {run.events} archived")
         # The last run last: by it an agent is found that a kill left half deleted.
-        runs = [run.run_id for run in record.runs]
-        return await delete_runs(self._client, self._objects, record.id, runs)
+        await delete_runs(self._client, record.id, [run.run_id for run in record.runs])
 
     async def _describe(self, id: str) -> WorkflowExecutionDescription | None:
         try:

@@ -12,7 +12,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from activities.archive.heartbeats import heartbeats
 from activities.archive.ledger import ArchiveLedger
 from activities.archive.records import SealRequest
-from activities.archive.removal import delete_runs
+from activities.archive.removal import clear_payloads, delete_runs
 from common import search_attributes
 from common.agent_view import row_of
 from common.archive import Erased, IndexRow, day_of, run_folder
@@ -92,7 +92,8 @@ class Erasure:
                 raise
         prefix = agent_prefix(self._client.namespace, id)
         listed = await asyncio.to_thread(self._lying, prefix)
-        await delete_runs(self._client, self._objects, id, runs)
+        await delete_runs(self._client, id, runs)
+        await clear_payloads(self._client, self._objects, id, runs)
         # Nothing of the agent runs any more, so not even what was on its way to it is of use.
         await asyncio.to_thread(self._objects.delete, [each.key for each in listed])
         return Erased(live=1, objects=len(listed), bytes=sum(each.size for each in listed))

@@ -100,15 +100,28 @@ class Unfinished(BaseModel, frozen=True):
 
 
 class RemoveRequest(BaseModel, frozen=True):
-    """Asks for an archived agent to be deleted from Temporal, its payload objects too."""
+    """Asks for an archived agent to be deleted from Temporal."""
 
     record: ArchivedObject
 
 
 class Removed(BaseModel, frozen=True):
-    """How many runs were deleted; none where Temporal had forgotten them."""
+    """An agent whose runs the server was asked to delete."""
 
-    runs: int
+    id: str
+    runs: list[str]
+
+
+class ClearRequest(BaseModel, frozen=True):
+    """Asks for the payload objects of agents to be deleted once their runs are gone."""
+
+    agents: list[Removed]
+
+
+class Cleared(BaseModel, frozen=True):
+    """How many agents were cleared."""
+
+    agents: int
 
 
 class SweepRequest(BaseModel, frozen=True):

@@ -11,28 +11,34 @@ from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
+from common.errors import permanent
 from common.object_store import ObjectStore
-from common.payload_sweep import sweep
+from common.payload_sweep import ForeignStoreError, sweep
 
 LOOK_AGAIN_SECONDS = 0.2
 
 
-async def delete_runs(client: Client, objects: ObjectStore, id: str, runs: Sequence[str]) -> int:
-    """Delete these runs of an agent in this order, and its superfluous payloads once they are gone.
+async def delete_runs(client: Client, id: str, runs: Sequence[str]) -> None:
+    """Ask the server to delete these runs of an agent, in this order; one that is gone is no error."""
+    for run in runs:
+        await _delete(client, id, run)
 
-    Returns:
-        How many runs there still were.
+
+async def clear_payloads(client: Client, objects: ObjectStore, id: str, runs: Sequence[str]) -> None:
+    """Once these runs of an agent are gone, delete what nothing refers to any more.
+
+    The server deletes in its own time; what closed a moment ago may take it a minute.
     """
-    deleted = [run for run in runs if await _delete(client, id, run)]
-    for run in deleted:
-        # The server deletes in its own time; until then the run's payloads count as needed.
+    for run in runs:
         while await _is_there(client, id, run):  # noqa: ASYNC110 -- another process does it
             await asyncio.sleep(LOOK_AGAIN_SECONDS)
-    await sweep(client, objects, datetime.now(UTC), workflow_id=id)
-    return len(deleted)
+    try:
+        await sweep(client, objects, datetime.now(UTC), workflow_id=id)
+    except ForeignStoreError as error:
+        raise permanent("ForeignStore", str(error)) from error
 
 
-async def _delete(client: Client, id: str, run_id: str) -> bool:
+async def _delete(client: Client, id: str, run_id: str) -> None:
     run = WorkflowExecution(workflow_id=id, run_id=run_id)
     request = DeleteWorkflowExecutionRequest(namespace=client.namespace, workflow_execution=run)
     try:
@@ -40,8 +46,6 @@ async def _delete(client: Client, id: str, run_id: str) -> bool:
     except RPCError as error:
         if error.status is not RPCStatusCode.NOT_FOUND:
             raise
-        return False
-    return True
 
 
 async def _is_there(client: Client, id: str, run_id: str) -> bool:

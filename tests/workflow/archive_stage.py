@@ -27,6 +27,11 @@ from tests.workflow.keepers import KeeperAgent, KeeperInput
 from workflows.archivist import Archivist, Eraser
 
 NOW = timedelta()
+# The server deletes what closed a moment ago only once it has noted how far it got, every 30 s by default.
+LIMITS = {
+    "history.transferProcessorUpdateAckInterval": '"200ms"',
+    "history.visibilityProcessorUpdateAckInterval": '"200ms"',
+}
 
 
 class ArchiveStage(Stage):
@@ -100,7 +105,7 @@ async def archive_stage(
             **changes,
         }
     )
-    async with DevServer(settings, ui_port=None) as server:
+    async with DevServer(settings, ui_port=None, limits=LIMITS) as server:
         monkeypatch.setenv("TEMPORAL_ADDRESS", server.address)
         stage = ArchiveStage(await connect(settings), settings)
         await stage.work()
