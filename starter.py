@@ -279,7 +279,8 @@ def archive_restore(
 
     if revive:
         run(archive_revive(settings(), id, as_id, as_json=as_json))
-    run(archive_restore(settings(), id, output, run_id, readable=readable))
+    file = output.expanduser().absolute() if output else None
+    run(archive_restore(settings(), id, file, run_id, readable=readable))
 
 
 @archive.command("verify")

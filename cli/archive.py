@@ -87,7 +87,7 @@ async def archive_restore(
     if output is None:
         print(text)
     else:
-        await asyncio.to_thread(write_atomically, output.expanduser().absolute(), text.encode())
+        await asyncio.to_thread(write_atomically, output, text.encode())
         say(f"wrote {runs[-1].events} events of run {runs[-1].run_id} to {output}.")
     others = len(record.runs) - 1
     if others and run_id is None:
@@ -197,7 +197,8 @@ async def _work(
             ExitCode.REFUSED,
         ) from None
     try:
-        return await handle.result()
+        finished: Done = await handle.result()
+        return finished
     except WorkflowFailureError as error:
         cause: BaseException = error
         while deeper := getattr(cause, "cause", None):

@@ -15,11 +15,12 @@ from typing import Any
 
 from pydantic import BaseModel, JsonValue, ValidationError
 
+from common import key_ring
 from common.approval import Authorization, Decision, Signature, Verdict, Vote
 from common.digest import canonical, digest
 from common.directory import Directory
 from common.errors import permanent
-from common.settings import APPROVAL_KEYS, Settings, SettingsError
+from common.settings import APPROVAL_KEYS, Settings
 
 # Long enough for a worker that is down over a week of holidays; a buffered decision waits for it.
 ENVELOPE_LIFETIME = timedelta(days=14)
@@ -28,8 +29,8 @@ ENVELOPE_LIFETIME = timedelta(days=14)
 class KeyRing:
     """Named keys: the first signs, all verify."""
 
-    def __init__(self, keys: dict[str, bytes]) -> None:
-        self._keys = keys
+    def __init__(self, keys: dict[str, bytes], ring: key_ring.KeyRing | None = None) -> None:
+        self._keys, self._ring = keys, ring
 
     @classmethod
     def load(cls, settings: Settings, *, create: bool = False) -> KeyRing:
@@ -37,36 +38,23 @@ class KeyRing:
 
         Args:
             settings: where to look: the setting ``HIBERNAUT_APPROVAL_KEYS``, else ``approval.keys`` in the
-                data folder.
+                data folder, which may gain keys while this process runs.
             create: write a new key file where there is none (the embedded stack does).
 
         Raises:
             SettingsError: the keys cannot be read.
         """
-        text = settings.approval_keys
         file = settings.data_dir / "approval.keys"
-        if not text and create and not file.exists():
+        if not settings.approval_keys and create and not file.exists():
             _create_key_file(file)
-        if not text and file.exists():
-            text = file.read_text().strip()
-        keys: dict[str, bytes] = {}
-        for entry in filter(None, text.split(",")):
-            name, _, value = entry.strip().partition(":")
-            try:
-                keys[name] = bytes.fromhex(value)
-            except ValueError:
-                raise SettingsError(f"{APPROVAL_KEYS.variable}: key {name!r} is not hexadecimal.") from None
-            if len(keys[name]) < 32:
-                raise SettingsError(f"{APPROVAL_KEYS.variable}: key {name!r} is under 32 bytes.")
-        return cls(keys)
+        return cls({}, key_ring.KeyRing(settings.approval_keys, file, APPROVAL_KEYS.variable))
 
     def sign(self, decision: Decision, agent: str, now: datetime) -> Decision:
         """``decision`` in an envelope for ``agent``; unchanged where the ring is empty."""
-        if not self._keys:
+        key_id = self._ring.first if self._ring else next(iter(self._keys), "")
+        if not key_id:
             return decision
-        signature = Signature(
-            agent=agent, expires_at=now + ENVELOPE_LIFETIME, key_id=next(iter(self._keys)), mac=""
-        )
+        signature = Signature(agent=agent, expires_at=now + ENVELOPE_LIFETIME, key_id=key_id, mac="")
         mac = self._mac(decision, signature)
         return decision.model_copy(update={"signature": signature.model_copy(update={"mac": mac})})
 
@@ -75,7 +63,7 @@ class KeyRing:
         signature = decision.signature
         if signature is None:
             return "unsigned"
-        if signature.key_id not in self._keys:
+        if self._secret(signature.key_id) is None:
             return f"signed with an unknown key {signature.key_id!r}"
         if not hmac.compare_digest(self._mac(decision, signature), signature.mac):
             return "the signature does not fit the decision"
@@ -86,7 +74,11 @@ class KeyRing:
     def _mac(self, decision: Decision, signature: Signature) -> str:
         # The empty mac stands in the signed bytes in place of itself.
         sealed = decision.model_copy(update={"signature": signature.model_copy(update={"mac": ""})})
-        return hmac.new(self._keys[signature.key_id], canonical(sealed), hashlib.sha256).hexdigest()
+        secret = self._secret(signature.key_id) or b""
+        return hmac.new(secret, canonical(sealed), hashlib.sha256).hexdigest()
+
+    def _secret(self, id: str) -> bytes | None:
+        return self._keys.get(id) or (self._ring.find(id) if self._ring is not None else None)
 
 
 class Authority:

@@ -12,7 +12,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from activities.archive.heartbeats import heartbeats
 from activities.archive.ledger import ArchiveLedger
 from activities.archive.records import SealRequest
-from activities.archive.removal import clear_payloads, delete_runs
+from activities.archive.removal import clear_payloads, delete_runs, is_there
 from common import search_attributes
 from common.agent_view import row_of
 from common.archive import Erased, IndexRow, day_of, run_folder
@@ -119,6 +119,10 @@ class Erasure:
         for row in going.values():
             prefix = run_folder(row.kind, row.id, row.run_id)
             listed = await asyncio.to_thread(self._lying, prefix)
+            if not await is_there(self._client, row.id):
+                # What was on its way to it when it was archived.
+                leftover = agent_prefix(self._client.namespace, row.id)
+                listed += await asyncio.to_thread(self._lying, leftover)
             removed += [each.key for each in listed]
             erased.archived += 1
             erased.objects += len(listed)

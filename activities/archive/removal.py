@@ -30,7 +30,7 @@ async def clear_payloads(client: Client, objects: ObjectStore, id: str, runs: Se
     The server deletes in its own time; what closed a moment ago may take it a minute.
     """
     for run in runs:
-        while await _is_there(client, id, run):  # noqa: ASYNC110 -- another process does it
+        while await is_there(client, id, run):  # noqa: ASYNC110 -- another process does it
             await asyncio.sleep(LOOK_AGAIN_SECONDS)
     try:
         await sweep(client, objects, datetime.now(UTC), workflow_id=id)
@@ -48,7 +48,8 @@ async def _delete(client: Client, id: str, run_id: str) -> None:
             raise
 
 
-async def _is_there(client: Client, id: str, run_id: str) -> bool:
+async def is_there(client: Client, id: str, run_id: str | None = None) -> bool:
+    """Whether Temporal knows the run, or any of the id."""
     try:
         await client.get_workflow_handle(id, run_id=run_id).describe()
     except RPCError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,14 +14,15 @@ from temporalio.client import WorkflowHandle
 
 import worker
 from cli.dev_server import DevServer
-from common.archive import ARCHIVIST, ArchiveReport, ArchiveRequest
+from common.agent_client import AgentClient
+from common.archive import ARCHIVIST, ERASER, ArchiveReport, ArchiveRequest, Erased, EraseRequest
 from common.archive_anchor import ArchiveAnchor
 from common.archive_chain import Verified, verify
 from common.archive_reader import ArchivedAgents
 from common.connect import connect
 from common.object_store import ObjectStore, open_store
 from common.settings import Settings
-from tests.workflow.conftest import Stage, eventually
+from tests.workflow.conftest import OWNER, Stage, eventually
 from tests.workflow.keepers import KeeperAgent, KeeperInput
 from workflows.archivist import Archivist, Eraser
 
@@ -70,9 +70,21 @@ class ArchiveStage(Stage):
         anchor = await ArchiveAnchor(self.client, self.settings).head()
         return verify(self.store, anchor)
 
-    async def kept(self, **input: Any) -> WorkflowHandle[Any, Any]:
+    async def forget(self, owner: str) -> Erased:
+        return await self.client.execute_workflow(
+            ERASER,
+            EraseRequest(owner=owner),
+            id=ARCHIVIST,
+            task_queue=self.settings.task_queue,
+            result_type=Erased,
+        )
+
+    async def kept(self, owner: str = OWNER, **input: Any) -> WorkflowHandle[Any, Any]:
         """A keeper that has come to its end."""
-        handle = await self.start(KeeperInput(**input), "keeper")
+        agents = AgentClient(self.client, self.settings, self.ring)
+        id = await agents.start("keeper", KeeperInput(**input), owner=owner)
+        handle = self.client.get_workflow_handle(id)
+        self.handles.append(handle)
 
         async def asleep() -> bool:
             found = await self.attributes(handle)
@@ -113,6 +125,3 @@ async def archive_stage(
             yield stage
         finally:
             await stage.rest()
-
-
-__all__ = ["ArchiveStage", "archive_stage", "dataclasses"]
