@@ -24,7 +24,6 @@ with workflow.unsafe.imports_passed_through():
     from activities.archive.erasure import ErasePart, Erasure
     from activities.archive.ledger import ArchiveLedger
     from activities.archive.records import (
-        ClearRequest,
         DueAgent,
         DuePage,
         DueRequest,
@@ -169,21 +168,25 @@ class Archivist:
         self._report.bytes += sealed.bytes + sum(each.bytes for each in stored)
 
     async def _remove(self, records: Sequence[ArchivedObject]) -> None:
-        async def remove(record: ArchivedObject) -> Removed | None:
-            async with self._slots:
-                try:
-                    request = RemoveRequest(record=record)
-                    return await workflow.execute_activity_method(AgentArchiver.remove, request, **ONE_AGENT)
-                except ActivityError as error:
-                    if is_cancelled_exception(error):
-                        raise
-                    workflow.logger.warning("%s stays in Temporal too: %s", record.key, error.cause)
-                    self._pass_over("kept")
-                    return None
+        removed = await asyncio.gather(*(self._remove_one(each) for each in records))
+        # The server deletes in its own time: first all are asked for, then each is waited for.
+        await asyncio.gather(*(self._clear(each) for each in removed if each))
 
-        removed = await asyncio.gather(*(remove(each) for each in records))
-        request = ClearRequest(agents=[each for each in removed if each])
-        await workflow.execute_activity_method(AgentArchiver.clear, request, **WORK)
+    async def _remove_one(self, record: ArchivedObject) -> Removed | None:
+        async with self._slots:
+            try:
+                request = RemoveRequest(record=record)
+                return await workflow.execute_activity_method(AgentArchiver.remove, request, **ONE_AGENT)
+            except ActivityError as error:
+                if is_cancelled_exception(error):
+                    raise
+                workflow.logger.warning("%s stays in Temporal too: %s", record.key, error.cause)
+                self._pass_over("kept")
+                return None
+
+    async def _clear(self, agent: Removed) -> None:
+        async with self._slots:
+            await workflow.execute_activity_method(AgentArchiver.clear, agent, **WORK)
 
     async def _sweep(self) -> None:
         swept = await workflow.execute_activity_method(

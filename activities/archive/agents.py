@@ -17,7 +17,6 @@ from activities.archive.facts import key_ids, key_ids_in, nodes_of
 from activities.archive.heartbeats import heartbeats
 from activities.archive.records import (
     Cleared,
-    ClearRequest,
     DueAgent,
     DuePage,
     DueRequest,
@@ -114,12 +113,11 @@ class AgentArchiver:
             return Removed(id=record.id, runs=[run.run_id for run in record.runs])
 
     @activity.defn(name="archive_clear")
-    async def clear(self, request: ClearRequest) -> Cleared:
-        """Wait until the server has deleted these agents, and delete their payload objects."""
+    async def clear(self, agent: Removed) -> Cleared:
+        """Wait until the server has deleted an agent, and delete its payload objects."""
         async with heartbeats():
-            for each in request.agents:
-                await clear_payloads(self._client, self._objects, each.id, each.runs)
-            return Cleared(agents=len(request.agents))
+            await clear_payloads(self._client, self._objects, agent.id, agent.runs)
+            return Cleared(id=agent.id)
 
     def _is_due(self, row: AgentRow, request: DueRequest) -> bool:
         if row.closed_at is None:

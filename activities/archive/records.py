@@ -112,16 +112,10 @@ class Removed(BaseModel, frozen=True):
     runs: list[str]
 
 
-class ClearRequest(BaseModel, frozen=True):
-    """Asks for the payload objects of agents to be deleted once their runs are gone."""
-
-    agents: list[Removed]
-
-
 class Cleared(BaseModel, frozen=True):
-    """How many agents were cleared."""
+    """An agent that is gone from Temporal with its payload objects."""
 
-    agents: int
+    id: str
 
 
 class SweepRequest(BaseModel, frozen=True):
