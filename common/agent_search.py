@@ -29,7 +29,7 @@ from common.visibility import IN_VISIBILITY, quote
 # Days that go into one query as entries `Login@2026-11-22`; over more, entries are compared here.
 MOST_DAYS = 62
 # Words are looked for in what agents answer and in archived views, which takes a look at each.
-TEXT_LIVE, TEXT_ARCHIVED, TEXT_AT_ONCE = 200, 5000, 8
+TEXT_LIVE, TEXT_ARCHIVED, TEXT_AT_ONCE = 200, 5000, 4
 TEXT_SECONDS = 20.0
 
 

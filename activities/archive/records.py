@@ -16,7 +16,7 @@ class DueRequest(BaseModel, frozen=True):
     at: AwareDatetime
     older_than: timedelta | None = None
     cursor: str = ""
-    page: int = 100
+    page: int = 200
 
 
 class DueAgent(BaseModel, frozen=True):

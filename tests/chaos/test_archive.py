@@ -1,4 +1,4 @@
-"""The archivist while everything around it fails: nothing lost, nothing unreadable, nothing deleted too early."""
+"""The archivist while everything around it fails: nothing is lost, unreadable or deleted too early."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import signal
 import sys
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from cli.children import end_child, start_child
-from cli.dev_server import DevServer
+from cli.dev_server import DevServer, listens
 from common.agent_client import AgentClient
 from common.archive import ARCHIVIST, MANIFESTS, RECORD, ArchiveReport, ArchiveRequest, Head
 from common.archive_anchor import ArchiveAnchor
@@ -28,7 +28,7 @@ from common.archive_index import IndexQuery
 from common.archive_reader import ArchivedAgents
 from common.connect import connect
 from common.envelope import KeyRing
-from common.object_store import FolderStore
+from common.object_store import FolderStore, StoreUnavailableError
 from common.settings import Settings
 from tests.chaos.archive_worker_steps import CI_STEPS, SOAK_STEPS
 from tests.chaos.stack import ROOT, until
@@ -38,6 +38,7 @@ from tests.workflow.brief import BriefInput
 
 SEED = int(os.environ.get("CHAOS_SEED", "0")) or random.randrange(10**6)
 CHANCE = 0.04
+RESTART_AFTER = "after-put-record"
 
 
 class Siege:
@@ -61,6 +62,7 @@ class Siege:
         self.settings = Settings.read(self.environment)
         self.said: dict[str, str] = {}
         self.worker: Process
+        self.store: AsyncExitStack
         for name in ("kills", "struck"):
             (folder / name).mkdir()
 
@@ -68,6 +70,17 @@ class Siege:
     def files(self) -> Path:
         """What the S3 service has, as files on disk."""
         return self.rclone.folder / BUCKET / "team"
+
+    async def start_store(self) -> None:
+        self.store = AsyncExitStack()
+        await self.store.enter_async_context(self.rclone.running())
+
+    async def restart_store(self) -> None:
+        """Take the S3 service away for two seconds, and see that it was missed."""
+        await self.store.aclose()
+        assert not await listens(self.rclone.port)
+        await asyncio.sleep(2)
+        await self.start_store()
 
     async def start_worker(self) -> None:
         self.worker = await start_child(
@@ -88,8 +101,16 @@ class Siege:
         for number in range(count):
             say = f"{secrets.token_hex(4)} " + "z" * (200_000 if number % 10 == 0 else 10)
             ending = "fails" if number % 7 == 0 else "done"
-            id = await agents.start("brief", BriefInput(say=say, ending=ending), owner="boss")
-            self.said[id] = say
+            self.said[await self._start(agents, BriefInput(say=say, ending=ending))] = say
+
+    async def _start(self, agents: AgentClient, input: BriefInput) -> str:
+        """Start an agent as a person would: again, where the store was away."""
+        for _ in range(5):
+            try:
+                return await agents.start("brief", input, owner="boss")
+            except StoreUnavailableError as away:
+                print(away)
+        raise AssertionError("the store stays away")
 
 
 @asynccontextmanager
@@ -104,12 +125,13 @@ async def siege(folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
     async with DevServer(settings, ui_port=None, limits=LIMITS) as server:
         monkeypatch.setenv("TEMPORAL_ADDRESS", server.address)
         besieged = Siege(folder, server.address, rclone)
-        async with rclone.running():
-            await besieged.start_worker()
-            try:
-                yield besieged
-            finally:
-                await end_child(besieged.worker, 0.1)
+        await besieged.start_store()
+        await besieged.start_worker()
+        try:
+            yield besieged
+        finally:
+            await end_child(besieged.worker, 0.1)
+            await besieged.store.aclose()
 
 
 async def _archive_under_fire(
@@ -124,6 +146,10 @@ async def _archive_under_fire(
         async def all_closed() -> bool:
             counted = await client.count_workflows("AgentOwner = 'boss' AND CloseTime IS NOT NULL")
             return counted.count == len(besieged.said)
+
+        async def none_runs() -> bool:
+            counted = await client.count_workflows("AgentOwner = 'boss' AND ExecutionStatus = 'Running'")
+            return counted.count == 0
 
         async def archive() -> ArchiveReport:
             return await client.execute_workflow(
@@ -140,10 +166,12 @@ async def _archive_under_fire(
         for step in steps:
             await besieged.start_agents(agents, 2)
             await besieged.killed_at(step)
+            if step == RESTART_AFTER:
+                await besieged.restart_store()
         reports = [await first]
         snapshot = folder / "snapshot"
         shutil.copytree(besieged.files / "archive", snapshot)
-        await until(all_others_closed(client), 120)
+        await until(none_runs, 120)
         reports.append(await archive())
 
         assert sum(each.archived for each in reports) == len(besieged.said) == count + 2 * len(steps)
@@ -153,14 +181,6 @@ async def _archive_under_fire(
         anchor = await ArchiveAnchor(client, besieged.settings).head()
         assert anchor == reports[-1].head
         _assert_every_tampering_is_found(besieged.files, anchor, snapshot)
-
-
-def all_others_closed(client: object):  # type: ignore[no-untyped-def]
-    async def look() -> bool:
-        counted = await client.count_workflows("AgentOwner = 'boss' AND ExecutionStatus = 'Running'")  # type: ignore[attr-defined]
-        return counted.count == 0
-
-    return look
 
 
 async def _assert_all_are_there(besieged: Siege) -> None:

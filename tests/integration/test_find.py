@@ -1,4 +1,4 @@
-"""`find` over 300 agents of known fates, half of them archived: it finds all that fit and none that does not."""
+"""`find` over 300 agents of known fates, half of them archived: it finds those that fit and no others."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import random
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 from temporalio.client import Client
@@ -61,8 +62,6 @@ class World:
         return findings.agents
 
     def at(self, words: str) -> datetime:
-        from zoneinfo import ZoneInfo
-
         return parse_moment(words, self.now, ZoneInfo("UTC"))
 
 
