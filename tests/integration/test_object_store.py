@@ -44,7 +44,8 @@ class Rclone:
             [
                 *(str(RCLONE), "serve", "s3", str(self.folder), "--addr", f"127.0.0.1:{self.port}"),
                 *("--auth-key", f"{KEY_ID},{SECRET}", "--config", str(self.folder / "none.conf")),
-                *("--vfs-cache-mode", "off", "--dir-cache-time", "0s"),
+                # With no time at all for its cache of folders it locks itself up after some writes.
+                *("--vfs-cache-mode", "off", "--dir-cache-time", "5m"),
             ],
             environment={"HOME": str(self.folder)},
             log=self.folder.parent / "rclone.log",
