@@ -21,6 +21,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+archive = typer.Typer(help="Closed agents, moved out of Temporal.", rich_markup_mode=None)
+keys = typer.Typer(help="The keys of this data folder.", rich_markup_mode=None)
+app.add_typer(archive, name="archive")
+app.add_typer(keys, name="keys")
+
 Id = Annotated[str, typer.Argument(metavar="ID", help="The agent's id.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 By = Annotated[
@@ -211,6 +216,107 @@ def cancel(id: Id) -> None:
     from cli.agents import cancel
 
     run(cancel(settings(), id))
+
+
+@app.command()
+def find(
+    node: Annotated[str | None, typer.Option(help="At this node; of archived ones, that were there.")] = None,
+    stuck: Annotated[bool, typer.Option("--stuck", help="That got stuck, then or there.")] = False,
+    since: Annotated[str | None, typer.Option(metavar="T", help="yesterday, 3 days ago, 2026-11-22")] = None,
+    until: Annotated[str | None, typer.Option(metavar="T", help="Up to then, and not then itself.")] = None,
+    zone: Annotated[str | None, typer.Option(metavar="Z", help="Whose days; this machine's.")] = None,
+    kind: Annotated[str | None, typer.Option(help="Only this kind.")] = None,
+    status: Annotated[str | None, typer.Option(help="Only running, completed, failed, …")] = None,
+    owner: Annotated[str | None, typer.Option(metavar="WHO", help="Only this owner's.")] = None,
+    batch: Annotated[str | None, typer.Option(help="Only of this batch.")] = None,
+    text: Annotated[str | None, typer.Option(metavar="T", help="In notebook or final state.")] = None,
+    live: Annotated[bool, typer.Option("--live", help="Only in Temporal.")] = False,
+    archived: Annotated[bool, typer.Option("--archived", help="Only in the archive.")] = False,
+    count: Annotated[bool, typer.Option("--count", help="Print how many.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print rows with commas.")] = False,
+    limit: Annotated[int | None, typer.Option(min=1, help="The newest so many.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Find agents by their past, in Temporal and in the archive."""
+    from cli.find import FindOptions, find
+
+    where = FindOptions(node, stuck, since, until, zone, kind, status, owner, batch, text, live, archived)
+    run(find(settings(), where, limit, count=count, as_csv=as_csv, as_json=as_json))
+
+
+@archive.command("run")
+def archive_run(
+    older_than: Annotated[
+        str | None, typer.Option(metavar="30d", help="Closed longer than this; the settings' times.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what is due, and do nothing.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Archive what is due now, and wait for it."""
+    from cli.archive import archive_run
+
+    run(archive_run(settings(), older_than, dry_run=dry_run, as_json=as_json))
+
+
+@archive.command("show")
+def archive_show(id: Id, as_json: Json = False) -> None:
+    """Print what `show` would have printed of an archived agent."""
+    from cli.archive import archive_show
+
+    run(archive_show(settings(), id, as_json=as_json))
+
+
+@archive.command("restore")
+def archive_restore(
+    id: Id,
+    output: Annotated[Path | None, typer.Option(metavar="FILE", help="Write there, not to stdout.")] = None,
+    run_id: Annotated[str | None, typer.Option("--run", metavar="RUN", help="This run; the last.")] = None,
+    readable: Annotated[bool, typer.Option("--readable", help="Decrypt it.")] = False,
+    revive: Annotated[bool, typer.Option("--revive", help="Start a fresh agent from its end.")] = False,
+    as_id: Annotated[
+        str | None, typer.Option("--id", help="The revived agent's id; ID-revived if not given.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Give back an archived agent's history as Temporal's own JSON, or revive the agent."""
+    from cli.archive import archive_restore, archive_revive
+
+    if revive:
+        run(archive_revive(settings(), id, as_id, as_json=as_json))
+    file = output.expanduser().absolute() if output else None
+    run(archive_restore(settings(), id, file, run_id, readable=readable))
+
+
+@archive.command("verify")
+def archive_verify(as_json: Json = False) -> None:
+    """Read the whole archive and compare it with its chain. Exit code 1: something is wrong."""
+    from cli.archive import archive_verify
+
+    run(archive_verify(settings(), as_json=as_json))
+
+
+@archive.command("setup")
+def archive_setup(as_json: Json = False) -> None:
+    """Create or update the archivist's schedule, and the bucket's rule for colder storage."""
+    from cli.archive import archive_setup
+
+    run(archive_setup(settings(), as_json=as_json))
+
+
+@app.command()
+def forget(owner: Annotated[str, typer.Option(metavar="WHO", help="Whose agents.")]) -> None:
+    """Erase an owner's agents, live and archived, and say as JSON what was erased."""
+    from cli.archive import forget
+
+    run(forget(settings(), owner))
+
+
+@keys.command("rotate")
+def keys_rotate(as_json: Json = False) -> None:
+    """Put fresh keys first in the data folder's key files; the old ones still open and verify."""
+    from cli.keys import rotate_keys
+
+    rotate_keys(settings(), as_json=as_json)
 
 
 @app.command()

@@ -17,6 +17,9 @@ from temporalio.client import Client
 from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
+from activities.archive.agents import AgentArchiver
+from activities.archive.erasure import Erasure
+from activities.archive.ledger import ArchiveLedger
 from activities.audit.analysers import versions
 from activities.audit.fix_apply import FixApplier
 from activities.audit.fix_plan import FixPlanner
@@ -38,10 +41,13 @@ from activities.scraping import Scraper
 from activities.trading.choose import broker, price_feed
 from activities.trading.orders import Orders
 from activities.trading.quotes import Quotes
+from common.archive_anchor import ArchiveAnchor
 from common.artifacts import ArtifactStore
 from common.connect import CannotConnectError, connect
 from common.envelope import Authority
+from common.object_store import open_store
 from common.settings import Settings, SettingsError
+from workflows.archivist import Archivist, Eraser
 from workflows.buyer import Buyer
 from workflows.code_auditor import CodeAuditor
 from workflows.link_researcher import LinkResearcher
@@ -81,13 +87,25 @@ def activity_objects(settings: Settings) -> list[Any]:
     ]
 
 
+def archive_objects(client: Client, settings: Settings) -> list[Any]:
+    """The activity objects of archivist and eraser, which work on Temporal itself."""
+    objects = open_store(settings)
+    ledger = ArchiveLedger(client, objects, ArchiveAnchor(client, settings))
+    return [AgentArchiver(client, objects, settings), ledger, Erasure(client, objects, settings, ledger)]
+
+
 def _now() -> datetime:
     return datetime.now(UTC)
 
 
+def everything(client: Client, settings: Settings) -> list[Any]:
+    """Every activity object of a worker."""
+    return [*activity_objects(settings), *archive_objects(client, settings)]
+
+
 def workflow_classes() -> list[type]:
-    """Every agent."""
-    return [CodeAuditor, Buyer, LinkResearcher]
+    """Every agent, and who archives them."""
+    return [CodeAuditor, Buyer, LinkResearcher, Archivist, Eraser]
 
 
 def activity_methods(objects: Sequence[Any]) -> list[Any]:
@@ -118,7 +136,7 @@ def build(
         client,
         task_queue=settings.task_queue,
         workflows=workflow_classes() if workflows is None else workflows,
-        activities=activity_methods(activity_objects(settings) if objects is None else objects),
+        activities=activity_methods(everything(client, settings) if objects is None else objects),
         activity_executor=ThreadPoolExecutor(THREADS, thread_name_prefix="activity"),
         max_concurrent_activities=THREADS,
         workflow_runner=sandbox(),
@@ -165,7 +183,7 @@ async def work(settings: Settings) -> None:
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    objects = activity_objects(settings)
+    objects = everything(client, settings)
     async with (
         build(client, settings, reports=reports, objects=objects),
         build_fetcher(client, settings, reports=reports, objects=objects),

@@ -41,7 +41,7 @@ from common.agent_view import InboxRow, RunStatus
 from common.approval import Decision, Verdict
 from common.buyer import BuyerInput, BuyerResult, OnDrift
 from common.connect import connect
-from common.envelope import KeyRing
+from common.envelope import Signer
 from common.settings import DATA_DIR, Settings
 from workflows.buyer import ORDER, SETTLED
 
@@ -98,7 +98,7 @@ class Chaos:
         self._floor = Floor(settings.data_dir / "floor", faults, liquidity=Decimal(1))
         self._floor.folder.mkdir(parents=True)
         self._prices = {ALL: PRICE}
-        self._ring = KeyRing.load(settings, create=True)
+        self._ring = Signer.load(settings, create=True)
         self._count = Counter[str]()
         self._up = asyncio.Event()
         self._up.set()

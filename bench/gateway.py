@@ -32,7 +32,7 @@ from cli.children import end_child, start_child
 from cli.dev_server import DevServer, free_port, listens
 from common.agent_client import AgentClient
 from common.connect import connect
-from common.envelope import KeyRing
+from common.envelope import Signer
 from common.settings import DATA_DIR, Settings
 from common.settings.http import HTTP
 from common.tokens import Scope, TokenFile
@@ -128,7 +128,7 @@ async def gateway(settings: Settings, server: DevServer, port: int) -> AsyncIter
 async def bench(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """One run; its report."""
     settings = Settings.read({DATA_DIR.variable: str(folder)})
-    ring = KeyRing.load(settings, create=True)
+    ring = Signer.load(settings, create=True)
     tokens = [TokenFile.of(settings).add(f"person-{number}", [Scope.READ]) for number in range(PEOPLE)]
     port = free_port()
     async with DevServer(settings, ui_port=None) as server, gateway(settings, server, port) as pid:

@@ -31,7 +31,7 @@ from cli.dev_server import DevServer
 from common.agent_client import AgentClient
 from common.buyer import BuyerInput
 from common.connect import connect
-from common.envelope import KeyRing
+from common.envelope import Signer
 from common.settings import DATA_DIR, Settings
 
 WHO = "ann"
@@ -89,7 +89,7 @@ def in_json(out: str) -> int:
 async def bench(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Run everything in `folder`, bounded in time."""
     settings = Settings.read({DATA_DIR.variable: str(folder)})
-    ring = KeyRing.load(settings, create=True)
+    ring = Signer.load(settings, create=True)
     floor = Floor(folder / "floor", Faults())
     floor.folder.mkdir()
     floor.board.write({ALL: Decimal(10)})

@@ -9,15 +9,16 @@ from enum import StrEnum
 
 from temporalio.service import RPCError, RPCStatusCode
 
+from cli.archive import archived_view, refuse_archived
 from cli.draw import print_table, row_cells, show_lines
 from cli.inputs import kind_named, read_edits, read_input
 from cli.output import CommandError, ExitCode, clean, print_document, say
 from common.agent import AgentState
-from common.agent_client import AgentClient
+from common.agent_client import AgentClient, NoSuchAgentError
 from common.agent_view import Ending, RunStatus
 from common.approval import DecisionStatus, Verdict
 from common.connect import connect
-from common.envelope import KeyRing
+from common.envelope import Signer
 from common.settings import Settings
 
 # A person waits for the answer: long enough for a hiccup, too short to look dead.
@@ -29,7 +30,7 @@ RETRY_AFTER = 1.0
 
 async def open_agents(settings: Settings, patience: timedelta = PATIENCE) -> AgentClient:
     """The agents of the configured Temporal service, decisions signed with this data folder's keys."""
-    return AgentClient(await connect(settings, patience=patience), settings, KeyRing.load(settings))
+    return AgentClient(await connect(settings, patience=patience), settings, Signer.load(settings))
 
 
 async def start(
@@ -47,6 +48,8 @@ async def start(
     kind = kind_named(kind_name)
     input = read_input(kind, source, words)
     agents = await open_agents(settings)
+    if id:
+        await refuse_archived(settings, id)
     id = await agents.start(kind.name, input, id=id, owner=owner)
     ending = Ending(status=RunStatus.RUNNING)
     if not as_json:
@@ -89,8 +92,11 @@ async def list_agents(
 
 
 async def show(settings: Settings, id: str, *, as_json: bool) -> None:
-    """Print everything there is to know of an agent."""
-    view = await (await open_agents(settings)).view(id)
+    """Print everything there is to know of an agent, in Temporal or in the archive."""
+    try:
+        view = await (await open_agents(settings)).view(id)
+    except NoSuchAgentError:
+        view = await archived_view(settings, id)
     if as_json:
         print_document(view)
     else:
@@ -100,7 +106,11 @@ async def show(settings: Settings, id: str, *, as_json: bool) -> None:
 async def result(settings: Settings, id: str, *, wait: bool) -> ExitCode:
     """Print the result, or say that there is none yet, or why there will be none."""
     agents = await open_agents(settings)
-    ending = await _until_closed(agents, id) if wait else await agents.ending(id, wait=False)
+    try:
+        ending = await _until_closed(agents, id) if wait else await agents.ending(id, wait=False)
+    except NoSuchAgentError:
+        view = await archived_view(settings, id)
+        ending = Ending(status=view.status, result=view.result, failure=view.failure)
     if ending.status is RunStatus.COMPLETED:
         print_document(ending.result)
     else:

@@ -24,7 +24,7 @@ from cli.rates import set_fetch_rate
 from common.artifacts import write_atomically
 from common.codec import create_keys
 from common.connect import StackAddress
-from common.envelope import KeyRing
+from common.envelope import Signer
 from common.settings import DATA_DIR, UNSIGNED, Settings
 from common.settings.http import HTTP
 from common.tokens import operator_token
@@ -63,7 +63,7 @@ async def dev(
         for number, option in ((port, "--port"), (ui_port, "--ui-port"), (http_port, "--http-port")):
             if number:
                 await _require_free(number, option)
-        KeyRing.load(settings, create=True)
+        Signer.load(settings, create=True)
         create_keys(settings)
         try:
             server = DevServer(settings, port=port, ui_port=ui_port)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -23,8 +24,11 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from cli.dev_server import attribute_type
 from cli.output import ExitCode, clean, print_document
+from common.archive import MANIFESTS
+from common.archive_anchor import ArchiveAnchor
 from common.connect import connect
-from common.envelope import KeyRing
+from common.envelope import Signer
+from common.object_store import StoreUnavailableError, open_store
 from common.search_attributes import REGISTRY
 from common.settings import APPROVAL_KEYS, Settings, SettingsError
 
@@ -61,6 +65,7 @@ async def doctor(settings: Settings, *, as_json: bool) -> ExitCode:
     """
     client = await connect(settings, patience=PATIENCE)
     checks = [check async for check in _of_server(client)] + [await _worker(client, settings)]
+    checks += [await _objects(settings), await _archivist(client, settings)]
     checks += _of_machine(settings)
     if as_json:
         print_document(checks)
@@ -163,6 +168,35 @@ async def _worker(client: Client, settings: Settings) -> Check:
     )
 
 
+async def _objects(settings: Settings) -> Check:
+    where = (
+        f"the bucket {settings.state.s3_bucket}"
+        if settings.state.s3_bucket
+        else f"{settings.data_dir / 'objects'}"
+    )
+    try:
+        await asyncio.to_thread(lambda: next(open_store(settings).list(MANIFESTS), None))
+    except StoreUnavailableError as error:
+        return Check(name="object store", health=Health.MEND, text=str(error))
+    return Check(name="object store", health=Health.OK, text=f"{where} can be listed")
+
+
+async def _archivist(client: Client, settings: Settings) -> Check:
+    try:
+        found = await ArchiveAnchor(client, settings).describe()
+    except RPCError as error:
+        return Check(name="archive", health=Health.UNSEEN, text=f"not shown: {error.message}")
+    if found is None or found.schedule.state.paused:
+        how = "is not scheduled" if found is None else "is paused"
+        mend = (
+            f"the archivist {how}, so closed agents go when Temporal forgets them: `starter.py archive setup`"
+        )
+        return Check(name="archive", health=Health.WARNING, text=mend)
+    return Check(
+        name="archive", health=Health.OK, text=f"the archivist runs at `{settings.archive.schedule}` UTC"
+    )
+
+
 def _of_machine(settings: Settings) -> Iterator[Check]:
     folder = settings.data_dir
     existing = next(path for path in (folder, *folder.parents) if path.exists())
@@ -183,7 +217,7 @@ def _of_machine(settings: Settings) -> Iterator[Check]:
 
 def _keys(settings: Settings) -> Check:
     try:
-        KeyRing.load(settings)
+        Signer.load(settings)
     except SettingsError as error:
         return Check(name="approval keys", health=Health.MEND, text=str(error))
     if settings.approval_keys or (settings.data_dir / "approval.keys").exists():

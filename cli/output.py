@@ -66,7 +66,11 @@ def run(command: Coroutine[Any, Any, ExitCode | None]) -> NoReturn:
     from temporalio.service import RPCError
 
     from common.agent_client import AgentClientError, NoSuchAgentError, NothingToDecideError
+    from common.archive_chain import ArchiveDamagedError
     from common.connect import CannotConnectError
+    from common.moments import UnreadableTimeError
+    from common.object_store import StoreUnavailableError
+    from common.revival import NotRevivableError
     from common.settings import SettingsError
     from common.visibility import UnusableValueError
 
@@ -83,8 +87,10 @@ def run(command: Coroutine[Any, Any, ExitCode | None]) -> NoReturn:
         raise CommandError(str(error), ExitCode.NO_SUCH_AGENT) from error
     except NothingToDecideError as error:
         raise CommandError(str(error), ExitCode.REFUSED) from error
-    except (AgentClientError, SettingsError, UnusableValueError) as error:
+    except (AgentClientError, SettingsError, UnusableValueError, UnreadableTimeError) as error:
         raise CommandError(str(error)) from error
+    except (ArchiveDamagedError, NotRevivableError, StoreUnavailableError) as error:
+        raise CommandError(str(error), ExitCode.AGENT_FAILED) from error
     except ValidationError as error:
         raise CommandError(flat(error)) from error
     except UnicodeEncodeError:

@@ -44,7 +44,7 @@ from common.agent_view import (
 )
 from common.approval import GROUP, ApprovalsView, Decision, DecisionRecord, DecisionStatus, Verdict, judged
 from common.directory import Directory
-from common.envelope import KeyRing
+from common.envelope import Signer
 from common.settings import Settings
 from common.visibility import IN_VISIBILITY, quote
 
@@ -61,7 +61,7 @@ class AgentClient:
     Every method may raise ``RPCError``: Temporal was out of reach for longer than the client's patience.
     """
 
-    def __init__(self, client: Client, settings: Settings, ring: KeyRing) -> None:
+    def __init__(self, client: Client, settings: Settings, ring: Signer) -> None:
         self._client = client
         self._settings = settings
         self._ring = ring

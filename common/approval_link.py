@@ -11,7 +11,7 @@ from typing import Annotated
 
 from pydantic import AwareDatetime, BaseModel, Field, ValidationError
 
-from common.envelope import KeyRing
+from common.envelope import Signer
 from common.sealed import seal, unseal
 
 # What a link may live where the request itself does not expire.
@@ -35,7 +35,7 @@ class ApprovalLink(BaseModel, frozen=True):
     approver: Text
     expires_at: AwareDatetime
 
-    def token(self, ring: KeyRing) -> str:
+    def token(self, ring: Signer) -> str:
         """The link's last part, fit for an address.
 
         Raises:
@@ -45,7 +45,7 @@ class ApprovalLink(BaseModel, frozen=True):
         return seal([self.agent, self.request_id, self.digest, self.approver, expiry], PURPOSE, ring)
 
     @classmethod
-    def read(cls, token: str, ring: KeyRing, now: datetime) -> ApprovalLink:
+    def read(cls, token: str, ring: Signer, now: datetime) -> ApprovalLink:
         """The link of a token.
 
         Raises:

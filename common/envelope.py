@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import secrets
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, JsonValue, ValidationError
@@ -19,55 +17,43 @@ from common.approval import Authorization, Decision, Signature, Verdict, Vote
 from common.digest import canonical, digest
 from common.directory import Directory
 from common.errors import permanent
+from common.key_ring import KeyRing, rotate
 from common.settings import APPROVAL_KEYS, Settings, SettingsError
 
 # Long enough for a worker that is down over a week of holidays; a buffered decision waits for it.
 ENVELOPE_LIFETIME = timedelta(days=14)
 
 
-class KeyRing:
-    """Named keys: the first signs, all verify."""
+class Signer:
+    """Signs what doors hand out, and tells what was signed here. An empty ring signs nothing."""
 
-    def __init__(self, keys: dict[str, bytes]) -> None:
-        self._keys = keys
+    def __init__(self, ring: KeyRing) -> None:
+        self._ring = ring
 
     @classmethod
-    def load(cls, settings: Settings, *, create: bool = False) -> KeyRing:
-        """The ring from the settings, or from the embedded stack's key file.
+    def load(cls, settings: Settings, *, create: bool = False) -> Signer:
+        """A signer with the keys of the settings, or of the embedded stack's key file.
 
         Args:
             settings: where to look: the setting ``HIBERNAUT_APPROVAL_KEYS``, else ``approval.keys`` in the
-                data folder.
+                data folder, which may gain keys while this process runs.
             create: write a new key file where there is none (the embedded stack does).
 
         Raises:
             SettingsError: the keys cannot be read.
         """
-        text = settings.approval_keys
         file = settings.data_dir / "approval.keys"
-        if not text and create and not file.exists():
-            _create_key_file(file)
-        if not text and file.exists():
-            text = file.read_text().strip()
-        keys: dict[str, bytes] = {}
-        for entry in filter(None, text.split(",")):
-            name, _, value = entry.strip().partition(":")
-            try:
-                keys[name] = bytes.fromhex(value)
-            except ValueError:
-                raise SettingsError(f"{APPROVAL_KEYS.variable}: key {name!r} is not hexadecimal.") from None
-            if len(keys[name]) < 32:
-                raise SettingsError(f"{APPROVAL_KEYS.variable}: key {name!r} is under 32 bytes.")
-        return cls(keys)
+        if create and not settings.approval_keys and not file.exists():
+            rotate(file)
+        return cls(KeyRing(settings.approval_keys, file, APPROVAL_KEYS.variable))
 
     def sign(self, decision: Decision, agent: str, now: datetime) -> Decision:
         """``decision`` in an envelope for ``agent``; unchanged where the ring is empty."""
-        if not self._keys:
+        if not self._ring:
             return decision
-        signature = Signature(
-            agent=agent, expires_at=now + ENVELOPE_LIFETIME, key_id=next(iter(self._keys)), mac=""
-        )
-        mac = self._mac(decision, signature)
+        expires_at = now + ENVELOPE_LIFETIME
+        signature = Signature(agent=agent, expires_at=expires_at, key_id=self._ring.first, mac="")
+        mac = _mac(decision, signature, self._ring.find(signature.key_id) or b"")
         return decision.model_copy(update={"signature": signature.model_copy(update={"mac": mac})})
 
     def flaw(self, decision: Decision, agent: str) -> str | None:
@@ -75,9 +61,10 @@ class KeyRing:
         signature = decision.signature
         if signature is None:
             return "unsigned"
-        if signature.key_id not in self._keys:
+        key = self._ring.find(signature.key_id)
+        if key is None:
             return f"signed with an unknown key {signature.key_id!r}"
-        if not hmac.compare_digest(self._mac(decision, signature), signature.mac):
+        if not _same(_mac(decision, signature, key), signature.mac):
             return "the signature does not fit the decision"
         if signature.agent != agent:
             return f"signed for another agent, {signature.agent!r}"
@@ -89,51 +76,55 @@ class KeyRing:
         Raises:
             SettingsError: the ring is empty.
         """
-        if not self._keys:
+        if not self._ring:
             raise SettingsError(f"{APPROVAL_KEYS.variable}: set a key; nothing can be signed without.")
-        key_id = next(iter(self._keys))
-        return key_id, self._mac_for(purpose, data, key_id)
+        return self._ring.first, _mac_for(purpose, data, self._ring.find(self._ring.first) or b"")
 
     def is_sealed(self, purpose: str, data: bytes, key_id: str, mac: str) -> bool:
         """Whether ``mac`` is what ``seal`` gave for the same ``purpose`` and ``data`` under that key."""
-        return key_id in self._keys and hmac.compare_digest(
-            self._mac_for(purpose, data, key_id).encode(), mac.encode("utf-8", "replace")
-        )
+        key = self._ring.find(key_id)
+        return key is not None and _same(_mac_for(purpose, data, key), mac)
 
-    def _mac_for(self, purpose: str, data: bytes, key_id: str) -> str:
-        # A key of its own for each purpose, so that nothing signed for one can pass for another.
-        key = hmac.digest(self._keys[key_id], purpose.encode(), "sha256")
-        return hmac.new(key, data, hashlib.sha256).hexdigest()
 
-    def _mac(self, decision: Decision, signature: Signature) -> str:
-        # The empty mac stands in the signed bytes in place of itself.
-        sealed = decision.model_copy(update={"signature": signature.model_copy(update={"mac": ""})})
-        return hmac.new(self._keys[signature.key_id], canonical(sealed), hashlib.sha256).hexdigest()
+def _mac(decision: Decision, signature: Signature, key: bytes) -> str:
+    # The empty mac stands in the signed bytes in place of itself.
+    sealed = decision.model_copy(update={"signature": signature.model_copy(update={"mac": ""})})
+    return hmac.new(key, canonical(sealed), hashlib.sha256).hexdigest()
+
+
+def _mac_for(purpose: str, data: bytes, key: bytes) -> str:
+    # A key of its own for each purpose, so that nothing signed for one can pass for another.
+    return hmac.new(hmac.digest(key, purpose.encode(), "sha256"), data, hashlib.sha256).hexdigest()
+
+
+def _same(mac: str, given: str) -> bool:
+    """Compared in constant time; as bytes, for what is given may be any text."""
+    return hmac.compare_digest(mac.encode(), given.encode("utf-8", "replace"))
 
 
 class Authority:
     """Decides which decisions hold, under the keys, groups and rules of this process's settings."""
 
-    def __init__(self, ring: KeyRing, directory: Directory, *, accept_unsigned: bool) -> None:
-        self._ring = ring
+    def __init__(self, signer: Signer, directory: Directory, *, accept_unsigned: bool) -> None:
+        self._signer = signer
         self._directory = directory
         self._accept_unsigned = accept_unsigned
 
     @classmethod
     def load(cls, settings: Settings, *, create: bool = False) -> Authority:
-        """The authority of these settings; ``create`` as for ``KeyRing.load``.
+        """The authority of these settings; ``create`` as for ``Signer.load``.
 
         Raises:
             SettingsError: keys or groups cannot be read.
         """
-        ring = KeyRing.load(settings, create=create)
-        return cls(ring, Directory.load(settings), accept_unsigned=settings.accept_unsigned)
+        signer = Signer.load(settings, create=create)
+        return cls(signer, Directory.load(settings), accept_unsigned=settings.accept_unsigned)
 
     def flaw(self, decision: Decision, agent: str) -> str | None:
         """What is wrong with the envelope of ``decision`` for ``agent``; None where it may count."""
         if decision.signature is None and self._accept_unsigned:
             return None
-        return self._ring.flaw(decision, agent)
+        return self._signer.flaw(decision, agent)
 
     def groups_of(self, who: str) -> list[str]:
         """The groups that ``who`` is in now."""
@@ -191,11 +182,3 @@ def _is_edited(shown: dict[str, Any], edits: dict[str, JsonValue], plan: BaseMod
         return digest(type(plan).model_validate({**shown, **edits})) == digest(plan)
     except ValidationError:
         return False
-
-
-def _create_key_file(file: Path) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_suffix(".new")
-    temporary.touch(mode=0o600)
-    temporary.write_text(f"dev-{secrets.token_hex(2)}:{secrets.token_hex(32)}\n")
-    temporary.rename(file)

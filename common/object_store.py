@@ -9,7 +9,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -230,6 +230,33 @@ class S3Store(ObjectStore):
             for flaw in answer.get("Errors", []):
                 raise StoreUnavailableError(f"cannot delete {flaw.get('Key')}: {flaw.get('Code')}")
 
+    def move_when_cold(self, prefix: str, after: timedelta | None) -> None:
+        """Have the service move what lies under `prefix` to GLACIER_IR, cheaper and still read at once.
+
+        The bucket's other rules stay. None takes the rule back.
+        """
+        name = f"hibernaut {self._prefix}{prefix}"
+        try:
+            rules = self._client.get_bucket_lifecycle_configuration(Bucket=self._bucket)["Rules"]
+        except self._errors as error:
+            if _code(error) != "NoSuchLifecycleConfiguration":
+                raise self._unavailable("read the rules for", prefix, error) from error
+            rules = []
+        rules = [rule for rule in rules if rule.get("ID") != name]
+        if after is not None:
+            move = {"Days": max(after.days, 1), "StorageClass": "GLACIER_IR"}
+            where = {"Prefix": self._prefix + prefix}
+            rules.append({"ID": name, "Status": "Enabled", "Filter": where, "Transitions": [move]})
+        try:
+            if rules:
+                self._client.put_bucket_lifecycle_configuration(
+                    Bucket=self._bucket, LifecycleConfiguration={"Rules": rules}
+                )
+            else:
+                self._client.delete_bucket_lifecycle(Bucket=self._bucket)
+        except self._errors as error:
+            raise self._unavailable("set the rule for", prefix, error) from error
+
     @property
     def _client(self) -> Any:
         # Not in `__init__`: a process that stores nothing large need not load the library, which takes 0.2 s.
@@ -270,8 +297,13 @@ class S3Store(ObjectStore):
 
 
 def _code(error: Exception) -> str:
-    return str(getattr(error, "response", {}).get("Error", {}).get("Code", ""))
+    return str(_answer(error).get("Error", {}).get("Code", ""))
 
 
 def _status(error: Exception) -> int:
-    return int(getattr(error, "response", {}).get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+    return int(_answer(error).get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+
+
+def _answer(error: Exception) -> dict[str, Any]:
+    # A connection that broke has a response too, and it is None.
+    return getattr(error, "response", None) or {}

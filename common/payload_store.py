@@ -169,17 +169,17 @@ class PayloadStore(StorageDriver):
 
 def namespace_prefix(namespace: str) -> str:
     """What the keys of all payloads of a namespace begin with."""
-    return f"{PREFIX}/{_segment(namespace)}/"
+    return f"{PREFIX}/{segment(namespace)}/"
 
 
 def agent_prefix(namespace: str, workflow_id: str) -> str:
     """What the keys of all payloads of an agent begin with."""
-    return f"{namespace_prefix(namespace)}{_segment(workflow_id)}/"
+    return f"{namespace_prefix(namespace)}{segment(workflow_id)}/"
 
 
 def run_prefix(namespace: str, workflow_id: str, run_id: str | None) -> str:
     """What the keys of a run's payloads begin with; without a run id, of what came before its runs."""
-    return f"{agent_prefix(namespace, workflow_id)}{_segment(run_id or NO_RUN)}/"
+    return f"{agent_prefix(namespace, workflow_id)}{segment(run_id or NO_RUN)}/"
 
 
 def claim_in(payload: Payload) -> StorageDriverClaim | None:
@@ -213,7 +213,7 @@ def _run_of(target: object) -> str | None:
     return None
 
 
-def _segment(text: str) -> str:
+def segment(text: str) -> str:
     """`text` as one segment of a key: a legal file name too, and another one for every other text."""
     quoted = quote(text, safe="")
     if quoted.startswith("."):

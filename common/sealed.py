@@ -7,10 +7,10 @@ import json
 
 from pydantic import JsonValue
 
-from common.envelope import KeyRing
+from common.envelope import Signer
 
 
-def seal(value: JsonValue, purpose: str, ring: KeyRing) -> str:
+def seal(value: JsonValue, purpose: str, ring: Signer) -> str:
     """``value`` as text fit for an address or a cookie, `value.key.mac`; readable by all, made only by us.
 
     Raises:
@@ -21,7 +21,7 @@ def seal(value: JsonValue, purpose: str, ring: KeyRing) -> str:
     return f"{_encode(data)}.{_encode(key_id.encode())}.{mac}"
 
 
-def unseal(text: str, purpose: str, ring: KeyRing) -> JsonValue:
+def unseal(text: str, purpose: str, ring: Signer) -> JsonValue:
     """The value that was sealed for the same ``purpose``.
 
     Raises:

@@ -14,7 +14,7 @@ from common.agent_client import AgentClient
 from common.artifacts import ArtifactStore
 from common.connect import connect
 from common.directory import Directory
-from common.envelope import KeyRing
+from common.envelope import Signer
 from common.settings import Settings, SettingsError
 from common.settings.http import OIDC_ISSUER
 from common.tokens import TokenFile
@@ -47,7 +47,7 @@ class Gateway:
     buckets: Buckets
     streams: Places
     metrics: Metrics
-    ring: KeyRing
+    ring: Signer
     artifacts: ArtifactStore
 
     def forget(self, id: str) -> None:
@@ -62,7 +62,7 @@ async def open_gateway(settings: Settings, http: httpx.AsyncClient) -> Gateway:
     Raises:
         SettingsError: there is nothing to sign decisions with, or nobody whose tokens could be taken.
     """
-    ring = KeyRing.load(settings)
+    ring = Signer.load(settings)
     ring.seal("start", b"")  # raises where there is no key, now and not at the first decision
     tokens = TokenFile.of(settings)
     tokens.find("")  # raises where the file cannot be read

@@ -12,7 +12,7 @@ from fastapi import Depends, Request
 from pydantic import TypeAdapter, ValidationError
 from starlette.responses import Response
 
-from common.envelope import KeyRing
+from common.envelope import Signer
 from common.sealed import seal, unseal
 from common.tokens import Scope, TokenEntry, digest_of
 from gateway.auth import Subject
@@ -98,12 +98,12 @@ def visitor(request: Request, gateway: Annotated[Gateway, Depends(the_gateway)])
     return Visitor(gateway.authenticator.subject(entry), form_token(cookie, gateway.ring))
 
 
-def form_token(holder: str, ring: KeyRing) -> str:
+def form_token(holder: str, ring: Signer) -> str:
     """What a form carries to show that it was given to the ``holder`` of a cookie or a link."""
     return seal(digest_of(holder), FORM, ring)
 
 
-def require_own_form(request: Request, given: object, holder: str, ring: KeyRing) -> None:
+def require_own_form(request: Request, given: object, holder: str, ring: Signer) -> None:
     """Let a form through that was given to its ``holder`` by a page of ours.
 
     Raises:

@@ -22,7 +22,7 @@ from cli.children import end_child, last_line, start_child
 from common.agent_client import AgentClient
 from common.approval import Decision, Verdict
 from common.digest import digest
-from common.envelope import KeyRing
+from common.envelope import Signer
 from common.settings import DATA_DIR, TASK_QUEUE, Settings
 
 ROOT = Path(__file__).parents[2]
@@ -130,7 +130,7 @@ class KitSide(Side):
 
     def __init__(self, client: Client, settings: Settings, server: str) -> None:
         super().__init__(client, settings, server)
-        self._ring = KeyRing.load(settings, create=True)
+        self._ring = Signer.load(settings, create=True)
         self._door = AgentClient(client, self.settings, self._ring)
         self._digest = digest(Plan().model_dump(mode="json"))
 

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from common.settings import fetching, http, models, state, trading
+from common.settings import archive, fetching, http, models, state, trading
+from common.settings.archive import ArchiveSettings
 from common.settings.base import Setting, SettingsError, one_of, whole_number
 from common.settings.fetching import FetchSettings
 from common.settings.http import HttpSettings
@@ -19,6 +20,7 @@ from common.settings.trading import TradingSettings
 
 __all__ = [
     "TABLE",
+    "ArchiveSettings",
     "FetchSettings",
     "HttpSettings",
     "ModelSettings",
@@ -64,6 +66,7 @@ TABLE = (
     *trading.TABLE,
     *state.TABLE,
     *http.TABLE,
+    *archive.TABLE,
 )
 
 
@@ -85,6 +88,7 @@ class Settings:
     trading: TradingSettings
     state: StateSettings
     http: HttpSettings
+    archive: ArchiveSettings
 
     @property
     def fetch_queue(self) -> str:
@@ -119,4 +123,5 @@ class Settings:
             trading=TradingSettings.read(value),
             state=StateSettings.read(value),
             http=HttpSettings.read(value),
+            archive=ArchiveSettings.read(value),
         )

@@ -43,7 +43,7 @@ def duration(setting: Setting, value: str) -> timedelta:
     Raises:
         SettingsError: it is none.
     """
-    units = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+    units = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
     number, unit = value[:-1], units.get(value[-1:])
     if not unit or not number.isdecimal() or len(number) > 6:
         raise SettingsError(f"{setting.variable}={value[:100]}: give a time such as 90s, 15m, 4h or 2d.")

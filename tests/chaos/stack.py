@@ -15,7 +15,7 @@ from cli.children import end_child, start_child
 from cli.dev_server import DevServer
 from common.agent_client import AgentClient
 from common.connect import connect
-from common.envelope import KeyRing
+from common.envelope import Signer
 from common.settings import Settings
 
 Found = TypeVar("Found")
@@ -28,7 +28,7 @@ class Stack:
     def __init__(self, folder: Path) -> None:
         self.settings = Settings.read({"HIBERNAUT_DATA_DIR": str(folder)})
         self.server = DevServer(self.settings, ui_port=None)
-        self.ring = KeyRing.load(self.settings, create=True)
+        self.ring = Signer.load(self.settings, create=True)
         self.worker: Process | None = None
         self.log = folder / "logs" / "worker.log"
 

@@ -29,7 +29,7 @@ from common.agent_client import AgentClient
 from common.approval import ApprovalPolicy
 from common.audit import AuditInput
 from common.connect import connect
-from common.envelope import Authority, KeyRing
+from common.envelope import Authority, Signer
 from common.settings import Settings
 from workflows.core.agent import Agent
 
@@ -121,7 +121,7 @@ class Desk:
             "HIBERNAUT_TASK_QUEUE": settings.task_queue,
             "HIBERNAUT_USER": "me",
         }
-        self.ring = KeyRing.load(settings, create=True)
+        self.ring = Signer.load(settings, create=True)
         self._worker = AsyncExitStack()
         self.spawned: list[asyncio.subprocess.Process] = []
         self.client: Client

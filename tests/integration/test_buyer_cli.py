@@ -19,13 +19,14 @@ from cli.children import end_child, start_child
 from cli.dev_server import DevServer, find_program
 from common.approval import ApprovalRequest, Decision, Verdict
 from common.buyer import Order
-from common.envelope import KeyRing
+from common.envelope import Signer
+from common.key_ring import KeyRing
 from tests.integration.desk import ROOT, Desk, open_desk
 
 # Two closes of a weekend in November 2008; the second is far beyond the tolerance of the first.
 PRICES = "Date,BAC\n2008-11-21,9.231\n2008-11-24,11.741\n"
 FRIDAY, MONDAY = datetime(2008, 11, 21, tzinfo=UTC), datetime(2008, 11, 24, tzinfo=UTC)
-FORGER = KeyRing({"forged": bytes(32)})
+FORGER = Signer(KeyRing.of({"forged": bytes(32)}))
 
 
 class Exchange:
@@ -139,7 +140,7 @@ async def test_no_forged_decision_buys_anything_and_each_is_refused_with_its_rea
     request = await exchange.asked(id, "approval-2")  # the price had moved: the word is void
     assert exchange.orders() == []
 
-    def signed(now: datetime, key: KeyRing = ring, agent: str = id, **changes: Any) -> Decision:
+    def signed(now: datetime, key: Signer = ring, agent: str = id, **changes: Any) -> Decision:
         return key.sign(approval(request, **changes), agent, now)
 
     good, now = signed(_now()), _now()

@@ -10,7 +10,8 @@ import httpx
 import pytest
 
 from common.approval_link import ApprovalLink
-from common.envelope import KeyRing
+from common.envelope import Signer
+from common.key_ring import KeyRing
 from tests.integration.gateway_world import GatewayWorld, world
 
 __all__ = ["world"]
@@ -59,7 +60,7 @@ async def test_a_forged_link_is_no_link(world: GatewayWorld) -> None:
         approver="approver",
         expires_at=datetime.now(UTC) + timedelta(days=1),
     )
-    forged = claims.token(KeyRing({"dev": b"f" * 32}))
+    forged = claims.token(Signer(KeyRing.of({"dev": b"f" * 32})))
     good = world.link(id, request, "stranger").rpartition("/")[2]
     mixed = claims.token(world.desk.ring).split(".")[0] + good[good.index(".") :]
     for token in (forged, mixed, "a.b.c", "x"):

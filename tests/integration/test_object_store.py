@@ -7,6 +7,7 @@ import contextlib
 import secrets
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import boto3
@@ -21,7 +22,7 @@ from temporalio.converter import (
 
 from cli.children import end_child, start_child
 from cli.dev_server import free_port, listens
-from common.object_store import ObjectMissingError, ObjectStore, StoreUnavailableError, open_store
+from common.object_store import ObjectMissingError, ObjectStore, S3Store, StoreUnavailableError, open_store
 from common.payload_store import PayloadStore
 from common.settings import Settings
 
@@ -44,7 +45,8 @@ class Rclone:
             [
                 *(str(RCLONE), "serve", "s3", str(self.folder), "--addr", f"127.0.0.1:{self.port}"),
                 *("--auth-key", f"{KEY_ID},{SECRET}", "--config", str(self.folder / "none.conf")),
-                *("--vfs-cache-mode", "off", "--dir-cache-time", "0s"),
+                # With no time at all for its cache of folders it locks itself up after some writes.
+                *("--vfs-cache-mode", "off", "--dir-cache-time", "5m"),
             ],
             environment={"HOME": str(self.folder)},
             log=self.folder.parent / "rclone.log",
@@ -208,3 +210,23 @@ async def test_a_service_that_is_away_is_said_at_once_and_its_objects_outlive_it
         assert file.read_bytes() == payload.SerializeToString()
     async with server.running():
         assert await store.retrieve(StorageDriverRetrieveContext(), [claim]) == [payload]
+
+
+async def test_the_rule_for_colder_storage_leaves_other_rules(moto: str) -> None:
+    """Set, changed and taken back; only its own prefix, and only once."""
+    store = open_store(settings_for(moto))
+    assert isinstance(store, S3Store)
+    client = boto3.session.Session().client("s3", endpoint_url=moto, region_name="us-east-1")
+    other = {"ID": "other", "Status": "Enabled", "Filter": {"Prefix": "x/"}, "Expiration": {"Days": 9}}
+    client.put_bucket_lifecycle_configuration(Bucket=BUCKET, LifecycleConfiguration={"Rules": [other]})
+    for days in (90, 30):
+        await asyncio.to_thread(store.move_when_cold, "archive/v1/agents/", timedelta(days=days))
+        rules = client.get_bucket_lifecycle_configuration(Bucket=BUCKET)["Rules"]
+        assert [rule["ID"] for rule in rules] == ["other", "hibernaut team/archive/v1/agents/"]
+        assert rules[1]["Filter"]["Prefix"] == "team/archive/v1/agents/"
+        [move] = rules[1]["Transitions"]
+        assert (move["Days"], move["StorageClass"]) == (days, "GLACIER_IR")
+    await asyncio.to_thread(store.move_when_cold, "archive/v1/agents/", None)
+    assert [rule["ID"] for rule in client.get_bucket_lifecycle_configuration(Bucket=BUCKET)["Rules"]] == [
+        "other"
+    ]

@@ -18,7 +18,7 @@ from common.agent_client import AgentClient
 from common.allowed_hosts import AllowedHosts
 from common.approval import Verdict
 from common.connect import connect
-from common.envelope import KeyRing
+from common.envelope import Signer
 from common.researcher import ResearcherInput, ResearchResult
 from common.settings import Settings
 from tests.chaos.stack import until
@@ -99,7 +99,7 @@ async def test_every_quote_of_a_report_stands_in_the_page_it_names(
             settings.fetching, allowed_hosts=AllowedHosts.parse(site.host), rate=10.0
         )
         settings = dataclasses.replace(settings, fetching=fetching)
-        client, ring = await connect(settings), KeyRing.load(settings, create=True)
+        client, ring = await connect(settings), Signer.load(settings, create=True)
         agents = AgentClient(client, settings, ring)
         objects, reports = worker.activity_objects(settings), ReliableReports(client)
         input = ResearcherInput(

@@ -42,11 +42,12 @@ from common.artifacts import ArtifactRef, ArtifactStore
 from common.audit import FixPlan
 from common.digest import digest, digest_bytes
 from common.directory import Directory
-from common.envelope import Authority, KeyRing
+from common.envelope import Authority, Signer
+from common.key_ring import KeyRing
 
 REPOSITORY = Path(__file__).parents[2]
 RUFF = tuple(analyser for analyser in ANALYSERS if analyser.name == "ruff")
-RING = KeyRing({"test": bytes(range(32))})
+RING = Signer(KeyRing.of({"test": bytes(range(32))}))
 AGENT = ActivityEnvironment().info.workflow_id or ""
 NOW = datetime.now(UTC)
 
@@ -173,7 +174,7 @@ def authorized(plan: FixPlan, edits: dict[str, Any] | None = None, **changes: An
     return Authorization(votes=(vote,), policy=policy, requester="owner", key=key)
 
 
-def authority(ring: KeyRing = RING, *, accept_unsigned: bool = False) -> Authority:
+def authority(ring: Signer = RING, *, accept_unsigned: bool = False) -> Authority:
     """An authority that knows no groups."""
     return Authority(ring, Directory(Path("no-such-file")), accept_unsigned=accept_unsigned)
 

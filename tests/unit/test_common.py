@@ -20,10 +20,12 @@ from common.artifacts import ArtifactStore, write_atomically
 from common.audit import AuditInput
 from common.digest import digest
 from common.directory import Directory
-from common.envelope import Authority, KeyRing
+from common.envelope import Authority, Signer
 from common.errors import permanent, sort_error
+from common.key_ring import KeyRing
 from common.kinds import KINDS
 from common.settings import TABLE, Settings, SettingsError
+from workflows.core.agent import Agent
 
 # An envelope is good for two weeks by the clock of who checks it.
 NOW = datetime.now(UTC)
@@ -172,7 +174,7 @@ def decision(**changes: object) -> Decision:
 
 def test_every_field_of_a_decision_is_under_its_signature(tmp_path: Path) -> None:
     """Changing any field of a signed decision, or its agent, is noticed."""
-    ring = KeyRing({"k1": b"1" * 32})
+    ring = Signer(KeyRing.of({"k1": b"1" * 32}))
     signed = ring.sign(decision(), "agent", NOW)
     assert ring.flaw(signed, "agent") is None
     changes: dict[str, object] = {
@@ -188,32 +190,34 @@ def test_every_field_of_a_decision_is_under_its_signature(tmp_path: Path) -> Non
     later = signed.signature.model_copy(update={"expires_at": NOW + timedelta(days=999)})
     assert ring.flaw(signed.model_copy(update={"signature": later}), "agent")
     assert "another agent" in (ring.flaw(signed, "other") or "")
+    odd = signed.signature.model_copy(update={"mac": "ü" * 64})
+    assert ring.flaw(signed.model_copy(update={"signature": odd}), "agent")  # any text, and never an error
 
 
 def test_keys_rotate(tmp_path: Path) -> None:
     """The first key signs; older ones still verify; a removed one does not."""
-    old = KeyRing({"old": b"1" * 32}).sign(decision(), "a", NOW)
-    ring = KeyRing({"new": b"2" * 32, "old": b"1" * 32})
+    old = Signer(KeyRing.of({"old": b"1" * 32})).sign(decision(), "a", NOW)
+    ring = Signer(KeyRing.of({"new": b"2" * 32, "old": b"1" * 32}))
     assert ring.flaw(old, "a") is None
     fresh = ring.sign(decision(), "a", NOW)
     assert fresh.signature is not None
     assert fresh.signature.key_id == "new"
-    assert "unknown key" in (KeyRing({"new": b"2" * 32}).flaw(old, "a") or "")
+    assert "unknown key" in (Signer(KeyRing.of({"new": b"2" * 32})).flaw(old, "a") or "")
 
 
 def test_the_embedded_stack_makes_a_key_that_only_its_user_can_read(tmp_path: Path) -> None:
     """Made once, mode 0600, read again by the next process."""
     here = settings(HIBERNAUT_DATA_DIR=str(tmp_path / "data"))
-    signed = KeyRing.load(here, create=True).sign(decision(), "a", NOW)
+    signed = Signer.load(here, create=True).sign(decision(), "a", NOW)
     assert (tmp_path / "data" / "approval.keys").stat().st_mode & 0o777 == 0o600
-    assert KeyRing.load(here, create=True).flaw(signed, "a") is None
+    assert Signer.load(here, create=True).flaw(signed, "a") is None
 
 
 @pytest.mark.parametrize("keys", ["k1:zz", "k1:abcd"])
 def test_a_bad_key_names_the_setting(keys: str) -> None:
     """Not hexadecimal, or too short."""
     with pytest.raises(SettingsError, match="HIBERNAUT_APPROVAL_KEYS"):
-        KeyRing.load(settings(HIBERNAUT_APPROVAL_KEYS=keys, HIBERNAUT_DATA_DIR="/nonexistent"))
+        Signer.load(settings(HIBERNAUT_APPROVAL_KEYS=keys, HIBERNAUT_DATA_DIR="/nonexistent"))
 
 
 class Errand(BaseModel):
@@ -223,7 +227,7 @@ class Errand(BaseModel):
 
 def test_only_an_approval_of_exactly_this_plan_authorizes() -> None:
     """What a destructive activity checks once more."""
-    ring = KeyRing({"k": b"1" * 32})
+    ring = Signer(KeyRing.of({"k": b"1" * 32}))
     plan = Errand(x=1)
     good = authorization(ring, plan)
 
@@ -257,7 +261,7 @@ def test_only_an_approval_of_exactly_this_plan_authorizes() -> None:
 
 def test_a_quorum_is_counted_again_by_people(tmp_path: Path) -> None:
     """Two of three means two persons; a group's members are looked up when the action begins."""
-    ring = KeyRing({"k": b"1" * 32})
+    ring = Signer(KeyRing.of({"k": b"1" * 32}))
     plan = Errand(x=1)
     groups = tmp_path / "groups.json"
     groups.write_text('{"treasury": ["ann", "bob"]}')
@@ -276,7 +280,7 @@ def test_a_quorum_is_counted_again_by_people(tmp_path: Path) -> None:
 
 def test_an_edited_plan_is_authorized_with_exactly_the_edits_decided() -> None:
     """The digest is of the plan as shown; the edits are signed, and of fields that may be edited."""
-    ring = KeyRing({"k": b"1" * 32})
+    ring = Signer(KeyRing.of({"k": b"1" * 32}))
     shown, edited = Errand(x=1, y=1), Errand(x=1, y=5)
     good = authorization(ring, shown, edited, editable=("y",))
     assert authority(ring).authorize(good, edited, "agent") is good
@@ -291,7 +295,7 @@ def test_an_edited_plan_is_authorized_with_exactly_the_edits_decided() -> None:
 
 
 def authorization(
-    ring: KeyRing, shown: Errand, edited: Errand | None = None, *, by: str = "ann", **policy: Any
+    ring: Signer, shown: Errand, edited: Errand | None = None, *, by: str = "ann", **policy: Any
 ) -> Authorization:
     """Ann's good word for a plan, or for what her edit of `y` makes of it."""
     edits = {"y": edited.y} if edited else {}
@@ -307,7 +311,7 @@ def authorization(
 
 
 def authority(
-    ring: KeyRing, groups: Path = Path("no-such-file"), *, accept_unsigned: bool = False
+    ring: Signer, groups: Path = Path("no-such-file"), *, accept_unsigned: bool = False
 ) -> Authority:
     return Authority(ring, Directory(groups), accept_unsigned=accept_unsigned)
 
@@ -323,6 +327,7 @@ def test_every_kind_has_a_workflow_of_its_name_and_input() -> None:
     """What the doors offer is what the worker runs."""
     from temporalio.workflow import _Definition
 
-    definitions = [_Definition.must_from_class(each) for each in worker.workflow_classes()]
+    agents = [each for each in worker.workflow_classes() if issubclass(each, Agent)]
+    definitions = [_Definition.must_from_class(each) for each in agents]
     found = {each.name: (each.arg_types or [None])[0] for each in definitions}
     assert found == {kind.name: kind.input for kind in KINDS.values()}

@@ -14,7 +14,8 @@ from activities.audit.fix_apply import FixApplier
 from activities.audit.records import ApplyRequest
 from common.approval import Authorization, Decision, Verdict
 from common.audit import FixPlan
-from common.envelope import KeyRing
+from common.envelope import Signer
+from common.key_ring import KeyRing
 from tests.unit.fix_world import AGENT, FLAWED, NOW, RING, World, authority, authorized
 
 
@@ -46,7 +47,7 @@ def unsigned(plan: FixPlan) -> Authorization:
 
 
 def forged(plan: FixPlan) -> Authorization:
-    return reworded(plan, lambda decision: KeyRing({"test": bytes(32)}).sign(decision, AGENT, NOW))
+    return reworded(plan, lambda decision: Signer(KeyRing.of({"test": bytes(32)})).sign(decision, AGENT, NOW))
 
 
 def for_another_agent(plan: FixPlan) -> Authorization:
@@ -115,6 +116,6 @@ def test_unsigned_words_count_where_the_settings_say_so(world: World) -> None:
     """The embedded stack takes them."""
     world.write("a.py")
     plan = world.plan()
-    applier = FixApplier(world.store, authority(KeyRing({}), accept_unsigned=True), world.journals)
+    applier = FixApplier(world.store, authority(Signer(KeyRing.of({})), accept_unsigned=True), world.journals)
     request = ApplyRequest(plan=plan, authorization=unsigned(plan))
     assert ActivityEnvironment().run(applier.apply_fixes, request).written == 1

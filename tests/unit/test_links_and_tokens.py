@@ -11,13 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.approval_link import ApprovalLink, BadLinkError, decision_id
-from common.envelope import KeyRing
+from common.envelope import Signer
+from common.key_ring import KeyRing
 from common.sealed import seal, unseal
 from common.settings import Settings, SettingsError
 from common.tokens import Scope, TokenFile, operator_token
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
-RING = KeyRing({"new": b"n" * 32, "old": b"o" * 32})
+RING = Signer(KeyRing.of({"new": b"n" * 32, "old": b"o" * 32}))
 LINK = ApprovalLink(
     agent="buyer-1",
     request_id="approval-1",
@@ -30,7 +31,7 @@ LINK = ApprovalLink(
 def test_a_link_comes_back_as_it_was_made() -> None:
     """Also under a key that no longer signs, and with names of any script."""
     assert ApprovalLink.read(LINK.token(RING), RING, NOW) == LINK
-    rotated = KeyRing({"newest": b"x" * 32, "new": b"n" * 32})
+    rotated = Signer(KeyRing.of({"newest": b"x" * 32, "new": b"n" * 32}))
     assert ApprovalLink.read(LINK.token(RING), rotated, NOW) == LINK
     other = LINK.model_copy(update={"approver": "Ångström 李"})
     assert ApprovalLink.read(other.token(RING), RING, NOW) == other
@@ -64,11 +65,15 @@ def test_what_is_sealed_for_one_purpose_is_nothing_for_another() -> None:
     """A session cannot be made of a link, nor a link of a form; and a foreign key seals nothing."""
     sealed = seal(["ann"], "session", RING)
     assert unseal(sealed, "session", RING) == ["ann"]
-    for purpose, ring in (("approval link", RING), ("session", KeyRing({"new": b"f" * 32})), ("", RING)):
+    for purpose, ring in (
+        ("approval link", RING),
+        ("session", Signer(KeyRing.of({"new": b"f" * 32}))),
+        ("", RING),
+    ):
         with pytest.raises(ValueError, match="signature"):
             unseal(sealed, purpose, ring)
     with pytest.raises(SettingsError, match="HIBERNAUT_APPROVAL_KEYS"):
-        seal([], "session", KeyRing({}))
+        seal([], "session", Signer(KeyRing.of({})))
 
 
 def test_the_decision_of_a_link_has_one_id() -> None:

@@ -31,10 +31,11 @@ from common.approval import ApprovalPolicy, Authorization, Decision, Verdict, Vo
 from common.buyer import BuyerInput, BuyPlan, Order, OrderState, Quote, Side, TimeInForce
 from common.digest import digest
 from common.directory import Directory
-from common.envelope import Authority, KeyRing
+from common.envelope import Authority, Signer
+from common.key_ring import KeyRing
 
 NOW = datetime(2026, 11, 24, 17, tzinfo=UTC)
-RING = KeyRing({"test": bytes(range(32))})
+RING = Signer(KeyRing.of({"test": bytes(range(32))}))
 AGENT = ActivityEnvironment().info.workflow_id or ""
 PLAN = BuyPlan(
     symbol="AAA",

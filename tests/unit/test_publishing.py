@@ -19,11 +19,12 @@ from common.approval import ApprovalPolicy, Authorization, Decision, Verdict, Vo
 from common.artifacts import ArtifactStore
 from common.digest import digest
 from common.directory import Directory
-from common.envelope import Authority, KeyRing
+from common.envelope import Authority, Signer
+from common.key_ring import KeyRing
 from common.researcher import Published, PublishPlan
 from tests.web import Hit, Route, WebServer, redirect
 
-RING = KeyRing({"test": bytes(range(32))})
+RING = Signer(KeyRing.of({"test": bytes(range(32))}))
 AGENT = ActivityEnvironment().info.workflow_id or ""
 HTML, MARKDOWN = b"<!doctype html><p>The tides.", b"# The tides\n"
 

@@ -25,7 +25,7 @@ from common import search_attributes
 from common.agent import AgentInput, AgentStatus, Notebook
 from common.approval import ApprovalRequest, ApprovalsView, Decision, DecisionRecord, Verdict
 from common.connect import connect, data_converter
-from common.envelope import Authority, KeyRing
+from common.envelope import Authority, Signer
 from common.settings import Settings
 from tests.workflow.agents import ErrandAgent, PanelAgent
 from tests.workflow.doubles import NoticeBoard, World
@@ -40,7 +40,7 @@ class Stage:
     def __init__(self, client: Client, settings: Settings, cached: int) -> None:
         self.client = client
         self.settings = dataclasses.replace(settings, cached_agents=cached)
-        self.ring = KeyRing.load(settings, create=True)
+        self.ring = Signer.load(settings, create=True)
         self.authority = Authority.load(settings)
         self.world = World(self.authority)
         self.notices = NoticeBoard()

@@ -1,0 +1,146 @@
+"""Erases an owner's agents, live and archived. A legal hold is stronger."""
+
+from __future__ import annotations
+
+import asyncio
+
+from pydantic import AwareDatetime, BaseModel
+from temporalio import activity
+from temporalio.client import Client
+from temporalio.service import RPCError, RPCStatusCode
+
+from activities.archive.heartbeats import heartbeats
+from activities.archive.ledger import ArchiveLedger
+from activities.archive.records import SealRequest
+from activities.archive.removal import clear_payloads, delete_runs, is_there
+from common import search_attributes
+from common.agent_view import row_of
+from common.archive import Erased, IndexRow, day_of, run_folder
+from common.archive_index import ArchiveIndex, IndexQuery, unpack_rows
+from common.holds import Holds
+from common.object_store import ObjectStore, StoredObject
+from common.payload_store import agent_prefix
+from common.settings import Settings
+from common.visibility import quote
+
+
+class ErasePart(BaseModel, frozen=True):
+    """Asks for an owner's agents to be erased; `by` names the work, the same at each attempt."""
+
+    owner: str
+    by: str
+    at: AwareDatetime
+
+
+class Erasure:
+    """The activities that erase.
+
+    Args:
+        client: of the namespace whose agents are erased.
+        objects: where the archive and the agents' large payloads lie.
+        settings: legal holds.
+        ledger: enters what was erased.
+    """
+
+    def __init__(
+        self, client: Client, objects: ObjectStore, settings: Settings, ledger: ArchiveLedger
+    ) -> None:
+        self._client, self._objects, self._settings, self._ledger = client, objects, settings, ledger
+
+    @activity.defn(name="erase_live")
+    async def erase_live(self, request: ErasePart) -> Erased:
+        """Terminate the owner's agents in Temporal and delete them with their payloads.
+
+        The count is of this attempt: what an earlier one erased is gone and cannot be counted any more.
+        """
+        async with heartbeats():
+            holds, found = Holds.load(self._settings), Erased(owner=request.owner)
+            runs: dict[str, list[str]] = {}
+            query = f"{search_attributes.OWNER.name} = {quote(request.owner)}"
+            async for execution in self._client.list_workflows(query):
+                batch = execution.typed_search_attributes.get(search_attributes.BATCH_ID) or ""
+                if holds.cover(execution.id, request.owner, batch):
+                    found.held += row_of(execution).running or execution.close_time is not None
+                    continue
+                runs.setdefault(execution.id, []).append(execution.run_id)
+            for id, ids in runs.items():
+                found = found.plus(await self._erase(id, ids))
+            return found
+
+    @activity.defn(name="erase_archived")
+    async def erase_archived(self, request: ErasePart) -> Erased:
+        """Take the owner's rows out of the index and everything archived of the agents out of the store.
+
+        First new index files without these rows are entered in the chain, then the old files and the agents'
+        objects go; killed in between, the next attempt or the next archivist finishes it.
+        """
+        async with heartbeats():
+            _, newest = await self._ledger.sound()
+            if newest is None or newest.by != request.by:
+                await self._enter(request)
+                _, newest = await self._ledger.sound()
+            if newest is None or newest.by != request.by:
+                return Erased(owner=request.owner, held=await self._held(request.owner))
+            await asyncio.to_thread(self._objects.delete, newest.removed)
+            return newest.erased or Erased(owner=request.owner)
+
+    async def _erase(self, id: str, runs: list[str]) -> Erased:
+        try:
+            await self._client.get_workflow_handle(id).terminate("its owner is forgotten")
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                raise
+        prefix = agent_prefix(self._client.namespace, id)
+        listed = await asyncio.to_thread(self._lying, prefix)
+        await delete_runs(self._client, id, runs)
+        await clear_payloads(self._client, self._objects, id, runs)
+        # Nothing of the agent runs any more, so not even what was on its way to it is of use.
+        await asyncio.to_thread(self._objects.delete, [each.key for each in listed])
+        return Erased(live=1, objects=len(listed), bytes=sum(each.size for each in listed))
+
+    async def _enter(self, request: ErasePart) -> None:
+        """Enter the rewritten index in the chain, if the owner has rows in it."""
+        holds = Holds.load(self._settings)
+        found = await asyncio.to_thread(self._rows_of, request.owner)
+        kept, removed, erased = list[IndexRow](), list[str](), Erased(owner=request.owner)
+        going = dict[str, IndexRow]()
+        for key, rows in found.items():
+            theirs = [
+                row
+                for row in rows
+                if row.owner == request.owner and not holds.cover(row.id, row.owner, row.batch)
+            ]
+            erased.held += sum(row.owner == request.owner for row in rows) - len(theirs)
+            if theirs:
+                removed.append(key)
+                kept += [row for row in rows if row not in theirs]
+                going.update((row.run_id, row) for row in theirs)
+                erased.index_rows += len(theirs)
+        for row in going.values():
+            prefix = run_folder(row.kind, row.id, row.run_id)
+            listed = await asyncio.to_thread(self._lying, prefix)
+            if not await is_there(self._client, row.id):
+                # What was on its way to it when it was archived.
+                leftover = agent_prefix(self._client.namespace, row.id)
+                listed += await asyncio.to_thread(self._lying, leftover)
+            removed += [each.key for each in listed]
+            erased.archived += 1
+            erased.objects += len(listed)
+            erased.bytes += sum(each.size for each in listed)
+        if going:
+            entry = SealRequest(by=request.by, at=request.at, rows=[], records=[])
+            await self._ledger.enter(request.by, entry, [], kept, tuple(removed), erased)
+
+    def _lying(self, prefix: str) -> list[StoredObject]:
+        return list(self._objects.list(prefix))
+
+    def _rows_of(self, owner: str) -> dict[str, list[IndexRow]]:
+        """The index files in which the owner has rows, with all their rows."""
+        index = ArchiveIndex(self._objects)
+        days = {row.day for row in index.find(IndexQuery(owner=owner))}
+        files = {key: unpack_rows(self._objects.get(key)) for key in index.files() if day_of(key) in days}
+        return {key: rows for key, rows in files.items() if any(row.owner == owner for row in rows)}
+
+    async def _held(self, owner: str) -> int:
+        rows = await asyncio.to_thread(ArchiveIndex(self._objects).find, IndexQuery(owner=owner))
+        return len(rows)

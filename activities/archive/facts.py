@@ -1,0 +1,42 @@
+"""What the index tells of an agent, read off its history. Nothing of it is anybody's words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+from google.protobuf.message import DecodeError
+from temporalio.api.common.v1 import Payload
+from temporalio.api.history.v1 import HistoryEvent
+
+from common import search_attributes
+from common.codec import KEY_ID
+
+
+def nodes_of(events: Iterable[HistoryEvent]) -> set[str]:
+    """The nodes an agent went through, as far as its search attributes and its calls name them."""
+    found = set[str]()
+    for event in events:
+        upserted = event.upsert_workflow_search_attributes_event_attributes.search_attributes.indexed_fields
+        if search_attributes.NODE.name in upserted:
+            value = json.loads(upserted[search_attributes.NODE.name].data or b"null")
+            if isinstance(value, str):
+                found.add(value)
+        # Its calls are named `node/sequence/digest`.
+        id = event.activity_task_scheduled_event_attributes.activity_id
+        if id.count("/") >= 2:
+            found.add(id.rsplit("/", 2)[0])
+    return found
+
+
+def key_ids(payloads: Iterable[Payload]) -> set[str]:
+    """The ids of the keys that encrypt these payloads."""
+    return {id.decode(errors="replace") for each in payloads if (id := each.metadata.get(KEY_ID))}
+
+
+def key_ids_in(body: bytes) -> set[str]:
+    """The id of the key that encrypts what lies in the store."""
+    try:
+        return key_ids([Payload.FromString(body)])
+    except DecodeError:
+        return set()

@@ -1,0 +1,134 @@
+"""Index and chain of the archive: enters what was stored, and finishes what a kill left half done."""
+
+from __future__ import annotations
+
+import asyncio
+
+from temporalio import activity
+from temporalio.client import Client
+
+from activities.archive.heartbeats import heartbeats
+from activities.archive.records import (
+    RecoverRequest,
+    Sealed,
+    SealRequest,
+    SweepDone,
+    SweepRequest,
+    Unfinished,
+)
+from common.archive import INDEX, RECORD, ArchivedObject, Erased, Head, IndexRow, Manifest, number_of
+from common.archive_anchor import ArchiveAnchor
+from common.archive_chain import ArchiveDamagedError, Chain, put_checked
+from common.archive_index import pack_rows
+from common.errors import permanent
+from common.object_store import ObjectStore
+from common.payload_sweep import ForeignStoreError, sweep
+
+
+class ArchiveLedger:
+    """The activities that enter and recover. One archivist works at a time, so one writes the chain.
+
+    Args:
+        client: of the namespace whose archive it is.
+        objects: where it lies.
+        anchor: where Temporal keeps the chain's head.
+    """
+
+    def __init__(self, client: Client, objects: ObjectStore, anchor: ArchiveAnchor) -> None:
+        self._client, self._objects, self._anchor = client, objects, anchor
+        self._chain = Chain(objects)
+
+    @activity.defn(name="archive_recover")
+    async def recover(self, request: RecoverRequest) -> Unfinished:
+        """Put right what a kill left: rows that were never sealed go, what was to be removed goes.
+
+        Returns:
+            The records of the newest batch, whose agents may not have been deleted yet.
+
+        Raises:
+            ApplicationError: type `ArchiveRolledBack`, `ArchiveForeign` or `ArchiveUnreadable`; nothing may
+                be added to such an archive.
+        """
+        async with heartbeats():
+            head, newest = await self.sound()
+            if head.number:
+                await self._anchor.keep(head)
+            await asyncio.to_thread(self._clear, head, newest)
+            records = [each for each in newest.added if each.key.endswith(f"/{RECORD}")] if newest else []
+            return Unfinished(head=head, records=records)
+
+    @activity.defn(name="archive_seal")
+    async def seal(self, request: SealRequest) -> Sealed:
+        """Enter a batch: its rows, read back, then a manifest, read back, then its head in Temporal."""
+        async with heartbeats():
+            head, size = await self.enter(request.by, request, request.records, request.rows)
+            return Sealed(head=head, bytes=size)
+
+    @activity.defn(name="archive_sweep")
+    async def sweep(self, request: SweepRequest) -> SweepDone:
+        """Delete payloads that no run refers to."""
+        async with heartbeats():
+            try:
+                done = await sweep(self._client, self._objects, request.at)
+            except ForeignStoreError as error:
+                raise permanent("ForeignStore", str(error)) from error
+            return SweepDone(deleted=done.deleted, deleted_bytes=done.deleted_bytes)
+
+    async def sound(self) -> tuple[Head, Manifest | None]:
+        """The chain's head, if the archive is this service's and goes on from what Temporal keeps."""
+        try:
+            head, newest = await asyncio.to_thread(self._chain.head)
+        except ArchiveDamagedError as error:
+            raise permanent("ArchiveUnreadable", f"{error}; `starter.py archive verify` says more") from error
+        anchor = await self._anchor.head()
+        if anchor and not await asyncio.to_thread(self._chain.holds, anchor):
+            raise permanent(
+                "ArchiveRolledBack",
+                f"its newest manifest is {head.number}, and Temporal knows of {anchor.number}: put back what "
+                "is missing; `starter.py archive verify` says what",
+            )
+        if newest and newest.service != await self._anchor.service():
+            raise permanent(
+                "ArchiveForeign",
+                "the archive there is another Temporal service's: give each a HIBERNAUT_S3_PREFIX of its own",
+            )
+        return head, newest
+
+    async def enter(
+        self,
+        by: str,
+        request: SealRequest,
+        records: list[ArchivedObject],
+        rows: list[IndexRow],
+        removed: tuple[str, ...] = (),
+        erased: Erased | None = None,
+    ) -> tuple[Head, int]:
+        """Append a manifest of `records` and of index files for `rows`; its head, and the files' bytes.
+
+        A second attempt under the same `by` finds what the first one wrote.
+        """
+        head, newest = await self.sound()
+        if newest is None or newest.by != by:
+            number = head.number + 1
+            files = [
+                await asyncio.to_thread(put_checked, self._objects, key, data)
+                for key, data in pack_rows(rows, number)
+            ]
+            newest = Manifest(
+                number=number,
+                previous=head.sha256,
+                service=await self._anchor.service(),
+                by=by,
+                at=request.at,
+                kinds=sorted({*(newest.kinds if newest else ()), *(row.kind for row in rows)}),
+                added=[*files, *records],
+                removed=list(removed),
+                erased=erased,
+            )
+            head = await asyncio.to_thread(self._chain.append, newest)
+        await self._anchor.keep(head)
+        return head, sum(each.size for each in newest.added if each.key.startswith(INDEX))
+
+    def _clear(self, head: Head, newest: Manifest | None) -> None:
+        unsealed = [each.key for each in self._objects.list(INDEX) if number_of(each.key) > head.number]
+        self._objects.delete([*unsealed, *(newest.removed if newest else ())])

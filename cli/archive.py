@@ -1,0 +1,222 @@
+"""The bodies of the commands around the archive."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TypeVar
+
+from temporalio.client import Client, WorkflowFailureError
+from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+from temporalio.exceptions import WorkflowAlreadyStartedError
+
+from cli.draw import show_lines
+from cli.output import CommandError, ExitCode, clean, print_document, say
+from common.agent_client import AgentClient, AgentExistsError, NoSuchAgentError
+from common.agent_view import AgentView
+from common.archive import (
+    AGENTS,
+    ARCHIVIST,
+    ERASER,
+    ArchiveRecord,
+    ArchiveReport,
+    ArchiveRequest,
+    Erased,
+    EraseRequest,
+)
+from common.archive_anchor import ArchiveAnchor
+from common.archive_chain import verify
+from common.archive_reader import ArchivedAgents
+from common.artifacts import write_atomically
+from common.connect import connect
+from common.envelope import Signer
+from common.moments import parse_span
+from common.object_store import S3Store, StoreUnavailableError, open_store
+from common.revival import revived_input
+from common.settings import Settings
+from common.settings.archive import ARCHIVE_COLD
+from common.visibility import quote
+
+Done = TypeVar("Done")
+PATIENCE = timedelta(seconds=8)
+
+
+async def archive_run(
+    settings: Settings, older_than: str | None, *, dry_run: bool, as_json: bool
+) -> ExitCode:
+    """Have the archivist work now, and wait for it."""
+    request = ArchiveRequest(older_than=parse_span(older_than) if older_than else None, dry_run=dry_run)
+    client = await connect(settings, patience=PATIENCE)
+    id = f"{ARCHIVIST}-looks-{uuid.uuid4().hex[:8]}" if dry_run else ARCHIVIST
+    report = await _work(client, settings, ARCHIVIST, request, id, ArchiveReport)
+    passed_over = ", ".join(f"{count} {why}" for why, count in sorted(report.passed_over.items()))
+    if as_json:
+        print_document(report)
+    elif dry_run:
+        print("\n".join(map(clean, report.due_ids)))
+    say(
+        f"{report.due} due"
+        + ("" if dry_run else f", {report.archived} archived in {report.bytes} bytes")
+        + (f", passed over: {passed_over}" if passed_over else "")
+        + ("" if dry_run else f"; {report.swept} superfluous payloads deleted; head {_head(report)}")
+        + "."
+    )
+    return ExitCode.DONE
+
+
+async def archive_show(settings: Settings, id: str, *, as_json: bool) -> None:
+    """Print an archived agent as `show` would have printed it."""
+    view = await archived_view(settings, id)
+    if as_json:
+        print_document(view)
+    else:
+        print("\n".join(show_lines(view)))
+
+
+async def archive_restore(
+    settings: Settings, id: str, output: Path | None, run_id: str | None, *, readable: bool
+) -> None:
+    """Print or write the history of an archived agent's run."""
+    archived = ArchivedAgents.open(settings)
+    record = await _record(archived, id)
+    runs = [run for run in record.runs if run_id in (None, run.run_id)]
+    if not runs:
+        raise CommandError(f"--run {run_id}: there are {', '.join(run.run_id for run in record.runs)}.")
+    text = await archived.history(record, runs[-1], readable=readable)
+    if output is None:
+        print(text)
+    else:
+        await asyncio.to_thread(write_atomically, output, text.encode())
+        say(f"wrote {runs[-1].events} events of run {runs[-1].run_id} to {output}.")
+    others = len(record.runs) - 1
+    if others and run_id is None:
+        say(f"{others} earlier runs: " + ", ".join(run.run_id for run in record.runs[:-1]))
+
+
+async def archive_revive(settings: Settings, id: str, as_id: str | None, *, as_json: bool) -> None:
+    """Start an agent that goes on where the archived one ended."""
+    client = await connect(settings, patience=PATIENCE)
+    archived = ArchivedAgents.open(settings)
+    record = await _record(archived, id)
+    input = await revived_input(archived, client.data_converter, record, datetime.now(UTC))
+    new_id = as_id or f"{id}-revived"
+    await refuse_archived(settings, new_id)
+    agents = AgentClient(client, settings, Signer.load(settings))
+    await agents.start(record.kind, input, id=new_id, owner=record.owner)
+    if as_json:
+        print_document({"id": new_id, "kind": record.kind, "owner": record.owner, "revived_from": id})
+    else:
+        print(clean(new_id))
+    say(f"{new_id} goes on from where {id} ended; watch it with `starter.py watch {new_id}`.")
+
+
+async def archive_verify(settings: Settings, *, as_json: bool) -> ExitCode:
+    """Compare everything archived with the chain, and the chain with its head in Temporal."""
+    anchor = await ArchiveAnchor(await connect(settings, patience=PATIENCE), settings).head()
+    found = await asyncio.to_thread(verify, open_store(settings), anchor)
+    if as_json:
+        print_document(found)
+    for flaw in found.flaws:
+        say(flaw)
+    unsealed = f"; {found.unsealed} objects of agents not archived yet" if found.unsealed else ""
+    said = f"{len(found.flaws)} flaws" if found.flaws else "all good"
+    say(f"{said}: {found.agents} agents, {found.objects} objects, {found.head.number} manifests{unsealed}.")
+    return ExitCode.AGENT_FAILED if found.flaws else ExitCode.DONE
+
+
+async def archive_setup(settings: Settings, *, as_json: bool) -> None:
+    """Create or update the schedule, and where the store is S3 its rule for colder storage."""
+    client = await connect(settings, patience=PATIENCE)
+    await ArchiveAnchor(client, settings).set_up()
+    cold = await asyncio.to_thread(_set_cold, settings)
+    if as_json:
+        print_document({"schedule": settings.archive.schedule, "colder_storage": cold})
+    say(f"the archivist runs at `{settings.archive.schedule}` UTC; colder storage: {cold}.")
+
+
+async def forget(settings: Settings, owner: str) -> ExitCode:
+    """Erase an owner's agents, and print what was erased."""
+    quote(owner)  # raises
+    client = await connect(settings, patience=PATIENCE)
+    erased = await _work(client, settings, ERASER, EraseRequest(owner=owner), ARCHIVIST, Erased)
+    print_document(erased)
+    if erased.held:
+        say(f"{erased.held} are on legal hold and were left alone.")
+    return ExitCode.REFUSED if erased.held else ExitCode.DONE
+
+
+async def archived_view(settings: Settings, id: str) -> AgentView:
+    """What `show` would have printed of the agent; says that it is archived.
+
+    Raises:
+        NoSuchAgentError: there is none of that id, here or there.
+    """
+    archived = ArchivedAgents.open(settings)
+    record = await _record(archived, id)
+    view = await archived.view(record)
+    say(
+        f"{id} was archived {record.archived_at:%Y-%m-%d}; `starter.py archive restore {id}` has its history."
+    )
+    return view
+
+
+async def refuse_archived(settings: Settings, id: str) -> None:
+    """Refuse an id that an archived agent has: an id names one agent for good.
+
+    Raises:
+        AgentExistsError: there is one.
+    """
+    if await ArchivedAgents.open(settings).find(id):
+        raise AgentExistsError(f"there was an agent with the id {id}, archived since; choose another.")
+
+
+async def _record(archived: ArchivedAgents, id: str) -> ArchiveRecord:
+    record = await archived.find(id)
+    if record is None:
+        raise NoSuchAgentError(f"there is no agent {id!r}, in Temporal or archived; `starter.py find` looks.")
+    return record
+
+
+async def _work(
+    client: Client, settings: Settings, kind: str, request: object, id: str, done: type[Done]
+) -> Done:
+    try:
+        handle = await client.start_workflow(
+            kind,
+            request,
+            id=id,
+            task_queue=settings.task_queue,
+            id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+            id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
+            result_type=done,
+        )
+    except WorkflowAlreadyStartedError:
+        raise CommandError(
+            "an archivist is at work, and there is one at a time; try again once it is done.",
+            ExitCode.REFUSED,
+        ) from None
+    try:
+        finished: Done = await handle.result()
+        return finished
+    except WorkflowFailureError as error:
+        cause: BaseException = error
+        while deeper := getattr(cause, "cause", None):
+            cause = deeper
+        raise CommandError(f"the {kind} failed: {cause}", ExitCode.AGENT_FAILED) from error
+
+
+def _set_cold(settings: Settings) -> str:
+    store, after = open_store(settings), settings.archive.cold_after
+    if not isinstance(store, S3Store):
+        return "none, the store is a folder"
+    try:
+        store.move_when_cold(AGENTS, after)
+    except StoreUnavailableError as error:
+        return f"not set ({error})"
+    return f"GLACIER_IR after {after.days} days" if after else f"none ({ARCHIVE_COLD.variable}=never)"
+
+
+def _head(report: ArchiveReport) -> str:
+    return f"{report.head.number} {report.head.sha256[:12]}" if report.head.number else "none"

@@ -1,0 +1,43 @@
+"""`starter.py keys rotate`: fresh keys at the front of the data folder's key files."""
+
+from __future__ import annotations
+
+from cli.output import CommandError, print_document, say
+from common.codec import key_file
+from common.key_ring import rotate
+from common.settings import APPROVAL_KEYS, Settings
+from common.settings.state import ENCRYPTION, PAYLOAD_KEYS
+
+
+def rotate_keys(settings: Settings, *, as_json: bool) -> None:
+    """Rotate the keys that encrypt and those that sign, wherever they lie in files of this data folder.
+
+    Raises:
+        CommandError: keys come from the environment, or there is no file to rotate.
+        SettingsError: a file holds something else than keys.
+    """
+    for given, setting in (
+        (settings.state.payload_keys, PAYLOAD_KEYS),
+        (settings.approval_keys, APPROVAL_KEYS),
+    ):
+        if given:
+            raise CommandError(
+                f"{setting.variable} gives the keys, and no command can change it: put a new one last "
+                "everywhere, then first everywhere."
+            )
+    payload, approval = key_file(settings), settings.data_dir / "approval.keys"
+    rotated = {}
+    # A first key would turn encryption on under agents that live already; only who asked for it wants that.
+    if payload.exists() or settings.state.encryption in ("on", "migrate"):
+        rotated["payload"] = rotate(payload)
+    if approval.exists():
+        rotated["approval"] = rotate(approval)
+    if not rotated:
+        raise CommandError(
+            f"there is no key file in {settings.data_dir}: `starter.py dev` writes {approval.name}, and "
+            f"{payload.name} where {ENCRYPTION.variable} is on."
+        )
+    if as_json:
+        print_document(rotated)
+    for use, id in rotated.items():
+        say(f"new {use} key {id}; the older ones still count.")

@@ -1,0 +1,42 @@
+"""Legal holds: agents that nothing may erase, from a file that may change at any time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Self
+
+from pydantic import BaseModel, ValidationError
+
+from common.settings import Settings, SettingsError
+from common.settings.archive import ARCHIVE_HOLDS
+
+
+class Holds(BaseModel, frozen=True, extra="forbid"):
+    """What is on hold: agents by id, all of an owner's, all of a batch."""
+
+    ids: frozenset[str] = frozenset()
+    owners: frozenset[str] = frozenset()
+    batches: frozenset[str] = frozenset()
+
+    @classmethod
+    def load(cls, settings: Settings) -> Self:
+        """The holds of the setting ``HIBERNAUT_ARCHIVE_HOLDS``, else of ``holds.json`` in the data folder.
+
+        Raises:
+            SettingsError: the file that was named is missing, or is no such file. Nothing may be erased then.
+        """
+        file = settings.archive.holds or Path(settings.data_dir / "holds.json")
+        try:
+            return cls.model_validate_json(file.read_bytes())
+        except FileNotFoundError:
+            if settings.archive.holds is None:
+                return cls()
+            raise SettingsError(f"{ARCHIVE_HOLDS.variable}={file}: there is no such file.") from None
+        except (OSError, ValidationError):
+            raise SettingsError(
+                f'{ARCHIVE_HOLDS.variable}: {file} is no JSON object of lists, as in {{"owners": ["u-17"]}}.'
+            ) from None
+
+    def cover(self, id: str, owner: str, batch: str) -> bool:
+        """Whether this agent is on hold."""
+        return id in self.ids or owner in self.owners or batch in self.batches

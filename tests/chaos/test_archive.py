@@ -1,0 +1,247 @@
+"""The archivist while everything around it fails: nothing is lost, unreadable or deleted too early."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import secrets
+import shutil
+import signal
+import sys
+from asyncio.subprocess import Process
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from cli.children import end_child, start_child
+from cli.dev_server import DevServer, listens
+from common.agent_client import AgentClient
+from common.archive import ARCHIVIST, MANIFESTS, RECORD, ArchiveReport, ArchiveRequest, Head
+from common.archive_anchor import ArchiveAnchor
+from common.archive_chain import verify
+from common.archive_index import IndexQuery
+from common.archive_reader import ArchivedAgents
+from common.connect import connect
+from common.envelope import Signer
+from common.object_store import FolderStore, StoreUnavailableError
+from common.settings import Settings
+from tests.chaos.archive_worker_steps import CI_STEPS, SOAK_STEPS
+from tests.chaos.stack import ROOT, until
+from tests.integration.test_object_store import BUCKET, KEY_ID, SECRET, Rclone
+from tests.workflow.archive_stage import LIMITS
+from tests.workflow.brief import BriefInput
+
+SEED = int(os.environ.get("CHAOS_SEED", "0")) or random.randrange(10**6)
+CHANCE = 0.04
+RESTART_AFTER = "after-put-record"
+
+
+class Siege:
+    """A server, an S3 service and a worker as processes of their own, and agents that close all the time."""
+
+    def __init__(self, folder: Path, address: str, rclone: Rclone) -> None:
+        self.folder, self.rclone = folder, rclone
+        self.environment = {
+            "TEMPORAL_ADDRESS": address,
+            "HIBERNAUT_DATA_DIR": str(folder / "data"),
+            "HIBERNAUT_TASK_QUEUE": "siege",
+            "HIBERNAUT_PAYLOAD_KEYS": f"k1:{secrets.token_hex(32)}",
+            "HIBERNAUT_S3_BUCKET": BUCKET,
+            "HIBERNAUT_S3_ENDPOINT": f"http://127.0.0.1:{rclone.port}",
+            "HIBERNAUT_S3_REGION": "us-east-1",
+            "HIBERNAUT_S3_PREFIX": "team/",
+            "CHAOS_FOLDER": str(folder),
+            "CHAOS_CHANCE": str(CHANCE),
+            "CHAOS_SEED": str(SEED),
+        }
+        self.settings = Settings.read(self.environment)
+        self.said: dict[str, str] = {}
+        self.worker: Process
+        self.store: AsyncExitStack
+        for name in ("kills", "struck"):
+            (folder / name).mkdir()
+
+    @property
+    def files(self) -> Path:
+        """What the S3 service has, as files on disk."""
+        return self.rclone.folder / BUCKET / "team"
+
+    async def start_store(self) -> None:
+        self.store = AsyncExitStack()
+        await self.store.enter_async_context(self.rclone.running())
+
+    async def restart_store(self) -> None:
+        """Take the S3 service away for two seconds, and see that it was missed."""
+        await self.store.aclose()
+        assert not await listens(self.rclone.port)
+        await asyncio.sleep(2)
+        await self.start_store()
+
+    async def start_worker(self) -> None:
+        self.worker = await start_child(
+            [sys.executable, str(ROOT / "tests" / "chaos" / "archive_worker.py")],
+            environment={**os.environ, **self.environment},
+            log=self.folder / "worker.log",
+        )
+
+    async def killed_at(self, step: str) -> None:
+        """Have the worker die at the step, and start another."""
+        (self.folder / "kills" / step).touch()
+        async with asyncio.timeout(120):
+            assert await self.worker.wait() == -signal.SIGKILL, step
+        assert (self.folder / "struck" / step).exists()
+        await self.start_worker()
+
+    async def start_agents(self, agents: AgentClient, count: int) -> None:
+        for number in range(count):
+            say = f"{secrets.token_hex(4)} " + "z" * (200_000 if number % 10 == 0 else 10)
+            ending = "fails" if number % 7 == 0 else "done"
+            self.said[await self._start(agents, BriefInput(say=say, ending=ending))] = say
+
+    async def _start(self, agents: AgentClient, input: BriefInput) -> str:
+        """Start an agent as a person would: again, where the store was away."""
+        for _ in range(5):
+            try:
+                return await agents.start("brief", input, owner="boss")
+            except StoreUnavailableError as away:
+                print(away)
+        raise AssertionError("the store stays away")
+
+
+@asynccontextmanager
+async def siege(folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Siege]:
+    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEY_ID)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    rclone = Rclone(folder / "served")
+    settings = Settings.read({"HIBERNAUT_DATA_DIR": str(folder / "data")})
+    async with DevServer(settings, ui_port=None, limits=LIMITS) as server:
+        monkeypatch.setenv("TEMPORAL_ADDRESS", server.address)
+        besieged = Siege(folder, server.address, rclone)
+        await besieged.start_store()
+        await besieged.start_worker()
+        try:
+            yield besieged
+        finally:
+            await end_child(besieged.worker, 0.1)
+            await besieged.store.aclose()
+
+
+async def _archive_under_fire(
+    count: int, steps: tuple[str, ...], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    print(f"CHAOS_SEED={SEED}")
+    async with siege(folder, monkeypatch) as besieged:
+        client = await connect(besieged.settings)
+        agents = AgentClient(client, besieged.settings, Signer.load(besieged.settings))
+        await besieged.start_agents(agents, count)
+
+        async def all_closed() -> bool:
+            counted = await client.count_workflows("AgentOwner = 'boss' AND CloseTime IS NOT NULL")
+            return counted.count == len(besieged.said)
+
+        async def none_runs() -> bool:
+            counted = await client.count_workflows("AgentOwner = 'boss' AND ExecutionStatus = 'Running'")
+            return counted.count == 0
+
+        async def archive() -> ArchiveReport:
+            return await client.execute_workflow(
+                ARCHIVIST,
+                ArchiveRequest(older_than=timedelta()),
+                id=ARCHIVIST,
+                task_queue="siege",
+                result_type=ArchiveReport,
+            )
+
+        await until(all_closed, 300)
+        first = asyncio.create_task(archive())
+        # Agents go on to close while the archivist works and dies.
+        for step in steps:
+            await besieged.start_agents(agents, 2)
+            await besieged.killed_at(step)
+            if step == RESTART_AFTER:
+                await besieged.restart_store()
+        reports = [await first]
+        snapshot = folder / "snapshot"
+        shutil.copytree(besieged.files / "archive", snapshot)
+        await until(none_runs, 120)
+        reports.append(await archive())
+
+        assert sum(each.archived for each in reports) == len(besieged.said) == count + 2 * len(steps)
+        assert [each.passed_over for each in reports] == [{}, {}]
+        assert len((folder / "faults").read_text().splitlines()) > count / 4, "the store did fail"
+        await _assert_all_are_there(besieged)
+        anchor = await ArchiveAnchor(client, besieged.settings).head()
+        assert anchor == reports[-1].head
+        _assert_every_tampering_is_found(besieged.files, anchor, snapshot)
+
+
+async def _assert_all_are_there(besieged: Siege) -> None:
+    """Every agent once in the index, each readable with its result, and none deleted before it was safe."""
+    archived = ArchivedAgents.open(besieged.settings)
+    rows = await asyncio.to_thread(archived.index.find, IndexQuery())
+    assert sorted(row.id for row in rows) == sorted(besieged.said)
+    for row in rows:
+        record = await archived.read(row)
+        view = await archived.view(record)
+        ended = view.result if row.status == "completed" else view.failure
+        assert ended == (
+            besieged.said[row.id] if row.status == "completed" else "Broken: it did not work out"
+        )
+        text = await archived.history(record, record.runs[-1], readable=True)
+        assert json.loads(text)["events"]
+    deletions = [json.loads(line) for line in (besieged.folder / "deletions").read_text().splitlines()]
+    assert {id for id, _, _ in deletions} == set(besieged.said)
+    assert [each for each in deletions if not each[2]] == []
+
+
+def _assert_every_tampering_is_found(files: Path, anchor: Head | None, snapshot: Path) -> None:
+    """One object of each kind: a bit, its end, all of it; then the archive as it was an hour ago."""
+    store = FolderStore(files)
+    clean = verify(store, anchor)
+    assert clean.flaws == []
+    found = sorted(path for path in (files / "archive").rglob("*") if path.is_file())
+    kinds = {
+        "manifest": [path for path in found if MANIFESTS.rstrip("/") in str(path)],
+        "index": [path for path in found if path.suffix == ".parquet"],
+        "record": [path for path in found if path.name == RECORD],
+        **{kind: [path for path in found if path.name.endswith(kind)] for kind in ("view", "payload", "gz")},
+    }
+    for kind, paths in kinds.items():
+        for path in {paths[0], paths[-1]}:
+            whole = path.read_bytes()
+            middle = len(whole) // 2
+            flipped = whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :]
+            for tampered in (flipped, whole[:-1], whole + b"\0", None):
+                path.unlink()
+                if tampered is not None:
+                    path.write_bytes(tampered)
+                flaws = verify(store, anchor).flaws
+                path.write_bytes(whole)
+                assert flaws, (kind, path.name, tampered and len(tampered))
+    assert verify(store, anchor).flaws == []
+    now = files.parent / "now"
+    (files / "archive").rename(now)
+    shutil.copytree(snapshot, files / "archive")
+    assert any("put back or cut short" in flaw for flaw in verify(store, anchor).flaws)
+    assert verify(store, None).flaws, "nor does it pass where Temporal has forgotten the head"
+    shutil.rmtree(files / "archive")
+    now.rename(files / "archive")
+
+
+async def test_200_agents_are_archived_under_fire(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The store fails at random, the worker is killed at each step, new agents close meanwhile."""
+    await _archive_under_fire(200, CI_STEPS, tmp_path, monkeypatch)
+
+
+@pytest.mark.soak
+async def test_2000_agents_are_archived_under_fire(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten times as many, killed before and after each step."""
+    await _archive_under_fire(2000, SOAK_STEPS, tmp_path, monkeypatch)

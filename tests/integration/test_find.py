@@ -1,0 +1,245 @@
+"""`find` over 300 agents of known fates, half of them archived: it finds those that fit and no others."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from temporalio.client import Client
+
+from common.agent_client import AgentClient
+from common.agent_search import AgentQuery, AgentSearch, FoundAgent
+from common.agent_view import RunStatus
+from common.moments import parse_moment
+from tests.integration.desk import Desk
+from tests.workflow.archive_stage import ArchiveStage, archive_stage
+from tests.workflow.brief import BriefAgent, BriefInput
+from tests.workflow.conftest import eventually
+
+COUNT = 300
+DAYS = 5
+SEED = random.randrange(10**6)
+AT_ONCE = 8
+
+
+@dataclass(frozen=True)
+class Fate:
+    """What is known of an agent: the day it came to its node, whether it got stuck there, how it ended."""
+
+    id: str
+    owner: str
+    node: str
+    day: date
+    stuck: bool
+    ending: str
+    word: str
+    archived: bool
+
+    @property
+    def status(self) -> RunStatus:
+        return {"done": RunStatus.COMPLETED, "fails": RunStatus.FAILED, "sleeps": RunStatus.RUNNING}[
+            self.ending
+        ]
+
+
+@dataclass
+class World:
+    """A server on which time has passed, and what is known of its agents."""
+
+    stage: ArchiveStage
+    fates: list[Fate]
+    now: datetime
+
+    async def found(self, **query: object) -> list[FoundAgent]:
+        search = AgentSearch(self.stage.client, self.stage.archived)
+        findings = await search.find(AgentQuery(**query), self.now)  # type: ignore[arg-type]
+        assert findings.gaps == []
+        return findings.agents
+
+    def at(self, words: str) -> datetime:
+        return parse_moment(words, self.now, ZoneInfo("UTC"))
+
+
+async def live_through(stage: ArchiveStage, fate: Fate, noon: datetime) -> None:
+    """Start the agent and let its days pass."""
+    client: Client = stage.skipper.client
+    agents = AgentClient(client, stage.settings, stage.ring)
+    after = noon - datetime.now(UTC)
+    input = BriefInput(
+        say=f"the word is {fate.word}",
+        after=after,
+        node=fate.node,
+        stuck_for=timedelta(hours=1) if fate.stuck else None,
+        ending=fate.ending,
+    )
+    await agents.start("brief", input, id=fate.id, owner=fate.owner)
+    handle = stage.client.get_workflow_handle(fate.id)
+    await stage.skipper.fast_forward(handle, after + timedelta(hours=2))
+    if fate.ending == "sleeps":
+        await eventually(lambda: is_at_its_end(stage, fate.id))
+
+
+async def is_at_its_end(stage: ArchiveStage, id: str) -> bool:
+    found = await stage.attributes(stage.client.get_workflow_handle(id))
+    return found.get("AgentNode") == "end" and found.get("AgentState") == "sleeping"
+
+
+def fates(chance: random.Random, today: date) -> list[Fate]:
+    made = []
+    for number in range(COUNT):
+        archived = number % 2 == 0
+        made.append(
+            Fate(
+                id=f"agent-{number:03}",
+                owner=chance.choice(["ann", "bob"]),
+                node=chance.choice(["Login", "Checkout", "Login2"]),
+                day=today + timedelta(days=1 + chance.randrange(DAYS)),
+                stuck=chance.random() < 0.5,
+                ending=chance.choice(["done", "fails"] if archived else ["done", "fails", "sleeps"]),
+                word=chance.choice(["heron", "Curlew", "o'stilt%_"]),
+                archived=archived,
+            )
+        )
+    return made
+
+
+@pytest.fixture(scope="module")
+async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+    print(f"seed {SEED}")
+    today = datetime.now(UTC).date()
+    known = fates(random.Random(SEED), today)
+    with pytest.MonkeyPatch.context() as patch:
+        async with archive_stage(tmp_path_factory.mktemp("find"), patch) as stage:
+            stage.agents.append(BriefAgent)
+            await stage.rest()
+            await stage.work()
+            for archived in (True, False):
+                await _live(stage, [fate for fate in known if fate.archived is archived])
+                if archived:
+                    # By their own clocks they closed in days to come.
+                    report = await stage.archive(-timedelta(days=DAYS + 5))
+                    assert (report.archived, report.passed_over) == (COUNT // 2, {})
+            # The evening of the last day but one, so that "yesterday" lies within.
+            now = datetime.combine(today + timedelta(days=DAYS), time(20), UTC)
+            yield World(stage, known, now)
+
+
+async def _live(stage: ArchiveStage, some: list[Fate]) -> None:
+    slots = asyncio.Semaphore(AT_ONCE)
+
+    async def live(fate: Fate) -> None:
+        async with slots:
+            await live_through(stage, fate, datetime.combine(fate.day, time(12), UTC))
+
+    await asyncio.gather(*map(live, some))
+
+    async def all_seen() -> bool:
+        closed = sum(fate.ending != "sleeps" for fate in some)
+        ids = {fate.id for fate in some}
+        query = "AgentOwner IS NOT NULL AND CloseTime IS NOT NULL"
+        return len([each async for each in stage.client.list_workflows(query) if each.id in ids]) == closed
+
+    await eventually(all_seen, 60)
+
+
+def ids(rows: list[FoundAgent]) -> list[str]:
+    return sorted(row.id for row in rows)
+
+
+async def test_all_that_got_stuck_at_the_login_node_yesterday(world: World) -> None:
+    """Precision and recall are both 1, and an agent that went on since is found."""
+    yesterday = (world.now - timedelta(days=1)).date()
+    expected = sorted(
+        fate.id for fate in world.fates if fate.stuck and fate.node == "Login" and fate.day == yesterday
+    )
+    found = await world.found(node="Login", stuck=True, since=world.at("yesterday"), until=world.at("today"))
+    assert expected
+    assert ids(found) == expected
+    assert {row.archived for row in found} == {True, False}
+    assert all(row.state != "stuck" for row in found)
+
+
+@pytest.mark.parametrize("back", range(DAYS))
+async def test_any_node_and_any_days(world: World, back: int) -> None:
+    """Whatever the node and from whichever day on, in both halves and in either alone."""
+    since = datetime.combine((world.now - timedelta(days=back)).date(), time(), UTC)
+    for node in ("Login", "Login2", "Checkout", None):
+        expected = [
+            fate
+            for fate in world.fates
+            if fate.stuck and node in (None, fate.node) and since.date() <= fate.day <= world.now.date()
+        ]
+        for live, archived in ((True, True), (True, False), (False, True)):
+            found = await world.found(node=node, stuck=True, since=since, live=live, archived=archived)
+            assert ids(found) == sorted(
+                fate.id for fate in expected if (archived if fate.archived else live)
+            ), (node, live, archived)
+
+
+async def test_owner_status_kind_and_text(world: World) -> None:
+    """Each alone and together; words are found in any case, and are no pattern."""
+    for owner in ("ann", "bob", "nobody"):
+        expected = sorted(fate.id for fate in world.fates if fate.owner == owner)
+        assert ids(await world.found(owner=owner)) == expected
+        assert ids(await world.found(owner=owner, kind="brief")) == expected
+        assert ids(await world.found(owner=owner, kind="other")) == []
+    for status in RunStatus:
+        expected = sorted(fate.id for fate in world.fates if fate.status is status)
+        assert ids(await world.found(status=status)) == expected
+    for words in ("word is HERON", "curlew", "o'stilt%_", "o%stilt", "unheard of"):
+        expected = sorted(
+            fate.id for fate in world.fates if words.casefold() in f"the word is {fate.word}".casefold()
+        )
+        assert ids(await world.found(text=words)) == expected, words
+    stuck = await world.found(stuck=True)
+    assert ids(stuck) == sorted(fate.id for fate in world.fates if fate.stuck)
+
+
+async def test_who_lived_when(world: World) -> None:
+    """All began today and lived until the day they came to their node, or live still."""
+    morning = datetime.combine(world.now.date() - timedelta(days=2), time(1), UTC)
+    expected = sorted(
+        fate.id for fate in world.fates if fate.ending == "sleeps" or fate.day >= morning.date()
+    )
+    assert ids(await world.found(since=morning)) == expected
+    assert ids(await world.found(since=morning, until=world.now)) == expected
+    assert await world.found(until=datetime.now(UTC) - timedelta(days=1)) == []
+
+
+async def test_the_newest_few_are_those_of_the_whole(world: World) -> None:
+    """A limit cuts the one list that both halves make."""
+    whole = await world.found(stuck=True)
+    search = AgentSearch(world.stage.client, world.stage.archived)
+    for limit in (1, 10, 150, 290):
+        few = await search.find(AgentQuery(stuck=True), world.now, limit)
+        assert [row.id for row in few.agents] == [row.id for row in whole][:limit]
+
+
+async def test_the_command_line_says_the_same(world: World) -> None:
+    """One document, rows with commas, a count; what cannot be is one line and a code."""
+    desk = Desk(world.stage.settings, world.stage.client.service_client.config.target_host)
+    desk.environment["HIBERNAUT_PAYLOAD_KEYS"] = world.stage.settings.state.payload_keys
+    expected = sorted(fate.id for fate in world.fates if fate.stuck and fate.node == "Login")
+    asked = ("find", "--node", "Login", "--stuck")
+    ran = await desk.run(*asked, "--json")
+    assert sorted(each["id"] for each in ran.json) == expected
+    assert (await desk.run(*asked, "--count")).out == f"{len(expected)}\n"
+    rows = (await desk.run(*asked, "--csv", "--archived")).out.splitlines()
+    assert rows[0].startswith("id,kind,owner,")
+    assert len(rows) == 1 + sum(fate.archived for fate in world.fates if fate.id in expected)
+    assert (await desk.run(*asked, "--since", "someday")).code == 2
+    assert (await desk.run("find", "--owner", "x' OR '1'='1")).code == 2
+    archived = next(fate for fate in world.fates if fate.archived and fate.status is RunStatus.COMPLETED)
+    shown = await desk.run("show", archived.id, "--json")
+    assert (shown.code, shown.json["result"]) == (0, f"the word is {archived.word}")
+    assert "was archived" in shown.err
+    assert (await desk.run("archive", "show", archived.id, "--json")).json == shown.json
+    assert (await desk.run("result", archived.id)).json == shown.json["result"]
+    assert (await desk.run("start", "code-auditor", "--set", "path=/x", "--id", archived.id)).code == 2
+    for process in desk.spawned:
+        await process.wait()

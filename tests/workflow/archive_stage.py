@@ -1,0 +1,127 @@
+"""A stage with an archivist, on a server of its own: what is closed on a shared one is not its to archive."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from temporalio.client import WorkflowHandle
+
+import worker
+from cli.dev_server import DevServer
+from common.agent_client import AgentClient
+from common.archive import ARCHIVIST, ERASER, ArchiveReport, ArchiveRequest, Erased, EraseRequest
+from common.archive_anchor import ArchiveAnchor
+from common.archive_chain import Verified, verify
+from common.archive_reader import ArchivedAgents
+from common.connect import connect
+from common.object_store import ObjectStore, open_store
+from common.settings import Settings
+from tests.workflow.conftest import OWNER, Stage, eventually
+from tests.workflow.keepers import KeeperAgent, KeeperInput
+from workflows.archivist import Archivist, Eraser
+
+NOW = timedelta()
+# The server deletes what closed a moment ago only once it has noted how far it got, every 30 s by default.
+LIMITS = {
+    "history.transferProcessorUpdateAckInterval": '"200ms"',
+    "history.visibilityProcessorUpdateAckInterval": '"200ms"',
+}
+
+
+class ArchiveStage(Stage):
+    """A stage whose worker archives."""
+
+    def __init__(self, client: Any, settings: Settings) -> None:
+        super().__init__(client, settings, 1000)
+        self.agents = [*self.agents, KeeperAgent, Archivist, Eraser]
+
+    def objects(self) -> list[Any]:
+        return [*super().objects(), *worker.archive_objects(self.client, self.settings)]
+
+    @property
+    def store(self) -> ObjectStore:
+        return open_store(self.settings)
+
+    @property
+    def archived(self) -> ArchivedAgents:
+        return ArchivedAgents.open(self.settings)
+
+    async def begin_archiving(
+        self, older_than: timedelta | None = NOW, dry_run: bool = False
+    ) -> WorkflowHandle[Any, ArchiveReport]:
+        return await self.client.start_workflow(
+            ARCHIVIST,
+            ArchiveRequest(older_than=older_than, dry_run=dry_run),
+            id=ARCHIVIST,
+            task_queue=self.settings.task_queue,
+            result_type=ArchiveReport,
+        )
+
+    async def archive(self, older_than: timedelta | None = NOW, dry_run: bool = False) -> ArchiveReport:
+        return await (await self.begin_archiving(older_than, dry_run)).result()
+
+    async def verify(self) -> Verified:
+        anchor = await ArchiveAnchor(self.client, self.settings).head()
+        return verify(self.store, anchor)
+
+    async def forget(self, owner: str) -> Erased:
+        return await self.client.execute_workflow(
+            ERASER,
+            EraseRequest(owner=owner),
+            id=ARCHIVIST,
+            task_queue=self.settings.task_queue,
+            result_type=Erased,
+        )
+
+    async def kept(self, owner: str = OWNER, **input: Any) -> WorkflowHandle[Any, Any]:
+        """A keeper that has come to its end."""
+        agents = AgentClient(self.client, self.settings, self.ring)
+        id = await agents.start("keeper", KeeperInput(**input), owner=owner)
+        handle = self.client.get_workflow_handle(id)
+        self.handles.append(handle)
+
+        async def asleep() -> bool:
+            found = await self.attributes(handle)
+            return found.get("AgentState") == "sleeping"
+
+        await eventually(asleep)
+        await handle.signal("tell", "well done")
+        await handle.signal("wake")
+        await eventually(lambda: closed(handle))
+        return handle
+
+
+async def closed(handle: WorkflowHandle[Any, Any]) -> bool:
+    """Whether visibility, too, knows that it has closed."""
+    found = handle._client.list_workflows(
+        f"WorkflowId = '{handle.id}' AND CloseTime IS NOT NULL AND ExecutionStatus != 'ContinuedAsNew'"
+    )
+    return bool([each async for each in found])
+
+
+@asynccontextmanager
+async def archive_stage(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, *, encrypted: bool = True, **changes: str
+) -> AsyncIterator[ArchiveStage]:
+    settings = Settings.read(
+        {
+            "HIBERNAUT_DATA_DIR": str(folder),
+            "HIBERNAUT_TASK_QUEUE": "archive",
+            **({"HIBERNAUT_PAYLOAD_KEYS": f"k1:{secrets.token_hex(32)}"} if encrypted else {}),
+            **changes,
+        }
+    )
+    async with DevServer(settings, ui_port=None, limits=LIMITS) as server:
+        monkeypatch.setenv("TEMPORAL_ADDRESS", server.address)
+        stage = ArchiveStage(await connect(settings), settings)
+        await stage.work()
+        try:
+            yield stage
+        finally:
+            await stage.rest()

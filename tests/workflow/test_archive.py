@@ -1,0 +1,204 @@
+"""The archive on a real server: moved whole, read back, replayed, revived, erased."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from temporalio.client import WorkflowExecutionDescription, WorkflowHandle, WorkflowHistory
+from temporalio.service import RPCError, RPCStatusCode
+from temporalio.worker import Replayer
+
+import worker
+from common.agent_client import AgentClient
+from common.agent_view import view_of
+from common.archive import ARCHIVIST, SCHEDULE, Head
+from common.archive_anchor import ArchiveAnchor
+from common.archive_index import IndexQuery
+from common.connect import data_converter
+from common.revival import revived_input
+from common.settings import ArchiveSettings
+from common.settings.archive import ARCHIVE_AFTER
+from tests.workflow.archive_stage import ArchiveStage, archive_stage
+from tests.workflow.conftest import eventually, state_is
+from tests.workflow.doubles import ErrandInput
+from tests.workflow.keepers import KeeperAgent, Kept
+
+
+@pytest.fixture(params=[True, False], ids=["encrypted", "plain"])
+async def stage(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[ArchiveStage]:
+    async with archive_stage(tmp_path, monkeypatch, encrypted=request.param) as stage:
+        yield stage
+
+
+def replayer(stage: ArchiveStage) -> Replayer:
+    return Replayer(
+        workflows=stage.agents,
+        data_converter=data_converter(stage.settings, writes=False),
+        workflow_runner=worker.sandbox(),
+    )
+
+
+def age_of(described: WorkflowExecutionDescription) -> timedelta:
+    assert described.close_time is not None
+    return datetime.now(UTC) - described.close_time
+
+
+async def gone(handle: WorkflowHandle[Any, Any]) -> bool:
+    try:
+        await handle.describe()
+    except RPCError as error:
+        return error.status is RPCStatusCode.NOT_FOUND
+    return False
+
+
+async def test_a_closed_agent_is_moved_whole_and_an_open_one_stays(stage: ArchiveStage) -> None:
+    """The same view as before, every run of its chain as Temporal's JSON that replays, payloads and all."""
+    stage.world.step_text = "y" * 300_000
+    handle = await stage.kept(rounds=2, say="z" * 200_000, steps=1, lines=3)
+    failing = await stage.kept(fail=True, say="broken")
+    asleep = await stage.start(ErrandInput())
+    await stage.asked(asleep)
+    shown = {each.id: await view_of(stage.client, await each.describe()) for each in (handle, failing)}
+
+    looked = await stage.archive(dry_run=True)
+    assert (looked.due, sorted(looked.due_ids)) == (2, sorted([handle.id, failing.id]))
+    report = await stage.archive()
+
+    assert (report.archived, report.passed_over) == (2, {})
+    for each in (handle, failing):
+        with pytest.raises(RPCError, match="not found"):
+            await each.describe()
+        record = await stage.archived.find(each.id)
+        assert record is not None
+        assert await stage.archived.view(record) == shown[each.id]
+        for run in record.runs:
+            text = await stage.archived.history(record, run)
+            history = WorkflowHistory.from_json(each.id, text)
+            assert len(history.events) == run.events
+            if run.run_id == record.run_id:
+                await replayer(stage).replay_workflow(history)
+            plain = await stage.archived.history(record, run, readable=True)
+            assert "binary/encrypted" not in plain
+    record = await stage.archived.find(handle.id)
+    assert record is not None
+    assert len(record.runs) == 3
+    assert [row.id for row in stage.archived.index.find(IndexQuery(node="look"))] == [failing.id, handle.id]
+    found = await stage.verify()
+    assert (found.flaws, found.agents, found.unsealed) == ([], 2, 0)
+    assert found.head == report.head
+    assert not [
+        each.key for each in stage.store.list("payloads/") if handle.id in each.key and "/-/" not in each.key
+    ]
+    assert (await stage.status(asleep)).state == "awaiting_approval"
+    assert (await stage.archive()).archived == 0
+
+
+async def test_a_revived_agent_goes_on_from_its_state(stage: ArchiveStage) -> None:
+    """Memory, notebook, words told and marks come along; the id is a new one that names the old."""
+    handle = await stage.kept(rounds=3, say="hello")
+    await stage.archive()
+    record = await stage.archived.find(handle.id)
+    assert record is not None
+    input = await revived_input(stage.archived, stage.client.data_converter, record, datetime.now(UTC))
+    agents = AgentClient(stage.client, stage.settings, stage.ring)
+    await agents.start("keeper", input, id=f"{handle.id}-revived", owner=record.owner)
+    revived = stage.client.get_workflow_handle(f"{handle.id}-revived")
+    stage.handles = [revived]
+    await eventually(lambda: state_is(stage, revived, "sleeping"))
+    await revived.signal("wake")
+    kept = Kept.model_validate(await revived.result())
+    assert (kept.rounds, kept.said) == (3, "hello")
+    assert kept.chat == ["round 1: hello", "round 2: hello", "round 3: hello", "well done"]
+    notes = await stage.notes(revived)
+    assert f": revived from {handle.id}, run {record.run_id}" in notes
+    assert notes.index("sleep: done") < notes.index(f": revived from {handle.id}, run {record.run_id}")
+    await stage.replay_all()
+
+
+async def test_what_is_on_hold_or_silent_stays(stage: ArchiveStage) -> None:
+    """A hold keeps an agent from the archivist and from the eraser; silence is waited out, twice its time."""
+    held, other = await stage.kept(say="held"), await stage.kept(say="other")
+    holds = stage.settings.data_dir / "holds.json"
+    holds.write_text(json.dumps({"ids": [held.id]}))
+    stage.agents.remove(KeeperAgent)
+    await stage.rest()
+    await stage.work()
+    await asyncio.sleep(8)
+    # Between once and twice its time, whatever the next second brings.
+    waited = await stage.archive(age_of(await other.describe()) * 0.75)
+    assert waited.passed_over == {"held": 1, "unanswered": 1}
+    assert waited.archived == 0
+    report = await stage.archive()
+    assert (report.archived, report.passed_over) == (1, {"held": 1})
+    record = await stage.archived.find(other.id)
+    assert record is not None
+    assert not (await stage.archived.view(record)).live
+    holds.write_text("{}")
+    stage.agents.append(KeeperAgent)
+    await stage.rest()
+    await stage.work()
+    assert (await stage.archive()).archived == 1
+
+
+async def test_an_owner_is_forgotten_whole_and_others_stay(stage: ArchiveStage) -> None:
+    """Live and archived, payloads and rows, said in counts; a second time finds nothing; the chain holds."""
+    stage.world.step_text = "y" * 300_000
+    mine = [await stage.kept(steps=1, say="z" * 200_000) for _ in range(2)]
+    theirs = await stage.kept(say="theirs", owner="owner-2")
+    assert (await stage.archive()).archived == 3
+    live = await stage.kept(say="live")
+    asleep = await stage.start(ErrandInput())
+    await stage.asked(asleep)
+
+    erased = await stage.forget("owner-1")
+    assert (erased.live, erased.archived, erased.index_rows, erased.held) == (2, 2, 2, 0)
+    assert erased.objects >= 2 * 5
+    for handle in (*mine, live, asleep):
+        assert await stage.archived.find(handle.id) is None
+        with pytest.raises(RPCError, match="not found"):
+            await handle.describe()
+        assert [each.key for each in stage.store.list("") if handle.id in each.key] == []
+    [row] = stage.archived.index.find(IndexQuery())
+    assert (row.id, row.owner) == (theirs.id, "owner-2")
+    assert (await stage.verify()).flaws == []
+    again = await stage.forget("owner-1")
+    assert (again.live, again.archived, again.objects) == (0, 0, 0)
+    assert await stage.archived.find(theirs.id)
+    stage.handles = []
+
+
+async def test_one_archivist_works_at_a_time_and_the_schedule_starts_it(stage: ArchiveStage) -> None:
+    """What the schedule starts goes on under the one id; a second one ends with the reason."""
+    handle = await stage.kept(say="x")
+    stage.settings = dataclasses.replace(
+        stage.settings, archive=ArchiveSettings.read(lambda it: {ARCHIVE_AFTER: "0d"}.get(it, it.default))
+    )
+    await stage.rest()
+    await stage.work()
+    anchor = ArchiveAnchor(stage.client, stage.settings)
+    await anchor.keep(Head())
+    described = await anchor.describe()
+    assert described is not None
+    assert described.schedule.state.paused
+    await anchor.set_up()
+    await stage.client.get_schedule_handle(SCHEDULE).trigger()
+    await eventually(lambda: gone(handle), 60)
+
+    async def done() -> bool:
+        run = await stage.client.get_workflow_handle(ARCHIVIST).describe()
+        return run.close_time is not None
+
+    await eventually(done)
+    head = await anchor.head()
+    assert head is not None
+    assert head.number == 1
+    assert (await stage.verify()).flaws == []
