@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 TARGET ?=
 CI_ARGS ?=
 
-.PHONY: demo setup setup-dev test check format lock soak bench-audit bench-kit clean
+.PHONY: demo setup setup-dev test check format lock soak bench-audit bench-kit bench-search clean
 
 demo: setup
 	@TARGET="$(TARGET)" KEEP="$(KEEP)" $(BIN)/python -m cli.demo
@@ -41,6 +41,9 @@ soak: setup-dev
 bench-kit: setup-dev
 	$(BIN)/python bench/kit.py --agents 1000 --steps 3
 	$(BIN)/python bench/kit.py --agents 1000 --steps 50
+
+bench-search: setup-dev
+	$(BIN)/python bench/search.py --runs 100000
 
 bench-audit: setup-dev
 	$(BIN)/python bench/audit.py
