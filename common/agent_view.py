@@ -166,6 +166,17 @@ async def view_of(client: Client, description: WorkflowExecutionDescription) -> 
     return view
 
 
+async def patient_view_of(
+    client: Client, description: WorkflowExecutionDescription, attempts: int = 2
+) -> AgentView:
+    """As `view_of`; asked again where nobody answered, for a query is lost where its worker forgets the run."""
+    for _ in range(attempts - 1):
+        view = await view_of(client, description)
+        if view.live:
+            return view
+    return await view_of(client, description)
+
+
 async def answer_of(
     handle: WorkflowHandle[Any, Any], query: str, kind: type[Answer], patience: timedelta = QUERY_PATIENCE
 ) -> Answer | None:
