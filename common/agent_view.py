@@ -169,7 +169,7 @@ async def view_of(client: Client, description: WorkflowExecutionDescription) -> 
 async def patient_view_of(
     client: Client, description: WorkflowExecutionDescription, attempts: int = 2
 ) -> AgentView:
-    """As `view_of`; asked again where nobody answered, for a query is lost where its worker forgets the run."""
+    """As `view_of`, asked again where nobody answered: a worker that forgets a run loses its queries."""
     for _ in range(attempts - 1):
         view = await view_of(client, description)
         if view.live:

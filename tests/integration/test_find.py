@@ -79,9 +79,16 @@ async def live_through(stage: ArchiveStage, fate: Fate, noon: datetime) -> None:
     )
     await agents.start("brief", input, id=fate.id, owner=fate.owner)
     handle = stage.client.get_workflow_handle(fate.id)
+    # Not before it sleeps: its days would pass before they began.
+    await eventually(lambda: is_asleep(stage, fate.id))
     await stage.skipper.fast_forward(handle, after + timedelta(hours=2))
     if fate.ending == "sleeps":
         await eventually(lambda: is_at_its_end(stage, fate.id))
+
+
+async def is_asleep(stage: ArchiveStage, id: str) -> bool:
+    found = await stage.attributes(stage.client.get_workflow_handle(id))
+    return found.get("AgentState") == "sleeping"
 
 
 async def is_at_its_end(stage: ArchiveStage, id: str) -> bool:
