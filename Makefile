@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 TARGET ?=
 
-.PHONY: demo setup setup-dev test check format lock soak bench-audit bench-gateway bench-inbox bench-kit bench-once clean
+.PHONY: bench-audit bench-gateway bench-inbox bench-kit bench-once bench-search check clean demo format lock setup setup-dev soak test
 
 demo: setup
 	@TARGET="$(TARGET)" KEEP="$(KEEP)" $(BIN)/python -m cli.demo
@@ -43,6 +43,9 @@ bench-kit: setup-dev
 
 bench-gateway: setup-dev
 	$(BIN)/python bench/gateway.py
+
+bench-search: setup-dev
+	$(BIN)/python bench/search.py --runs 100000
 
 bench-audit: setup-dev
 	$(BIN)/python bench/audit.py

@@ -18,7 +18,7 @@ from temporalio.client import Client, WorkflowExecution
 from temporalio.service import RPCError, RPCStatusCode
 
 from common import search_attributes
-from common.agent_view import AgentRow, AgentView, RunStatus, row_of, view_of
+from common.agent_view import AgentRow, AgentView, RunStatus, patient_view_of, row_of
 from common.archive import IndexRow, utc_days
 from common.archive_chain import ArchiveDamagedError
 from common.archive_index import IndexQuery
@@ -146,7 +146,7 @@ class AgentSearch:
         async def says(row: FoundAgent) -> bool | None:
             try:
                 described = await self._client.get_workflow_handle(row.id, run_id=row.run_id).describe()
-                view = await view_of(self._client, described)
+                view = await patient_view_of(self._client, described)
             except RPCError as error:
                 if error.status is RPCStatusCode.NOT_FOUND:
                     return False  # it has been moved; the index has it

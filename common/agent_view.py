@@ -169,6 +169,17 @@ async def view_of(client: Client, description: WorkflowExecutionDescription) -> 
     return view
 
 
+async def patient_view_of(
+    client: Client, description: WorkflowExecutionDescription, attempts: int = 2
+) -> AgentView:
+    """As `view_of`, asked again where nobody answered: a worker that forgets a run loses its queries."""
+    for _ in range(attempts - 1):
+        view = await view_of(client, description)
+        if view.live:
+            return view
+    return await view_of(client, description)
+
+
 async def answer_of(
     handle: WorkflowHandle[Any, Any], query: str, kind: type[Answer], patience: timedelta = QUERY_PATIENCE
 ) -> Answer | None:

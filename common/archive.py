@@ -114,7 +114,7 @@ class Erased(BaseModel):
     held: int = 0
 
     def plus(self, other: Erased) -> Erased:
-        """Both together."""
+        """Both together; what is held is the same at each look."""
         counts = {
             name: getattr(self, name) + getattr(other, name)
             for name in Erased.model_fields

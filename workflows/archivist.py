@@ -215,7 +215,8 @@ class Eraser:
             if not live.live:
                 break
         archived = await workflow.execute_activity_method(Erasure.erase_archived, part, **WORK)
-        return erased.plus(archived)
+        held = erased.held + archived.held
+        return erased.plus(archived).model_copy(update={"held": held})
 
 
 async def _under_the_one_id(request: ArchiveRequest) -> ArchiveReport:

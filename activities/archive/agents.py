@@ -28,7 +28,7 @@ from activities.archive.records import (
 )
 from activities.archive.removal import clear_payloads, delete_runs
 from common import search_attributes
-from common.agent_view import AgentRow, AgentView, row_of, view_of
+from common.agent_view import AgentRow, AgentView, patient_view_of, row_of
 from common.archive import (
     ArchivedObject,
     ArchivedRun,
@@ -140,7 +140,7 @@ class AgentArchiver:
         if held and request.at < row.closed_at + await self._retention() - RESCUE_BEFORE:
             return Stored(fate=Fate.HELD)
         try:
-            view = await view_of(self._client, described)
+            view = await patient_view_of(self._client, described)
         except ApplicationError as error:
             activity.logger.warning("%s is left in Temporal: %s", row.id, error.message)
             return Stored(fate=Fate.DAMAGED)

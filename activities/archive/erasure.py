@@ -14,7 +14,6 @@ from activities.archive.ledger import ArchiveLedger
 from activities.archive.records import SealRequest
 from activities.archive.removal import clear_payloads, delete_runs, is_there
 from common import search_attributes
-from common.agent_view import row_of
 from common.archive import Erased, IndexRow, day_of, run_folder
 from common.archive_index import ArchiveIndex, IndexQuery, unpack_rows
 from common.holds import Holds
@@ -55,14 +54,15 @@ class Erasure:
         """
         async with heartbeats():
             holds, found = Holds.load(self._settings), Erased(owner=request.owner)
-            runs: dict[str, list[str]] = {}
+            runs, held = dict[str, list[str]](), set[str]()
             query = f"{search_attributes.OWNER.name} = {quote(request.owner)}"
             async for execution in self._client.list_workflows(query):
                 batch = execution.typed_search_attributes.get(search_attributes.BATCH_ID) or ""
                 if holds.cover(execution.id, request.owner, batch):
-                    found.held += row_of(execution).running or execution.close_time is not None
+                    held.add(execution.id)
                     continue
                 runs.setdefault(execution.id, []).append(execution.run_id)
+            found.held = len(held)
             for id, ids in runs.items():
                 found = found.plus(await self._erase(id, ids))
             return found
@@ -85,6 +85,8 @@ class Erasure:
             return newest.erased or Erased(owner=request.owner)
 
     async def _erase(self, id: str, runs: list[str]) -> Erased:
+        # Visibility may list for a moment what is gone already.
+        was_there = await is_there(self._client, id)
         try:
             await self._client.get_workflow_handle(id).terminate("its owner is forgotten")
         except RPCError as error:
@@ -96,7 +98,7 @@ class Erasure:
         await clear_payloads(self._client, self._objects, id, runs)
         # Nothing of the agent runs any more, so not even what was on its way to it is of use.
         await asyncio.to_thread(self._objects.delete, [each.key for each in listed])
-        return Erased(live=1, objects=len(listed), bytes=sum(each.size for each in listed))
+        return Erased(live=int(was_there), objects=len(listed), bytes=sum(each.size for each in listed))
 
     async def _enter(self, request: ErasePart) -> None:
         """Enter the rewritten index in the chain, if the owner has rows in it."""

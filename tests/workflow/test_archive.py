@@ -142,6 +142,9 @@ async def test_what_is_on_hold_or_silent_stays(stage: ArchiveStage) -> None:
     record = await stage.archived.find(other.id)
     assert record is not None
     assert not (await stage.archived.view(record)).live
+    erased = await stage.forget("owner-1")
+    assert (erased.held, erased.live, erased.archived) == (1, 0, 1)
+    assert (await held.describe()).close_time is not None
     holds.write_text("{}")
     stage.agents.append(KeeperAgent)
     await stage.rest()
