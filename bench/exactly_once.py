@@ -32,7 +32,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from activities.trading.paper_faults import Faults
 from bench.peers.buyers import Floor
 from bench.peers.fleet import Fleet, Member
-from bench.peers.market import ALL
+from bench.peers.market import ALL, CUT_OFF
 from bench.peers.side import throttled
 from bench.peers.verdict import Ended, Role, attempts_over_one, compare
 from cli.dev_server import DevServer
@@ -300,6 +300,7 @@ class Chaos:
             "unheard": sum(count for outcome, count in outcomes.items() if outcome.endswith("unheard")),
             "lost_requests": outcomes["request lost"],
             "came_too_late": sum(outcome == "TooLateError" for lines in journals for *_, outcome in lines),
+            "cut_off": sum(outcome == CUT_OFF for lines in journals for *_, outcome in lines),
             **{role.value: roles[role] for role in Role},
             **{name: self._count[name] for name in ("kills", "kills_in_flight", "outages")},
             **{name: self._count[name] for name in ("pauses", "pauses_in_flight", "outlived")},

@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import json
 import os
+import resource
 import signal
 import statistics
 import sys
@@ -58,10 +59,10 @@ async def ask(agents: AgentClient, count: int) -> None:
 async def timed(
     environment: dict[str, str], runs: int, listed: Callable[[str], int], *words: str
 ) -> tuple[int, dict[str, float]]:
-    """The fewest agents that a run of `inbox` listed, and the median and the most of its seconds."""
-    counts, seconds = [], []
+    """The fewest agents that a run of `inbox` listed; the median and the most of its seconds, and of CPU."""
+    counts, seconds, cpu = [], [], []
     for _ in range(runs):
-        before = perf_counter()
+        before, cpu_before = perf_counter(), cpu_of_children()
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, str(ROOT / "starter.py"), "inbox", *words),
             env=environment,
@@ -70,10 +71,18 @@ async def timed(
         )
         out, err = await process.communicate()
         seconds.append(perf_counter() - before)
+        cpu.append(cpu_of_children() - cpu_before)
         if process.returncode:
             raise RuntimeError(f"inbox ended with {process.returncode}: {err.decode()}")
         counts.append(listed(out.decode()))
-    return min(counts), {"median": round(statistics.median(seconds), 3), "max": round(max(seconds), 3)}
+    figures = {"median": statistics.median(seconds), "max": max(seconds), "cpu": statistics.median(cpu)}
+    return min(counts), {name: round(value, 3) for name, value in figures.items()}
+
+
+def cpu_of_children() -> float:
+    """CPU seconds of all children that have ended; the worker and the server still run."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def in_table(out: str) -> int:
@@ -104,6 +113,7 @@ async def bench(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         keeping = asyncio.create_task(fleet.keep_up())
         try:
             await ask(AgentClient(await connect(settings), settings, ring), options.agents)
+            load = os.getloadavg()[0]
             environment = {**os.environ, DATA_DIR.variable: str(folder)}
             table, table_seconds = await timed(environment, options.runs, in_table)
             document, json_seconds = await timed(environment, options.runs, in_json, "--json")
@@ -118,6 +128,8 @@ async def bench(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "json_seconds": json_seconds,
         "for_seconds": for_seconds,
         "runs": options.runs,
+        # On a machine with other work the seconds are those of a queue; the CPU is the command's own.
+        "load": round(load, 2),
     }
 
 

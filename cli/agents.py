@@ -10,9 +10,10 @@ from enum import StrEnum
 from temporalio.service import RPCError, RPCStatusCode
 
 from cli.archive import archived_view, refuse_archived
-from cli.draw import print_table, row_cells, show_lines
+from cli.draw import row_cells, show_lines
 from cli.inputs import kind_named, read_edits, read_input
 from cli.output import CommandError, ExitCode, clean, print_document, say
+from cli.table import print_table
 from common.agent import AgentState
 from common.agent_client import AgentClient, NoSuchAgentError
 from common.agent_view import Ending, RunStatus

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 from cli.output import clean
@@ -14,21 +12,6 @@ from common.agent_view import AgentRow, AgentView
 from common.approval import ApprovalRequest, DecisionRecord, in_words
 
 PLAN_LINES = 40
-WIDE = 200
-
-
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """A table on stdout, as wide as the terminal, or wide enough for a file."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(clean(cell)) for cell in row))
-    Console(width=None if sys.stdout.isatty() else WIDE, highlight=False).print(table)
 
 
 def row_cells(row: AgentRow) -> list[str]:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from cli.agents import PATIENCE
-from cli.draw import moment, print_table
+from cli.draw import moment
 from cli.output import CommandError, clean, print_document, say
+from cli.table import print_table
 from common.agent_search import AgentQuery, AgentSearch, FoundAgent
 from common.agent_view import RunStatus
 from common.archive_reader import ArchivedAgents

@@ -21,6 +21,8 @@ ALL = "*"
 Line = tuple[str, str, str]
 SENT, ENDED = "+", "-"
 ANSWERED = "answered"
+# The SDK cancels what runs past its time once a stopped process goes on; it need not come first.
+CUT_OFF = "cut-off"
 
 
 class Board:
@@ -78,9 +80,11 @@ class WatchedBroker(PaperBroker):
     async def submit(self, order: OrderRequest) -> Order:
         """Place an order as the paper broker does."""
         self.journal.note(SENT, order.symbol)
-        outcome = ANSWERED
+        outcome = CUT_OFF
         try:
-            return await super().submit(order)
+            answer = await super().submit(order)
+            outcome = ANSWERED
+            return answer
         except Exception as error:
             outcome = type(error).__name__
             raise

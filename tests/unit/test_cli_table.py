@@ -1,0 +1,52 @@
+"""Tables for people: aligned, folded where the terminal is narrow, and complete."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cli.table import folded, measured, table_lines
+
+TEXT = st.text(alphabet="ab 漢é\u0301", max_size=30)
+
+
+def test_columns_are_aligned_under_their_names() -> None:
+    """Two columns of space between them, none at the end of a line."""
+    rows = [["agent-1", "", "Buy?"], ["a", "漢字", "Sell it?"]]
+    assert table_lines(["ID", "OWNER", "QUESTION"], rows, 80) == [
+        "ID       OWNER  QUESTION",
+        "agent-1         Buy?",
+        "a        漢字   Sell it?",
+    ]
+
+
+def test_what_does_not_fit_is_folded_at_a_space() -> None:
+    """The widest column gives way; the others stay whole."""
+    assert table_lines(["ID", "QUESTION"], [["agent-1", "Buy ten of it now?"]], 18) == [
+        "ID       QUESTION",
+        "agent-1  Buy ten",
+        "         of it",
+        "         now?",
+    ]
+
+
+def test_nothing_in_a_cell_steers_the_terminal() -> None:
+    """Control characters become spaces before anything is measured."""
+    assert table_lines(["A"], [["x\x1b[31m\ny"]], 80) == ["A", "x [31m y"]
+
+
+@given(text=TEXT, width=st.integers(1, 12))
+def test_folding_loses_no_sign_and_keeps_to_the_width(text: str, width: int) -> None:
+    """But for a sign of two columns where there is only one; and spaces, at which lines break."""
+    lines = folded(text, width)
+    assert "".join(lines).replace(" ", "") == text.replace(" ", "")
+    assert all(measured(line) <= max(width, 2) for line in lines)
+
+
+@pytest.mark.parametrize("count", [0, 3])
+@given(width=st.integers(10, 40), cell=TEXT)
+def test_a_table_is_never_wider_than_it_may_be(count: int, width: int, cell: str) -> None:
+    """Whatever stands in it."""
+    lines = table_lines(["ONE", "TWO", "THREE"], [[cell, cell * 2, cell * 3]] * count, width)
+    assert all(measured(line) <= width + 1 for line in lines)
