@@ -22,11 +22,11 @@ from cli.dev_server import HOST, NAMESPACE, DevServer, DevServerError
 from cli.output import CommandError, ExitCode, say
 from cli.rates import set_fetch_rate
 from common.artifacts import write_atomically
-from common.codec import create_keys
+from common.codec import create_keys, load_codec
 from common.connect import StackAddress
 from common.envelope import Signer
 from common.settings import DATA_DIR, UNSIGNED, Settings
-from common.settings.http import HTTP
+from common.settings.http import CODEC_ORIGIN, HTTP
 from common.tokens import operator_token
 
 WORKER = Path(__file__).parent.parent / "worker.py"
@@ -66,7 +66,8 @@ async def dev(
         Signer.load(settings, create=True)
         create_keys(settings)
         try:
-            server = DevServer(settings, port=port, ui_port=ui_port)
+            codec = f"http://{HOST}:{http_port}/codec" if http_port and load_codec(settings) else ""
+            server = DevServer(settings, port=port, ui_port=ui_port, codec=codec)
             await _Stack(settings, server, workers, http_port, elsewhere=elsewhere).run()
         except DevServerError as error:
             raise CommandError(str(error), ExitCode.NO_TEMPORAL) from error
@@ -165,7 +166,12 @@ class _Stack:
     async def _start_gateway(self) -> None:
         self._gateway = await start_child(
             [sys.executable, "-m", "gateway"],
-            environment={**self._environment(), HTTP.variable: self._http, "PYTHONPATH": str(ROOT)},
+            environment={
+                **self._environment(),
+                HTTP.variable: self._http,
+                CODEC_ORIGIN.variable: self._server.ui,
+                "PYTHONPATH": str(ROOT),
+            },
             log=self._gateway_log,
         )
 

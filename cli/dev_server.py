@@ -59,6 +59,7 @@ class DevServer:
         ui_port: TCP port of the Web UI; 0 picks a free one, None leaves the Web UI out.
         database: the SQLite file; `temporal.db` in the data folder where None.
         limits: more of the server's dynamic configuration.
+        codec: where the Web UI has payloads decoded; empty for nowhere.
     """
 
     def __init__(
@@ -69,7 +70,9 @@ class DevServer:
         ui_port: int | None = 0,
         database: Path | None = None,
         limits: Mapping[str, str] | None = None,
+        codec: str = "",
     ) -> None:
+        self._codec = codec
         self._dynamic_config = {**DYNAMIC_CONFIG, **(limits or {})}
         self._program = find_program(settings)
         self._port = port or free_port()
@@ -146,6 +149,8 @@ class DevServer:
         command += (
             ["--ui-port", str(self._ui_port), "--ui-disable-news-fetch"] if self._ui_port else ["--headless"]
         )
+        if self._ui_port and self._codec:
+            command += ["--ui-codec-endpoint", self._codec]
         for name, value in PRAGMAS.items():
             command += ["--sqlite-pragma", f"{name}={value}"]
         for name, value in self._dynamic_config.items():

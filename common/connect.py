@@ -14,7 +14,7 @@ from temporalio.converter import DataConverter, DefaultFailureConverter
 from temporalio.envconfig import ClientConfig
 from temporalio.service import RetryConfig, RPCError
 
-from common.codec import load_codec
+from common.codec import EncryptingCodec, load_codec
 from common.object_store import open_store
 from common.payload_converter import AgentPayloadConverter, EncodedFailures
 from common.payload_guard import PayloadGuard
@@ -107,17 +107,22 @@ def data_converter(settings: Settings, *, writes: bool = True) -> DataConverter:
         SettingsError: encryption is asked for and its keys cannot be read.
     """
     codec = load_codec(settings)
-    store = PayloadStore(
-        open_store(settings),
-        codec.cipher if codec else None,
-        reads_unsigned=codec is None or codec.reads_plain,
-        writes=writes,
-    )
+    store = payload_store(settings, codec, writes=writes)
     return DataConverter(
         payload_converter_class=AgentPayloadConverter,
         payload_codec=codec,
         failure_converter_class=EncodedFailures if codec and codec.writes else DefaultFailureConverter,
         external_storage=store.storage(),
+    )
+
+
+def payload_store(settings: Settings, codec: EncryptingCodec | None, *, writes: bool = True) -> PayloadStore:
+    """Where large payloads lie; `codec` as for the payloads themselves."""
+    return PayloadStore(
+        open_store(settings),
+        codec.cipher if codec else None,
+        reads_unsigned=codec is None or codec.reads_plain,
+        writes=writes,
     )
 
 

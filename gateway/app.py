@@ -18,13 +18,14 @@ from starlette.responses import Response
 from temporalio.service import RPCError
 
 from common.agent_errors import AgentClientError
+from common.moments import UnreadableTimeError
 from common.settings import Settings, SettingsError
 from common.visibility import UnusableValueError
 from gateway import problems
 from gateway.edge import Edge
 from gateway.pages import PAGES, error_page
 from gateway.problems import ProblemDocument
-from gateway.routes import agents, approve, dashboard, docs, operations, starts, steering
+from gateway.routes import agents, approve, codec, dashboard, docs, operations, starts, steering
 from gateway.services import Gateway, open_gateway
 from gateway.sessions import SignInNeededError
 
@@ -42,7 +43,7 @@ ERRORS: dict[int | str, dict[str, Any]] = {
 # Whatever else is raised is a fault, answered as one and logged with its trace.
 KNOWN_ERRORS: tuple[type[Exception], ...] = (
     HTTPException, RequestValidationError, ValidationError, AgentClientError, UnusableValueError,
-    UnicodeEncodeError, SettingsError, RPCError, SignInNeededError,
+    UnicodeEncodeError, UnreadableTimeError, SettingsError, RPCError, SignInNeededError,
 )  # fmt: skip
 
 
@@ -75,7 +76,7 @@ def build(gateway: Gateway, http: httpx.AsyncClient) -> Edge:
     # The starts come first: `/agents/{kind}` is theirs by POST alone.
     for each in (starts, agents, steering, operations):
         app.include_router(each.router, responses=described)
-    for page in (approve, dashboard, docs):
+    for page in (approve, codec, dashboard, docs):
         app.include_router(page.router, include_in_schema=False)
     app.mount("/static", StaticFiles(directory=STATIC))
     for kind in (*KNOWN_ERRORS, Exception):

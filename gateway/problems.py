@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse
 from temporalio.service import RPCError, RPCStatusCode
 
 from common.agent_errors import AgentClientError, NoSuchAgentError
+from common.moments import UnreadableTimeError
 from common.settings import SettingsError
 from common.visibility import UnusableValueError
 
@@ -78,7 +79,7 @@ def problem_of(error: Exception) -> Problem:
             return no_such_agent()
         case AgentClientError():
             return Problem(HTTPStatus.CONFLICT, str(error))
-        case UnusableValueError():
+        case UnusableValueError() | UnreadableTimeError():
             return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, str(error))
         case UnicodeEncodeError():
             return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "A text is not Unicode.")

@@ -11,8 +11,12 @@ from fastapi import Depends, Request
 from temporalio.client import Client
 
 from common.agent_client import AgentClient
+from common.agent_search import AgentSearch
+from common.archive_reader import ArchivedAgents
 from common.artifacts import ArtifactStore
-from common.connect import connect
+from common.codec import load_codec
+from common.codec_service import CodecService
+from common.connect import connect, payload_store
 from common.directory import Directory
 from common.envelope import Signer
 from common.settings import Settings, SettingsError
@@ -49,6 +53,8 @@ class Gateway:
     metrics: Metrics
     ring: Signer
     artifacts: ArtifactStore
+    search: AgentSearch
+    codec: CodecService
 
     def forget(self, id: str) -> None:
         """Look at the agent again, for something was just done to it."""
@@ -74,6 +80,7 @@ async def open_gateway(settings: Settings, http: httpx.AsyncClient) -> Gateway:
     reading = await connect(settings, patience=READ_PATIENCE, lazy=True)
     writing = await connect(settings, patience=WRITE_PATIENCE, lazy=True)
     agents, patient = AgentClient(reading, settings, ring), AgentClient(writing, settings, ring)
+    codec = load_codec(settings)
     buckets = Buckets(settings.http.rate)
     issuer = Issuer(settings, http) if settings.http.oidc_issuer else None
     return Gateway(
@@ -89,6 +96,8 @@ async def open_gateway(settings: Settings, http: httpx.AsyncClient) -> Gateway:
         metrics=Metrics(),
         ring=ring,
         artifacts=ArtifactStore(settings.data_dir / "artifacts"),
+        search=AgentSearch(reading, ArchivedAgents.open(settings)),
+        codec=CodecService(codec, payload_store(settings, codec, writes=False)),
     )
 
 

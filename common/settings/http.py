@@ -23,6 +23,12 @@ OIDC_AUDIENCE = Setting("HIBERNAUT_OIDC_AUDIENCE", "hibernaut", "What the tokens
 OIDC_ALGORITHMS = Setting(
     "HIBERNAUT_OIDC_ALGORITHMS", "RS256,ES256", "Signature algorithms of tokens; asymmetric ones only."
 )
+CODEC_ORIGIN = Setting(
+    "HIBERNAUT_CODEC_ORIGIN",
+    "",
+    "Address of the Temporal Web UI whose pages may have payloads decoded, `https://temporal.example.com`. "
+    "Empty: no page may. Set by `starter.py dev`.",
+)
 HTTP_RATE = Setting(
     "HIBERNAUT_HTTP_RATE",
     "20",
@@ -33,7 +39,7 @@ HTTP_STREAMS = Setting("HIBERNAUT_HTTP_STREAMS", "20", "Event streams one person
 
 TABLE = (
     *(HTTP, PUBLIC_URL, OIDC_ISSUER, OIDC_AUDIENCE, OIDC_ALGORITHMS),
-    *(HTTP_RATE, HTTP_BODY_BYTES, HTTP_STREAMS),
+    *(CODEC_ORIGIN, HTTP_RATE, HTTP_BODY_BYTES, HTTP_STREAMS),
 )
 
 # Whoever knows a symmetric algorithm's key could make tokens; of these, only the issuer can.
@@ -52,6 +58,7 @@ class HttpSettings:
     oidc_issuer: str
     oidc_audience: str
     oidc_algorithms: tuple[str, ...]
+    codec_origin: str
     rate: int
     body_bytes: int
     streams: int
@@ -66,7 +73,7 @@ class HttpSettings:
         host, _, port = value(HTTP).rpartition(":")
         if not host or not port.isdecimal() or not 0 < int(port) < 65536:
             raise SettingsError(f"{HTTP.variable}={value(HTTP)}: say address:port, as in 127.0.0.1:8080.")
-        for setting in (PUBLIC_URL, OIDC_ISSUER):
+        for setting in (PUBLIC_URL, OIDC_ISSUER, CODEC_ORIGIN):
             if value(setting) and not is_safe(value(setting)):
                 raise SettingsError(
                     f"{setting.variable}={value(setting)}: give an https:// address (or http://localhost)."
@@ -84,6 +91,7 @@ class HttpSettings:
             oidc_issuer=value(OIDC_ISSUER),
             oidc_audience=value(OIDC_AUDIENCE),
             oidc_algorithms=algorithms,
+            codec_origin=value(CODEC_ORIGIN).rstrip("/"),
             rate=whole_number(HTTP_RATE, value(HTTP_RATE), 1),
             body_bytes=whole_number(HTTP_BODY_BYTES, value(HTTP_BODY_BYTES), 1),
             streams=whole_number(HTTP_STREAMS, value(HTTP_STREAMS), 1),

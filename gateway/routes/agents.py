@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, Literal
+from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Header, Query, Response
 from fastapi.responses import StreamingResponse
 
 from common.agent import AgentState
-from common.agent_view import AgentRow, AgentView, InboxRow, RunStatus
+from common.agent_search import AgentQuery, FoundAgent
+from common.agent_view import AgentView, InboxRow, RunStatus
+from common.moments import parse_moment
+from common.object_store import StoreUnavailableError
 from gateway.access import may_see, require_visible
 from gateway.auth import Reader, Subject
 from gateway.events import Cursor, fresh, is_over, stream
-from gateway.problems import Problem
+from gateway.problems import Problem, away
 from gateway.services import Gateway, Parts
 
 router = APIRouter(tags=["looking at agents"])
@@ -27,24 +32,68 @@ EVENT_STREAM = "text/event-stream"
 # What Temporal can look for; an id is letters, digits and these signs.
 FINDABLE = r"^[\w .:@/+=,#-]{1,200}$"
 Named = Annotated[str, Query(pattern=FINDABLE)]
+# In words or written out; days begin in UTC.
+Moment = Annotated[
+    str,
+    Query(
+        pattern=r"^(today|yesterday|[1-9]\d{0,2} (minutes|hours|days|weeks) ago"
+        r"|\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d)?Z)?)$",
+        description="yesterday, 3 days ago, 2026-11-22 or 2026-11-22T14:30Z; UTC",
+    ),
+]
+UTC_ZONE = ZoneInfo("UTC")
 
 
 @router.get("/agents")
 async def list_agents(
     parts: Parts,
     subject: Reader,
+    response: Response,
     kind: Named | None = None,
     owner: Named | None = None,
-    state: AgentState | None = None,
+    state: Annotated[AgentState | None, Query(description="What it does now; then no past counts.")] = None,
     status: RunStatus | None = None,
+    batch: Named | None = None,
+    node: Annotated[Named | None, Query(description="It is or was at this node.")] = None,
+    stuck: Annotated[bool, Query(description="It got stuck, there and between those times.")] = False,
+    since: Moment | None = None,
+    until: Moment | None = None,
+    text: Annotated[str | None, Query(min_length=1, max_length=200, description="Notebook or end.")] = None,
+    where: Annotated[Literal["live", "archived"] | None, Query(description="Both where empty.")] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-) -> list[AgentRow]:
-    """The newest agents that fit: one's own, or for an operator all."""
+) -> list[FoundAgent]:
+    """The newest agents that fit, running, closed or archived: one's own, or for an operator all.
+
+    The header `Hibernaut-Gaps` says what could not be looked at.
+    """
     if not subject.operator:
         if owner not in (None, subject.id):
             return []
         owner = subject.id
-    return await parts.agents.list_agents(kind=kind, owner=owner, state=state, status=status, limit=limit)
+    if state is not None:
+        rows = await parts.agents.list_agents(kind=kind, owner=owner, state=state, status=status, limit=limit)
+        return [FoundAgent(**row.model_dump()) for row in rows]
+    now = datetime.now(UTC)
+    query = AgentQuery(
+        node=node,
+        stuck=stuck,
+        since=parse_moment(since, now, UTC_ZONE) if since else None,
+        until=parse_moment(until, now, UTC_ZONE) if until else None,
+        kind=kind,
+        status=status,
+        owner=owner,
+        batch=batch,
+        text=text,
+        live=where != "archived",
+        archived=where != "live",
+    )
+    try:
+        found = await parts.search.find(query, now, limit)
+    except StoreUnavailableError:
+        raise away("The archive cannot be reached just now; `where=live` leaves it out.") from None
+    if found.gaps:
+        response.headers["Hibernaut-Gaps"] = "; ".join(found.gaps).encode("ascii", "replace").decode()
+    return found.agents
 
 
 @router.get("/inbox")

@@ -1,0 +1,142 @@
+"""Payloads made readable for the Temporal Web UI, to those who may see them, on pages of one origin.
+
+A payload tells which agent it was sealed for. Who may see that agent may read it; all else stays sealed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from http import HTTPStatus
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from google.protobuf.json_format import MessageToDict, ParseDict, ParseError
+from temporalio.api.common.v1 import Payload, Payloads
+
+from common.agent_errors import AgentClientError
+from common.codec import SEALED_FOR
+from common.object_store import ObjectMissingError, StoreUnavailableError
+from gateway.access import require_visible
+from gateway.auth import Subject, address_of, unauthorized
+from gateway.problems import Problem, away
+from gateway.services import Gateway, Parts
+from gateway.sessions import SignInNeededError, visitor
+
+router = APIRouter(prefix="/codec", tags=["codec"], include_in_schema=False)
+
+_bearer = HTTPBearer(auto_error=False)
+
+
+async def reader(
+    request: Request,
+    parts: Parts,
+    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+) -> Subject:
+    """Who asks: by bearer token, or by the session of the dashboard where a page of the Web UI asks.
+
+    Raises:
+        Problem: 401 nobody known, 403 a page of another origin.
+    """
+    allow_origin(request, parts)
+    if credentials is not None:
+        return await parts.authenticator.subject_of(credentials.credentials, address_of(request))
+    if "origin" not in request.headers:
+        raise unauthorized()
+    try:
+        return visitor(request, parts).subject
+    except SignInNeededError:
+        raise unauthorized() from None
+
+
+Viewer = Annotated[Subject, Depends(reader)]
+
+
+def allow_origin(request: Request, parts: Gateway) -> dict[str, str]:
+    """The headers that let the Web UI's pages read the answer; none where no page asks.
+
+    Raises:
+        Problem: 403, the page is not the Web UI's.
+    """
+    origin = request.headers.get("origin")
+    if origin is None:
+        return {}
+    if origin != parts.settings.http.codec_origin:
+        raise Problem(HTTPStatus.FORBIDDEN, "Pages of this origin may not have payloads decoded.")
+    return {
+        "Access-Control-Allow-Origin": origin,
+        "Access-Control-Allow-Credentials": "true",
+        "Vary": "Origin",
+    }
+
+
+@router.options("/{what}")
+async def preflight(request: Request, parts: Parts, what: str) -> Response:
+    """Tell a browser what the Web UI's pages may send."""
+    headers = allow_origin(request, parts)
+    headers["Access-Control-Allow-Methods"] = "POST"
+    headers["Access-Control-Allow-Headers"] = "authorization, content-type, x-namespace"
+    return Response(status_code=HTTPStatus.NO_CONTENT, headers=headers)
+
+
+@router.post("/decode")
+async def decode(request: Request, parts: Parts, viewer: Viewer) -> Response:
+    """Each payload readable where it may be read; references stay references."""
+    return await _answer(request, parts, viewer, parts.codec.decode)
+
+
+@router.post("/download")
+async def download(request: Request, parts: Parts, viewer: Viewer) -> Response:
+    """The same, and what a reference names is fetched from the store."""
+    return await _answer(request, parts, viewer, parts.codec.download)
+
+
+@router.post("/encode")
+async def encode(request: Request, parts: Parts, viewer: Viewer) -> Response:
+    """Each payload sealed, for a signal that an operator types."""
+    if not viewer.operator:
+        raise Problem(HTTPStatus.FORBIDDEN, "Only operators may have payloads sealed.")
+    return await _answer(request, parts, viewer, parts.codec.encode)
+
+
+async def _answer(
+    request: Request,
+    parts: Gateway,
+    viewer: Subject,
+    work: Callable[[Sequence[Payload]], Awaitable[list[Payload]]],
+) -> Response:
+    payloads = await _payloads(request)
+    seen: dict[str, bool] = {}
+    answered = []
+    try:
+        for payload in payloads:
+            may = viewer.operator or await _may_see(payload, parts, viewer, seen)
+            answered += await work([payload]) if may else [payload]
+    except StoreUnavailableError:
+        raise away("The store of large payloads cannot be reached just now.") from None
+    except ObjectMissingError:
+        raise Problem(HTTPStatus.NOT_FOUND, "What the payload refers to is not in the store.") from None
+    text = json.dumps(MessageToDict(Payloads(payloads=answered)))
+    return Response(text, media_type="application/json", headers=allow_origin(request, parts))
+
+
+async def _payloads(request: Request) -> list[Payload]:
+    try:
+        body: Any = json.loads(await request.body())
+        # A list passes for an empty message.
+        return list(ParseDict({**body}, Payloads()).payloads)
+    except (TypeError, ValueError, ParseError, RecursionError):
+        raise Problem(HTTPStatus.BAD_REQUEST, "Give Temporal payloads as JSON.") from None
+
+
+async def _may_see(payload: Payload, parts: Gateway, viewer: Subject, seen: dict[str, bool]) -> bool:
+    """Whether the payload was sealed for an agent that the viewer may see."""
+    agent = payload.metadata.get(SEALED_FOR, b"").decode(errors="replace")
+    if agent and agent not in seen:
+        try:
+            await require_visible(parts.views, viewer, agent)
+            seen[agent] = True
+        except AgentClientError:
+            seen[agent] = False
+    return seen.get(agent, False)
