@@ -103,15 +103,16 @@ async def test_kills_of_worker_server_and_both_change_nothing_in_what_an_audit_f
         assert 0 < sum(at_first.values()) < FILES, "the kill did not hit the scan"
         await rough.start_worker()
 
-        await until(lambda: past(0.4))
+        await until(lambda: past(0.3))
         await rough.kill_server()
         assert sum(scanned(rough).values()) < FILES, "the kill did not hit the scan"
         await asyncio.sleep(2)
         await rough.server.start()
 
-        await until(lambda: past(0.7))
-        await rough.kill_server()
+        await until(lambda: past(0.5))
+        # The worker first: it scans on without a server.
         await rough.kill_worker()
+        await rough.kill_server()
         at_last = scanned(rough)
         assert sum(at_last.values()) < FILES, "the kill did not hit the scan"
         await rough.server.start()
