@@ -205,7 +205,7 @@ def test_a_link_in_place_of_a_file_is_left(world: World) -> None:
 
 def test_a_folder_that_is_swapped_back_and_forth_never_leads_outside(world: World) -> None:
     """Whoever wins the race, the twins outside stay as they were."""
-    plan = world.planned({f"pkg/m{number}.py": (FLAWED, MENDED) for number in range(150)})
+    plan = world.planned({f"pkg/m{number}.py": (FLAWED, MENDED) for number in range(400)})
     inside, aside, outside = world.root / "pkg", world.root / "aside", world.folder / "outside"
     shutil.copytree(inside, outside)
     stop = threading.Event()
@@ -229,7 +229,7 @@ def test_a_folder_that_is_swapped_back_and_forth_never_leads_outside(world: Worl
     outcomes = set(world.details(result).values())
     assert outcomes == {(WRITTEN, ""), (LEFT, CHANGED)}, "the race was not close"
     assert {file.read_bytes() for file in outside.iterdir()} == {FLAWED}
-    assert len(list(outside.iterdir())) == 150
+    assert len(list(outside.iterdir())) == 400
 
 
 def test_a_path_in_a_listing_cannot_lead_outside(world: World) -> None:
