@@ -89,7 +89,12 @@ class Stage:
         self._worker = None
 
     async def start(
-        self, input: AgentInput, kind: str = "errand", skipping: bool = False, id: str = ""
+        self,
+        input: AgentInput,
+        kind: str = "errand",
+        skipping: bool = False,
+        id: str = "",
+        task_timeout: timedelta | None = None,
     ) -> WorkflowHandle[Any, Any]:
         """Start an agent as a door does."""
         client = self.skipper.client if skipping else self.client
@@ -99,6 +104,7 @@ class Stage:
                 input,
                 id=id or f"{kind}-{uuid.uuid4().hex[:8]}",
                 task_queue=self.settings.task_queue,
+                task_timeout=task_timeout,
                 search_attributes=TypedSearchAttributes(
                     [
                         SearchAttributePair(search_attributes.OWNER, OWNER),
