@@ -90,11 +90,20 @@ class Visible:
         self._show_all()
         try:
             yield
-        finally:
-            self._waits.remove(wait)
-            # Nothing else would tell that one of several waits is over. Not where a worker drops the agent.
-            if self._waits and workflow.in_workflow():
-                self._show_all()
+        except GeneratorExit:
+            # Collected as garbage after its worker let go of the agent, maybe amidst a task of another agent,
+            # to which commands given here would go.
+            raise
+        except BaseException:
+            self._end_wait(wait)
+            raise
+        self._end_wait(wait)
+
+    def _end_wait(self, wait: Wait) -> None:
+        self._waits.remove(wait)
+        if self._waits:
+            # Nothing else would tell that one of several waits is over.
+            self._show_all()
 
     async def _while_paused(self) -> None:
         # A cancelled agent tidies up, paused or not; it would hold what is outside for ever otherwise.

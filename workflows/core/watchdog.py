@@ -55,10 +55,18 @@ class Watchdog:
         self._wake_by(call.due)
         try:
             yield
-        finally:
-            self._calls.remove(call)
-            if call.stuck:
-                self._on_through(call)
+        except GeneratorExit:
+            # Collected as garbage, maybe amidst a task of another agent: nothing may be said here.
+            raise
+        except BaseException:
+            self._end(call)
+            raise
+        self._end(call)
+
+    def _end(self, call: OpenCall) -> None:
+        self._calls.remove(call)
+        if call.stuck:
+            self._on_through(call)
 
     def rest(self) -> None:
         """Stop the timer where nothing is under way: the agent is about to sleep, and must not be woken."""
