@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from temporalio import activity
 
+from activities.calendars import Calendars
+from activities.decisions import DecisionChecks, EnvelopeCheck, EnvelopeChecked
 from cli.dev_server import DevServer
 from common.approval import ApprovalPolicy, OnExpiry, Verdict
 from common.business_time import NYSE
@@ -321,3 +324,36 @@ async def test_those_it_is_escalated_to_may_decide_from_that_moment_though_no_wo
     await forward
     assert (await stage.fate(agent, decision.id)).status == "counted"
     assert (await agent.result())["confirmation"]
+
+
+class CountedChecks(DecisionChecks):
+    """Takes a moment, and counts how many are under way."""
+
+    under_way = most = 0
+
+    @activity.defn(name="check_envelope")
+    async def check_envelope(self, check: EnvelopeCheck) -> EnvelopeChecked:
+        self.under_way += 1
+        self.most = max(self.most, self.under_way)
+        await asyncio.sleep(0.2)
+        self.under_way -= 1
+        return await super().check_envelope(check)
+
+
+async def test_decisions_on_several_requests_are_checked_one_after_the_other(stage: Stage) -> None:
+    """Of two local activities at once, a replay may take the results in another order than they came."""
+    await stage.rest()
+    checks = CountedChecks(stage.authority)
+    objects = [stage.world, checks, Calendars(), stage.notices]
+    stage.objects = lambda: objects  # type: ignore[method-assign]
+    await stage.work()
+    policies = {"buy": ApprovalPolicy(approvers=("ann",)), "sell": ApprovalPolicy(approvers=("bob",))}
+    agent = await stage.start(PanelInput(questions=policies), "panel")
+    buy = await stage.asked(agent)
+    sell = await stage.asked(agent, after=buy.id)
+    await stage.rest()
+    await stage.decide(agent, buy, by="ann")
+    await stage.decide(agent, sell, by="bob")
+    await stage.work()
+    await agent.result()
+    assert checks.most == 1

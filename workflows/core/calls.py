@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar, overload
@@ -106,6 +107,7 @@ class Caller(Visible):
         super().__init__(input)
         self._sequence = 0
         self._under_way = 0
+        self._local = asyncio.Lock()
 
     @overload
     async def call(
@@ -162,7 +164,10 @@ class Caller(Visible):
         cancelled_before = task.cancelling() if task else 0
         self._under_way += 1
         try:
-            result = await self._started(activity, argument, policy, activity_id, fairness_key)
+            # One at a time: of two at once that end in different workflow tasks, a replay may take the
+            # results in another order than they came, and the agent could never be replayed again.
+            async with self._local if policy.local else nullcontext():
+                result = await self._started(activity, argument, policy, activity_id, fairness_key)
         finally:
             self._under_way -= 1
         if task and task.cancelling() > cancelled_before:

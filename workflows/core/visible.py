@@ -17,7 +17,7 @@ from common import search_attributes
 from common.agent import AgentInput, AgentState, AgentStatus, Carried, Notebook
 from workflows.core import notebook
 from workflows.core.gate import standing
-from workflows.core.watchdog import OpenCall, Watchdog
+from workflows.core.watchdog import OpenCall, Watchdog, is_collected
 
 
 @dataclass(eq=False)
@@ -90,20 +90,11 @@ class Visible:
         self._show_all()
         try:
             yield
-        except GeneratorExit:
-            # Collected as garbage after its worker let go of the agent, maybe amidst a task of another agent,
-            # to which commands given here would go.
-            raise
-        except BaseException:
-            self._end_wait(wait)
-            raise
-        self._end_wait(wait)
-
-    def _end_wait(self, wait: Wait) -> None:
-        self._waits.remove(wait)
-        if self._waits:
+        finally:
+            self._waits.remove(wait)
             # Nothing else would tell that one of several waits is over.
-            self._show_all()
+            if self._waits and not is_collected():
+                self._show_all()
 
     async def _while_paused(self) -> None:
         # A cancelled agent tidies up, paused or not; it would hold what is outside for ever otherwise.

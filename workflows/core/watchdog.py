@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -55,18 +56,10 @@ class Watchdog:
         self._wake_by(call.due)
         try:
             yield
-        except GeneratorExit:
-            # Collected as garbage, maybe amidst a task of another agent: nothing may be said here.
-            raise
-        except BaseException:
-            self._end(call)
-            raise
-        self._end(call)
-
-    def _end(self, call: OpenCall) -> None:
-        self._calls.remove(call)
-        if call.stuck:
-            self._on_through(call)
+        finally:
+            self._calls.remove(call)
+            if call.stuck and not is_collected():
+                self._on_through(call)
 
     def rest(self) -> None:
         """Stop the timer where nothing is under way: the agent is about to sleep, and must not be woken."""
@@ -91,3 +84,11 @@ class Watchdog:
             for call in [each for each in self._calls if not each.stuck and each.due <= workflow.now()]:
                 call.stuck = True
                 await self._on_stuck(call)
+
+
+def is_collected() -> bool:
+    """Whether this is the end of an agent that its worker has let go of, and no end in the agent's own time.
+
+    The garbage collector may come amidst a task of another agent, to which commands given here would go.
+    """
+    return isinstance(sys.exc_info()[1], GeneratorExit)
