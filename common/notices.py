@@ -40,7 +40,7 @@ class Notice(BaseModel, frozen=True):
 
 
 class Delivery(BaseModel, frozen=True):
-    """A notice on its way to one place: `way` is `slack`, `email` or `webhook`, `address` what that way takes.
+    """A notice on its way to one place: `way` is `slack`, `email` or `webhook`, `address` is of that way.
 
     `person` is the opaque id of whom it is for, empty where it is for a channel or a system.
     """
