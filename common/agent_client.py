@@ -42,7 +42,16 @@ from common.agent_view import (
     row_of,
     view_of,
 )
-from common.approval import GROUP, ApprovalsView, Decision, DecisionRecord, DecisionStatus, Verdict, judged
+from common.approval import (
+    GROUP,
+    ApprovalRequest,
+    ApprovalsView,
+    Decision,
+    DecisionRecord,
+    DecisionStatus,
+    Verdict,
+    judged,
+)
 from common.directory import Directory
 from common.envelope import Signer
 from common.settings import Settings
@@ -157,12 +166,15 @@ class AgentClient:
         ]
 
     async def questions(self, ids: Sequence[str], patience: timedelta) -> dict[tuple[str, str], str]:
-        """The open questions by agent and request, of those in ``ids`` that answer within ``patience``."""
+        """The open questions by agent and request, of those in ``ids`` that answer within ``patience``.
+
+        One that needs several approvals says how many it has.
+        """
 
         async def open_requests(id: str) -> list[tuple[tuple[str, str], str]]:
             handle = self._client.get_workflow_handle(id)
             view = await answer_of(handle, "approvals", ApprovalsView, patience)
-            return [((id, request.id), request.question) for request in (view.open if view else ())]
+            return [((id, request.id), _asked(request)) for request in (view.open if view else ())]
 
         answers = await asyncio.gather(*map(open_requests, ids))
         return dict(question for answer in answers for question in answer)
@@ -312,3 +324,7 @@ async def _for_agent(id: str) -> AsyncIterator[None]:
         raise NoSuchAgentError(
             f"there is no agent {id!r}; `starter.py list` shows those there are."
         ) from None
+
+
+def _asked(request: ApprovalRequest) -> str:
+    return request.question + (f" ({request.standing})" if request.policy.quorum > 1 else "")
