@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pydantic import JsonValue
+from temporalio.api.workflowservice.v1 import ListWorkflowExecutionsRequest
 from temporalio.client import Client, WorkflowExecutionDescription
 from temporalio.common import (
     SearchAttributePair,
@@ -40,6 +41,7 @@ from common.agent_view import (
     answer_of,
     ending_of,
     row_of,
+    row_of_info,
     view_of,
 )
 from common.approval import (
@@ -60,6 +62,8 @@ from common.visibility import IN_VISIBILITY, quote
 __all__ = ["AgentClient", "AgentClientError", "AgentExistsError", "NoSuchAgentError", "NothingToDecideError"]
 
 FATE_INTERVAL = 0.2
+# What the server gives at most in one page.
+PAGE = 1000
 # Where an agent keeps the digest of the request that it was started by.
 REQUEST_DIGEST = "request"
 
@@ -286,8 +290,16 @@ class AgentClient:
             return await self._client.get_workflow_handle(id).describe()
 
     async def _rows(self, conditions: Sequence[str], limit: int) -> list[AgentRow]:
-        found = self._client.list_workflows(" AND ".join(conditions), limit=limit)
-        return [row_of(execution) async for execution in found]
+        rows: list[AgentRow] = []
+        request = ListWorkflowExecutionsRequest(
+            namespace=self._client.namespace, query=" AND ".join(conditions), page_size=min(limit, PAGE)
+        )
+        while True:
+            page = await self._client.workflow_service.list_workflow_executions(request, retry=True)
+            rows += map(row_of_info, page.executions)
+            request.next_page_token = page.next_page_token
+            if not page.next_page_token or len(rows) >= limit:
+                return rows[:limit]
 
     async def _open_request(self, id: str, digest: str) -> tuple[str, str]:
         """Request id and digest of the open request; known to Temporal even where no worker answers."""
