@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from temporalio.service import RPCError, RPCStatusCode
 
-from cli.archive import archived_view, refuse_archived
+from cli.archive import archived_view
 from cli.draw import row_cells, show_lines
 from cli.inputs import kind_named, read_edits, read_input
 from cli.output import CommandError, ExitCode, clean, print_document, say
@@ -18,6 +18,7 @@ from common.agent import AgentState
 from common.agent_client import AgentClient, NoSuchAgentError
 from common.agent_view import Ending, RunStatus
 from common.approval import DecisionStatus, Verdict
+from common.archive_reader import ArchivedAgents
 from common.connect import connect
 from common.envelope import Signer
 from common.settings import Settings
@@ -50,7 +51,7 @@ async def start(
     input = read_input(kind, source, words)
     agents = await open_agents(settings)
     if id:
-        await refuse_archived(settings, id)
+        await ArchivedAgents.open(settings).refuse(agents, id)
     id = await agents.start(kind.name, input, id=id, owner=owner)
     ending = Ending(status=RunStatus.RUNNING)
     if not as_json:
