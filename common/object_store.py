@@ -30,10 +30,7 @@ class ObjectMissingError(Exception):
 
 
 class StoreUnavailableError(Exception):
-    """The store did not do as asked; another attempt may succeed. The message says what it answered.
-
-    `code` is S3's own name of the error, or the client library's; empty for a folder.
-    """
+    """The store did not do as asked, and may later; `code` is what S3, or its client, calls the error."""
 
     def __init__(self, message: str, code: str = "") -> None:
         super().__init__(message)
