@@ -32,7 +32,7 @@ from common.object_store import FolderStore, StoreUnavailableError
 from common.settings import Settings
 from tests.chaos.archive_worker_steps import CI_STEPS, SOAK_STEPS
 from tests.chaos.stack import ROOT, until
-from tests.integration.test_object_store import BUCKET, KEY_ID, SECRET, Rclone
+from tests.integration.test_object_store import BUCKET, KEY_ID, SECRET, Rclone, in_bucket
 from tests.workflow.archive_stage import LIMITS
 from tests.workflow.brief import BriefInput
 
@@ -53,10 +53,7 @@ class Siege:
             "HIBERNAUT_DATA_DIR": str(folder / "data"),
             "HIBERNAUT_TASK_QUEUE": "siege",
             "HIBERNAUT_PAYLOAD_KEYS": f"k1:{secrets.token_hex(32)}",
-            "HIBERNAUT_S3_BUCKET": BUCKET,
-            "HIBERNAUT_S3_ENDPOINT": f"http://127.0.0.1:{rclone.port}",
-            "HIBERNAUT_S3_REGION": "us-east-1",
-            "HIBERNAUT_S3_PREFIX": "team/",
+            **in_bucket(f"http://127.0.0.1:{rclone.port}"),
             "CHAOS_FOLDER": str(folder),
             "CHAOS_CHANCE": str(CHANCE),
             "CHAOS_SEED": str(SEED),
