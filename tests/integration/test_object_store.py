@@ -61,15 +61,18 @@ class Rclone:
             await end_child(process, 5)
 
 
-def settings_for(endpoint: str, prefix: str = "team/") -> Settings:
-    return Settings.read(
-        {
-            "HIBERNAUT_S3_BUCKET": BUCKET,
-            "HIBERNAUT_S3_ENDPOINT": endpoint,
-            "HIBERNAUT_S3_REGION": "us-east-1",
-            "HIBERNAUT_S3_PREFIX": prefix,
-        }
-    )
+def in_bucket(endpoint: str, prefix: str = "team/") -> dict[str, str]:
+    """The settings that put everything into the bucket there."""
+    return {
+        "HIBERNAUT_S3_BUCKET": BUCKET,
+        "HIBERNAUT_S3_ENDPOINT": endpoint,
+        "HIBERNAUT_S3_REGION": "us-east-1",
+        "HIBERNAUT_S3_PREFIX": prefix,
+    }
+
+
+def settings_for(endpoint: str) -> Settings:
+    return Settings.read(in_bucket(endpoint))
 
 
 @pytest.fixture(autouse=True)
