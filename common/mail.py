@@ -25,6 +25,15 @@ class Letter(BaseModel, frozen=True):
     calendar: str = ""
 
 
+class LetterPlan(BaseModel, frozen=True, extra="allow"):
+    """What people approve where letters go out: exactly these, each whole or as its digest (`digest(letter)`).
+
+    An agent's own plan is a subclass, and adds what else people want to see.
+    """
+
+    letters: tuple[Letter | str, ...]
+
+
 class SentStatus(StrEnum):
     """What became of a letter. Unknown: the server may have it; it is not sent again."""
 
