@@ -84,7 +84,7 @@ _CELL = "text-align:left;vertical-align:top;padding:.2em .8em .2em 0;border-bott
 
 
 def _link(delivery: Delivery, public_url: str, ring: Signer, now: datetime) -> str:
-    """The approval link of whom the notice is for; empty where there is nothing to decide, or nobody named."""
+    """The approval link of whom the notice is for; empty where there is nothing for them to decide."""
     notice, request = delivery.notice, delivery.notice.request
     if request is None or not delivery.person or notice.event not in _ASKS:
         return ""

@@ -109,7 +109,7 @@ class Mail:
         self._authority.authorize(request.authorization, request.plan, activity.info().workflow_id or "")
         if letter not in request.plan.letters and digest(letter) not in request.plan.letters:
             raise permanent("NotAuthorized", "the letter is none of those that were approved")
-        record = await self._entered(letter.key, letter.to, digest(letter), letter)
+        record = await self._entered(letter.key, letter.to, _content(letter), letter)
         if record is None:
             return _no_address(letter.to)
         # What comes back because it could not be delivered comes back to the address that names the letter.
@@ -127,7 +127,7 @@ class Mail:
         while an attempt may still hear the server's answer.
         """
         letter = request.letter
-        record = await self._entered(letter.key, letter.to, digest(letter), letter)
+        record = await self._entered(letter.key, letter.to, _content(letter), letter)
         if record is None:
             return _no_address(letter.to)
         fate = await asyncio.to_thread(self._outbox.fate, record.id, record.message_id)
@@ -136,12 +136,16 @@ class Mail:
             await self._settle(record, fate.number, FAILED, "given up")
         return fate.sent
 
+    def _smtp(self) -> SmtpServer:
+        if self._server is None:
+            raise permanent("MailNotSet", f"no mail goes out: set {SMTP.variable}")
+        return self._server
+
     async def _entered(
         self, key: str, to: str, content: str, letter: Letter | None = None
     ) -> LetterRecord | None:
         """The letter's record; None where there is no such address."""
-        if self._server is None:
-            raise permanent("MailNotSet", f"no mail goes out: set {SMTP.variable}")
+        self._smtp()
         if not is_address(to):
             return None
         try:
@@ -160,13 +164,13 @@ class Mail:
 
     async def _send(self, record: LetterRecord, sender: str, to: str, mail: Callable[[], bytes]) -> Sent:
         """Send the mail unless that was done already, and keep what came of it."""
-        assert self._server is not None
+        server = self._smtp()
         fate = await asyncio.to_thread(self._outbox.fate, record.id, record.message_id)
         if fate.sent is not None:
             return fate.sent
         try:
             async with heartbeats():
-                answer = await self._server.send(sender, to, mail(), lambda: self._claim(record, fate.number))
+                answer = await server.send(sender, to, mail(), lambda: self._claim(record, fate.number))
         except UnsentError as error:
             await self._settle(record, fate.number, FAILED, str(error))
             raise error.__cause__ or error from None
@@ -189,6 +193,11 @@ class Mail:
 
 def _domain(address: str) -> str:
     return address.rpartition("@")[2]
+
+
+def _content(letter: Letter) -> str:
+    # Without defaults: a field that a later version adds must not make a letter of today another one.
+    return digest(letter.model_dump(mode="json", exclude_defaults=True))
 
 
 def _no_address(to: str) -> Sent:

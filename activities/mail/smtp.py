@@ -81,8 +81,7 @@ class SmtpServer:
                     return await self._refused(error.code, error.message, claim)
                 if ready.code != 354:
                     return await self._refused(ready.code, ready.message, claim)
-                await claim()
-                return await _to_its_end(self._content(client, mail))
+                return await _to_its_end(self._content(client, mail, claim))
             except (aiosmtplib.SMTPException, OSError, TimeoutError, ValueError) as error:
                 raise ApplicationError(f"{self._where}: {_line(error)}", type="MailAway") from error
             finally:
@@ -122,8 +121,11 @@ class SmtpServer:
         await claim()
         return Answer(False, words)
 
-    async def _content(self, client: aiosmtplib.SMTP, mail: bytes) -> Answer:
+    async def _content(
+        self, client: aiosmtplib.SMTP, mail: bytes, claim: Callable[[], Awaitable[None]]
+    ) -> Answer:
         """Send the mail itself. From its first byte on, only the server's answer tells what became of it."""
+        await claim()
         stuffed = re.sub(rb"^\.", b"..", mail, flags=re.MULTILINE)
         if not stuffed.endswith(b"\r\n"):
             stuffed += b"\r\n"
