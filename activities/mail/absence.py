@@ -80,12 +80,14 @@ def _date(text: str, language: str, sent_at: datetime) -> datetime | None:
     words = [word for word in text.split() if word.lower() not in ("den", "dem", "the", "of")][:_MOST_WORDS]
     for count in range(len(words), 0, -1):
         phrase = " ".join(words[:count]).strip(".,;:!()") if count > 1 else words[0].strip(",;:!()")
-        if (day := _parsed(phrase, language, sent_at)) is not None:
-            return day
+        if days := _parsed(phrase, language, sent_at):
+            to_come = [day for day in days if day > sent_at.replace(tzinfo=None)]
+            return min(to_come).replace(tzinfo=sent_at.tzinfo) if to_come else None
     return None
 
 
-def _parsed(phrase: str, language: str, sent_at: datetime) -> datetime | None:
+def _parsed(phrase: str, language: str, sent_at: datetime) -> list[datetime]:
+    """The days that a phrase may mean, without a zone."""
     # Late: it takes half a second to load, and few mails need it.
     import dateparser
 
@@ -104,7 +106,4 @@ def _parsed(phrase: str, language: str, sent_at: datetime) -> datetime | None:
             day = dateparser.parse(phrase, languages=[language], settings=ordered)
             if day and base < day <= base + _WEEK:
                 found.append(day)
-    days = [day for day in found if day.replace(tzinfo=None) > base]
-    if not days:
-        return None
-    return min(days).replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=sent_at.tzinfo)
+    return [day.replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None) for day in found]

@@ -163,9 +163,11 @@ def _texts(mail: Message) -> tuple[str, str]:
 
 def _charset(part: Message) -> str | None:
     try:
-        return part.get_content_charset()
+        said = part.get_content_charset()
     except (LookupError, UnicodeError, ValueError):
         return None
+    # The default of programs that do not know what they send.
+    return None if said in ("us-ascii", "ascii") else said
 
 
 def _leaves(mail: Message) -> Iterator[Message]:
