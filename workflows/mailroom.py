@@ -27,7 +27,7 @@ class Mailroom:
             ListenRequest(seconds=ROUND.total_seconds()),
             start_to_close_timeout=2 * ROUND,
             # Heartbeats come every few seconds; a worker that died is followed by another soon.
-            heartbeat_timeout=timedelta(seconds=20),
+            heartbeat_timeout=timedelta(seconds=15),
             # A mail server that is away comes back, and mail waits there.
             retry_policy=RetryPolicy(
                 initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=30)

@@ -68,6 +68,9 @@ class Session:
             try:
                 sign_in = self._box.login if server.password.isascii() else self._box.login_utf8
                 sign_in(server.user, server.password, "INBOX")
+                # What it can do is more, now that it knows who asks.
+                _, can = self._box.client.capability()
+                self._box.client.capabilities = tuple(can[-1].decode().upper().split())
             except BaseException:
                 self.close()
                 raise
@@ -90,6 +93,8 @@ class Session:
 
     def uids(self) -> list[str]:
         """What waits in the inbox, oldest first."""
+        # A server may search what it knew before; this has it look.
+        self._box.client.noop()
         return self._box.uids("ALL", charset=None)
 
     def get(self, uid: str) -> Waiting | None:
@@ -107,7 +112,8 @@ class Session:
     def file(self, uid: str, folder: str, *, read: bool) -> None:
         """Move a mail out of the inbox."""
         if read:
-            self._box.flag(uid, MailMessageFlags.SEEN, True)
+            # Not by the library, which then has everything go for good that somebody marked for deletion.
+            self._box.client.uid("STORE", uid, "+FLAGS", MailMessageFlags.SEEN)
         self._box.move(uid, self._prefix + folder)
 
     def count(self, folder: str) -> int:
