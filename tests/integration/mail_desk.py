@@ -40,9 +40,9 @@ def letter(key: str = "letter-1", **changes: Any) -> Letter:
     )
 
 
-def approved(one: Letter, *more: Letter | str, **changes: Any) -> SendLetter:
+def approved(one: Letter, *more: Letter | str, plan: LetterPlan | None = None, **changes: Any) -> SendLetter:
     """A request to send `one`, with the word of ann for a plan of it and `more`."""
-    plan = LetterPlan(letters=(one, *more))
+    plan = plan or LetterPlan(letters=(one, *more))
     decision = Decision(
         id="1", request_id="approval-1", digest=digest(plan), verdict=Verdict.APPROVE, by="ann"
     )

@@ -14,13 +14,14 @@ from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
 from activities.mail.outbox import address_digest, letter_id
-from activities.mail.sending import Mail
+from activities.mail.sending import Mail, SendLetter
 from common.approval import ApprovalPolicy, ApprovalRequest, Verdict
 from common.approval_link import ApprovalLink
 from common.digest import digest
 from common.envelope import Authority
 from common.mail import LetterPlan, SentStatus
 from common.notices import Delivery, Notice, NoticeEvent
+from common.payload_converter import AgentPayloadConverter
 from common.settings import Settings
 from tests.integration.mail_desk import AGENT, RING, MailDesk, approved, letter
 from tests.integration.smtp_server import PASSWORD, USER, certificate, smtp_server
@@ -239,6 +240,24 @@ async def test_nothing_goes_out_without_a_valid_word_for_this_letter(tmp_path: P
         by_digest = approved(one, digest(other)).model_copy(update={"letter": other})
         assert (await desk.send(by_digest)).status is SentStatus.SENT
     assert [each.recipient for each in server.taken] == ["eve@example.com"]
+
+
+class RolePlan(LetterPlan, frozen=True):
+    """What an agent of its own asks people about."""
+
+    role: str = "engineer"
+    from_: datetime = datetime(2026, 8, 3, tzinfo=UTC)
+
+
+async def test_an_agents_own_plan_arrives_as_it_was_approved(tmp_path: Path) -> None:
+    """With all that the agent added to it, defaults included, by way of Temporal's payloads."""
+    one = letter()
+    request = approved(one, plan=RolePlan(letters=(one,)))
+    converter = AgentPayloadConverter()
+    [arrived] = converter.from_payloads(converter.to_payloads([request]), [SendLetter])
+    assert arrived.plan.role == "engineer"
+    async with smtp_server() as server:
+        assert (await MailDesk(tmp_path, server.port).send(arrived)).status is SentStatus.SENT
 
 
 @pytest.mark.parametrize(
