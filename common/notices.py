@@ -49,3 +49,22 @@ class Delivery(BaseModel, frozen=True):
     way: str
     address: str
     person: str = ""
+
+
+class SlackPost(BaseModel, frozen=True):
+    """Where a posted Slack message stands: its channel, and its `ts`, which names it there."""
+
+    channel: str
+    ts: str
+
+
+class SlackUpdate(BaseModel, frozen=True):
+    """The message of `delivery`, to show from now on that its request is over, and no buttons.
+
+    `outcome` says in words how the request ended.
+    """
+
+    delivery: Delivery
+    channel: str
+    ts: str
+    outcome: str
