@@ -11,7 +11,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pydantic import JsonValue
-from temporalio.api.workflowservice.v1 import ListWorkflowExecutionsRequest
 from temporalio.client import Client, WorkflowExecutionDescription
 from temporalio.common import (
     SearchAttributePair,
@@ -41,7 +40,6 @@ from common.agent_view import (
     answer_of,
     ending_of,
     row_of,
-    row_of_info,
     view_of,
 )
 from common.approval import (
@@ -62,8 +60,6 @@ from common.visibility import AGENTS, IN_VISIBILITY, quote
 __all__ = ["AgentClient", "AgentClientError", "AgentExistsError", "NoSuchAgentError", "NothingToDecideError"]
 
 FATE_INTERVAL = 0.2
-# What the server gives at most in one page.
-PAGE = 1000
 # Where an agent keeps the digest of the request that it was started by.
 REQUEST_DIGEST = "request"
 
@@ -147,7 +143,7 @@ class AgentClient:
         ):
             if value is not None:
                 conditions.append(f"{name} = {quote(value)}")
-        return await self._rows(conditions, limit)
+        return await rows_of(self._client, conditions, limit)
 
     async def inbox(self, who: str | None = None, limit: int = 5000) -> list[InboxRow]:
         """The open requests of running agents, all or those ``who`` may decide; newest agents first.
@@ -165,7 +161,7 @@ class AgentClient:
             conditions.append(f"{search_attributes.APPROVERS.name} IN ({', '.join(map(quote, names))})")
         return [
             InboxRow(**row.model_dump(), request_id=request_id, digest=digest)
-            for row in await self._rows(conditions, limit)
+            for row in await rows_of(self._client, conditions, limit)
             for request_id, digest in search_attributes.parse_waiting_for_approvals(row.waiting_for)
         ]
 
@@ -288,18 +284,6 @@ class AgentClient:
         """
         async with _for_agent(id):
             return await self._client.get_workflow_handle(id).describe()
-
-    async def _rows(self, conditions: Sequence[str], limit: int) -> list[AgentRow]:
-        rows: list[AgentRow] = []
-        request = ListWorkflowExecutionsRequest(
-            namespace=self._client.namespace, query=" AND ".join(conditions), page_size=min(limit, PAGE)
-        )
-        while True:
-            page = await self._client.workflow_service.list_workflow_executions(request, retry=True)
-            rows += map(row_of_info, page.executions)
-            request.next_page_token = page.next_page_token
-            if not page.next_page_token or len(rows) >= limit:
-                return rows[:limit]
 
     async def _open_request(self, id: str, digest: str) -> tuple[str, str]:
         """Request id and digest of the open request; known to Temporal even where no worker answers."""
