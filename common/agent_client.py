@@ -44,7 +44,6 @@ from common.agent_view import (
 )
 from common.approval import (
     GROUP,
-    ApprovalRequest,
     ApprovalsView,
     Decision,
     DecisionRecord,
@@ -55,7 +54,7 @@ from common.approval import (
 from common.directory import Directory
 from common.envelope import Signer
 from common.settings import Settings
-from common.visibility import AGENTS, IN_VISIBILITY, quote
+from common.visibility import AGENTS, IN_VISIBILITY, quote, rows_of
 
 __all__ = ["AgentClient", "AgentClientError", "AgentExistsError", "NoSuchAgentError", "NothingToDecideError"]
 
@@ -174,7 +173,7 @@ class AgentClient:
         async def open_requests(id: str) -> list[tuple[tuple[str, str], str]]:
             handle = self._client.get_workflow_handle(id)
             view = await answer_of(handle, "approvals", ApprovalsView, patience)
-            return [((id, request.id), _asked(request)) for request in (view.open if view else ())]
+            return [((id, request.id), request.asked) for request in (view.open if view else ())]
 
         answers = await asyncio.gather(*map(open_requests, ids))
         return dict(question for answer in answers for question in answer)
@@ -320,7 +319,3 @@ async def _for_agent(id: str) -> AsyncIterator[None]:
         raise NoSuchAgentError(
             f"there is no agent {id!r}; `starter.py list` shows those there are."
         ) from None
-
-
-def _asked(request: ApprovalRequest) -> str:
-    return request.question + (f" ({request.standing})" if request.policy.quorum > 1 else "")
