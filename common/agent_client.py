@@ -165,10 +165,7 @@ class AgentClient:
         ]
 
     async def questions(self, ids: Sequence[str], patience: timedelta) -> dict[tuple[str, str], str]:
-        """The open questions by agent and request, of those in ``ids`` that answer within ``patience``.
-
-        One that needs several approvals says how many it has.
-        """
+        """The open questions by agent and request, of those in ``ids`` that answer within ``patience``."""
 
         async def open_requests(id: str) -> list[tuple[tuple[str, str], str]]:
             handle = self._client.get_workflow_handle(id)
