@@ -27,9 +27,11 @@ from cli.output import ExitCode, clean, print_document
 from common.archive_anchor import ArchiveAnchor
 from common.connect import connect
 from common.envelope import Signer
+from common.notice_routes import Routes
 from common.object_store import S3Store, StoreUnavailableError, open_store
 from common.search_attributes import REGISTRY
 from common.settings import APPROVAL_KEYS, Settings, SettingsError
+from common.settings.notices import NOTICES
 from common.settings.state import S3_BUCKET, S3_ENDPOINT, S3_REGION
 
 PATIENCE = timedelta(seconds=5)
@@ -229,11 +231,23 @@ def _of_machine(settings: Settings) -> Iterator[Check]:
         text=f"{free / 1e9:.1f} GB free for {folder}" + ("" if roomy else ": make room"),
     )
     yield _keys(settings)
+    yield _notices(settings)
     yield Check(
         name="language model",
         health=Health.OK,
         text=f"{settings.model}" + (" (built in: no key, no network)" if settings.model == "offline" else ""),
     )
+
+
+def _notices(settings: Settings) -> Check:
+    try:
+        ways = Routes.load(settings).ways()
+    except SettingsError as error:
+        return Check(name="notices", health=Health.MEND, text=str(error))
+    where = (
+        f"by {', '.join(ways)}" if ways else f"to the worker's terminal; {NOTICES.variable} names other ways"
+    )
+    return Check(name="notices", health=Health.OK, text=where)
 
 
 def _keys(settings: Settings) -> Check:
