@@ -132,7 +132,7 @@ def inbox(
     as_json: Json = False,
 ) -> None:
     """List the agents that wait for an approval."""
-    from cli.agents import inbox
+    from cli.inbox import inbox
 
     run(inbox(settings(), who, as_json=as_json))
 

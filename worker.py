@@ -46,6 +46,7 @@ from common.artifacts import ArtifactStore
 from common.connect import CannotConnectError, connect
 from common.envelope import Authority
 from common.object_store import open_store
+from common.payload_guard import PayloadGuard
 from common.settings import Settings, SettingsError
 from workflows.archivist import Archivist, Eraser
 from workflows.buyer import Buyer
@@ -140,7 +141,7 @@ def build(
         activity_executor=ThreadPoolExecutor(THREADS, thread_name_prefix="activity"),
         max_concurrent_activities=THREADS,
         workflow_runner=sandbox(),
-        interceptors=[reports],
+        interceptors=[PayloadGuard(), reports],
         max_cached_workflows=settings.cached_agents,
         # After a worker's death its agents' first task waits this long for it before another may have it.
         sticky_queue_schedule_to_start_timeout=timedelta(seconds=1),

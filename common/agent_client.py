@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pydantic import JsonValue
+from temporalio.api.workflowservice.v1 import ListWorkflowExecutionsRequest
 from temporalio.client import Client, WorkflowExecutionDescription
 from temporalio.common import (
     SearchAttributePair,
@@ -40,9 +41,19 @@ from common.agent_view import (
     answer_of,
     ending_of,
     row_of,
+    row_of_info,
     view_of,
 )
-from common.approval import GROUP, ApprovalsView, Decision, DecisionRecord, DecisionStatus, Verdict, judged
+from common.approval import (
+    GROUP,
+    ApprovalRequest,
+    ApprovalsView,
+    Decision,
+    DecisionRecord,
+    DecisionStatus,
+    Verdict,
+    judged,
+)
 from common.directory import Directory
 from common.envelope import Signer
 from common.settings import Settings
@@ -51,6 +62,8 @@ from common.visibility import IN_VISIBILITY, quote
 __all__ = ["AgentClient", "AgentClientError", "AgentExistsError", "NoSuchAgentError", "NothingToDecideError"]
 
 FATE_INTERVAL = 0.2
+# What the server gives at most in one page.
+PAGE = 1000
 # Where an agent keeps the digest of the request that it was started by.
 REQUEST_DIGEST = "request"
 
@@ -157,12 +170,15 @@ class AgentClient:
         ]
 
     async def questions(self, ids: Sequence[str], patience: timedelta) -> dict[tuple[str, str], str]:
-        """The open questions by agent and request, of those in ``ids`` that answer within ``patience``."""
+        """The open questions by agent and request, of those in ``ids`` that answer within ``patience``.
+
+        One that needs several approvals says how many it has.
+        """
 
         async def open_requests(id: str) -> list[tuple[tuple[str, str], str]]:
             handle = self._client.get_workflow_handle(id)
             view = await answer_of(handle, "approvals", ApprovalsView, patience)
-            return [((id, request.id), request.question) for request in (view.open if view else ())]
+            return [((id, request.id), _asked(request)) for request in (view.open if view else ())]
 
         answers = await asyncio.gather(*map(open_requests, ids))
         return dict(question for answer in answers for question in answer)
@@ -274,8 +290,16 @@ class AgentClient:
             return await self._client.get_workflow_handle(id).describe()
 
     async def _rows(self, conditions: Sequence[str], limit: int) -> list[AgentRow]:
-        found = self._client.list_workflows(" AND ".join(conditions), limit=limit)
-        return [row_of(execution) async for execution in found]
+        rows: list[AgentRow] = []
+        request = ListWorkflowExecutionsRequest(
+            namespace=self._client.namespace, query=" AND ".join(conditions), page_size=min(limit, PAGE)
+        )
+        while True:
+            page = await self._client.workflow_service.list_workflow_executions(request, retry=True)
+            rows += map(row_of_info, page.executions)
+            request.next_page_token = page.next_page_token
+            if not page.next_page_token or len(rows) >= limit:
+                return rows[:limit]
 
     async def _open_request(self, id: str, digest: str) -> tuple[str, str]:
         """Request id and digest of the open request; known to Temporal even where no worker answers."""
@@ -312,3 +336,7 @@ async def _for_agent(id: str) -> AsyncIterator[None]:
         raise NoSuchAgentError(
             f"there is no agent {id!r}; `starter.py list` shows those there are."
         ) from None
+
+
+def _asked(request: ApprovalRequest) -> str:
+    return request.question + (f" ({request.standing})" if request.policy.quorum > 1 else "")

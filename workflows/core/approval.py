@@ -35,7 +35,6 @@ from workflows.core.gate import (
     next_step,
     precedes,
     refusal,
-    standing,
     vote_of,
 )
 from workflows.core.hibernate import Sleeper
@@ -177,9 +176,7 @@ class Asker(Sleeper):
             request = self._gate.update(request.id, reminded=reminded)
             event, words = "reminder", f"reminder {reminded} of {len(request.remind_at)}"
         self.note(f"{words}: {request.question}", request=request.id)
-        asked = (
-            f"{request.question} ({words}; {standing(request)}; may decide: {', '.join(request.deciders)})"
-        )
+        asked = f"{request.question} ({words}; {request.standing}; may decide: {', '.join(request.deciders)})"
         await self._tell_people(event, asked)
         return request
 
@@ -212,7 +209,7 @@ class Asker(Sleeper):
         request = self._gate.update(request.id, votes=votes)
         if len(votes) >= request.policy.quorum:
             return Outcome(OutcomeVerdict.APPROVED, request, plan, decision)
-        self.note(f"{standing(request)}: yes {in_words(decision)}", request=request.id)
+        self.note(f"{request.standing}: yes {in_words(decision)}", request=request.id)
         return None
 
     def _note_refusal(self, record: DecisionRecord) -> None:
