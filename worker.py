@@ -36,6 +36,8 @@ from activities.llm.mind import Mind
 from activities.llm.thinking import Thinking, ranker
 from activities.notices import Notices
 from activities.publishing import Publisher
+from activities.recruiting.desk import RecruitingDesk
+from activities.recruiting.understanding import OUTPUTS
 from activities.research.desk import ResearchDesk
 from activities.scraping import Scraper
 from activities.trading.choose import broker, price_feed
@@ -52,10 +54,14 @@ from workflows.archivist import Archivist, Eraser
 from workflows.buyer import Buyer
 from workflows.code_auditor import CodeAuditor
 from workflows.link_researcher import LinkResearcher
+from workflows.recruiter import Recruiter
 
 # The sandbox runs an agent's own file afresh at every start and replay. What that file imports is passed
 # through: the kit has no state of its own, and importing it each time would cost more than the agent.
-PASSED_THROUGH = ("common", "activities", "workflows.core", "pydantic", "pydantic_core")
+PASSED_THROUGH = (
+    *("common", "activities", "workflows.core", "pydantic", "pydantic_core"),
+    *("workflows.recruiter_letters", "workflows.recruiter_questions"),
+)
 THREADS = 16
 DRAIN_SECONDS = 20
 
@@ -65,7 +71,7 @@ def activity_objects(settings: Settings) -> list[Any]:
     authority = Authority.load(settings)
     artifacts = ArtifactStore(settings.data_dir / "artifacts")
     journals = settings.data_dir / "journals"
-    mind = Mind(settings, artifacts)
+    mind = Mind(settings, artifacts, outputs=OUTPUTS)
     scan = CodeScan(artifacts, journals / "scan")
     feed = price_feed(settings.trading, settings.data_dir, _now)
     return [
@@ -79,6 +85,7 @@ def activity_objects(settings: Settings) -> list[Any]:
         Scraper.build(settings, artifacts),
         ResearchDesk(artifacts, settings.data_dir / "research", settings.data_dir / "published"),
         Publisher.build(settings, artifacts, authority),
+        RecruitingDesk(artifacts, ranker(mind, settings), text_of, settings.data_dir / "recruiting"),
         FixPlanner(artifacts),
         FixApplier(artifacts, authority, journals / "apply"),
         Documents(artifacts, text_of),
@@ -106,7 +113,7 @@ def everything(client: Client, settings: Settings) -> list[Any]:
 
 def workflow_classes() -> list[type]:
     """Every agent, and who archives them."""
-    return [CodeAuditor, Buyer, LinkResearcher, Archivist, Eraser]
+    return [CodeAuditor, Buyer, LinkResearcher, Recruiter, Archivist, Eraser]
 
 
 def activity_methods(objects: Sequence[Any]) -> list[Any]:

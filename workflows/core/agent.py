@@ -17,8 +17,11 @@ class Agent(Thinker):
     """A durable agent: nodes and notes, calls, sleep, approval, action and carry-over.
 
     A subclass has an `__init__` under `@workflow.init` and a `run` under `@workflow.run`, both with its own
-    input type, and its `run` reads as the list of its nodes.
+    input type, and its `run` reads as the list of its nodes. One with `reads_mail` takes what comes for it
+    out of `_kept.mail`.
     """
+
+    reads_mail = False
 
     @workflow.signal(dynamic=True)
     def on_signal(self, name: str, arguments: Sequence[RawValue]) -> None:
@@ -39,6 +42,10 @@ class Agent(Thinker):
                 self.note(f"was told: {value}")
             case "wake":
                 self._woken = cast(WakeUp, value)
+            case "mail" if self.reads_mail:
+                self._kept.mail.append(value)
+            case "mail":
+                self.note(f"refused mail from {value.sender}: this agent reads none")
             case "pause" | "resume":
                 self._kept.paused = name == "pause"
                 self.note(f"{name}d")
