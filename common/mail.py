@@ -26,7 +26,7 @@ class Letter(BaseModel, frozen=True):
 
 
 class LetterPlan(BaseModel, frozen=True, extra="allow"):
-    """What people approve where letters go out: exactly these, each whole or as its digest (`digest(letter)`).
+    """What people approve where letters go out: exactly these, each whole or as `digest(letter)`.
 
     An agent's own plan is a subclass, and adds what else people want to see.
     """
@@ -51,7 +51,10 @@ class Sent(BaseModel, frozen=True):
 
 
 class MailKind(StrEnum):
-    """What mail turned out to be, by its headers and structure alone."""
+    """What mail turned out to be, by its headers and structure alone.
+
+    Whatever answers by itself counts as out of office; without `back_at` nothing is known of until when.
+    """
 
     ANSWER = "answer"
     OUT_OF_OFFICE = "out_of_office"

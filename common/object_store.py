@@ -99,7 +99,9 @@ class FolderStore(ObjectStore):
         if if_absent and path.exists():
             return False
         try:
-            write_atomically(path, data)
+            write_atomically(path, data, replace=not if_absent)
+        except FileExistsError:
+            return False
         except OSError as error:
             raise StoreUnavailableError(f"{path}: {error.strerror}") from error
         return True
