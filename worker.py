@@ -34,9 +34,11 @@ from activities.extract import text_of
 from activities.interceptor import ReliableReports
 from activities.llm.mind import Mind
 from activities.llm.thinking import Thinking, ranker
+from activities.mail.sending import Mail
 from activities.notices import Notices
 from activities.publishing import Publisher
 from activities.recruiting.desk import RecruitingDesk
+from activities.recruiting.post import Post
 from activities.recruiting.understanding import OUTPUTS
 from activities.research.desk import ResearchDesk
 from activities.scraping import Scraper
@@ -86,6 +88,7 @@ def activity_objects(settings: Settings) -> list[Any]:
         ResearchDesk(artifacts, settings.data_dir / "research", settings.data_dir / "published"),
         Publisher.build(settings, artifacts, authority),
         RecruitingDesk(artifacts, ranker(mind, settings), text_of, settings.data_dir / "recruiting"),
+        Post(artifacts, authority, Mail.build(settings, authority)),
         FixPlanner(artifacts),
         FixApplier(artifacts, authority, journals / "apply"),
         Documents(artifacts, text_of),

@@ -308,6 +308,7 @@ def share_out(
         if places:
             proposals[name] = tuple(places)
             free = [place for place in free if place not in places]
+            held |= set(places)
         elif not any(place in held and place not in courses[name].seen for place in usable):
             stranded.append(name)
     return Shares(proposals=proposals, stranded=tuple(stranded))

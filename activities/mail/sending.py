@@ -109,6 +109,19 @@ class Mail:
         self._authority.authorize(request.authorization, request.plan, activity.info().workflow_id or "")
         if letter not in request.plan.letters and digest(letter) not in request.plan.letters:
             raise permanent("NotAuthorized", "the letter is none of those that were approved")
+        return await self.send(letter)
+
+    @activity.defn(name="find_letter")
+    async def find_letter(self, request: SendLetter) -> Sent | None:
+        """What an attempt at `send_letter` came to of which nothing was heard; None where it was not sent.
+
+        After None, what may be left of that attempt cannot send any more. It waits (with a retryable error)
+        while an attempt may still hear the server's answer.
+        """
+        return await self.find(request.letter)
+
+    async def send(self, letter: Letter) -> Sent:
+        """`send_letter` for an activity that has checked itself that people approved the letter."""
         record = await self._entered(letter.key, letter.to, _content(letter), letter)
         if record is None:
             return _no_address(letter.to)
@@ -119,14 +132,8 @@ class Mail:
             record, sender, letter.to, lambda: letter_bytes(letter, record, self._settings, datetime.now(UTC))
         )
 
-    @activity.defn(name="find_letter")
-    async def find_letter(self, request: SendLetter) -> Sent | None:
-        """What an attempt at `send_letter` came to of which nothing was heard; None where it was not sent.
-
-        After None, what may be left of that attempt cannot send any more. It waits (with a retryable error)
-        while an attempt may still hear the server's answer.
-        """
-        letter = request.letter
+    async def find(self, letter: Letter) -> Sent | None:
+        """`find_letter`, likewise."""
         record = await self._entered(letter.key, letter.to, _content(letter), letter)
         if record is None:
             return _no_address(letter.to)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from typing import Protocol
 
 from pydantic import BaseModel
 from temporalio import activity
 
+from activities.heartbeats import heartbeats
 from activities.recruiting.letters import LetterBook
 from activities.recruiting.records import SendInvitations, SendOutreach, SendReply, SentLetters
 from common.approval import Authorization
@@ -125,7 +124,7 @@ class Post:
 
     async def _send(self, letters: Sequence[Letter]) -> SentLetters:
         sent: dict[str, Sent] = {}
-        async with _beating():
+        async with heartbeats():
             for letter in letters:
                 sent[letter.thread] = await self._outbox.send(letter)
         return SentLetters(sent=sent)
@@ -163,19 +162,3 @@ def _reply(request: SendReply, key: str) -> list[Letter]:
             in_reply_to=plan.in_reply_to,
         )
     ]
-
-
-@asynccontextmanager
-async def _beating(seconds: float = 5) -> AsyncIterator[None]:
-    """Heartbeat while a mail server takes its time, so that a worker's death is noticed soon."""
-
-    async def beat() -> None:
-        while True:
-            activity.heartbeat()
-            await asyncio.sleep(seconds)
-
-    task = asyncio.create_task(beat())
-    try:
-        yield
-    finally:
-        task.cancel()
