@@ -7,12 +7,12 @@ from temporalio import workflow
 with workflow.unsafe.imports_passed_through():
     from activities.recruiting.desk import RecruitingDesk
     from activities.recruiting.post import OUTREACH_EDITABLE
-    from activities.recruiting.records import CalendarRequest, DraftLetters, RankRequest, ReportRequest
+    from activities.recruiting.records import DraftLetters, RankRequest, ReportRequest
     from activities.recruiting.understanding import ShortWords, opening_of
     from common.recruiter import RecruiterInput, RecruiterResult, RecruitingOutcome
     from common.recruiter_course import Course, Stage
     from common.recruiter_memory import RecruiterMemory
-    from workflows.core.calls import LONG, READ
+    from workflows.core.calls import LONG, QUICK, READ
     from workflows.recruiter_letters import Correspondent
     from workflows.recruiter_questions import REMINDERS, answered
 
@@ -65,10 +65,11 @@ class Recruiter(Correspondent):
         if memory.plan is not None:
             return
         with self.node("draft"):
-            # A calendar that cannot be read is better known before anybody is written to.
-            slots = dict(enumerate(self._wanted.slots))
-            calendar = CalendarRequest(calendar=self._wanted.calendar or "", slots=slots)
-            await self.call(RecruitingDesk.busy_slots, calendar, READ)
+            if self._wanted.calendar:
+                # One that cannot be read is better known before anybody is written to.
+                await self.call(
+                    RecruitingDesk.busy_slots, self._calendar(dict(enumerate(self._wanted.slots))), READ
+                )
             opening = await self.think(opening_of(self._wanted.role))
             request = DraftLetters(
                 role=self._wanted.role,
@@ -80,7 +81,7 @@ class Recruiter(Correspondent):
                 opening=ShortWords.model_validate(opening.value).text,
                 model=opening.model,
             )
-            drafted = await self.call(RecruitingDesk.draft_letters, request, READ)
+            drafted = await self.call(RecruitingDesk.draft_letters, request, QUICK)
             memory.plan, memory.draft = drafted.plan, drafted.path
             self.note(f"{drafted.plan.count} letters drafted", path=drafted.path)
 

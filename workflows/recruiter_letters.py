@@ -18,10 +18,10 @@ with workflow.unsafe.imports_passed_through():
     from common.recruiter import OutreachPlan
     from common.recruiter_course import Reading, Says, Stage, share_out
     from common.recruiter_memory import RecruiterMemory
-    from workflows.core.calls import READ
+    from workflows.core.calls import QUICK, READ
     from workflows.core.final_check import Action
     from workflows.core.visible import cause_of
-    from workflows.recruiter_questions import Questioner, outcome_of, reply_key
+    from workflows.recruiter_questions import POST, Questioner, outcome_of, reply_key
 
 # Letters of one action, what became of them is on record after each; mails that are read side by side.
 SENT_AT_ONCE, READ_AT_ONCE = 100, 20
@@ -155,16 +155,10 @@ class Correspondent(Questioner):
         slots, now = self._wanted.slots, workflow.now()
         shares = share_out(memory.courses, slots, (), now)
         if shares.proposals:
-            usable = {place: slot for place, slot in enumerate(slots) if slot.start > now}
-            try:
-                taken = await self.call(RecruitingDesk.busy_slots, self._calendar(usable), READ)
-            except ActivityError as error:
-                if is_cancelled_exception(error):
-                    raise
-                memory.look_again = now + LOOK_AGAIN
-                await self._tell(f"no slots can be proposed: {cause_of(error)}")
+            busy = await self._busy(memory)
+            if busy is None:
                 return []
-            shares = share_out(memory.courses, slots, taken.busy, now)
+            shares = share_out(memory.courses, slots, busy, now)
         for id in shares.stranded:
             memory.courses[id].ask_human("(No slot is left to propose.)", back=Stage.NO_SLOT)
         return [
@@ -178,6 +172,20 @@ class Correspondent(Questioner):
             for id, places in shares.proposals.items()
         ]
 
+    async def _busy(self, memory: RecruiterMemory) -> Sequence[int] | None:
+        """The places of the slots that the calendar says are taken; None while it cannot be read."""
+        now = workflow.now()
+        ahead = {place: slot for place, slot in enumerate(self._wanted.slots) if slot.start > now}
+        try:
+            policy = READ if self._wanted.calendar else QUICK
+            return (await self.call(RecruitingDesk.busy_slots, self._calendar(ahead), policy)).busy
+        except ActivityError as error:
+            if is_cancelled_exception(error):
+                raise
+            memory.look_again = now + LOOK_AGAIN
+            await self._tell(f"no slots can be proposed: {cause_of(error)}")
+            return None
+
     async def _send(self, letters: Sequence[Outgoing], memory: RecruiterMemory) -> None:
         assert memory.approval is not None
         with self.node("send"):
@@ -187,6 +195,7 @@ class Correspondent(Questioner):
                 SendOutreach(plan=outcome.plan, letters=tuple(letters)),
                 outcome,
                 lookup=Post.find_outreach,
+                policy=POST,
             )
             acted = await self.act(action)
         if acted.result is None:

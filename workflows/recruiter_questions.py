@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel
 from temporalio import workflow
+from temporalio.common import RetryPolicy
 
 with workflow.unsafe.imports_passed_through():
     from activities.recruiting.desk import RecruitingDesk
@@ -31,12 +32,19 @@ with workflow.unsafe.imports_passed_through():
     from common.recruiter_course import Course, Stage
     from common.recruiter_memory import Answered, CandidatesView, RecruiterMemory
     from workflows.core.agent import Agent
-    from workflows.core.calls import READ
+    from workflows.core.calls import QUICK, CallPolicy
     from workflows.core.final_check import Acted, Action
     from workflows.core.gate import Outcome
     from workflows.core.premises import Premise, StillTrue
 
 REMINDERS = (timedelta(hours=4), timedelta(hours=24), timedelta(hours=48))
+# A letter's exchange with a mail server heartbeats every second: a dead worker is noticed soon.
+POST = CallPolicy(
+    start_to_close=timedelta(hours=1),
+    retry=RetryPolicy(maximum_attempts=1),
+    heartbeat=timedelta(seconds=10),
+    lasting=True,
+)
 # Invitations of one question, and questions about single candidates that are open at a time.
 INVITED_AT_ONCE, ASKED_AT_ONCE = 25, 10
 INVITATIONS = "invitations"
@@ -72,7 +80,7 @@ class Questioner(Agent):
                 now=workflow.now(),
                 drafts=tuple(self._draft_of(id, course) for id, course in ready),
             )
-            memory.invitations = await self.call(RecruitingDesk.draft_invitations, request, READ)
+            memory.invitations = await self.call(RecruitingDesk.draft_invitations, request, QUICK)
         for id, course in memory.at(Stage.WITH_HUMAN):
             if id not in memory.replies and len(memory.replies) < ASKED_AT_ONCE:
                 memory.replies[id] = await self._reply_to(id, course)
@@ -205,6 +213,7 @@ class Questioner(Agent):
                 ],
                 fence=lambda argument, facts: argument.model_copy(update={"only": tuple(still)}),
                 lookup=Post.find_invitations,
+                policy=POST,
             )
         )
 
@@ -238,7 +247,11 @@ class Questioner(Agent):
             return
         with self.node("reply"):
             action = Action[SentLetters](
-                Post.send_reply, SendReply(plan=outcome.plan), outcome, lookup=Post.find_reply
+                Post.send_reply,
+                SendReply(plan=outcome.plan),
+                outcome,
+                lookup=Post.find_reply,
+                policy=POST,
             )
             acted = await self.act(action)
         if acted.result is None:
