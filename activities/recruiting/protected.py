@@ -90,7 +90,8 @@ def _sentences(text: str) -> list[str]:
 
 def _sentence(text: str, removed: Counter[Protected]) -> str:
     # Once more without hyphens: a line may have been broken within a word.
-    told = [each for each, pattern in _WHOLE if pattern.search(text) or pattern.search(text.replace("-", ""))]
+    forms = {text, text.replace("-", "")}
+    told = [each for each, pattern in _WHOLE if any(pattern.search(form) for form in forms)]
     removed.update(told)
     return REMOVED if told else text
 
@@ -121,7 +122,7 @@ class _Names:
         long = [part for part in parts if len(part) > 3]
         long += [part for part in re.split(r"[^A-Za-z]+", local) if len(part) > 3]
         self._long = {form for part in long for form in _folded(part)}
-        whole = [form for part in parts for form in _folded(part)[:1]]
+        whole = [form for part in parts for form in _folded(part)]
         self._joined = {one + other for one in whole for other in whole if one != other}
 
     def without(self, text: str, removed: Counter[Protected]) -> str:
