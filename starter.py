@@ -304,6 +304,17 @@ def archive_setup(as_json: Json = False) -> None:
 
 
 @app.command()
+def mail(
+    unmatched: Annotated[bool, typer.Option("--unmatched", help="List what is for no agent.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show what became of the letters that went out, and what lies in the mailbox."""
+    from cli.mail import mail
+
+    run(mail(settings(), unmatched=unmatched, as_json=as_json))
+
+
+@app.command()
 def forget(owner: Annotated[str, typer.Option(metavar="WHO", help="Whose agents.")]) -> None:
     """Erase an owner's agents, live and archived, and say as JSON what was erased."""
     from cli.archive import forget

@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from temporalio.client import Client
+from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
@@ -35,6 +36,7 @@ from activities.interceptor import ReliableReports
 from activities.llm.mind import Mind
 from activities.llm.thinking import Thinking, ranker
 from activities.mail.sending import Mail
+from activities.mailbox import Mailbox
 from activities.notices import Notices
 from activities.publishing import Publisher
 from activities.recruiting.desk import RecruitingDesk
@@ -49,6 +51,7 @@ from common.archive_anchor import ArchiveAnchor
 from common.artifacts import ArtifactStore
 from common.connect import CannotConnectError, connect
 from common.envelope import Authority
+from common.mail import MAILROOM
 from common.object_store import open_store
 from common.payload_guard import PayloadGuard
 from common.settings import Settings, SettingsError
@@ -57,6 +60,7 @@ from workflows.buyer import Buyer
 from workflows.code_auditor import CodeAuditor
 from workflows.link_researcher import LinkResearcher
 from workflows.recruiter import Recruiter
+from workflows.mailroom import Mailroom
 
 # The sandbox runs an agent's own file afresh at every start and replay. What that file imports is passed
 # through: the kit has no state of its own, and importing it each time would cost more than the agent.
@@ -74,11 +78,13 @@ def activity_objects(settings: Settings) -> list[Any]:
     artifacts = ArtifactStore(settings.data_dir / "artifacts")
     journals = settings.data_dir / "journals"
     mind = Mind(settings, artifacts, outputs=OUTPUTS)
+    mail = Mail.build(settings, authority)
     scan = CodeScan(artifacts, journals / "scan")
     feed = price_feed(settings.trading, settings.data_dir, _now)
     return [
         DecisionChecks(authority),
         Notices(),
+        mail,
         Calendars(),
         CodeInventory(artifacts),
         scan,
@@ -88,7 +94,7 @@ def activity_objects(settings: Settings) -> list[Any]:
         ResearchDesk(artifacts, settings.data_dir / "research", settings.data_dir / "published"),
         Publisher.build(settings, artifacts, authority),
         RecruitingDesk(artifacts, ranker(mind, settings), text_of, settings.data_dir / "recruiting"),
-        Post(artifacts, authority, Mail.build(settings, authority)),
+        Post(artifacts, authority, mail),
         FixPlanner(artifacts),
         FixApplier(artifacts, authority, journals / "apply"),
         Documents(artifacts, text_of),
@@ -111,12 +117,16 @@ def _now() -> datetime:
 
 def everything(client: Client, settings: Settings) -> list[Any]:
     """Every activity object of a worker."""
-    return [*activity_objects(settings), *archive_objects(client, settings)]
+    return [
+        *activity_objects(settings),
+        *archive_objects(client, settings),
+        Mailbox.build(client, settings),
+    ]
 
 
 def workflow_classes() -> list[type]:
-    """Every agent, and who archives them."""
-    return [CodeAuditor, Buyer, LinkResearcher, Recruiter, Archivist, Eraser]
+    """Every agent, who archives them, and who listens at the mailbox."""
+    return [CodeAuditor, Buyer, LinkResearcher, Recruiter, Archivist, Eraser, Mailroom]
 
 
 def activity_methods(objects: Sequence[Any]) -> list[Any]:
@@ -176,6 +186,18 @@ def build_fetcher(
     )
 
 
+async def open_mailroom(client: Client, settings: Settings) -> None:
+    """Have somebody listen at the mailbox, one of all workers, where there is a mailbox."""
+    if settings.mail.imap:
+        await client.start_workflow(
+            MAILROOM,
+            id=MAILROOM,
+            task_queue=settings.task_queue,
+            id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+        )
+
+
 def spare_the_collector() -> None:
     """Have the garbage collector pass over what stays for good, and look for new cycles less often.
 
@@ -199,6 +221,7 @@ async def work(settings: Settings) -> None:
         build(client, settings, reports=reports, objects=objects),
         build_fetcher(client, settings, reports=reports, objects=objects),
     ):
+        await open_mailroom(client, settings)
         spare_the_collector()
         print("worker ready", file=sys.stderr, flush=True)
         await stopped.wait()

@@ -6,6 +6,11 @@ from enum import StrEnum
 
 from pydantic import AwareDatetime, BaseModel
 
+# Who listens at the mailbox: a workflow of this name and id, one for all workers.
+MAILROOM = "mailroom"
+# Where it sorts mail: what an agent got, what came for one that had ended, what is for none.
+DONE, LATE, UNMATCHED = FOLDERS = ("Done", "Late", "Unmatched")
+
 
 class Letter(BaseModel, frozen=True):
     """A mail to send once. `key` is its idempotency key: the same key is the same mail, whoever sends it.

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from pydantic import BaseModel
+from pydantic import BaseModel, SerializeAsAny
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
@@ -32,7 +32,8 @@ _log = logging.getLogger(__name__)
 class SendLetter(BaseModel, frozen=True):
     """Send `letter`, one of those of the approved `plan`, on the word of `authorization`."""
 
-    plan: LetterPlan
+    # As whatever an agent made of it: all of it was approved.
+    plan: SerializeAsAny[LetterPlan]
     letter: Letter
     authorization: Authorization | None = None
 
@@ -81,7 +82,9 @@ class Mail:
             ApplicationError: for good: `MailNotSet`. For now: `MailBusy`, `MailLoginRefused`, `MailAway`.
         """
         notice, now = delivery.notice, datetime.now(UTC)
-        record = await self._entered(f"notice:{notice.id}:{delivery.address}", delivery.address, notice.id)
+        record = await self._entered(
+            f"notice:{notice.id}:{delivery.address}", delivery.address, digest(notice.id)
+        )
         if record is None:
             return _no_address(delivery.address)
         words = notice_words(delivery, self._public_url, self._ring, now)
@@ -95,33 +98,32 @@ class Mail:
 
     @activity.defn(name="send_letter")
     async def send_letter(self, request: SendLetter) -> Sent:
-        """Have the approved letter go out once under its own key, and say what became of it.
-
-        A refusal by a mail server is a result, `refused`, and so is an outcome that nobody can know,
-        `unknown`; neither is sent again.
+        """`send` the approved letter.
 
         Raises:
-            ApplicationError: for good: `NotAuthorized`, `MailNotSet`, `LetterConflict`. For now, and
-                certainly not sent: `MailBusy` (with the wait that the server asks for), `MailLoginRefused`,
-                `MailAway`.
+            ApplicationError: as `send` does; for good: `NotAuthorized`.
         """
-        letter = request.letter
-        self._authority.authorize(request.authorization, request.plan, activity.info().workflow_id or "")
-        if letter not in request.plan.letters and digest(letter) not in request.plan.letters:
+        letter, plan = request.letter, request.plan
+        self._authority.authorize(request.authorization, plan, activity.info().workflow_id or "")
+        if letter not in plan.letters and digest(letter) not in plan.letters:
             raise permanent("NotAuthorized", "the letter is none of those that were approved")
         return await self.send(letter)
 
     @activity.defn(name="find_letter")
     async def find_letter(self, request: SendLetter) -> Sent | None:
-        """What an attempt at `send_letter` came to of which nothing was heard; None where it was not sent.
-
-        After None, what may be left of that attempt cannot send any more. It waits (with a retryable error)
-        while an attempt may still hear the server's answer.
-        """
+        """`find` the letter."""
         return await self.find(request.letter)
 
     async def send(self, letter: Letter) -> Sent:
-        """`send_letter` for an activity that has checked itself that people approved the letter."""
+        """Have a letter go out once under its own key, and say what became of it. For use in an activity.
+
+        A refusal by a mail server is a result, `refused`, and so is an outcome that nobody can know,
+        `unknown`; neither is sent again.
+
+        Raises:
+            ApplicationError: for good: `MailNotSet`, `LetterConflict`. For now, and certainly not sent:
+                `MailBusy` (with the wait that the server asks for), `MailLoginRefused`, `MailAway`.
+        """
         record = await self._entered(letter.key, letter.to, _content(letter), letter)
         if record is None:
             return _no_address(letter.to)
@@ -133,7 +135,11 @@ class Mail:
         )
 
     async def find(self, letter: Letter) -> Sent | None:
-        """`find_letter`, likewise."""
+        """What an attempt to send a letter came to of which nothing was heard; None where it was not sent.
+
+        After None, what may be left of that attempt cannot send any more. It waits (with a retryable error)
+        while an attempt may still hear the server's answer.
+        """
         record = await self._entered(letter.key, letter.to, _content(letter), letter)
         if record is None:
             return _no_address(letter.to)

@@ -63,8 +63,8 @@ class SmtpServer:
             sender: of the envelope.
             recipient: of the envelope.
             mail: with CRLF line ends.
-            claim: called once before anything is final: the first byte of the mail, or a refusal. Whatever
-                it raises ends the exchange, and nothing was sent.
+            claim: called once before anything is final: the command DATA, or a refusal. Whatever it raises
+                ends the exchange, and nothing was sent.
 
         Raises:
             ApplicationError: not sent; `MailBusy`, `MailLoginRefused` or `MailAway`.
@@ -76,11 +76,8 @@ class SmtpServer:
                 try:
                     await client.mail(sender)
                     await client.rcpt(recipient)
-                    ready = await client.execute_command(b"DATA")
                 except (aiosmtplib.SMTPSenderRefused, aiosmtplib.SMTPRecipientRefused) as error:
                     return await self._refused(error.code, error.message, claim)
-                if ready.code != 354:
-                    return await self._refused(ready.code, ready.message, claim)
                 return await _to_its_end(self._content(client, mail, claim))
             except (aiosmtplib.SMTPException, OSError, TimeoutError, ValueError) as error:
                 raise ApplicationError(f"{self._where}: {_line(error)}", type="MailAway") from error
@@ -124,22 +121,19 @@ class SmtpServer:
     async def _content(
         self, client: aiosmtplib.SMTP, mail: bytes, claim: Callable[[], Awaitable[None]]
     ) -> Answer:
-        """Send the mail itself. From its first byte on, only the server's answer tells what became of it."""
+        """Send the mail itself. From here on only the server's answer tells what became of it."""
         await claim()
-        stuffed = re.sub(rb"^\.", b"..", mail, flags=re.MULTILINE)
-        if not stuffed.endswith(b"\r\n"):
-            stuffed += b"\r\n"
         try:
-            answer = await client.execute_command(stuffed + b".", timeout=self._data_seconds)
+            answer = await client.data(mail, timeout=self._data_seconds)
+        except aiosmtplib.SMTPDataError as error:
+            words = _words(error.code, error.message)
+            if error.code < 500:
+                waits = _asked_wait(error.code, error.message)
+                raise UnsentError(words) from retry_after("MailBusy", f"{self._where}: {words}", waits)
+            return Answer(False, words)
         except (aiosmtplib.SMTPException, OSError, TimeoutError) as error:
             return Answer(None, f"no answer came to the mail: {_line(error)}")
-        words = _words(answer.code, answer.message)
-        if 400 <= answer.code < 500:
-            waiting = retry_after(
-                "MailBusy", f"{self._where}: {words}", _asked_wait(answer.code, answer.message)
-            )
-            raise UnsentError(words) from waiting
-        return Answer(answer.code < 400, words)
+        return Answer(True, _words(answer.code, answer.message))
 
 
 async def _to_its_end(exchange: Awaitable[Answer]) -> Answer:

@@ -1,4 +1,4 @@
-"""The course of a candidate as pure rules: every answer at every stage, slots shared out, absences bounded."""
+"""The course of a candidate as pure rules: answers at every stage, slots shared out, absences bounded."""
 
 from __future__ import annotations
 

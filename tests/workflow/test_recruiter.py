@@ -1,4 +1,4 @@
-"""The recruiter on the real server, days skipped: who is written to, what an answer does, what never happens."""
+"""The recruiter on the real server, days skipped: who is written to, what answers do, what never happens."""
 
 from __future__ import annotations
 
