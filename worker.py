@@ -59,8 +59,8 @@ from workflows.archivist import Archivist, Eraser
 from workflows.buyer import Buyer
 from workflows.code_auditor import CodeAuditor
 from workflows.link_researcher import LinkResearcher
-from workflows.recruiter import Recruiter
 from workflows.mailroom import Mailroom
+from workflows.recruiter import Recruiter
 
 # The sandbox runs an agent's own file afresh at every start and replay. What that file imports is passed
 # through: the kit has no state of its own, and importing it each time would cost more than the agent.
