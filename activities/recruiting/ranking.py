@@ -121,7 +121,8 @@ def _spelled(text: str) -> str:
 
 
 _DENIAL = re.compile(
-    r"\b(?:no|not|never|without|lacks?|lacking|non|n't|yet to|want to learn)\b|n't\b", re.IGNORECASE
+    r"\b(?:no|not|neither|nor|never|without|lacks?|lacking|non|n't|yet to|want to learn)\b|n't\b",
+    re.IGNORECASE,
 )
 
 
