@@ -24,7 +24,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.recruiter_questions import POST, Questioner, outcome_of, reply_key
 
 # Letters of one action, what became of them is on record after each; mails that are read side by side.
-SENT_AT_ONCE, READ_AT_ONCE = 100, 20
+SENT_AT_ONCE, READ_AT_ONCE = 50, 20
 # A calendar that cannot be read now is looked at again.
 LOOK_AGAIN = timedelta(hours=1)
 

@@ -10,9 +10,10 @@ from temporalio import activity
 
 from activities.heartbeats import heartbeats
 from activities.recruiting.letters import LetterBook
-from activities.recruiting.records import SendInvitations, SendOutreach, SendReply, SentLetters
+from activities.recruiting.records import Outgoing, SendInvitations, SendOutreach, SendReply, SentLetters
 from common.approval import Authorization
 from common.artifacts import ArtifactStore
+from common.digest import digest
 from common.envelope import Authority
 from common.errors import permanent
 from common.mail import Letter, Sent
@@ -111,7 +112,7 @@ class Post:
                 ) from None
             letters.append(
                 Letter(
-                    key=f"{key}:{each.candidate}:{each.kind}:{each.number}",
+                    key=f"{key}:{_name(each)}",
                     agent=activity.info().workflow_id or "",
                     to=book.letters[each.candidate].to,
                     subject=subject,
@@ -137,6 +138,14 @@ class Post:
 
 def _key(authorization: Authorization | None) -> str:
     return authorization.key if authorization else ""
+
+
+def _name(letter: Outgoing) -> str:
+    """Which of the approved letters it is, with what only its sending tells: a key has one content."""
+    later = (
+        digest([list(letter.slots), letter.in_reply_to])[:12] if letter.slots or letter.in_reply_to else ""
+    )
+    return f"{letter.candidate}:{letter.kind}:{letter.number}:{later}"
 
 
 def _invitations(request: SendInvitations, key: str) -> list[Letter]:

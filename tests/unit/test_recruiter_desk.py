@@ -159,12 +159,16 @@ def test_an_invitation_is_an_icalendar_request_and_always_the_same_bytes() -> No
     assert max(len(line.encode()) for line in texts[0].split("\r\n")) <= 75
 
 
-def ics(*events: str) -> str:
-    body = "".join(
-        f"BEGIN:VEVENT\r\nUID:{n}\r\nDTSTAMP:20261101T000000Z\r\n{e}\r\nEND:VEVENT\r\n"
-        for n, e in enumerate(events)
-    )
-    return f"BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//x//EN\r\n{body}END:VCALENDAR\r\n"
+def ics(event: str) -> str:
+    event = f"BEGIN:VEVENT\r\nUID:0\r\nDTSTAMP:20261101T000000Z\r\n{event}\r\nEND:VEVENT\r\n"
+    return f"BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//x//EN\r\n{event}END:VCALENDAR\r\n"
+
+
+WEEKLY = "DTSTART;TZID=Europe/Berlin:20260630T100000\r\nDURATION:PT1H\r\nRRULE:FREQ=WEEKLY"
+
+
+def in_slot(start: str, end: str, zone: str = "") -> dict[str, object]:
+    return {"slots": [{"start": start, "end": end, "zone": zone, "interviewer": "a@example.com"}]}
 
 
 @pytest.mark.parametrize(
