@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 TARGET ?=
 
-.PHONY: bench-audit bench-gateway bench-inbox bench-kit bench-once bench-search check clean demo format lock setup setup-dev soak test
+.PHONY: bench-audit bench-gateway bench-inbox bench-kit bench-once bench-recruiter bench-search check clean demo format lock setup setup-dev soak test
 
 demo: setup
 	@TARGET="$(TARGET)" KEEP="$(KEEP)" $(BIN)/python -m cli.demo
@@ -52,6 +52,9 @@ bench-audit: setup-dev
 
 bench-once: setup-dev
 	$(BIN)/python bench/exactly_once.py --agents 200 --kills 40
+
+bench-recruiter: setup-dev
+	$(BIN)/python bench/recruiter.py --candidates 1000
 
 bench-inbox: setup-dev
 	$(BIN)/python bench/inbox.py --agents 1000 --within 1

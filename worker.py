@@ -39,6 +39,9 @@ from activities.mail.sending import Mail
 from activities.mailbox import Mailbox
 from activities.notices import Notices
 from activities.publishing import Publisher
+from activities.recruiting.desk import RecruitingDesk
+from activities.recruiting.post import Post
+from activities.recruiting.understanding import OUTPUTS
 from activities.research.desk import ResearchDesk
 from activities.scraping import Scraper
 from activities.trading.choose import broker, price_feed
@@ -61,10 +64,14 @@ from workflows.code_auditor import CodeAuditor
 from workflows.courier import Courier
 from workflows.link_researcher import LinkResearcher
 from workflows.mailroom import Mailroom
+from workflows.recruiter import Recruiter
 
 # The sandbox runs an agent's own file afresh at every start and replay. What that file imports is passed
 # through: the kit has no state of its own, and importing it each time would cost more than the agent.
-PASSED_THROUGH = ("common", "activities", "workflows.core", "pydantic", "pydantic_core")
+PASSED_THROUGH = (
+    *("common", "activities", "workflows.core", "pydantic", "pydantic_core"),
+    *("workflows.recruiter_letters", "workflows.recruiter_questions"),
+)
 THREADS = 16
 DRAIN_SECONDS = 20
 
@@ -74,14 +81,15 @@ def activity_objects(settings: Settings) -> list[Any]:
     authority = Authority.load(settings)
     artifacts = ArtifactStore(settings.data_dir / "artifacts")
     journals = settings.data_dir / "journals"
-    mind = Mind(settings, artifacts)
+    mind = Mind(settings, artifacts, outputs=OUTPUTS)
+    mail = Mail.build(settings, authority)
     scan = CodeScan(artifacts, journals / "scan")
     feed = price_feed(settings.trading, settings.data_dir, _now)
     return [
         DecisionChecks(authority),
         Notices(Routes.load(settings)),
         Webhooks.build(settings),
-        Mail.build(settings, authority),
+        mail,
         Calendars(),
         CodeInventory(artifacts),
         scan,
@@ -90,6 +98,8 @@ def activity_objects(settings: Settings) -> list[Any]:
         Scraper.build(settings, artifacts),
         ResearchDesk(artifacts, settings.data_dir / "research", settings.data_dir / "published"),
         Publisher.build(settings, artifacts, authority),
+        RecruitingDesk(artifacts, ranker(mind, settings), text_of, settings.data_dir / "recruiting"),
+        Post(artifacts, authority, mail),
         FixPlanner(artifacts),
         FixApplier(artifacts, authority, journals / "apply"),
         Documents(artifacts, text_of),
@@ -121,7 +131,7 @@ def everything(client: Client, settings: Settings) -> list[Any]:
 
 def workflow_classes() -> list[type]:
     """Every agent, who archives them, who takes their notices to people, and who listens at the mailbox."""
-    return [CodeAuditor, Buyer, LinkResearcher, Archivist, Eraser, Courier, Mailroom]
+    return [CodeAuditor, Buyer, LinkResearcher, Recruiter, Archivist, Eraser, Courier, Mailroom]
 
 
 def activity_methods(objects: Sequence[Any]) -> list[Any]:

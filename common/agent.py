@@ -12,6 +12,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from common.approval import ApprovalRequest, Decision, DecisionRecord
 from common.input_words import Amount
+from common.mail import IncomingMail
 
 
 class AgentState(StrEnum):
@@ -84,14 +85,16 @@ class Approvals(BaseModel):
 class Carried(BaseModel):
     """Everything an agent takes along when its history starts afresh.
 
-    ``memory`` is the agent's own state as JSON; ``model`` the language model people told it to use;
-    ``couriers`` who wants to know, by request, how it ends; the rest belongs to the kit.
+    ``memory`` is the agent's own state as JSON; ``model`` the language model people told it to use; ``mail``
+    what came in and is not read yet; ``couriers`` who wants to know, by request, how it ends; the rest
+    belongs to the kit.
     """
 
     started_at: AwareDatetime
     notebook: Notebook = Field(default_factory=Notebook)
     approvals: Approvals = Field(default_factory=Approvals)
     told: list[str] = Field(default_factory=list)
+    mail: list[IncomingMail] = Field(default_factory=list)
     model: str = ""
     paused: bool = False
     stuck_at: list[str] = Field(default_factory=list)

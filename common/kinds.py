@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from common.agent import AgentInput
 from common.audit import AuditInput
 from common.buyer import BuyerInput
+from common.recruiter import RecruiterInput
 from common.researcher import ResearcherInput
 
 
@@ -30,6 +31,11 @@ KINDS = {
             "link-researcher",
             "reads the best links on a topic and publishes a report of quotes on a human's yes",
             ResearcherInput,
+        ),
+        Kind(
+            "recruiter",
+            "ranks candidates, writes to those people approve, waits for each answer, invites on a yes",
+            RecruiterInput,
         ),
     )
 }

@@ -19,19 +19,22 @@ _TEMPLATE = Path(__file__).with_name("report.html")
 
 def html(report: Report) -> str:
     """The whole page."""
+    return page(
+        title=report.topic,
+        eyebrow="Hibernaut · link research",
+        header=[tag("p", report.lead), tag("p", f"Written by: {report.author}", class_="dim")],
+        main=[_short(report), _compared(report), _by_page(report), _sources(report), _left_out(report)],
+    )
+
+
+def page(*, title: str, eyebrow: str, header: Sequence[Html], main: Sequence[Html]) -> str:
+    """A page in the look of reports; also for those of other agents."""
     template = Template(_TEMPLATE.read_text(encoding="utf-8"))
     return template.substitute(
         policy=_policy(template.template),
-        title=join([report.topic]),
-        header=join(
-            [
-                tag("p", "Hibernaut · link research", class_="eyebrow"),
-                tag("h1", report.topic),
-                tag("p", report.lead),
-                tag("p", f"Written by: {report.author}", class_="dim"),
-            ]
-        ),
-        main=join([_short(report), _compared(report), _by_page(report), _sources(report), _left_out(report)]),
+        title=join([title]),
+        header=join([tag("p", eyebrow, class_="eyebrow"), tag("h1", title), *header]),
+        main=join(main),
     )
 
 

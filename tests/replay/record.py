@@ -13,17 +13,22 @@ import re
 import shutil
 import sys
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from temporalio.client import WorkflowFailureError
+from temporalio.client import Client, WorkflowFailureError
 
 from common.agent_client import AgentClient
 from common.agent_view import AgentView
 from common.approval import Verdict
 from common.connect import connect
+from common.digest import digest_bytes
+from common.mail import IncomingMail, MailKind
+from common.recruiter_memory import CandidatesView
+from common.settings import Settings
 from tests.chaos.stack import Stack, until
-from tests.replay.worlds import FOLDER, AuditWorld, MarketWorld, SiteWorld, World
+from tests.replay.worlds import FOLDER, AuditWorld, MailWorld, MarketWorld, SiteWorld, World
 
 HERE = Path(__file__).parent
 
@@ -79,11 +84,65 @@ async def failed(agents: AgentClient, id: str, world: World) -> None:
     pass  # its folder was never made
 
 
+async def connected() -> Client:
+    return await connect(Settings.read({"HIBERNAUT_DATA_DIR": str(FOLDER / "data")}))
+
+
+async def writes(id: str, thread: str, text: str) -> None:
+    """Mail comes in, as the mailbox hands it on."""
+    mail = IncomingMail(
+        message_id=f"<{thread}-{digest_bytes(text.encode())[:8]}@example.com>",
+        thread=thread,
+        kind=MailKind.ANSWER,
+        sender=f"{thread}@example.com",
+        subject="Re: Keeper of tides",
+        text=text,
+        received_at=datetime.now(UTC),
+    )
+    await (await connected()).get_workflow_handle(id).signal("mail", mail)
+
+
+async def staged(id: str, candidate: str, stage: str) -> None:
+    handle = (await connected()).get_workflow_handle(id)
+
+    async def find() -> bool:
+        view = await handle.query("candidates", result_type=CandidatesView)
+        return view.courses[candidate].stage == stage
+
+    await until(find)
+
+
+async def waiting(agents: AgentClient, id: str, world: World) -> None:
+    await approved(agents, id, world)
+    await staged(id, "c2", "asked")
+
+
+async def answered(agents: AgentClient, id: str, world: World) -> None:
+    first = await asked(agents, id)
+    await decide(agents, id)
+    await staged(id, "c2", "asked")
+    await writes(id, "c1", "Yes, I am interested.")
+    await writes(id, "c2", "What does it pay?")
+    await staged(id, "c1", "slots_proposed")
+    assert first.approval
+    reply = await asked(agents, id, after=first.approval.id)
+    await decide(agents, id, Verdict.REVISE, edits={"text": "It pays well."})
+    await staged(id, "c2", "asked")
+    await writes(id, "c1", "Number 2 works for me.")
+    assert reply.approval
+    await asked(agents, id, after=reply.approval.id)
+    await decide(agents, id)
+    await staged(id, "c1", "invited")
+    await writes(id, "c2", "No thank you.")
+    await writes(id, "c1", "I have to withdraw, sorry.")
+
+
 Story = Callable[[AgentClient, str, World], Awaitable[None]]
 STORIES: dict[type[World], tuple[Story, ...]] = {
     AuditWorld: (approved, revised, rejected, changed, asleep, failed),
     MarketWorld: (approved, rejected, drifted, asleep),
     SiteWorld: (approved, rejected, changed, asleep),
+    MailWorld: (answered, rejected, asleep, waiting),
 }
 
 
@@ -99,7 +158,7 @@ async def record(world: World, stories: tuple[Story, ...]) -> None:
             input = world.prepare(name, exists=story is not failed)
             await agents.start(world.kind, input, id=name, owner="local")
             await story(agents, name, world)
-            if story is not asleep:
+            if story not in (asleep, waiting):
                 try:
                     await client.get_workflow_handle(name).result()
                 except WorkflowFailureError:

@@ -1,4 +1,4 @@
-"""What the recorded agents work on: a code base, a market, a web site. The same on every machine."""
+"""What the recorded agents work on: a code base, a market, a web site, a mail server. The same everywhere."""
 
 from __future__ import annotations
 
@@ -8,9 +8,13 @@ from decimal import Decimal
 from pathlib import Path
 from typing import ClassVar, Self
 
+from aiosmtpd.controller import Controller
+from aiosmtpd.handlers import Sink
+
 from common.agent import AgentInput
 from common.audit import AuditInput
 from common.buyer import BuyerInput
+from common.recruiter import RecruiterInput
 from common.researcher import ResearcherInput
 from tests.web import Route, WebServer
 
@@ -117,3 +121,49 @@ class SiteWorld(World):
     @staticmethod
     def _page(path: str, text: str) -> Route:
         return Route(f"<html><title>{path[1:]}</title><body><main><p>{text}</p></main></body></html>")
+
+
+class MailWorld(World):
+    """Two candidates, slots far ahead, and a mail server on loopback that takes everything."""
+
+    kind = "recruiter"
+    port = 18_025
+    environment: ClassVar = {
+        "HIBERNAUT_SMTP": f"smtp://127.0.0.1:{port}",
+        "HIBERNAUT_MAIL_FROM": "agents@example.com",
+        "HIBERNAUT_MAIL_REPLY_TO": "answers@example.com",
+    }
+
+    def __enter__(self) -> Self:
+        self._server = Controller(Sink(), hostname="127.0.0.1", port=self.port)
+        self._server.start()
+        return super().__enter__()
+
+    def __exit__(self, *_: object) -> None:
+        super().__exit__()
+        self._server.stop()
+
+    def prepare(self, name: str, *, exists: bool) -> AgentInput:
+        slots = [
+            {
+                "start": f"2099-12-0{day}T10:00",
+                "end": f"2099-12-0{day}T10:45",
+                "zone": "Europe/Berlin",
+                "interviewer": "ann@example.com",
+            }
+            for day in (1, 2, 3)
+        ]
+        people = [
+            {"id": f"c{number}", "name": f"Candidate Nr{number}", "email": f"c{number}@example.com"}
+            for number in (1, 2)
+        ]
+        return RecruiterInput.model_validate(
+            {
+                "role": {"title": "Keeper of tides", "must_have": ["tide tables"]},
+                "candidates": [
+                    each | {"profile": "I am 40 years old. I keep tide tables."} for each in people
+                ],
+                "questions": ["When could you start?"],
+                "slots": slots,
+            }
+        )

@@ -24,8 +24,11 @@ class Agent(Thinker):
     """A durable agent: nodes and notes, calls, sleep, approval, action and carry-over.
 
     A subclass has an `__init__` under `@workflow.init` and a `run` under `@workflow.run`, both with its own
-    input type, and its `run` reads as the list of its nodes.
+    input type, and its `run` reads as the list of its nodes. One with `reads_mail` takes what comes for it
+    out of `_kept.mail`.
     """
+
+    reads_mail = False
 
     def __init_subclass__(cls) -> None:
         """However an agent ends in its own time, people hear of it."""
@@ -65,6 +68,10 @@ class Agent(Thinker):
                 self.note(f"not told: {value}")
             case "wake":
                 self._woken = cast(WakeUp, value)
+            case "mail" if self.reads_mail:
+                self._kept.mail.append(value)
+            case "mail":
+                self.note(f"refused mail from {value.sender}: this agent reads none")
             case "pause" | "resume":
                 self._kept.paused = name == "pause"
                 self.note(f"{name}d")
@@ -79,10 +86,9 @@ def _to_its_end(run: Callable[[Any, Any], Awaitable[Any]]) -> Callable[[Any, Any
         try:
             result = await run(self, input)
         except (FailureError, TimeoutError, asyncio.CancelledError) as error:
-            if is_cancelled_exception(error):
-                await self._tell_end(NoticeEvent.FINISHED, "ended: cancelled")
-            else:
-                await self._tell_end(NoticeEvent.FAILED, f"failed: {cause_of(error)}")
+            cancelled = is_cancelled_exception(error)
+            event = NoticeEvent.FINISHED if cancelled else NoticeEvent.FAILED
+            await self._tell_end(event, "ended: cancelled" if cancelled else f"failed: {cause_of(error)}")
             raise
         await self._tell_end(NoticeEvent.FINISHED, "ended: done")
         return result

@@ -69,12 +69,11 @@ class Outcome(Generic[Plan]):
         """What the destructive activity will check; only an approved outcome has one."""
         if not self.approved:
             raise ValueError("only an approval authorizes an action")
-        request = self.request
         return Authorization(
-            votes=request.votes,
-            policy=request.policy,
-            requester=request.requester,
-            escalated=request.escalated,
+            votes=self.request.votes,
+            policy=self.request.policy,
+            requester=self.request.requester,
+            escalated=self.request.escalated,
             key=key,
         )
 
@@ -120,10 +119,8 @@ class Gate:
         known = {record.decision.id for record in memory.records} | {each.id for each in memory.waiting}
         if decision.id in known:
             return self.record(decision, now, ALREADY_RECEIVED)
-        if decision.request_id in memory.closed:
-            return self.record(
-                decision, now, f"{decision.request_id} is closed: {memory.closed[decision.request_id]}"
-            )
+        if (how := memory.closed.get(decision.request_id)) is not None:
+            return self.record(decision, now, f"{decision.request_id} is closed: {how}")
         if decision.request_id not in memory.open and len(memory.waiting) >= MAX_WAITING:
             return self.record(decision, now, "too many decisions wait for requests that were never made")
         memory.waiting.append(decision)
@@ -239,10 +236,10 @@ def refusal(
         return f"it is for plan {decision.digest[:12]}, and {request.digest[:12]} is what is asked"
     if request.expires_at is not None and made_at(decision, now) >= request.expires_at:
         return f"the request expired at {request.expires_at:%Y-%m-%d %H:%M} UTC"
-    barred = policy.bars(
-        decision.by, groups, requester=request.requester, escalated=request.escalated
-    ) or _flaw_in_edits(decision, policy)
-    if barred is None and decision.verdict is Verdict.APPROVE and _has_voted(decision.by, request):
+    barred = policy.bars(decision.by, groups, requester=request.requester, escalated=request.escalated)
+    barred = barred or _flaw_in_edits(decision, policy)
+    voters = [vote.decision.by for vote in request.votes]
+    if barred is None and decision.verdict is Verdict.APPROVE and decision.by in voters:
         return f"{decision.by} has already said yes; {request.standing}"
     return barred
 
@@ -253,10 +250,6 @@ def made_at(decision: Decision, now: datetime) -> datetime:
     So a decision made in time counts also if no worker ran until later. No decision is from the future.
     """
     return min(decision.at, now) if decision.signature and decision.at else now
-
-
-def _has_voted(by: str, request: ApprovalRequest) -> bool:
-    return any(vote.decision.by == by for vote in request.votes)
 
 
 def _flaw_in_edits(decision: Decision, policy: ApprovalPolicy) -> str | None:

@@ -11,6 +11,7 @@ from temporalio.common import RawValue
 
 from common.agent import WakeUp
 from common.approval import Decision
+from common.mail import IncomingMail
 from common.payload_converter import reason_of
 
 # What each signal takes; a signal with a default may come without an argument.
@@ -21,6 +22,7 @@ ARGUMENTS: dict[str, TypeAdapter[Any]] = {
     "wake": TypeAdapter(WakeUp),
     "pause": TypeAdapter(None),
     "resume": TypeAdapter(None),
+    "mail": TypeAdapter(IncomingMail),
 }
 DEFAULTS: dict[str, Any] = {"wake": WakeUp(), "pause": None, "resume": None}
 MAX_BYTES = 256 * 1024

@@ -1,0 +1,212 @@
+"""Takes protected attributes out of a profile before anything ranks it. Its words are in `protected.toml`.
+
+A form's field goes with its value, a sentence that tells such a fact goes whole, and single words (pronouns,
+titles, nationalities, the name) go alone. A leak is worse than a skill lost.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+REMOVED = "[removed]"
+
+
+class Protected(StrEnum):
+    """The categories, as a report names them."""
+
+    NAME = "name and contact"
+    AGE = "age or birth"
+    GENDER = "gender, pronouns, titles"
+    ETHNICITY = "ethnicity or origin"
+    NATIONALITY = "nationality"
+    RELIGION = "religion or belief"
+    FAMILY = "marital or family status"
+    PREGNANCY = "pregnancy or parental leave"
+    HEALTH = "disability or health"
+    PHOTO = "photo"
+    ORIENTATION = "sexual orientation"
+    MEMBERSHIP = "union or political membership"
+
+
+@dataclass(frozen=True)
+class Stripped:
+    """What is left of a profile, and how often something of each category was taken out; never what."""
+
+    text: str
+    removed: dict[Protected, int]
+
+
+def strip(profile: str, name: str, email: str = "") -> Stripped:
+    """`profile` without protected attributes, and without the name and the address of who it is of."""
+    removed: Counter[Protected] = Counter()
+    names = _Names(name, email)
+    lines, after_label = [], False
+    for line in _lines(profile):
+        kept = []
+        for segment, separator in _segments(line):
+            text, after_label = _segment(segment, after_label, removed)
+            kept.append(names.without(_without_words(text, removed), removed) + separator)
+        lines.append(re.sub(rf"(?:{re.escape(REMOVED)}[ \t]*)+", f"{REMOVED} ", "".join(kept)).rstrip())
+    return Stripped("\n".join(lines).strip(), {each: removed[each] for each in Protected if removed[each]})
+
+
+def _lines(profile: str) -> list[str]:
+    """The lines as they are meant: one form of each character, none unseen, wrapped lines made whole."""
+    text = unicodedata.normalize("NFKC", profile)
+    text = text.replace("\r\n", "\n").replace("\r", "\n").replace("’", "'")
+    text = "".join(char for char in text if char == "\n" or unicodedata.category(char) not in ("Cf", "Cc"))
+    text = re.sub(r"(?<=\w-)\n(?=[a-z])", "", text)
+    return re.sub(r"(?<=[^\n.!?:])\n(?=[a-z(])", " ", text).split("\n")
+
+
+def _segments(line: str) -> Iterator[tuple[str, str]]:
+    """The fields of a line that holds several, each with what separates it from the next."""
+    parts = re.split(r"(\s*[|;•·¦]\s*|\s{3,})", line)
+    yield from zip(parts[::2], [*parts[1::2], ""], strict=True)
+
+
+def _segment(text: str, after_label: bool, removed: Counter[Protected]) -> tuple[str, bool]:
+    """A field without what is protected; and whether it was a label alone, so that its value comes next."""
+    if not text.strip():
+        return text, after_label
+    if after_label:
+        return REMOVED, False
+    if found := _LABEL.match(text):
+        removed[_BY_GROUP[found.lastgroup or ""]] += 1
+        return REMOVED, not text[found.end() :].strip()
+    return " ".join(_sentence(each, removed) for each in _sentences(text)), False
+
+
+def _sentences(text: str) -> list[str]:
+    return re.split(r"(?<=[.!?])\s+(?=[\W\d]*[A-ZÀ-Þ])", text)
+
+
+def _sentence(text: str, removed: Counter[Protected]) -> str:
+    # Once more without hyphens: a line may have been broken within a word.
+    forms = {text, text.replace("-", "")}
+    told = [each for each, pattern in _WHOLE if any(pattern.search(form) for form in forms)]
+    removed.update(told)
+    return REMOVED if told else text
+
+
+def _without_words(text: str, removed: Counter[Protected]) -> str:
+    for category, pattern in _WORDS:
+        text, count = pattern.subn(REMOVED, text)
+        if count:
+            removed[category] += count
+
+    def nationality(match: re.Match[str]) -> str:
+        before, after = match.string[: match.start()], match.string[match.end() :]
+        if _BEFORE_A_LANGUAGE.search(before) or _AFTER_A_LANGUAGE.search(after):
+            return match[0]
+        removed[Protected.NATIONALITY] += 1
+        return REMOVED
+
+    return _DEMONYM.sub(nationality, text)
+
+
+class _Names:
+    """What a name looks like in a text: its parts in any spelling, alone and run together."""
+
+    def __init__(self, name: str, email: str) -> None:
+        parts = [part for part in re.split(r"[^\w]+|_", name) if len(part) > 1]
+        local = email.partition("@")[0]
+        self._short = {part for part in parts if len(part) <= 3}
+        long = [part for part in parts if len(part) > 3]
+        long += [part for part in re.split(r"[^A-Za-z]+", local) if len(part) > 3]
+        self._long = {form for part in long for form in _folded(part)}
+        whole = [form for part in parts for form in _folded(part)]
+        self._joined = {one + other for one in whole for other in whole if one != other}
+
+    def without(self, text: str, removed: Counter[Protected]) -> str:
+        """`text` without the name, and without any address, number or handle that may hold it."""
+        text, count = _CONTACT.subn(REMOVED, text)
+        removed[Protected.NAME] += count
+
+        def word(match: re.Match[str]) -> str:
+            if not self._is_name(match[0]) or match[0] == "removed":
+                return match[0]
+            removed[Protected.NAME] += 1
+            return REMOVED
+
+        return re.sub(r"[^\W_]+", word, text)
+
+    def _is_name(self, word: str) -> bool:
+        if word in self._short or (word.isupper() and word.title() in self._short):
+            return True
+        forms = _folded(word)
+        return any(
+            form in self._long or any(joined in form for joined in self._joined if len(joined) > 4)
+            for form in forms
+        )
+
+
+def _folded(word: str) -> tuple[str, ...]:
+    """A word without case and accents, in the two ways that umlauts are written."""
+    word = word.casefold()
+    forms = []
+    for table in (_PLAIN, _GERMAN):
+        bare = unicodedata.normalize("NFKD", word.translate(table))
+        forms.append("".join(char for char in bare if not unicodedata.combining(char)))
+    return tuple(dict.fromkeys(forms))
+
+
+_PLAIN = {ord(char): text for char, text in zip("øæłđðþ", ("o", "ae", "l", "d", "d", "th"), strict=True)}
+_GERMAN = {ord(char): text for char, text in zip("äöüåøæ", ("ae", "oe", "ue", "aa", "oe", "ae"), strict=True)}
+_DATA = tomllib.loads(Path(__file__).with_name("protected.toml").read_text(encoding="utf-8"))
+_PARTS: dict[str, str] = _DATA["parts"]
+
+
+def _pattern(source: str, *, any_case: bool = True) -> re.Pattern[str]:
+    for name, part in _PARTS.items():
+        source = source.replace(f"<{name}>", part)
+    return re.compile(source, re.IGNORECASE if any_case else 0)
+
+
+_MARKS = [(Protected(marks["category"]), marks) for marks in _DATA["marks"]]
+_BY_GROUP = {category.name: category for category, _ in _MARKS}
+# A label is a line's or a field's beginning: after a bullet or none, before a colon, a dash or its end.
+_LABEL = re.compile(
+    r"^[\W_]*(?:"
+    + "|".join(
+        rf"(?P<{category.name}>(?:{'|'.join(marks['labels'])}))"
+        for category, marks in _MARKS
+        if "labels" in marks
+    )
+    + r")[\W_]*?(?:\s*[:=]\s*|\s+[-–—]\s+|\s*$)",
+    re.IGNORECASE,
+)
+_WHOLE = [
+    (category, _pattern("|".join(f"(?:{each})" for each in marks["whole"])))
+    for category, marks in _MARKS
+    if "whole" in marks
+]
+_WORDS = [
+    *(
+        (category, _pattern(rf"(?<!\w)(?:{'|'.join(marks['words'])})\.?(?!\w)"))
+        for category, marks in _MARKS
+        if "words" in marks
+    ),
+    *(
+        (category, _pattern(rf"(?<!\w)(?:{'|'.join(marks['exact'])})(?!\w)", any_case=False))
+        for category, marks in _MARKS
+        if "exact" in marks
+    ),
+]
+_DEMONYM = _pattern(
+    rf"(?<!\w)(?:non-)?(?:{'|'.join(_PARTS['demonyms'].split())})(?:s|-born|-speaking)?(?!\w)"
+)
+_BEFORE_A_LANGUAGE = _pattern(_PARTS["before_a_language"])
+_AFTER_A_LANGUAGE = _pattern(_PARTS["after_a_language"])
+_CONTACT = re.compile(
+    r"\S+@\S+|(?:https?://|www\.)\S+|\b(?:linkedin|github|gitlab|xing|twitter|facebook|instagram|t)\.(?:com|me)/\S+"
+    r"|(?<!\w)@\w{2,}|(?<![\w./])(?:(?:\+|00)\d[\d ()/.-]{6,}\d|\(?0\d{2,4}\)?[ /-]\d{3,}(?:[ -]\d{2,})*"
+    r"|\(\d{3}\) ?\d{3}-\d{4}|\d{3}-\d{3}-\d{4})(?![\w/])"
+)

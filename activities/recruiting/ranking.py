@@ -1,0 +1,147 @@
+"""Ranks stripped profiles by the role: what of it they tell, each with the words that tell it. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from activities.llm.outputs import find_quote
+from activities.llm.records import LanguageModel, Material, ModelItem, ModelRequest
+from activities.llm.sentences import STOP_WORDS, count_stems, lines_and_sentences, scorer, stems
+from activities.recruiting.records import Ranked, Reason
+from common.recruiter import Role
+
+# A language model is shown so many at most, the best by the rules; the rest stay in the order of the rules.
+SHOWN = 40
+MOST_SHOWN_CHARACTERS = 4_000
+MOST_QUOTE = 300
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A stripped profile. `number` stands for the candidate, of whom whatever ranks knows nothing else."""
+
+    number: int
+    id: str
+    name: str
+    text: str
+    unread: str = ""
+
+
+def rank(role: Role, profiles: Sequence[Profile], model: LanguageModel) -> tuple[list[Ranked], str]:
+    """The candidates, best first, and who ranked them.
+
+    The rules come first: what must be there, what would be nice, then shared words. A language model puts the
+    best of these in an order of its own; it sees no name and no id.
+    """
+    scores = _relevance(role, profiles)
+    ranked = {each.number: _by_rules(role, each) for each in profiles}
+    order = sorted(
+        profiles,
+        key=lambda each: (
+            -ranked[each.number].musts,
+            -ranked[each.number].nices,
+            -scores[each.number],
+            each.id,
+        ),
+    )
+    shown = [each for each in order[:SHOWN] if each.text]
+    reply = model.rank(
+        ModelRequest(
+            task="Rank job candidates by how well their profiles fit a role",
+            instruction=role_text(role),
+            # Sorted by content: the order they were listed in says nothing.
+            items=[
+                ModelItem(id=f"profile-{each.number}", text=each.text[:MOST_SHOWN_CHARACTERS])
+                for each in sorted(shown, key=lambda each: (each.text, each.id))
+            ],
+            keep=max(len(shown), 1),
+        )
+    )
+    if reply.model == "offline":
+        return [ranked[each.number] for each in order], reply.model
+    by_item = {f"profile-{each.number}": each for each in shown}
+    first = [by_item[each.id] for each in reply.ranking if each.id in by_item]
+    told = {by_item[each.id].number: each for each in reply.ranking if each.id in by_item}
+    rest = [each for each in order if each not in first]
+    best = []
+    for profile in (*first, *rest):
+        found, said = ranked[profile.number], told.get(profile.number)
+        if said is not None:
+            quote = _placed("the role", said.quote.text, profile.text)
+            found = found.model_copy(
+                update={"words": said.reason[:500], "reasons": (*found.reasons, *([quote] if quote else []))}
+            )
+        best.append(found)
+    return best, reply.model
+
+
+def role_text(role: Role) -> str:
+    """The role as one text."""
+    musts = "".join(f"\nMust have: {each}" for each in role.must_have)
+    nices = "".join(f"\nNice to have: {each}" for each in role.nice_to_have)
+    return f"{role.title}\n{role.description}{musts}{nices}"
+
+
+def _by_rules(role: Role, profile: Profile) -> Ranked:
+    asked = [(each, True) for each in role.must_have] + [(each, False) for each in role.nice_to_have]
+    found = [(what, must, _told(what, must, profile.text)) for what, must in asked]
+    reasons = tuple(reason for _, _, reason in found if reason)
+    return Ranked(
+        id=profile.id,
+        name=profile.name,
+        musts=sum(each.must for each in reasons),
+        nices=sum(not each.must for each in reasons),
+        reasons=reasons,
+        missing=tuple(what for what, must, reason in found if must and reason is None),
+        unread=profile.unread,
+    )
+
+
+def _told(what: str, must: bool, text: str) -> Reason | None:
+    """The sentence that tells `what`: it holds every word of it that means something."""
+    wanted = {stem for _, stem, _ in stems(_spelled(what)) if stem not in STOP_WORDS}
+    if not wanted:
+        return None
+    for start, end in lines_and_sentences(text):
+        sentence = _spelled(text[start:end])
+        if wanted <= {stem for _, stem, _ in stems(sentence)} and not _denied(sentence, wanted):
+            end = min(end, start + MOST_QUOTE)
+            return Reason(about=what, must=must, quote=text[start:end], start=start, end=end)
+    return None
+
+
+def _spelled(text: str) -> str:
+    """Names of languages that end in signs, as words: otherwise C, C++ and C# are one."""
+    text = re.sub(r"(?i)\bc\+\+", "cplusplus", text)
+    text = re.sub(r"(?i)\b([cf])#", r"\1sharp", text)
+    return re.sub(r"(?i)(?<!\w)\.net\b", "dotnet", text)
+
+
+_DENIAL = re.compile(
+    r"\b(?:no|not|neither|nor|never|without|lacks?|lacking|non|n't|yet to|want to learn)\b|n't\b",
+    re.IGNORECASE,
+)
+
+
+def _denied(sentence: str, wanted: set[str]) -> bool:
+    """Whether the clause that holds the words denies them, as in `no experience with Python`."""
+    for clause in re.split(r"[,;:]|\bbut\b", sentence):
+        if wanted & {stem for _, stem, _ in stems(clause)} and _DENIAL.search(clause):
+            return True
+    return False
+
+
+def _relevance(role: Role, profiles: Sequence[Profile]) -> dict[int, float]:
+    counts: dict[int, Counter[str]] = {each.number: count_stems(each.text) for each in profiles}
+    score = scorer(role_text(role), list(counts.values()))
+    return {number: score(each) for number, each in counts.items()}
+
+
+def _placed(about: str, quote: str, text: str) -> Reason | None:
+    place = find_quote(quote, [Material(id="profile", text=text)], "profile")
+    if place is None:
+        return None
+    return Reason(about=about, must=False, quote=place.text[:MOST_QUOTE], start=place.start, end=place.end)

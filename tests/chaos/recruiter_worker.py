@@ -1,0 +1,59 @@
+"""A worker process for recruiters: `python -m tests.chaos.recruiter_worker OUTBOX PAUSE`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+
+import worker
+from activities.calendars import Calendars
+from activities.decisions import DecisionChecks
+from activities.extract import text_of
+from activities.interceptor import ReliableReports
+from activities.llm.mind import Mind
+from activities.llm.offline import OfflineAnalyst
+from activities.llm.thinking import Thinking
+from activities.notices import Notices
+from activities.recruiting.desk import RecruitingDesk
+from activities.recruiting.post import Post
+from activities.recruiting.understanding import OUTPUTS
+from common.artifacts import ArtifactStore
+from common.connect import connect
+from common.envelope import Authority
+from common.settings import Settings
+from tests.workflow.recruiting_outbox import LedgerOutbox
+from workflows.recruiter import Recruiter
+
+READY = "worker ready"
+
+
+async def work(outbox: LedgerOutbox, settings: Settings) -> None:
+    """Work until SIGTERM."""
+    client = await connect(settings)
+    reports = ReliableReports(client)
+    authority = Authority.load(settings)
+    artifacts = ArtifactStore(settings.data_dir / "artifacts")
+    objects = [
+        DecisionChecks(authority),
+        Notices(),
+        Calendars(),
+        RecruitingDesk(artifacts, OfflineAnalyst(), text_of, settings.data_dir / "recruiting"),
+        Post(artifacts, authority, outbox),
+        Thinking(Mind(settings, artifacts, outputs=OUTPUTS), authority),
+    ]
+    stopped = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
+    async with worker.build(client, settings, reports=reports, workflows=[Recruiter], objects=objects):
+        worker.spare_the_collector()
+        print(READY, flush=True)
+        await stopped.wait()
+    await reports.drain(5)
+
+
+if __name__ == "__main__":
+    asyncio.run(work(LedgerOutbox(Path(sys.argv[1]), float(sys.argv[2])), Settings.read(os.environ)))
+    # The SDK's threads can crash an interpreter that is shutting down.
+    os._exit(0)

@@ -1,0 +1,289 @@
+"""Ranking, letters, calendars and invitations of the recruiter, each by itself."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from icalendar import Calendar
+from pydantic import ValidationError
+from temporalio.exceptions import ApplicationError
+
+from activities.llm.offline import OfflineAnalyst
+from activities.llm.records import ModelReply, ModelRequest, Quote, RankedItem
+from activities.recruiting.calendar_file import busy_slots
+from activities.recruiting.invitations import calendar_object
+from activities.recruiting.letters import book_of, in_words
+from activities.recruiting.ranking import Profile, rank
+from activities.recruiting.records import (
+    DraftInvitations,
+    DraftLetters,
+    InvitationDraft,
+    LetterKind,
+    Outgoing,
+    Ranking,
+    ReportRequest,
+)
+from activities.recruiting.report import Report, markdown
+from activities.recruiting.report_html import html
+from common.artifacts import ArtifactRef
+from common.recruiter import Candidate, RecruiterInput, Role, Slot
+from common.recruiter_course import Course, Reading, Says
+from tests.workflow.recruiting_stage import recruiter_input
+
+NOW = datetime(2026, 11, 25, 9, 0, tzinfo=UTC)
+ROLE = Role(title="Keeper", must_have=("tide tables", "C++"), nice_to_have=("Python",))
+
+
+def slot(start: str = "2026-12-01T10:00", end: str = "2026-12-01T11:00", **more: str) -> Slot:
+    fields = {"start": start, "end": end, "zone": "Europe/Berlin", "interviewer": "ann@example.com", **more}
+    return Slot.model_validate(fields)
+
+
+def profile(number: int, text: str) -> Profile:
+    return Profile(number, f"c{number}", f"Name {number}", text)
+
+
+def test_who_tells_more_of_the_role_is_first_and_each_reason_is_a_quote() -> None:
+    """What must be there weighs most; quotes stand in the profile where they say; their order is nothing."""
+    texts = (
+        "I like C and boats.",
+        "I read tide tables.\nI write Python.",
+        "Tide tables for ten years. C++ as well.\nNo Python.",
+        "Neither C++ nor tide tables. Python!",
+    )
+    profiles = [profile(number, text) for number, text in enumerate(texts, 1)]
+    ranked, model = rank(ROLE, profiles, OfflineAnalyst())
+    assert model == "offline"
+    assert [each.id for each in ranked] == ["c3", "c2", "c4", "c1"]
+    assert rank(ROLE, profiles[::-1], OfflineAnalyst())[0] == ranked
+    for each in ranked:
+        text = texts[int(each.id[1:]) - 1]
+        for reason in each.reasons:
+            assert text[reason.start : reason.end] == reason.quote
+    assert ranked[0].missing == ()
+    assert [reason.about for reason in ranked[0].reasons] == ["tide tables", "C++"]
+    assert ranked[-1].missing == ("tide tables", "C++")
+
+
+class Model:
+    """A language model that says what it was told, and keeps what it saw."""
+
+    def __init__(self, *ranking: RankedItem) -> None:
+        self.ranking = ranking
+        self.seen: ModelRequest | None = None
+
+    def rank(self, request: ModelRequest) -> ModelReply:
+        self.seen = request
+        return ModelReply(model="openai:x", ranking=list(self.ranking))
+
+
+def test_a_language_model_orders_the_best_and_sees_no_name_and_no_id() -> None:
+    """Its quotes are kept only where they stand; whom it leaves out stays behind by the rules."""
+    good = RankedItem(id="profile-2", score=1, reason="fits", quote=Quote(text="boats", start=0, end=0))
+    invented = RankedItem(id="profile-1", score=0.5, reason="well", quote=Quote(text="gold", start=0, end=0))
+    foreign = RankedItem(id="c9", score=0.4, reason="x", quote=Quote(text="x", start=0, end=0))
+    model = Model(good, invented, foreign)
+    profiles = [profile(1, "tide tables and C++"), profile(2, "I like boats"), profile(3, "tide tables")]
+    ranked, name = rank(ROLE, profiles, model)
+    assert (name, [each.id for each in ranked]) == ("openai:x", ["c2", "c1", "c3"])
+    assert ranked[0].reasons[-1].quote == "boats"
+    assert all(reason.quote != "gold" for reason in ranked[1].reasons)
+    assert model.seen is not None
+    assert "Name" not in model.seen.model_dump_json()
+    assert '"c1"' not in model.seen.model_dump_json()
+
+
+def letters() -> DraftLetters:
+    return DraftLetters(
+        role=ROLE,
+        candidates=(Candidate(id="c1", name="Candidate Nr1", email="c1@example.com"),),
+        questions=("When?", "Where?"),
+        slots=(slot(), slot("2026-12-02T10:00", "2026-12-02T11:00")),
+        answer_within=timedelta(hours=48),
+        sender="Ann",
+        opening="we look for a keeper.",
+        model="offline",
+    )
+
+
+def test_letters_are_whole_and_only_those_of_the_book() -> None:
+    """Whoever sends can compose no other."""
+    book = book_of(letters())
+    subject, first = book.compose(Outgoing(candidate="c1", kind=LetterKind.FIRST))
+    assert subject == "Keeper"
+    for words in ("Hello Candidate Nr1", "we look for a keeper.", "1. When?", "2. Where?", "Ann"):
+        assert words in first
+    _, proposal = book.compose(Outgoing(candidate="c1", kind=LetterKind.PROPOSAL, slots=(1, 0)))
+    assert "1. Wednesday, 2 December 2026, 10:00-11:00 (Europe/Berlin)" in proposal
+    assert "2 days" in proposal
+    for wrong, error in (
+        (Outgoing(candidate="c2", kind=LetterKind.FIRST), LookupError),
+        (Outgoing(candidate="c1", kind=LetterKind.PROPOSAL, slots=(7,)), LookupError),
+        (Outgoing(candidate="c1", kind=LetterKind.PROPOSAL), ValueError),
+        (Outgoing(candidate="c1", kind=LetterKind.FIRST, slots=(0,)), ValueError),
+    ):
+        with pytest.raises(error):
+            book.compose(wrong)
+
+
+def test_spans_in_words() -> None:
+    """As people say them."""
+    told = [in_words(timedelta(hours=hours)) for hours in (0.5, 1, 24, 36, 48)]
+    assert told == ["30 minutes", "1 hour", "1 day", "36 hours", "2 days"]
+
+
+def test_an_invitation_is_an_icalendar_request_and_always_the_same_bytes() -> None:
+    """UID stays with the candidate, SEQUENCE counts, DTSTAMP is the agent's time; a name breaks nothing."""
+    person = Candidate(id="c1", name='Candidate; "Nr1", x:y', email="c1@example.com")
+    drafts = [
+        InvitationDraft(candidate=person, place=0, slot=slot(place="room 1;\\n x"), number=number)
+        for number in (0, 1)
+    ]
+    request = DraftInvitations(role="Keeper", sender="Ann", now=NOW, drafts=tuple(drafts))
+    texts = [calendar_object(request, draft, "agent-1", "text\nBEGIN:VALARM") for draft in drafts]
+    assert texts[0] == calendar_object(request, drafts[0], "agent-1", "text\nBEGIN:VALARM")
+    calendars = [Calendar.from_ical(text) for text in texts]
+    events = [calendar.walk("VEVENT")[0] for calendar in calendars]
+    assert [str(calendar["METHOD"]) for calendar in calendars] == ["REQUEST", "REQUEST"]
+    assert events[0]["UID"] == events[1]["UID"]
+    assert [int(event["SEQUENCE"]) for event in events] == [0, 1]
+    assert events[0].decoded("DTSTAMP") == NOW
+    assert events[0].decoded("DTSTART") == datetime(2026, 12, 1, 9, 0, tzinfo=UTC)
+    assert str(events[0]["ORGANIZER"]) == "mailto:ann@example.com"
+    assert str(events[0]["ATTENDEE"]) == "mailto:c1@example.com"
+    assert events[0]["ATTENDEE"].params["RSVP"] == "TRUE"
+    assert len(calendars[0].walk("VALARM")) == 0
+    assert "\r\n" in texts[0]
+    assert max(len(line.encode()) for line in texts[0].split("\r\n")) <= 75
+
+
+def ics(event: str) -> str:
+    event = f"BEGIN:VEVENT\r\nUID:0\r\nDTSTAMP:20261101T000000Z\r\n{event}\r\nEND:VEVENT\r\n"
+    return f"BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//x//EN\r\n{event}END:VCALENDAR\r\n"
+
+
+WEEKLY = "DTSTART;TZID=Europe/Berlin:20260630T100000\r\nDURATION:PT1H\r\nRRULE:FREQ=WEEKLY"
+
+
+def in_slot(start: str, end: str, zone: str = "") -> dict[str, object]:
+    return {"slots": [{"start": start, "end": end, "zone": zone, "interviewer": "a@example.com"}]}
+
+
+@pytest.mark.parametrize(
+    ("event", "busy"),
+    [
+        ("DTSTART:20261201T090000Z\r\nDTEND:20261201T100000Z", True),
+        ("DTSTART:20261201T093000Z\r\nDURATION:PT1H", True),
+        ("DTSTART:20261201T080000Z\r\nDTEND:20261201T090000Z", False),
+        ("DTSTART:20261201T100000Z\r\nDTEND:20261201T110000Z", False),
+        ("DTSTART;VALUE=DATE:20261201", True),
+        ("DTSTART;VALUE=DATE:20261201\r\nTRANSP:TRANSPARENT", False),
+        ("DTSTART;VALUE=DATE:20261128\r\nDTEND;VALUE=DATE:20261203", True),
+        ("DTSTART:20261201T090000Z\r\nDTEND:20261201T100000Z\r\nSTATUS:CANCELLED", False),
+        ("DTSTART:20261201T100000\r\nDTEND:20261201T103000", True),
+        (WEEKLY, True),
+        (WEEKLY.replace("T100000", "T110000"), False),
+        (f"{WEEKLY};UNTIL=20261124T230000Z", False),
+        (f"{WEEKLY}\r\nEXDATE;TZID=Europe/Berlin:20261201T100000", False),
+        ("DTSTART:20261101T090000Z\r\nDURATION:PT1H\r\nRRULE:FREQ=DAILY;COUNT=31", True),
+        ("DTSTART:20261101T090000Z\r\nDURATION:PT1H\r\nRRULE:FREQ=DAILY;COUNT=30", False),
+        ("DTSTART:20261110T090000Z\r\nDURATION:PT1H\r\nRDATE:20261201T093000Z", True),
+    ],
+)
+def test_what_a_calendar_says_is_taken(tmp_path: Path, event: str, busy: bool) -> None:
+    """Overlaps, whole days, series through a change of clocks, exceptions, what is free or cancelled."""
+    file = tmp_path / "busy.ics"
+    file.write_text(ics(event))
+    assert busy_slots(file, {3: slot()}) == ([3] if busy else [])
+
+
+def test_one_of_a_series_that_was_moved_stands_for_itself(tmp_path: Path) -> None:
+    """Where it was it is free, where it went it is busy."""
+    series = "DTSTART:20261124T090000Z\r\nDURATION:PT1H\r\nRRULE:FREQ=WEEKLY"
+    text = ics(series).replace(
+        "END:VCALENDAR",
+        "BEGIN:VEVENT\r\nUID:0\r\nDTSTAMP:20261101T000000Z\r\nRECURRENCE-ID:20261201T090000Z\r\n"
+        "DTSTART:20261202T090000Z\r\nDURATION:PT1H\r\nEND:VEVENT\r\nEND:VCALENDAR",
+    )
+    file = tmp_path / "busy.ics"
+    file.write_text(text)
+    slots = {0: slot(), 1: slot("2026-12-02T10:00", "2026-12-02T11:00")}
+    assert busy_slots(file, slots) == [1]
+
+
+def test_a_folder_of_calendars_and_what_cannot_be_read(tmp_path: Path) -> None:
+    """Bob's own calendar does not keep ann busy; not knowing is no free slot."""
+    taken = ics("DTSTART:20261201T090000Z\r\nDURATION:PT1H")
+    slots = {0: slot(), 1: slot(interviewer="bob@example.com")}
+    (tmp_path / "bob@example.com.ics").write_text(taken)
+    assert busy_slots(tmp_path, slots) == [1]
+    (tmp_path / "carl@example.com.ics").write_text(taken)
+    assert busy_slots(tmp_path, slots) == [1], "whose interviews are none of these"
+    (tmp_path / "house.ics").write_text(taken)
+    assert busy_slots(tmp_path, slots) == [0, 1]
+    for bad in ("BEGIN:VCALENDAR\r\nnonsense", "BEGIN:VEVENT\r\nDTSTART:x\r\nEND:VEVENT"):
+        (tmp_path / "house.ics").write_text(bad)
+        with pytest.raises(ApplicationError, match="CalendarUnreadable"):
+            busy_slots(tmp_path, slots)
+    with pytest.raises(ApplicationError, match="has to be an iCalendar file"):
+        busy_slots(tmp_path / "missing.ics", slots)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"candidates": []}, "at least 1"),
+        ({"candidates": [{"id": "a", "name": "x", "email": "a@example.com"}] * 2}, "2 have the id a"),
+        ({"candidates": [{"id": "a", "name": "x", "email": "a@example.com\nBcc: b@example.com"}]}, "pattern"),
+        ({"candidates": [{"id": "a", "name": "x\ny", "email": "a@example.com"}]}, "one line"),
+        ({"candidates": [{"id": "a", "name": "x", "email": "a@example.com", "file": "a.md"}]}, "profiles"),
+        (in_slot("2026-12-01T10:00", "2026-12-01T11:00"), "timezone"),
+        (in_slot("2026-12-01T10:00", "2026-12-01T11:00", "Mars/X"), "IANA"),
+        (in_slot("2026-03-29T02:30", "2026-03-29T04:00", "Europe/Berlin"), "does not exist"),
+        (in_slot("2026-12-01T10:00Z", "2026-12-01T09:00Z"), "ends after"),
+        ({"answer_within": 0}, "greater than 0"),
+    ],
+)
+def test_an_input_that_cannot_be_is_refused_at_the_door(change: dict[str, object], words: str) -> None:
+    """In words that say what to do."""
+    fields = recruiter_input(1).model_dump(mode="json", exclude={"carried"})
+    with pytest.raises(ValidationError, match=words):
+        RecruiterInput.model_validate({**fields, **change})
+
+
+def test_an_input_survives_its_way_through_temporal() -> None:
+    """Local times become moments once."""
+    fields = recruiter_input(2).model_dump(mode="json")
+    fields["slots"][0] |= {"start": "2026-12-01T10:00", "end": "2026-12-01T11:00"}
+    first = RecruiterInput.model_validate(fields)
+    assert first.slots[0].start.utcoffset() == timedelta(hours=1)
+    assert RecruiterInput.model_validate_json(first.model_dump_json()) == first
+
+
+def test_the_report_escapes_what_candidates_wrote() -> None:
+    """As Markdown and as a page; it counts what was taken out, and does not say what."""
+    hostile = "<script>alert(1)</script> [x](http://evil.example)"
+    ranked, model = rank(ROLE, [profile(1, f"tide tables {hostile}")], OfflineAnalyst())
+    course = Course()
+    course.asked(NOW, timedelta(hours=48))
+    course.take(Reading(says=Says.QUESTION), hostile, NOW, timedelta(hours=48), slots=[])
+    ranking = Ranking(role=ROLE, model=model, candidates=tuple(ranked), removed={"age or birth": 2})
+    request = ReportRequest(
+        ranking=ArtifactRef(sha256="0" * 64, size=0),
+        courses={"c1": course},
+        slots=(),
+        model=model,
+        outcome="done",
+        decision="approved by ann",
+        now=NOW,
+    )
+    report = Report(request, ranking)
+    text, page = markdown(report), html(report)
+    assert "[x](http" not in text
+    assert "<script>" not in page.partition("</style>")[2]
+    for shown in (text, page):
+        assert "age or birth (2)" in shown
+        assert "with a human" in shown
+        assert "asked something" in shown
