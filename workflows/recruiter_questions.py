@@ -261,7 +261,7 @@ class Questioner(Agent):
         self._record(id, "replied", acted.result.sent[id], memory)
 
     def _record(self, id: str, what: str, sent: Sent, memory: RecruiterMemory) -> None:
-        """Put on record what became of a letter. One of unknown fate may have arrived: its answer is awaited."""
+        """Put on record what became of a letter. One unheard of may have arrived; it is awaited."""
         course = memory.courses[id]
         told = "" if sent.status is SentStatus.SENT else f"{sent.status}: {sent.reason}"
         course.note(workflow.now(), what, told)
