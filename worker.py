@@ -47,17 +47,20 @@ from activities.scraping import Scraper
 from activities.trading.choose import broker, price_feed
 from activities.trading.orders import Orders
 from activities.trading.quotes import Quotes
+from activities.webhooks import Webhooks
 from common.archive_anchor import ArchiveAnchor
 from common.artifacts import ArtifactStore
 from common.connect import CannotConnectError, connect
 from common.envelope import Authority
 from common.mail import MAILROOM
+from common.notice_routes import Routes
 from common.object_store import open_store
 from common.payload_guard import PayloadGuard
 from common.settings import Settings, SettingsError
 from workflows.archivist import Archivist, Eraser
 from workflows.buyer import Buyer
 from workflows.code_auditor import CodeAuditor
+from workflows.courier import Courier
 from workflows.link_researcher import LinkResearcher
 from workflows.mailroom import Mailroom
 from workflows.recruiter import Recruiter
@@ -83,7 +86,8 @@ def activity_objects(settings: Settings) -> list[Any]:
     feed = price_feed(settings.trading, settings.data_dir, _now)
     return [
         DecisionChecks(authority),
-        Notices(),
+        Notices(Routes.load(settings)),
+        Webhooks.build(settings),
         mail,
         Calendars(),
         CodeInventory(artifacts),
@@ -125,8 +129,8 @@ def everything(client: Client, settings: Settings) -> list[Any]:
 
 
 def workflow_classes() -> list[type]:
-    """Every agent, who archives them, and who listens at the mailbox."""
-    return [CodeAuditor, Buyer, LinkResearcher, Recruiter, Archivist, Eraser, Mailroom]
+    """Every agent, who archives them, who takes their notices to people, and who listens at the mailbox."""
+    return [CodeAuditor, Buyer, LinkResearcher, Recruiter, Archivist, Eraser, Courier, Mailroom]
 
 
 def activity_methods(objects: Sequence[Any]) -> list[Any]:

@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from temporalio.service import RPCError, RPCStatusCode
 
-from cli.archive import archived_view, refuse_archived
+from cli.archive import archived_view
 from cli.clients import open_agents
 from cli.draw import row_cells, show_lines
 from cli.inputs import kind_named, read_edits, read_input
@@ -19,6 +19,7 @@ from common.agent import AgentState
 from common.agent_client import AgentClient, NoSuchAgentError
 from common.agent_view import Ending, RunStatus
 from common.approval import DecisionStatus, Verdict
+from common.archive_reader import ArchivedAgents
 from common.settings import Settings
 
 RETRY_AFTER = 1.0
@@ -40,7 +41,7 @@ async def start(
     input = read_input(kind, source, words)
     agents = await open_agents(settings)
     if id:
-        await refuse_archived(settings, id)
+        await ArchivedAgents.open(settings).refuse(agents, id)
     id = await agents.start(kind.name, input, id=id, owner=owner)
     ending = Ending(status=RunStatus.RUNNING)
     if not as_json:

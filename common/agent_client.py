@@ -11,7 +11,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pydantic import JsonValue
-from temporalio.api.workflowservice.v1 import ListWorkflowExecutionsRequest
 from temporalio.client import Client, WorkflowExecutionDescription
 from temporalio.common import (
     SearchAttributePair,
@@ -41,12 +40,10 @@ from common.agent_view import (
     answer_of,
     ending_of,
     row_of,
-    row_of_info,
     view_of,
 )
 from common.approval import (
     GROUP,
-    ApprovalRequest,
     ApprovalsView,
     Decision,
     DecisionRecord,
@@ -57,13 +54,11 @@ from common.approval import (
 from common.directory import Directory
 from common.envelope import Signer
 from common.settings import Settings
-from common.visibility import IN_VISIBILITY, quote
+from common.visibility import AGENTS, IN_VISIBILITY, quote, rows_of
 
 __all__ = ["AgentClient", "AgentClientError", "AgentExistsError", "NoSuchAgentError", "NothingToDecideError"]
 
 FATE_INTERVAL = 0.2
-# What the server gives at most in one page.
-PAGE = 1000
 # Where an agent keeps the digest of the request that it was started by.
 REQUEST_DIGEST = "request"
 
@@ -138,7 +133,7 @@ class AgentClient:
         """The newest ``limit`` agents that fit, one row a run. Only running agents are in a ``state``."""
         if state is not None and status is None:
             status = RunStatus.RUNNING
-        conditions = [f"{search_attributes.OWNER.name} IS NOT NULL", "ExecutionStatus != 'ContinuedAsNew'"]
+        conditions = [AGENTS]
         for name, value in (
             ("WorkflowType", kind),
             (search_attributes.OWNER.name, owner),
@@ -147,7 +142,7 @@ class AgentClient:
         ):
             if value is not None:
                 conditions.append(f"{name} = {quote(value)}")
-        return await self._rows(conditions, limit)
+        return await rows_of(self._client, conditions, limit)
 
     async def inbox(self, who: str | None = None, limit: int = 5000) -> list[InboxRow]:
         """The open requests of running agents, all or those ``who`` may decide; newest agents first.
@@ -165,20 +160,17 @@ class AgentClient:
             conditions.append(f"{search_attributes.APPROVERS.name} IN ({', '.join(map(quote, names))})")
         return [
             InboxRow(**row.model_dump(), request_id=request_id, digest=digest)
-            for row in await self._rows(conditions, limit)
+            for row in await rows_of(self._client, conditions, limit)
             for request_id, digest in search_attributes.parse_waiting_for_approvals(row.waiting_for)
         ]
 
     async def questions(self, ids: Sequence[str], patience: timedelta) -> dict[tuple[str, str], str]:
-        """The open questions by agent and request, of those in ``ids`` that answer within ``patience``.
-
-        One that needs several approvals says how many it has.
-        """
+        """The open questions by agent and request, of those in ``ids`` that answer within ``patience``."""
 
         async def open_requests(id: str) -> list[tuple[tuple[str, str], str]]:
             handle = self._client.get_workflow_handle(id)
             view = await answer_of(handle, "approvals", ApprovalsView, patience)
-            return [((id, request.id), _asked(request)) for request in (view.open if view else ())]
+            return [((id, request.id), request.asked) for request in (view.open if view else ())]
 
         answers = await asyncio.gather(*map(open_requests, ids))
         return dict(question for answer in answers for question in answer)
@@ -289,18 +281,6 @@ class AgentClient:
         async with _for_agent(id):
             return await self._client.get_workflow_handle(id).describe()
 
-    async def _rows(self, conditions: Sequence[str], limit: int) -> list[AgentRow]:
-        rows: list[AgentRow] = []
-        request = ListWorkflowExecutionsRequest(
-            namespace=self._client.namespace, query=" AND ".join(conditions), page_size=min(limit, PAGE)
-        )
-        while True:
-            page = await self._client.workflow_service.list_workflow_executions(request, retry=True)
-            rows += map(row_of_info, page.executions)
-            request.next_page_token = page.next_page_token
-            if not page.next_page_token or len(rows) >= limit:
-                return rows[:limit]
-
     async def _open_request(self, id: str, digest: str) -> tuple[str, str]:
         """Request id and digest of the open request; known to Temporal even where no worker answers."""
         description = await self.describe(id)
@@ -336,7 +316,3 @@ async def _for_agent(id: str) -> AsyncIterator[None]:
         raise NoSuchAgentError(
             f"there is no agent {id!r}; `starter.py list` shows those there are."
         ) from None
-
-
-def _asked(request: ApprovalRequest) -> str:
-    return request.question + (f" ({request.standing})" if request.policy.quorum > 1 else "")

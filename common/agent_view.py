@@ -124,6 +124,7 @@ def row_of_info(info: WorkflowExecutionInfo) -> AgentRow:
     found = {name: json.loads(value.data) for name, value in info.search_attributes.indexed_fields.items()}
     status = CLOSED.get(info.status, RunStatus.RUNNING)
     running = status is RunStatus.RUNNING
+    waiting_for = found.get(search_attributes.WAITING_FOR.name) if running else None
     return AgentRow(
         id=info.execution.workflow_id,
         run_id=info.execution.run_id,
@@ -132,12 +133,13 @@ def row_of_info(info: WorkflowExecutionInfo) -> AgentRow:
         status=status,
         state=(found.get(search_attributes.STATE.name) or "working") if running else status,
         node=found.get(search_attributes.NODE.name) or "",
-        waiting_for=found.get(search_attributes.WAITING_FOR.name) if running else None,
+        waiting_for=waiting_for,
         wake_at=found.get(search_attributes.WAKE_AT.name) if running else None,
         started_at=info.start_time.ToDatetime(UTC),
         closed_at=info.close_time.ToDatetime(UTC) if info.HasField("close_time") else None,
         stuck_at=_listed(found.get(search_attributes.STUCK_AT.name)),
-        approvers=_listed(found.get(search_attributes.APPROVERS.name)) if running else [],
+        # They stay written when the wait is over.
+        approvers=_listed(found.get(search_attributes.APPROVERS.name)) if waiting_for else [],
     )
 
 

@@ -28,6 +28,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.recruiting.understanding import ShortWords, draft_of
     from common.digest import digest
     from common.mail import Sent, SentStatus
+    from common.notices import NoticeEvent
     from common.recruiter import Invitation, InvitationPlan, RecruiterInput, ReplyPlan, Slot
     from common.recruiter_course import Course, Stage
     from common.recruiter_memory import Answered, CandidatesView, RecruiterMemory
@@ -128,7 +129,7 @@ class Questioner(Agent):
 
         self._asks[key] = asyncio.create_task(ask())
 
-    def _withdraw(self, key: str, why: str) -> None:
+    async def _withdraw(self, key: str, why: str) -> None:
         """Stop asking; a decision that comes yet is refused with the reason."""
         self._memory.answers.pop(key, None)
         task = self._asks.pop(key, None)
@@ -141,8 +142,10 @@ class Questioner(Agent):
         )
         for request in list(self._gate.memory.open.values()):
             if plan is not None and request.origin == digest(plan):
-                self._gate.close(request.id, f"withdrawn: {why}", workflow.now())
-                self.note(f"withdrawn: {request.question}: {why}", request=request.id)
+                words = f"withdrawn: {why}"
+                self._gate.close(request.id, words, workflow.now())
+                self.note(f"{request.question} {words}", request=request.id)
+                await self._settle(request, words)
 
     async def _use_answers(self, memory: RecruiterMemory) -> None:
         """Act on what people decided."""
@@ -278,7 +281,7 @@ class Questioner(Agent):
     async def _tell(self, text: str) -> None:
         """Tell people of what they may have to act on."""
         self.note(text)
-        await self._tell_people("drift", text)
+        await self._tell_people(NoticeEvent.DRIFT, text)
 
 
 def reply_key(id: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import datetime, timedelta
 from email.message import Message
+from itertools import islice
 
 # The first of these to answer by itself was a person's mailbox; `auto-generated` is a ticket's number.
 _SUBJECTS = re.compile(
@@ -17,6 +18,7 @@ _SUBJECTS = re.compile(
 )
 _DAYS_AHEAD = timedelta(days=366)
 _MOST_WORDS = 6
+_MOST_PHRASES = 5
 # A weekday without a date is within so many days.
 _WEEK = timedelta(days=8)
 _FILLERS = r"(?:(?:on|the|and|including|incl\.?|inkl\.?|einschließlich|dem|den|zum|am|le|el|il|dia|op)\s+)*"
@@ -65,7 +67,7 @@ def back_at(text: str, sent_at: datetime) -> datetime | None:
     for phrases, extra in ((_BACK, timedelta()), (_UNTIL, timedelta(days=1))):
         found = []
         for language, phrase in phrases.items():
-            for match in re.finditer(phrase, text, re.IGNORECASE):
+            for match in islice(re.finditer(phrase, text, re.IGNORECASE), _MOST_PHRASES):
                 day = _date(text[match.end() : match.end() + 60], language, sent_at)
                 if day is not None and sent_at < day + extra <= sent_at + _DAYS_AHEAD:
                     found.append((match.start(), day + extra))

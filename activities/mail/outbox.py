@@ -107,12 +107,13 @@ class Outbox:
             domain=domain,
             at=self._clock(),
         )
-        key_id, mac = self._signer.seal(PURPOSE, record.signed_bytes())
-        record = record.model_copy(update={"key_id": key_id, "mac": mac})
-        place = f"{FOLDER}{record.id}/letter"
-        if self._store.put(place, record.model_dump_json().encode(), if_absent=True):
-            return record
-        stands = LetterRecord.model_validate_json(self._store.get(place))
+        stands = self._get(record.id)
+        if stands is None:
+            key_id, mac = self._signer.seal(PURPOSE, record.signed_bytes())
+            record = record.model_copy(update={"key_id": key_id, "mac": mac})
+            if self._store.put(_place(record.id), record.model_dump_json().encode(), if_absent=True):
+                return record
+            stands = self._get(record.id) or record
         if (stands.content, stands.to) != (record.content, record.to):
             raise permanent("LetterConflict", f"another letter went out under the key {key[:200]!r} already")
         return stands
@@ -152,13 +153,11 @@ class Outbox:
         token = token.lower()
         if not TOKEN.fullmatch(token):
             return None
-        try:
-            data = self._store.get(f"{FOLDER}{token[:ID_LENGTH]}/letter")
-        except ObjectMissingError:
+        record = self._get(token[:ID_LENGTH])
+        if record is None or record.token != token:
             return None
-        record = LetterRecord.model_validate_json(data)
         signed = self._signer.is_sealed(PURPOSE, record.signed_bytes(), record.key_id, record.mac)
-        return record if signed and record.token == token else None
+        return record if signed else None
 
     def counts(self) -> dict[str, int]:
         """How many letters there are by what became of them; `open` where nothing did yet."""
@@ -169,6 +168,12 @@ class Outbox:
             fates[id] = status if status in list(SentStatus) else fates.get(id, "open")
         return {status: list(fates.values()).count(status) for status in (*SentStatus, "open")}
 
+    def _get(self, id: str) -> LetterRecord | None:
+        try:
+            return LetterRecord.model_validate_json(self._store.get(_place(id)))
+        except ObjectMissingError:
+            return None
+
 
 def letter_id(key: str) -> str:
     """The id of the letter under an idempotency key; it tells nothing of the agent."""
@@ -178,6 +183,10 @@ def letter_id(key: str) -> str:
 def address_digest(address: str) -> str:
     """What is kept of an address: enough to know it again. Case is passed over, as mail systems do."""
     return digest_bytes(address.strip().lower().encode("utf-8", "replace"))
+
+
+def _place(id: str) -> str:
+    return f"{FOLDER}{id}/letter"
 
 
 def _name(number: int) -> str:

@@ -120,7 +120,9 @@ def read(raw: bytes, received_at: datetime) -> ReadMail:
         text = whole.strip()[:4000]
     elif is_automatic(mail, subject):
         kind = MailKind.OUT_OF_OFFICE
-        until = back_at(f"{subject}\n{whole}", _written_at(mail, received_at))
+        # Not by what it quotes: our letter may name a day. So may its subject, which is looked at last.
+        written_at = _written_at(mail, received_at)
+        until = back_at(text, written_at) or back_at(subject, written_at)
     return ReadMail(
         message_id=_message_id(mail, raw),
         kind=kind,

@@ -9,13 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from common.settings import archive, fetching, http, mail, models, state, trading
+from common.settings import archive, fetching, http, mail, models, notices, state, trading
 from common.settings.archive import ArchiveSettings
 from common.settings.base import Setting, SettingsError, one_of, whole_number
 from common.settings.fetching import FetchSettings
 from common.settings.http import HttpSettings
 from common.settings.mail import MailSettings
 from common.settings.models import MODEL, ModelSettings, check_model
+from common.settings.notices import NoticeSettings
 from common.settings.state import StateSettings
 from common.settings.trading import TradingSettings
 
@@ -26,6 +27,7 @@ __all__ = [
     "HttpSettings",
     "MailSettings",
     "ModelSettings",
+    "NoticeSettings",
     "Setting",
     "Settings",
     "SettingsError",
@@ -70,6 +72,7 @@ TABLE = (
     *http.TABLE,
     *archive.TABLE,
     *mail.TABLE,
+    *notices.TABLE,
 )
 
 
@@ -93,6 +96,7 @@ class Settings:
     http: HttpSettings
     archive: ArchiveSettings
     mail: MailSettings
+    notices: NoticeSettings
 
     @property
     def fetch_queue(self) -> str:
@@ -129,4 +133,5 @@ class Settings:
             http=HttpSettings.read(value),
             archive=ArchiveSettings.read(value),
             mail=MailSettings.read(value),
+            notices=NoticeSettings.read(value),
         )

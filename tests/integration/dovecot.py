@@ -32,7 +32,7 @@ base_dir = {folder}/run
 state_dir = {folder}/state
 log_path = {folder}/log
 instance_name = {name}
-ssl = no
+{ssl}
 disable_plaintext_auth = no
 default_internal_user = {owner}
 default_login_user = {login}
@@ -54,10 +54,11 @@ userdb {{
 service imap-login {{
   chroot =
   inet_listener imap {{
-    port = {port}
+    port = {plain}
   }}
   inet_listener imaps {{
-    port = 0
+    port = {encrypted}
+    ssl = yes
   }}
 }}
 service anvil {{
@@ -71,6 +72,7 @@ protocol imap {{
 {more}
 }}
 """
+SSL = "ssl = required\nssl_cert = <{certificate}\nssl_key = <{key}"
 WITHOUT_IDLE = "  imap_capability = IMAP4rev1 LITERAL+ MOVE UIDPLUS"
 
 
@@ -150,8 +152,11 @@ class Dovecot:
 
 
 @asynccontextmanager
-async def dovecot(*, idle: bool = True) -> AsyncIterator[Dovecot]:
-    """A server with an empty mailbox; skipped by name where there is no dovecot."""
+async def dovecot(*, idle: bool = True, certificate: Path | None = None) -> AsyncIterator[Dovecot]:
+    """A server with an empty mailbox; skipped by name where there is no dovecot.
+
+    With a `certificate`, and its key beside it, each connection is encrypted from the first byte.
+    """
     if DOVECOT is None:
         pytest.skip("dovecot is missing; Debian's package dovecot-imapd has it")
     as_root = os.getuid() == 0
@@ -172,7 +177,11 @@ async def dovecot(*, idle: bool = True) -> AsyncIterator[Dovecot]:
         text = CONFIG.format(
             folder=folder,
             name=folder.name,
-            port=port,
+            plain=0 if certificate else port,
+            encrypted=port if certificate else 0,
+            ssl=SSL.format(certificate=certificate, key=certificate.with_name("key.pem"))
+            if certificate
+            else "ssl = no",
             owner=owner.pw_name,
             login=login.pw_name,
             group=grp.getgrgid(owner.pw_gid).gr_name,

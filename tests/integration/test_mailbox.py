@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import json
 import os
 import re
@@ -18,6 +19,7 @@ from typing import Any
 import pytest
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client
+from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 from temporalio.testing import ActivityEnvironment
 
@@ -33,10 +35,11 @@ from common.connect import connect
 from common.mail import MAILROOM, IncomingMail, MailKind
 from common.notices import Delivery, Notice, NoticeEvent
 from common.settings import Settings
+from common.settings.mail import MailServer
 from tests.chaos.stack import ROOT, until
-from tests.integration.dovecot import Dovecot, dovecot
+from tests.integration.dovecot import PASSWORD, USER, Dovecot, dovecot
 from tests.integration.mail_desk import MailDesk, approved, letter
-from tests.integration.smtp_server import SmtpWitness, Taken, smtp_server
+from tests.integration.smtp_server import SmtpWitness, Taken, certificate, smtp_server
 from tests.unit.mails import dsn, mail
 from workflows.mailroom import Mailroom
 
@@ -277,6 +280,37 @@ async def test_a_crash_between_hand_over_and_filing_hands_over_the_same_mail_aga
     assert await desk.sort() == {"Done": 1}
     first, second = await desk.heard(0)
     assert first == second
+
+
+async def test_the_mailbox_is_verified_and_signed_in_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An unknown certificate, then a wrong password, then everything right; told by itself under TLS, too."""
+    _, pem = certificate(tmp_path)
+    async with dovecot(certificate=pem) as box:
+        right = MailServer("127.0.0.1", box.port, True, False, USER, PASSWORD)
+
+        async def refused(server: MailServer) -> ApplicationError:
+            with pytest.raises(ApplicationError) as error:
+                await asyncio.to_thread(Session, server, "")
+            return error.value
+
+        unknown = await refused(right)
+        assert (unknown.type, unknown.non_retryable) == ("MailAway", False)
+        monkeypatch.setenv("SSL_CERT_FILE", str(pem))
+        wrong = await refused(dataclasses.replace(right, password="wrong"))
+        assert (wrong.type, wrong.non_retryable) == ("MailLoginRefused", False)
+        assert "HIBERNAUT_IMAP_USER" in wrong.message
+        session = await asyncio.to_thread(Session, right, "")
+        try:
+            assert await asyncio.to_thread(session.uids) == []
+            await asyncio.to_thread(session.begin_idle)
+            box.deliver(mail())
+            assert await asyncio.to_thread(session.told, 60)
+            await asyncio.to_thread(session.end_idle)
+            assert len(await asyncio.to_thread(session.uids)) == 1
+        finally:
+            session.close()
 
 
 @pytest.mark.parametrize("idle", [True, False], ids=["IDLE", "polling"])

@@ -156,6 +156,7 @@ AWAY = [
     ("I am away until 14 August 2036.", None),
     ("I am out of the office. Call me back.", None),
     ("until until until 99.99.9999", None),
+    ("until back " * 2000, None),
 ]
 
 
@@ -186,6 +187,28 @@ def test_what_a_machine_answers_counts_as_out_of_office(headers: dict[str, str])
     assert found.kind is MailKind.OUT_OF_OFFICE
     assert found.back_at == datetime(2026, 8, 15, tzinfo=timezone(timedelta(hours=2)))
     assert found.addressed == (TOKEN,)
+
+
+@pytest.mark.parametrize(
+    ("text", "subject", "day"),
+    [
+        (
+            "I am away until 14 August.\n\nOn 3 Aug, Ann <a@example.com> wrote:\n> Back on 5 August?\n",
+            "Re: hi",
+            15,
+        ),
+        ("I am away.\n", "Out of office until 14 August", 15),
+        ("I am away until 14 August.\n", "Automatic reply: Back on 5 August?", 15),
+        (
+            "I am away.\n\nOn 3 Aug, Ann <a@example.com> wrote:\n> Please answer until 14 August\n",
+            "Re: hi",
+            None,
+        ),
+    ],
+)
+def test_what_an_absent_author_quotes_is_not_what_they_say(text: str, subject: str, day: int | None) -> None:
+    found = read(mail(text, Subject=subject, Auto_Submitted="auto-replied"), NOW)
+    assert (found.back_at and found.back_at.day) == day
 
 
 @pytest.mark.parametrize(
