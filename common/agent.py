@@ -85,9 +85,9 @@ class Approvals(BaseModel):
 class Carried(BaseModel):
     """Everything an agent takes along when its history starts afresh.
 
-    ``memory`` is the agent's own state as JSON; ``model`` the language model people told it to use; ``mail``
-    what came in and is not read yet; ``couriers`` who wants to know, by request, how it ends; the rest belongs
-    to the kit.
+    ``memory`` is the agent's own state as JSON; ``model`` the language model people told it to use,
+    ``mail`` what came in and is not read yet, ``couriers`` who wants to know, by request, how it ends; the
+    rest belongs to the kit.
     """
 
     started_at: AwareDatetime
