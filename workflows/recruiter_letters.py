@@ -51,7 +51,7 @@ class Correspondent(Questioner):
                     break
                 await self._rest(memory)
         for key in list(self._asks):
-            self._withdraw(key, "nobody is left to be asked about")
+            await self._withdraw(key, "nobody is left to be asked about")
 
     async def _rest(self, memory: RecruiterMemory) -> None:
         """Sleep until the nearest moment that anything is due, or until something comes."""
@@ -108,7 +108,7 @@ class Correspondent(Questioner):
         self.note(f"{mail.thread}: {reading.says}; now {course.stage}", attachments=len(mail.attachments))
         if mail.thread in memory.replies and course.wrote != wrote:
             # The question that people have before them is no longer the one.
-            self._withdraw(reply_key(mail.thread), "the candidate wrote again")
+            await self._withdraw(reply_key(mail.thread), "the candidate wrote again")
             memory.replies.pop(mail.thread, None)
         if told:
             await self._tell(f"{mail.thread} {told}")

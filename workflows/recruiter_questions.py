@@ -128,7 +128,7 @@ class Questioner(Agent):
 
         self._asks[key] = asyncio.create_task(ask())
 
-    def _withdraw(self, key: str, why: str) -> None:
+    async def _withdraw(self, key: str, why: str) -> None:
         """Stop asking; a decision that comes yet is refused with the reason."""
         self._memory.answers.pop(key, None)
         task = self._asks.pop(key, None)
@@ -141,8 +141,10 @@ class Questioner(Agent):
         )
         for request in list(self._gate.memory.open.values()):
             if plan is not None and request.origin == digest(plan):
-                self._gate.close(request.id, f"withdrawn: {why}", workflow.now())
-                self.note(f"withdrawn: {request.question}: {why}", request=request.id)
+                words = f"withdrawn: {why}"
+                self._gate.close(request.id, words, workflow.now())
+                self.note(f"{request.question} {words}", request=request.id)
+                await self._settle(request, words)
 
     async def _use_answers(self, memory: RecruiterMemory) -> None:
         """Act on what people decided."""
