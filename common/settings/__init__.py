@@ -9,12 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from common.settings import archive, fetching, http, models, state, trading
+from common.settings import archive, fetching, http, models, slack, state, trading
 from common.settings.archive import ArchiveSettings
 from common.settings.base import Setting, SettingsError, one_of, whole_number
 from common.settings.fetching import FetchSettings
 from common.settings.http import HttpSettings
 from common.settings.models import MODEL, ModelSettings, check_model
+from common.settings.slack import SlackSettings
 from common.settings.state import StateSettings
 from common.settings.trading import TradingSettings
 
@@ -27,6 +28,7 @@ __all__ = [
     "Setting",
     "Settings",
     "SettingsError",
+    "SlackSettings",
     "StateSettings",
     "TradingSettings",
 ]
@@ -67,6 +69,7 @@ TABLE = (
     *state.TABLE,
     *http.TABLE,
     *archive.TABLE,
+    *slack.TABLE,
 )
 
 
@@ -89,6 +92,7 @@ class Settings:
     state: StateSettings
     http: HttpSettings
     archive: ArchiveSettings
+    slack: SlackSettings
 
     @property
     def fetch_queue(self) -> str:
@@ -124,4 +128,5 @@ class Settings:
             state=StateSettings.read(value),
             http=HttpSettings.read(value),
             archive=ArchiveSettings.read(value),
+            slack=SlackSettings.read(value),
         )
