@@ -178,6 +178,7 @@ class AgentClient:
         through: str,
         digest: str = "",
         decision_id: str = "",
+        request_id: str = "",
     ) -> Decision:
         """Sign a decision for the agent's open request and send it, once.
 
@@ -192,6 +193,7 @@ class AgentClient:
             through: the door it came through, `cli` for example.
             digest: the beginning of the digest the approver saw; empty for the one open request.
             decision_id: what the decision counts once by; made up where empty.
+            request_id: the request where it is known, with the whole ``digest``: nothing is looked up then.
 
         Raises:
             NoSuchAgentError: there is no agent of that id.
@@ -199,12 +201,13 @@ class AgentClient:
             AgentClientError: several are open, and the digest does not tell which is meant.
             ValidationError: a text is too long or empty.
         """
-        request_id, full_digest = await self._open_request(id, digest)
+        if not request_id:
+            request_id, digest = await self._open_request(id, digest)
         now = datetime.now(UTC)
         decision = Decision(
             id=decision_id or str(uuid.uuid4()),
             request_id=request_id,
-            digest=full_digest,
+            digest=digest,
             verdict=Verdict.REVISE if edits and verdict == Verdict.APPROVE else verdict,
             edits=edits or {},
             by=by,

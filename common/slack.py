@@ -12,6 +12,11 @@ TIMEOUT = 20
 APPROVE, REJECT, REASON = "approve", "reject", "reason"
 
 
+def escaped(text: str) -> str:
+    """`text` with Slack's control signs as what they are, so that it mentions nobody and links nothing."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
 def slack_client(settings: Settings) -> WebClient:
     """A client with the bot's token, which tries each request once."""
     return WebClient(

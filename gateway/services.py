@@ -19,13 +19,16 @@ from common.codec_service import CodecService
 from common.connect import connect, payload_store
 from common.directory import Directory
 from common.envelope import Signer
+from common.people import approvers_in_slack
 from common.settings import Settings, SettingsError
 from common.settings.http import OIDC_ISSUER
+from common.slack import slack_client
 from common.tokens import TokenFile
 from gateway.auth import Authenticator
-from gateway.limits import Buckets, Places
+from gateway.limits import Buckets, OneUse, Places
 from gateway.metrics import Metrics
 from gateway.oidc import Issuer
+from gateway.slack import SlackActions
 from gateway.views import Views
 
 # Who asks how things stand can ask again; who decides or starts something should not have to.
@@ -55,6 +58,8 @@ class Gateway:
     artifacts: ArtifactStore
     search: AgentSearch
     codec: CodecService
+    slack: SlackActions
+    slack_requests: OneUse
 
     def forget(self, id: str) -> None:
         """Look at the agent again, for something was just done to it."""
@@ -98,6 +103,16 @@ async def open_gateway(settings: Settings, http: httpx.AsyncClient) -> Gateway:
         artifacts=ArtifactStore(settings.data_dir / "artifacts"),
         search=AgentSearch(reading, ArchivedAgents.open(settings)),
         codec=CodecService(codec, payload_store(settings, codec, writes=False)),
+        slack=SlackActions(
+            agents,
+            slack_client(settings),
+            http,
+            ring,
+            approvers_in_slack(settings),
+            settings.slack.hooks,
+            buckets,
+        ),
+        slack_requests=OneUse(),
     )
 
 
