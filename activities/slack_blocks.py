@@ -17,8 +17,10 @@ from common.notices import Notice, NoticeEvent
 from common.plan_view import Diff, ShownPlan, label_of, plain, shape_of
 from common.slack import APPROVE, REJECT, escaped
 
-# Slack's limits. That of a whole message is not documented: 13.2 KB were measured by others.
+# Slack's limits. That of a whole message is not documented: others measured 13.2 KB.
 MESSAGE_BLOCKS, MESSAGE_BYTES = 50, 12_000
+# So much of each part that no message goes without leaves room for the buttons in any script.
+PART, LINE = 1000, 300
 TEXT, FIELD, FIELDS, HEADER, NOTIFICATION = 3000, 2000, 10, 150, 1000
 
 # A value longer than this is no cell of a table.
@@ -43,7 +45,7 @@ HEADINGS = {
 
 def told(notice: Notice, details: str) -> list[Block]:
     """The message of what there is nothing to decide about; `details` is the address of more."""
-    head = [_header(HEADINGS[notice.event]), section(notice.text), _context(_agent(notice))]
+    head = [_header(HEADINGS[notice.event]), section(notice.text, PART), _context(_agent(notice))]
     return _fitted(head, [], [_actions([_link("Details", details)])])
 
 
@@ -51,9 +53,9 @@ def asked(
     notice: Notice, request: ApprovalRequest, shown: ShownPlan, token: str, details: str
 ) -> list[Block]:
     """The message that asks, with buttons that carry the sealed `token`."""
-    head = [_header(HEADINGS[notice.event]), section(request.question)]
+    head = [_header(HEADINGS[notice.event]), section(request.question, PART)]
     if notice.text != request.question:
-        head.append(section(notice.text))
+        head.append(section(notice.text, PART))
     tail = [
         _context(_agent(notice), _who(request), _which(request)),
         _actions([_approve(token), _button("Reject …", REJECT, token, "danger"), _link("Details", details)]),
@@ -65,16 +67,16 @@ def decided(notice: Notice, request: ApprovalRequest | None, shown: ShownPlan, o
     """The message once its request is over: what was asked, how it ended, and no buttons."""
     head = [
         _header(HEADINGS[NoticeEvent.DECIDED]),
-        section(outcome),
-        section(request.question if request else notice.text),
+        section(outcome, PART),
+        section(request.question if request else notice.text, PART),
     ]
     lines = [_agent(notice), *([f"Plan {request.digest[:12]}."] if request else [])]
     return _fitted(head, [*_plan(shown)], [_context(*lines)])
 
 
-def section(text: str) -> Block:
+def section(text: str, limit: int = TEXT) -> Block:
     """A paragraph of plain text."""
-    return {"type": "section", "text": _words(text, TEXT)}
+    return {"type": "section", "text": _words(text, limit)}
 
 
 def fit(text: str, limit: int) -> str:
@@ -83,9 +85,12 @@ def fit(text: str, limit: int) -> str:
         sign if sign.isprintable() or sign == "\n" else "�" for sign in text.replace("\t", "    ")
     )
     safe = escaped(whole).strip("\n") or "–"
-    if len(safe) <= limit:
+    # Counted as browsers do, where what lies beyond 16 bits counts twice.
+    units = safe.encode("utf-16-le")
+    if len(units) <= 2 * limit:
         return safe
-    return re.sub(r"&[a-z]{0,3}$", "", safe[: limit - 1]) + "…"
+    cut = units[: 2 * (limit - 1)].decode("utf-16-le", "ignore")
+    return re.sub(r"&[a-z]{0,3}$", "", cut) + "…"
 
 
 def _plan(shown: ShownPlan) -> Iterable[Block]:
@@ -205,7 +210,7 @@ def _code(text: str) -> Block:
 
 
 def _context(*lines: str) -> Block:
-    return {"type": "context", "elements": [_words(line, FIELD) for line in lines]}
+    return {"type": "context", "elements": [_words(line, LINE) for line in lines]}
 
 
 def _actions(elements: list[Block]) -> Block:

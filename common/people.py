@@ -13,7 +13,7 @@ def approvers_in_slack(settings: Settings) -> Callable[[str], str | None]:
 
     def approver_of(user: str) -> str | None:
         try:
-            people = json.loads((settings.data_dir / "routes.json").read_bytes())["people"]
+            people = json.loads((settings.data_dir / "notices.json").read_bytes())["people"]
         except (OSError, ValueError, KeyError):
             return None
         return next((id for id, ways in people.items() if ways.get("slack") == user), None)

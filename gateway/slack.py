@@ -12,6 +12,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from http import HTTPStatus
 from http.client import HTTPException
 from typing import Any
@@ -103,8 +104,8 @@ class SlackActions:
                 return Reply()
             decision = await self._sent(pressed, who, button, action.value, Verdict.APPROVE)
         except RefusedError as error:
-            return Reply(afterwards=self._word(pressed.response_url, str(error)))
-        return Reply(afterwards=self._fate(pressed.response_url, button, decision))
+            return Reply(afterwards=partial(self._say, pressed.response_url, str(error)))
+        return Reply(afterwards=partial(self._say_fate, pressed.response_url, button, decision))
 
     async def _submitted(self, pressed: Interaction, view: View) -> Reply:
         typed = view.state.values.get(REASON, {}).get(REASON)
@@ -119,7 +120,7 @@ class SlackActions:
             raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "This is no form of ours.") from None
         except RefusedError as error:
             return Reply({"response_action": "errors", "errors": {REASON: str(error)}})
-        return Reply(afterwards=self._fate(form.answer, button, decision))
+        return Reply(afterwards=partial(self._say_fate, form.answer, button, decision))
 
     def _judged(self, pressed: Interaction, token: str) -> tuple[str, ApprovalButton]:
         """Who pressed which button."""
@@ -177,15 +178,9 @@ class SlackActions:
             return
         raise away("Slack opens no form for the reason.")
 
-    def _fate(self, url: str, button: ApprovalButton, decision: Decision) -> Callable[[], Awaitable[None]]:
-        async def say() -> None:
-            record = await fate_of(self._agents, button.agent, decision)
-            await self._say(url, _told(decision, record))
-
-        return say
-
-    def _word(self, url: str, text: str) -> Callable[[], Awaitable[None]]:
-        return lambda: self._say(url, text)
+    async def _say_fate(self, url: str, button: ApprovalButton, decision: Decision) -> None:
+        record = await fate_of(self._agents, button.agent, decision)
+        await self._say(url, _told(decision, record))
 
     async def _say(self, url: str, text: str) -> None:
         """Say something to the one person who pressed; it is lost where it cannot be said."""
