@@ -38,6 +38,7 @@ from activities.notices import Notices
 from activities.publishing import Publisher
 from activities.research.desk import ResearchDesk
 from activities.scraping import Scraper
+from activities.slack import Slack
 from activities.trading.choose import broker, price_feed
 from activities.trading.orders import Orders
 from activities.trading.quotes import Quotes
@@ -70,6 +71,7 @@ def activity_objects(settings: Settings) -> list[Any]:
     return [
         DecisionChecks(authority),
         Notices(),
+        Slack.build(settings, artifacts),
         Calendars(),
         CodeInventory(artifacts),
         scan,

@@ -7,10 +7,12 @@ import contextlib
 import hashlib
 import hmac
 import json
+import re
 import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
@@ -26,7 +28,7 @@ from tests.integration.serving import Serving
 from tests.integration.slack_checks import message_flaw, view_flaw
 
 BOT_TOKEN, APP_TOKEN, SIGNING_SECRET = "xoxb-1-test", "xapp-1-test", "8f742231b10e8888abcd99yyyzzz85a5"
-SCOPES = ("chat:write", "im:write", "im:history", "channels:history")
+MANIFEST = Path(__file__).parents[2] / "docs" / "slack.md"
 
 
 @dataclass
@@ -63,7 +65,7 @@ class SlackServer:
             "C0ALIEN": Channel(joined=False),
         }
         self.users = {"U0ANN", "U0BOB", "U0EVE"}
-        self.scopes = set(SCOPES)
+        self.scopes = set(manifest()["oauth_config"]["scopes"]["bot"])
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.faults: list[tuple[str, Fault]] = []
         self.words: list[tuple[str, dict[str, Any]]] = []
@@ -313,6 +315,14 @@ class SlackServer:
             while True:
                 ack = await socket.receive_json()
                 self._acks[ack["envelope_id"]].set_result(ack.get("payload") or {})
+
+
+def manifest() -> dict[str, Any]:
+    """The app as the documentation has it made."""
+    found = re.search("```json\n(.+?)```", MANIFEST.read_text(), re.DOTALL)
+    assert found
+    app: dict[str, Any] = json.loads(found[1])
+    return app
 
 
 async def _arguments(request: Request) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from temporalio.testing import ActivityEnvironment
 from activities.slack import Slack
 from cli.dev_server import DevServer
 from common.agent_view import AgentView
-from common.approval import ApprovalRequest
+from common.approval import ApprovalPolicy, ApprovalRequest
 from common.approval_link import ApprovalButton
 from common.artifacts import ArtifactStore
 from common.notices import Delivery, Notice, NoticeEvent, SlackPost
@@ -95,6 +95,20 @@ class Pressed:
 
     def __init__(self, payload: dict[str, Any], answer: httpx.Response) -> None:
         self.payload, self.answer, self.status = payload, answer, answer.status_code
+
+
+def request_of(**changes: Any) -> ApprovalRequest:
+    """A request that no agent makes, for what is only looked at."""
+    fields = {
+        "id": "approval-1",
+        "question": "Shall I?",
+        "plan": {},
+        "digest": "d" * 64,
+        "policy": ApprovalPolicy(approvers=("approver", "member"), quorum=2),
+        "requester": "owner",
+        "asked_at": datetime.now(UTC),
+    }
+    return ApprovalRequest(**{**fields, **changes})
 
 
 def delivery_of(id: str, request: ApprovalRequest | None, address: str, **changes: Any) -> Delivery:

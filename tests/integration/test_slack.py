@@ -21,7 +21,7 @@ from gateway.app import build_from
 from tests.integration.serving import Serving
 from tests.integration.slack_checks import parsed, texts
 from tests.integration.slack_server import Fault, SlackServer
-from tests.integration.slack_world import Asked, SlackWorld, delivery_of, run, sealed, world
+from tests.integration.slack_world import Asked, SlackWorld, delivery_of, request_of, run, sealed, world
 
 __all__ = ["world"]
 
@@ -459,7 +459,6 @@ async def test_nothing_that_is_written_mentions_anybody_or_links_anywhere(world:
     hostile = (
         "<!channel> <@U0ANN> <https://evil.example|ok> @here #general https://evil.example & ``` *x* \u202e"
     )
-    id, request = await world.world.asking()
     ref = world.artifacts.put(f"--- a\n+++ b\n+{hostile}\n".encode())
     plan = {
         hostile: hostile,
@@ -467,9 +466,9 @@ async def test_nothing_that_is_written_mentions_anybody_or_links_anywhere(world:
         "rows": [{"a": hostile, "b": 1}],
         "diff": ref.model_dump(),
     }
-    changed = request.model_copy(update={"question": hostile, "plan": plan, "evidence": (hostile,) * 30})
+    request = request_of(question=hostile, plan=plan, evidence=(hostile,) * 30)
     for event in NoticeEvent:
-        delivery = delivery_of(id, changed, "C0GENERAL", event=event, text=hostile + "!")
+        delivery = delivery_of("agent-1", request, "C0GENERAL", event=event, text=hostile + "!")
         where = await world.post(delivery)
         message = world.slack.message(where.channel, where.ts)
         assert parsed(message) == []
@@ -482,7 +481,6 @@ async def test_nothing_that_is_written_mentions_anybody_or_links_anywhere(world:
 @pytest.mark.parametrize("sign", ["x", "<", "é", "😀", "line\n"])
 async def test_a_plan_of_any_size_is_a_message_that_slack_takes(world: SlackWorld, sign: str) -> None:
     """What does not fit is cut, and the message says so; the buttons are always there."""
-    id, request = await world.world.asking()
     long = sign * 9000
     ref = world.artifacts.put("".join(f"+{sign * 50}{number}\n" for number in range(3000)).encode())
     for plan in (
@@ -491,8 +489,8 @@ async def test_a_plan_of_any_size_is_a_message_that_slack_takes(world: SlackWorl
         {"rows": [{"a": sign * 30, "b": number} for number in range(500)], "diff": ref.model_dump()},
         {},
     ):
-        changed = request.model_copy(update={"question": long, "plan": plan, "evidence": (long,) * 30})
-        delivery = delivery_of(id, changed, "C0GENERAL", text=long)
+        request = request_of(question=long, plan=plan, evidence=(long,) * 30)
+        delivery = delivery_of("agent-1", request, "C0GENERAL", text=long)
         where = await world.post(delivery)
         message = world.slack.message(where.channel, where.ts)
         assert [each["action_id"] for each in message["blocks"][-1]["elements"]] == [
