@@ -23,6 +23,8 @@ from gateway.slack import SlackActions
 from gateway.slack_payloads import Interaction
 
 FIRST_DELAY, LONGEST_DELAY = 1.0, 60.0
+# A lost connection is noticed by a ping, and whoever presses meanwhile is shown a failure.
+PING_SECONDS = 2.0
 # Seconds for what was pressed a moment before the gateway ends.
 GRACE = 2.0
 
@@ -35,7 +37,9 @@ async def socket_mode(settings: Settings, actions: SlackActions) -> AsyncIterato
     if not settings.slack.app_token:
         yield
         return
-    client = SocketModeClient(settings.slack.app_token, web_client=slack_client(settings))
+    client = SocketModeClient(
+        settings.slack.app_token, web_client=slack_client(settings), ping_interval=PING_SECONDS
+    )
     loop = asyncio.get_running_loop()
     under_way: set[Future[None]] = set()
 

@@ -172,9 +172,23 @@ class SlackServer:
         assert self._socket is not None
         await self._socket.send_json({"type": "disconnect", "reason": "refresh_requested"})
 
+    async def drop(self) -> None:
+        """End the connection without a word."""
+        assert self._socket is not None
+        await self._socket.close(1011)
+
     def said(self, payload: dict[str, Any]) -> list[str]:
         """The words that went to the one who pressed."""
         return [words["text"] for url, words in self.words if url == payload["response_url"]]
+
+    async def heard(self, payload: dict[str, Any]) -> str:
+        """The one line that the one who pressed is told."""
+        async with asyncio.timeout(30):
+            while not self.said(payload):
+                await asyncio.sleep(0.02)
+        (words,) = self.said(payload)
+        assert "\n" not in words
+        return words
 
     @contextlib.contextmanager
     def failing(self, method: str, fault: Fault) -> Iterator[None]:

@@ -21,6 +21,7 @@ from common.approval import ApprovalPolicy, ApprovalRequest
 from common.approval_link import ApprovalButton
 from common.artifacts import ArtifactStore
 from common.notices import Delivery, Notice, NoticeEvent, SlackPost
+from common.settings import Settings
 from tests.integration.gateway_world import GatewayWorld, open_world
 from tests.integration.slack_server import SlackServer
 
@@ -74,12 +75,7 @@ class Asked:
 
     async def said(self, pressed: dict[str, Any]) -> str:
         """The one line that whoever pressed is told."""
-        async with asyncio.timeout(30):
-            while not self.slack.said(pressed):
-                await asyncio.sleep(0.02)
-        (words,) = self.slack.said(pressed)
-        assert "\n" not in words
-        return words
+        return await self.slack.heard(pressed)
 
     async def ended(self) -> AgentView:
         return await self._world.world.until(self.id, lambda view: not view.running)
@@ -125,6 +121,11 @@ def delivery_of(id: str, request: ApprovalRequest | None, address: str, **change
     return Delivery(notice=Notice(**{**notice, **changes}), way="slack", address=address, person=person)
 
 
+def write_people(settings: Settings) -> None:
+    """Who is who in Slack."""
+    (settings.data_dir / "notices.json").write_text(json.dumps({"people": PEOPLE}))
+
+
 async def run(activity: Any, argument: Any, attempt: int = 1) -> Any:
     environment = ActivityEnvironment()
     environment.info = replace(
@@ -139,7 +140,7 @@ async def world(server: DevServer, tmp_path_factory: pytest.TempPathFactory) -> 
     before = os.environ.get("TEMPORAL_ADDRESS")
     folder = tmp_path_factory.mktemp("slack")
     async with SlackServer() as slack, open_world(server, folder, slack=slack.settings()) as world:
-        (world.settings.data_dir / "notices.json").write_text(json.dumps({"people": PEOPLE}))
+        write_people(world.settings)
         yield SlackWorld(world, slack)
     os.environ.pop("TEMPORAL_ADDRESS")
     if before:

@@ -286,7 +286,7 @@ async def test_a_form_that_slack_does_not_open_is_a_failure(world: SlackWorld) -
 
 
 async def test_socket_mode_takes_what_is_pressed(world: SlackWorld) -> None:
-    """No public address: the same decisions, acknowledged once they are safe, also after a new connection."""
+    """No public address: the same decisions, acknowledged once safe, also after a lost connection."""
     slack = world.slack
     settings = replace(world.world.settings, slack=slack.settings(socket=True))
     first, second = await world.asked(), await world.asked()
@@ -303,6 +303,8 @@ async def test_socket_mode_takes_what_is_pressed(world: SlackWorld) -> None:
         assert blank["response_action"] == "errors"
         assert await slack.send_by_socket(slack.submitted(slack.views[-1], "no", "U0BOB")) == {}
         assert (await second.ended()).result["verdict"] == "rejected"
+        await slack.drop()
+        await connected(slack, 3)
         again = first.pressed("approve", "U0ANN")
         assert await slack.send_by_socket(again) == {}
         assert "does not run any more" in await first.said(again)
