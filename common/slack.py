@@ -6,8 +6,8 @@ from slack_sdk.web import WebClient
 
 from common.settings import Settings
 
-# Seconds for one exchange with Slack.
-TIMEOUT = 20
+# Seconds for one exchange with Slack; and where a person waits for what comes of it.
+TIMEOUT, BRIEF_TIMEOUT = 20, 3
 # What the buttons and the form of a message are called.
 APPROVE, REJECT, REASON = "approve", "reject", "reason"
 
@@ -17,8 +17,7 @@ def escaped(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def slack_client(settings: Settings) -> WebClient:
-    """A client with the bot's token, which tries each request once."""
-    return WebClient(
-        token=settings.slack.bot_token, base_url=settings.slack.api, timeout=TIMEOUT, retry_handlers=[]
-    )
+def slack_client(settings: Settings, timeout: int = TIMEOUT) -> WebClient:
+    """A client with the bot's token, which tries each request once, for `timeout` seconds."""
+    slack = settings.slack
+    return WebClient(token=slack.bot_token, base_url=slack.api, timeout=timeout, retry_handlers=[])

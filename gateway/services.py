@@ -22,7 +22,7 @@ from common.envelope import Signer
 from common.people import approvers_in_slack
 from common.settings import Settings, SettingsError
 from common.settings.http import OIDC_ISSUER
-from common.slack import slack_client
+from common.slack import BRIEF_TIMEOUT, slack_client
 from common.tokens import TokenFile
 from gateway.auth import Authenticator
 from gateway.limits import Buckets, OneUse, Places
@@ -105,7 +105,7 @@ async def open_gateway(settings: Settings, http: httpx.AsyncClient) -> Gateway:
         codec=CodecService(codec, payload_store(settings, codec, writes=False)),
         slack=SlackActions(
             agents,
-            slack_client(settings),
+            slack_client(settings, BRIEF_TIMEOUT),
             http,
             ring,
             approvers_in_slack(settings),
