@@ -42,15 +42,18 @@ from activities.slack import Slack
 from activities.trading.choose import broker, price_feed
 from activities.trading.orders import Orders
 from activities.trading.quotes import Quotes
+from activities.webhooks import Webhooks
 from common.archive_anchor import ArchiveAnchor
 from common.artifacts import ArtifactStore
 from common.connect import CannotConnectError, connect
 from common.envelope import Authority
+from common.notice_routes import Routes
 from common.object_store import open_store
 from common.settings import Settings, SettingsError
 from workflows.archivist import Archivist, Eraser
 from workflows.buyer import Buyer
 from workflows.code_auditor import CodeAuditor
+from workflows.courier import Courier
 from workflows.link_researcher import LinkResearcher
 
 # The sandbox runs an agent's own file afresh at every start and replay. What that file imports is passed
@@ -70,7 +73,8 @@ def activity_objects(settings: Settings) -> list[Any]:
     feed = price_feed(settings.trading, settings.data_dir, _now)
     return [
         DecisionChecks(authority),
-        Notices(),
+        Notices(Routes.load(settings)),
+        Webhooks.build(settings),
         Slack.build(settings, artifacts),
         Calendars(),
         CodeInventory(artifacts),
@@ -106,8 +110,8 @@ def everything(client: Client, settings: Settings) -> list[Any]:
 
 
 def workflow_classes() -> list[type]:
-    """Every agent, and who archives them."""
-    return [CodeAuditor, Buyer, LinkResearcher, Archivist, Eraser]
+    """Every agent, who archives them, and who takes their notices to people."""
+    return [CodeAuditor, Buyer, LinkResearcher, Archivist, Eraser, Courier]
 
 
 def activity_methods(objects: Sequence[Any]) -> list[Any]:

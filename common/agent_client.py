@@ -46,7 +46,7 @@ from common.approval import GROUP, ApprovalsView, Decision, DecisionRecord, Deci
 from common.directory import Directory
 from common.envelope import Signer
 from common.settings import Settings
-from common.visibility import IN_VISIBILITY, quote
+from common.visibility import AGENTS, IN_VISIBILITY, quote
 
 __all__ = ["AgentClient", "AgentClientError", "AgentExistsError", "NoSuchAgentError", "NothingToDecideError"]
 
@@ -125,7 +125,7 @@ class AgentClient:
         """The newest ``limit`` agents that fit, one row a run. Only running agents are in a ``state``."""
         if state is not None and status is None:
             status = RunStatus.RUNNING
-        conditions = [f"{search_attributes.OWNER.name} IS NOT NULL", "ExecutionStatus != 'ContinuedAsNew'"]
+        conditions = [AGENTS]
         for name, value in (
             ("WorkflowType", kind),
             (search_attributes.OWNER.name, owner),

@@ -119,6 +119,7 @@ def row_of(execution: WorkflowExecution) -> AgentRow:
     if execution.status in CLOSED:
         status = CLOSED[execution.status]
     running = status is RunStatus.RUNNING
+    waiting_for = found.get(search_attributes.WAITING_FOR) if running else None
     return AgentRow(
         id=execution.id,
         run_id=execution.run_id,
@@ -127,12 +128,13 @@ def row_of(execution: WorkflowExecution) -> AgentRow:
         status=status,
         state=(found.get(search_attributes.STATE) or "working") if running else status,
         node=found.get(search_attributes.NODE) or "",
-        waiting_for=found.get(search_attributes.WAITING_FOR) if running else None,
+        waiting_for=waiting_for,
         wake_at=found.get(search_attributes.WAKE_AT) if running else None,
         started_at=execution.start_time,
         closed_at=execution.close_time,
         stuck_at=list(found.get(search_attributes.STUCK_AT) or ()),
-        approvers=list(found.get(search_attributes.APPROVERS) or ()) if running else [],
+        # They stay written when the wait is over.
+        approvers=list(found.get(search_attributes.APPROVERS) or ()) if waiting_for else [],
     )
 
 

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from common import search_attributes
 from common.agent_view import RunStatus
+from common.notices import COURIER
 
 MAX_VALUE = 200
+# What tells agents, the last run of each, from whatever else works here. Couriers have owners, too, so that
+# they are forgotten with them.
+AGENTS = (
+    f"{search_attributes.OWNER.name} IS NOT NULL AND WorkflowType != '{COURIER}' "
+    "AND ExecutionStatus != 'ContinuedAsNew'"
+)
 
 
 class UnusableValueError(ValueError):

@@ -46,7 +46,7 @@ from common.object_store import ObjectMissingError, ObjectStore
 from common.payload_store import PayloadDamagedError, referenced_key
 from common.payload_sweep import payloads_in
 from common.settings import Settings
-from common.visibility import UnusableValueError, quote
+from common.visibility import AGENTS, UnusableValueError, quote
 
 # What is on hold is left in Temporal, but not until Temporal itself forgets it.
 RESCUE_BEFORE = timedelta(days=3)
@@ -69,8 +69,7 @@ class AgentArchiver:
         """The next page of agents that closed long enough ago."""
         shortest = self._settings.archive.shortest if request.older_than is None else request.older_than
         found = self._client.list_workflows(
-            f"{search_attributes.OWNER.name} IS NOT NULL AND ExecutionStatus != 'ContinuedAsNew' "
-            f"AND CloseTime <= '{(request.at - shortest).isoformat()}'",
+            f"{AGENTS} AND CloseTime <= '{(request.at - shortest).isoformat()}'",
             page_size=request.page,
             next_page_token=base64.b64decode(request.cursor) if request.cursor else None,
         )

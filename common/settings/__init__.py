@@ -9,12 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from common.settings import archive, fetching, http, models, slack, state, trading
+from common.settings import archive, fetching, http, models, notices, slack, state, trading
 from common.settings.archive import ArchiveSettings
 from common.settings.base import Setting, SettingsError, one_of, whole_number
 from common.settings.fetching import FetchSettings
 from common.settings.http import HttpSettings
 from common.settings.models import MODEL, ModelSettings, check_model
+from common.settings.notices import NoticeSettings
 from common.settings.slack import SlackSettings
 from common.settings.state import StateSettings
 from common.settings.trading import TradingSettings
@@ -25,6 +26,7 @@ __all__ = [
     "FetchSettings",
     "HttpSettings",
     "ModelSettings",
+    "NoticeSettings",
     "Setting",
     "Settings",
     "SettingsError",
@@ -69,6 +71,7 @@ TABLE = (
     *state.TABLE,
     *http.TABLE,
     *archive.TABLE,
+    *notices.TABLE,
     *slack.TABLE,
 )
 
@@ -92,6 +95,7 @@ class Settings:
     state: StateSettings
     http: HttpSettings
     archive: ArchiveSettings
+    notices: NoticeSettings
     slack: SlackSettings
 
     @property
@@ -128,5 +132,6 @@ class Settings:
             state=StateSettings.read(value),
             http=HttpSettings.read(value),
             archive=ArchiveSettings.read(value),
+            notices=NoticeSettings.read(value),
             slack=SlackSettings.read(value),
         )

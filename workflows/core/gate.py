@@ -140,13 +140,8 @@ class Gate:
 
     def record(self, decision: Decision, now: datetime, reason: str = "") -> DecisionRecord:
         """Remember a decision as refused for `reason`, or as counted where there is none."""
-        entry = DecisionRecord(
-            decision=decision,
-            status=DecisionStatus.REFUSED if reason else DecisionStatus.COUNTED,
-            reason=reason,
-            signed=decision.signature is not None,
-            at=now,
-        )
+        status = DecisionStatus.REFUSED if reason else DecisionStatus.COUNTED
+        entry = DecisionRecord.of(decision, status, now, reason)
         self.memory.records.append(entry)
         del self.memory.records[:-MAX_RECORDS]
         return entry

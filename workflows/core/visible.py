@@ -171,15 +171,17 @@ class Visible:
         self._shows_wait = bool(self._waits)
         stuck = self._watchdog.stuck
         node, since = (stuck.node, stuck.since) if stuck else (self._node, self._node_since)
+        approvers = search_attributes.fit_list(self._approvers())
         self._show(
             {
                 search_attributes.NODE: search_attributes.fit(node),
-                search_attributes.NODE_SINCE: since,
+                search_attributes.NODE_SINCE: since.replace(microsecond=0),
                 search_attributes.STATE: str(self._state()),
                 search_attributes.WAITING_FOR: search_attributes.fit(self._waiting_for() or ""),
                 search_attributes.WAKE_AT: self._wake_at(),
-                search_attributes.APPROVERS: search_attributes.fit_list(self._approvers()),
                 search_attributes.STUCK_AT: search_attributes.fit_list(self._kept.stuck_at),
+                # Left as it is while nobody is asked: what it waits for says whether it means anything.
+                **({search_attributes.APPROVERS: approvers} if approvers else {}),
             }
         )
 
