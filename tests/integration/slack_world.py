@@ -121,9 +121,10 @@ def delivery_of(id: str, request: ApprovalRequest | None, address: str, **change
     return Delivery(notice=Notice(**{**notice, **changes}), way="slack", address=address, person=person)
 
 
-def write_people(settings: Settings) -> None:
-    """Who is who in Slack."""
-    (settings.data_dir / "notices.json").write_text(json.dumps({"people": PEOPLE}))
+def write_people(settings: Settings, *routes: dict[str, Any]) -> None:
+    """Who is who in Slack, and who is told what."""
+    content = {"people": PEOPLE, "routes": [*routes, {"ways": ["terminal"]}]}
+    (settings.data_dir / "notices.json").write_text(json.dumps(content))
 
 
 async def run(activity: Any, argument: Any, attempt: int = 1) -> Any:

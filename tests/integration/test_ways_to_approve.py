@@ -14,6 +14,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from temporalio.service import RPCError
@@ -29,9 +30,10 @@ from common.artifacts import ArtifactStore
 from common.buyer import BuyerInput
 from common.notices import SlackPost
 from common.settings import Settings
+from tests.chaos.stack import until
 from tests.integration.gateway_world import GatewayWorld, open_world
 from tests.integration.slack_checks import texts
-from tests.integration.slack_server import SlackServer
+from tests.integration.slack_server import Fault, SlackServer
 from tests.integration.slack_world import PEOPLE, delivery_of, run, write_people
 
 APPROVERS = ["approver", "member"]
@@ -47,18 +49,22 @@ class Market:
         self._slack = Slack.build(world.settings, ArtifactStore(world.settings.data_dir / "artifacts"))
         self.asked: dict[tuple[Way, str], Question] = {}
 
-    async def ask(self, *, stack: bool = False, **more: object) -> Question:
+    async def start(self, *, stack: bool = False, owner: str = "owner", **more: object) -> str:
         """A buyer that asks two people for their approval."""
         settings = self.stack if stack else self.world.settings
         wanted = BuyerInput(
             symbol="BAC", quantity=Decimal(10), limit=Decimal(100), approvers=APPROVERS, quorum=2, **more
         )
         agents = AgentClient(self.world.desk.client, settings, self.world.desk.ring)
-        id = await agents.start("buyer", wanted, owner="owner")
+        return await agents.start("buyer", wanted, owner=owner)
+
+    async def ask(self, *, stack: bool = False, **more: object) -> Question:
+        """What such a buyer asks, as it stands in Slack."""
+        id = await self.start(stack=stack, **more)
         view = await self.world.until(id, lambda view: bool(view.requests) or not view.running)
         if not view.requests:
             # A slow machine: it expired before anybody could look.
-            return await self.ask(stack=stack, expires_after=8 * wanted.expires_after)
+            return await self.ask(stack=stack, expires_after=8 * more["expires_after"])
         request = view.requests[0]
         post = await run(self._slack.slack_post, delivery_of(id, request, "C0GENERAL", kind="buyer"))
         return Question(self, id, request, post)
@@ -217,7 +223,9 @@ async def market(server: DevServer, tmp_path_factory: pytest.TempPathFactory) ->
         open_world(server, folder, works=False, slack=slack.settings()) as world,
         AsyncExitStack() as workers,
     ):
-        write_people(world.settings)
+        write_people(
+            world.settings, {"owner": "told", "events": ["asked"], "ways": ["slack", "slack:C0GENERAL"]}
+        )
         queue = f"{world.settings.task_queue}-stack"
         stack = replace(world.settings, task_queue=queue, accept_unsigned=True)
         for settings in (world.settings, stack):
@@ -283,3 +291,38 @@ async def test_an_unsigned_word_is_marked_wherever_it_is_shown(market: Market) -
     assert "(unsigned)" in page.text
     entries = [each.text for each in (await world.agents.view(question.id)).notebook]
     assert any("approver" in text and "unsigned" in text for text in entries)
+
+
+async def test_a_question_finds_its_people_and_its_messages_hear_the_answer(market: Market) -> None:
+    """By routes and couriers alone: a channel and two people, one of them after Slack asked to wait."""
+    slack, world = market.slack, market.world
+    before = {id: len(channel.messages) for id, channel in slack.channels.items()}
+
+    async def messages() -> dict[str, dict[str, Any]]:
+        new = {id: each.messages[before.get(id, 0) :] for id, each in slack.channels.items()}
+        assert all(len(each) <= 1 for each in new.values()), new
+        return {id: each[0] for id, each in new.items() if each}
+
+    async def three() -> dict[str, dict[str, Any]]:
+        found = await messages()
+        return found if len(found) == 3 else {}
+
+    with slack.failing("chat.postMessage", Fault(429, {"Retry-After": "1"}, "ratelimited")):
+        id = await market.start(owner="told")
+        posted = await until(three, 30)
+    assert set(posted) == {"C0GENERAL", "D0ANN", "D0BOB"}
+    for channel, who in (("C0GENERAL", "approver"), ("D0BOB", "member")):
+        payload = slack.pressed(channel, posted[channel]["ts"], "approve", PEOPLE[who]["slack"])
+        assert (await slack.send(world.address, payload)).status_code == 200
+    await world.until(id, lambda view: not view.running)
+
+    async def updated() -> bool:
+        return all("actions" not in kinds(each) for each in (await messages()).values())
+
+    await until(updated, 30)
+    for message in (await messages()).values():
+        assert any("approved" in text and "member" in text for text in texts(message))
+
+
+def kinds(message: dict[str, Any]) -> list[str]:
+    return [block["type"] for block in message["blocks"]]
