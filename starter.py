@@ -244,6 +244,19 @@ def find(
     run(find(settings(), where, limit, count=count, as_csv=as_csv, as_json=as_json))
 
 
+@app.command()
+def notices(
+    agent: Annotated[str | None, typer.Option(metavar="ID", help="Only this agent's.")] = None,
+    failed: Annotated[bool, typer.Option("--failed", help="Only what could not be delivered.")] = False,
+    limit: Annotated[int, typer.Option(min=1, help="The newest so many.")] = 20,
+    as_json: Json = False,
+) -> None:
+    """List the notices that went to people and systems, and what became of each delivery."""
+    from cli.notices import list_notices
+
+    run(list_notices(settings(), agent, limit, failed=failed, as_json=as_json))
+
+
 @archive.command("run")
 def archive_run(
     older_than: Annotated[

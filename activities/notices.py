@@ -83,13 +83,7 @@ class Notices:
         return Told(courier=courier_id(notice.id) if follows else None)
 
     def _outlets(self, notice: Notice) -> Outlets:
-        if self._routes is None:
-            return Outlets(terminal=notice.event is not NoticeEvent.DECIDED)
-        outlets = self._routes.outlets(notice)
-        if notice.event is NoticeEvent.DECIDED and not outlets.places:
-            # The terminal hears of decisions by what follows from them.
-            return Outlets()
-        return outlets
+        return self._routes.outlets(notice) if self._routes else Outlets(terminal=True)
 
     def _follows(self, notice: Notice, outlets: Outlets) -> bool:
         """Whether somebody wants to know how the request ends: a message to update, or a route for it."""

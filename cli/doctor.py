@@ -28,9 +28,11 @@ from common.archive import MANIFESTS
 from common.archive_anchor import ArchiveAnchor
 from common.connect import connect
 from common.envelope import Signer
+from common.notice_routes import Routes
 from common.object_store import StoreUnavailableError, open_store
 from common.search_attributes import REGISTRY
 from common.settings import APPROVAL_KEYS, Settings, SettingsError
+from common.settings.notices import NOTICES
 
 PATIENCE = timedelta(seconds=5)
 # The archive's 30 days and a day to archive in.
@@ -208,11 +210,23 @@ def _of_machine(settings: Settings) -> Iterator[Check]:
         text=f"{free / 1e9:.1f} GB free for {folder}" + ("" if roomy else ": make room"),
     )
     yield _keys(settings)
+    yield _notices(settings)
     yield Check(
         name="language model",
         health=Health.OK,
         text=f"{settings.model}" + (" (built in: no key, no network)" if settings.model == "offline" else ""),
     )
+
+
+def _notices(settings: Settings) -> Check:
+    try:
+        ways = Routes.load(settings).ways()
+    except SettingsError as error:
+        return Check(name="notices", health=Health.MEND, text=str(error))
+    where = (
+        f"by {', '.join(ways)}" if ways else f"to the worker's terminal; {NOTICES.variable} names other ways"
+    )
+    return Check(name="notices", health=Health.OK, text=where)
 
 
 def _keys(settings: Settings) -> Check:

@@ -81,7 +81,8 @@ class Routes:
         self.ways()  # raises
         route = next((each for each in self._file.content().routes if _fits(each, notice)), None)
         if route is None:
-            return Outlets(terminal=True)
+            # The terminal hears of decisions by what follows from them.
+            return Outlets(terminal=notice.event is not NoticeEvent.DECIDED)
         people = self._recipients(notice) if {"email", "slack", "webhook"} & set(route.ways) else []
         places: dict[tuple[str, str], Place] = {}
         for way in route.ways:
@@ -118,5 +119,6 @@ def _fits(route: Route, notice: Notice) -> bool:
         route.agent in (None, notice.agent)
         and route.owner in (None, notice.owner)
         and route.kind in (None, notice.kind)
-        and (not route.events or notice.event in route.events)
+        # A decision is told where somebody asks for that: whoever took it knows, and messages are updated.
+        and (notice.event in route.events if route.events else notice.event is not NoticeEvent.DECIDED)
     )

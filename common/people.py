@@ -41,8 +41,8 @@ class Person(BaseModel, frozen=True, extra="forbid"):
 class Route(BaseModel, frozen=True, extra="forbid"):
     """By which ways people hear of what fits; a condition that is not given fits everything.
 
-    `events` empty means every event. A way is `terminal`, or `email`, `slack` or `webhook` for the people
-    whom a notice is for, or one of these three with an address of its own behind it, as in `slack:#ops`.
+    `events` empty means every event but `decided`. A way is `terminal`, or `email`, `slack` or `webhook` for
+    the people whom a notice is for, or one of these three with an address of its own behind it, `slack:#ops`.
     """
 
     agent: str | None = None

@@ -101,10 +101,8 @@ class Erasure:
         await clear_payloads(self._client, self._objects, id, runs)
         # Nothing of the agent runs any more, so not even what was on its way to it is of use.
         await asyncio.to_thread(self._objects.delete, [each.key for each in listed])
-        is_agent = not id.startswith(courier_id(""))
-        return Erased(
-            live=int(was_there and is_agent), objects=len(listed), bytes=sum(each.size for each in listed)
-        )
+        live = int(was_there and not id.startswith(courier_id("")))
+        return Erased(live=live, objects=len(listed), bytes=sum(each.size for each in listed))
 
     async def _enter(self, request: ErasePart) -> None:
         """Enter the rewritten index in the chain, if the owner has rows in it."""

@@ -17,7 +17,7 @@ from common.agent import WakeUp
 from common.notices import NoticeEvent
 from workflows.core.signals import UnreadableSignalError, read_signal
 from workflows.core.thinking import Thinker, told_model
-from workflows.core.visible import cause_of, cause_type_of
+from workflows.core.visible import cause_of
 
 
 class Agent(Thinker):
@@ -82,7 +82,7 @@ def _to_its_end(run: Callable[[Any, Any], Awaitable[Any]]) -> Callable[[Any, Any
             if is_cancelled_exception(error):
                 await self._tell_end(NoticeEvent.FINISHED, "ended: cancelled")
             else:
-                await self._tell_end(NoticeEvent.FAILED, f"failed: {cause_type_of(error)}: {cause_of(error)}")
+                await self._tell_end(NoticeEvent.FAILED, f"failed: {cause_of(error)}")
             raise
         await self._tell_end(NoticeEvent.FINISHED, "ended: done")
         return result
