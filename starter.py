@@ -132,7 +132,7 @@ def inbox(
     as_json: Json = False,
 ) -> None:
     """List the agents that wait for an approval."""
-    from cli.agents import inbox
+    from cli.inbox import inbox
 
     run(inbox(settings(), who, as_json=as_json))
 
@@ -314,6 +314,17 @@ def archive_setup(as_json: Json = False) -> None:
     from cli.archive import archive_setup
 
     run(archive_setup(settings(), as_json=as_json))
+
+
+@app.command()
+def mail(
+    unmatched: Annotated[bool, typer.Option("--unmatched", help="List what is for no agent.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show what became of the letters that went out, and what lies in the mailbox."""
+    from cli.mail import mail
+
+    run(mail(settings(), unmatched=unmatched, as_json=as_json))
 
 
 @app.command()

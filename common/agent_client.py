@@ -42,11 +42,19 @@ from common.agent_view import (
     row_of,
     view_of,
 )
-from common.approval import GROUP, ApprovalsView, Decision, DecisionRecord, DecisionStatus, Verdict, judged
+from common.approval import (
+    GROUP,
+    ApprovalsView,
+    Decision,
+    DecisionRecord,
+    DecisionStatus,
+    Verdict,
+    judged,
+)
 from common.directory import Directory
 from common.envelope import Signer
 from common.settings import Settings
-from common.visibility import AGENTS, IN_VISIBILITY, quote
+from common.visibility import AGENTS, IN_VISIBILITY, quote, rows_of
 
 __all__ = ["AgentClient", "AgentClientError", "AgentExistsError", "NoSuchAgentError", "NothingToDecideError"]
 
@@ -134,7 +142,7 @@ class AgentClient:
         ):
             if value is not None:
                 conditions.append(f"{name} = {quote(value)}")
-        return await self._rows(conditions, limit)
+        return await rows_of(self._client, conditions, limit)
 
     async def inbox(self, who: str | None = None, limit: int = 5000) -> list[InboxRow]:
         """The open requests of running agents, all or those ``who`` may decide; newest agents first.
@@ -152,7 +160,7 @@ class AgentClient:
             conditions.append(f"{search_attributes.APPROVERS.name} IN ({', '.join(map(quote, names))})")
         return [
             InboxRow(**row.model_dump(), request_id=request_id, digest=digest)
-            for row in await self._rows(conditions, limit)
+            for row in await rows_of(self._client, conditions, limit)
             for request_id, digest in search_attributes.parse_waiting_for_approvals(row.waiting_for)
         ]
 
@@ -162,7 +170,7 @@ class AgentClient:
         async def open_requests(id: str) -> list[tuple[tuple[str, str], str]]:
             handle = self._client.get_workflow_handle(id)
             view = await answer_of(handle, "approvals", ApprovalsView, patience)
-            return [((id, request.id), request.question) for request in (view.open if view else ())]
+            return [((id, request.id), request.asked) for request in (view.open if view else ())]
 
         answers = await asyncio.gather(*map(open_requests, ids))
         return dict(question for answer in answers for question in answer)
@@ -191,9 +199,8 @@ class AgentClient:
             note: the approver's words.
             edits: fields of the plan to change.
             through: the door it came through, `cli` for example.
-            digest: the beginning of the digest the approver saw; empty for the one open request.
+            digest: how the one that the approver saw begins; empty for the open one; whole with `request_id`.
             decision_id: what the decision counts once by; made up where empty.
-            request_id: the request where it is known, with the whole ``digest``: nothing is looked up then.
 
         Raises:
             NoSuchAgentError: there is no agent of that id.
@@ -275,10 +282,6 @@ class AgentClient:
         """
         async with _for_agent(id):
             return await self._client.get_workflow_handle(id).describe()
-
-    async def _rows(self, conditions: Sequence[str], limit: int) -> list[AgentRow]:
-        found = self._client.list_workflows(" AND ".join(conditions), limit=limit)
-        return [row_of(execution) async for execution in found]
 
     async def _open_request(self, id: str, digest: str) -> tuple[str, str]:
         """Request id and digest of the open request; known to Temporal even where no worker answers."""

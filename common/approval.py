@@ -179,6 +179,12 @@ class ApprovalRequest(BaseModel, frozen=True):
         """The people and groups who may decide now."""
         return self.policy.deciders(escalated=self.escalated)
 
+    @property
+    def standing(self) -> str:
+        """How many of the approvals it needs it has, in words."""
+        people = ", ".join(vote.decision.by for vote in self.votes)
+        return f"{len(self.votes)} of {self.policy.quorum} approvals" + (f" ({people})" if people else "")
+
 
 class DecisionStatus(StrEnum):
     """What became of a decision."""

@@ -23,7 +23,7 @@ from slack_sdk.errors import SlackApiError, SlackClientError
 from slack_sdk.web import WebClient
 
 from common.agent_client import AgentClient
-from common.agent_errors import AgentClientError
+from common.agent_errors import NoSuchAgentError
 from common.approval import Decision, DecisionRecord, DecisionStatus, Verdict
 from common.approval_link import ApprovalButton, BadLinkError
 from common.envelope import Signer
@@ -161,8 +161,8 @@ class SlackActions:
                 )
         except TimeoutError:
             raise away("Temporal cannot be reached just now.") from None
-        except AgentClientError as error:
-            raise RefusedError(f"Nothing was decided: {error}") from None
+        except NoSuchAgentError:
+            raise RefusedError(f"Nothing was decided: agent {button.agent} has ended.") from None
 
     async def _ask_why(self, pressed: Interaction, button: ApprovalButton, token: str) -> None:
         form = ReasonForm(token=token, answer=pressed.response_url)

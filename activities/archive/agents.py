@@ -14,7 +14,6 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.archive.facts import key_ids, key_ids_in, nodes_of
-from activities.archive.heartbeats import heartbeats
 from activities.archive.records import (
     Cleared,
     DueAgent,
@@ -27,6 +26,7 @@ from activities.archive.records import (
     StoreRequest,
 )
 from activities.archive.removal import clear_payloads, delete_runs
+from activities.heartbeats import heartbeats
 from common import search_attributes
 from common.agent_view import AgentRow, AgentView, patient_view_of, row_of
 from common.archive import (

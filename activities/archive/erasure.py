@@ -9,10 +9,10 @@ from temporalio import activity
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
-from activities.archive.heartbeats import heartbeats
 from activities.archive.ledger import ArchiveLedger
 from activities.archive.records import SealRequest
 from activities.archive.removal import clear_payloads, delete_runs, is_there
+from activities.heartbeats import heartbeats
 from common import search_attributes
 from common.archive import Erased, IndexRow, day_of, run_folder
 from common.archive_index import ArchiveIndex, IndexQuery, unpack_rows

@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from common.settings import archive, fetching, http, models, notices, slack, state, trading
+from common.settings import archive, fetching, http, mail, models, notices, slack, state, trading
 from common.settings.archive import ArchiveSettings
 from common.settings.base import Setting, SettingsError, one_of, whole_number
 from common.settings.fetching import FetchSettings
 from common.settings.http import HttpSettings
+from common.settings.mail import MailSettings
 from common.settings.models import MODEL, ModelSettings, check_model
 from common.settings.notices import NoticeSettings
 from common.settings.slack import SlackSettings
@@ -25,6 +26,7 @@ __all__ = [
     "ArchiveSettings",
     "FetchSettings",
     "HttpSettings",
+    "MailSettings",
     "ModelSettings",
     "NoticeSettings",
     "Setting",
@@ -71,6 +73,7 @@ TABLE = (
     *state.TABLE,
     *http.TABLE,
     *archive.TABLE,
+    *mail.TABLE,
     *notices.TABLE,
     *slack.TABLE,
 )
@@ -95,6 +98,7 @@ class Settings:
     state: StateSettings
     http: HttpSettings
     archive: ArchiveSettings
+    mail: MailSettings
     notices: NoticeSettings
     slack: SlackSettings
 
@@ -132,6 +136,7 @@ class Settings:
             state=StateSettings.read(value),
             http=HttpSettings.read(value),
             archive=ArchiveSettings.read(value),
+            mail=MailSettings.read(value),
             notices=NoticeSettings.read(value),
             slack=SlackSettings.read(value),
         )

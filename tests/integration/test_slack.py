@@ -209,7 +209,7 @@ async def test_a_stale_plan_is_refused_by_the_agent(world: SlackWorld) -> None:
     await asked.ended()
     late = await asked.press("approve", "U0BOB")
     assert late.status == 200
-    assert "does not run any more" in await asked.said(late.payload)
+    assert "has ended" in await asked.said(late.payload)
 
 
 async def test_many_presses_are_one_decision(world: SlackWorld) -> None:
@@ -307,7 +307,7 @@ async def test_socket_mode_takes_what_is_pressed(world: SlackWorld) -> None:
         await connected(slack, 3)
         again = first.pressed("approve", "U0ANN")
         assert await slack.send_by_socket(again) == {}
-        assert "does not run any more" in await first.said(again)
+        assert "has ended" in await first.said(again)
 
 
 async def test_socket_mode_acknowledges_nothing_that_is_not_safe(

@@ -205,7 +205,7 @@ class Asker(Sleeper):
         request = self._gate.update(request.id, votes=votes)
         if len(votes) >= request.policy.quorum:
             return Outcome(OutcomeVerdict.APPROVED, request, plan, decision)
-        self.note(f"{gate.standing(request)}: yes {in_words(decision)}", request=request.id)
+        self.note(f"{request.standing}: yes {in_words(decision)}", request=request.id)
         return None
 
     def _note_refusal(self, record: DecisionRecord) -> None:
@@ -225,7 +225,7 @@ class Asker(Sleeper):
 
 def _in_question(request: ApprovalRequest, words: str) -> str:
     deciders = ", ".join(request.deciders)
-    return f"{request.question} ({words}; {gate.standing(request)}; may decide: {deciders})"
+    return f"{request.question} ({words}; {request.standing}; may decide: {deciders})"
 
 
 def _edited(plan: Plan, request: ApprovalRequest, decision: Decision) -> tuple[Plan, str | None]:

@@ -16,7 +16,6 @@ from temporalio.exceptions import ActivityError, is_cancelled_exception
 from common import search_attributes
 from common.agent import AgentInput, AgentState, AgentStatus, Carried, Notebook
 from workflows.core import notebook
-from workflows.core.gate import standing
 from workflows.core.watchdog import OpenCall, Watchdog, is_collected
 
 
@@ -147,7 +146,7 @@ class Visible:
             until = f", until {at:%Y-%m-%d %H:%M} UTC" if (at := self._wake_at()) else ""
             headline += f": waits for {self._waiting_for()}{until}"
         questions = [
-            f"{each.id} asks {', '.join(each.deciders) or 'nobody'}: {each.question} {standing(each)}"
+            f"{each.id} asks {', '.join(each.deciders) or 'nobody'}: {each.question} {each.standing}"
             for each in self._kept.approvals.open.values()
         ]
         workflow.set_current_details(notebook.as_markdown(self._kept.notebook, headline, questions))
