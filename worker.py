@@ -16,7 +16,7 @@ from typing import Any
 from temporalio.client import Client
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.worker import Worker
-from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+from temporalio.worker.workflow_sandbox import SandboxRestrictions
 
 from activities.archive.agents import AgentArchiver
 from activities.archive.erasure import Erasure
@@ -54,6 +54,7 @@ from common.mail import MAILROOM
 from common.notice_routes import Routes
 from common.object_store import open_store
 from common.payload_guard import PayloadGuard
+from common.queries_last import QueriesLast
 from common.settings import Settings, SettingsError
 from workflows.archivist import Archivist, Eraser
 from workflows.buyer import Buyer
@@ -135,9 +136,9 @@ def activity_methods(objects: Sequence[Any]) -> list[Any]:
     ]
 
 
-def sandbox() -> SandboxedWorkflowRunner:
+def sandbox() -> QueriesLast:
     """The sandbox that agents run in, here and in every replay."""
-    return SandboxedWorkflowRunner(SandboxRestrictions.default.with_passthrough_modules(*PASSED_THROUGH))
+    return QueriesLast(SandboxRestrictions.default.with_passthrough_modules(*PASSED_THROUGH))
 
 
 def build(

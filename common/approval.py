@@ -185,6 +185,11 @@ class ApprovalRequest(BaseModel, frozen=True):
         people = ", ".join(vote.decision.by for vote in self.votes)
         return f"{len(self.votes)} of {self.policy.quorum} approvals" + (f" ({people})" if people else "")
 
+    @property
+    def asked(self) -> str:
+        """The question, and how it stands where several must approve."""
+        return self.question + (f" ({self.standing})" if self.policy.quorum > 1 else "")
+
 
 class DecisionStatus(StrEnum):
     """What became of a decision."""

@@ -268,6 +268,12 @@ class Model:
         rules = self.rules[ask.what]
         if word.flaw:
             yield word.flaw
+        # One that came long before its question was asked.
+        left = word.at + ENVELOPE - self.clock
+        if abs(left) <= SLACK:
+            raise UncertainOrderError
+        if left < timedelta():
+            yield "outdated"
         if word.digest != ask.digest:
             yield "stale"
         if rules.expires_after and word.at >= ask.opened + rules.expires_after:

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
@@ -21,6 +22,7 @@ import worker
 from activities.calendars import Calendars
 from activities.decisions import DecisionChecks
 from activities.interceptor import ReliableReports
+from cli.dev_server import DevServer
 from common import search_attributes
 from common.agent import AgentInput, AgentStatus, Notebook
 from common.approval import ApprovalRequest, ApprovalsView, Decision, DecisionRecord, Verdict
@@ -253,3 +255,19 @@ async def stage(request: pytest.FixtureRequest, settings: Settings) -> AsyncIter
         for handle in stage.handles:
             if (await handle.describe()).status == 1:
                 await handle.terminate("the test is over")
+
+
+@pytest.fixture
+async def short_histories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stage]:
+    """A stage on a server that suggests a fresh history after thirty events."""
+    settings = Settings.read({"HIBERNAUT_DATA_DIR": str(tmp_path / "short")})
+    limits = {"limit.historyCount.suggestContinueAsNew": "30"}
+    async with DevServer(settings, ui_port=None, limits=limits) as server:
+        monkeypatch.setenv("TEMPORAL_ADDRESS", server.address)
+        stage = Stage(await connect(settings), settings, cached=1000)
+        await stage.work()
+        try:
+            yield stage
+            await stage.replay_all()
+        finally:
+            await stage.rest()

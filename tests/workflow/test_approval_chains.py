@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
-import pytest
 from temporalio import activity
 
 from activities.calendars import Calendars
 from activities.decisions import DecisionChecks, EnvelopeCheck, EnvelopeChecked
-from cli.dev_server import DevServer
 from common.agent_client import AgentClient
 from common.approval import ApprovalPolicy, OnExpiry, Verdict
 from common.business_time import NYSE
-from common.connect import connect
 from common.envelope import Signer
-from common.settings import Settings
 from tests.workflow.conftest import Stage, eventually, noted
 from tests.workflow.doubles import ErrandInput, PanelInput
 
@@ -216,22 +210,6 @@ async def test_an_approval_too_old_to_act_on_is_asked_for_again(stage: Stage) ->
     assert any("drift: approval: it held until" in note for note in await stage.notes(agent))
     await stage.decide(agent, second)
     assert (await agent.result())["confirmation"]["fence"] == 10
-
-
-@pytest.fixture
-async def short_histories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stage]:
-    """A stage on a server that suggests a fresh history after thirty events."""
-    settings = Settings.read({"HIBERNAUT_DATA_DIR": str(tmp_path / "short")})
-    limits = {"limit.historyCount.suggestContinueAsNew": "30"}
-    async with DevServer(settings, ui_port=None, limits=limits) as server:
-        monkeypatch.setenv("TEMPORAL_ADDRESS", server.address)
-        stage = Stage(await connect(settings), settings, cached=1000)
-        await stage.work()
-        try:
-            yield stage
-            await stage.replay_all()
-        finally:
-            await stage.rest()
 
 
 async def test_a_request_stays_open_while_its_agents_history_starts_afresh(short_histories: Stage) -> None:

@@ -27,7 +27,7 @@ from common.digest import digest
 from common.notices import NoticeEvent
 from workflows.core import gate
 from workflows.core.calls import QUICK
-from workflows.core.gate import Gate, Outcome, Plan, Step
+from workflows.core.gate import MAX_WAITING, Gate, Outcome, Plan, Step
 from workflows.core.hibernate import Sleeper
 from workflows.core.visible import Wait
 
@@ -147,6 +147,9 @@ class Asker(Sleeper):
             while True:
                 step, due = gate.next_step(request)
                 await self._until(due, lambda: bool(self._gate.next_decision(id)) or self._may_carry(memory))
+                # First of all: of decisions that come one upon the other there would be no end to wait for.
+                if memory is not None and self._may_carry(memory):
+                    await self.carry_over(memory)
                 decision, now = self._gate.next_decision(id), workflow.now()
                 if decision and not gate.precedes(step, due, decision, now):
                     outcome = await self._judged(decision, request, kind)
@@ -159,12 +162,12 @@ class Asker(Sleeper):
                         return Outcome(OutcomeVerdict.EXPIRED, request, plan)
                     request = await self._climb(request, step)
                     wait.approvers = request.deciders
-                elif memory is not None and self._may_carry(memory):
-                    await self.carry_over(memory)
                 self._show_all()
 
     def _may_carry(self, memory: BaseModel | None) -> bool:
-        return self._has_grown(memory) and not self._answered_beside
+        # Not with a flood that has come already: what is carried over has its limit in bytes.
+        few = len(self._gate.memory.waiting) <= MAX_WAITING
+        return few and self._has_grown(memory) and not self._answered_beside
 
     async def _climb(self, request: ApprovalRequest, step: Step) -> ApprovalRequest:
         """Remind people or escalate to others; the request as it stands then."""

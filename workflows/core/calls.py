@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, TypeVar, overload
@@ -13,6 +12,7 @@ from typing import Any, TypeVar, overload
 from pydantic import BaseModel
 from temporalio import workflow
 from temporalio.common import Priority, RetryPolicy
+from temporalio.exceptions import FailureError, is_cancelled_exception
 
 from activities.notices import Notices
 from common.agent import AgentInput
@@ -24,6 +24,13 @@ from workflows.core.watchdog import OpenCall
 
 # Under the server's 2 MB, over which a call is retried for ever.
 MAX_ARGUMENT_BYTES = 1_500_000
+
+# Of the workflow task's time-out. After 0.8 of it the SDK begins another task for a local activity that still
+# runs, and then a replay may see another time, or take the result in another order with what came meanwhile.
+LOCAL_SHARE = 0.4
+
+# The SDK does not hold a local activity that it tries again to the time all attempts may take.
+ONCE = RetryPolicy(maximum_attempts=1)
 
 Argument = TypeVar("Argument", bound=BaseModel)
 Result = TypeVar("Result")
@@ -41,7 +48,8 @@ class CallPolicy:
         schedule_to_close: give up for good after this time, retries included.
         stuck_after: a call that has not got through by then marks its agent stuck, and goes on.
         local: runs inside the workflow task. Only for what is short and harmless to repeat: it leaves one
-            event in history in place of three, and a worker's death repeats it.
+            event in history in place of three, and a worker's death repeats it. What does not get through
+            there, slow or failing, goes on as any other activity.
         lasting: people will look for an agent in this call, so its search attributes are brought up to date.
         queue: what follows the agent's own task queue in the name of the one this call goes to.
         fairness_key: at most 64 bytes. Calls of one key share the rate that the server allows a key of that
@@ -103,7 +111,7 @@ RECHECK = CallPolicy(
 # Something destructive: one attempt. Before another the kit looks up what happened and validates again.
 ACTION = CallPolicy(
     start_to_close=timedelta(hours=1),
-    retry=RetryPolicy(maximum_attempts=1),
+    retry=ONCE,
     heartbeat=timedelta(seconds=30),
     lasting=True,
 )
@@ -161,10 +169,7 @@ class Caller(Visible):
         cancelled_before = task.cancelling() if task else 0
         self._under_way += 1
         try:
-            # One at a time: of two at once that end in different workflow tasks, a replay may take the
-            # results in another order than they came, and the agent could never be replayed again.
-            async with self._local if policy.local else nullcontext():
-                result = await self._started(activity, argument, policy, activity_id)
+            result = await self._run(activity, argument, policy, activity_id)
         finally:
             self._under_way -= 1
         if task and task.cancelling() > cancelled_before:
@@ -172,16 +177,24 @@ class Caller(Visible):
             raise asyncio.CancelledError
         return result
 
-    def _started(self, activity: Any, argument: BaseModel, policy: CallPolicy, id: str) -> Awaitable[Any]:
+    async def _run(self, activity: Any, argument: BaseModel, policy: CallPolicy, id: str) -> Any:
         if policy.local:
-            return workflow.start_local_activity_method(
-                activity,
-                argument,
-                activity_id=id,
-                start_to_close_timeout=policy.start_to_close,
-                retry_policy=policy.retry,
-            )
-        return workflow.start_activity_method(
+            # One at a time: of two at once that end in different workflow tasks, a replay may take the
+            # results in another order than they came, and the agent could never be replayed again.
+            async with self._local:
+                try:
+                    return await workflow.execute_local_activity_method(
+                        activity,
+                        argument,
+                        activity_id=id,
+                        schedule_to_close_timeout=workflow.info().task_timeout * LOCAL_SHARE,
+                        retry_policy=ONCE,
+                    )
+                except FailureError as error:
+                    # What kind of failure it was, a replay may tell otherwise.
+                    if is_cancelled_exception(error):
+                        raise
+        return await workflow.execute_activity_method(
             activity,
             argument,
             activity_id=id,

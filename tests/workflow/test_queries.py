@@ -1,0 +1,80 @@
+"""Queries that come amidst a local activity: answered, and no agent does anything else because of them."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+
+import pytest
+from temporalio import activity
+from temporalio.bridge.proto.workflow_activation import WorkflowActivation
+from temporalio.bridge.proto.workflow_completion import WorkflowActivationCompletion
+
+from activities.calendars import Calendars
+from activities.decisions import DecisionChecks, EnvelopeCheck, EnvelopeChecked
+from common.approval import Verdict
+from common.queries_last import ALONE, _QueriesLast
+from tests.workflow.conftest import Stage, eventually, true_if
+from tests.workflow.doubles import ErrandInput
+
+
+class Meeting(DecisionChecks):
+    """A check of a decision and a query of its task meet: the one ends while the other is answered."""
+
+    def prepare(self) -> None:
+        self.asked, self.checked, self.left = threading.Event(), threading.Event(), threading.Event()
+        self.may_end = asyncio.Event()
+
+    @activity.defn(name="check_envelope")
+    async def check_envelope(self, check: EnvelopeCheck) -> EnvelopeChecked:
+        await self.may_end.wait()
+        asyncio.get_running_loop().call_soon(self.checked.set)
+        return await super().check_envelope(check)
+
+    def activate(self, run: _QueriesLast, act: WorkflowActivation) -> WorkflowActivationCompletion:
+        """In place of `_QueriesLast.activate`, in a thread of the worker."""
+        queries = [job.query_workflow for job in act.jobs if job.HasField("query_workflow")]
+        meets = bool(queries and run._local) and queries[0].query_id != ALONE
+        if meets:
+            self.asked.set()
+            # Not for long: the SDK takes two seconds without an answer for a deadlock.
+            self.checked.wait(1)
+            time.sleep(0.1)
+        completion = self.real(run, act)
+        if meets and not completion.successful.commands:
+            self.left.set()
+        return completion
+
+    real = staticmethod(_QueriesLast.activate)
+
+
+@pytest.mark.parametrize("verdict", [Verdict.APPROVE, Verdict.REJECT])
+async def test_a_query_amidst_a_check_is_answered_after_it(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, verdict: Verdict
+) -> None:
+    """More signals come meanwhile. They count after the check, as in the replay after the test."""
+    await stage.rest()
+    meeting = Meeting(stage.authority)
+    meeting.prepare()
+    monkeypatch.setattr(_QueriesLast, "activate", lambda run, act: meeting.activate(run, act))
+    stage.objects = lambda: [stage.world, meeting, Calendars(), stage.notices]  # type: ignore[method-assign]
+    await stage.work()
+    agent = await stage.start(ErrandInput())
+    request = await stage.asked(agent)
+    await stage.rest()
+    decision = await stage.decide(agent, request, verdict)
+    queries = [asyncio.create_task(agent.query("status")) for _ in range(3)]
+    # They have to be there before the worker is; nothing shows when they are.
+    await asyncio.sleep(0.3)
+    await stage.work()
+    await eventually(lambda: true_if(meeting.asked.is_set()))
+    if verdict is Verdict.APPROVE:
+        await agent.signal("pause")
+        await agent.signal("resume")
+    meeting.may_end.set()
+    assert [each["owner"] for each in await asyncio.gather(*queries)] == ["owner-1"] * 3
+    result = await agent.result()
+    assert (result["confirmation"] is not None) == (verdict is Verdict.APPROVE)
+    assert (await stage.fate(agent, decision.id)).status == "counted"
+    assert meeting.left.is_set()
