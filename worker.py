@@ -44,6 +44,7 @@ from activities.recruiting.post import Post
 from activities.recruiting.understanding import OUTPUTS
 from activities.research.desk import ResearchDesk
 from activities.scraping import Scraper
+from activities.slack import Slack
 from activities.trading.choose import broker, price_feed
 from activities.trading.orders import Orders
 from activities.trading.quotes import Quotes
@@ -90,6 +91,7 @@ def activity_objects(settings: Settings) -> list[Any]:
         Notices(Routes.load(settings)),
         Webhooks.build(settings),
         mail,
+        Slack.build(settings, artifacts),
         Calendars(),
         CodeInventory(artifacts),
         scan,

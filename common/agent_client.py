@@ -186,6 +186,7 @@ class AgentClient:
         through: str,
         digest: str = "",
         decision_id: str = "",
+        request_id: str = "",
     ) -> Decision:
         """Sign a decision for the agent's open request and send it, once.
 
@@ -198,7 +199,7 @@ class AgentClient:
             note: the approver's words.
             edits: fields of the plan to change.
             through: the door it came through, `cli` for example.
-            digest: the beginning of the digest the approver saw; empty for the one open request.
+            digest: how the one that the approver saw begins; empty for the open one; whole with `request_id`.
             decision_id: what the decision counts once by; made up where empty.
 
         Raises:
@@ -207,12 +208,13 @@ class AgentClient:
             AgentClientError: several are open, and the digest does not tell which is meant.
             ValidationError: a text is too long or empty.
         """
-        request_id, full_digest = await self._open_request(id, digest)
+        if not request_id:
+            request_id, digest = await self._open_request(id, digest)
         now = datetime.now(UTC)
         decision = Decision(
             id=decision_id or str(uuid.uuid4()),
             request_id=request_id,
-            digest=full_digest,
+            digest=digest,
             verdict=Verdict.REVISE if edits and verdict == Verdict.APPROVE else verdict,
             edits=edits or {},
             by=by,

@@ -9,6 +9,7 @@ from common.notices import Notice, NoticeEvent, Place
 from common.people import TERMINAL, NoticesFile, Route, notices_file
 from common.settings import Settings, SettingsError
 from common.settings.notices import NOTICES, WEBHOOK_SECRETS
+from common.settings.slack import BOT_TOKEN
 from common.watched_file import WatchedFile
 
 # Those who may decide hear of these; its owner hears of the others.
@@ -47,7 +48,11 @@ class Routes:
         Raises:
             SettingsError: the file cannot be used, or names a way that is not set up.
         """
-        missing = {} if settings.notices.webhook_secrets else {"webhook": WEBHOOK_SECRETS.variable}
+        needs = {
+            "webhook": (settings.notices.webhook_secrets, WEBHOOK_SECRETS),
+            "slack": (settings.slack.bot_token, BOT_TOKEN),
+        }
+        missing = {way: setting.variable for way, (value, setting) in needs.items() if not value}
         routes = cls(notices_file(settings), Directory.load(settings), missing)
         routes.ways()  # raises
         return routes

@@ -27,9 +27,10 @@ from gateway import problems
 from gateway.edge import Edge
 from gateway.pages import PAGES, error_page
 from gateway.problems import ProblemDocument
-from gateway.routes import agents, approve, codec, dashboard, docs, operations, starts, steering
+from gateway.routes import agents, approve, codec, dashboard, docs, operations, slack, starts, steering
 from gateway.services import Gateway, open_gateway
 from gateway.sessions import SignInNeededError
+from gateway.slack_socket import socket_mode
 
 STATIC = Path(__file__).parent / "static"
 DESCRIPTION = (
@@ -55,7 +56,7 @@ def build(gateway: Gateway, http: httpx.AsyncClient) -> Edge:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with http:
+        async with http, socket_mode(gateway.settings, gateway.slack):
             yield
 
     app = FastAPI(
@@ -79,7 +80,7 @@ def build(gateway: Gateway, http: httpx.AsyncClient) -> Edge:
     # The starts come first: `/agents/{kind}` is theirs by POST alone.
     for each in (starts, agents, steering, operations):
         app.include_router(each.router, responses=described)
-    for page in (approve, codec, dashboard, docs):
+    for page in (approve, codec, dashboard, docs, slack):
         app.include_router(page.router, include_in_schema=False)
     app.mount("/static", StaticFiles(directory=STATIC))
     for kind in (*KNOWN_ERRORS, Exception):

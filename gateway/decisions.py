@@ -45,8 +45,12 @@ async def decide(
     except NoSuchAgentError:
         # It was shown to who decides: it has ended, and may be archived by now.
         raise NothingToDecideError(f"nothing to decide: agent {id} has ended.") from None
+    return decision, await fate_of(agents, id, decision)
+
+
+async def fate_of(agents: AgentClient, id: str, decision: Decision) -> DecisionRecord | None:
+    """What the agent made of a decision that Temporal has; None where it does not say so soon."""
     try:
-        record = await agents.fate(id, decision.id, FATE_PATIENCE)
+        return await agents.fate(id, decision.id, FATE_PATIENCE)
     except (RPCError, RuntimeError):
-        record = None  # the decision is safe, whatever has happened since
-    return decision, record
+        return None  # the decision is safe, whatever has happened since

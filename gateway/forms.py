@@ -10,7 +10,8 @@ from pydantic import JsonValue
 from starlette.requests import Request
 
 from common.approval import ApprovalRequest, Verdict
-from gateway.plans import EditError, label_of, read_edits
+from common.plan_view import label_of
+from gateway.plans import EditError, read_edits
 
 MAX_FIELDS = 100
 NOTE_BYTES = 4000

@@ -45,6 +45,23 @@ class Buckets:
             raise too_many("Too many requests at once.", (1 - left) / self._rate)
 
 
+class OneUse:
+    """What came before. So many are remembered that none is forgotten while it could come again."""
+
+    def __init__(self, most: int = MAX_BUCKETS) -> None:
+        self._most = most
+        self._seen: OrderedDict[str, None] = OrderedDict()
+
+    def first(self, name: str) -> bool:
+        """Whether ``name`` comes for the first time."""
+        if name in self._seen:
+            return False
+        self._seen[name] = None
+        if len(self._seen) > self._most:
+            self._seen.popitem(last=False)
+        return True
+
+
 class Places:
     """Places for open streams: so many a person, and a bound for all."""
 

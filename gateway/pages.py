@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
@@ -15,7 +14,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from common import search_attributes
 from common.agent_view import AgentRow
-from gateway.plans import label_of, ref_of
+from common.plan_view import label_of, plain, shape_of
 from gateway.problems import problem_of
 from gateway.sessions import SignInNeededError
 
@@ -88,35 +87,6 @@ def waits_for(row: AgentRow) -> str:
 def state_words(state: str) -> str:
     """A state for people, as the end of a sentence that begins with the agent."""
     return _STATES.get(state, state)
-
-
-def shape_of(value: object) -> str:
-    """How to draw a value: `artifact`, `fields`, `table`, `list`, or `plain`."""
-    if ref_of(value):
-        return "artifact"
-    if isinstance(value, dict):
-        return "fields" if value else "plain"
-    if isinstance(value, list | tuple) and value:
-        if all(isinstance(each, dict) and set(each) == set(value[0]) for each in value):
-            return "table"
-        return "list"
-    return "plain"
-
-
-def plain(value: object) -> str:
-    """A small value in words."""
-    if value is None or value in ([], {}, ()):
-        return "none"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int) and abs(value) >= 10_000:
-        return f"{value:,}"
-    if isinstance(value, dict):
-        return ", ".join(f"{name}: {plain(each)}" for name, each in value.items())
-    if isinstance(value, list | tuple):
-        return ", ".join(map(plain, value))
-    text = str(value)
-    return text[:12] if re.fullmatch("[0-9a-f]{64}", text) else text
 
 
 _templates = Environment(

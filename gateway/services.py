@@ -19,13 +19,16 @@ from common.codec_service import CodecService
 from common.connect import connect, payload_store
 from common.directory import Directory
 from common.envelope import Signer
+from common.people import approvers_in_slack
 from common.settings import Settings, SettingsError
 from common.settings.http import OIDC_ISSUER
+from common.slack import BRIEF_TIMEOUT, slack_client
 from common.tokens import TokenFile
 from gateway.auth import Authenticator
-from gateway.limits import Buckets, Places
+from gateway.limits import Buckets, OneUse, Places
 from gateway.metrics import Metrics
 from gateway.oidc import Issuer
+from gateway.slack import SlackActions
 from gateway.views import Views
 
 # Who asks how things stand can ask again; who decides or starts something should not have to.
@@ -56,6 +59,8 @@ class Gateway:
     search: AgentSearch
     archived: ArchivedAgents
     codec: CodecService
+    slack: SlackActions
+    slack_requests: OneUse
 
     def forget(self, id: str) -> None:
         """Look at the agent again, for something was just done to it."""
@@ -100,6 +105,16 @@ async def open_gateway(settings: Settings, http: httpx.AsyncClient) -> Gateway:
         search=AgentSearch(reading, archived),
         archived=archived,
         codec=CodecService(codec, payload_store(settings, codec, writes=False)),
+        slack=SlackActions(
+            agents,
+            slack_client(settings, BRIEF_TIMEOUT),
+            http,
+            ring,
+            approvers_in_slack(settings),
+            settings.slack.hooks,
+            buckets,
+        ),
+        slack_requests=OneUse(),
     )
 
 

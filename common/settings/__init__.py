@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from common.settings import archive, fetching, http, mail, models, notices, state, trading
+from common.settings import archive, fetching, http, mail, models, notices, slack, state, trading
 from common.settings.archive import ArchiveSettings
 from common.settings.base import Setting, SettingsError, one_of, whole_number
 from common.settings.fetching import FetchSettings
@@ -17,6 +17,7 @@ from common.settings.http import HttpSettings
 from common.settings.mail import MailSettings
 from common.settings.models import MODEL, ModelSettings, check_model
 from common.settings.notices import NoticeSettings
+from common.settings.slack import SlackSettings
 from common.settings.state import StateSettings
 from common.settings.trading import TradingSettings
 
@@ -31,6 +32,7 @@ __all__ = [
     "Setting",
     "Settings",
     "SettingsError",
+    "SlackSettings",
     "StateSettings",
     "TradingSettings",
 ]
@@ -73,6 +75,7 @@ TABLE = (
     *archive.TABLE,
     *mail.TABLE,
     *notices.TABLE,
+    *slack.TABLE,
 )
 
 
@@ -97,6 +100,7 @@ class Settings:
     archive: ArchiveSettings
     mail: MailSettings
     notices: NoticeSettings
+    slack: SlackSettings
 
     @property
     def fetch_queue(self) -> str:
@@ -134,4 +138,5 @@ class Settings:
             archive=ArchiveSettings.read(value),
             mail=MailSettings.read(value),
             notices=NoticeSettings.read(value),
+            slack=SlackSettings.read(value),
         )

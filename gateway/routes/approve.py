@@ -13,11 +13,12 @@ from common.agent_errors import AgentClientError
 from common.agent_view import AgentView
 from common.approval import ApprovalRequest, DecisionRecord, DecisionStatus, judged
 from common.approval_link import ApprovalLink, BadLinkError, decision_id
+from common.plan_view import show_plan
 from gateway.auth import address_of
 from gateway.decisions import decide
 from gateway.forms import FormError, Wish, form_of, read_wish
 from gateway.pages import page
-from gateway.plans import edit_fields, show_plan
+from gateway.plans import edit_fields
 from gateway.problems import Problem
 from gateway.services import Gateway, Parts
 from gateway.sessions import form_token, require_own_form

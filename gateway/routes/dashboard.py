@@ -15,6 +15,7 @@ from common.agent_client import AgentClient
 from common.agent_errors import AgentClientError, NoSuchAgentError
 from common.agent_view import AgentView, RunStatus
 from common.approval import ApprovalRequest, DecisionRecord, DecisionStatus
+from common.plan_view import show_plan
 from common.tokens import Scope, digest_of
 from gateway.access import require_steerable, require_visible
 from gateway.auth import Subject, address_of
@@ -22,7 +23,7 @@ from gateway.decisions import decide
 from gateway.events import Cursor, fresh
 from gateway.forms import FormError, form_of, read_wish
 from gateway.pages import SIGN_IN, page
-from gateway.plans import edit_fields, show_plan
+from gateway.plans import edit_fields
 from gateway.problems import Problem
 from gateway.routes.agents import event_stream
 from gateway.services import Gateway, Parts

@@ -19,7 +19,7 @@ from common.agent_view import AgentView
 from common.approval import ApprovalRequest
 from common.approval_link import ApprovalLink
 from common.audit import AuditInput
-from common.settings import Settings
+from common.settings import Settings, SlackSettings
 from common.tokens import Scope, TokenFile
 from gateway.app import build_from
 from tests.chaos.stack import until
@@ -81,13 +81,19 @@ class GatewayWorld:
 
 @contextlib.asynccontextmanager
 async def open_world(
-    server: DevServer, folder: Path, *, works: bool = True, **changes: Any
+    server: DevServer,
+    folder: Path,
+    *,
+    works: bool = True,
+    slack: SlackSettings | None = None,
+    **changes: Any,
 ) -> AsyncIterator[GatewayWorld]:
     async with open_desk(server, folder) as desk, LocalIssuer() as issuer:
         (folder / "groups.json").write_text('{"treasury": ["member"]}')
         port = free_port()
         settings = replace(
             desk.settings,
+            slack=slack or desk.settings.slack,
             http=replace(
                 desk.settings.http,
                 port=port,

@@ -121,6 +121,16 @@ async def test_a_worthless_token_opens_nothing(world: GatewayWorld) -> None:
     print(f"{tried} requests with worthless tokens, 0 leaks")
 
 
+async def test_slacks_door_opens_to_slacks_signature_alone(world: GatewayWorld) -> None:
+    """Outside the document; it takes no token, not an operator's either, and without its secret nothing."""
+    body = {"payload": '{"type": "block_actions", "user": {"id": "U0ANN"}, "actions": []}'}
+    for headers in ({}, world.as_("operator"), bearer("local-operator"), {"X-Slack-Signature": "v0="}):
+        answer = await world.http.post("/slack/actions", data=body, headers=headers)
+        assert answer.status_code == 404
+        assert "HIBERNAUT_SLACK_SIGNING_SECRET" in answer.json()["detail"]
+    assert (await world.http.get("/slack/actions", headers=world.as_("operator"))).status_code == 405
+
+
 async def test_a_scope_opens_what_it_says(world: GatewayWorld) -> None:
     """403 without the scope, before anything is looked up: also for what is not there."""
     needs = {"GET": "agents:read", "POST": "agents:write"}

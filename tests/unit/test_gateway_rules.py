@@ -15,12 +15,12 @@ from common.agent import NotebookEntry
 from common.agent_view import AgentView, RunStatus
 from common.approval import ApprovalPolicy, ApprovalRequest, Verdict
 from common.artifacts import ArtifactStore
+from common.plan_view import DIFF_LINES, plain, ref_of, shape_of, show_plan
 from gateway.events import Cursor, fresh, is_over
 from gateway.forms import FormError, read_wish
 from gateway.limits import Buckets, Places
 from gateway.metrics import Metrics
-from gateway.pages import plain, shape_of
-from gateway.plans import DIFF_LINES, edit_fields, ref_of, show_plan
+from gateway.plans import edit_fields
 from gateway.problems import Problem
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)

@@ -34,7 +34,8 @@ def settings_with(folder: Path, file: Any, **more: str) -> Settings:
     folder.mkdir(exist_ok=True)
     (folder / "notices.json").write_text(file if isinstance(file, str) else json.dumps(file))
     (folder / "groups.json").write_text('{"treasury": ["ann", "bob"]}')
-    return Settings.read({"HIBERNAUT_DATA_DIR": str(folder), "HIBERNAUT_WEBHOOK_SECRETS": SECRET, **more})
+    ways = {"HIBERNAUT_WEBHOOK_SECRETS": SECRET, "HIBERNAUT_SLACK_BOT_TOKEN": "xoxb-1"}
+    return Settings.read({"HIBERNAUT_DATA_DIR": str(folder), **ways, **more})
 
 
 def request(*approvers: str, votes: tuple[str, ...] = (), requester: str = "owner-1") -> ApprovalRequest:

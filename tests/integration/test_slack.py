@@ -1,0 +1,506 @@
+"""Slack from end to end: a real agent asks, a message stands there, somebody presses, the agent goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import httpx
+import pytest
+from temporalio.exceptions import ApplicationError
+
+from activities.slack import Slack
+from cli.dev_server import free_port
+from common.approval_link import ApprovalButton
+from common.envelope import Signer
+from common.key_ring import KeyRing
+from common.notices import Delivery, NoticeEvent, SlackUpdate
+from gateway.app import build_from
+from tests.integration.serving import Serving
+from tests.integration.slack_checks import parsed, texts
+from tests.integration.slack_server import Fault, SlackServer
+from tests.integration.slack_world import Asked, SlackWorld, delivery_of, request_of, run, sealed, world
+
+__all__ = ["world"]
+
+
+async def test_a_button_approves_and_the_message_tells_it_in_place(world: SlackWorld) -> None:
+    """The decision is signed by this door, in the approver's name; the message ends without buttons."""
+    asked = await world.asked()
+    assert asked.buttons() == ["approve", "reject"]
+    pressed = await asked.press("approve", "U0ANN")
+    assert pressed.status == 200, pressed.answer.text
+    view = await asked.ended()
+    assert view.result["verdict"] == "approved"
+    (record,) = view.decisions
+    assert record.decision.through == "slack"
+    assert (record.decision.by, record.signed) == ("approver", True)
+    assert await asked.said(pressed.payload) == "Your approval counts."
+
+    outcome = "approved by approver (through slack)"
+    update = SlackUpdate(
+        delivery=asked.delivery, channel=asked.where.channel, ts=asked.where.ts, outcome=outcome
+    )
+    await run(world.activities.slack_update, update)
+    await run(world.activities.slack_update, update, attempt=2)
+    message = world.slack.message(asked.where.channel, asked.where.ts)
+    assert asked.buttons() == []
+    assert outcome in list(texts(message))
+    assert "Fix [red]them?" in list(texts(message))
+
+
+async def test_a_rejection_asks_for_its_reason(world: SlackWorld) -> None:
+    """The form opens, blanks are no reason, and the reason is the decision's note."""
+    asked = await world.asked()
+    opened = await asked.press("reject", "U0ANN")
+    assert (opened.status, opened.answer.text) == (200, "")
+    assert await world.decisions(asked.id) == []
+    blank = await asked.submit("  ", "U0ANN")
+    assert "Say why not" in blank.answer.json()["errors"]["reason"]
+    sent = await asked.submit("too <risky> & late", "U0ANN")
+    assert (sent.status, sent.answer.text) == (200, "")
+    view = await asked.ended()
+    assert view.result["verdict"] == "rejected"
+    (record,) = view.decisions
+    assert (record.decision.note, record.decision.by) == ("too <risky> & late", "approver")
+    assert await asked.said(opened.payload) == "Your rejection counts; nothing will be done."
+
+
+async def test_a_replay_decides_nothing(world: SlackWorld) -> None:
+    """Sent again within five minutes, letter for letter: 409; at a gateway that never saw it: no second."""
+    asked = await world.asked("approver", "member")
+    request = world.slack.signed(asked.pressed("approve", "U0EVE"))
+    http = world.world.http
+    first = await http.post("/slack/actions", **request)
+    assert first.status_code == 200
+    await world.world.until(asked.id, lambda view: len(view.decisions) == 1)
+    for _ in range(3):
+        assert (await http.post("/slack/actions", **request)).status_code == 409
+    assert await world.decisions(asked.id) == [("stranger", "approve", "refused")]
+
+    # Now one that counts, at a gateway that has just started, with nothing in its memory.
+    request = world.slack.signed(asked.pressed("approve", "U0ANN"))
+    assert (await http.post("/slack/actions", **request)).status_code == 200
+    await asked.ended()
+    async with Serving(await build_from(world.world.settings)) as second, httpx.AsyncClient() as client:
+        replayed = await client.post(f"{second.address}/slack/actions", **request)
+        assert replayed.status_code in (200, 409)
+    counted = [each for each in await world.decisions(asked.id) if each[2] == "counted"]
+    assert counted == [("approver", "approve", "counted")]
+
+
+async def test_a_replay_at_a_gateway_that_restarted_makes_no_second_vote(world: SlackWorld) -> None:
+    """While the agent still asks, for it needs two: the same press is the same decision everywhere."""
+    id, request = await world.world.asking("approver", "@treasury")
+    delivery = delivery_of(id, request, "C0GENERAL")
+    asked = Asked(world, id, request, delivery, await world.post(delivery))
+    signed = world.slack.signed(asked.pressed("approve", "U0EVE"))
+    assert (await world.world.http.post("/slack/actions", **signed)).status_code == 200
+    await world.world.until(id, lambda view: len(view.decisions) == 1)
+    async with Serving(await build_from(world.world.settings)) as second, httpx.AsyncClient() as client:
+        assert (await client.post(f"{second.address}/slack/actions", **signed)).status_code == 200
+        assert (await client.post(f"{second.address}/slack/actions", **signed)).status_code == 409
+    view = await world.world.until(id, lambda view: len(view.decisions) == 2)
+    assert len({each.decision.id for each in view.decisions}) == 1
+    assert view.decisions[1].reason == "this decision was already received"
+
+
+async def test_what_slack_did_not_sign_is_refused(world: SlackWorld) -> None:
+    """Another secret, an old or a strange time, a changed body, no signature, a bearer token in its place."""
+    asked = await world.asked()
+    payload = asked.pressed("approve", "U0ANN")
+    good = world.slack.signed(payload)
+    headers = good["headers"]
+    forged = {
+        "another secret": world.slack.signed(payload, secret="guessed"),
+        "old": world.slack.signed(payload, age=301),
+        "from the future": world.slack.signed(payload, age=-301),
+        "another body": {**good, "content": good["content"].replace(b"U0ANN", b"U0BOB")},
+        "no time": {**good, "headers": {**headers, "X-Slack-Request-Timestamp": "soon"}},
+        "no text": {**good, "content": b"payload=\xff", "headers": headers},
+        "no signature": {"content": good["content"]},
+        "a strange one": {**good, "headers": {**headers, "X-Slack-Signature": "v0=é".encode()}},
+        "a token": {"content": good["content"], "headers": world.world.as_("operator")},
+    }
+    for name, request in forged.items():
+        answer = await world.world.http.post("/slack/actions", **request)
+        assert answer.status_code == 403, name
+        assert answer.headers["content-type"] == "application/problem+json"
+    assert await world.decisions(asked.id) == []
+    large = await world.world.http.post("/slack/actions", content=b"x" * 300_000)
+    assert large.status_code == 413
+    assert (await world.world.http.post("/slack/actions", **good)).status_code == 200
+    await asked.ended()
+
+
+async def test_signed_nonsense_is_refused(world: SlackWorld) -> None:
+    """What is no interaction gets 422, and what is none of ours 200 and nothing."""
+    asked = await world.asked()
+    for payload, status in (
+        ({"type": "block_actions"}, 422),
+        ({"type": ["x"], "user": {"id": "U0ANN"}}, 422),
+        ({**asked.pressed("approve", "U0ANN"), "user": {"id": "U" * 5000}}, 422),
+        ({"type": "view_submission", "user": {"id": "U0ANN"}, "view": {"callback_id": "reject"}}, 422),
+        ({"type": "view_closed", "user": {"id": "U0ANN"}}, 200),
+        (asked.pressed("open", "U0ANN"), 200),
+    ):
+        answer = await world.slack.send(world.world.address, payload)
+        assert answer.status_code == status, payload
+    async with httpx.AsyncClient() as client:
+        signed = world.slack.signed({})
+        nothing = await client.post(f"{world.world.address}/slack/actions", **{**signed, "content": b""})
+        assert nothing.status_code == 403
+    assert await world.decisions(asked.id) == []
+
+
+async def test_a_button_that_is_not_ours_or_is_over_decides_nothing(world: SlackWorld) -> None:
+    """Tampered with, signed with another key, expired, a link's token: a clear word to the person."""
+    asked = await world.asked()
+    good = sealed(world, asked)
+    link = world.world.link(asked.id, asked.request).rpartition("/")[2]
+    foreign = ApprovalButton(
+        agent=asked.id,
+        request_id=asked.request.id,
+        digest=asked.request.digest,
+        expires_at=datetime.now(UTC) + timedelta(hours=1),
+    ).token(Signer(KeyRing.of({"dev": b"f" * 32})))
+    other = sealed(world, asked, digest="0" * 64)
+    for token, words in (
+        (good[:-1] + ("0" if good[-1] != "0" else "1"), "not whole"),
+        (other.split(".")[0] + good[good.index(".") :], "not whole"),
+        (foreign, "not whole"),
+        (link, "not whole"),
+        ("", "not whole"),
+        (sealed(world, asked, expires_at=datetime.now(UTC) - timedelta(minutes=1)), "expired"),
+    ):
+        payload = asked.pressed("approve", "U0ANN", actions=[{"action_id": "approve", "value": token}])
+        assert (await world.slack.send(world.world.address, payload)).status_code == 200
+        assert words in await asked.said(payload)
+    assert await world.decisions(asked.id) == []
+
+
+async def test_who_may_not_decide_is_told(world: SlackWorld) -> None:
+    """A Slack user nobody knows does not get to the agent; somebody outside the policy is refused by it."""
+    asked = await world.asked()
+    unknown = await asked.press("approve", "U0NOBODY")
+    assert unknown.status == 200
+    assert "nobody here is known by your Slack user id U0NOBODY" in await asked.said(unknown.payload)
+    for_reason = await asked.press("reject", "U0NOBODY")
+    assert "nobody here is known" in await asked.said(for_reason.payload)
+    assert await world.decisions(asked.id) == []
+    outsider = await asked.press("approve", "U0EVE")
+    assert outsider.status == 200
+    told = await asked.said(outsider.payload)
+    assert told == "The agent did not take your decision: stranger is not among those who may decide."
+    assert (await world.world.agents.view(asked.id)).requests
+
+
+async def test_a_stale_plan_is_refused_by_the_agent(world: SlackWorld) -> None:
+    """A button of another plan than the one that is asked about, and one of an agent that has ended."""
+    asked = await world.asked()
+    stale = [{"action_id": "approve", "value": sealed(world, asked, digest="0" * 64)}]
+    payload = asked.pressed("approve", "U0ANN", actions=stale)
+    assert (await world.slack.send(world.world.address, payload)).status_code == 200
+    assert "it is for plan 000000000000" in await asked.said(payload)
+    assert (await world.world.agents.view(asked.id)).requests
+    assert (await asked.press("approve", "U0ANN")).status == 200
+    await asked.ended()
+    late = await asked.press("approve", "U0BOB")
+    assert late.status == 200
+    assert "has ended" in await asked.said(late.payload)
+
+
+async def test_many_presses_are_one_decision(world: SlackWorld) -> None:
+    """Ten presses at once, yes and no mixed: one counts."""
+    asked = await world.asked()
+    await asked.press("reject", "U0ANN")
+    presses = [asked.press("approve", "U0ANN") for _ in range(5)] + [
+        asked.submit("no", "U0ANN") for _ in range(5)
+    ]
+    answers = await asyncio.gather(*presses)
+    assert {each.status for each in answers} == {200}
+    await asked.ended()
+    counted = [each for each in await world.decisions(asked.id) if each[2] == "counted"]
+    assert len(counted) == 1
+
+
+async def test_slack_hears_of_a_failure_while_temporal_is_away(
+    world: SlackWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No 200 for what is not safe; the same button works as soon as Temporal can be reached."""
+    asked = await world.asked()
+    with monkeypatch.context() as away:
+        away.setenv("TEMPORAL_ADDRESS", f"127.0.0.1:{free_port()}")
+        async with Serving(await build_from(world.world.settings)) as gateway:
+            pressed = await asked.press("approve", "U0ANN", gateway.address)
+            assert pressed.status == 503
+            assert "Temporal cannot be reached" in pressed.answer.json()["detail"]
+    assert world.slack.said(pressed.payload) == []
+    assert await world.decisions(asked.id) == []
+    assert (await asked.press("approve", "U0ANN")).status == 200
+    assert (await asked.ended()).result["verdict"] == "approved"
+
+
+async def test_a_decision_waits_for_a_worker(world: SlackWorld) -> None:
+    """With none it is kept, and the person is told so."""
+    asked = await world.asked()
+    await world.world.desk.rest()
+    try:
+        pressed = await asked.press("approve", "U0ANN")
+        assert pressed.status == 200
+        assert "counts as soon as the agent wakes" in await asked.said(pressed.payload)
+    finally:
+        await world.world.desk.work()
+    assert (await asked.ended()).result["verdict"] == "approved"
+
+
+async def test_words_go_to_slack_alone(world: SlackWorld) -> None:
+    """An address elsewhere in what Slack sent is never called."""
+    asked = await world.asked()
+    async with SlackServer() as elsewhere:
+        for url in (
+            f"{elsewhere.address}/actions/x",
+            f"{world.slack.address}@127.0.0.1:{elsewhere.address.rpartition(':')[2]}/actions/x",
+            f"http://user@{world.slack.address.removeprefix('http://')}/actions/x",
+            "file:///etc/passwd",
+            "//x",
+            "",
+        ):
+            payload = asked.pressed("approve", "U0NOBODY", response_url=url)
+            assert (await world.slack.send(world.world.address, payload)).status_code == 200
+            assert world.slack.said(payload) == []
+        told = asked.pressed("approve", "U0NOBODY")
+        await world.slack.send(world.world.address, told)
+        assert await asked.said(told)
+        assert elsewhere.words == []
+
+
+async def test_a_form_that_slack_does_not_open_is_a_failure(world: SlackWorld) -> None:
+    """The person sees that nothing happened."""
+    asked = await world.asked()
+    with world.slack.failing("views.open", Fault(error="expired_trigger_id")):
+        assert (await asked.press("reject", "U0ANN")).status == 503
+    assert await world.decisions(asked.id) == []
+
+
+async def test_socket_mode_takes_what_is_pressed(world: SlackWorld) -> None:
+    """No public address: the same decisions, acknowledged once safe, also after a lost connection."""
+    slack = world.slack
+    settings = replace(world.world.settings, slack=slack.settings(socket=True))
+    first, second = await world.asked(), await world.asked()
+    async with Serving(await build_from(settings)):
+        await connected(slack, 1)
+        pressed = first.pressed("approve", "U0ANN")
+        assert await slack.send_by_socket(pressed) == {}
+        assert (await first.ended()).result["verdict"] == "approved"
+        assert await first.said(pressed) == "Your approval counts."
+        await slack.refresh()
+        await connected(slack, 2)
+        assert await slack.send_by_socket(second.pressed("reject", "U0BOB")) == {}
+        blank = await slack.send_by_socket(slack.submitted(slack.views[-1], " ", "U0BOB"))
+        assert blank["response_action"] == "errors"
+        assert await slack.send_by_socket(slack.submitted(slack.views[-1], "no", "U0BOB")) == {}
+        assert (await second.ended()).result["verdict"] == "rejected"
+        await slack.drop()
+        await connected(slack, 3)
+        again = first.pressed("approve", "U0ANN")
+        assert await slack.send_by_socket(again) == {}
+        assert "has ended" in await first.said(again)
+
+
+async def test_socket_mode_acknowledges_nothing_that_is_not_safe(
+    world: SlackWorld, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With Temporal away Slack hears nothing, and tells the person; nor does it of what cannot be read."""
+    asked = await world.asked()
+    settings = replace(world.world.settings, slack=world.slack.settings(socket=True))
+    before = world.slack.connections
+    with monkeypatch.context() as away:
+        away.setenv("TEMPORAL_ADDRESS", f"127.0.0.1:{free_port()}")
+        async with Serving(await build_from(settings)):
+            await connected(world.slack, before + 1)
+            for payload in (asked.pressed("approve", "U0ANN"), {"type": "block_actions"}):
+                sending = asyncio.create_task(world.slack.send_by_socket(payload))
+                async with asyncio.timeout(30):
+                    while "was not taken" not in caplog.text:
+                        await asyncio.sleep(0.02)
+                assert not sending.done()
+                sending.cancel()
+                caplog.clear()
+    assert await world.decisions(asked.id) == []
+
+
+async def connected(slack: SlackServer, times: int) -> None:
+    async with asyncio.timeout(30):
+        while slack.connections < times:
+            await asyncio.sleep(0.02)
+
+
+async def refused(world: SlackWorld, delivery: Delivery) -> ApplicationError:
+    with pytest.raises(ApplicationError) as caught:
+        await world.post(delivery)
+    assert "\n" not in str(caught.value)
+    return caught.value
+
+
+async def test_slacks_wish_to_wait_is_granted(world: SlackWorld) -> None:
+    """429 with Retry-After becomes the delay of the next attempt; no attempt is made within one."""
+    before = len(world.slack.calls)
+    with world.slack.failing("chat.postMessage", Fault(429, {"Retry-After": "37"}, "ratelimited")):
+        error = await refused(world, delivery_of("a", None, "C0GENERAL"))
+    assert (error.type, error.next_retry_delay) == ("SlackBusy", timedelta(seconds=37))
+    assert not error.non_retryable
+    assert len(world.slack.calls) == before + 1
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("C0MISSING", "invite the app"),
+        ("C0ALIEN", "invite it"),
+        ("C0OLD", "archived"),
+        ("U0MISSING", "no such channel"),
+    ],
+)
+async def test_a_wrong_address_is_named(world: SlackWorld, address: str, words: str) -> None:
+    """No retry mends it."""
+    error = await refused(world, delivery_of("a", None, address))
+    assert error.non_retryable
+    assert address in str(error)
+    assert words in str(error)
+
+
+async def test_what_slack_has_against_the_token_is_named(world: SlackWorld) -> None:
+    """The setting, and the scope that is missing; without a token, the setting."""
+    delivery = delivery_of("a", None, "C0GENERAL")
+    world.slack.scopes.discard("chat:write")
+    try:
+        error = await refused(world, delivery)
+    finally:
+        world.slack.scopes.add("chat:write")
+    assert error.non_retryable
+    assert "HIBERNAUT_SLACK_BOT_TOKEN" in str(error)
+    assert "scope chat:write" in str(error)
+    slack = world.world.settings.slack
+    for token, words in (("xoxb-wrong", "invalid_auth"), ("", "set it")):
+        settings = replace(world.world.settings, slack=replace(slack, bot_token=token))
+        with pytest.raises(ApplicationError, match=f"HIBERNAUT_SLACK_BOT_TOKEN.*{words}") as caught:
+            await run(Slack.build(settings, world.artifacts).slack_post, delivery)
+        assert caught.value.non_retryable
+
+
+async def test_slack_being_away_is_tried_again(world: SlackWorld) -> None:
+    """5xx, an internal error, no answer at all."""
+    delivery = delivery_of("a", None, "C0GENERAL")
+    for fault in (Fault(503), Fault(error="internal_error"), Fault(500, error="fatal_error")):
+        with world.slack.failing("chat.postMessage", fault):
+            error = await refused(world, delivery)
+        assert (error.type, error.non_retryable) == ("SlackAway", False)
+    gone = replace(world.world.settings.slack, api=f"http://127.0.0.1:{free_port()}/api/")
+    activities = Slack.build(replace(world.world.settings, slack=gone), world.artifacts)
+    with pytest.raises(ApplicationError, match="cannot be reached") as caught:
+        await run(activities.slack_post, delivery)
+    assert (caught.value.type, caught.value.non_retryable) == ("SlackAway", False)
+
+
+@pytest.mark.parametrize("address", ["C0GENERAL", "U0BOB"])
+async def test_a_post_that_came_to_an_unknown_end_is_not_made_twice(world: SlackWorld, address: str) -> None:
+    """Posted, and the answer lost: the next attempt finds it, among many others."""
+    delivery = delivery_of(f"lost-{address}", None, address)
+    with (
+        world.slack.failing("chat.postMessage", Fault(503, after=True)),
+        pytest.raises(ApplicationError, match="503"),
+    ):
+        await world.post(delivery)
+    for number in range(210):  # more than a page
+        await world.post(delivery_of(f"other-{number}", None, address))
+    found = await world.post(delivery, attempt=2)
+    messages = world.slack.channels[found.channel].messages
+    same = [each for each in messages if each["metadata"]["event_payload"]["notice_id"] == delivery.notice.id]
+    assert [each["ts"] for each in same] == [found.ts]
+
+
+async def test_without_the_scope_a_second_copy_may_appear(world: SlackWorld) -> None:
+    """What cannot be looked for is posted again rather than lost."""
+    delivery = delivery_of("unseen", None, "C0GENERAL")
+    first = await world.post(delivery)
+    world.slack.scopes.discard("channels:history")
+    try:
+        second = await world.post(delivery, attempt=2)
+    finally:
+        world.slack.scopes.add("channels:history")
+    assert first.ts != second.ts
+    assert await world.post(delivery, attempt=3) in (first, second)
+
+
+async def test_a_link_goes_to_its_person_alone(world: SlackWorld) -> None:
+    """In a direct message to the very user; not in a channel, nor to another, whatever the delivery says."""
+    id, request = await world.world.asking()
+
+    async def link(address: str, person: str) -> str:
+        where = await world.post(delivery_of(id, request, address, person=person))
+        found = json.dumps(world.slack.message(where.channel, where.ts))
+        return "approval" if "/approve/" in found else "page" if f"/ui/agents/{id}" in found else ""
+
+    assert await link("U0ANN", "approver") == "approval"
+    assert await link("U0ANN", "") == "page"
+    assert await link("U0BOB", "approver") == "page"
+    assert await link("C0GENERAL", "approver") == "page"
+    where = await world.post(delivery_of(id, request, "U0ANN", person="approver"))
+    message = world.slack.message(where.channel, where.ts)
+    url = next(e["url"] for b in message["blocks"] for e in b.get("elements", []) if e.get("url"))
+    page = await world.world.http.get(url)
+    assert page.status_code == 200
+    assert "You decide as <b>approver</b>" in page.text
+
+
+async def test_nothing_that_is_written_mentions_anybody_or_links_anywhere(world: SlackWorld) -> None:
+    """The question, the plan, the evidence, the notice: full of what Slack would parse."""
+    hostile = (
+        "<!channel> <@U0ANN> <https://evil.example|ok> @here #general https://evil.example & ``` *x* \u202e"
+    )
+    ref = world.artifacts.put(f"--- a\n+++ b\n+{hostile}\n".encode())
+    plan = {
+        hostile: hostile,
+        "note": f"{hostile}\n{hostile}",
+        "rows": [{"a": hostile, "b": 1}],
+        "diff": ref.model_dump(),
+    }
+    request = request_of(question=hostile, plan=plan, evidence=(hostile,) * 30)
+    for event in NoticeEvent:
+        delivery = delivery_of("agent-1", request, "C0GENERAL", event=event, text=hostile + "!")
+        where = await world.post(delivery)
+        message = world.slack.message(where.channel, where.ts)
+        assert parsed(message) == []
+        assert "&lt;!channel&gt;" in "".join(texts(message))
+        update = SlackUpdate(delivery=delivery, channel=where.channel, ts=where.ts, outcome=hostile)
+        await run(world.activities.slack_update, update)
+        assert parsed(world.slack.message(where.channel, where.ts)) == []
+
+
+@pytest.mark.parametrize("sign", ["x", "<", "é", "😀", "line\n"])
+async def test_a_plan_of_any_size_is_a_message_that_slack_takes(world: SlackWorld, sign: str) -> None:
+    """What does not fit is cut, and the message says so; the buttons are always there."""
+    long = sign * 9000
+    ref = world.artifacts.put("".join(f"+{sign * 50}{number}\n" for number in range(3000)).encode())
+    for plan in (
+        {f"field_{number}": long for number in range(40)},
+        {f"field_{number}": number for number in range(400)},
+        {"rows": [{"a": sign * 30, "b": number} for number in range(500)], "diff": ref.model_dump()},
+        {},
+    ):
+        request = request_of(question=long, plan=plan, evidence=(long,) * 30)
+        delivery = delivery_of("agent-1", request, "C0GENERAL", text=long)
+        where = await world.post(delivery)
+        message = world.slack.message(where.channel, where.ts)
+        assert [each["action_id"] for each in message["blocks"][-1]["elements"]] == [
+            "approve",
+            "reject",
+            "open",
+        ]
+        if plan:
+            assert "see the details before you decide" in "".join(texts(message))
+        update = SlackUpdate(delivery=delivery, channel=where.channel, ts=where.ts, outcome=long)
+        await run(world.activities.slack_update, update)
