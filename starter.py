@@ -132,7 +132,7 @@ def inbox(
     as_json: Json = False,
 ) -> None:
     """List the agents that wait for an approval."""
-    from cli.agents import inbox
+    from cli.inbox import inbox
 
     run(inbox(settings(), who, as_json=as_json))
 
@@ -244,6 +244,19 @@ def find(
     run(find(settings(), where, limit, count=count, as_csv=as_csv, as_json=as_json))
 
 
+@app.command()
+def notices(
+    agent: Annotated[str | None, typer.Option(metavar="ID", help="Only this agent's.")] = None,
+    failed: Annotated[bool, typer.Option("--failed", help="Only what could not be delivered.")] = False,
+    limit: Annotated[int, typer.Option(min=1, help="The newest so many.")] = 20,
+    as_json: Json = False,
+) -> None:
+    """List the notices that went to people and systems, and what became of each delivery."""
+    from cli.notices import list_notices
+
+    run(list_notices(settings(), agent, limit, failed=failed, as_json=as_json))
+
+
 @archive.command("run")
 def archive_run(
     older_than: Annotated[
@@ -301,6 +314,17 @@ def archive_setup(as_json: Json = False) -> None:
     from cli.archive import archive_setup
 
     run(archive_setup(settings(), as_json=as_json))
+
+
+@app.command()
+def mail(
+    unmatched: Annotated[bool, typer.Option("--unmatched", help="List what is for no agent.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show what became of the letters that went out, and what lies in the mailbox."""
+    from cli.mail import mail
+
+    run(mail(settings(), unmatched=unmatched, as_json=as_json))
 
 
 @app.command()

@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from temporalio.client import Client
+from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import SandboxRestrictions
 
@@ -34,6 +35,8 @@ from activities.extract import text_of
 from activities.interceptor import ReliableReports
 from activities.llm.mind import Mind
 from activities.llm.thinking import Thinking, ranker
+from activities.mail.sending import Mail
+from activities.mailbox import Mailbox
 from activities.notices import Notices
 from activities.publishing import Publisher
 from activities.research.desk import ResearchDesk
@@ -41,17 +44,23 @@ from activities.scraping import Scraper
 from activities.trading.choose import broker, price_feed
 from activities.trading.orders import Orders
 from activities.trading.quotes import Quotes
+from activities.webhooks import Webhooks
 from common.archive_anchor import ArchiveAnchor
 from common.artifacts import ArtifactStore
 from common.connect import CannotConnectError, connect
 from common.envelope import Authority
+from common.mail import MAILROOM
+from common.notice_routes import Routes
 from common.object_store import open_store
+from common.payload_guard import PayloadGuard
 from common.queries_last import QueriesLast
 from common.settings import Settings, SettingsError
 from workflows.archivist import Archivist, Eraser
 from workflows.buyer import Buyer
 from workflows.code_auditor import CodeAuditor
+from workflows.courier import Courier
 from workflows.link_researcher import LinkResearcher
+from workflows.mailroom import Mailroom
 
 # The sandbox runs an agent's own file afresh at every start and replay. What that file imports is passed
 # through: the kit has no state of its own, and importing it each time would cost more than the agent.
@@ -70,7 +79,9 @@ def activity_objects(settings: Settings) -> list[Any]:
     feed = price_feed(settings.trading, settings.data_dir, _now)
     return [
         DecisionChecks(authority),
-        Notices(),
+        Notices(Routes.load(settings)),
+        Webhooks.build(settings),
+        Mail.build(settings, authority),
         Calendars(),
         CodeInventory(artifacts),
         scan,
@@ -101,12 +112,16 @@ def _now() -> datetime:
 
 def everything(client: Client, settings: Settings) -> list[Any]:
     """Every activity object of a worker."""
-    return [*activity_objects(settings), *archive_objects(client, settings)]
+    return [
+        *activity_objects(settings),
+        *archive_objects(client, settings),
+        Mailbox.build(client, settings),
+    ]
 
 
 def workflow_classes() -> list[type]:
-    """Every agent, and who archives them."""
-    return [CodeAuditor, Buyer, LinkResearcher, Archivist, Eraser]
+    """Every agent, who archives them, who takes their notices to people, and who listens at the mailbox."""
+    return [CodeAuditor, Buyer, LinkResearcher, Archivist, Eraser, Courier, Mailroom]
 
 
 def activity_methods(objects: Sequence[Any]) -> list[Any]:
@@ -141,7 +156,7 @@ def build(
         activity_executor=ThreadPoolExecutor(THREADS, thread_name_prefix="activity"),
         max_concurrent_activities=THREADS,
         workflow_runner=sandbox(),
-        interceptors=[reports],
+        interceptors=[PayloadGuard(), reports],
         max_cached_workflows=settings.cached_agents,
         # After a worker's death its agents' first task waits this long for it before another may have it.
         sticky_queue_schedule_to_start_timeout=timedelta(seconds=1),
@@ -164,6 +179,18 @@ def build_fetcher(
         interceptors=[reports],
         graceful_shutdown_timeout=timedelta(seconds=DRAIN_SECONDS),
     )
+
+
+async def open_mailroom(client: Client, settings: Settings) -> None:
+    """Have somebody listen at the mailbox, one of all workers, where there is a mailbox."""
+    if settings.mail.imap:
+        await client.start_workflow(
+            MAILROOM,
+            id=MAILROOM,
+            task_queue=settings.task_queue,
+            id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+        )
 
 
 def spare_the_collector() -> None:
@@ -189,6 +216,7 @@ async def work(settings: Settings) -> None:
         build(client, settings, reports=reports, objects=objects),
         build_fetcher(client, settings, reports=reports, objects=objects),
     ):
+        await open_mailroom(client, settings)
         spare_the_collector()
         print("worker ready", file=sys.stderr, flush=True)
         await stopped.wait()

@@ -19,8 +19,9 @@ class EnvelopeCheck(BaseModel, frozen=True):
 class EnvelopeChecked(BaseModel, frozen=True):
     """What is wrong with the envelope, None where it holds; and the groups of who decided, as of now."""
 
-    flaw: str | None
-    groups: list[str] = Field(default_factory=list)
+    # What is as usual is not written: the answer stands in history with every decision.
+    flaw: str | None = Field(None, exclude_if=lambda flaw: flaw is None)
+    groups: list[str] = Field(default_factory=list, exclude_if=lambda groups: not groups)
 
 
 class DecisionChecks:

@@ -120,7 +120,7 @@ def links_of(html: str | bytes, base: str, *, charset: str | None = None) -> lis
         charset: only for bytes.
     """
     text = decode(html, said=charset, markup=True) if isinstance(html, bytes) else html
-    tree = _tree(text[:MAX_HTML_BYTES])
+    tree = tree_of(text[:MAX_HTML_BYTES])
     if tree is None:
         return []
     for element in tree.iter("base"):
@@ -153,7 +153,8 @@ def _plain(text: str, *, headings: bool) -> Extracted:
     return Extracted(title=heading[1] if heading else "", text=text)
 
 
-def _tree(html: str) -> _Element | None:
+def tree_of(html: str) -> _Element | None:
+    """The elements of a page; None where it has none."""
     # Late, here and below: a workflow file imports this module for its types alone.
     from lxml import etree
 
@@ -166,10 +167,10 @@ def _tree(html: str) -> _Element | None:
 
 
 def _html(html: str, limits: ReadingLimits) -> Extracted:
-    tree = _tree(html)
+    tree = tree_of(html)
     if tree is None:
         return Extracted(title="", text="")
-    return Extracted(title=_title(tree), text=_main_text(html, limits) or _body_text(tree))
+    return Extracted(title=_title(tree), text=_main_text(html, limits) or body_text(tree))
 
 
 def _title(tree: _Element) -> str:
@@ -198,7 +199,8 @@ def _main_text(html: str, limits: ReadingLimits) -> str:
     return found or ""
 
 
-def _body_text(tree: _Element) -> str:
+def body_text(tree: _Element) -> str:
+    """Everything that is to be read on a page, a line for each block. What is not seen goes out of `tree`."""
     from lxml import etree
 
     etree.strip_elements(tree, *_UNSEEN, with_tail=False)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 
 from temporalio.service import RPCError, RPCStatusCode
 
-from cli.archive import archived_view, refuse_archived
+from cli.archive import archived_view
+from cli.clients import open_agents
 from cli.draw import row_cells, show_lines
 from cli.inputs import kind_named, read_edits, read_input
 from cli.output import CommandError, ExitCode, clean, print_document, say
@@ -18,20 +19,10 @@ from common.agent import AgentState
 from common.agent_client import AgentClient, NoSuchAgentError
 from common.agent_view import Ending, RunStatus
 from common.approval import DecisionStatus, Verdict
-from common.connect import connect
-from common.envelope import Signer
+from common.archive_reader import ArchivedAgents
 from common.settings import Settings
 
-# A person waits for the answer: long enough for a hiccup, too short to look dead.
-PATIENCE = timedelta(seconds=8)
-QUESTIONS_SHOWN = 20
-QUESTION_PATIENCE = timedelta(seconds=0.5)  # the list itself is complete without them
 RETRY_AFTER = 1.0
-
-
-async def open_agents(settings: Settings, patience: timedelta = PATIENCE) -> AgentClient:
-    """The agents of the configured Temporal service, decisions signed with this data folder's keys."""
-    return AgentClient(await connect(settings, patience=patience), settings, Signer.load(settings))
 
 
 async def start(
@@ -50,7 +41,7 @@ async def start(
     input = read_input(kind, source, words)
     agents = await open_agents(settings)
     if id:
-        await refuse_archived(settings, id)
+        await ArchivedAgents.open(settings).refuse(agents, id)
     id = await agents.start(kind.name, input, id=id, owner=owner)
     ending = Ending(status=RunStatus.RUNNING)
     if not as_json:
@@ -118,28 +109,6 @@ async def result(settings: Settings, id: str, *, wait: bool) -> ExitCode:
         print_document({"id": id, "status": ending.status, "failure": ending.failure})
         say(_told(id, ending))
     return _code(ending)
-
-
-async def inbox(settings: Settings, who: str | None, *, as_json: bool) -> None:
-    """Print who waits for an approval."""
-    agents = await open_agents(settings)
-    rows = await agents.inbox(who)
-    if as_json:
-        print_document(rows)
-        return
-    if not rows:
-        say("nobody waits for an approval." if who is None else f"nobody waits for an approval of {who}.")
-        return
-    ids = list(dict.fromkeys(row.id for row in rows))[:QUESTIONS_SHOWN]
-    questions = await agents.questions(ids, QUESTION_PATIENCE)
-    print_table(
-        ["ID", "KIND", "OWNER", "REQUEST", "QUESTION"],
-        [
-            [row.id, row.kind, row.owner, row.request_id, questions.get((row.id, row.request_id), "")]
-            for row in rows
-        ],
-    )
-    say("look with `starter.py show ID`; answer with `starter.py approve ID` or `starter.py reject ID`.")
 
 
 async def decide(

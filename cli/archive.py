@@ -14,7 +14,7 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 
 from cli.draw import show_lines
 from cli.output import CommandError, ExitCode, clean, print_document, say
-from common.agent_client import AgentClient, AgentExistsError, NoSuchAgentError
+from common.agent_client import AgentClient, NoSuchAgentError
 from common.agent_view import AgentView
 from common.archive import (
     AGENTS,
@@ -102,8 +102,8 @@ async def archive_revive(settings: Settings, id: str, as_id: str | None, *, as_j
     record = await _record(archived, id)
     input = await revived_input(archived, client.data_converter, record, datetime.now(UTC))
     new_id = as_id or f"{id}-revived"
-    await refuse_archived(settings, new_id)
     agents = AgentClient(client, settings, Signer.load(settings))
+    await archived.refuse(agents, new_id)
     await agents.start(record.kind, input, id=new_id, owner=record.owner)
     if as_json:
         print_document({"id": new_id, "kind": record.kind, "owner": record.owner, "revived_from": id})
@@ -160,16 +160,6 @@ async def archived_view(settings: Settings, id: str) -> AgentView:
         f"{id} was archived {record.archived_at:%Y-%m-%d}; `starter.py archive restore {id}` has its history."
     )
     return view
-
-
-async def refuse_archived(settings: Settings, id: str) -> None:
-    """Refuse an id that an archived agent has: an id names one agent for good.
-
-    Raises:
-        AgentExistsError: there is one.
-    """
-    if await ArchivedAgents.open(settings).find(id):
-        raise AgentExistsError(f"there was an agent with the id {id}, archived since; choose another.")
 
 
 async def _record(archived: ArchivedAgents, id: str) -> ArchiveRecord:

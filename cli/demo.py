@@ -14,8 +14,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.syntax import Syntax
 
-from cli.agents import open_agents
 from cli.children import end_child, last_line, start_child
+from cli.clients import open_agents
 from cli.dev_server import free_port
 from cli.output import CommandError, ExitCode, clean, say
 from cli.watch import PATIENCE, LiveScreen, PlainScreen, views

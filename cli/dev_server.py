@@ -30,6 +30,7 @@ NAMESPACE = "default"
 RETENTION = timedelta(days=90)
 READY_WITHIN = 60.0
 STOP_WITHIN = 10.0
+STARTS = 3
 
 # WAL doubles the rate of writes at the same durability, which is what `synchronous=FULL` promises: what the
 # server acknowledged is on disk. FULL is SQLite's default too; said here so that no default can change it.
@@ -46,6 +47,10 @@ DYNAMIC_CONFIG = {
 
 class DevServerError(Exception):
     """The dev server could not be started; the message says why and what to do."""
+
+
+class EndedAtOnceError(DevServerError):
+    """Its process ended before it served."""
 
 
 class DevServer:
@@ -99,6 +104,8 @@ class DevServer:
     async def start(self) -> None:
         """Start the server and wait until it serves, with search attributes and retention set.
 
+        One that ends at once is started again, three times in all.
+
         Raises:
             DevServerError: the port is taken, or it ended, or did not serve within a minute.
         """
@@ -108,6 +115,16 @@ class DevServer:
             # Whoever answers there must not be taken for this server.
             raise DevServerError(f"port {self._port} is taken: end what listens there, or choose another.")
         self._database.parent.mkdir(parents=True, exist_ok=True)
+        for further in range(STARTS - 1, -1, -1):
+            try:
+                return await self._start_once()
+            except EndedAtOnceError:
+                # Its inner services listen on ports that it found free a moment before; another program
+                # may have been faster.
+                if not further:
+                    raise
+
+    async def _start_once(self) -> None:
         # The program reads TEMPORAL_* as its options; what points a client elsewhere must not bend it.
         environment = {key: value for key, value in os.environ.items() if not key.startswith("TEMPORAL_")}
         self._process = await start_child(self._command(), environment=environment, log=self.log)
@@ -165,7 +182,7 @@ class DevServer:
     async def _until_ready(self, process: Process) -> None:
         while not await self._prepared():
             if process.returncode is not None:
-                raise DevServerError(
+                raise EndedAtOnceError(
                     f"the Temporal server ended at once: {last_line(self.log) or 'it said nothing'} "
                     f"(log: {self.log})"
                 )

@@ -24,13 +24,15 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from cli.dev_server import attribute_type
 from cli.output import ExitCode, clean, print_document
-from common.archive import MANIFESTS
 from common.archive_anchor import ArchiveAnchor
 from common.connect import connect
 from common.envelope import Signer
-from common.object_store import StoreUnavailableError, open_store
+from common.notice_routes import Routes
+from common.object_store import S3Store, StoreUnavailableError, open_store
 from common.search_attributes import REGISTRY
 from common.settings import APPROVAL_KEYS, Settings, SettingsError
+from common.settings.notices import NOTICES
+from common.settings.state import S3_BUCKET, S3_ENDPOINT, S3_REGION
 
 PATIENCE = timedelta(seconds=5)
 # The archive's 30 days and a day to archive in.
@@ -38,6 +40,24 @@ LEAST_RETENTION = timedelta(days=31)
 # A poll lasts a minute at most; a worker that has not polled for longer is gone.
 POLLED_WITHIN = timedelta(seconds=90)
 LEAST_DISK = 1_000_000_000
+# What S3, or the client library before it, calls an error, and the setting behind it.
+STORE_MENDS = {
+    (
+        *("AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken"),
+        *("NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "ProfileNotFound"),
+    ): "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or AWS_PROFILE) to a key that may list it",
+    ("NoSuchBucket", "InvalidBucketName", "ParamValidationError"): (
+        f"create that bucket, or set {S3_BUCKET.variable} to one that is there"
+    ),
+    (
+        *("NoRegionError", "InvalidRegionError", "AuthorizationHeaderMalformed", "PermanentRedirect"),
+        "IllegalLocationConstraintException",
+    ): f"set {S3_REGION.variable} to the bucket's",
+    (
+        *("EndpointConnectionError", "ConnectTimeoutError", "ConnectionClosedError", "ReadTimeoutError"),
+        *("SSLError", "ProxyConnectionError", "InvalidEndpointConfigurationError", "ResponseParserError"),
+    ): f"see that {S3_ENDPOINT.variable} is right, and that the service runs",
+}
 
 
 class Health(StrEnum):
@@ -169,16 +189,19 @@ async def _worker(client: Client, settings: Settings) -> Check:
 
 
 async def _objects(settings: Settings) -> Check:
-    where = (
-        f"the bucket {settings.state.s3_bucket}"
-        if settings.state.s3_bucket
-        else f"{settings.data_dir / 'objects'}"
-    )
+    store = open_store(settings)
+    if not isinstance(store, S3Store):
+        return Check(
+            name="object store", health=Health.OK, text=f"the folder {settings.data_dir / 'objects'}"
+        )
     try:
-        await asyncio.to_thread(lambda: next(open_store(settings).list(MANIFESTS), None))
+        await asyncio.to_thread(store.look)
     except StoreUnavailableError as error:
-        return Check(name="object store", health=Health.MEND, text=str(error))
-    return Check(name="object store", health=Health.OK, text=f"{where} can be listed")
+        mend = next((words for codes, words in STORE_MENDS.items() if error.code in codes), "see its log")
+        return Check(name="object store", health=Health.MEND, text=f"{error}: {mend}")
+    where = settings.state.s3_endpoint or "Amazon S3"
+    text = f"the bucket {settings.state.s3_bucket} at {where} can be listed"
+    return Check(name="object store", health=Health.OK, text=text)
 
 
 async def _archivist(client: Client, settings: Settings) -> Check:
@@ -208,11 +231,23 @@ def _of_machine(settings: Settings) -> Iterator[Check]:
         text=f"{free / 1e9:.1f} GB free for {folder}" + ("" if roomy else ": make room"),
     )
     yield _keys(settings)
+    yield _notices(settings)
     yield Check(
         name="language model",
         health=Health.OK,
         text=f"{settings.model}" + (" (built in: no key, no network)" if settings.model == "offline" else ""),
     )
+
+
+def _notices(settings: Settings) -> Check:
+    try:
+        ways = Routes.load(settings).ways()
+    except SettingsError as error:
+        return Check(name="notices", health=Health.MEND, text=str(error))
+    where = (
+        f"by {', '.join(ways)}" if ways else f"to the worker's terminal; {NOTICES.variable} names other ways"
+    )
+    return Check(name="notices", health=Health.OK, text=where)
 
 
 def _keys(settings: Settings) -> Check:

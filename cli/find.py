@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from cli.agents import PATIENCE
+from cli.clients import PATIENCE
 from cli.draw import moment
 from cli.output import CommandError, clean, print_document, say
 from cli.table import print_table

@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 from temporalio.service import RPCError, RPCStatusCode
 
-from cli.agents import open_agents
+from cli.clients import open_agents
 from cli.draw import approval_lines, notebook_line, progress, summary, waits_for
 from cli.output import ExitCode, clean, print_document
 from common.agent_client import AgentClient

@@ -84,8 +84,8 @@ class Approvals(BaseModel):
 class Carried(BaseModel):
     """Everything an agent takes along when its history starts afresh.
 
-    ``memory`` is the agent's own state as JSON; ``model`` the language model people told it to use; the rest
-    belongs to the kit.
+    ``memory`` is the agent's own state as JSON; ``model`` the language model people told it to use;
+    ``couriers`` who wants to know, by request, how it ends; the rest belongs to the kit.
     """
 
     started_at: AwareDatetime
@@ -97,13 +97,14 @@ class Carried(BaseModel):
     stuck_at: list[str] = Field(default_factory=list)
     progress: Progress = Field(default_factory=Progress)
     cost: Cost = Field(default_factory=Cost)
+    couriers: dict[str, str] = Field(default_factory=dict)
     memory: dict[str, Any] | None = None
 
 
 class AgentInput(BaseModel):
     """Base of every agent's input. ``carried`` is the kit's: set by carry-over, never by a user."""
 
-    carried: SkipJsonSchema[Carried | None] = None
+    carried: SkipJsonSchema[Carried | None] = Field(None, exclude_if=lambda carried: carried is None)
 
 
 class ThinkerInput(AgentInput):

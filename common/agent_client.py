@@ -42,11 +42,19 @@ from common.agent_view import (
     row_of,
     view_of,
 )
-from common.approval import GROUP, ApprovalsView, Decision, DecisionRecord, DecisionStatus, Verdict, judged
+from common.approval import (
+    GROUP,
+    ApprovalsView,
+    Decision,
+    DecisionRecord,
+    DecisionStatus,
+    Verdict,
+    judged,
+)
 from common.directory import Directory
 from common.envelope import Signer
 from common.settings import Settings
-from common.visibility import IN_VISIBILITY, quote
+from common.visibility import AGENTS, IN_VISIBILITY, quote, rows_of
 
 __all__ = ["AgentClient", "AgentClientError", "AgentExistsError", "NoSuchAgentError", "NothingToDecideError"]
 
@@ -125,7 +133,7 @@ class AgentClient:
         """The newest ``limit`` agents that fit, one row a run. Only running agents are in a ``state``."""
         if state is not None and status is None:
             status = RunStatus.RUNNING
-        conditions = [f"{search_attributes.OWNER.name} IS NOT NULL", "ExecutionStatus != 'ContinuedAsNew'"]
+        conditions = [AGENTS]
         for name, value in (
             ("WorkflowType", kind),
             (search_attributes.OWNER.name, owner),
@@ -134,7 +142,7 @@ class AgentClient:
         ):
             if value is not None:
                 conditions.append(f"{name} = {quote(value)}")
-        return await self._rows(conditions, limit)
+        return await rows_of(self._client, conditions, limit)
 
     async def inbox(self, who: str | None = None, limit: int = 5000) -> list[InboxRow]:
         """The open requests of running agents, all or those ``who`` may decide; newest agents first.
@@ -152,7 +160,7 @@ class AgentClient:
             conditions.append(f"{search_attributes.APPROVERS.name} IN ({', '.join(map(quote, names))})")
         return [
             InboxRow(**row.model_dump(), request_id=request_id, digest=digest)
-            for row in await self._rows(conditions, limit)
+            for row in await rows_of(self._client, conditions, limit)
             for request_id, digest in search_attributes.parse_waiting_for_approvals(row.waiting_for)
         ]
 
@@ -162,7 +170,7 @@ class AgentClient:
         async def open_requests(id: str) -> list[tuple[tuple[str, str], str]]:
             handle = self._client.get_workflow_handle(id)
             view = await answer_of(handle, "approvals", ApprovalsView, patience)
-            return [((id, request.id), request.question) for request in (view.open if view else ())]
+            return [((id, request.id), request.asked) for request in (view.open if view else ())]
 
         answers = await asyncio.gather(*map(open_requests, ids))
         return dict(question for answer in answers for question in answer)
@@ -272,10 +280,6 @@ class AgentClient:
         """
         async with _for_agent(id):
             return await self._client.get_workflow_handle(id).describe()
-
-    async def _rows(self, conditions: Sequence[str], limit: int) -> list[AgentRow]:
-        found = self._client.list_workflows(" AND ".join(conditions), limit=limit)
-        return [row_of(execution) async for execution in found]
 
     async def _open_request(self, id: str, digest: str) -> tuple[str, str]:
         """Request id and digest of the open request; known to Temporal even where no worker answers."""

@@ -24,7 +24,7 @@ from common.archive_chain import ArchiveDamagedError
 from common.archive_index import IndexQuery
 from common.archive_reader import ArchivedAgents
 from common.object_store import ObjectMissingError
-from common.visibility import IN_VISIBILITY, quote
+from common.visibility import AGENTS, IN_VISIBILITY, quote
 
 # Days that go into one query as entries `Login@2026-11-22`; over more, entries are compared here.
 MOST_DAYS = 62
@@ -218,7 +218,7 @@ async def _filtered(rows: list[Any], fits: Any, most: int, what: str, gaps: list
 def _conditions(query: AgentQuery, now: datetime) -> list[str]:
     """The query as visibility takes it; it lets more through where it cannot say it all."""
     owner, stuck_at = search_attributes.OWNER.name, search_attributes.STUCK_AT.name
-    found = [f"{owner} IS NOT NULL", "ExecutionStatus != 'ContinuedAsNew'"]
+    found = [AGENTS]
     for name, value in (
         ("WorkflowType", query.kind),
         (owner, query.owner),

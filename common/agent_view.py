@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import datetime, timedelta
+import json
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, Field, JsonValue, ValidationError
 from temporalio import exceptions
+from temporalio.api.workflow.v1 import WorkflowExecutionInfo
 from temporalio.client import (
     Client,
     WorkflowExecution,
@@ -42,7 +44,7 @@ class RunStatus(StrEnum):
 
 
 # Anything else runs: a chain that continued as new is one running agent, a paused workflow one that rests.
-CLOSED = {
+CLOSED: dict[int, RunStatus] = {
     WorkflowExecutionStatus.COMPLETED: RunStatus.COMPLETED,
     WorkflowExecutionStatus.FAILED: RunStatus.FAILED,
     WorkflowExecutionStatus.CANCELED: RunStatus.CANCELLED,
@@ -114,26 +116,36 @@ class Ending(BaseModel):
 
 def row_of(execution: WorkflowExecution) -> AgentRow:
     """The row of ``execution``, from its search attributes."""
-    found = execution.typed_search_attributes
-    status = RunStatus.RUNNING
-    if execution.status in CLOSED:
-        status = CLOSED[execution.status]
+    return row_of_info(execution.raw_info)
+
+
+def row_of_info(info: WorkflowExecutionInfo) -> AgentRow:
+    """The same from the server's own message: of a thousand, the SDK's objects take longer than the list."""
+    found = {name: json.loads(value.data) for name, value in info.search_attributes.indexed_fields.items()}
+    status = CLOSED.get(info.status, RunStatus.RUNNING)
     running = status is RunStatus.RUNNING
+    waiting_for = found.get(search_attributes.WAITING_FOR.name) if running else None
     return AgentRow(
-        id=execution.id,
-        run_id=execution.run_id,
-        kind=execution.workflow_type,
-        owner=found.get(search_attributes.OWNER) or "",
+        id=info.execution.workflow_id,
+        run_id=info.execution.run_id,
+        kind=info.type.name,
+        owner=found.get(search_attributes.OWNER.name) or "",
         status=status,
-        state=(found.get(search_attributes.STATE) or "working") if running else status,
-        node=found.get(search_attributes.NODE) or "",
-        waiting_for=found.get(search_attributes.WAITING_FOR) if running else None,
-        wake_at=found.get(search_attributes.WAKE_AT) if running else None,
-        started_at=execution.start_time,
-        closed_at=execution.close_time,
-        stuck_at=list(found.get(search_attributes.STUCK_AT) or ()),
-        approvers=list(found.get(search_attributes.APPROVERS) or ()) if running else [],
+        state=(found.get(search_attributes.STATE.name) or "working") if running else status,
+        node=found.get(search_attributes.NODE.name) or "",
+        waiting_for=waiting_for,
+        wake_at=found.get(search_attributes.WAKE_AT.name) if running else None,
+        started_at=info.start_time.ToDatetime(UTC),
+        closed_at=info.close_time.ToDatetime(UTC) if info.HasField("close_time") else None,
+        stuck_at=_listed(found.get(search_attributes.STUCK_AT.name)),
+        # They stay written when the wait is over.
+        approvers=_listed(found.get(search_attributes.APPROVERS.name)) if waiting_for else [],
     )
+
+
+def _listed(value: str | list[str] | None) -> list[str]:
+    # The server gives a list of one as its one value.
+    return [value] if isinstance(value, str) else value or []
 
 
 async def view_of(client: Client, description: WorkflowExecutionDescription) -> AgentView:

@@ -7,7 +7,16 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Self
 
-from pydantic import AwareDatetime, BaseModel, Field, JsonValue, model_validator
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    Field,
+    JsonValue,
+    ValidationInfo,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
 
 from common.business_time import BusinessHours
 
@@ -170,6 +179,17 @@ class ApprovalRequest(BaseModel, frozen=True):
         """The people and groups who may decide now."""
         return self.policy.deciders(escalated=self.escalated)
 
+    @property
+    def standing(self) -> str:
+        """How many of the approvals it needs it has, in words."""
+        people = ", ".join(vote.decision.by for vote in self.votes)
+        return f"{len(self.votes)} of {self.policy.quorum} approvals" + (f" ({people})" if people else "")
+
+    @property
+    def asked(self) -> str:
+        """The question, and how it stands where several must approve."""
+        return self.question + (f" ({self.standing})" if self.policy.quorum > 1 else "")
+
 
 class DecisionStatus(StrEnum):
     """What became of a decision."""
@@ -187,6 +207,12 @@ class DecisionRecord(BaseModel, frozen=True):
     reason: str = ""
     signed: bool = False
     at: datetime
+
+    @classmethod
+    def of(cls, decision: Decision, status: DecisionStatus, at: datetime, reason: str = "") -> Self:
+        """The record of `decision` as of `at`."""
+        signed = decision.signature is not None
+        return cls(decision=decision, status=status, reason=reason, signed=signed, at=at)
 
 
 def judged(records: Iterable[DecisionRecord], decision_id: str) -> DecisionRecord | None:
@@ -231,3 +257,24 @@ class Authorization(BaseModel, frozen=True):
     requester: str
     escalated: bool = False
     key: str
+
+    # It stands in the history of every action, and most of policy and votes is as it comes. So those defaults
+    # may not change to what allows more.
+    @field_serializer("policy", when_used="json")
+    def _policy_without_defaults(self, policy: ApprovalPolicy) -> dict[str, Any]:
+        return policy.model_dump(mode="json", exclude_defaults=True)
+
+    @field_serializer("votes", when_used="json")
+    def _votes_without_defaults(self, votes: tuple[Vote, ...]) -> list[dict[str, Any]]:
+        return [vote.model_dump(mode="json", exclude_defaults=True) for vote in votes]
+
+    # The key ends with the plan's digest, which the last vote has, too, where nobody edited the plan.
+    @field_serializer("key", when_used="json")
+    def _key_without_digest(self, key: str) -> str:
+        return key.removesuffix(self.votes[-1].decision.digest) if self.votes else key
+
+    @field_validator("key")
+    @classmethod
+    def _whole_key(cls, key: str, info: ValidationInfo) -> str:
+        votes = info.data.get("votes")
+        return key + votes[-1].decision.digest if votes and key.endswith(":") else key

@@ -6,18 +6,21 @@ import asyncio
 import gzip
 
 from google.protobuf.message import DecodeError
+from pydantic import ValidationError
 from temporalio.api.common.v1 import Payload
 from temporalio.api.history.v1 import History
 from temporalio.client import WorkflowHistory
 from temporalio.converter import DataConverter, PayloadCodec, WorkflowSerializationContext
 
+from common.agent_client import AgentClient
+from common.agent_errors import AgentExistsError, NoSuchAgentError
 from common.agent_view import AgentView
 from common.archive import RECORD, ArchivedRun, ArchiveRecord, IndexRow, agent_folder, record_key
 from common.archive_chain import ArchiveDamagedError, Chain, get_checked
 from common.archive_index import ArchiveIndex
 from common.connect import data_converter
 from common.digest import digest_bytes
-from common.object_store import ObjectStore, open_store
+from common.object_store import ObjectMissingError, ObjectStore, open_store
 from common.payload_converter import reason_of
 from common.payload_store import referenced_key
 from common.payload_sweep import payloads_in
@@ -44,6 +47,23 @@ class ArchivedAgents:
     async def find(self, id: str) -> ArchiveRecord | None:
         """The record of the agent, of its last run; None where none of that id is archived."""
         return await asyncio.to_thread(self._find, id)
+
+    async def refuse(self, agents: AgentClient, id: str) -> None:
+        """Refuse an id that an archived agent has: an id names one agent for good.
+
+        One that Temporal still knows as well is Temporal's own to refuse, or to take for the same start.
+
+        Raises:
+            AgentExistsError: there was an agent of that id.
+        """
+        if await self.find(id) is None:
+            return
+        try:
+            await agents.describe(id)
+        except NoSuchAgentError:
+            raise AgentExistsError(
+                f"there was an agent with the id {id}, archived since; choose another."
+            ) from None
 
     async def read(self, row: IndexRow) -> ArchiveRecord:
         """The record that a row of the index stands for, checked against it.
@@ -98,13 +118,21 @@ class ArchivedAgents:
 
     def _find(self, id: str) -> ArchiveRecord | None:
         _, newest = Chain(self.objects).head()
-        records = [
-            ArchiveRecord.model_validate_json(self.objects.get(each.key))
+        keys = [
+            each.key
             for kind in (newest.kinds if newest else ())
             for each in self.objects.list(agent_folder(kind, id))
             if each.key.endswith(f"/{RECORD}")
         ]
-        return max(records, key=lambda each: each.archived_at, default=None)
+        return max(filter(None, map(self._record, keys)), key=lambda each: each.archived_at, default=None)
+
+    def _record(self, key: str) -> ArchiveRecord | None:
+        try:
+            return ArchiveRecord.model_validate_json(self.objects.get(key))
+        except ObjectMissingError:
+            return None  # it is being erased
+        except ValidationError:
+            raise ArchiveDamagedError(f"{key} is no record") from None
 
 
 async def pack(converter: DataConverter, namespace: str, id: str, document: bytes) -> bytes:

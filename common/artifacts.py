@@ -55,8 +55,14 @@ class ArtifactStore:
         return self._folder / ref.sha256[:2] / ref.sha256
 
 
-def write_atomically(path: Path, data: bytes | Iterable[bytes], mode: int = 0o600) -> None:
-    """Write ``data`` beside ``path``, fsync, rename over it, fsync the folder: all of it or nothing."""
+def write_atomically(
+    path: Path, data: bytes | Iterable[bytes], mode: int = 0o600, *, replace: bool = True
+) -> None:
+    """Write ``data`` beside ``path``, fsync, rename over it, fsync the folder: all of it or nothing.
+
+    Raises:
+        FileExistsError: there is something at ``path``, and it is not to be replaced.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".hibernaut")
     try:
@@ -65,7 +71,12 @@ def write_atomically(path: Path, data: bytes | Iterable[bytes], mode: int = 0o60
             file.flush()
             os.fchmod(file.fileno(), mode)
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        if replace:
+            os.replace(temporary, path)
+        else:
+            # A link, unlike a rename, is made by one of those that try at once.
+            os.link(temporary, path)
+            os.unlink(temporary)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise

@@ -17,7 +17,6 @@ from temporalio.service import RetryConfig, RPCError
 from common.codec import EncryptingCodec, load_codec
 from common.object_store import open_store
 from common.payload_converter import AgentPayloadConverter, EncodedFailures
-from common.payload_guard import PayloadGuard
 from common.payload_store import PayloadStore
 from common.settings import Settings
 
@@ -83,7 +82,7 @@ async def connect(
             **config,
             data_converter=data_converter(settings),
             header_codec_behavior=HeaderCodecBehavior.CODEC,
-            interceptors=[PayloadGuard(), *interceptors],
+            interceptors=interceptors,
             lazy=lazy,
             retry_config=RetryConfig(
                 max_elapsed_time_millis=int(patience.total_seconds() * 1000), max_retries=10_000

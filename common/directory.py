@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
-from common.settings import GROUPS, Settings, SettingsError
+from common.approval import GROUP
+from common.settings import GROUPS, Settings
+from common.watched_file import WatchedFile, file_of
 
 _GROUPS = TypeAdapter(dict[str, frozenset[str]])
 
@@ -15,9 +18,10 @@ class Directory:
     """Groups of people, by opaque ids: a JSON file `{"treasury": ["ann", "bob"]}`. No file, no groups."""
 
     def __init__(self, file: Path) -> None:
-        self._file = file
-        self._read_at = 0
-        self._groups: dict[str, frozenset[str]] = {}
+        example = 'a JSON object of lists, as in {"treasury": ["ann"]}'
+        self._groups = WatchedFile[dict[str, frozenset[str]]](
+            GROUPS, file, _GROUPS.validate_json, {}, example
+        )
 
     @classmethod
     def load(cls, settings: Settings) -> Directory:
@@ -26,10 +30,7 @@ class Directory:
         Raises:
             SettingsError: the file that was named is missing, or cannot be read as groups.
         """
-        file = settings.groups or settings.data_dir / "groups.json"
-        if settings.groups and not file.exists():
-            raise SettingsError(f"{GROUPS.variable}={file}: there is no such file.")
-        directory = cls(file)
+        directory = cls(file_of(GROUPS, settings.groups, settings.data_dir / "groups.json"))
         directory.groups_of("")  # raises
         return directory
 
@@ -39,18 +40,17 @@ class Directory:
         Raises:
             SettingsError: the file has become unreadable; whoever is asked then should ask again later.
         """
-        self._refresh()
-        return sorted(name for name, members in self._groups.items() if who in members)
+        return sorted(name for name, members in self._groups.content().items() if who in members)
 
-    def _refresh(self) -> None:
-        try:
-            changed_at = self._file.stat().st_mtime_ns
-            if changed_at != self._read_at:
-                self._groups = _GROUPS.validate_json(self._file.read_bytes())
-                self._read_at = changed_at
-        except FileNotFoundError:
-            self._groups, self._read_at = {}, 0
-        except (OSError, ValidationError):
-            raise SettingsError(
-                f'{GROUPS.variable}: {self._file} is no JSON object of lists, as in {{"treasury": ["ann"]}}.'
-            ) from None
+    def people(self, named: Iterable[str]) -> list[str]:
+        """Those who are ``named``, with the members of groups, written `@name`, in place of these; each once.
+
+        Raises:
+            SettingsError: as above.
+        """
+        groups = self._groups.content()
+        found = (
+            sorted(groups.get(each.removeprefix(GROUP), ())) if each.startswith(GROUP) else [each]
+            for each in named
+        )
+        return list(dict.fromkeys(who for people in found for who in people))

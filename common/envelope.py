@@ -6,6 +6,7 @@ the gate has it checked before it counts, and the destructive activity checks it
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 from datetime import UTC, datetime, timedelta
@@ -51,7 +52,7 @@ class Signer:
         """``decision`` in an envelope for ``agent``; unchanged where the ring is empty."""
         if not self._ring:
             return decision
-        expires_at = now + ENVELOPE_LIFETIME
+        expires_at = (now + ENVELOPE_LIFETIME).replace(microsecond=0)
         signature = Signature(agent=agent, expires_at=expires_at, key_id=self._ring.first, mac="")
         mac = _mac(decision, signature, self._ring.find(signature.key_id) or b"")
         return decision.model_copy(update={"signature": signature.model_copy(update={"mac": mac})})
@@ -89,7 +90,8 @@ class Signer:
 def _mac(decision: Decision, signature: Signature, key: bytes) -> str:
     # The empty mac stands in the signed bytes in place of itself.
     sealed = decision.model_copy(update={"signature": signature.model_copy(update={"mac": ""})})
-    return hmac.new(key, canonical(sealed), hashlib.sha256).hexdigest()
+    mac = hmac.digest(key, canonical(sealed), "sha256")
+    return base64.urlsafe_b64encode(mac).decode().rstrip("=")
 
 
 def _mac_for(purpose: str, data: bytes, key: bytes) -> str:

@@ -6,6 +6,11 @@ from enum import StrEnum
 
 from pydantic import AwareDatetime, BaseModel
 
+# Who listens at the mailbox: a workflow of this name and id, one for all workers.
+MAILROOM = "mailroom"
+# Where it sorts mail: what an agent got, what came for one that had ended, what is for none.
+DONE, LATE, UNMATCHED = FOLDERS = ("Done", "Late", "Unmatched")
+
 
 class Letter(BaseModel, frozen=True):
     """A mail to send once. `key` is its idempotency key: the same key is the same mail, whoever sends it.
@@ -25,6 +30,15 @@ class Letter(BaseModel, frozen=True):
     calendar: str = ""
 
 
+class LetterPlan(BaseModel, frozen=True, extra="allow"):
+    """What people approve where letters go out: exactly these, each whole or as `digest(letter)`.
+
+    An agent's own plan is a subclass, and adds what else people want to see.
+    """
+
+    letters: tuple[Letter | str, ...]
+
+
 class SentStatus(StrEnum):
     """What became of a letter. Unknown: the server may have it; it is not sent again."""
 
@@ -42,7 +56,10 @@ class Sent(BaseModel, frozen=True):
 
 
 class MailKind(StrEnum):
-    """What mail turned out to be, by its headers and structure alone."""
+    """What mail turned out to be, by its headers and structure alone.
+
+    Whatever answers by itself counts as out of office; without `back_at` nothing is known of until when.
+    """
 
     ANSWER = "answer"
     OUT_OF_OFFICE = "out_of_office"

@@ -30,7 +30,11 @@ class ObjectMissingError(Exception):
 
 
 class StoreUnavailableError(Exception):
-    """The store did not do as asked; another attempt may succeed. The message says what it answered."""
+    """The store did not do as asked, and may later; `code` is what S3, or its client, calls the error."""
+
+    def __init__(self, message: str, code: str = "") -> None:
+        super().__init__(message)
+        self.code = code
 
 
 @dataclass(frozen=True)
@@ -99,7 +103,9 @@ class FolderStore(ObjectStore):
         if if_absent and path.exists():
             return False
         try:
-            write_atomically(path, data)
+            write_atomically(path, data, replace=not if_absent)
+        except FileExistsError:
+            return False
         except OSError as error:
             raise StoreUnavailableError(f"{path}: {error.strerror}") from error
         return True
@@ -230,6 +236,13 @@ class S3Store(ObjectStore):
             for flaw in answer.get("Errors", []):
                 raise StoreUnavailableError(f"cannot delete {flaw.get('Key')}: {flaw.get('Code')}")
 
+    def look(self) -> None:
+        """Ask for one key at most, to see that the bucket is there and may be listed."""
+        try:
+            self._client.list_objects_v2(Bucket=self._bucket, Prefix=self._prefix, MaxKeys=1)
+        except self._errors as error:
+            raise self._unavailable("list", f"{self._prefix}*", error) from error
+
     def move_when_cold(self, prefix: str, after: timedelta | None) -> None:
         """Have the service move what lies under `prefix` to GLACIER_IR, cheaper and still read at once.
 
@@ -289,11 +302,9 @@ class S3Store(ObjectStore):
         return (BotoCoreError, ClientError, HTTPClientError, HTTPError)
 
     def _unavailable(self, what: str, key: str, error: Exception) -> StoreUnavailableError:
-        where = self._settings.state.s3_endpoint or "Amazon S3"
-        return StoreUnavailableError(
-            f"cannot {what} {key} in {S3_BUCKET.variable}={self._bucket} at {where}: "
-            f"{_code(error) or type(error).__name__}"
-        )
+        where = f"{S3_BUCKET.variable}={self._bucket} at {self._settings.state.s3_endpoint or 'Amazon S3'}"
+        code = _code(error) or type(error).__name__
+        return StoreUnavailableError(f"cannot {what} {key} in {where}: {code}", code)
 
 
 def _code(error: Exception) -> str:

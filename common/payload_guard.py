@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any, NoReturn
 
-from temporalio import client, worker, workflow
+from temporalio import workflow
 from temporalio.common import RawValue
 from temporalio.worker import (
     ContinueAsNewInput,
     HandleQueryInput,
+    Interceptor,
     WorkflowInboundInterceptor,
     WorkflowInterceptorClassInput,
     WorkflowOutboundInterceptor,
@@ -18,8 +19,8 @@ from common import payload_converter
 from common.payload_converter import INLINE, check_size
 
 
-class PayloadGuard(client.Interceptor, worker.Interceptor):
-    """On every client, and so on its workers: what the server could not take fails with a reason.
+class PayloadGuard(Interceptor):
+    """On every worker of agents: what the server could not take fails with a reason.
 
     Answers to queries stay in their message: a look at an agent must not write to the store.
     """

@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
-from common.agent_view import RunStatus
+from collections.abc import Sequence
+
+from temporalio.api.workflowservice.v1 import ListWorkflowExecutionsRequest
+from temporalio.client import Client
+
+from common import search_attributes
+from common.agent_view import AgentRow, RunStatus, row_of_info
+from common.notices import COURIER
 
 MAX_VALUE = 200
+# What the server gives at most at a time.
+PAGE = 1000
+# What tells agents, the last run of each, from whatever else works here. Couriers have owners, too, so that
+# they are forgotten with them.
+AGENTS = (
+    f"{search_attributes.OWNER.name} IS NOT NULL AND WorkflowType != '{COURIER}' "
+    "AND ExecutionStatus != 'ContinuedAsNew'"
+)
 
 
 class UnusableValueError(ValueError):
@@ -35,3 +50,17 @@ IN_VISIBILITY = {
     RunStatus.TERMINATED: "Terminated",
     RunStatus.TIMED_OUT: "TimedOut",
 }
+
+
+async def rows_of(client: Client, conditions: Sequence[str], limit: int) -> list[AgentRow]:
+    """The newest ``limit`` runs that meet all ``conditions``."""
+    rows: list[AgentRow] = []
+    request = ListWorkflowExecutionsRequest(
+        namespace=client.namespace, query=" AND ".join(conditions), page_size=min(limit, PAGE)
+    )
+    while True:
+        page = await client.workflow_service.list_workflow_executions(request, retry=True)
+        rows += map(row_of_info, page.executions)
+        request.next_page_token = page.next_page_token
+        if not page.next_page_token or len(rows) >= limit:
+            return rows[:limit]

@@ -7,6 +7,7 @@ from http import HTTPStatus
 from common import search_attributes
 from common.agent_errors import NoSuchAgentError
 from common.agent_view import AgentRow, AgentView
+from common.archive_chain import ArchiveDamagedError
 from gateway.auth import Subject
 from gateway.problems import Problem
 from gateway.views import Views
@@ -30,8 +31,14 @@ async def require_visible(views: Views, subject: Subject, id: str) -> AgentRow:
 
     Raises:
         NoSuchAgentError: there is none, or it is not theirs to see.
+        ArchiveDamagedError: what the archive has of it cannot be read; for operators alone.
     """
-    row = await views.row(id)
+    try:
+        row = await views.row(id)
+    except ArchiveDamagedError:
+        if subject.operator:
+            raise
+        raise NoSuchAgentError(id) from None  # whose it is cannot be read either
     if may_see(row, subject):
         return row
     # What Temporal itself holds of the approvers is cut where it is long; the agent knows them all.

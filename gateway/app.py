@@ -18,7 +18,9 @@ from starlette.responses import Response
 from temporalio.service import RPCError
 
 from common.agent_errors import AgentClientError
+from common.archive_chain import ArchiveDamagedError
 from common.moments import UnreadableTimeError
+from common.object_store import StoreUnavailableError
 from common.settings import Settings, SettingsError
 from common.visibility import UnusableValueError
 from gateway import problems
@@ -44,6 +46,7 @@ ERRORS: dict[int | str, dict[str, Any]] = {
 KNOWN_ERRORS: tuple[type[Exception], ...] = (
     HTTPException, RequestValidationError, ValidationError, AgentClientError, UnusableValueError,
     UnicodeEncodeError, UnreadableTimeError, SettingsError, RPCError, SignInNeededError,
+    StoreUnavailableError, ArchiveDamagedError,
 )  # fmt: skip
 
 

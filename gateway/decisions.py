@@ -8,6 +8,7 @@ from pydantic import JsonValue
 from temporalio.service import RPCError
 
 from common.agent_client import AgentClient
+from common.agent_errors import NoSuchAgentError, NothingToDecideError
 from common.approval import Decision, DecisionRecord, Verdict
 
 # A person waits for the answer, and a worker that runs gives it in a fraction of that.
@@ -30,9 +31,20 @@ async def decide(
 
     Raises as ``AgentClient.decide`` does; ``RPCError`` only where it is not known whether Temporal has it.
     """
-    decision = await agents.decide(
-        id, verdict, by=by, note=note, edits=edits, through=through, digest=digest, decision_id=decision_id
-    )
+    try:
+        decision = await agents.decide(
+            id,
+            verdict,
+            by=by,
+            note=note,
+            edits=edits,
+            through=through,
+            digest=digest,
+            decision_id=decision_id,
+        )
+    except NoSuchAgentError:
+        # It was shown to who decides: it has ended, and may be archived by now.
+        raise NothingToDecideError(f"nothing to decide: agent {id} has ended.") from None
     try:
         record = await agents.fate(id, decision.id, FATE_PATIENCE)
     except (RPCError, RuntimeError):

@@ -19,7 +19,8 @@ from temporalio.service import RPCError
 from common.agent_errors import NoSuchAgentError
 from common.agent_view import AgentView
 from common.digest import digest
-from gateway.views import Views
+from common.object_store import StoreUnavailableError
+from gateway.views import ArchivedView, Views
 
 HEARTBEAT = 15.0  # seconds; proxies cut what is silent for a minute
 SHORTEST = 0.5
@@ -77,7 +78,7 @@ def fresh(view: AgentView, cursor: Cursor) -> tuple[list[str], Cursor]:
 
 def is_over(view: AgentView) -> bool:
     """Whether no further event can come."""
-    return view.live and not view.running
+    return not view.running and (view.live or isinstance(view, ArchivedView))
 
 
 async def stream(
@@ -91,8 +92,8 @@ async def stream(
     while time.monotonic() - began < LONGEST_STREAM:
         try:
             view = await views.view(id)
-        except (RPCError, RuntimeError):
-            events = []  # Temporal is away; the reader need not know
+        except (RPCError, RuntimeError, StoreUnavailableError):
+            events = []  # Temporal or the archive is away; the reader need not know
         except NoSuchAgentError:
             return
         else:

@@ -15,7 +15,9 @@ from starlette.responses import JSONResponse
 from temporalio.service import RPCError, RPCStatusCode
 
 from common.agent_errors import AgentClientError, NoSuchAgentError
+from common.archive_chain import ArchiveDamagedError
 from common.moments import UnreadableTimeError
+from common.object_store import StoreUnavailableError
 from common.settings import SettingsError
 from common.visibility import UnusableValueError
 
@@ -85,6 +87,13 @@ def problem_of(error: Exception) -> Problem:
             return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "A text is not Unicode.")
         case SettingsError():
             return away("The gateway's own settings cannot be read just now.")
+        case StoreUnavailableError():
+            return away("The archive cannot be reached just now.")
+        case ArchiveDamagedError():
+            return Problem(
+                HTTPStatus.INTERNAL_SERVER_ERROR,
+                "What the archive has of it is damaged; `starter.py archive verify` says what.",
+            )
         case RPCError() if error.status in _TRANSIENT:
             return away("Temporal cannot be reached just now.")
         case RPCError() if error.status is RPCStatusCode.INVALID_ARGUMENT:

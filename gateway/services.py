@@ -54,6 +54,7 @@ class Gateway:
     ring: Signer
     artifacts: ArtifactStore
     search: AgentSearch
+    archived: ArchivedAgents
     codec: CodecService
 
     def forget(self, id: str) -> None:
@@ -80,7 +81,7 @@ async def open_gateway(settings: Settings, http: httpx.AsyncClient) -> Gateway:
     reading = await connect(settings, patience=READ_PATIENCE, lazy=True)
     writing = await connect(settings, patience=WRITE_PATIENCE, lazy=True)
     agents, patient = AgentClient(reading, settings, ring), AgentClient(writing, settings, ring)
-    codec = load_codec(settings)
+    codec, archived = load_codec(settings), ArchivedAgents.open(settings)
     buckets = Buckets(settings.http.rate)
     issuer = Issuer(settings, http) if settings.http.oidc_issuer else None
     return Gateway(
@@ -88,15 +89,16 @@ async def open_gateway(settings: Settings, http: httpx.AsyncClient) -> Gateway:
         client=reading,
         agents=agents,
         patient=patient,
-        views=Views(agents),
-        patient_views=Views(patient),
+        views=Views(agents, archived),
+        patient_views=Views(patient, archived),
         authenticator=Authenticator(tokens, issuer, directory, buckets),
         buckets=buckets,
         streams=Places(settings.http.streams),
         metrics=Metrics(),
         ring=ring,
         artifacts=ArtifactStore(settings.data_dir / "artifacts"),
-        search=AgentSearch(reading, ArchivedAgents.open(settings)),
+        search=AgentSearch(reading, archived),
+        archived=archived,
         codec=CodecService(codec, payload_store(settings, codec, writes=False)),
     )
 

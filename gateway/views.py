@@ -1,4 +1,4 @@
-"""What agents look like now, asked of Temporal once however many people look.
+"""What agents look like now, asked of Temporal, or of the archive, once however many people look.
 
 A view takes a look at Temporal and three questions to a worker. Where Temporal's look shows that nothing has
 happened since, the questions are not asked again; and whoever asks meanwhile gets the same answer.
@@ -16,7 +16,9 @@ from typing import Any, Generic, TypeVar
 from temporalio.client import WorkflowExecutionDescription
 
 from common.agent_client import AgentClient
+from common.agent_errors import NoSuchAgentError
 from common.agent_view import AgentRow, AgentView, row_of
+from common.archive_reader import ArchivedAgents
 from common.digest import digest_bytes
 
 FRESH = 0.3  # seconds that an answer is given again; a person does not see the difference
@@ -40,27 +42,41 @@ class _Known:
     view: AgentView
 
 
-class Views:
-    """Agents as they are now, at most ``FRESH`` seconds old."""
+class ArchivedView(AgentView):
+    """The view of an agent that Temporal does not know any more, as it was in the end."""
 
-    def __init__(self, agents: AgentClient, clock: Callable[[], float] = time.monotonic) -> None:
-        self._agents = agents
+
+class Views:
+    """Agents as they are now, at most ``FRESH`` seconds old; archived ones as they were in the end."""
+
+    def __init__(
+        self, agents: AgentClient, archived: ArchivedAgents, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._agents, self._archived = agents, archived
         self._looks: _Shared[WorkflowExecutionDescription] = _Shared(clock)
         self._answers: _Shared[AgentView] = _Shared(clock)
+        self._readings: _Shared[ArchivedView] = _Shared(clock)
         self._known: OrderedDict[str, _Known] = OrderedDict()
         self._documents: OrderedDict[str, tuple[AgentView, Document]] = OrderedDict()
 
     async def row(self, id: str) -> AgentRow:
-        """What Temporal itself knows of the agent.
+        """What Temporal itself knows of the agent, or of an archived one the whole view.
 
         Raises:
-            NoSuchAgentError: there is no agent of that id.
+            NoSuchAgentError: there is no agent of that id, here or there.
+            ArchiveDamagedError, StoreUnavailableError: Temporal has none, and the archive cannot tell.
         """
-        return row_of(await self._looks.get(id, lambda: self._agents.describe(id)))
+        try:
+            return row_of(await self._look(id))
+        except NoSuchAgentError:
+            return await self._read(id)
 
     async def view(self, id: str) -> AgentView:
         """Everything there is to show of the agent; raises as ``row`` does."""
-        described = await self._looks.get(id, lambda: self._agents.describe(id))
+        try:
+            described = await self._look(id)
+        except NoSuchAgentError:
+            return await self._read(id)
         version = version_of(described)
         known = self._known.get(id)
         if known and known.version == version:
@@ -90,7 +106,20 @@ class Views:
         """Look again, for something was just done to the agent."""
         self._looks.forget(id)
         self._answers.forget(id)
+        self._readings.forget(id)
         self._known.pop(id, None)
+
+    async def _look(self, id: str) -> WorkflowExecutionDescription:
+        return await self._looks.get(id, lambda: self._agents.describe(id))
+
+    async def _read(self, id: str) -> ArchivedView:
+        return await self._readings.get(id, lambda: self._from_archive(id))
+
+    async def _from_archive(self, id: str) -> ArchivedView:
+        record = await self._archived.find(id)
+        if record is None:
+            raise NoSuchAgentError(id)
+        return ArchivedView(**dict(await self._archived.view(record)))
 
 
 def version_of(described: WorkflowExecutionDescription) -> tuple[object, ...]:

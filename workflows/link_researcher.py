@@ -89,14 +89,14 @@ class LinkResearcher(Agent):
         limit = min(CONSIDERED * self._wanted.links, MOST_CONSIDERED)
         if not self._wanted.sites:
             request = SearchRequest(query=self._wanted.topic, limit=limit)
-            return [await self.call(Scraper.search, request, FETCH, fairness_key="search")]
+            return [await self.call(Scraper.search, request, FETCH.fair("search"))]
         found = await asyncio.gather(*(self._found_on(site, limit) for site in self._wanted.sites))
         return [each for each in found if each is not None]
 
     async def _found_on(self, site: str, limit: int) -> FoundLinks | None:
         request = LinksRequest(site=site, words=self._wanted.topic, limit=limit)
         try:
-            found = await self.call(Scraper.find_links, request, FETCH, fairness_key=fairness_key(site))
+            found = await self.call(Scraper.find_links, request, FETCH.fair(fairness_key(site)))
         except ActivityError as error:
             if is_cancelled_exception(error):
                 raise
@@ -120,7 +120,7 @@ class LinkResearcher(Agent):
         for url in urls:
             request = FetchRequest(url=url, fresh=url in memory.changed)
             try:
-                page = await self.call(Scraper.fetch_page, request, FETCH, fairness_key=fairness_key(url))
+                page = await self.call(Scraper.fetch_page, request, FETCH.fair(fairness_key(url)))
             except ActivityError as error:
                 if is_cancelled_exception(error):
                     raise

@@ -14,7 +14,6 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.archive.facts import key_ids, key_ids_in, nodes_of
-from activities.archive.heartbeats import heartbeats
 from activities.archive.records import (
     Cleared,
     DueAgent,
@@ -27,6 +26,7 @@ from activities.archive.records import (
     StoreRequest,
 )
 from activities.archive.removal import clear_payloads, delete_runs
+from activities.heartbeats import heartbeats
 from common import search_attributes
 from common.agent_view import AgentRow, AgentView, patient_view_of, row_of
 from common.archive import (
@@ -46,7 +46,7 @@ from common.object_store import ObjectMissingError, ObjectStore
 from common.payload_store import PayloadDamagedError, referenced_key
 from common.payload_sweep import payloads_in
 from common.settings import Settings
-from common.visibility import UnusableValueError, quote
+from common.visibility import AGENTS, UnusableValueError, quote
 
 # What is on hold is left in Temporal, but not until Temporal itself forgets it.
 RESCUE_BEFORE = timedelta(days=3)
@@ -69,8 +69,7 @@ class AgentArchiver:
         """The next page of agents that closed long enough ago."""
         shortest = self._settings.archive.shortest if request.older_than is None else request.older_than
         found = self._client.list_workflows(
-            f"{search_attributes.OWNER.name} IS NOT NULL AND ExecutionStatus != 'ContinuedAsNew' "
-            f"AND CloseTime <= '{(request.at - shortest).isoformat()}'",
+            f"{AGENTS} AND CloseTime <= '{(request.at - shortest).isoformat()}'",
             page_size=request.page,
             next_page_token=base64.b64decode(request.cursor) if request.cursor else None,
         )

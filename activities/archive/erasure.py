@@ -9,14 +9,15 @@ from temporalio import activity
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
-from activities.archive.heartbeats import heartbeats
 from activities.archive.ledger import ArchiveLedger
 from activities.archive.records import SealRequest
 from activities.archive.removal import clear_payloads, delete_runs, is_there
+from activities.heartbeats import heartbeats
 from common import search_attributes
 from common.archive import Erased, IndexRow, day_of, run_folder
 from common.archive_index import ArchiveIndex, IndexQuery, unpack_rows
 from common.holds import Holds
+from common.notices import COURIER, agent_of, courier_id
 from common.object_store import ObjectStore, StoredObject
 from common.payload_store import agent_prefix
 from common.settings import Settings
@@ -48,7 +49,7 @@ class Erasure:
 
     @activity.defn(name="erase_live")
     async def erase_live(self, request: ErasePart) -> Erased:
-        """Terminate the owner's agents in Temporal and delete them with their payloads.
+        """Terminate the owner's agents in Temporal and their couriers, and delete them with their payloads.
 
         The count is of this attempt: what an earlier one erased is gone and cannot be counted any more.
         """
@@ -58,8 +59,10 @@ class Erasure:
             query = f"{search_attributes.OWNER.name} = {quote(request.owner)}"
             async for execution in self._client.list_workflows(query):
                 batch = execution.typed_search_attributes.get(search_attributes.BATCH_ID) or ""
-                if holds.cover(execution.id, request.owner, batch):
-                    held.add(execution.id)
+                # A notice is erased, or held, like the agent it tells of.
+                agent = agent_of(execution.id) if execution.workflow_type == COURIER else execution.id
+                if holds.cover(agent, request.owner, batch):
+                    held.add(agent)
                     continue
                 runs.setdefault(execution.id, []).append(execution.run_id)
             found.held = len(held)
@@ -98,7 +101,8 @@ class Erasure:
         await clear_payloads(self._client, self._objects, id, runs)
         # Nothing of the agent runs any more, so not even what was on its way to it is of use.
         await asyncio.to_thread(self._objects.delete, [each.key for each in listed])
-        return Erased(live=int(was_there), objects=len(listed), bytes=sum(each.size for each in listed))
+        live = int(was_there and not id.startswith(courier_id("")))
+        return Erased(live=live, objects=len(listed), bytes=sum(each.size for each in listed))
 
     async def _enter(self, request: ErasePart) -> None:
         """Enter the rewritten index in the chain, if the owner has rows in it."""

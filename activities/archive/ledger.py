@@ -7,7 +7,6 @@ import asyncio
 from temporalio import activity
 from temporalio.client import Client
 
-from activities.archive.heartbeats import heartbeats
 from activities.archive.records import (
     RecoverRequest,
     Sealed,
@@ -16,6 +15,7 @@ from activities.archive.records import (
     SweepRequest,
     Unfinished,
 )
+from activities.heartbeats import heartbeats
 from common.archive import INDEX, RECORD, ArchivedObject, Erased, Head, IndexRow, Manifest, number_of
 from common.archive_anchor import ArchiveAnchor
 from common.archive_chain import ArchiveDamagedError, Chain, put_checked

@@ -44,7 +44,7 @@ def host_of(url: str) -> str:
 
 
 def fairness_key(url: str) -> str:
-    """The key under which the server hands out fetches of this host, for `Agent.call(…, fairness_key=)`.
+    """The key under which the server hands out fetches of this host, for `CallPolicy.fair`.
 
     Never raises: what is no address has the key `none`, and its fetch will say why.
     """

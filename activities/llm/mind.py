@@ -107,7 +107,7 @@ class Mind:
     def exchange(
         self, call: Call, limits: Limits, prompt: Prompt, attempt: int
     ) -> tuple[Completion, list[str]]:
-        """One exchange with a model, reserved before and settled after; and what people should know."""
+        """One exchange with a model, reserved before and settled after; and which budgets it nearly spent."""
         held = self.ledger.reserve(call, limits)
         if isinstance(held, Spending):
             raise BudgetSpentError(held)
@@ -166,6 +166,7 @@ class _Request:
     model: str
     caller: Caller
     notes: list[str] = field(default_factory=list)
+    nearly_spent: list[str] = field(default_factory=list)
     input_tokens: int = 0
     output_tokens: int = 0
     exchanges: int = 0
@@ -206,6 +207,7 @@ class _Request:
             output_tokens=self.output_tokens,
             usd=self._usd(),
             notes=tuple(self.notes),
+            nearly_spent=tuple(self.nearly_spent),
             cut=got.cut,
         )
 
@@ -231,10 +233,10 @@ class _Request:
             tokens=most,
             usd=usd,
         )
-        got, notes = mind.exchange(call, limits, prompt, self.caller.attempt)
+        got, nearly_spent = mind.exchange(call, limits, prompt, self.caller.attempt)
         self.input_tokens += got.input_tokens
         self.output_tokens += got.output_tokens
-        self.notes += notes
+        self.nearly_spent += nearly_spent
         return got
 
     def _compact(

@@ -156,7 +156,8 @@ class Reply(BaseModel, frozen=True):
         input_tokens: tokens read, over all exchanges of this request.
         output_tokens: tokens written, likewise.
         usd: what it cost; None where the price is unknown.
-        notes: what people should know: a repair, a compaction, an unknown price, a budget nearly spent.
+        notes: what people should know: a repair, a compaction, an unknown price.
+        nearly_spent: the budgets of which this spent the 80th per cent, in words.
         cut: the answer stopped at `max_output_tokens`.
     """
 
@@ -170,6 +171,7 @@ class Reply(BaseModel, frozen=True):
     output_tokens: int = 0
     usd: Decimal | None = Decimal(0)
     notes: tuple[str, ...] = ()
+    nearly_spent: tuple[str, ...] = ()
     cut: bool = False
 
 
@@ -181,6 +183,18 @@ class Spending(BaseModel, frozen=True):
     usd: Decimal
     tokens_limit: int | None
     usd_limit: Decimal | None
+
+    def raise_by_as_much(self) -> BudgetPlan:
+        """The plan to raise the limits by as much as they are."""
+        return BudgetPlan(
+            tokens=self.tokens_limit or 0,
+            usd=self.usd_limit or Decimal(0),
+            scope=self.scope,
+            spent_tokens=self.tokens,
+            spent_usd=self.usd,
+            tokens_limit=self.tokens_limit,
+            usd_limit=self.usd_limit,
+        )
 
 
 class Thought(BaseModel, frozen=True):

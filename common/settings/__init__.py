@@ -9,12 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from common.settings import archive, fetching, http, models, state, trading
+from common.settings import archive, fetching, http, mail, models, notices, state, trading
 from common.settings.archive import ArchiveSettings
 from common.settings.base import Setting, SettingsError, one_of, whole_number
 from common.settings.fetching import FetchSettings
 from common.settings.http import HttpSettings
+from common.settings.mail import MailSettings
 from common.settings.models import MODEL, ModelSettings, check_model
+from common.settings.notices import NoticeSettings
 from common.settings.state import StateSettings
 from common.settings.trading import TradingSettings
 
@@ -23,7 +25,9 @@ __all__ = [
     "ArchiveSettings",
     "FetchSettings",
     "HttpSettings",
+    "MailSettings",
     "ModelSettings",
+    "NoticeSettings",
     "Setting",
     "Settings",
     "SettingsError",
@@ -67,6 +71,8 @@ TABLE = (
     *state.TABLE,
     *http.TABLE,
     *archive.TABLE,
+    *mail.TABLE,
+    *notices.TABLE,
 )
 
 
@@ -89,6 +95,8 @@ class Settings:
     state: StateSettings
     http: HttpSettings
     archive: ArchiveSettings
+    mail: MailSettings
+    notices: NoticeSettings
 
     @property
     def fetch_queue(self) -> str:
@@ -124,4 +132,6 @@ class Settings:
             state=StateSettings.read(value),
             http=HttpSettings.read(value),
             archive=ArchiveSettings.read(value),
+            mail=MailSettings.read(value),
+            notices=NoticeSettings.read(value),
         )

@@ -55,6 +55,8 @@ class StateSettings:
             raise SettingsError(
                 f"{S3_ENDPOINT.variable} is set and {S3_BUCKET.variable} is not: name a bucket."
             )
+        if value(S3_ENDPOINT) and not value(S3_ENDPOINT).startswith(("http://", "https://")):
+            raise SettingsError(f"{S3_ENDPOINT.variable}={value(S3_ENDPOINT)}: give an http(s) address.")
         return cls(
             encryption=encryption,
             payload_keys=value(PAYLOAD_KEYS),

@@ -28,6 +28,7 @@ from gateway.routes.agents import event_stream
 from gateway.services import Gateway, Parts
 from gateway.sessions import Visiting, Visitor, cookie_name, require_own_form, sign_in, sign_out
 from gateway.timeline import stages_of
+from gateway.views import ArchivedView
 
 router = APIRouter()
 
@@ -138,7 +139,7 @@ async def decide_on_page(request: Request, parts: Parts, visitor: Visiting, id: 
     form = await _own_form(request, parts)
     _need(visitor, Scope.DECIDE)
     await require_visible(parts.patient_views, visitor.subject, id)
-    view = await parts.patient.view(id)
+    view = await parts.patient_views.view(id)
     asked = next((each for each in view.requests if each.digest == form.get("digest")), None)
     try:
         wish = read_wish(form, asked)
@@ -252,6 +253,7 @@ def _agent_page(
         status=HTTPStatus.CONFLICT if problem else HTTPStatus.OK,
         visitor=visitor,
         view=view,
+        archived=isinstance(view, ArchivedView),
         here=here,
         cursor=str(fresh(view, Cursor())[1]),
         asked=asked,

@@ -21,7 +21,7 @@ from common.kinds import KINDS, Kind
 from gateway.auth import Writer
 from gateway.documents import Started
 from gateway.problems import Problem
-from gateway.services import Parts
+from gateway.services import Gateway, Parts
 
 # A worker has a working folder of its own.
 ABSOLUTE = {"path": "^/", "path-or-address": "^(/|https?://|$)"}
@@ -84,6 +84,8 @@ def _start(kind: Kind) -> Callable[..., Awaitable[Started]]:
         body = await request.body()
         input = read_input(kind, body)
         id = agent_id(kind.name, subject.id, key) if key else None
+        if id:
+            await _refuse_archived(parts, id)
         try:
             id = await parts.patient.start(
                 kind.name, input, id=id, owner=subject.id, request=digest(input) if key else ""
@@ -98,6 +100,15 @@ def _start(kind: Kind) -> Callable[..., Awaitable[Started]]:
 
     start.__doc__ = f"Start an agent that {kind.summary}. It is the caller's, and its id is given at once."
     return start
+
+
+async def _refuse_archived(parts: Gateway, id: str) -> None:
+    try:
+        await parts.archived.refuse(parts.patient, id)
+    except AgentExistsError:
+        raise Problem(
+            HTTPStatus.CONFLICT, f"This Idempotency-Key started {id}, which is archived since; use another."
+        ) from None
 
 
 def _body_of(kind: Kind) -> dict[str, Any]:
@@ -122,6 +133,7 @@ for each in KINDS.values():
         operation_id=f"start_{each.name.replace('-', '_')}",
         summary=f"Start: {each.name}",
         openapi_extra=_body_of(each),
+        responses={409: {"description": "What this Idempotency-Key started is archived."}},
     )
 
 

@@ -32,12 +32,14 @@ from common.object_store import FolderStore, StoreUnavailableError
 from common.settings import Settings
 from tests.chaos.archive_worker_steps import CI_STEPS, SOAK_STEPS
 from tests.chaos.stack import ROOT, until
-from tests.integration.test_object_store import BUCKET, KEY_ID, SECRET, Rclone
+from tests.integration.test_object_store import BUCKET, KEY_ID, SECRET, Rclone, in_bucket
 from tests.workflow.archive_stage import LIMITS
 from tests.workflow.brief import BriefInput
 
 SEED = int(os.environ.get("CHAOS_SEED", "0")) or random.randrange(10**6)
-CHANCE = 0.04
+CHANCE = 0.03
+STARTS_AT_ONCE = 20
+STEP_SECONDS = 600  # a bound: before an index comes a whole batch
 RESTART_AFTER = "after-put-record"
 
 
@@ -51,10 +53,7 @@ class Siege:
             "HIBERNAUT_DATA_DIR": str(folder / "data"),
             "HIBERNAUT_TASK_QUEUE": "siege",
             "HIBERNAUT_PAYLOAD_KEYS": f"k1:{secrets.token_hex(32)}",
-            "HIBERNAUT_S3_BUCKET": BUCKET,
-            "HIBERNAUT_S3_ENDPOINT": f"http://127.0.0.1:{rclone.port}",
-            "HIBERNAUT_S3_REGION": "us-east-1",
-            "HIBERNAUT_S3_PREFIX": "team/",
+            **in_bucket(f"http://127.0.0.1:{rclone.port}"),
             "CHAOS_FOLDER": str(folder),
             "CHAOS_CHANCE": str(CHANCE),
             "CHAOS_SEED": str(SEED),
@@ -92,16 +91,21 @@ class Siege:
     async def killed_at(self, step: str) -> None:
         """Have the worker die at the step, and start another."""
         (self.folder / "kills" / step).touch()
-        async with asyncio.timeout(120):
+        async with asyncio.timeout(STEP_SECONDS):
             assert await self.worker.wait() == -signal.SIGKILL, step
         assert (self.folder / "struck" / step).exists()
         await self.start_worker()
 
     async def start_agents(self, agents: AgentClient, count: int) -> None:
-        for number in range(count):
+        slots = asyncio.Semaphore(STARTS_AT_ONCE)
+
+        async def start(number: int) -> None:
             say = f"{secrets.token_hex(4)} " + "z" * (200_000 if number % 10 == 0 else 10)
             ending = "fails" if number % 7 == 0 else "done"
-            self.said[await self._start(agents, BriefInput(say=say, ending=ending))] = say
+            async with slots:
+                self.said[await self._start(agents, BriefInput(say=say, ending=ending))] = say
+
+        await asyncio.gather(*map(start, range(count)))
 
     async def _start(self, agents: AgentClient, input: BriefInput) -> str:
         """Start an agent as a person would: again, where the store was away."""
@@ -172,15 +176,21 @@ async def _archive_under_fire(
         snapshot = folder / "snapshot"
         shutil.copytree(besieged.files / "archive", snapshot)
         await until(none_runs, 120)
+        (folder / "calm").touch()
         reports.append(await archive())
 
         assert sum(each.archived for each in reports) == len(besieged.said) == count + 2 * len(steps)
         assert [each.passed_over for each in reports] == [{}, {}]
-        assert len((folder / "faults").read_text().splitlines()) > count / 4, "the store did fail"
+        faults = len((folder / "faults").read_text().splitlines())
+        assert faults > count / 6, "the store did fail"
         await _assert_all_are_there(besieged)
         anchor = await ArchiveAnchor(client, besieged.settings).head()
         assert anchor == reports[-1].head
-        _assert_every_tampering_is_found(besieged.files, anchor, snapshot)
+        found = _assert_every_tampering_is_found(besieged.files, anchor, snapshot)
+        print(
+            f"{len(besieged.said)} agents archived, {len(steps)} kills, {faults} failures of the store; "
+            f"0 lost, 0 unreadable, 0 deleted before verified; {found} tamperings, all found"
+        )
 
 
 async def _assert_all_are_there(besieged: Siege) -> None:
@@ -202,9 +212,9 @@ async def _assert_all_are_there(besieged: Siege) -> None:
     assert [each for each in deletions if not each[2]] == []
 
 
-def _assert_every_tampering_is_found(files: Path, anchor: Head | None, snapshot: Path) -> None:
-    """One object of each kind: a bit, its end, all of it; then the archive as it was an hour ago."""
-    store = FolderStore(files)
+def _assert_every_tampering_is_found(files: Path, anchor: Head | None, snapshot: Path) -> int:
+    """One object of each kind: a bit, its end, all of it; then the archive as it was before. How many."""
+    store, tamperings = FolderStore(files), 0
     clean = verify(store, anchor)
     assert clean.flaws == []
     found = sorted(path for path in (files / "archive").rglob("*") if path.is_file())
@@ -226,6 +236,7 @@ def _assert_every_tampering_is_found(files: Path, anchor: Head | None, snapshot:
                 flaws = verify(store, anchor).flaws
                 path.write_bytes(whole)
                 assert flaws, (kind, path.name, tampered and len(tampered))
+                tamperings += 1
     assert verify(store, anchor).flaws == []
     now = files.parent / "now"
     (files / "archive").rename(now)
@@ -234,14 +245,15 @@ def _assert_every_tampering_is_found(files: Path, anchor: Head | None, snapshot:
     assert verify(store, None).flaws, "nor does it pass where Temporal has forgotten the head"
     shutil.rmtree(files / "archive")
     now.rename(files / "archive")
+    return tamperings + 1
 
 
-async def test_100_agents_are_archived_under_fire(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_60_agents_are_archived_under_fire(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The store fails at random, the worker is killed at each step, new agents close meanwhile."""
-    await _archive_under_fire(100, CI_STEPS, tmp_path, monkeypatch)
+    await _archive_under_fire(60, CI_STEPS, tmp_path, monkeypatch)
 
 
 @pytest.mark.soak
 async def test_2000_agents_are_archived_under_fire(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Twenty times as many, killed before and after each step."""
+    """As many as a night may bring, killed before and after each step."""
     await _archive_under_fire(2000, SOAK_STEPS, tmp_path, monkeypatch)

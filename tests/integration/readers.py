@@ -32,7 +32,5 @@ class ReaderAgent(Agent):
         return Reading(titles=titles)
 
     async def _title(self, url: str) -> str:
-        page = await self.call(
-            Scraper.fetch_page, FetchRequest(url=url), FETCH, fairness_key=fairness_key(url)
-        )
+        page = await self.call(Scraper.fetch_page, FetchRequest(url=url), FETCH.fair(fairness_key(url)))
         return page.title

@@ -19,7 +19,7 @@ import pytest
 from temporalio.client import Client
 from temporalio.common import SearchAttributePair, TypedSearchAttributes
 
-from cli.dev_server import DevServer, DevServerError, free_port
+from cli.dev_server import DevServer, DevServerError, find_program, free_port
 from common.search_attributes import OWNER
 from common.settings import Settings
 
@@ -198,6 +198,20 @@ async def test_the_server_keeps_what_it_acknowledged_through_a_kill(tmp_path: Pa
     assert not psutil.pid_exists(server.pid)
 
 
+async def test_a_server_that_ended_at_once_is_started_again(tmp_path: Path) -> None:
+    """As where another program took one of the ports that its inner services were about to listen on."""
+    real = find_program(Settings.read({}))
+    program = tmp_path / "unlucky"
+    program.write_text(
+        f'#!/bin/sh\n[ -e {tmp_path}/once ] && exec {real} "$@"\ntouch {tmp_path}/once\nexit 1\n'
+    )
+    program.chmod(0o755)
+    unlucky = {"HIBERNAUT_DATA_DIR": str(tmp_path), "HIBERNAUT_TEMPORAL_PROGRAM": str(program)}
+    async with DevServer(Settings.read(unlucky), ui_port=None) as server:
+        assert (tmp_path / "once").exists()
+        assert psutil.pid_exists(server.pid)
+
+
 async def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
     """A taken port, a program that fails (with its last word and its log), or no program at all."""
     settings = Settings.read({"HIBERNAUT_DATA_DIR": str(tmp_path)})
@@ -213,5 +227,6 @@ async def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
     broken = Settings.read({"HIBERNAUT_DATA_DIR": str(tmp_path), "HIBERNAUT_TEMPORAL_PROGRAM": str(program)})
     with pytest.raises(DevServerError, match=r"the disk is full.*temporal\.log"):
         await DevServer(broken, ui_port=None).start()
+    assert (tmp_path / "logs" / "temporal.log").read_text().count("the disk is full") == 3
     with pytest.raises(DevServerError, match="HIBERNAUT_TEMPORAL_PROGRAM"):
         DevServer(Settings.read({"HIBERNAUT_TEMPORAL_PROGRAM": "/no/such/program"}))

@@ -209,13 +209,13 @@ PAGES = [
 ]  # fmt: skip
 
 
-async def session(world: GatewayWorld, token: str) -> tuple[str, str]:
+async def session(http: httpx.AsyncClient, token: str) -> tuple[str, str]:
     """The cookie of who signs in with the token, and what guards their forms."""
-    answer = await world.http.post("/ui/sign-in", data={"token": token})
+    answer = await http.post("/ui/sign-in", data={"token": token})
     assert answer.status_code == 303, answer.text
     cookie = answer.headers["set-cookie"].split(";")[0]
-    world.http.cookies.clear()
-    page = await world.http.get("/ui", headers={"Cookie": cookie})
+    http.cookies.clear()
+    page = await http.get("/ui", headers={"Cookie": cookie})
     found = re.search(r'name="form" value="([^"]+)"', page.text)
     assert found
     return cookie, found[1]
@@ -224,7 +224,7 @@ async def session(world: GatewayWorld, token: str) -> tuple[str, str]:
 async def test_pages_are_for_who_has_signed_in(world: GatewayWorld) -> None:
     """Without a session, or with a token or a forged cookie in its place, there is only signing in."""
     id, _ = await world.asking()
-    cookie, _ = await session(world, "local-approver")
+    cookie, _ = await session(world.http, "local-approver")
     for method, path in PAGES:
         for headers in ({}, world.as_("owner"), {"Cookie": cookie[:-1] + "x"}, {"Cookie": "hibernaut=a.b.c"}):
             answer = await world.http.request(method, path.replace("{id}", id), headers=headers)
@@ -239,7 +239,7 @@ async def test_a_page_shows_and_steers_only_what_is_ones_own(world: GatewayWorld
     """The same rules as for programs."""
     sleeps = await world.start()
     asks, _ = await world.asking()
-    approver, form = await session(world, "local-approver")
+    approver, form = await session(world.http, "local-approver")
     for method, path in PAGES:
         if "{id}" not in path:
             continue
@@ -265,8 +265,8 @@ async def test_a_page_shows_and_steers_only_what_is_ones_own(world: GatewayWorld
 async def test_a_form_from_elsewhere_does_nothing(world: GatewayWorld) -> None:
     """Without the guard, with another session's guard, or sent by another site."""
     id, request = await world.asking()
-    owner, own = await session(world, "local-owner")
-    _, other = await session(world, "local-approver")
+    owner, own = await session(world.http, "local-owner")
+    _, other = await session(world.http, "local-approver")
     before = await world.agents.view(id)
     for form, site in (
         ("", "same-origin"),
@@ -291,7 +291,7 @@ async def test_a_form_from_elsewhere_does_nothing(world: GatewayWorld) -> None:
 async def test_a_session_lasts_no_longer_than_the_issuers_token(world: GatewayWorld) -> None:
     """Twelve hours at most, and an issuer's token says when it ends."""
     end = int(time.time()) + 60
-    cookie, _ = await session(world, world.issuer.token("owner", ALL, exp=end))
+    cookie, _ = await session(world.http, world.issuer.token("owner", ALL, exp=end))
     claims = cookie.partition("=")[2].split(".")[0]
     assert json.loads(base64.urlsafe_b64decode(claims + "=="))["until"] == end
 
@@ -300,7 +300,7 @@ async def test_a_session_ends_with_its_token(world: GatewayWorld) -> None:
     """Gone from the token file, the browser has to sign in again."""
     tokens = TokenFile.of(world.settings)
     tokens.add("guest", [Scope.READ], "local-guest")
-    cookie, _ = await session(world, "local-guest")
+    cookie, _ = await session(world.http, "local-guest")
     assert (await world.http.get("/ui", headers={"Cookie": cookie})).status_code == 200
     kept = tokens.file.read_text()
     tokens.file.write_text(kept.replace(digest_of("local-guest"), "0" * 64))

@@ -7,6 +7,7 @@ import contextlib
 import secrets
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 
@@ -19,9 +20,14 @@ from temporalio.converter import (
     StorageDriverStoreContext,
     StorageDriverWorkflowInfo,
 )
+from temporalio.exceptions import ApplicationError
 
+from activities.mail.outbox import FAILED, Fate, Outbox
 from cli.children import end_child, start_child
 from cli.dev_server import free_port, listens
+from common.envelope import Signer
+from common.key_ring import KeyRing
+from common.mail import Sent, SentStatus
 from common.object_store import ObjectMissingError, ObjectStore, S3Store, StoreUnavailableError, open_store
 from common.payload_store import PayloadStore
 from common.settings import Settings
@@ -61,15 +67,18 @@ class Rclone:
             await end_child(process, 5)
 
 
-def settings_for(endpoint: str, prefix: str = "team/") -> Settings:
-    return Settings.read(
-        {
-            "HIBERNAUT_S3_BUCKET": BUCKET,
-            "HIBERNAUT_S3_ENDPOINT": endpoint,
-            "HIBERNAUT_S3_REGION": "us-east-1",
-            "HIBERNAUT_S3_PREFIX": prefix,
-        }
-    )
+def in_bucket(endpoint: str, prefix: str = "team/") -> dict[str, str]:
+    """The settings that put everything into the bucket there."""
+    return {
+        "HIBERNAUT_S3_BUCKET": BUCKET,
+        "HIBERNAUT_S3_ENDPOINT": endpoint,
+        "HIBERNAUT_S3_REGION": "us-east-1",
+        "HIBERNAUT_S3_PREFIX": prefix,
+    }
+
+
+def settings_for(endpoint: str) -> Settings:
+    return Settings.read(in_bucket(endpoint))
 
 
 @pytest.fixture(autouse=True)
@@ -151,6 +160,53 @@ async def test_a_conditional_write_leaves_what_is_there(store: ObjectStore) -> N
     assert await asyncio.to_thread(store.put, "k/1", b"first", if_absent=True)
     assert not await asyncio.to_thread(store.put, "k/1", b"second", if_absent=True)
     assert await asyncio.to_thread(store.get, "k/1") == b"first"
+
+
+def test_of_many_that_write_an_object_at_once_one_does(tmp_path: Path) -> None:
+    """A claim in the folder is one process' alone."""
+    store = open_store(Settings.read({"HIBERNAUT_DATA_DIR": str(tmp_path)}))
+    with ThreadPoolExecutor(8) as pool:
+        for number in range(50):
+            key = f"claims/{number}"
+            won = list(pool.map(lambda who, key=key: store.put(key, b"%d" % who, if_absent=True), range(8)))
+            assert sum(won) == 1
+            assert store.get(key) == b"%d" % won.index(True)
+    assert len(list(store.list("claims/"))) == 50
+    assert [file.name for file in tmp_path.rglob("*.hibernaut")] == []
+
+
+@pytest.mark.parametrize("store", ["folder", "moto", "rclone"], indirect=True)
+async def test_the_outbox_stands_on_each_store(store: ObjectStore) -> None:
+    """A letter's facts, one after the other, as another worker sees them."""
+
+    def use() -> None:
+        here, there = (Outbox(store, Signer(KeyRing.of({"k": b"k" * 32}))) for _ in range(2))
+        about = {
+            "agent": "a",
+            "thread": "t",
+            "to": "Bob@example.com",
+            "content": "c",
+            "domain": "example.com",
+        }
+        record = here.enter("key", **about)
+        assert there.enter("key", **{**about, "to": "bob@EXAMPLE.com"}) == record
+        assert there.find(record.token.upper()) == record
+        assert there.fate(record.id, record.message_id) == Fate(None, 1)
+        assert here.claim(record.id, 1)
+        with pytest.raises(ApplicationError, match="under way"):
+            there.fate(record.id, record.message_id)
+        here.settle(record.id, 1, FAILED)
+        assert there.fate(record.id, record.message_id) == Fate(None, 2)
+        assert there.counts() == {"sent": 0, "refused": 0, "unknown": 0, "open": 1}
+        assert there.claim(record.id, 2)
+        there.settle(record.id, 2, SentStatus.REFUSED, "550 no – such user")
+        fate = here.fate(record.id, record.message_id)
+        assert fate.sent == Sent(
+            status=SentStatus.REFUSED, message_id=record.message_id, reason="550 no – such user"
+        )
+        assert here.counts() == {"sent": 0, "refused": 1, "unknown": 0, "open": 0}
+
+    await asyncio.to_thread(use)
 
 
 async def test_more_objects_than_one_page_are_listed_and_deleted(moto: str) -> None:

@@ -28,6 +28,7 @@ from common.agent import AgentInput, AgentStatus, Notebook
 from common.approval import ApprovalRequest, ApprovalsView, Decision, DecisionRecord, Verdict
 from common.connect import connect, data_converter
 from common.envelope import Authority, Signer
+from common.payload_guard import PayloadGuard
 from common.settings import Settings
 from tests.workflow.agents import ErrandAgent, PanelAgent
 from tests.workflow.doubles import NoticeBoard, World
@@ -71,6 +72,7 @@ class Stage:
             workflows=self.agents,
             activities=worker.activity_methods(self.objects()),
             workflow_runner=worker.sandbox(),
+            interceptors=[PayloadGuard()],
             max_cached_workflows=self.settings.cached_agents,
             no_remote_activities=True,
         )

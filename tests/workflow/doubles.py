@@ -9,11 +9,11 @@ from pydantic import BaseModel, Field
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from activities.notices import Delivered, Notice
 from common.agent import AgentInput, Woken
 from common.approval import ApprovalPolicy, Authorization
 from common.envelope import Authority
 from common.errors import permanent
+from common.notices import Notice, Told
 
 
 class ErrandInput(AgentInput):
@@ -180,12 +180,14 @@ class NoticeBoard:
 
     def __init__(self) -> None:
         self.told: list[Notice] = []
+        # What it answers; None says that notices go nowhere but to the terminal.
+        self.answer: Told | None = Told()
 
     @activity.defn(name="notify")
-    async def notify(self, notice: Notice) -> Delivered:
+    async def notify(self, notice: Notice) -> Told | None:
         """Keep the notice."""
         self.told.append(notice)
-        return Delivered(ways=["board"])
+        return self.answer
 
     def events(self, agent: str) -> list[str]:
         """What an agent had told people, in order."""

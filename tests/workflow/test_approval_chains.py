@@ -11,8 +11,10 @@ from temporalio import activity
 
 from activities.calendars import Calendars
 from activities.decisions import DecisionChecks, EnvelopeCheck, EnvelopeChecked
+from common.agent_client import AgentClient
 from common.approval import ApprovalPolicy, OnExpiry, Verdict
 from common.business_time import NYSE
+from common.envelope import Signer
 from tests.workflow.conftest import Stage, eventually, noted
 from tests.workflow.doubles import ErrandInput, PanelInput
 
@@ -29,6 +31,9 @@ async def test_a_quorum_needs_different_people_and_authorizes_with_all_their_vot
     assert "already said yes; 1 of 2 approvals (ann)" in (await stage.fate(agent, twice.id)).reason
     [standing] = [each.decision.by for each in (await stage.asked(agent)).votes]
     assert standing == "ann"
+    agents = AgentClient(stage.client, stage.settings, Signer.load(stage.settings, create=True))
+    questions = await agents.questions([agent.id], timedelta(seconds=20))
+    assert questions[agent.id, request.id].endswith("(1 of 2 approvals (ann))")
     assert stage.world.act_attempts == 0
     await stage.decide(agent, request, by="eve")
     result = await agent.result()

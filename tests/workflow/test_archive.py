@@ -25,17 +25,24 @@ from common.connect import data_converter
 from common.revival import revived_input
 from common.settings import ArchiveSettings
 from common.settings.archive import ARCHIVE_AFTER
+from tests.integration.test_object_store import credentials, in_bucket, moto
 from tests.workflow.archive_stage import ArchiveStage, archive_stage
 from tests.workflow.conftest import eventually, state_is
 from tests.workflow.doubles import ErrandInput
 from tests.workflow.keepers import KeeperAgent, Kept
 
+__all__ = ["credentials", "moto"]
 
-@pytest.fixture(params=[True, False], ids=["encrypted", "plain"])
+
+@pytest.fixture(params=["encrypted in a folder", "plain in S3"])
 async def stage(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[ArchiveStage]:
-    async with archive_stage(tmp_path, monkeypatch, encrypted=request.param) as stage:
+    where = {}
+    if request.param == "plain in S3":
+        # Of its own: all buckets of the process are one service's.
+        where = in_bucket(request.getfixturevalue("moto"), prefix=f"{tmp_path.name}/")
+    async with archive_stage(tmp_path, monkeypatch, encrypted=not where, **where) as stage:
         yield stage
 
 

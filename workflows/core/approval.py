@@ -24,21 +24,10 @@ from common.approval import (
     in_words,
 )
 from common.digest import digest
+from common.notices import NoticeEvent
+from workflows.core import gate
 from workflows.core.calls import QUICK
-from workflows.core.gate import (
-    MAX_WAITING,
-    Gate,
-    Outcome,
-    Plan,
-    Step,
-    first_request,
-    follow_up,
-    next_step,
-    precedes,
-    refusal,
-    standing,
-    vote_of,
-)
+from workflows.core.gate import Gate, Outcome, Plan, Step
 from workflows.core.hibernate import Sleeper
 from workflows.core.visible import Wait
 
@@ -81,14 +70,15 @@ class Asker(Sleeper):
         """
         request = self._taken_up(question, plan)
         if request is None:
-            request = await self._open(first_request(question, plan, policy, evidence, self.owner))
+            request = await self._open(gate.first_request(question, plan, policy, evidence, self.owner))
         while True:
             outcome = await self._outcome(request.id, type(plan), memory)
             late = self._gate.close(request.id, outcome.words, workflow.now())
             self.note(outcome.words, digest=request.digest, request=request.id)
             for record in late:
                 self._note_refusal(record)
-            following = follow_up(outcome)
+            await self._settle(outcome.request, outcome.words)
+            following = gate.follow_up(outcome)
             if following is None:
                 self._answered_beside |= bool(self._gate.memory.open)
                 await self._while_paused()
@@ -106,23 +96,29 @@ class Asker(Sleeper):
 
     async def _open(self, draft: ApprovalRequest) -> ApprovalRequest:
         """Open `draft` under an id of its own, its durations counted from now."""
-        policy, now = draft.policy, workflow.now()
-        durations = [policy.expires_after, policy.escalate_after, *policy.reminders]
-        expires_at, escalate_at, *remind_at = await self._moments(policy, now, durations)
         self._gate.memory.asked += 1
-        request = draft.model_copy(
-            update={
-                "id": f"{self._node}-{self._gate.memory.asked}",
-                "asked_at": now,
-                "expires_at": expires_at,
-                "escalate_at": escalate_at,
-                "remind_at": tuple(sorted(at for at in remind_at if at)),
-                "reminded": 0,
-            }
-        )
+        id = f"{self._node}-{self._gate.memory.asked}"
+        request = await self._timed(draft.model_copy(update={"id": id, "reminded": 0}))
+        told = await self._tell_people(NoticeEvent.ASKED, _in_question(request, "asked"), request)
+        if told and told.courier is not None:
+            self._kept.couriers[id] = told.courier
         self._gate.open(request)
-        self.note(f"asks: {request.question}", request=request.id, digest=request.digest)
+        self.note(f"asks: {request.question}", request=id, digest=request.digest)
         return request
+
+    async def _timed(self, request: ApprovalRequest) -> ApprovalRequest:
+        policy, now = request.policy, workflow.now()
+        durations = [policy.expires_after, policy.escalate_after, *policy.reminders]
+        expires_at, escalate_at, *reminders = await self._moments(policy, now, durations)
+        moments = {"expires_at": expires_at, "escalate_at": escalate_at, "asked_at": now}
+        remind_at = tuple(sorted(at for at in reminders if at))
+        return request.model_copy(update={**moments, "remind_at": remind_at})
+
+    async def _settle(self, request: ApprovalRequest, words: str) -> None:
+        """Have those told how a request ended who want to know."""
+        courier = self._kept.couriers.pop(request.id, None)
+        if courier is not None:
+            await self._tell_people(NoticeEvent.DECIDED, words, request, courier)
 
     async def _moments(
         self, policy: ApprovalPolicy, start: datetime, durations: Sequence[timedelta | None]
@@ -146,13 +142,13 @@ class Asker(Sleeper):
         )
         with self._waiting(wait):
             while True:
-                step, due = next_step(request)
+                step, due = gate.next_step(request)
                 await self._until(due, lambda: bool(self._gate.next_decision(id)) or self._may_carry(memory))
                 # First of all: of decisions that come one upon the other there would be no end to wait for.
                 if memory is not None and self._may_carry(memory):
                     await self.carry_over(memory)
                 decision, now = self._gate.next_decision(id), workflow.now()
-                if decision and not precedes(step, due, decision, now):
+                if decision and not gate.precedes(step, due, decision, now):
                     outcome = await self._judged(decision, request, kind)
                     if outcome is not None:
                         return outcome
@@ -167,24 +163,21 @@ class Asker(Sleeper):
 
     def _may_carry(self, memory: BaseModel | None) -> bool:
         # Not with a flood that has come already: what is carried over has its limit in bytes.
-        few = len(self._gate.memory.waiting) <= MAX_WAITING
+        few = len(self._gate.memory.waiting) <= gate.MAX_WAITING
         return few and self._has_grown(memory) and not self._answered_beside
 
     async def _climb(self, request: ApprovalRequest, step: Step) -> ApprovalRequest:
         """Remind people or escalate to others; the request as it stands then."""
         if step is Step.ESCALATE:
             request = self._gate.update(request.id, escalated=True)
-            event, words = "escalation", f"escalated to {', '.join(request.policy.escalate_to)}"
+            event, words = NoticeEvent.ESCALATION, f"escalated to {', '.join(request.policy.escalate_to)}"
         else:
             # Those that fell due while no worker ran are one reminder, not a volley.
             reminded = sum(at <= workflow.now() for at in request.remind_at)
             request = self._gate.update(request.id, reminded=reminded)
-            event, words = "reminder", f"reminder {reminded} of {len(request.remind_at)}"
+            event, words = NoticeEvent.REMINDER, f"reminder {reminded} of {len(request.remind_at)}"
         self.note(f"{words}: {request.question}", request=request.id)
-        asked = (
-            f"{request.question} ({words}; {standing(request)}; may decide: {', '.join(request.deciders)})"
-        )
-        await self._tell_people(event, asked)
+        await self._tell_people(event, _in_question(request, words), request)
         return request
 
     async def _judged(
@@ -197,7 +190,7 @@ class Asker(Sleeper):
         # Only now: until its record stands, it must not be missing from what is carried over.
         self._gate.take(request.id)
         plan = kind.model_validate(request.plan)
-        reason = refusal(decision, request, workflow.now(), checked.flaw, checked.groups)
+        reason = gate.refusal(decision, request, workflow.now(), checked.flaw, checked.groups)
         if reason is None and decision.edits:
             plan, reason = _edited(plan, request, decision)
         record = self._gate.record(decision, workflow.now(), reason or "")
@@ -208,15 +201,11 @@ class Asker(Sleeper):
             return Outcome(OutcomeVerdict.REJECTED, request, plan, decision)
         if decision.verdict is Verdict.REVISE and request.policy.quorum > 1:
             return Outcome(OutcomeVerdict.REVISED, request, plan, decision)
-        votes = (
-            (*request.votes, vote_of(decision, request))
-            if not decision.edits
-            else (vote_of(decision, request),)
-        )
+        votes = (*(() if decision.edits else request.votes), gate.vote_of(decision, request))
         request = self._gate.update(request.id, votes=votes)
         if len(votes) >= request.policy.quorum:
             return Outcome(OutcomeVerdict.APPROVED, request, plan, decision)
-        self.note(f"{standing(request)}: yes {in_words(decision)}", request=request.id)
+        self.note(f"{request.standing}: yes {in_words(decision)}", request=request.id)
         return None
 
     def _note_refusal(self, record: DecisionRecord) -> None:
@@ -228,15 +217,15 @@ class Asker(Sleeper):
         """Open requests, and every decision with what became of it."""
         memory = self._gate.memory
         waiting = [
-            DecisionRecord(
-                decision=each,
-                status=DecisionStatus.WAITING,
-                signed=each.signature is not None,
-                at=each.at or workflow.now(),
-            )
+            DecisionRecord.of(each, DecisionStatus.WAITING, each.at or workflow.now())
             for each in memory.waiting
         ]
         return ApprovalsView(open=list(memory.open.values()), decisions=memory.records + waiting)
+
+
+def _in_question(request: ApprovalRequest, words: str) -> str:
+    deciders = ", ".join(request.deciders)
+    return f"{request.question} ({words}; {request.standing}; may decide: {deciders})"
 
 
 def _edited(plan: Plan, request: ApprovalRequest, decision: Decision) -> tuple[Plan, str | None]:

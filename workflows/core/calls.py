@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, TypeVar, overload
 
@@ -14,9 +14,11 @@ from temporalio import workflow
 from temporalio.common import Priority, RetryPolicy
 from temporalio.exceptions import FailureError, is_cancelled_exception
 
-from activities.notices import Notice, Notices
+from activities.notices import Notices
 from common.agent import AgentInput
+from common.approval import ApprovalRequest
 from common.errors import permanent
+from common.notices import Notice, NoticeEvent, Told
 from workflows.core.visible import Visible
 from workflows.core.watchdog import OpenCall
 
@@ -50,6 +52,8 @@ class CallPolicy:
             there, slow or failing, goes on as any other activity.
         lasting: people will look for an agent in this call, so its search attributes are brought up to date.
         queue: what follows the agent's own task queue in the name of the one this call goes to.
+        fairness_key: at most 64 bytes. Calls of one key share the rate that the server allows a key of that
+            task queue, and do not keep those of other keys waiting.
     """
 
     start_to_close: timedelta
@@ -61,6 +65,11 @@ class CallPolicy:
     local: bool = False
     lasting: bool = False
     queue: str = ""
+    fairness_key: str | None = None
+
+    def fair(self, key: str) -> CallPolicy:
+        """This policy, for calls that take turns with others of `key`, the host of an address for example."""
+        return replace(self, fairness_key=key)
 
 
 # An outside system that is away comes back sooner or later; delays under a second become a second anyway.
@@ -116,35 +125,24 @@ class Caller(Visible):
         self._sequence = 0
         self._under_way = 0
         self._local = asyncio.Lock()
+        # Whether notices go elsewhere than to the terminal, by the last answer; until the first, perhaps.
+        self._elsewhere = True
 
     @overload
     async def call(
-        self,
-        activity: Callable[[Any, Argument], Awaitable[Result]],
-        argument: Argument,
-        policy: CallPolicy,
-        *,
-        fairness_key: str | None = None,
+        self, activity: Callable[[Any, Argument], Awaitable[Result]], argument: Argument, policy: CallPolicy
     ) -> Result: ...
 
     @overload
     async def call(
-        self,
-        activity: Callable[[Any, Argument], Result],
-        argument: Argument,
-        policy: CallPolicy,
-        *,
-        fairness_key: str | None = None,
+        self, activity: Callable[[Any, Argument], Result], argument: Argument, policy: CallPolicy
     ) -> Result: ...
 
-    async def call(
-        self, activity: Any, argument: Any, policy: CallPolicy, *, fairness_key: str | None = None
-    ) -> Any:
+    async def call(self, activity: Any, argument: Any, policy: CallPolicy) -> Any:
         """Run an activity, a method of a class in `activities/`, and return its result.
 
-        Its id holds a digest of the argument, so that a replay that would pass another one is noticed.
-        Calls of one `fairness_key` (at most 64 bytes, the host of an address for example) share the rate that
-        the server allows a key of that task queue, and do not keep those of other keys waiting.
+        Its id holds a digest of the argument, so that a replay that would pass another one is noticed. That
+        of a local one holds none: its argument goes nowhere, and a time in it may be another in a replay.
 
         Raises:
             ActivityError: it failed for good; its cause says why.
@@ -154,25 +152,24 @@ class Caller(Visible):
         if policy.lasting or self._shows_wait:
             self._show_all()
         with self._watchdog.watch(activity.__name__, self._node, policy.stuck_after):
-            return await self._execute(activity, argument, policy, fairness_key)
+            return await self._execute(activity, argument, policy)
 
-    async def _execute(
-        self, activity: Any, argument: BaseModel, policy: CallPolicy, fairness_key: str | None = None
-    ) -> Any:
+    async def _execute(self, activity: Any, argument: BaseModel, policy: CallPolicy) -> Any:
         # Not inside `call` alone: an action's attempts are watched as one, from outside.
-        # Without defaults: a field that a later version adds must not make sleeping agents fail their replay.
-        body = argument.model_dump_json(exclude_defaults=True).encode()
-        if len(body) > MAX_ARGUMENT_BYTES:
-            raise permanent(
-                "ArgumentTooLarge", f"{activity.__name__}: {len(body)} bytes; hand over an artifact"
-            )
         self._sequence += 1
-        activity_id = f"{self._node}/{self._sequence}/{hashlib.sha256(body).hexdigest()[:12]}"
+        activity_id = f"{self._node}/{self._sequence}"
+        if not policy.local:
+            # Without defaults: a field that a later version adds must not keep sleepers from their replay.
+            body = argument.model_dump_json(exclude_defaults=True).encode()
+            if len(body) > MAX_ARGUMENT_BYTES:
+                told = f"{activity.__name__}: {len(body)} bytes; hand over an artifact"
+                raise permanent("ArgumentTooLarge", told)
+            activity_id += f"/{hashlib.sha256(body).hexdigest()[:12]}"
         task = asyncio.current_task()
         cancelled_before = task.cancelling() if task else 0
         self._under_way += 1
         try:
-            result = await self._run(activity, argument, policy, activity_id, fairness_key)
+            result = await self._run(activity, argument, policy, activity_id)
         finally:
             self._under_way -= 1
         if task and task.cancelling() > cancelled_before:
@@ -180,14 +177,7 @@ class Caller(Visible):
             raise asyncio.CancelledError
         return result
 
-    async def _run(
-        self,
-        activity: Any,
-        argument: BaseModel,
-        policy: CallPolicy,
-        activity_id: str,
-        fairness_key: str | None,
-    ) -> Any:
+    async def _run(self, activity: Any, argument: BaseModel, policy: CallPolicy, id: str) -> Any:
         if policy.local:
             # One at a time: of two at once that end in different workflow tasks, a replay may take the
             # results in another order than they came, and the agent could never be replayed again.
@@ -196,7 +186,7 @@ class Caller(Visible):
                     return await workflow.execute_local_activity_method(
                         activity,
                         argument,
-                        activity_id=activity_id,
+                        activity_id=id,
                         schedule_to_close_timeout=workflow.info().task_timeout * LOCAL_SHARE,
                         retry_policy=ONCE,
                     )
@@ -207,7 +197,7 @@ class Caller(Visible):
         return await workflow.execute_activity_method(
             activity,
             argument,
-            activity_id=activity_id,
+            activity_id=id,
             task_queue=workflow.info().task_queue + policy.queue if policy.queue else None,
             start_to_close_timeout=policy.start_to_close,
             schedule_to_start_timeout=policy.schedule_to_start,
@@ -215,13 +205,21 @@ class Caller(Visible):
             heartbeat_timeout=policy.heartbeat,
             retry_policy=policy.retry,
             cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-            priority=Priority(fairness_key=fairness_key) if fairness_key else Priority.default,
+            priority=Priority(fairness_key=policy.fairness_key) if policy.fairness_key else Priority.default,
         )
 
-    async def _tell_people(self, event: str, text: str) -> None:
-        notice = Notice(agent=workflow.info().workflow_id, event=event, text=text)
-        await self._execute(Notices.notify, notice, QUICK)
+    async def _tell_people(
+        self, event: NoticeEvent, text: str, request: ApprovalRequest | None = None, courier: str = ""
+    ) -> Told | None:
+        """Have people told. What fails on the way to them is noted later, and never felt here."""
+        agent, kind, id = workflow.info().workflow_id, workflow.info().workflow_type, str(self._sequence + 1)
+        fields = {"id": id, "agent": agent, "kind": kind, "owner": self.owner, "event": event, "text": text}
+        told: Told | None = await self._execute(
+            Notices.notify, Notice(**fields, request=request, courier=courier), QUICK
+        )
+        self._elsewhere = told is not None
+        return told
 
     async def _now_stuck(self, call: OpenCall) -> None:
         await super()._now_stuck(call)
-        await self._tell_people("stuck", f"stuck at {call.node}: {call.name}")
+        await self._tell_people(NoticeEvent.STUCK, f"stuck at {call.node}: {call.name}")

@@ -14,6 +14,7 @@ from temporalio.exceptions import ActivityError, TimeoutError, TimeoutType, is_c
 
 from common.digest import digest
 from common.errors import permanent
+from common.notices import NoticeEvent
 from workflows.core.approval import Asker
 from workflows.core.calls import ACTION, READ, RECHECK, CallPolicy, Result
 from workflows.core.gate import Outcome
@@ -170,7 +171,7 @@ class Actor(Asker):
         for each in drifts:
             self.note(f"drift: {each.premise}: {each.reason}", request=approval.request.id)
         told = "; ".join(f"{each.premise}: {each.reason}" for each in drifts)
-        await self._tell_people("drift", f"{approval.request.question} Not done: {told}")
+        await self._tell_people(NoticeEvent.DRIFT, f"{approval.request.question} Not done: {told}")
 
 
 def _fresh(action: Action[Any]) -> CallPolicy:

@@ -140,13 +140,8 @@ class Gate:
 
     def record(self, decision: Decision, now: datetime, reason: str = "") -> DecisionRecord:
         """Remember a decision as refused for `reason`, or as counted where there is none."""
-        entry = DecisionRecord(
-            decision=decision,
-            status=DecisionStatus.REFUSED if reason else DecisionStatus.COUNTED,
-            reason=reason,
-            signed=decision.signature is not None,
-            at=now,
-        )
+        status = DecisionStatus.REFUSED if reason else DecisionStatus.COUNTED
+        entry = DecisionRecord.of(decision, status, now, reason)
         self.memory.records.append(entry)
         del self.memory.records[:-MAX_RECORDS]
         return entry
@@ -248,7 +243,7 @@ def refusal(
         decision.by, groups, requester=request.requester, escalated=request.escalated
     ) or _flaw_in_edits(decision, policy)
     if barred is None and decision.verdict is Verdict.APPROVE and _has_voted(decision.by, request):
-        return f"{decision.by} has already said yes; {standing(request)}"
+        return f"{decision.by} has already said yes; {request.standing}"
     return barred
 
 
@@ -258,12 +253,6 @@ def made_at(decision: Decision, now: datetime) -> datetime:
     So a decision made in time counts also if no worker ran until later. No decision is from the future.
     """
     return min(decision.at, now) if decision.signature and decision.at else now
-
-
-def standing(request: ApprovalRequest) -> str:
-    """How many of the approvals it needs the request has, in words."""
-    people = ", ".join(vote.decision.by for vote in request.votes)
-    return f"{len(request.votes)} of {request.policy.quorum} approvals" + (f" ({people})" if people else "")
 
 
 def _has_voted(by: str, request: ApprovalRequest) -> bool:

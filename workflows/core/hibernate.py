@@ -40,18 +40,12 @@ class Sleeper(Carrier):
                 happened = await self._until(
                     wait.until, lambda: self._woken is not None or (wake_on is not None and wake_on())
                 )
-                if not happened:
-                    reason = Woken.TIME
-                elif self._woken is None:
-                    reason = Woken.EVENT
-                elif self._woken.until is not None:
-                    wait.until, self._woken = self._woken.until, None
-                    self.note(f"sleeps until {wait.until:%Y-%m-%d %H:%M} UTC instead")
-                    self._show_all()
-                    continue
-                else:
-                    reason = Woken.SIGNAL
-                break
+                if not happened or self._woken is None or self._woken.until is None:
+                    break
+                wait.until, self._woken = self._woken.until, None
+                self.note(f"sleeps until {wait.until:%Y-%m-%d %H:%M} UTC instead")
+                self._show_all()
+        reason = Woken.TIME if not happened else Woken.SIGNAL if self._woken else Woken.EVENT
         self.note(f"woke: {reason}")
         await self._while_paused()
         return reason

@@ -47,12 +47,8 @@ class Within:
             return False
         if not (old.is_finite() and new.is_finite()):
             return False
-        widths = []
-        if self.absolute is not None:
-            widths.append(self.absolute)
-        if self.relative is not None:
-            widths.append(abs(old) * self.relative)
-        return abs(new - old) <= min(widths)
+        relative = None if self.relative is None else abs(old) * self.relative
+        return abs(new - old) <= min(width for width in (self.absolute, relative) if width is not None)
 
 
 @dataclass(frozen=True)

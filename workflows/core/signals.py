@@ -17,6 +17,7 @@ from common.payload_converter import reason_of
 ARGUMENTS: dict[str, TypeAdapter[Any]] = {
     "decide": TypeAdapter(Decision),
     "tell": TypeAdapter(Annotated[str, Field(min_length=1, max_length=4000)]),
+    "undelivered": TypeAdapter(Annotated[str, Field(min_length=1, max_length=1000)]),
     "wake": TypeAdapter(WakeUp),
     "pause": TypeAdapter(None),
     "resume": TypeAdapter(None),

@@ -9,11 +9,12 @@ from datetime import timedelta
 from temporalio import workflow
 from temporalio.exceptions import ActivityError
 
-from activities.llm.records import Budget, BudgetPlan, Grant, Reply, Spending, Think, Thought
+from activities.llm.records import Budget, Grant, Reply, Spending, Think, Thought
 from activities.llm.thinking import Thinking
 from common.agent import AgentInput, ThinkerInput
 from common.approval import ApprovalPolicy, OutcomeVerdict
 from common.errors import permanent
+from common.notices import NoticeEvent
 from workflows.core.calls import PATIENTLY, CallPolicy
 from workflows.core.final_check import Action, Actor
 from workflows.core.visible import cause_of, cause_type_of
@@ -52,7 +53,7 @@ class Thinker(Actor):
         while True:
             thought = await self._thought(think, policy)
             if thought.reply is not None:
-                self._count(thought.reply)
+                await self._count(thought.reply)
                 return thought.reply
             assert thought.stopped is not None
             await self._ask_for_more(thought.stopped)
@@ -71,15 +72,17 @@ class Thinker(Actor):
             self.note(f"cannot think with {model}, as told: {cause_of(error)}; goes on without")
             return await self._thought(think, policy)
 
-    def _count(self, reply: Reply) -> None:
+    async def _count(self, reply: Reply) -> None:
         cost = self._kept.cost
         cost.input_tokens += reply.input_tokens
         cost.output_tokens += reply.output_tokens
         cost.usd += reply.usd or 0
-        for text in reply.notes:
+        for text in (*reply.notes, *reply.nearly_spent):
             if text not in self._said:
                 self._said.add(text)
                 self.note(text)
+                if text in reply.nearly_spent:
+                    await self._tell_people(NoticeEvent.BUDGET, text)
 
     async def _ask_for_more(self, spent: Spending) -> None:
         if spent.scope in self._asking_for:
@@ -92,17 +95,9 @@ class Thinker(Actor):
             self._asking_for.remove(spent.scope)
 
     async def _asked_for_more(self, spent: Spending) -> None:
-        plan = BudgetPlan(
-            tokens=spent.tokens_limit or 0,
-            usd=spent.usd_limit or 0,
-            scope=spent.scope,
-            spent_tokens=spent.tokens,
-            spent_usd=spent.usd,
-            tokens_limit=spent.tokens_limit,
-            usd_limit=spent.usd_limit,
-        )
+        await self._tell_people(NoticeEvent.BUDGET, f"the budget {spent.scope} is spent; asks for more")
         question = f"The budget {spent.scope} is spent. May it be raised by this much?"
-        outcome = await self.ask(question, plan, self._budget_policy(spent))
+        outcome = await self.ask(question, spent.raise_by_as_much(), self._budget_policy(spent))
         if outcome.verdict is OutcomeVerdict.REJECTED:
             raise permanent("BudgetRefused", outcome.words)
         if outcome.approved:

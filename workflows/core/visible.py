@@ -16,7 +16,6 @@ from temporalio.exceptions import ActivityError, is_cancelled_exception
 from common import search_attributes
 from common.agent import AgentInput, AgentState, AgentStatus, Carried, Notebook
 from workflows.core import notebook
-from workflows.core.gate import standing
 from workflows.core.watchdog import OpenCall, Watchdog, is_collected
 
 
@@ -147,7 +146,7 @@ class Visible:
             until = f", until {at:%Y-%m-%d %H:%M} UTC" if (at := self._wake_at()) else ""
             headline += f": waits for {self._waiting_for()}{until}"
         questions = [
-            f"{each.id} asks {', '.join(each.deciders) or 'nobody'}: {each.question} {standing(each)}"
+            f"{each.id} asks {', '.join(each.deciders) or 'nobody'}: {each.question} {each.standing}"
             for each in self._kept.approvals.open.values()
         ]
         workflow.set_current_details(notebook.as_markdown(self._kept.notebook, headline, questions))
@@ -171,15 +170,17 @@ class Visible:
         self._shows_wait = bool(self._waits)
         stuck = self._watchdog.stuck
         node, since = (stuck.node, stuck.since) if stuck else (self._node, self._node_since)
+        approvers = search_attributes.fit_list(self._approvers())
         self._show(
             {
                 search_attributes.NODE: search_attributes.fit(node),
-                search_attributes.NODE_SINCE: since,
+                search_attributes.NODE_SINCE: since.replace(microsecond=0),
                 search_attributes.STATE: str(self._state()),
                 search_attributes.WAITING_FOR: search_attributes.fit(self._waiting_for() or ""),
                 search_attributes.WAKE_AT: self._wake_at(),
-                search_attributes.APPROVERS: search_attributes.fit_list(self._approvers()),
                 search_attributes.STUCK_AT: search_attributes.fit_list(self._kept.stuck_at),
+                # Left as it is while nobody is asked: what it waits for says whether it means anything.
+                **({search_attributes.APPROVERS: approvers} if approvers else {}),
             }
         )
 

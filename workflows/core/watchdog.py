@@ -80,7 +80,7 @@ class Watchdog:
             self._next = min(call.due for call in self._calls if not call.stuck)
             delay = self._next - workflow.now()
             if delay > timedelta():
-                await workflow.sleep(delay, summary="watchdog")
+                await workflow.sleep(delay)
             for call in [each for each in self._calls if not each.stuck and each.due <= workflow.now()]:
                 call.stuck = True
                 await self._on_stuck(call)

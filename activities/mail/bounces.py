@@ -1,0 +1,56 @@
+"""Whether mail says that a letter did not arrive, or not yet; and which letter."""
+
+from __future__ import annotations
+
+import logging
+import re
+from email.message import Message
+from email.utils import parseaddr
+from enum import StrEnum
+
+_POSTMASTERS = ("mailer-daemon", "postmaster", "mail-daemon", "mdaemon", "bounce", "bounces")
+_LOOKED_AT = 200_000
+
+
+class Report(StrEnum):
+    """What a mail server reports: the letter did not arrive; or something that changes nothing yet."""
+
+    BOUNCED = "bounced"
+    UNDECIDED = "undecided"
+
+
+def report_of(mail: Message) -> Report | None:
+    """What a report says: also that a letter was read, or is late; None where the mail is no report."""
+    kind = mail.get_content_type()
+    subtype = str(mail.get_param("report-type", "") or "").lower()
+    if kind == "multipart/report" and subtype == "disposition-notification":
+        return Report.UNDECIDED
+    is_report = kind == "multipart/report" or any(
+        part.get_content_type() == "message/delivery-status" for part in mail.walk()
+    )
+    # What a person quotes of a bounce must not count as one, so only what comes from a machine is looked at.
+    if not is_report and not _from_a_machine(mail):
+        return None
+    from flufl.bounce import all_failures
+
+    logging.getLogger("flufl.bounce").setLevel(logging.CRITICAL)
+    try:
+        late, failed = all_failures(mail)
+    except Exception:
+        # A malformed report trips a detector in any way whatever.
+        late, failed = frozenset(), frozenset()
+    if failed:
+        return Report.BOUNCED
+    return Report.UNDECIDED if late or is_report else None
+
+
+def named_tokens(raw: bytes, pattern: re.Pattern[str]) -> list[str]:
+    """What the report holds of its letter's addresses: a bounce has the letter's headers in it somewhere."""
+    return pattern.findall(raw[:_LOOKED_AT].decode("ascii", "replace"))
+
+
+def _from_a_machine(mail: Message) -> bool:
+    path = mail.get("Return-Path")
+    if path is not None and str(path).strip() == "<>":
+        return True
+    return parseaddr(str(mail.get("From", "")))[1].partition("@")[0].lower() in _POSTMASTERS

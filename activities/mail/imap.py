@@ -1,0 +1,171 @@
+"""A mailbox over IMAP: what waits in it, each mail bounded, and folders to sort it into. All of it blocks."""
+
+from __future__ import annotations
+
+import imaplib
+import re
+import ssl
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from imap_tools import (
+    BaseMailBox,
+    MailBox,
+    MailBoxStartTls,
+    MailBoxUnencrypted,
+    MailMessage,
+    MailMessageFlags,
+)
+from imap_tools.errors import ImapToolsError, MailboxLoginError
+from temporalio.exceptions import ApplicationError
+
+from common.errors import retry_after
+from common.settings.mail import IMAP, IMAP_USER, MailServer
+
+SECONDS = 60.0
+LOGIN_REFUSED = timedelta(minutes=5)
+# Of a mail that is larger only the headers are read.
+MOST_BYTES = 25_000_000
+AWAY = (ImapToolsError, imaplib.IMAP4.error, OSError, EOFError)
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A mail in the inbox: when it came, and all of it, or its headers alone where it is too large."""
+
+    uid: str
+    received_at: datetime
+    size: int
+    raw: bytes
+
+
+@dataclass(frozen=True)
+class MailLine:
+    """A mail in a folder, as much as a list shows. What others wrote is as they wrote it."""
+
+    sender: str
+    subject: str
+    date: str
+
+
+class Session:
+    """One connection to a mailbox, for one thread at a time.
+
+    Args:
+        server: where it is.
+        prefix: put before the names of folders.
+
+    Raises:
+        ApplicationError: for now: `MailAway`, `MailLoginRefused`.
+    """
+
+    def __init__(self, server: MailServer, prefix: str) -> None:
+        self._prefix = prefix
+        where = f"{IMAP.variable} ({server.host}:{server.port})"
+        try:
+            self._box = _opened(server)
+            try:
+                sign_in = self._box.login if server.password.isascii() else self._box.login_utf8
+                sign_in(server.user, server.password, "INBOX")
+                # What it can do is more, now that it knows who asks.
+                _, can = self._box.client.capability()
+                self._box.client.capabilities = tuple(can[-1].decode().upper().split())
+            except BaseException:
+                self.close()
+                raise
+        except MailboxLoginError as error:
+            words = f"{where} refuses {IMAP_USER.variable}: {error}"
+            raise retry_after("MailLoginRefused", words, LOGIN_REFUSED) from error
+        except AWAY as error:
+            raise ApplicationError(f"{where}: {type(error).__name__}: {error}", type="MailAway") from error
+
+    @property
+    def idles(self) -> bool:
+        """Whether the server tells by itself what comes."""
+        return "IDLE" in self._box.client.capabilities
+
+    def make_folders(self, names: Sequence[str]) -> None:
+        """Have the folders be there."""
+        for name in names:
+            if not self._box.folder.exists(self._prefix + name):
+                self._box.folder.create(self._prefix + name)
+
+    def uids(self) -> list[str]:
+        """What waits in the inbox, oldest first."""
+        # A server may search what it knew before; this has it look.
+        self._box.client.noop()
+        return self._box.uids("ALL", charset=None)
+
+    def get(self, uid: str) -> Waiting | None:
+        """A mail, still unread; None where it has gone in the meantime."""
+        _, found = self._box.client.uid("FETCH", uid, "(RFC822.SIZE INTERNALDATE)")
+        said = b" ".join(each for each in found if isinstance(each, bytes))
+        size = re.search(rb"RFC822\.SIZE (\d+)", said)
+        if size is None:
+            return None
+        whole = int(size[1]) <= MOST_BYTES
+        _, found = self._box.client.uid("FETCH", uid, "(BODY.PEEK[])" if whole else "(BODY.PEEK[HEADER])")
+        raw = next((each[1] for each in found if isinstance(each, tuple)), None)
+        return None if raw is None else Waiting(uid, _moment(said), int(size[1]), raw)
+
+    def file(self, uid: str, folder: str, *, read: bool) -> None:
+        """Move a mail out of the inbox."""
+        if read:
+            # Not by the library, which then has everything go for good that somebody marked for deletion.
+            self._box.client.uid("STORE", uid, "+FLAGS", MailMessageFlags.SEEN)
+        self._box.move(uid, self._prefix + folder)
+
+    def count(self, folder: str) -> int:
+        """How many mails a folder holds; 0 where it is not there."""
+        name = folder if folder == "INBOX" else self._prefix + folder
+        if not self._box.folder.exists(name):
+            return 0
+        return int(self._box.folder.status(name, ["MESSAGES"])["MESSAGES"])
+
+    def lines(self, folder: str, most: int) -> list[MailLine]:
+        """The newest mails of a folder."""
+        if not self.count(folder):
+            return []
+        self._box.folder.set(self._prefix + folder, readonly=True)
+        found = self._box.fetch("ALL", None, limit=most, mark_seen=False, reverse=True, headers_only=True)
+        return [_mail_line(each) for each in found]
+
+    def begin_idle(self) -> None:
+        """Ask to be told what comes; nothing else may be asked until `end_idle`."""
+        self._box.idle.start()  # type: ignore[no-untyped-call]
+
+    def told(self, seconds: float) -> bool:
+        """Whether anything came within so long."""
+        return bool(self._box.idle.poll(seconds))
+
+    def end_idle(self) -> None:
+        """Have the server take commands again."""
+        self._box.idle.stop()  # type: ignore[no-untyped-call]
+
+    def close(self) -> None:
+        """End the connection, at once."""
+        try:
+            self._box.client.shutdown()
+        except OSError:
+            return
+
+
+def _opened(server: MailServer) -> BaseMailBox:
+    if server.tls:
+        context = ssl.create_default_context()
+        return MailBox(server.host, server.port, timeout=SECONDS, ssl_context=context)
+    if server.start_tls:
+        context = ssl.create_default_context()
+        return MailBoxStartTls(server.host, server.port, timeout=SECONDS, ssl_context=context)
+    return MailBoxUnencrypted(server.host, server.port, timeout=SECONDS)
+
+
+def _moment(said: bytes) -> datetime:
+    """When a mail came, by the server; now, where it does not say so."""
+    found = imaplib.Internaldate2tuple(said)
+    return datetime.now(UTC) if found is None else datetime(*found[:6]).astimezone(UTC)
+
+
+def _mail_line(mail: MailMessage) -> MailLine:
+    return MailLine(mail.from_, mail.subject, mail.date_str)

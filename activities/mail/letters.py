@@ -1,0 +1,70 @@
+"""A letter and a notice as the bytes that go over the wire: headers that cannot be broken out of, CRLF."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.policy import SMTP
+from email.utils import format_datetime
+
+from activities.mail.outbox import LetterRecord
+from common.mail import Letter
+from common.settings.mail import MailSettings
+
+# ASCII on the wire, so that every server takes it.
+_POLICY = SMTP.clone(cte_type="7bit")
+_MESSAGE_ID = re.compile(r"<[!-;=?-~]{3,250}>")
+
+
+def letter_bytes(letter: Letter, record: LetterRecord, settings: MailSettings, now: datetime) -> bytes:
+    """A letter: text, HTML where it has some, an invitation where it has a calendar."""
+    mail = _begun(letter.to, letter.subject, record, settings, now)
+    if settings.reply_to:
+        mail["Reply-To"] = Address(addr_spec=record.reply_address(settings.reply_to))
+    if _MESSAGE_ID.fullmatch(letter.in_reply_to):
+        mail["In-Reply-To"] = letter.in_reply_to
+        mail["References"] = letter.in_reply_to
+    mail.set_content(letter.text)
+    if letter.html:
+        mail.add_alternative(letter.html, subtype="html")
+    if letter.calendar:
+        # Once as what the mail says, which calendars act on, and once as a file, for those that do not.
+        mail.add_alternative(letter.calendar, subtype="calendar", params={"method": "REQUEST"})
+        mail.add_attachment(
+            letter.calendar.encode(), maintype="application", subtype="ics", filename="invitation.ics"
+        )
+    return mail.as_bytes()
+
+
+def notice_bytes(
+    to: str, subject: str, text: str, html: str, record: LetterRecord, settings: MailSettings, now: datetime
+) -> bytes:
+    """A notice: nobody answers it, and no machine should."""
+    mail = _begun(to, subject, record, settings, now)
+    mail["Auto-Submitted"] = "auto-generated"
+    mail["X-Auto-Response-Suppress"] = "All"
+    mail["Precedence"] = "bulk"
+    mail["List-Id"] = f"Notices of Hibernaut <notices.{record.domain}>"
+    mail.set_content(text)
+    mail.add_alternative(html, subtype="html")
+    return mail.as_bytes()
+
+
+def one_line(text: str, most: int) -> str:
+    """``text`` fit for a header: what is not printable becomes a space, and it is cut."""
+    line = " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
+    return line if len(line) <= most else line[: most - 1] + "…"
+
+
+def _begun(
+    to: str, subject: str, record: LetterRecord, settings: MailSettings, now: datetime
+) -> EmailMessage:
+    mail = EmailMessage(policy=_POLICY)
+    mail["From"] = Address(one_line(settings.sender_name, 100), addr_spec=settings.sender)
+    mail["To"] = Address(addr_spec=to)
+    mail["Subject"] = one_line(subject, 250)
+    mail["Date"] = format_datetime(now)
+    mail["Message-ID"] = record.message_id
+    return mail

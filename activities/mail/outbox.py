@@ -1,0 +1,193 @@
+"""What is known of each letter, kept where every worker sees it, so that none goes out twice.
+
+An object a fact, none of them ever changed: `outbox/<id>/letter`, written before anything is sent; then for
+each attempt `<number>`, claimed before the first byte of the letter leaves, by one process alone; and what
+came of it, `<number>.sent`, `.refused`, `.unknown`, or `.failed`, after which the next number may be claimed.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from pydantic import AwareDatetime, BaseModel
+
+from common.digest import canonical, digest_bytes
+from common.envelope import Signer
+from common.errors import permanent, retry_after
+from common.mail import Sent, SentStatus
+from common.object_store import ObjectMissingError, ObjectStore
+
+FOLDER = "outbox/"
+PURPOSE = "mail"
+FAILED = "failed"
+ID_LENGTH, MAC_LENGTH = 16, 12
+TOKEN = re.compile(rf"[a-z2-7]{{{ID_LENGTH + MAC_LENGTH}}}")
+# An attempt that has begun hears the server's answer within this, or nobody ever does.
+SETTLES = timedelta(minutes=7)
+
+
+class LetterRecord(BaseModel, frozen=True):
+    """A letter of which no words are kept. `to` and `content` are digests; without an `agent` it is a notice.
+
+    `mac` signs the rest, and its beginning stands in the letter's addresses.
+    """
+
+    id: str
+    agent: str
+    thread: str
+    to: str
+    content: str
+    domain: str
+    at: AwareDatetime
+    key_id: str = ""
+    mac: str = ""
+
+    @property
+    def token(self) -> str:
+        """What names the letter in its addresses: 28 lower-case letters and digits, made only by us."""
+        mac = base64.b32encode(bytes.fromhex(self.mac)).decode().lower()
+        return self.id + mac[:MAC_LENGTH]
+
+    @property
+    def message_id(self) -> str:
+        """The letter's Message-ID: the same however often it is written."""
+        return f"<{self.token}@{self.domain}>"
+
+    def reply_address(self, mailbox: str) -> str:
+        """Where answers to the letter go: an address of `mailbox` that names it."""
+        local, _, domain = mailbox.rpartition("@")
+        return f"{local}+{self.token}@{domain}"
+
+    def signed_bytes(self) -> bytes:
+        """What `mac` is of."""
+        return canonical(self.model_copy(update={"key_id": "", "mac": ""}))
+
+
+@dataclass(frozen=True)
+class Fate:
+    """How a letter stands: what became of it, or else the number of the next attempt."""
+
+    sent: Sent | None
+    number: int
+
+
+class Outbox:
+    """The records of letters. Its methods block, and raise `StoreUnavailableError` where it is away."""
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        signer: Signer,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        settles: timedelta = SETTLES,
+    ) -> None:
+        self._store = store
+        self._signer = signer
+        self._clock = clock
+        self._settles = settles
+
+    def enter(self, key: str, *, agent: str, thread: str, to: str, content: str, domain: str) -> LetterRecord:
+        """Keep that a letter is to go out; the record that stands, which may be an earlier attempt's.
+
+        Raises:
+            ApplicationError: type `LetterConflict`, where another letter has the same key.
+            SettingsError: there is no key to sign with.
+        """
+        record = LetterRecord(
+            id=letter_id(key),
+            agent=agent,
+            thread=thread,
+            to=address_digest(to),
+            content=content,
+            domain=domain,
+            at=self._clock(),
+        )
+        stands = self._get(record.id)
+        if stands is None:
+            key_id, mac = self._signer.seal(PURPOSE, record.signed_bytes())
+            record = record.model_copy(update={"key_id": key_id, "mac": mac})
+            if self._store.put(_place(record.id), record.model_dump_json().encode(), if_absent=True):
+                return record
+            stands = self._get(record.id) or record
+        if (stands.content, stands.to) != (record.content, record.to):
+            raise permanent("LetterConflict", f"another letter went out under the key {key[:200]!r} already")
+        return stands
+
+    def fate(self, id: str, message_id: str) -> Fate:
+        """How a letter stands.
+
+        Raises:
+            ApplicationError: type `MailBusy`: an attempt may be under way; it has ended after the wait.
+        """
+        prefix = f"{FOLDER}{id}/"
+        found = {each.key.removeprefix(prefix): each for each in self._store.list(prefix)}
+        for name in found:
+            status = name.rpartition(".")[2]
+            if status in list(SentStatus):
+                reason = self._store.get(prefix + name).decode()
+                return Fate(Sent(status=SentStatus(status), message_id=message_id, reason=reason), 0)
+        number = max((int(name) for name in found if name.isdecimal()), default=0)
+        if number == 0 or f"{_name(number)}.{FAILED}" in found:
+            return Fate(None, number + 1)
+        left = found[_name(number)].written_at + self._settles - self._clock()
+        if left > timedelta():
+            raise retry_after("MailBusy", "an attempt to send this letter may be under way", left)
+        reason = "whoever sent it did not live to hear the server's answer"
+        return Fate(Sent(status=SentStatus.UNKNOWN, message_id=message_id, reason=reason), 0)
+
+    def claim(self, id: str, number: int) -> bool:
+        """Whether the attempt is the caller's; of all that try, in whatever process, one gets it."""
+        return self._store.put(f"{FOLDER}{id}/{_name(number)}", b"", if_absent=True)
+
+    def settle(self, id: str, number: int, status: SentStatus | str, reason: str = "") -> None:
+        """Keep what came of an attempt that was claimed: a status, or `FAILED` for certainly not sent."""
+        self._store.put(f"{FOLDER}{id}/{_name(number)}.{status}", reason.encode(), if_absent=True)
+
+    def find(self, token: str) -> LetterRecord | None:
+        """The letter that a token names; None where it was not made here, letter for letter but for case."""
+        token = token.lower()
+        if not TOKEN.fullmatch(token):
+            return None
+        record = self._get(token[:ID_LENGTH])
+        if record is None or record.token != token:
+            return None
+        signed = self._signer.is_sealed(PURPOSE, record.signed_bytes(), record.key_id, record.mac)
+        return record if signed else None
+
+    def counts(self) -> dict[str, int]:
+        """How many letters there are by what became of them; `open` where nothing did yet."""
+        fates: dict[str, str] = {}
+        for each in self._store.list(FOLDER):
+            id, _, name = each.key.removeprefix(FOLDER).partition("/")
+            status = name.rpartition(".")[2]
+            fates[id] = status if status in list(SentStatus) else fates.get(id, "open")
+        return {status: list(fates.values()).count(status) for status in (*SentStatus, "open")}
+
+    def _get(self, id: str) -> LetterRecord | None:
+        try:
+            return LetterRecord.model_validate_json(self._store.get(_place(id)))
+        except ObjectMissingError:
+            return None
+
+
+def letter_id(key: str) -> str:
+    """The id of the letter under an idempotency key; it tells nothing of the agent."""
+    return base64.b32encode(hashlib.sha256(key.encode()).digest()[:10]).decode().lower()
+
+
+def address_digest(address: str) -> str:
+    """What is kept of an address: enough to know it again. Case is passed over, as mail systems do."""
+    return digest_bytes(address.strip().lower().encode("utf-8", "replace"))
+
+
+def _place(id: str) -> str:
+    return f"{FOLDER}{id}/letter"
+
+
+def _name(number: int) -> str:
+    return f"{number:04}"

@@ -1,0 +1,236 @@
+"""A mail as it came over the wire, read: what it is, who wrote it, what they wrote, which letter it is about.
+
+Nothing in it is trusted, and it is read in a process of its own (`reading_program.py`): patterns and parsers
+can take hours over what is made to hurt them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from email import message_from_bytes
+from email.errors import HeaderParseError
+from email.header import decode_header, make_header
+from email.message import Message
+from email.utils import getaddresses, parsedate_to_datetime
+from pathlib import Path
+
+from pydantic import AwareDatetime, BaseModel
+
+from activities.charsets import decode
+from activities.mail.absence import back_at, is_automatic
+from activities.mail.bounces import Report, named_tokens, report_of
+from activities.mail.quotes import html_words, own_words
+from common.mail import MailKind
+
+_PROGRAM = Path(__file__).with_name("reading_program.py")
+_SECONDS = 30
+_MEMORY = 768_000_000
+MOST_PARTS = 200
+MOST_ATTACHMENTS = 20
+MOST_TOKENS = 20
+_TEXT_BYTES = 400_000
+# What names a letter, as the outbox makes it, in an address and in a Message-ID.
+_IN_ADDRESS = re.compile(r"\+([a-z2-7]{28})@", re.IGNORECASE)
+_IN_MESSAGE_ID = re.compile(r"<([a-z2-7]{28})@", re.IGNORECASE)
+_ANYWHERE = re.compile(r"[<+]([a-z2-7]{28})@", re.IGNORECASE)
+# Where it was delivered to, the surest first.
+_RECIPIENTS = ("Delivered-To", "X-Original-To", "Envelope-To", "X-Envelope-To", "X-Delivered-To", "To", "Cc")
+# A Date further from when the mail came than this is not believed.
+_BELIEVED = timedelta(days=7)
+
+
+class ReadMail(BaseModel, frozen=True):
+    """What a mail says. `kind` None: a report that changes nothing, such as of a delay.
+
+    `addressed` are the tokens of the addresses it came to, in a bounce also of those it names; `references`
+    are those of the Message-IDs it answers, which anybody can put there who has seen them.
+    """
+
+    message_id: str
+    kind: MailKind | None
+    sender: str
+    subject: str
+    text: str
+    back_at: AwareDatetime | None = None
+    attachments: tuple[str, ...] = ()
+    addressed: tuple[str, ...] = ()
+    references: tuple[str, ...] = ()
+
+
+class UnreadableMailError(ValueError):
+    """A mail that cannot be read; the message says why."""
+
+
+def read_apart(raw: bytes, received_at: datetime) -> ReadMail:
+    """`read`, in a process of its own. Blocks.
+
+    Raises:
+        UnreadableMailError: it went over its limits, or nothing can be made of it.
+    """
+    command = [sys.executable, "-I", str(_PROGRAM), str(_MEMORY), str(_SECONDS), received_at.isoformat()]
+    try:
+        # No environment: no token or setting of the worker's is there for what reads the mail.
+        done = subprocess.run(
+            command,
+            input=raw,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=_SECONDS,
+            env={},
+            cwd="/",
+            check=False,
+        )
+        said = json.loads(done.stdout)
+    except subprocess.TimeoutExpired:
+        raise UnreadableMailError(f"reading it took over {_SECONDS} s") from None
+    except ValueError:
+        raise UnreadableMailError(f"reading it went over its limits ({done.returncode})") from None
+    if "error" in said:
+        raise UnreadableMailError(str(said["error"])[:300])
+    return ReadMail.model_validate(said)
+
+
+def read(raw: bytes, received_at: datetime) -> ReadMail:
+    """What a mail says.
+
+    Args:
+        raw: the whole mail, or its headers alone.
+        received_at: when it came, by the mailbox.
+    """
+    mail = message_from_bytes(raw)
+    subject = _line(_header(mail, "Subject"), 300)
+    sender = next((each for _, each in getaddresses([_header(mail, "From")]) if "@" in each), "")
+    report = report_of(mail)
+    whole, text = _texts(mail)
+    addressed = [token for name in _RECIPIENTS for token in _tokens(mail, name, _IN_ADDRESS)]
+    references = [
+        token for name in ("In-Reply-To", "References") for token in _tokens(mail, name, _IN_MESSAGE_ID)
+    ]
+    kind: MailKind | None = MailKind.ANSWER
+    until = None
+    if report is not None:
+        kind = MailKind.BOUNCE if report is Report.BOUNCED else None
+        addressed += named_tokens(raw, _ANYWHERE)
+        text = whole.strip()[:4000]
+    elif is_automatic(mail, subject):
+        kind = MailKind.OUT_OF_OFFICE
+        # Not by what it quotes: our letter may name a day. So may its subject, which is looked at last.
+        written_at = _written_at(mail, received_at)
+        until = back_at(text, written_at) or back_at(subject, written_at)
+    return ReadMail(
+        message_id=_message_id(mail, raw),
+        kind=kind,
+        sender=_line(sender, 320),
+        subject=subject,
+        text=text,
+        back_at=until if until and until > received_at else None,
+        attachments=tuple(_attachments(mail)),
+        addressed=_first(addressed),
+        references=_first(references),
+    )
+
+
+def _first(tokens: list[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(token.lower() for token in tokens))[:MOST_TOKENS]
+
+
+def _tokens(mail: Message, name: str, pattern: re.Pattern[str]) -> Iterator[str]:
+    for value in mail.get_all(name, [])[:50]:
+        yield from pattern.findall(str(value)[:20_000])
+
+
+def _texts(mail: Message) -> tuple[str, str]:
+    """All that the mail says, and what of it its author wrote."""
+    plain: list[str] = []
+    html: list[str] = []
+    for part in _leaves(mail):
+        kind = part.get_content_type()
+        if kind in ("text/plain", "text/html") and not _filename(part):
+            data = part.get_payload(decode=True)
+            if isinstance(data, bytes):
+                text = decode(data[:_TEXT_BYTES], said=_charset(part), markup=kind == "text/html")
+                (plain if kind == "text/plain" else html).append(text.replace("\0", ""))
+    whole = "\n".join(plain)
+    if not whole.strip():
+        whole = "\n".join(map(html_words, html))
+    whole = whole.encode("utf-8", "replace").decode()  # lone surrogates cannot be stored or sent
+    return whole, own_words(whole)
+
+
+def _charset(part: Message) -> str | None:
+    try:
+        said = part.get_content_charset()
+    except (LookupError, UnicodeError, ValueError):
+        return None
+    # The default of programs that do not know what they send.
+    return None if said in ("us-ascii", "ascii") else said
+
+
+def _leaves(mail: Message) -> Iterator[Message]:
+    """The parts that hold something, but not those of mails inside the mail; the first 200."""
+    waiting, seen = [mail], 0
+    while waiting and seen < MOST_PARTS:
+        part, seen = waiting.pop(0), seen + 1
+        if part.get_content_maintype() == "multipart" and part.is_multipart():
+            waiting = [each for each in part.get_payload() if isinstance(each, Message)] + waiting
+        else:
+            yield part
+
+
+def _attachments(mail: Message) -> Iterator[str]:
+    """Name and type of what is attached. It is left in the mailbox: nothing there asks for it."""
+    named = [(part, name) for part in _leaves(mail) if (name := _filename(part))]
+    for part, name in named[:MOST_ATTACHMENTS]:
+        yield f"{name} ({_line(part.get_content_type(), 80)})"
+    if len(named) > MOST_ATTACHMENTS:
+        yield f"and {len(named) - MOST_ATTACHMENTS} more"
+
+
+def _filename(part: Message) -> str:
+    try:
+        name = part.get_filename() or ""
+    except (LookupError, UnicodeError, ValueError, TypeError):
+        name = "unnamed"
+    if not name and part.get_content_disposition() == "attachment":
+        name = "unnamed"
+    return _line(_decoded(name), 120)
+
+
+def _header(mail: Message, name: str) -> str:
+    return _decoded(str(mail.get(name, ""))[:4000])
+
+
+def _decoded(value: str) -> str:
+    try:
+        return str(make_header(decode_header(value)))
+    except (HeaderParseError, LookupError, UnicodeError, ValueError):
+        return value
+
+
+def _line(text: str, most: int) -> str:
+    """One line without what could steer a terminal or break a header."""
+    text = text.encode("utf-8", "replace").decode()
+    return " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())[:most]
+
+
+def _message_id(mail: Message, raw: bytes) -> str:
+    found = re.search(r"<[!-;=?-~]{1,250}>", str(mail.get("Message-ID", ""))[:1000])
+    # Two mails without one are the same only where every byte is.
+    return found[0] if found else f"<{hashlib.sha256(raw).hexdigest()[:32]}@no-message-id.invalid>"
+
+
+def _written_at(mail: Message, received_at: datetime) -> datetime:
+    """When the mail was written, in the zone of whoever wrote it."""
+    try:
+        said = parsedate_to_datetime(str(mail.get("Date", "")))
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return received_at
+    if said.tzinfo is None or abs(said - received_at) > _BELIEVED:
+        return received_at
+    return said

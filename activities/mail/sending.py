@@ -1,0 +1,217 @@
+"""Sends mail: notices to the people agents work for, and letters that people approved. Each once."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from pydantic import BaseModel, SerializeAsAny
+from temporalio import activity
+from temporalio.exceptions import ApplicationError
+
+from activities.heartbeats import heartbeats
+from activities.mail.letters import letter_bytes, notice_bytes
+from activities.mail.notice_words import notice_words
+from activities.mail.outbox import FAILED, LetterRecord, Outbox
+from activities.mail.smtp import SmtpServer, UnsentError
+from common.approval import Authorization
+from common.digest import digest
+from common.envelope import Authority, Signer
+from common.errors import permanent
+from common.mail import Letter, LetterPlan, Sent, SentStatus
+from common.notices import Delivery
+from common.object_store import StoreUnavailableError, open_store
+from common.settings import Settings, SettingsError
+from common.settings.mail import SMTP, MailSettings, is_address
+
+_log = logging.getLogger(__name__)
+
+
+class SendLetter(BaseModel, frozen=True):
+    """Send `letter`, one of those of the approved `plan`, on the word of `authorization`."""
+
+    # As whatever an agent made of it: all of it was approved.
+    plan: SerializeAsAny[LetterPlan]
+    letter: Letter
+    authorization: Authorization | None = None
+
+
+class Mail:
+    """The activities that send mail.
+
+    Args:
+        settings: whom mail is from.
+        public_url: where people reach the gateway.
+        server: what it goes out by; None where it does not.
+        outbox: what is known of each letter.
+        authority: checks approvals.
+        ring: signs links.
+    """
+
+    def __init__(
+        self,
+        settings: MailSettings,
+        public_url: str,
+        server: SmtpServer | None,
+        outbox: Outbox,
+        authority: Authority,
+        ring: Signer,
+    ) -> None:
+        self._settings = settings
+        self._public_url = public_url
+        self._server = server
+        self._outbox = outbox
+        self._authority = authority
+        self._ring = ring
+
+    @classmethod
+    def build(cls, settings: Settings, authority: Authority) -> Mail:
+        """What this process sends mail with."""
+        mail, ring = settings.mail, Signer.load(settings)
+        server = SmtpServer(mail.smtp, _domain(mail.sender)) if mail.smtp else None
+        outbox = Outbox(open_store(settings), ring)
+        return cls(mail, settings.http.public_url, server, outbox, authority, ring)
+
+    @activity.defn(name="mail_notice")
+    async def mail_notice(self, delivery: Delivery) -> Sent:
+        """Mail a notice to `delivery.address`, with the approval link of `delivery.person` where it asks.
+
+        Raises:
+            ApplicationError: for good: `MailNotSet`. For now: `MailBusy`, `MailLoginRefused`, `MailAway`.
+        """
+        notice, now = delivery.notice, datetime.now(UTC)
+        record = await self._entered(
+            f"notice:{notice.id}:{delivery.address}", delivery.address, digest(notice.id)
+        )
+        if record is None:
+            return _no_address(delivery.address)
+        words = notice_words(delivery, self._public_url, self._ring, now)
+
+        def mail() -> bytes:
+            return notice_bytes(
+                delivery.address, words.subject, words.text, words.html, record, self._settings, now
+            )
+
+        return await self._send(record, self._settings.sender, delivery.address, mail)
+
+    @activity.defn(name="send_letter")
+    async def send_letter(self, request: SendLetter) -> Sent:
+        """`send` the approved letter.
+
+        Raises:
+            ApplicationError: as `send` does; for good: `NotAuthorized`.
+        """
+        letter, plan = request.letter, request.plan
+        self._authority.authorize(request.authorization, plan, activity.info().workflow_id or "")
+        if letter not in plan.letters and digest(letter) not in plan.letters:
+            raise permanent("NotAuthorized", "the letter is none of those that were approved")
+        return await self.send(letter)
+
+    @activity.defn(name="find_letter")
+    async def find_letter(self, request: SendLetter) -> Sent | None:
+        """`find` the letter."""
+        return await self.find(request.letter)
+
+    async def send(self, letter: Letter) -> Sent:
+        """Have a letter go out once under its own key, and say what became of it. For use in an activity.
+
+        A refusal by a mail server is a result, `refused`, and so is an outcome that nobody can know,
+        `unknown`; neither is sent again.
+
+        Raises:
+            ApplicationError: for good: `MailNotSet`, `LetterConflict`. For now, and certainly not sent:
+                `MailBusy` (with the wait that the server asks for), `MailLoginRefused`, `MailAway`.
+        """
+        record = await self._entered(letter.key, letter.to, _content(letter), letter)
+        if record is None:
+            return _no_address(letter.to)
+        # What comes back because it could not be delivered comes back to the address that names the letter.
+        mailbox = self._settings.reply_to
+        sender = record.reply_address(mailbox) if mailbox else self._settings.sender
+        return await self._send(
+            record, sender, letter.to, lambda: letter_bytes(letter, record, self._settings, datetime.now(UTC))
+        )
+
+    async def find(self, letter: Letter) -> Sent | None:
+        """What an attempt to send a letter came to of which nothing was heard; None where it was not sent.
+
+        After None, what may be left of that attempt cannot send any more. It waits (with a retryable error)
+        while an attempt may still hear the server's answer.
+        """
+        record = await self._entered(letter.key, letter.to, _content(letter), letter)
+        if record is None:
+            return _no_address(letter.to)
+        fate = await asyncio.to_thread(self._outbox.fate, record.id, record.message_id)
+        if fate.sent is None:
+            await self._claim(record, fate.number)
+            await self._settle(record, fate.number, FAILED, "given up")
+        return fate.sent
+
+    def _smtp(self) -> SmtpServer:
+        if self._server is None:
+            raise permanent("MailNotSet", f"no mail goes out: set {SMTP.variable}")
+        return self._server
+
+    async def _entered(
+        self, key: str, to: str, content: str, letter: Letter | None = None
+    ) -> LetterRecord | None:
+        """The letter's record; None where there is no such address."""
+        self._smtp()
+        if not is_address(to):
+            return None
+        try:
+            return await asyncio.to_thread(
+                lambda: self._outbox.enter(
+                    key,
+                    agent=letter.agent if letter else "",
+                    thread=letter.thread if letter else "",
+                    to=to,
+                    content=content,
+                    domain=_domain(self._settings.sender),
+                )
+            )
+        except SettingsError as error:
+            raise permanent("MailNotSet", str(error)) from error
+
+    async def _send(self, record: LetterRecord, sender: str, to: str, mail: Callable[[], bytes]) -> Sent:
+        """Send the mail unless that was done already, and keep what came of it."""
+        server = self._smtp()
+        fate = await asyncio.to_thread(self._outbox.fate, record.id, record.message_id)
+        if fate.sent is not None:
+            return fate.sent
+        try:
+            async with heartbeats():
+                answer = await server.send(sender, to, mail(), lambda: self._claim(record, fate.number))
+        except UnsentError as error:
+            await self._settle(record, fate.number, FAILED, str(error))
+            raise error.__cause__ or error from None
+        status = {True: SentStatus.SENT, False: SentStatus.REFUSED, None: SentStatus.UNKNOWN}[answer.accepted]
+        reason = "" if answer.accepted else answer.words
+        await self._settle(record, fate.number, status, reason)
+        return Sent(status=status, message_id=record.message_id, reason=reason)
+
+    async def _claim(self, record: LetterRecord, number: int) -> None:
+        if not await asyncio.to_thread(self._outbox.claim, record.id, number):
+            raise ApplicationError("another attempt to send this letter is under way", type="MailBusy")
+
+    async def _settle(self, record: LetterRecord, number: int, status: SentStatus | str, reason: str) -> None:
+        try:
+            await asyncio.to_thread(self._outbox.settle, record.id, number, status, reason)
+        except StoreUnavailableError as error:
+            # It is known now, and Temporal is told; only if this process dies first, nobody knows.
+            _log.warning("%s: what became of it could not be kept: %s", record.message_id, error)
+
+
+def _domain(address: str) -> str:
+    return address.rpartition("@")[2]
+
+
+def _content(letter: Letter) -> str:
+    # Without defaults: a field that a later version adds must not make a letter of today another one.
+    return digest(letter.model_dump(mode="json", exclude_defaults=True))
+
+
+def _no_address(to: str) -> Sent:
+    return Sent(status=SentStatus.REFUSED, message_id="", reason=f"{to[:254]!r} is no mail address")

@@ -1,0 +1,170 @@
+"""One mail to one recipient by one exchange over SMTP, which tells at each point what is known of it."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import ssl
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+import aiosmtplib
+from temporalio.exceptions import ApplicationError
+
+from common.errors import retry_after
+from common.settings.mail import SMTP, SMTP_USER, MailServer
+
+SECONDS = 60.0
+# A server looks for spam and viruses before it answers; who does not wait for it, never knows.
+DATA_SECONDS = 300.0
+# How long an exchange goes on where its worker or its agent is told to end.
+GRACE_SECONDS = 15.0
+AT_ONCE = 4
+GREYLISTED = timedelta(minutes=5)
+SHORTEST, LONGEST = timedelta(seconds=10), timedelta(hours=4)
+LOGIN_REFUSED = timedelta(minutes=5)
+# Not about the mail: it should have signed in, or encrypted, or signed in another way.
+_SIGN_IN = (530, 534, 535, 538)
+
+
+class UnsentError(Exception):
+    """The mail did certainly not go out; `__cause__` says why, sorted."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the server said of the mail. `accepted`: it has it; None: nobody knows."""
+
+    accepted: bool | None
+    words: str
+
+
+class SmtpServer:
+    """The server that mail goes out by. A connection for each mail, so many at once.
+
+    Args:
+        server: where it is.
+        hello: the name to say HELO with.
+    """
+
+    def __init__(self, server: MailServer, hello: str, data_seconds: float = DATA_SECONDS) -> None:
+        self._server = server
+        self._hello = hello
+        self._data_seconds = data_seconds
+        self._slots = asyncio.Semaphore(AT_ONCE)
+
+    async def send(
+        self, sender: str, recipient: str, mail: bytes, claim: Callable[[], Awaitable[None]]
+    ) -> Answer:
+        """Hand over a mail.
+
+        Args:
+            sender: of the envelope.
+            recipient: of the envelope.
+            mail: with CRLF line ends.
+            claim: called once before anything is final: the command DATA, or a refusal. Whatever it raises
+                ends the exchange, and nothing was sent.
+
+        Raises:
+            ApplicationError: not sent; `MailBusy`, `MailLoginRefused` or `MailAway`.
+        """
+        async with self._slots:
+            client = aiosmtplib.SMTP(timeout=SECONDS)
+            try:
+                await self._connect(client)
+                try:
+                    await client.mail(sender)
+                    await client.rcpt(recipient)
+                except (aiosmtplib.SMTPSenderRefused, aiosmtplib.SMTPRecipientRefused) as error:
+                    return await self._refused(error.code, error.message, claim)
+                return await _to_its_end(self._content(client, mail, claim))
+            except (aiosmtplib.SMTPException, OSError, TimeoutError, ValueError) as error:
+                raise ApplicationError(f"{self._where}: {_line(error)}", type="MailAway") from error
+            finally:
+                client.close()
+
+    @property
+    def _where(self) -> str:
+        return f"{SMTP.variable} ({self._server.host}:{self._server.port})"
+
+    async def _connect(self, client: aiosmtplib.SMTP) -> None:
+        server = self._server
+        try:
+            await client.connect(
+                hostname=server.host,
+                port=server.port,
+                local_hostname=self._hello,
+                use_tls=server.tls,
+                # None: where the server offers it. On this machine nobody listens in between.
+                start_tls=False if server.tls else server.start_tls or None,
+                tls_context=ssl.create_default_context(),
+                username=server.user or None,
+                password=server.password or None,
+            )
+        except aiosmtplib.SMTPAuthenticationError as error:
+            words = f"{self._where} refuses {SMTP_USER.variable}: {_line(error)}"
+            raise retry_after("MailLoginRefused", words, LOGIN_REFUSED) from error
+        except aiosmtplib.SMTPResponseException as error:
+            words = f"{self._where} takes no mail now: {_line(error)}"
+            raise retry_after("MailBusy", words, _asked_wait(error.code, error.message)) from error
+
+    async def _refused(self, code: int, message: str, claim: Callable[[], Awaitable[None]]) -> Answer:
+        words = _words(code, message)
+        if code in _SIGN_IN:
+            raise retry_after("MailLoginRefused", f"{self._where}: {words}", LOGIN_REFUSED)
+        if code < 500:
+            raise retry_after("MailBusy", f"{self._where}: {words}", _asked_wait(code, message))
+        await claim()
+        return Answer(False, words)
+
+    async def _content(
+        self, client: aiosmtplib.SMTP, mail: bytes, claim: Callable[[], Awaitable[None]]
+    ) -> Answer:
+        """Send the mail itself. From here on only the server's answer tells what became of it."""
+        await claim()
+        try:
+            answer = await client.data(mail, timeout=self._data_seconds)
+        except aiosmtplib.SMTPDataError as error:
+            words = _words(error.code, error.message)
+            if error.code < 500:
+                waits = _asked_wait(error.code, error.message)
+                raise UnsentError(words) from retry_after("MailBusy", f"{self._where}: {words}", waits)
+            return Answer(False, words)
+        except (aiosmtplib.SMTPException, OSError, TimeoutError) as error:
+            return Answer(None, f"no answer came to the mail: {_line(error)}")
+        return Answer(True, _words(answer.code, answer.message))
+
+
+async def _to_its_end(exchange: Awaitable[Answer]) -> Answer:
+    """The exchange's answer, waited for a while longer where this task is cancelled."""
+    task = asyncio.ensure_future(exchange)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task], timeout=GRACE_SECONDS)
+        if task.done():
+            return task.result()
+        task.cancel()
+        raise
+
+
+def _asked_wait(code: int, message: str) -> timedelta:
+    """How long a server wants to be left alone, by its words where they say it."""
+    found = re.search(r"(\d{1,5}) ?(s|sec|seconds?|m|min|minutes?|hours?)\b", message, re.IGNORECASE)
+    if not found:
+        return timedelta(minutes=1) if code == 421 else GREYLISTED
+    unit = {"s": "seconds", "m": "minutes", "h": "hours"}[found[2][0].lower()]
+    return min(max(timedelta(**{unit: int(found[1])}), SHORTEST), LONGEST)
+
+
+def _words(code: int, message: str) -> str:
+    text = "".join(sign if sign.isprintable() else " " for sign in message)
+    return f"{code} {' '.join(text.split())}"[:500]
+
+
+def _line(error: BaseException) -> str:
+    if isinstance(error, aiosmtplib.SMTPResponseException):
+        return _words(error.code, error.message)
+    text = "".join(sign if sign.isprintable() else " " for sign in str(error))
+    return f"{type(error).__name__}: {text}"[:500]

@@ -1,0 +1,18 @@
+"""The commands' way to Temporal."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from common.agent_client import AgentClient
+from common.connect import connect
+from common.envelope import Signer
+from common.settings import Settings
+
+# A person waits for the answer: long enough for a hiccup, too short to look dead.
+PATIENCE = timedelta(seconds=8)
+
+
+async def open_agents(settings: Settings, patience: timedelta = PATIENCE) -> AgentClient:
+    """The agents of the configured Temporal service, decisions signed with this data folder's keys."""
+    return AgentClient(await connect(settings, patience=patience), settings, Signer.load(settings))

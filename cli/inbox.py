@@ -1,0 +1,35 @@
+"""The body of `starter.py inbox`, which people run all day: it imports no more than it needs."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from cli.clients import open_agents
+from cli.output import print_document, say
+from cli.table import print_table
+from common.settings import Settings
+
+QUESTIONS_SHOWN = 20
+QUESTION_PATIENCE = timedelta(seconds=0.5)  # the list itself is complete without them
+
+
+async def inbox(settings: Settings, who: str | None, *, as_json: bool) -> None:
+    """Print who waits for an approval."""
+    agents = await open_agents(settings)
+    rows = await agents.inbox(who)
+    if as_json:
+        print_document(rows)
+        return
+    if not rows:
+        say("nobody waits for an approval." if who is None else f"nobody waits for an approval of {who}.")
+        return
+    ids = list(dict.fromkeys(row.id for row in rows))[:QUESTIONS_SHOWN]
+    questions = await agents.questions(ids, QUESTION_PATIENCE)
+    print_table(
+        ["ID", "KIND", "OWNER", "REQUEST", "QUESTION"],
+        [
+            [row.id, row.kind, row.owner, row.request_id, questions.get((row.id, row.request_id), "")]
+            for row in rows
+        ],
+    )
+    say("look with `starter.py show ID`; answer with `starter.py approve ID` or `starter.py reject ID`.")

@@ -1,0 +1,40 @@
+"""The body of `starter.py notices`."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from cli.output import print_document, say
+from cli.table import print_table
+from common.connect import connect
+from common.notice_log import CourierRow, recent_couriers
+from common.settings import Settings
+
+PATIENCE = timedelta(seconds=8)
+
+
+async def list_notices(
+    settings: Settings, agent: str | None, limit: int, *, failed: bool, as_json: bool
+) -> None:
+    """Print the newest notices that went elsewhere than to the terminal, and what became of each delivery."""
+    client = await connect(settings, patience=PATIENCE)
+    rows = await recent_couriers(client, agent, failed=failed, limit=limit)
+    if as_json:
+        print_document(rows)
+        return
+    print_table(
+        ["AT", "AGENT", "EVENT", "WAY", "TO", "STATUS"],
+        [cells for row in rows for cells in _cells(row)],
+    )
+    if not rows:
+        say("no notices" + (" that failed" if failed else "") + "; see docs/notices.md for where they go.")
+
+
+def _cells(row: CourierRow) -> list[list[str]]:
+    head = [f"{row.at:%Y-%m-%d %H:%M}", row.agent, row.event or "?"]
+    lines = [
+        [*head, each.way, each.person or each.address, "delivered" if each.delivered else each.reason]
+        for each in row.receipts
+    ]
+    tried = [[*head, name, "", f"attempt {number}"] for name, number in row.attempts.items()]
+    return lines + tried or [[*head, "", "", "ended" if row.ended else "under way"]]

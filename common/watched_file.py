@@ -1,0 +1,70 @@
+"""A file of a person's own that may change at any time, read again when it has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from pydantic import ValidationError
+
+from common.settings.base import Setting, SettingsError
+
+Content = TypeVar("Content")
+
+
+class WatchedFile(Generic[Content]):
+    """The content of a file as it is now.
+
+    Args:
+        setting: names the file in errors.
+        file: where it is, or may be one day.
+        read: makes the content of the bytes; raises ValueError where they are none.
+        empty: the content while there is no file.
+        example: what such a file looks like, for the error.
+    """
+
+    def __init__(
+        self, setting: Setting, file: Path, read: Callable[[bytes], Content], empty: Content, example: str
+    ) -> None:
+        self._variable, self._file, self._read = setting.variable, file, read
+        self._empty, self._example = empty, example
+        self._read_at, self._content = 0, empty
+
+    def content(self) -> Content:
+        """What the file says now.
+
+        Raises:
+            SettingsError: it has become unreadable; whoever is asked then should ask again later.
+        """
+        try:
+            changed_at = self._file.stat().st_mtime_ns
+            if changed_at != self._read_at:
+                self._content = self._read(self._file.read_bytes())
+                self._read_at = changed_at
+        except FileNotFoundError:
+            self._content, self._read_at = self._empty, 0
+        except (OSError, ValueError) as error:
+            raise SettingsError(
+                f"{self._variable}: {self._file} is not {self._example}{_where(error)}."
+            ) from None
+        return self._content
+
+
+def file_of(setting: Setting, named: Path | None, usual: Path) -> Path:
+    """The file that `setting` names, else the `usual` one, which need not be there.
+
+    Raises:
+        SettingsError: the file that was named is missing.
+    """
+    if named and not named.exists():
+        raise SettingsError(f"{setting.variable}={named}: there is no such file.")
+    return named or usual
+
+
+def _where(error: Exception) -> str:
+    if not isinstance(error, ValidationError):
+        return ""
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    place = ".".join(map(str, first["loc"]))
+    return f" ({place}: {first['msg']})" if place else ""

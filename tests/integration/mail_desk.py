@@ -1,0 +1,97 @@
+"""Letters that people approved, and who sends them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from temporalio.testing import ActivityEnvironment
+
+from activities.mail.outbox import SETTLES, Outbox
+from activities.mail.sending import Mail, SendLetter
+from activities.mail.smtp import SmtpServer
+from common.approval import ApprovalPolicy, Authorization, Decision, Verdict, Vote
+from common.digest import digest
+from common.directory import Directory
+from common.envelope import Authority, Signer
+from common.key_ring import KeyRing
+from common.mail import Letter, LetterPlan, Sent
+from common.object_store import FolderStore
+from common.settings import Settings
+
+RING = Signer(KeyRing.of({"test": bytes(range(32))}))
+AGENT = ActivityEnvironment().info.workflow_id or ""
+MAILBOX = "answers@example.com"
+
+
+def letter(key: str = "letter-1", **changes: Any) -> Letter:
+    return Letter(
+        **{
+            "key": key,
+            "agent": AGENT,
+            "to": "bob@example.com",
+            "subject": "A talk on Tuesday?",
+            "text": "Hello,\n\n.a line with a dot first\nDoes Tuesday suit you? – Äpfel\n",
+            "thread": "bob",
+            **changes,
+        }
+    )
+
+
+def approved(one: Letter, *more: Letter | str, plan: LetterPlan | None = None, **changes: Any) -> SendLetter:
+    """A request to send `one`, with the word of ann for a plan of it and `more`."""
+    plan = plan or LetterPlan(letters=(one, *more))
+    decision = Decision(
+        id="1", request_id="approval-1", digest=digest(plan), verdict=Verdict.APPROVE, by="ann"
+    )
+    vote = Vote(decision=RING.sign(decision.model_copy(update=changes), AGENT, datetime.now(UTC)))
+    authorization = Authorization(
+        votes=(vote,),
+        policy=ApprovalPolicy(approvers=("ann",)),
+        requester="owner",
+        key=f"{AGENT}:send:{digest(plan)}",
+    )
+    return SendLetter(plan=plan, letter=one, authorization=authorization)
+
+
+def settings_for(folder: Path, port: int, more: Mapping[str, str] | None = None) -> Settings:
+    return Settings.read(
+        {
+            "HIBERNAUT_DATA_DIR": str(folder),
+            "HIBERNAUT_SMTP": f"smtp://127.0.0.1:{port}",
+            "HIBERNAUT_MAIL_FROM": "Ann's agents <agents@example.com>",
+            "HIBERNAUT_MAIL_REPLY_TO": MAILBOX,
+            "HIBERNAUT_PUBLIC_URL": "https://agents.example.com",
+            **(more or {}),
+        }
+    )
+
+
+class MailDesk:
+    """Sends over a server, with an outbox in `folder`."""
+
+    def __init__(
+        self,
+        folder: Path,
+        port: int,
+        more: Mapping[str, str] | None = None,
+        *,
+        settles: timedelta = SETTLES,
+        data_seconds: float = 10.0,
+    ) -> None:
+        self.settings = settings_for(folder, port, more)
+        mail = self.settings.mail
+        assert mail.smtp
+        self.store = FolderStore(folder / "objects")
+        self.outbox = Outbox(self.store, RING, settles=settles)
+        authority = Authority(RING, Directory(folder / "groups.json"), accept_unsigned=False)
+        server = SmtpServer(mail.smtp, "example.com", data_seconds)
+        self.mail = Mail(mail, self.settings.http.public_url, server, self.outbox, authority, RING)
+
+    async def send(self, request: SendLetter) -> Sent:
+        return await ActivityEnvironment().run(self.mail.send_letter, request)
+
+    async def find(self, request: SendLetter) -> Sent | None:
+        return await ActivityEnvironment().run(self.mail.find_letter, request)

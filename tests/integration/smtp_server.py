@@ -1,0 +1,181 @@
+"""A real SMTP server on loopback that keeps what it takes, and fails as it is told to."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import ipaddress
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from email import message_from_bytes, policy
+from email.message import EmailMessage
+from pathlib import Path
+from typing import Any
+
+from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+USER, PASSWORD = "agents", "s3cret pässword"
+
+
+@dataclass
+class Taken:
+    """A mail that the server has."""
+
+    sender: str
+    recipient: str
+    data: bytes
+
+    @property
+    def mail(self) -> EmailMessage:
+        found = message_from_bytes(self.data, policy=policy.default)
+        assert isinstance(found, EmailMessage)
+        return found
+
+
+@dataclass
+class SmtpWitness:
+    """The server; `taken` is everything whose last dot it saw, whether it said so or not.
+
+    `script` is a list of faults, one for each connection that gets as far: `rcpt 450 words`, `mail 421
+    words`, `data 552 words` (after the content), `drop rcpt`, `drop data` (it has the mail, and says
+    nothing), `hold data` (likewise, until `release`).
+    """
+
+    taken: list[Taken] = field(default_factory=list)
+    script: list[str] = field(default_factory=list)
+    struck: list[str] = field(default_factory=list)
+    connections: int = 0
+    signed_in: int = 0
+    encrypted: int = 0
+    port: int = 0
+    holding: asyncio.Event = field(default_factory=asyncio.Event)
+    release: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def to(self, recipient: str) -> list[Taken]:
+        return [each for each in self.taken if each.recipient == recipient]
+
+    def _fault(self, stage: str) -> str:
+        """The fault of this connection, if it is for this stage; it is used up."""
+        if self.script and stage in self.script[0].split()[:2]:
+            fault = self.script.pop(0)
+            self.struck.append(fault)
+            return fault
+        return ""
+
+    async def handle_MAIL(
+        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        self.connections += 1
+        self.encrypted += server.transport is not None and bool(server.transport.get_extra_info("ssl_object"))
+        if fault := self._fault("mail"):
+            return fault.partition(" ")[2]
+        envelope.mail_from = address
+        return "250 OK"
+
+    async def handle_RCPT(
+        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        fault = self._fault("rcpt")
+        if fault.startswith("drop"):
+            assert server.transport is not None
+            server.transport.abort()
+        elif fault:
+            return fault.partition(" ")[2]
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
+        fault = self._fault("data")
+        if fault.startswith("data"):
+            return fault.partition(" ")[2]
+        assert isinstance(envelope.content, bytes)
+        self.taken.append(Taken(envelope.mail_from or "", envelope.rcpt_tos[0], envelope.content))
+        if fault.startswith("drop"):
+            assert server.transport is not None
+            server.transport.abort()
+        elif fault.startswith("hold"):
+            self.holding.set()
+            await self.release.wait()
+        return "250 OK"
+
+    def authenticate(
+        self, server: SMTP, session: Session, envelope: Envelope, mechanism: str, data: Any
+    ) -> AuthResult:
+        right = isinstance(data, LoginPassword) and (data.login, data.password) == (
+            USER.encode(),
+            PASSWORD.encode(),
+        )
+        self.signed_in += right
+        return AuthResult(success=right, handled=False)
+
+
+@asynccontextmanager
+async def smtp_server(
+    *, tls: ssl.SSLContext | None = None, implicit: bool = False, auth: bool = False
+) -> AsyncIterator[SmtpWitness]:
+    """A server on a port of its own. With `tls` it offers STARTTLS, or is encrypted from the first byte."""
+    witness = SmtpWitness()
+    options: dict[str, Any] = {"hostname": "localhost"}
+    if tls is not None and not implicit:
+        options |= {"tls_context": tls, "require_starttls": True}
+    if auth:
+        options |= {
+            "authenticator": witness.authenticate,
+            "auth_required": True,
+            "auth_require_tls": tls is not None and not implicit,
+        }
+    connections: list[SMTP] = []
+
+    def connection() -> SMTP:
+        connections.append(SMTP(witness, **options))
+        return connections[-1]
+
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(connection, "127.0.0.1", 0, ssl=tls if implicit else None)
+    witness.port = server.sockets[0].getsockname()[1]
+    try:
+        yield witness
+    finally:
+        server.close()
+        for each in connections:
+            if each.transport is not None:
+                each.transport.abort()
+
+
+def certificate(folder: Path) -> tuple[ssl.SSLContext, Path]:
+    """A server's context for 127.0.0.1 and localhost, and the file of the certificate to trust for it."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.datetime.now(datetime.UTC)
+    names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+    built = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    pem = folder / "certificate.pem"
+    pem.write_bytes(built.public_bytes(serialization.Encoding.PEM))
+    private = folder / "key.pem"
+    private.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem, private)
+    return context, pem

@@ -1,0 +1,36 @@
+"""The mailroom has one worker at a time listen at the mailbox. No agent: nobody owns it, it knows nothing."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+
+with workflow.unsafe.imports_passed_through():
+    from activities.mailbox import ListenRequest, Mailbox
+    from common.mail import MAILROOM
+
+# A run each, so that its history stays short.
+ROUND = timedelta(hours=1)
+
+
+@workflow.defn(name=MAILROOM)
+class Mailroom:
+    """Under its one id, so that Temporal itself keeps two from listening at a time."""
+
+    @workflow.run
+    async def run(self) -> None:
+        """Listen for ever. Ends only where a worker has no mailbox set; the next that has one starts it."""
+        await workflow.execute_activity_method(
+            Mailbox.listen,
+            ListenRequest(seconds=ROUND.total_seconds()),
+            start_to_close_timeout=2 * ROUND,
+            # Heartbeats come every few seconds; a worker that died is followed by another soon.
+            heartbeat_timeout=timedelta(seconds=15),
+            # A mail server that is away comes back, and mail waits there.
+            retry_policy=RetryPolicy(
+                initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=30)
+            ),
+        )
+        workflow.continue_as_new()
