@@ -27,7 +27,7 @@ from common.digest import digest
 from common.notices import NoticeEvent
 from workflows.core import gate
 from workflows.core.calls import QUICK
-from workflows.core.gate import MAX_WAITING, Gate, Outcome, Plan, Step
+from workflows.core.gate import Gate, Outcome, Plan, Step
 from workflows.core.hibernate import Sleeper
 from workflows.core.visible import Wait
 
@@ -102,9 +102,6 @@ class Asker(Sleeper):
         told = await self._tell_people(NoticeEvent.ASKED, _in_question(request, "asked"), request)
         if told and told.courier is not None:
             self._kept.couriers[id] = told.courier
-        # Once more: a task that a query began goes on after a local call, and a replay would have its true
-        # time before that call. After the call both have the time of its marker.
-        request = await self._timed(request)
         self._gate.open(request)
         self.note(f"asks: {request.question}", request=id, digest=request.digest)
         return request
@@ -166,7 +163,7 @@ class Asker(Sleeper):
 
     def _may_carry(self, memory: BaseModel | None) -> bool:
         # Not with a flood that has come already: what is carried over has its limit in bytes.
-        few = len(self._gate.memory.waiting) <= MAX_WAITING
+        few = len(self._gate.memory.waiting) <= gate.MAX_WAITING
         return few and self._has_grown(memory) and not self._answered_beside
 
     async def _climb(self, request: ApprovalRequest, step: Step) -> ApprovalRequest:
