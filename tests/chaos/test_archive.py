@@ -34,7 +34,7 @@ from tests.chaos.archive_worker_steps import CI_STEPS, SOAK_STEPS
 from tests.chaos.stack import ROOT, until
 from tests.integration.test_object_store import BUCKET, KEY_ID, SECRET, Rclone, in_bucket
 from tests.workflow.archive_stage import LIMITS
-from tests.workflow.brief import BriefInput
+from tests.workflow.brief_input import BriefInput
 
 SEED = int(os.environ.get("CHAOS_SEED", "0")) or random.randrange(10**6)
 CHANCE = 0.03

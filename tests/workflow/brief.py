@@ -7,19 +7,10 @@ from datetime import timedelta
 from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
-from common.agent import AgentInput
-from common.errors import permanent
-from workflows.core.agent import Agent
-
-
-class BriefInput(AgentInput):
-    """What it takes: words to say, when it comes to which node, whether it gets stuck there, how it ends."""
-
-    say: str = ""
-    after: timedelta | None = None
-    node: str = "look"
-    stuck_for: timedelta | None = None
-    ending: str = "done"
+with workflow.unsafe.imports_passed_through():
+    from common.errors import permanent
+    from tests.workflow.brief_input import BriefInput
+    from workflows.core.agent import Agent
 
 
 @workflow.defn(name="brief", failure_exception_types=[ApplicationError])
