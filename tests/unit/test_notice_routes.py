@@ -13,7 +13,7 @@ from common.approval import ApprovalPolicy, ApprovalRequest, Decision, Verdict, 
 from common.directory import Directory
 from common.notice_routes import Routes
 from common.notices import Notice, NoticeEvent, Place, agent_of, courier_id, masked
-from common.people import approvers_in_slack, notices_file
+from common.people import NoticesFile, approvers_in_slack, notices_file
 from common.settings import Settings, SettingsError
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -148,6 +148,14 @@ def test_a_crowd_is_bounded(tmp_path: Path) -> None:
     )
     assert (len(outlets.places), outlets.terminal) == (100, True)
     assert outlets.gap.startswith("50 of 150 places")
+
+
+def test_the_page_of_notices_shows_a_file_that_can_be_used_and_every_event() -> None:
+    """What people copy from there works."""
+    page = (Path(__file__).parents[2] / "docs" / "notices.md").read_text()
+    example = NoticesFile.model_validate_json(page.split("```json\n")[1].split("```")[0])
+    assert len(example.routes) == 4
+    assert [event for event in NoticeEvent if f"`{event}`" not in page.split("## Routes")[0]] == []
 
 
 def test_a_courier_names_its_agent_and_a_log_no_whole_address() -> None:

