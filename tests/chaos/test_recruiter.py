@@ -129,6 +129,10 @@ class Doors:
     async def events(self, id: str) -> int:
         return (await self.handle(id).describe()).history_length
 
+    async def under_way(self, id: str) -> list[str]:
+        described = (await self.handle(id).describe()).raw_description
+        return [each.activity_type.name for each in described.pending_activities]
+
     async def stage(self, id: str) -> str:
         with suppress(RPCError):
             view = await self.handle(id).query("candidates", result_type=CandidatesView)
@@ -182,7 +186,10 @@ async def test_an_answer_in_hour_seventy_wakes_the_right_one_of_two_hundred(tmp_
         asked = await throttled(willing, lambda id: doors.asked(id, "Invite 1 candidate"))
         requests = dict(zip(willing, asked, strict=True))
         await doors.approve(right, requests[right])
-        await fleet.kill_amid("invitation", 1, len(willing))
+        await until(lambda: is_out(fleet, "invitation", 1))
+        await fleet.kill_worker()
+        assert await doors.under_way(right) == ["send_invitations"], "it went out, and nobody was told"
+        await fleet.start_worker()
         await throttled(willing[1:], lambda id: doors.approve(id, requests[id]))
         await throttled(willing, lambda id: until_stage(doors, id, "invited"))
 
@@ -190,7 +197,7 @@ async def test_an_answer_in_hour_seventy_wakes_the_right_one_of_two_hundred(tmp_
         once_each(fleet.outbox.letters("follow_up"), ids)
         once_each(fleet.outbox.letters("proposal"), willing)
         once_each(fleet.outbox.letters("invitation"), willing)
-        print(f"killed when {fleet.kills} letters were out")
+        print(f"killed when {fleet.kills} letters were out, without one alive, and amid an invitation")
 
 
 async def all_drafted(fleet: Fleet) -> bool:

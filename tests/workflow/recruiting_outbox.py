@@ -76,7 +76,8 @@ class LedgerOutbox:
                 ),
             )
         if self._pause:
-            await asyncio.sleep(self._pause)
+            # Of an invitation longer: there is one, and whoever wants to kill its sender has to hit.
+            await asyncio.sleep(self._pause * (30 if letter.calendar else 1))
         if self.lose:
             self.lose -= 1
             raise ConnectionResetError("the connection broke")
