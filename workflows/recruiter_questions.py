@@ -220,8 +220,7 @@ class Questioner(Agent):
         )
 
     def _holding(self, plan: InvitationPlan, busy: Collection[int]) -> list[Invitation]:
-        """The invitations that still hold: the slot is chosen, free and ahead, and no unread mail may "
-        "say no."""
+        """The invitations that hold: the slot is chosen, free and ahead, and no unread mail may say no."""
         wrote = {mail.thread for mail in self._kept.mail}
         return [
             each

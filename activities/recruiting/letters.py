@@ -31,8 +31,7 @@ class WrittenLetter(BaseModel, frozen=True):
 
 
 class LetterBook(BaseModel, frozen=True):
-    """Every letter that one approval covers: whole, or, for proposals, with what goes before and "
-    "after times."""
+    """Every letter that one approval covers: whole, or for proposals what goes before and after the times."""
 
     sender: str
     title: str

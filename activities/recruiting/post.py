@@ -28,8 +28,7 @@ class Outbox(Protocol):
     """What sends a letter once under its key, and tells what became of it."""
 
     async def send(self, letter: Letter) -> Sent:
-        """Send it, or say what became of it before: a key that was sent under, or may have been, is "
-        "not again."""
+        """Send it, or say what became of it: what was sent under its key, or may have been, is not sent again."""
         ...
 
     async def find(self, letter: Letter) -> Sent | None:
@@ -42,8 +41,10 @@ class Outbox(Protocol):
 
 
 class Post:
-    """The recruiter's destructive activities. Each letter's key is that of the approval and one "
-    "of its own."""
+    """The recruiter's destructive activities.
+
+    Each letter's key is that of the approval and one of its own.
+    """
 
     def __init__(self, artifacts: ArtifactStore, authority: Authority, outbox: Outbox) -> None:
         self._artifacts = artifacts
