@@ -28,7 +28,7 @@ class Outbox(Protocol):
     """What sends a letter once under its key, and tells what became of it."""
 
     async def send(self, letter: Letter) -> Sent:
-        """Send it, or say what became of it: what was sent under its key, or may have been, is not sent again."""
+        """Send it, or say what became of it: what may have been sent under its key is not sent again."""
         ...
 
     async def find(self, letter: Letter) -> Sent | None:
