@@ -11,8 +11,8 @@ import shutil
 import signal
 import sys
 from asyncio.subprocess import Process
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -212,31 +212,59 @@ async def _assert_all_are_there(besieged: Siege) -> None:
     assert [each for each in deletions if not each[2]] == []
 
 
+WAYS: dict[str, Callable[[bytes], bytes | None]] = {
+    "a flipped bit": lambda whole: (
+        whole[: len(whole) // 2] + bytes([whole[len(whole) // 2] ^ 1]) + whole[len(whole) // 2 + 1 :]
+    ),
+    "its end cut off": lambda whole: whole[:-1],
+    "something added": lambda whole: whole + b"\0",
+    "gone": lambda whole: None,
+}
+
+
+@contextmanager
+def tampered(paths: list[Path], way: str) -> Iterator[None]:
+    """These files changed in the way of that name, and put back."""
+    before = {path: path.read_bytes() for path in paths}
+    for path, whole in before.items():
+        path.unlink()
+        if (changed := WAYS[way](whole)) is not None:
+            path.write_bytes(changed)
+    yield
+    for path, whole in before.items():
+        path.write_bytes(whole)
+
+
+def some_of_each_kind(found: list[Path]) -> list[Path]:
+    """The first and the last of each kind but manifests."""
+    records = [path for path in found if path.name == RECORD]
+    chosen = {records[0], records[-1]}
+    # A bad record hides the rest of its agent.
+    hidden = {path.parent for path in chosen}
+    for end in (".parquet", ".view", ".payload", ".gz"):
+        paths = [path for path in found if path.name.endswith(end) and path.parent not in hidden]
+        chosen |= {paths[0], paths[-1]}
+    return sorted(chosen)
+
+
 def _assert_every_tampering_is_found(files: Path, anchor: Head | None, snapshot: Path) -> int:
     """One object of each kind: a bit, its end, all of it; then the archive as it was before. How many."""
     store, tamperings = FolderStore(files), 0
     clean = verify(store, anchor)
     assert clean.flaws == []
     found = sorted(path for path in (files / "archive").rglob("*") if path.is_file())
-    kinds = {
-        "manifest": [path for path in found if MANIFESTS.rstrip("/") in str(path)],
-        "index": [path for path in found if path.suffix == ".parquet"],
-        "record": [path for path in found if path.name == RECORD],
-        **{kind: [path for path in found if path.name.endswith(kind)] for kind in ("view", "payload", "gz")},
-    }
-    for kind, paths in kinds.items():
-        for path in {paths[0], paths[-1]}:
-            whole = path.read_bytes()
-            middle = len(whole) // 2
-            flipped = whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :]
-            for tampered in (flipped, whole[:-1], whole + b"\0", None):
-                path.unlink()
-                if tampered is not None:
-                    path.write_bytes(tampered)
-                flaws = verify(store, anchor).flaws
-                path.write_bytes(whole)
-                assert flaws, (kind, path.name, tampered and len(tampered))
-                tamperings += 1
+    manifests = [path for path in found if MANIFESTS.rstrip("/") in str(path)]
+    others = some_of_each_kind(found)
+    for way in WAYS:
+        # A manifest speaks for all that follow, so each of them alone; of the others each must be named.
+        for path in (manifests[0], manifests[-1]):
+            with tampered([path], way):
+                assert verify(store, anchor).flaws, (path.name, way)
+        with tampered(others, way):
+            flaws = verify(store, anchor).flaws
+        for path in others:
+            assert any(path.relative_to(files).as_posix() in flaw for flaw in flaws), (path, flaws)
+        tamperings += 2 + len(others)
     assert verify(store, anchor).flaws == []
     now = files.parent / "now"
     (files / "archive").rename(now)

@@ -32,7 +32,7 @@ from tests.workflow.conftest import eventually
 COUNT = 300
 DAYS = 5
 SEED = random.randrange(10**6)
-AT_ONCE = 24
+AT_ONCE = 12
 STEP = timedelta(hours=1)
 
 
