@@ -11,15 +11,18 @@ from typing import Any
 
 import pytest
 from temporalio.client import WorkflowHandle
+from temporalio.common import SearchAttributePair, TypedSearchAttributes
 
 import worker
 from cli.dev_server import DevServer
+from common import search_attributes
 from common.agent_client import AgentClient
 from common.archive import ARCHIVIST, ERASER, ArchiveReport, ArchiveRequest, Erased, EraseRequest
 from common.archive_anchor import ArchiveAnchor
 from common.archive_chain import Verified, verify
 from common.archive_reader import ArchivedAgents
 from common.connect import connect
+from common.notices import COURIER, courier_id
 from common.object_store import ObjectStore, open_store
 from common.settings import Settings
 from tests.workflow.conftest import OWNER, Stage, eventually
@@ -51,6 +54,14 @@ class ArchiveStage(Stage):
     @property
     def archived(self) -> ArchivedAgents:
         return ArchivedAgents.open(self.settings)
+
+    async def courier(self, agent: str, owner: str) -> WorkflowHandle[Any, Any]:
+        """A courier of an agent's notice that has begun nothing yet."""
+        id = courier_id(f"{agent}/{owner}/1")
+        attributes = TypedSearchAttributes([SearchAttributePair(search_attributes.OWNER, owner)])
+        return await self.client.start_workflow(
+            COURIER, "a plan", id=id, task_queue="nobody's", search_attributes=attributes
+        )
 
     async def begin_archiving(
         self, older_than: timedelta | None = NOW, dry_run: bool = False

@@ -98,11 +98,12 @@ async def test_people_are_reminded_then_others_asked_too_then_it_expires(stage: 
     assert "not among those" in (await stage.fate(agent, early.id)).reason
     await stage.skipper.fast_forward(agent, timedelta(hours=25))
     await eventually(lambda: noted(stage, agent, "reminder 2 of 3: Buy?"))
-    assert stage.notices.events(agent.id) == ["reminder", "reminder"]
+    assert stage.notices.events(agent.id) == ["asked", "reminder", "reminder"]
     assert (await stage.attributes(agent))["AgentApprovers"] == ["ann"]
     await stage.skipper.fast_forward(agent, timedelta(hours=24))
     await eventually(lambda: noted(stage, agent, "reminder 3 of 3: Buy?"))
-    assert stage.notices.events(agent.id) == ["reminder", "reminder", "escalation", "reminder"]
+    events = stage.notices.events(agent.id)
+    assert events == ["asked", "reminder", "reminder", "escalation", "reminder"]
     assert (await stage.attributes(agent))["AgentApprovers"] == ["ann", "bob"]
     assert "may decide: ann, bob" in stage.notices.told[-1].text
     await stage.skipper.fast_forward(agent, timedelta(hours=12))

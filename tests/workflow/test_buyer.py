@@ -132,7 +132,7 @@ async def test_after_a_drift_it_asks_again_with_old_and_new_side_by_side(floor: 
     assert second.plan["quote"]["price"] == "11.741"
     assert second.evidence == ("price: 9.231 has become 11.741",)
     assert floor.broker.orders() == []
-    assert floor.notices.events(agent.id) == ["drift"]
+    assert floor.notices.events(agent.id) == ["asked", "drift", "asked"]
     late = await floor.decide(agent, first)
     assert "void" in (await floor.fate(agent, late.id)).reason
     await floor.decide(agent, second)
