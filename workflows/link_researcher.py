@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 from temporalio import workflow
@@ -38,7 +39,15 @@ with workflow.unsafe.imports_passed_through():
     from workflows.core.visible import cause_of
 
 # Two exchanges with a server, each of which gives up sooner by itself; then the outcome is looked up.
-PUBLISH = CallPolicy(start_to_close=timedelta(minutes=3), retry=RetryPolicy(maximum_attempts=1), lasting=True)
+PUBLISH = CallPolicy(
+    start_to_close=timedelta(minutes=3),
+    retry=RetryPolicy(maximum_attempts=1),
+    stuck_after=FETCH.stuck_after,
+    lasting=True,
+)
+# The pages once more before that, as politely as at first: a host may ask for a minute between two of them.
+# Were that taken for a change, people would be asked for ever. A report may rest on pages seen in this hour.
+RECHECK_PAGE = replace(FETCH, schedule_to_close=timedelta(hours=1))
 REMINDERS = (timedelta(hours=4), timedelta(hours=24), timedelta(hours=48))
 # Of each place that is searched so many links are considered for one that is kept.
 CONSIDERED = 12
@@ -227,6 +236,7 @@ class LinkResearcher(Agent):
                 FetchRequest(url=each.url),
                 each.digest,
                 read=lambda now: now.digest,
+                policy=RECHECK_PAGE.fair(fairness_key(each.url)),
             )
             for each in plan.sources
         ]

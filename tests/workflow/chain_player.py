@@ -88,13 +88,13 @@ class Desk:
         scene = Scene(self, agent, model)
         try:
             await scene.play(script)
+            self.tally.met["sequences"] += 1
         except UncertainOrderError:
             self.tally.met["cut short"] += 1
         except DisagreementError as error:
             raise DisagreementError(f"{error}\nin {script}") from None
         finally:
             await scene.clear()
-        self.tally.met["sequences"] += 1
         return agent
 
 
@@ -108,6 +108,8 @@ class Scene:
         # Time that was to pass when the agent's next task found no worker.
         self.forward: asyncio.Task[None] | None = None
         self.to_pass = timedelta()
+        # Whether the agent did something that no waiting makes right.
+        self.beyond = False
 
     async def play(self, script: Script) -> None:
         self.model.begin()
@@ -137,8 +139,13 @@ class Scene:
         described = await self.agent.describe()
         first = described.raw_description.workflow_execution_info.first_run_id
         self.met["fresh histories"] += described.run_id != first
-        if described.status == 1:
-            await self.agent.terminate("the script is over")
+        if described.status == WorkflowExecutionStatus.RUNNING:
+            try:
+                await self.agent.terminate("the script is over")
+            except RPCError as error:
+                # It has just ended by itself.
+                if error.status != RPCStatusCode.NOT_FOUND:
+                    raise
 
     async def do(self, action: Action) -> None:
         """Let it happen to the agent and to the model."""
@@ -335,12 +342,12 @@ class Scene:
         """Wait until the agent is as the model says.
 
         Raises:
-            DisagreementError: it does not get so; tells in what.
+            DisagreementError: it does not get so, or did what cannot be undone; tells in what.
         """
         deadline = asyncio.get_running_loop().time() + self.desk.patience
         pause = 0.01
         while differences := await self.looked():
-            if asyncio.get_running_loop().time() > deadline:
+            if self.beyond or asyncio.get_running_loop().time() > deadline:
                 raise DisagreementError(f"after {when}:\n" + "\n".join(differences))
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, 0.3)
@@ -388,12 +395,9 @@ class Scene:
                 for each in model.open.values()
             },
         )
-        orders = self.desk.market.orders(self.agent.id)
-        compare(
-            "orders",
-            sorted((each.key.rsplit(":", 1)[1], each.fence) for each in orders),
-            sorted(model.orders),
-        )
+        orders = [(each.key.rsplit(":", 1)[1], each.fence) for each in self.desk.market.orders(self.agent.id)]
+        compare("orders", sorted(orders), sorted(model.orders))
+        self.beyond |= bool(Counter(orders) - Counter(model.orders))
         fates = sorted((each.decision.id, _fate(each)) for each in view.decisions)
         allowed = [(id, reasons or {"counted"}) for id, reasons in model.judged]
         allowed += [(each.id, {"waiting"}) for each in model.waiting]
@@ -404,6 +408,7 @@ class Scene:
                 allowed.remove(fitting)
             else:
                 compare(f"decision {id}", fate, [sorted(each) for other, each in allowed if other == id])
+                self.beyond |= fate != "waiting"
         if not found and not model.done:
             state = "paused" if model.paused else "awaiting_approval"
             compare("state", (await self.agent.query("status", result_type=AgentStatus)).state, state)

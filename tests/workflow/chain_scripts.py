@@ -149,9 +149,9 @@ bits = st.one_of(
 
 
 @st.composite
-def scripts(draw: st.DrawFn) -> Script:
-    """One or two questions, and up to some thirty things that happen."""
+def scripts(draw: st.DrawFn, longest: int) -> Script:
+    """One or two questions, and what happens: up to so many bits of one to four actions."""
     first = draw(rules())
     second = draw(st.none() | rules(apart=timedelta(minutes=7)))
-    happens = draw(st.lists(bits, min_size=3, max_size=12))
+    happens = draw(st.lists(bits, min_size=3, max_size=longest))
     return Script((first, second) if second else (first,), tuple(chain.from_iterable(happens)))

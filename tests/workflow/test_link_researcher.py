@@ -7,6 +7,7 @@ import dataclasses
 import json
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from common.connect import connect
 from common.researcher import ResearcherInput, ResearchOutcome, ResearchResult
 from common.settings import Settings
 from tests.web import Hit, Route, WebServer
-from tests.workflow.conftest import OWNER
+from tests.workflow.conftest import OWNER, eventually
 from tests.workflow.research_stage import TEXTS, TOPIC, ObedientModel, ResearchStage, open_site, page
 
 READING = {"find_links", "choose_links", "fetch_page", "take_excerpt", "think", "check_quotes"}
@@ -138,6 +139,32 @@ async def test_a_page_that_changes_after_the_approval_is_shown_and_asked_about_a
     assert new in Path(result.places[1]).read_text()
     assert (await calls(agent))["fetch_page"] == 4
     assert len(list((tmp_path / "reports").iterdir())) == 2
+
+
+async def test_a_host_that_asks_for_patience_after_the_approval_is_waited_for(
+    stage: ResearchStage, site: WebServer, tmp_path: Path
+) -> None:
+    """Being polite is no change: nobody is asked again, and the page is fetched when its host says so."""
+    agent = await begin(stage, site, tmp_path / "reports", approvers=["ann"])
+    first = await stage.asked(agent)
+    site.routes["/shield"] = Route(status=429, headers={"Retry-After": "900"})
+    await stage.decide(agent, first)
+
+    async def waits() -> list[float]:
+        pending = (await agent.describe()).raw_description.pending_activities
+        return [
+            (each.next_attempt_schedule_time.ToDatetime() - each.last_attempt_complete_time.ToDatetime())
+            / timedelta(seconds=1)
+            for each in pending
+            if each.activity_type.name == "page_digest" and each.HasField("next_attempt_schedule_time")
+        ]
+
+    async def long() -> bool:
+        return max(await waits(), default=0) > 600
+
+    await eventually(long)
+    assert not (tmp_path / "reports").exists()
+    assert not any("drift" in note for note in await stage.notes(agent))
 
 
 async def test_a_page_that_is_gone_after_the_approval_is_left_out_and_named(

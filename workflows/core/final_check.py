@@ -16,7 +16,7 @@ from common.digest import digest
 from common.errors import permanent
 from common.notices import NoticeEvent
 from workflows.core.approval import Asker
-from workflows.core.calls import ACTION, READ, RECHECK, CallPolicy, Result
+from workflows.core.calls import ACTION, READ, CallPolicy, Result
 from workflows.core.gate import Outcome
 from workflows.core.premises import Drift, Premise, drift, expired, unfetched
 from workflows.core.visible import cause_of
@@ -159,7 +159,7 @@ class Actor(Asker):
     async def _fetched(self, premise: Premise) -> Any:
         """The value of a premise now, or the error that keeps it from being known."""
         try:
-            return premise.read(await self._execute(premise.activity, premise.argument, RECHECK))
+            return premise.read(await self._execute(premise.activity, premise.argument, premise.policy))
         except Exception as error:
             # Also an answer that cannot be read: not knowing is never a pass, and never wedges an agent.
             if is_cancelled_exception(error):

@@ -1,4 +1,4 @@
-"""Premises: the facts a plan rests on, and the pure rules that compare old with new. No Temporal in here."""
+"""Premises: the facts a plan rests on, and the pure rules that compare old with new."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 
 from common.digest import digest
+from workflows.core.calls import RECHECK, CallPolicy
 
 Result = TypeVar("Result")
 
@@ -83,6 +84,7 @@ class Premise:
         seen: the value the plan was made on.
         tolerance: how far the value may have moved.
         read: takes the value out of what the activity returns; the whole of it where not given.
+        policy: how it is fetched; what it gives up on counts as drift.
     """
 
     name: str
@@ -91,6 +93,7 @@ class Premise:
     seen: Any
     tolerance: Tolerance = field(default_factory=Exact)
     read: Callable[[Any], Any] = lambda fetched: fetched
+    policy: CallPolicy = RECHECK
 
 
 @dataclass(frozen=True)
