@@ -55,6 +55,12 @@ class Correspondent(Questioner):
 
     async def _rest(self, memory: RecruiterMemory) -> None:
         """Sleep until the nearest moment that anything is due, or until something comes."""
+        # Before and not after: what wakes it is news, which is seen to first.
+        asking = sum(not task.done() for task in self._asks.values())
+        # A decided question's answer is in no memory until its task has put it there.
+        settled = asking == len(self._gate.memory.open) and self._is_at_rest()
+        if settled and not self._has_news():
+            await self.carry_over(memory)
         if not self._has_news():
             waiting = sum(not course.over for course in memory.courses.values())
             await self.hibernate(
@@ -62,10 +68,6 @@ class Correspondent(Questioner):
                 wake_on=self._has_news,
                 waiting_for=f"{waiting} candidate{'s' if waiting > 1 else ''}",
             )
-        # A decided question's answer is in no memory until its task has put it there.
-        asking = sum(not task.done() for task in self._asks.values())
-        if not self._has_news() and asking == len(self._gate.memory.open) and self._is_at_rest():
-            await self.carry_over(memory)
 
     def _has_news(self) -> bool:
         return bool(self._kept.mail or self._memory.answers) or any(t.done() for t in self._asks.values())

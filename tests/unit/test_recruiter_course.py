@@ -148,7 +148,7 @@ def test_a_course_takes_few_bytes() -> None:
     assert len(course.model_dump_json()) < 12_000
 
 
-@pytest.mark.parametrize(("waiting", "slots"), itertools.product((1, 2, 3, 5, 9), (0, 1, 2, 3, 7)))
+@pytest.mark.parametrize(("waiting", "slots"), list(itertools.product((1, 2, 3, 5, 9), (0, 1, 2, 3, 7))))
 def test_no_slot_goes_to_two(waiting: int, slots: int) -> None:
     """And as many are served as can be; nobody waits for a slot that cannot become free."""
     courses = {f"c{number}": at(Stage.WAITING) for number in range(waiting)}

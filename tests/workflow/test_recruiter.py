@@ -13,6 +13,7 @@ from common.connect import connect
 from common.mail import MailKind, SentStatus
 from common.settings import Settings
 from tests.workflow.conftest import Stage, eventually, true_if
+from tests.workflow.recruiting_agent import ForgetfulRecruiter
 from tests.workflow.recruiting_stage import Office, slots
 
 
@@ -259,6 +260,44 @@ async def test_a_withdrawal_after_the_invitation_is_told(office: Office) -> None
     result = await office.result(agent)
     assert result.counts == {"withdrawn": 1}
     assert "c1 withdrew after the invitation; tell the interviewer" in [e.text for e in office.notices.told]
+
+
+async def test_nothing_is_lost_when_history_starts_afresh(office: Office) -> None:
+    """Open questions, mails, decisions, held slots, the approval: all come along, run after run."""
+    await office.rest()
+    office.agents = [ForgetfulRecruiter]
+    await office.work()
+    agent = await office.sent_out(4)
+    await office.writes(agent, "c1", "What does it pay?")
+    pay = await office.question(agent, "Answer c1")
+    await office.writes(agent, "c2", "Yes")
+    await office.stage_is(agent, "c2", "slots_proposed")
+    await office.writes(agent, "c2", "1")
+    invite = await office.question(agent, "Invite 1 candidate")
+    for number in range(6):
+        # Each wakes it; so its history grows while both questions stay open.
+        await office.writes(agent, "c3", f"Away, {number}.", kind=MailKind.OUT_OF_OFFICE)
+        await eventually(lambda number=number: heard(office, agent, number + 1))
+    runs = await agent.describe()
+    assert runs.run_id != runs.raw_description.workflow_execution_info.first_run_id
+    assert (await office.question(agent, "Answer c1")).id == pay.id
+    assert (await office.question(agent, "Invite")).id == invite.id
+
+    await office.decide(agent, pay)
+    await office.decide(agent, invite)
+    await office.stage_is(agent, "c1", "asked")
+    await office.stage_is(agent, "c2", "invited")
+    await office.later(agent, days=30)
+    result = await office.result(agent)
+    assert result.counts == {"silent": 3, "interview": 1}
+    sent = sorted(f"{each.kind} {each.thread}" for each in office.outbox.letters())
+    once = [f"first c{number}" for number in range(1, 5)] + [f"follow_up c{number}" for number in (1, 3, 4)]
+    assert sent == sorted([*once, "invitation c2", "proposal c2", "reply c1"])
+
+
+async def heard(office: Office, agent: object, count: int) -> bool:
+    course = await office.course(agent, "c3")  # type: ignore[arg-type]
+    return sum(each.what == "out_of_office" for each in course.happened) == count
 
 
 HIJACKS = (
