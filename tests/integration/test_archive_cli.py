@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import boto3
 import pytest
 from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer
@@ -12,8 +13,11 @@ from temporalio.worker import Replayer
 import worker
 from common.connect import data_converter
 from tests.integration.desk import Desk, StandIn
+from tests.integration.test_object_store import BUCKET, credentials, in_bucket, moto
 from tests.workflow.archive_stage import ArchiveStage, archive_stage, closed
 from tests.workflow.conftest import eventually
+
+__all__ = ["credentials", "moto"]
 
 
 @pytest.fixture
@@ -23,6 +27,30 @@ async def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
         await stage.rest()
         await stage.work()
         yield stage
+
+
+async def test_setup_sets_the_schedule_and_the_buckets_rule(stage: ArchiveStage, moto: str) -> None:
+    """As `HIBERNAUT_ARCHIVE_COLD` says, again and again; `never` takes the rule back."""
+    desk = Desk(stage.settings, stage.client.service_client.config.target_host)
+    desk.environment |= in_bucket(moto, prefix="setup/")
+    client = boto3.session.Session().client("s3", endpoint_url=moto, region_name="us-east-1")
+
+    def rules() -> list[tuple[str, int, str]]:
+        try:
+            found = client.get_bucket_lifecycle_configuration(Bucket=BUCKET)["Rules"]
+        except client.exceptions.ClientError:
+            return []
+        moves = [(rule["Filter"]["Prefix"], rule["Transitions"][0]) for rule in found]
+        return [(prefix, move["Days"], move["StorageClass"]) for prefix, move in moves]
+
+    for cold, told, days in (
+        ("90d", "GLACIER_IR after 90 days", [90]),
+        ("30d", "GLACIER_IR after 30 days", [30]),
+        ("never", "none (HIBERNAUT_ARCHIVE_COLD=never)", []),
+    ):
+        ran = await desk.run("archive", "setup", "--json", HIBERNAUT_ARCHIVE_COLD=cold)
+        assert ran.json == {"schedule": "17 3 * * *", "colder_storage": told}, ran.err
+        assert rules() == [("setup/archive/v1/agents/", each, "GLACIER_IR") for each in days]
 
 
 async def test_a_session_with_the_archive(stage: ArchiveStage, tmp_path: Path) -> None:

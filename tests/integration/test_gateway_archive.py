@@ -108,6 +108,10 @@ async def test_an_archived_agent_is_shown_as_it_was_to_whom_it_was(world: Archiv
         over = await world.get(f"/agents/{id}/events", who, **{"Last-Event-ID": last})
         assert over.status_code == 204
 
+    for query in ("kind=code-auditor&where=archived&owner=owner", "where=archived"):
+        listed = await world.get(f"/agents?{query}")
+        assert [(row["id"], row["archived"]) for row in listed.json()] == [(id, True)]
+        assert (await world.get(f"/agents?{query}", "stranger")).json() == []
     for path in ("/agents/{}", "/agents/{}/events"):
         theirs = await world.get(path.format(id), "stranger")
         missing = await world.get(path.format("no-such-agent"), "stranger")

@@ -1,0 +1,121 @@
+"""What can be seen of agents while they move into the archive, and which of them do not move."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import logging
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from activities.archive import removal
+from common.agent_search import AgentQuery, AgentSearch, FoundAgent
+from common.archive_index import IndexQuery, unpack_rows
+from tests.workflow.archive_stage import ArchiveStage, archive_stage
+from tests.workflow.conftest import eventually
+from tests.workflow.keepers import KeeperInput
+from tests.workflow.test_canary import CANARY, is_in
+
+
+@pytest.fixture(scope="module")
+async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ArchiveStage]:
+    with pytest.MonkeyPatch.context() as patch:
+        async with archive_stage(tmp_path_factory.mktemp("moves"), patch) as stage:
+            yield stage
+
+
+async def found(stage: ArchiveStage, **query: Any) -> list[FoundAgent]:
+    search = AgentSearch(stage.client, stage.archived)
+    findings = await search.find(AgentQuery(**query), datetime.now(UTC))
+    assert findings.gaps == []
+    return findings.agents
+
+
+async def test_one_that_is_being_moved_is_found_once(
+    stage: ArchiveStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before, in between, where it is in both, and afterwards."""
+    handle = await stage.kept(say="moving", owner="mover")
+    halted, go_on = asyncio.Event(), asyncio.Event()
+    delete = removal._delete
+
+    async def delete_later(*which: Any) -> None:
+        halted.set()
+        await go_on.wait()
+        await delete(*which)
+
+    monkeypatch.setattr(removal, "_delete", delete_later)
+    seen = [await found(stage, owner="mover")]
+    archiving = await stage.begin_archiving()
+    await asyncio.wait_for(halted.wait(), 60)
+    [row] = await asyncio.to_thread(stage.archived.index.find, IndexQuery(owner="mover"))
+    assert (row.id, (await handle.describe()).id) == (handle.id, handle.id), "it is in both"
+    seen.append(await found(stage, owner="mover"))
+    seen.append(await found(stage, owner="mover", text="MOVING"))
+    go_on.set()
+    assert (await archiving.result()).archived == 1
+    seen.append(await found(stage, owner="mover"))
+    assert [[(each.id, each.archived) for each in rows] for rows in seen] == [
+        [(handle.id, False)],
+        [(handle.id, False)],
+        [(handle.id, False)],
+        [(handle.id, True)],
+    ]
+
+
+async def test_what_is_busy_or_damaged_stays(stage: ArchiveStage) -> None:
+    """A newer run of its id goes on, or a payload is gone: it is passed over, and moved once that is over."""
+    busy = await stage.kept(say="busy")
+    damaged = await stage.kept(say="d" * 200_000)
+    again = await stage.start(KeeperInput(), "keeper", id=busy.id)
+    [key] = [each.key for each in stage.store.list("payloads/") if damaged.id in each.key][:1]
+    payload = stage.store.get(key)
+    stage.store.delete([key])
+    report = await stage.archive()
+    assert (report.archived, report.passed_over) == (0, {"busy": 1, "damaged": 1})
+    assert (await damaged.describe()).close_time is not None
+    stage.store.put(key, payload)
+    await again.terminate("the test is over")
+
+    async def both_moved() -> bool:
+        await stage.archive()  # visibility learns of an end a little later
+        return all([await stage.archived.find(handle.id) for handle in (busy, damaged)])
+
+    await eventually(both_moved)
+    for handle in (busy, damaged):
+        record = await stage.archived.find(handle.id)
+        assert record is not None
+        assert len(record.runs) == (2 if handle is busy else 1), "the runs of an id go together"
+        assert record.missing == []
+
+
+async def test_a_secret_is_in_no_archived_object_and_is_found_by_its_words(
+    stage: ArchiveStage, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Histories, views, payloads, records and rows, unzipped; who has the keys finds it, and unlogged."""
+    caplog.set_level(logging.INFO)
+    told = await stage.kept(say=CANARY, lines=1)
+    large = await stage.kept(say=CANARY * 5000)
+    failed = await stage.kept(say=CANARY, fail=True)
+    await stage.archive()
+    ids = sorted(each.id for each in await found(stage, text=CANARY.upper()))
+    assert ids == sorted(each.id for each in (told, large, failed))
+    objects = {each.key: stage.store.get(each.key) for each in stage.store.list("archive/")}
+    kinds = {key.rpartition(".")[2] for key in objects}
+    assert kinds == {"json", "gz", "view", "payload", "parquet"}
+    for key, data in objects.items():
+        shown = data
+        if key.endswith(".gz"):
+            shown = gzip.decompress(data)
+        elif key.endswith(".parquet"):
+            shown = repr(unpack_rows(data)).encode()
+        assert not is_in(shown), key
+    assert CANARY not in caplog.text
+    for handle in (told, large, failed):
+        record = await stage.archived.find(handle.id)
+        assert record is not None
+        readable = await stage.archived.history(record, record.runs[-1], readable=True)
+        assert is_in(readable.encode()), "and with the keys it can be read"
