@@ -214,9 +214,8 @@ class Caller(Visible):
         """Have people told. What fails on the way to them is noted later, and never felt here."""
         agent, kind, id = workflow.info().workflow_id, workflow.info().workflow_type, str(self._sequence + 1)
         fields = {"id": id, "agent": agent, "kind": kind, "owner": self.owner, "event": event, "text": text}
-        told: Told | None = await self._execute(
-            Notices.notify, Notice(**fields, request=request, courier=courier), QUICK
-        )
+        notice = Notice(**fields, request=request, courier=courier)
+        told: Told | None = await self._execute(Notices.notify, notice, QUICK)
         self._elsewhere = told is not None
         return told
 
