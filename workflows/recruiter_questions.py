@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Sequence
-from dataclasses import replace
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from pydantic import BaseModel
 from temporalio import workflow
@@ -70,11 +69,6 @@ class Questioner(Agent):
     def candidates(self) -> CandidatesView:
         """The course of each candidate so far."""
         return CandidatesView(courses=self._memory.courses)
-
-    async def _execute(self, activity: Any, argument: BaseModel, policy: CallPolicy) -> Any:
-        # Questions stay open beside whatever else goes on. A local call's end that comes while a query is
-        # answered reaches the agent one task late, and a replay not: then two of these would change places.
-        return await super()._execute(activity, argument, replace(policy, local=False))
 
     async def _ask_people(self, memory: RecruiterMemory) -> None:
         """Have a question open about all who can be invited, and one about each who needs an answer."""
