@@ -32,8 +32,7 @@ class Sleeper(Carrier):
         Returns:
             Why it woke.
         """
-        state = AgentState.AWAITING_EVENT if wake_on else AgentState.SLEEPING
-        wait = Wait(state, waiting_for, until)
+        wait = Wait(AgentState.AWAITING_EVENT if wake_on else AgentState.SLEEPING, waiting_for, until)
         self._woken = None
         with self._waiting(wait):
             while True:
