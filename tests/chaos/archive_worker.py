@@ -24,6 +24,7 @@ from activities.archive.agents import AgentArchiver
 from activities.archive.erasure import Erasure
 from activities.archive.ledger import ArchiveLedger
 from activities.interceptor import ReliableReports
+from activities.notices import Notices
 from common.archive import RECORD, ArchiveRecord, Head
 from common.archive_anchor import ArchiveAnchor
 from common.archive_chain import Chain, get_checked
@@ -144,6 +145,7 @@ async def work() -> None:
         reports=reports,
         workflows=[BriefAgent, Archivist, Eraser],
         objects=[
+            Notices(),
             AgentArchiver(client, objects, settings),
             ledger,
             Erasure(client, objects, settings, ledger),

@@ -23,6 +23,7 @@ from temporalio.exceptions import ApplicationError
 import worker
 from activities.decisions import DecisionChecks
 from activities.interceptor import ReliableReports
+from activities.notices import Notices
 from cli.dev_server import DevServer
 from common.agent import Progress
 from common.agent_client import AgentClient
@@ -137,7 +138,7 @@ class Desk:
             self.settings,
             reports=ReliableReports(self.client),
             workflows=[StandIn],
-            objects=[DecisionChecks(authority), Counter()],
+            objects=[DecisionChecks(authority), Notices(), Counter()],
         )
         await self._worker.enter_async_context(built)
 

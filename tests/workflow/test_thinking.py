@@ -100,6 +100,7 @@ async def test_a_spent_budget_is_asked_about_and_a_yes_lets_the_agent_go_on(desk
     assert (request.plan["spent_tokens"], request.plan["tokens_limit"]) == (120, 100)
     notes = await stage.notes(agent)
     assert sum("over 80 % of the budget" in note for note in notes) == 1
+    assert stage.notices.events(agent.id) == ["budget", "budget", "asked"]
     await stage.decide(agent, request, Verdict.REVISE, edits={"tokens": 140})
     result = await agent.result()
     assert result["rounds"] == 6
