@@ -212,16 +212,19 @@ class Stage:
                 )
 
 
-async def eventually(find: Callable[[], Any], seconds: float = 30) -> Any:
+async def eventually(find: Callable[[], Any], seconds: float = 60) -> Any:
     """The first result of `find` that is not None or False."""
     deadline = asyncio.get_running_loop().time() + seconds
+    pause = 0.05
     while True:
         found = await find()
         if found:
             return found
         if asyncio.get_running_loop().time() > deadline:
             raise AssertionError(f"it did not happen within {seconds} s")
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(pause)
+        # Looking is work too, where many look and the machine is busy.
+        pause = min(pause * 1.2, 0.4)
 
 
 async def true_if(value: bool) -> bool:

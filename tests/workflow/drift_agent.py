@@ -59,6 +59,7 @@ class DriftAgent(Agent):
                     fence=lambda order, facts: order.model_copy(update={"fence": facts["value"]}),
                     lookup=DriftWorld.find_order,
                     freshness=timedelta(seconds=1),
+                    settles=timedelta(seconds=3),
                     policy=SOON,
                 )
             )

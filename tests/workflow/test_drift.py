@@ -25,10 +25,11 @@ from tests.workflow.conftest import Stage, eventually, noted, state_is, true_if
 from tests.workflow.drift_agent import DriftAgent
 from tests.workflow.drift_world import TOLERANCES, DriftInput, DriftResult, DriftWorld
 
-# Long, and not yet steady: only `make soak` runs it.
-pytestmark = pytest.mark.soak
-
 ROOT = Path(__file__).parents[2]
+# So many agents are played at once; each is asked again and again how it is.
+AT_ONCE = 8
+# The histories are replayed in the end; another run without a cache would cost a minute and show no more.
+cached = pytest.mark.parametrize("stage", [1000], ids=["cached"], indirect=True)
 
 
 @dataclass(frozen=True)
@@ -126,8 +127,14 @@ class Trials:
     world: DriftWorld
     all: list[Trial]
 
-    async def each(self, do: Callable[[Trial], Awaitable[Any]]) -> list[Any]:
-        return await asyncio.gather(*(do(trial) for trial in self.all))
+    async def each(self, do: Callable[[Trial], Awaitable[Any]]) -> None:
+        places = asyncio.Semaphore(AT_ONCE)
+
+        async def at_a_place(trial: Trial) -> None:
+            async with places:
+                await do(trial)
+
+        await asyncio.gather(*map(at_a_place, self.all))
 
 
 @pytest.fixture
@@ -141,6 +148,7 @@ async def trials(stage: Stage, tmp_path: Path) -> Trials:
     return Trials(stage, world, [Trial(stage, world, case) for case in CASES])
 
 
+@cached
 async def test_a_plan_rests_on_what_is_so_when_it_is_made(trials: Trials) -> None:
     """Before the plan nothing has been seen: the order is at the new value, if a plan can rest on it."""
 
@@ -156,6 +164,7 @@ async def test_a_plan_rests_on_what_is_so_when_it_is_made(trials: Trials) -> Non
     await trials.each(play)
 
 
+@cached
 async def test_drift_between_plan_and_question(trials: Trials) -> None:
     """What people are shown is the plan as it was made; the last look is what counts."""
 
@@ -169,6 +178,7 @@ async def test_drift_between_plan_and_question(trials: Trials) -> None:
     await trials.each(play)
 
 
+@cached
 async def test_drift_while_the_question_is_open(trials: Trials) -> None:
     """People took their time."""
 
@@ -183,6 +193,7 @@ async def test_drift_while_the_question_is_open(trials: Trials) -> None:
     await trials.each(play)
 
 
+@cached
 async def test_drift_between_approval_and_validation(trials: Trials) -> None:
     """The agent was paused when the yes came, and the fact moved before it went on."""
 
@@ -199,6 +210,7 @@ async def test_drift_between_approval_and_validation(trials: Trials) -> None:
     await trials.each(play)
 
 
+@cached
 async def test_drift_between_validation_and_action(trials: Trials) -> None:
     """The facts held; then no worker took the action within its window, and the facts moved."""
     stage, world = trials.stage, trials.world
@@ -232,6 +244,7 @@ async def test_drift_between_validation_and_action(trials: Trials) -> None:
             await trials.each(Trial.ends_as_it_must)
 
 
+@cached
 async def test_drift_where_the_worker_is_killed_between_validation_and_action(
     trials: Trials, server: DevServer, settings: Settings
 ) -> None:
