@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from activities.llm.records import Think
     from tests.workflow.thinking_doubles import Talked, TalkInput
 from workflows.core.agent import Agent
+from workflows.core.thinking import THINK
 
 
 @workflow.defn(name="talker")
@@ -27,8 +30,12 @@ class Talker(Agent):
             while talked.rounds < input.rounds:
                 if input.wait_between:
                     await self.hibernate(None)
-                think = Think(instruction=f"Say something ({talked.rounds}).", after=talked.transcript)
-                reply = await self.think(think)
+                think = Think(
+                    instruction=f"Say something ({talked.rounds}).",
+                    after=talked.transcript,
+                    max_output_tokens=input.max_output_tokens,
+                )
+                reply = await self.think(think, replace(THINK, heartbeat=input.heartbeat))
                 talked.rounds += 1
                 talked.models.append(reply.model)
                 talked.transcript = reply.transcript

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from pydantic import BaseModel, Field
 
 from activities.llm.failures import ProviderError
 from activities.llm.prompt import Completion, Prompt
-from activities.llm.records import Budget
+from activities.llm.records import Budget, Think
 from common.agent import AgentInput
 from common.artifacts import ArtifactRef
 
@@ -17,6 +19,8 @@ class TalkInput(AgentInput):
     rounds: int
     budget: Budget = Budget()
     wait_between: bool = False
+    max_output_tokens: int = Think.model_fields["max_output_tokens"].default
+    heartbeat: timedelta = timedelta(seconds=30)
 
 
 class Talked(BaseModel):
