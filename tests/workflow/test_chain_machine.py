@@ -183,7 +183,12 @@ def _accepts_any_digest(patch: pytest.MonkeyPatch) -> None:
 
 
 def _counts_a_person_twice(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(gate, "_has_voted", lambda by, request: False)
+    real = gate.refusal
+
+    def refusal(decision: Decision, request: ApprovalRequest, *rest: Any) -> str | None:
+        return real(decision, request.model_copy(update={"votes": ()}), *rest)
+
+    patch.setattr(gate, "refusal", refusal)
 
 
 def _never_expires(patch: pytest.MonkeyPatch) -> None:
