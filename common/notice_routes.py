@@ -8,6 +8,7 @@ from common.directory import Directory
 from common.notices import Notice, NoticeEvent, Place
 from common.people import TERMINAL, NoticesFile, Route, notices_file
 from common.settings import Settings, SettingsError
+from common.settings.mail import SMTP
 from common.settings.notices import NOTICES, WEBHOOK_SECRETS
 from common.settings.slack import BOT_TOKEN
 from common.watched_file import WatchedFile
@@ -51,6 +52,7 @@ class Routes:
         needs = {
             "webhook": (settings.notices.webhook_secrets, WEBHOOK_SECRETS),
             "slack": (settings.slack.bot_token, BOT_TOKEN),
+            "email": (settings.mail.smtp, SMTP),
         }
         missing = {way: setting.variable for way, (value, setting) in needs.items() if not value}
         routes = cls(notices_file(settings), Directory.load(settings), missing)

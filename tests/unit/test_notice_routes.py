@@ -34,7 +34,12 @@ def settings_with(folder: Path, file: Any, **more: str) -> Settings:
     folder.mkdir(exist_ok=True)
     (folder / "notices.json").write_text(file if isinstance(file, str) else json.dumps(file))
     (folder / "groups.json").write_text('{"treasury": ["ann", "bob"]}')
-    ways = {"HIBERNAUT_WEBHOOK_SECRETS": SECRET, "HIBERNAUT_SLACK_BOT_TOKEN": "xoxb-1"}
+    ways = {
+        "HIBERNAUT_WEBHOOK_SECRETS": SECRET,
+        "HIBERNAUT_SLACK_BOT_TOKEN": "xoxb-1",
+        "HIBERNAUT_SMTP": "smtp://localhost:25",
+        "HIBERNAUT_MAIL_FROM": "agents@example.com",
+    }
     return Settings.read({"HIBERNAUT_DATA_DIR": str(folder), **ways, **more})
 
 
@@ -110,6 +115,7 @@ def test_the_file_may_change_and_break_and_be_mended(tmp_path: Path) -> None:
             {"HIBERNAUT_WEBHOOK_SECRETS": ""},
             "SECRETS",
         ),
+        ({"routes": [{"ways": ["email"]}]}, {"HIBERNAUT_SMTP": ""}, "HIBERNAUT_SMTP"),
         ({"routes": [{"ways": ["webhook:ftp://example.com/x"]}]}, {}, "ways"),
         ({"people": {"ann": {"phone": "1"}}}, {}, "phone"),
         ({}, {"HIBERNAUT_NOTICES": "/nowhere/notices.json"}, "there is no such file"),

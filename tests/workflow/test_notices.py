@@ -48,6 +48,13 @@ from workflows.courier import Courier
 
 SECRET = "whsec_" + base64.b64encode(b"k" * 32).decode()
 
+WAYS = {
+    "HIBERNAUT_WEBHOOK_SECRETS": SECRET,
+    "HIBERNAUT_SLACK_BOT_TOKEN": "xoxb-1",
+    "HIBERNAUT_SMTP": "smtp://localhost:25",
+    "HIBERNAUT_MAIL_FROM": "agents@example.com",
+}
+
 
 class Ways:
     """Slack and mail as a courier knows them; each fails as long as it is told to."""
@@ -126,8 +133,10 @@ async def stage(
     request: pytest.FixtureRequest, settings: Settings, receiver: WebServer
 ) -> AsyncIterator[NoticeStage]:
     """A stage with a worker at work; every history is replayed in the end."""
-    more = Settings.read({"HIBERNAUT_ALLOWED_HOSTS": receiver.host, "HIBERNAUT_WEBHOOK_SECRETS": SECRET})
-    settings = dataclasses.replace(settings, fetching=more.fetching, notices=more.notices)
+    more = Settings.read({"HIBERNAUT_ALLOWED_HOSTS": receiver.host, **WAYS})
+    settings = dataclasses.replace(
+        settings, fetching=more.fetching, notices=more.notices, slack=more.slack, mail=more.mail
+    )
     stage = NoticeStage(await connect(settings), settings, getattr(request, "param", 1000))
     await stage.work()
     try:
