@@ -44,6 +44,9 @@ REASONS = {
     "is closed": "closed",
 }
 
+# Between two histories an agent cannot answer yet, and on a busy machine it may take long.
+NOT_NOW = (RPCStatusCode.FAILED_PRECONDITION, RPCStatusCode.CANCELLED, RPCStatusCode.DEADLINE_EXCEEDED)
+
 
 class DisagreementError(AssertionError):
     """The agent is not as the model says."""
@@ -356,9 +359,8 @@ class Scene:
         try:
             return await self.differences()
         except RPCError as error:
-            if error.status != RPCStatusCode.FAILED_PRECONDITION:
+            if error.status not in NOT_NOW:
                 raise
-            # Between two histories it cannot answer yet.
             return [f"the agent did not answer: {error}"]
 
     async def differences(self) -> list[str]:
