@@ -111,12 +111,22 @@ async def _refuse_archived(parts: Gateway, id: str) -> None:
         ) from None
 
 
+def _whole(part: Any, named: dict[str, Any]) -> Any:
+    """The part of a schema with what it refers to in its place; inputs hold no type within itself."""
+    if isinstance(part, list):
+        return [_whole(each, named) for each in part]
+    if not isinstance(part, dict):
+        return part
+    if isinstance(part.get("$ref"), str):
+        part = {**named[part["$ref"].rpartition("/")[2]], **{k: v for k, v in part.items() if k != "$ref"}}
+    return {name: _whole(value, named) for name, value in part.items()}
+
+
 def _body_of(kind: Kind) -> dict[str, Any]:
     schema = {**kind.input.model_json_schema(), "additionalProperties": False}
     # Written out where they are used: a document has no place for the definitions of a body.
-    named = schema.pop("$defs", {})
+    schema = _whole(schema, schema.pop("$defs", {}))
     for field in schema["properties"].values():
-        field.update(named.get(field.pop("$ref", "").rpartition("/")[2], {}) | field)
         for part in (field, *field.get("anyOf", ())):
             if part.get("format") in ABSOLUTE:
                 part["pattern"] = ABSOLUTE[part["format"]]
