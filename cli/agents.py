@@ -16,7 +16,8 @@ from cli.inputs import kind_named, read_edits, read_input
 from cli.output import CommandError, ExitCode, clean, print_document, say
 from cli.table import print_table
 from common.agent import AgentState
-from common.agent_client import AgentClient, NoSuchAgentError
+from common.agent_client import AgentClient
+from common.agent_errors import NoSuchAgentError
 from common.agent_view import Ending, RunStatus
 from common.approval import DecisionStatus, Verdict
 from common.archive_reader import ArchivedAgents

@@ -14,7 +14,8 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 
 from cli.draw import show_lines
 from cli.output import CommandError, ExitCode, clean, print_document, say
-from common.agent_client import AgentClient, NoSuchAgentError
+from common.agent_client import AgentClient
+from common.agent_errors import NoSuchAgentError
 from common.agent_view import AgentView
 from common.archive import (
     AGENTS,

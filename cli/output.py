@@ -65,7 +65,7 @@ def run(command: Coroutine[Any, Any, ExitCode | None]) -> NoReturn:
     import typer
     from temporalio.service import RPCError
 
-    from common.agent_client import AgentClientError, NoSuchAgentError, NothingToDecideError
+    from common.agent_errors import AgentClientError, NoSuchAgentError, NothingToDecideError
     from common.archive_chain import ArchiveDamagedError
     from common.connect import CannotConnectError
     from common.moments import UnreadableTimeError

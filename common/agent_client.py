@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -18,16 +17,16 @@ from temporalio.common import (
     WorkflowIDConflictPolicy,
     WorkflowIDReusePolicy,
 )
-from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.exceptions import TemporalError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from common import search_attributes
 from common.agent import AgentInput, AgentState, WakeUp
 from common.agent_errors import (
-    AgentClientError,
     AgentExistsError,
     NoSuchAgentError,
     NothingToDecideError,
+    for_agent,
     one_open_request,
 )
 from common.agent_view import (
@@ -44,6 +43,7 @@ from common.agent_view import (
 )
 from common.approval import (
     GROUP,
+    ApprovalRequest,
     ApprovalsView,
     Decision,
     DecisionRecord,
@@ -55,8 +55,6 @@ from common.directory import Directory
 from common.envelope import Signer
 from common.settings import Settings
 from common.visibility import AGENTS, IN_VISIBILITY, quote, rows_of
-
-__all__ = ["AgentClient", "AgentClientError", "AgentExistsError", "NoSuchAgentError", "NothingToDecideError"]
 
 FATE_INTERVAL = 0.2
 # Where an agent keeps the digest of the request that it was started by.
@@ -175,6 +173,17 @@ class AgentClient:
         answers = await asyncio.gather(*map(open_requests, ids))
         return dict(question for answer in answers for question in answer)
 
+    async def look(self, id: str, request_id: str, patience: timedelta) -> ApprovalRequest | None:
+        """An open request, what it rests on fetched anew; None where it just was, or that takes too long."""
+        update = self._client.get_workflow_handle(id).execute_update(
+            "look", request_id, result_type=ApprovalRequest
+        )
+        try:
+            found: ApprovalRequest | None = await asyncio.wait_for(update, patience.total_seconds())
+        except (TimeoutError, TemporalError):
+            return None
+        return found
+
     async def decide(
         self,
         id: str,
@@ -262,7 +271,7 @@ class AgentClient:
         row = row_of(await self.describe(id))
         if not row.running:
             raise NoSuchAgentError(f"agent {id} does not run any more: it is {row.status}.")
-        async with _for_agent(id):
+        async with for_agent(id):
             await self._client.get_workflow_handle(id).cancel()
 
     async def ending(self, id: str, *, wait: bool) -> Ending:
@@ -280,7 +289,7 @@ class AgentClient:
         Raises:
             NoSuchAgentError: there is no agent of that id.
         """
-        async with _for_agent(id):
+        async with for_agent(id):
             return await self._client.get_workflow_handle(id).describe()
 
     async def _open_request(self, id: str, digest: str) -> tuple[str, str]:
@@ -306,15 +315,3 @@ class AgentClient:
                 raise
             row = row_of(await self.describe(id))
             raise NoSuchAgentError(f"agent {id} does not run any more: it is {row.status}.") from None
-
-
-@asynccontextmanager
-async def _for_agent(id: str) -> AsyncIterator[None]:
-    try:
-        yield
-    except RPCError as error:
-        if error.status not in (RPCStatusCode.NOT_FOUND, RPCStatusCode.INVALID_ARGUMENT):
-            raise
-        raise NoSuchAgentError(
-            f"there is no agent {id!r}; `starter.py list` shows those there are."
-        ) from None

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from temporalio.service import RPCError, RPCStatusCode
 
 
 class AgentClientError(Exception):
@@ -19,6 +22,23 @@ class AgentExistsError(AgentClientError):
 
 class NothingToDecideError(AgentClientError):
     """The agent has no open request that the decision could be for."""
+
+
+@asynccontextmanager
+async def for_agent(id: str) -> AsyncIterator[None]:
+    """Tells of an agent that Temporal does not know.
+
+    Raises:
+        NoSuchAgentError: what is asked inside is answered with that.
+    """
+    try:
+        yield
+    except RPCError as error:
+        if error.status not in (RPCStatusCode.NOT_FOUND, RPCStatusCode.INVALID_ARGUMENT):
+            raise
+        raise NoSuchAgentError(
+            f"there is no agent {id!r}; `starter.py list` shows those there are."
+        ) from None
 
 
 def one_open_request(id: str, open_requests: Sequence[tuple[str, str]], digest: str) -> tuple[str, str]:

@@ -147,12 +147,26 @@ class Vote(BaseModel, frozen=True):
     replaced: dict[str, JsonValue] = Field(default_factory=dict)
 
 
+class PremiseState(BaseModel, frozen=True):
+    """A fact that a plan rests on, in words: as it was when the plan was made, and as it is now.
+
+    `now` is empty where it is not known; `drift` says why it has moved too far, and is empty where it holds.
+    """
+
+    name: str
+    seen: str
+    now: str = ""
+    drift: str = ""
+
+
 class ApprovalRequest(BaseModel, frozen=True):
     """One question to people about one plan, and how it stands. A decision names its `id` and its `digest`.
 
     Attributes:
         origin: the digest of the plan as the agent first asked about it; people may have revised it since.
         remind_at, escalate_at, expires_at: the policy's durations as moments.
+        premises: what the plan rests on, and how that stood at `checked_at`. A look for people alone: before
+            the action it is fetched again.
         votes: who has said yes so far; each a different person.
         reminded: how many reminders have gone out.
         escalated: whether those in the policy's `escalate_to` may decide, too.
@@ -164,6 +178,8 @@ class ApprovalRequest(BaseModel, frozen=True):
     digest: str
     origin: str = ""
     evidence: tuple[str, ...] = ()
+    premises: tuple[PremiseState, ...] = ()
+    checked_at: AwareDatetime | None = None
     policy: ApprovalPolicy
     requester: str
     asked_at: AwareDatetime

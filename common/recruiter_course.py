@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -17,8 +17,6 @@ LONGEST_ABSENCE = timedelta(days=60)
 # Somebody who wants another time is shown others once more; then a person is asked.
 MOST_PROPOSALS = 2
 PROPOSED_AT_ONCE = 3
-# A slot that begins sooner is not proposed.
-LEAD = timedelta(hours=1)
 MOST_EXCERPT = 200
 MOST_WRITTEN = 1_500
 
@@ -103,6 +101,10 @@ class Course(BaseModel):
     wrote: str = ""
     last: str = ""
     happened: list[Happened] = Field(default_factory=list)
+
+    def waits_for(self, slot: int) -> bool:
+        """Whether the candidate has chosen that slot, and waits to be invited to it."""
+        return self.stage is Stage.CHOSEN and self.slot == slot
 
     @model_serializer(mode="wrap")
     def _without_defaults(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -270,48 +272,6 @@ class Course(BaseModel):
             self.end(Stage.WITHDRAWN)
             return "withdrew after they had said yes"
         return "" if says is Says.NO else f"wrote again ({says}), already {ended}"
-
-
-class Shares(BaseModel, frozen=True):
-    """Which slots to propose to whom, by their places; and who is left without any."""
-
-    proposals: dict[str, tuple[int, ...]]
-    stranded: tuple[str, ...]
-
-
-def share_out(
-    courses: dict[str, Course], slots: Sequence[Slot], busy: Iterable[int], now: datetime
-) -> Shares:
-    """Share the free slots out among those who wait, best candidates first; no slot goes to two.
-
-    Args:
-        courses: by candidate, in the order of the ranking.
-        slots: all there are.
-        busy: the places of those that a calendar says are taken.
-        now: the time; what begins within the hour is not proposed.
-    """
-    waiting = [name for name, course in courses.items() if course.stage is Stage.WAITING]
-    held = {place for course in courses.values() for place in course.holds if not course.over}
-    # An interview that has begun stays in its slot, which nobody waits for to become free.
-    gone = {*busy, *(course.slot for course in courses.values() if course.stage is Stage.INTERVIEW)}
-    usable = [
-        place
-        for place in sorted(range(len(slots)), key=lambda place: (slots[place].start, place))
-        if slots[place].start > now + LEAD and place not in gone
-    ]
-    free = [place for place in usable if place not in held]
-    proposals: dict[str, tuple[int, ...]] = {}
-    stranded = []
-    for number, name in enumerate(waiting):
-        share = max(1, min(PROPOSED_AT_ONCE, len(free) // (len(waiting) - number)))
-        places = [place for place in free if place not in courses[name].seen][:share]
-        if places:
-            proposals[name] = tuple(places)
-            free = [place for place in free if place not in places]
-            held |= set(places)
-        elif not any(place in held and place not in courses[name].seen for place in usable):
-            stranded.append(name)
-    return Shares(proposals=proposals, stranded=tuple(stranded))
 
 
 def _minute(at: datetime) -> datetime:

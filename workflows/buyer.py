@@ -121,7 +121,7 @@ class Buyer(Agent):
             evidence = list(memory.drifts)
             if plan.quote.price > plan.limit:
                 evidence.append("the price is over the limit: approved as it is, nothing will be bought")
-            return await self.ask(question, plan, policy, evidence, memory=memory)
+            return await self.ask(question, plan, policy, evidence, self._premises, memory=memory)
 
     async def _until_the_market_opens(self) -> None:
         """Sleep while nothing could be bought, so that the facts are fetched when it can."""

@@ -128,7 +128,7 @@ class CodeAuditor(Agent):
                 *audit.triage.top,
             ]
             policy = self._paths.policy(self.owner, editable=("skip",))
-            outcome = await self.ask(question, plan, policy, evidence)
+            outcome = await self.ask(question, plan, policy, evidence, lambda plan: [_unchanged(plan)])
             audit.plans.append(outcome.plan)
             audit.decisions.append(outcome.words)
             audit.skipped += outcome.plan.skip
@@ -138,13 +138,7 @@ class CodeAuditor(Agent):
         """Apply the approved plan; whether that settled it, or `audit.changed` tells the files in the way."""
         with self.node("apply"):
             plan = outcome.plan
-            unchanged = Premise(
-                "files that are not as approved",
-                FixApplier.changed_files,
-                ChangedRequest(plan=plan),
-                seen=[],
-                read=lambda changed: changed.paths,
-            )
+            unchanged = _unchanged(plan)
             acted = await self.act(
                 Action[ApplyResult](FixApplier.apply_fixes, ApplyRequest(plan=plan), outcome, [unchanged])
             )
@@ -185,3 +179,13 @@ class CodeAuditor(Agent):
             decision=audit.decisions[-1] if audit.decisions else "none asked",
             report=report.files,
         )
+
+
+def _unchanged(plan: FixPlan) -> Premise:
+    return Premise(
+        "files that are not as approved",
+        FixApplier.changed_files,
+        ChangedRequest(plan=plan),
+        seen=[],
+        read=lambda changed: changed.paths,
+    )

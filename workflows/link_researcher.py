@@ -224,28 +224,18 @@ class LinkResearcher(Agent):
                 f"to {plan.target}?"
             )
             policy = self._wanted.policy(self.owner, reminders=REMINDERS)
-            return await self.ask(question, plan, policy, list(_evidence(plan, memory)), memory=memory)
+            evidence = list(_evidence(plan, memory))
+            return await self.ask(question, plan, policy, evidence, _premises, memory=memory)
 
     async def _publish(self, outcome: Outcome[PublishPlan], memory: ResearcherMemory) -> None:
         """Publish what was approved, unless a page it quotes has changed; then it is to be read again."""
         plan = outcome.plan
-        premises = [
-            Premise(
-                each.url,
-                Scraper.page_digest,
-                FetchRequest(url=each.url),
-                each.digest,
-                read=lambda now: now.digest,
-                policy=RECHECK_PAGE.fair(fairness_key(each.url)),
-            )
-            for each in plan.sources
-        ]
         with self.node("publish"):
             action = Action[Published](
                 Publisher.publish_report,
                 PublishReport(plan=plan),
                 outcome,
-                premises,
+                _premises(plan),
                 lookup=Publisher.find_published,
                 policy=PUBLISH,
             )
@@ -254,6 +244,21 @@ class LinkResearcher(Agent):
         if acted.result is None:
             memory.forget([each.premise for each in acted.drifts], acted.evidence)
             await self.carry_over(memory)
+
+
+def _premises(plan: PublishPlan) -> list[Premise]:
+    """Every page that is quoted is as it was read."""
+    return [
+        Premise(
+            each.url,
+            Scraper.page_digest,
+            FetchRequest(url=each.url),
+            each.digest,
+            read=lambda now: now.digest,
+            policy=RECHECK_PAGE.fair(fairness_key(each.url)),
+        )
+        for each in plan.sources
+    ]
 
 
 def _evidence(plan: PublishPlan, memory: ResearcherMemory) -> Iterable[str]:

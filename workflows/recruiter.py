@@ -67,9 +67,8 @@ class Recruiter(Correspondent):
         with self.node("draft"):
             if self._wanted.calendar:
                 # One that cannot be read is better known before anybody is written to.
-                await self.call(
-                    RecruitingDesk.busy_slots, self._calendar(dict(enumerate(self._wanted.slots))), READ
-                )
+                everything = self._calendar(range(len(self._wanted.slots)))
+                await self.call(RecruitingDesk.busy_slots, everything, READ)
             opening = await self.think(opening_of(self._wanted.role))
             request = DraftLetters(
                 role=self._wanted.role,

@@ -16,8 +16,9 @@ with workflow.unsafe.imports_passed_through():
     from activities.recruiting.understanding import reading_of
     from common.mail import IncomingMail
     from common.recruiter import OutreachPlan
-    from common.recruiter_course import Reading, Says, Stage, share_out
+    from common.recruiter_course import Reading, Says, Stage
     from common.recruiter_memory import RecruiterMemory
+    from common.recruiter_slots import share_out
     from workflows.core.calls import QUICK, READ
     from workflows.core.final_check import Action
     from workflows.core.visible import cause_of
@@ -177,7 +178,7 @@ class Correspondent(Questioner):
     async def _busy(self, memory: RecruiterMemory) -> Sequence[int] | None:
         """The places of the slots that the calendar says are taken; None while it cannot be read."""
         now = workflow.now()
-        ahead = {place: slot for place, slot in enumerate(self._wanted.slots) if slot.start > now}
+        ahead = (place for place, slot in enumerate(self._wanted.slots) if slot.start > now)
         try:
             policy = READ if self._wanted.calendar else QUICK
             return (await self.call(RecruitingDesk.busy_slots, self._calendar(ahead), policy)).busy

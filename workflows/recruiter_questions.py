@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import timedelta
 from typing import TypeVar
 
@@ -28,7 +28,7 @@ with workflow.unsafe.imports_passed_through():
     from common.digest import digest
     from common.mail import Sent, SentStatus
     from common.notices import NoticeEvent
-    from common.recruiter import Invitation, InvitationPlan, RecruiterInput, ReplyPlan, Slot
+    from common.recruiter import Invitation, InvitationPlan, RecruiterInput, ReplyPlan
     from common.recruiter_course import Course, Stage
     from common.recruiter_memory import Answered, CandidatesView, RecruiterMemory
     from workflows.core.agent import Agent
@@ -87,7 +87,8 @@ class Questioner(Agent):
         if memory.invitations is not None:
             count = len(memory.invitations.invitations)
             question = f"Invite {count} candidate{'s' if count > 1 else ''} for {memory.invitations.role}?"
-            self._open_question(INVITATIONS, question, memory.invitations, INVITATIONS_EDITABLE)
+            editable = INVITATIONS_EDITABLE
+            self._open_question(INVITATIONS, question, memory.invitations, editable, self._still_free)
         for id, plan in memory.replies.items():
             self._open_question(reply_key(id), f"Answer {id} with this?", plan, REPLY_EDITABLE)
 
@@ -117,14 +118,21 @@ class Questioner(Agent):
             model=draft.model,
         )
 
-    def _open_question(self, key: str, question: str, plan: BaseModel, editable: Sequence[str]) -> None:
+    def _open_question(
+        self,
+        key: str,
+        question: str,
+        plan: Plan,
+        editable: Sequence[str],
+        premises: Callable[[Plan], Sequence[Premise]] = lambda plan: (),
+    ) -> None:
         if key in self._asks or key in self._memory.answers:
             return
         policy = self._wanted.policy(self.owner, editable=editable, reminders=REMINDERS)
         evidence, self._memory.evidence = self._memory.evidence, []
 
         async def ask() -> None:
-            self._memory.answers[key] = answered(await self.ask(question, plan, policy, evidence))
+            self._memory.answers[key] = answered(await self.ask(question, plan, policy, evidence, premises))
 
         self._asks[key] = asyncio.create_task(ask())
 
@@ -164,7 +172,8 @@ class Questioner(Agent):
         memory.invitations = None
         for each in outcome.plan.invitations:
             course = memory.courses[each.candidate]
-            if _is_for(course, each) and (not outcome.approved or each.candidate in outcome.plan.leave_out):
+            left_out = not outcome.approved or each.candidate in outcome.plan.leave_out
+            if left_out and course.waits_for(each.slot):
                 course.end(Stage.LEFT)
         if not outcome.approved:
             return
@@ -173,10 +182,11 @@ class Questioner(Agent):
                 busy: set[int] = set()
                 acted = await self._acted(outcome, holding, busy)
                 for id, sent in (acted.result.sent if acted.result else {}).items():
-                    self._invited(id, sent, memory)
+                    memory.courses[id].invited(self._wanted.slots)
+                    self._record(id, "invited", sent, memory)
                 for each in holding:
                     course = memory.courses[each.candidate]
-                    if _is_for(course, each) and each.slot in busy:
+                    if course.waits_for(each.slot) and each.slot in busy:
                         course.note(workflow.now(), "slot_taken", each.when)
                         course.queue()
                         await self._tell(f"{each.candidate}: {each.when} is taken; another time is proposed")
@@ -188,7 +198,6 @@ class Questioner(Agent):
         self, outcome: Outcome[InvitationPlan], holding: Sequence[Invitation], busy: set[int]
     ) -> Acted[SentLetters]:
         """Final validation and action for all of them: what no longer holds is left out, not the others."""
-        slots = {each.slot: self._wanted.slots[each.slot] for each in holding}
         still: list[str] = []
 
         def holds(now: BusySlots) -> bool:
@@ -207,7 +216,7 @@ class Questioner(Agent):
                     Premise(
                         "a slot that is still free, for a candidate who has not withdrawn",
                         RecruitingDesk.busy_slots,
-                        self._calendar(slots),
+                        self._calendar(each.slot for each in holding),
                         True,
                         StillTrue(),
                         read=holds,
@@ -225,15 +234,11 @@ class Questioner(Agent):
         return [
             each
             for each in plan.invitations
-            if _is_for(self._memory.courses[each.candidate], each)
+            if self._memory.courses[each.candidate].waits_for(each.slot)
             and each.slot not in busy
             and each.candidate not in wrote
             and self._wanted.slots[each.slot].start > workflow.now()
         ]
-
-    def _invited(self, id: str, sent: Sent, memory: RecruiterMemory) -> None:
-        memory.courses[id].invited(self._wanted.slots)
-        self._record(id, "invited", sent, memory)
 
     async def _reply(self, outcome: Outcome[ReplyPlan], memory: RecruiterMemory) -> None:
         """Send the reply that was approved, and let the candidate's course go on."""
@@ -272,7 +277,20 @@ class Questioner(Agent):
         if told:
             self.note(f"{id}: {what} {told}")
 
-    def _calendar(self, slots: dict[int, Slot]) -> CalendarRequest:
+    def _still_free(self, plan: InvitationPlan) -> list[Premise]:
+        """For those who decide to see; what counts is looked at for each invitation before it goes out."""
+        return [
+            Premise(
+                "slots that are taken",
+                RecruitingDesk.busy_slots,
+                self._calendar(each.slot for each in plan.invitations),
+                seen=[],
+                read=lambda now: [each.when for each in plan.invitations if each.slot in now.busy],
+            )
+        ]
+
+    def _calendar(self, places: Iterable[int]) -> CalendarRequest:
+        slots = {place: self._wanted.slots[place] for place in places}
         return CalendarRequest(calendar=self._wanted.calendar or "", slots=slots)
 
     async def _tell(self, text: str) -> None:
@@ -299,8 +317,3 @@ def answered(outcome: Outcome[Plan]) -> Answered:
 def outcome_of(answer: Answered, kind: type[Plan]) -> Outcome[Plan]:
     """The outcome that was kept, its plan of the type `kind`."""
     return Outcome(answer.verdict, answer.request, kind.model_validate(answer.plan), answer.decision)
-
-
-def _is_for(course: Course, invitation: Invitation) -> bool:
-    """Whether the invitation is to the slot that the candidate has chosen and waits to be invited to."""
-    return course.stage is Stage.CHOSEN and course.slot == invitation.slot

@@ -19,6 +19,7 @@ from gateway.decisions import decide
 from gateway.forms import FormError, Wish, form_of, read_wish
 from gateway.pages import page
 from gateway.plans import edit_fields
+from gateway.premises import looked_at
 from gateway.problems import Problem
 from gateway.services import Gateway, Parts
 from gateway.sessions import form_token, require_own_form
@@ -35,6 +36,9 @@ async def look(request: Request, parts: Parts, token: str) -> Response:
     """What is asked, or what has become of it."""
     link = _link(request, parts, token)
     view = await parts.views.view(link.agent)
+    if request.method == "GET" and (asked := _request(view, link)) and not _used(view, token)[0]:
+        [asked] = await looked_at(parts.agents, link.agent, [asked])
+        view = view.model_copy(update={"requests": [asked]})
     return _page(request, parts, token, link, view)
 
 

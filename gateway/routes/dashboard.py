@@ -24,6 +24,7 @@ from gateway.events import Cursor, fresh
 from gateway.forms import FormError, form_of, read_wish
 from gateway.pages import SIGN_IN, page
 from gateway.plans import edit_fields
+from gateway.premises import looked_at
 from gateway.problems import Problem
 from gateway.routes.agents import event_stream
 from gateway.services import Gateway, Parts
@@ -118,6 +119,9 @@ async def agent(
     _need(visitor, Scope.READ)
     await require_visible(parts.views, visitor.subject, id)
     view = await parts.views.view(id)
+    theirs = [each for each in view.requests if _bars(each, visitor.subject) is None]
+    seen = {each.id: each for each in await looked_at(parts.agents, id, theirs)}
+    view = view.model_copy(update={"requests": [seen.get(each.id, each) for each in view.requests]})
     return _agent_page(request, parts, visitor, view, told=TOLD.get(told, ""))
 
 

@@ -37,6 +37,32 @@ async def test_a_yes_by_link(pages: Pages, shots: Path) -> None:
     assert pages.complaints == []
 
 
+async def test_what_the_plan_rests_on_is_fetched_for_the_page(pages: Pages, shots: Path) -> None:
+    """Old and new side by side, behind a link and on the dashboard; looking decides nothing."""
+    view, request = await pages.asking()
+    page = await pages.open(pages.world.link(view.id, request))
+    row = page.get_by_role("row", name="files that are not as approved")
+    assert [cell.strip() for cell in await row.get_by_role("cell").all_inner_texts()] == [
+        "none",
+        "none",
+        "yes",
+    ]
+    moved, request = await pages.asking()
+    orders = Path(request.plan["root"]) / "shop" / "orders.py"
+    orders.write_text(orders.read_text() + "# one line more\n")
+    page = await pages.open(pages.world.link(moved.id, request))
+    row = page.get_by_role("row", name="files that are not as approved")
+    expected = ["none", "shop/orders.py", "no"]
+    assert [cell.strip() for cell in await row.get_by_role("cell").all_inner_texts()] == expected
+    await page.screenshot(path=shots / "drifted.png", full_page=True)
+    mine = await pages.sign_in("local-approver")
+    await mine.goto(f"{pages.world.address}/ui/agents/{moved.id}")
+    row = mine.get_by_role("row", name="files that are not as approved")
+    assert [cell.strip() for cell in await row.get_by_role("cell").all_inner_texts()] == expected
+    assert (await pages.world.agents.view(moved.id)).decisions == []
+    assert pages.complaints == []
+
+
 async def test_a_no_needs_a_word(pages: Pages) -> None:
     """Rejecting without a note asks for one, and keeps the page; with one it ends the request."""
     view, request = await pages.asking()

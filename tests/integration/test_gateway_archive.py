@@ -11,7 +11,8 @@ import httpx
 import pytest
 from temporalio.service import RPCError
 
-from common.agent_client import AgentClient, AgentExistsError
+from common.agent_client import AgentClient
+from common.agent_errors import AgentExistsError
 from common.agent_view import RunStatus
 from common.audit import AuditInput
 from common.settings import Settings

@@ -54,7 +54,7 @@ class ErrandAgent(Agent):
             plan = memory.plan
             with self.node("approval"):
                 evidence = [f"the fact is {plan.value}"]
-                outcome = await self.ask("Buy?", plan, input.policy, evidence, memory=memory)
+                outcome = await self.ask("Buy?", plan, input.policy, evidence, _premises, memory=memory)
             if not outcome.approved:
                 return ErrandResult(memory=memory, words=outcome.words)
             with self.node("act"):
@@ -63,7 +63,7 @@ class ErrandAgent(Agent):
                         World.act,
                         Errand(plan=outcome.plan),
                         outcome,
-                        [Premise("value", World.fact, Fact(), plan.value, read=lambda got: got.value)],
+                        _premises(plan),
                         fence=lambda errand, facts: errand.model_copy(update={"fence": facts["value"]}),
                         lookup=World.look_up,
                         freshness=input.freshness or timedelta(seconds=10),
@@ -73,6 +73,10 @@ class ErrandAgent(Agent):
             if acted.result is not None:
                 return ErrandResult(memory=memory, words=outcome.words, confirmation=acted.result)
             memory.plan = plan.model_copy(update={"value": acted.now("value") or plan.value})
+
+
+def _premises(plan: ErrandPlan) -> list[Premise]:
+    return [Premise("value", World.fact, Fact(), plan.value, read=lambda got: got.value)]
 
 
 @workflow.defn(name="panel")

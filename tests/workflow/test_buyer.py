@@ -158,7 +158,7 @@ async def test_a_price_within_the_tolerance_and_over_the_limit_buys_nothing(floo
     floor.stand_at(NEXT)
     await floor.decide(agent, request)
     result = await floor.outcome(agent)
-    assert (result.outcome, result.reason) == ("drifted", "price within the limit: True has become False")
+    assert (result.outcome, result.reason) == ("drifted", "price within the limit: yes has become no")
     assert floor.broker.attempts() == []
 
 

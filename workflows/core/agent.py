@@ -15,7 +15,7 @@ from temporalio.exceptions import FailureError, is_cancelled_exception
 from activities.notices import say
 from common.agent import WakeUp
 from common.notices import NoticeEvent
-from workflows.core.signals import UnreadableSignalError, read_signal
+from common.signals import UnreadableSignalError, read_signal
 from workflows.core.thinking import Thinker, told_model
 from workflows.core.visible import cause_of
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 from pydantic import BaseModel, ValidationError
@@ -29,6 +29,7 @@ from workflows.core import gate
 from workflows.core.calls import QUICK
 from workflows.core.gate import Gate, Outcome, Plan, Step
 from workflows.core.hibernate import Sleeper
+from workflows.core.premises import Premise, state
 from workflows.core.visible import Wait
 
 
@@ -40,6 +41,8 @@ class Asker(Sleeper):
         self._gate = Gate(self._kept.approvals)
         # Requests that were open when history started afresh; the agent comes back to each.
         self._left_open = list(self._gate.memory.open)
+        # What each open request rests on.
+        self._rests_on: dict[str, Sequence[Premise]] = {}
         # An answer that the agent holds while another question is open is in no memory to carry over.
         self._answered_beside = False
 
@@ -49,6 +52,7 @@ class Asker(Sleeper):
         plan: Plan,
         policy: ApprovalPolicy,
         evidence: Sequence[str] = (),
+        premises: Callable[[Plan], Sequence[Premise]] = lambda plan: (),
         *,
         memory: BaseModel | None = None,
     ) -> Outcome[Plan]:
@@ -61,6 +65,7 @@ class Asker(Sleeper):
             plan: what would be done; its digest is what people approve.
             policy: who may decide, how many must, by when.
             evidence: lines that help to decide.
+            premises: what a plan rests on, for those who decide to see how it stands now.
             memory: what to carry over where history grows long meanwhile. The agent must come back to this
                 very question and plan then, and takes up where it was. Without it the wait stays one history,
                 and so it does once one of several that were open at once is answered.
@@ -72,6 +77,8 @@ class Asker(Sleeper):
         if request is None:
             request = await self._open(gate.first_request(question, plan, policy, evidence, self.owner))
         while True:
+            self._rests_on[request.id] = premises(type(plan).model_validate(request.plan))
+            self._gate.update(request.id, premises=tuple(map(state, self._rests_on[request.id])))
             outcome = await self._outcome(request.id, type(plan), memory)
             late = self._gate.close(request.id, outcome.words, workflow.now())
             self.note(outcome.words, digest=request.digest, request=request.id)

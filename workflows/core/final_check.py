@@ -5,20 +5,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Generic
 
 from pydantic import BaseModel
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, TimeoutError, TimeoutType, is_cancelled_exception
 
+from common.agent import AgentInput
+from common.approval import ApprovalRequest
 from common.digest import digest
 from common.errors import permanent
 from common.notices import NoticeEvent
 from workflows.core.approval import Asker
 from workflows.core.calls import ACTION, READ, CallPolicy, Result
 from workflows.core.gate import Outcome
-from workflows.core.premises import Drift, Premise, drift, expired, unfetched
+from workflows.core.premises import Drift, Premise, drift, expired, state, unfetched
 from workflows.core.visible import cause_of
 
 
@@ -70,8 +72,39 @@ class Acted(Generic[Result]):
         return next((each.now for each in self.drifts if each.premise == premise), None)
 
 
+# Looks at what an open request rests on: how long one is good for, and how many of one request a history has,
+# so that nobody who opens a page again and again can make it grow without end.
+GOOD_FOR = timedelta(seconds=30)
+LOOKS = 50
+
+
 class Actor(Asker):
     """The part of an agent that acts on the world."""
+
+    def __init__(self, input: AgentInput) -> None:
+        super().__init__(input)
+        self._looks: dict[str, list[datetime]] = {}
+
+    @workflow.update(unfinished_policy=workflow.HandlerUnfinishedPolicy.ABANDON)
+    async def look(self, request_id: str) -> ApprovalRequest | None:
+        """Fetch what an open request rests on, to show how it stands; None where it was decided meanwhile."""
+        self._looks.setdefault(request_id, []).append(workflow.now())
+        found = await self._fetched_all(self._rests_on[request_id])
+        if request_id not in self._gate.memory.open:
+            return None
+        states = tuple(state(premise, value, moved) for premise, value, moved in found)
+        return self._gate.update(request_id, premises=states, checked_at=workflow.now())
+
+    @look.validator
+    def _may_look(self, request_id: str) -> None:
+        # What is refused here leaves nothing in history.
+        looks = self._looks.get(request_id, [])
+        if request_id not in self._gate.memory.open or not self._rests_on.get(request_id):
+            raise permanent("NotLooked", f"{request_id} is not open, or rests on nothing")
+        if len(looks) >= LOOKS:
+            raise permanent("NotLooked", f"{request_id} was looked at {LOOKS} times")
+        if looks and workflow.now() < looks[-1] + GOOD_FOR:
+            raise permanent("NotLooked", f"{request_id} was looked at just now")
 
     async def act(self, action: Action[Result]) -> Acted[Result]:
         """Do something destructive: the approval holds, the facts are fetched again, then it is done at once.
@@ -144,17 +177,21 @@ class Actor(Asker):
 
     async def _validated(self, action: Action[Any]) -> tuple[dict[str, Any], list[Drift]]:
         """The facts as they are now, by premise, and the drifts among them."""
-        values = await asyncio.gather(*(self._fetched(premise) for premise in action.premises))
-        drifts = [
-            unfetched(premise, value) if isinstance(value, BaseException) else drift(premise, value)
-            for premise, value in zip(action.premises, values, strict=True)
-        ]
+        found = await self._fetched_all(action.premises)
+        drifts = [moved for _, _, moved in found if moved]
         # Counted to the end of the window, so that the envelope still holds when the action checks it.
         good_until = action.approval.good_until
         if good_until is not None and good_until <= workflow.now() + action.freshness:
             drifts.append(expired(good_until, workflow.now()))
-        facts = {premise.name: value for premise, value in zip(action.premises, values, strict=True)}
-        return facts, [each for each in drifts if each is not None]
+        return {premise.name: value for premise, value, _ in found}, drifts
+
+    async def _fetched_all(self, premises: Sequence[Premise]) -> list[tuple[Premise, Any, Drift | None]]:
+        """Each premise with its value now, or the error that keeps it from being known, and its drift."""
+        values = await asyncio.gather(*map(self._fetched, premises))
+        return [
+            (each, now, unfetched(each, now) if isinstance(now, BaseException) else drift(each, now))
+            for each, now in zip(premises, values, strict=True)
+        ]
 
     async def _fetched(self, premise: Premise) -> Any:
         """The value of a premise now, or the error that keeps it from being known."""

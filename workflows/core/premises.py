@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 
+from common.approval import PremiseState
 from common.digest import digest
 from workflows.core.calls import RECHECK, CallPolicy
 
@@ -110,7 +111,7 @@ def drift(premise: Premise, now: Any) -> Drift | None:
     """The drift of `premise` now that its value is `now`; None where it holds."""
     if premise.tolerance.holds(premise.seen, now):
         return None
-    return Drift(premise.name, premise.seen, now, f"{_short(premise.seen)} has become {_short(now)}")
+    return Drift(premise.name, premise.seen, now, f"{_said(premise.seen)} has become {_said(now)}")
 
 
 def unfetched(premise: Premise, error: BaseException) -> Drift:
@@ -123,6 +124,20 @@ def expired(good_until: datetime, now: datetime) -> Drift:
     return Drift("approval", good_until, now, f"it held until {good_until:%Y-%m-%d %H:%M} UTC")
 
 
-def _short(value: Any) -> str:
-    text = str(value)
+def state(premise: Premise, now: Any = None, moved: Drift | None = None) -> PremiseState:
+    """How a premise stands, for people; as it was seen alone, where it has not been fetched again."""
+    known = now is not None and not isinstance(now, BaseException)
+    return PremiseState(
+        name=premise.name,
+        seen=_said(premise.seen),
+        now=_said(now) if known else "",
+        drift=moved.reason if moved else "",
+    )
+
+
+def _said(value: Any) -> str:
+    """A value as people say it, at most 80 characters."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    text = (", ".join(map(_said, value)) or "none") if isinstance(value, list | tuple) else str(value)
     return text if len(text) <= 80 else text[:79] + "…"
