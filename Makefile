@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 TARGET ?=
+# Processes that tests run in; each has a Temporal server of its own.
+WORKERS ?= 2
 
 .PHONY: bench-audit bench-gateway bench-inbox bench-kit bench-once bench-recruiter bench-search check clean demo format lock setup setup-dev soak test
 
@@ -25,7 +27,7 @@ $(VENV)/.dev: $(VENV)/.runtime requirements-dev.lock
 	@touch $@
 
 test: setup-dev
-	$(BIN)/python -m pytest -q $(ARGS)
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: setup-dev
 	$(BIN)/ruff format --check .
