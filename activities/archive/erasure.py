@@ -13,6 +13,7 @@ from activities.archive.ledger import ArchiveLedger
 from activities.archive.records import SealRequest
 from activities.archive.removal import clear_payloads, delete_runs, is_there
 from activities.heartbeats import heartbeats
+from activities.mail.outbox import objects_of
 from common import search_attributes
 from common.archive import Erased, IndexRow, day_of, run_folder
 from common.archive_index import ArchiveIndex, IndexQuery, unpack_rows
@@ -66,6 +67,12 @@ class Erasure:
                     continue
                 runs.setdefault(execution.id, []).append(execution.run_id)
             found.held = len(held)
+            there = {id for id in runs if await self._end(id)}
+            # Before the agents go: who begins again after a kill finds letters by those that are left.
+            letters = await asyncio.to_thread(objects_of, self._objects, runs)
+            await asyncio.to_thread(self._objects.delete, [each.key for each in letters])
+            found.objects, found.bytes = len(letters), sum(each.size for each in letters)
+            found.live = sum(not id.startswith(courier_id("")) for id in there)
             for id, ids in runs.items():
                 found = found.plus(await self._erase(id, ids))
             return found
@@ -87,22 +94,24 @@ class Erasure:
             await asyncio.to_thread(self._objects.delete, newest.removed)
             return newest.erased or Erased(owner=request.owner)
 
-    async def _erase(self, id: str, runs: list[str]) -> Erased:
-        # Visibility may list for a moment what is gone already.
+    async def _end(self, id: str) -> bool:
+        """Have the agent end at once; whether it was there. Visibility lists for a moment what is gone."""
         was_there = await is_there(self._client, id)
         try:
             await self._client.get_workflow_handle(id).terminate("its owner is forgotten")
         except RPCError as error:
             if error.status is not RPCStatusCode.NOT_FOUND:
                 raise
+        return was_there
+
+    async def _erase(self, id: str, runs: list[str]) -> Erased:
         prefix = agent_prefix(self._client.namespace, id)
         listed = await asyncio.to_thread(self._lying, prefix)
         await delete_runs(self._client, id, runs)
         await clear_payloads(self._client, self._objects, id, runs)
         # Nothing of the agent runs any more, so not even what was on its way to it is of use.
         await asyncio.to_thread(self._objects.delete, [each.key for each in listed])
-        live = int(was_there and not id.startswith(courier_id("")))
-        return Erased(live=live, objects=len(listed), bytes=sum(each.size for each in listed))
+        return Erased(objects=len(listed), bytes=sum(each.size for each in listed))
 
     async def _enter(self, request: ErasePart) -> None:
         """Enter the rewritten index in the chain, if the owner has rows in it."""
@@ -122,6 +131,7 @@ class Erasure:
                 kept += [row for row in rows if row not in theirs]
                 going.update((row.run_id, row) for row in theirs)
                 erased.index_rows += len(theirs)
+        gone = list[StoredObject]()
         for row in going.values():
             prefix = run_folder(row.kind, row.id, row.run_id)
             listed = await asyncio.to_thread(self._lying, prefix)
@@ -129,10 +139,11 @@ class Erasure:
                 # What was on its way to it when it was archived.
                 leftover = agent_prefix(self._client.namespace, row.id)
                 listed += await asyncio.to_thread(self._lying, leftover)
-            removed += [each.key for each in listed]
+            gone += listed
             erased.archived += 1
-            erased.objects += len(listed)
-            erased.bytes += sum(each.size for each in listed)
+        gone += await asyncio.to_thread(objects_of, self._objects, {row.id for row in going.values()})
+        removed += [each.key for each in gone]
+        erased.objects, erased.bytes = len(gone), sum(each.size for each in gone)
         if going:
             entry = SealRequest(by=request.by, at=request.at, rows=[], records=[])
             await self._ledger.enter(request.by, entry, [], kept, tuple(removed), erased)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -20,7 +20,7 @@ from common.digest import canonical, digest_bytes
 from common.envelope import Signer
 from common.errors import permanent, retry_after
 from common.mail import Sent, SentStatus
-from common.object_store import ObjectMissingError, ObjectStore
+from common.object_store import ObjectMissingError, ObjectStore, StoredObject
 
 FOLDER = "outbox/"
 PURPOSE = "mail"
@@ -173,6 +173,17 @@ class Outbox:
             return LetterRecord.model_validate_json(self._store.get(_place(id)))
         except ObjectMissingError:
             return None
+
+
+def objects_of(store: ObjectStore, agents: Container[str]) -> list[StoredObject]:
+    """All that the outbox holds of these agents' letters. It looks at every letter there is."""
+    listed = list(store.list(FOLDER))
+    theirs = set()
+    for each in listed:
+        folder, _, name = each.key.rpartition("/")
+        if name == "letter" and LetterRecord.model_validate_json(store.get(each.key)).agent in agents:
+            theirs.add(folder)
+    return [each for each in listed if each.key.rpartition("/")[0] in theirs]
 
 
 def letter_id(key: str) -> str:

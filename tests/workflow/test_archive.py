@@ -16,6 +16,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import Replayer
 
 import worker
+from activities.mail.outbox import LetterRecord, Outbox
 from common.agent_client import AgentClient
 from common.agent_view import view_of
 from common.archive import ARCHIVIST, SCHEDULE, Head
@@ -159,6 +160,13 @@ async def test_what_is_on_hold_or_silent_stays(stage: ArchiveStage) -> None:
     assert (await stage.archive()).archived == 1
 
 
+def entered(outbox: Outbox, agent: str) -> LetterRecord:
+    """A letter of the agent that is to go out, and an attempt that has begun."""
+    letter = outbox.enter(agent, agent=agent, thread="", to="a@b.example", content="", domain="b.example")
+    assert outbox.claim(letter.id, 1)
+    return letter
+
+
 async def test_an_owner_is_forgotten_whole_and_others_stay(stage: ArchiveStage) -> None:
     """Live and archived, payloads and rows, said in counts; a second time finds nothing; the chain holds."""
     stage.world.step_text = "y" * 300_000
@@ -170,6 +178,8 @@ async def test_an_owner_is_forgotten_whole_and_others_stay(stage: ArchiveStage) 
     await stage.asked(asleep)
     # Notices hold plans. No worker takes these two, as where a way is away for the day.
     couriers = [await stage.courier(asleep.id, owner) for owner in ("owner-1", "owner-2")]
+    outbox = Outbox(stage.store, stage.ring)
+    letters = [entered(outbox, handle.id) for handle in (mine[0], theirs, asleep)]
 
     erased = await stage.forget("owner-1")
     assert (erased.live, erased.archived, erased.index_rows, erased.held) == (2, 2, 2, 0)
@@ -179,6 +189,7 @@ async def test_an_owner_is_forgotten_whole_and_others_stay(stage: ArchiveStage) 
         with pytest.raises(RPCError, match="not found"):
             await handle.describe()
         assert [each.key for each in stage.store.list("") if handle.id in each.key] == []
+    assert [outbox.find(each.token) for each in letters] == [None, letters[1], None]
     [row] = stage.archived.index.find(IndexQuery())
     assert (row.id, row.owner) == (theirs.id, "owner-2")
     assert (await stage.verify()).flaws == []

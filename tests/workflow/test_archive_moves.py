@@ -12,12 +12,15 @@ from typing import Any
 import pytest
 
 from activities.archive import removal
+from activities.archive.agents import AgentArchiver
+from activities.archive.records import Stored, StoreRequest
 from common.agent_search import AgentQuery, AgentSearch, FoundAgent
 from common.archive_index import IndexQuery, unpack_rows
 from tests.workflow.archive_stage import ArchiveStage, archive_stage
 from tests.workflow.conftest import eventually
 from tests.workflow.keepers import KeeperInput
 from tests.workflow.test_canary import CANARY, is_in
+from workflows.archivist import AT_ONCE
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +67,28 @@ async def test_one_that_is_being_moved_is_found_once(
         [(handle.id, False)],
         [(handle.id, True)],
     ]
+
+
+async def test_few_move_at_once(stage: ArchiveStage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many are due, four at a time, side by side: those that work must not feel it."""
+    for number in range(3 * AT_ONCE):
+        await stage.kept(say=f"due {number}", owner="crowd")
+    busy, most = set[str](), 0
+    store = AgentArchiver._store
+
+    async def seen(archiver: AgentArchiver, request: StoreRequest) -> Stored:
+        nonlocal most
+        busy.add(request.agent.id)
+        most = max(most, len(busy))
+        await asyncio.sleep(0.2)
+        try:
+            return await store(archiver, request)
+        finally:
+            busy.remove(request.agent.id)
+
+    monkeypatch.setattr(AgentArchiver, "_store", seen)
+    assert (await stage.archive()).archived == 3 * AT_ONCE
+    assert most == AT_ONCE
 
 
 async def test_what_is_busy_or_damaged_stays(stage: ArchiveStage) -> None:
