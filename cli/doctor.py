@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Iterator
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
@@ -20,8 +20,11 @@ from temporalio.api.workflowservice.v1 import (
     GetSystemInfoRequest,
 )
 from temporalio.client import Client
+from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
+from activities.mail.imap import Session
+from activities.mail.sending import smtp_server
 from cli.dev_server import attribute_type
 from cli.output import ExitCode, clean, print_document
 from common.archive_anchor import ArchiveAnchor
@@ -31,6 +34,7 @@ from common.notice_routes import Routes
 from common.object_store import S3Store, StoreUnavailableError, open_store
 from common.search_attributes import REGISTRY
 from common.settings import APPROVAL_KEYS, Settings, SettingsError
+from common.settings.mail import SMTP
 from common.settings.notices import NOTICES
 from common.settings.state import S3_BUCKET, S3_ENDPOINT, S3_REGION
 
@@ -86,6 +90,7 @@ async def doctor(settings: Settings, *, as_json: bool) -> ExitCode:
     client = await connect(settings, patience=PATIENCE)
     checks = [check async for check in _of_server(client)] + [await _worker(client, settings)]
     checks += [await _objects(settings), await _archivist(client, settings)]
+    checks += [check async for check in _mail(settings)]
     checks += _of_machine(settings)
     if as_json:
         print_document(checks)
@@ -202,6 +207,27 @@ async def _objects(settings: Settings) -> Check:
     where = settings.state.s3_endpoint or "Amazon S3"
     text = f"the bucket {settings.state.s3_bucket} at {where} can be listed"
     return Check(name="object store", health=Health.OK, text=text)
+
+
+async def _mail(settings: Settings) -> AsyncIterator[Check]:
+    server, smtp, imap = smtp_server(settings.mail), settings.mail.smtp, settings.mail.imap
+    if server is None or smtp is None:
+        yield Check(name="mail out", health=Health.OK, text=f"none goes out; {SMTP.variable} names a server")
+    else:
+        yield await _reached("mail out", f"{smtp.host}:{smtp.port} takes mail", server.look())
+    if imap is not None:
+        opening = asyncio.to_thread(lambda: Session(imap, settings.mail.imap_prefix).close())
+        yield await _reached("mail in", f"the mailbox at {imap.host}:{imap.port} can be read", opening)
+
+
+async def _reached(name: str, well: str, look: Awaitable[None]) -> Check:
+    try:
+        await asyncio.wait_for(look, PATIENCE.total_seconds())
+    except ApplicationError as error:
+        return Check(name=name, health=Health.MEND, text=f"{error.message}")
+    except TimeoutError:
+        return Check(name=name, health=Health.MEND, text=f"not so within {PATIENCE.seconds} s: {well}")
+    return Check(name=name, health=Health.OK, text=well)
 
 
 async def _archivist(client: Client, settings: Settings) -> Check:

@@ -70,9 +70,8 @@ class Mail:
     def build(cls, settings: Settings, authority: Authority) -> Mail:
         """What this process sends mail with."""
         mail, ring = settings.mail, Signer.load(settings)
-        server = SmtpServer(mail.smtp, _domain(mail.sender)) if mail.smtp else None
         outbox = Outbox(open_store(settings), ring)
-        return cls(mail, settings.http.public_url, server, outbox, authority, ring)
+        return cls(mail, settings.http.public_url, smtp_server(mail), outbox, authority, ring)
 
     @activity.defn(name="mail_notice")
     async def mail_notice(self, delivery: Delivery) -> Sent:
@@ -202,6 +201,11 @@ class Mail:
         except StoreUnavailableError as error:
             # It is known now, and Temporal is told; only if this process dies first, nobody knows.
             _log.warning("%s: what became of it could not be kept: %s", record.message_id, error)
+
+
+def smtp_server(settings: MailSettings) -> SmtpServer | None:
+    """What mail goes out by; None where it does not."""
+    return SmtpServer(settings.smtp, _domain(settings.sender)) if settings.smtp else None
 
 
 def _domain(address: str) -> str:

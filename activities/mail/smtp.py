@@ -80,9 +80,26 @@ class SmtpServer:
                     return await self._refused(error.code, error.message, claim)
                 return await _to_its_end(self._content(client, mail, claim))
             except (aiosmtplib.SMTPException, OSError, TimeoutError, ValueError) as error:
-                raise ApplicationError(f"{self._where}: {_line(error)}", type="MailAway") from error
+                raise self._away(error) from error
             finally:
                 client.close()
+
+    async def look(self) -> None:
+        """Connect and sign in, and send nothing.
+
+        Raises:
+            ApplicationError: `MailBusy`, `MailLoginRefused` or `MailAway`.
+        """
+        client = aiosmtplib.SMTP(timeout=SECONDS)
+        try:
+            await self._connect(client)
+        except (aiosmtplib.SMTPException, OSError, TimeoutError, ValueError) as error:
+            raise self._away(error) from error
+        finally:
+            client.close()
+
+    def _away(self, error: Exception) -> ApplicationError:
+        return ApplicationError(f"{self._where}: {_line(error)}", type="MailAway")
 
     @property
     def _where(self) -> str:

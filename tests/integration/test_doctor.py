@@ -1,16 +1,18 @@
-"""`starter.py doctor` and the object store: each fault is one line that names the setting behind it."""
+"""`starter.py doctor` on object store and mail servers: each fault is one line that names its setting."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 import pytest
 
 from cli.dev_server import free_port
 from cli.doctor import Check, doctor
 from common.settings import Settings, SettingsError
+from tests.integration.dovecot import dovecot
+from tests.integration.smtp_server import PASSWORD, USER, smtp_server
 from tests.integration.test_object_store import (
     BUCKET,
     SECRET,
@@ -23,25 +25,37 @@ from tests.integration.test_object_store import (
 
 __all__ = ["credentials", "moto", "rclone"]
 
+WRONG = "not-the-secret"
+
 Look = Callable[..., Awaitable[Check]]
 
 
 @pytest.fixture
-def look(settings: Settings, capsys: pytest.CaptureFixture[str]) -> Look:
+def diagnosis(capsys: pytest.CaptureFixture[str]) -> Callable[[Settings], Awaitable[dict[str, Check]]]:
+    """What the doctor says, by what it is about."""
+
+    async def diagnosis(settings: Settings) -> dict[str, Check]:
+        code = await doctor(settings, as_json=True)
+        checks = [Check.model_validate(each) for each in json.loads(capsys.readouterr().out)]
+        for found in checks:
+            assert "\n" not in found.text
+            for secret in (SECRET, PASSWORD, WRONG):
+                assert secret not in found.text
+        assert code == any(each.health == "mend" for each in checks)
+        return {each.name: each for each in checks}
+
+    return diagnosis
+
+
+@pytest.fixture
+def look(settings: Settings, diagnosis: Callable[[Settings], Awaitable[dict[str, Check]]]) -> Look:
     """What the doctor says of the store behind an address."""
 
     async def look(endpoint: str, bucket: str = BUCKET, region: str = "us-east-1") -> Check:
         state = dataclasses.replace(
             settings.state, s3_bucket=bucket, s3_endpoint=endpoint, s3_region=region, s3_prefix="team/"
         )
-        code = await doctor(dataclasses.replace(settings, state=state), as_json=True)
-        checks = [Check.model_validate(each) for each in json.loads(capsys.readouterr().out)]
-        [found] = [each for each in checks if each.name == "object store"]
-        assert "\n" not in found.text
-        for secret in (SECRET, "wrong"):
-            assert secret not in found.text
-        assert code == 1 or found.health != "mend"
-        return found
+        return (await diagnosis(dataclasses.replace(settings, state=state)))["object store"]
 
     return look
 
@@ -58,7 +72,7 @@ async def test_a_wrong_key_or_none_names_the_key(
 ) -> None:
     """The service says that it is wrong, the client library that there is none."""
     at = f"http://127.0.0.1:{rclone.port}"
-    credentials("wrong")
+    credentials(WRONG)
     found = await look(at)
     assert found.health == "mend"
     assert f"HIBERNAUT_S3_BUCKET={BUCKET} at {at}: SignatureDoesNotMatch" in found.text
@@ -92,3 +106,39 @@ async def test_a_service_out_of_reach_names_the_address(look: Look, moto: str) -
     assert "HIBERNAUT_S3_REGION" in (await look(moto, region="no region")).text
     with pytest.raises(SettingsError, match=r"HIBERNAUT_S3_ENDPOINT=127.0.0.1:9: give an http"):
         settings_for("127.0.0.1:9")
+
+
+async def test_mail_servers_are_looked_at(
+    settings: Settings, diagnosis: Callable[[Settings], Awaitable[dict[str, Check]]]
+) -> None:
+    """None set, both well, a wrong password, nobody there: the setting is named, the password never said."""
+
+    async def mail(environment: Mapping[str, str]) -> list[Check]:
+        read = Settings.read(environment).mail
+        found = await diagnosis(dataclasses.replace(settings, mail=read))
+        return [check for name, check in found.items() if name.startswith("mail")]
+
+    [none] = await mail({})
+    assert (none.health, none.text) == ("ok", "none goes out; HIBERNAUT_SMTP names a server")
+    async with smtp_server(auth=True) as server, dovecot() as box:
+        there = {
+            **box.environment(),
+            "HIBERNAUT_SMTP": f"smtp://127.0.0.1:{server.port}",
+            "HIBERNAUT_SMTP_USER": USER,
+            "HIBERNAUT_SMTP_PASSWORD": PASSWORD,
+            "HIBERNAUT_MAIL_FROM": "agents@example.com",
+        }
+        assert [(each.health, each.text) for each in await mail(there)] == [
+            ("ok", f"127.0.0.1:{server.port} takes mail"),
+            ("ok", f"the mailbox at 127.0.0.1:{box.port} can be read"),
+        ]
+        wrong = {**there, "HIBERNAUT_SMTP_PASSWORD": WRONG, "HIBERNAUT_IMAP_PASSWORD": WRONG}
+        out, into = await mail(wrong)
+        assert (out.health, into.health) == ("mend", "mend")
+        assert "refuses HIBERNAUT_SMTP_USER" in out.text
+        assert "refuses HIBERNAUT_IMAP_USER" in into.text
+        assert server.taken == []
+    out, into = await mail(there)
+    assert (out.health, into.health) == ("mend", "mend")
+    assert out.text.startswith(f"HIBERNAUT_SMTP (127.0.0.1:{server.port}): ")
+    assert into.text.startswith(f"HIBERNAUT_IMAP (127.0.0.1:{box.port}): ")
