@@ -38,8 +38,8 @@ from common.agent_view import (
     RunStatus,
     answer_of,
     ending_of,
+    patient_view_of,
     row_of,
-    view_of,
 )
 from common.approval import (
     GROUP,
@@ -117,7 +117,10 @@ class AgentClient:
         Raises:
             NoSuchAgentError: there is no agent of that id.
         """
-        return await view_of(self._client, described or await self.describe(id))
+        described = described or await self.describe(id)
+        # A worker lets go of a run as it ends, and of what it is asked just then.
+        attempts = 1 if row_of(described).running else 2
+        return await patient_view_of(self._client, described, attempts)
 
     async def list_agents(
         self,
