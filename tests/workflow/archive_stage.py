@@ -118,7 +118,12 @@ async def closed(handle: WorkflowHandle[Any, Any]) -> bool:
 
 @asynccontextmanager
 async def archive_stage(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, *, encrypted: bool = True, **changes: str
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    encrypted: bool = True,
+    ui_port: int | None = None,
+    **changes: str,
 ) -> AsyncIterator[ArchiveStage]:
     settings = Settings.read(
         {
@@ -128,7 +133,7 @@ async def archive_stage(
             **changes,
         }
     )
-    async with DevServer(settings, ui_port=None, limits=LIMITS) as server:
+    async with DevServer(settings, ui_port=ui_port, limits=LIMITS) as server:
         monkeypatch.setenv("TEMPORAL_ADDRESS", server.address)
         stage = ArchiveStage(await connect(settings), settings)
         await stage.work()
