@@ -36,7 +36,7 @@ class ChainAgent(Agent):
 
     async def _chain(self, what: str, policy: ApprovalPolicy, memory: ChainMemory) -> None:
         while what not in memory.words:
-            outcome = await self.ask(f"{what}?", memory.plans[what], policy, memory=memory)
+            outcome = await self.ask(f"{what}?", memory.plans[what], policy, (), _premises, memory=memory)
             if not outcome.approved:
                 memory.words[what] = outcome.words
                 return
@@ -46,7 +46,7 @@ class ChainAgent(Agent):
                     World.act,
                     Errand(plan=plan),
                     outcome,
-                    [Premise("value", World.fact, Fact(), plan.value, read=lambda got: got.value)],
+                    _premises(plan),
                     fence=lambda errand, facts: errand.model_copy(update={"fence": facts["value"]}),
                     lookup=World.look_up,
                 )
@@ -55,3 +55,7 @@ class ChainAgent(Agent):
                 memory.words[what] = outcome.words
             else:
                 memory.plans[what] = plan.model_copy(update={"value": acted.now("value") or plan.value})
+
+
+def _premises(plan: ErrandPlan) -> list[Premise]:
+    return [Premise("value", World.fact, Fact(), plan.value, read=lambda got: got.value)]

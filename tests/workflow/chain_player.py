@@ -10,11 +10,24 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
+from temporalio.client import (
+    Client,
+    WorkflowExecutionStatus,
+    WorkflowHandle,
+    WorkflowUpdateFailedError,
+)
 from temporalio.service import RPCError, RPCStatusCode
 
 from common.agent import AgentStatus
-from common.approval import ApprovalPolicy, ApprovalsView, Decision, DecisionRecord, OnExpiry, Verdict
+from common.approval import (
+    ApprovalPolicy,
+    ApprovalRequest,
+    ApprovalsView,
+    Decision,
+    DecisionRecord,
+    OnExpiry,
+    Verdict,
+)
 from common.envelope import ENVELOPE_LIFETIME, Signer
 from common.key_ring import KeyRing
 from common.settings import Settings
@@ -173,6 +186,8 @@ class Scene:
             case Simple(what="find"):
                 self.desk.market.unreachable.discard(self.agent.id)
                 self.model.reachable = True
+            case Simple(what="look") if not self.model.absent:
+                await self.look()
             case Simple(what="leave") if not self.model.absent:
                 await self.stage.rest()
                 self.model.leave()
@@ -181,6 +196,20 @@ class Scene:
             case Simple(what="restart") if not self.model.absent:
                 await self.stage.rest()
                 await self.stage.work()
+
+    async def look(self) -> None:
+        """Look at what each open request rests on; it tells how the fact stands, and changes nothing."""
+        for ask in list(self.model.open.values()):
+            try:
+                found = await self.agent.execute_update("look", ask.id, result_type=ApprovalRequest)
+            except (WorkflowUpdateFailedError, RPCError):
+                continue  # too soon after the last, or the agent ends
+            now, seen = str(self.model.value), str(ask.plan["value"])
+            shown = [(each.seen, each.now, not each.drift) for each in found.premises] if found else []
+            expected = [(seen, now, seen == now) if self.model.reachable else (seen, "", False)]
+            if shown != expected:
+                raise DisagreementError(f"a look at {ask.id} showed {shown}, and should have {expected}")
+            self.met["looked"] += 1
 
     async def signal(self, name: str, *argument: Any) -> None:
         await self.agent.signal(name, *argument)

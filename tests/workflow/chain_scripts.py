@@ -55,7 +55,7 @@ class Move:
 
 @dataclass(frozen=True)
 class Simple:
-    """pause, resume, restart, leave (the worker stops), back, tell, lose and find (the fact's source)."""
+    """pause, resume, restart, leave (the worker stops), back, tell, look; lose and find the fact's source."""
 
     what: str
 
@@ -131,7 +131,9 @@ _any = st.builds(
     flaw=st.sampled_from(["", "", "unsigned", "forged"]),
 )
 decisions = st.one_of(_good, _good, _revise, _flawed, _any)
-_simple = st.sampled_from([Simple(each) for each in ("pause", "resume", "restart", "lose", "find", "tell")])
+_simple = st.sampled_from(
+    [Simple(each) for each in ("pause", "resume", "restart", "lose", "find", "tell", "look")]
+)
 _time = st.builds(Advance, _minutes(15, 60, 60, 120, 360, 1440, 15 * 1440))
 _fact = st.builds(Move, st.sampled_from([10, 11, 12]))
 _at_once = st.builds(AtOnce, decisions, decisions)

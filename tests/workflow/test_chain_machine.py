@@ -45,7 +45,7 @@ EVERYTHING = (
     *("Decide", "AtOnce", "Advance", "Move", "pause", "resume", "restart", "leave", "back", "tell", "lose"),
     *("find", "order", "ended", "counted", "unsigned", "forged", "foreign", "outdated", "unknown key"),
     *("stale", "expired", "stranger", "requester", "edits", "again", "duplicate", "closed", "waiting"),
-    *("fresh histories", "overdue without a worker"),
+    *("fresh histories", "overdue without a worker", "look", "looked"),
 )
 
 
