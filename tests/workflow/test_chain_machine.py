@@ -29,7 +29,7 @@ from workflows.core import final_check, gate
 from workflows.core.approval import Asker
 
 # So many scripts are played side by side, and drawn together.
-DESKS = 6
+DESKS = 16
 DRAWN = 2 * DESKS
 SEQUENCES = int(os.environ.get("CHAIN_SEQUENCES", "300"))
 SOAK_SEQUENCES = int(os.environ.get("CHAIN_SOAK_SEQUENCES", "5000"))
@@ -129,6 +129,7 @@ class Player:
         @given(st.lists(scripts(longest), min_size=DRAWN, max_size=DRAWN))
         def together(batch: list[Script]) -> None:
             self.these(*batch)
+            print(f"{self._built.tally.met['sequences']} sequences", flush=True)
 
         together()
         self._runner.run(self._built.replay_some())
