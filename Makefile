@@ -26,7 +26,18 @@ $(VENV)/.dev: $(VENV)/.runtime requirements-dev.lock
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes --no-deps -r requirements-dev.lock
 	@touch $@
 
-test: setup-dev
+# Debian's programs that tests use; those who may not install them see these tests skipped by name.
+$(VENV)/.programs:
+	@missing=""; test -x /usr/sbin/dovecot || missing="dovecot-imapd"; \
+	test -x /usr/bin/chromium || missing="$$missing chromium"; \
+	if [ -n "$$missing" ] && [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; then \
+		echo "Installing $$missing for the tests …"; export DEBIAN_FRONTEND=noninteractive; \
+		{ apt-get update && apt-get install -y --no-install-recommends $$missing; } > $(VENV)/programs.log 2>&1 \
+			|| echo "not installed, see $(VENV)/programs.log; tests that need it are skipped by name"; \
+	fi
+	@touch $@
+
+test: setup-dev $(VENV)/.programs
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: setup-dev
