@@ -119,9 +119,7 @@ async def agent(
     _need(visitor, Scope.READ)
     await require_visible(parts.views, visitor.subject, id)
     view = await parts.views.view(id)
-    theirs = [each for each in view.requests if _bars(each, visitor.subject) is None]
-    seen = {each.id: each for each in await looked_at(parts.agents, id, theirs)}
-    view = view.model_copy(update={"requests": [seen.get(each.id, each) for each in view.requests]})
+    view = view.model_copy(update={"requests": await looked_at(parts.agents, id, view.requests)})
     return _agent_page(request, parts, visitor, view, told=TOLD.get(told, ""))
 
 

@@ -128,7 +128,12 @@ class Player:
         )
         @given(st.lists(scripts(longest), min_size=DRAWN, max_size=DRAWN))
         def together(batch: list[Script]) -> None:
-            self.these(*batch)
+            try:
+                self.these(*batch)
+            except DisagreementError as error:
+                # Now, for the smallest one may be long in coming.
+                print(error, flush=True)
+                raise
             print(f"{self._built.tally.met['sequences']} sequences", flush=True)
 
         together()

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
+from string import hexdigits
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
@@ -136,8 +137,10 @@ def state(premise: Premise, now: Any = None, moved: Drift | None = None) -> Prem
 
 
 def _said(value: Any) -> str:
-    """A value as people say it, at most 80 characters."""
+    """A value as people say it, at most 80 characters; of a digest the beginning."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     text = (", ".join(map(_said, value)) or "none") if isinstance(value, list | tuple) else str(value)
+    if len(text) == 64 and set(text) <= set(hexdigits):
+        return text[:12]
     return text if len(text) <= 80 else text[:79] + "…"
