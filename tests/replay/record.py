@@ -1,7 +1,8 @@
 """Records histories of the agents: `python -m tests.replay.record [KIND …]`. Renew them only on purpose.
 
-Each is an agent as people use it: approved, revised, rejected, changed in between, failed, and one that still
-sleeps at its approval, as agents do when new code is deployed. `tests/replay/worlds.py` is where they live.
+Each is an agent as people use it: approved, looked at, revised, rejected, changed in between, failed, and one
+that still sleeps at its approval, as agents do when new code is deployed. `tests/replay/worlds.py` is where they
+live.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import re
 import shutil
 import sys
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,13 @@ async def decide(agents: AgentClient, id: str, verdict: Verdict = Verdict.APPROV
 
 async def approved(agents: AgentClient, id: str, world: World) -> None:
     await asked(agents, id)
+    await decide(agents, id)
+
+
+async def looked(agents: AgentClient, id: str, world: World) -> None:
+    view = await asked(agents, id)
+    assert view.approval
+    assert await agents.look(id, view.approval.id, timedelta(minutes=1))
     await decide(agents, id)
 
 
@@ -139,9 +147,9 @@ async def answered(agents: AgentClient, id: str, world: World) -> None:
 
 Story = Callable[[AgentClient, str, World], Awaitable[None]]
 STORIES: dict[type[World], tuple[Story, ...]] = {
-    AuditWorld: (approved, revised, rejected, changed, asleep, failed),
-    MarketWorld: (approved, rejected, drifted, asleep),
-    SiteWorld: (approved, rejected, changed, asleep),
+    AuditWorld: (approved, looked, revised, rejected, changed, asleep, failed),
+    MarketWorld: (approved, looked, rejected, drifted, asleep),
+    SiteWorld: (approved, looked, rejected, changed, asleep),
     MailWorld: (answered, rejected, asleep, waiting),
 }
 
