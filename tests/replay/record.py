@@ -1,8 +1,7 @@
 """Records histories of the agents: `python -m tests.replay.record [KIND …]`. Renew them only on purpose.
 
 Each is an agent as people use it: approved, looked at, revised, rejected, changed in between, failed, and one
-that still sleeps at its approval, as agents do when new code is deployed. `tests/replay/worlds.py` is where they
-live.
+that sleeps at its approval, as agents do when new code comes. `tests/replay/worlds.py` is where they live.
 """
 
 from __future__ import annotations
