@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from dataclasses import replace
@@ -378,6 +379,8 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    # Little that a command makes is garbage before it ends, and what it imports never is.
+    gc.set_threshold(50_000, 20, 20)
     exit_code = main()
     sys.stderr.flush()
     # The SDK's threads can crash an interpreter that is shutting down.
