@@ -26,10 +26,12 @@ $(VENV)/.dev: $(VENV)/.runtime requirements-dev.lock
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes --no-deps -r requirements-dev.lock
 	@touch $@
 
-# Debian's programs that tests use; those who may not install them see these tests skipped by name.
+# What tests use of Debian: mail by dovecot, pages by chromium, a site of thousands of pages. Those who may not
+# install it see these tests skipped by name.
 $(VENV)/.programs:
 	@missing=""; test -x /usr/sbin/dovecot || missing="dovecot-imapd"; \
 	test -x /usr/bin/chromium || missing="$$missing chromium"; \
+	ls -d /usr/share/doc/linux-doc-*/html > /dev/null 2>&1 || missing="$$missing linux-doc"; \
 	if [ -n "$$missing" ] && [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; then \
 		echo "Installing $$missing for the tests …"; export DEBIAN_FRONTEND=noninteractive; \
 		{ apt-get update && apt-get install -y --no-install-recommends $$missing; } > $(VENV)/programs.log 2>&1 \

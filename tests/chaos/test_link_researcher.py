@@ -21,6 +21,7 @@ from tests.web import Route, WebServer
 TOPIC = "the tides of five harbours"
 HARBOURS = ("north", "south", "east", "west", "old")
 PATHS = [f"/{name}" for name in HARBOURS]
+WAIT = 30  # seconds that a host asks for
 
 
 def harbour(name: str) -> Route:
@@ -53,42 +54,6 @@ async def asking(agents: AgentClient, id: str) -> AgentView | None:
     return view if view.approval else None
 
 
-async def live(tmp_path: Path, site: WebServer, seconds: int) -> None:
-    site.routes[PATHS[2]] = Route(
-        "busy", status=429, headers={"Retry-After": str(seconds)}, times=1, then=harbour(PATHS[2][1:])
-    )
-    reports = tmp_path / "reports"
-    input = ResearcherInput(topic=TOPIC, sites=[site.url()], links=5, publish=str(reports))
-    async with Stack(tmp_path / "data") as stack:
-        agents = await stack.agents()
-        id = await agents.start("link-researcher", input, owner="local")
-        await until(lambda: told_to_wait(stack, id))
-        await stack.kill_worker()
-        before = site.paths()
-        assert [path for path in before if path in PATHS] == PATHS[:3], "the third link was refused"
-
-        await asyncio.sleep(2)
-        assert site.paths() == before, "nothing is alive that could fetch"
-        notes = [line.text for line in (await view_without_worker(stack, agents, id)).notebook]
-        saved = [note.rpartition("/")[2] for note in notes if note.startswith("link ")]
-        assert saved == list(HARBOURS), "five links were saved"
-        assert site.paths() == before
-
-        view = await until(lambda: asking(agents, id), 60 + seconds)
-        after = site.paths()[len(before) :]
-        assert after == PATHS[2:], "link three, then the rest; none of the first two again"
-        refused, served = site.hits(PATHS[2])
-        assert served.at - refused.at >= seconds
-
-        assert view.approval is not None
-        assert len(view.approval.plan["sources"]) == 5
-        await agents.decide(id, Verdict.APPROVE, by="local", through="cli")
-        await until(lambda: ended(agents, id), 120)
-        result = ResearchResult.model_validate((await agents.view(id)).result)
-        assert sorted(result.places) == sorted(str(file) for file in reports.iterdir())
-        assert Counter(site.paths())[PATHS[0]] == 2, "once to read, once to validate"
-
-
 async def view_without_worker(stack: Stack, agents: AgentClient, id: str) -> AgentView:
     """What the agent shows once a worker is there again: a notebook is asked of the workflow itself."""
     await stack.start_worker()
@@ -108,10 +73,36 @@ async def ended(agents: AgentClient, id: str) -> bool:
 
 async def test_a_wait_that_a_host_asked_for_outlives_every_worker(tmp_path: Path, site: WebServer) -> None:
     """Five links saved; at the third, 429: all workers die in the wait; a new one goes on with link three."""
-    await live(tmp_path, site, seconds=15)
+    site.routes[PATHS[2]] = Route(
+        "busy", status=429, headers={"Retry-After": str(WAIT)}, times=1, then=harbour(PATHS[2][1:])
+    )
+    reports = tmp_path / "reports"
+    input = ResearcherInput(topic=TOPIC, sites=[site.url()], links=5, publish=str(reports))
+    async with Stack(tmp_path / "data") as stack:
+        agents = await stack.agents()
+        id = await agents.start("link-researcher", input, owner="local")
+        await until(lambda: told_to_wait(stack, id))
+        await stack.kill_worker()
+        before = site.paths()
+        assert [path for path in before if path in PATHS] == PATHS[:3], "the third link was refused"
 
+        await asyncio.sleep(2)
+        assert site.paths() == before, "nothing is alive that could fetch"
+        notes = [line.text for line in (await view_without_worker(stack, agents, id)).notebook]
+        saved = [note.rpartition("/")[2] for note in notes if note.startswith("link ")]
+        assert saved == list(HARBOURS), "five links were saved"
+        assert site.paths() == before
 
-@pytest.mark.soak
-async def test_a_wait_of_thirty_seconds_outlives_every_worker(tmp_path: Path, site: WebServer) -> None:
-    """The same with `Retry-After: 30`."""
-    await live(tmp_path, site, seconds=30)
+        view = await until(lambda: asking(agents, id), 60 + WAIT)
+        after = site.paths()[len(before) :]
+        assert after == PATHS[2:], "link three, then the rest; none of the first two again"
+        refused, served = site.hits(PATHS[2])
+        assert served.at - refused.at >= WAIT
+
+        assert view.approval is not None
+        assert len(view.approval.plan["sources"]) == 5
+        await agents.decide(id, Verdict.APPROVE, by="local", through="cli")
+        await until(lambda: ended(agents, id), 120)
+        result = ResearchResult.model_validate((await agents.view(id)).result)
+        assert sorted(result.places) == sorted(str(file) for file in reports.iterdir())
+        assert Counter(site.paths())[PATHS[0]] == 2, "once to read, once to validate"
