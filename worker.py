@@ -75,6 +75,9 @@ PASSED_THROUGH = (
 )
 THREADS = 16
 DRAIN_SECONDS = 20
+# A worker that has not ended so long after that is left as it is: it takes no more work, and what it had is
+# handed out again.
+END_SECONDS = 10
 
 
 def activity_objects(settings: Settings) -> list[Any]:
@@ -151,6 +154,17 @@ def sandbox() -> QueriesLast:
     return QueriesLast(SandboxRestrictions.default.with_passthrough_modules(*PASSED_THROUGH))
 
 
+class EndingWorker(Worker):
+    """A worker whose end nobody waits for in vain: now and then the SDK's waits for ever, for itself."""
+
+    async def shutdown(self) -> None:
+        """Take no more work, finish what is under way, and end, within `DRAIN_SECONDS` and `END_SECONDS`."""
+        try:
+            await asyncio.wait_for(super().shutdown(), DRAIN_SECONDS + END_SECONDS)
+        except TimeoutError:
+            logging.getLogger(__name__).warning("the worker of %s does not end; it is left", self.task_queue)
+
+
 def build(
     client: Client,
     settings: Settings,
@@ -160,7 +174,7 @@ def build(
     objects: Sequence[Any] | None = None,
 ) -> Worker:
     """The worker of this process; tests and benches hand in workflows and activity objects of their own."""
-    return Worker(
+    return EndingWorker(
         client,
         task_queue=settings.task_queue,
         workflows=workflow_classes() if workflows is None else workflows,
@@ -173,6 +187,7 @@ def build(
         # After a worker's death its agents' first task waits this long for it before another may have it.
         sticky_queue_schedule_to_start_timeout=timedelta(seconds=1),
         graceful_shutdown_timeout=timedelta(seconds=DRAIN_SECONDS),
+        plugin_shutdown_timeout=timedelta(seconds=1),
         # A heartbeat carries the cursor people see; every few seconds is often enough to watch.
         max_heartbeat_throttle_interval=timedelta(seconds=5),
         default_heartbeat_throttle_interval=timedelta(seconds=5),
@@ -183,13 +198,14 @@ def build_fetcher(
     client: Client, settings: Settings, *, reports: ReliableReports, objects: Sequence[Any]
 ) -> Worker:
     """The worker of the fetch queue, on which the server spreads the hosts' turns over all workers."""
-    return Worker(
+    return EndingWorker(
         client,
         task_queue=settings.fetch_queue,
         activities=activity_methods([each for each in objects if isinstance(each, Scraper)]),
         max_concurrent_activities=THREADS,
         interceptors=[reports],
         graceful_shutdown_timeout=timedelta(seconds=DRAIN_SECONDS),
+        plugin_shutdown_timeout=timedelta(seconds=1),
     )
 
 

@@ -66,7 +66,7 @@ class Stage:
 
     def workflow_worker(self) -> Worker:
         """A worker for workflows alone, and the activities that run inside their tasks."""
-        return Worker(
+        return worker.EndingWorker(
             self.client,
             task_queue=self.settings.task_queue,
             workflows=self.agents,
@@ -79,7 +79,7 @@ class Stage:
 
     def activity_worker(self) -> Worker:
         """A worker for activities alone; leaving it lets what is under way end."""
-        return Worker(
+        return worker.EndingWorker(
             self.client,
             task_queue=self.settings.task_queue,
             activities=worker.activity_methods(self.objects()),

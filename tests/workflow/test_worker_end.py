@@ -1,0 +1,66 @@
+"""How a worker ends: whatever holds it, its process can go."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import pytest
+from temporalio import activity
+
+import worker
+from activities.interceptor import ReliableReports
+from common.approval import ApprovalPolicy
+from common.connect import connect
+from common.settings import Settings
+from tests.workflow.agents import ErrandAgent
+from tests.workflow.conftest import Stage, eventually, true_if
+from tests.workflow.doubles import ErrandInput, Step, Stepped, World
+
+
+class Stubborn(World):
+    """Its steps hear no cancellation."""
+
+    def __init__(self, stage: Stage) -> None:
+        super().__init__(stage.authority)
+        self.begun = False
+        self.enough = asyncio.Event()
+
+    @activity.defn(name="step")
+    async def step(self, step: Step) -> Stepped:
+        """Go on until it is enough."""
+        self.begun = True
+        while not self.enough.is_set():
+            try:
+                await self.enough.wait()
+            except asyncio.CancelledError:
+                continue
+        return Stepped(number=step.number, text="")
+
+
+async def test_a_worker_that_does_not_end_is_left(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It says so, and what it had under way is done by the next."""
+    monkeypatch.setattr(worker, "DRAIN_SECONDS", 0)
+    monkeypatch.setattr(worker, "END_SECONDS", 1)
+    stage = Stage(await connect(settings), settings, 1000)
+    held = stage.world = Stubborn(stage)
+    agent = await stage.start(ErrandInput(steps=1, policy=ApprovalPolicy(approvers=("ann",))))
+    built = worker.build(
+        stage.client,
+        stage.settings,
+        reports=ReliableReports(stage.client),
+        workflows=[ErrandAgent],
+        objects=stage.objects(),
+    )
+    with caplog.at_level(logging.WARNING):
+        async with built:
+            await eventually(lambda: true_if(held.begun))
+    assert "does not end; it is left" in caplog.text
+    assert not held.enough.is_set()
+    held.enough.set()
+    await stage.work()
+    await stage.decide(agent, await stage.asked(agent))
+    assert (await agent.result())["words"]
+    await stage.rest()
