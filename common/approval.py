@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
+from string import hexdigits
 from typing import Annotated, Any, Self
 
 from pydantic import (
@@ -145,6 +146,16 @@ class Vote(BaseModel, frozen=True):
 
     decision: Decision
     replaced: dict[str, JsonValue] = Field(default_factory=dict)
+
+
+def said(value: Any) -> str:
+    """A value as people say it, at most 80 characters; of a digest the beginning."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    text = (", ".join(map(said, value)) or "none") if isinstance(value, list | tuple) else str(value)
+    if len(text) == 64 and set(text) <= set(hexdigits):
+        return text[:12]
+    return text if len(text) <= 80 else text[:79] + "…"
 
 
 class PremiseState(BaseModel, frozen=True):

@@ -9,6 +9,7 @@ import os
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from common.envelope import Authority
 from common.settings import Settings
 from tests.workflow.chain_model import Rules
 from tests.workflow.chain_player import Desk, DisagreementError, Tally
-from tests.workflow.chain_scripts import GROUPS, Decide, Move, Script, scripts
+from tests.workflow.chain_scripts import GROUPS, Decide, Move, Script, Simple, scripts
 from workflows.core import final_check, gate
 from workflows.core.approval import Asker
 
@@ -240,6 +241,7 @@ MUTANTS: dict[Callable[[pytest.MonkeyPatch], None], str] = {
 }
 
 ANN = Rules(approvers=("ann",))
+MINUTE = timedelta(minutes=1)
 TWO = Rules(approvers=("ann", "bob"), quorum=2)
 # What shows a fault at once, as it cannot be undone.
 SHOWN: dict[Callable[[pytest.MonkeyPatch], None], Script] = {
@@ -259,6 +261,16 @@ def player(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Player]:
     """One that has patience."""
     with machine(tmp_path_factory.mktemp("shown")) as player:
         yield player
+
+
+def test_an_answer_that_comes_while_another_question_is_revised_is_kept(player: Player) -> None:
+    """Paused, the agent holds the one answer, and starts no fresh history while the other is asked again."""
+    buy = Rules(approvers=("ann", "bob", "owner-1"), quorum=3, editable=("what",), expires_after=MINUTE * 317)
+    sell = Rules(approvers=("ann", "bob", "cid"), editable=("what",), expires_after=MINUTE * 104)
+    revised = (Decide(verdict="revise", edits="right"), Decide(which=1, verdict="revise", edits="right"))
+    away = (Simple("leave"), *revised, Simple("back"))
+    again = (Decide(by="bob", verdict="reject", again=True), Simple("tell"), Simple("tell"), Simple("tell"))
+    player.these(Script((buy, sell), (Simple("pause"), *away, *again, *again, Simple("resume"))))
 
 
 @pytest.mark.parametrize("mutant", SHOWN, ids=_name)

@@ -32,6 +32,8 @@ from workflows.core.hibernate import Sleeper
 from workflows.core.premises import Premise, state
 from workflows.core.visible import Wait
 
+Premises = Callable[[Plan], Sequence[Premise]]
+
 
 class Asker(Sleeper):
     """The part of an agent that asks for approval."""
@@ -43,8 +45,8 @@ class Asker(Sleeper):
         self._left_open = list(self._gate.memory.open)
         # What each open request rests on.
         self._rests_on: dict[str, Sequence[Premise]] = {}
-        # An answer that the agent holds while another question is open is in no memory to carry over.
-        self._answered_beside = False
+        # An answer that the agent holds while it asks something else is in no memory to carry over.
+        self._asking, self._answered_beside = 0, False
 
     async def ask(
         self,
@@ -52,7 +54,7 @@ class Asker(Sleeper):
         plan: Plan,
         policy: ApprovalPolicy,
         evidence: Sequence[str] = (),
-        premises: Callable[[Plan], Sequence[Premise]] = lambda plan: (),
+        premises: Premises[Plan] = lambda plan: (),
         *,
         memory: BaseModel | None = None,
     ) -> Outcome[Plan]:
@@ -73,24 +75,32 @@ class Asker(Sleeper):
         Returns:
             The outcome; where approved, with the plan to act on. Expired only where the policy gives up.
         """
-        request = self._taken_up(question, plan)
-        if request is None:
-            request = await self._open(gate.first_request(question, plan, policy, evidence, self.owner))
-        while True:
-            self._rests_on[request.id] = premises(type(plan).model_validate(request.plan))
-            self._gate.update(request.id, premises=tuple(map(state, self._rests_on[request.id])))
-            outcome = await self._outcome(request.id, type(plan), memory)
-            late = self._gate.close(request.id, outcome.words, workflow.now())
-            self.note(outcome.words, digest=request.digest, request=request.id)
-            for record in late:
-                self._note_refusal(record)
-            await self._settle(outcome.request, outcome.words)
-            following = gate.follow_up(outcome)
-            if following is None:
-                self._answered_beside |= bool(self._gate.memory.open)
-                await self._while_paused()
-                return outcome
-            request = await self._open(following)
+        self._asking += 1
+        try:
+            draft = gate.first_request(question, plan, policy, evidence, self.owner)
+            request = self._taken_up(question, plan) or await self._open(draft)
+            outcome = await self._ended(request, type(plan), premises, memory)
+            while following := gate.follow_up(outcome):
+                outcome = await self._ended(await self._open(following), type(plan), premises, memory)
+        finally:
+            self._asking -= 1
+        self._answered_beside |= self._asking > 0
+        await self._while_paused()
+        return outcome
+
+    async def _ended(
+        self, request: ApprovalRequest, kind: type[Plan], premises: Premises[Plan], memory: BaseModel | None
+    ) -> Outcome[Plan]:
+        """How an open request ends; it is closed then, and those hear of it who were told of it."""
+        self._rests_on[request.id] = premises(kind.model_validate(request.plan))
+        self._gate.update(request.id, premises=tuple(map(state, self._rests_on[request.id])))
+        outcome = await self._outcome(request.id, kind, memory)
+        late = self._gate.close(request.id, outcome.words, workflow.now())
+        self.note(outcome.words, digest=request.digest, request=request.id)
+        for record in late:
+            self._note_refusal(record)
+        await self._settle(outcome.request, outcome.words)
+        return outcome
 
     def _taken_up(self, question: str, plan: BaseModel) -> ApprovalRequest | None:
         """The request for this question that stayed open when history started afresh."""
@@ -171,7 +181,7 @@ class Asker(Sleeper):
     def _may_carry(self, memory: BaseModel | None) -> bool:
         # Not with a flood that has come already: what is carried over has its limit in bytes.
         few = len(self._gate.memory.waiting) <= gate.MAX_WAITING
-        return few and self._has_grown(memory) and not self._answered_beside
+        return few and self._has_grown(memory) and self._is_at_rest() and not self._answered_beside
 
     async def _climb(self, request: ApprovalRequest, step: Step) -> ApprovalRequest:
         """Remind people or escalate to others; the request as it stands then."""

@@ -6,13 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
-from string import hexdigits
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 
-from common.approval import PremiseState
+from common.approval import PremiseState, said
 from common.digest import digest
 from workflows.core.calls import RECHECK, CallPolicy
 
@@ -112,7 +111,7 @@ def drift(premise: Premise, now: Any) -> Drift | None:
     """The drift of `premise` now that its value is `now`; None where it holds."""
     if premise.tolerance.holds(premise.seen, now):
         return None
-    return Drift(premise.name, premise.seen, now, f"{_said(premise.seen)} has become {_said(now)}")
+    return Drift(premise.name, premise.seen, now, f"{said(premise.seen)} has become {said(now)}")
 
 
 def unfetched(premise: Premise, error: BaseException) -> Drift:
@@ -130,17 +129,7 @@ def state(premise: Premise, now: Any = None, moved: Drift | None = None) -> Prem
     known = now is not None and not isinstance(now, BaseException)
     return PremiseState(
         name=premise.name,
-        seen=_said(premise.seen),
-        now=_said(now) if known else "",
+        seen=said(premise.seen),
+        now=said(now) if known else "",
         drift=moved.reason if moved else "",
     )
-
-
-def _said(value: Any) -> str:
-    """A value as people say it, at most 80 characters; of a digest the beginning."""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    text = (", ".join(map(_said, value)) or "none") if isinstance(value, list | tuple) else str(value)
-    if len(text) == 64 and set(text) <= set(hexdigits):
-        return text[:12]
-    return text if len(text) <= 80 else text[:79] + "…"
