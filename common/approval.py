@@ -24,6 +24,9 @@ from common.business_time import BusinessHours
 # How a group is written where people are named.
 GROUP = "@"
 
+# How long a look at what an open request rests on is good for; the agent takes no other sooner.
+LOOK_GOOD_FOR = timedelta(seconds=30)
+
 # Why a decision that comes again is refused; what became of it is with the first.
 ALREADY_RECEIVED = "this decision was already received"
 

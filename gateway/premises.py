@@ -7,10 +7,8 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
 from common.agent_client import AgentClient
-from common.approval import ApprovalRequest
+from common.approval import LOOK_GOOD_FOR, ApprovalRequest
 
-# Looked at again only after this; the agent itself takes no more than that either.
-GOOD_FOR = timedelta(seconds=30)
 # What takes longer is shown by the next look at the page.
 PATIENCE = timedelta(seconds=4)
 
@@ -23,7 +21,7 @@ async def looked_at(
 
 
 async def _looked_at(agents: AgentClient, id: str, request: ApprovalRequest) -> ApprovalRequest:
-    known = request.checked_at and datetime.now(UTC) < request.checked_at + GOOD_FOR
+    known = request.checked_at and datetime.now(UTC) < request.checked_at + LOOK_GOOD_FOR
     if known or not request.premises:
         return request
     return await agents.look(id, request.id, PATIENCE) or request

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import timedelta
 from typing import TypeVar
 
@@ -32,6 +32,7 @@ with workflow.unsafe.imports_passed_through():
     from common.recruiter_course import Course, Stage
     from common.recruiter_memory import Answered, CandidatesView, RecruiterMemory
     from workflows.core.agent import Agent
+    from workflows.core.approval import Premises
     from workflows.core.calls import QUICK, CallPolicy
     from workflows.core.final_check import Acted, Action
     from workflows.core.gate import Outcome
@@ -124,7 +125,7 @@ class Questioner(Agent):
         question: str,
         plan: Plan,
         editable: Sequence[str],
-        premises: Callable[[Plan], Sequence[Premise]] = lambda plan: (),
+        premises: Premises[Plan] = lambda plan: (),
     ) -> None:
         if key in self._asks or key in self._memory.answers:
             return

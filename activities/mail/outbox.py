@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Callable, Container
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -175,9 +175,9 @@ class Outbox:
             return None
 
 
-def objects_of(store: ObjectStore, agents: Container[str]) -> list[StoredObject]:
+def objects_of(store: ObjectStore, agents: Collection[str]) -> list[StoredObject]:
     """All that the outbox holds of these agents' letters. It looks at every letter there is."""
-    listed = list(store.list(FOLDER))
+    listed = list(store.list(FOLDER)) if agents else []
     theirs = set()
     for each in listed:
         folder, _, name = each.key.rpartition("/")

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from temporalio.client import WorkflowHandle, WorkflowUpdateFailedError
 
-from common.approval import ApprovalPolicy, ApprovalRequest, PremiseState
+from common.approval import LOOK_GOOD_FOR, ApprovalPolicy, ApprovalRequest, PremiseState
 from tests.workflow.conftest import Stage, eventually, true_if
 from tests.workflow.doubles import ErrandInput, PanelInput
-from workflows.core.final_check import GOOD_FOR, LOOKS
+from workflows.core.final_check import LOOKS
 
 POLICY = ApprovalPolicy(approvers=("ann",))
 
@@ -103,7 +103,7 @@ async def test_looks_have_an_end(stage: Stage) -> None:
     asked = await stage.asked(agent)
     for _ in range(LOOKS):
         assert await look(agent, asked.id) is not None
-        await stage.skipper.fast_forward(agent, GOOD_FOR + timedelta(seconds=1))
+        await stage.skipper.fast_forward(agent, LOOK_GOOD_FOR + timedelta(seconds=1))
     assert f"looked at {LOOKS} times" in await refusal(agent, "look", asked.id)
     await stage.decide(agent, asked)
     assert (await agent.result())["confirmation"] is not None

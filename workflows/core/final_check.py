@@ -13,7 +13,7 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, TimeoutError, TimeoutType, is_cancelled_exception
 
 from common.agent import AgentInput
-from common.approval import ApprovalRequest
+from common.approval import LOOK_GOOD_FOR, ApprovalRequest
 from common.digest import digest
 from common.errors import permanent
 from common.notices import NoticeEvent
@@ -72,9 +72,8 @@ class Acted(Generic[Result]):
         return next((each.now for each in self.drifts if each.premise == premise), None)
 
 
-# Looks at what an open request rests on: how long one is good for, and how many of one request a history has,
-# so that nobody who opens a page again and again can make it grow without end.
-GOOD_FOR = timedelta(seconds=30)
+# How many looks at what a request rests on a history has, so that nobody who opens a page again and again can
+# make it grow without end.
 LOOKS = 50
 
 
@@ -103,7 +102,7 @@ class Actor(Asker):
             raise permanent("NotLooked", f"{request_id} is not open, or rests on nothing")
         if len(looks) >= LOOKS:
             raise permanent("NotLooked", f"{request_id} was looked at {LOOKS} times")
-        if looks and workflow.now() < looks[-1] + GOOD_FOR:
+        if looks and workflow.now() < looks[-1] + LOOK_GOOD_FOR:
             raise permanent("NotLooked", f"{request_id} was looked at just now")
 
     async def act(self, action: Action[Result]) -> Acted[Result]:
