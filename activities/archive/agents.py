@@ -108,6 +108,7 @@ class AgentArchiver:
             record = ArchiveRecord.model_validate_json(data)
             for each in record.objects:
                 await asyncio.to_thread(get_checked, self._objects, each)
+            await asyncio.to_thread(self._drop_leftovers, record)
             await self._remove(record)
             return Removed(id=record.id, runs=[run.run_id for run in record.runs])
 
@@ -259,6 +260,13 @@ class AgentArchiver:
         last = found.pop(run_id)
         earlier = sorted(found.items(), key=lambda each: each[1].events[0].event_time.ToDatetime())
         return {**dict(earlier), run_id: last}
+
+    def _drop_leftovers(self, record: ArchiveRecord) -> None:
+        """Delete what killed attempts wrote beside the record."""
+        # Read again, a history has its maps in another order, and so lies under another name.
+        names = {record_key(record.kind, record.id, record.run_id), *(each.key for each in record.objects)}
+        listed = self._objects.list(run_folder(record.kind, record.id, record.run_id))
+        self._objects.delete([each.key for each in listed if each.key not in names])
 
     async def _remove(self, record: ArchiveRecord) -> None:
         described = await self._describe(record.id)

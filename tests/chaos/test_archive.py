@@ -251,7 +251,7 @@ def _assert_every_tampering_is_found(files: Path, anchor: Head | None, snapshot:
     """One object of each kind: a bit, its end, all of it; then the archive as it was before. How many."""
     store, tamperings = FolderStore(files), 0
     clean = verify(store, anchor)
-    assert clean.flaws == []
+    assert (clean.flaws, clean.unsealed) == ([], 0), "and nothing is left of the attempts that were killed"
     found = sorted(path for path in (files / "archive").rglob("*") if path.is_file())
     manifests = [path for path in found if MANIFESTS.rstrip("/") in str(path)]
     others = some_of_each_kind(found)
