@@ -1,4 +1,4 @@
-"""Letters that people approved, and who sends them."""
+"""Letters that people approved, notices to them, and who sends both."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from temporalio.testing import ActivityEnvironment
 from activities.mail.outbox import SETTLES, Outbox
 from activities.mail.sending import Mail, SendLetter
 from activities.mail.smtp import SmtpServer
-from common.approval import ApprovalPolicy, Authorization, Decision, Verdict, Vote
+from common.approval import ApprovalPolicy, ApprovalRequest, Authorization, Decision, Verdict, Vote
 from common.digest import digest
 from common.directory import Directory
 from common.envelope import Authority, Signer
 from common.key_ring import KeyRing
 from common.mail import Letter, LetterPlan, Sent
+from common.notices import Notice, NoticeEvent
 from common.object_store import FolderStore
 from common.settings import Settings
 
@@ -54,6 +55,38 @@ def approved(one: Letter, *more: Letter | str, plan: LetterPlan | None = None, *
         key=f"{AGENT}:send:{digest(plan)}",
     )
     return SendLetter(plan=plan, letter=one, authorization=authorization)
+
+
+def notice(event: NoticeEvent = NoticeEvent.ASKED, **changes: Any) -> Notice:
+    now = datetime.now(UTC)
+    request = ApprovalRequest(
+        id="approval-1",
+        question="Send these letters?",
+        plan={
+            "role": "an <engineer> & more",
+            "letters": [{"to": "bob@example.com", "text": "Hello\nBob"}],
+            "diff": {"sha256": "0" * 64, "size": 12},
+            "final": True,
+        },
+        digest="d" * 64,
+        evidence=("2 of 3 know the language", "<script>alert(1)</script>"),
+        policy=ApprovalPolicy(approvers=("ann",)),
+        requester="owner",
+        asked_at=now,
+        expires_at=now + timedelta(days=2),
+    )
+    return Notice(
+        **{
+            "id": f"buyer-1:{event}:1",
+            "agent": "buyer-1",
+            "kind": "buyer",
+            "owner": "owner",
+            "event": event,
+            "text": "Send these letters?\r\nBcc: eve@example.com",
+            "request": request,
+            **changes,
+        }
+    )
 
 
 def settings_for(folder: Path, port: int, more: Mapping[str, str] | None = None) -> Settings:

@@ -15,15 +15,14 @@ from temporalio.testing import ActivityEnvironment
 
 from activities.mail.outbox import address_digest, letter_id
 from activities.mail.sending import Mail, SendLetter
-from common.approval import ApprovalPolicy, ApprovalRequest, Verdict
-from common.approval_link import ApprovalLink
+from common.approval import Verdict
 from common.digest import digest
 from common.envelope import Authority
 from common.mail import LetterPlan, SentStatus
-from common.notices import Delivery, Notice, NoticeEvent
+from common.notices import Delivery
 from common.payload_converter import AgentPayloadConverter
 from common.settings import Settings
-from tests.integration.mail_desk import AGENT, RING, MailDesk, approved, letter
+from tests.integration.mail_desk import AGENT, MailDesk, approved, letter, notice
 from tests.integration.smtp_server import PASSWORD, USER, certificate, smtp_server
 
 INVITATION = (
@@ -292,7 +291,7 @@ async def test_without_settings_a_letter_fails_and_names_them(tmp_path: Path) ->
         (MailDesk(tmp_path / "keyless", 1).settings, "HIBERNAUT_APPROVAL_KEYS"),
     ):
         mail = Mail.build(settings, Authority.load(settings))
-        delivery = Delivery(notice=_notice(), way="email", address="ann@example.com")
+        delivery = Delivery(notice=notice(), way="email", address="ann@example.com")
         with pytest.raises(ApplicationError, match=named) as unset:
             await ActivityEnvironment().run(mail.mail_notice, delivery)
         assert (unset.value.type, unset.value.non_retryable) == ("MailNotSet", True)
@@ -320,86 +319,6 @@ async def test_the_server_is_verified_and_signed_in_to(
         assert "wrong" not in str(refused.value)
         assert (await MailDesk(tmp_path, server.port, right).send(approved(letter()))).status == "sent"
         assert (server.signed_in, server.encrypted) == (1, 1)
-
-
-def _notice(event: NoticeEvent = NoticeEvent.ASKED, **changes: Any) -> Notice:
-    now = datetime.now(UTC)
-    request = ApprovalRequest(
-        id="approval-1",
-        question="Send these letters?",
-        plan={
-            "role": "an <engineer> & more",
-            "letters": [{"to": "bob@example.com", "text": "Hello\nBob"}],
-            "diff": {"sha256": "0" * 64, "size": 12},
-            "final": True,
-        },
-        digest="d" * 64,
-        evidence=("2 of 3 know the language", "<script>alert(1)</script>"),
-        policy=ApprovalPolicy(approvers=("ann",)),
-        requester="owner",
-        asked_at=now,
-        expires_at=now + timedelta(days=2),
-    )
-    return Notice(
-        **{
-            "id": f"buyer-1:{event}:1",
-            "agent": "buyer-1",
-            "kind": "buyer",
-            "owner": "owner",
-            "event": event,
-            "text": "Send these letters?\r\nBcc: eve@example.com",
-            "request": request,
-            **changes,
-        }
-    )
-
-
-async def test_a_notice_says_what_is_asked_and_holds_the_link_of_whom_it_is_for(tmp_path: Path) -> None:
-    """Plan, evidence, expiry as text and HTML, everything escaped; machines leave it alone; sent once."""
-    async with smtp_server() as server:
-        desk = MailDesk(tmp_path, server.port)
-        delivery = Delivery(notice=_notice(), way="email", address="ann@example.com", person="ann")
-        sent = await ActivityEnvironment().run(desk.mail.mail_notice, delivery)
-        assert await ActivityEnvironment().run(desk.mail.mail_notice, delivery) == sent
-        assert sent.status is SentStatus.SENT
-    [taken] = server.taken
-    mail = taken.mail
-    assert (taken.sender, mail["To"], mail["Bcc"]) == ("agents@example.com", "ann@example.com", None)
-    assert mail["Auto-Submitted"] == "auto-generated"
-    assert mail["Reply-To"] is None
-    assert mail["Subject"].startswith("Approval asked: Send these letters?")
-    text, html = (part.get_content() for part in mail.iter_parts())
-    for words in ("Hello", "Bob", "2 of 3 know the language", "12 bytes", "Final: yes", "UTC", "buyer-1"):
-        assert words in text, text
-    assert "an <engineer> & more" in text
-    assert "an &lt;engineer&gt; &amp; more" in html
-    assert "<script>" not in html
-    assert "&lt;script&gt;" in html
-    [url] = re.findall(r"https://agents\.example\.com/approve/(\S+)", text)
-    assert f"/approve/{url}" in html
-    link = ApprovalLink.read(url, RING, datetime.now(UTC))
-    assert (link.agent, link.request_id, link.approver) == ("buyer-1", "approval-1", "ann")
-    assert link.digest == "d" * 64
-
-
-@pytest.mark.parametrize(
-    ("event", "changes", "person"),
-    [
-        (NoticeEvent.ASKED, {}, ""),
-        (NoticeEvent.DECIDED, {}, "ann"),
-        (NoticeEvent.STUCK, {"request": None}, "ann"),
-    ],
-    ids=["for nobody in person", "nothing to decide any more", "about no request"],
-)
-async def test_a_link_is_only_where_somebody_may_decide_something(
-    tmp_path: Path, event: NoticeEvent, changes: dict[str, Any], person: str
-) -> None:
-    async with smtp_server() as server:
-        delivery = Delivery(
-            notice=_notice(event, **changes), way="email", address="ann@example.com", person=person
-        )
-        await ActivityEnvironment().run(MailDesk(tmp_path, server.port).mail.mail_notice, delivery)
-    assert "/approve/" not in server.taken[0].mail.as_string()
 
 
 async def test_what_a_token_names_is_signed(tmp_path: Path) -> None:

@@ -1,0 +1,69 @@
+"""Socket Mode: what is pressed comes in without a public address."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from cli.dev_server import free_port
+from gateway.app import build_from
+from tests.integration.serving import Serving
+from tests.integration.slack_server import SlackServer
+from tests.integration.slack_world import SlackWorld, world
+
+__all__ = ["world"]
+
+
+async def test_socket_mode_takes_what_is_pressed(world: SlackWorld) -> None:
+    """No public address: the same decisions, acknowledged once safe, also after a lost connection."""
+    slack = world.slack
+    settings = replace(world.world.settings, slack=slack.settings(socket=True))
+    first, second = await world.asked(), await world.asked()
+    async with Serving(await build_from(settings)):
+        await connected(slack, 1)
+        pressed = first.pressed("approve", "U0ANN")
+        assert await slack.send_by_socket(pressed) == {}
+        assert (await first.ended()).result["verdict"] == "approved"
+        assert await first.said(pressed) == "Your approval counts."
+        await slack.refresh()
+        await connected(slack, 2)
+        assert await slack.send_by_socket(second.pressed("reject", "U0BOB")) == {}
+        blank = await slack.send_by_socket(slack.submitted(slack.views[-1], " ", "U0BOB"))
+        assert blank["response_action"] == "errors"
+        assert await slack.send_by_socket(slack.submitted(slack.views[-1], "no", "U0BOB")) == {}
+        assert (await second.ended()).result["verdict"] == "rejected"
+        await slack.drop()
+        await connected(slack, 3)
+        again = first.pressed("approve", "U0ANN")
+        assert await slack.send_by_socket(again) == {}
+        assert "has ended" in await first.said(again)
+
+
+async def test_socket_mode_acknowledges_nothing_that_is_not_safe(
+    world: SlackWorld, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With Temporal away Slack hears nothing, and tells the person; nor does it of what cannot be read."""
+    asked = await world.asked()
+    settings = replace(world.world.settings, slack=world.slack.settings(socket=True))
+    before = world.slack.connections
+    with monkeypatch.context() as away:
+        away.setenv("TEMPORAL_ADDRESS", f"127.0.0.1:{free_port()}")
+        async with Serving(await build_from(settings)):
+            await connected(world.slack, before + 1)
+            for payload in (asked.pressed("approve", "U0ANN"), {"type": "block_actions"}):
+                sending = asyncio.create_task(world.slack.send_by_socket(payload))
+                async with asyncio.timeout(30):
+                    while "was not taken" not in caplog.text:
+                        await asyncio.sleep(0.02)
+                assert not sending.done()
+                sending.cancel()
+                caplog.clear()
+    assert await world.decisions(asked.id) == []
+
+
+async def connected(slack: SlackServer, times: int) -> None:
+    async with asyncio.timeout(30):
+        while slack.connections < times:
+            await asyncio.sleep(0.02)
