@@ -89,11 +89,7 @@ class AgentArchiver:
             StoreUnavailableError: the store does not do as asked now.
         """
         async with heartbeats():
-            try:
-                return await self._store(request)
-            except (ObjectMissingError, PayloadDamagedError) as error:
-                activity.logger.warning("%s is left in Temporal: %s", request.agent.id, error)
-                return Stored(fate=Fate.DAMAGED)
+            return await self._store(request)
 
     @activity.defn(name="archive_remove")
     async def remove(self, request: RemoveRequest) -> Removed:
@@ -147,7 +143,12 @@ class AgentArchiver:
         patience = 2 * self._ttl(row, request.older_than)
         if not view.live and request.at < row.closed_at + patience:
             return Stored(fate=Fate.UNANSWERED)
-        return await self._copy(view, batch, request.at)
+        try:
+            return await self._copy(view, batch, request.at)
+        except (ObjectMissingError, PayloadDamagedError) as error:
+            activity.logger.warning("%s is left in Temporal: %s", row.id, error)
+            await asyncio.to_thread(self._drop_half_a_copy, view)
+            return Stored(fate=Fate.DAMAGED)
 
     async def _copy(self, view: AgentView, batch: str, at: datetime) -> Stored:
         histories = await self._histories(view.id, view.run_id)
@@ -260,6 +261,12 @@ class AgentArchiver:
         last = found.pop(run_id)
         earlier = sorted(found.items(), key=lambda each: each[1].events[0].event_time.ToDatetime())
         return {**dict(earlier), run_id: last}
+
+    def _drop_half_a_copy(self, view: AgentView) -> None:
+        """Delete what was written of an agent whose record, the last to be written, is not there."""
+        folder = run_folder(view.kind, view.id, view.run_id)
+        if self._objects.head(record_key(view.kind, view.id, view.run_id)) is None:
+            self._objects.delete([each.key for each in self._objects.list(folder)])
 
     def _drop_leftovers(self, record: ArchiveRecord) -> None:
         """Delete what killed attempts wrote beside the record."""

@@ -15,7 +15,7 @@ from activities.archive.removal import clear_payloads, delete_runs, is_there
 from activities.heartbeats import heartbeats
 from activities.mail.outbox import objects_of
 from common import search_attributes
-from common.archive import Erased, IndexRow, day_of, run_folder
+from common.archive import Erased, IndexRow, agent_folder, day_of, run_folder
 from common.archive_index import ArchiveIndex, IndexQuery, unpack_rows
 from common.holds import Holds
 from common.notices import COURIER, agent_of, courier_id
@@ -56,7 +56,7 @@ class Erasure:
         """
         async with heartbeats():
             holds, found = Holds.load(self._settings), Erased(owner=request.owner)
-            runs, held = dict[str, list[str]](), set[str]()
+            runs, kinds, held = dict[str, list[str]](), dict[str, str](), set[str]()
             query = f"{search_attributes.OWNER.name} = {quote(request.owner)}"
             async for execution in self._client.list_workflows(query):
                 batch = execution.typed_search_attributes.get(search_attributes.BATCH_ID) or ""
@@ -66,12 +66,14 @@ class Erasure:
                     held.add(agent)
                     continue
                 runs.setdefault(execution.id, []).append(execution.run_id)
+                kinds[execution.id] = execution.workflow_type
             found.held = len(held)
             there = {id for id in runs if await self._end(id)}
-            # Before the agents go: who begins again after a kill finds letters by those that are left.
-            letters = await asyncio.to_thread(objects_of, self._objects, runs)
-            await asyncio.to_thread(self._objects.delete, [each.key for each in letters])
-            found.objects, found.bytes = len(letters), sum(each.size for each in letters)
+            # Before the agents go: who begins again after a kill finds these by the agents that are left.
+            theirs = await asyncio.to_thread(objects_of, self._objects, runs)
+            theirs += await asyncio.to_thread(self._never_entered, request.owner, kinds)
+            await asyncio.to_thread(self._objects.delete, [each.key for each in theirs])
+            found.objects, found.bytes = len(theirs), sum(each.size for each in theirs)
             found.live = sum(not id.startswith(courier_id("")) for id in there)
             for id, ids in runs.items():
                 found = found.plus(await self._erase(id, ids))
@@ -112,6 +114,16 @@ class Erasure:
         # Nothing of the agent runs any more, so not even what was on its way to it is of use.
         await asyncio.to_thread(self._objects.delete, [each.key for each in listed])
         return Erased(objects=len(listed), bytes=sum(each.size for each in listed))
+
+    def _never_entered(self, owner: str, kinds: dict[str, str]) -> list[StoredObject]:
+        """What an archivist that was killed had copied of these agents: no row of the index names it."""
+        entered = {row.id for row in ArchiveIndex(self._objects).find(IndexQuery(owner=owner))}
+        return [
+            each
+            for id, kind in kinds.items()
+            if id not in entered
+            for each in self._objects.list(agent_folder(kind, id))
+        ]
 
     async def _enter(self, request: ErasePart) -> None:
         """Enter the rewritten index in the chain, if the owner has rows in it."""

@@ -5,19 +5,30 @@ from __future__ import annotations
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from temporalio.client import WorkflowHandle
 from temporalio.common import SearchAttributePair, TypedSearchAttributes
+from temporalio.testing import ActivityEnvironment
 
 import worker
+from activities.archive.agents import AgentArchiver
+from activities.archive.records import DueAgent, Fate, StoreRequest
 from cli.dev_server import DevServer
 from common import search_attributes
 from common.agent_client import AgentClient
-from common.archive import ARCHIVIST, ERASER, ArchiveReport, ArchiveRequest, Erased, EraseRequest
+from common.archive import (
+    ARCHIVIST,
+    ERASER,
+    ArchiveReport,
+    ArchiveRequest,
+    Erased,
+    EraseRequest,
+    agent_folder,
+)
 from common.archive_anchor import ArchiveAnchor
 from common.archive_chain import Verified, verify
 from common.archive_reader import ArchivedAgents
@@ -76,6 +87,14 @@ class ArchiveStage(Stage):
 
     async def archive(self, older_than: timedelta | None = NOW, dry_run: bool = False) -> ArchiveReport:
         return await (await self.begin_archiving(older_than, dry_run)).result()
+
+    async def copy_alone(self, handle: WorkflowHandle[Any, Any]) -> None:
+        """Copy a closed agent and enter nothing, as an archivist does that is killed in between."""
+        archiver = AgentArchiver(self.client, self.store, self.settings)
+        agent = DueAgent(id=handle.id, run_id=(await handle.describe()).run_id or "")
+        request = StoreRequest(agent=agent, at=datetime.now(UTC), older_than=NOW)
+        assert (await ActivityEnvironment().run(archiver.store, request)).fate is Fate.STORED
+        assert list(self.store.list(agent_folder("keeper", handle.id)))
 
     async def verify(self) -> Verified:
         anchor = await ArchiveAnchor(self.client, self.settings).head()

@@ -174,6 +174,7 @@ async def test_an_owner_is_forgotten_whole_and_others_stay(stage: ArchiveStage) 
     theirs = await stage.kept(say="theirs", owner="owner-2")
     assert (await stage.archive()).archived == 3
     live = await stage.kept(say="live")
+    await stage.copy_alone(live)
     asleep = await stage.start(ErrandInput())
     await stage.asked(asleep)
     # Notices hold plans. No worker takes these two, as where a way is away for the day.

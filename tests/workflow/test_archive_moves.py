@@ -15,6 +15,7 @@ from activities.archive import removal
 from activities.archive.agents import AgentArchiver
 from activities.archive.records import Stored, StoreRequest
 from common.agent_search import AgentQuery, AgentSearch, FoundAgent
+from common.archive import agent_folder
 from common.archive_index import IndexQuery, unpack_rows
 from tests.workflow.archive_stage import ArchiveStage, archive_stage
 from tests.workflow.conftest import eventually
@@ -102,6 +103,9 @@ async def test_what_is_busy_or_damaged_stays(stage: ArchiveStage) -> None:
     report = await stage.archive()
     assert (report.archived, report.passed_over) == (0, {"busy": 1, "damaged": 1})
     assert (await damaged.describe()).close_time is not None
+    assert not list(stage.store.list(agent_folder("keeper", damaged.id))), (
+        "of a copy that cannot be whole nothing is left"
+    )
     stage.store.put(key, payload)
     await again.terminate("the test is over")
 
