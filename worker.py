@@ -83,7 +83,7 @@ END_SECONDS = 10
 def activity_objects(settings: Settings) -> list[Any]:
     """Every activity object with its clients."""
     authority = Authority.load(settings)
-    artifacts = ArtifactStore(settings.data_dir / "artifacts")
+    artifacts = ArtifactStore.of(settings)
     journals = settings.data_dir / "journals"
     mind = Mind(settings, artifacts, outputs=OUTPUTS)
     mail = Mail.build(settings, authority)

@@ -20,7 +20,7 @@ from activities.fetching.addresses import host_of, normalised, origin_of
 from activities.fetching.fetcher import Fetcher
 from activities.fetching.listings import MOST_BYTES as LISTING_BYTES
 from activities.fetching.listings import XML_TYPES, feeds_of, read_feed, read_sitemap
-from activities.fetching.pages import Download
+from activities.fetching.pages import Download, PageStore
 from activities.fetching.search import SearchProvider, search_provider
 from activities.guard import Resolver, guarded_client
 from activities.llm.sentences import count_stems, scorer
@@ -132,7 +132,8 @@ class Scraper:
         }
         client = guarded_client(found.allowed_hosts, headers=headers, resolve=resolve)
         folder = settings.data_dir / "fetching"
-        fetcher = Fetcher(client, artifacts, folder, found.user_agent, found.rate)
+        pages = PageStore.of(settings)
+        fetcher = Fetcher(client, artifacts, pages, folder, found.user_agent, found.rate)
         provider = search_provider(
             found.search,
             found.allowed_hosts,

@@ -80,7 +80,7 @@ async def durable(folder: Path, root: Path) -> tuple[Usage, list[FileEntry]]:
             if event.HasField("activity_task_completed_event_attributes")
         )
         inventory = Inventory.model_validate_json(payload.data)
-        store = ArtifactStore(stack.settings.data_dir / "artifacts")
+        store = ArtifactStore.of(stack.settings)
         return usage, list(get_records(store, inventory.listing, FileEntry))
 
 

@@ -120,7 +120,7 @@ def _show(plan: FixPlan, settings: Settings) -> None:
     for file in plan.preview:
         rules = ", ".join(f"{rule} {count}" for rule, count in file.rules.items())
         print(f"  {clean(file.path)}  +{file.lines_added} -{file.lines_removed}  ({rules})")
-    diff = ArtifactStore(settings.data_dir / "artifacts").get(plan.diff).decode(errors="replace").splitlines()
+    diff = ArtifactStore.of(settings).get(plan.diff).decode(errors="replace").splitlines()
     shown = "\n".join(clean(line) for line in diff[:DIFF_LINES])
     if sys.stdout.isatty():
         Console().print(Syntax(shown, "diff", background_color="default"))

@@ -103,13 +103,14 @@ class Head(BaseModel, frozen=True):
 
 
 class Erased(BaseModel):
-    """What was erased for an owner: agents and objects, from where, and what a legal hold kept."""
+    """What was erased for an owner: agents, objects of the store, artifacts; and what a legal hold kept."""
 
     owner: str = ""
     live: int = 0
     archived: int = 0
     index_rows: int = 0
     objects: int = 0
+    artifacts: int = 0
     bytes: int = 0
     held: int = 0
 

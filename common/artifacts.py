@@ -1,20 +1,25 @@
-"""Content-addressed files for what is too big for a workflow's history: findings, diffs, new file contents.
+"""Content-addressed files for what is too big for a workflow's history: findings, pages, transcripts, diffs.
 
 An activity's argument or result carries an ``ArtifactRef``; the bytes lie in the store. Storing the same
-bytes twice is one file, so a retried activity leaves no orphan.
+bytes twice is one file, so a retried activity leaves no orphan. Beside each an empty file stands for each
+agent that stored it, so that it can be forgotten with the last of them.
 """
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from pydantic import BaseModel
+from temporalio import activity
 
 from common.digest import digest_bytes
 from common.errors import permanent
+from common.settings import Settings
 
 
 class ArtifactRef(BaseModel, frozen=True):
@@ -25,16 +30,28 @@ class ArtifactRef(BaseModel, frozen=True):
 
 
 class ArtifactStore:
-    """A folder of artifacts, ``<first two digits>/<sha256>`` each."""
+    """A folder of artifacts: ``<two digits>/<sha256>``, and beside it ``<sha256>.<digest of an id>``."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
+    @classmethod
+    def of(cls, settings: Settings) -> ArtifactStore:
+        """The store in the data folder, which all workers share."""
+        return cls(settings.data_dir / "artifacts")
+
     def put(self, data: bytes) -> ArtifactRef:
-        """Store ``data`` durably (fsync before the name appears) and return its reference."""
+        """Store ``data`` durably (fsync before the name appears) and return its reference.
+
+        In an activity it is noted as its agent's.
+        """
         ref = ArtifactRef(sha256=digest_bytes(data), size=len(data))
-        if not self._path(ref).exists():
-            write_atomically(self._path(ref), data)
+        path = self._path(ref)
+        with _locked(path.parent, fcntl.LOCK_SH):
+            if activity.in_activity():
+                path.with_suffix(_mark(activity.info().workflow_id or "")).touch(0o600)
+            if not path.exists():
+                write_atomically(path, data)
         return ref
 
     def get(self, ref: ArtifactRef) -> bytes:
@@ -51,8 +68,39 @@ class ArtifactStore:
             raise permanent("ArtifactDamaged", f"artifact {ref.sha256} in {self._folder} was changed on disk")
         return data
 
+    def forget(self, agents: Iterable[str]) -> list[int]:
+        """Delete what these agents, and no other, stored; the sizes in bytes of what was deleted."""
+        marks, sizes = set(map(_mark, agents)), list[int]()
+        for folder in self._folder.glob("??"):
+            with _locked(folder, fcntl.LOCK_EX):
+                marked = [each for each in folder.iterdir() if each.suffix]
+                others = {each.stem for each in marked if each.suffix not in marks}
+                for each in marked:
+                    if each.suffix not in marks:
+                        continue
+                    artifact = each.with_suffix("")
+                    if each.stem not in others and artifact.exists():
+                        sizes.append(artifact.stat().st_size)
+                        artifact.unlink()
+                    # Last: killed before this, it is found again.
+                    each.unlink()
+        return sizes
+
     def _path(self, ref: ArtifactRef) -> Path:
         return self._folder / ref.sha256[:2] / ref.sha256
+
+
+def _mark(agent: str) -> str:
+    return f".{digest_bytes(agent.encode())[:32]}"
+
+
+@contextlib.contextmanager
+def _locked(folder: Path, how: int) -> Iterator[None]:
+    """Keep what is stored from being forgotten in the same moment."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("a") as file:
+        fcntl.flock(file, how)
+        yield
 
 
 def write_atomically(

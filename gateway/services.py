@@ -101,7 +101,7 @@ async def open_gateway(settings: Settings, http: httpx.AsyncClient) -> Gateway:
         streams=Places(settings.http.streams),
         metrics=Metrics(),
         ring=ring,
-        artifacts=ArtifactStore(settings.data_dir / "artifacts"),
+        artifacts=ArtifactStore.of(settings),
         search=AgentSearch(reading, archived),
         archived=archived,
         codec=CodecService(codec, payload_store(settings, codec, writes=False)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 
 from pydantic import AwareDatetime, BaseModel
 from temporalio import activity
@@ -12,11 +13,13 @@ from temporalio.service import RPCError, RPCStatusCode
 from activities.archive.ledger import ArchiveLedger
 from activities.archive.records import SealRequest
 from activities.archive.removal import clear_payloads, delete_runs, is_there
+from activities.fetching.pages import PageStore
 from activities.heartbeats import heartbeats
 from activities.mail.outbox import objects_of
 from common import search_attributes
 from common.archive import Erased, IndexRow, agent_folder, day_of, run_folder
 from common.archive_index import ArchiveIndex, IndexQuery, unpack_rows
+from common.artifacts import ArtifactStore
 from common.holds import Holds
 from common.notices import COURIER, agent_of, courier_id
 from common.object_store import ObjectStore, StoredObject
@@ -47,6 +50,7 @@ class Erasure:
         self, client: Client, objects: ObjectStore, settings: Settings, ledger: ArchiveLedger
     ) -> None:
         self._client, self._objects, self._settings, self._ledger = client, objects, settings, ledger
+        self._artifacts, self._pages = ArtifactStore.of(settings), PageStore.of(settings)
 
     @activity.defn(name="erase_live")
     async def erase_live(self, request: ErasePart) -> Erased:
@@ -73,7 +77,9 @@ class Erasure:
             theirs = await asyncio.to_thread(objects_of, self._objects, runs)
             theirs += await asyncio.to_thread(self._never_entered, request.owner, kinds)
             await asyncio.to_thread(self._objects.delete, [each.key for each in theirs])
-            found.objects, found.bytes = len(theirs), sum(each.size for each in theirs)
+            files = await asyncio.to_thread(self._forget_files, runs)
+            found.objects, found.artifacts = len(theirs), len(files)
+            found.bytes = sum(files) + sum(each.size for each in theirs)
             found.live = sum(not id.startswith(courier_id("")) for id in there)
             for id, ids in runs.items():
                 found = found.plus(await self._erase(id, ids))
@@ -125,6 +131,12 @@ class Erasure:
             for each in self._objects.list(agent_folder(kind, id))
         ]
 
+    def _forget_files(self, agents: Collection[str]) -> list[int]:
+        """Delete what the agents had in the data folder to work with; the sizes of the artifacts."""
+        for agent in agents:
+            self._pages.forget(agent)
+        return self._artifacts.forget(agents)
+
     async def _enter(self, request: ErasePart) -> None:
         """Enter the rewritten index in the chain, if the owner has rows in it."""
         holds = Holds.load(self._settings)
@@ -153,9 +165,12 @@ class Erasure:
                 listed += await asyncio.to_thread(self._lying, leftover)
             gone += listed
             erased.archived += 1
-        gone += await asyncio.to_thread(objects_of, self._objects, {row.id for row in going.values()})
+        ids = {row.id for row in going.values()}
+        gone += await asyncio.to_thread(objects_of, self._objects, ids)
+        files = await asyncio.to_thread(self._forget_files, ids)
         removed += [each.key for each in gone]
-        erased.objects, erased.bytes = len(gone), sum(each.size for each in gone)
+        erased.objects, erased.artifacts = len(gone), len(files)
+        erased.bytes = sum(files) + sum(each.size for each in gone)
         if going:
             entry = SealRequest(by=request.by, at=request.at, rows=[], records=[])
             await self._ledger.enter(request.by, entry, [], kept, tuple(removed), erased)

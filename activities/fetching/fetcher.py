@@ -33,20 +33,27 @@ class Fetcher:
     Args:
         client: from `activities.guard.guarded_client`.
         artifacts: where bodies go.
-        folder: of this machine's data: rules, turns and entries; all workers on it share them.
+        pages: where what was fetched is noted.
+        folder: of this machine's data: rules and turns; all workers on it share them.
         user_agent: how the fetcher names itself.
         rate: requests a second that a host gets at most.
     """
 
     def __init__(
-        self, client: httpx.AsyncClient, artifacts: ArtifactStore, folder: Path, user_agent: str, rate: float
+        self,
+        client: httpx.AsyncClient,
+        artifacts: ArtifactStore,
+        pages: PageStore,
+        folder: Path,
+        user_agent: str,
+        rate: float,
     ) -> None:
         self._client = client
         self._artifacts = artifacts
         self._robots = RobotsStore(folder / "robots", user_agent)
         self._slots = HostSlots(folder / "hosts.db")
         self._interval = 1.0 / rate
-        self.pages = PageStore(folder / "pages")
+        self.pages = pages
 
     async def download(
         self, agent: str, url: str, wanted: Collection[str], most_bytes: int, *, fresh: bool = False

@@ -16,6 +16,7 @@ from activities.fetching.addresses import normalised
 from common.artifacts import ArtifactRef, write_atomically
 from common.digest import digest_bytes
 from common.errors import retry_after
+from common.settings import Settings
 
 
 class Download(BaseModel, frozen=True):
@@ -38,6 +39,11 @@ class PageStore:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
+    @classmethod
+    def of(cls, settings: Settings) -> PageStore:
+        """The entries in the data folder, which all workers share."""
+        return cls(settings.data_dir / "fetching" / "pages")
+
     def find(self, agent: str, url: str) -> Download | None:
         """What `agent` fetched from `url`; None where it did not yet, or the entry cannot be read."""
         try:
@@ -52,7 +58,7 @@ class PageStore:
             write_atomically(self._file(agent, url), data)
 
     def forget(self, agent: str) -> None:
-        """Drop all entries of an agent; what they refer to stays in the artifact store."""
+        """Drop all entries of an agent; what they refer to is the artifact store's to forget."""
         shutil.rmtree(self._of(agent), ignore_errors=True)
 
     @contextlib.contextmanager

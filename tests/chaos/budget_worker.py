@@ -23,7 +23,7 @@ from common.settings import Settings
 def work(environment: dict[str, str], tokens: int) -> None:
     """Think under the keys `call/0`, `call/1`, …, and remember what came through, as a history does."""
     settings = Settings.read(environment)
-    mind = Mind(settings, ArtifactStore(settings.data_dir / "artifacts"))
+    mind = Mind(settings, ArtifactStore.of(settings))
     think = Think(instruction="Say yes.", budget=Budget(tokens=tokens), max_output_tokens=100)
     done = settings.data_dir / "done"
     number = len(done.read_bytes()) if done.exists() else 0

@@ -35,7 +35,7 @@ async def work(outbox: LedgerOutbox, settings: Settings) -> None:
     client = await connect(settings)
     reports = ReliableReports(client)
     authority = Authority.load(settings)
-    artifacts = ArtifactStore(settings.data_dir / "artifacts")
+    artifacts = ArtifactStore.of(settings)
     objects = [
         DecisionChecks(authority),
         Notices(),

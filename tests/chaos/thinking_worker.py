@@ -22,7 +22,7 @@ async def work(settings: Settings) -> None:
     """Work until killed."""
     client = await connect(settings)
     authority = Authority.load(settings)
-    mind = Mind(settings, ArtifactStore(settings.data_dir / "artifacts"))
+    mind = Mind(settings, ArtifactStore.of(settings))
     objects = [Thinking(mind, authority), DecisionChecks(authority), NoticeBoard()]
     reports = ReliableReports(client)
     await worker.build(client, settings, reports=reports, workflows=[Talker], objects=objects).run()

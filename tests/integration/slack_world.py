@@ -35,7 +35,7 @@ class SlackWorld:
     def __init__(self, world: GatewayWorld, slack: SlackServer) -> None:
         self.world = world
         self.slack = slack
-        self.artifacts = ArtifactStore(world.settings.data_dir / "artifacts")
+        self.artifacts = ArtifactStore.of(world.settings)
         self.activities = Slack.build(world.settings, self.artifacts)
 
     async def post(self, delivery: Delivery, *, attempt: int = 1) -> SlackPost:

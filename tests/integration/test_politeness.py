@@ -45,7 +45,7 @@ async def fetching(settings: Settings, count: int) -> AsyncIterator[None]:
     async with contextlib.AsyncExitStack() as stack:
         for _ in range(count):
             client = await connect(settings)
-            scraper = Scraper.build(settings, ArtifactStore(settings.data_dir / "artifacts"))
+            scraper = Scraper.build(settings, ArtifactStore.of(settings))
             await stack.enter_async_context(
                 Worker(
                     client,

@@ -46,7 +46,7 @@ class Market:
 
     def __init__(self, world: GatewayWorld, slack: SlackServer, stack: Settings) -> None:
         self.world, self.slack, self.stack = world, slack, stack
-        self._slack = Slack.build(world.settings, ArtifactStore(world.settings.data_dir / "artifacts"))
+        self._slack = Slack.build(world.settings, ArtifactStore.of(world.settings))
         self.asked: dict[tuple[Way, str], Question] = {}
 
     async def start(self, *, stack: bool = False, owner: str = "owner", **more: object) -> str:

@@ -16,7 +16,6 @@ from temporalio.exceptions import ApplicationError
 import worker
 from common import search_attributes
 from common.approval import ApprovalPolicy, Authorization, Decision, Verdict, Vote
-from common.artifacts import ArtifactStore, write_atomically
 from common.audit import AuditInput
 from common.digest import digest
 from common.directory import Directory
@@ -126,38 +125,6 @@ def test_errors_are_sorted_in_one_place() -> None:
     assert sort_error(bug) is bug
     chosen = permanent("PathMissing", "x")
     assert sort_error(chosen) is chosen
-
-
-def test_artifacts_come_back_whole_or_not_at_all(tmp_path: Path) -> None:
-    """Content-addressed; the same bytes are one file; a changed byte is noticed."""
-    store = ArtifactStore(tmp_path)
-    ref = store.put(b"abc")
-    assert store.put(b"abc") == ref
-    assert store.get(ref) == b"abc"
-    [file] = [each for each in tmp_path.rglob("*") if each.is_file()]
-    file.write_bytes(b"abd")
-    with pytest.raises(ApplicationError, match="changed on disk"):
-        store.get(ref)
-    file.unlink()
-    with pytest.raises(ApplicationError, match="is not in"):
-        store.get(ref)
-
-
-def test_a_write_that_fails_leaves_the_old_file_and_no_other(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """All of it or nothing."""
-    target = tmp_path / "file"
-    write_atomically(target, b"old")
-
-    def fail(*_: object) -> None:
-        raise OSError("disk full")
-
-    monkeypatch.setattr(os, "replace", fail)
-    with pytest.raises(OSError, match="disk full"):
-        write_atomically(target, b"new")
-    assert [each.name for each in tmp_path.iterdir()] == ["file"]
-    assert target.read_bytes() == b"old"
 
 
 def decision(**changes: object) -> Decision:

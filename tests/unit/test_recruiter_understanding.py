@@ -131,7 +131,7 @@ def test_what_kind_and_sender_alone_decide() -> None:
 
 
 def mind(settings: Settings) -> Mind:
-    return Mind(settings, ArtifactStore(settings.data_dir / "artifacts"), outputs=OUTPUTS)
+    return Mind(settings, ArtifactStore.of(settings), outputs=OUTPUTS)
 
 
 def test_the_seam_gives_the_same_offline(session_settings: Settings) -> None:

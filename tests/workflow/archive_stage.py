@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -32,6 +33,7 @@ from common.archive import (
 from common.archive_anchor import ArchiveAnchor
 from common.archive_chain import Verified, verify
 from common.archive_reader import ArchivedAgents
+from common.artifacts import ArtifactStore
 from common.connect import connect
 from common.notices import COURIER, courier_id
 from common.object_store import ObjectStore, open_store
@@ -95,6 +97,14 @@ class ArchiveStage(Stage):
         request = StoreRequest(agent=agent, at=datetime.now(UTC), older_than=NOW)
         assert (await ActivityEnvironment().run(archiver.store, request)).fate is Fate.STORED
         assert list(self.store.list(agent_folder("keeper", handle.id)))
+
+    def artifact(self, handle: WorkflowHandle[Any, Any], data: bytes) -> Path:
+        """The file of an artifact of the agent."""
+        environment = ActivityEnvironment()
+        environment.info = dataclasses.replace(environment.info, workflow_id=handle.id)
+        store = ArtifactStore.of(self.settings)
+        ref = environment.run(store.put, data)
+        return self.settings.data_dir / "artifacts" / ref.sha256[:2] / ref.sha256
 
     async def verify(self) -> Verified:
         anchor = await ArchiveAnchor(self.client, self.settings).head()

@@ -102,7 +102,7 @@ class Office(Stage):
         self.outbox = LedgerOutbox(folder / "outbox.db")
 
     def objects(self) -> list[Any]:
-        artifacts = ArtifactStore(self.settings.data_dir / "artifacts")
+        artifacts = ArtifactStore.of(self.settings)
         mine = [
             RecruitingDesk(artifacts, OfflineAnalyst(), text_of, self.settings.data_dir / "recruiting"),
             Post(artifacts, self.authority, self.outbox),

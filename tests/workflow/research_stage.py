@@ -72,7 +72,7 @@ class ResearchStage(Stage):
 
     def objects(self) -> list[Any]:
         settings: Settings = self.settings
-        artifacts = ArtifactStore(settings.data_dir / "artifacts")
+        artifacts = ArtifactStore.of(settings)
         mind = Mind(settings, artifacts, providers=(lambda _: self.model) if self.model else None)
         self.scraper = Scraper.build(settings, artifacts)
         self.publisher = Publisher.build(settings, artifacts, self.authority)

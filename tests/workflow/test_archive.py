@@ -181,6 +181,7 @@ async def test_an_owner_is_forgotten_whole_and_others_stay(stage: ArchiveStage) 
     couriers = [await stage.courier(asleep.id, owner) for owner in ("owner-1", "owner-2")]
     outbox = Outbox(stage.store, stage.ring)
     letters = [entered(outbox, handle.id) for handle in (mine[0], theirs, asleep)]
+    files = [stage.artifact(handle, handle.id.encode()) for handle in (mine[0], theirs, live)]
 
     erased = await stage.forget("owner-1")
     assert (erased.live, erased.archived, erased.index_rows, erased.held) == (2, 2, 2, 0)
@@ -191,6 +192,7 @@ async def test_an_owner_is_forgotten_whole_and_others_stay(stage: ArchiveStage) 
             await handle.describe()
         assert [each.key for each in stage.store.list("") if handle.id in each.key] == []
     assert [outbox.find(each.token) for each in letters] == [None, letters[1], None]
+    assert (erased.artifacts, [each.exists() for each in files]) == (2, [False, True, False])
     [row] = stage.archived.index.find(IndexQuery())
     assert (row.id, row.owner) == (theirs.id, "owner-2")
     assert (await stage.verify()).flaws == []

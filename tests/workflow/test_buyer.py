@@ -79,7 +79,7 @@ class Floor(Stage):
         stand_at(self._state, day, datetime.now(UTC))
 
     def objects(self) -> list[Any]:
-        artifacts = ArtifactStore(self.settings.data_dir / "artifacts")
+        artifacts = ArtifactStore.of(self.settings)
         mine = [
             Quotes(self.feed),
             Orders(self.broker, self.authority),

@@ -40,7 +40,7 @@ class Desk:
                 "HIBERNAUT_MODEL_PRICES": f"{MODEL}=1/2",
             }
         )
-        artifacts = ArtifactStore(settings.data_dir / "artifacts")
+        artifacts = ArtifactStore.of(settings)
         self.mind = Mind(settings, artifacts, providers=lambda _: self.model)
 
 
