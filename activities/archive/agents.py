@@ -83,7 +83,7 @@ class AgentArchiver:
 
     @activity.defn(name="archive_store")
     async def store(self, request: StoreRequest) -> Stored:
-        """Copy an agent, every run of its chain, and read back what was written. Deletes nothing.
+        """Copy an agent, every run of its chain, and read back what was written. Temporal keeps it.
 
         Raises:
             StoreUnavailableError: the store does not do as asked now.

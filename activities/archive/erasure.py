@@ -123,6 +123,8 @@ class Erasure:
 
     def _never_entered(self, owner: str, kinds: dict[str, str]) -> list[StoredObject]:
         """What an archivist that was killed had copied of these agents: no row of the index names it."""
+        if not kinds:
+            return []
         entered = {row.id for row in ArchiveIndex(self._objects).find(IndexQuery(owner=owner))}
         return [
             each
@@ -135,7 +137,7 @@ class Erasure:
         """Delete what the agents had in the data folder to work with; the sizes of the artifacts."""
         for agent in agents:
             self._pages.forget(agent)
-        return self._artifacts.forget(agents)
+        return self._artifacts.forget(agents) if agents else []
 
     async def _enter(self, request: ErasePart) -> None:
         """Enter the rewritten index in the chain, if the owner has rows in it."""
