@@ -153,7 +153,7 @@ def approve(
 ) -> None:
     """Approve what an agent asks. Exit code 4: the agent refused the decision."""
     from cli.agents import decide
-    from common.approval import Verdict
+    from common.approval.types import Verdict
 
     found = settings()
     edits = [*(edit or ()), *(more or ())]
@@ -170,7 +170,7 @@ def reject(
 ) -> None:
     """Reject what an agent asks. Exit code 4: the agent refused the decision."""
     from cli.agents import decide
-    from common.approval import Verdict
+    from common.approval.types import Verdict
 
     found = settings()
     run(decide(found, id, Verdict.REJECT, by or found.user, reason, (), digest, as_json=as_json))

@@ -21,57 +21,57 @@ from temporalio.worker.workflow_sandbox import SandboxRestrictions
 from activities.archive.agents import AgentArchiver
 from activities.archive.erasure import Erasure
 from activities.archive.ledger import ArchiveLedger
-from activities.audit.analysers import versions
-from activities.audit.fix_apply import FixApplier
-from activities.audit.fix_plan import FixPlanner
-from activities.audit.inventory import CodeInventory
-from activities.audit.report import AuditReport
-from activities.audit.scan import CodeScan
-from activities.audit.triage import FindingTriage
+from activities.auditor.fix.apply import FixApplier
+from activities.auditor.fix.plan import FixPlanner
+from activities.auditor.report.report import AuditReport
+from activities.auditor.scan.analysers import versions
+from activities.auditor.scan.inventory import CodeInventory
+from activities.auditor.scan.scan import CodeScan
+from activities.auditor.triage import FindingTriage
 from activities.calendars import Calendars
+from activities.calls.interceptor import ReliableReports
 from activities.decisions import DecisionChecks
-from activities.documents import Documents
-from activities.extract import text_of
-from activities.interceptor import ReliableReports
-from activities.llm.mind import Mind
-from activities.llm.thinking import Thinking, ranker
+from activities.delivery.notices import Notices
+from activities.delivery.slack import Slack
+from activities.delivery.webhooks import Webhooks
+from activities.documents.documents import Documents
+from activities.documents.extract import text_of
+from activities.fetching.scraper import Scraper
+from activities.llm.activities import Thinking, ranker
+from activities.llm.runner import Mind
+from activities.mail.mailbox import Mailbox
 from activities.mail.sending import Mail
-from activities.mailbox import Mailbox
-from activities.notices import Notices
-from activities.publishing import Publisher
-from activities.recruiting.desk import RecruitingDesk
-from activities.recruiting.post import Post
+from activities.recruiting.activities import RecruitingDesk
+from activities.recruiting.letter_activities import Post
 from activities.recruiting.understanding import OUTPUTS
-from activities.research.desk import ResearchDesk
-from activities.scraping import Scraper
-from activities.slack import Slack
+from activities.research.activities import ResearchDesk
+from activities.research.publishing import Publisher
 from activities.trading.choose import broker, price_feed
 from activities.trading.orders import Orders
 from activities.trading.quotes import Quotes
-from activities.webhooks import Webhooks
-from common.archive_anchor import ArchiveAnchor
+from common.approval.signing import Authority
+from common.archive.anchor import ArchiveAnchor
 from common.artifacts import ArtifactStore
-from common.connect import CannotConnectError, connect
-from common.envelope import Authority
 from common.mail import MAILROOM
-from common.notice_routes import Routes
+from common.notices.routes import Routes
 from common.object_store import open_store
-from common.payload_guard import PayloadGuard
-from common.queries_last import QueriesLast
 from common.settings import Settings, SettingsError
+from common.temporal.connect import CannotConnectError, connect
+from common.temporal.guard import PayloadGuard
+from common.temporal.queries_last import QueriesLast
 from workflows.archivist import Archivist, Eraser
 from workflows.buyer import Buyer
 from workflows.code_auditor import CodeAuditor
 from workflows.courier import Courier
 from workflows.link_researcher import LinkResearcher
 from workflows.mailroom import Mailroom
-from workflows.recruiter import Recruiter
+from workflows.recruiter.recruiter import Recruiter
 
 # The sandbox runs an agent's own file afresh at every start and replay. What that file imports is passed
 # through: the kit has no state of its own, and importing it each time would cost more than the agent.
 PASSED_THROUGH = (
     *("common", "activities", "workflows.core", "pydantic", "pydantic_core"),
-    *("workflows.recruiter_letters", "workflows.recruiter_questions"),
+    *("workflows.recruiter.letters", "workflows.recruiter.questions"),
 )
 THREADS = 16
 DRAIN_SECONDS = 20

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pydantic import BaseModel, Field
 from temporalio import activity
 
-from common.approval import Decision
-from common.envelope import Authority
+from common.approval.signing import Authority
+from common.approval.types import Decision
 
 
 class EnvelopeCheck(BaseModel, frozen=True):

@@ -23,13 +23,13 @@ import psutil
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
-from activities.audit.analysers_tools import ANALYSERS  # noqa: E402 -- the checkout is no installed package
-from activities.audit.records import FileEntry, Inventory, get_records  # noqa: E402
+from activities.auditor.records import FileEntry, Inventory, get_records  # noqa: E402
+from activities.auditor.scan.tools import ANALYSERS  # noqa: E402 -- the checkout is no installed package
 from bench.usage import cpu  # noqa: E402
-from common.agent_view import AgentView, RunStatus  # noqa: E402
+from common.agents.auditor import AuditInput, AuditResult  # noqa: E402
 from common.artifacts import ArtifactStore  # noqa: E402
-from common.audit import AuditInput, AuditResult  # noqa: E402
-from common.connect import connect  # noqa: E402
+from common.client.view import AgentView, RunStatus  # noqa: E402
+from common.temporal.connect import connect  # noqa: E402
 from tests.chaos.stack import Stack  # noqa: E402
 
 PER_CALL = 1000  # files an analyser gets at once; more would not fit an argument list

@@ -19,14 +19,14 @@ from time import perf_counter, process_time
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from activities.interceptor import ReliableReports
+from activities.calls.interceptor import ReliableReports
 from bench.peers.side import KitSide
 from bench.peers.worker import kit_worker
 from cli.dev_server import DevServer
-from common.codec import key_file
-from common.connect import connect
 from common.key_ring import rotate
 from common.settings import DATA_DIR, Settings
+from common.temporal.codec import key_file
+from common.temporal.connect import connect
 
 BLOCKS = 4
 STEPS = 3

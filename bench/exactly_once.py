@@ -36,13 +36,13 @@ from bench.peers.market import ALL, CUT_OFF
 from bench.peers.side import throttled
 from bench.peers.verdict import Ended, Role, attempts_over_one, compare
 from cli.dev_server import DevServer
-from common.agent_client import AgentClient
-from common.agent_view import InboxRow, RunStatus
-from common.approval import Decision, Verdict
-from common.buyer import BuyerInput, BuyerResult, OnDrift
-from common.connect import connect
-from common.envelope import Signer
+from common.agents.buyer import BuyerInput, BuyerResult, OnDrift
+from common.approval.signing import Signer
+from common.approval.types import Decision, Verdict
+from common.client.client import AgentClient
+from common.client.view import InboxRow, RunStatus
 from common.settings import DATA_DIR, Settings
+from common.temporal.connect import connect
 from workflows.buyer import ORDER, SETTLED
 
 PRICE, DRIFTED, LIMIT = Decimal(10), Decimal("10.5"), Decimal(11)

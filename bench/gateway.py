@@ -30,12 +30,12 @@ from bench.peers.tasks import KitInput
 from bench.usage import cpu
 from cli.children import end_child, start_child
 from cli.dev_server import DevServer, free_port, listens
-from common.agent_client import AgentClient
-from common.connect import connect
-from common.envelope import Signer
+from common.approval.signing import Signer
+from common.client.client import AgentClient
+from common.client.tokens import Scope, TokenFile
 from common.settings import DATA_DIR, Settings
 from common.settings.http import HTTP
-from common.tokens import Scope, TokenFile
+from common.temporal.connect import connect
 
 ROOT = Path(__file__).parents[1]
 HOST = "127.0.0.1"

@@ -29,11 +29,11 @@ from bench.peers.fleet import ROOT, Fleet
 from bench.peers.market import ALL
 from bench.peers.side import throttled
 from cli.dev_server import DevServer
-from common.agent_client import AgentClient
-from common.buyer import BuyerInput
-from common.connect import connect
-from common.envelope import Signer
+from common.agents.buyer import BuyerInput
+from common.approval.signing import Signer
+from common.client.client import AgentClient
 from common.settings import DATA_DIR, Settings
+from common.temporal.connect import connect
 
 WHO = "ann"
 NAME = "inbox-"

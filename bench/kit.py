@@ -29,8 +29,8 @@ from bench.peers.figures import Figures, Spent, ratios, table
 from bench.peers.side import BareSide, KitSide, Side, throttled
 from bench.usage import cpu
 from cli.dev_server import DevServer
-from common.connect import connect
 from common.settings import DATA_DIR, Settings
+from common.temporal.connect import connect
 
 BLOCKS = 4
 WARM_SAMPLE = 100

@@ -30,13 +30,13 @@ from temporalio.client import Client
 
 from cli.children import end_child, start_child
 from cli.dev_server import DevServer, free_port
-from common.agent_client import AgentClient
-from common.approval import Verdict
-from common.connect import connect
-from common.envelope import Signer
+from common.agents.recruiter import RecruiterInput
+from common.approval.signing import Signer
+from common.approval.types import Verdict
+from common.client.client import AgentClient
 from common.mail import IncomingMail, MailKind
-from common.recruiter import RecruiterInput
 from common.settings import DATA_DIR, Settings
+from common.temporal.connect import connect
 
 ROOT = Path(__file__).parents[1]
 ID = "recruiter-bench"

@@ -25,14 +25,14 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from common.agent import NotebookEntry
-from common.agent_view import AgentView, RunStatus
-from common.archive import ArchivedObject, ArchivedRun, ArchiveRecord, IndexRow, day_of
-from common.archive_index import ArchiveIndex, IndexQuery, pack_rows
-from common.archive_reader import pack
-from common.connect import data_converter
+from common.agents.agent import NotebookEntry
+from common.archive.index import ArchiveIndex, IndexQuery, pack_rows
+from common.archive.layout import ArchivedObject, ArchivedRun, ArchiveRecord, IndexRow, day_of
+from common.archive.reader import pack
+from common.client.view import AgentView, RunStatus
 from common.object_store import FolderStore
 from common.settings import DATA_DIR, Settings
+from common.temporal.connect import data_converter
 
 DAYS = 100
 BATCH = 200

@@ -15,12 +15,12 @@ from cli.draw import row_cells, show_lines
 from cli.inputs import kind_named, read_edits, read_input
 from cli.output import CommandError, ExitCode, clean, print_document, say
 from cli.table import print_table
-from common.agent import AgentState
-from common.agent_client import AgentClient
-from common.agent_errors import NoSuchAgentError
-from common.agent_view import Ending, RunStatus
-from common.approval import DecisionStatus, Verdict
-from common.archive_reader import ArchivedAgents
+from common.agents.agent import AgentState
+from common.approval.types import DecisionStatus, Verdict
+from common.archive.reader import ArchivedAgents
+from common.client.client import AgentClient
+from common.client.errors import NoSuchAgentError
+from common.client.view import Ending, RunStatus
 from common.settings import Settings
 
 RETRY_AFTER = 1.0

@@ -14,10 +14,11 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 
 from cli.draw import show_lines
 from cli.output import CommandError, ExitCode, clean, print_document, say
-from common.agent_client import AgentClient
-from common.agent_errors import NoSuchAgentError
-from common.agent_view import AgentView
-from common.archive import (
+from cli.revival import revived_input
+from common.approval.signing import Signer
+from common.archive.anchor import ArchiveAnchor
+from common.archive.chain import verify
+from common.archive.layout import (
     AGENTS,
     ARCHIVIST,
     ERASER,
@@ -27,18 +28,17 @@ from common.archive import (
     Erased,
     EraseRequest,
 )
-from common.archive_anchor import ArchiveAnchor
-from common.archive_chain import verify
-from common.archive_reader import ArchivedAgents
+from common.archive.reader import ArchivedAgents
 from common.artifacts import write_atomically
-from common.connect import connect
-from common.envelope import Signer
-from common.moments import parse_span
+from common.client.client import AgentClient
+from common.client.errors import NoSuchAgentError
+from common.client.times import parse_span
+from common.client.view import AgentView
+from common.client.visibility import quote
 from common.object_store import S3Store, StoreUnavailableError, open_store
-from common.revival import revived_input
 from common.settings import Settings
 from common.settings.archive import ARCHIVE_COLD
-from common.visibility import quote
+from common.temporal.connect import connect
 
 Done = TypeVar("Done")
 PATIENCE = timedelta(seconds=8)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from common.agent_client import AgentClient
-from common.connect import connect
-from common.envelope import Signer
+from common.approval.signing import Signer
+from common.client.client import AgentClient
 from common.settings import Settings
+from common.temporal.connect import connect
 
 # A person waits for the answer: long enough for a hiccup, too short to look dead.
 PATIENCE = timedelta(seconds=8)

@@ -19,13 +19,13 @@ from cli.clients import open_agents
 from cli.dev_server import free_port
 from cli.output import CommandError, ExitCode, clean, say
 from cli.watch import PATIENCE, LiveScreen, PlainScreen, views
-from common.agent_client import AgentClient
-from common.agent_view import AgentView, RunStatus
-from common.approval import Verdict
+from common.agents.auditor import AuditInput, AuditResult, FixPlan
+from common.approval.types import Verdict
 from common.artifacts import ArtifactStore
-from common.audit import AuditInput, AuditResult, FixPlan
-from common.connect import StackAddress
+from common.client.client import AgentClient
+from common.client.view import AgentView, RunStatus
 from common.settings import DATA_DIR, Settings, SettingsError
+from common.temporal.connect import StackAddress
 
 CHECKOUT = Path(__file__).parent.parent
 STACK_WITHIN = 90.0

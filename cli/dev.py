@@ -21,13 +21,13 @@ from cli.children import end_child, last_line, put_aside, start_child
 from cli.dev_server import HOST, NAMESPACE, DevServer, DevServerError
 from cli.output import CommandError, ExitCode, say
 from cli.rates import set_fetch_rate
+from common.approval.signing import Signer
 from common.artifacts import write_atomically
-from common.codec import create_keys, load_codec
-from common.connect import StackAddress
-from common.envelope import Signer
+from common.client.tokens import operator_token
 from common.settings import DATA_DIR, UNSIGNED, Settings
 from common.settings.http import CODEC_ORIGIN, HTTP
-from common.tokens import operator_token
+from common.temporal.codec import create_keys, load_codec
+from common.temporal.connect import StackAddress
 
 WORKER = Path(__file__).parent.parent / "worker.py"
 WORKER_READY = "worker ready"

@@ -21,8 +21,8 @@ from temporalio.common import SearchAttributeIndexedValueType
 from temporalio.service import ConnectConfig, RPCError, ServiceClient
 
 from cli.children import end_child, last_line, start_child
-from common.search_attributes import REGISTRY
 from common.settings import TEMPORAL_PROGRAM, Settings
+from common.temporal.search_attributes import REGISTRY
 
 HOST = "127.0.0.1"
 NAMESPACE = "default"
@@ -193,7 +193,7 @@ class DevServer:
         if not await listens(self._port):
             return False
         try:
-            # No `common.connect`: whatever TEMPORAL_ADDRESS says, this server is the one meant.
+            # No `common.temporal.connect`: whatever TEMPORAL_ADDRESS says, this server is the one meant.
             service = await ServiceClient.connect(ConnectConfig(target_host=self.address))
             described = await service.workflow_service.describe_namespace(
                 DescribeNamespaceRequest(namespace=NAMESPACE), timeout=timedelta(seconds=2)

@@ -27,16 +27,16 @@ from activities.mail.imap import Session
 from activities.mail.sending import smtp_server
 from cli.dev_server import attribute_type
 from cli.output import ExitCode, clean, print_document
-from common.archive_anchor import ArchiveAnchor
-from common.connect import connect
-from common.envelope import Signer
-from common.notice_routes import Routes
+from common.approval.signing import Signer
+from common.archive.anchor import ArchiveAnchor
+from common.notices.routes import Routes
 from common.object_store import S3Store, StoreUnavailableError, open_store
-from common.search_attributes import REGISTRY
 from common.settings import APPROVAL_KEYS, Settings, SettingsError
 from common.settings.mail import SMTP
 from common.settings.notices import NOTICES
 from common.settings.state import S3_BUCKET, S3_ENDPOINT, S3_REGION
+from common.temporal.connect import connect
+from common.temporal.search_attributes import REGISTRY
 
 PATIENCE = timedelta(seconds=5)
 # The archive's 30 days and a day to archive in.

@@ -6,10 +6,10 @@ import json
 from datetime import UTC, datetime
 
 from cli.output import clean
-from common import search_attributes
-from common.agent import NotebookEntry, Progress
-from common.agent_view import AgentRow, AgentView
-from common.approval import ApprovalRequest, DecisionRecord, in_words
+from common.agents.agent import NotebookEntry, Progress
+from common.approval.types import ApprovalRequest, DecisionRecord, in_words
+from common.client.view import AgentRow, AgentView
+from common.temporal import search_attributes
 
 PLAN_LINES = 40
 

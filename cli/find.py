@@ -11,12 +11,12 @@ from cli.clients import PATIENCE
 from cli.draw import moment
 from cli.output import CommandError, clean, print_document, say
 from cli.table import print_table
-from common.agent_search import AgentQuery, AgentSearch, FoundAgent
-from common.agent_view import RunStatus
-from common.archive_reader import ArchivedAgents
-from common.connect import connect
-from common.moments import parse_moment, zone_named
+from common.archive.reader import ArchivedAgents
+from common.archive.search import AgentQuery, AgentSearch, FoundAgent
+from common.client.times import parse_moment, zone_named
+from common.client.view import RunStatus
 from common.settings import Settings
+from common.temporal.connect import connect
 
 COLUMNS = ("id", "kind", "owner", "state", "node", "stuck at", "started", "closed", "where")
 

@@ -11,9 +11,9 @@ from typing import Any
 from pydantic import BaseModel, JsonValue, TypeAdapter, ValidationError
 
 from cli.output import CommandError, flat, print_document
-from common.agent import AgentInput
-from common.input_words import holds_path
-from common.kinds import KINDS, Kind
+from common.agents.agent import AgentInput
+from common.agents.fields import holds_path
+from common.agents.kinds import KINDS, Kind
 
 
 class Field(BaseModel):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from cli.output import CommandError, print_document, say
-from common.codec import key_file
 from common.key_ring import rotate
 from common.settings import APPROVAL_KEYS, Settings
 from common.settings.state import ENCRYPTION, PAYLOAD_KEYS
+from common.temporal.codec import key_file
 
 
 def rotate_keys(settings: Settings, *, as_json: bool) -> None:

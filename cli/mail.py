@@ -11,7 +11,7 @@ from activities.mail.imap import AWAY, MailLine, Session
 from activities.mail.outbox import Outbox
 from cli.output import CommandError, ExitCode, print_document, say
 from cli.table import print_table
-from common.envelope import Signer
+from common.approval.signing import Signer
 from common.mail import FOLDERS, UNMATCHED
 from common.object_store import open_store
 from common.settings import Settings

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from cli.notice_log import CourierRow, recent_couriers
 from cli.output import print_document, say
 from cli.table import print_table
-from common.connect import connect
-from common.notice_log import CourierRow, recent_couriers
 from common.settings import Settings
+from common.temporal.connect import connect
 
 PATIENCE = timedelta(seconds=8)
 

@@ -65,14 +65,14 @@ def run(command: Coroutine[Any, Any, ExitCode | None]) -> NoReturn:
     import typer
     from temporalio.service import RPCError
 
-    from common.agent_errors import AgentClientError, NoSuchAgentError, NothingToDecideError
-    from common.archive_chain import ArchiveDamagedError
-    from common.connect import CannotConnectError
-    from common.moments import UnreadableTimeError
+    from cli.revival import NotRevivableError
+    from common.archive.chain import ArchiveDamagedError
+    from common.client.errors import AgentClientError, NoSuchAgentError, NothingToDecideError
+    from common.client.times import UnreadableTimeError
+    from common.client.visibility import UnusableValueError
     from common.object_store import StoreUnavailableError
-    from common.revival import NotRevivableError
     from common.settings import SettingsError
-    from common.visibility import UnusableValueError
+    from common.temporal.connect import CannotConnectError
 
     try:
         code = asyncio.run(command)

@@ -21,8 +21,8 @@ from temporalio.service import RPCError, RPCStatusCode
 from cli.clients import open_agents
 from cli.draw import approval_lines, notebook_line, progress, summary, waits_for
 from cli.output import ExitCode, clean, print_document
-from common.agent_client import AgentClient
-from common.agent_view import AgentView, RunStatus
+from common.client.client import AgentClient
+from common.client.view import AgentView, RunStatus
 from common.settings import Settings
 
 # Short, so that an outage is told at once; the loop below is what outlasts it.

@@ -18,9 +18,9 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
 from cli.dev_server import DevServer  # noqa: E402 -- the checkout is no installed package
-from common.agent_view import AgentView  # noqa: E402
-from common.approval import Verdict  # noqa: E402
-from common.audit import AuditInput  # noqa: E402
+from common.agents.auditor import AuditInput  # noqa: E402
+from common.approval.types import Verdict  # noqa: E402
+from common.client.view import AgentView  # noqa: E402
 from tests.chaos.stack import Stack, until  # noqa: E402
 
 PICTURES = ROOT / "docs" / "pictures"

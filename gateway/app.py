@@ -17,20 +17,21 @@ from starlette.requests import Request
 from starlette.responses import Response
 from temporalio.service import RPCError
 
-from common.agent_errors import AgentClientError
-from common.archive_chain import ArchiveDamagedError
-from common.moments import UnreadableTimeError
+from common.archive.chain import ArchiveDamagedError
+from common.client.errors import AgentClientError
+from common.client.times import UnreadableTimeError
+from common.client.visibility import UnusableValueError
 from common.object_store import StoreUnavailableError
 from common.settings import Settings, SettingsError
-from common.visibility import UnusableValueError
 from gateway import problems
+from gateway.auth.sessions import SignInNeededError
 from gateway.edge import Edge
 from gateway.pages import PAGES, error_page
 from gateway.problems import ProblemDocument
-from gateway.routes import agents, approve, codec, dashboard, docs, operations, slack, starts, steering
+from gateway.routes import agents, approve, codec, dashboard, docs, operations, starts, steering
 from gateway.services import Gateway, open_gateway
-from gateway.sessions import SignInNeededError
-from gateway.slack_socket import socket_mode
+from gateway.slack import route as slack
+from gateway.slack.socket import socket_mode
 
 STATIC = Path(__file__).parent / "static"
 DESCRIPTION = (

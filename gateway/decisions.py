@@ -7,9 +7,9 @@ from datetime import timedelta
 from pydantic import JsonValue
 from temporalio.service import RPCError
 
-from common.agent_client import AgentClient
-from common.agent_errors import NoSuchAgentError, NothingToDecideError
-from common.approval import Decision, DecisionRecord, Verdict
+from common.approval.types import Decision, DecisionRecord, Verdict
+from common.client.client import AgentClient
+from common.client.errors import NoSuchAgentError, NothingToDecideError
 
 # A person waits for the answer, and a worker that runs gives it in a fraction of that.
 FATE_PATIENCE = timedelta(seconds=3)

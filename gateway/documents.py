@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
 
-from common.approval import Decision, DecisionRecord, DecisionStatus, LongText, ShortText, Verdict
+from common.approval.types import Decision, DecisionRecord, DecisionStatus, LongText, ShortText, Verdict
 
 
 def _written(value: object) -> object:

@@ -16,8 +16,8 @@ from typing import Any
 
 from temporalio.service import RPCError
 
-from common.agent_errors import NoSuchAgentError
-from common.agent_view import AgentView
+from common.client.errors import NoSuchAgentError
+from common.client.view import AgentView
 from common.digest import digest
 from common.object_store import StoreUnavailableError
 from gateway.views import ArchivedView, Views

@@ -9,8 +9,8 @@ from typing import Any
 from pydantic import JsonValue
 from starlette.requests import Request
 
-from common.approval import ApprovalRequest, Verdict
-from common.plan_view import label_of
+from common.approval.plan_view import label_of
+from common.approval.types import ApprovalRequest, Verdict
 from gateway.plans import EditError, read_edits
 
 MAX_FIELDS = 100

@@ -12,11 +12,11 @@ from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from common import search_attributes
-from common.agent_view import AgentRow
-from common.plan_view import label_of, plain, shape_of
+from common.approval.plan_view import label_of, plain, shape_of
+from common.client.view import AgentRow
+from common.temporal import search_attributes
+from gateway.auth.sessions import SignInNeededError
 from gateway.problems import problem_of
-from gateway.sessions import SignInNeededError
 
 # Where errors are pages, too.
 PAGES = ("/ui", "/approve", "/docs")

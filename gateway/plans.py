@@ -9,8 +9,8 @@ from typing import Any
 
 from pydantic import JsonValue
 
-from common.approval import ApprovalRequest
-from common.plan_view import label_of
+from common.approval.plan_view import label_of
+from common.approval.types import ApprovalRequest
 
 EDIT = "edit."
 

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
-from common.agent_client import AgentClient
-from common.approval import LOOK_GOOD_FOR, ApprovalRequest
+from common.approval.types import LOOK_GOOD_FOR, ApprovalRequest
+from common.client.client import AgentClient
 
 # What takes longer is shown by the next look at the page.
 PATIENCE = timedelta(seconds=4)

@@ -14,12 +14,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from temporalio.service import RPCError, RPCStatusCode
 
-from common.agent_errors import AgentClientError, NoSuchAgentError
-from common.archive_chain import ArchiveDamagedError
-from common.moments import UnreadableTimeError
+from common.archive.chain import ArchiveDamagedError
+from common.client.errors import AgentClientError, NoSuchAgentError
+from common.client.times import UnreadableTimeError
+from common.client.visibility import UnusableValueError
 from common.object_store import StoreUnavailableError
 from common.settings import SettingsError
-from common.visibility import UnusableValueError
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER = 5  # seconds; a server's restart takes about that long

@@ -10,25 +10,25 @@ import httpx
 from fastapi import Depends, Request
 from temporalio.client import Client
 
-from common.agent_client import AgentClient
-from common.agent_search import AgentSearch
-from common.archive_reader import ArchivedAgents
+from common.approval.groups import Directory
+from common.approval.signing import Signer
+from common.archive.reader import ArchivedAgents
+from common.archive.search import AgentSearch
 from common.artifacts import ArtifactStore
-from common.codec import load_codec
-from common.codec_service import CodecService
-from common.connect import connect, payload_store
-from common.directory import Directory
-from common.envelope import Signer
-from common.people import approvers_in_slack
+from common.client.client import AgentClient
+from common.client.tokens import TokenFile
+from common.notices.people import approvers_in_slack
+from common.notices.slack import BRIEF_TIMEOUT, slack_client
 from common.settings import Settings, SettingsError
 from common.settings.http import OIDC_ISSUER
-from common.slack import BRIEF_TIMEOUT, slack_client
-from common.tokens import TokenFile
-from gateway.auth import Authenticator
-from gateway.limits import Buckets, OneUse, Places
+from common.temporal.codec import load_codec
+from common.temporal.connect import connect, payload_store
+from gateway.auth.auth import Authenticator
+from gateway.auth.limits import Buckets, OneUse, Places
+from gateway.auth.oidc import Issuer
+from gateway.codec_service import CodecService
 from gateway.metrics import Metrics
-from gateway.oidc import Issuer
-from gateway.slack import SlackActions
+from gateway.slack.presses import SlackActions
 from gateway.views import Views
 
 # Who asks how things stand can ask again; who decides or starts something should not have to.

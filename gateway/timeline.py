@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from common.agent import NotebookEntry
+from common.agents.agent import NotebookEntry
 
 
 @dataclass

@@ -15,10 +15,10 @@ from typing import Any, Generic, TypeVar
 
 from temporalio.client import WorkflowExecutionDescription
 
-from common.agent_client import AgentClient
-from common.agent_errors import NoSuchAgentError
-from common.agent_view import AgentRow, AgentView, row_of
-from common.archive_reader import ArchivedAgents
+from common.archive.reader import ArchivedAgents
+from common.client.client import AgentClient
+from common.client.errors import NoSuchAgentError
+from common.client.view import AgentRow, AgentView, row_of
 from common.digest import digest_bytes
 
 FRESH = 0.3  # seconds that an answer is given again; a person does not see the difference

@@ -36,7 +36,7 @@ with workflow.unsafe.imports_passed_through():
         StoreRequest,
         SweepRequest,
     )
-    from common.archive import (
+    from common.archive.layout import (
         ARCHIVIST,
         ERASER,
         ArchivedObject,

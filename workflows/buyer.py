@@ -13,11 +13,11 @@ from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
-    from activities.documents import Documents, DocumentSet, DocumentsRequest
+    from activities.documents.documents import Documents, DocumentSet, DocumentsRequest
     from activities.llm.records import Material, Think
     from activities.trading.orders import CancelOrder, FindOrder, MarketRequest, Orders, PlaceOrder
     from activities.trading.quotes import QuoteRequest, Quotes
-    from common.buyer import (
+    from common.agents.buyer import (
         EDITABLE,
         BuyerInput,
         BuyerMemory,

@@ -7,10 +7,9 @@ import asyncio
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from activities.audit.fix_apply import FixApplier
-    from activities.audit.fix_plan import FixPlanner
-    from activities.audit.inventory import CodeInventory
-    from activities.audit.records import (
+    from activities.auditor.fix.apply import FixApplier
+    from activities.auditor.fix.plan import FixPlanner
+    from activities.auditor.records import (
         ApplyRequest,
         ApplyResult,
         Audit,
@@ -23,11 +22,12 @@ with workflow.unsafe.imports_passed_through():
         ShardFindings,
         TriageRequest,
     )
-    from activities.audit.report import AuditReport
-    from activities.audit.scan import CodeScan
-    from activities.audit.triage import FindingTriage
+    from activities.auditor.report.report import AuditReport
+    from activities.auditor.scan.inventory import CodeInventory
+    from activities.auditor.scan.scan import CodeScan
+    from activities.auditor.triage import FindingTriage
+    from common.agents.auditor import AuditInput, AuditResult, FixPlan
     from common.artifacts import ArtifactRef
-    from common.audit import AuditInput, AuditResult, FixPlan
     from common.digest import digest
     from workflows.core.agent import Agent
     from workflows.core.calls import LONG

@@ -17,7 +17,7 @@ from temporalio.exceptions import ActivityError, FailureError, is_cancelled_exce
 
 with workflow.unsafe.imports_passed_through():
     from common.mail import Sent, SentStatus
-    from common.notices import (
+    from common.notices.types import (
         COURIER,
         SETTLED,
         Delivery,

@@ -13,13 +13,14 @@ from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_
 
 with workflow.unsafe.imports_passed_through():
     from activities.fetching.addresses import fairness_key
+    from activities.fetching.records import FetchRequest, FoundLinks, LinksRequest, SearchRequest
+    from activities.fetching.scraper import Scraper
     from activities.llm.records import OFFLINE, Reply, Think
-    from activities.publishing import Publisher, PublishReport
+    from activities.research.activities import ResearchDesk
     from activities.research.asking import about_page, about_pages, points_of
-    from activities.research.desk import ResearchDesk
+    from activities.research.publishing import Publisher, PublishReport
     from activities.research.records import DraftRequest, ExcerptRequest, LinkChoice, ReadRequest
-    from activities.scraping import FetchRequest, FoundLinks, LinksRequest, Scraper, SearchRequest
-    from common.researcher import (
+    from common.agents.researcher import (
         Published,
         PublishPlan,
         Reading,

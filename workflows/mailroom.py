@@ -8,7 +8,7 @@ from temporalio import workflow
 from temporalio.common import RetryPolicy
 
 with workflow.unsafe.imports_passed_through():
-    from activities.mailbox import ListenRequest, Mailbox
+    from activities.mail.mailbox import ListenRequest, Mailbox
     from common.mail import MAILROOM
 
 # A run each, so that its history stays short.

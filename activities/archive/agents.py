@@ -14,6 +14,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.archive.facts import key_ids, key_ids_in, nodes_of
+from activities.archive.holds import Holds
 from activities.archive.records import (
     Cleared,
     DueAgent,
@@ -26,10 +27,9 @@ from activities.archive.records import (
     StoreRequest,
 )
 from activities.archive.removal import clear_payloads, delete_runs
-from activities.heartbeats import heartbeats
-from common import search_attributes
-from common.agent_view import AgentRow, AgentView, patient_view_of, row_of
-from common.archive import (
+from activities.calls.heartbeats import heartbeats
+from common.archive.chain import get_checked, put_checked
+from common.archive.layout import (
     ArchivedObject,
     ArchivedRun,
     ArchiveRecord,
@@ -37,16 +37,16 @@ from common.archive import (
     record_key,
     run_folder,
 )
-from common.archive_chain import get_checked, put_checked
-from common.archive_reader import pack
+from common.archive.payload_sweep import payloads_in
+from common.archive.reader import pack
+from common.client.view import AgentRow, AgentView, patient_view_of, row_of
+from common.client.visibility import AGENTS, UnusableValueError, quote
 from common.digest import digest_bytes
 from common.errors import permanent
-from common.holds import Holds
 from common.object_store import ObjectMissingError, ObjectStore
-from common.payload_store import PayloadDamagedError, referenced_key
-from common.payload_sweep import payloads_in
 from common.settings import Settings
-from common.visibility import AGENTS, UnusableValueError, quote
+from common.temporal import search_attributes
+from common.temporal.payload_store import PayloadDamagedError, referenced_key
 
 # What is on hold is left in Temporal, but not until Temporal itself forgets it.
 RESCUE_BEFORE = timedelta(days=3)

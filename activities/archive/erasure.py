@@ -10,22 +10,22 @@ from temporalio import activity
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
+from activities.archive.holds import Holds
 from activities.archive.ledger import ArchiveLedger
 from activities.archive.records import SealRequest
 from activities.archive.removal import clear_payloads, delete_runs, is_there
+from activities.calls.heartbeats import heartbeats
 from activities.fetching.pages import PageStore
-from activities.heartbeats import heartbeats
 from activities.mail.outbox import objects_of
-from common import search_attributes
-from common.archive import Erased, IndexRow, agent_folder, day_of, run_folder
-from common.archive_index import ArchiveIndex, IndexQuery, unpack_rows
+from common.archive.index import ArchiveIndex, IndexQuery, unpack_rows
+from common.archive.layout import Erased, IndexRow, agent_folder, day_of, run_folder
 from common.artifacts import ArtifactStore
-from common.holds import Holds
-from common.notices import COURIER, agent_of, courier_id
+from common.client.visibility import quote
+from common.notices.types import COURIER, agent_of, courier_id
 from common.object_store import ObjectStore, StoredObject
-from common.payload_store import agent_prefix
 from common.settings import Settings
-from common.visibility import quote
+from common.temporal import search_attributes
+from common.temporal.payload_store import agent_prefix
 
 
 class ErasePart(BaseModel, frozen=True):

@@ -9,8 +9,8 @@ from google.protobuf.message import DecodeError
 from temporalio.api.common.v1 import Payload
 from temporalio.api.history.v1 import HistoryEvent
 
-from common import search_attributes
-from common.codec import KEY_ID
+from common.temporal import search_attributes
+from common.temporal.codec import KEY_ID
 
 
 def nodes_of(events: Iterable[HistoryEvent]) -> set[str]:

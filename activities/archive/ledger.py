@@ -15,14 +15,14 @@ from activities.archive.records import (
     SweepRequest,
     Unfinished,
 )
-from activities.heartbeats import heartbeats
-from common.archive import INDEX, RECORD, ArchivedObject, Erased, Head, IndexRow, Manifest, number_of
-from common.archive_anchor import ArchiveAnchor
-from common.archive_chain import ArchiveDamagedError, Chain, put_checked
-from common.archive_index import pack_rows
+from activities.calls.heartbeats import heartbeats
+from common.archive.anchor import ArchiveAnchor
+from common.archive.chain import ArchiveDamagedError, Chain, put_checked
+from common.archive.index import pack_rows
+from common.archive.layout import INDEX, RECORD, ArchivedObject, Erased, Head, IndexRow, Manifest, number_of
+from common.archive.payload_sweep import ForeignStoreError, sweep
 from common.errors import permanent
 from common.object_store import ObjectStore
-from common.payload_sweep import ForeignStoreError, sweep
 
 
 class ArchiveLedger:

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from pydantic import AwareDatetime, BaseModel, Field
 
-from common.archive import ArchivedObject, Head, IndexRow
+from common.archive.layout import ArchivedObject, Head, IndexRow
 
 
 class DueRequest(BaseModel, frozen=True):

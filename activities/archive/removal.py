@@ -11,9 +11,9 @@ from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
+from common.archive.payload_sweep import ForeignStoreError, sweep
 from common.errors import permanent
 from common.object_store import ObjectStore
-from common.payload_sweep import ForeignStoreError, sweep
 
 LOOK_AGAIN_SECONDS = 0.2
 

@@ -12,7 +12,7 @@ from email.utils import parsedate_to_datetime
 import httpx
 from temporalio.exceptions import ApplicationError
 
-from activities.guard import RefusedError
+from activities.fetching.guard import RefusedError
 from common.errors import permanent
 
 MOST_SECONDS = 60.0
@@ -55,7 +55,7 @@ async def exchange(
     """GET `url`; a redirect is an answer too.
 
     Args:
-        client: from `activities.guard.guarded_client`.
+        client: from `activities.fetching.guard.guarded_client`.
         url: absolute.
         most_bytes: of the body, as sent and as unpacked; reading stops there.
         wanted: media types; a good answer that says it is of another one is left unread. Empty: any.

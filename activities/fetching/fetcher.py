@@ -11,7 +11,7 @@ from urllib.parse import urljoin
 import httpx
 from temporalio.exceptions import ApplicationError
 
-from activities.extract import charset_of
+from activities.documents.extract import charset_of
 from activities.fetching.addresses import host_of, normalised, origin_of
 from activities.fetching.exchange import Answer, exchange, pause_of
 from activities.fetching.pages import Download, PageStore
@@ -31,7 +31,7 @@ class Fetcher:
     """Downloads for agents, each address once for an agent.
 
     Args:
-        client: from `activities.guard.guarded_client`.
+        client: from `activities.fetching.guard.guarded_client`.
         artifacts: where bodies go.
         pages: where what was fetched is noted.
         folder: of this machine's data: rules and turns; all workers on it share them.

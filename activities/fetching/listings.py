@@ -7,7 +7,7 @@ import zlib
 from dataclasses import dataclass, field
 from urllib.parse import urljoin
 
-from activities.extract import ExtractError, Link
+from activities.documents.extract import ExtractError, Link
 
 MOST_BYTES = 10_000_000
 MOST_LINKS = 5_000

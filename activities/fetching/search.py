@@ -8,9 +8,9 @@ from typing import Protocol
 import httpx
 from temporalio.exceptions import ApplicationError
 
-from activities.extract import Link
+from activities.documents.extract import Link
 from activities.fetching.exchange import exchange, pause_of
-from activities.guard import Resolver, guarded_client
+from activities.fetching.guard import Resolver, guarded_client
 from common.allowed_hosts import AllowedHosts
 from common.errors import permanent, retry_after
 

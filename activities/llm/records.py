@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Protocol
 
 from pydantic import BaseModel, Field, JsonValue
 
-from common.approval import Authorization
+from common.approval.types import Authorization
 from common.artifacts import ArtifactRef
 
 OFFLINE = "offline"

@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 
 from pydantic import BaseModel, JsonValue
 
-from activities.audit.markup import Html, join, tag, visible
-from common.approval_link import LINK_LIFETIME, ApprovalLink
-from common.envelope import Signer
-from common.notices import Delivery, NoticeEvent
+from activities.html.markup import Html, join, tag, visible
+from common.approval.link import LINK_LIFETIME, ApprovalLink
+from common.approval.signing import Signer
+from common.notices.types import Delivery, NoticeEvent
 
 MOST_LINES = 60
 LONGEST_VALUE = 4000

@@ -16,8 +16,8 @@ from datetime import UTC, datetime, timedelta
 
 from pydantic import AwareDatetime, BaseModel
 
+from common.approval.signing import Signer
 from common.digest import canonical, digest_bytes
-from common.envelope import Signer
 from common.errors import permanent, retry_after
 from common.mail import Sent, SentStatus
 from common.object_store import ObjectMissingError, ObjectStore, StoredObject

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from activities.extract import body_text, tree_of
+from activities.documents.extract import body_text, tree_of
 
 if TYPE_CHECKING:
     from lxml.etree import _Element

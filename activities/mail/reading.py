@@ -22,7 +22,7 @@ from pathlib import Path
 
 from pydantic import AwareDatetime, BaseModel
 
-from activities.charsets import decode
+from activities.documents.charsets import decode
 from activities.mail.absence import back_at, is_automatic
 from activities.mail.bounces import Report, named_tokens, report_of
 from activities.mail.quotes import html_words, own_words

@@ -11,17 +11,17 @@ from pydantic import BaseModel, SerializeAsAny
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from activities.heartbeats import heartbeats
+from activities.calls.heartbeats import heartbeats
 from activities.mail.letters import letter_bytes, notice_bytes
 from activities.mail.notice_words import notice_words
 from activities.mail.outbox import FAILED, LetterRecord, Outbox
 from activities.mail.smtp import SmtpServer, UnsentError
-from common.approval import Authorization
+from common.approval.signing import Authority, Signer
+from common.approval.types import Authorization
 from common.digest import digest
-from common.envelope import Authority, Signer
 from common.errors import permanent
 from common.mail import Letter, LetterPlan, Sent, SentStatus
-from common.notices import Delivery
+from common.notices.types import Delivery
 from common.object_store import StoreUnavailableError, open_store
 from common.settings import Settings, SettingsError
 from common.settings.mail import SMTP, MailSettings, is_address

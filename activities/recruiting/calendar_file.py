@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from common.agents.recruiter import Slot
 from common.errors import permanent
-from common.recruiter import Slot
 
 MOST_BYTES = 20_000_000
 MOST_FILES = 200

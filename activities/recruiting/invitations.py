@@ -7,8 +7,8 @@ from datetime import UTC
 
 from activities.recruiting.letters import invitation_text
 from activities.recruiting.records import DraftInvitations, InvitationDraft
+from common.agents.recruiter import Invitation
 from common.mail import Letter
-from common.recruiter import Invitation
 
 
 def invitation(request: DraftInvitations, draft: InvitationDraft, agent: str) -> Invitation:

@@ -7,9 +7,9 @@ from datetime import timedelta
 
 from pydantic import BaseModel
 
+from activities.recruiting.candidacy import PROPOSED_AT_ONCE
 from activities.recruiting.records import DraftLetters, InvitationDraft, LetterKind, Outgoing
-from common.recruiter import Candidate, Slot
-from common.recruiter_course import PROPOSED_AT_ONCE
+from common.agents.recruiter import Candidate, Slot
 
 OPENING = (
     "we are looking for somebody for the position “{title}”, and your profile made us think that this could "

@@ -11,7 +11,7 @@ from activities.llm.outputs import find_quote
 from activities.llm.records import LanguageModel, Material, ModelItem, ModelRequest
 from activities.llm.sentences import STOP_WORDS, count_stems, lines_and_sentences, scorer, stems
 from activities.recruiting.records import Ranked, Reason
-from common.recruiter import Role
+from common.agents.recruiter import Role
 
 # A language model is shown so many at most, the best by the rules; the rest stay in the order of the rules.
 SHOWN = 40

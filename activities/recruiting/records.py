@@ -7,11 +7,11 @@ from enum import StrEnum
 
 from pydantic import AwareDatetime, BaseModel, Field
 
-from common.approval import Authorization
+from activities.recruiting.candidacy import Course
+from common.agents.recruiter import Candidate, InvitationPlan, OutreachPlan, ReplyPlan, Role, Slot
+from common.approval.types import Authorization
 from common.artifacts import ArtifactRef
 from common.mail import Sent
-from common.recruiter import Candidate, InvitationPlan, OutreachPlan, ReplyPlan, Role, Slot
-from common.recruiter_course import Course
 
 
 class RankRequest(BaseModel, frozen=True):

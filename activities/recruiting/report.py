@@ -6,9 +6,9 @@ from collections import Counter
 from dataclasses import dataclass
 
 from activities.llm.records import OFFLINE
+from activities.recruiting.candidacy import Course
 from activities.recruiting.records import Ranked, Ranking, Reason, ReportRequest
 from activities.research.report import escaped
-from common.recruiter_course import Course
 
 _WHAT = {
     "asked": "the first letter went out",

@@ -1,7 +1,7 @@
 """What a candidate's mail says: one of a few things, by rules, or by a language model held to the same few.
 
 Whatever a mail tries, it can come to nothing but a `Reading`; what the agent does then stands in
-`common/recruiter_course.py`. Where the rules are not sure it is `unclear`, and a person looks.
+`activities/recruiting/candidacy.py`. Where the rules are not sure it is `unclear`, and a person looks.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from pydantic import BaseModel, Field
 from activities.llm.offline import OfflineAnalyst
 from activities.llm.outputs import OutputType
 from activities.llm.records import Material, Structured, Think
+from activities.recruiting.candidacy import Reading, Says
 from activities.recruiting.letters import HOLDING, OPENING
+from common.agents.recruiter import Role, Slot
 from common.mail import IncomingMail, MailKind
-from common.recruiter import Role, Slot
-from common.recruiter_course import Reading, Says
 
 MAIL, OFFERED, ROLE = "mail", "offered", "role"
 READING, WORDS, DRAFT = "candidate_reading", "letter_opening", "reply_draft"

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from activities.llm.outputs import Point, Points
 from activities.llm.records import Material, Reply, Structured, Think
 from activities.research.records import PAGE
+from common.agents.researcher import Reading, Source
 from common.artifacts import ArtifactRef
-from common.researcher import Reading, Source
 
 TOPIC = "topic"
 

@@ -18,7 +18,7 @@ from activities.llm.sentences import (
     wanted_words,
 )
 from activities.research.records import Claim
-from common.researcher import SavedLink
+from common.agents.researcher import SavedLink
 
 QUOTES = 12
 _FULL_WORDS = 14

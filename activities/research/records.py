@@ -5,8 +5,8 @@ from __future__ import annotations
 from pydantic import BaseModel, Field
 
 from activities.llm.outputs import Point
+from common.agents.researcher import Reading, SavedLink, Source, Unread
 from common.artifacts import ArtifactRef
-from common.researcher import Reading, SavedLink, Source, Unread
 
 # The id under which a page is shown to a language model.
 PAGE = "page"

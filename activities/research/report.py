@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from activities.llm.records import OFFLINE
 from activities.research.passages import holds, near, shared_terms, telling
 from activities.research.records import Claim, DraftRequest
-from common.researcher import Reading, Source, Unread
+from common.agents.researcher import Reading, Source, Unread
 
 SHORT, A_PAGE, TERMS, A_TERM = 5, 6, 4, 4
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import requests
 
-from common.retry_header import asked_wait
+from activities.calls.retry_header import asked_wait
 from common.settings import SettingsError
 from common.settings.trading import ALPACA_KEY, ALPACA_SECRET
 

@@ -19,7 +19,7 @@ from activities.trading.alpaca import (
     read_refusal,
 )
 from activities.trading.broker import DuplicateOrderError, MarketState, OrderRequest, TooLateError
-from common.buyer import Order, OrderState, Side
+from common.agents.buyer import Order, OrderState, Side
 from common.errors import permanent, retry_after
 
 Answer = TypeVar("Answer")

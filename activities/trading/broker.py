@@ -7,7 +7,7 @@ from typing import Protocol
 
 from pydantic import AwareDatetime, BaseModel, Field
 
-from common.buyer import Money, Order, Quantity, Side, Symbol, TimeInForce
+from common.agents.buyer import Money, Order, Quantity, Side, Symbol, TimeInForce
 
 
 class DuplicateOrderError(Exception):

@@ -9,9 +9,9 @@ from pydantic import AwareDatetime, BaseModel
 from temporalio import activity
 
 from activities.trading.broker import Broker, DuplicateOrderError, MarketState, OrderRequest
-from common.approval import Authorization
-from common.buyer import EDITABLE, BuyPlan, Money, Order
-from common.envelope import Authority
+from common.agents.buyer import EDITABLE, BuyPlan, Money, Order
+from common.approval.signing import Authority
+from common.approval.types import Authorization
 from common.errors import permanent
 
 PREFIX = "hibernaut-"

@@ -16,8 +16,8 @@ from activities.trading.broker import DuplicateOrderError, MarketState, OrderReq
 from activities.trading.paper_book import Attempt, Book, Entry, create, opened
 from activities.trading.paper_faults import Faults
 from activities.trading.quotes import Fault
+from common.agents.buyer import Order, OrderState, Quote, Side, TimeInForce
 from common.business_time import NYSE, BusinessHours, closes_at, is_open, next_open
-from common.buyer import Order, OrderState, Quote, Side, TimeInForce
 
 CASH = Decimal(1_000_000)
 

@@ -12,7 +12,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from activities.trading.broker import OrderRequest
-from common.buyer import Order, OrderState, Side
+from common.agents.buyer import Order, OrderState, Side
 
 # Money as text: SQLite has no decimal numbers, and a float is no money.
 _SCHEMA = """

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from common.buyer import Quote, Symbol
+from common.agents.buyer import Quote, Symbol
 from common.errors import permanent, retry_after
 
 

@@ -11,7 +11,7 @@ import requests
 
 from activities.trading.alpaca import CREDENTIALS, SECONDS, check_credentials, make_quiet, read_refusal
 from activities.trading.quotes import Fault, check_age, checked_quote, no_quote, status_fault
-from common.buyer import Quote
+from common.agents.buyer import Quote
 
 SOURCE = "Alpaca"
 

@@ -16,8 +16,8 @@ from pathlib import Path
 from threading import Lock
 
 from activities.trading.quotes import Fault, check_age, checked_quote, no_quote
+from common.agents.buyer import Quote
 from common.artifacts import write_atomically
-from common.buyer import Quote
 
 MOST_BYTES = 200_000_000  # unpacked
 

@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from activities.calls.retry_header import asked_wait
 from activities.trading.quotes import Fault, check_age, checked_quote, no_quote, status_fault
-from common.buyer import Quote
-from common.retry_header import asked_wait
+from common.agents.buyer import Quote
 
 MOST_BYTES = 1_000_000
 

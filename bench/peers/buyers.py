@@ -14,16 +14,16 @@ from pathlib import Path
 
 import worker
 from activities.calendars import Calendars
+from activities.calls.interceptor import ReliableReports
 from activities.decisions import DecisionChecks
-from activities.interceptor import ReliableReports
-from activities.notices import Notices
+from activities.delivery.notices import Notices
 from activities.trading.orders import Orders
 from activities.trading.paper_faults import Faults
 from activities.trading.quotes import Quotes
 from bench.peers.market import Board, Journal, WatchedBroker
-from common.connect import connect
-from common.envelope import Authority
+from common.approval.signing import Authority
 from common.settings import Settings
+from common.temporal.connect import connect
 from workflows.buyer import Buyer
 
 READY = "worker ready"

@@ -6,7 +6,7 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from bench.peers.tasks import APPROVER, VALUE, Done, KitDeed, KitDeeds, KitInput, Look, Plan, Step, Steps
-from common.approval import ApprovalPolicy
+from common.approval.types import ApprovalPolicy
 from workflows.core.agent import Agent
 from workflows.core.calls import QUICK, READ
 from workflows.core.final_check import Action

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from activities.trading.broker import OrderRequest
 from activities.trading.paper import PaperBroker
+from common.agents.buyer import Order, Quote
 from common.artifacts import write_atomically
-from common.buyer import Order, Quote
 
 # The price of whatever has none of its own on the board.
 ALL = "*"

@@ -19,10 +19,10 @@ from temporalio.client import Client, WorkflowHandle
 from bench.peers.tasks import APPROVER, Approval, BareInput, KitInput, Plan
 from bench.peers.worker import READY
 from cli.children import end_child, last_line, start_child
-from common.agent_client import AgentClient
-from common.approval import Decision, Verdict
+from common.approval.signing import Signer
+from common.approval.types import Decision, Verdict
+from common.client.client import AgentClient
 from common.digest import digest
-from common.envelope import Signer
 from common.settings import DATA_DIR, TASK_QUEUE, Settings
 
 ROOT = Path(__file__).parents[2]

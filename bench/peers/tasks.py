@@ -5,9 +5,9 @@ from __future__ import annotations
 from pydantic import BaseModel
 from temporalio import activity
 
-from common.agent import AgentInput
-from common.approval import Authorization
-from common.envelope import Authority
+from common.agents.agent import AgentInput
+from common.approval.signing import Authority
+from common.approval.types import Authorization
 
 APPROVER = "approver-1"
 TEXT = "x" * 2000

@@ -9,8 +9,8 @@ from decimal import Decimal
 from enum import StrEnum
 
 from bench.peers.market import ANSWERED, SENT, Line
-from common.agent_view import RunStatus
-from common.buyer import BuyerResult, BuyOutcome, Order
+from common.agents.buyer import BuyerResult, BuyOutcome, Order
+from common.client.view import RunStatus
 
 
 class Role(StrEnum):

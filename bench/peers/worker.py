@@ -12,15 +12,15 @@ from temporalio.client import Client
 from temporalio.worker import Worker
 
 import worker
+from activities.calls.interceptor import ReliableReports
 from activities.decisions import DecisionChecks
-from activities.interceptor import ReliableReports
-from activities.notices import Notices
+from activities.delivery.notices import Notices
 from bench.peers.bare import BareAgent
 from bench.peers.kit import KitAgent
 from bench.peers.tasks import BareDeeds, KitDeeds, Steps
-from common.connect import connect
-from common.envelope import Authority
+from common.approval.signing import Authority
 from common.settings import Settings
+from common.temporal.connect import connect
 
 READY = "worker ready"
 
@@ -43,7 +43,8 @@ def bare_worker(client: Client, settings: Settings) -> Worker:
     Three things are the kit's own choice and the same here, because they are settings that anybody can make,
     and would otherwise hide what the kit costs: what the sandbox passes through (30 ms a start otherwise),
     how long an agent's task waits for a dead worker (10 s otherwise; felt in cold wake-ups alone), and the
-    data converter, as both clients come from `common.connect`. Both caches hold 1,000 agents, the default.
+    data converter, as both clients come from `common.temporal.connect`. Both caches hold 1,000 agents, the
+    default.
     """
     return Worker(
         client,

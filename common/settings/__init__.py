@@ -1,6 +1,6 @@
 """Every setting of Hibernaut, read once from the environment by a door and frozen; a file for each group.
 
-Temporal's own settings (``TEMPORAL_*``) are read by the SDK's envconfig in ``common/connect.py``.
+Temporal's own settings (``TEMPORAL_*``) are read by the SDK's envconfig in ``common/temporal/connect.py``.
 """
 
 from __future__ import annotations

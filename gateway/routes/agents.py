@@ -11,13 +11,13 @@ from zoneinfo import ZoneInfo
 from fastapi import APIRouter, Header, Query, Response
 from fastapi.responses import StreamingResponse
 
-from common.agent import AgentState
-from common.agent_search import AgentQuery, FoundAgent
-from common.agent_view import AgentView, InboxRow, RunStatus
-from common.moments import parse_moment
+from common.agents.agent import AgentState
+from common.archive.search import AgentQuery, FoundAgent
+from common.client.times import parse_moment
+from common.client.view import AgentView, InboxRow, RunStatus
 from common.object_store import StoreUnavailableError
-from gateway.access import may_see, require_visible
-from gateway.auth import Reader, Subject
+from gateway.auth.access import may_see, require_visible
+from gateway.auth.auth import Reader, Subject
 from gateway.events import Cursor, fresh, is_over, stream
 from gateway.problems import Problem, away
 from gateway.services import Gateway, Parts

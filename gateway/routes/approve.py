@@ -9,12 +9,13 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from common.agent_errors import AgentClientError
-from common.agent_view import AgentView
-from common.approval import ApprovalRequest, DecisionRecord, DecisionStatus, judged
-from common.approval_link import ApprovalLink, BadLinkError, decision_id
-from common.plan_view import show_plan
-from gateway.auth import address_of
+from common.approval.link import ApprovalLink, BadLinkError, decision_id
+from common.approval.plan_view import show_plan
+from common.approval.types import ApprovalRequest, DecisionRecord, DecisionStatus, judged
+from common.client.errors import AgentClientError
+from common.client.view import AgentView
+from gateway.auth.auth import address_of
+from gateway.auth.sessions import form_token, require_own_form
 from gateway.decisions import decide
 from gateway.forms import FormError, Wish, form_of, read_wish
 from gateway.pages import page
@@ -22,7 +23,6 @@ from gateway.plans import edit_fields
 from gateway.premises import looked_at
 from gateway.problems import Problem
 from gateway.services import Gateway, Parts
-from gateway.sessions import form_token, require_own_form
 
 router = APIRouter()
 

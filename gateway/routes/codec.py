@@ -15,14 +15,14 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from google.protobuf.json_format import MessageToDict, ParseDict, ParseError
 from temporalio.api.common.v1 import Payload, Payloads
 
-from common.agent_errors import AgentClientError
-from common.codec import SEALED_FOR
+from common.client.errors import AgentClientError
 from common.object_store import ObjectMissingError, StoreUnavailableError
-from gateway.access import require_visible
-from gateway.auth import Subject, address_of, unauthorized
+from common.temporal.codec import SEALED_FOR
+from gateway.auth.access import require_visible
+from gateway.auth.auth import Subject, address_of, unauthorized
+from gateway.auth.sessions import SignInNeededError, visitor
 from gateway.problems import Problem, away
 from gateway.services import Gateway, Parts
-from gateway.sessions import SignInNeededError, visitor
 
 router = APIRouter(prefix="/codec", tags=["codec"], include_in_schema=False)
 

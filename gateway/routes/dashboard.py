@@ -11,14 +11,15 @@ from urllib.parse import quote
 from fastapi import APIRouter, Header, Query, Request
 from starlette.responses import RedirectResponse, Response
 
-from common.agent_client import AgentClient
-from common.agent_errors import AgentClientError, NoSuchAgentError
-from common.agent_view import AgentView, RunStatus
-from common.approval import ApprovalRequest, DecisionRecord, DecisionStatus
-from common.plan_view import show_plan
-from common.tokens import Scope, digest_of
-from gateway.access import require_steerable, require_visible
-from gateway.auth import Subject, address_of
+from common.approval.plan_view import show_plan
+from common.approval.types import ApprovalRequest, DecisionRecord, DecisionStatus
+from common.client.client import AgentClient
+from common.client.errors import AgentClientError, NoSuchAgentError
+from common.client.tokens import Scope, digest_of
+from common.client.view import AgentView, RunStatus
+from gateway.auth.access import require_steerable, require_visible
+from gateway.auth.auth import Subject, address_of
+from gateway.auth.sessions import Visiting, Visitor, cookie_name, require_own_form, sign_in, sign_out
 from gateway.decisions import decide
 from gateway.events import Cursor, fresh
 from gateway.forms import FormError, form_of, read_wish
@@ -28,7 +29,6 @@ from gateway.premises import looked_at
 from gateway.problems import Problem
 from gateway.routes.agents import event_stream
 from gateway.services import Gateway, Parts
-from gateway.sessions import Visiting, Visitor, cookie_name, require_own_form, sign_in, sign_out
 from gateway.timeline import stages_of
 from gateway.views import ArchivedView
 

@@ -13,12 +13,12 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 from pydantic_core import from_json, to_json
 
-from common.agent import AgentInput
-from common.agent_errors import AgentExistsError
+from common.agents.agent import AgentInput
+from common.agents.fields import holds_path
+from common.agents.kinds import KINDS, Kind
+from common.client.errors import AgentExistsError
 from common.digest import digest
-from common.input_words import holds_path
-from common.kinds import KINDS, Kind
-from gateway.auth import Writer
+from gateway.auth.auth import Writer
 from gateway.documents import Started
 from gateway.problems import Problem
 from gateway.services import Gateway, Parts

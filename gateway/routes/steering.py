@@ -9,11 +9,11 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Header
 
-from common.agent_client import AgentClient
-from common.agent_errors import NoSuchAgentError
-from common.approval import Decision, DecisionStatus, Verdict, judged
-from gateway.access import require_steerable, require_visible
-from gateway.auth import Decider, Subject, Writer
+from common.approval.types import Decision, DecisionStatus, Verdict, judged
+from common.client.client import AgentClient
+from common.client.errors import NoSuchAgentError
+from gateway.auth.access import require_steerable, require_visible
+from gateway.auth.auth import Decider, Subject, Writer
 from gateway.decisions import decide
 from gateway.documents import Asked, DecisionBody, DecisionTaken, Tell, Wake
 from gateway.problems import Problem

@@ -12,11 +12,11 @@ import pytest
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
 import worker
-from activities.interceptor import ReliableReports
+from activities.calls.interceptor import ReliableReports
 from cli.dev_server import DevServer
-from common.agent_view import AgentView
-from common.approval import ApprovalRequest
-from common.audit import AuditInput
+from common.agents.auditor import AuditInput
+from common.approval.types import ApprovalRequest
+from common.client.view import AgentView
 from tests.integration.gateway_world import GatewayWorld, open_world
 
 ROOT = Path(__file__).parents[2]

@@ -24,15 +24,15 @@ from activities.archive import removal
 from activities.archive.agents import AgentArchiver
 from activities.archive.erasure import Erasure
 from activities.archive.ledger import ArchiveLedger
-from activities.interceptor import ReliableReports
-from activities.notices import Notices
-from common.archive import RECORD, ArchiveRecord, Head
-from common.archive_anchor import ArchiveAnchor
-from common.archive_chain import Chain, get_checked
-from common.connect import connect
+from activities.calls.interceptor import ReliableReports
+from activities.delivery.notices import Notices
+from common.archive.anchor import ArchiveAnchor
+from common.archive.chain import Chain, get_checked
+from common.archive.layout import RECORD, ArchiveRecord, Head
 from common.object_store import ObjectStore, StoredObject, StoreUnavailableError, open_store
-from common.payload_store import segment
 from common.settings import Settings
+from common.temporal.connect import connect
+from common.temporal.payload_store import segment
 from tests.workflow.brief import BriefAgent
 from workflows.archivist import Archivist, Eraser
 

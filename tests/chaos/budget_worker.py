@@ -14,8 +14,8 @@ import pydantic_ai.direct
 import pydantic_ai.models.openai
 import pydantic_ai.providers.openai  # noqa: F401
 
-from activities.llm.mind import Caller, Mind
 from activities.llm.records import Budget, Think
+from activities.llm.runner import Caller, Mind
 from common.artifacts import ArtifactStore
 from common.settings import Settings
 

@@ -10,22 +10,22 @@ from pathlib import Path
 
 import worker
 from activities.calendars import Calendars
+from activities.calls.interceptor import ReliableReports
 from activities.decisions import DecisionChecks
-from activities.extract import text_of
-from activities.interceptor import ReliableReports
-from activities.llm.mind import Mind
+from activities.delivery.notices import Notices
+from activities.documents.extract import text_of
+from activities.llm.activities import Thinking
 from activities.llm.offline import OfflineAnalyst
-from activities.llm.thinking import Thinking
-from activities.notices import Notices
-from activities.recruiting.desk import RecruitingDesk
-from activities.recruiting.post import Post
+from activities.llm.runner import Mind
+from activities.recruiting.activities import RecruitingDesk
+from activities.recruiting.letter_activities import Post
 from activities.recruiting.understanding import OUTPUTS
+from common.approval.signing import Authority
 from common.artifacts import ArtifactStore
-from common.connect import connect
-from common.envelope import Authority
 from common.settings import Settings
+from common.temporal.connect import connect
 from tests.workflow.recruiting_outbox import LedgerOutbox
-from workflows.recruiter import Recruiter
+from workflows.recruiter.recruiter import Recruiter
 
 READY = "worker ready"
 

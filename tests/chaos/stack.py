@@ -13,10 +13,10 @@ from typing import TypeVar
 
 from cli.children import end_child, start_child
 from cli.dev_server import DevServer
-from common.agent_client import AgentClient
-from common.connect import connect
-from common.envelope import Signer
+from common.approval.signing import Signer
+from common.client.client import AgentClient
 from common.settings import Settings
+from common.temporal.connect import connect
 
 Found = TypeVar("Found")
 ROOT = Path(__file__).parents[2]

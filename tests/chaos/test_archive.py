@@ -20,16 +20,16 @@ import pytest
 
 from cli.children import end_child, start_child
 from cli.dev_server import DevServer, listens
-from common.agent_client import AgentClient
-from common.archive import ARCHIVIST, MANIFESTS, RECORD, ArchiveReport, ArchiveRequest, Head
-from common.archive_anchor import ArchiveAnchor
-from common.archive_chain import verify
-from common.archive_index import IndexQuery
-from common.archive_reader import ArchivedAgents
-from common.connect import connect
-from common.envelope import Signer
+from common.approval.signing import Signer
+from common.archive.anchor import ArchiveAnchor
+from common.archive.chain import verify
+from common.archive.index import IndexQuery
+from common.archive.layout import ARCHIVIST, MANIFESTS, RECORD, ArchiveReport, ArchiveRequest, Head
+from common.archive.reader import ArchivedAgents
+from common.client.client import AgentClient
 from common.object_store import FolderStore, StoreUnavailableError
 from common.settings import Settings
+from common.temporal.connect import connect
 from tests.chaos.archive_worker_steps import CI_STEPS, SOAK_STEPS
 from tests.chaos.stack import ROOT, until
 from tests.integration.test_object_store import BUCKET, KEY_ID, SECRET, Rclone, in_bucket

@@ -10,10 +10,10 @@ from typing import Any
 
 from temporalio.service import RPCError
 
-from common.agent_client import AgentClient
-from common.agent_view import AgentView, RunStatus
-from common.approval import Verdict
-from common.audit import AuditInput
+from common.agents.auditor import AuditInput
+from common.approval.types import Verdict
+from common.client.client import AgentClient
+from common.client.view import AgentView, RunStatus
 from tests.chaos.stack import Stack, until
 
 FILES = 1600

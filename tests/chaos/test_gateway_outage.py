@@ -16,10 +16,10 @@ import httpx
 
 from cli.children import end_child, start_child
 from cli.dev_server import free_port
-from common.agent_client import AgentClient
-from common.approval import Verdict
-from common.audit import AuditInput
-from common.tokens import Scope, TokenFile
+from common.agents.auditor import AuditInput
+from common.approval.types import Verdict
+from common.client.client import AgentClient
+from common.client.tokens import Scope, TokenFile
 from tests.chaos.stack import ROOT, Stack, until
 
 OUTAGE_SECONDS = 8

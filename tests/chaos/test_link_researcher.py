@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from common.agent_client import AgentClient
-from common.agent_view import AgentView, RunStatus
-from common.approval import Verdict
-from common.connect import connect
-from common.researcher import ResearcherInput, ResearchResult
+from common.agents.researcher import ResearcherInput, ResearchResult
+from common.approval.types import Verdict
+from common.client.client import AgentClient
+from common.client.view import AgentView, RunStatus
+from common.temporal.connect import connect
 from tests.chaos.stack import Stack, until
 from tests.web import Route, WebServer
 

@@ -10,14 +10,14 @@ from temporalio.client import Client
 from temporalio.worker import Worker
 
 import worker
+from activities.calls.interceptor import ReliableReports
 from activities.decisions import DecisionChecks
-from activities.interceptor import ReliableReports
-from activities.notices import Notices
+from activities.delivery.notices import Notices
 from cli.dev_server import DevServer
-from common.approval import ApprovalsView
-from common.connect import connect
-from common.envelope import Authority
+from common.approval.signing import Authority
+from common.approval.types import ApprovalsView
 from common.settings import Settings
+from common.temporal.connect import connect
 from tests.chaos.stack import until
 from tests.workflow.agents import ErrandAgent
 from tests.workflow.doubles import ErrandInput, World

@@ -17,11 +17,11 @@ from temporalio.common import SearchAttributePair, TypedSearchAttributes
 from temporalio.service import RPCError
 from temporalio.testing import TimeSkipper
 
+from activities.recruiting.memory import CandidatesView
 from cli.children import start_child
-from common import search_attributes
-from common.approval import ApprovalRequest, ApprovalsView, Decision, Verdict
-from common.connect import connect
-from common.recruiter_memory import CandidatesView
+from common.approval.types import ApprovalRequest, ApprovalsView, Decision, Verdict
+from common.temporal import search_attributes
+from common.temporal.connect import connect
 from tests.chaos.stack import ROOT, Stack, until
 from tests.workflow.recruiting_outbox import Delivered, LedgerOutbox
 from tests.workflow.recruiting_stage import mail, recruiter_input

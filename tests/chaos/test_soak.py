@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from common.agent_view import AgentView
-from common.approval import Verdict
-from common.audit import AuditInput
+from common.agents.auditor import AuditInput
+from common.approval.types import Verdict
+from common.client.view import AgentView
 from tests.chaos.stack import Stack, until
 from tests.chaos.test_code_auditor_kills import assert_every_fix_was_written_once, code_base, ended, seen
 

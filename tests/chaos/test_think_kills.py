@@ -14,8 +14,8 @@ from pathlib import Path
 from activities.llm.records import Budget
 from cli.children import end_child, start_child
 from cli.dev_server import DevServer
-from common.connect import connect
 from common.settings import Settings
+from common.temporal.connect import connect
 from tests.integration.model_servers import ModelServer, Seen, serving
 from tests.workflow.conftest import Stage, eventually, true_if
 from tests.workflow.thinking_agents import Talker

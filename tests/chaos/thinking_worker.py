@@ -6,14 +6,14 @@ import asyncio
 import os
 
 import worker
+from activities.calls.interceptor import ReliableReports
 from activities.decisions import DecisionChecks
-from activities.interceptor import ReliableReports
-from activities.llm.mind import Mind
-from activities.llm.thinking import Thinking
+from activities.llm.activities import Thinking
+from activities.llm.runner import Mind
+from common.approval.signing import Authority
 from common.artifacts import ArtifactStore
-from common.connect import connect
-from common.envelope import Authority
 from common.settings import Settings
+from common.temporal.connect import connect
 from tests.workflow.doubles import NoticeBoard
 from tests.workflow.thinking_agents import Talker
 

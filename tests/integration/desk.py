@@ -21,17 +21,17 @@ from temporalio.client import Client
 from temporalio.exceptions import ApplicationError
 
 import worker
+from activities.calls.interceptor import ReliableReports
 from activities.decisions import DecisionChecks
-from activities.interceptor import ReliableReports
-from activities.notices import Notices
+from activities.delivery.notices import Notices
 from cli.dev_server import DevServer
-from common.agent import Progress
-from common.agent_client import AgentClient
-from common.approval import ApprovalPolicy
-from common.audit import AuditInput
-from common.connect import connect
-from common.envelope import Authority, Signer
+from common.agents.agent import Progress
+from common.agents.auditor import AuditInput
+from common.approval.signing import Authority, Signer
+from common.approval.types import ApprovalPolicy
+from common.client.client import AgentClient
 from common.settings import Settings
+from common.temporal.connect import connect
 from workflows.core.agent import Agent
 
 ROOT = Path(__file__).parents[2]

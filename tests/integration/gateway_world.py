@@ -14,13 +14,13 @@ import httpx
 import pytest
 
 from cli.dev_server import DevServer, free_port
-from common.agent_client import AgentClient
-from common.agent_view import AgentView
-from common.approval import ApprovalRequest
-from common.approval_link import ApprovalLink
-from common.audit import AuditInput
+from common.agents.auditor import AuditInput
+from common.approval.link import ApprovalLink
+from common.approval.types import ApprovalRequest
+from common.client.client import AgentClient
+from common.client.tokens import Scope, TokenFile
+from common.client.view import AgentView
 from common.settings import Settings, SlackSettings
-from common.tokens import Scope, TokenFile
 from gateway.app import build_from
 from tests.chaos.stack import until
 from tests.integration.desk import Desk, open_desk

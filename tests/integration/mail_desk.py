@@ -12,13 +12,13 @@ from temporalio.testing import ActivityEnvironment
 from activities.mail.outbox import SETTLES, Outbox
 from activities.mail.sending import Mail, SendLetter
 from activities.mail.smtp import SmtpServer
-from common.approval import ApprovalPolicy, ApprovalRequest, Authorization, Decision, Verdict, Vote
+from common.approval.groups import Directory
+from common.approval.signing import Authority, Signer
+from common.approval.types import ApprovalPolicy, ApprovalRequest, Authorization, Decision, Verdict, Vote
 from common.digest import digest
-from common.directory import Directory
-from common.envelope import Authority, Signer
 from common.key_ring import KeyRing
 from common.mail import Letter, LetterPlan, Sent
-from common.notices import Notice, NoticeEvent
+from common.notices.types import Notice, NoticeEvent
 from common.object_store import FolderStore
 from common.settings import Settings
 

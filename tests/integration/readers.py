@@ -8,7 +8,8 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from activities.fetching.addresses import fairness_key
-    from activities.scraping import FetchRequest, Scraper
+    from activities.fetching.records import FetchRequest
+    from activities.fetching.scraper import Scraper
     from tests.integration.readings import Reading, ReadingInput
 from workflows.core.agent import Agent
 from workflows.core.calls import FETCH

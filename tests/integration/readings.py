@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel
 
-from common.agent import AgentInput
+from common.agents.agent import AgentInput
 
 
 class ReadingInput(AgentInput):

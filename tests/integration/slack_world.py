@@ -14,13 +14,13 @@ import httpx
 import pytest
 from temporalio.testing import ActivityEnvironment
 
-from activities.slack import Slack
+from activities.delivery.slack import Slack
 from cli.dev_server import DevServer
-from common.agent_view import AgentView
-from common.approval import ApprovalPolicy, ApprovalRequest
-from common.approval_link import ApprovalButton
+from common.approval.link import ApprovalButton
+from common.approval.types import ApprovalPolicy, ApprovalRequest
 from common.artifacts import ArtifactStore
-from common.notices import Delivery, Notice, NoticeEvent, SlackPost
+from common.client.view import AgentView
+from common.notices.types import Delivery, Notice, NoticeEvent, SlackPost
 from common.settings import Settings
 from tests.integration.gateway_world import GatewayWorld, open_world
 from tests.integration.slack_server import SlackServer

@@ -11,7 +11,7 @@ from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer
 
 import worker
-from common.connect import data_converter
+from common.temporal.connect import data_converter
 from tests.integration.desk import Desk, StandIn
 from tests.integration.test_object_store import BUCKET, credentials, in_bucket, moto
 from tests.workflow.archive_stage import ArchiveStage, archive_stage, closed

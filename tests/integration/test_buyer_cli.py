@@ -17,9 +17,9 @@ from activities.trading.paper import PaperBroker
 from activities.trading.quotes_csv import CsvFeed, stand_at
 from cli.children import end_child, start_child
 from cli.dev_server import DevServer, find_program
-from common.approval import ApprovalRequest, Decision, Verdict
-from common.buyer import Order
-from common.envelope import Signer
+from common.agents.buyer import Order
+from common.approval.signing import Signer
+from common.approval.types import ApprovalRequest, Decision, Verdict
 from common.key_ring import KeyRing
 from tests.integration.desk import ROOT, Desk, open_desk
 

@@ -20,8 +20,8 @@ from temporalio.client import Client
 from temporalio.common import SearchAttributePair, TypedSearchAttributes
 
 from cli.dev_server import DevServer, DevServerError, find_program, free_port
-from common.search_attributes import OWNER
 from common.settings import Settings
+from common.temporal.search_attributes import OWNER
 
 ROOT = Path(__file__).parents[2]
 CLEAN = {k: v for k, v in os.environ.items() if not k.startswith(("HIBERNAUT_", "TEMPORAL_"))}

@@ -17,12 +17,12 @@ from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.service import RPCError, RPCStatusCode
 
-from common.agent import Notebook
-from common.agent_client import AgentClient
-from common.agent_search import AgentQuery, AgentSearch, FoundAgent
-from common.agent_view import RunStatus
-from common.moments import parse_moment
-from common.search_attributes import STUCK_AT
+from common.agents.agent import Notebook
+from common.archive.search import AgentQuery, AgentSearch, FoundAgent
+from common.client.client import AgentClient
+from common.client.times import parse_moment
+from common.client.view import RunStatus
+from common.temporal.search_attributes import STUCK_AT
 from tests.integration.desk import Desk
 from tests.workflow.archive_stage import ArchiveStage, archive_stage
 from tests.workflow.brief import BriefAgent

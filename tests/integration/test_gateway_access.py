@@ -12,8 +12,8 @@ from typing import Any
 
 import httpx
 
-from common.kinds import KINDS
-from common.tokens import Scope, TokenFile, digest_of
+from common.agents.kinds import KINDS
+from common.client.tokens import Scope, TokenFile, digest_of
 from gateway.problems import NO_SUCH_AGENT
 from tests.integration.gateway_world import ALL, GatewayWorld, world
 

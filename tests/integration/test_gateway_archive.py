@@ -11,12 +11,12 @@ import httpx
 import pytest
 from temporalio.service import RPCError
 
-from common.agent_client import AgentClient
-from common.agent_errors import AgentExistsError
-from common.agent_view import RunStatus
-from common.audit import AuditInput
+from common.agents.auditor import AuditInput
+from common.client.client import AgentClient
+from common.client.errors import AgentExistsError
+from common.client.tokens import Scope, TokenFile
+from common.client.view import RunStatus
 from common.settings import Settings
-from common.tokens import Scope, TokenFile
 from gateway.app import build
 from gateway.services import Gateway, open_gateway
 from tests.integration.desk import Desk, StandIn

@@ -11,8 +11,8 @@ from temporalio.api.common.v1 import Payload, Payloads
 from temporalio.converter import WorkflowSerializationContext
 
 from cli.dev_server import DevServer
-from common.codec import EncryptingCodec, load_codec
 from common.settings import Settings
+from common.temporal.codec import EncryptingCodec, load_codec
 from tests.integration.gateway_world import GatewayWorld, open_world
 
 UI = "http://127.0.0.1:8233"

@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
+from common.client.tokens import Scope
 from common.settings import Settings
-from common.tokens import Scope
-from gateway.oidc import (
+from gateway.auth.oidc import (
     ASKED_AT_MOST_EVERY,
     KEYS_KEPT,
     KEYS_TRUSTED,

@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 import httpx
 import pytest
 
-from common.approval_link import ApprovalLink
-from common.envelope import Signer
+from common.approval.link import ApprovalLink
+from common.approval.signing import Signer
 from common.key_ring import KeyRing
 from tests.integration.gateway_world import GatewayWorld, world
 

@@ -9,7 +9,7 @@ import secrets
 import sys
 from pathlib import Path
 
-from common.kinds import KINDS
+from common.agents.kinds import KINDS
 from tests.integration.gateway_world import GatewayWorld, world
 
 __all__ = ["world"]

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from cli.dev_server import free_port
-from common.tokens import Scope
+from common.client.tokens import Scope
 from tests.chaos.stack import ROOT, until
 
 PAGE = (ROOT / "docs" / "http.md").read_text()

@@ -16,8 +16,8 @@ import pytest
 from temporalio.exceptions import ApplicationError
 
 from activities.llm.failures import UNREADABLE_ATTEMPTS
-from activities.llm.mind import Caller, Mind
 from activities.llm.records import Choose, Material, Option, Reply, Structured, Think
+from activities.llm.runner import Caller, Mind
 from common.artifacts import ArtifactStore
 from common.settings import Settings
 from tests.integration.model_servers import ModelServer, Seen, serving
@@ -247,7 +247,7 @@ def test_a_model_that_is_not_set_up_fails_with_the_name_of_the_setting(serve: Se
 def test_offline_loads_no_client_library() -> None:
     """A worker with the offline analyst does not pay for the others."""
     script = (
-        "import sys, worker, activities.llm.thinking as t\n"
+        "import sys, worker, activities.llm.activities as t\n"
         "heavy = ('openai', 'anthropic', 'pydantic_ai', 'genai_prices', 'boto3')\n"
         "print([name for name in heavy if name in sys.modules])"
     )

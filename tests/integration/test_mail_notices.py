@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from temporalio.testing import ActivityEnvironment
 
-from common.approval_link import ApprovalLink
+from common.approval.link import ApprovalLink
 from common.mail import SentStatus
-from common.notices import Delivery, NoticeEvent
+from common.notices.types import Delivery, NoticeEvent
 from tests.integration.mail_desk import RING, MailDesk, notice
 from tests.integration.smtp_server import smtp_server
 

@@ -15,13 +15,13 @@ from temporalio.testing import ActivityEnvironment
 
 from activities.mail.outbox import address_digest, letter_id
 from activities.mail.sending import Mail, SendLetter
-from common.approval import Verdict
+from common.approval.signing import Authority
+from common.approval.types import Verdict
 from common.digest import digest
-from common.envelope import Authority
 from common.mail import LetterPlan, SentStatus
-from common.notices import Delivery
-from common.payload_converter import AgentPayloadConverter
+from common.notices.types import Delivery
 from common.settings import Settings
+from common.temporal.converter import AgentPayloadConverter
 from tests.integration.mail_desk import AGENT, MailDesk, approved, letter, notice
 from tests.integration.smtp_server import PASSWORD, USER, certificate, smtp_server
 

@@ -24,18 +24,18 @@ from temporalio.service import RPCError
 from temporalio.testing import ActivityEnvironment
 
 import activities.mail.imap as imap
-import activities.mailbox as listening
+import activities.mail.mailbox as listening
 import worker
-from activities.interceptor import ReliableReports
+from activities.calls.interceptor import ReliableReports
 from activities.mail.imap import Session
-from activities.mailbox import ListenRequest, Mailbox
+from activities.mail.mailbox import ListenRequest, Mailbox
 from cli.children import end_child, start_child
 from cli.dev_server import DevServer
-from common.connect import connect
 from common.mail import MAILROOM, IncomingMail, MailKind
-from common.notices import Delivery, Notice, NoticeEvent
+from common.notices.types import Delivery, Notice, NoticeEvent
 from common.settings import Settings
 from common.settings.mail import MailServer
+from common.temporal.connect import connect
 from tests.chaos.stack import ROOT, until
 from tests.integration.dovecot import PASSWORD, USER, Dovecot, dovecot
 from tests.integration.mail_desk import MailDesk, approved, letter

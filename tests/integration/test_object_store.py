@@ -25,12 +25,12 @@ from temporalio.exceptions import ApplicationError
 from activities.mail.outbox import FAILED, Fate, Outbox
 from cli.children import end_child, start_child
 from cli.dev_server import free_port, listens
-from common.envelope import Signer
+from common.approval.signing import Signer
 from common.key_ring import KeyRing
 from common.mail import Sent, SentStatus
 from common.object_store import ObjectMissingError, ObjectStore, S3Store, StoreUnavailableError, open_store
-from common.payload_store import PayloadStore
 from common.settings import Settings
+from common.temporal.payload_store import PayloadStore
 
 RCLONE = Path(sys.executable).parent / "rclone"
 KEY_ID, SECRET = "tester", secrets.token_hex(16)

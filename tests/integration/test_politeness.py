@@ -18,17 +18,17 @@ from temporalio.client import Client, WorkflowHandle
 from temporalio.worker import Worker
 
 import worker
+from activities.calls.interceptor import ReliableReports
 from activities.decisions import DecisionChecks
-from activities.interceptor import ReliableReports
-from activities.notices import Notices
-from activities.scraping import Scraper
+from activities.delivery.notices import Notices
+from activities.fetching.scraper import Scraper
 from cli.dev_server import NAMESPACE, DevServer
 from cli.rates import set_fetch_rate
 from common.allowed_hosts import AllowedHosts
+from common.approval.signing import Authority
 from common.artifacts import ArtifactStore
-from common.connect import connect
-from common.envelope import Authority
 from common.settings import Settings
+from common.temporal.connect import connect
 from tests.integration.readers import ReaderAgent
 from tests.integration.readings import Reading, ReadingInput
 from tests.web import Route, WebServer

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from cli.dev_server import free_port
-from common.connect import connect
 from common.settings import Settings
+from common.temporal.connect import connect
 from tests.chaos.stack import until
 from tests.workflow.conftest import Stage
 

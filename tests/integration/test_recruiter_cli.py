@@ -13,7 +13,7 @@ from icalendar import Calendar
 
 from cli.children import end_child, start_child
 from cli.dev_server import DevServer
-from common.approval import ApprovalsView
+from common.approval.types import ApprovalsView
 from common.mail import IncomingMail, MailKind
 from tests.chaos.stack import until
 from tests.integration.desk import ROOT, Desk, open_desk

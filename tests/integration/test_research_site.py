@@ -13,14 +13,14 @@ from lxml import html as markup
 from temporalio.client import WorkflowHandle
 
 import worker
-from activities.interceptor import ReliableReports
-from common.agent_client import AgentClient
+from activities.calls.interceptor import ReliableReports
+from common.agents.researcher import ResearcherInput, ResearchResult
 from common.allowed_hosts import AllowedHosts
-from common.approval import Verdict
-from common.connect import connect
-from common.envelope import Signer
-from common.researcher import ResearcherInput, ResearchResult
+from common.approval.signing import Signer
+from common.approval.types import Verdict
+from common.client.client import AgentClient
 from common.settings import Settings
+from common.temporal.connect import connect
 from tests.chaos.stack import until
 from tests.web import Hit, Route, WebServer
 

@@ -9,10 +9,10 @@ import httpx
 import pytest
 
 from cli.dev_server import free_port
-from common.approval_link import ApprovalButton
-from common.envelope import Signer
+from common.approval.link import ApprovalButton
+from common.approval.signing import Signer
 from common.key_ring import KeyRing
-from common.notices import SlackUpdate
+from common.notices.types import SlackUpdate
 from gateway.app import build_from
 from tests.integration.serving import Serving
 from tests.integration.slack_checks import texts

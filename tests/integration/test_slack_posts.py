@@ -9,9 +9,9 @@ from datetime import timedelta
 import pytest
 from temporalio.exceptions import ApplicationError
 
-from activities.slack import Slack
+from activities.delivery.slack import Slack
 from cli.dev_server import free_port
-from common.notices import Delivery, NoticeEvent, SlackUpdate
+from common.notices.types import Delivery, NoticeEvent, SlackUpdate
 from tests.integration.slack_checks import parsed, texts
 from tests.integration.slack_server import Fault
 from tests.integration.slack_world import SlackWorld, delivery_of, request_of, run, world

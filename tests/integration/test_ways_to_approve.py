@@ -20,15 +20,15 @@ import pytest
 from temporalio.service import RPCError
 
 import worker
-from activities.interceptor import ReliableReports
-from activities.slack import Slack
+from activities.calls.interceptor import ReliableReports
+from activities.delivery.slack import Slack
 from cli.dev_server import DevServer
-from common.agent_client import AgentClient
-from common.approval import ApprovalRequest, Decision, DecisionStatus, Verdict
-from common.approval_link import ApprovalButton
+from common.agents.buyer import BuyerInput
+from common.approval.link import ApprovalButton
+from common.approval.types import ApprovalRequest, Decision, DecisionStatus, Verdict
 from common.artifacts import ArtifactStore
-from common.buyer import BuyerInput
-from common.notices import SlackPost
+from common.client.client import AgentClient
+from common.notices.types import SlackPost
 from common.settings import Settings
 from tests.chaos.stack import until
 from tests.integration.gateway_world import GatewayWorld, open_world

@@ -19,14 +19,14 @@ from typing import Any
 
 from temporalio.client import Client, WorkflowFailureError
 
-from common.agent_client import AgentClient
-from common.agent_view import AgentView
-from common.approval import Verdict
-from common.connect import connect
+from activities.recruiting.memory import CandidatesView
+from common.approval.types import Verdict
+from common.client.client import AgentClient
+from common.client.view import AgentView
 from common.digest import digest_bytes
 from common.mail import IncomingMail, MailKind
-from common.recruiter_memory import CandidatesView
 from common.settings import Settings
+from common.temporal.connect import connect
 from tests.chaos.stack import Stack, until
 from tests.replay.worlds import FOLDER, AuditWorld, MailWorld, MarketWorld, SiteWorld, World
 

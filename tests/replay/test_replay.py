@@ -11,7 +11,7 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer
 
 import worker
-from common.kinds import KINDS
+from common.agents.kinds import KINDS
 
 HISTORIES = sorted((Path(__file__).parent / "histories").glob("*.json"))
 

@@ -11,11 +11,11 @@ from typing import ClassVar, Self
 from aiosmtpd.controller import Controller
 from aiosmtpd.handlers import Sink
 
-from common.agent import AgentInput
-from common.audit import AuditInput
-from common.buyer import BuyerInput
-from common.recruiter import RecruiterInput
-from common.researcher import ResearcherInput
+from common.agents.agent import AgentInput
+from common.agents.auditor import AuditInput
+from common.agents.buyer import BuyerInput
+from common.agents.recruiter import RecruiterInput
+from common.agents.researcher import ResearcherInput
 from tests.web import Route, WebServer
 
 SHOP = Path(__file__).parents[1] / "samples" / "shop"

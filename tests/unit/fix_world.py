@@ -19,14 +19,12 @@ from typing import Any
 from pydantic import ValidationError
 from temporalio.testing import ActivityEnvironment
 
-from activities.audit import fix_journal
-from activities.audit.analysers import analyse
-from activities.audit.analysers_tools import ANALYSERS
-from activities.audit.fix_apply import FixApplier
-from activities.audit.fix_diff import diff_file
-from activities.audit.fix_journal import JournalLine
-from activities.audit.fix_plan import FixPlanner
-from activities.audit.records import (
+from activities.auditor.fix import journal
+from activities.auditor.fix.apply import FixApplier
+from activities.auditor.fix.diff import diff_file
+from activities.auditor.fix.journal import JournalLine
+from activities.auditor.fix.plan import FixPlanner
+from activities.auditor.records import (
     AppliedFix,
     ApplyRequest,
     ApplyResult,
@@ -37,12 +35,14 @@ from activities.audit.records import (
     get_records,
     put_records,
 )
-from common.approval import ApprovalPolicy, Authorization, Decision, Verdict, Vote
+from activities.auditor.scan.analysers import analyse
+from activities.auditor.scan.tools import ANALYSERS
+from common.agents.auditor import FixPlan
+from common.approval.groups import Directory
+from common.approval.signing import Authority, Signer
+from common.approval.types import ApprovalPolicy, Authorization, Decision, Verdict, Vote
 from common.artifacts import ArtifactRef, ArtifactStore
-from common.audit import FixPlan
 from common.digest import digest, digest_bytes
-from common.directory import Directory
-from common.envelope import Authority, Signer
 from common.key_ring import KeyRing
 
 REPOSITORY = Path(__file__).parents[2]
@@ -194,7 +194,7 @@ def main(told: dict[str, Any]) -> None:
     if told.get("die") == "before rename":
         os.replace = _kill_self
     if told.get("die") == "after rename":
-        fix_journal.Journal.finish = _kill_self  # type: ignore[method-assign]
+        journal.Journal.finish = _kill_self  # type: ignore[method-assign]
     if limit := told.get("file_bytes"):
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
     if uid := told.get("uid"):

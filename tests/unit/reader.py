@@ -12,7 +12,8 @@ import pytest
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
-from activities.scraping import FetchRequest, FoundLinks, LinksRequest, Page, Scraper
+from activities.fetching.records import FetchRequest, FoundLinks, LinksRequest, Page
+from activities.fetching.scraper import Scraper
 from common.artifacts import ArtifactStore
 from common.settings import Settings
 from tests.web import WebServer

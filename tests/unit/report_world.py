@@ -7,8 +7,8 @@ from pathlib import Path
 
 from temporalio.testing import ActivityEnvironment
 
-from activities.audit.fix_diff import diff_file
-from activities.audit.records import (
+from activities.auditor.fix.diff import diff_file
+from activities.auditor.records import (
     AppliedFix,
     ApplyResult,
     FileEntry,
@@ -22,11 +22,11 @@ from activities.audit.records import (
     TriageRequest,
     put_records,
 )
-from activities.audit.report import AuditReport
-from activities.audit.triage import FindingTriage
+from activities.auditor.report.report import AuditReport
+from activities.auditor.triage import FindingTriage
 from activities.llm.offline import OfflineAnalyst
+from common.agents.auditor import FixPlan
 from common.artifacts import ArtifactStore
-from common.audit import FixPlan
 from common.digest import digest_bytes
 
 HOSTILE = '<script>document.title="pwned"</script>/<img src=x onerror=document.title="pwned">\'"&.py'

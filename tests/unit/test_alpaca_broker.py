@@ -13,7 +13,7 @@ from temporalio.exceptions import ApplicationError
 
 from activities.trading.alpaca_broker import AlpacaBroker
 from activities.trading.broker import DuplicateOrderError, OrderRequest, TooLateError
-from common.buyer import OrderState, Side, TimeInForce
+from common.agents.buyer import OrderState, Side, TimeInForce
 from common.errors import sort_error
 from common.settings import SettingsError
 from tests.unit.alpaca_server import KEY, SECRET, AlpacaServer, Answer

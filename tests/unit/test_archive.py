@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from common.agent_search import AgentQuery, _conditions
-from common.agent_view import RunStatus
-from common.archive import (
+from common.archive.chain import Chain, put_checked, verify
+from common.archive.index import ArchiveIndex, IndexQuery, pack_rows
+from common.archive.layout import (
     ArchivedObject,
     ArchivedRun,
     ArchiveRecord,
@@ -24,12 +24,12 @@ from common.archive import (
     run_folder,
     utc_days,
 )
-from common.archive_chain import Chain, put_checked, verify
-from common.archive_index import ArchiveIndex, IndexQuery, pack_rows
+from common.archive.search import AgentQuery, _conditions
+from common.client.view import RunStatus
+from common.client.visibility import UnusableValueError
 from common.object_store import FolderStore
 from common.settings import ArchiveSettings, SettingsError
 from common.settings.archive import ARCHIVE_AFTER
-from common.visibility import UnusableValueError
 
 START = datetime(2026, 11, 1, 9, tzinfo=UTC)
 WORDS = ("Login", "Log'in", '"; DROP TABLE runs; --', "%", "_", "ann", "bob")

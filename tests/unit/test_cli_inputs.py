@@ -11,7 +11,7 @@ import pytest
 
 from cli.inputs import fields_of, kind_named, read_edits, read_input
 from cli.output import CommandError
-from common.audit import AuditInput
+from common.agents.auditor import AuditInput
 
 AUDITOR = kind_named("code-auditor")
 

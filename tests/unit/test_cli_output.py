@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from cli.draw import PLAN_LINES, show_lines
 from cli.output import clean
-from common.agent import NotebookEntry, Progress
-from common.agent_view import AgentView, RunStatus, sum_of
-from common.approval import ApprovalPolicy, ApprovalRequest
-from common.visibility import UnusableValueError, quote
+from common.agents.agent import NotebookEntry, Progress
+from common.approval.types import ApprovalPolicy, ApprovalRequest
+from common.client.view import AgentView, RunStatus, sum_of
+from common.client.visibility import UnusableValueError, quote
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 EVIL = "\x1b]0;owned\x07\x1b[2Jred\r\nline\u202egnp\x9b31m[bold]"

@@ -13,11 +13,11 @@ from temporalio.api.failure.v1 import Failure
 from temporalio.converter import ActivitySerializationContext, WorkflowSerializationContext
 from temporalio.exceptions import ApplicationError
 
-from common.codec import KEY_ID, SEALED_FOR, create_keys, key_file, load_codec
-from common.connect import data_converter
 from common.key_ring import parse_keys, rotate
-from common.payload_converter import MAX_BYTES, AgentPayloadConverter, reason_of
 from common.settings import Settings, SettingsError
+from common.temporal.codec import KEY_ID, SEALED_FOR, create_keys, key_file, load_codec
+from common.temporal.connect import data_converter
+from common.temporal.converter import MAX_BYTES, AgentPayloadConverter, reason_of
 
 KEY, OTHER = "ab" * 32, "cd" * 32
 CANARY = b"canary-7f3a"

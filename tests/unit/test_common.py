@@ -14,16 +14,16 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from temporalio.exceptions import ApplicationError
 
 import worker
-from common import search_attributes
-from common.approval import ApprovalPolicy, Authorization, Decision, Verdict, Vote
-from common.audit import AuditInput
+from common.agents.auditor import AuditInput
+from common.agents.kinds import KINDS
+from common.approval.groups import Directory
+from common.approval.signing import Authority, Signer
+from common.approval.types import ApprovalPolicy, Authorization, Decision, Verdict, Vote
 from common.digest import digest
-from common.directory import Directory
-from common.envelope import Authority, Signer
 from common.errors import permanent, sort_error
 from common.key_ring import KeyRing
-from common.kinds import KINDS
 from common.settings import TABLE, Settings, SettingsError
+from common.temporal import search_attributes
 from workflows.core.agent import Agent
 
 # An envelope is good for two weeks by the clock of who checks it.

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from cli.dev_server import DYNAMIC_CONFIG, PRAGMAS, attribute_type
 from cli.output import ExitCode
-from common.search_attributes import REGISTRY
 from common.settings import TABLE
+from common.temporal.search_attributes import REGISTRY
 from starter import app
 
 ROOT = Path(__file__).parents[2]

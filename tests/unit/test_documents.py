@@ -10,8 +10,8 @@ import pytest
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
-from activities import documents as module
-from activities.documents import Documents, DocumentSet, DocumentsRequest
+from activities.documents import documents as module
+from activities.documents.documents import Documents, DocumentSet, DocumentsRequest
 from common.artifacts import ArtifactStore
 from common.digest import digest_bytes
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from activities import extract
-from activities.charsets import decode
-from activities.extract import ExtractError, Link, ReadingLimits, links_of, text_of
+from activities.documents import extract
+from activities.documents.charsets import decode
+from activities.documents.extract import ExtractError, Link, ReadingLimits, links_of, text_of
 
 ARTICLE = """<!doctype html><html><head><title> Tide  tables </title><script>var stolen = 1</script></head>
 <body>
@@ -181,7 +181,9 @@ def test_a_pdf_is_read() -> None:
 def test_pypdf_is_never_in_the_worker() -> None:
     """Reading a PDF leaves its reader out of this process."""
     code = (
-        "import sys\nfrom activities.extract import text_of\nfrom tests.unit.test_extract import pdf\n"
+        "import sys\n"
+        "from activities.documents.extract import text_of\n"
+        "from tests.unit.test_extract import pdf\n"
         "assert 'lease' in text_of(pdf('a lease'), 'application/pdf').text\n"
         "print([name for name in sys.modules if name.startswith('pypdf')])"
     )
@@ -193,7 +195,7 @@ def test_pypdf_is_never_in_the_worker() -> None:
 def test_importing_the_reader_is_light() -> None:
     """Workflow files import this module for its types; what reads documents is loaded when one is read."""
     code = (
-        "import sys\nimport activities.extract\n"
+        "import sys\nimport activities.documents.extract\n"
         "print([n for n in ('lxml', 'trafilatura', 'charset_normalizer') if n in sys.modules])"
     )
     root = Path(__file__).parents[2]

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from temporalio.exceptions import ApplicationError
 
-from activities.audit import fix_apply, fix_files
-from activities.audit.fix_apply import ALREADY_SO, CHANGED, LEFT, SKIPPED, WRITTEN
+from activities.auditor.fix import apply, files
+from activities.auditor.fix.apply import ALREADY_SO, CHANGED, LEFT, SKIPPED, WRITTEN
 from tests.unit.fix_world import FLAWED, MENDED, World, authorized
 
 
@@ -110,7 +110,7 @@ def test_what_changed_since_the_plan_is_left(world: World) -> None:
 
 def test_a_long_list_of_changed_files_is_cut(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """What lives in history is bounded; the details are complete."""
-    monkeypatch.setattr(fix_apply, "MOST_NAMED", 3)
+    monkeypatch.setattr(apply, "MOST_NAMED", 3)
     plan = world.planned({f"m{number}.py": (FLAWED, MENDED) for number in range(5)})
     for file in world.root.iterdir():
         file.write_bytes(b"")
@@ -126,13 +126,13 @@ def test_a_file_is_compared_right_before_it_is_replaced(
     file = world.write("a.py")
     theirs = FLAWED.replace(b"os", b"re")
     plan = world.plan()
-    write = fix_files._write
+    write = files._write
 
     def slow(*arguments: Any) -> None:
         write(*arguments)
         file.write_bytes(theirs)
 
-    monkeypatch.setattr(fix_files, "_write", slow)
+    monkeypatch.setattr(files, "_write", slow)
     result = world.apply(plan, authorized(plan))
     assert (result.written, result.conflicts) == (0, ["a.py"])
     assert world.content() == {"a.py": theirs}

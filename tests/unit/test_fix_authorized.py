@@ -10,11 +10,11 @@ import pytest
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
-from activities.audit.fix_apply import FixApplier
-from activities.audit.records import ApplyRequest
-from common.approval import Authorization, Decision, Verdict
-from common.audit import FixPlan
-from common.envelope import Signer
+from activities.auditor.fix.apply import FixApplier
+from activities.auditor.records import ApplyRequest
+from common.agents.auditor import FixPlan
+from common.approval.signing import Signer
+from common.approval.types import Authorization, Decision, Verdict
 from common.key_ring import KeyRing
 from tests.unit.fix_world import AGENT, FLAWED, NOW, RING, World, authority, authorized
 

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from temporalio.exceptions import ApplicationError
 
-from activities.audit.fix_apply import LEFT, WRITTEN
-from activities.audit.records import ApplyResult
+from activities.auditor.fix.apply import LEFT, WRITTEN
+from activities.auditor.records import ApplyResult
 from tests.unit.fix_world import FLAWED, MENDED, World, authorized
 
 NOBODY = 65534

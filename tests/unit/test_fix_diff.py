@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from activities.audit.fix_diff import WINDOW, diff_file
+from activities.auditor.fix.diff import WINDOW, diff_file
 
 # Lines that are alike, hold other line ends, bytes that are no UTF-8, and what has a meaning in a diff.
 LINES = st.sampled_from(

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 from temporalio.testing import ActivityEnvironment
 
-from activities.audit import analysers_process, fix_plan
-from activities.audit.analysers_process import AnalyserFailed
-from activities.audit.fix_plan import FixPlanner
-from activities.audit.records import FileFindings, Finding, PlanRequest, Severity, put_records
-from common.agent import Progress
+from activities.auditor.fix import plan as fix_plan
+from activities.auditor.fix.plan import FixPlanner
+from activities.auditor.records import FileFindings, Finding, PlanRequest, Severity, put_records
+from activities.auditor.scan import programs
+from activities.auditor.scan.programs import AnalyserFailed
+from common.agents.agent import Progress
 from common.digest import digest, digest_bytes
 from tests.unit.fix_world import FLAWED, MENDED, World
 
@@ -184,7 +185,7 @@ def test_a_file_that_brings_ruff_down_costs_itself_only(
     def crashing(argv: list[str], *rest: object) -> tuple[int, bytes, str]:
         if "--fix-only" in argv and any(word.endswith("m3.py") for word in argv):
             raise AnalyserFailed("ended by signal 11")
-        return analysers_process.run(argv, *rest)  # type: ignore[arg-type]
+        return programs.run(argv, *rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(fix_plan, "run", crashing)
     assert list(world.listing(world.plan(scanned))) == [f"m{n}.py" for n in range(7) if n != 3]

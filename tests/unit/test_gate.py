@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.agent import Approvals
-from common.approval import (
+from common.agents.agent import Approvals
+from common.approval.types import (
     ALREADY_RECEIVED,
     ApprovalPolicy,
     ApprovalRequest,

@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.agent import NotebookEntry
-from common.agent_view import AgentView, RunStatus
-from common.approval import ApprovalPolicy, ApprovalRequest, Verdict
+from common.agents.agent import NotebookEntry
+from common.approval.plan_view import DIFF_LINES, plain, ref_of, shape_of, show_plan
+from common.approval.types import ApprovalPolicy, ApprovalRequest, Verdict
 from common.artifacts import ArtifactStore
-from common.plan_view import DIFF_LINES, plain, ref_of, shape_of, show_plan
+from common.client.view import AgentView, RunStatus
+from gateway.auth.limits import Buckets, Places
 from gateway.events import Cursor, fresh, is_over
 from gateway.forms import FormError, read_wish
-from gateway.limits import Buckets, Places
 from gateway.metrics import Metrics
 from gateway.plans import edit_fields
 from gateway.problems import Problem

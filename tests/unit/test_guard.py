@@ -13,7 +13,7 @@ import httpcore
 import httpx
 import pytest
 
-from activities.guard import GuardedTransport, RefusedError, guarded_client, why_refused
+from activities.fetching.guard import GuardedTransport, RefusedError, guarded_client, why_refused
 from common.allowed_hosts import AllowedHosts
 from tests.web import Route, WebServer, redirect
 

@@ -31,7 +31,7 @@ def test_there_is_one_connect() -> None:
         ROOT / "worker.py",
         ROOT / "starter.py",
     ]
-    assert holding(r"\bClient\.connect\(", files) == ["common/connect.py"]
+    assert holding(r"\bClient\.connect\(", files) == ["common/temporal/connect.py"]
 
 
 def test_the_environment_is_read_by_the_doors_alone() -> None:

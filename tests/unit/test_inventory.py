@@ -15,9 +15,9 @@ from dulwich.repo import Repo
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
-from activities.audit import git_rules
-from activities.audit.inventory import CodeInventory
-from activities.audit.records import FileEntry, Inventory, InventoryRequest, SkippedFile, get_records
+from activities.auditor.records import FileEntry, Inventory, InventoryRequest, SkippedFile, get_records
+from activities.auditor.scan import git_rules
+from activities.auditor.scan.inventory import CodeInventory
 from common.artifacts import ArtifactStore
 
 

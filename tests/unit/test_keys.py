@@ -10,8 +10,8 @@ import pytest
 
 from cli.keys import rotate_keys
 from cli.output import CommandError
-from common.approval import Decision, Verdict
-from common.envelope import Signer
+from common.approval.signing import Signer
+from common.approval.types import Decision, Verdict
 from common.key_ring import rotate
 from common.settings import Settings
 

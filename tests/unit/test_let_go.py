@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from common.agent import AgentState
+from common.agents.agent import AgentState
 from workflows.core import watchdog
 from workflows.core.visible import Visible, Wait
 from workflows.core.watchdog import OpenCall, Watchdog

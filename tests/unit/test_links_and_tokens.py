@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.approval_link import ApprovalLink, BadLinkError, decision_id
-from common.envelope import Signer
+from common.approval.link import ApprovalLink, BadLinkError, decision_id
+from common.approval.sealed import seal, unseal
+from common.approval.signing import Signer
+from common.client.tokens import Scope, TokenFile, operator_token
 from common.key_ring import KeyRing
-from common.sealed import seal, unseal
 from common.settings import Settings, SettingsError
-from common.tokens import Scope, TokenFile, operator_token
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 RING = Signer(KeyRing.of({"new": b"n" * 32, "old": b"o" * 32}))

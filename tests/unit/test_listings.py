@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from temporalio.exceptions import ApplicationError
 
-from activities.extract import ExtractError, Link
+from activities.documents.extract import ExtractError, Link
 from activities.fetching.listings import feeds_of, read_feed, read_sitemap
-from activities.scraping import SearchRequest
+from activities.fetching.records import SearchRequest
 from tests.unit.reader import Reader, refused
 from tests.web import Route, WebServer, as_json, gzip_bomb
 

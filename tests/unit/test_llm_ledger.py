@@ -10,9 +10,9 @@ import pytest
 from temporalio.exceptions import ApplicationError
 
 from activities.llm.ledger import Call, Ledger, Limits, Recorded, Reservation
-from activities.llm.mind import Caller, Mind
 from activities.llm.prompt import Completion, Prompt
 from activities.llm.records import Choose, Material, Option, Spending, Structured, Think
+from activities.llm.runner import Caller, Mind
 from activities.llm.transcript import Conversation, Exchange, Transcripts, compacted
 from common.artifacts import ArtifactStore
 from common.settings import Settings, SettingsError

@@ -11,13 +11,13 @@ import pytest
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
-from activities.llm.mind import Mind
+from activities.llm.activities import Thinking, beating, ranker
 from activities.llm.offline import OfflineAnalyst
 from activities.llm.prompt import Completion, Prompt
 from activities.llm.records import BudgetPlan, Grant, ModelItem, ModelReply, ModelRequest
-from activities.llm.thinking import Thinking, beating, ranker
+from activities.llm.runner import Mind
+from common.approval.signing import Authority
 from common.artifacts import ArtifactStore
-from common.envelope import Authority
 from common.settings import Settings
 
 REQUEST = ModelRequest(

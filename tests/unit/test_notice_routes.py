@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from common.approval import ApprovalPolicy, ApprovalRequest, Decision, Verdict, Vote
-from common.directory import Directory
-from common.notice_routes import Routes
-from common.notices import Notice, NoticeEvent, Place, agent_of, courier_id, masked
-from common.people import NoticesFile, approvers_in_slack, notices_file
+from common.approval.groups import Directory
+from common.approval.types import ApprovalPolicy, ApprovalRequest, Decision, Verdict, Vote
+from common.notices.people import NoticesFile, approvers_in_slack, notices_file
+from common.notices.routes import Routes
+from common.notices.types import Notice, NoticeEvent, Place, agent_of, courier_id, masked
 from common.settings import Settings, SettingsError
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)

@@ -27,11 +27,11 @@ from activities.trading.orders import (
 )
 from activities.trading.paper import PaperBroker
 from activities.trading.paper_faults import Faults
-from common.approval import ApprovalPolicy, Authorization, Decision, Verdict, Vote
-from common.buyer import BuyerInput, BuyPlan, Order, OrderState, Quote, Side, TimeInForce
+from common.agents.buyer import BuyerInput, BuyPlan, Order, OrderState, Quote, Side, TimeInForce
+from common.approval.groups import Directory
+from common.approval.signing import Authority, Signer
+from common.approval.types import ApprovalPolicy, Authorization, Decision, Verdict, Vote
 from common.digest import digest
-from common.directory import Directory
-from common.envelope import Authority, Signer
 from common.key_ring import KeyRing
 
 NOW = datetime(2026, 11, 24, 17, tzinfo=UTC)

@@ -17,12 +17,13 @@ from temporalio.converter import (
 )
 from temporalio.exceptions import ApplicationError
 
-from common.codec import load_codec
-from common.codec_service import CodecService
-from common.connect import data_converter
+from common.archive.payload_sweep import collectable
 from common.object_store import FolderStore, ObjectMissingError, StoredObject
-from common.payload_converter import reason_of
-from common.payload_store import (
+from common.settings import Settings
+from common.temporal.codec import load_codec
+from common.temporal.connect import data_converter
+from common.temporal.converter import reason_of
+from common.temporal.payload_store import (
     THRESHOLD_BYTES,
     PayloadDamagedError,
     PayloadStore,
@@ -31,8 +32,7 @@ from common.payload_store import (
     referenced_key,
     run_prefix,
 )
-from common.payload_sweep import collectable
-from common.settings import Settings
+from gateway.codec_service import CodecService
 
 LARGE = "x" * (THRESHOLD_BYTES + 1)
 RETRIEVE = StorageDriverRetrieveContext()

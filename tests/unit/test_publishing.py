@@ -12,16 +12,16 @@ import pytest
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
-from activities.guard import guarded_client
-from activities.publishing import Publisher, PublishReport, report_name
+from activities.fetching.guard import guarded_client
+from activities.research.publishing import Publisher, PublishReport, report_name
+from common.agents.researcher import Published, PublishPlan
 from common.allowed_hosts import AllowedHosts
-from common.approval import ApprovalPolicy, Authorization, Decision, Verdict, Vote
+from common.approval.groups import Directory
+from common.approval.signing import Authority, Signer
+from common.approval.types import ApprovalPolicy, Authorization, Decision, Verdict, Vote
 from common.artifacts import ArtifactStore
 from common.digest import digest
-from common.directory import Directory
-from common.envelope import Authority, Signer
 from common.key_ring import KeyRing
-from common.researcher import Published, PublishPlan
 from tests.web import Hit, Route, WebServer, redirect
 
 RING = Signer(KeyRing.of({"test": bytes(range(32))}))

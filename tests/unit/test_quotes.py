@@ -22,7 +22,7 @@ from activities.trading.quotes import Fault, QuoteFeed, QuoteRequest, Quotes
 from activities.trading.quotes_alpaca import AlpacaFeed
 from activities.trading.quotes_csv import CsvFeed, stand_at
 from activities.trading.quotes_http import HttpFeed
-from common.buyer import Quote
+from common.agents.buyer import Quote
 from common.settings import Settings, SettingsError
 from tests.unit.alpaca_server import KEY, SECRET, AlpacaServer, Answer
 from tests.unit.real_prices import real_closes

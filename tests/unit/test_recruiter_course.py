@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from common.recruiter import Slot
-from common.recruiter_course import ENDS, Course, Reading, Says, Stage
-from common.recruiter_slots import LEAD, share_out
+from activities.recruiting.candidacy import ENDS, Course, Reading, Says, Stage
+from activities.recruiting.slots import LEAD, share_out
+from common.agents.recruiter import Slot
 
 NOW = datetime(2026, 12, 1, 9, 0, tzinfo=UTC)
 WITHIN = timedelta(hours=48)

@@ -13,8 +13,10 @@ from temporalio.exceptions import ApplicationError
 from activities.llm.offline import OfflineAnalyst
 from activities.llm.records import ModelReply, ModelRequest, Quote, RankedItem
 from activities.recruiting.calendar_file import busy_slots
+from activities.recruiting.candidacy import Course, Reading, Says
 from activities.recruiting.invitations import calendar_object
 from activities.recruiting.letters import book_of, in_words
+from activities.recruiting.page import html
 from activities.recruiting.ranking import Profile, rank
 from activities.recruiting.records import (
     DraftInvitations,
@@ -26,10 +28,8 @@ from activities.recruiting.records import (
     ReportRequest,
 )
 from activities.recruiting.report import Report, markdown
-from activities.recruiting.report_html import html
+from common.agents.recruiter import Candidate, RecruiterInput, Role, Slot
 from common.artifacts import ArtifactRef
-from common.recruiter import Candidate, RecruiterInput, Role, Slot
-from common.recruiter_course import Course, Reading, Says
 from tests.workflow.recruiting_stage import recruiter_input
 
 NOW = datetime(2026, 11, 25, 9, 0, tzinfo=UTC)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from activities.llm.mind import Caller, Mind
 from activities.llm.records import Think
+from activities.llm.runner import Caller, Mind
+from activities.recruiting.candidacy import Reading, Says
 from activities.recruiting.understanding import OUTPUTS, draft_of, opening_of, read_by_rules, reading_of
+from common.agents.recruiter import Role, Slot
 from common.artifacts import ArtifactStore
 from common.mail import MailKind
-from common.recruiter import Role, Slot
-from common.recruiter_course import Reading, Says
 from common.settings import Settings
 from tests.workflow.recruiting_stage import mail
 

@@ -15,13 +15,13 @@ from lxml import html as markup
 from temporalio.testing import ActivityEnvironment
 
 from activities.llm.outputs import Point
-from activities.research.desk import ResearchDesk
+from activities.research.activities import ResearchDesk
 from activities.research.passages import best_quotes, by_relevance, excerpt, ranked_links
 from activities.research.records import PAGE, Draft, DraftRequest, ReadRequest
 from activities.research.report import escaped
+from common.agents.researcher import Reading, SavedLink, Source, Unread
 from common.artifacts import ArtifactRef, ArtifactStore
 from common.digest import digest_bytes
-from common.researcher import Reading, SavedLink, Source, Unread
 
 TOPIC = "the tides of a harbour"
 NORTH = (

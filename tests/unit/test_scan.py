@@ -18,10 +18,7 @@ import pytest
 from temporalio.exceptions import ApplicationError, CancelledError
 from temporalio.testing import ActivityEnvironment
 
-from activities.audit import scan as scan_module
-from activities.audit.analysers_tools import ANALYSERS
-from activities.audit.inventory import CodeInventory
-from activities.audit.records import (
+from activities.auditor.records import (
     FileEntry,
     FileFindings,
     InventoryRequest,
@@ -30,8 +27,11 @@ from activities.audit.records import (
     get_records,
     put_records,
 )
-from activities.audit.scan import CodeScan
-from common.agent import Progress
+from activities.auditor.scan import scan as scan_module
+from activities.auditor.scan.inventory import CodeInventory
+from activities.auditor.scan.scan import CodeScan
+from activities.auditor.scan.tools import ANALYSERS
+from common.agents.agent import Progress
 from common.artifacts import ArtifactRef, ArtifactStore
 from common.digest import digest_bytes
 
@@ -191,8 +191,8 @@ def test_agents_have_their_own_journals(bench: Bench) -> None:
 SCRIPT = """
 import sys
 from pathlib import Path
-from activities.audit.records import ScanRequest
-from activities.audit.scan import CodeScan
+from activities.auditor.records import ScanRequest
+from activities.auditor.scan.scan import CodeScan
 from common.artifacts import ArtifactStore
 from temporalio.testing import ActivityEnvironment
 folder = Path(sys.argv[1])

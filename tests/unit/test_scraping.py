@@ -10,7 +10,7 @@ from temporalio.exceptions import ApplicationError
 
 from activities.fetching import exchange, fetcher
 from activities.fetching.addresses import fairness_key, host_of, normalised
-from activities.scraping import FetchRequest
+from activities.fetching.records import FetchRequest
 from tests.unit.reader import Reader, refused
 from tests.unit.test_extract import ARTICLE, pdf
 from tests.web import Route, WebServer, redirect

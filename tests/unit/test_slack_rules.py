@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from activities.slack_blocks import fit
+from activities.delivery.slack_blocks import fit
 from common.settings import Settings, SettingsError
-from gateway.limits import OneUse
+from gateway.auth.limits import OneUse
 
 TOKENS = {"HIBERNAUT_SLACK_BOT_TOKEN": "xoxb-1", "HIBERNAUT_SLACK_SIGNING_SECRET": "s"}
 

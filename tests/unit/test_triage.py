@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from temporalio.testing import ActivityEnvironment
 
-from activities.audit.records import (
+from activities.auditor.records import (
     FileFindings,
     Finding,
     FindingGroup,
@@ -18,7 +18,7 @@ from activities.audit.records import (
     get_records,
     put_records,
 )
-from activities.audit.triage import FindingTriage
+from activities.auditor.triage import FindingTriage
 from activities.llm.offline import OfflineAnalyst
 from activities.llm.records import LanguageModel, ModelReply, ModelRequest, Quote, RankedItem
 from common.artifacts import ArtifactStore

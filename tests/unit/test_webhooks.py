@@ -12,9 +12,9 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
-from activities.webhooks import Webhooks, message_id
-from common.approval import ApprovalPolicy, ApprovalRequest
-from common.notices import Delivery, Notice, NoticeEvent
+from activities.delivery.webhooks import Webhooks, message_id
+from common.approval.types import ApprovalPolicy, ApprovalRequest
+from common.notices.types import Delivery, Notice, NoticeEvent
 from common.settings import Settings
 from tests.web import Route, WebServer, redirect
 

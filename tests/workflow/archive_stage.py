@@ -19,9 +19,9 @@ import worker
 from activities.archive.agents import AgentArchiver
 from activities.archive.records import DueAgent, Fate, StoreRequest
 from cli.dev_server import DevServer
-from common import search_attributes
-from common.agent_client import AgentClient
-from common.archive import (
+from common.archive.anchor import ArchiveAnchor
+from common.archive.chain import Verified, verify
+from common.archive.layout import (
     ARCHIVIST,
     ERASER,
     ArchiveReport,
@@ -30,14 +30,14 @@ from common.archive import (
     EraseRequest,
     agent_folder,
 )
-from common.archive_anchor import ArchiveAnchor
-from common.archive_chain import Verified, verify
-from common.archive_reader import ArchivedAgents
+from common.archive.reader import ArchivedAgents
 from common.artifacts import ArtifactStore
-from common.connect import connect
-from common.notices import COURIER, courier_id
+from common.client.client import AgentClient
+from common.notices.types import COURIER, courier_id
 from common.object_store import ObjectStore, open_store
 from common.settings import Settings
+from common.temporal import search_attributes
+from common.temporal.connect import connect
 from tests.workflow.conftest import OWNER, Stage, eventually
 from tests.workflow.keepers import KeeperAgent, KeeperInput
 from workflows.archivist import Archivist, Eraser

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from common.agent import AgentInput
+from common.agents.agent import AgentInput
 
 
 class BriefInput(AgentInput):

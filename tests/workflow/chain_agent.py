@@ -7,7 +7,7 @@ import asyncio
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from common.approval import ApprovalPolicy
+    from common.approval.types import ApprovalPolicy
     from tests.workflow.chain_world import ChainInput, ChainMemory
     from tests.workflow.doubles import Errand, ErrandPlan, Fact, World
 from workflows.core.agent import Agent

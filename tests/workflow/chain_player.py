@@ -18,8 +18,9 @@ from temporalio.client import (
 )
 from temporalio.service import RPCError, RPCStatusCode
 
-from common.agent import AgentStatus
-from common.approval import (
+from common.agents.agent import AgentStatus
+from common.approval.signing import ENVELOPE_LIFETIME, Signer
+from common.approval.types import (
     ApprovalPolicy,
     ApprovalRequest,
     ApprovalsView,
@@ -28,7 +29,6 @@ from common.approval import (
     OnExpiry,
     Verdict,
 )
-from common.envelope import ENVELOPE_LIFETIME, Signer
 from common.key_ring import KeyRing
 from common.settings import Settings
 from tests.workflow.chain_agent import ChainAgent

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pydantic import BaseModel, Field
 from temporalio import activity
 
-from common.agent import AgentInput
-from common.approval import ApprovalPolicy
-from common.envelope import Authority
+from common.agents.agent import AgentInput
+from common.approval.signing import Authority
+from common.approval.types import ApprovalPolicy
 from common.errors import permanent
 from tests.workflow.doubles import Confirmation, ErrandPlan, Fact, FactValue, World
 

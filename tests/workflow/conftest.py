@@ -20,16 +20,16 @@ from temporalio.worker import Replayer, Worker
 
 import worker
 from activities.calendars import Calendars
+from activities.calls.interceptor import ReliableReports
 from activities.decisions import DecisionChecks
-from activities.interceptor import ReliableReports
 from cli.dev_server import DevServer
-from common import search_attributes
-from common.agent import AgentInput, AgentStatus, Notebook
-from common.approval import ApprovalRequest, ApprovalsView, Decision, DecisionRecord, Verdict
-from common.connect import connect, data_converter
-from common.envelope import Authority, Signer
-from common.payload_guard import PayloadGuard
+from common.agents.agent import AgentInput, AgentStatus, Notebook
+from common.approval.signing import Authority, Signer
+from common.approval.types import ApprovalRequest, ApprovalsView, Decision, DecisionRecord, Verdict
 from common.settings import Settings
+from common.temporal import search_attributes
+from common.temporal.connect import connect, data_converter
+from common.temporal.guard import PayloadGuard
 from tests.workflow.agents import ErrandAgent, PanelAgent
 from tests.workflow.doubles import NoticeBoard, World
 

@@ -9,11 +9,11 @@ from pydantic import BaseModel, Field
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from common.agent import AgentInput, Woken
-from common.approval import ApprovalPolicy, Authorization
-from common.envelope import Authority
+from common.agents.agent import AgentInput, Woken
+from common.approval.signing import Authority
+from common.approval.types import ApprovalPolicy, Authorization
 from common.errors import permanent
-from common.notices import Notice, Told
+from common.notices.types import Notice, Told
 
 
 class ErrandInput(AgentInput):

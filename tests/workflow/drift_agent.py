@@ -8,7 +8,7 @@ from datetime import timedelta
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from common.approval import ApprovalPolicy
+    from common.approval.types import ApprovalPolicy
     from common.digest import digest
     from tests.workflow.drift_world import (
         TOLERANCES,

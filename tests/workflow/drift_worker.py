@@ -12,11 +12,11 @@ import sys
 from pathlib import Path
 
 import worker
+from activities.calls.interceptor import ReliableReports
 from activities.decisions import DecisionChecks
-from activities.interceptor import ReliableReports
-from common.connect import connect
-from common.envelope import Authority
+from common.approval.signing import Authority
 from common.settings import Settings
+from common.temporal.connect import connect
 from tests.workflow.doubles import NoticeBoard
 from tests.workflow.drift_agent import DriftAgent
 from tests.workflow.drift_world import DriftWorld

@@ -12,10 +12,10 @@ from typing import Any
 from pydantic import BaseModel, JsonValue
 from temporalio import activity
 
-from common.agent import AgentInput
-from common.approval import Authorization
+from common.agents.agent import AgentInput
+from common.approval.signing import Authority
+from common.approval.types import Authorization
 from common.digest import digest
-from common.envelope import Authority
 from common.errors import permanent
 from workflows.core.premises import Exact, SameDigest, StillTrue, Tolerance, Within
 

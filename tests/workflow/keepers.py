@@ -7,7 +7,7 @@ from datetime import timedelta
 from pydantic import BaseModel, Field
 from temporalio import workflow
 
-from common.agent import AgentInput
+from common.agents.agent import AgentInput
 from tests.workflow.doubles import Step, World
 from workflows.core.agent import Agent
 from workflows.core.calls import READ

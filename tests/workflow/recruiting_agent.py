@@ -6,8 +6,8 @@ from pydantic import BaseModel
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from common.recruiter import RecruiterInput, RecruiterResult
-    from workflows.recruiter import Recruiter
+    from common.agents.recruiter import RecruiterInput, RecruiterResult
+    from workflows.recruiter.recruiter import Recruiter
 
 LONG = 4
 

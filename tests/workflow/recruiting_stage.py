@@ -10,22 +10,22 @@ from typing import Any
 
 from temporalio.client import WorkflowHandle
 
-from activities.extract import text_of
-from activities.llm.mind import Mind
+from activities.documents.extract import text_of
+from activities.llm.activities import Thinking
 from activities.llm.offline import OfflineAnalyst
-from activities.llm.thinking import Thinking
-from activities.recruiting.desk import RecruitingDesk
-from activities.recruiting.post import Post
+from activities.llm.runner import Mind
+from activities.recruiting.activities import RecruitingDesk
+from activities.recruiting.candidacy import Course
+from activities.recruiting.letter_activities import Post
+from activities.recruiting.memory import CandidatesView
 from activities.recruiting.understanding import OUTPUTS
-from common.approval import ApprovalRequest, ApprovalsView
+from common.agents.recruiter import RecruiterInput, RecruiterResult
+from common.approval.types import ApprovalRequest, ApprovalsView
 from common.artifacts import ArtifactStore
 from common.mail import IncomingMail, MailKind
-from common.recruiter import RecruiterInput, RecruiterResult
-from common.recruiter_course import Course
-from common.recruiter_memory import CandidatesView
 from tests.workflow.conftest import Stage, eventually
 from tests.workflow.recruiting_outbox import LedgerOutbox
-from workflows.recruiter import Recruiter
+from workflows.recruiter.recruiter import Recruiter
 
 ROLE = {
     "title": "Keeper of tides",

@@ -10,14 +10,14 @@ from typing import Any
 
 import worker
 from activities.calendars import Calendars
+from activities.calls.interceptor import ReliableReports
 from activities.decisions import DecisionChecks
-from activities.interceptor import ReliableReports
-from activities.llm.mind import Mind
+from activities.fetching.scraper import Scraper
+from activities.llm.activities import Thinking
 from activities.llm.prompt import Completion, Prompt
-from activities.llm.thinking import Thinking
-from activities.publishing import Publisher
-from activities.research.desk import ResearchDesk
-from activities.scraping import Scraper
+from activities.llm.runner import Mind
+from activities.research.activities import ResearchDesk
+from activities.research.publishing import Publisher
 from common.allowed_hosts import AllowedHosts
 from common.artifacts import ArtifactStore
 from common.settings import Settings

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 from datetime import UTC, datetime, timedelta
 
-from common.approval import ApprovalPolicy, OnExpiry, Verdict
-from common.envelope import Authority
+from common.approval.signing import Authority
+from common.approval.types import ApprovalPolicy, OnExpiry, Verdict
 from tests.workflow.conftest import OWNER, Stage, eventually, state_is
 from tests.workflow.doubles import ErrandInput
 

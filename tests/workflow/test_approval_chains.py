@@ -11,10 +11,10 @@ from temporalio import activity
 
 from activities.calendars import Calendars
 from activities.decisions import DecisionChecks, EnvelopeCheck, EnvelopeChecked
-from common.agent_client import AgentClient
-from common.approval import ApprovalPolicy, OnExpiry, Verdict
+from common.approval.signing import Signer
+from common.approval.types import ApprovalPolicy, OnExpiry, Verdict
 from common.business_time import NYSE
-from common.envelope import Signer
+from common.client.client import AgentClient
 from tests.workflow.conftest import Stage, eventually, noted
 from tests.workflow.doubles import ErrandInput, PanelInput
 

@@ -17,15 +17,15 @@ from temporalio.worker import Replayer
 
 import worker
 from activities.mail.outbox import LetterRecord, Outbox
-from common.agent_client import AgentClient
-from common.agent_view import view_of
-from common.archive import ARCHIVIST, SCHEDULE, Head
-from common.archive_anchor import ArchiveAnchor
-from common.archive_index import IndexQuery
-from common.connect import data_converter
-from common.revival import revived_input
+from cli.revival import revived_input
+from common.archive.anchor import ArchiveAnchor
+from common.archive.index import IndexQuery
+from common.archive.layout import ARCHIVIST, SCHEDULE, Head
+from common.client.client import AgentClient
+from common.client.view import view_of
 from common.settings import ArchiveSettings
 from common.settings.archive import ARCHIVE_AFTER
+from common.temporal.connect import data_converter
 from tests.integration.test_object_store import credentials, in_bucket, moto
 from tests.workflow.archive_stage import ArchiveStage, archive_stage
 from tests.workflow.conftest import eventually, state_is

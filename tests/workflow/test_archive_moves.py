@@ -14,9 +14,9 @@ import pytest
 from activities.archive import removal
 from activities.archive.agents import AgentArchiver
 from activities.archive.records import Stored, StoreRequest
-from common.agent_search import AgentQuery, AgentSearch, FoundAgent
-from common.archive import agent_folder
-from common.archive_index import IndexQuery, unpack_rows
+from common.archive.index import IndexQuery, unpack_rows
+from common.archive.layout import agent_folder
+from common.archive.search import AgentQuery, AgentSearch, FoundAgent
 from tests.workflow.archive_stage import ArchiveStage, archive_stage
 from tests.workflow.conftest import eventually
 from tests.workflow.keepers import KeeperInput

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from cli.dev_server import listens
-from common.archive import AGENTS, ARCHIVIST, MANIFESTS, RECORD, Head, Manifest
-from common.archive_chain import Chain, verify
+from common.archive.chain import Chain, verify
+from common.archive.layout import AGENTS, ARCHIVIST, MANIFESTS, RECORD, Head, Manifest
 from common.object_store import FolderStore
 from tests.integration.test_object_store import BUCKET, SECRET, Rclone, credentials, in_bucket
 from tests.workflow.archive_stage import ArchiveStage, archive_stage

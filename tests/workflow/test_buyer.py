@@ -12,21 +12,21 @@ from typing import Any
 import pytest
 from temporalio.client import WorkflowFailureError, WorkflowHandle
 
-from activities.documents import Documents
-from activities.extract import text_of
-from activities.llm.mind import Mind
-from activities.llm.thinking import Thinking
+from activities.documents.documents import Documents
+from activities.documents.extract import text_of
+from activities.llm.activities import Thinking
+from activities.llm.runner import Mind
 from activities.trading.broker import MarketState, OrderRequest
 from activities.trading.orders import Orders
 from activities.trading.paper import PaperBroker
 from activities.trading.paper_faults import Faults
 from activities.trading.quotes import Quotes
 from activities.trading.quotes_csv import CsvFeed, stand_at
-from common.approval import Verdict
+from common.agents.buyer import BuyerInput, BuyerResult, Order
+from common.approval.types import Verdict
 from common.artifacts import ArtifactStore
-from common.buyer import BuyerInput, BuyerResult, Order
-from common.connect import connect
 from common.settings import Settings
+from common.temporal.connect import connect
 from tests.unit.real_prices import real_closes
 from tests.workflow.conftest import OWNER, Stage, eventually
 from workflows.buyer import Buyer

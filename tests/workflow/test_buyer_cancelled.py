@@ -16,9 +16,9 @@ from activities.trading.broker import OrderRequest
 from activities.trading.orders import Orders
 from activities.trading.paper import PaperBroker
 from activities.trading.quotes import Quotes
-from common.buyer import BuyerInput, Order, OrderState, Quote
-from common.connect import connect
+from common.agents.buyer import BuyerInput, Order, OrderState, Quote
 from common.settings import Settings
+from common.temporal.connect import connect
 from tests.workflow.conftest import Stage, eventually, true_if
 from workflows.buyer import Buyer
 

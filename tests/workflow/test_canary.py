@@ -13,10 +13,10 @@ from temporalio.client import WorkflowFailureError
 from temporalio.common import RetryPolicy
 
 from cli.dev_server import DevServer
-from common.agent import Notebook
-from common.connect import connect
+from common.agents.agent import Notebook
 from common.errors import permanent
 from common.settings import Settings
+from common.temporal.connect import connect
 from tests.workflow.conftest import Stage, eventually, state_is
 from tests.workflow.keepers import KeeperAgent, KeeperInput, Kept
 

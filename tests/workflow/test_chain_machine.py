@@ -19,10 +19,10 @@ from hypothesis import HealthCheck, Phase, given
 from hypothesis import strategies as st
 
 from cli.dev_server import DevServer
-from common.approval import ApprovalRequest, Decision
-from common.connect import connect
-from common.envelope import Authority
+from common.approval.signing import Authority
+from common.approval.types import ApprovalRequest, Decision
 from common.settings import Settings
+from common.temporal.connect import connect
 from tests.workflow.chain_model import Rules
 from tests.workflow.chain_player import Desk, DisagreementError, Tally
 from tests.workflow.chain_scripts import GROUPS, Decide, Move, Script, Simple, scripts

@@ -13,8 +13,8 @@ import pytest
 from temporalio.client import WorkflowFailureError, WorkflowHandle
 
 import worker
-from common.approval import ApprovalRequest, Verdict
-from common.audit import AuditInput
+from common.agents.auditor import AuditInput
+from common.approval.types import ApprovalRequest, Verdict
 from tests.workflow.conftest import OWNER, Stage
 from workflows.code_auditor import CodeAuditor
 

@@ -19,7 +19,7 @@ from activities.calendars import Calendars
 from activities.decisions import DecisionChecks
 from cli.children import start_child
 from cli.dev_server import DevServer
-from common.approval import ApprovalRequest, Decision
+from common.approval.types import ApprovalRequest, Decision
 from common.settings import Settings
 from tests.workflow.conftest import Stage, eventually, noted, state_is, true_if
 from tests.workflow.drift_agent import DriftAgent

@@ -10,7 +10,7 @@ from temporalio import activity
 
 from activities.calendars import Calendars
 from activities.decisions import DecisionChecks, EnvelopeCheck, EnvelopeChecked
-from common.approval import ApprovalRequest, ApprovalsView
+from common.approval.types import ApprovalRequest, ApprovalsView
 from tests.workflow.conftest import Stage, eventually
 from tests.workflow.doubles import ErrandInput
 from workflows.core.gate import MAX_WAITING

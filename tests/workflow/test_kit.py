@@ -10,8 +10,8 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.client import WorkflowFailureError
 from temporalio.exceptions import CancelledError
 
-from common.agent import Notebook, WakeUp
-from common.approval import ApprovalPolicy
+from common.agents.agent import Notebook, WakeUp
+from common.approval.types import ApprovalPolicy
 from tests.workflow.conftest import OWNER, Stage, eventually, noted, state_is, true_if
 from tests.workflow.doubles import ErrandInput
 

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 from temporalio.client import WorkflowHandle
 
-from common.approval import Verdict
-from common.connect import connect
-from common.researcher import ResearcherInput, ResearchOutcome, ResearchResult
+from common.agents.researcher import ResearcherInput, ResearchOutcome, ResearchResult
+from common.approval.types import Verdict
 from common.settings import Settings
+from common.temporal.connect import connect
 from tests.web import Hit, Route, WebServer
 from tests.workflow.conftest import OWNER, eventually
 from tests.workflow.research_stage import TEXTS, TOPIC, ObedientModel, ResearchStage, open_site, page

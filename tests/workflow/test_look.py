@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from temporalio.client import WorkflowHandle, WorkflowUpdateFailedError
 
-from common.approval import LOOK_GOOD_FOR, ApprovalPolicy, ApprovalRequest, PremiseState
+from common.approval.types import LOOK_GOOD_FOR, ApprovalPolicy, ApprovalRequest, PremiseState
 from tests.workflow.conftest import Stage, eventually, true_if
 from tests.workflow.doubles import ErrandInput, PanelInput
 from workflows.core.final_check import LOOKS

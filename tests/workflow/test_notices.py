@@ -19,16 +19,15 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
-from activities.notices import Notices
-from activities.webhooks import Webhooks
-from common.agent_client import AgentClient
-from common.approval import ApprovalPolicy, Verdict
-from common.connect import connect
+from activities.delivery.notices import Notices
+from activities.delivery.webhooks import Webhooks
+from cli.notice_log import CourierRow, recent_couriers
+from common.approval.types import ApprovalPolicy, Verdict
+from common.client.client import AgentClient
 from common.errors import permanent
 from common.mail import Sent, SentStatus
-from common.notice_log import CourierRow, recent_couriers
-from common.notice_routes import Routes
-from common.notices import (
+from common.notices.routes import Routes
+from common.notices.types import (
     Delivery,
     DeliveryLog,
     Dispatch,
@@ -41,6 +40,7 @@ from common.notices import (
     courier_id,
 )
 from common.settings import Settings
+from common.temporal.connect import connect
 from tests.web import Route, WebServer
 from tests.workflow.conftest import OWNER, Stage, eventually, noted
 from tests.workflow.doubles import ErrandInput

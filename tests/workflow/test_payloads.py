@@ -26,13 +26,13 @@ from temporalio.exceptions import ActivityError, ApplicationError
 from temporalio.worker import Worker
 
 from cli.dev_server import DevServer
-from common import payload_converter
-from common.agent import Notebook
-from common.approval import Verdict
-from common.connect import connect
+from common.agents.agent import Notebook
+from common.approval.types import Verdict
+from common.archive.payload_sweep import ForeignStoreError, Swept, references, sweep
 from common.object_store import FolderStore, StoreUnavailableError, open_store
-from common.payload_sweep import ForeignStoreError, Swept, references, sweep
 from common.settings import Settings
+from common.temporal import converter
+from common.temporal.connect import connect
 from tests.workflow.conftest import Stage, eventually, noted, state_is
 from tests.workflow.doubles import ErrandInput
 from tests.workflow.keepers import KeeperAgent, KeeperInput, Kept
@@ -213,7 +213,7 @@ async def test_a_store_that_is_away_delays_and_loses_nothing(
 
 async def test_what_is_too_large_fails_with_its_reason(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """An input, a result of an activity, a state that is carried over; an answer leaves its agent alone."""
-    monkeypatch.setattr(payload_converter, "MAX_BYTES", 1_000_000)
+    monkeypatch.setattr(converter, "MAX_BYTES", 1_000_000)
     with pytest.raises(ApplicationError, match="1000000 can be kept"):
         await stage.start(KeeperInput(say="x" * 1_000_001), "keeper")
     carrying = await stage.start(KeeperInput(rounds=1, state_bytes=1_000_001), "keeper")
@@ -223,7 +223,7 @@ async def test_what_is_too_large_fails_with_its_reason(stage: Stage, monkeypatch
     assert (await why(calling)).type == "PayloadTooLarge"
     assert stage.world.steps == [0]
     asked = await sleeping(stage, KeeperInput(lines=150))
-    monkeypatch.setattr(payload_converter, "MAX_INLINE_BYTES", 200_000)
+    monkeypatch.setattr(converter, "MAX_INLINE_BYTES", 200_000)
     with pytest.raises(WorkflowQueryFailedError, match="the answer to notebook is "):
         await asked.query("notebook")
     assert await state_is(stage, asked, "sleeping")

@@ -13,8 +13,8 @@ from temporalio.bridge.proto.workflow_completion import WorkflowActivationComple
 
 from activities.calendars import Calendars
 from activities.decisions import DecisionChecks, EnvelopeCheck, EnvelopeChecked
-from common.approval import Verdict
-from common.queries_last import ALONE, _QueriesLast
+from common.approval.types import Verdict
+from common.temporal.queries_last import ALONE, _QueriesLast
 from tests.workflow.conftest import Stage, eventually, true_if
 from tests.workflow.doubles import ErrandInput
 

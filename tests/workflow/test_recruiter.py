@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from common.approval import Verdict
-from common.connect import connect
+from common.approval.types import Verdict
 from common.mail import MailKind, SentStatus
 from common.settings import Settings
+from common.temporal.connect import connect
 from tests.workflow.conftest import Stage, eventually, true_if
 from tests.workflow.recruiting_agent import ForgetfulRecruiter
 from tests.workflow.recruiting_stage import Office, slots

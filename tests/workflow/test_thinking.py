@@ -10,11 +10,11 @@ import pytest
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import WorkflowFailureError
 
+from activities.llm.activities import Thinking
 from activities.llm.failures import ProviderError
-from activities.llm.mind import Mind
 from activities.llm.records import Budget
-from activities.llm.thinking import Thinking
-from common.approval import Verdict
+from activities.llm.runner import Mind
+from common.approval.types import Verdict
 from common.artifacts import ArtifactStore
 from common.errors import retry_after
 from common.settings import Settings

@@ -9,10 +9,10 @@ import pytest
 from temporalio import activity
 
 import worker
-from activities.interceptor import ReliableReports
-from common.approval import ApprovalPolicy
-from common.connect import connect
+from activities.calls.interceptor import ReliableReports
+from common.approval.types import ApprovalPolicy
 from common.settings import Settings
+from common.temporal.connect import connect
 from tests.workflow.agents import ErrandAgent
 from tests.workflow.conftest import Stage, eventually, true_if
 from tests.workflow.doubles import ErrandInput, Step, Stepped, World

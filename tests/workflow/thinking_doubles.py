@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 from activities.llm.failures import ProviderError
 from activities.llm.prompt import Completion, Prompt
 from activities.llm.records import Budget, Think
-from common.agent import AgentInput
+from common.agents.agent import AgentInput
 from common.artifacts import ArtifactRef
 
 

@@ -12,10 +12,10 @@ from temporalio import workflow
 from temporalio.common import RawValue
 from temporalio.exceptions import FailureError, is_cancelled_exception
 
-from activities.notices import say
-from common.agent import WakeUp
-from common.notices import NoticeEvent
-from common.signals import UnreadableSignalError, read_signal
+from activities.delivery.notices import say
+from common.agents.agent import WakeUp
+from common.notices.types import NoticeEvent
+from workflows.core.signals import UnreadableSignalError, read_signal
 from workflows.core.thinking import Thinker, told_model
 from workflows.core.visible import cause_of
 

@@ -10,9 +10,8 @@ from temporalio import workflow
 
 from activities.calendars import Calendars, MomentsRequest
 from activities.decisions import DecisionChecks, EnvelopeCheck
-from common import search_attributes
-from common.agent import AgentInput, AgentState
-from common.approval import (
+from common.agents.agent import AgentInput, AgentState
+from common.approval.types import (
     ApprovalPolicy,
     ApprovalRequest,
     ApprovalsView,
@@ -24,7 +23,8 @@ from common.approval import (
     in_words,
 )
 from common.digest import digest
-from common.notices import NoticeEvent
+from common.notices.types import NoticeEvent
+from common.temporal import search_attributes
 from workflows.core import gate
 from workflows.core.calls import QUICK
 from workflows.core.gate import Gate, Outcome, Plan, Step

@@ -14,11 +14,11 @@ from temporalio import workflow
 from temporalio.common import Priority, RetryPolicy
 from temporalio.exceptions import FailureError, is_cancelled_exception
 
-from activities.notices import Notices
-from common.agent import AgentInput
-from common.approval import ApprovalRequest
+from activities.delivery.notices import Notices
+from common.agents.agent import AgentInput
+from common.approval.types import ApprovalRequest
 from common.errors import permanent
-from common.notices import Notice, NoticeEvent, Told
+from common.notices.types import Notice, NoticeEvent, Told
 from workflows.core.visible import Visible
 from workflows.core.watchdog import OpenCall
 

@@ -12,11 +12,11 @@ from pydantic import BaseModel
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, TimeoutError, TimeoutType, is_cancelled_exception
 
-from common.agent import AgentInput
-from common.approval import LOOK_GOOD_FOR, ApprovalRequest
+from common.agents.agent import AgentInput
+from common.approval.types import LOOK_GOOD_FOR, ApprovalRequest
 from common.digest import digest
 from common.errors import permanent
-from common.notices import NoticeEvent
+from common.notices.types import NoticeEvent
 from workflows.core.approval import Asker
 from workflows.core.calls import ACTION, READ, CallPolicy, Result
 from workflows.core.gate import Outcome

@@ -10,8 +10,8 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel
 
-from common.agent import Approvals
-from common.approval import (
+from common.agents.agent import Approvals
+from common.approval.types import (
     ALREADY_RECEIVED,
     ApprovalPolicy,
     ApprovalRequest,

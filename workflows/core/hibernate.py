@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from temporalio import workflow
 
-from common.agent import AgentInput, AgentState, WakeUp, Woken
+from common.agents.agent import AgentInput, AgentState, WakeUp, Woken
 from workflows.core.carry_over import Carrier
 from workflows.core.visible import Wait
 

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from pydantic import JsonValue
 
-from common.agent import Notebook, NotebookEntry
+from common.agents.agent import Notebook, NotebookEntry
 
 MAX_ENTRIES = 200
 MAX_TEXT = 2000

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 
-from common.approval import PremiseState, said
+from common.approval.types import PremiseState, said
 from common.digest import digest
 from workflows.core.calls import RECHECK, CallPolicy
 

@@ -9,12 +9,12 @@ from datetime import timedelta
 from temporalio import workflow
 from temporalio.exceptions import ActivityError
 
+from activities.llm.activities import Thinking
 from activities.llm.records import Budget, Grant, Reply, Spending, Think, Thought
-from activities.llm.thinking import Thinking
-from common.agent import AgentInput, ThinkerInput
-from common.approval import ApprovalPolicy, OutcomeVerdict
+from common.agents.agent import AgentInput, ThinkerInput
+from common.approval.types import ApprovalPolicy, OutcomeVerdict
 from common.errors import permanent
-from common.notices import NoticeEvent
+from common.notices.types import NoticeEvent
 from workflows.core.calls import PATIENTLY, CallPolicy
 from workflows.core.final_check import Action, Actor
 from workflows.core.visible import cause_of, cause_type_of

@@ -13,8 +13,8 @@ from temporalio import workflow
 from temporalio.common import SearchAttributeKey
 from temporalio.exceptions import ActivityError, is_cancelled_exception
 
-from common import search_attributes
-from common.agent import AgentInput, AgentState, AgentStatus, Carried, Notebook
+from common.agents.agent import AgentInput, AgentState, AgentStatus, Carried, Notebook
+from common.temporal import search_attributes
 from workflows.core import notebook
 from workflows.core.watchdog import OpenCall, Watchdog, is_collected
 

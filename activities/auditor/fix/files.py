@@ -1,0 +1,120 @@
+"""Reads a file below the root of a plan and swaps its content, never through a link."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from activities.safe_files import LeftOut, open_folder, read_inside
+
+
+@contextmanager
+def folder_of(root: str, path: str) -> Iterator[tuple[int, str]]:
+    """The folder that holds ``path``, open as a descriptor for ``dir_fd``, and the file's name in it.
+
+    A folder that is swapped for a link afterwards changes nothing: the descriptor stays with the folder.
+
+    Args:
+        root: absolute and free of links, as the inventory gives it.
+        path: relative to the root, with ``/``.
+
+    Raises:
+        LeftOut: with the reason, as ``tree.open_folder``; `link` also where the root lies behind a link now.
+    """
+    folder, _, name = path.rpartition("/")
+    descriptor = open_folder(Path(root), folder)
+    try:
+        # After opening: a link that came later does not matter any more.
+        if os.path.realpath(root) != root:
+            raise LeftOut("link")
+        yield descriptor, name
+    finally:
+        os.close(descriptor)
+
+
+def read_file(root: str, path: str, limit: int) -> bytes:
+    """The bytes of a regular file; arguments and errors as ``folder_of`` and ``tree.read_inside``."""
+    with folder_of(root, path):
+        return read_inside(Path(root), path, limit)
+
+
+def swap_content(folder: int, name: str, *, before: str, after: bytes, temporary: str) -> None:
+    """Put ``after`` in place of the content whose SHA-256 is ``before``; the rename is not yet synced.
+
+    The new content is written beside the file as ``temporary`` and renamed over it, so the file gets a new
+    inode: mode and, where allowed, owner are kept; extended attributes are not, and other hard links to the
+    old inode keep the old content. Between the last look and the rename lie a few microseconds in which
+    another program's write would be lost; POSIX has no rename that compares.
+
+    Raises:
+        LeftOut: the file is missing, a link, no regular file, or its content is not ``before`` (any more).
+        OSError: it cannot be written; the file is as it was and ``temporary`` is gone.
+    """
+    with _open_regular(folder, name) as descriptor:
+        status = os.fstat(descriptor)
+        # A rename would get around a file's write protection, and opening does not stop the superuser.
+        if not status.st_mode & 0o222:
+            raise PermissionError(errno.EACCES, "Read-only file")
+        try:
+            _write(folder, temporary, after, status)
+            if not _still_holds(folder, name, descriptor, before):
+                raise LeftOut("changed")
+            os.replace(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+        except BaseException:
+            remove(folder, temporary)
+            raise
+
+
+def remove(folder: int, name: str) -> None:
+    """Remove the file ``name`` from ``folder`` where it is there."""
+    with suppress(FileNotFoundError):
+        os.unlink(name, dir_fd=folder)
+
+
+@contextmanager
+def _open_regular(folder: int, name: str) -> Iterator[int]:
+    try:
+        # Writable, so that what may not be written is refused. Non-blocking: it may have become a pipe.
+        descriptor = os.open(name, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+    except FileNotFoundError:
+        raise LeftOut("vanished") from None
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
+            raise LeftOut("special") from None
+        raise
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise LeftOut("special")
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _write(folder: int, name: str, data: bytes, like: os.stat_result) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+    with open(os.open(name, flags, 0o600, dir_fd=folder), "wb") as file:
+        file.write(data)
+        file.flush()
+        mode = stat.S_IMODE(like.st_mode)
+        try:
+            os.fchown(file.fileno(), like.st_uid, like.st_gid)
+        except PermissionError:
+            mode &= 0o777  # set-user-id must not carry over to another owner
+        os.fchmod(file.fileno(), mode)
+        os.fsync(file.fileno())
+
+
+def _still_holds(folder: int, name: str, descriptor: int, sha256: str) -> bool:
+    """Whether ``name`` is still the open file, and its content the one of that digest."""
+    try:
+        named = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    with open(descriptor, "rb", closefd=False) as file:
+        same_content = hashlib.file_digest(file, "sha256").hexdigest() == sha256
+    return same_content and os.path.samestat(named, os.fstat(descriptor))

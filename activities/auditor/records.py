@@ -1,0 +1,241 @@
+"""The records that the code auditor's activities hand to each other, through history or as artifacts.
+
+Lists that grow with the code base are artifacts of JSON lines, so history stays small at 50,000 files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from enum import StrEnum
+from typing import TypeVar
+
+from pydantic import BaseModel, Field
+
+from common.agents.auditor import FixPlan
+from common.approval.types import Authorization
+from common.artifacts import ArtifactRef, ArtifactStore
+
+# The rule of the finding that says that an analyser failed on a file.
+FAILED_RULE = "analyser-failed"
+
+
+class Severity(StrEnum):
+    """How bad a finding is, worst first; each analyser's own scale is mapped onto it."""
+
+    HIGH = "high"
+    MEDIUM = "medium"
+    LOW = "low"
+    NOTE = "note"
+
+
+class Finding(BaseModel, frozen=True):
+    """One thing an analyser found. Lines and columns count from 1; `fixable`: the analyser has a safe fix."""
+
+    analyser: str
+    rule: str
+    severity: Severity
+    message: str
+    line: int = 1
+    column: int = 1
+    end_line: int | None = None
+    url: str = ""
+    fixable: bool = False
+
+
+class FileEntry(BaseModel, frozen=True):
+    """A file of the inventory: path relative to the root with `/`, SHA-256, size in bytes, language."""
+
+    path: str
+    sha256: str
+    size: int
+    language: str
+
+
+class FileFindings(BaseModel, frozen=True):
+    """One line of a findings artifact: a file as it was scanned. A file with no findings has a line too.
+
+    Of two lines for one path in a sequence of artifacts, the later holds.
+    """
+
+    path: str
+    sha256: str
+    findings: list[Finding] = Field(default_factory=list)
+
+
+class SkippedFile(BaseModel, frozen=True):
+    """A file left out, and why: binary, oversized, unreadable, link, name, vanished, special."""
+
+    path: str
+    reason: str
+
+
+class InventoryRequest(BaseModel, frozen=True):
+    """What to list under `root`. `only` names paths to look at again, in place of walking."""
+
+    root: str
+    include: list[str] = Field(default_factory=list)
+    exclude: list[str] = Field(default_factory=list)
+    max_file_bytes: int
+    only: list[str] | None = None
+
+
+class Inventory(BaseModel, frozen=True):
+    """The inventory: `listing` has one ``FileEntry`` a line, `left_out` one ``SkippedFile`` a line.
+
+    `root` is the real path; `skipped` counts by reason; `languages` counts files by language.
+    """
+
+    root: str
+    listing: ArtifactRef
+    files: int
+    bytes: int
+    languages: dict[str, int]
+    skipped: dict[str, int]
+    left_out: ArtifactRef
+
+
+class ScanRequest(BaseModel, frozen=True):
+    """Which slice of an inventory to scan: entries `first` up to, not including, `last`."""
+
+    root: str
+    listing: ArtifactRef
+    first: int
+    last: int
+
+
+class ShardFindings(BaseModel, frozen=True):
+    """A scanned slice: `findings` has one ``FileFindings`` a line; `failures` are analysers that crashed."""
+
+    findings: ArtifactRef
+    files: int
+    by_severity: dict[str, int]
+    failures: int
+
+
+class TriageRequest(BaseModel, frozen=True):
+    """Findings to rank and group; `wishes` is what people told the agent, in words."""
+
+    findings: list[ArtifactRef]
+    wishes: list[str] = Field(default_factory=list)
+
+
+class FindingGroup(BaseModel, frozen=True):
+    """Findings of one rule in one top folder. `score` ranks groups, highest first; `reason` says why."""
+
+    rule: str
+    analyser: str
+    severity: Severity
+    folder: str
+    count: int
+    fixable: int
+    example: str
+    score: float
+    reason: str
+
+
+class Triage(BaseModel, frozen=True):
+    """The ranking: `groups` has one ``FindingGroup`` a line. `model` says who ranked them."""
+
+    groups: ArtifactRef
+    findings: int
+    by_severity: dict[str, int]
+    fixable: int
+    top: list[str]
+    model: str
+
+
+class PlanRequest(BaseModel, frozen=True):
+    """What to plan fixes for: every fixable finding in `findings`, but for the paths to `skip`."""
+
+    root: str
+    findings: list[ArtifactRef]
+    skip: list[str] = Field(default_factory=list)
+
+
+class PlannedFix(BaseModel, frozen=True):
+    """One line of a plan's listing: a file's digest before and after, and the artifacts of both contents."""
+
+    path: str
+    before: ArtifactRef
+    after: ArtifactRef
+    rules: dict[str, int]
+    lines_added: int
+    lines_removed: int
+
+
+class ChangedRequest(BaseModel, frozen=True):
+    """Which files to look at again: the chosen ones of a plan."""
+
+    plan: FixPlan
+
+
+class ApplyRequest(BaseModel, frozen=True):
+    """The approved plan, and the word that allows it; the kit fills in `authorization`."""
+
+    plan: FixPlan
+    authorization: Authorization | None = None
+
+
+class ApplyResult(BaseModel, frozen=True):
+    """What was written. `written` and `conflicts` count files; `details` has one ``AppliedFix`` a line.
+
+    `undo` is a unified diff that takes back everything this key wrote.
+    """
+
+    written: int
+    conflicts: list[str]
+    details: ArtifactRef
+    undo: ArtifactRef
+
+
+class AppliedFix(BaseModel, frozen=True):
+    """What became of one planned fix: `written`, or `left` with the reason."""
+
+    path: str
+    outcome: str
+    reason: str = ""
+
+
+class ReportRequest(BaseModel, frozen=True):
+    """Everything the report tells; `decisions` are approvals in words, each list in the order it happened."""
+
+    inventory: Inventory
+    findings: list[ArtifactRef]
+    triage: Triage
+    plans: list[FixPlan] = Field(default_factory=list)
+    decisions: list[str] = Field(default_factory=list)
+    applied: list[ApplyResult] = Field(default_factory=list)
+
+
+class Audit(BaseModel):
+    """The auditor's memory. `changed`: files that others changed since the last approval."""
+
+    inventory: Inventory
+    findings: list[ArtifactRef]
+    triage: Triage
+    plans: list[FixPlan] = Field(default_factory=list)
+    decisions: list[str] = Field(default_factory=list)
+    applied: list[ApplyResult] = Field(default_factory=list)
+    skipped: list[str] = Field(default_factory=list)
+    changed: list[str] = Field(default_factory=list)
+    settled: bool = False
+
+
+class ReportFiles(BaseModel, frozen=True):
+    """Absolute paths by name: sarif, json, html, and with fixes diff and undo."""
+
+    files: dict[str, str]
+
+
+Record = TypeVar("Record", bound=BaseModel)
+
+
+def put_records(store: ArtifactStore, records: Iterable[BaseModel]) -> ArtifactRef:
+    """Store `records` as one artifact of JSON lines."""
+    return store.put(b"".join(record.model_dump_json().encode() + b"\n" for record in records))
+
+
+def get_records(store: ArtifactStore, ref: ArtifactRef, kind: type[Record]) -> Iterator[Record]:
+    """The records of an artifact of JSON lines."""
+    for line in store.get(ref).splitlines():
+        yield kind.model_validate_json(line)

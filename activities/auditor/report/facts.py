@@ -1,0 +1,113 @@
+"""What the report's pages and files have in common, counted once in one walk over the findings."""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from activities.auditor.current_findings import CurrentFindings, top_folder
+from activities.auditor.records import (
+    FAILED_RULE,
+    AppliedFix,
+    Finding,
+    PlannedFix,
+    ReportRequest,
+    Severity,
+    get_records,
+)
+from common.artifacts import ArtifactStore
+
+RANK = {severity: rank for rank, severity in enumerate(Severity)}
+
+
+@dataclass(frozen=True)
+class Located:
+    """A finding, the file it is in, and the digest of the bytes it was found in."""
+
+    path: str
+    sha256: str
+    finding: Finding
+
+
+@dataclass
+class Facts:
+    """Counts over all findings, and the worst of them in full.
+
+    `urls` goes by analyser and rule; files an analyser crashed on are in `failed`, and have no rule there.
+    """
+
+    total: int = 0
+    by_rule: dict[tuple[str, str], Counter[Severity]] = field(default_factory=lambda: defaultdict(Counter))
+    by_folder: dict[str, Counter[Severity]] = field(default_factory=lambda: defaultdict(Counter))
+    by_severity: Counter[Severity] = field(default_factory=Counter)
+    urls: dict[str, dict[str, str]] = field(default_factory=lambda: defaultdict(dict))
+    failed: Counter[str] = field(default_factory=Counter)
+    worst: list[Located] = field(default_factory=list)
+
+
+def survey(findings: CurrentFindings, keep: int) -> Facts:
+    """Count `findings`, and keep the `keep` worst by severity, path and line."""
+    facts = Facts()
+
+    def walk() -> Iterator[Located]:
+        for record in findings:
+            folder = top_folder(record.path)
+            for finding in record.findings:
+                facts.total += 1
+                facts.by_severity[finding.severity] += 1
+                facts.by_folder[folder][finding.severity] += 1
+                facts.by_rule[finding.analyser, finding.rule][finding.severity] += 1
+                rules = facts.urls[finding.analyser]
+                if finding.rule == FAILED_RULE:
+                    facts.failed[finding.analyser] += 1
+                else:
+                    rules[finding.rule] = rules.get(finding.rule) or web_address(finding.url)
+                yield Located(record.path, record.sha256, finding)
+
+    facts.worst = heapq.nsmallest(
+        keep, walk(), key=lambda located: (RANK[located.finding.severity], located.path, located.finding.line)
+    )
+    return facts
+
+
+def web_address(url: str) -> str:
+    """`url` if it leads to the web, else nothing: no page of ours carries a `javascript:` link."""
+    return url if url.startswith(("https://", "http://")) and url.isprintable() and " " not in url else ""
+
+
+@dataclass(frozen=True)
+class FixOutcome:
+    """A planned fix and what became of it: `written`, `left` or `not applied`, with the reason."""
+
+    fix: PlannedFix
+    outcome: str
+    reason: str
+
+
+def fix_outcomes(store: ArtifactStore, request: ReportRequest) -> list[FixOutcome]:
+    """Of each planned path the newest fix and its newest outcome, by path."""
+    planned = {
+        fix.path: fix for plan in request.plans for fix in get_records(store, plan.listing, PlannedFix)
+    }
+    became = {
+        done.path: done
+        for result in request.applied
+        for done in get_records(store, result.details, AppliedFix)
+    }
+    skipped = {path for plan in request.plans for path in plan.skip}
+    outcomes = []
+    for path, fix in sorted(planned.items()):
+        if path in became:
+            outcomes.append(FixOutcome(fix, became[path].outcome, became[path].reason))
+        elif path in skipped:
+            outcomes.append(FixOutcome(fix, "left", "left out on the approver's word"))
+        else:
+            outcomes.append(FixOutcome(fix, "not applied", "" if request.applied else "nothing was applied"))
+    return outcomes
+
+
+def is_fixed(finding: Finding, fix: PlannedFix) -> bool:
+    """Did `fix`, which was written, mend `finding` of the same file?"""
+    return finding.fixable and finding.rule in fix.rules

@@ -1,0 +1,103 @@
+"""The lines of code that a report shows: read again, checked, without those that hold a secret."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from activities.auditor.current_findings import CurrentFindings
+from activities.auditor.fix.diff import diff_file
+from activities.auditor.records import PlannedFix
+from common.artifacts import ArtifactStore
+from common.digest import digest_bytes
+
+CONTEXT = 3
+_WIDEST = 300
+_HUNK = re.compile(r"^@@ (.*?) @@.*\n((?:(?!@@ ).*\n)*)", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line to show: its number, its text, and how it stands out: ` `, `+`, `-`, or `*` for a hidden one."""
+
+    number: int
+    text: str
+    mark: str = " "
+
+
+def read_lines(root: str, path: str, sha256: str) -> list[str] | None:
+    """The lines of an audited file, or None where it is no longer the file that was scanned."""
+    try:
+        # The folder is not ours: a link put there since the scan is not followed, a pipe not waited on.
+        flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+        descriptor = os.open(Path(root, path), flags)
+        with os.fdopen(descriptor, "rb") as file:
+            data = file.read() if stat.S_ISREG(os.fstat(descriptor).st_mode) else None
+    except (OSError, ValueError):
+        return None
+    return split_lines(data) if data is not None and digest_bytes(data) == sha256 else None
+
+
+def split_lines(data: bytes) -> list[str]:
+    """The lines of a file as analysers count them, without their ends."""
+    lines = re.split(r"\r\n|\n|\r", data.decode("utf-8-sig", "replace"))
+    return lines[:-1] if lines[-1] == "" else lines
+
+
+def excerpts(source: list[str], wanted: Iterable[int], hidden: set[int]) -> Iterator[list[Line]]:
+    """The lines `wanted`, each with three around it, as runs of lines; what touches is one run.
+
+    In a file with hidden lines nothing comes around: scanners find the secrets they know, and those nobody
+    found tend to stand beside them.
+    """
+    more = 0 if hidden else CONTEXT
+    around = {n for line in wanted for n in range(line - more, line + more + 1) if 1 <= n <= len(source)}
+    run: list[Line] = []
+    for number in sorted(around):
+        if run and number != run[-1].number + 1:
+            yield run
+            run = []
+        run.append(_hidden(number) if number in hidden else Line(number, _cut(source[number - 1])))
+    if run:
+        yield run
+
+
+def fix_hunks(store: ArtifactStore, findings: CurrentFindings, fix: PlannedFix) -> Iterator[list[Line]]:
+    """The changes of a planned fix, hunk by hunk; in a file with hidden lines the changed lines alone.
+
+    A hunk that takes a hidden line away shows nothing: its new lines may hold the same secret.
+    """
+    before = store.get(fix.before)
+    source = split_lines(before)
+    secrets = {source[n - 1].strip() for n in findings.secret_lines(fix.path, fix.before.sha256, source)} - {
+        ""
+    }
+    text = diff_file(fix.path, before, store.get(fix.after)).text.decode("utf-8", "replace")
+    for header, body in _HUNK.findall(text):
+        first_old, first_new = (int(number) for number in re.findall(r"[-+](\d+)", header))
+        hunk = list(_numbered(body, first_old, first_new))
+        if any(secret in line.text for line in hunk if line.mark == "-" for secret in secrets):
+            yield [_hidden(first_old)]
+        else:
+            yield [replace(line, text=_cut(line.text)) for line in hunk if line.mark != " " or not secrets]
+
+
+def _numbered(body: str, old: int, new: int) -> Iterator[Line]:
+    for line in re.split(r"\r?\n", body):
+        mark = line[:1]
+        if mark in (" ", "-", "+"):
+            yield Line(new if mark == "+" else old, line[1:], mark)
+            old += mark != "+"
+            new += mark != "-"
+
+
+def _hidden(number: int) -> Line:
+    return Line(number, "hidden: a secret is here", "*")
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _WIDEST else text[:_WIDEST] + " …"

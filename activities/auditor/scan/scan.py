@@ -1,0 +1,136 @@
+"""Scans a slice of an inventory with every analyser; killed at any moment, it goes on at the last batch."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+
+from temporalio import activity
+
+from activities.auditor.records import (
+    FAILED_RULE,
+    FileEntry,
+    FileFindings,
+    ScanRequest,
+    ShardFindings,
+    get_records,
+)
+from activities.auditor.scan.analysers import analyse
+from activities.auditor.scan.journal import clear_journals, open_journal
+from activities.safe_files import LeftOut, read_inside
+from common.agents.agent import Progress
+from common.artifacts import ArtifactStore
+from common.digest import digest_bytes
+from common.errors import permanent
+
+# A batch is what a kill costs. The secrets analyser needs 0.3 s to start and reads about 100 kB/s.
+BATCH_FILES = 50
+BATCH_BYTES = 1_000_000
+# A file that grew past this since the inventory is no longer what was listed.
+_GROWN_BYTES = 16_000_000
+
+
+class CodeScan:
+    """The scanning activity: results go to `artifacts`, work in progress to the folder `journals`."""
+
+    def __init__(self, artifacts: ArtifactStore, journals: Path) -> None:
+        self._artifacts = artifacts
+        self._journals = journals
+
+    @activity.defn(name="scan_shard")
+    def scan_shard(self, request: ScanRequest) -> ShardFindings:
+        """Scan entries `first` to `last` of a listing: the same bytes come out, disturbed or not.
+
+        A file is scanned as it is now, and its digest is of what was scanned; one that is gone, or is no
+        regular file below the root any more, has the digest "" and no findings. Heartbeats carry a
+        ``Progress`` in files; a file that an analyser fails on has a finding that says so.
+
+        Raises:
+            ApplicationError: types AnalyserMissing, ArtifactMissing, ArtifactDamaged, PathMissing.
+        """
+        listing = get_records(self._artifacts, request.listing, FileEntry)
+        entries = list(islice(listing, request.first, request.last))
+        info = activity.info()
+        done, total = 0, len(entries)
+
+        def beat(seconds: float = 0.0) -> None:
+            activity.heartbeat(Progress(done=done, total=total))
+            time.sleep(seconds)
+
+        # The run is part of the name: the next agent of this id must not find this one's findings.
+        scan_id = f"{info.workflow_run_id} {info.activity_id}"
+        with open_journal(self._journals, info.workflow_id or "", scan_id, beat) as journal:
+            done = journal.resume([entry.path for entry in entries], info.attempt)
+            for batch in _batches(entries[done:]):
+                beat()
+                try:
+                    files = _copied(Path(request.root), batch, journal.files)
+                    languages = {entry.path: entry.language for entry in batch if files[entry.path]}
+                    found = analyse(journal.files, languages, beat)
+                finally:
+                    shutil.rmtree(journal.files, ignore_errors=True)
+                journal.append(
+                    FileFindings(path=path, sha256=sha256, findings=found.get(path, []))
+                    for path, sha256 in files.items()
+                )
+                done += len(batch)
+            beat()
+            return self._result(journal.read())
+
+    def clear_journals(self, workflow_id: str) -> None:
+        """Remove what an agent's scans kept for the case of a kill; its results stay in the artifacts."""
+        clear_journals(self._journals, workflow_id)
+
+    def _result(self, lines: bytes) -> ShardFindings:
+        files, failures, by_severity = 0, 0, Counter[str]()
+        for line in lines.splitlines():
+            record = FileFindings.model_validate_json(line)
+            files += 1
+            by_severity.update(finding.severity for finding in record.findings)
+            failures += sum(finding.rule == FAILED_RULE for finding in record.findings)
+        return ShardFindings(
+            findings=self._artifacts.put(lines),
+            files=files,
+            by_severity=dict(sorted(by_severity.items())),
+            failures=failures,
+        )
+
+
+def _batches(entries: Sequence[FileEntry]) -> Iterator[list[FileEntry]]:
+    batch: list[FileEntry] = []
+    size = 0
+    for entry in entries:
+        if batch and (len(batch) == BATCH_FILES or size + entry.size > BATCH_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(entry)
+        size += entry.size
+    if batch:
+        yield batch
+
+
+def _copied(root: Path, batch: Sequence[FileEntry], folder: Path) -> dict[str, str]:
+    """Copy a batch's files into `folder`; the digest of each, empty for one that is not there to scan.
+
+    Analysers read the copies: what they saw is exactly what the digest is of, and no link or pipe that is
+    put in a file's place meanwhile can lead them elsewhere.
+    """
+    shutil.rmtree(folder, ignore_errors=True)  # a killed attempt's
+    digests = {}
+    for entry in batch:
+        try:
+            data = read_inside(root, entry.path, max(2 * entry.size, _GROWN_BYTES))
+        except LeftOut:
+            if not root.is_dir():
+                raise permanent("PathMissing", f"the folder {root} went away during the scan") from None
+            digests[entry.path] = ""
+            continue
+        copy = folder / entry.path
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(data)
+        digests[entry.path] = digest_bytes(data)
+    return digests

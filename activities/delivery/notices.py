@@ -1,0 +1,140 @@
+"""Gives an agent's notices away: a line on the terminal at once, all else by couriers.
+
+An agent waits for this inside its own task, so it takes milliseconds and does not fail: not for a broken file
+of routes, and for Temporal itself only as long as a hiccup lasts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from contextlib import suppress
+from datetime import timedelta
+
+from temporalio import activity
+from temporalio.common import (
+    SearchAttributePair,
+    TypedSearchAttributes,
+    WorkflowIDConflictPolicy,
+    WorkflowIDReusePolicy,
+)
+from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
+from temporalio.service import RPCError, RPCStatusCode
+
+from common.notices.routes import Outlets, Routes
+from common.notices.types import COURIER, SETTLED, Dispatch, Notice, NoticeEvent, Told, courier_id
+from common.settings import SettingsError
+from common.temporal import search_attributes
+
+# A courier leaves a moment later: whoever answers at once then finds the request open.
+LEAVES_AFTER = timedelta(seconds=1)
+PATIENCE = timedelta(seconds=3)
+ATTEMPTS = 4
+# Over this a plan stays behind; those who are told follow the link.
+MAX_PLAN_BYTES = 100_000
+
+
+class Notices:
+    """The activity that gives notices away.
+
+    Args:
+        routes: who is told what by which way; None: everything goes to the terminal.
+    """
+
+    def __init__(self, routes: Routes | None = None) -> None:
+        self._routes = routes
+
+    @activity.defn(name="notify")
+    async def notify(self, notice: Notice) -> Told | None:
+        """See that people are told; the same notice again tells nobody twice.
+
+        Returns:
+            None where no way but the terminal is set.
+
+        Raises:
+            ApplicationError: type `TemporalAway`, the first few times; the next attempt mends it.
+        """
+        info = activity.info()
+        notice = notice.model_copy(
+            update={"id": f"{notice.agent}/{(info.workflow_run_id or '')[-12:]}/{notice.id}"}
+        )
+        try:
+            outlets = self._outlets(notice)
+            is_set = bool(self._routes and self._routes.ways())
+            follows = is_set and notice.event is NoticeEvent.ASKED and self._follows(notice, outlets)
+        except SettingsError as error:
+            say(notice.event, notice.agent, f"{notice.text} (to nobody else: {error})")
+            return Told()
+        if outlets.terminal and info.attempt == 1:
+            gap = f" (not reached: {outlets.gap})" if outlets.gap else ""
+            say(notice.event, notice.agent, f"{notice.text}{gap}")
+        try:
+            async with asyncio.timeout(PATIENCE.total_seconds()):
+                if notice.courier:
+                    await self._settle(notice)
+                if outlets.places:
+                    await self._send(notice, outlets)
+        except (RPCError, TimeoutError) as error:
+            if info.attempt < ATTEMPTS and _passes(error):
+                raise ApplicationError("Temporal is away", type="TemporalAway") from None
+            say(notice.event, notice.agent, f"{notice.text} (to nobody else: {error or 'Temporal is away'})")
+        if not is_set:
+            return None
+        return Told(courier=courier_id(notice.id) if follows else None)
+
+    def _outlets(self, notice: Notice) -> Outlets:
+        return self._routes.outlets(notice) if self._routes else Outlets(terminal=True)
+
+    def _follows(self, notice: Notice, outlets: Outlets) -> bool:
+        """Whether somebody wants to know how the request ends: a message to update, or a route for it."""
+        decided = notice.model_copy(update={"event": NoticeEvent.DECIDED})
+        return any(place.way == "slack" for place in outlets.places) or bool(self._outlets(decided).places)
+
+    async def _send(self, notice: Notice, outlets: Outlets) -> None:
+        owner = [SearchAttributePair(search_attributes.OWNER, notice.owner)] if notice.owner else []
+        with suppress(WorkflowAlreadyStartedError):  # by an attempt before this one
+            await activity.client().start_workflow(
+                COURIER,
+                Dispatch(notice=_within_bounds(notice), places=outlets.places),
+                id=courier_id(notice.id),
+                task_queue=activity.info().task_queue,
+                id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+                id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
+                search_attributes=TypedSearchAttributes(owner),
+                start_delay=LEAVES_AFTER,
+                rpc_timeout=PATIENCE,
+            )
+
+    async def _settle(self, notice: Notice) -> None:
+        courier = activity.client().get_workflow_handle(notice.courier)
+        try:
+            await courier.signal(SETTLED, notice.text, rpc_timeout=PATIENCE)
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:  # it has nothing to update, and has ended
+                raise
+
+
+def say(event: NoticeEvent, agent: str, text: str) -> None:
+    """A line on the terminal, stripped of control characters."""
+    line = f"{event}: {agent}: {text}"
+    print("".join(char if char.isprintable() else " " for char in line), file=sys.stderr, flush=True)
+
+
+def _passes(error: RPCError | TimeoutError) -> bool:
+    return isinstance(error, TimeoutError) or error.status in (
+        RPCStatusCode.UNAVAILABLE,
+        RPCStatusCode.DEADLINE_EXCEEDED,
+        RPCStatusCode.RESOURCE_EXHAUSTED,
+        RPCStatusCode.CANCELLED,
+        RPCStatusCode.UNKNOWN,
+        RPCStatusCode.ABORTED,
+        RPCStatusCode.INTERNAL,
+    )
+
+
+def _within_bounds(notice: Notice) -> Notice:
+    size = len(notice.model_dump_json().encode())
+    if notice.request is None or size <= MAX_PLAN_BYTES:
+        return notice
+    left_out = {"plan": {"left out": f"{size} bytes are too many for a notice"}, "evidence": ()}
+    return notice.model_copy(update={"request": notice.request.model_copy(update=left_out)})

@@ -1,0 +1,238 @@
+"""Tells people in Slack: posts what an agent asks or has to say, and updates it when that is over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from http.client import HTTPException
+from typing import Any, Self
+from urllib.parse import quote
+
+from slack_sdk.errors import SlackApiError, SlackClientError
+from slack_sdk.web import WebClient
+from slack_sdk.web.slack_response import SlackResponse
+from temporalio import activity
+from temporalio.exceptions import ApplicationError
+
+from activities.calls.retry_header import asked_wait
+from activities.delivery import slack_blocks
+from common.approval.link import BUTTON_LIFETIME, LINK_LIFETIME, ApprovalButton, ApprovalLink
+from common.approval.plan_view import ShownPlan, show_plan
+from common.approval.signing import Signer
+from common.approval.types import ApprovalRequest
+from common.artifacts import ArtifactStore
+from common.errors import permanent, retry_after
+from common.notices.people import approvers_in_slack
+from common.notices.slack import slack_client
+from common.notices.types import Delivery, NoticeEvent, SlackPost, SlackUpdate
+from common.settings import Settings
+from common.settings.slack import BOT_TOKEN
+
+OPEN = (NoticeEvent.ASKED, NoticeEvent.REMINDER, NoticeEvent.ESCALATION)
+NOTICE = "hibernaut_notice"
+# How much of a channel's newest messages is searched for one whose posting came to an unknown end.
+PAGES, PAGE = 5, 200
+CLOCKS_DIFFER = timedelta(minutes=2)
+ASKED_WAIT = timedelta(seconds=30)  # where Slack says to wait, and not how long
+
+# Slack is at fault, or busy; everything else is the token, the address or the message.
+_TRANSIENT = frozenset(
+    {"fatal_error", "internal_error", "request_timeout", "service_unavailable", "team_added_to_org"}
+)
+_BUSY = frozenset({"rate_limited", "ratelimited"})
+_TOKEN = frozenset(
+    {
+        *("not_authed", "invalid_auth", "account_inactive", "token_revoked", "token_expired"),
+        *("no_permission", "missing_scope", "not_allowed_token_type", "org_login_required", "access_denied"),
+    }
+)
+_ADDRESS = {
+    "channel_not_found": "there is no such channel, or the app is not in it: invite the app.",
+    "not_in_channel": "the app is not in this channel: invite it.",
+    "is_archived": "the channel is archived: name another one.",
+    "user_not_found": "there is no such user.",
+    "user_disabled": "this user's account is disabled.",
+    "cannot_dm_bot": "this is a bot, which nobody reads.",
+    "messages_tab_disabled": "the app takes no direct messages: switch on its messages tab.",
+    "restricted_action": "the workspace does not let the app post there.",
+}
+
+
+class Slack:
+    """The activities `slack_post` and `slack_update`.
+
+    Args:
+        client: with its own retries off; None where no token is set.
+        ring: signs buttons and links.
+        artifacts: where diffs lie.
+        approver_of: whom a Slack user is, an opaque id; None for strangers.
+        public_url: how people reach the gateway.
+    """
+
+    def __init__(
+        self,
+        client: WebClient | None,
+        ring: Signer,
+        artifacts: ArtifactStore,
+        approver_of: Callable[[str], str | None],
+        public_url: str,
+    ) -> None:
+        self._client = client
+        self._ring = ring
+        self._artifacts = artifacts
+        self._approver_of = approver_of
+        self._public_url = public_url
+
+    @classmethod
+    def build(cls, settings: Settings, artifacts: ArtifactStore) -> Self:
+        """The activities for these settings; without a token they refuse, and name the setting."""
+        client = slack_client(settings) if settings.slack.bot_token else None
+        known = approvers_in_slack(settings)
+        return cls(client, Signer.load(settings), artifacts, known, settings.http.public_url)
+
+    @activity.defn(name="slack_post")
+    def slack_post(self, delivery: Delivery) -> SlackPost:
+        """Post a notice to a channel or, where the address is a user's id, to that person alone.
+
+        After an attempt that came to an unknown end, the message is looked for before it is posted again.
+
+        Raises:
+            ApplicationError: type `SlackRefused` (the token, the address or the message; no retry mends it),
+                `SlackBusy` (with the wait Slack asked for) or `SlackAway`.
+        """
+        if activity.info().attempt > 1 and (found := self._posted(delivery)):
+            return found
+        answer = self._call(
+            "chat_postMessage",
+            delivery,
+            channel=delivery.address,
+            text=slack_blocks.fit(delivery.notice.text, slack_blocks.NOTIFICATION),
+            blocks=self._blocks(delivery),
+            metadata=_metadata(delivery),
+            unfurl_links=False,
+            unfurl_media=False,
+        )
+        return SlackPost(channel=answer["channel"], ts=answer["ts"])
+
+    @activity.defn(name="slack_update")
+    def slack_update(self, update: SlackUpdate) -> None:
+        """Show in place of a posted message how it ended, without buttons; raises as `slack_post` does."""
+        notice = update.delivery.notice
+        shown = self._shown(notice.request)
+        self._call(
+            "chat_update",
+            update.delivery,
+            channel=update.channel,
+            ts=update.ts,
+            text=slack_blocks.fit(update.outcome, slack_blocks.NOTIFICATION),
+            blocks=slack_blocks.decided(notice, notice.request, shown, update.outcome),
+            metadata=_metadata(update.delivery),
+        )
+
+    def _blocks(self, delivery: Delivery) -> list[slack_blocks.Block]:
+        notice, request = delivery.notice, delivery.notice.request
+        if request is None or notice.event not in OPEN:
+            return slack_blocks.told(notice, self._page(notice.agent))
+        now = datetime.now(UTC)
+        button = ApprovalButton(
+            agent=notice.agent,
+            request_id=request.id,
+            digest=request.digest,
+            expires_at=request.expires_at or now + BUTTON_LIFETIME,
+        )
+        details = self._link(delivery, request, now) or self._page(notice.agent)
+        shown = self._shown(request)
+        return slack_blocks.asked(notice, request, shown, button.token(self._ring), details)
+
+    def _link(self, delivery: Delivery, request: ApprovalRequest, now: datetime) -> str:
+        """An approval link for the one person who reads the message; none where others may read it, too."""
+        # Whoever has the link decides as that person, so the delivery's word for who reads it is not enough.
+        reads = self._approver_of(delivery.address) if _is_user(delivery.address) else None
+        if not delivery.person or reads != delivery.person:
+            return ""
+        link = ApprovalLink(
+            agent=delivery.notice.agent,
+            request_id=request.id,
+            digest=request.digest,
+            approver=delivery.person,
+            expires_at=request.expires_at or now + LINK_LIFETIME,
+        )
+        return f"{self._public_url}/approve/{link.token(self._ring)}"
+
+    def _page(self, agent: str) -> str:
+        """The agent's page, for who signs in."""
+        return f"{self._public_url}/ui/agents/{quote(agent, safe='')}"
+
+    def _shown(self, request: ApprovalRequest | None) -> ShownPlan:
+        return show_plan(request.plan, self._artifacts) if request else ShownPlan({}, None)
+
+    def _posted(self, delivery: Delivery) -> SlackPost | None:
+        """The message of an earlier attempt, where the app's scopes let it be seen."""
+        try:
+            return self._find(delivery)
+        except ApplicationError as error:
+            if error.non_retryable:
+                return None
+            raise
+
+    def _find(self, delivery: Delivery) -> SlackPost | None:
+        own = self._call("auth_test", delivery)["bot_id"]
+        channel = delivery.address
+        if _is_user(channel):
+            channel = self._call("conversations_open", delivery, users=channel)["channel"]["id"]
+        since = activity.info().scheduled_time - CLOCKS_DIFFER
+        cursor = ""
+        for _ in range(PAGES):
+            page = self._call(
+                "conversations_history",
+                delivery,
+                channel=channel,
+                oldest=f"{since.timestamp():.6f}",
+                include_all_metadata=True,
+                limit=PAGE,
+                cursor=cursor,
+            )
+            for message in page["messages"] or []:
+                if message.get("bot_id") == own and message.get("metadata") == _metadata(delivery):
+                    return SlackPost(channel=channel, ts=message["ts"])
+            cursor = (page.get("response_metadata") or {}).get("next_cursor", "")
+            if not cursor:
+                break
+        return None
+
+    def _call(self, method: str, delivery: Delivery, **arguments: Any) -> SlackResponse:
+        if self._client is None:
+            raise permanent("SlackRefused", f"{BOT_TOKEN.variable}: set it; nothing reaches Slack without.")
+        try:
+            answer: SlackResponse = getattr(self._client, method)(**arguments)
+        except SlackApiError as error:
+            raise _sorted(error.response, delivery.address) from None
+        except (OSError, HTTPException, ValueError, SlackClientError) as error:
+            words = f"Slack cannot be reached: {type(error).__name__}: {error}"
+            raise ApplicationError(words[:300], type="SlackAway") from None
+        return answer
+
+
+def _sorted(answer: SlackResponse, address: str) -> ApplicationError:
+    """What Slack's refusal means, in one line that says what to do."""
+    data: dict[str, Any] = answer.data if isinstance(answer.data, dict) else {}
+    error = str(data.get("error", "no answer"))[:100]
+    if answer.status_code == 429 or error in _BUSY:
+        headers = {name.lower(): value for name, value in answer.headers.items()}
+        wait = asked_wait(headers.get("retry-after"), datetime.now(UTC)) or ASKED_WAIT
+        return retry_after("SlackBusy", f"Slack asks to wait {wait.total_seconds():g} s.", wait)
+    if answer.status_code >= 500 or error in _TRANSIENT:
+        return ApplicationError(f"Slack answered {answer.status_code}: {error}", type="SlackAway")
+    if error in _TOKEN:
+        needed = f"; give the app the scope {data['needed']}" if data.get("needed") else ""
+        return permanent("SlackRefused", f"{BOT_TOKEN.variable}: Slack refuses it: {error}{needed}.")
+    reason = _ADDRESS.get(error, f"Slack refuses the message: {error}.")
+    return permanent("SlackRefused", f"Slack address {address[:100]!r}: {reason}")
+
+
+def _metadata(delivery: Delivery) -> dict[str, Any]:
+    return {"event_type": NOTICE, "event_payload": {"notice_id": delivery.notice.id}}
+
+
+def _is_user(address: str) -> bool:
+    return address[:1] in ("U", "W")

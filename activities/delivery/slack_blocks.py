@@ -1,0 +1,241 @@
+"""What a notice looks like in Slack, within Slack's limits. All but our own layout is plain text.
+
+Nothing that an agent, a plan or a person wrote is parsed: control signs are escaped, so that nobody is
+mentioned and nothing is linked, and what does not fit is cut and said to be.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from common.approval.plan_view import Diff, ShownPlan, label_of, plain, shape_of
+from common.approval.types import ApprovalRequest
+from common.notices.slack import APPROVE, REJECT, escaped
+from common.notices.types import Notice, NoticeEvent
+
+# Slack's limits. That of a whole message is not documented: others measured 13.2 KB.
+MESSAGE_BLOCKS, MESSAGE_BYTES = 50, 12_000
+# So much of each part that no message goes without leaves room for the buttons in any script.
+PART, LINE = 1000, 300
+TEXT, FIELD, FIELDS, HEADER, NOTIFICATION = 3000, 2000, 10, 150, 1000
+
+# A value longer than this is no cell of a table.
+CELL = 120
+DIFF_SECTIONS = 2
+EVIDENCE = 20
+
+Block = dict[str, Any]
+
+HEADINGS = {
+    NoticeEvent.ASKED: "A decision is needed",
+    NoticeEvent.REMINDER: "A decision is still needed",
+    NoticeEvent.ESCALATION: "A decision is needed, and was escalated",
+    NoticeEvent.DECIDED: "It was decided",
+    NoticeEvent.STUCK: "An agent is stuck",
+    NoticeEvent.BUDGET: "A budget is spent",
+    NoticeEvent.DRIFT: "What the plan rests on has changed",
+    NoticeEvent.FINISHED: "An agent has finished",
+    NoticeEvent.FAILED: "An agent has failed",
+}
+
+
+def told(notice: Notice, details: str) -> list[Block]:
+    """The message of what there is nothing to decide about; `details` is the address of more."""
+    head = [_header(HEADINGS[notice.event]), section(notice.text, PART), _context(_agent(notice))]
+    return _fitted(head, [], [_actions([_link("Details", details)])])
+
+
+def asked(
+    notice: Notice, request: ApprovalRequest, shown: ShownPlan, token: str, details: str
+) -> list[Block]:
+    """The message that asks, with buttons that carry the sealed `token`."""
+    head = [_header(HEADINGS[notice.event]), section(request.question, PART)]
+    if notice.text != request.question:
+        head.append(section(notice.text, PART))
+    tail = [
+        _context(_agent(notice), _who(request), _which(request)),
+        _actions([_approve(token), _button("Reject …", REJECT, token, "danger"), _link("Details", details)]),
+    ]
+    return _fitted(head, [*_plan(shown), *_evidence(request.evidence)], tail)
+
+
+def decided(notice: Notice, request: ApprovalRequest | None, shown: ShownPlan, outcome: str) -> list[Block]:
+    """The message once its request is over: what was asked, how it ended, and no buttons."""
+    head = [
+        _header(HEADINGS[NoticeEvent.DECIDED]),
+        section(outcome, PART),
+        section(request.question if request else notice.text, PART),
+    ]
+    lines = [_agent(notice), *([f"Plan {request.digest[:12]}."] if request else [])]
+    return _fitted(head, [*_plan(shown)], [_context(*lines)])
+
+
+def section(text: str, limit: int = TEXT) -> Block:
+    """A paragraph of plain text."""
+    return {"type": "section", "text": _words(text, limit)}
+
+
+def fit(text: str, limit: int) -> str:
+    """`text` escaped for Slack, without control characters, cut to `limit` characters."""
+    whole = "".join(
+        sign if sign.isprintable() or sign == "\n" else "�" for sign in text.replace("\t", "    ")
+    )
+    safe = escaped(whole).strip("\n") or "–"
+    # Counted as browsers do, where what lies beyond 16 bits counts twice.
+    units = safe.encode("utf-16-le")
+    if len(units) <= 2 * limit:
+        return safe
+    cut = units[: 2 * (limit - 1)].decode("utf-16-le", "ignore")
+    return re.sub(r"&[a-z]{0,3}$", "", cut) + "…"
+
+
+def _plan(shown: ShownPlan) -> Iterable[Block]:
+    cells: list[tuple[str, str]] = []
+    long: list[Block] = []
+    for name, value in shown.fields.items():
+        label, text = label_of(name), plain(value)
+        if shape_of(value) == "table":
+            long += [_bold(label), _code(_table(value))]
+        elif len(text) > CELL or "\n" in text:
+            long += [_bold(label), section(text)]
+        else:
+            cells.append((label, text))
+    rows = FIELDS // 2
+    for start in range(0, len(cells), rows):
+        pairs = cells[start : start + rows]
+        yield {
+            "type": "section",
+            "fields": [
+                part
+                for label, text in pairs
+                for part in (_marked(f"*{fit(label, CELL)}*"), _words(text, FIELD))
+            ],
+        }
+    yield from long
+    if shown.diff:
+        yield from _diff(shown.diff)
+
+
+def _diff(diff: Diff) -> Iterable[Block]:
+    if diff.missing:
+        yield section(diff.missing)
+        return
+    lines = [line.text for line in diff.lines]
+    for _ in range(DIFF_SECTIONS):
+        room, taken = TEXT - 20, 0
+        while taken < len(lines) and (room := room - len(fit(lines[taken], TEXT)) - 1) > 0:
+            taken += 1
+        if taken:
+            yield _code("\n".join(lines[:taken]))
+        lines = lines[taken:]
+    if left := len(lines) + diff.left_out:
+        yield section(f"{left} more lines of the diff are not shown here; see the details.")
+
+
+def _table(rows: Any) -> str:
+    head = " | ".join(map(label_of, rows[0]))
+    return "\n".join([head, *(" | ".join(plain(value)[:CELL] for value in row.values()) for row in rows)])
+
+
+def _evidence(evidence: Sequence[str]) -> Iterable[Block]:
+    if evidence:
+        lines = [f"• {line}" for line in evidence[:EVIDENCE]]
+        if len(evidence) > EVIDENCE:
+            lines.append(f"{len(evidence) - EVIDENCE} more are not shown here.")
+        yield _bold("What it rests on")
+        yield section("\n".join(lines))
+
+
+def _agent(notice: Notice) -> str:
+    return f"Agent {notice.agent} ({notice.kind})."
+
+
+def _who(request: ApprovalRequest) -> str:
+    deciders = ", ".join(request.deciders) or "nobody"
+    if request.policy.quorum == 1:
+        return f"May decide: {deciders}."
+    yes = ", ".join(vote.decision.by for vote in request.votes) or "nobody yet"
+    return f"May decide: {deciders}. {request.policy.quorum} of them must say yes; so far: {yes}."
+
+
+def _which(request: ApprovalRequest) -> str:
+    until = f" Open until {_moment(request.expires_at)}." if request.expires_at else ""
+    return f"Plan {request.digest[:12]}, asked {_moment(request.asked_at)}.{until}"
+
+
+def _moment(at: datetime) -> str:
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def _fitted(head: list[Block], body: list[Block], tail: list[Block]) -> list[Block]:
+    """All of it, or as much of the body as a message holds, which then says so."""
+    cut = section("The plan is longer than a message can show; see the details before you decide.")
+    kept: list[Block] = []
+    for each in body:
+        if not _fits([*head, *kept, each, cut, *tail]):
+            return [*head, *kept, cut, *tail]
+        kept.append(each)
+    return [*head, *kept, *tail]
+
+
+def _fits(blocks: list[Block]) -> bool:
+    size = len(json.dumps(blocks, ensure_ascii=False).encode("utf-8", "replace"))
+    return len(blocks) <= MESSAGE_BLOCKS and size <= MESSAGE_BYTES
+
+
+def _words(text: str, limit: int) -> Block:
+    return {"type": "plain_text", "text": fit(text, limit), "emoji": False}
+
+
+def _marked(text: str) -> Block:
+    # Verbatim: what looks like an address or a name stays what it is.
+    return {"type": "mrkdwn", "text": text, "verbatim": True}
+
+
+def _header(text: str) -> Block:
+    return {"type": "header", "text": _words(text, HEADER)}
+
+
+def _bold(text: str) -> Block:
+    return {"type": "section", "text": _marked(f"*{fit(text, CELL)}*")}
+
+
+def _code(text: str) -> Block:
+    # What would end the block early becomes what looks like it.
+    return {"type": "section", "text": _marked(f"```{fit(text.replace('```', 'ˋˋˋ'), TEXT - 6)}```")}
+
+
+def _context(*lines: str) -> Block:
+    return {"type": "context", "elements": [_words(line, LINE) for line in lines]}
+
+
+def _actions(elements: list[Block]) -> Block:
+    return {"type": "actions", "elements": elements}
+
+
+def _button(text: str, action: str, value: str, style: str) -> Block:
+    return {
+        "type": "button",
+        "text": _words(text, 75),
+        "action_id": action,
+        "value": value,
+        "style": style,
+    }
+
+
+def _approve(token: str) -> Block:
+    confirm = {
+        "title": _words("Approve this plan?", 100),
+        "text": _words("The agent acts on it at once, where no other approval is missing.", 300),
+        "confirm": _words("Approve", 30),
+        "deny": _words("Not yet", 30),
+    }
+    return {**_button("Approve", APPROVE, token, "primary"), "confirm": confirm}
+
+
+def _link(text: str, url: str) -> Block:
+    return {"type": "button", "text": _words(text, 75), "action_id": "open", "url": url}

@@ -1,0 +1,133 @@
+"""Tells systems of an agent: one POST a notice, signed by the rules of Standard Webhooks."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+from standardwebhooks import Webhook
+from temporalio import activity
+from temporalio.exceptions import ApplicationError
+
+from activities.calls.retry_header import asked_wait
+from activities.fetching.guard import RefusedError, guarded_client
+from common.errors import permanent, retry_after
+from common.notices.types import Delivery, Notice, masked
+from common.settings import Settings
+
+SECONDS = 20.0
+# Too late, too early, too often: another attempt may do better. No other 4xx does.
+PASSING = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS)
+
+
+class Webhooks:
+    """The activity that posts notices to systems.
+
+    Args:
+        client: behind the guard; it follows no redirects and tries nothing again.
+        secrets: each signs, so that a receiver that knows one of them can verify.
+        public_url: how the gateway is reached.
+    """
+
+    def __init__(self, client: httpx.AsyncClient, secrets: Sequence[str], public_url: str) -> None:
+        self._client, self._public_url = client, public_url
+        self._signers = [Webhook(secret) for secret in secrets]
+
+    @classmethod
+    def build(cls, settings: Settings) -> Webhooks:
+        """With a client of its own, which reaches public addresses and the hosts of the allow-list."""
+        fetching = settings.fetching
+        client = guarded_client(
+            fetching.allowed_hosts, headers={"User-Agent": fetching.user_agent}, timeout=SECONDS
+        )
+        return cls(client, settings.notices.webhook_secrets, settings.http.public_url)
+
+    @activity.defn(name="webhook_post")
+    async def webhook_post(self, delivery: Delivery) -> None:
+        """Post a notice. The receiver may get it twice, under the same `webhook-id`.
+
+        Raises:
+            ApplicationError: for good: `WebhooksNotSetUp`, `AddressRefused` (not public), `WebhookGone`
+                (410), `WebhookRefused` (another 4xx, or a redirect); for now: `WebhookFailed`, with the wait
+                that the receiver asks for.
+        """
+        if not self._signers:
+            raise permanent("WebhooksNotSetUp", "set HIBERNAUT_WEBHOOK_SECRETS")
+        where = masked(delivery.way, delivery.address)
+        body = json.dumps(self._body(delivery.notice), ensure_ascii=False)
+        try:
+            async with (
+                asyncio.timeout(SECONDS),
+                self._client.stream(
+                    "POST",
+                    delivery.address,
+                    content=body.encode(),
+                    headers=self._headers(delivery.notice, body),
+                ) as answer,
+            ):
+                # What it says besides is not read, however much it is.
+                status, asked = answer.status_code, answer.headers.get("retry-after")
+        except (RefusedError, httpx.InvalidURL, httpx.UnsupportedProtocol, UnicodeError) as error:
+            raise permanent("AddressRefused", str(error)) from None
+        except (TimeoutError, httpx.TimeoutException):
+            raise ApplicationError(f"{where}: no answer within {SECONDS:g} s", type="WebhookFailed") from None
+        except httpx.TransportError as error:
+            raise ApplicationError(f"{where}: {type(error).__name__}", type="WebhookFailed") from None
+        _judge(where, status, asked)
+
+    def _headers(self, notice: Notice, body: str) -> dict[str, str]:
+        now, id = datetime.now(UTC), message_id(notice)
+        return {
+            "Content-Type": "application/json",
+            "webhook-id": id,
+            "webhook-timestamp": str(int(now.timestamp())),
+            "webhook-signature": " ".join(signer.sign(id, now, body) for signer in self._signers),
+        }
+
+    def _body(self, notice: Notice) -> dict[str, Any]:
+        request, agent = notice.request, quote(notice.agent, safe="")
+        asked = None
+        if request is not None:
+            asked = request.model_dump(
+                mode="json", include={"id", "question", "digest", "plan", "expires_at"}
+            )
+            asked["may_decide"] = list(request.deciders)
+        return {
+            "id": message_id(notice),
+            "event": notice.event,
+            "at": activity.info().scheduled_time.isoformat(),
+            "agent": notice.agent,
+            "kind": notice.kind,
+            "owner": notice.owner,
+            "text": notice.text,
+            "request": asked,
+            # Never the approval link of a person: whoever has it decides as that person.
+            "links": {
+                "agent": f"{self._public_url}/agents/{agent}",
+                "page": f"{self._public_url}/ui/agents/{agent}",
+            },
+        }
+
+
+def message_id(notice: Notice) -> str:
+    """The `webhook-id` of a notice: the same at every attempt. A receiver that knows it passes it over."""
+    return f"msg_{hashlib.sha256(notice.id.encode()).hexdigest()[:32]}"
+
+
+def _judge(where: str, status: int, asked: str | None) -> None:
+    said = f"{where}: status {status}"
+    if 200 <= status < 300:
+        return
+    if status == HTTPStatus.GONE:
+        raise permanent("WebhookGone", f"{said}; take it out of the routes")
+    if status < 500 and status not in PASSING:
+        raise permanent("WebhookRefused", said)
+    wait = asked_wait(asked, datetime.now(UTC))
+    raise retry_after("WebhookFailed", said, wait) if wait else ApplicationError(said, type="WebhookFailed")

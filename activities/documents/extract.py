@@ -1,0 +1,268 @@
+"""The text of a document that came from outside: HTML, PDF, Markdown, plain text. Nothing here is trusted."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urldefrag, urljoin, urlsplit
+
+from pydantic import BaseModel
+
+from activities.documents.charsets import decode
+
+if TYPE_CHECKING:
+    from lxml.etree import _Element
+
+MAX_BYTES = 20_000_000
+MAX_HTML_BYTES = 5_000_000
+MAX_CHARACTERS = 2_000_000
+MAX_LINKS = 5_000
+MEDIA_TYPES = ("text/html", "application/xhtml+xml", "text/plain", "text/markdown", "application/pdf")
+
+# Up to this a page's main text is found in this process, past it in one of its own: what it takes can grow
+# with the square of the size.
+_SMALL_HTML = 200_000
+_PROGRAM = Path(__file__).with_name("extract_program.py")
+_BLOCKS = frozenset(
+    re.findall(
+        r"\w+",
+        """address article aside blockquote body br caption dd div dl dt figcaption figure footer form h1 h2
+        h3 h4 h5 h6 header hr li main nav ol option p pre section summary table td th title tr ul""",
+    )
+)
+_UNSEEN = ("script", "style", "noscript", "template", "svg", "iframe", "object", "select", "textarea")
+
+
+class ExtractError(ValueError):
+    """No text can be had from a document; the message says why. The same bytes fail the same way again."""
+
+
+class Extracted(BaseModel, frozen=True):
+    """A document's title (may be empty), its text, and whether the text was cut at a limit."""
+
+    title: str
+    text: str
+    cut: bool = False
+
+
+class Link(BaseModel, frozen=True):
+    """A link of a page: an absolute address of the schemes http or https, without fragment, and its words."""
+
+    url: str
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class ReadingLimits:
+    """What the program for one document may take: bytes of memory, CPU and clock seconds; pages of a PDF."""
+
+    memory: int = 512_000_000
+    cpu_seconds: int = 30
+    seconds: int = 60
+    pages: int = 2_000
+
+
+def text_of(
+    data: bytes, media_type: str, *, charset: str | None = None, limits: ReadingLimits | None = None
+) -> Extracted:
+    """Title and main text of a document. Blocks; a PDF or a big page is read in a process of its own.
+
+    Args:
+        data: the document, at most 20 MB (HTML 5 MB).
+        media_type: one of `MEDIA_TYPES`; parameters after a semicolon are read for `charset`.
+        charset: the character set that the sender named, if it did.
+        limits: of that process.
+
+    Raises:
+        ExtractError: too big, of another type, damaged, or over the limits.
+    """
+    kind, _, parameters = media_type.partition(";")
+    kind = kind.strip().lower()
+    charset = charset or charset_of(parameters)
+    if len(data) > MAX_BYTES:
+        raise ExtractError(f"{len(data)} bytes; at most {MAX_BYTES} are read")
+    match kind:
+        case "text/plain" | "text/markdown":
+            found = _plain(decode(data, said=charset), headings=kind == "text/markdown")
+        case "text/html" | "application/xhtml+xml":
+            if len(data) > MAX_HTML_BYTES:
+                raise ExtractError(f"{len(data)} bytes of HTML; at most {MAX_HTML_BYTES} are read")
+            found = _html(decode(data, said=charset, markup=True), limits or ReadingLimits())
+        case "application/pdf":
+            found = _pdf(data, limits or ReadingLimits())
+        case _:
+            raise ExtractError(f"no text is read from {kind[:80] or 'a document without a type'}")
+    text = _tidy(found.text)
+    return Extracted(
+        title=" ".join(found.title.replace("\0", "").split())[:500],
+        text=text[:MAX_CHARACTERS],
+        cut=found.cut or len(text) > MAX_CHARACTERS,
+    )
+
+
+def charset_of(parameters: str) -> str | None:
+    """The character set named among the parameters of a Content-Type; None where none is."""
+    found = re.search(r"charset\s*=\s*[\"']?([^\s\"';]{1,40})", parameters, re.IGNORECASE)
+    return found[1] if found else None
+
+
+def links_of(html: str | bytes, base: str, *, charset: str | None = None) -> list[Link]:
+    """The links of a page in their order, each address once, the first 5,000.
+
+    Args:
+        html: the page, as text or as bytes with the `charset` that its sender named.
+        base: the page's address; the page's own `<base>` is followed.
+        charset: only for bytes.
+    """
+    text = decode(html, said=charset, markup=True) if isinstance(html, bytes) else html
+    tree = tree_of(text[:MAX_HTML_BYTES])
+    if tree is None:
+        return []
+    for element in tree.iter("base"):
+        base = _join(base, element.get("href") or "") or base
+        break
+    found: dict[str, str] = {}
+    for element in tree.iter("a", "area"):
+        url = _join(base, element.get("href") or "")
+        if url and "nofollow" not in (element.get("rel") or "").lower().split():
+            words = " ".join("".join(element.itertext()).split())[:300] or element.get("title") or ""
+            found[url] = found.get(url) or words
+        if len(found) >= MAX_LINKS:
+            break
+    return [Link(url=url, text=words) for url, words in found.items()]
+
+
+def _join(base: str, reference: str) -> str | None:
+    try:
+        url = urldefrag(urljoin(base, reference.strip())).url
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and len(url) <= 2000
+    except ValueError:
+        return None
+    return url if usable and reference.strip() else None
+
+
+def _plain(text: str, *, headings: bool) -> Extracted:
+    pattern = r"^#[ \t]{1,8}(\S.{0,300}?)[ \t]{0,8}#{0,6}\r?$"
+    heading = re.search(pattern, text[:100_000], re.MULTILINE) if headings else None
+    return Extracted(title=heading[1] if heading else "", text=text)
+
+
+def tree_of(html: str) -> _Element | None:
+    """The elements of a page; None where it has none."""
+    # Late, here and below: a workflow file imports this module for its types alone.
+    from lxml import etree
+
+    # As bytes: lxml refuses text that declares an encoding. Its parser cuts nesting at a depth of 256.
+    parser = etree.HTMLParser(encoding="utf-8", no_network=True, remove_comments=True, remove_pis=True)
+    try:
+        return etree.fromstring(html.replace("\0", "").encode("utf-8", "replace"), parser)
+    except etree.ParseError:
+        return None
+
+
+def _html(html: str, limits: ReadingLimits) -> Extracted:
+    tree = tree_of(html)
+    if tree is None:
+        return Extracted(title="", text="")
+    return Extracted(title=_title(tree), text=_main_text(html, limits) or body_text(tree))
+
+
+def _title(tree: _Element) -> str:
+    for name in ("title", "h1"):
+        for element in tree.iter(name):
+            words = "".join(element.itertext()).strip()
+            if words:
+                return words
+    return ""
+
+
+def _main_text(html: str, limits: ReadingLimits) -> str:
+    """The page's main text without menus, adverts and footers; empty where none can be found."""
+    if len(html) > _SMALL_HTML:
+        try:
+            return str(_in_a_process("html", html.encode("utf-8", "replace"), limits).get("text", ""))
+        except ExtractError:
+            return ""
+    import trafilatura
+
+    try:
+        found = trafilatura.extract(html, include_comments=False, include_tables=True, deduplicate=False)
+    except Exception:
+        # Written for the web's worst, it still trips now and then; the plain text of the page is there.
+        return ""
+    return found or ""
+
+
+def body_text(tree: _Element) -> str:
+    """Everything that is to be read on a page, a line for each block. What is not seen goes out of `tree`."""
+    from lxml import etree
+
+    etree.strip_elements(tree, *_UNSEEN, with_tail=False)
+    parts: list[str] = []
+    for event, element in etree.iterwalk(tree, events=("start", "end")):
+        block = element.tag in _BLOCKS
+        if element.tag in ("head", "title"):
+            if event == "end":
+                parts.append(element.tail or "")
+            continue
+        if event == "start":
+            parts += ["\n"] if block else []
+            parts.append(re.sub(r"\s+", " ", element.text or ""))
+        else:
+            parts += ["\n"] if block else []
+            parts.append(re.sub(r"\s+", " ", element.tail or ""))
+    return re.sub(r"\n\s*", "\n", "".join(parts))
+
+
+def _pdf(data: bytes, limits: ReadingLimits) -> Extracted:
+    said = _in_a_process("pdf", data, limits)
+    if "error" in said:
+        raise ExtractError(f"the PDF: {said['error']}")
+    if not said["text"].strip():
+        raise ExtractError("the PDF holds no text; a scanned one needs text recognition first")
+    return Extracted(title=said["title"], text=said["text"], cut=said["cut"])
+
+
+def _in_a_process(kind: str, data: bytes, limits: ReadingLimits) -> dict[str, Any]:
+    """What the program says of a document.
+
+    Raises:
+        ExtractError: it went over its limits.
+    """
+    command = [sys.executable, "-I", str(_PROGRAM), kind]
+    command += map(str, (limits.memory, limits.cpu_seconds, limits.seconds, MAX_CHARACTERS, limits.pages))
+    try:
+        # No environment: no token or setting of the worker's is there for what reads the document.
+        done = subprocess.run(
+            command,
+            input=data,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=limits.seconds,
+            env={},
+            cwd="/",
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise ExtractError(f"reading the document took over {limits.seconds} s") from None
+    try:
+        said: dict[str, Any] = json.loads(done.stdout)
+    except ValueError:
+        # A signal means a limit of the kernel's: CPU time, or memory that could not even be reported.
+        how = f"signal {-done.returncode}" if done.returncode < 0 else f"exit code {done.returncode}"
+        raise ExtractError(f"reading the document went over its limits ({how})") from None
+    return said
+
+
+def _tidy(text: str) -> str:
+    """Unix line ends, no NUL, no trailing blanks, at most one empty line in a row."""
+    text = text.replace("\0", "").replace("\r\n", "\n").replace("\r", "\n")
+    text = text.encode("utf-8", "replace").decode()  # lone surrogates cannot be stored or sent
+    text = "\n".join(line.rstrip() for line in text.split("\n"))
+    return re.sub(r"\n{3,}", "\n\n", text).strip()

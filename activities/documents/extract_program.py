@@ -1,0 +1,75 @@
+"""A program of its own: a PDF or a big page on standard input, its text as JSON on standard output.
+
+It is started by ``extract.py`` and never imported. A PDF is a program for its reader: one of a few
+kilobytes can ask for gigabytes or for ever; a page of a million line breaks keeps its reader busy for
+hours. So the kernel limits memory, CPU time and time on the clock before the first byte is read, and the
+reader is not in the worker's process.
+
+Arguments: `pdf` or `html`, bytes of memory, seconds of CPU, seconds on the clock, characters of text, pages.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import resource
+import signal
+import sys
+
+
+def limit(memory: int, cpu: int, wall: int) -> None:
+    """Have the kernel end this process where it goes over."""
+    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    resource.setrlimit(resource.RLIMIT_CPU, (cpu, cpu))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # Where the one who started this died, nobody else would end it.
+    signal.alarm(wall)
+
+
+def html(data: bytes) -> dict[str, object]:
+    """The main text of a page in UTF-8; empty where none stands out."""
+    import trafilatura
+
+    text = trafilatura.extract(data.decode(), include_comments=False, include_tables=True, deduplicate=False)
+    return {"text": text or ""}
+
+
+def pdf(data: bytes, characters: int, most_pages: int) -> dict[str, object]:
+    """Title and text of a PDF, or ``error``: why there is none."""
+    import logging
+
+    from pypdf import PdfReader
+    from pypdf.errors import PyPdfError
+
+    logging.disable()
+    parts: list[str] = []
+    length = 0
+    try:
+        reader = PdfReader(io.BytesIO(data))
+        if reader.is_encrypted and not reader.decrypt(""):
+            return {"error": "it is encrypted, and no password is known"}
+        title = str(reader.metadata.title or "") if reader.metadata else ""
+        for number, page in enumerate(reader.pages):
+            if length >= characters or number >= most_pages:
+                return {"title": title, "text": "\n\n".join(parts)[:characters], "cut": True}
+            parts.append(page.extract_text())
+            length += len(parts[-1]) + 2
+    except MemoryError:
+        return {"error": "it asks for more memory than a PDF may have"}
+    except RecursionError:
+        return {"error": "it is nested too deeply"}
+    except PyPdfError as error:
+        return {"error": f"it cannot be read as a PDF: {error}"[:300]}
+    except Exception as error:
+        # A damaged file trips the reader in any way whatever; all of them mean the same.
+        return {"error": f"it is damaged: {type(error).__name__}: {error}"[:300]}
+    return {"title": title, "text": "\n\n".join(parts)[:characters], "cut": length > characters}
+
+
+if __name__ == "__main__":
+    kind, *numbers = sys.argv[1:]
+    memory, cpu, wall, characters, pages = map(int, numbers)
+    limit(memory, cpu, wall)
+    document = sys.stdin.buffer.read()
+    json.dump(html(document) if kind == "html" else pdf(document, characters, pages), sys.stdout)

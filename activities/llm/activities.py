@@ -1,0 +1,137 @@
+"""The activities of language models: think, and grant a budget; and a ranker for activities that rank."""
+
+from __future__ import annotations
+
+import contextvars
+import math
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from temporalio import activity
+
+from activities.llm.offline import OfflineAnalyst
+from activities.llm.outputs import Rank, Ranking, find_quote
+from activities.llm.records import (
+    OFFLINE,
+    Grant,
+    Granted,
+    LanguageModel,
+    Material,
+    ModelReply,
+    ModelRequest,
+    Quote,
+    RankedItem,
+    Structured,
+    Think,
+    Thought,
+)
+from activities.llm.runner import Caller, Mind
+from common.approval.signing import Authority
+from common.settings import Settings
+
+
+class Thinking:
+    """Thinks for agents, and raises budgets that a human has raised."""
+
+    def __init__(self, mind: Mind, authority: Authority) -> None:
+        self._mind = mind
+        self._authority = authority
+
+    @activity.defn(name="think")
+    def think(self, think: Think) -> Thought:
+        """One request to a language model; see `Mind.think` for what it raises."""
+        with beating():
+            return self._mind.think(think, caller())
+
+    @activity.defn(name="grant_budget")
+    def grant_budget(self, grant: Grant) -> Granted:
+        """Raise a budget, once per approval."""
+        plan = grant.plan
+        agent = activity.info().workflow_id or ""
+        key = self._authority.authorize(grant.authorization, plan, agent).key
+        self._mind.ledger.grant(key, plan.scope, plan.tokens, plan.usd)
+        return Granted(key=key, tokens=plan.tokens, usd=plan.usd)
+
+
+@contextmanager
+def beating(seconds: float = 5) -> Iterator[None]:
+    """Heartbeat while something is waited for, so that a worker's death is noticed soon."""
+    over = threading.Event()
+
+    def beat() -> None:
+        while not over.wait(seconds):
+            activity.heartbeat()
+
+    thread = threading.Thread(target=contextvars.copy_context().run, args=(beat,), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def caller() -> Caller:
+    """Who runs the activity this is called in.
+
+    A run's id is part of the key: activity ids repeat in the run that carries an agent over.
+    """
+    info = activity.info()
+    key = f"{info.workflow_id}/{info.workflow_run_id}/{info.activity_id}"
+    return Caller(agent=info.workflow_id or "", key=key, attempt=info.attempt)
+
+
+_WISHES = "wishes"
+
+
+def ranker(mind: Mind, settings: Settings) -> LanguageModel:
+    """What ranks by the model of the settings, from within an activity."""
+    return OfflineAnalyst() if settings.model == OFFLINE else RankingModel(mind, settings.model)
+
+
+class RankingModel:
+    """Ranks by a language model within the budget of the activity's agent, and offline once that is spent."""
+
+    def __init__(self, mind: Mind, model: str) -> None:
+        self._mind = mind
+        self._model = model
+
+    def rank(self, request: ModelRequest) -> ModelReply:
+        """Rank by structured output: only items that there are, quotes only where they stand."""
+        if not request.instruction.strip() or not request.items:
+            return OfflineAnalyst().rank(request)
+        items = [Material(id=each.id, text=each.text) for each in request.items]
+        think = Think(
+            instruction=f"{request.task}: rank the materials by how well they fit what people want, which "
+            f"the material {_WISHES!r} says. At most {request.keep}, best first, only those that fit. Score "
+            "from 0 to 1. Quote of each the words that fit best, word for word.",
+            material=(Material(id=_WISHES, text=request.instruction), *items),
+            want=Structured(type="ranking"),
+            model=self._model,
+            max_output_tokens=16_000,
+        )
+        reply = self._mind.think(think, caller()).reply
+        if reply is None:
+            return OfflineAnalyst().rank(request)
+        ranked = [each for each in Ranking.model_validate(reply.value).items if each.id != _WISHES]
+        best = max((each.score for each in ranked), default=0.0)
+        return ModelReply(
+            model=reply.model,
+            ranking=[
+                RankedItem(
+                    id=each.id,
+                    score=round(each.score / best, 4),
+                    reason=each.reason,
+                    quote=_quote(each, items),
+                )
+                for each in sorted(ranked, key=lambda each: -each.score)[: request.keep]
+                if each.score > 0 and math.isfinite(each.score)
+            ],
+            input_tokens=reply.input_tokens,
+            output_tokens=reply.output_tokens,
+        )
+
+
+def _quote(rank: Rank, items: list[Material]) -> Quote:
+    return find_quote(rank.quote, items, rank.id) or Quote(text="", start=0, end=0)

@@ -1,0 +1,189 @@
+"""The recruiter's desk: ranks, drafts, looks into calendars, writes the report. Nothing leaves from here."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import quote
+
+from temporalio import activity
+
+from activities.documents.documents import MEDIA_TYPES, MOST_BYTES, DocumentText
+from activities.llm.records import LanguageModel
+from activities.recruiting.calendar_file import busy_slots
+from activities.recruiting.invitations import invitation
+from activities.recruiting.letters import LetterBook, book_of, sample_slots
+from activities.recruiting.page import html
+from activities.recruiting.protected import strip
+from activities.recruiting.ranking import Profile, rank
+from activities.recruiting.records import (
+    BusySlots,
+    CalendarRequest,
+    DraftedLetters,
+    DraftInvitations,
+    DraftLetters,
+    LetterKind,
+    Outgoing,
+    Ranking,
+    RankingDone,
+    RankRequest,
+    ReportRequest,
+    ReportWritten,
+)
+from activities.recruiting.report import Report, markdown
+from activities.safe_files import LeftOut, read_inside
+from common.agents.agent import Progress
+from common.agents.recruiter import Candidate, InvitationPlan, OutreachPlan, Sample
+from common.artifacts import ArtifactStore, write_atomically
+
+SAMPLES, NAMED = 3, 50
+MOST_PROFILE = 100_000
+
+
+class RecruitingDesk:
+    """The activities that work on candidates and send nothing.
+
+    Args:
+        artifacts: where rankings and letters are.
+        model: ranks; the offline analyst, or a language model.
+        text_of: takes the bytes of a file and its media type to its text.
+        folder: where people find drafts and reports.
+    """
+
+    def __init__(
+        self,
+        artifacts: ArtifactStore,
+        model: LanguageModel,
+        text_of: Callable[[bytes, str], DocumentText],
+        folder: Path,
+    ) -> None:
+        self._artifacts = artifacts
+        self._model = model
+        self._text_of = text_of
+        self._folder = folder
+
+    @activity.defn(name="rank_candidates")
+    def rank_candidates(self, request: RankRequest) -> RankingDone:
+        """Strip the profiles of protected attributes, then rank what is left by the role."""
+        removed: Counter[str] = Counter()
+        profiles = []
+        for number, each in enumerate(request.candidates, 1):
+            text, unread = self._profile(each, request.profiles)
+            stripped = strip(text, each.name, each.email)
+            removed.update({str(category): count for category, count in stripped.removed.items()})
+            profiles.append(Profile(number, each.id, each.name, stripped.text, unread))
+            activity.heartbeat(Progress(done=number, total=len(request.candidates)))
+        ranked, model = rank(request.role, profiles, self._model)
+        ranking = Ranking(role=request.role, model=model, candidates=tuple(ranked), removed=dict(removed))
+        return RankingDone(
+            ranking=self._artifacts.put(ranking.model_dump_json().encode()),
+            order=tuple(each.id for each in ranked),
+            removed=ranking.removed,
+            unread=sum(bool(each.unread) for each in profiles),
+            model=model,
+        )
+
+    @activity.defn(name="draft_letters")
+    def draft_letters(self, request: DraftLetters) -> DraftedLetters:
+        """Write every letter, and the plan that names them."""
+        book = book_of(request)
+        samples = tuple(
+            Sample(
+                candidate=id,
+                to=letter.to,
+                subject=letter.subject,
+                text=letter.first,
+                follow_up=letter.follow_up,
+            )
+            for id, letter in list(book.letters.items())[:SAMPLES]
+        )
+        proposal = (
+            book.proposal(request.candidates[0].name, sample_slots(request.slots)) if request.slots else ""
+        )
+        plan = OutreachPlan(
+            role=request.role.title,
+            count=len(book.letters),
+            letters=self._artifacts.put(book.model_dump_json().encode()),
+            sample=samples,
+            recipients=tuple(f"{id} <{letter.to}>" for id, letter in list(book.letters.items())[:NAMED]),
+            slots=len(request.slots),
+            proposal=proposal,
+            answer_within=request.answer_within,
+            model=request.model,
+        )
+        path = self._place("letters.md")
+        write_atomically(path, _readable(book, proposal).encode(), mode=0o644)
+        return DraftedLetters(plan=plan, path=str(path))
+
+    @activity.defn(name="busy_slots")
+    def busy_slots(self, request: CalendarRequest) -> BusySlots:
+        """Which of the slots the calendar says are taken.
+
+        Raises:
+            ApplicationError: type `CalendarUnreadable`.
+        """
+        if not request.calendar:
+            return BusySlots(busy=())
+        return BusySlots(busy=tuple(busy_slots(Path(request.calendar), request.slots)))
+
+    @activity.defn(name="draft_invitations")
+    def draft_invitations(self, request: DraftInvitations) -> InvitationPlan:
+        """Write the invitations."""
+        agent = activity.info().workflow_id or ""
+        return InvitationPlan(
+            role=request.role,
+            invitations=tuple(invitation(request, draft, agent) for draft in request.drafts),
+        )
+
+    @activity.defn(name="recruiting_report")
+    async def recruiting_report(self, request: ReportRequest) -> ReportWritten:
+        """Write the report, as Markdown and as one HTML page."""
+        paths = self._place("report.md"), self._place("report.html")
+
+        def write() -> None:
+            ranking = Ranking.model_validate_json(self._artifacts.get(request.ranking))
+            report = Report(request, ranking)
+            write_atomically(paths[0], markdown(report).encode(), mode=0o644)
+            write_atomically(paths[1], html(report).encode(), mode=0o644)
+
+        await asyncio.to_thread(write)
+        return ReportWritten(markdown=str(paths[0]), html=str(paths[1]))
+
+    def _profile(self, candidate: Candidate, folder: str) -> tuple[str, str]:
+        """The profile's text, and why there is none."""
+        if not candidate.file:
+            return candidate.profile, "" if candidate.profile.strip() else "no profile was given"
+        media_type = MEDIA_TYPES.get(Path(candidate.file).suffix.lower())
+        if media_type is None:
+            return candidate.profile, f"{candidate.file} is none of {', '.join(MEDIA_TYPES)}"
+        try:
+            text = self._text_of(read_inside(Path(folder), candidate.file, MOST_BYTES), media_type).text
+        except LeftOut as error:
+            return candidate.profile, f"{candidate.file}: {error.reason}"
+        except ValueError as error:
+            return candidate.profile, f"{candidate.file}: {error}"[:300]
+        return f"{candidate.profile}\n{text}"[:MOST_PROFILE], ""
+
+    def _place(self, name: str) -> Path:
+        agent = quote(activity.info().workflow_id or "", safe="")[:200]
+        return self._folder / agent / name
+
+
+def _readable(book: LetterBook, proposal: str) -> str:
+    """Every letter, for people to read before they approve."""
+    parts = [f"# Letters about {book.title}\n"]
+    for id, letter in book.letters.items():
+        first, follow_up = (
+            book.compose(Outgoing(candidate=id, kind=kind))[1]
+            for kind in (LetterKind.FIRST, LetterKind.FOLLOW_UP)
+        )
+        parts.append(
+            f"## {id} <{letter.to}>\n\nSubject: {letter.subject}\n\n{first}\n\n### Without an "
+            f"answer\n\n{follow_up}\n"
+        )
+    if proposal:
+        times = "\n".join(f"- {slot.in_words}, {slot.interviewer}" for slot in book.slots)
+        parts.append(f"## To whoever says yes\n\n{proposal}\n\nTimes that may be proposed:\n\n{times}\n")
+    return "\n".join(parts)

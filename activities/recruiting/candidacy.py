@@ -1,0 +1,279 @@
+"""The course of each candidate: where it stands, what an answer or a due moment makes of it. Pure rules."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from pydantic import AwareDatetime, BaseModel, Field, SerializerFunctionWrapHandler, model_serializer
+
+from common.agents.recruiter import Slot
+
+# How often somebody out of office may move their own date, and how far.
+MOST_MOVES = 3
+LONGEST_ABSENCE = timedelta(days=60)
+# Somebody who wants another time is shown others once more; then a person is asked.
+MOST_PROPOSALS = 2
+PROPOSED_AT_ONCE = 3
+MOST_EXCERPT = 200
+MOST_WRITTEN = 1_500
+
+
+class Stage(StrEnum):
+    """Where a candidate stands. Those from `interview` on are ends."""
+
+    LISTED = "listed"
+    ASKED = "asked"
+    WAITING = "waiting_for_a_slot"
+    PROPOSED = "slots_proposed"
+    CHOSEN = "slot_chosen"
+    WITH_HUMAN = "with_a_human"
+    INVITED = "invited"
+    INTERVIEW = "interview"
+    ACCEPTED = "accepted"
+    DECLINED = "declined"
+    WITHDRAWN = "withdrawn"
+    SILENT = "silent"
+    UNREACHABLE = "unreachable"
+    NO_SLOT = "no_slot_left"
+    LEFT = "left_to_a_human"
+    NOT_WRITTEN = "not_written_to"
+
+
+ENDS = frozenset(list(Stage)[list(Stage).index(Stage.INTERVIEW) :])
+
+
+class Says(StrEnum):
+    """What a mail says: all that it can be taken for, whatever it says."""
+
+    YES = "yes"
+    NO = "no"
+    SLOT = "slot"
+    OTHER_TIME = "other_time"
+    QUESTION = "question"
+    OUT_OF_OFFICE = "out_of_office"
+    BOUNCE = "bounce"
+    UNCLEAR = "unclear"
+
+
+class Reading(BaseModel, frozen=True):
+    """What a mail was understood to say. `slot` counts the proposed slots from 1, 0 for none."""
+
+    says: Says
+    slot: int = Field(0, ge=0, le=PROPOSED_AT_ONCE)
+    back_at: AwareDatetime | None = None
+
+
+class Happened(BaseModel, frozen=True):
+    """One thing that happened, when, and a few words on it; untrusted where a candidate wrote them."""
+
+    at: AwareDatetime
+    what: str
+    told: str = ""
+
+
+class Course(BaseModel):
+    """One candidate, in few bytes: a thousand of them are carried over and sleep together.
+
+    Attributes:
+        due: when something is to be done although no mail comes: follow up, give up, the interview.
+        offered: the places of the slots held for the candidate; no other is offered them meanwhile.
+        seen: the places of those the candidate did not want, or that are gone.
+        slot: the place of the slot chosen.
+        back: where a candidate who is with a human goes on once answered.
+        wrote: what a human is to answer.
+        last: Message-ID of the last mail, for the thread.
+    """
+
+    stage: Stage = Stage.LISTED
+    due: AwareDatetime | None = None
+    followed_up: bool = False
+    offered: tuple[int, ...] = ()
+    seen: tuple[int, ...] = ()
+    slot: int | None = None
+    proposals: int = 0
+    invitations: int = 0
+    replies: int = 0
+    moves: int = 0
+    back: Stage | None = None
+    wrote: str = ""
+    last: str = ""
+    happened: list[Happened] = Field(default_factory=list)
+
+    def waits_for(self, slot: int) -> bool:
+        """Whether the candidate has chosen that slot, and waits to be invited to it."""
+        return self.stage is Stage.CHOSEN and self.slot == slot
+
+    @model_serializer(mode="wrap")
+    def _without_defaults(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields = type(self).model_fields
+        return {
+            name: value
+            for name, value in handler(self).items()
+            if getattr(self, name) != fields[name].get_default(call_default_factory=True)
+        }
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing is to be done for this candidate any more."""
+        return self.stage in ENDS
+
+    @property
+    def holds(self) -> tuple[int, ...]:
+        """The places of the slots that nobody else can have."""
+        return self.offered + (() if self.slot is None else (self.slot,))
+
+    def note(self, at: datetime, what: str, told: str = "") -> None:
+        """Put on record what happened; a course has no end of lines, whatever a candidate sends."""
+        line = Happened(at=at.replace(microsecond=0), what=what, told=" ".join(told.split())[:MOST_EXCERPT])
+        self.happened = [*self.happened, line][-30:]
+
+    def end(self, stage: Stage) -> None:
+        """Go to an end, and let go of every slot but the one of an interview."""
+        self.stage, self.due, self.back, self.wrote, self.offered = stage, None, None, "", ()
+        if stage is not Stage.INTERVIEW:
+            self.slot = None
+
+    def take(
+        self, reading: Reading, text: str, now: datetime, within: timedelta, *, slots: Sequence[Slot]
+    ) -> str:
+        """What an answer makes of the course; `text` is untrusted, and only kept.
+
+        Returns:
+            What people should be told of, in words; empty where nothing is out of the ordinary.
+        """
+        self.note(now, reading.says, text)
+        if reading.says is Says.BOUNCE:
+            return self._bounced()
+        if reading.says is Says.OUT_OF_OFFICE:
+            return self._move(reading.back_at or now, now, within)
+        if self.stage is Stage.SILENT:
+            # Late, and while the agent is still there not too late.
+            self.stage, self.due = Stage.ASKED, now + within
+        elif self.over:
+            return self._after_the_end(reading.says)
+        if reading.says is Says.NO:
+            return self._declined()
+        is_clear = reading.says in (Says.YES, Says.SLOT, Says.OTHER_TIME)
+        if is_clear and self.stage is Stage.WITH_HUMAN and self.back in (Stage.ASKED, Stage.PROPOSED):
+            self.stage, self.back, self.wrote = self.back, None, ""
+        if self._goes_on(reading, slots):
+            return "said yes; there are no slots to propose" if self.stage is Stage.ACCEPTED else ""
+        self.ask_human(text)
+        return ""
+
+    def _goes_on(self, reading: Reading, slots: Sequence[Slot]) -> bool:
+        """Take what is clear; False where a person has to look."""
+        match self.stage, reading.says:
+            case Stage.ASKED, Says.YES:
+                if slots:
+                    self.queue()
+                else:
+                    self.end(Stage.ACCEPTED)
+            case Stage.ASKED, Says.OTHER_TIME if slots:
+                self.queue()
+            case Stage.PROPOSED, Says.YES if len(self.offered) == 1:
+                self._choose(self.offered[0], slots)
+            case Stage.PROPOSED, Says.SLOT if 1 <= reading.slot <= len(self.offered):
+                self._choose(self.offered[reading.slot - 1], slots)
+            case Stage.PROPOSED, Says.OTHER_TIME if self.proposals < MOST_PROPOSALS:
+                self.queue()
+            case Stage.CHOSEN, Says.OTHER_TIME:
+                self.queue()
+            case ((Stage.WAITING | Stage.CHOSEN | Stage.INVITED), Says.YES):
+                pass  # a word of thanks
+            case Stage.WAITING, Says.OTHER_TIME:
+                pass  # as it was about to be
+            case _:
+                return False
+        return True
+
+    def ask_human(self, text: str, back: Stage | None = None) -> None:
+        """Have a person answer; then it goes on where it was, or at `back`."""
+        if self.stage is not Stage.WITH_HUMAN:
+            self.back = back or self.stage
+            self.stage, self.due = Stage.WITH_HUMAN, None
+        self.wrote = f"{self.wrote}\n\n{text}".strip()[-MOST_WRITTEN:]
+
+    def answered(self, now: datetime, within: timedelta, slots: Sequence[Slot]) -> None:
+        """A person's reply went out: go on where the course was."""
+        stage = self.back or Stage.LEFT
+        self.replies += 1
+        if stage in ENDS:
+            self.end(stage)
+            return
+        self.stage, self.back, self.wrote = stage, None, ""
+        if stage in (Stage.ASKED, Stage.PROPOSED):
+            self.due = _minute(now + within)
+        elif stage in (Stage.CHOSEN, Stage.INVITED) and self.slot is not None:
+            self.due = slots[self.slot].start
+
+    def left(self, slots: Sequence[Slot]) -> None:
+        """A person takes over; who is invited stays invited."""
+        if self.back is Stage.INVITED and self.slot is not None:
+            self.stage, self.back, self.wrote = Stage.INVITED, None, ""
+            self.due = slots[self.slot].start
+        else:
+            self.end(Stage.LEFT)
+
+    def asked(self, now: datetime, within: timedelta) -> None:
+        """The first letter went out."""
+        self.stage, self.due = Stage.ASKED, _minute(now + within)
+
+    def reminded(self, now: datetime, within: timedelta) -> None:
+        """The one follow-up went out."""
+        self.followed_up, self.due = True, _minute(now + within)
+
+    def proposed(self, places: Sequence[int], now: datetime, within: timedelta) -> None:
+        """A letter with these slots went out; they are held."""
+        self.stage, self.offered, self.due = Stage.PROPOSED, tuple(places), _minute(now + within)
+        self.proposals += 1
+
+    def invited(self, slots: Sequence[Slot]) -> None:
+        """The invitation went out; until the interview begins a withdrawal is still heard."""
+        assert self.slot is not None
+        self.stage, self.due = Stage.INVITED, slots[self.slot].start
+        self.invitations += 1
+
+    def queue(self) -> None:
+        """Wait for slots; what was held is let go, and not offered to them again."""
+        self.seen = tuple(dict.fromkeys((*self.seen, *self.holds)))
+        self.stage, self.slot, self.offered, self.due = Stage.WAITING, None, (), None
+
+    def _choose(self, place: int, slots: Sequence[Slot]) -> None:
+        # Due when it begins: chosen, and by then not approved, it is too late for it.
+        self.stage, self.slot, self.offered, self.due = Stage.CHOSEN, place, (), slots[place].start
+
+    def _bounced(self) -> str:
+        if self.over:
+            return ""
+        was_invited = self.invitations > 0
+        self.end(Stage.UNREACHABLE)
+        return "an invitation did not arrive" if was_invited else "cannot be reached by mail"
+
+    def _declined(self) -> str:
+        invited = Stage.INVITED in (self.stage, self.back)
+        self.end(Stage.WITHDRAWN if invited else Stage.DECLINED)
+        return "withdrew after the invitation; tell the interviewer" if invited else ""
+
+    def _move(self, back_at: datetime, now: datetime, within: timedelta) -> str:
+        """Wait until somebody is back; not for ever, whatever an automatic answer says."""
+        if self.stage in (Stage.ASKED, Stage.PROPOSED) and self.due and self.moves < MOST_MOVES:
+            self.moves += 1
+            back_at = min(max(back_at, now), now + LONGEST_ABSENCE)
+            self.due = max(self.due, _minute(back_at + within))
+        return ""
+
+    def _after_the_end(self, says: Says) -> str:
+        ended = self.stage
+        if says is Says.NO and ended in (Stage.INTERVIEW, Stage.ACCEPTED):
+            self.end(Stage.WITHDRAWN)
+            return "withdrew after they had said yes"
+        return "" if says is Says.NO else f"wrote again ({says}), already {ended}"
+
+
+def _minute(at: datetime) -> datetime:
+    """The next full minute: who falls due together is seen to in one round."""
+    return at.replace(second=0, microsecond=0) + timedelta(minutes=1)

@@ -1,0 +1,174 @@
+"""Sends the recruiter's letters: only those of an approved plan, each once under a key of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from pydantic import BaseModel
+from temporalio import activity
+
+from activities.calls.heartbeats import heartbeats
+from activities.recruiting.letters import LetterBook
+from activities.recruiting.records import Outgoing, SendInvitations, SendOutreach, SendReply, SentLetters
+from common.approval.signing import Authority
+from common.approval.types import Authorization
+from common.artifacts import ArtifactStore
+from common.digest import digest
+from common.errors import permanent
+from common.mail import Letter, Sent
+
+# What approvers may change of a plan, by its type; checked once more where it is acted on.
+OUTREACH_EDITABLE = ("leave_out",)
+INVITATIONS_EDITABLE = ("leave_out",)
+REPLY_EDITABLE = ("text",)
+
+
+class Outbox(Protocol):
+    """What sends a letter once under its key, and tells what became of it."""
+
+    async def send(self, letter: Letter) -> Sent:
+        """Send it, or say what became of it: what may have been sent under its key is not sent again."""
+        ...
+
+    async def find(self, letter: Letter) -> Sent | None:
+        """What became of the letter; None where it certainly was not sent, and no earlier attempt still can.
+
+        Raises:
+            ApplicationError: for now, while an attempt may still be under way.
+        """
+        ...
+
+
+class Post:
+    """The recruiter's destructive activities.
+
+    Each letter's key is that of the approval and one of its own.
+    """
+
+    def __init__(self, artifacts: ArtifactStore, authority: Authority, outbox: Outbox) -> None:
+        self._artifacts = artifacts
+        self._authority = authority
+        self._outbox = outbox
+
+    @activity.defn(name="send_outreach")
+    async def send_outreach(self, request: SendOutreach) -> SentLetters:
+        """Have these of the approved letters go out, and say what became of each.
+
+        Raises:
+            ApplicationError: for good: `NotAuthorized`, and what the outbox raises for good. For now: what it
+                raises for now; those that went out by then are found under their keys.
+        """
+        key = self._allowed(request.authorization, request.plan, OUTREACH_EDITABLE)
+        return await self._send(self._outreach(request, key))
+
+    @activity.defn(name="find_outreach")
+    async def find_outreach(self, request: SendOutreach) -> SentLetters | None:
+        """What an attempt came to of which nothing was heard; None where nothing went out."""
+        return await self._find(self._outreach(request, _key(request.authorization)))
+
+    @activity.defn(name="send_invitations")
+    async def send_invitations(self, request: SendInvitations) -> SentLetters:
+        """Have the approved invitations of those in `only` go out; raises as `send_outreach` does."""
+        key = self._allowed(request.authorization, request.plan, INVITATIONS_EDITABLE)
+        return await self._send(_invitations(request, key))
+
+    @activity.defn(name="find_invitations")
+    async def find_invitations(self, request: SendInvitations) -> SentLetters | None:
+        """As `find_outreach`, of all invitations of the plan."""
+        return await self._find(_invitations(request, _key(request.authorization)))
+
+    @activity.defn(name="send_reply")
+    async def send_reply(self, request: SendReply) -> SentLetters:
+        """Have the approved reply go out; raises as `send_outreach` does."""
+        key = self._allowed(request.authorization, request.plan, REPLY_EDITABLE)
+        return await self._send(_reply(request, key))
+
+    @activity.defn(name="find_reply")
+    async def find_reply(self, request: SendReply) -> SentLetters | None:
+        """As `find_outreach`, of the one reply."""
+        return await self._find(_reply(request, _key(request.authorization)))
+
+    def _allowed(self, given: Authorization | None, plan: BaseModel, editable: Sequence[str]) -> str:
+        """The key of the approval of this plan."""
+        agent = activity.info().workflow_id or ""
+        authorization = self._authority.authorize(given, plan, agent)
+        if any(set(vote.decision.edits) - set(editable) for vote in authorization.votes):
+            raise permanent(
+                "NotAuthorized", f"the decision edits more of the plan than {', '.join(editable)}"
+            )
+        return authorization.key
+
+    def _outreach(self, request: SendOutreach, key: str) -> list[Letter]:
+        book = LetterBook.model_validate_json(self._artifacts.get(request.plan.letters))
+        letters = []
+        for each in request.letters:
+            if each.candidate in request.plan.leave_out:
+                raise permanent("NotAuthorized", f"{each.candidate} is to be left out")
+            try:
+                subject, text = book.compose(each)
+            except (LookupError, ValueError):
+                raise permanent(
+                    "NotAuthorized", f"no such letter was approved: {each.candidate} {each.kind}"
+                ) from None
+            letters.append(
+                Letter(
+                    key=f"{key}:{_name(each)}",
+                    agent=activity.info().workflow_id or "",
+                    to=book.letters[each.candidate].to,
+                    subject=subject,
+                    text=text,
+                    thread=each.candidate,
+                    in_reply_to=each.in_reply_to,
+                )
+            )
+        return letters
+
+    async def _send(self, letters: Sequence[Letter]) -> SentLetters:
+        sent: dict[str, Sent] = {}
+        async with heartbeats():
+            for letter in letters:
+                sent[letter.thread] = await self._outbox.send(letter)
+        return SentLetters(sent=sent)
+
+    async def _find(self, letters: Sequence[Letter]) -> SentLetters | None:
+        found = {each.thread: await self._outbox.find(each) for each in letters}
+        sent = {thread: each for thread, each in found.items() if each is not None}
+        return SentLetters(sent=sent) if sent else None
+
+
+def _key(authorization: Authorization | None) -> str:
+    return authorization.key if authorization else ""
+
+
+def _name(letter: Outgoing) -> str:
+    """Which of the approved letters it is, with what only its sending tells: a key has one content."""
+    later = (
+        digest([list(letter.slots), letter.in_reply_to])[:12] if letter.slots or letter.in_reply_to else ""
+    )
+    return f"{letter.candidate}:{letter.kind}:{letter.number}:{later}"
+
+
+def _invitations(request: SendInvitations, key: str) -> list[Letter]:
+    plan = request.plan
+    only = set(request.only or [each.candidate for each in plan.invitations]) - set(plan.leave_out)
+    return [
+        each.letter.model_copy(update={"key": f"{key}:{each.letter.key}"})
+        for each in plan.invitations
+        if each.candidate in only
+    ]
+
+
+def _reply(request: SendReply, key: str) -> list[Letter]:
+    plan = request.plan
+    return [
+        Letter(
+            key=f"{key}:reply:{plan.candidate}:{plan.number}",
+            agent=activity.info().workflow_id or "",
+            to=plan.to,
+            subject=plan.subject,
+            text=plan.text,
+            thread=plan.candidate,
+            in_reply_to=plan.in_reply_to,
+        )
+    ]

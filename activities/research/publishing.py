@@ -1,0 +1,218 @@
+"""Publishes approved reports, to a folder or an address: the link researcher's one destructive activity."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+import unicodedata
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import httpx
+from pydantic import BaseModel
+from temporalio import activity
+from temporalio.exceptions import ApplicationError
+
+from activities.calls.retry_header import asked_wait
+from activities.fetching.guard import RefusedError, guarded_client
+from common.agents.fields import is_address
+from common.agents.researcher import Published, PublishPlan
+from common.approval.signing import Authority
+from common.approval.types import Authorization
+from common.artifacts import ArtifactStore, write_atomically
+from common.errors import permanent, retry_after
+from common.settings import Settings
+
+MOST_SECONDS = 30.0
+MOST_ANSWER_BYTES = 2_000_000
+# What of an answer's headers is looked at.
+_TOLD = ("location", "retry-after")
+_USUAL_WAIT = timedelta(minutes=1)
+
+
+class PublishReport(BaseModel, frozen=True):
+    """Publish the report of the plan, on the word of `authorization`."""
+
+    plan: PublishPlan
+    authorization: Authorization | None = None
+
+
+class Publisher:
+    """The activities that publish. A report's name is made of its idempotency key, so each has one place.
+
+    Args:
+        artifacts: where reports are.
+        authority: checks approvals.
+        client: from `activities.fetching.guard.guarded_client`.
+    """
+
+    def __init__(self, artifacts: ArtifactStore, authority: Authority, client: httpx.AsyncClient) -> None:
+        self._artifacts = artifacts
+        self._authority = authority
+        self._client = client
+
+    @classmethod
+    def build(cls, settings: Settings, artifacts: ArtifactStore, authority: Authority) -> Publisher:
+        """The publisher of this process."""
+        headers = {"User-Agent": settings.fetching.user_agent}
+        client = guarded_client(settings.fetching.allowed_hosts, headers=headers)
+        return cls(artifacts, authority, client)
+
+    @activity.defn(name="publish_report")
+    async def publish_report(self, request: PublishReport) -> Published:
+        """Have the approved report stand at the plan's target, once, and say where.
+
+        Raises:
+            ApplicationError: for good: `NotAuthorized`, `AddressRefused`, `PublishRefused`,
+                `PublishConflict`. For now, the outcome unknown: `PublishBusy`, `PublishFailing`.
+        """
+        plan = request.plan
+        agent = activity.info().workflow_id or ""
+        key = self._authority.authorize(request.authorization, plan, agent).key
+        if not is_address(plan.target):
+            return await asyncio.to_thread(self._to_folder, plan, key)
+        if plan.target.endswith("/"):
+            return await self._put(plan, key)
+        return await self._post(plan, key)
+
+    @activity.defn(name="find_published")
+    async def find_published(self, request: PublishReport) -> Published | None:
+        """What an attempt came to of which nothing was heard; None where nothing is known to stand.
+
+        A server that takes posts is asked again with the same Idempotency-Key; that is how it tells.
+        """
+        plan = request.plan
+        if request.authorization is None:
+            return None
+        key = request.authorization.key
+        if not is_address(plan.target):
+            files = self._files(plan, key)
+            there = await asyncio.to_thread(lambda: all(file.exists() for file in files))
+            return Published(places=tuple(map(str, files))) if there else None
+        if not plan.target.endswith("/"):
+            return None
+        places = _addresses(plan, key)
+        for url, data in zip(places, self._bytes(plan), strict=True):
+            if (await self._send("GET", url, key)).content != data:
+                return None
+        return Published(places=places)
+
+    def _files(self, plan: PublishPlan, key: str) -> tuple[Path, Path]:
+        folder = Path(plan.target)
+        return folder / f"{report_name(plan.topic, key)}.html", folder / f"{report_name(plan.topic, key)}.md"
+
+    def _bytes(self, plan: PublishPlan) -> tuple[bytes, bytes]:
+        return self._artifacts.get(plan.html), self._artifacts.get(plan.markdown)
+
+    def _to_folder(self, plan: PublishPlan, key: str) -> Published:
+        files = self._files(plan, key)
+        for file, data in zip(files, self._bytes(plan), strict=True):
+            # What stands under this name is this report, whole; if people have edited it since, it is theirs.
+            if not file.exists():
+                write_atomically(file, data, mode=0o644)
+        return Published(places=tuple(map(str, files)))
+
+    async def _put(self, plan: PublishPlan, key: str) -> Published:
+        places = _addresses(plan, key)
+        kinds = ("text/html; charset=utf-8", "text/markdown; charset=utf-8")
+        for url, kind, data in zip(places, kinds, self._bytes(plan), strict=True):
+            headers = {"Content-Type": kind, "If-None-Match": "*"}
+            answer = await self._send("PUT", url, key, headers, data)
+            if answer.status_code == 412 and (await self._send("GET", url, key)).content != data:
+                raise permanent("PublishConflict", f"{url}: something else stands there")
+            if answer.status_code != 412:
+                _check(answer)
+        return Published(places=places)
+
+    async def _post(self, plan: PublishPlan, key: str) -> Published:
+        html, markdown = self._bytes(plan)
+        report = _Posted(
+            topic=plan.topic,
+            model=plan.model,
+            html=html.decode(),
+            markdown=markdown.decode(),
+            sources=[source.url for source in plan.sources],
+        )
+        headers = {"Content-Type": "application/json"}
+        answer = await self._send("POST", plan.target, key, headers, report.model_dump_json().encode())
+        _check(answer)
+        where = answer.headers.get("location", "")[:500]
+        return Published(places=(str(answer.url.join(where)) if where else plan.target,))
+
+    async def _send(
+        self, method: str, url: str, key: str, headers: dict[str, str] | None = None, data: bytes = b""
+    ) -> httpx.Response:
+        """One exchange, bounded in time and bytes. No redirect is followed: people approved one address."""
+        # A quoted string, as the header's draft standard has it.
+        sent = {"Idempotency-Key": f'"{idempotency_key(key)}"', "Accept-Encoding": "identity"}
+        if method == "GET":
+            sent["Cache-Control"] = "no-cache"
+        try:
+            async with (
+                asyncio.timeout(MOST_SECONDS),
+                self._client.stream(
+                    method, url, headers={**sent, **(headers or {})}, content=data
+                ) as response,
+            ):
+                body = bytearray()
+                async for piece in response.aiter_raw():
+                    body += piece
+                    if len(body) > MOST_ANSWER_BYTES:
+                        break
+                told = {n: response.headers[n] for n in _TOLD if n in response.headers}
+                return httpx.Response(
+                    response.status_code,
+                    headers=told,
+                    content=bytes(body),
+                    request=response.request,
+                )
+        except (RefusedError, httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
+            raise permanent("AddressRefused", str(error)) from error
+        except (TimeoutError, httpx.TransportError) as error:
+            raise ApplicationError(
+                f"{url}: {type(error).__name__}: {error}", type="PublishFailing"
+            ) from error
+
+
+class _Posted(BaseModel):
+    """The JSON document that is posted to an address."""
+
+    topic: str
+    model: str
+    html: str
+    markdown: str
+    sources: list[str]
+
+
+def idempotency_key(key: str) -> str:
+    """The key as a server gets it: it tells nothing of the agent."""
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+def report_name(topic: str, key: str) -> str:
+    """The name of a report without its suffix: words of the topic, and 16 digits of its key's digest."""
+    plain = unicodedata.normalize("NFKD", topic).encode("ascii", "ignore").decode().lower()
+    words = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:40].strip("-")
+    return f"{words or 'report'}-{idempotency_key(key)[:16]}"
+
+
+def _addresses(plan: PublishPlan, key: str) -> tuple[str, str]:
+    name = report_name(plan.topic, key)
+    return f"{plan.target}{name}.html", f"{plan.target}{name}.md"
+
+
+def _check(answer: httpx.Response) -> None:
+    """Sort what is no success."""
+    status, what = answer.status_code, f"{answer.url}: status {answer.status_code}"
+    if answer.is_success:
+        return
+    if status in (409, 425, 429, 503):
+        # 409: another attempt with this key is under way there.
+        wait = asked_wait(answer.headers.get("retry-after"), datetime.now(UTC)) or _USUAL_WAIT
+        raise retry_after("PublishBusy", what, wait)
+    if status in (408,) or status >= 500:
+        raise ApplicationError(what, type="PublishFailing")
+    if answer.has_redirect_location:
+        what += f", a redirect to {answer.headers['location'][:200]!r}, which nobody approved"
+    raise permanent("PublishRefused", what)

@@ -1,0 +1,93 @@
+"""Starts a fresh agent from the final state of an archived one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from temporalio.api.common.v1 import Payload
+from temporalio.api.history.v1 import HistoryEvent
+from temporalio.client import WorkflowHistory
+from temporalio.converter import DataConverter, WorkflowSerializationContext
+
+from common.agents.agent import AgentInput, Approvals, Carried, Notebook, NotebookEntry
+from common.archive.layout import ArchiveRecord
+from common.archive.reader import ArchivedAgents
+from common.client.view import AgentView
+
+MOST_TOLD = 50
+
+
+class RevivedInput(AgentInput, extra="allow"):
+    """An input of any kind: its own fields as they were, and the state to go on from."""
+
+
+class NotRevivableError(Exception):
+    """The archived agent's input or state cannot be read; the message says why."""
+
+
+async def revived_input(
+    archived: ArchivedAgents, converter: DataConverter, record: ArchiveRecord, now: datetime
+) -> RevivedInput:
+    """The input for an agent that goes on where the archived one ended.
+
+    It has the input of the last run, the memory that run had carried over, and as they were in the end
+    notebook, decisions, words told, cost and stuck marks. What was asked and not answered is asked anew: a
+    yes to one agent is none to another.
+
+    Raises:
+        NotRevivableError: the input cannot be read.
+        ArchiveDamagedError, StoreUnavailableError: the archive does not have it, or not now.
+    """
+    view = await archived.view(record)
+    text = await archived.history(record, record.runs[-1])
+    events = WorkflowHistory.from_json(record.id, text).events
+    context = WorkflowSerializationContext(namespace=record.namespace, workflow_id=record.id)
+    reader = converter.with_context(context)
+    payloads = events[0].workflow_execution_started_event_attributes.input.payloads
+    try:
+        [given] = await reader.decode(payloads, [RevivedInput])
+        told = [each for payload in _told_in(events) for each in await reader.decode([payload], [str])]
+    except Exception as error:
+        raise NotRevivableError(f"the input of {record.id} cannot be read: {error}") from error
+    if not isinstance(given, RevivedInput):
+        raise NotRevivableError(f"the input of {record.id} is no agent's")
+    carried = given.carried or Carried(started_at=view.started_at)
+    return given.model_copy(update={"carried": _ended(carried, view, told, record, now)})
+
+
+def _ended(
+    carried: Carried, view: AgentView, told: list[str], record: ArchiveRecord, now: datetime
+) -> Carried:
+    """The state that the last run began with, brought up to where it ended."""
+    words = f"revived from {record.id}, run {record.run_id}"
+    approvals = Approvals(
+        asked=max(
+            [carried.approvals.asked, *map(_number, (each.decision.request_id for each in view.decisions))]
+        ),
+        closed=carried.approvals.closed,
+        records=view.decisions,
+    )
+    return carried.model_copy(
+        update={
+            "notebook": Notebook(
+                entries=[*view.notebook, NotebookEntry(at=now, node="", text=words)], dropped=view.dropped
+            ),
+            "approvals": approvals,
+            "told": [*carried.told, *told][-MOST_TOLD:],
+            "paused": False,
+            "stuck_at": view.stuck_at,
+            "progress": view.progress,
+            "cost": view.cost,
+        }
+    )
+
+
+def _told_in(events: Iterable[HistoryEvent]) -> list[Payload]:
+    signals = (event.workflow_execution_signaled_event_attributes for event in events)
+    return [each.input.payloads[0] for each in signals if each.signal_name == "tell" and each.input.payloads]
+
+
+def _number(request_id: str) -> int:
+    number = request_id.rpartition("-")[2]
+    return int(number) if number.isdecimal() else 0

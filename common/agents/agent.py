@@ -1,0 +1,138 @@
+"""What every agent shows and carries: its status, its notebook, its progress, its carried state."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+
+from pydantic import AwareDatetime, BaseModel, Field, JsonValue
+from pydantic.json_schema import SkipJsonSchema
+
+from common.agents.fields import Amount
+from common.approval.types import ApprovalRequest, Decision, DecisionRecord
+from common.mail import IncomingMail
+
+
+class AgentState(StrEnum):
+    """What a running agent is doing."""
+
+    WORKING = "working"
+    SLEEPING = "sleeping"
+    AWAITING_APPROVAL = "awaiting_approval"
+    AWAITING_EVENT = "awaiting_event"
+    STUCK = "stuck"
+    PAUSED = "paused"
+
+
+class NotebookEntry(BaseModel, frozen=True):
+    """One line of an agent's notebook."""
+
+    at: datetime
+    node: str
+    text: str
+    facts: dict[str, JsonValue] = Field(default_factory=dict)
+
+
+class Progress(BaseModel):
+    """Units done of units known; also what a heartbeating activity reports."""
+
+    done: int = 0
+    total: int = 0
+
+
+class Cost(BaseModel):
+    """What an agent has spent on language models so far: tokens, and US dollars."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    usd: Decimal = Decimal(0)
+
+
+class AgentStatus(BaseModel):
+    """What the query ``status`` answers. ``approval`` is the oldest open request."""
+
+    owner: str
+    state: AgentState
+    node: str
+    waiting_for: str | None
+    wake_at: datetime | None
+    started_at: datetime
+    progress: Progress
+    cost: Cost
+    approval: ApprovalRequest | None
+    stuck_at: list[str]
+
+
+class Notebook(BaseModel):
+    """What the query ``notebook`` answers: the newest entries, and how many older ones only history keeps."""
+
+    entries: list[NotebookEntry] = Field(default_factory=list)
+    dropped: int = 0
+
+
+class Approvals(BaseModel):
+    """The gate's memory: open requests, how closed ones ended, decisions waiting and decisions judged."""
+
+    asked: int = 0
+    open: dict[str, ApprovalRequest] = Field(default_factory=dict)
+    closed: dict[str, str] = Field(default_factory=dict)
+    waiting: list[Decision] = Field(default_factory=list)
+    records: list[DecisionRecord] = Field(default_factory=list)
+
+
+class Carried(BaseModel):
+    """Everything an agent takes along when its history starts afresh.
+
+    ``memory`` is the agent's own state as JSON; ``model`` the language model people told it to use; ``mail``
+    what came in and is not read yet; ``couriers`` who wants to know, by request, how it ends; the rest
+    belongs to the kit.
+    """
+
+    started_at: AwareDatetime
+    notebook: Notebook = Field(default_factory=Notebook)
+    approvals: Approvals = Field(default_factory=Approvals)
+    told: list[str] = Field(default_factory=list)
+    mail: list[IncomingMail] = Field(default_factory=list)
+    model: str = ""
+    paused: bool = False
+    stuck_at: list[str] = Field(default_factory=list)
+    progress: Progress = Field(default_factory=Progress)
+    cost: Cost = Field(default_factory=Cost)
+    couriers: dict[str, str] = Field(default_factory=dict)
+    memory: dict[str, Any] | None = None
+
+
+class AgentInput(BaseModel):
+    """Base of every agent's input. ``carried`` is the kit's: set by carry-over, never by a user."""
+
+    carried: SkipJsonSchema[Carried | None] = Field(None, exclude_if=lambda carried: carried is None)
+
+
+class ThinkerInput(AgentInput):
+    """Base of the input of agents that think with a language model."""
+
+    model: str = Field(
+        "",
+        pattern=r"^(offline|(openai|anthropic|bedrock):\S{1,100})?$",
+        description="language model, such as offline or openai:NAME; as the settings say where empty",
+    )
+    budget_tokens: int | None = Field(
+        None, gt=0, description="tokens to spend before it asks for more; as the settings say where empty"
+    )
+    budget_usd: Amount | None = Field(None, description="US dollars likewise")
+
+
+class WakeUp(BaseModel, frozen=True):
+    """The argument of the signal ``wake``: nothing to wake now, or the time to sleep until instead."""
+
+    until: AwareDatetime | None = None
+
+
+class Woken(StrEnum):
+    """Why a sleep ended."""
+
+    TIME = "time"
+    SIGNAL = "signal"
+    EVENT = "event"

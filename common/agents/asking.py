@@ -1,0 +1,41 @@
+"""The input of agents that ask people: who may decide, how many must, and by when."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+from pydantic import Field, model_validator
+
+from common.agents.agent import AgentInput
+from common.agents.fields import Span, Words
+from common.approval.types import ApprovalPolicy
+
+
+class AskingInput(AgentInput):
+    """Base of the input of agents that ask. The owner decides alone where nobody is named."""
+
+    approvers: Words = Field(
+        default_factory=list, description="who may approve, people or @groups; the owner where empty"
+    )
+    quorum: int = Field(1, ge=1, le=20, description="how many of them must approve")
+    expires_after: Span | None = Field(
+        None, description="how long an approval stays open; never ends where empty"
+    )
+
+    @model_validator(mode="after")
+    def _is_a_policy(self) -> Self:
+        # Here, at the door: in a running agent a policy that cannot be would be a bug, retried for ever.
+        self.policy("owner")
+        return self
+
+    def policy(self, owner: str, **more: Any) -> ApprovalPolicy:
+        """The policy for a plan of an agent that works for `owner`; `more` are further fields of it."""
+        named = tuple(self.approvers)
+        return ApprovalPolicy(
+            approvers=named or (owner,),
+            quorum=self.quorum,
+            # The owner may decide about what is theirs; whoever names approvers wants other eyes.
+            requester_may_approve=not named,
+            expires_after=self.expires_after,
+            **more,
+        )

@@ -1,0 +1,189 @@
+"""What crosses doors for the buyer: its input, the plan a human approves, its result. No money is a float."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from decimal import Decimal, InvalidOperation
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, Field, WithJsonSchema
+
+from common.agents.agent import ThinkerInput
+from common.agents.asking import AskingInput
+from common.agents.fields import Amount, LocalPath, Span
+
+
+def _share(value: object) -> object:
+    """`1%`, `1 %` and `0.01` are the same share."""
+    if not isinstance(value, str):
+        return value
+    number = value.strip()
+    try:
+        return Decimal(number.removesuffix("%")) / 100 if number.endswith("%") else Decimal(number)
+    except InvalidOperation:
+        raise ValueError("give a share such as 1% or 0.01") from None
+
+
+Money = Amount
+Quantity = Amount
+Share = Annotated[
+    Decimal,
+    BeforeValidator(_share),
+    Field(ge=0, lt=1),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "format": "share",
+            "pattern": r"^(0(\.[0-9]{1,10})?|[0-9]{1,2}(\.[0-9]{1,8})?%)$",
+        }
+    ),
+]
+Symbol = Annotated[str, Field(pattern=r"^[A-Z0-9][A-Z0-9.\-/]{0,19}$")]
+
+
+class Side(StrEnum):
+    """Which way an order goes."""
+
+    BUY = "buy"
+    SELL = "sell"
+
+
+class TimeInForce(StrEnum):
+    """How long an order stands: to the end of the session, or until it is cancelled."""
+
+    DAY = "day"
+    GTC = "gtc"
+
+
+class OrderState(StrEnum):
+    """Where an order stands. The last four are final."""
+
+    ACCEPTED = "accepted"
+    PARTLY_FILLED = "partly_filled"
+    FILLED = "filled"
+    CANCELLED = "cancelled"
+    REJECTED = "rejected"
+    EXPIRED = "expired"
+
+    @property
+    def final(self) -> bool:
+        """Whether nothing can happen to the order any more."""
+        return self not in (OrderState.ACCEPTED, OrderState.PARTLY_FILLED)
+
+
+class OnDrift(StrEnum):
+    """What the buyer does when a fact its plan rests on has moved too far."""
+
+    ASK_AGAIN = "ask_again"
+    STOP = "stop"
+
+
+class Quote(BaseModel, frozen=True):
+    """What one unit of `symbol` cost at the moment `at`, and who says so."""
+
+    symbol: Symbol
+    price: Money
+    at: AwareDatetime
+    source: str
+
+
+class BuyerInput(AskingInput, ThinkerInput):
+    """What `start buyer` takes."""
+
+    symbol: Symbol = Field(description="what to buy, as the market names it")
+    quantity: Quantity = Field(description="how many units")
+    limit: Money = Field(description="the most one unit may cost")
+    tolerance: Share = Field(
+        Decimal("0.01"), description="how far the price may move from what was approved, such as 1% or 0.01"
+    )
+    documents: LocalPath | None = Field(None, description="folder of documents that make the case")
+    on_drift: OnDrift = Field(
+        OnDrift.ASK_AGAIN, description="when facts have moved too far: ask_again or stop"
+    )
+    time_in_force: TimeInForce = Field(TimeInForce.DAY, description="how long the order stands: day or gtc")
+    patience: Span = Field(
+        timedelta(days=3),
+        description="how long to follow the order; what is open then is cancelled",
+    )
+
+
+class BuyPlan(BaseModel, frozen=True):
+    """What a human approves: to buy `quantity` of `symbol` at no more than `limit` each.
+
+    `quote` is the price the plan was made at; it may move by the share `tolerance`. `case` says why, written
+    by `model`, from documents whose digest is `documents` (empty where there are none).
+    """
+
+    symbol: Symbol
+    side: Side = Side.BUY
+    quantity: Quantity
+    limit: Money
+    quote: Quote
+    tolerance: Share
+    time_in_force: TimeInForce
+    case: str
+    documents: str
+    model: str
+
+
+# What an approver may change of a plan: how much, at what price at most, how long the order stands.
+EDITABLE = ("quantity", "limit", "time_in_force")
+
+
+class Order(BaseModel, frozen=True):
+    """An order as the broker has it. `average_price` is that of the `filled` units, None before the first.
+
+    `broker_order_id` is empty where the broker refused the order without keeping it; `reason` then says why.
+    """
+
+    client_order_id: str
+    broker_order_id: str
+    symbol: str
+    side: Side
+    quantity: Decimal
+    limit_price: Decimal
+    filled: Decimal
+    average_price: Decimal | None
+    state: OrderState
+    reason: str = ""
+    submitted_at: AwareDatetime
+    updated_at: AwareDatetime
+
+
+class BuyerMemory(BaseModel):
+    """What the buyer carries over. `key` is that of the last action, `drifts` what voided the last word."""
+
+    plan: BuyPlan | None = None
+    decision: str = ""
+    drifts: list[str] = Field(default_factory=list)
+    key: str = ""
+    order: Order | None = None
+    give_up_at: AwareDatetime | None = None
+
+
+class BuyOutcome(StrEnum):
+    """How the buyer ended."""
+
+    BOUGHT = "bought"
+    PARTLY_BOUGHT = "partly_bought"
+    NOT_FILLED = "not_filled"
+    REFUSED = "refused"
+    NOT_APPROVED = "not_approved"
+    DRIFTED = "drifted"
+
+
+class BuyerResult(BaseModel, frozen=True):
+    """What became of it. `spent` is `filled` times `average_price`; `refused` is the broker's word."""
+
+    outcome: BuyOutcome
+    symbol: Symbol
+    quantity: Decimal
+    limit: Decimal
+    filled: Decimal = Decimal(0)
+    average_price: Decimal | None = None
+    spent: Decimal = Decimal(0)
+    client_order_id: str = ""
+    order_state: OrderState | None = None
+    decision: str = ""
+    reason: str = ""

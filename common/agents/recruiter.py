@@ -1,0 +1,260 @@
+"""What crosses doors for the recruiter: its input, the plans that people approve, and its result."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Annotated, Any, Self
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, Field, model_validator
+
+from common.agents.agent import ThinkerInput
+from common.agents.asking import AskingInput
+from common.agents.fields import LocalPath, Span
+from common.artifacts import ArtifactRef
+from common.mail import Letter
+
+MOST_CANDIDATES = 1_000
+# Of all profiles that stand in the input itself; it is kept whole with every history. More goes into files.
+MOST_PROFILE_CHARACTERS = 600_000
+
+
+def _one_line(text: str) -> str:
+    """Text for a header or a heading.
+
+    Raises:
+        ValueError: it is empty, or holds more than one line.
+    """
+    text = text.strip()
+    if not text or not text.isprintable():
+        raise ValueError("it has to be one line of text")
+    return text
+
+
+OneLine = Annotated[str, Field(max_length=200), AfterValidator(_one_line)]
+# Stricter than mail is: no quotes, no comments, nothing that could end a header or name two people.
+Address = Annotated[
+    str, Field(max_length=254, pattern=r"^[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+$")
+]
+CandidateId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+
+
+class Role(BaseModel, frozen=True):
+    """What somebody is looked for."""
+
+    title: OneLine
+    description: str = Field("", max_length=20_000)
+    must_have: tuple[OneLine, ...] = Field((), max_length=30)
+    nice_to_have: tuple[OneLine, ...] = Field((), max_length=30)
+
+
+class Candidate(BaseModel, frozen=True):
+    """Somebody to rank and to write to. `profile` is text; `file` is one below the folder `profiles`."""
+
+    id: CandidateId
+    name: OneLine
+    email: Address
+    profile: str = Field("", max_length=100_000)
+    file: str = Field("", max_length=1_000)
+
+
+class Slot(BaseModel, frozen=True):
+    """A time for an interview. Without an offset `start` and `end` are local times of `zone`.
+
+    `zone` is an IANA name such as Europe/Berlin; times are shown in it. `interviewer` is an e-mail address,
+    `place` a room or the address of a call.
+    """
+
+    start: AwareDatetime
+    end: AwareDatetime
+    zone: str = Field("", max_length=60)
+    interviewer: Address
+    place: str = Field("", max_length=300)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _in_zone(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or not values.get("zone"):
+            return values
+        zone = _zone(str(values["zone"]))
+        return values | {name: _local(values.get(name), zone) for name in ("start", "end")}
+
+    @model_validator(mode="after")
+    def _lasts(self) -> Self:
+        if not timedelta(0) < self.end - self.start <= timedelta(days=1):
+            raise ValueError("a slot ends after it starts, within a day")
+        if not self.place.isprintable():
+            raise ValueError("place has to be one line of text")
+        return self
+
+    @property
+    def in_words(self) -> str:
+        """Such as `Tuesday, 1 December 2026, 10:00-10:45 (Europe/Berlin)`."""
+        zone = _zone(self.zone) if self.zone else self.start.tzinfo
+        start, end = self.start.astimezone(zone), self.end.astimezone(zone)
+        until = f"{end:%H:%M}" if start.date() == end.date() else f"{end.day} {end:%B, %H:%M}"
+        return f"{start:%A}, {start.day} {start:%B %Y, %H:%M}-{until} ({self.zone or f'{start:%Z}'})"
+
+
+def _zone(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        raise ValueError(f"zone: {name!r} is no IANA time zone such as Europe/Berlin") from None
+
+
+def _local(value: object, zone: ZoneInfo) -> object:
+    """`value` with the offset of `zone` where it has none of its own."""
+    try:
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
+    if not isinstance(moment, datetime) or moment.tzinfo is not None:
+        return value
+    aware = moment.replace(tzinfo=zone)
+    if aware.astimezone(UTC).astimezone(zone).replace(tzinfo=None) != moment:
+        raise ValueError(f"{moment:%Y-%m-%d %H:%M} does not exist in {zone.key}: clocks go forward then")
+    return aware.isoformat()
+
+
+class RecruiterInput(AskingInput, ThinkerInput):
+    """What `start recruiter` takes."""
+
+    role: Role = Field(description='{"title": …, "description": …, "must_have": […], "nice_to_have": […]}')
+    candidates: tuple[Candidate, ...] = Field(
+        min_length=1,
+        max_length=MOST_CANDIDATES,
+        description='[{"id": …, "name": …, "email": …, "profile": text, or "file": name in profiles}]',
+    )
+    profiles: LocalPath | None = Field(None, description="folder of the candidates' files")
+    questions: tuple[OneLine, ...] = Field((), max_length=20, description="what to ask each candidate")
+    slots: tuple[Slot, ...] = Field(
+        (),
+        max_length=200,
+        description='times for interviews: [{"start": "2026-12-01T10:00", "end": …, "zone": "Europe/Berlin", '
+        '"interviewer": e-mail address, "place": …}]',
+    )
+    calendar: LocalPath | None = Field(
+        None,
+        description="iCalendar file of busy times, or a folder of them; a file named for an interviewer's "
+        "address counts for that interviewer alone",
+    )
+    answer_within: Span = Field(
+        timedelta(hours=48), description="how long to wait for an answer before the follow-up, and after it"
+    )
+    contact: int | None = Field(
+        None, ge=1, le=MOST_CANDIDATES, description="write to so many, the best; to all where empty"
+    )
+    sender: OneLine = Field("The recruiting team", description="who the letters are from, in words")
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        for what, values in (
+            ("id", [each.id for each in self.candidates]),
+            ("email", [each.email.lower() for each in self.candidates]),
+        ):
+            [(value, count)] = Counter(values).most_common(1)
+            if count > 1:
+                raise ValueError(f"candidates: {count} have the {what} {value}")
+        if any(each.file for each in self.candidates) and self.profiles is None:
+            raise ValueError("candidates: a file needs the folder it is in, in profiles")
+        if sum(len(each.profile) for each in self.candidates) > MOST_PROFILE_CHARACTERS:
+            raise ValueError(
+                f"candidates: over {MOST_PROFILE_CHARACTERS:,} characters of profiles in all; put them into "
+                "files, and name their folder in profiles"
+            )
+        return self
+
+
+class Sample(BaseModel, frozen=True):
+    """One candidate's letters as they stand."""
+
+    candidate: str
+    to: str
+    subject: str
+    text: str
+    follow_up: str
+
+
+class OutreachPlan(BaseModel, frozen=True):
+    """What people approve before anybody is written to: these very letters, to these people.
+
+    Attributes:
+        role: the title.
+        count: how many candidates are written to; each gets one follow-up where no answer comes.
+        letters: every letter with its recipient, as stored bytes.
+        sample: the first few, whole.
+        recipients: the first fifty, `id <address>`, in the order of the ranking.
+        slots: how many times may be proposed to those who say yes; `proposal` shows how.
+        leave_out: ids of candidates who are not written to after all; may be edited.
+        model: who wrote the opening; `offline` is a fixed text.
+    """
+
+    role: str
+    count: int
+    letters: ArtifactRef
+    sample: tuple[Sample, ...]
+    recipients: tuple[str, ...]
+    slots: int
+    proposal: str
+    answer_within: timedelta
+    leave_out: tuple[str, ...] = Field((), max_length=MOST_CANDIDATES)
+    model: str
+
+
+class Invitation(BaseModel, frozen=True):
+    """One invitation: the slot by its place in the input, what it says, and the letter that goes out."""
+
+    candidate: str
+    slot: int
+    when: str
+    letter: Letter
+
+
+class InvitationPlan(BaseModel, frozen=True):
+    """What people approve before anybody is invited. `leave_out` are ids not to invite; may be edited."""
+
+    role: str
+    invitations: tuple[Invitation, ...]
+    leave_out: tuple[str, ...] = Field((), max_length=MOST_CANDIDATES)
+
+
+class ReplyPlan(BaseModel, frozen=True):
+    """What people approve as a reply: `text`, which may be edited, to what the candidate `wrote`.
+
+    `wrote` is untrusted. `model` wrote the draft; `offline` is a fixed text.
+    """
+
+    candidate: str
+    to: str
+    wrote: str
+    subject: str
+    text: str = Field(min_length=1, max_length=8_000)
+    in_reply_to: str = ""
+    number: int = 1
+    model: str
+
+
+class RecruitingOutcome(StrEnum):
+    """How the recruiter ended."""
+
+    DONE = "done"
+    NOT_APPROVED = "not_approved"
+
+
+class RecruiterResult(BaseModel, frozen=True):
+    """What became of it. `counts` is candidates by how they ended, `letters` letters by what became of them.
+
+    `report` holds the paths of the report, `markdown` and `html`.
+    """
+
+    outcome: RecruitingOutcome
+    role: str
+    candidates: int
+    counts: dict[str, int]
+    letters: dict[str, int]
+    report: dict[str, str]
+    model: str
+    decision: str = ""

@@ -1,0 +1,111 @@
+"""The archivist's schedule in Temporal, which also keeps the head of the archive's chain.
+
+A bucket cannot vouch for itself: put back to last week's state it is whole and wrong. So the head is kept
+where the bucket's owner does not reach, in the arguments of the schedule. Pausing it does not touch them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
+from temporalio.client import (
+    Client,
+    Schedule,
+    ScheduleActionStartWorkflow,
+    ScheduleAlreadyRunningError,
+    ScheduleDescription,
+    ScheduleOverlapPolicy,
+    SchedulePolicy,
+    ScheduleSpec,
+    ScheduleState,
+    ScheduleUpdate,
+    ScheduleUpdateInput,
+)
+from temporalio.service import RPCError, RPCStatusCode
+
+from common.archive.layout import ARCHIVIST, SCHEDULE, ArchiveRequest, Head
+from common.settings import Settings
+
+
+class ArchiveAnchor:
+    """The schedule of one namespace's archivist. Every method may raise ``RPCError``."""
+
+    def __init__(self, client: Client, settings: Settings) -> None:
+        self._client, self._settings = client, settings
+
+    async def describe(self) -> ScheduleDescription | None:
+        """The schedule; None where there is none."""
+        try:
+            return await self._client.get_schedule_handle(SCHEDULE).describe()
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                raise
+            return None
+
+    async def head(self) -> Head | None:
+        """The head of the chain as Temporal keeps it; None where it keeps none."""
+        found = await self.describe()
+        return await self._head_in(found) if found else None
+
+    async def keep(self, head: Head) -> None:
+        """Have Temporal keep `head`. Where there is no schedule yet, one is made that does not run."""
+        await self._write(head, start=False)
+
+    async def set_up(self) -> None:
+        """Create the schedule, or bring it up to the settings; it runs from then on."""
+        await self._write(None, start=True)
+
+    async def service(self) -> str:
+        """The id of this namespace: whose archive it is."""
+        request = DescribeNamespaceRequest(namespace=self._client.namespace)
+        described = await self._client.workflow_service.describe_namespace(request)
+        return described.namespace_info.id
+
+    async def _write(self, head: Head | None, *, start: bool) -> None:
+        handle = self._client.get_schedule_handle(SCHEDULE)
+
+        async def change(found: ScheduleUpdateInput) -> ScheduleUpdate:
+            schedule = found.description.schedule
+            kept = head or await self._head_in(found.description)
+            if start:
+                return ScheduleUpdate(self._schedule(kept, runs=True))
+            schedule.action = self._action(kept)
+            return ScheduleUpdate(schedule)
+
+        try:
+            await handle.update(change)
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                raise
+            try:
+                await self._client.create_schedule(SCHEDULE, self._schedule(head, runs=start))
+            except ScheduleAlreadyRunningError:
+                await handle.update(change)
+
+    def _schedule(self, head: Head | None, *, runs: bool) -> Schedule:
+        note = (
+            ""
+            if runs
+            else "It keeps the head of the archive's chain; `starter.py archive setup` lets it run."
+        )
+        return Schedule(
+            action=self._action(head),
+            spec=ScheduleSpec(cron_expressions=[self._settings.archive.schedule]),
+            policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP),
+            state=ScheduleState(note=note or None, paused=not runs),
+        )
+
+    def _action(self, head: Head | None) -> ScheduleActionStartWorkflow:
+        return ScheduleActionStartWorkflow(
+            ARCHIVIST, ArchiveRequest(anchor=head), id=ARCHIVIST, task_queue=self._settings.task_queue
+        )
+
+    async def _head_in(self, description: ScheduleDescription) -> Head | None:
+        action = description.schedule.action
+        arguments: Any = action.args if isinstance(action, ScheduleActionStartWorkflow) else []
+        try:
+            [request] = await self._client.data_converter.decode(arguments, [ArchiveRequest])
+        except (ValueError, RuntimeError, TypeError):
+            return None
+        return request.anchor if isinstance(request, ArchiveRequest) else None

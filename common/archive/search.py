@@ -1,0 +1,313 @@
+"""Finds agents by their past, in one answer: in Temporal by its visibility, in the archive by its index.
+
+Temporal is asked first. An agent that is being moved is in the index before it leaves Temporal, so it is in
+one answer at least; where it is in both it counts once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from pydantic import JsonValue
+from temporalio.client import Client, WorkflowExecution
+from temporalio.service import RPCError, RPCStatusCode
+
+from common.archive.chain import ArchiveDamagedError
+from common.archive.index import IndexQuery
+from common.archive.layout import IndexRow, utc_days
+from common.archive.reader import ArchivedAgents
+from common.client.view import AgentRow, AgentView, RunStatus, patient_view_of, row_of
+from common.client.visibility import AGENTS, IN_VISIBILITY, quote
+from common.object_store import ObjectMissingError
+from common.temporal import search_attributes
+
+# Days that go into one query as entries `Login@2026-11-22`; over more, entries are compared here.
+MOST_DAYS = 62
+# Words are looked for in what agents answer and in archived views, which takes a look at each.
+TEXT_LIVE, TEXT_ARCHIVED, TEXT_AT_ONCE = 200, 5000, 4
+TEXT_SECONDS = 20.0
+
+
+@dataclass(frozen=True)
+class AgentQuery:
+    """What is looked for; what is not given asks for nothing.
+
+    Attributes:
+        node: it is at this node, or was (archived); with `stuck`, it got stuck there.
+        stuck: it got stuck, between `since` and `until` where these are given; to the day, UTC.
+        since, until: it lived at some time between; `until` itself is not.
+        kind, status, owner, batch: these exactly.
+        text: its notebook or its final state has these words, in any case of letters.
+        live, archived: look in Temporal, look in the archive.
+    """
+
+    node: str | None = None
+    stuck: bool = False
+    since: datetime | None = None
+    until: datetime | None = None
+    kind: str | None = None
+    status: RunStatus | None = None
+    owner: str | None = None
+    batch: str | None = None
+    text: str | None = None
+    live: bool = True
+    archived: bool = True
+
+
+class FoundAgent(AgentRow):
+    """An agent that fits, and whether it is in the archive alone."""
+
+    archived: bool = False
+
+
+@dataclass
+class Findings:
+    """Agents that fit, newest first, and in words what could not be looked at."""
+
+    agents: list[FoundAgent]
+    gaps: list[str] = field(default_factory=list)
+
+
+class AgentSearch:
+    """One search over Temporal and the archive.
+
+    Args:
+        client: of the namespace.
+        archived: its archive.
+    """
+
+    def __init__(self, client: Client, archived: ArchivedAgents) -> None:
+        self._client, self._archived = client, archived
+
+    async def find(self, query: AgentQuery, now: datetime, limit: int | None = None) -> Findings:
+        """The newest `limit` agents that fit; all of them without a limit.
+
+        Raises:
+            UnusableValueError: nobody could look for such a value.
+            RPCError, StoreUnavailableError: Temporal or the store does not answer.
+        """
+        gaps: list[str] = []
+        enough = None if query.text is not None else limit
+        found: dict[tuple[str, str], FoundAgent] = {}
+        if query.live:
+            rows = [row async for row in self._live(query, now, enough)]
+            if query.text is not None:
+                rows = await self._saying(rows, query.text, gaps)
+            found = {(row.id, row.run_id): row for row in rows}
+        if query.archived:
+            # So many of them may be in the first answer already.
+            most = None if enough is None else enough + len(found)
+            wanted = _in_index(query, now, most)
+            kept = await asyncio.to_thread(self._archived.index.find, wanted)
+            fresh = [
+                row for row in kept if (row.id, row.run_id) not in found and _is_stuck_in(row, query, now)
+            ]
+            if query.text is not None:
+                fresh = await self._having(fresh, query.text, gaps)
+            found.update(((row.id, row.run_id), _found(row)) for row in fresh)
+        agents = sorted(found.values(), key=_newest_first)
+        return Findings(agents if limit is None else agents[:limit], gaps)
+
+    async def _live(self, query: AgentQuery, now: datetime, limit: int | None) -> AsyncIterator[FoundAgent]:
+        count = 0
+        async for execution in self._client.list_workflows(" AND ".join(_conditions(query, now))):
+            row = _live_row(execution)
+            if not _is_stuck_in(row, query, now) or not await self._began_in_time(execution, query):
+                continue
+            yield row
+            count += 1
+            if count == limit:
+                return
+
+    async def _began_in_time(self, execution: WorkflowExecution, query: AgentQuery) -> bool:
+        """Whether the agent, and not its latest run alone, began before the query's end."""
+        if query.until is None or query.stuck or execution.start_time < query.until:
+            return True
+        try:
+            handle = self._client.get_workflow_handle(execution.id, run_id=execution.run_id)
+            first = (await handle.describe()).raw_description.workflow_execution_info.first_run_id
+            if first == execution.run_id:
+                return False
+            handle = self._client.get_workflow_handle(execution.id, run_id=first)
+            return (await handle.describe()).start_time < query.until
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                raise
+            return True  # a first run that Temporal has forgotten is older than all that it knows
+
+    async def _saying(self, rows: list[FoundAgent], text: str, gaps: list[str]) -> list[FoundAgent]:
+        """Those that have the words, of as many as there is time to ask."""
+
+        async def says(row: FoundAgent) -> bool | None:
+            try:
+                described = await self._client.get_workflow_handle(row.id, run_id=row.run_id).describe()
+                view = await patient_view_of(self._client, described)
+            except RPCError as error:
+                if error.status is RPCStatusCode.NOT_FOUND:
+                    return False  # it has been moved; the index has it
+                raise
+            found = has_text(view, text)
+            return found if found or view.live else None
+
+        return await _filtered(rows, says, TEXT_LIVE, "agents in Temporal", gaps)
+
+    async def _having(self, rows: list[IndexRow], text: str, gaps: list[str]) -> list[IndexRow]:
+        async def has(row: IndexRow) -> bool | None:
+            try:
+                return has_text(await self._archived.view(await self._archived.read(row)), text)
+            except ObjectMissingError:
+                return False  # it is being erased
+            except ArchiveDamagedError:
+                return None
+
+        return await _filtered(rows, has, TEXT_ARCHIVED, "archived agents", gaps)
+
+
+def has_text(view: AgentView, text: str) -> bool:
+    """Whether the agent's notebook, questions, failure or result have these words, in any case of letters."""
+    wanted = text.casefold()
+    return any(wanted in each.casefold() for each in _texts_of(view))
+
+
+def _texts_of(view: AgentView) -> Iterator[str]:
+    for entry in view.notebook:
+        yield entry.text
+        yield from _strings(entry.facts)
+    for request in view.requests:
+        yield request.question
+        yield from _strings(request.plan)
+    for record in view.decisions:
+        yield record.decision.note
+    yield view.failure or ""
+    yield from _strings(view.result)
+
+
+def _strings(value: JsonValue | Any) -> Iterator[str]:
+    """Every word in a JSON value, names of fields too."""
+    if isinstance(value, dict):
+        for name, each in value.items():
+            yield str(name)
+            yield from _strings(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _strings(each)
+    elif value is not None:
+        yield str(value)
+
+
+async def _filtered(rows: list[Any], fits: Any, most: int, what: str, gaps: list[str]) -> list[Any]:
+    """The rows that fit, of the first `most`, within the time there is; `gaps` tells of the others."""
+    slots, end = asyncio.Semaphore(TEXT_AT_ONCE), time.monotonic() + TEXT_SECONDS
+
+    async def look(row: Any) -> bool | None:
+        async with slots:
+            return await fits(row) if time.monotonic() < end else None
+
+    answers = await asyncio.gather(*(look(row) for row in rows[:most]))
+    unknown = len(rows) - len(answers) + answers.count(None)
+    if unknown:
+        gaps.append(f"{unknown} of {len(rows)} {what} could not be searched for the text")
+    return [row for row, answer in zip(rows, answers, strict=False) if answer]
+
+
+def _conditions(query: AgentQuery, now: datetime) -> list[str]:
+    """The query as visibility takes it; it lets more through where it cannot say it all."""
+    owner, stuck_at = search_attributes.OWNER.name, search_attributes.STUCK_AT.name
+    found = [AGENTS]
+    for name, value in (
+        ("WorkflowType", query.kind),
+        (owner, query.owner),
+        (search_attributes.BATCH_ID.name, query.batch),
+        (search_attributes.NODE.name, None if query.stuck else query.node),
+        ("ExecutionStatus", query.status and IN_VISIBILITY[query.status]),
+    ):
+        if value is not None:
+            found.append(f"{name} = {quote(value)}")
+    if query.stuck:
+        entries = _entries(query, now)
+        found.append(
+            f"{stuck_at} IN ({', '.join(map(quote, entries))})" if entries else f"{stuck_at} IS NOT NULL"
+        )
+    if query.since is not None:
+        since = query.since.astimezone(UTC).isoformat()
+        found.append(f"(ExecutionStatus = 'Running' OR CloseTime >= '{since}')")
+    return found
+
+
+def _in_index(query: AgentQuery, now: datetime, limit: int | None) -> IndexQuery:
+    entries = _entries(query, now) if query.stuck else []
+    compares_here = query.stuck and not entries and _days(query, now) is not None
+    return IndexQuery(
+        since=query.since,
+        until=query.until,
+        node=None if query.stuck else query.node,
+        stuck=tuple(entries),
+        ever_stuck=query.stuck and not entries,
+        kind=query.kind,
+        status=query.status,
+        owner=query.owner,
+        batch=query.batch,
+        limit=None if compares_here else limit,
+    )
+
+
+def _days(query: AgentQuery, now: datetime) -> list[date] | None:
+    """The days that may have seen it stuck; None for any day."""
+    if query.since is None and query.until is None:
+        return None
+    until = query.until or now + timedelta(microseconds=1)
+    since = query.since or datetime(2000, 1, 1, tzinfo=UTC)
+    return utc_days(since, until) if since < until else []
+
+
+def _entries(query: AgentQuery, now: datetime) -> list[str]:
+    """What `AgentStuckAt` has of an agent that fits; nothing where these cannot be listed."""
+    days = _days(query, now)
+    if query.node is None or days is None or len(days) > MOST_DAYS:
+        return []
+    return [f"{query.node}@{day.isoformat()}" for day in days]
+
+
+def _is_stuck_in(row: FoundAgent | IndexRow, query: AgentQuery, now: datetime) -> bool:
+    """Whether one of its entries is for the node and the days that are asked for."""
+    if not query.stuck:
+        return True
+    days = _days(query, now)
+    wanted = None if days is None else {day.isoformat() for day in days}
+    for entry in row.stuck_at:
+        node, _, day = entry.rpartition("@")
+        if (query.node is None or node == query.node) and (wanted is None or day in wanted):
+            return True
+    return False
+
+
+def _live_row(execution: WorkflowExecution) -> FoundAgent:
+    return FoundAgent(**row_of(execution).model_dump())
+
+
+def _found(row: IndexRow) -> FoundAgent:
+    return FoundAgent(
+        id=row.id,
+        run_id=row.run_id,
+        kind=row.kind,
+        owner=row.owner,
+        status=row.status,
+        state=row.status,
+        node=row.node,
+        waiting_for=None,
+        wake_at=None,
+        started_at=row.started,
+        closed_at=row.closed,
+        stuck_at=row.stuck_at,
+        archived=True,
+    )
+
+
+def _newest_first(row: FoundAgent) -> tuple[bool, float, str]:
+    """Those that run first, by their start, then by when they closed, as visibility has them."""
+    return row.closed_at is not None, -(row.closed_at or row.started_at).timestamp(), row.id

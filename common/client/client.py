@@ -1,0 +1,320 @@
+"""What every door does with agents: start, look, list, decide, steer, end. Built on one Temporal client."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from pydantic import JsonValue
+from temporalio.client import Client, WorkflowExecutionDescription
+from temporalio.common import (
+    SearchAttributePair,
+    TypedSearchAttributes,
+    WorkflowIDConflictPolicy,
+    WorkflowIDReusePolicy,
+)
+from temporalio.exceptions import TemporalError, WorkflowAlreadyStartedError
+from temporalio.service import RPCError, RPCStatusCode
+
+from common.agents.agent import AgentInput, AgentState, WakeUp
+from common.approval.groups import Directory
+from common.approval.signing import Signer
+from common.approval.types import (
+    GROUP,
+    ApprovalRequest,
+    ApprovalsView,
+    Decision,
+    DecisionRecord,
+    DecisionStatus,
+    Verdict,
+    judged,
+)
+from common.client.errors import (
+    AgentExistsError,
+    NoSuchAgentError,
+    NothingToDecideError,
+    for_agent,
+    one_open_request,
+)
+from common.client.view import (
+    QUERY_PATIENCE,
+    AgentRow,
+    AgentView,
+    Ending,
+    InboxRow,
+    RunStatus,
+    answer_of,
+    ending_of,
+    patient_view_of,
+    row_of,
+)
+from common.client.visibility import AGENTS, IN_VISIBILITY, quote, rows_of
+from common.settings import Settings
+from common.temporal import search_attributes
+
+FATE_INTERVAL = 0.2
+# Where an agent keeps the digest of the request that it was started by.
+REQUEST_DIGEST = "request"
+
+
+class AgentClient:
+    """The doors' way to agents.
+
+    Every method may raise ``RPCError``: Temporal was out of reach for longer than the client's patience.
+    """
+
+    def __init__(self, client: Client, settings: Settings, ring: Signer) -> None:
+        self._client = client
+        self._settings = settings
+        self._ring = ring
+        self._directory = Directory.load(settings)
+
+    async def start(
+        self, kind: str, input: AgentInput, *, id: str | None = None, owner: str, request: str = ""
+    ) -> str:
+        """Start an agent and return its id, `<kind>-<8 hex digits>` where none is given.
+
+        With the digest of the ``request`` that asks for it, starting the same agent again by the same request
+        is no error: it is the one start.
+
+        Raises:
+            AgentExistsError: there is or was an agent of that id.
+            UnusableValueError: nobody could look for that owner.
+        """
+        quote(owner)  # raises
+        id = id or f"{kind}-{uuid.uuid4().hex[:8]}"
+        try:
+            await self._client.start_workflow(
+                kind,
+                input,
+                id=id,
+                task_queue=self._settings.task_queue,
+                id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+                id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
+                memo={REQUEST_DIGEST: request} if request else None,
+                search_attributes=TypedSearchAttributes(
+                    [
+                        SearchAttributePair(search_attributes.OWNER, owner),
+                        SearchAttributePair(search_attributes.STATE, AgentState.WORKING.value),
+                    ]
+                ),
+            )
+        except WorkflowAlreadyStartedError:
+            if request and await (await self.describe(id)).memo_value(REQUEST_DIGEST, None) == request:
+                return id
+            raise AgentExistsError(
+                f"there is already an agent with the id {id}, running or ended; choose another."
+            ) from None
+        return id
+
+    async def view(self, id: str, described: WorkflowExecutionDescription | None = None) -> AgentView:
+        """Everything there is to show of the agent's latest run, or of the run that was ``described``.
+
+        Raises:
+            NoSuchAgentError: there is no agent of that id.
+        """
+        described = described or await self.describe(id)
+        # A worker lets go of a run as it ends, and of what it is asked just then.
+        attempts = 1 if row_of(described).running else 2
+        return await patient_view_of(self._client, described, attempts)
+
+    async def list_agents(
+        self,
+        *,
+        kind: str | None = None,
+        owner: str | None = None,
+        state: str | None = None,
+        status: RunStatus | None = None,
+        limit: int = 100,
+    ) -> list[AgentRow]:
+        """The newest ``limit`` agents that fit, one row a run. Only running agents are in a ``state``."""
+        if state is not None and status is None:
+            status = RunStatus.RUNNING
+        conditions = [AGENTS]
+        for name, value in (
+            ("WorkflowType", kind),
+            (search_attributes.OWNER.name, owner),
+            (search_attributes.STATE.name, state),
+            ("ExecutionStatus", status and IN_VISIBILITY[status]),
+        ):
+            if value is not None:
+                conditions.append(f"{name} = {quote(value)}")
+        return await rows_of(self._client, conditions, limit)
+
+    async def inbox(self, who: str | None = None, limit: int = 5000) -> list[InboxRow]:
+        """The open requests of running agents, all or those ``who`` may decide; newest agents first.
+
+        It is read from visibility alone, so it takes no worker and not long. An agent with several open
+        requests is listed with all of them where ``who`` may decide one.
+        """
+        conditions = [
+            # Not by its state: a paused agent takes decisions too.
+            f"{search_attributes.WAITING_FOR.name} STARTS_WITH {quote(search_attributes.APPROVAL)}",
+            "ExecutionStatus = 'Running'",
+        ]
+        if who is not None:
+            names = [who, *(GROUP + group for group in self._directory.groups_of(who))]
+            conditions.append(f"{search_attributes.APPROVERS.name} IN ({', '.join(map(quote, names))})")
+        return [
+            InboxRow(**row.model_dump(), request_id=request_id, digest=digest)
+            for row in await rows_of(self._client, conditions, limit)
+            for request_id, digest in search_attributes.parse_waiting_for_approvals(row.waiting_for)
+        ]
+
+    async def questions(self, ids: Sequence[str], patience: timedelta) -> dict[tuple[str, str], str]:
+        """The open questions by agent and request, of those in ``ids`` that answer within ``patience``."""
+
+        async def open_requests(id: str) -> list[tuple[tuple[str, str], str]]:
+            handle = self._client.get_workflow_handle(id)
+            view = await answer_of(handle, "approvals", ApprovalsView, patience)
+            return [((id, request.id), request.asked) for request in (view.open if view else ())]
+
+        answers = await asyncio.gather(*map(open_requests, ids))
+        return dict(question for answer in answers for question in answer)
+
+    async def look(self, id: str, request_id: str, patience: timedelta) -> ApprovalRequest | None:
+        """An open request, what it rests on fetched anew; None where it just was, or that takes too long."""
+        update = self._client.get_workflow_handle(id).execute_update(
+            "look", request_id, result_type=ApprovalRequest
+        )
+        try:
+            found: ApprovalRequest | None = await asyncio.wait_for(update, patience.total_seconds())
+        except (TimeoutError, TemporalError):
+            return None
+        return found
+
+    async def decide(
+        self,
+        id: str,
+        verdict: Verdict,
+        *,
+        by: str,
+        note: str = "",
+        edits: dict[str, JsonValue] | None = None,
+        through: str,
+        digest: str = "",
+        decision_id: str = "",
+        request_id: str = "",
+    ) -> Decision:
+        """Sign a decision for the agent's open request and send it, once.
+
+        Temporal keeps it where no worker runs; ``fate`` says what the agent made of it.
+
+        Args:
+            id: the agent.
+            verdict: an approval with ``edits`` becomes a revision.
+            by: who decides, an opaque id.
+            note: the approver's words.
+            edits: fields of the plan to change.
+            through: the door it came through, `cli` for example.
+            digest: how the one that the approver saw begins; empty for the open one; whole with `request_id`.
+            decision_id: what the decision counts once by; made up where empty.
+
+        Raises:
+            NoSuchAgentError: there is no agent of that id.
+            NothingToDecideError: no request is open, or none with that digest.
+            AgentClientError: several are open, and the digest does not tell which is meant.
+            ValidationError: a text is too long or empty.
+        """
+        if not request_id:
+            request_id, digest = await self._open_request(id, digest)
+        now = datetime.now(UTC)
+        decision = Decision(
+            id=decision_id or str(uuid.uuid4()),
+            request_id=request_id,
+            digest=digest,
+            verdict=Verdict.REVISE if edits and verdict == Verdict.APPROVE else verdict,
+            edits=edits or {},
+            by=by,
+            note=note,
+            through=through,
+            at=now,
+        )
+        await self._signal(id, "decide", self._ring.sign(decision, id, now))
+        return decision
+
+    async def fate(
+        self, id: str, decision_id: str, patience: timedelta = timedelta(seconds=5)
+    ) -> DecisionRecord | None:
+        """What became of a decision; None where the agent has not judged it within ``patience``."""
+        handle = self._client.get_workflow_handle(id)
+        end = time.monotonic() + patience.total_seconds()
+        while (left := end - time.monotonic()) > 0:
+            view = await answer_of(
+                handle, "approvals", ApprovalsView, min(QUERY_PATIENCE, timedelta(seconds=left))
+            )
+            record = judged(view.decisions if view else (), decision_id)
+            if record and record.status is not DecisionStatus.WAITING:
+                return record
+            await asyncio.sleep(FATE_INTERVAL)
+        return None
+
+    async def tell(self, id: str, text: str) -> None:
+        """Steer the agent in words."""
+        await self._signal(id, "tell", text)
+
+    async def pause(self, id: str) -> None:
+        """Ask the agent to start nothing new until ``resume``."""
+        await self._signal(id, "pause")
+
+    async def resume(self, id: str) -> None:
+        """End a pause."""
+        await self._signal(id, "resume")
+
+    async def wake(self, id: str, until: datetime | None = None) -> None:
+        """End the agent's sleep now, or move its end to ``until``."""
+        await self._signal(id, "wake", *([WakeUp(until=until)] if until else []))
+
+    async def cancel(self, id: str) -> None:
+        """Ask the agent to end; it tidies up first."""
+        row = row_of(await self.describe(id))
+        if not row.running:
+            raise NoSuchAgentError(f"agent {id} does not run any more: it is {row.status}.")
+        async with for_agent(id):
+            await self._client.get_workflow_handle(id).cancel()
+
+    async def ending(self, id: str, *, wait: bool) -> Ending:
+        """How the agent closed, once it has; without ``wait`` perhaps only that it still runs.
+
+        Raises:
+            NoSuchAgentError: there is no agent of that id.
+        """
+        row = row_of(await self.describe(id))
+        return await ending_of(self._client, row, wait=wait)
+
+    async def describe(self, id: str) -> WorkflowExecutionDescription:
+        """What Temporal itself knows of the agent's latest run; takes no worker.
+
+        Raises:
+            NoSuchAgentError: there is no agent of that id.
+        """
+        async with for_agent(id):
+            return await self._client.get_workflow_handle(id).describe()
+
+    async def _open_request(self, id: str, digest: str) -> tuple[str, str]:
+        """Request id and digest of the open request; known to Temporal even where no worker answers."""
+        description = await self.describe(id)
+        row = row_of(description)
+        if not row.running:
+            raise NothingToDecideError(f"nothing to decide: agent {id} is {row.status}.")
+        handle = self._client.get_workflow_handle(id)
+        view = await answer_of(handle, "approvals", ApprovalsView, QUERY_PATIENCE)
+        if view:
+            open_requests = [(request.id, request.digest) for request in view.open]
+        else:
+            open_requests = search_attributes.parse_waiting_for_approvals(row.waiting_for)
+        return one_open_request(id, open_requests, digest)
+
+    async def _signal(self, id: str, name: str, *arguments: Any) -> None:
+        # Once: the client retries the call itself under one request id, so the server takes it once.
+        try:
+            await self._client.get_workflow_handle(id).signal(name, args=arguments)
+        except RPCError as error:
+            if error.status != RPCStatusCode.NOT_FOUND:
+                raise
+            row = row_of(await self.describe(id))
+            raise NoSuchAgentError(f"agent {id} does not run any more: it is {row.status}.") from None

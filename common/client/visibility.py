@@ -1,0 +1,66 @@
+"""What goes into a query of Temporal's visibility, the server's list of workflows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from temporalio.api.workflowservice.v1 import ListWorkflowExecutionsRequest
+from temporalio.client import Client
+
+from common.client.view import AgentRow, RunStatus, row_of_info
+from common.notices.types import COURIER
+from common.temporal import search_attributes
+
+MAX_VALUE = 200
+# What the server gives at most at a time.
+PAGE = 1000
+# What tells agents, the last run of each, from whatever else works here. Couriers have owners, too, so that
+# they are forgotten with them.
+AGENTS = (
+    f"{search_attributes.OWNER.name} IS NOT NULL AND WorkflowType != '{COURIER}' "
+    "AND ExecutionStatus != 'ContinuedAsNew'"
+)
+
+
+class UnusableValueError(ValueError):
+    """A value that Temporal could store and never find again."""
+
+
+def quote(value: str) -> str:
+    """``value`` as a literal of Temporal's visibility queries.
+
+    Raises:
+        UnusableValueError: it has quotes, backslashes or control characters. However they are escaped, server
+            1.32 does not find such values; refusing them also leaves nothing that could end the literal.
+    """
+    if not value.isprintable() or set(value) & set("'\"\\") or len(value) > MAX_VALUE:
+        raise UnusableValueError(
+            f"{value[:40]!r} cannot be looked for: leave out quotes, backslashes and control characters, "
+            f"and keep to {MAX_VALUE} characters."
+        )
+    return f"'{value}'"
+
+
+# The server's own words for what ``RunStatus`` calls otherwise.
+IN_VISIBILITY = {
+    RunStatus.RUNNING: "Running",
+    RunStatus.COMPLETED: "Completed",
+    RunStatus.FAILED: "Failed",
+    RunStatus.CANCELLED: "Canceled",
+    RunStatus.TERMINATED: "Terminated",
+    RunStatus.TIMED_OUT: "TimedOut",
+}
+
+
+async def rows_of(client: Client, conditions: Sequence[str], limit: int) -> list[AgentRow]:
+    """The newest ``limit`` runs that meet all ``conditions``."""
+    rows: list[AgentRow] = []
+    request = ListWorkflowExecutionsRequest(
+        namespace=client.namespace, query=" AND ".join(conditions), page_size=min(limit, PAGE)
+    )
+    while True:
+        page = await client.workflow_service.list_workflow_executions(request, retry=True)
+        rows += map(row_of_info, page.executions)
+        request.next_page_token = page.next_page_token
+        if not page.next_page_token or len(rows) >= limit:
+            return rows[:limit]

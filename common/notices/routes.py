@@ -1,0 +1,126 @@
+"""Who is told what, by which way: a notice and the routes make the places where it goes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from common.approval.groups import Directory
+from common.notices.people import TERMINAL, NoticesFile, Route, notices_file
+from common.notices.types import Notice, NoticeEvent, Place
+from common.settings import Settings, SettingsError
+from common.settings.mail import SMTP
+from common.settings.notices import NOTICES, WEBHOOK_SECRETS
+from common.settings.slack import BOT_TOKEN
+from common.watched_file import WatchedFile
+
+# Those who may decide hear of these; its owner hears of the others.
+TO_DECIDERS = (NoticeEvent.ASKED, NoticeEvent.REMINDER, NoticeEvent.ESCALATION)
+# Whoever is in a large group is better reached by a channel.
+MOST_PLACES = 100
+
+
+@dataclass(frozen=True)
+class Outlets:
+    """Where a notice goes. `gap` says who is not reached, in words; then it goes to the terminal, too."""
+
+    places: tuple[Place, ...] = ()
+    terminal: bool = False
+    gap: str = ""
+
+
+class Routes:
+    """The routes of a file that may change at any time.
+
+    Args:
+        file: people and routes.
+        directory: who is in which group.
+        missing: ways that are not set up, with the setting each needs.
+    """
+
+    def __init__(
+        self, file: WatchedFile[NoticesFile], directory: Directory, missing: dict[str, str] | None = None
+    ) -> None:
+        self._file, self._directory, self._missing = file, directory, missing or {}
+
+    @classmethod
+    def load(cls, settings: Settings) -> Routes:
+        """The routes of these settings.
+
+        Raises:
+            SettingsError: the file cannot be used, or names a way that is not set up.
+        """
+        needs = {
+            "webhook": (settings.notices.webhook_secrets, WEBHOOK_SECRETS),
+            "slack": (settings.slack.bot_token, BOT_TOKEN),
+            "email": (settings.mail.smtp, SMTP),
+        }
+        missing = {way: setting.variable for way, (value, setting) in needs.items() if not value}
+        routes = cls(notices_file(settings), Directory.load(settings), missing)
+        routes.ways()  # raises
+        return routes
+
+    def ways(self) -> list[str]:
+        """The ways that some route names, other than the terminal, sorted.
+
+        Raises:
+            SettingsError: the file cannot be used, or names a way that is not set up.
+        """
+        named = {way.partition(":")[0] for route in self._file.content().routes for way in route.ways}
+        found = sorted(named - {TERMINAL})
+        for way in found:
+            if way in self._missing:
+                raise SettingsError(
+                    f"{NOTICES.variable}: a route names {way}, which needs {self._missing[way]}: set it."
+                )
+        return found
+
+    def outlets(self, notice: Notice) -> Outlets:
+        """Where a notice goes.
+
+        Raises:
+            SettingsError: the file cannot be used.
+        """
+        self.ways()  # raises
+        route = next((each for each in self._file.content().routes if _fits(each, notice)), None)
+        if route is None:
+            # The terminal hears of decisions by what follows from them.
+            return Outlets(terminal=notice.event is not NoticeEvent.DECIDED)
+        people = self._recipients(notice) if {"email", "slack", "webhook"} & set(route.ways) else []
+        places: dict[tuple[str, str], Place] = {}
+        for way in route.ways:
+            kind, _, address = way.partition(":")
+            found = [Place(way=kind, address=address)] if address else self._of_people(kind, people)
+            for place in found:
+                places.setdefault((place.way, place.address), place)
+        gap = ", ".join(who for who in people if who not in {place.person for place in places.values()})
+        if len(places) > MOST_PLACES:
+            gap = f"{len(places) - MOST_PLACES} of {len(places)} places: name a channel in place of people"
+        return Outlets(tuple(places.values())[:MOST_PLACES], TERMINAL in route.ways or bool(gap), gap)
+
+    def _of_people(self, way: str, people: list[str]) -> list[Place]:
+        known = self._file.content().people
+        return [
+            Place(way=way, address=address, person=who)
+            for who in people
+            if who in known and (address := getattr(known[who], way, None))
+        ]
+
+    def _recipients(self, notice: Notice) -> list[str]:
+        """Those who may decide and have not yet, or the agent's owner."""
+        request = notice.request
+        if request is None or notice.event not in TO_DECIDERS:
+            return [notice.owner] if notice.owner else []
+        voted = {vote.decision.by for vote in request.votes}
+        if not request.policy.requester_may_approve:
+            voted.add(request.requester)
+        return [who for who in self._directory.people(request.deciders) if who not in voted]
+
+
+def _fits(route: Route, notice: Notice) -> bool:
+    return (
+        route.agent in (None, notice.agent)
+        and route.owner in (None, notice.owner)
+        and route.kind in (None, notice.kind)
+        # A decision is told where somebody asks for that: whoever took it knows, and messages are updated.
+        and (notice.event in route.events if route.events else notice.event is not NoticeEvent.DECIDED)
+    )

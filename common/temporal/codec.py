@@ -1,0 +1,241 @@
+"""Encrypts what goes to Temporal: AES-256-GCM-SIV, the same bytes for the same plaintext under one key.
+
+Decoding never raises, since a codec that raises fails a workflow's task again and again. What may not be
+read comes out as a marked payload, which the payload converter refuses where its value is wanted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import re
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Self
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
+from google.protobuf.message import DecodeError
+from temporalio.api.common.v1 import Payload
+from temporalio.converter import (
+    ActivitySerializationContext,
+    PayloadCodec,
+    SerializationContext,
+    WithSerializationContext,
+    WorkflowSerializationContext,
+)
+
+from common.key_ring import KeyRing, rotate
+from common.settings import Settings, SettingsError
+from common.settings.state import ENCRYPTION, PAYLOAD_KEYS
+from common.temporal.converter import INLINE, REFUSED, refused
+
+ENCRYPTED = b"binary/encrypted"
+KEY_ID = "encryption-key-id"
+# The agent a payload was sealed for: readable, because a codec endpoint is not told whose payload it gets.
+SEALED_FOR = "sealed-for"
+NONCE_BYTES = 12
+# Above this a thread does the work, so that a worker's other agents are not held up.
+IN_THREAD_BYTES = 256 * 1024
+# A schedule seals for the id it was given; the server starts agents with the time added to it.
+_SCHEDULED = re.compile(r"-\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
+
+
+class UnreadableError(Exception):
+    """Why a payload cannot be opened, in words that hold nothing of it."""
+
+
+class Cipher:
+    """Seals and opens bytes under a ring of keys. Equal input under one key gives equal output."""
+
+    def __init__(self, ring: KeyRing) -> None:
+        self._ring = ring
+
+    @property
+    def key_id(self) -> str:
+        """The key that seals now."""
+        return self._ring.first
+
+    def seal(self, plain: bytes, bound: bytes, key_id: str) -> bytes:
+        """Nonce and ciphertext of `plain`; `bound` is not in it, and has to be the same to open it."""
+        keys = self._keys(key_id)
+        # From the plaintext: what is encoded again, at a retry or a replay, is the same object in the store.
+        nonce = _mac(keys.nonce, bound, plain)[:NONCE_BYTES]
+        return nonce + keys.cipher.encrypt(nonce, plain, bound)
+
+    def open(self, sealed: bytes, bound: bytes, key_id: str) -> bytes:
+        """The plaintext.
+
+        Raises:
+            UnreadableError: unknown key, or the bytes are not what was sealed.
+        """
+        try:
+            return self._keys(key_id).cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], bound)
+        except (InvalidTag, ValueError):
+            raise UnreadableError("it is not what was encrypted") from None
+
+    def sign(self, data: bytes) -> str:
+        """A signature of `data`, `key id:hex`."""
+        return f"{self.key_id}:{_mac(self._keys(self.key_id).signing, data).hex()}"
+
+    def is_signed(self, data: bytes, signature: str) -> bool:
+        """Whether `signature` is one of this ring's keys' of `data`."""
+        key_id, _, _ = signature.rpartition(":")
+        try:
+            wanted = f"{key_id}:{_mac(self._keys(key_id).signing, data).hex()}"
+        except UnreadableError:
+            return False
+        return hmac.compare_digest(wanted.encode(), signature.encode())
+
+    def _keys(self, id: str) -> _Keys:
+        secret = self._ring.find(id)
+        if secret is None:
+            raise UnreadableError(f"unknown key {id[:40]!r}")
+        return _derive(secret)
+
+
+class EncryptingCodec(PayloadCodec, WithSerializationContext):
+    """The payload codec of every client and worker where there are keys.
+
+    Args:
+        cipher: the keys.
+        writes: encrypt; else hand on in plain (encryption was turned off, and its past must still be read).
+        reads_plain: hand on what comes in plain; else it is refused.
+    """
+
+    def __init__(self, cipher: Cipher, *, writes: bool, reads_plain: bool) -> None:
+        self.cipher, self.writes, self.reads_plain = cipher, writes, reads_plain
+        self._agent = ""
+
+    def with_context(self, context: SerializationContext) -> Self:
+        """This codec for the payloads of one agent: they are bound to its id."""
+        if not isinstance(context, WorkflowSerializationContext | ActivitySerializationContext):
+            return self
+        bound = type(self)(self.cipher, writes=self.writes, reads_plain=self.reads_plain)
+        bound._agent = context.workflow_id or ""
+        return bound
+
+    async def encode(self, payloads: Sequence[Payload]) -> list[Payload]:
+        """Seal each payload whole, its metadata too."""
+        if not self.writes:
+            return list(payloads)
+        return await _each(self._seal, payloads)
+
+    async def decode(self, payloads: Sequence[Payload]) -> list[Payload]:
+        """Open each payload; what may not be read comes out marked as refused."""
+        return await _each(self._admit, payloads)
+
+    def _seal(self, payload: Payload) -> Payload:
+        key_id = self.cipher.key_id
+        # The order of a map's entries is not fixed otherwise, and the bytes must be.
+        plain = payload.SerializeToString(deterministic=True)
+        metadata = {
+            "encoding": ENCRYPTED,
+            KEY_ID: key_id.encode(),
+            **({SEALED_FOR: self._agent.encode()} if self._agent else {}),
+            **({INLINE: b"1"} if INLINE in payload.metadata else {}),
+        }
+        return Payload(metadata=metadata, data=self.cipher.seal(plain, _bound(self._agent, key_id), key_id))
+
+    def _admit(self, payload: Payload) -> Payload:
+        encoding = payload.metadata.get("encoding")
+        if encoding == REFUSED:
+            return payload
+        if encoding != ENCRYPTED:
+            return payload if self.reads_plain else refused("it came in plain, and encryption is on")
+        sealed_for = payload.metadata.get(SEALED_FOR, b"").decode(errors="replace")
+        if sealed_for and self._agent and not _is_for(sealed_for, self._agent):
+            return refused("it was encrypted for another agent")
+        try:
+            return self.open(payload)
+        except UnreadableError as error:
+            return refused(str(error))
+
+    def open(self, payload: Payload) -> Payload:
+        """What `payload` holds, whichever agent it was sealed for.
+
+        Raises:
+            UnreadableError: it is not encrypted, or not under a key of this ring, or was changed.
+        """
+        if payload.metadata.get("encoding") != ENCRYPTED:
+            raise UnreadableError("it is not encrypted")
+        agent = payload.metadata.get(SEALED_FOR, b"").decode(errors="replace")
+        key_id = payload.metadata.get(KEY_ID, b"").decode(errors="replace")
+        try:
+            return Payload.FromString(self.cipher.open(payload.data, _bound(agent, key_id), key_id))
+        except DecodeError:
+            raise UnreadableError("it holds no payload") from None
+
+
+def load_codec(settings: Settings) -> EncryptingCodec | None:
+    """The codec the settings ask for; None where there are no keys and encryption is not asked for.
+
+    Raises:
+        SettingsError: encryption is asked for and there are no keys, or they cannot be read.
+    """
+    ring = KeyRing(settings.state.payload_keys, key_file(settings), PAYLOAD_KEYS.variable)
+    if ring:
+        mode = settings.state.encryption or "on"
+        return EncryptingCodec(Cipher(ring), writes=mode != "off", reads_plain=mode != "on")
+    if settings.state.encryption in ("on", "migrate"):
+        raise SettingsError(
+            f"{ENCRYPTION.variable}={settings.state.encryption}, and there are no keys: "
+            f"set {PAYLOAD_KEYS.variable}, or have `starter.py keys rotate` write {key_file(settings)}."
+        )
+    return None
+
+
+def create_keys(settings: Settings) -> None:
+    """Write the embedded stack's first key, where encryption is asked for and nobody gave one."""
+    if settings.state.encryption in ("on", "migrate") and not settings.state.payload_keys:
+        file = key_file(settings)
+        if not file.exists():
+            rotate(file)
+
+
+def key_file(settings: Settings) -> Path:
+    """Where the embedded stack keeps the keys."""
+    return settings.data_dir / "payload.keys"
+
+
+class _Keys:
+    """What one secret is expanded to: a key for each use."""
+
+    def __init__(self, secret: bytes) -> None:
+        def expand(use: bytes) -> bytes:
+            return HKDFExpand(SHA256(), 32, b"hibernaut/1 " + use).derive(secret)
+
+        self.cipher = AESGCMSIV(expand(b"encrypt"))
+        self.nonce = expand(b"nonce")
+        self.signing = expand(b"sign")
+
+
+_derive = lru_cache(maxsize=64)(_Keys)
+
+
+def _mac(key: bytes, *parts: bytes) -> bytes:
+    mac = hmac.new(key, digestmod=hashlib.sha256)
+    for part in parts:
+        mac.update(len(part).to_bytes(8, "big"))
+        mac.update(part)
+    return mac.digest()
+
+
+def _bound(agent: str, key_id: str) -> bytes:
+    return b"\0".join((b"hibernaut/1", key_id.encode(), agent.encode()))
+
+
+def _is_for(sealed_for: str, agent: str) -> bool:
+    if agent == sealed_for:
+        return True
+    return agent.startswith(sealed_for) and bool(_SCHEDULED.fullmatch(agent[len(sealed_for) :]))
+
+
+async def _each(change: Callable[[Payload], Payload], payloads: Sequence[Payload]) -> list[Payload]:
+    if sum(len(payload.data) for payload in payloads) > IN_THREAD_BYTES:
+        return await asyncio.to_thread(lambda: [change(each) for each in payloads])
+    return [change(each) for each in payloads]

@@ -1,0 +1,50 @@
+"""Keeps what agents hand to Temporal within what it takes, and answers to queries out of the store."""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+from temporalio import workflow
+from temporalio.common import RawValue
+from temporalio.worker import (
+    ContinueAsNewInput,
+    HandleQueryInput,
+    Interceptor,
+    WorkflowInboundInterceptor,
+    WorkflowInterceptorClassInput,
+    WorkflowOutboundInterceptor,
+)
+
+from common.temporal import converter
+from common.temporal.converter import INLINE, check_size
+
+
+class PayloadGuard(Interceptor):
+    """On every worker of agents: what the server could not take fails with a reason.
+
+    Answers to queries stay in their message: a look at an agent must not write to the store.
+    """
+
+    def workflow_interceptor_class(self, input: WorkflowInterceptorClassInput) -> type[_Guarded]:
+        """What stands around each agent."""
+        return _Guarded
+
+
+class _Guarded(WorkflowInboundInterceptor):
+    def init(self, outbound: WorkflowOutboundInterceptor) -> None:
+        super().init(_GuardedOutbound(outbound))
+
+    async def handle_query(self, input: HandleQueryInput) -> Any:
+        answer = await super().handle_query(input)
+        [payload] = workflow.payload_converter().to_payloads([answer])
+        check_size(len(payload.data), converter.MAX_INLINE_BYTES, f"the answer to {input.query}")
+        payload.metadata[INLINE] = b"1"
+        return RawValue(payload)
+
+
+class _GuardedOutbound(WorkflowOutboundInterceptor):
+    def continue_as_new(self, input: ContinueAsNewInput) -> NoReturn:
+        # Converted here, where an error still reaches the agent; the SDK does it where it fails the task.
+        payloads = workflow.payload_converter().to_payloads(input.args)
+        input.args = [RawValue(payload) for payload in payloads]
+        super().continue_as_new(input)

@@ -1,0 +1,223 @@
+"""The SDK's external storage: payloads over 128 KiB lie in the object store, and Temporal holds a reference.
+
+Keys are `payloads/<namespace>/<workflow id>/<run id>/<SHA-256 of the encoded bytes>`. What is encoded again,
+at a retry, a replay or a query, is the same object. Only the run writes under its own id, so that once it is
+closed nothing new can refer to what lies there; `payload_sweep.py` stands on that. What comes before a run
+has an id, its input or a signal sent to whichever run is current, lies under `-`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Self, TypeVar
+from urllib.parse import quote
+
+from google.protobuf.message import DecodeError
+from temporalio import activity
+from temporalio.api.common.v1 import Payload
+from temporalio.api.sdk.v1 import ExternalStorageReference
+from temporalio.converter import (
+    ExternalStorage,
+    JSONProtoPayloadConverter,
+    StorageDriver,
+    StorageDriverClaim,
+    StorageDriverRetrieveContext,
+    StorageDriverSelectContext,
+    StorageDriverStoreContext,
+    StorageDriverWorkflowInfo,
+)
+
+from common.object_store import ObjectStore
+from common.temporal.codec import Cipher
+from common.temporal.converter import INLINE, MAX_BYTES, MAX_INLINE_BYTES, check_size, refused
+
+THRESHOLD_BYTES = 128 * 1024
+PREFIX = "payloads"
+NO_RUN = "-"
+# Of a key: the prefix, namespace, workflow id, run id, digest.
+SEGMENTS = 5
+DRIVER = "hibernaut"
+# At most this many objects under way at a time.
+THREADS = 16
+# Keys remembered as written, so that most replays need not even ask the store.
+REMEMBERED = 10_000
+_KEY = re.compile(rf"{PREFIX}/[^/]+/[^/]+/[^/]+/[0-9a-f]{{64}}")
+_SEGMENT_BYTES = 180
+
+Result = TypeVar("Result")
+
+
+class PayloadDamagedError(Exception):
+    """An object of the store is not what was written; put back what was there, and its reader goes on."""
+
+
+class PayloadStore(StorageDriver):
+    """The external storage driver.
+
+    Args:
+        objects: where the payloads lie.
+        cipher: signs references, so that a forged one is refused and not waited for.
+        reads_unsigned: follow references without a signature too: there are no keys, or were none.
+        writes: False for a replayer, which encodes what a worker stored long ago.
+    """
+
+    def __init__(
+        self,
+        objects: ObjectStore,
+        cipher: Cipher | None = None,
+        *,
+        reads_unsigned: bool = True,
+        writes: bool = True,
+    ) -> None:
+        self.objects = objects
+        self._cipher = cipher
+        self._reads_unsigned = reads_unsigned
+        self._writes = writes
+        self._written: OrderedDict[str, None] = OrderedDict()
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="payloads")
+
+    def name(self) -> str:
+        """The name that references bear."""
+        return DRIVER
+
+    def storage(self) -> ExternalStorage:
+        """The data converter's part."""
+        return ExternalStorage(
+            drivers=[self], driver_selector=self._select, payload_size_threshold=THRESHOLD_BYTES
+        )
+
+    def _select(self, context: StorageDriverSelectContext, payload: Payload) -> Self | None:
+        # Without a run nobody would ever know when to delete it: heartbeats, and what is encoded by hand.
+        if INLINE not in payload.metadata and _run_of(context.target):
+            return self
+        check_size(payload.ByteSize(), MAX_INLINE_BYTES, "a payload outside of a workflow")
+        return None
+
+    async def store(
+        self, context: StorageDriverStoreContext, payloads: Sequence[Payload]
+    ) -> list[StorageDriverClaim]:
+        """Write each payload where it is not there yet.
+
+        Raises:
+            StoreUnavailableError: the store does not take it now.
+        """
+        run = _run_of(context.target)
+        if run is None:
+            raise ValueError("a payload for the store names no workflow")
+        bodies = [payload.SerializeToString(deterministic=True) for payload in payloads]
+        for body in bodies:
+            check_size(len(body), 2 * MAX_BYTES, "a payload")
+        return list(await asyncio.gather(*(self._in_thread(self._store, run, body) for body in bodies)))
+
+    async def retrieve(
+        self, context: StorageDriverRetrieveContext, claims: Sequence[StorageDriverClaim]
+    ) -> list[Payload]:
+        """Read each payload, checked against its digest. A reference of another's making comes out refused.
+
+        Raises:
+            StoreUnavailableError: the store does not answer now.
+            ObjectMissingError: it is gone. No error of the agent: it waits until it is put back.
+            PayloadDamagedError: it was changed in the store.
+        """
+        return list(await asyncio.gather(*(self._in_thread(self._retrieve, each) for each in claims)))
+
+    async def _in_thread(self, work: Callable[..., Result], *arguments: object) -> Result:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
+
+    def _store(self, run: str, body: bytes) -> StorageDriverClaim:
+        digest = hashlib.sha256(body).hexdigest()
+        key = f"{run}{digest}"
+        if self._writes and not self._is_there(key, len(body)):
+            self.objects.put(key, body)
+            self._written[key] = None
+            if len(self._written) > REMEMBERED:
+                self._written.popitem(last=False)
+        signature = {"signature": self._cipher.sign(key.encode())} if self._cipher else {}
+        return StorageDriverClaim(claim_data={"key": key, **signature})
+
+    def _is_there(self, key: str, size: int) -> bool:
+        # What lies under no run is written each time: its age keeps the sweep off until it is referred to.
+        if f"/{NO_RUN}/" in key:
+            return False
+        if key in self._written:
+            return True
+        found = self.objects.head(key)
+        return found is not None and found.size == size
+
+    def _is_signed(self, key: str, signature: str) -> bool:
+        return self._cipher is not None and self._cipher.is_signed(key.encode(), signature)
+
+    def _retrieve(self, claim: StorageDriverClaim) -> Payload:
+        key = claim.claim_data.get("key", "")
+        if not _KEY.fullmatch(key):
+            return refused("its reference names no payload")
+        if not self._reads_unsigned and not self._is_signed(key, claim.claim_data.get("signature", "")):
+            return refused("its reference is not signed by a key of this ring")
+        body = self.objects.get(key)
+        if hashlib.sha256(body).hexdigest() != key.rpartition("/")[2]:
+            raise PayloadDamagedError(f"the object {key} was changed in the store")
+        try:
+            return Payload.FromString(body)
+        except DecodeError:
+            return refused("its reference names an object that is no payload")
+
+
+def namespace_prefix(namespace: str) -> str:
+    """What the keys of all payloads of a namespace begin with."""
+    return f"{PREFIX}/{segment(namespace)}/"
+
+
+def agent_prefix(namespace: str, workflow_id: str) -> str:
+    """What the keys of all payloads of an agent begin with."""
+    return f"{namespace_prefix(namespace)}{segment(workflow_id)}/"
+
+
+def run_prefix(namespace: str, workflow_id: str, run_id: str | None) -> str:
+    """What the keys of a run's payloads begin with; without a run id, of what came before its runs."""
+    return f"{agent_prefix(namespace, workflow_id)}{segment(run_id or NO_RUN)}/"
+
+
+def claim_in(payload: Payload) -> StorageDriverClaim | None:
+    """What a reference to this store names; None where the payload is no such reference."""
+    if payload.metadata.get("messageType") != ExternalStorageReference.DESCRIPTOR.full_name.encode():
+        return None
+    try:
+        reference = JSONProtoPayloadConverter().from_payload(payload, ExternalStorageReference)
+    except Exception:
+        return None  # whatever it is, it is no reference that could be followed
+    if reference.driver_name != DRIVER:
+        return None
+    return StorageDriverClaim(claim_data=dict(reference.claim_data))
+
+
+def referenced_key(payload: Payload) -> str | None:
+    """The key that a reference in a history names; None where the payload is none of this store's."""
+    claim = claim_in(payload)
+    return claim.claim_data.get("key") if claim else None
+
+
+def _run_of(target: object) -> str | None:
+    """The prefix for what is encoded now, from the SDK's word on whom it is for."""
+    if isinstance(target, StorageDriverWorkflowInfo) and target.id:
+        return run_prefix(target.namespace, target.id, target.run_id)
+    # An outcome that is reported by its task token comes without one, from inside the activity.
+    if target is None and activity.in_activity():
+        info = activity.info()
+        if info.workflow_id:
+            return run_prefix(info.namespace, info.workflow_id, info.workflow_run_id)
+    return None
+
+
+def segment(text: str) -> str:
+    """`text` as one segment of a key: a legal file name too, and another one for every other text."""
+    quoted = quote(text, safe="")
+    if quoted.startswith("."):
+        quoted = f"%2E{quoted[1:]}"
+    if len(quoted) <= _SEGMENT_BYTES:
+        return quoted
+    return f"{quoted[: _SEGMENT_BYTES - 70]}~{hashlib.sha256(text.encode()).hexdigest()}"

@@ -1,0 +1,143 @@
+"""Bearer tokens of an OpenID Connect issuer: keys fetched politely and kept, tokens checked strictly."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import jwt
+
+from common.client.tokens import Scope, TokenEntry
+from common.client.visibility import UnusableValueError, quote
+from common.settings import Settings
+from common.settings.http import OIDC_ISSUER, is_safe
+
+KEYS_KEPT = 600.0  # seconds until the issuer is asked for its keys again
+KEYS_TRUSTED = 24 * 3600.0  # seconds that the last known keys are good for where the issuer does not answer
+ASKED_AT_MOST_EVERY = (
+    15.0  # seconds; a token under an unknown key may mean that keys were rotated, or nothing
+)
+LEEWAY = 10  # seconds that clocks may differ
+TIMEOUT = 5.0
+MAX_BYTES = 1_000_000
+
+
+class BadTokenError(Exception):
+    """Why a token is not taken."""
+
+
+class IssuerAwayError(Exception):
+    """The issuer's keys cannot be had, so no token can be judged."""
+
+
+class Issuer:
+    """The one issuer whose tokens are taken.
+
+    Args:
+        settings: issuer, audience and the algorithms allowed.
+        client: what fetches its documents; follows no redirect.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self, settings: Settings, client: httpx.AsyncClient, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._settings = settings
+        self._client = client
+        self._clock = clock
+        self._keys: dict[str, jwt.PyJWK] = {}
+        self._fetched_at = self._asked_at = -KEYS_TRUSTED
+        self._fetching = asyncio.Lock()
+
+    async def verify(self, token: str) -> TokenEntry:
+        """Who the token stands for, and what it allows.
+
+        Raises:
+            BadTokenError: not by this issuer, not for this audience, expired, or in any other way not good.
+            IssuerAwayError: its keys cannot be had.
+        """
+        try:
+            header = jwt.get_unverified_header(token)
+            if header.get("alg") not in self._settings.http.oidc_algorithms:
+                raise BadTokenError("its algorithm is not allowed")
+            claims: dict[str, Any] = jwt.decode(
+                token,
+                await self._key(header.get("kid")),
+                algorithms=list(self._settings.http.oidc_algorithms),
+                audience=self._settings.http.oidc_audience,
+                issuer=self._settings.http.oidc_issuer,
+                leeway=LEEWAY,
+                options={"require": ["exp", "iat", "iss", "aud", "sub"]},
+            )
+            subject = str(claims["sub"])
+            quote(subject)
+        except (jwt.PyJWTError, UnusableValueError, ValueError, TypeError) as error:
+            raise BadTokenError(str(error)) from None
+        if not subject:
+            raise BadTokenError("it names nobody")
+        return TokenEntry(subject=subject, scopes=frozenset(_scopes(claims)))
+
+    async def _key(self, id: object) -> jwt.PyJWK:
+        if not isinstance(id, str):
+            raise BadTokenError("it names no key")
+        if id not in self._keys or self._clock() - self._fetched_at > KEYS_KEPT:
+            async with self._fetching:
+                if id not in self._keys or self._clock() - self._fetched_at > KEYS_KEPT:
+                    await self._refresh()
+        if id not in self._keys:
+            raise BadTokenError("its key is none of the issuer's")
+        return self._keys[id]
+
+    async def _refresh(self) -> None:
+        if self._clock() - self._asked_at >= ASKED_AT_MOST_EVERY:
+            self._asked_at = self._clock()
+            try:
+                self._keys = await self._fetch()
+                self._fetched_at = self._clock()
+            except (httpx.HTTPError, ValueError, KeyError, TypeError, jwt.PyJWTError):
+                pass  # the last known keys are good for a while; told below when they no longer are
+        if self._clock() - self._fetched_at > KEYS_TRUSTED:
+            self._keys = {}
+        if not self._keys:
+            raise IssuerAwayError("the issuer's keys cannot be had")
+
+    async def _fetch(self) -> dict[str, jwt.PyJWK]:
+        issuer = self._settings.http.oidc_issuer
+        found = await self._get(f"{issuer.rstrip('/')}/.well-known/openid-configuration")
+        if found["issuer"] != issuer:
+            raise ValueError(f"{OIDC_ISSUER.variable}: the issuer calls itself {found['issuer']!r}")
+        document = await self._get(str(found["jwks_uri"]))
+        keys = {}
+        for each in document["keys"]:
+            # A symmetric key in a public document is no key.
+            if isinstance(each.get("kid"), str) and each.get("kty") in ("RSA", "EC", "OKP"):
+                try:
+                    keys[each["kid"]] = jwt.PyJWK(each)
+                except jwt.PyJWTError:
+                    continue  # a curve or use that is not known here; tokens under it are refused
+        return keys
+
+    async def _get(self, address: str) -> dict[str, Any]:
+        if not is_safe(address):
+            raise ValueError(f"{address} could be read or changed on the way")
+        async with self._client.stream("GET", address, timeout=TIMEOUT) as answer:
+            answer.raise_for_status()
+            body = b""
+            async for part in answer.aiter_bytes():
+                body += part
+                if len(body) > MAX_BYTES:
+                    raise ValueError(f"{address} is over {MAX_BYTES} bytes")
+        document = httpx.Response(200, content=body).json()
+        if not isinstance(document, dict):
+            raise ValueError(f"{address} is no JSON object")
+        return document
+
+
+def _scopes(claims: dict[str, Any]) -> list[Scope]:
+    """The scopes known here, from `scope` (words) or `scp` (a list, as some issuers write it)."""
+    given = claims.get("scope") or claims.get("scp")
+    words = given.split() if isinstance(given, str) else given if isinstance(given, list) else []
+    return [Scope(word) for word in words if word in list(Scope)]

@@ -1,0 +1,54 @@
+"""What people press in Slack, as Slack sends it: signed, fresh, and each request once."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from urllib.parse import parse_qs
+
+from fastapi import APIRouter, Request
+from slack_sdk.signature import SignatureVerifier
+from starlette.background import BackgroundTask
+from starlette.responses import JSONResponse, Response
+
+from common.settings.slack import SIGNING_SECRET
+from gateway.auth.auth import address_of
+from gateway.problems import Problem
+from gateway.services import Gateway, Parts
+from gateway.slack.payloads import Interaction
+
+router = APIRouter()
+
+
+@router.post("/slack/actions")
+async def act(request: Request, parts: Parts) -> Response:
+    """Decide what was pressed; 200 says that it is safe with Temporal."""
+    body = await request.body()
+    _require_slacks(request, parts, body)
+    try:
+        payload = parse_qs(body.decode(), strict_parsing=True)["payload"][0]
+    except (ValueError, KeyError):
+        raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "There is no `payload` in it.") from None
+    reply = await parts.slack.take(Interaction.model_validate_json(payload))
+    after = BackgroundTask(reply.afterwards) if reply.afterwards else None
+    return JSONResponse(reply.body, background=after) if reply.body else Response(background=after)
+
+
+def _require_slacks(request: Request, parts: Gateway, body: bytes) -> None:
+    """Let a request through that Slack signed within the last five minutes, and that did not come before."""
+    secret = parts.settings.slack.signing_secret
+    if not secret:
+        raise Problem(
+            HTTPStatus.NOT_FOUND, f"{SIGNING_SECRET.variable} is not set: nothing is taken from Slack here."
+        )
+    signature = request.headers.get("x-slack-signature", "")
+    try:
+        signed = SignatureVerifier(secret).is_valid(
+            body, request.headers.get("x-slack-request-timestamp"), signature
+        )
+    except (ValueError, TypeError):  # no number, or no text
+        signed = False
+    if not signed:
+        parts.buckets.take(f"address {address_of(request)}")
+        raise Problem(HTTPStatus.FORBIDDEN, "This was not signed by Slack within the last five minutes.")
+    if not parts.slack_requests.first(signature):
+        raise Problem(HTTPStatus.CONFLICT, "This request of Slack's came before, and counts once.")

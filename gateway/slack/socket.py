@@ -1,0 +1,91 @@
+"""Socket Mode: the gateway fetches from Slack what people press, where Slack cannot reach it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from concurrent.futures import Future
+from contextlib import asynccontextmanager
+from http.client import HTTPException
+
+from slack_sdk.errors import SlackApiError, SlackClientError
+from slack_sdk.socket_mode import SocketModeClient
+from slack_sdk.socket_mode.client import BaseSocketModeClient
+from slack_sdk.socket_mode.request import SocketModeRequest
+from slack_sdk.socket_mode.response import SocketModeResponse
+
+from common.notices.slack import slack_client
+from common.settings import Settings
+from common.settings.slack import APP_TOKEN
+from gateway.problems import problem_of
+from gateway.slack.payloads import Interaction
+from gateway.slack.presses import SlackActions
+
+FIRST_DELAY, LONGEST_DELAY = 1.0, 60.0
+# A lost connection is noticed by a ping, and whoever presses meanwhile is shown a failure.
+PING_SECONDS = 2.0
+# Seconds for what was pressed a moment before the gateway ends.
+GRACE = 2.0
+
+_log = logging.getLogger(__name__)
+
+
+@asynccontextmanager
+async def socket_mode(settings: Settings, actions: SlackActions) -> AsyncIterator[None]:
+    """Listen while entered, where the settings say so; Slack need not be there yet."""
+    if not settings.slack.app_token:
+        yield
+        return
+    client = SocketModeClient(
+        settings.slack.app_token, web_client=slack_client(settings), ping_interval=PING_SECONDS
+    )
+    loop = asyncio.get_running_loop()
+    under_way: set[Future[None]] = set()
+
+    def hear(_: BaseSocketModeClient, request: SocketModeRequest) -> None:
+        # In a thread of the client's, which is free again at once for what is pressed next.
+        heard = asyncio.run_coroutine_threadsafe(_take(client, actions, request), loop)
+        under_way.add(heard)
+        heard.add_done_callback(under_way.discard)
+
+    client.socket_mode_request_listeners.append(hear)
+    connecting = asyncio.create_task(_connect(client))
+    try:
+        yield
+    finally:
+        connecting.cancel()
+        if under_way:
+            await asyncio.wait(map(asyncio.wrap_future, list(under_way)), timeout=GRACE)
+        await asyncio.to_thread(client.close)
+
+
+async def _connect(client: SocketModeClient) -> None:
+    """Connect for the first time; afterwards the client keeps itself connected."""
+    delay = FIRST_DELAY
+    while True:
+        try:
+            await asyncio.to_thread(client.connect)
+        except SlackApiError as error:
+            _log.warning("%s: no Socket Mode: %s", APP_TOKEN.variable, error.response.get("error"))
+        except (OSError, HTTPException, ValueError, SlackClientError) as error:
+            _log.warning("no Socket Mode: Slack cannot be reached: %s", error)
+        else:
+            return
+        await asyncio.sleep(delay)
+        delay = min(delay * 2, LONGEST_DELAY)
+
+
+async def _take(client: SocketModeClient, actions: SlackActions, request: SocketModeRequest) -> None:
+    """Take what was pressed; Slack hears that all is well only once it is, and else tells the person."""
+    if request.type != "interactive":
+        return
+    try:
+        reply = await actions.take(Interaction.model_validate(request.payload))
+        answer = SocketModeResponse(request.envelope_id, reply.body)
+        await asyncio.to_thread(client.send_socket_mode_response, answer)
+    except Exception as error:
+        _log.warning("what somebody pressed in Slack was not taken: %s", problem_of(error).detail)
+        return
+    if reply.afterwards:
+        await reply.afterwards()

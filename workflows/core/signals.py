@@ -1,0 +1,61 @@
+"""Reads the signals every agent takes. Whatever cannot be read is refused with a reason, never raised."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from pydantic import Field, TypeAdapter, ValidationError
+from temporalio import workflow
+from temporalio.common import RawValue
+
+from common.agents.agent import WakeUp
+from common.approval.types import Decision
+from common.mail import IncomingMail
+from common.temporal.converter import reason_of
+
+# What each signal takes; a signal with a default may come without an argument.
+ARGUMENTS: dict[str, TypeAdapter[Any]] = {
+    "decide": TypeAdapter(Decision),
+    "tell": TypeAdapter(Annotated[str, Field(min_length=1, max_length=4000)]),
+    "undelivered": TypeAdapter(Annotated[str, Field(min_length=1, max_length=1000)]),
+    "wake": TypeAdapter(WakeUp),
+    "pause": TypeAdapter(None),
+    "resume": TypeAdapter(None),
+    "mail": TypeAdapter(IncomingMail),
+}
+DEFAULTS: dict[str, Any] = {"wake": WakeUp(), "pause": None, "resume": None}
+MAX_BYTES = 256 * 1024
+
+
+class UnreadableSignalError(Exception):
+    """Why a signal cannot be taken, in words for the notebook."""
+
+
+def read_signal(name: str, arguments: Sequence[RawValue]) -> Any:
+    """The argument of the signal `name`.
+
+    Raises:
+        UnreadableSignalError: unknown name, wrong number of arguments, or an argument of another type.
+    """
+    if name not in ARGUMENTS:
+        raise UnreadableSignalError(f"unknown signal; there are {', '.join(sorted(ARGUMENTS))}")
+    if not arguments and name in DEFAULTS:
+        return DEFAULTS[name]
+    if len(arguments) != 1:
+        raise UnreadableSignalError(f"it takes one argument, and {len(arguments)} came")
+    payload = arguments[0].payload
+    if refusal := reason_of(payload):
+        raise UnreadableSignalError(refusal)
+    if len(payload.data) > MAX_BYTES:
+        raise UnreadableSignalError(f"{len(payload.data)} bytes are too many")
+    try:
+        value = workflow.payload_converter().from_payload(payload)
+        return ARGUMENTS[name].validate_python(value, strict=False)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        place = ".".join(str(part) for part in first["loc"]) or "argument"
+        raise UnreadableSignalError(f"{place}: {first['msg']}") from None
+    except Exception as error:
+        # Anything else a hostile payload can make a converter raise; a raise here would wedge the agent.
+        raise UnreadableSignalError(f"undecodable: {type(error).__name__}") from None
