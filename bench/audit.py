@@ -30,7 +30,7 @@ from common.agents.auditor import AuditInput, AuditResult  # noqa: E402
 from common.artifacts import ArtifactStore  # noqa: E402
 from common.client.view import AgentView, RunStatus  # noqa: E402
 from common.temporal.connect import connect  # noqa: E402
-from tests.chaos.stack import Stack  # noqa: E402
+from tests.support.stack import Stack  # noqa: E402
 
 PER_CALL = 1000  # files an analyser gets at once; more would not fit an argument list
 TIME_LIMIT = 5400.0

@@ -21,7 +21,7 @@ from cli.dev_server import DevServer  # noqa: E402 -- the checkout is no install
 from common.agents.auditor import AuditInput  # noqa: E402
 from common.approval.types import Verdict  # noqa: E402
 from common.client.view import AgentView  # noqa: E402
-from tests.chaos.stack import Stack, until  # noqa: E402
+from tests.support.stack import Stack, until  # noqa: E402
 
 PICTURES = ROOT / "docs" / "pictures"
 QUIET = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]

@@ -17,7 +17,7 @@ from cli.dev_server import DevServer
 from common.agents.auditor import AuditInput
 from common.approval.types import ApprovalRequest
 from common.client.view import AgentView
-from tests.integration.gateway_world import GatewayWorld, open_world
+from tests.support.gateway.world import GatewayWorld, open_world
 
 ROOT = Path(__file__).parents[2]
 CHROMIUM = Path("/usr/bin/chromium")

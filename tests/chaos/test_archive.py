@@ -30,11 +30,11 @@ from common.client.client import AgentClient
 from common.object_store import FolderStore, StoreUnavailableError
 from common.settings import Settings
 from common.temporal.connect import connect
-from tests.chaos.archive_worker_steps import CI_STEPS, SOAK_STEPS
-from tests.chaos.stack import ROOT, until
 from tests.integration.test_object_store import BUCKET, KEY_ID, SECRET, Rclone, in_bucket
-from tests.workflow.archive_stage import LIMITS
-from tests.workflow.brief_input import BriefInput
+from tests.support.agents.brief_input import BriefInput
+from tests.support.archive.stage import LIMITS
+from tests.support.archive.worker_steps import CI_STEPS, SOAK_STEPS
+from tests.support.stack import ROOT, until
 
 SEED = int(os.environ.get("CHAOS_SEED", "0")) or random.randrange(10**6)
 CHANCE = 0.03
@@ -83,7 +83,7 @@ class Siege:
 
     async def start_worker(self) -> None:
         self.worker = await start_child(
-            [sys.executable, str(ROOT / "tests" / "chaos" / "archive_worker.py")],
+            [sys.executable, str(ROOT / "tests" / "support" / "archive" / "worker.py")],
             environment={**os.environ, **self.environment},
             log=self.folder / "worker.log",
         )

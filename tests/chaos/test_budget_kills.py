@@ -10,8 +10,8 @@ import threading
 import time
 from pathlib import Path
 
-from tests.chaos.budget_worker import work
-from tests.integration.model_servers import ModelServer, Seen, serving
+from tests.support.budget_worker import work
+from tests.support.model_servers import ModelServer, Seen, serving
 
 RUNS, KILLS = 100, 3
 # What the server charges for a call, and the limit: some eight calls.
@@ -88,7 +88,7 @@ def test_no_kill_makes_an_agent_spend_more_than_one_call_past_its_limit(tmp_path
     seed = random.SystemRandom().randrange(2**32)
     print(f"seed {seed}")
     chance = random.Random(seed)
-    multiprocessing.get_context("forkserver").set_forkserver_preload(["tests.chaos.budget_worker"])
+    multiprocessing.get_context("forkserver").set_forkserver_preload(["tests.support.budget_worker"])
     kills = after_answer = before_answer = 0
     charged: list[int] = []
     for number in range(RUNS):

@@ -14,7 +14,7 @@ from common.agents.auditor import AuditInput
 from common.approval.types import Verdict
 from common.client.client import AgentClient
 from common.client.view import AgentView, RunStatus
-from tests.chaos.stack import Stack, until
+from tests.support.stack import Stack, until
 
 FILES = 1600
 FLAWED = (

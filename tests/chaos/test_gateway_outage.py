@@ -20,7 +20,7 @@ from common.agents.auditor import AuditInput
 from common.approval.types import Verdict
 from common.client.client import AgentClient
 from common.client.tokens import Scope, TokenFile
-from tests.chaos.stack import ROOT, Stack, until
+from tests.support.stack import ROOT, Stack, until
 
 OUTAGE_SECONDS = 8
 SHOP = ROOT / "tests" / "samples" / "shop"

@@ -15,8 +15,8 @@ from common.approval.types import Verdict
 from common.client.client import AgentClient
 from common.client.view import AgentView, RunStatus
 from common.temporal.connect import connect
-from tests.chaos.stack import Stack, until
-from tests.web import Route, WebServer
+from tests.support.stack import Stack, until
+from tests.support.web import Route, WebServer
 
 TOPIC = "the tides of five harbours"
 HARBOURS = ("north", "south", "east", "west", "old")

@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 
 from common.mail import Sent, SentStatus
-from tests.chaos.stack import ROOT
-from tests.integration.smtp_server import smtp_server
+from tests.support.mail.smtp_server import smtp_server
+from tests.support.stack import ROOT
 
 
 async def sender(folder: Path, port: int, point: str) -> tuple[int, str]:
     """Exit code and output of a sender that dies at the point."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.chaos.mail_sender", str(folder), str(port), point),
+        *(sys.executable, "-m", "tests.support.mail.sender", str(folder), str(port), point),
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=asyncio.subprocess.PIPE,

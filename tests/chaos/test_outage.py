@@ -18,9 +18,9 @@ from common.approval.signing import Authority
 from common.approval.types import ApprovalsView
 from common.settings import Settings
 from common.temporal.connect import connect
-from tests.chaos.stack import until
-from tests.workflow.agents import ErrandAgent
-from tests.workflow.doubles import ErrandInput, World
+from tests.support.agents.agents import ErrandAgent
+from tests.support.agents.doubles import ErrandInput, World
+from tests.support.stack import until
 
 OUTAGE_SECONDS = 15  # the SDK by itself gives up after some ten
 

@@ -22,9 +22,9 @@ from cli.children import start_child
 from common.approval.types import ApprovalRequest, ApprovalsView, Decision, Verdict
 from common.temporal import search_attributes
 from common.temporal.connect import connect
-from tests.chaos.stack import ROOT, Stack, until
-from tests.workflow.recruiting_outbox import Delivered, LedgerOutbox
-from tests.workflow.recruiting_stage import mail, recruiter_input
+from tests.support.recruiting.outbox import Delivered, LedgerOutbox
+from tests.support.recruiting.stage import mail, recruiter_input
+from tests.support.stack import ROOT, Stack, until
 
 AGENTS = int(os.environ.get("HIBERNAUT_TEST_RECRUITERS", "200"))
 # So many of them, beside the one that wakes first, go the whole way to an invitation.
@@ -44,7 +44,7 @@ class Fleet(Stack):
     async def start_worker(self) -> None:
         """Start the worker; it may come up before the server does."""
         self.worker = await start_child(
-            [sys.executable, "-m", "tests.chaos.recruiter_worker", str(self.outbox.path), str(PAUSE)],
+            [sys.executable, "-m", "tests.support.recruiting.worker", str(self.outbox.path), str(PAUSE)],
             environment={
                 **os.environ,
                 "PYTHONPATH": str(ROOT),

@@ -16,10 +16,10 @@ from cli.children import end_child, start_child
 from cli.dev_server import DevServer
 from common.settings import Settings
 from common.temporal.connect import connect
-from tests.integration.model_servers import ModelServer, Seen, serving
+from tests.support.agents.talker import Talker
+from tests.support.agents.talker_doubles import TalkInput
+from tests.support.model_servers import ModelServer, Seen, serving
 from tests.workflow.conftest import Stage, eventually, true_if
-from tests.workflow.thinking_agents import Talker
-from tests.workflow.thinking_doubles import TalkInput
 
 ROOT = Path(__file__).parents[2]
 # What the server charges for a call, and the limit: some four calls.
@@ -29,7 +29,7 @@ KILLED_AT = 2
 
 async def start_worker(settings: Settings, server: DevServer, model: ModelServer) -> Process:
     return await start_child(
-        [sys.executable, "-m", "tests.chaos.thinking_worker"],
+        [sys.executable, "-m", "tests.support.thinking_worker"],
         environment={
             "PATH": "",
             "PYTHONPATH": str(ROOT),

@@ -21,7 +21,7 @@ from common.agents.buyer import Order
 from common.approval.signing import Signer
 from common.approval.types import ApprovalRequest, Decision, Verdict
 from common.key_ring import KeyRing
-from tests.integration.desk import ROOT, Desk, open_desk
+from tests.support.desk import ROOT, Desk, open_desk
 
 # Two closes of a weekend in November 2008; the second is far beyond the tolerance of the first.
 PRICES = "Date,BAC\n2008-11-21,9.231\n2008-11-24,11.741\n"

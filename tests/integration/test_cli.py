@@ -15,7 +15,7 @@ import pytest
 
 from cli.dev_server import DevServer
 from common.settings import Settings
-from tests.integration.desk import ROOT, Desk, desk, heard, open_desk
+from tests.support.desk import ROOT, Desk, desk, heard, open_desk
 
 SHOWN_AT_LEAST = {
     *("id", "run_id", "kind", "owner", "state", "node", "waiting_for", "wake_at", "started_at", "closed_at"),

@@ -11,8 +11,6 @@ import pytest
 from cli.dev_server import free_port
 from cli.doctor import Check, doctor
 from common.settings import Settings, SettingsError
-from tests.integration.dovecot import dovecot
-from tests.integration.smtp_server import PASSWORD, USER, smtp_server
 from tests.integration.test_object_store import (
     BUCKET,
     SECRET,
@@ -22,6 +20,8 @@ from tests.integration.test_object_store import (
     rclone,
     settings_for,
 )
+from tests.support.mail.dovecot import dovecot
+from tests.support.mail.smtp_server import PASSWORD, USER, smtp_server
 
 __all__ = ["credentials", "moto", "rclone"]
 

@@ -23,10 +23,10 @@ from common.client.client import AgentClient
 from common.client.times import parse_moment
 from common.client.view import RunStatus
 from common.temporal.search_attributes import STUCK_AT
-from tests.integration.desk import Desk
-from tests.workflow.archive_stage import ArchiveStage, archive_stage
-from tests.workflow.brief import BriefAgent
-from tests.workflow.brief_input import BriefInput
+from tests.support.agents.brief import BriefAgent
+from tests.support.agents.brief_input import BriefInput
+from tests.support.archive.stage import ArchiveStage, archive_stage
+from tests.support.desk import Desk
 from tests.workflow.conftest import eventually
 
 COUNT = 300

@@ -7,7 +7,7 @@ import asyncio
 import httpx
 import pytest
 
-from tests.integration.gateway_world import GatewayWorld, world
+from tests.support.gateway.world import GatewayWorld, world
 
 __all__ = ["world"]
 
@@ -156,7 +156,7 @@ async def test_the_inbox_is_ones_own(world: GatewayWorld) -> None:
     async def listed() -> bool:
         return mine in await inbox("approver")
 
-    from tests.chaos.stack import until
+    from tests.support.stack import until
 
     await until(listed)
     assert mine in await inbox("member")

@@ -15,7 +15,7 @@ import httpx
 from common.agents.kinds import KINDS
 from common.client.tokens import Scope, TokenFile, digest_of
 from gateway.problems import NO_SUCH_AGENT
-from tests.integration.gateway_world import ALL, GatewayWorld, world
+from tests.support.gateway.world import ALL, GatewayWorld, world
 
 __all__ = ["world"]
 

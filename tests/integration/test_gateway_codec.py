@@ -13,7 +13,7 @@ from temporalio.converter import WorkflowSerializationContext
 from cli.dev_server import DevServer
 from common.settings import Settings
 from common.temporal.codec import EncryptingCodec, load_codec
-from tests.integration.gateway_world import GatewayWorld, open_world
+from tests.support.gateway.world import GatewayWorld, open_world
 
 UI = "http://127.0.0.1:8233"
 KEYS = "k1:" + "ab" * 32

@@ -17,7 +17,7 @@ from gateway.auth.oidc import (
     Issuer,
     IssuerAwayError,
 )
-from tests.integration.issuer import LocalIssuer
+from tests.support.gateway.issuer import LocalIssuer
 
 
 class Judge:

@@ -12,7 +12,7 @@ import pytest
 from common.approval.link import ApprovalLink
 from common.approval.signing import Signer
 from common.key_ring import KeyRing
-from tests.integration.gateway_world import GatewayWorld, world
+from tests.support.gateway.world import GatewayWorld, world
 
 __all__ = ["world"]
 

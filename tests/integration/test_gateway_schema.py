@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from common.agents.kinds import KINDS
-from tests.integration.gateway_world import GatewayWorld, world
+from tests.support.gateway.world import GatewayWorld, world
 
 __all__ = ["world"]
 

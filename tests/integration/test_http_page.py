@@ -11,7 +11,7 @@ from pathlib import Path
 
 from cli.dev_server import free_port
 from common.client.tokens import Scope
-from tests.chaos.stack import ROOT, until
+from tests.support.stack import ROOT, until
 
 PAGE = (ROOT / "docs" / "http.md").read_text()
 

@@ -20,7 +20,7 @@ from activities.llm.records import Choose, Material, Option, Reply, Structured, 
 from activities.llm.runner import Caller, Mind
 from common.artifacts import ArtifactStore
 from common.settings import Settings
-from tests.integration.model_servers import ModelServer, Seen, serving
+from tests.support.model_servers import ModelServer, Seen, serving
 
 ROOT = Path(__file__).parents[2]
 MODELS = {

@@ -13,8 +13,8 @@ from temporalio.testing import ActivityEnvironment
 from common.approval.link import ApprovalLink
 from common.mail import SentStatus
 from common.notices.types import Delivery, NoticeEvent
-from tests.integration.mail_desk import RING, MailDesk, notice
-from tests.integration.smtp_server import smtp_server
+from tests.support.mail.desk import RING, MailDesk, notice
+from tests.support.mail.smtp_server import smtp_server
 
 
 async def test_a_notice_says_what_is_asked_and_holds_the_link_of_whom_it_is_for(tmp_path: Path) -> None:

@@ -22,8 +22,8 @@ from common.mail import LetterPlan, SentStatus
 from common.notices.types import Delivery
 from common.settings import Settings
 from common.temporal.converter import AgentPayloadConverter
-from tests.integration.mail_desk import AGENT, MailDesk, approved, letter, notice
-from tests.integration.smtp_server import PASSWORD, USER, certificate, smtp_server
+from tests.support.mail.desk import AGENT, MailDesk, approved, letter, notice
+from tests.support.mail.smtp_server import PASSWORD, USER, certificate, smtp_server
 
 INVITATION = (
     "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//test//\r\nMETHOD:REQUEST\r\nBEGIN:VEVENT\r\nUID:1@example.com\r\n"

@@ -36,11 +36,11 @@ from common.notices.types import Delivery, Notice, NoticeEvent
 from common.settings import Settings
 from common.settings.mail import MailServer
 from common.temporal.connect import connect
-from tests.chaos.stack import ROOT, until
-from tests.integration.dovecot import PASSWORD, USER, Dovecot, dovecot
-from tests.integration.mail_desk import MailDesk, approved, letter
-from tests.integration.smtp_server import SmtpWitness, Taken, certificate, smtp_server
-from tests.unit.mails import dsn, mail
+from tests.support.mail.desk import MailDesk, approved, letter
+from tests.support.mail.dovecot import PASSWORD, USER, Dovecot, dovecot
+from tests.support.mail.mails import dsn, mail
+from tests.support.mail.smtp_server import SmtpWitness, Taken, certificate, smtp_server
+from tests.support.stack import ROOT, until
 from workflows.mailroom import Mailroom
 
 AGENTS = 4

@@ -29,9 +29,9 @@ from common.approval.signing import Authority
 from common.artifacts import ArtifactStore
 from common.settings import Settings
 from common.temporal.connect import connect
-from tests.integration.readers import ReaderAgent
-from tests.integration.readings import Reading, ReadingInput
-from tests.web import Route, WebServer
+from tests.support.agents.readers import ReaderAgent
+from tests.support.agents.readings import Reading, ReadingInput
+from tests.support.web import Route, WebServer
 from workflows.core.calls import FETCH
 
 

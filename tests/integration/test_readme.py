@@ -17,7 +17,7 @@ import pytest
 from cli.dev_server import free_port
 from common.settings import Settings
 from common.temporal.connect import connect
-from tests.chaos.stack import until
+from tests.support.stack import until
 from tests.workflow.conftest import Stage
 
 ROOT = Path(__file__).parents[2]

@@ -15,9 +15,9 @@ from cli.children import end_child, start_child
 from cli.dev_server import DevServer
 from common.approval.types import ApprovalsView
 from common.mail import IncomingMail, MailKind
-from tests.chaos.stack import until
-from tests.integration.desk import ROOT, Desk, open_desk
-from tests.integration.smtp_server import SmtpWitness, smtp_server
+from tests.support.desk import ROOT, Desk, open_desk
+from tests.support.mail.smtp_server import SmtpWitness, smtp_server
+from tests.support.stack import until
 
 DOCS = (ROOT / "docs" / "recruiter.md").read_text()
 

@@ -21,8 +21,8 @@ from common.approval.types import Verdict
 from common.client.client import AgentClient
 from common.settings import Settings
 from common.temporal.connect import connect
-from tests.chaos.stack import until
-from tests.web import Hit, Route, WebServer
+from tests.support.stack import until
+from tests.support.web import Hit, Route, WebServer
 
 # Debian packages of documentation, the largest first: folder below /usr/share/doc, topic, forbidden part.
 SITES = (

@@ -14,10 +14,10 @@ from common.approval.signing import Signer
 from common.key_ring import KeyRing
 from common.notices.types import SlackUpdate
 from gateway.app import build_from
-from tests.integration.serving import Serving
-from tests.integration.slack_checks import texts
-from tests.integration.slack_server import Fault, SlackServer
-from tests.integration.slack_world import Asked, SlackWorld, delivery_of, run, sealed, world
+from tests.support.serving import Serving
+from tests.support.slack.checks import texts
+from tests.support.slack.server import Fault, SlackServer
+from tests.support.slack.world import Asked, SlackWorld, delivery_of, run, sealed, world
 
 __all__ = ["world"]
 

@@ -12,9 +12,9 @@ from temporalio.exceptions import ApplicationError
 from activities.delivery.slack import Slack
 from cli.dev_server import free_port
 from common.notices.types import Delivery, NoticeEvent, SlackUpdate
-from tests.integration.slack_checks import parsed, texts
-from tests.integration.slack_server import Fault
-from tests.integration.slack_world import SlackWorld, delivery_of, request_of, run, world
+from tests.support.slack.checks import parsed, texts
+from tests.support.slack.server import Fault
+from tests.support.slack.world import SlackWorld, delivery_of, request_of, run, world
 
 __all__ = ["world"]
 

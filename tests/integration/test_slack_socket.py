@@ -9,9 +9,9 @@ import pytest
 
 from cli.dev_server import free_port
 from gateway.app import build_from
-from tests.integration.serving import Serving
-from tests.integration.slack_server import SlackServer
-from tests.integration.slack_world import SlackWorld, world
+from tests.support.serving import Serving
+from tests.support.slack.server import SlackServer
+from tests.support.slack.world import SlackWorld, world
 
 __all__ = ["world"]
 

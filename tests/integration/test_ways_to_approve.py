@@ -30,11 +30,11 @@ from common.artifacts import ArtifactStore
 from common.client.client import AgentClient
 from common.notices.types import SlackPost
 from common.settings import Settings
-from tests.chaos.stack import until
-from tests.integration.gateway_world import GatewayWorld, open_world
-from tests.integration.slack_checks import texts
-from tests.integration.slack_server import Fault, SlackServer
-from tests.integration.slack_world import PEOPLE, delivery_of, run, write_people
+from tests.support.gateway.world import GatewayWorld, open_world
+from tests.support.slack.checks import texts
+from tests.support.slack.server import Fault, SlackServer
+from tests.support.slack.world import PEOPLE, delivery_of, run, write_people
+from tests.support.stack import until
 
 APPROVERS = ["approver", "member"]
 STALE = "0" * 64

@@ -1,7 +1,7 @@
 """Records histories of the agents: `python -m tests.replay.record [KIND …]`. Renew them only on purpose.
 
 Each is an agent as people use it: approved, looked at, revised, rejected, changed in between, failed, and one
-that sleeps at its approval, as agents do when new code comes. `tests/replay/worlds.py` is where they live.
+that sleeps at its approval, as agents do when new code comes. `tests/support/worlds.py` is where they live.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from common.digest import digest_bytes
 from common.mail import IncomingMail, MailKind
 from common.settings import Settings
 from common.temporal.connect import connect
-from tests.chaos.stack import Stack, until
-from tests.replay.worlds import FOLDER, AuditWorld, MailWorld, MarketWorld, SiteWorld, World
+from tests.support.stack import Stack, until
+from tests.support.worlds import FOLDER, AuditWorld, MailWorld, MarketWorld, SiteWorld, World
 
 HERE = Path(__file__).parent
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.reader import Reader
+from tests.support.reader import Reader
+from tests.support.web import Route, WebServer
 from tests.unit.test_extract import ARTICLE
-from tests.web import Route, WebServer
 
 
 @pytest.fixture

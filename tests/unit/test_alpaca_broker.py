@@ -16,7 +16,7 @@ from activities.trading.broker import DuplicateOrderError, OrderRequest, TooLate
 from common.agents.buyer import OrderState, Side, TimeInForce
 from common.errors import sort_error
 from common.settings import SettingsError
-from tests.unit.alpaca_server import KEY, SECRET, AlpacaServer, Answer
+from tests.support.trading.alpaca_server import KEY, SECRET, AlpacaServer, Answer
 
 NOW = datetime(2026, 11, 24, 15, tzinfo=UTC)
 ORDER = OrderRequest(

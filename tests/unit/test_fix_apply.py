@@ -15,7 +15,7 @@ from temporalio.exceptions import ApplicationError
 
 from activities.auditor.fix import apply, files
 from activities.auditor.fix.apply import ALREADY_SO, CHANGED, LEFT, SKIPPED, WRITTEN
-from tests.unit.fix_world import FLAWED, MENDED, World, authorized
+from tests.support.auditor.fix_world import FLAWED, MENDED, World, authorized
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from common.agents.auditor import FixPlan
 from common.approval.signing import Signer
 from common.approval.types import Authorization, Decision, Verdict
 from common.key_ring import KeyRing
-from tests.unit.fix_world import AGENT, FLAWED, NOW, RING, World, authority, authorized
+from tests.support.auditor.fix_world import AGENT, FLAWED, NOW, RING, World, authority, authorized
 
 
 @pytest.fixture

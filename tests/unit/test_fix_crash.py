@@ -17,7 +17,7 @@ from temporalio.exceptions import ApplicationError
 
 from activities.auditor.fix.apply import LEFT, WRITTEN
 from activities.auditor.records import ApplyResult
-from tests.unit.fix_world import FLAWED, MENDED, World, authorized
+from tests.support.auditor.fix_world import FLAWED, MENDED, World, authorized
 
 NOBODY = 65534
 

@@ -15,7 +15,7 @@ from activities.auditor.scan import programs
 from activities.auditor.scan.programs import AnalyserFailed
 from common.agents.agent import Progress
 from common.digest import digest, digest_bytes
-from tests.unit.fix_world import FLAWED, MENDED, World
+from tests.support.auditor.fix_world import FLAWED, MENDED, World
 
 
 @pytest.fixture

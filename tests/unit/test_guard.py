@@ -15,7 +15,7 @@ import pytest
 
 from activities.fetching.guard import GuardedTransport, RefusedError, guarded_client, why_refused
 from common.allowed_hosts import AllowedHosts
-from tests.web import Route, WebServer, redirect
+from tests.support.web import Route, WebServer, redirect
 
 PUBLIC = "93.184.215.14"
 

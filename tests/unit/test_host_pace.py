@@ -14,8 +14,8 @@ from temporalio.exceptions import ApplicationError
 
 from activities.fetching.exchange import pause_of
 from activities.fetching.slots import HostSlots
-from tests.unit.reader import Reader, refused
-from tests.web import Route, WebServer
+from tests.support.reader import Reader, refused
+from tests.support.web import Route, WebServer
 
 
 async def test_robots_txt_is_obeyed(reader: Reader, site: WebServer) -> None:

@@ -11,8 +11,8 @@ from temporalio.exceptions import ApplicationError
 from activities.documents.extract import ExtractError, Link
 from activities.fetching.listings import feeds_of, read_feed, read_sitemap
 from activities.fetching.records import SearchRequest
-from tests.unit.reader import Reader, refused
-from tests.web import Route, WebServer, as_json, gzip_bomb
+from tests.support.reader import Reader, refused
+from tests.support.web import Route, WebServer, as_json, gzip_bomb
 
 SITEMAP = '<urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9">{}</urlset>'
 INDEX = '<sitemapindex xmlns="http://www.sitemaps.org/schemas/sitemap/0.9">{}</sitemapindex>'

@@ -12,7 +12,7 @@ from activities.mail.absence import back_at
 from activities.mail.quotes import own_words
 from activities.mail.reading import ReadMail, UnreadableMailError, read, read_apart
 from common.mail import MailKind
-from tests.unit.mails import ADDRESS, LETTER_ID, TOKEN, dsn, exim_bounce, mail, qmail_bounce, raw
+from tests.support.mail.mails import ADDRESS, LETTER_ID, TOKEN, dsn, exim_bounce, mail, qmail_bounce, raw
 
 NOW = datetime(2026, 8, 3, 8, 0, tzinfo=UTC)
 OWN = "Yes, Tuesday suits me.\nAt ten?"

@@ -22,7 +22,7 @@ from activities.trading.paper_faults import Faults
 from activities.trading.quotes import Fault, no_quote
 from activities.trading.quotes_csv import CsvFeed, stand_at
 from common.agents.buyer import OrderState, Quote, Side, TimeInForce
-from tests.unit.real_prices import real_closes
+from tests.support.trading.real_prices import real_closes
 
 # A Tuesday, the exchange in New York is open.
 NOON = datetime(2026, 11, 24, 17, tzinfo=UTC)

@@ -22,7 +22,7 @@ from common.approval.types import ApprovalPolicy, Authorization, Decision, Verdi
 from common.artifacts import ArtifactStore
 from common.digest import digest
 from common.key_ring import KeyRing
-from tests.web import Hit, Route, WebServer, redirect
+from tests.support.web import Hit, Route, WebServer, redirect
 
 RING = Signer(KeyRing.of({"test": bytes(range(32))}))
 AGENT = ActivityEnvironment().info.workflow_id or ""

@@ -24,8 +24,8 @@ from activities.trading.quotes_csv import CsvFeed, stand_at
 from activities.trading.quotes_http import HttpFeed
 from common.agents.buyer import Quote
 from common.settings import Settings, SettingsError
-from tests.unit.alpaca_server import KEY, SECRET, AlpacaServer, Answer
-from tests.unit.real_prices import real_closes
+from tests.support.trading.alpaca_server import KEY, SECRET, AlpacaServer, Answer
+from tests.support.trading.real_prices import real_closes
 
 NOW = datetime(2026, 11, 24, 15, tzinfo=UTC)
 

@@ -30,7 +30,7 @@ from activities.recruiting.records import (
 from activities.recruiting.report import Report, markdown
 from common.agents.recruiter import Candidate, RecruiterInput, Role, Slot
 from common.artifacts import ArtifactRef
-from tests.workflow.recruiting_stage import recruiter_input
+from tests.support.recruiting.stage import recruiter_input
 
 NOW = datetime(2026, 11, 25, 9, 0, tzinfo=UTC)
 ROLE = Role(title="Keeper", must_have=("tide tables", "C++"), nice_to_have=("Python",))

@@ -12,7 +12,7 @@ from common.agents.recruiter import Role, Slot
 from common.artifacts import ArtifactStore
 from common.mail import MailKind
 from common.settings import Settings
-from tests.workflow.recruiting_stage import mail
+from tests.support.recruiting.stage import mail
 
 OFFERED = (
     "1. Tuesday, 1 December 2026, 10:00-10:45 (Europe/Berlin)",

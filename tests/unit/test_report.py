@@ -12,7 +12,7 @@ import jsonschema
 import pytest
 
 from activities.auditor.report.report import safe_name
-from tests.unit.report_world import Audit, finding, small_audit, with_fixes
+from tests.support.auditor.report_world import Audit, finding, small_audit, with_fixes
 
 SCHEMA = json.loads(Path(__file__).with_name("sarif-2.1.0.schema.json").read_text())
 
@@ -156,7 +156,7 @@ WRITE = """
 import re, sys
 from pathlib import Path
 from activities.auditor.records import ReportRequest
-from tests.unit.report_world import Audit
+from tests.support.auditor.report_world import Audit
 def highest():
     return int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
 request = ReportRequest.model_validate_json(Path(sys.argv[1], "request.json").read_text())

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
 from activities.auditor.records import AppliedFix
-from tests.unit.report_world import SECRET, Audit, finding, small_audit, with_fixes
+from tests.support.auditor.report_world import SECRET, Audit, finding, small_audit, with_fixes
 
 CHROMIUM = Path("/usr/bin/chromium")
 

@@ -16,7 +16,7 @@ from activities.delivery.webhooks import Webhooks, message_id
 from common.approval.types import ApprovalPolicy, ApprovalRequest
 from common.notices.types import Delivery, Notice, NoticeEvent
 from common.settings import Settings
-from tests.web import Route, WebServer, redirect
+from tests.support.web import Route, WebServer, redirect
 
 OLD, NEW = ("whsec_" + base64.b64encode(bytes([byte]) * 32).decode() for byte in (1, 2))
 REQUEST = ApprovalRequest(

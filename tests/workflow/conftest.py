@@ -30,8 +30,8 @@ from common.settings import Settings
 from common.temporal import search_attributes
 from common.temporal.connect import connect, data_converter
 from common.temporal.guard import PayloadGuard
-from tests.workflow.agents import ErrandAgent, PanelAgent
-from tests.workflow.doubles import NoticeBoard, World
+from tests.support.agents.agents import ErrandAgent, PanelAgent
+from tests.support.agents.doubles import NoticeBoard, World
 
 Found = TypeVar("Found")
 OWNER = "owner-1"

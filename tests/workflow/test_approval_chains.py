@@ -15,8 +15,8 @@ from common.approval.signing import Signer
 from common.approval.types import ApprovalPolicy, OnExpiry, Verdict
 from common.business_time import NYSE
 from common.client.client import AgentClient
+from tests.support.agents.doubles import ErrandInput, PanelInput
 from tests.workflow.conftest import Stage, eventually, noted
-from tests.workflow.doubles import ErrandInput, PanelInput
 
 LADDER = (timedelta(hours=4), timedelta(hours=24), timedelta(hours=48))
 

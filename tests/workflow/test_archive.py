@@ -27,10 +27,10 @@ from common.settings import ArchiveSettings
 from common.settings.archive import ARCHIVE_AFTER
 from common.temporal.connect import data_converter
 from tests.integration.test_object_store import credentials, in_bucket, moto
-from tests.workflow.archive_stage import ArchiveStage, archive_stage
+from tests.support.agents.doubles import ErrandInput
+from tests.support.agents.keepers import KeeperAgent, Kept
+from tests.support.archive.stage import ArchiveStage, archive_stage
 from tests.workflow.conftest import eventually, state_is
-from tests.workflow.doubles import ErrandInput
-from tests.workflow.keepers import KeeperAgent, Kept
 
 __all__ = ["credentials", "moto"]
 

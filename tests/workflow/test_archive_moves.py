@@ -17,9 +17,9 @@ from activities.archive.records import Stored, StoreRequest
 from common.archive.index import IndexQuery, unpack_rows
 from common.archive.layout import agent_folder
 from common.archive.search import AgentQuery, AgentSearch, FoundAgent
-from tests.workflow.archive_stage import ArchiveStage, archive_stage
+from tests.support.agents.keepers import KeeperInput
+from tests.support.archive.stage import ArchiveStage, archive_stage
 from tests.workflow.conftest import eventually
-from tests.workflow.keepers import KeeperInput
 from tests.workflow.test_canary import CANARY, is_in
 from workflows.archivist import AT_ONCE
 

@@ -13,7 +13,7 @@ from common.archive.chain import Chain, verify
 from common.archive.layout import AGENTS, ARCHIVIST, MANIFESTS, RECORD, Head, Manifest
 from common.object_store import FolderStore
 from tests.integration.test_object_store import BUCKET, SECRET, Rclone, credentials, in_bucket
-from tests.workflow.archive_stage import ArchiveStage, archive_stage
+from tests.support.archive.stage import ArchiveStage, archive_stage
 from tests.workflow.conftest import eventually
 
 __all__ = ["credentials"]

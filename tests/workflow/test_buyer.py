@@ -27,7 +27,7 @@ from common.approval.types import Verdict
 from common.artifacts import ArtifactStore
 from common.settings import Settings
 from common.temporal.connect import connect
-from tests.unit.real_prices import real_closes
+from tests.support.trading.real_prices import real_closes
 from tests.workflow.conftest import OWNER, Stage, eventually
 from workflows.buyer import Buyer
 

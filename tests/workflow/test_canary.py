@@ -17,8 +17,8 @@ from common.agents.agent import Notebook
 from common.errors import permanent
 from common.settings import Settings
 from common.temporal.connect import connect
+from tests.support.agents.keepers import KeeperAgent, KeeperInput, Kept
 from tests.workflow.conftest import Stage, eventually, state_is
-from tests.workflow.keepers import KeeperAgent, KeeperInput, Kept
 
 CANARY = f"canary-{secrets.token_hex(16)}"
 

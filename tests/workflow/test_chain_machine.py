@@ -23,9 +23,9 @@ from common.approval.signing import Authority
 from common.approval.types import ApprovalRequest, Decision
 from common.settings import Settings
 from common.temporal.connect import connect
-from tests.workflow.chain_model import Rules
-from tests.workflow.chain_player import Desk, DisagreementError, Tally
-from tests.workflow.chain_scripts import GROUPS, Decide, Move, Script, Simple, scripts
+from tests.support.chain.model import Rules
+from tests.support.chain.player import Desk, DisagreementError, Tally
+from tests.support.chain.scripts import GROUPS, Decide, Move, Script, Simple, scripts
 from workflows.core import final_check, gate
 from workflows.core.approval import Asker
 

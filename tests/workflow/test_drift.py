@@ -21,9 +21,9 @@ from cli.children import start_child
 from cli.dev_server import DevServer
 from common.approval.types import ApprovalRequest, Decision
 from common.settings import Settings
+from tests.support.drift.agent import DriftAgent
+from tests.support.drift.world import TOLERANCES, DriftInput, DriftResult, DriftWorld
 from tests.workflow.conftest import Stage, eventually, noted, state_is, true_if
-from tests.workflow.drift_agent import DriftAgent
-from tests.workflow.drift_world import TOLERANCES, DriftInput, DriftResult, DriftWorld
 
 ROOT = Path(__file__).parents[2]
 # So many agents are played at once; each is asked again and again how it is.
@@ -264,7 +264,7 @@ async def test_drift_where_the_worker_is_killed_between_validation_and_action(
     world.stops_before_acting.touch()
     arguments = [str(settings.data_dir), settings.task_queue, str(trials.world.folder)]
     process = await start_child(
-        [sys.executable, "-m", "tests.workflow.drift_worker", *arguments],
+        [sys.executable, "-m", "tests.support.drift.worker", *arguments],
         environment={"PATH": "", "PYTHONPATH": str(ROOT), "TEMPORAL_ADDRESS": server.address},
         log=settings.data_dir / "logs" / "drift-worker.log",
     )

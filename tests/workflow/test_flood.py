@@ -11,8 +11,8 @@ from temporalio import activity
 from activities.calendars import Calendars
 from activities.decisions import DecisionChecks, EnvelopeCheck, EnvelopeChecked
 from common.approval.types import ApprovalRequest, ApprovalsView
+from tests.support.agents.doubles import ErrandInput
 from tests.workflow.conftest import Stage, eventually
-from tests.workflow.doubles import ErrandInput
 from workflows.core.gate import MAX_WAITING
 
 MARKER = "EVENT_TYPE_MARKER_RECORDED"

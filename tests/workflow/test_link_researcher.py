@@ -18,9 +18,9 @@ from common.agents.researcher import ResearcherInput, ResearchOutcome, ResearchR
 from common.approval.types import Verdict
 from common.settings import Settings
 from common.temporal.connect import connect
-from tests.web import Hit, Route, WebServer
+from tests.support.research_stage import TEXTS, TOPIC, ObedientModel, ResearchStage, open_site, page
+from tests.support.web import Hit, Route, WebServer
 from tests.workflow.conftest import OWNER, eventually
-from tests.workflow.research_stage import TEXTS, TOPIC, ObedientModel, ResearchStage, open_site, page
 
 READING = {"find_links", "choose_links", "fetch_page", "take_excerpt", "think", "check_quotes"}
 READING |= {"draft_report", "check_envelope"}

@@ -10,8 +10,8 @@ import pytest
 from temporalio.client import WorkflowHandle, WorkflowUpdateFailedError
 
 from common.approval.types import LOOK_GOOD_FOR, ApprovalPolicy, ApprovalRequest, PremiseState
+from tests.support.agents.doubles import ErrandInput, PanelInput
 from tests.workflow.conftest import Stage, eventually, true_if
-from tests.workflow.doubles import ErrandInput, PanelInput
 from workflows.core.final_check import LOOKS
 
 POLICY = ApprovalPolicy(approvers=("ann",))

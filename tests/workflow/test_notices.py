@@ -41,9 +41,9 @@ from common.notices.types import (
 )
 from common.settings import Settings
 from common.temporal.connect import connect
-from tests.web import Route, WebServer
+from tests.support.agents.doubles import ErrandInput
+from tests.support.web import Route, WebServer
 from tests.workflow.conftest import OWNER, Stage, eventually, noted
-from tests.workflow.doubles import ErrandInput
 from workflows.courier import Courier
 
 SECRET = "whsec_" + base64.b64encode(b"k" * 32).decode()

@@ -33,9 +33,9 @@ from common.object_store import FolderStore, StoreUnavailableError, open_store
 from common.settings import Settings
 from common.temporal import converter
 from common.temporal.connect import connect
+from tests.support.agents.doubles import ErrandInput
+from tests.support.agents.keepers import KeeperAgent, KeeperInput, Kept
 from tests.workflow.conftest import Stage, eventually, noted, state_is
-from tests.workflow.doubles import ErrandInput
-from tests.workflow.keepers import KeeperAgent, KeeperInput, Kept
 
 KEYS = "k1:" + "ab" * 32
 

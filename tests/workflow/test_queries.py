@@ -15,8 +15,8 @@ from activities.calendars import Calendars
 from activities.decisions import DecisionChecks, EnvelopeCheck, EnvelopeChecked
 from common.approval.types import Verdict
 from common.temporal.queries_last import ALONE, _QueriesLast
+from tests.support.agents.doubles import ErrandInput
 from tests.workflow.conftest import Stage, eventually, true_if
-from tests.workflow.doubles import ErrandInput
 
 
 class Meeting(DecisionChecks):

@@ -12,9 +12,9 @@ from common.approval.types import Verdict
 from common.mail import MailKind, SentStatus
 from common.settings import Settings
 from common.temporal.connect import connect
+from tests.support.recruiting.agent import ForgetfulRecruiter
+from tests.support.recruiting.stage import Office, slots
 from tests.workflow.conftest import Stage, eventually, true_if
-from tests.workflow.recruiting_agent import ForgetfulRecruiter
-from tests.workflow.recruiting_stage import Office, slots
 
 
 @pytest.fixture

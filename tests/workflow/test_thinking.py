@@ -18,9 +18,9 @@ from common.approval.types import Verdict
 from common.artifacts import ArtifactStore
 from common.errors import retry_after
 from common.settings import Settings
+from tests.support.agents.talker import Talker
+from tests.support.agents.talker_doubles import TalkInput, TestModel
 from tests.workflow.conftest import Stage, eventually
-from tests.workflow.thinking_agents import Talker
-from tests.workflow.thinking_doubles import TalkInput, TestModel
 from workflows.core.thinking import told_model
 
 MODEL = "openai:in-process"

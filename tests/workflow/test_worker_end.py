@@ -13,9 +13,9 @@ from activities.calls.interceptor import ReliableReports
 from common.approval.types import ApprovalPolicy
 from common.settings import Settings
 from common.temporal.connect import connect
-from tests.workflow.agents import ErrandAgent
+from tests.support.agents.agents import ErrandAgent
+from tests.support.agents.doubles import ErrandInput, Step, Stepped, World
 from tests.workflow.conftest import Stage, eventually, true_if
-from tests.workflow.doubles import ErrandInput, Step, Stepped, World
 
 
 class Stubborn(World):

@@ -1,0 +1,39 @@
+"""An agent that ends at once, for tests of what comes after the end."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from temporalio import workflow
+from temporalio.exceptions import ApplicationError
+
+with workflow.unsafe.imports_passed_through():
+    from common.errors import permanent
+    from tests.support.agents.brief_input import BriefInput
+    from workflows.core.agent import Agent
+
+
+@workflow.defn(name="brief", failure_exception_types=[ApplicationError])
+class BriefAgent(Agent):
+    """Goes through one node, perhaps gets stuck there, and ends."""
+
+    @workflow.init
+    def __init__(self, input: BriefInput) -> None:
+        super().__init__(input)
+
+    @workflow.run
+    async def run(self, input: BriefInput) -> str:
+        if input.after:
+            with self.node("wait"):
+                await self.hibernate(workflow.now() + input.after)
+        with self.node(input.node):
+            self.note(f"says {input.say[:100]}")
+            if input.stuck_for:
+                with self._watchdog.watch("step", input.node, timedelta(minutes=10)):
+                    await workflow.sleep(input.stuck_for)
+        with self.node("end"):
+            if input.ending == "sleeps":
+                await self.hibernate(None)
+            if input.ending == "fails":
+                raise permanent("Broken", "it did not work out")
+        return input.say

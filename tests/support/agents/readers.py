@@ -1,0 +1,37 @@
+"""A small agent that reads pages, for tests of the fetcher's manners."""
+
+from __future__ import annotations
+
+import asyncio
+
+from temporalio import workflow
+
+with workflow.unsafe.imports_passed_through():
+    from activities.fetching.addresses import fairness_key
+    from activities.fetching.records import FetchRequest
+    from activities.fetching.scraper import Scraper
+    from tests.support.agents.readings import Reading, ReadingInput
+from workflows.core.agent import Agent
+from workflows.core.calls import FETCH
+
+
+@workflow.defn(name="reader")
+class ReaderAgent(Agent):
+    """Fetches all pages, side by side or one after another, and says what they are called."""
+
+    @workflow.init
+    def __init__(self, input: ReadingInput) -> None:
+        super().__init__(input)
+
+    @workflow.run
+    async def run(self, input: ReadingInput) -> Reading:
+        with self.node("read"):
+            if input.side_by_side:
+                titles = list(await asyncio.gather(*(self._title(url) for url in input.urls)))
+            else:
+                titles = [await self._title(url) for url in input.urls]
+        return Reading(titles=titles)
+
+    async def _title(self, url: str) -> str:
+        page = await self.call(Scraper.fetch_page, FetchRequest(url=url), FETCH.fair(fairness_key(url)))
+        return page.title

@@ -1,0 +1,172 @@
+"""A stage with an archivist, on a server of its own: what is closed on a shared one is not its to archive."""
+
+from __future__ import annotations
+
+import dataclasses
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from temporalio.client import WorkflowHandle
+from temporalio.common import SearchAttributePair, TypedSearchAttributes
+from temporalio.testing import ActivityEnvironment
+
+import worker
+from activities.archive.agents import AgentArchiver
+from activities.archive.records import DueAgent, Fate, StoreRequest
+from cli.dev_server import DevServer
+from common.archive.anchor import ArchiveAnchor
+from common.archive.chain import Verified, verify
+from common.archive.layout import (
+    ARCHIVIST,
+    ERASER,
+    ArchiveReport,
+    ArchiveRequest,
+    Erased,
+    EraseRequest,
+    agent_folder,
+)
+from common.archive.reader import ArchivedAgents
+from common.artifacts import ArtifactStore
+from common.client.client import AgentClient
+from common.notices.types import COURIER, courier_id
+from common.object_store import ObjectStore, open_store
+from common.settings import Settings
+from common.temporal import search_attributes
+from common.temporal.connect import connect
+from tests.support.agents.keepers import KeeperAgent, KeeperInput
+from tests.workflow.conftest import OWNER, Stage, eventually
+from workflows.archivist import Archivist, Eraser
+
+NOW = timedelta()
+# The server deletes what closed a moment ago only once it has noted how far it got, every 30 s by default.
+LIMITS = {
+    "history.transferProcessorUpdateAckInterval": '"200ms"',
+    "history.visibilityProcessorUpdateAckInterval": '"200ms"',
+}
+
+
+class ArchiveStage(Stage):
+    """A stage whose worker archives."""
+
+    def __init__(self, client: Any, settings: Settings) -> None:
+        super().__init__(client, settings, 1000)
+        self.agents = [*self.agents, KeeperAgent, Archivist, Eraser]
+
+    def objects(self) -> list[Any]:
+        return [*super().objects(), *worker.archive_objects(self.client, self.settings)]
+
+    @property
+    def store(self) -> ObjectStore:
+        return open_store(self.settings)
+
+    @property
+    def archived(self) -> ArchivedAgents:
+        return ArchivedAgents.open(self.settings)
+
+    async def courier(self, agent: str, owner: str) -> WorkflowHandle[Any, Any]:
+        """A courier of an agent's notice that has begun nothing yet."""
+        id = courier_id(f"{agent}/{owner}/1")
+        attributes = TypedSearchAttributes([SearchAttributePair(search_attributes.OWNER, owner)])
+        return await self.client.start_workflow(
+            COURIER, "a plan", id=id, task_queue="nobody's", search_attributes=attributes
+        )
+
+    async def begin_archiving(
+        self, older_than: timedelta | None = NOW, dry_run: bool = False
+    ) -> WorkflowHandle[Any, ArchiveReport]:
+        return await self.client.start_workflow(
+            ARCHIVIST,
+            ArchiveRequest(older_than=older_than, dry_run=dry_run),
+            id=ARCHIVIST,
+            task_queue=self.settings.task_queue,
+            result_type=ArchiveReport,
+        )
+
+    async def archive(self, older_than: timedelta | None = NOW, dry_run: bool = False) -> ArchiveReport:
+        return await (await self.begin_archiving(older_than, dry_run)).result()
+
+    async def copy_alone(self, handle: WorkflowHandle[Any, Any]) -> None:
+        """Copy a closed agent and enter nothing, as an archivist does that is killed in between."""
+        archiver = AgentArchiver(self.client, self.store, self.settings)
+        agent = DueAgent(id=handle.id, run_id=(await handle.describe()).run_id or "")
+        request = StoreRequest(agent=agent, at=datetime.now(UTC), older_than=NOW)
+        assert (await ActivityEnvironment().run(archiver.store, request)).fate is Fate.STORED
+        assert list(self.store.list(agent_folder("keeper", handle.id)))
+
+    def artifact(self, handle: WorkflowHandle[Any, Any], data: bytes) -> Path:
+        """The file of an artifact of the agent."""
+        environment = ActivityEnvironment()
+        environment.info = dataclasses.replace(environment.info, workflow_id=handle.id)
+        store = ArtifactStore.of(self.settings)
+        ref = environment.run(store.put, data)
+        return self.settings.data_dir / "artifacts" / ref.sha256[:2] / ref.sha256
+
+    async def verify(self) -> Verified:
+        anchor = await ArchiveAnchor(self.client, self.settings).head()
+        return verify(self.store, anchor)
+
+    async def forget(self, owner: str) -> Erased:
+        return await self.client.execute_workflow(
+            ERASER,
+            EraseRequest(owner=owner),
+            id=ARCHIVIST,
+            task_queue=self.settings.task_queue,
+            result_type=Erased,
+        )
+
+    async def kept(self, owner: str = OWNER, **input: Any) -> WorkflowHandle[Any, Any]:
+        """A keeper that has come to its end."""
+        agents = AgentClient(self.client, self.settings, self.ring)
+        id = await agents.start("keeper", KeeperInput(**input), owner=owner)
+        handle = self.client.get_workflow_handle(id)
+        self.handles.append(handle)
+
+        async def asleep() -> bool:
+            found = await self.attributes(handle)
+            return found.get("AgentState") == "sleeping"
+
+        await eventually(asleep)
+        await handle.signal("tell", "well done")
+        await handle.signal("wake")
+        await eventually(lambda: closed(handle))
+        return handle
+
+
+async def closed(handle: WorkflowHandle[Any, Any]) -> bool:
+    """Whether visibility, too, knows that it has closed."""
+    found = handle._client.list_workflows(
+        f"WorkflowId = '{handle.id}' AND CloseTime IS NOT NULL AND ExecutionStatus != 'ContinuedAsNew'"
+    )
+    return bool([each async for each in found])
+
+
+@asynccontextmanager
+async def archive_stage(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    encrypted: bool = True,
+    ui_port: int | None = None,
+    **changes: str,
+) -> AsyncIterator[ArchiveStage]:
+    settings = Settings.read(
+        {
+            "HIBERNAUT_DATA_DIR": str(folder),
+            "HIBERNAUT_TASK_QUEUE": "archive",
+            **({"HIBERNAUT_PAYLOAD_KEYS": f"k1:{secrets.token_hex(32)}"} if encrypted else {}),
+            **changes,
+        }
+    )
+    async with DevServer(settings, ui_port=ui_port, limits=LIMITS) as server:
+        monkeypatch.setenv("TEMPORAL_ADDRESS", server.address)
+        stage = ArchiveStage(await connect(settings), settings)
+        await stage.work()
+        try:
+            yield stage
+        finally:
+            await stage.rest()

@@ -1,0 +1,125 @@
+"""A gateway in this process, the people who use it, and agents that ask."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from cli.dev_server import DevServer, free_port
+from common.agents.auditor import AuditInput
+from common.approval.link import ApprovalLink
+from common.approval.types import ApprovalRequest
+from common.client.client import AgentClient
+from common.client.tokens import Scope, TokenFile
+from common.client.view import AgentView
+from common.settings import Settings, SlackSettings
+from gateway.app import build_from
+from tests.support.desk import Desk, open_desk
+from tests.support.gateway.issuer import LocalIssuer
+from tests.support.serving import Serving
+from tests.support.stack import until
+
+ALL = "agents:read agents:write decisions:write"
+PEOPLE = {"owner": ALL, "approver": ALL, "stranger": ALL, "member": ALL, "operator": f"{ALL} operator"}
+
+
+class GatewayWorld:
+    """The gateway at `address`; `http` is a client of it, `tokens` are by person."""
+
+    def __init__(self, desk: Desk, settings: Settings, issuer: LocalIssuer) -> None:
+        self.desk = desk
+        self.settings = settings
+        self.issuer = issuer
+        self.agents = AgentClient(desk.client, settings, desk.ring)
+        self.http: httpx.AsyncClient
+        self.address = settings.http.public_url
+
+    def token(self, who: str) -> str:
+        return self.issuer.token(who, PEOPLE[who])
+
+    def as_(self, who: str) -> dict[str, str]:
+        """The headers of a person's request."""
+        return {"Authorization": f"Bearer {self.token(who)}"}
+
+    async def start(self, errand: str = "sleeps", **more: Any) -> str:
+        """An agent of `owner`."""
+        return await self.agents.start("code-auditor", AuditInput(path=f"/x/{errand}", **more), owner="owner")
+
+    async def asking(self, *approvers: str) -> tuple[str, ApprovalRequest]:
+        """An agent of `owner` that asks, and what it asks."""
+        id = await self.start("asks", apply=True, approvers=list(approvers or ("approver", "@treasury")))
+        return id, (await self.until(id, lambda view: bool(view.requests))).requests[0]
+
+    def link(self, id: str, request: ApprovalRequest, who: str = "approver", **changes: Any) -> str:
+        """The address of an approval link."""
+        claims = {
+            "agent": id,
+            "request_id": request.id,
+            "digest": request.digest,
+            "approver": who,
+            "expires_at": datetime.now(UTC) + timedelta(days=1),
+            **changes,
+        }
+        return f"{self.address}/approve/{ApprovalLink(**claims).token(self.desk.ring)}"
+
+    async def until(self, id: str, fits: Any) -> AgentView:
+        async def find() -> AgentView | None:
+            view = await self.agents.view(id)
+            return view if view.live and fits(view) else None
+
+        found: AgentView = await until(find, 30)
+        return found
+
+
+@contextlib.asynccontextmanager
+async def open_world(
+    server: DevServer,
+    folder: Path,
+    *,
+    works: bool = True,
+    slack: SlackSettings | None = None,
+    **changes: Any,
+) -> AsyncIterator[GatewayWorld]:
+    async with open_desk(server, folder) as desk, LocalIssuer() as issuer:
+        (folder / "groups.json").write_text('{"treasury": ["member"]}')
+        port = free_port()
+        settings = replace(
+            desk.settings,
+            slack=slack or desk.settings.slack,
+            http=replace(
+                desk.settings.http,
+                port=port,
+                public_url=f"http://127.0.0.1:{port}",
+                oidc_issuer=issuer.name,
+                rate=10_000,
+                **changes,
+            ),
+        )
+        TokenFile.of(settings).add("operator", [Scope.OPERATOR], "local-operator")
+        TokenFile.of(settings).add("owner", [Scope.READ, Scope.WRITE, Scope.DECIDE], "local-owner")
+        TokenFile.of(settings).add("approver", [Scope.READ, Scope.DECIDE], "local-approver")
+        if works:
+            await desk.work()
+        world = GatewayWorld(desk, settings, issuer)
+        client = httpx.AsyncClient(base_url=world.address, timeout=60)
+        async with Serving(await build_from(settings), port), client as world.http:
+            yield world
+
+
+@pytest.fixture(scope="module")
+async def world(server: DevServer, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[GatewayWorld]:
+    """A gateway and a worker, shared by the tests of a file."""
+    before = os.environ.get("TEMPORAL_ADDRESS")
+    async with open_world(server, tmp_path_factory.mktemp("gateway")) as world:
+        yield world
+    os.environ.pop("TEMPORAL_ADDRESS")
+    if before:
+        os.environ["TEMPORAL_ADDRESS"] = before

@@ -1,0 +1,79 @@
+"""A process that sends one letter, and kills itself at a point of it: `mail_sender.py FOLDER PORT POINT`.
+
+Points: `before intent`, `after intent`, `before data`, `mid data`, `after answer`, or none of them. What came
+of it is printed as JSON.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import aiosmtplib
+from temporalio.exceptions import ApplicationError
+
+from activities.mail.outbox import Outbox
+from activities.mail.smtp import SmtpServer
+from common.mail import Sent
+from tests.support.mail.desk import MailDesk, approved, letter
+
+SETTLES = timedelta(seconds=1)
+
+
+def die(*_: Any, **__: Any) -> Any:
+    """As a machine dies: nothing is tidied up."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def arm(point: str) -> None:
+    """Have this process die at the point."""
+    enter = Outbox.enter
+
+    def entered(*arguments: Any, **more: Any) -> Any:
+        enter(*arguments, **more)
+        die()
+
+    async def half(client: aiosmtplib.SMTP, mail: bytes, **_: Any) -> Any:
+        assert client.protocol is not None
+        await client.execute_command(b"DATA")
+        client.protocol.write(mail[: len(mail) // 2])
+        # Until the kernel has it: the server is to see the half.
+        transport: Any = client.transport
+        while transport.get_write_buffer_size():
+            await asyncio.sleep(0.01)
+        die()
+
+    match point:
+        case "before intent":
+            Outbox.enter = die  # type: ignore[method-assign]
+        case "after intent":
+            Outbox.enter = entered  # type: ignore[method-assign]
+        case "before data":
+            SmtpServer._content = die  # type: ignore[method-assign]
+        case "mid data":
+            aiosmtplib.SMTP.data = half  # type: ignore[method-assign,assignment]
+        case "after answer":
+            Outbox.settle = die  # type: ignore[method-assign]
+
+
+async def send(folder: Path, port: int) -> Sent:
+    """What became of the letter."""
+    desk = MailDesk(folder, port, settles=SETTLES)
+    while True:
+        try:
+            return await desk.send(approved(letter(text="Hello\n" * 50_000)))
+        except ApplicationError as error:
+            if error.type != "MailBusy" or error.next_retry_delay is None:
+                raise
+            await asyncio.sleep(error.next_retry_delay.total_seconds())
+
+
+if __name__ == "__main__":
+    arm(sys.argv[3])
+    print(asyncio.run(send(Path(sys.argv[1]), int(sys.argv[2]))).model_dump_json(), flush=True)
+    os._exit(0)

@@ -1,0 +1,157 @@
+"""A stage for recruiters: candidates, slots, an outbox of witness, and mail as the mailbox hands it on."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from temporalio.client import WorkflowHandle
+
+from activities.documents.extract import text_of
+from activities.llm.activities import Thinking
+from activities.llm.offline import OfflineAnalyst
+from activities.llm.runner import Mind
+from activities.recruiting.activities import RecruitingDesk
+from activities.recruiting.candidacy import Course
+from activities.recruiting.letter_activities import Post
+from activities.recruiting.memory import CandidatesView
+from activities.recruiting.understanding import OUTPUTS
+from common.agents.recruiter import RecruiterInput, RecruiterResult
+from common.approval.types import ApprovalRequest, ApprovalsView
+from common.artifacts import ArtifactStore
+from common.mail import IncomingMail, MailKind
+from tests.support.recruiting.outbox import LedgerOutbox
+from tests.workflow.conftest import Stage, eventually
+from workflows.recruiter.recruiter import Recruiter
+
+ROLE = {
+    "title": "Keeper of tides",
+    "description": "Reads the tides of a harbour and keeps its charts.",
+    "must_have": ["tide tables"],
+    "nice_to_have": ["Python"],
+}
+
+
+def slots(count: int, days: int = 10) -> list[dict[str, str]]:
+    """Slots of an hour, a day each, the first so many days ahead at ten."""
+    first = datetime.now(UTC).replace(hour=10, minute=0, second=0, microsecond=0) + timedelta(days=days)
+    return [
+        {
+            "start": (first + timedelta(days=number)).isoformat(),
+            "end": (first + timedelta(days=number, hours=1)).isoformat(),
+            "zone": "Europe/Berlin",
+            "interviewer": "ann@example.com",
+            "place": "room 1",
+        }
+        for number in range(count)
+    ]
+
+
+def candidates(count: int) -> list[dict[str, str]]:
+    """Candidates c1, c2, …, of whom each knows a little less than the one before."""
+    return [
+        {
+            "id": f"c{number}",
+            "name": f"Candidate Nr{number}",
+            "email": f"c{number}@example.com",
+            "profile": "I keep tide tables.\n" + "I write Python.\n" * (number == 1),
+        }
+        for number in range(1, count + 1)
+    ]
+
+
+def recruiter_input(count: int = 1, slot_count: int = 6, **wanted: Any) -> RecruiterInput:
+    """An input that is valid; `wanted` are further fields."""
+    fields = {
+        "role": ROLE,
+        "candidates": candidates(count),
+        "questions": ["When could you start?"],
+        "slots": slots(slot_count),
+        "approvers": ["ann"],
+        **wanted,
+    }
+    return RecruiterInput.model_validate(fields)
+
+
+def mail(thread: str, text: str, kind: MailKind = MailKind.ANSWER, **more: Any) -> IncomingMail:
+    """Mail as the mailbox hands it on."""
+    return IncomingMail(
+        **{
+            "message_id": f"<{uuid.uuid4().hex}@example.com>",
+            "thread": thread,
+            "kind": kind,
+            "sender": f"{thread}@example.com",
+            "subject": "Re: Keeper of tides",
+            "text": text,
+            "received_at": datetime.now(UTC),
+            **more,
+        }
+    )
+
+
+class Office(Stage):
+    """A stage with a recruiter's office."""
+
+    def __init__(self, stage: Stage, folder: Path) -> None:
+        self.__dict__.update(stage.__dict__)
+        self.agents = [Recruiter]
+        self.folder = folder
+        self.outbox = LedgerOutbox(folder / "outbox.db")
+
+    def objects(self) -> list[Any]:
+        artifacts = ArtifactStore.of(self.settings)
+        mine = [
+            RecruitingDesk(artifacts, OfflineAnalyst(), text_of, self.settings.data_dir / "recruiting"),
+            Post(artifacts, self.authority, self.outbox),
+            Thinking(Mind(self.settings, artifacts, outputs=OUTPUTS), self.authority),
+        ]
+        return [*super().objects(), *mine]
+
+    async def recruit(self, count: int = 1, slot_count: int = 6, **wanted: Any) -> WorkflowHandle[Any, Any]:
+        """Start a recruiter."""
+        return await self.start(recruiter_input(count, slot_count, **wanted), "recruiter")
+
+    async def sent_out(self, count: int = 1, slot_count: int = 6, **wanted: Any) -> WorkflowHandle[Any, Any]:
+        """A recruiter whose first letters have gone out."""
+        agent = await self.recruit(count, slot_count, **wanted)
+        await self.decide(agent, await self.asked(agent))
+        for number in range(1, count + 1):
+            await self.stage_is(agent, f"c{number}", "asked")
+        return agent
+
+    async def course(self, agent: WorkflowHandle[Any, Any], id: str = "c1") -> Course:
+        view = await agent.query("candidates", result_type=CandidatesView)
+        return view.courses[id]
+
+    async def stage_is(self, agent: WorkflowHandle[Any, Any], id: str, *stages: str) -> Course:
+        """The course of a candidate once it is at one of these stages."""
+
+        async def find() -> Course | None:
+            course = await self.course(agent, id)
+            return course if course.stage in stages else None
+
+        return await eventually(find)
+
+    async def writes(self, agent: WorkflowHandle[Any, Any], thread: str, text: str, **more: Any) -> None:
+        """Mail comes in."""
+        await agent.signal("mail", mail(thread, text, **more))
+
+    async def question(self, agent: WorkflowHandle[Any, Any], begins: str) -> ApprovalRequest:
+        """The open request whose question begins so."""
+
+        async def find() -> ApprovalRequest | None:
+            view = await agent.query("approvals", result_type=ApprovalsView)
+            return next((each for each in view.open if each.question.startswith(begins)), None)
+
+        return await eventually(find)
+
+    async def later(self, agent: WorkflowHandle[Any, Any], **span: float) -> None:
+        """Let that much of the agent's time pass."""
+        await self.skipper.fast_forward(agent, timedelta(**span))
+
+    async def result(self, agent: WorkflowHandle[Any, Any]) -> RecruiterResult:
+        async with asyncio.timeout(90):
+            return RecruiterResult.model_validate(await agent.result())

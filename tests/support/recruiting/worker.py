@@ -1,0 +1,59 @@
+"""A worker process for recruiters: `python -m tests.support.recruiting.worker OUTBOX PAUSE`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+
+import worker
+from activities.calendars import Calendars
+from activities.calls.interceptor import ReliableReports
+from activities.decisions import DecisionChecks
+from activities.delivery.notices import Notices
+from activities.documents.extract import text_of
+from activities.llm.activities import Thinking
+from activities.llm.offline import OfflineAnalyst
+from activities.llm.runner import Mind
+from activities.recruiting.activities import RecruitingDesk
+from activities.recruiting.letter_activities import Post
+from activities.recruiting.understanding import OUTPUTS
+from common.approval.signing import Authority
+from common.artifacts import ArtifactStore
+from common.settings import Settings
+from common.temporal.connect import connect
+from tests.support.recruiting.outbox import LedgerOutbox
+from workflows.recruiter.recruiter import Recruiter
+
+READY = "worker ready"
+
+
+async def work(outbox: LedgerOutbox, settings: Settings) -> None:
+    """Work until SIGTERM."""
+    client = await connect(settings)
+    reports = ReliableReports(client)
+    authority = Authority.load(settings)
+    artifacts = ArtifactStore.of(settings)
+    objects = [
+        DecisionChecks(authority),
+        Notices(),
+        Calendars(),
+        RecruitingDesk(artifacts, OfflineAnalyst(), text_of, settings.data_dir / "recruiting"),
+        Post(artifacts, authority, outbox),
+        Thinking(Mind(settings, artifacts, outputs=OUTPUTS), authority),
+    ]
+    stopped = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
+    async with worker.build(client, settings, reports=reports, workflows=[Recruiter], objects=objects):
+        worker.spare_the_collector()
+        print(READY, flush=True)
+        await stopped.wait()
+    await reports.drain(5)
+
+
+if __name__ == "__main__":
+    asyncio.run(work(LedgerOutbox(Path(sys.argv[1]), float(sys.argv[2])), Settings.read(os.environ)))
+    # The SDK's threads can crash an interpreter that is shutting down.
+    os._exit(0)

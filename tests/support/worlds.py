@@ -1,0 +1,169 @@
+"""What the recorded agents work on: a code base, a market, a web site, a mail server. The same everywhere."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from decimal import Decimal
+from pathlib import Path
+from typing import ClassVar, Self
+
+from aiosmtpd.controller import Controller
+from aiosmtpd.handlers import Sink
+
+from common.agents.agent import AgentInput
+from common.agents.auditor import AuditInput
+from common.agents.buyer import BuyerInput
+from common.agents.recruiter import RecruiterInput
+from common.agents.researcher import ResearcherInput
+from tests.support.web import Route, WebServer
+
+SHOP = Path(__file__).parents[1] / "samples" / "shop"
+# A recording tells nothing of where it was made.
+FOLDER = Path("/tmp/hibernaut-recording")
+
+
+class World:
+    """Where the agents of a kind work; entered before the worker starts, which reads its environment."""
+
+    kind: ClassVar[str]
+    environment: ClassVar[dict[str, str]] = {}
+
+    def __enter__(self) -> Self:
+        os.environ.update(self.environment)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for name in self.environment:
+            del os.environ[name]
+
+    def prepare(self, name: str, *, exists: bool) -> AgentInput:
+        """Make what the agent `name` works on, and its input."""
+        raise NotImplementedError
+
+    def change(self, name: str) -> None:
+        """Change a fact that its plan rests on."""
+        raise NotImplementedError
+
+
+class AuditWorld(World):
+    """A copy of the sample shop for each."""
+
+    kind = "code-auditor"
+
+    def prepare(self, name: str, *, exists: bool) -> AgentInput:
+        folder = FOLDER / name
+        if exists:
+            shutil.copytree(SHOP, folder)
+        return AuditInput(path=str(folder), apply=True)
+
+    def change(self, name: str) -> None:
+        (FOLDER / name / "shop" / "mail.py").write_text("import os\n\nSENDER = f'shop'\n")
+
+
+class MarketWorld(World):
+    """A folder of documents for each, and prices that stand still."""
+
+    kind = "buyer"
+    environment: ClassVar = {"HIBERNAUT_QUOTES_SPEED": "0"}
+
+    def prepare(self, name: str, *, exists: bool) -> AgentInput:
+        folder = FOLDER / name
+        folder.mkdir(parents=True)
+        (folder / "outlook.md").write_text(
+            "# Outlook\n\nKO has grown its earnings in each of the last four quarters. Its price is low "
+            "for what it earns. A risk is that sugar may be taxed.\n"
+        )
+        return BuyerInput(symbol="KO", quantity=Decimal(10), limit=Decimal(50), documents=str(folder))
+
+    def change(self, name: str) -> None:
+        (FOLDER / name / "news.md").write_text("# News\n\nThe outlook of KO was lowered this morning.\n")
+
+
+class SiteWorld(World):
+    """A site of three pages on loopback, always on the same port."""
+
+    kind = "link-researcher"
+    host, port = "127.0.0.2", 18_080
+    environment: ClassVar = {
+        "HIBERNAUT_ALLOWED_HOSTS": f"{host}:{port}",
+        "HIBERNAUT_FETCH_RATE": "20",
+    }
+    pages: ClassVar = {
+        "/tides": "The tides of the harbour rise twice a day and fall twice a day.",
+        "/pilots": "Pilots of the harbour wait for high tides before they bring a ship in.",
+        "/charts": "Charts of the harbour show how deep it is when its tides are low.",
+    }
+
+    def __enter__(self) -> Self:
+        self._site = WebServer(host=self.host, port=self.port)
+        return super().__enter__()
+
+    def __exit__(self, *_: object) -> None:
+        super().__exit__()
+        self._site.close()
+
+    def prepare(self, name: str, *, exists: bool) -> AgentInput:
+        self._site.routes = {path: self._page(path, text) for path, text in self.pages.items()}
+        links = "".join(f'<p><a href="{path}">The harbour and its tides</a></p>' for path in self.pages)
+        self._site.routes["/"] = Route(f"<html><body>{links}</body></html>")
+        return ResearcherInput(
+            topic="the tides of a harbour",
+            sites=[self._site.url()],
+            links=3,
+            publish=str(FOLDER / name / "reports"),
+        )
+
+    def change(self, name: str) -> None:
+        text = "The tides of the harbour no longer rise twice a day, the pilots of the harbour say."
+        self._site.routes["/tides"] = self._page("/tides", text)
+
+    @staticmethod
+    def _page(path: str, text: str) -> Route:
+        return Route(f"<html><title>{path[1:]}</title><body><main><p>{text}</p></main></body></html>")
+
+
+class MailWorld(World):
+    """Two candidates, slots far ahead, and a mail server on loopback that takes everything."""
+
+    kind = "recruiter"
+    port = 18_025
+    environment: ClassVar = {
+        "HIBERNAUT_SMTP": f"smtp://127.0.0.1:{port}",
+        "HIBERNAUT_MAIL_FROM": "agents@example.com",
+        "HIBERNAUT_MAIL_REPLY_TO": "answers@example.com",
+    }
+
+    def __enter__(self) -> Self:
+        self._server = Controller(Sink(), hostname="127.0.0.1", port=self.port)
+        self._server.start()
+        return super().__enter__()
+
+    def __exit__(self, *_: object) -> None:
+        super().__exit__()
+        self._server.stop()
+
+    def prepare(self, name: str, *, exists: bool) -> AgentInput:
+        slots = [
+            {
+                "start": f"2099-12-0{day}T10:00",
+                "end": f"2099-12-0{day}T10:45",
+                "zone": "Europe/Berlin",
+                "interviewer": "ann@example.com",
+            }
+            for day in (1, 2, 3)
+        ]
+        people = [
+            {"id": f"c{number}", "name": f"Candidate Nr{number}", "email": f"c{number}@example.com"}
+            for number in (1, 2)
+        ]
+        return RecruiterInput.model_validate(
+            {
+                "role": {"title": "Keeper of tides", "must_have": ["tide tables"]},
+                "candidates": [
+                    each | {"profile": "I am 40 years old. I keep tide tables."} for each in people
+                ],
+                "questions": ["When could you start?"],
+                "slots": slots,
+            }
+        )
