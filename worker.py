@@ -37,14 +37,14 @@ from activities.delivery.webhooks import Webhooks
 from activities.documents.documents import Documents
 from activities.documents.extract import text_of
 from activities.fetching.scraper import Scraper
-from activities.llm.activities import Thinking, ranker
-from activities.llm.runner import Mind
+from activities.llm.activities import ModelActivities, ranker
+from activities.llm.runner import ModelRunner
 from activities.mail.mailbox import Mailbox
 from activities.mail.sending import Mail
-from activities.recruiting.activities import RecruitingDesk
-from activities.recruiting.letter_activities import Post
+from activities.recruiting.activities import RecruitingActivities
+from activities.recruiting.letter_activities import LetterActivities
 from activities.recruiting.understanding import OUTPUTS
-from activities.research.activities import ResearchDesk
+from activities.research.activities import ResearchActivities
 from activities.research.publishing import Publisher
 from activities.trading.choose import broker, price_feed
 from activities.trading.orders import Orders
@@ -85,7 +85,7 @@ def activity_objects(settings: Settings) -> list[Any]:
     authority = Authority.load(settings)
     artifacts = ArtifactStore.of(settings)
     journals = settings.data_dir / "journals"
-    mind = Mind(settings, artifacts, outputs=OUTPUTS)
+    runner = ModelRunner(settings, artifacts, outputs=OUTPUTS)
     mail = Mail.build(settings, authority)
     scan = CodeScan(artifacts, journals / "scan")
     feed = price_feed(settings.trading, settings.data_dir, _now)
@@ -98,13 +98,13 @@ def activity_objects(settings: Settings) -> list[Any]:
         Calendars(),
         CodeInventory(artifacts),
         scan,
-        FindingTriage(artifacts, ranker(mind, settings)),
-        Thinking(mind, authority),
+        FindingTriage(artifacts, ranker(runner, settings)),
+        ModelActivities(runner, authority),
         Scraper.build(settings, artifacts),
-        ResearchDesk(artifacts, settings.data_dir / "research", settings.data_dir / "published"),
+        ResearchActivities(artifacts, settings.data_dir / "research", settings.data_dir / "published"),
         Publisher.build(settings, artifacts, authority),
-        RecruitingDesk(artifacts, ranker(mind, settings), text_of, settings.data_dir / "recruiting"),
-        Post(artifacts, authority, mail),
+        RecruitingActivities(artifacts, ranker(runner, settings), text_of, settings.data_dir / "recruiting"),
+        LetterActivities(artifacts, authority, mail),
         FixPlanner(artifacts),
         FixApplier(artifacts, authority, journals / "apply"),
         Documents(artifacts, text_of),
@@ -221,7 +221,7 @@ async def open_mailroom(client: Client, settings: Settings) -> None:
         )
 
 
-def spare_the_collector() -> None:
+def tune_gc() -> None:
     """Have the garbage collector pass over what stays for good, and look for new cycles less often.
 
     Every cached agent is thousands of objects that live for days; walking them again and again is a share of
@@ -245,7 +245,7 @@ async def work(settings: Settings) -> None:
         build_fetcher(client, settings, reports=reports, objects=objects),
     ):
         await open_mailroom(client, settings)
-        spare_the_collector()
+        tune_gc()
         print("worker ready", file=sys.stderr, flush=True)
         await stopped.wait()
     await reports.drain(DRAIN_SECONDS)

@@ -98,7 +98,7 @@ class Chaos:
         self._floor = Floor(settings.data_dir / "floor", faults, liquidity=Decimal(1))
         self._floor.folder.mkdir(parents=True)
         self._prices = {ALL: PRICE}
-        self._ring = Signer.load(settings, create=True)
+        self._signer = Signer.load(settings, create=True)
         self._count = Counter[str]()
         self._up = asyncio.Event()
         self._up.set()
@@ -119,7 +119,7 @@ class Chaos:
         began = perf_counter()
         self._post()
         self._client = await connect(self._settings)
-        self._door = AgentClient(self._client, self._settings, self._ring)
+        self._door = AgentClient(self._client, self._settings, self._signer)
         self._fleet = Fleet(self._floor, self._settings, self._server.address, self._options.workers)
         keeping = asyncio.create_task(self._fleet.keep_up())
         try:
@@ -188,7 +188,7 @@ class Chaos:
             through="cli",
             at=now,
         )
-        return self._ring.sign(decision, row.id, now)
+        return self._signer.sign(decision, row.id, now)
 
     async def _wander(self) -> None:
         """Prices are never still, and stay within the tolerance of whatever was seen."""

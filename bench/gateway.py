@@ -128,7 +128,7 @@ async def gateway(settings: Settings, server: DevServer, port: int) -> AsyncIter
 async def bench(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """One run; its report."""
     settings = Settings.read({DATA_DIR.variable: str(folder)})
-    ring = Signer.load(settings, create=True)
+    signer = Signer.load(settings, create=True)
     tokens = [TokenFile.of(settings).add(f"person-{number}", [Scope.READ]) for number in range(PEOPLE)]
     port = free_port()
     async with DevServer(settings, ui_port=None) as server, gateway(settings, server, port) as pid:
@@ -136,7 +136,7 @@ async def bench(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         client = await connect(settings)
         side = KitSide(client, settings, server.address)
         await side.start_worker()
-        agents = AgentClient(client, side.settings, ring)
+        agents = AgentClient(client, side.settings, signer)
         ids = [
             await agents.start(
                 "bench-kit", KitInput(steps=STEPS, local=True), owner=f"person-{number % PEOPLE}"

@@ -98,7 +98,7 @@ def in_json(out: str) -> int:
 async def bench(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Run everything in `folder`, bounded in time."""
     settings = Settings.read({DATA_DIR.variable: str(folder)})
-    ring = Signer.load(settings, create=True)
+    signer = Signer.load(settings, create=True)
     floor = Floor(folder / "floor", Faults())
     floor.folder.mkdir()
     floor.board.write({ALL: Decimal(10)})
@@ -112,7 +112,7 @@ async def bench(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         fleet = Fleet(floor, settings, server.address, 1)
         keeping = asyncio.create_task(fleet.keep_up())
         try:
-            await ask(AgentClient(await connect(settings), settings, ring), options.agents)
+            await ask(AgentClient(await connect(settings), settings, signer), options.agents)
             load = os.getloadavg()[0]
             environment = {**os.environ, DATA_DIR.variable: str(folder)}
             table, table_seconds = await timed(environment, options.runs, in_table)

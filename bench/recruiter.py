@@ -67,7 +67,7 @@ class Bench:
 
     def __init__(self, folder: Path, mail_port: int, count: int) -> None:
         self.settings = Settings.read({DATA_DIR.variable: str(folder)})
-        self.ring = Signer.load(self.settings, create=True)
+        self.signer = Signer.load(self.settings, create=True)
         self.server = DevServer(self.settings, ui_port=None)
         self._mail_port = mail_port
         self._count = count
@@ -138,7 +138,7 @@ class Bench:
         return await connect(self.settings)
 
     async def _fall_asleep(self) -> float:
-        agents = AgentClient(await self._client(), self.settings, self.ring)
+        agents = AgentClient(await self._client(), self.settings, self.signer)
         before = perf_counter()
         await agents.start("recruiter", candidates(self._count), id=ID, owner="owner-1")
         decided = False

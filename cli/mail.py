@@ -17,7 +17,7 @@ from common.object_store import open_store
 from common.settings import Settings
 from common.settings.mail import IMAP
 
-MOST_LINES = 50
+MAX_LINES = 50
 INBOX = "INBOX"
 
 
@@ -67,6 +67,6 @@ def _look(settings: Settings, counts: MailCounts, unmatched: bool) -> None:
     try:
         counts.folders = {name: session.count(name) for name in (INBOX, *FOLDERS)}
         if unmatched:
-            counts.unmatched = session.lines(UNMATCHED, MOST_LINES)
+            counts.unmatched = session.lines(UNMATCHED, MAX_LINES)
     finally:
         session.close()

@@ -15,7 +15,7 @@ from common.archive.layout import ArchiveRecord
 from common.archive.reader import ArchivedAgents
 from common.client.view import AgentView
 
-MOST_TOLD = 50
+MAX_TOLD = 50
 
 
 class RevivedInput(AgentInput, extra="allow"):
@@ -74,7 +74,7 @@ def _ended(
                 entries=[*view.notebook, NotebookEntry(at=now, node="", text=words)], dropped=view.dropped
             ),
             "approvals": approvals,
-            "told": [*carried.told, *told][-MOST_TOLD:],
+            "told": [*carried.told, *told][-MAX_TOLD:],
             "paused": False,
             "stuck_at": view.stuck_at,
             "progress": view.progress,

@@ -1,6 +1,6 @@
 """The one place where errors are sorted: permanent, retryable, retryable after a time.
 
-Activities raise ordinary exceptions; the worker's interceptor passes each through ``sort_error``.
+Activities raise ordinary exceptions; the worker's interceptor passes each through ``classify_error``.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def retry_after(kind: str, message: str, delay: timedelta) -> ApplicationError:
 _PERMANENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError, ValidationError)
 
 
-def sort_error(error: Exception) -> Exception:
+def classify_error(error: Exception) -> Exception:
     """``error`` as Temporal should see it: unchanged where it is already sorted or worth a retry."""
     if isinstance(error, FailureError) or not isinstance(error, _PERMANENT):
         return error

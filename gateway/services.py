@@ -54,7 +54,7 @@ class Gateway:
     buckets: Buckets
     streams: Places
     metrics: Metrics
-    ring: Signer
+    signer: Signer
     artifacts: ArtifactStore
     search: AgentSearch
     archived: ArchivedAgents
@@ -74,8 +74,8 @@ async def open_gateway(settings: Settings, http: httpx.AsyncClient) -> Gateway:
     Raises:
         SettingsError: there is nothing to sign decisions with, or nobody whose tokens could be taken.
     """
-    ring = Signer.load(settings)
-    ring.seal("start", b"")  # raises where there is no key, now and not at the first decision
+    signer = Signer.load(settings)
+    signer.seal("start", b"")  # raises where there is no key, now and not at the first decision
     tokens = TokenFile.of(settings)
     tokens.find("")  # raises where the file cannot be read
     if not settings.http.oidc_issuer and not tokens.file.exists():
@@ -85,7 +85,7 @@ async def open_gateway(settings: Settings, http: httpx.AsyncClient) -> Gateway:
     directory = Directory.load(settings)
     reading = await connect(settings, patience=READ_PATIENCE, lazy=True)
     writing = await connect(settings, patience=WRITE_PATIENCE, lazy=True)
-    agents, patient = AgentClient(reading, settings, ring), AgentClient(writing, settings, ring)
+    agents, patient = AgentClient(reading, settings, signer), AgentClient(writing, settings, signer)
     codec, archived = load_codec(settings), ArchivedAgents.open(settings)
     buckets = Buckets(settings.http.rate)
     issuer = Issuer(settings, http) if settings.http.oidc_issuer else None
@@ -100,7 +100,7 @@ async def open_gateway(settings: Settings, http: httpx.AsyncClient) -> Gateway:
         buckets=buckets,
         streams=Places(settings.http.streams),
         metrics=Metrics(),
-        ring=ring,
+        signer=signer,
         artifacts=ArtifactStore.of(settings),
         search=AgentSearch(reading, archived),
         archived=archived,
@@ -109,7 +109,7 @@ async def open_gateway(settings: Settings, http: httpx.AsyncClient) -> Gateway:
             agents,
             slack_client(settings, BRIEF_TIMEOUT),
             http,
-            ring,
+            signer,
             approvers_in_slack(settings),
             settings.slack.hooks,
             buckets,

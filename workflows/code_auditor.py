@@ -69,7 +69,7 @@ class CodeAuditor(Agent):
         inventory = await self._take_inventory()
         findings = await self._scan(inventory)
         with self.node("triage"):
-            request = TriageRequest(findings=findings, wishes=list(self.wishes))
+            request = TriageRequest(findings=findings, wishes=list(self.instructions))
             triage = await self.call(FindingTriage.triage, request, LONG)
             for line in triage.top:
                 self.note(line)

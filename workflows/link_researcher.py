@@ -16,7 +16,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.fetching.records import FetchRequest, FoundLinks, LinksRequest, SearchRequest
     from activities.fetching.scraper import Scraper
     from activities.llm.records import OFFLINE, Reply, Think
-    from activities.research.activities import ResearchDesk
+    from activities.research.activities import ResearchActivities
     from activities.research.asking import about_page, about_pages, points_of
     from activities.research.publishing import Publisher, PublishReport
     from activities.research.records import DraftRequest, ExcerptRequest, LinkChoice, ReadRequest
@@ -52,7 +52,7 @@ RECHECK_PAGE = replace(FETCH, schedule_to_close=timedelta(hours=1))
 REMINDERS = (timedelta(hours=4), timedelta(hours=24), timedelta(hours=48))
 # Of each place that is searched so many links are considered for one that is kept.
 CONSIDERED = 12
-MOST_CONSIDERED = 200
+MAX_CONSIDERED = 200
 
 
 @workflow.defn(name="link-researcher")
@@ -89,14 +89,14 @@ class LinkResearcher(Agent):
         with self.node("links"):
             links = tuple(SavedLink(url=each.url, text=each.text) for part in found for each in part.links)
             choice = LinkChoice(topic=self._wanted.topic, links=links, keep=self._wanted.links)
-            memory.links = list((await self.call(ResearchDesk.choose_links, choice, QUICK)).links)
+            memory.links = list((await self.call(ResearchActivities.choose_links, choice, QUICK)).links)
             memory.searched = True
             for number, link in enumerate(memory.links, 1):
                 self.note(f"link {number}: {link.url}", words=link.text[:200])
 
     async def _found(self) -> list[FoundLinks]:
         """What the sites list, or the search provider where none are named."""
-        limit = min(CONSIDERED * self._wanted.links, MOST_CONSIDERED)
+        limit = min(CONSIDERED * self._wanted.links, MAX_CONSIDERED)
         if not self._wanted.sites:
             request = SearchRequest(query=self._wanted.topic, limit=limit)
             return [await self.call(Scraper.search, request, FETCH.fair("search"))]
@@ -160,7 +160,9 @@ class LinkResearcher(Agent):
 
     async def _reading(self, source: Source) -> Reading:
         topic = self._wanted.topic
-        excerpt = await self.call(ResearchDesk.take_excerpt, ExcerptRequest(topic=topic, source=source), READ)
+        excerpt = await self.call(
+            ResearchActivities.take_excerpt, ExcerptRequest(topic=topic, source=source), READ
+        )
         reply = await self._points(about_page(topic, source, excerpt.text))
         request = ReadRequest(
             topic=topic,
@@ -168,7 +170,7 @@ class LinkResearcher(Agent):
             points=points_of(reply) if reply else None,
             model=reply.model if reply else OFFLINE,
         )
-        reading = await self.call(ResearchDesk.check_quotes, request, READ)
+        reading = await self.call(ResearchActivities.check_quotes, request, READ)
         self.note(f"{reading.count} quotes from {source.url}", dropped=reading.dropped, model=reading.model)
         return reading
 
@@ -196,7 +198,7 @@ class LinkResearcher(Agent):
                 compared=points_of(compared) if compared else (),
                 compared_by=compared.model if compared else "",
             )
-            draft = await self.call(ResearchDesk.draft_report, request, READ)
+            draft = await self.call(ResearchActivities.draft_report, request, READ)
             memory.draft = draft.path
             return PublishPlan(
                 topic=self._wanted.topic,

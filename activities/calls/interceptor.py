@@ -16,7 +16,7 @@ from temporalio.exceptions import ApplicationError, CancelledError
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
 
-from common.errors import permanent, sort_error
+from common.errors import classify_error, permanent
 from common.object_store import StoreUnavailableError
 
 RETRY_SECONDS = 0.5
@@ -60,7 +60,7 @@ class _Reporting(ActivityInboundInterceptor):
         except CancelledError:
             raise
         except Exception as error:
-            failure = sort_error(error)
+            failure = classify_error(error)
         info = activity.info()
         if info.is_local:
             if failure:

@@ -63,7 +63,7 @@ class Slack:
 
     Args:
         client: with its own retries off; None where no token is set.
-        ring: signs buttons and links.
+        signer: signs buttons and links.
         artifacts: where diffs lie.
         approver_of: whom a Slack user is, an opaque id; None for strangers.
         public_url: how people reach the gateway.
@@ -72,13 +72,13 @@ class Slack:
     def __init__(
         self,
         client: WebClient | None,
-        ring: Signer,
+        signer: Signer,
         artifacts: ArtifactStore,
         approver_of: Callable[[str], str | None],
         public_url: str,
     ) -> None:
         self._client = client
-        self._ring = ring
+        self._signer = signer
         self._artifacts = artifacts
         self._approver_of = approver_of
         self._public_url = public_url
@@ -142,7 +142,7 @@ class Slack:
         )
         details = self._link(delivery, request, now) or self._page(notice.agent)
         shown = self._shown(request)
-        return slack_blocks.asked(notice, request, shown, button.token(self._ring), details)
+        return slack_blocks.asked(notice, request, shown, button.token(self._signer), details)
 
     def _link(self, delivery: Delivery, request: ApprovalRequest, now: datetime) -> str:
         """An approval link for the one person who reads the message; none where others may read it, too."""
@@ -157,7 +157,7 @@ class Slack:
             approver=delivery.person,
             expires_at=request.expires_at or now + LINK_LIFETIME,
         )
-        return f"{self._public_url}/approve/{link.token(self._ring)}"
+        return f"{self._public_url}/approve/{link.token(self._signer)}"
 
     def _page(self, agent: str) -> str:
         """The agent's page, for who signs in."""

@@ -28,15 +28,15 @@ MEDIA_TYPES = {
     ".pdf": "application/pdf",
 }
 # What one case can rest on, and what one activity reads within minutes.
-MOST_DOCUMENTS = 200
-MOST_BYTES = 20_000_000
-MOST_BYTES_IN_ALL = 100_000_000
-MOST_DEPTH = 8
-MOST_NAMED = 200
-MOST_ENTRIES = 20_000
+MAX_DOCUMENTS = 200
+MAX_BYTES = 20_000_000
+MAX_BYTES_IN_ALL = 100_000_000
+MAX_DEPTH = 8
+MAX_NAMED = 200
+MAX_ENTRIES = 20_000
 
 _REASONS = {
-    "oversized": f"over {MOST_BYTES} bytes",
+    "oversized": f"over {MAX_BYTES} bytes",
     "link": "a link",
     "special": "no regular file",
     "vanished": "gone while it was read",
@@ -136,7 +136,7 @@ class Documents:
         return DocumentSet(
             documents=documents,
             digest=survey.digest(),
-            unreadable=dict(sorted(survey.left_out.items())[:MOST_NAMED]),
+            unreadable=dict(sorted(survey.left_out.items())[:MAX_NAMED]),
             unread=len(survey.left_out),
             other=survey.other,
             unnamed=survey.unnamed,
@@ -171,11 +171,11 @@ class _Survey:
         read = 0
         for name in self._names("", 0):
             try:
-                if read >= MOST_DOCUMENTS:
-                    raise _TooMuch(f"past the first {MOST_DOCUMENTS} documents")
-                data = read_inside(self._root, name, MOST_BYTES)
-                if self._bytes + len(data) > MOST_BYTES_IN_ALL:
-                    raise _TooMuch(f"past the first {MOST_BYTES_IN_ALL} bytes")
+                if read >= MAX_DOCUMENTS:
+                    raise _TooMuch(f"past the first {MAX_DOCUMENTS} documents")
+                data = read_inside(self._root, name, MAX_BYTES)
+                if self._bytes + len(data) > MAX_BYTES_IN_ALL:
+                    raise _TooMuch(f"past the first {MAX_BYTES_IN_ALL} bytes")
             except LeftOut as error:
                 self._leave(name, _REASONS.get(error.reason, error.reason))
                 continue
@@ -200,8 +200,8 @@ class _Survey:
                 if entry.is_document:
                     self._leave(path, _REASONS["link"])
             elif entry.is_folder:
-                if depth + 1 >= MOST_DEPTH:
-                    self._leave(path, f"deeper than {MOST_DEPTH} folders")
+                if depth + 1 >= MAX_DEPTH:
+                    self._leave(path, f"deeper than {MAX_DEPTH} folders")
                 else:
                     yield from self._names(path, depth + 1)
             elif entry.is_document:
@@ -222,8 +222,8 @@ class _Survey:
             with os.scandir(descriptor) as entries:
                 for entry in entries:
                     self._entries += 1
-                    if self._entries > MOST_ENTRIES:
-                        raise permanent("TooManyFiles", f"{self._root} holds over {MOST_ENTRIES} files")
+                    if self._entries > MAX_ENTRIES:
+                        raise permanent("TooManyFiles", f"{self._root} holds over {MAX_ENTRIES} files")
                     if entry.name.startswith("."):
                         continue
                     if not _is_utf8(entry.name):

@@ -15,7 +15,7 @@ from temporalio.exceptions import ApplicationError
 from activities.fetching.guard import RefusedError
 from common.errors import permanent
 
-MOST_SECONDS = 60.0
+MAX_SECONDS = 60.0
 # A site that says nothing else is left alone so long; none makes an agent wait longer than a day at once.
 USUAL_PAUSE = timedelta(minutes=1)
 LONGEST_PAUSE = timedelta(days=1)
@@ -50,7 +50,7 @@ async def exchange(
     most_bytes: int,
     wanted: Collection[str] = (),
     headers: Mapping[str, str] | None = None,
-    seconds: float = MOST_SECONDS,
+    seconds: float = MAX_SECONDS,
 ) -> Answer:
     """GET `url`; a redirect is an answer too.
 

@@ -15,13 +15,13 @@ from activities.documents.extract import charset_of
 from activities.fetching.addresses import host_of, normalised, origin_of
 from activities.fetching.exchange import Answer, exchange, pause_of
 from activities.fetching.pages import Download, PageStore
-from activities.fetching.robots import MOST_BYTES as ROBOTS_BYTES
+from activities.fetching.robots import MAX_BYTES as ROBOTS_BYTES
 from activities.fetching.robots import Robots, RobotsStore
 from activities.fetching.slots import HostSlots
 from common.artifacts import ArtifactStore
 from common.errors import permanent, retry_after
 
-MOST_REDIRECTS = 5
+MAX_REDIRECTS = 5
 REDIRECTS = (301, 302, 303, 307, 308)
 # A robots.txt that cannot be had forbids everything for the time being.
 ROBOTS_PAUSE = timedelta(minutes=5)
@@ -116,7 +116,7 @@ class Fetcher:
             if found:
                 return found
             target = f"{origin_of(url)}/robots.txt"
-            for _ in range(MOST_REDIRECTS + 1):
+            for _ in range(MAX_REDIRECTS + 1):
                 answer = await self._ask(agent, target, self._interval, ROBOTS_BYTES)
                 to = _target(answer)
                 if to is None:
@@ -130,7 +130,7 @@ class Fetcher:
         self, agent: str, url: str, known: Download | None, wanted: Collection[str], most_bytes: int
     ) -> Answer:
         """Ask, and follow redirects by hand: each hop has a host, rules and a turn of its own."""
-        for _ in range(MOST_REDIRECTS + 1):
+        for _ in range(MAX_REDIRECTS + 1):
             robots = await self.rules(agent, url)
             if not robots.allow(url):
                 raise permanent("RobotsForbid", f"{url}: its site's robots.txt forbids to fetch it")
@@ -141,7 +141,7 @@ class Fetcher:
             if to is None:
                 return answer
             url = to
-        raise permanent("TooManyRedirects", f"{url}: more than {MOST_REDIRECTS} redirects")
+        raise permanent("TooManyRedirects", f"{url}: more than {MAX_REDIRECTS} redirects")
 
     async def _ask(
         self,

@@ -9,8 +9,8 @@ from urllib.parse import urljoin
 
 from activities.documents.extract import ExtractError, Link
 
-MOST_BYTES = 10_000_000
-MOST_LINKS = 5_000
+MAX_BYTES = 10_000_000
+MAX_LINKS = 5_000
 XML_TYPES = (
     *("application/xml", "text/xml", "application/rss+xml", "application/atom+xml", "application/rdf+xml"),
     *("application/gzip", "application/x-gzip", "application/octet-stream"),
@@ -39,7 +39,7 @@ def read_sitemap(data: bytes, base: str) -> Sitemap:
     # Zeros and marks of UTF-16 count as blanks here.
     if not data.lstrip(b"\xef\xbb\xbf\xff\xfe\0 \t\r\n").startswith(b"<"):
         lines = (line.strip() for line in data.decode("utf-8-sig", "replace").splitlines())
-        return Sitemap([Link(url=line) for line in lines if _is_web(line)][:MOST_LINKS])
+        return Sitemap([Link(url=line) for line in lines if _is_web(line)][:MAX_LINKS])
     _refuse_entities(data)
     from lxml import etree
 
@@ -51,7 +51,7 @@ def read_sitemap(data: bytes, base: str) -> Sitemap:
     found: list[str] = []
     for place in root.iterfind("{*}*/{*}loc"):
         url = urljoin(base, (place.text or "").strip())
-        if _is_web(url) and len(found) < MOST_LINKS:
+        if _is_web(url) and len(found) < MAX_LINKS:
             found.append(url)
     if etree.QName(root).localname == "sitemapindex":
         return Sitemap(sitemaps=found)
@@ -73,7 +73,7 @@ def read_feed(data: bytes, base: str) -> list[Link]:
     if not feed.version:
         raise ExtractError("it is no feed")
     links = {}
-    for entry in feed.entries[:MOST_LINKS]:
+    for entry in feed.entries[:MAX_LINKS]:
         url = urljoin(base, str(entry.get("link") or "").strip())
         if _is_web(url):
             links[url] = " ".join(str(entry.get("title") or "").split())[:300]
@@ -108,11 +108,11 @@ def _is_web(url: str) -> bool:
 def _unpacked(data: bytes) -> bytes:
     if data.startswith(b"\x1f\x8b"):
         try:
-            data = zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(data, MOST_BYTES + 1)
+            data = zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(data, MAX_BYTES + 1)
         except zlib.error as error:
             raise ExtractError(f"it is damaged gzip: {error}") from None
-    if len(data) > MOST_BYTES:
-        raise ExtractError(f"over {MOST_BYTES} bytes")
+    if len(data) > MAX_BYTES:
+        raise ExtractError(f"over {MAX_BYTES} bytes")
     return data
 
 

@@ -15,7 +15,7 @@ from common.digest import digest_bytes
 
 # RFC 9309: at most a day old, and half a megabyte of it is read.
 KEPT_SECONDS = 86_400.0
-MOST_BYTES = 512_000
+MAX_BYTES = 512_000
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class RobotsStore:
 
     def keep(self, url: str, body: bytes) -> Robots:
         """Keep the rules that `url`'s origin sent; empty ones allow everything."""
-        text = body[:MOST_BYTES].decode("utf-8-sig", "replace")
+        text = body[:MAX_BYTES].decode("utf-8-sig", "replace")
         write_atomically(self._file(url), _Kept(at=time.time(), text=text).model_dump_json().encode())
         return self._read(text)
 

@@ -26,7 +26,7 @@ from activities.documents.extract import (
 from activities.fetching.addresses import host_of, normalised, origin_of
 from activities.fetching.fetcher import Fetcher
 from activities.fetching.guard import Resolver, guarded_client
-from activities.fetching.listings import MOST_BYTES as LISTING_BYTES
+from activities.fetching.listings import MAX_BYTES as LISTING_BYTES
 from activities.fetching.listings import XML_TYPES, feeds_of, read_feed, read_sitemap
 from activities.fetching.pages import Download, PageStore
 from activities.fetching.records import (
@@ -48,8 +48,8 @@ BEAT_SECONDS = 10.0
 # A site that is away is tried for so long; then its page counts as unreachable, and the agent does without.
 PATIENCE = timedelta(hours=1)
 _AWAY = ("SiteTimeout", "SiteUnreachable", "SiteFailing", "RobotsUnavailable", "SearchFailing")
-MOST_SITEMAPS = 8
-MOST_FEEDS = 3
+MAX_SITEMAPS = 8
+MAX_FEEDS = 3
 HTML = ("text/html", "application/xhtml+xml")
 
 
@@ -173,7 +173,7 @@ class Scraper:
         html = await asyncio.to_thread(self._artifacts.get, front.raw)
         found = await asyncio.to_thread(links_of, html, front.final_url, charset=front.charset)
         sources, skipped = [front.url], []
-        feeds = (await asyncio.to_thread(feeds_of, html, front.final_url))[:MOST_FEEDS]
+        feeds = (await asyncio.to_thread(feeds_of, html, front.final_url))[:MAX_FEEDS]
         named = (await self._fetcher.rules(agent, front.final_url)).sitemaps()
         sitemaps = named or [f"{origin_of(front.final_url)}/sitemap.xml"]
         for url in feeds:
@@ -183,7 +183,7 @@ class Scraper:
             except (ExtractError, ApplicationError) as error:
                 skipped.append(_skip(url, error))
         seen = 0
-        while sitemaps and seen < MOST_SITEMAPS:
+        while sitemaps and seen < MAX_SITEMAPS:
             url, seen = sitemaps.pop(0), seen + 1
             try:
                 listed = await asyncio.to_thread(read_sitemap, await self._listing(agent, url), url)

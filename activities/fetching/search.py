@@ -14,7 +14,7 @@ from activities.fetching.guard import Resolver, guarded_client
 from common.allowed_hosts import AllowedHosts
 from common.errors import permanent, retry_after
 
-MOST_BYTES = 5_000_000
+MAX_BYTES = 5_000_000
 
 
 class SearchProvider(Protocol):
@@ -43,7 +43,7 @@ class SearxNG:
             ApplicationError: `SearchBusy` or `SearchFailing` (for later), `SearchRefused` (for good).
         """
         url = str(self._url.copy_merge_params({"q": query[:400], "format": "json"}))
-        answer = await exchange(self._client, url, most_bytes=MOST_BYTES)
+        answer = await exchange(self._client, url, most_bytes=MAX_BYTES)
         if answer.status == 429:
             raise retry_after("SearchBusy", f"{self._url}: too many searches", pause_of(answer.headers))
         if answer.status >= 500:

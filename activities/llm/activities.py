@@ -26,23 +26,23 @@ from activities.llm.records import (
     Think,
     Thought,
 )
-from activities.llm.runner import Caller, Mind
+from activities.llm.runner import Caller, ModelRunner
 from common.approval.signing import Authority
 from common.settings import Settings
 
 
-class Thinking:
+class ModelActivities:
     """Thinks for agents, and raises budgets that a human has raised."""
 
-    def __init__(self, mind: Mind, authority: Authority) -> None:
-        self._mind = mind
+    def __init__(self, runner: ModelRunner, authority: Authority) -> None:
+        self._runner = runner
         self._authority = authority
 
     @activity.defn(name="think")
     def think(self, think: Think) -> Thought:
-        """One request to a language model; see `Mind.think` for what it raises."""
+        """One request to a language model; see `ModelRunner.think` for what it raises."""
         with beating():
-            return self._mind.think(think, caller())
+            return self._runner.think(think, caller())
 
     @activity.defn(name="grant_budget")
     def grant_budget(self, grant: Grant) -> Granted:
@@ -50,7 +50,7 @@ class Thinking:
         plan = grant.plan
         agent = activity.info().workflow_id or ""
         key = self._authority.authorize(grant.authorization, plan, agent).key
-        self._mind.ledger.grant(key, plan.scope, plan.tokens, plan.usd)
+        self._runner.ledger.grant(key, plan.scope, plan.tokens, plan.usd)
         return Granted(key=key, tokens=plan.tokens, usd=plan.usd)
 
 
@@ -85,16 +85,16 @@ def caller() -> Caller:
 _WISHES = "wishes"
 
 
-def ranker(mind: Mind, settings: Settings) -> LanguageModel:
+def ranker(runner: ModelRunner, settings: Settings) -> LanguageModel:
     """What ranks by the model of the settings, from within an activity."""
-    return OfflineAnalyst() if settings.model == OFFLINE else RankingModel(mind, settings.model)
+    return OfflineAnalyst() if settings.model == OFFLINE else RankingModel(runner, settings.model)
 
 
 class RankingModel:
     """Ranks by a language model within the budget of the activity's agent, and offline once that is spent."""
 
-    def __init__(self, mind: Mind, model: str) -> None:
-        self._mind = mind
+    def __init__(self, runner: ModelRunner, model: str) -> None:
+        self._runner = runner
         self._model = model
 
     def rank(self, request: ModelRequest) -> ModelReply:
@@ -111,7 +111,7 @@ class RankingModel:
             model=self._model,
             max_output_tokens=16_000,
         )
-        reply = self._mind.think(think, caller()).reply
+        reply = self._runner.think(think, caller()).reply
         if reply is None:
             return OfflineAnalyst().rank(request)
         ranked = [each for each in Ranking.model_validate(reply.value).items if each.id != _WISHES]

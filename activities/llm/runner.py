@@ -60,7 +60,7 @@ class Providers(Protocol):
         ...
 
 
-class Mind:
+class ModelRunner:
     """Thinks with whatever model a request names, within its budget."""
 
     def __init__(
@@ -161,7 +161,7 @@ class Mind:
 class _Request:
     """One request on its way through a language model."""
 
-    mind: Mind
+    runner: ModelRunner
     think: Think
     model: str
     caller: Caller
@@ -172,7 +172,7 @@ class _Request:
     exchanges: int = 0
 
     def answer(self) -> Reply:
-        think, transcripts = self.think, self.mind._transcripts
+        think, transcripts = self.think, self.runner._transcripts
         head, conversation = think.after, transcripts.read(think.after)
         asked = Turn("user", task_text(think.instruction + _options(think), think.material))
         try:
@@ -183,7 +183,7 @@ class _Request:
             head, conversation = self._compact(head, conversation)
             got = self._exchange([*conversation.turns(), asked])
         try:
-            value, choice = self.mind._outputs.read(got.text, think)
+            value, choice = self.runner._outputs.read(got.text, think)
         except BadOutputError as flaw:
             self.notes.append(f"the first answer was bad and was mended: {flaw}"[:500])
             mend = f"That was not a valid answer: {flaw}. Answer again, correctly."
@@ -191,7 +191,7 @@ class _Request:
             bad = Turn("assistant", got.text or "(no answer)")
             got = self._exchange([*conversation.turns(), asked, bad, Turn("user", mend)])
             try:
-                value, choice = self.mind._outputs.read(got.text, think)
+                value, choice = self.runner._outputs.read(got.text, think)
             except BadOutputError as still:
                 raise permanent("BadModelOutput", f"{self.model}: {still}"[:1000]) from None
         exchange = Exchange(
@@ -212,13 +212,13 @@ class _Request:
         )
 
     def _exchange(self, turns: list[Turn]) -> Completion:
-        think, mind = self.think, self.mind
-        prompt = Prompt(turns, think.max_output_tokens, mind._outputs.schema(think))
+        think, runner = self.think, self.runner
+        prompt = Prompt(turns, think.max_output_tokens, runner._outputs.schema(think))
         self.exchanges += 1
-        limits = Limits.of(mind._settings.language_models, think.budget.tokens, think.budget.usd)
+        limits = Limits.of(runner._settings.language_models, think.budget.tokens, think.budget.usd)
         # Every token at the dearer of the two prices: more than it can come to.
         most = prompt.most_tokens
-        prices = mind._prices.usd(self.model, most, 0), mind._prices.usd(self.model, 0, most)
+        prices = runner._prices.usd(self.model, most, 0), runner._prices.usd(self.model, 0, most)
         usd = None if None in prices else max(each for each in prices if each is not None)
         if usd is None and (limits.agent_usd or limits.owner_usd) is not None:
             raise permanent(
@@ -228,12 +228,12 @@ class _Request:
         call = Call(
             key=f"{self.caller.key}/{self.exchanges}",
             agent=self.caller.agent,
-            owner_day=f"{think.owner}:{mind._now():%Y-%m-%d}",
+            owner_day=f"{think.owner}:{runner._now():%Y-%m-%d}",
             model=self.model,
             tokens=most,
             usd=usd,
         )
-        got, nearly_spent = mind.exchange(call, limits, prompt, self.caller.attempt)
+        got, nearly_spent = runner.exchange(call, limits, prompt, self.caller.attempt)
         self.input_tokens += got.input_tokens
         self.output_tokens += got.output_tokens
         self.nearly_spent += nearly_spent
@@ -244,10 +244,10 @@ class _Request:
     ) -> tuple[ArtifactRef, Conversation]:
         shorter, note = compacted(conversation)
         self.notes.append(note)
-        return self.mind._transcripts.rewrite(shorter, head), shorter
+        return self.runner._transcripts.rewrite(shorter, head), shorter
 
     def _usd(self) -> Decimal | None:
-        usd = self.mind._prices.usd(self.model, self.input_tokens, self.output_tokens)
+        usd = self.runner._prices.usd(self.model, self.input_tokens, self.output_tokens)
         if usd is None:
             self.notes.append(f"price unknown: {self.model}")
         return usd

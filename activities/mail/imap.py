@@ -26,7 +26,7 @@ from common.settings.mail import IMAP, IMAP_USER, MailServer
 SECONDS = 60.0
 LOGIN_REFUSED = timedelta(minutes=5)
 # Of a mail that is larger only the headers are read.
-MOST_BYTES = 25_000_000
+MAX_BYTES = 25_000_000
 AWAY = (ImapToolsError, imaplib.IMAP4.error, OSError, EOFError)
 
 
@@ -104,7 +104,7 @@ class Session:
         size = re.search(rb"RFC822\.SIZE (\d+)", said)
         if size is None:
             return None
-        whole = int(size[1]) <= MOST_BYTES
+        whole = int(size[1]) <= MAX_BYTES
         _, found = self._box.client.uid("FETCH", uid, "(BODY.PEEK[])" if whole else "(BODY.PEEK[HEADER])")
         raw = next((each[1] for each in found if isinstance(each, tuple)), None)
         return None if raw is None else Waiting(uid, _moment(said), int(size[1]), raw)

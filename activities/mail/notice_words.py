@@ -12,7 +12,7 @@ from common.approval.link import LINK_LIFETIME, ApprovalLink
 from common.approval.signing import Signer
 from common.notices.types import Delivery, NoticeEvent
 
-MOST_LINES = 60
+MAX_LINES = 60
 LONGEST_VALUE = 4000
 _HEADINGS = {
     NoticeEvent.ASKED: "Approval asked",
@@ -36,13 +36,13 @@ class NoticeWords(BaseModel, frozen=True):
     html: str
 
 
-def notice_words(delivery: Delivery, public_url: str, ring: Signer, now: datetime) -> NoticeWords:
+def notice_words(delivery: Delivery, public_url: str, signer: Signer, now: datetime) -> NoticeWords:
     """What to write to whom a notice is for.
 
     Args:
         delivery: the notice, and whom it is for.
         public_url: where the gateway is; links begin with it.
-        ring: signs the link.
+        signer: signs the link.
         now: when the link begins to live.
 
     Raises:
@@ -67,7 +67,7 @@ def notice_words(delivery: Delivery, public_url: str, ring: Signer, now: datetim
             expiry = f"It can be decided until {request.expires_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC."
             parts.append(expiry)
             blocks.append(tag("p", expiry))
-    if url := _link(delivery, public_url, ring, now):
+    if url := _link(delivery, public_url, signer, now):
         words = "See it whole and decide here. The link is yours alone; do not pass it on"
         parts.append(f"{words}:\n{url}")
         blocks.append(tag("p", f"{words}: ", tag("a", "decide", href=url)))
@@ -83,7 +83,7 @@ _TABLE = "border-collapse:collapse"
 _CELL = "text-align:left;vertical-align:top;padding:.2em .8em .2em 0;border-bottom:1px solid #ddd"
 
 
-def _link(delivery: Delivery, public_url: str, ring: Signer, now: datetime) -> str:
+def _link(delivery: Delivery, public_url: str, signer: Signer, now: datetime) -> str:
     """The approval link of whom the notice is for; empty where there is nothing for them to decide."""
     notice, request = delivery.notice, delivery.notice.request
     if request is None or not delivery.person or notice.event not in _ASKS:
@@ -98,7 +98,7 @@ def _link(delivery: Delivery, public_url: str, ring: Signer, now: datetime) -> s
         approver=delivery.person,
         expires_at=expires_at,
     )
-    return f"{public_url}/approve/{link.token(ring)}"
+    return f"{public_url}/approve/{link.token(signer)}"
 
 
 def _label(name: str) -> str:
@@ -109,9 +109,9 @@ def _label(name: str) -> str:
 def _value(value: JsonValue) -> str:
     """A value of the plan as lines, cut to what a mail can hold."""
     lines = list(_lines(value))
-    shown = [line for line in lines[:MOST_LINES] if line is not None]
+    shown = [line for line in lines[:MAX_LINES] if line is not None]
     text = "\n".join(shown)
-    if len(lines) > MOST_LINES or len(text) > LONGEST_VALUE:
+    if len(lines) > MAX_LINES or len(text) > LONGEST_VALUE:
         text = f"{text[:LONGEST_VALUE]}\n… more than a mail can hold"
     return visible(text)
 

@@ -13,7 +13,7 @@ from activities.documents.extract import body_text, tree_of
 if TYPE_CHECKING:
     from lxml.etree import _Element
 
-MOST_CHARACTERS = 16_000
+MAX_CHARACTERS = 16_000
 # What is looked at; the patterns below it take longer than linear time on what is made to hurt.
 _LOOKED_AT = 60_000
 _SECONDS = 3.0
@@ -51,7 +51,7 @@ def own_words(text: str) -> str:
             own = _without_signature(_without_quotes(looked_at))
     except TimeoutError:
         own = "\n".join(line for line in looked_at.split("\n") if not line.lstrip().startswith(">"))
-    return (own.strip() or text.strip())[:MOST_CHARACTERS]
+    return (own.strip() or text.strip())[:MAX_CHARACTERS]
 
 
 def html_words(html: str) -> str:

@@ -31,9 +31,9 @@ from common.mail import MailKind
 _PROGRAM = Path(__file__).with_name("reading_program.py")
 _SECONDS = 30
 _MEMORY = 768_000_000
-MOST_PARTS = 200
-MOST_ATTACHMENTS = 20
-MOST_TOKENS = 20
+MAX_PARTS = 200
+MAX_ATTACHMENTS = 20
+MAX_TOKENS = 20
 _TEXT_BYTES = 400_000
 # What names a letter, as the outbox makes it, in an address and in a Message-ID.
 _IN_ADDRESS = re.compile(r"\+([a-z2-7]{28})@", re.IGNORECASE)
@@ -137,7 +137,7 @@ def read(raw: bytes, received_at: datetime) -> ReadMail:
 
 
 def _first(tokens: list[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(token.lower() for token in tokens))[:MOST_TOKENS]
+    return tuple(dict.fromkeys(token.lower() for token in tokens))[:MAX_TOKENS]
 
 
 def _tokens(mail: Message, name: str, pattern: re.Pattern[str]) -> Iterator[str]:
@@ -175,7 +175,7 @@ def _charset(part: Message) -> str | None:
 def _leaves(mail: Message) -> Iterator[Message]:
     """The parts that hold something, but not those of mails inside the mail; the first 200."""
     waiting, seen = [mail], 0
-    while waiting and seen < MOST_PARTS:
+    while waiting and seen < MAX_PARTS:
         part, seen = waiting.pop(0), seen + 1
         if part.get_content_maintype() == "multipart" and part.is_multipart():
             waiting = [each for each in part.get_payload() if isinstance(each, Message)] + waiting
@@ -186,10 +186,10 @@ def _leaves(mail: Message) -> Iterator[Message]:
 def _attachments(mail: Message) -> Iterator[str]:
     """Name and type of what is attached. It is left in the mailbox: nothing there asks for it."""
     named = [(part, name) for part in _leaves(mail) if (name := _filename(part))]
-    for part, name in named[:MOST_ATTACHMENTS]:
+    for part, name in named[:MAX_ATTACHMENTS]:
         yield f"{name} ({_line(part.get_content_type(), 80)})"
-    if len(named) > MOST_ATTACHMENTS:
-        yield f"and {len(named) - MOST_ATTACHMENTS} more"
+    if len(named) > MAX_ATTACHMENTS:
+        yield f"and {len(named) - MAX_ATTACHMENTS} more"
 
 
 def _filename(part: Message) -> str:

@@ -47,7 +47,7 @@ class Mail:
         server: what it goes out by; None where it does not.
         outbox: what is known of each letter.
         authority: checks approvals.
-        ring: signs links.
+        signer: signs links.
     """
 
     def __init__(
@@ -57,21 +57,21 @@ class Mail:
         server: SmtpServer | None,
         outbox: Outbox,
         authority: Authority,
-        ring: Signer,
+        signer: Signer,
     ) -> None:
         self._settings = settings
         self._public_url = public_url
         self._server = server
         self._outbox = outbox
         self._authority = authority
-        self._ring = ring
+        self._signer = signer
 
     @classmethod
     def build(cls, settings: Settings, authority: Authority) -> Mail:
         """What this process sends mail with."""
-        mail, ring = settings.mail, Signer.load(settings)
-        outbox = Outbox(open_store(settings), ring)
-        return cls(mail, settings.http.public_url, smtp_server(mail), outbox, authority, ring)
+        mail, signer = settings.mail, Signer.load(settings)
+        outbox = Outbox(open_store(settings), signer)
+        return cls(mail, settings.http.public_url, smtp_server(mail), outbox, authority, signer)
 
     @activity.defn(name="mail_notice")
     async def mail_notice(self, delivery: Delivery) -> Sent:
@@ -86,7 +86,7 @@ class Mail:
         )
         if record is None:
             return _no_address(delivery.address)
-        words = notice_words(delivery, self._public_url, self._ring, now)
+        words = notice_words(delivery, self._public_url, self._signer, now)
 
         def mail() -> bytes:
             return notice_bytes(

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from temporalio import activity
 
-from activities.documents.documents import MEDIA_TYPES, MOST_BYTES, DocumentText
+from activities.documents.documents import MAX_BYTES, MEDIA_TYPES, DocumentText
 from activities.llm.records import LanguageModel
 from activities.recruiting.calendar_file import busy_slots
 from activities.recruiting.invitations import invitation
@@ -39,10 +39,10 @@ from common.agents.recruiter import Candidate, InvitationPlan, OutreachPlan, Sam
 from common.artifacts import ArtifactStore, write_atomically
 
 SAMPLES, NAMED = 3, 50
-MOST_PROFILE = 100_000
+MAX_PROFILE = 100_000
 
 
-class RecruitingDesk:
+class RecruitingActivities:
     """The activities that work on candidates and send nothing.
 
     Args:
@@ -159,12 +159,12 @@ class RecruitingDesk:
         if media_type is None:
             return candidate.profile, f"{candidate.file} is none of {', '.join(MEDIA_TYPES)}"
         try:
-            text = self._text_of(read_inside(Path(folder), candidate.file, MOST_BYTES), media_type).text
+            text = self._text_of(read_inside(Path(folder), candidate.file, MAX_BYTES), media_type).text
         except LeftOut as error:
             return candidate.profile, f"{candidate.file}: {error.reason}"
         except ValueError as error:
             return candidate.profile, f"{candidate.file}: {error}"[:300]
-        return f"{candidate.profile}\n{text}"[:MOST_PROFILE], ""
+        return f"{candidate.profile}\n{text}"[:MAX_PROFILE], ""
 
     def _place(self, name: str) -> Path:
         agent = quote(activity.info().workflow_id or "", safe="")[:200]

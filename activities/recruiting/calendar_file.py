@@ -11,10 +11,10 @@ from zoneinfo import ZoneInfo
 from common.agents.recruiter import Slot
 from common.errors import permanent
 
-MOST_BYTES = 20_000_000
-MOST_FILES = 200
+MAX_BYTES = 20_000_000
+MAX_FILES = 200
 # A series that repeats more often before a slot is none that people make.
-MOST_REPEATS = 20_000
+MAX_REPEATS = 20_000
 # An event that began before the slot may go on into it.
 LONGEST_EVENT = timedelta(days=400)
 
@@ -48,12 +48,12 @@ def busy_slots(path: Path, slots: Mapping[int, Slot]) -> list[int]:
 
 def _files(path: Path) -> list[Path]:
     files = sorted(path.glob("*.ics")) if path.is_dir() else [path]
-    too_large = [file for file in files if file.is_file() and file.stat().st_size > MOST_BYTES]
-    if not files or len(files) > MOST_FILES or too_large or not all(file.is_file() for file in files):
+    too_large = [file for file in files if file.is_file() and file.stat().st_size > MAX_BYTES]
+    if not files or len(files) > MAX_FILES or too_large or not all(file.is_file() for file in files):
         raise permanent(
             "CalendarUnreadable",
-            f"{path} has to be an iCalendar file, or a folder of up to {MOST_FILES} of them, each up to "
-            f"{MOST_BYTES:,} bytes",
+            f"{path} has to be an iCalendar file, or a folder of up to {MAX_FILES} of them, each up to "
+            f"{MAX_BYTES:,} bytes",
         )
     return files
 
@@ -132,7 +132,7 @@ def _starts(event: Any, start: date, slot: Slot, zone: Any, length: timedelta) -
     end = slot.end.astimezone(first.tzinfo).replace(tzinfo=None)
     begin = end - min(length, LONGEST_EVENT) - timedelta(days=2)
     for number, each in enumerate(series.xafter(begin, inc=True)):
-        if each >= end or number >= MOST_REPEATS:
+        if each >= end or number >= MAX_REPEATS:
             return
         yield each.replace(tzinfo=first.tzinfo)
 

@@ -12,13 +12,13 @@ from pydantic import AwareDatetime, BaseModel, Field, SerializerFunctionWrapHand
 from common.agents.recruiter import Slot
 
 # How often somebody out of office may move their own date, and how far.
-MOST_MOVES = 3
+MAX_MOVES = 3
 LONGEST_ABSENCE = timedelta(days=60)
 # Somebody who wants another time is shown others once more; then a person is asked.
-MOST_PROPOSALS = 2
+MAX_PROPOSALS = 2
 PROPOSED_AT_ONCE = 3
-MOST_EXCERPT = 200
-MOST_WRITTEN = 1_500
+MAX_EXCERPT = 200
+MAX_WRITTEN = 1_500
 
 
 class Stage(StrEnum):
@@ -127,7 +127,7 @@ class Course(BaseModel):
 
     def note(self, at: datetime, what: str, told: str = "") -> None:
         """Put on record what happened; a course has no end of lines, whatever a candidate sends."""
-        line = Happened(at=at.replace(microsecond=0), what=what, told=" ".join(told.split())[:MOST_EXCERPT])
+        line = Happened(at=at.replace(microsecond=0), what=what, told=" ".join(told.split())[:MAX_EXCERPT])
         self.happened = [*self.happened, line][-30:]
 
     def end(self, stage: Stage) -> None:
@@ -178,7 +178,7 @@ class Course(BaseModel):
                 self._choose(self.offered[0], slots)
             case Stage.PROPOSED, Says.SLOT if 1 <= reading.slot <= len(self.offered):
                 self._choose(self.offered[reading.slot - 1], slots)
-            case Stage.PROPOSED, Says.OTHER_TIME if self.proposals < MOST_PROPOSALS:
+            case Stage.PROPOSED, Says.OTHER_TIME if self.proposals < MAX_PROPOSALS:
                 self.queue()
             case Stage.CHOSEN, Says.OTHER_TIME:
                 self.queue()
@@ -195,7 +195,7 @@ class Course(BaseModel):
         if self.stage is not Stage.WITH_HUMAN:
             self.back = back or self.stage
             self.stage, self.due = Stage.WITH_HUMAN, None
-        self.wrote = f"{self.wrote}\n\n{text}".strip()[-MOST_WRITTEN:]
+        self.wrote = f"{self.wrote}\n\n{text}".strip()[-MAX_WRITTEN:]
 
     def answered(self, now: datetime, within: timedelta, slots: Sequence[Slot]) -> None:
         """A person's reply went out: go on where the course was."""
@@ -260,7 +260,7 @@ class Course(BaseModel):
 
     def _move(self, back_at: datetime, now: datetime, within: timedelta) -> str:
         """Wait until somebody is back; not for ever, whatever an automatic answer says."""
-        if self.stage in (Stage.ASKED, Stage.PROPOSED) and self.due and self.moves < MOST_MOVES:
+        if self.stage in (Stage.ASKED, Stage.PROPOSED) and self.due and self.moves < MAX_MOVES:
             self.moves += 1
             back_at = min(max(back_at, now), now + LONGEST_ABSENCE)
             self.due = max(self.due, _minute(back_at + within))

@@ -40,7 +40,7 @@ class Outbox(Protocol):
         ...
 
 
-class Post:
+class LetterActivities:
     """The recruiter's destructive activities.
 
     Each letter's key is that of the approval and one of its own.

@@ -16,7 +16,7 @@ from common.artifacts import ArtifactRef
 from common.digest import digest_bytes
 
 # Enough for five mails of each of a thousand candidates; a mail that comes twice comes twice soon.
-MOST_SEEN = 5_000
+MAX_SEEN = 5_000
 
 
 class Answered(BaseModel, frozen=True):
@@ -86,7 +86,7 @@ class RecruiterMemory(BaseModel):
         name = digest_bytes(message_id.encode("utf-8", "replace"))[:12]
         if name in self.seen:
             return False
-        self.seen = [*self.seen, name][-MOST_SEEN:]
+        self.seen = [*self.seen, name][-MAX_SEEN:]
         return True
 
     def count(self, status: str) -> None:

@@ -15,8 +15,8 @@ from common.agents.recruiter import Role
 
 # A language model is shown so many at most, the best by the rules; the rest stay in the order of the rules.
 SHOWN = 40
-MOST_SHOWN_CHARACTERS = 4_000
-MOST_QUOTE = 300
+MAX_SHOWN_CHARACTERS = 4_000
+MAX_QUOTE = 300
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def rank(role: Role, profiles: Sequence[Profile], model: LanguageModel) -> tuple
             instruction=role_text(role),
             # Sorted by content: the order they were listed in says nothing.
             items=[
-                ModelItem(id=f"profile-{each.number}", text=each.text[:MOST_SHOWN_CHARACTERS])
+                ModelItem(id=f"profile-{each.number}", text=each.text[:MAX_SHOWN_CHARACTERS])
                 for each in sorted(shown, key=lambda each: (each.text, each.id))
             ],
             keep=max(len(shown), 1),
@@ -108,7 +108,7 @@ def _told(what: str, must: bool, text: str) -> Reason | None:
     for start, end in lines_and_sentences(text):
         sentence = _spelled(text[start:end])
         if wanted <= {stem for _, stem, _ in stems(sentence)} and not _denied(sentence, wanted):
-            end = min(end, start + MOST_QUOTE)
+            end = min(end, start + MAX_QUOTE)
             return Reason(about=what, must=must, quote=text[start:end], start=start, end=end)
     return None
 
@@ -144,4 +144,4 @@ def _placed(about: str, quote: str, text: str) -> Reason | None:
     place = find_quote(quote, [Material(id="profile", text=text)], "profile")
     if place is None:
         return None
-    return Reason(about=about, must=False, quote=place.text[:MOST_QUOTE], start=place.start, end=place.end)
+    return Reason(about=about, must=False, quote=place.text[:MAX_QUOTE], start=place.start, end=place.end)

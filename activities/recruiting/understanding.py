@@ -21,7 +21,7 @@ from common.mail import IncomingMail, MailKind
 
 MAIL, OFFERED, ROLE = "mail", "offered", "role"
 READING, WORDS, DRAFT = "candidate_reading", "letter_opening", "reply_draft"
-MOST_READ = 4_000
+MAX_READ = 4_000
 
 
 class ShortWords(BaseModel, frozen=True):
@@ -50,7 +50,7 @@ def reading_of(mail: IncomingMail, offered: Sequence[Slot], address: str) -> Rea
             "slot "
             "is 0 in all cases but slot, and back_at is null."
         ),
-        material=(Material(id=MAIL, text=mail.text[:MOST_READ]), Material(id=OFFERED, text=slots or "none")),
+        material=(Material(id=MAIL, text=mail.text[:MAX_READ]), Material(id=OFFERED, text=slots or "none")),
         want=Structured(type=READING),
         max_output_tokens=300,
     )

@@ -34,7 +34,7 @@ OPENING_CHARACTERS = 4_000
 _CLAIMS = TypeAdapter(list[Claim])
 
 
-class ResearchDesk:
+class ResearchActivities:
     """The activities that work on pages that were fetched; none reaches out.
 
     Args:

@@ -24,8 +24,8 @@ from common.artifacts import ArtifactStore, write_atomically
 from common.errors import permanent, retry_after
 from common.settings import Settings
 
-MOST_SECONDS = 30.0
-MOST_ANSWER_BYTES = 2_000_000
+MAX_SECONDS = 30.0
+MAX_ANSWER_BYTES = 2_000_000
 # What of an answer's headers is looked at.
 _TOLD = ("location", "retry-after")
 _USUAL_WAIT = timedelta(minutes=1)
@@ -150,7 +150,7 @@ class Publisher:
             sent["Cache-Control"] = "no-cache"
         try:
             async with (
-                asyncio.timeout(MOST_SECONDS),
+                asyncio.timeout(MAX_SECONDS),
                 self._client.stream(
                     method, url, headers={**sent, **(headers or {})}, content=data
                 ) as response,
@@ -158,7 +158,7 @@ class Publisher:
                 body = bytearray()
                 async for piece in response.aiter_raw():
                     body += piece
-                    if len(body) > MOST_ANSWER_BYTES:
+                    if len(body) > MAX_ANSWER_BYTES:
                         break
                 told = {n: response.headers[n] for n in _TOLD if n in response.headers}
                 return httpx.Response(

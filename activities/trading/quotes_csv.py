@@ -19,7 +19,7 @@ from activities.trading.quotes import Fault, check_age, checked_quote, no_quote
 from common.agents.buyer import Quote
 from common.artifacts import write_atomically
 
-MOST_BYTES = 200_000_000  # unpacked
+MAX_BYTES = 200_000_000  # unpacked
 
 
 class CsvFeed:
@@ -110,9 +110,9 @@ def stand_at(state: Path, moment: datetime, now: datetime) -> None:
 def _text(file: Path) -> str:
     try:
         with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as opened:
-            data = opened.read(MOST_BYTES + 1)
-        if len(data) > MOST_BYTES:
-            raise no_quote(Fault.UNREADABLE, f"{file} is larger than {MOST_BYTES} bytes")
+            data = opened.read(MAX_BYTES + 1)
+        if len(data) > MAX_BYTES:
+            raise no_quote(Fault.UNREADABLE, f"{file} is larger than {MAX_BYTES} bytes")
         return data.decode("utf-8-sig")
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise no_quote(Fault.UNREADABLE, f"{file}: {error}") from error

@@ -16,7 +16,7 @@ from activities.calls.retry_header import asked_wait
 from activities.trading.quotes import Fault, check_age, checked_quote, no_quote, status_fault
 from common.agents.buyer import Quote
 
-MOST_BYTES = 1_000_000
+MAX_BYTES = 1_000_000
 
 
 class HttpFeed:
@@ -86,8 +86,8 @@ async def _read(response: httpx.Response, source: str) -> bytes:
     body = bytearray()
     async for chunk in response.aiter_bytes():
         body += chunk
-        if len(body) > MOST_BYTES:
-            raise no_quote(Fault.UNREADABLE, f"{source} sends more than {MOST_BYTES} bytes")
+        if len(body) > MAX_BYTES:
+            raise no_quote(Fault.UNREADABLE, f"{source} sends more than {MAX_BYTES} bytes")
     return bytes(body)
 
 

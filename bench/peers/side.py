@@ -130,8 +130,8 @@ class KitSide(Side):
 
     def __init__(self, client: Client, settings: Settings, server: str) -> None:
         super().__init__(client, settings, server)
-        self._ring = Signer.load(settings, create=True)
-        self._door = AgentClient(client, self.settings, self._ring)
+        self._signer = Signer.load(settings, create=True)
+        self._door = AgentClient(client, self.settings, self._signer)
         self._digest = digest(Plan().model_dump(mode="json"))
 
     async def _start(self, id: str, steps: int, local: bool) -> None:
@@ -150,7 +150,7 @@ class KitSide(Side):
             through="cli",
             at=now,
         )
-        await handle.signal("decide", self._ring.sign(decision, handle.id, now))
+        await handle.signal("decide", self._signer.sign(decision, handle.id, now))
 
 
 class BareSide(Side):

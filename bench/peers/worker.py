@@ -65,7 +65,7 @@ async def work(side: str, settings: Settings) -> None:
     built = kit_worker(client, settings, reports) if side == "kit" else bare_worker(client, settings)
     async with built:
         if side == "kit":
-            worker.spare_the_collector()
+            worker.tune_gc()
         print(READY, flush=True)
         await stopped.wait()
     await reports.drain(5)

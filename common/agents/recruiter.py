@@ -16,9 +16,9 @@ from common.agents.fields import LocalPath, Span
 from common.artifacts import ArtifactRef
 from common.mail import Letter
 
-MOST_CANDIDATES = 1_000
+MAX_CANDIDATES = 1_000
 # Of all profiles that stand in the input itself; it is kept whole with every history. More goes into files.
-MOST_PROFILE_CHARACTERS = 600_000
+MAX_PROFILE_CHARACTERS = 600_000
 
 
 def _one_line(text: str) -> str:
@@ -125,7 +125,7 @@ class RecruiterInput(AskingInput, ThinkerInput):
     role: Role = Field(description='{"title": …, "description": …, "must_have": […], "nice_to_have": […]}')
     candidates: tuple[Candidate, ...] = Field(
         min_length=1,
-        max_length=MOST_CANDIDATES,
+        max_length=MAX_CANDIDATES,
         description='[{"id": …, "name": …, "email": …, "profile": text, or "file": name in profiles}]',
     )
     profiles: LocalPath | None = Field(None, description="folder of the candidates' files")
@@ -145,7 +145,7 @@ class RecruiterInput(AskingInput, ThinkerInput):
         timedelta(hours=48), description="how long to wait for an answer before the follow-up, and after it"
     )
     contact: int | None = Field(
-        None, ge=1, le=MOST_CANDIDATES, description="write to so many, the best; to all where empty"
+        None, ge=1, le=MAX_CANDIDATES, description="write to so many, the best; to all where empty"
     )
     sender: OneLine = Field("The recruiting team", description="who the letters are from, in words")
 
@@ -160,9 +160,9 @@ class RecruiterInput(AskingInput, ThinkerInput):
                 raise ValueError(f"candidates: {count} have the {what} {value}")
         if any(each.file for each in self.candidates) and self.profiles is None:
             raise ValueError("candidates: a file needs the folder it is in, in profiles")
-        if sum(len(each.profile) for each in self.candidates) > MOST_PROFILE_CHARACTERS:
+        if sum(len(each.profile) for each in self.candidates) > MAX_PROFILE_CHARACTERS:
             raise ValueError(
-                f"candidates: over {MOST_PROFILE_CHARACTERS:,} characters of profiles in all; put them into "
+                f"candidates: over {MAX_PROFILE_CHARACTERS:,} characters of profiles in all; put them into "
                 "files, and name their folder in profiles"
             )
         return self
@@ -200,7 +200,7 @@ class OutreachPlan(BaseModel, frozen=True):
     slots: int
     proposal: str
     answer_within: timedelta
-    leave_out: tuple[str, ...] = Field((), max_length=MOST_CANDIDATES)
+    leave_out: tuple[str, ...] = Field((), max_length=MAX_CANDIDATES)
     model: str
 
 
@@ -218,7 +218,7 @@ class InvitationPlan(BaseModel, frozen=True):
 
     role: str
     invitations: tuple[Invitation, ...]
-    leave_out: tuple[str, ...] = Field((), max_length=MOST_CANDIDATES)
+    leave_out: tuple[str, ...] = Field((), max_length=MAX_CANDIDATES)
 
 
 class ReplyPlan(BaseModel, frozen=True):

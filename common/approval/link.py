@@ -40,17 +40,17 @@ class _SealedRequest(BaseModel, frozen=True):
     digest: Text
     expires_at: AwareDatetime
 
-    def token(self, ring: Signer) -> str:
+    def token(self, signer: Signer) -> str:
         """This as text, fit for an address.
 
         Raises:
             SettingsError: there is no key to sign with.
         """
         values = {**self.model_dump(), "expires_at": int(self.expires_at.timestamp())}
-        return seal([values[each] for each in self.order], f"approval {self.name}", ring)
+        return seal([values[each] for each in self.order], f"approval {self.name}", signer)
 
     @classmethod
-    def read(cls, token: str, ring: Signer, now: datetime) -> Self:
+    def read(cls, token: str, signer: Signer, now: datetime) -> Self:
         """What a token says.
 
         Raises:
@@ -59,7 +59,7 @@ class _SealedRequest(BaseModel, frozen=True):
         try:
             if len(token) > MAX_LENGTH:
                 raise ValueError("too long")
-            claims = unseal(token, f"approval {cls.name}", ring)
+            claims = unseal(token, f"approval {cls.name}", signer)
             found = cls.model_validate(dict(zip(cls.order, claims, strict=True)))  # type: ignore[arg-type]
         except (ValueError, TypeError, ValidationError):
             raise BadLinkError(f"this {cls.name} is not whole; use it exactly as it was sent.") from None

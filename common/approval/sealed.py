@@ -10,18 +10,18 @@ from pydantic import JsonValue
 from common.approval.signing import Signer
 
 
-def seal(value: JsonValue, purpose: str, ring: Signer) -> str:
+def seal(value: JsonValue, purpose: str, signer: Signer) -> str:
     """``value`` as text fit for an address or a cookie, `value.key.mac`; readable by all, made only by us.
 
     Raises:
         SettingsError: there is no key to sign with.
     """
     data = json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
-    key_id, mac = ring.seal(purpose, data)
+    key_id, mac = signer.seal(purpose, data)
     return f"{_encode(data)}.{_encode(key_id.encode())}.{mac}"
 
 
-def unseal(text: str, purpose: str, ring: Signer) -> JsonValue:
+def unseal(text: str, purpose: str, signer: Signer) -> JsonValue:
     """The value that was sealed for the same ``purpose``.
 
     Raises:
@@ -31,7 +31,7 @@ def unseal(text: str, purpose: str, ring: Signer) -> JsonValue:
     if len(parts) != 3:
         raise ValueError("not three parts")
     data, key_id = _decode(parts[0]), _decode(parts[1]).decode()
-    if not ring.is_sealed(purpose, data, key_id, parts[2]):
+    if not signer.is_sealed(purpose, data, key_id, parts[2]):
         raise ValueError("the signature does not fit")
     value: JsonValue = json.loads(data)
     return value

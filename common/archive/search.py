@@ -27,7 +27,7 @@ from common.object_store import ObjectMissingError
 from common.temporal import search_attributes
 
 # Days that go into one query as entries `Login@2026-11-22`; over more, entries are compared here.
-MOST_DAYS = 62
+MAX_DAYS = 62
 # Words are looked for in what agents answer and in archived views, which takes a look at each.
 TEXT_LIVE, TEXT_ARCHIVED, TEXT_AT_ONCE = 200, 5000, 4
 TEXT_SECONDS = 20.0
@@ -268,7 +268,7 @@ def _days(query: AgentQuery, now: datetime) -> list[date] | None:
 def _entries(query: AgentQuery, now: datetime) -> list[str]:
     """What `AgentStuckAt` has of an agent that fits; nothing where these cannot be listed."""
     days = _days(query, now)
-    if query.node is None or days is None or len(days) > MOST_DAYS:
+    if query.node is None or days is None or len(days) > MAX_DAYS:
         return []
     return [f"{query.node}@{day.isoformat()}" for day in days]
 

@@ -67,10 +67,10 @@ class AgentClient:
     Every method may raise ``RPCError``: Temporal was out of reach for longer than the client's patience.
     """
 
-    def __init__(self, client: Client, settings: Settings, ring: Signer) -> None:
+    def __init__(self, client: Client, settings: Settings, signer: Signer) -> None:
         self._client = client
         self._settings = settings
-        self._ring = ring
+        self._signer = signer
         self._directory = Directory.load(settings)
 
     async def start(
@@ -234,7 +234,7 @@ class AgentClient:
             through=through,
             at=now,
         )
-        await self._signal(id, "decide", self._ring.sign(decision, id, now))
+        await self._signal(id, "decide", self._signer.sign(decision, id, now))
         return decision
 
     async def fate(

@@ -16,7 +16,7 @@ from common.watched_file import WatchedFile
 # Those who may decide hear of these; its owner hears of the others.
 TO_DECIDERS = (NoticeEvent.ASKED, NoticeEvent.REMINDER, NoticeEvent.ESCALATION)
 # Whoever is in a large group is better reached by a channel.
-MOST_PLACES = 100
+MAX_PLACES = 100
 
 
 @dataclass(frozen=True)
@@ -93,9 +93,9 @@ class Routes:
             for place in found:
                 places.setdefault((place.way, place.address), place)
         gap = ", ".join(who for who in people if who not in {place.person for place in places.values()})
-        if len(places) > MOST_PLACES:
-            gap = f"{len(places) - MOST_PLACES} of {len(places)} places: name a channel in place of people"
-        return Outlets(tuple(places.values())[:MOST_PLACES], TERMINAL in route.ways or bool(gap), gap)
+        if len(places) > MAX_PLACES:
+            gap = f"{len(places) - MAX_PLACES} of {len(places)} places: name a channel in place of people"
+        return Outlets(tuple(places.values())[:MAX_PLACES], TERMINAL in route.ways or bool(gap), gap)
 
     def _of_people(self, way: str, people: list[str]) -> list[Place]:
         known = self._file.content().people

@@ -67,7 +67,7 @@ def sign_in(response: Response, gateway: Gateway, subject: Subject, token: str, 
     )
     response.set_cookie(
         cookie_name(gateway),
-        seal(_SESSION.dump_python(session, mode="json"), SESSION, gateway.ring),
+        seal(_SESSION.dump_python(session, mode="json"), SESSION, gateway.signer),
         max_age=LIFETIME,
         httponly=True,
         samesite="strict",
@@ -88,22 +88,22 @@ def visitor(request: Request, gateway: Annotated[Gateway, Depends(the_gateway)])
     """
     cookie = request.cookies.get(cookie_name(gateway), "")
     try:
-        session = _SESSION.validate_python(unseal(cookie, SESSION, gateway.ring))
+        session = _SESSION.validate_python(unseal(cookie, SESSION, gateway.signer))
     except (ValueError, ValidationError):
         raise SignInNeededError from None
     gone = session.token and not gateway.authenticator.still_holds(session.token)
     if session.until <= time.time() or gone:
         raise SignInNeededError
     entry = TokenEntry(subject=session.subject, scopes=frozenset(session.scopes))
-    return Visitor(gateway.authenticator.subject(entry), form_token(cookie, gateway.ring))
+    return Visitor(gateway.authenticator.subject(entry), form_token(cookie, gateway.signer))
 
 
-def form_token(holder: str, ring: Signer) -> str:
+def form_token(holder: str, signer: Signer) -> str:
     """What a form carries to show that it was given to the ``holder`` of a cookie or a link."""
-    return seal(digest_of(holder), FORM, ring)
+    return seal(digest_of(holder), FORM, signer)
 
 
-def require_own_form(request: Request, given: object, holder: str, ring: Signer) -> None:
+def require_own_form(request: Request, given: object, holder: str, signer: Signer) -> None:
     """Let a form through that was given to its ``holder`` by a page of ours.
 
     Raises:
@@ -111,7 +111,7 @@ def require_own_form(request: Request, given: object, holder: str, ring: Signer)
     """
     site = request.headers.get("sec-fetch-site", "same-origin")
     try:
-        own = isinstance(given, str) and unseal(given, FORM, ring) == digest_of(holder)
+        own = isinstance(given, str) and unseal(given, FORM, signer) == digest_of(holder)
     except ValueError:
         own = False
     if site != "same-origin" or not own:

@@ -47,7 +47,7 @@ async def decide_by_link(request: Request, parts: Parts, token: str) -> Response
     """Decide, once; a second time tells what became of the first."""
     link = _link(request, parts, token)
     form = await form_of(request)
-    require_own_form(request, form.get("form"), token, parts.ring)
+    require_own_form(request, form.get("form"), token, parts.signer)
     view = await parts.patient.view(link.agent)
     asked = _request(view, link)
     used, attempt = _used(view, token)
@@ -107,7 +107,7 @@ async def _decided(
 
 def _link(request: Request, parts: Gateway, token: str) -> ApprovalLink:
     try:
-        link = ApprovalLink.read(token, parts.ring, datetime.now(UTC))
+        link = ApprovalLink.read(token, parts.signer, datetime.now(UTC))
     except BadLinkError as error:
         parts.buckets.take(f"address {address_of(request)}")
         words = str(error)
@@ -149,7 +149,7 @@ def _page(
         "shown": show_plan(asked.plan, parts.artifacts),
         "fields": edit_fields(asked),
         "action": request.url.path,
-        "guard": form_token(token, parts.ring),
+        "guard": form_token(token, parts.signer),
         "used": _used(view, token)[0],
         "given": given or {},
         "problem": problem,

@@ -194,7 +194,7 @@ async def _own_form(request: Request, parts: Gateway) -> dict[str, str]:
     """The form, if one of our pages gave it to this very session."""
     form = await form_of(request)
     cookie = request.cookies.get(cookie_name(parts), "")
-    require_own_form(request, form.get("form"), cookie, parts.ring)
+    require_own_form(request, form.get("form"), cookie, parts.signer)
     return form
 
 

@@ -60,7 +60,7 @@ class SlackActions:
         agents: sends decisions.
         web: opens forms.
         http: says words.
-        ring: knows our buttons.
+        signer: knows our buttons.
         approver_of: whom a Slack user is, an opaque id; None for strangers.
         hooks: the one origin that words are said to.
         buckets: hold back who presses too much.
@@ -71,7 +71,7 @@ class SlackActions:
         agents: AgentClient,
         web: WebClient,
         http: httpx.AsyncClient,
-        ring: Signer,
+        signer: Signer,
         approver_of: Callable[[str], str | None],
         hooks: str,
         buckets: Buckets,
@@ -79,7 +79,7 @@ class SlackActions:
         self._agents = agents
         self._web = web
         self._http = http
-        self._ring = ring
+        self._signer = signer
         self._approver_of = approver_of
         self._hooks = httpx.URL(hooks)
         self._buckets = buckets
@@ -131,7 +131,7 @@ class SlackActions:
                 "Ask your operator to add it to the people who may be told and asked."
             )
         try:
-            return who, ApprovalButton.read(token, self._ring, datetime.now(UTC))
+            return who, ApprovalButton.read(token, self._signer, datetime.now(UTC))
         except BadLinkError as error:
             raise RefusedError(f"Nothing was decided: {error}") from None
 

@@ -118,7 +118,7 @@ class Doors:
             through="cli",
             at=datetime.now(UTC),
         )
-        await self.handle(id).signal("decide", self.fleet.ring.sign(decision, id, datetime.now(UTC)))
+        await self.handle(id).signal("decide", self.fleet.signer.sign(decision, id, datetime.now(UTC)))
 
     async def writes(self, id: str, text: str) -> None:
         await self.handle(id).signal("mail", mail("c1", text))

@@ -131,16 +131,16 @@ async def test_no_forged_decision_buys_anything_and_each_is_refused_with_its_rea
     exchange: Exchange,
 ) -> None:
     """Sent straight to Temporal while the agent asks; then the right word makes exactly one order."""
-    ring, other = exchange.desk.ring, await exchange.buyer()
+    signer, other = exchange.desk.signer, await exchange.buyer()
     id = await exchange.buyer()
     first = await exchange.asked(id, "approval-1")
-    spent = ring.sign(approval(first), id, _now())
+    spent = signer.sign(approval(first), id, _now())
     exchange.price_of(MONDAY)
     await exchange.send(id, spent)
     request = await exchange.asked(id, "approval-2")  # the price had moved: the word is void
     assert exchange.orders() == []
 
-    def signed(now: datetime, key: Signer = ring, agent: str = id, **changes: Any) -> Decision:
+    def signed(now: datetime, key: Signer = signer, agent: str = id, **changes: Any) -> Decision:
         return key.sign(approval(request, **changes), agent, now)
 
     good, now = signed(_now()), _now()

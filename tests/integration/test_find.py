@@ -84,7 +84,7 @@ class World:
 async def live_through(stage: ArchiveStage, fate: Fate, noon: datetime) -> Fate:
     """Start the agent and let its days pass; what is known of it then."""
     client: Client = stage.skipper.client
-    agents = AgentClient(client, stage.settings, stage.ring)
+    agents = AgentClient(client, stage.settings, stage.signer)
     after = noon - datetime.now(UTC)
     input = BriefInput(
         say=f"the word is {fate.word}",

@@ -162,7 +162,7 @@ async def test_the_id_of_an_archived_agent_is_refused_at_both_doors(world: Archi
             answer.json()["detail"]
             == f"This Idempotency-Key started {id}, which is archived since; use another."
         )
-    agents = AgentClient(world.stage.client, world.stage.settings, world.stage.ring)
+    agents = AgentClient(world.stage.client, world.stage.settings, world.stage.signer)
     assert id not in [row.id for row in await agents.list_agents(owner="owner")]
     desk = Desk(world.stage.settings, world.stage.client.service_client.config.target_host)
     desk.environment["HIBERNAUT_PAYLOAD_KEYS"] = world.stage.settings.state.payload_keys

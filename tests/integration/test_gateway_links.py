@@ -62,7 +62,7 @@ async def test_a_forged_link_is_no_link(world: GatewayWorld) -> None:
     )
     forged = claims.token(Signer(KeyRing.of({"dev": b"f" * 32})))
     good = world.link(id, request, "stranger").rpartition("/")[2]
-    mixed = claims.token(world.desk.ring).split(".")[0] + good[good.index(".") :]
+    mixed = claims.token(world.desk.signer).split(".")[0] + good[good.index(".") :]
     for token in (forged, mixed, "a.b.c", "x"):
         assert (await world.http.get(f"/approve/{token}")).status_code == 404
         assert (await world.http.post(f"/approve/{token}", data={"verdict": "approve"})).status_code == 404

@@ -253,7 +253,7 @@ async def test_of_a_mail_that_is_too_large_the_headers_are_read(
     desk: Post, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It stays in the mailbox whole, and the agent hears of it."""
-    monkeypatch.setattr(imap, "MOST_BYTES", 100_000)
+    monkeypatch.setattr(imap, "MAX_BYTES", 100_000)
     desk.box.deliver(desk.answer(0, "A long story. " * 20_000))
     assert await desk.sort() == {"Done": 1}
     [heard] = await desk.heard(0)

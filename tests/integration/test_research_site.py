@@ -99,8 +99,8 @@ async def test_every_quote_of_a_report_stands_in_the_page_it_names(
             settings.fetching, allowed_hosts=AllowedHosts.parse(site.host), rate=10.0
         )
         settings = dataclasses.replace(settings, fetching=fetching)
-        client, ring = await connect(settings), Signer.load(settings, create=True)
-        agents = AgentClient(client, settings, ring)
+        client, signer = await connect(settings), Signer.load(settings, create=True)
+        agents = AgentClient(client, settings, signer)
         objects, reports = worker.activity_objects(settings), ReliableReports(client)
         input = ResearcherInput(
             topic=topic, sites=[site.url()], links=12, publish=str(tmp_path / "reports"), approvers=["ann"]

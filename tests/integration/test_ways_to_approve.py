@@ -55,7 +55,7 @@ class Market:
         wanted = BuyerInput(
             symbol="BAC", quantity=Decimal(10), limit=Decimal(100), approvers=APPROVERS, quorum=2, **more
         )
-        agents = AgentClient(self.world.desk.client, settings, self.world.desk.ring)
+        agents = AgentClient(self.world.desk.client, settings, self.world.desk.signer)
         return await agents.start("buyer", wanted, owner=owner)
 
     async def ask(self, *, stack: bool = False, **more: object) -> Question:
@@ -140,7 +140,7 @@ async def press(question: Question, who: str, times: int) -> str:
         button = ApprovalButton(
             agent=question.id, request_id=question.request.id, digest=STALE, expires_at=expires_at
         )
-        payload["actions"][0]["value"] = button.token(world.desk.ring)
+        payload["actions"][0]["value"] = button.token(world.desk.signer)
     request = slack.signed(payload)
     statuses = [(await world.http.post("/slack/actions", **request)).status_code for _ in range(times)]
     return f"{statuses[-1]}: {await slack.heard(payload)}"

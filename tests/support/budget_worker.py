@@ -15,7 +15,7 @@ import pydantic_ai.models.openai
 import pydantic_ai.providers.openai  # noqa: F401
 
 from activities.llm.records import Budget, Think
-from activities.llm.runner import Caller, Mind
+from activities.llm.runner import Caller, ModelRunner
 from common.artifacts import ArtifactStore
 from common.settings import Settings
 
@@ -23,12 +23,12 @@ from common.settings import Settings
 def work(environment: dict[str, str], tokens: int) -> None:
     """Think under the keys `call/0`, `call/1`, …, and remember what came through, as a history does."""
     settings = Settings.read(environment)
-    mind = Mind(settings, ArtifactStore.of(settings))
+    runner = ModelRunner(settings, ArtifactStore.of(settings))
     think = Think(instruction="Say yes.", budget=Budget(tokens=tokens), max_output_tokens=100)
     done = settings.data_dir / "done"
     number = len(done.read_bytes()) if done.exists() else 0
     while True:
-        thought = mind.think(think, Caller(agent="agent", key=f"call/{number}"))
+        thought = runner.think(think, Caller(agent="agent", key=f"call/{number}"))
         if thought.stopped is not None:
             (settings.data_dir / "stopped").touch()
             return

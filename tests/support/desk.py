@@ -78,7 +78,7 @@ class StandIn(Agent):
         if errand in ("sleeps", "chain"):
             with self.node("rest"):
                 woken = await self.hibernate(workflow.now() + timedelta(days=9))
-            return {"woken": woken, "wishes": list(self.wishes)}
+            return {"woken": woken, "wishes": list(self.instructions)}
         if errand == "counts":
             self.progress(10, 100)
             await workflow.execute_activity_method(
@@ -122,7 +122,7 @@ class Desk:
             "HIBERNAUT_TASK_QUEUE": settings.task_queue,
             "HIBERNAUT_USER": "me",
         }
-        self.ring = Signer.load(settings, create=True)
+        self.signer = Signer.load(settings, create=True)
         self._worker = AsyncExitStack()
         self.spawned: list[asyncio.subprocess.Process] = []
         self.client: Client
@@ -174,7 +174,7 @@ class Desk:
         )
 
     async def until(self, id: str, state: str) -> str:
-        agents = AgentClient(self.client, self.settings, self.ring)
+        agents = AgentClient(self.client, self.settings, self.signer)
         for _ in range(200):
             if (await agents.view(id)).state == state:
                 return id

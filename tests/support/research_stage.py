@@ -13,10 +13,10 @@ from activities.calendars import Calendars
 from activities.calls.interceptor import ReliableReports
 from activities.decisions import DecisionChecks
 from activities.fetching.scraper import Scraper
-from activities.llm.activities import Thinking
+from activities.llm.activities import ModelActivities
 from activities.llm.prompt import Completion, Prompt
-from activities.llm.runner import Mind
-from activities.research.activities import ResearchDesk
+from activities.llm.runner import ModelRunner
+from activities.research.activities import ResearchActivities
 from activities.research.publishing import Publisher
 from common.allowed_hosts import AllowedHosts
 from common.artifacts import ArtifactStore
@@ -73,15 +73,15 @@ class ResearchStage(Stage):
     def objects(self) -> list[Any]:
         settings: Settings = self.settings
         artifacts = ArtifactStore.of(settings)
-        mind = Mind(settings, artifacts, providers=(lambda _: self.model) if self.model else None)
+        runner = ModelRunner(settings, artifacts, providers=(lambda _: self.model) if self.model else None)
         self.scraper = Scraper.build(settings, artifacts)
         self.publisher = Publisher.build(settings, artifacts, self.authority)
         return [
             DecisionChecks(self.authority),
             Calendars(),
             self.notices,
-            Thinking(mind, self.authority),
-            ResearchDesk(artifacts, settings.data_dir / "research", settings.data_dir / "published"),
+            ModelActivities(runner, self.authority),
+            ResearchActivities(artifacts, settings.data_dir / "research", settings.data_dir / "published"),
             self.publisher,
             self.scraper,
         ]

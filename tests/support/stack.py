@@ -28,7 +28,7 @@ class Stack:
     def __init__(self, folder: Path) -> None:
         self.settings = Settings.read({"HIBERNAUT_DATA_DIR": str(folder)})
         self.server = DevServer(self.settings, ui_port=None)
-        self.ring = Signer.load(self.settings, create=True)
+        self.signer = Signer.load(self.settings, create=True)
         self.worker: Process | None = None
         self.log = folder / "logs" / "worker.log"
 
@@ -69,7 +69,7 @@ class Stack:
 
     async def agents(self) -> AgentClient:
         """A client of the agents here."""
-        return AgentClient(await connect(self.settings), self.settings, self.ring)
+        return AgentClient(await connect(self.settings), self.settings, self.signer)
 
 
 async def until(find: Callable[[], Awaitable[Found]], seconds: float = 120) -> Found:

@@ -8,8 +8,8 @@ import os
 import worker
 from activities.calls.interceptor import ReliableReports
 from activities.decisions import DecisionChecks
-from activities.llm.activities import Thinking
-from activities.llm.runner import Mind
+from activities.llm.activities import ModelActivities
+from activities.llm.runner import ModelRunner
 from common.approval.signing import Authority
 from common.artifacts import ArtifactStore
 from common.settings import Settings
@@ -22,8 +22,8 @@ async def work(settings: Settings) -> None:
     """Work until killed."""
     client = await connect(settings)
     authority = Authority.load(settings)
-    mind = Mind(settings, ArtifactStore.of(settings))
-    objects = [Thinking(mind, authority), DecisionChecks(authority), NoticeBoard()]
+    runner = ModelRunner(settings, ArtifactStore.of(settings))
+    objects = [ModelActivities(runner, authority), DecisionChecks(authority), NoticeBoard()]
     reports = ReliableReports(client)
     await worker.build(client, settings, reports=reports, workflows=[Talker], objects=objects).run()
 

@@ -14,7 +14,7 @@ from temporalio.exceptions import ApplicationError
 from activities.trading.alpaca_broker import AlpacaBroker
 from activities.trading.broker import DuplicateOrderError, OrderRequest, TooLateError
 from common.agents.buyer import OrderState, Side, TimeInForce
-from common.errors import sort_error
+from common.errors import classify_error
 from common.settings import SettingsError
 from tests.support.trading.alpaca_server import KEY, SECRET, AlpacaServer, Answer
 
@@ -42,7 +42,7 @@ def broker(server: AlpacaServer, **options: Any) -> AlpacaBroker:
 
 
 def is_retried(error: BaseException) -> bool:
-    sorted_ = sort_error(error) if isinstance(error, Exception) else error
+    sorted_ = classify_error(error) if isinstance(error, Exception) else error
     return not (isinstance(sorted_, ApplicationError) and sorted_.non_retryable)
 
 

@@ -20,7 +20,7 @@ from common.approval.groups import Directory
 from common.approval.signing import Authority, Signer
 from common.approval.types import ApprovalPolicy, Authorization, Decision, Verdict, Vote
 from common.digest import digest
-from common.errors import permanent, sort_error
+from common.errors import classify_error, permanent
 from common.key_ring import KeyRing
 from common.settings import TABLE, Settings, SettingsError
 from common.temporal import search_attributes
@@ -118,13 +118,13 @@ def test_what_an_agent_waits_for_can_be_read_back() -> None:
 
 def test_errors_are_sorted_in_one_place() -> None:
     """What no retry mends becomes non-retryable with a clear type; a bug stays retryable."""
-    sorted_error = sort_error(FileNotFoundError("no such folder"))
+    sorted_error = classify_error(FileNotFoundError("no such folder"))
     assert isinstance(sorted_error, ApplicationError)
     assert (sorted_error.type, sorted_error.non_retryable) == ("FileNotFoundError", True)
     bug = KeyError("x")
-    assert sort_error(bug) is bug
+    assert classify_error(bug) is bug
     chosen = permanent("PathMissing", "x")
-    assert sort_error(chosen) is chosen
+    assert classify_error(chosen) is chosen
 
 
 def decision(**changes: object) -> Decision:
@@ -141,32 +141,32 @@ def decision(**changes: object) -> Decision:
 
 def test_every_field_of_a_decision_is_under_its_signature(tmp_path: Path) -> None:
     """Changing any field of a signed decision, or its agent, is noticed."""
-    ring = Signer(KeyRing.of({"k1": b"1" * 32}))
-    signed = ring.sign(decision(), "agent", NOW)
-    assert ring.flaw(signed, "agent") is None
+    signer = Signer(KeyRing.of({"k1": b"1" * 32}))
+    signed = signer.sign(decision(), "agent", NOW)
+    assert signer.flaw(signed, "agent") is None
     changes: dict[str, object] = {
         "id": "2", "request_id": "s", "digest": "0", "verdict": Verdict.REJECT, "edits": {"a": 1},
         "by": "eve", "note": "n", "through": "web", "at": NOW + timedelta(1),
     }  # fmt: skip
     assert set(changes) == set(Decision.model_fields) - {"signature"}
     for field, value in changes.items():
-        assert ring.flaw(signed.model_copy(update={field: value}), "agent") == (
+        assert signer.flaw(signed.model_copy(update={field: value}), "agent") == (
             "the signature does not fit the decision"
         )
     assert signed.signature is not None
     later = signed.signature.model_copy(update={"expires_at": NOW + timedelta(days=999)})
-    assert ring.flaw(signed.model_copy(update={"signature": later}), "agent")
-    assert "another agent" in (ring.flaw(signed, "other") or "")
+    assert signer.flaw(signed.model_copy(update={"signature": later}), "agent")
+    assert "another agent" in (signer.flaw(signed, "other") or "")
     odd = signed.signature.model_copy(update={"mac": "ü" * 64})
-    assert ring.flaw(signed.model_copy(update={"signature": odd}), "agent")  # any text, and never an error
+    assert signer.flaw(signed.model_copy(update={"signature": odd}), "agent")  # any text, and never an error
 
 
 def test_keys_rotate(tmp_path: Path) -> None:
     """The first key signs; older ones still verify; a removed one does not."""
     old = Signer(KeyRing.of({"old": b"1" * 32})).sign(decision(), "a", NOW)
-    ring = Signer(KeyRing.of({"new": b"2" * 32, "old": b"1" * 32}))
-    assert ring.flaw(old, "a") is None
-    fresh = ring.sign(decision(), "a", NOW)
+    signer = Signer(KeyRing.of({"new": b"2" * 32, "old": b"1" * 32}))
+    assert signer.flaw(old, "a") is None
+    fresh = signer.sign(decision(), "a", NOW)
     assert fresh.signature is not None
     assert fresh.signature.key_id == "new"
     assert "unknown key" in (Signer(KeyRing.of({"new": b"2" * 32})).flaw(old, "a") or "")
@@ -194,9 +194,9 @@ class Errand(BaseModel):
 
 def test_only_an_approval_of_exactly_this_plan_authorizes() -> None:
     """What a destructive activity checks once more."""
-    ring = Signer(KeyRing.of({"k": b"1" * 32}))
+    signer = Signer(KeyRing.of({"k": b"1" * 32}))
     plan = Errand(x=1)
-    good = authorization(ring, plan)
+    good = authorization(signer, plan)
 
     def flaw(
         changes: dict[str, object] | None = None, plan: Errand = plan, agent: str = "agent", **policy: object
@@ -204,13 +204,13 @@ def test_only_an_approval_of_exactly_this_plan_authorizes() -> None:
         changed = good.model_copy(update=changes)
         changed = changed.model_copy(update={"policy": changed.policy.model_copy(update=policy)})
         with pytest.raises(ApplicationError) as refused:
-            authority(ring).authorize(changed, plan, agent)
+            authority(signer).authorize(changed, plan, agent)
         assert (refused.value.type, refused.value.non_retryable) == ("NotAuthorized", True)
         return refused.value.message
 
-    assert authority(ring).authorize(good, plan, "agent") is good
+    assert authority(signer).authorize(good, plan, "agent") is good
     with pytest.raises(ApplicationError, match="no approval"):
-        authority(ring).authorize(None, plan, "agent")
+        authority(signer).authorize(None, plan, "agent")
     assert flaw(agent="other")
     assert flaw(plan=Errand(x=2)) == "the decision is for another plan"
     assert flaw({"key": f"agent:node:{digest(Errand(x=2))}"}) == "its key is for another action"
@@ -220,22 +220,22 @@ def test_only_an_approval_of_exactly_this_plan_authorizes() -> None:
     [vote] = good.votes
     unsigned = vote.model_copy(update={"decision": vote.decision.model_copy(update={"signature": None})})
     assert flaw({"votes": (unsigned,)}) == "unsigned"
-    lax = authority(ring, accept_unsigned=True)
+    lax = authority(signer, accept_unsigned=True)
     assert lax.authorize(good.model_copy(update={"votes": (unsigned,)}), plan, "agent")
-    rejected = ring.sign(vote.decision.model_copy(update={"verdict": Verdict.REJECT}), "agent", NOW)
+    rejected = signer.sign(vote.decision.model_copy(update={"verdict": Verdict.REJECT}), "agent", NOW)
     assert "not an approval" in flaw({"votes": (vote.model_copy(update={"decision": rejected}),)})
 
 
 def test_a_quorum_is_counted_again_by_people(tmp_path: Path) -> None:
     """Two of three means two persons; a group's members are looked up when the action begins."""
-    ring = Signer(KeyRing.of({"k": b"1" * 32}))
+    signer = Signer(KeyRing.of({"k": b"1" * 32}))
     plan = Errand(x=1)
     groups = tmp_path / "groups.json"
     groups.write_text('{"treasury": ["ann", "bob"]}')
     two = {"approvers": ("@treasury",), "quorum": 2}
-    [ann], [bob] = (authorization(ring, plan, by=by, **two).votes for by in ("ann", "bob"))
-    both = authorization(ring, plan, **two).model_copy(update={"votes": (ann, bob)})
-    asked = authority(ring, groups)
+    [ann], [bob] = (authorization(signer, plan, by=by, **two).votes for by in ("ann", "bob"))
+    both = authorization(signer, plan, **two).model_copy(update={"votes": (ann, bob)})
+    asked = authority(signer, groups)
     assert asked.authorize(both, plan, "agent")
     with pytest.raises(ApplicationError, match="1 of 2 approvals"):
         asked.authorize(both.model_copy(update={"votes": (ann, ann)}), plan, "agent")
@@ -247,28 +247,28 @@ def test_a_quorum_is_counted_again_by_people(tmp_path: Path) -> None:
 
 def test_an_edited_plan_is_authorized_with_exactly_the_edits_decided() -> None:
     """The digest is of the plan as shown; the edits are signed, and of fields that may be edited."""
-    ring = Signer(KeyRing.of({"k": b"1" * 32}))
+    signer = Signer(KeyRing.of({"k": b"1" * 32}))
     shown, edited = Errand(x=1, y=1), Errand(x=1, y=5)
-    good = authorization(ring, shown, edited, editable=("y",))
-    assert authority(ring).authorize(good, edited, "agent") is good
+    good = authorization(signer, shown, edited, editable=("y",))
+    assert authority(signer).authorize(good, edited, "agent") is good
     for wrong, told in (
         (Errand(x=1, y=6), "edits make of it"),
         (Errand(x=2, y=5), "another plan"),
     ):
         with pytest.raises(ApplicationError, match=told):
-            authority(ring).authorize(good, wrong, "agent")
+            authority(signer).authorize(good, wrong, "agent")
     with pytest.raises(ApplicationError, match="may not be edited"):
-        authority(ring).authorize(authorization(ring, shown, edited, editable=()), edited, "agent")
+        authority(signer).authorize(authorization(signer, shown, edited, editable=()), edited, "agent")
 
 
 def authorization(
-    ring: Signer, shown: Errand, edited: Errand | None = None, *, by: str = "ann", **policy: Any
+    signer: Signer, shown: Errand, edited: Errand | None = None, *, by: str = "ann", **policy: Any
 ) -> Authorization:
     """Ann's good word for a plan, or for what her edit of `y` makes of it."""
     edits = {"y": edited.y} if edited else {}
     verdict = "revise" if edited else "approve"
     decided = decision(digest=digest(shown), verdict=verdict, edits=edits, by=by)
-    vote = Vote(decision=ring.sign(decided, "agent", NOW), replaced={"y": shown.y} if edited else {})
+    vote = Vote(decision=signer.sign(decided, "agent", NOW), replaced={"y": shown.y} if edited else {})
     return Authorization(
         votes=(vote,),
         policy=ApprovalPolicy(**{"approvers": ("ann",), **policy}),
@@ -278,9 +278,9 @@ def authorization(
 
 
 def authority(
-    ring: Signer, groups: Path = Path("no-such-file"), *, accept_unsigned: bool = False
+    signer: Signer, groups: Path = Path("no-such-file"), *, accept_unsigned: bool = False
 ) -> Authority:
-    return Authority(ring, Directory(groups), accept_unsigned=accept_unsigned)
+    return Authority(signer, Directory(groups), accept_unsigned=accept_unsigned)
 
 
 def test_lists_are_written_with_commas_on_the_command_line() -> None:

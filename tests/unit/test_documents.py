@@ -129,10 +129,10 @@ def test_names_that_are_no_utf8_are_counted(world: World) -> None:
 
 def test_number_size_and_depth_are_bounded(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is past a limit is named with the limit, and its being there counts in the digest."""
-    monkeypatch.setattr(module, "MOST_DOCUMENTS", 3)
-    monkeypatch.setattr(module, "MOST_BYTES", 10)
-    monkeypatch.setattr(module, "MOST_BYTES_IN_ALL", 12)
-    monkeypatch.setattr(module, "MOST_DEPTH", 2)
+    monkeypatch.setattr(module, "MAX_DOCUMENTS", 3)
+    monkeypatch.setattr(module, "MAX_BYTES", 10)
+    monkeypatch.setattr(module, "MAX_BYTES_IN_ALL", 12)
+    monkeypatch.setattr(module, "MAX_DEPTH", 2)
     world.write("a.txt", b"x" * 11)
     world.write("b.txt", b"x" * 10)
     world.write("c.txt", b"x" * 3)
@@ -150,14 +150,14 @@ def test_number_size_and_depth_are_bounded(world: World, monkeypatch: pytest.Mon
     }
     (world.folder / "i.txt").unlink()
     assert world.digest() != found.digest
-    monkeypatch.setattr(module, "MOST_NAMED", 1)
+    monkeypatch.setattr(module, "MAX_NAMED", 1)
     found = world.read()
     assert (len(found.unreadable), found.unread) == (1, 3)
 
 
 def test_a_folder_of_too_many_files_is_refused(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Somebody named the wrong one."""
-    monkeypatch.setattr(module, "MOST_ENTRIES", 3)
+    monkeypatch.setattr(module, "MAX_ENTRIES", 3)
     for number in range(4):
         world.write(f"{number}.png")
     with pytest.raises(ApplicationError) as caught:

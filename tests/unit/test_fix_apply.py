@@ -110,7 +110,7 @@ def test_what_changed_since_the_plan_is_left(world: World) -> None:
 
 def test_a_long_list_of_changed_files_is_cut(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """What lives in history is bounded; the details are complete."""
-    monkeypatch.setattr(apply, "MOST_NAMED", 3)
+    monkeypatch.setattr(apply, "MAX_NAMED", 3)
     plan = world.planned({f"m{number}.py": (FLAWED, MENDED) for number in range(5)})
     for file in world.root.iterdir():
         file.write_bytes(b"")

@@ -65,13 +65,13 @@ def test_what_is_sealed_for_one_purpose_is_nothing_for_another() -> None:
     """A session cannot be made of a link, nor a link of a form; and a foreign key seals nothing."""
     sealed = seal(["ann"], "session", RING)
     assert unseal(sealed, "session", RING) == ["ann"]
-    for purpose, ring in (
+    for purpose, signer in (
         ("approval link", RING),
         ("session", Signer(KeyRing.of({"new": b"f" * 32}))),
         ("", RING),
     ):
         with pytest.raises(ValueError, match="signature"):
-            unseal(sealed, purpose, ring)
+            unseal(sealed, purpose, signer)
     with pytest.raises(SettingsError, match="HIBERNAUT_APPROVAL_KEYS"):
         seal([], "session", Signer(KeyRing.of({})))
 

@@ -11,11 +11,11 @@ import pytest
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
-from activities.llm.activities import Thinking, beating, ranker
+from activities.llm.activities import ModelActivities, beating, ranker
 from activities.llm.offline import OfflineAnalyst
 from activities.llm.prompt import Completion, Prompt
 from activities.llm.records import BudgetPlan, Grant, ModelItem, ModelReply, ModelRequest
-from activities.llm.runner import Mind
+from activities.llm.runner import ModelRunner
 from common.approval.signing import Authority
 from common.artifacts import ArtifactStore
 from common.settings import Settings
@@ -45,8 +45,8 @@ def rank(tmp_path: Path, model: Says, **more: str) -> ModelReply:
         "HIBERNAUT_OPENAI_KEY": "k",
     }
     settings = Settings.read(environment | more)
-    mind = Mind(settings, ArtifactStore(tmp_path / "artifacts"), providers=lambda _: model)
-    return ActivityEnvironment().run(ranker(mind, settings).rank, REQUEST)
+    runner = ModelRunner(settings, ArtifactStore(tmp_path / "artifacts"), providers=lambda _: model)
+    return ActivityEnvironment().run(ranker(runner, settings).rank, REQUEST)
 
 
 def item(id: str, score: float, quote: str) -> dict[str, Any]:
@@ -100,16 +100,16 @@ def test_waiting_for_a_model_heartbeats() -> None:
 
 
 def test_the_model_of_the_settings_ranks(tmp_path: Path) -> None:
-    """Offline needs no mind."""
+    """Offline needs no runner."""
     settings = Settings.read({"HIBERNAUT_DATA_DIR": str(tmp_path)})
-    assert isinstance(ranker(Mind(settings, ArtifactStore(tmp_path)), settings), OfflineAnalyst)
+    assert isinstance(ranker(ModelRunner(settings, ArtifactStore(tmp_path)), settings), OfflineAnalyst)
 
 
 def test_a_budget_is_raised_by_a_signed_approval_alone(tmp_path: Path) -> None:
     """What raises a limit checks the approval itself; without one nothing is granted."""
     settings = Settings.read({"HIBERNAUT_DATA_DIR": str(tmp_path)})
     authority = Authority.load(settings, create=True)
-    thinking = Thinking(Mind(settings, ArtifactStore(tmp_path)), authority)
+    thinking = ModelActivities(ModelRunner(settings, ArtifactStore(tmp_path)), authority)
     plan = BudgetPlan(
         tokens=1,
         usd=0,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from activities.llm.records import Think
-from activities.llm.runner import Caller, Mind
+from activities.llm.runner import Caller, ModelRunner
 from activities.recruiting.candidacy import Reading, Says
 from activities.recruiting.understanding import OUTPUTS, draft_of, opening_of, read_by_rules, reading_of
 from common.agents.recruiter import Role, Slot
@@ -130,8 +130,8 @@ def test_what_kind_and_sender_alone_decide() -> None:
         assert reading_of(strange, [], "c1@example.com") == Reading(says=Says.UNCLEAR)
 
 
-def mind(settings: Settings) -> Mind:
-    return Mind(settings, ArtifactStore.of(settings), outputs=OUTPUTS)
+def mind(settings: Settings) -> ModelRunner:
+    return ModelRunner(settings, ArtifactStore.of(settings), outputs=OUTPUTS)
 
 
 def test_the_seam_gives_the_same_offline(session_settings: Settings) -> None:

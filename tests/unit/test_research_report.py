@@ -15,7 +15,7 @@ from lxml import html as markup
 from temporalio.testing import ActivityEnvironment
 
 from activities.llm.outputs import Point
-from activities.research.activities import ResearchDesk
+from activities.research.activities import ResearchActivities
 from activities.research.passages import best_quotes, by_relevance, excerpt, ranked_links
 from activities.research.records import PAGE, Draft, DraftRequest, ReadRequest
 from activities.research.report import escaped
@@ -41,7 +41,7 @@ class World:
     """A desk with a store of its own."""
 
     store: ArtifactStore
-    desk: ResearchDesk
+    desk: ResearchActivities
     published: Path
 
     def source(self, url: str, text: str, title: str = "A page") -> Source:
@@ -84,7 +84,7 @@ class World:
 def world(tmp_path: Path) -> World:
     store = ArtifactStore(tmp_path / "artifacts")
     return World(
-        store, ResearchDesk(store, tmp_path / "drafts", tmp_path / "published"), tmp_path / "published"
+        store, ResearchActivities(store, tmp_path / "drafts", tmp_path / "published"), tmp_path / "published"
     )
 
 

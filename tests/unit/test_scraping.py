@@ -142,5 +142,5 @@ def test_the_time_limit_of_an_activity_covers_a_whole_fetch() -> None:
     """A turn's lease outlives its request."""
     from activities.fetching.slots import LEASE_SECONDS
 
-    assert exchange.MOST_SECONDS < LEASE_SECONDS
-    assert fetcher.MOST_REDIRECTS == 5
+    assert exchange.MAX_SECONDS < LEASE_SECONDS
+    assert fetcher.MAX_REDIRECTS == 5

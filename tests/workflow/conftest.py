@@ -43,7 +43,7 @@ class Stage:
     def __init__(self, client: Client, settings: Settings, cached: int) -> None:
         self.client = client
         self.settings = dataclasses.replace(settings, cached_agents=cached)
-        self.ring = Signer.load(settings, create=True)
+        self.signer = Signer.load(settings, create=True)
         self.authority = Authority.load(settings)
         self.world = World(self.authority)
         self.notices = NoticeBoard()
@@ -154,7 +154,7 @@ class Stage:
         )
 
     def sign(self, decision: Decision, handle: WorkflowHandle[Any, Any]) -> Decision:
-        return self.ring.sign(decision, handle.id, datetime.now(UTC))
+        return self.signer.sign(decision, handle.id, datetime.now(UTC))
 
     async def decide(
         self,

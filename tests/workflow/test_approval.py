@@ -22,8 +22,8 @@ async def test_decisions_that_do_not_count_are_recorded_with_their_reason_and_ch
         "not among those": stage.sign(stage.decision(request, by="eve"), agent),
         "does not fit": stage.sign(stage.decision(request, by="eve"), agent).model_copy(update={"by": "ann"}),
         "unsigned": stage.decision(request),
-        "another agent": stage.ring.sign(stage.decision(request), "another", datetime.now(UTC)),
-        "envelope expired": stage.ring.sign(
+        "another agent": stage.signer.sign(stage.decision(request), "another", datetime.now(UTC)),
+        "envelope expired": stage.signer.sign(
             stage.decision(request), agent.id, datetime(2020, 1, 1, tzinfo=UTC)
         ),
         "may not be edited": stage.sign(stage.decision(request, Verdict.REVISE, edits={"value": 1}), agent),

@@ -202,7 +202,7 @@ async def test_an_approval_too_old_to_act_on_is_asked_for_again(stage: Stage) ->
     first = await stage.asked(agent)
     await agent.signal("pause")
     almost = datetime.now(UTC) - timedelta(days=14) + timedelta(seconds=8)
-    decision = stage.ring.sign(stage.decision(first), agent.id, almost)
+    decision = stage.signer.sign(stage.decision(first), agent.id, almost)
     await agent.signal("decide", decision)
     assert (await stage.fate(agent, decision.id)).status == "counted"
     await agent.signal("resume")
@@ -302,7 +302,7 @@ async def test_those_it_is_escalated_to_may_decide_from_that_moment_though_no_wo
 
     await eventually(due)
     now = await stage.skipper.get_current_time(agent)
-    decision = stage.ring.sign(stage.decision(request, by="bob", at=now), agent.id, now)
+    decision = stage.signer.sign(stage.decision(request, by="bob", at=now), agent.id, now)
     await agent.signal("decide", decision)
     await stage.work()
     await forward

@@ -117,7 +117,7 @@ async def test_a_revived_agent_goes_on_from_its_state(stage: ArchiveStage) -> No
     record = await stage.archived.find(handle.id)
     assert record is not None
     input = await revived_input(stage.archived, stage.client.data_converter, record, datetime.now(UTC))
-    agents = AgentClient(stage.client, stage.settings, stage.ring)
+    agents = AgentClient(stage.client, stage.settings, stage.signer)
     await agents.start("keeper", input, id=f"{handle.id}-revived", owner=record.owner)
     revived = stage.client.get_workflow_handle(f"{handle.id}-revived")
     stage.handles = [revived]
@@ -179,7 +179,7 @@ async def test_an_owner_is_forgotten_whole_and_others_stay(stage: ArchiveStage) 
     await stage.asked(asleep)
     # Notices hold plans. No worker takes these two, as where a way is away for the day.
     couriers = [await stage.courier(asleep.id, owner) for owner in ("owner-1", "owner-2")]
-    outbox = Outbox(stage.store, stage.ring)
+    outbox = Outbox(stage.store, stage.signer)
     letters = [entered(outbox, handle.id) for handle in (mine[0], theirs, asleep)]
     files = [stage.artifact(handle, handle.id.encode()) for handle in (mine[0], theirs, live)]
 

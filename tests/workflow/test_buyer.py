@@ -14,8 +14,8 @@ from temporalio.client import WorkflowFailureError, WorkflowHandle
 
 from activities.documents.documents import Documents
 from activities.documents.extract import text_of
-from activities.llm.activities import Thinking
-from activities.llm.runner import Mind
+from activities.llm.activities import ModelActivities
+from activities.llm.runner import ModelRunner
 from activities.trading.broker import MarketState, OrderRequest
 from activities.trading.orders import Orders
 from activities.trading.paper import PaperBroker
@@ -84,7 +84,7 @@ class Floor(Stage):
             Quotes(self.feed),
             Orders(self.broker, self.authority),
             Documents(artifacts, text_of),
-            Thinking(Mind(self.settings, artifacts), self.authority),
+            ModelActivities(ModelRunner(self.settings, artifacts), self.authority),
         ]
         return [*super().objects(), *mine]
 

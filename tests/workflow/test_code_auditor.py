@@ -176,7 +176,7 @@ async def test_a_forged_signal_writes_nothing(audit: AuditStage) -> None:
     forged = audit.stage.decision(request, by=OWNER)
     await agent.signal("decide", forged)
     assert (await audit.stage.fate(agent, forged.id)).reason == "unsigned"
-    await agent.signal("decide", audit.stage.ring.sign(forged, "another-agent", datetime.now(UTC)))
+    await agent.signal("decide", audit.stage.signer.sign(forged, "another-agent", datetime.now(UTC)))
     assert (await audit.stage.status(agent)).state == "awaiting_approval"
     assert audit.texts() == before
     await audit.stage.decide(agent, request, Verdict.REJECT, by=OWNER)

@@ -393,7 +393,7 @@ async def test_a_broken_file_of_routes_costs_no_agent_its_way(
 async def test_couriers_are_no_agents_but_go_with_their_owner(stage: NoticeStage) -> None:
     """`list` shows the agent alone; by its owner the courier is found, to be forgotten."""
     stage.route("slack:#ops")
-    agents = AgentClient(stage.client, stage.settings, stage.ring)
+    agents = AgentClient(stage.client, stage.settings, stage.signer)
     owner = f"owner-{stage.settings.task_queue}"
     id = await agents.start("errand", ErrandInput(), owner=owner)
     agent = stage.client.get_workflow_handle(id)

@@ -10,10 +10,10 @@ import pytest
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import WorkflowFailureError
 
-from activities.llm.activities import Thinking
+from activities.llm.activities import ModelActivities
 from activities.llm.failures import ProviderError
 from activities.llm.records import Budget
-from activities.llm.runner import Mind
+from activities.llm.runner import ModelRunner
 from common.approval.types import Verdict
 from common.artifacts import ArtifactStore
 from common.errors import retry_after
@@ -41,13 +41,13 @@ class Desk:
             }
         )
         artifacts = ArtifactStore.of(settings)
-        self.mind = Mind(settings, artifacts, providers=lambda _: self.model)
+        self.runner = ModelRunner(settings, artifacts, providers=lambda _: self.model)
 
 
 @pytest.fixture
 async def desk(stage: Stage) -> Desk:
     desk = Desk(stage)
-    objects = [*stage.objects(), Thinking(desk.mind, stage.authority)]
+    objects = [*stage.objects(), ModelActivities(desk.runner, stage.authority)]
     await stage.rest()
     stage.agents.append(Talker)
     stage.objects = lambda: objects  # type: ignore[method-assign]
@@ -135,9 +135,9 @@ async def test_a_no_ends_the_agent_with_a_clear_failure(desk: Desk) -> None:
 
 async def test_an_owners_day_is_a_budget_of_its_own(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """All agents of an owner share it; the question about it ends with the day."""
-    models = dataclasses.replace(desk.mind._settings.language_models, owner_tokens=60)
+    models = dataclasses.replace(desk.runner._settings.language_models, owner_tokens=60)
     monkeypatch.setattr(
-        desk.mind, "_settings", dataclasses.replace(desk.mind._settings, language_models=models)
+        desk.runner, "_settings", dataclasses.replace(desk.runner._settings, language_models=models)
     )
     stage = desk.stage
     one = await stage.start(TalkInput(rounds=2), kind="talker")

@@ -9,7 +9,7 @@ from datetime import timedelta
 from temporalio import workflow
 from temporalio.exceptions import ActivityError
 
-from activities.llm.activities import Thinking
+from activities.llm.activities import ModelActivities
 from activities.llm.records import Budget, Grant, Reply, Spending, Think, Thought
 from common.agents.agent import AgentInput, ThinkerInput
 from common.approval.types import ApprovalPolicy, OutcomeVerdict
@@ -64,7 +64,7 @@ class Thinker(Actor):
         model = told or own
         update = {"model": model, "owner": self.owner, "budget": self.budget}
         try:
-            return await self.call(Thinking.think, think.model_copy(update=update), policy)
+            return await self.call(ModelActivities.think, think.model_copy(update=update), policy)
         except ActivityError as error:
             if model == own or cause_type_of(error) != "ModelNotSetUp":
                 raise
@@ -101,7 +101,7 @@ class Thinker(Actor):
         if outcome.verdict is OutcomeVerdict.REJECTED:
             raise permanent("BudgetRefused", outcome.words)
         if outcome.approved:
-            await self.act(Action(Thinking.grant_budget, Grant(plan=outcome.plan), outcome))
+            await self.act(Action(ModelActivities.grant_budget, Grant(plan=outcome.plan), outcome))
 
     def _budget_policy(self, spent: Spending) -> ApprovalPolicy:
         now = workflow.now()

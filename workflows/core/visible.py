@@ -77,7 +77,7 @@ class Visible:
         return workflow.info().typed_search_attributes.get(search_attributes.OWNER) or ""
 
     @property
-    def wishes(self) -> Sequence[str]:
+    def instructions(self) -> Sequence[str]:
         """What people told the agent in words, oldest first. Untrusted text."""
         return self._kept.told
 

@@ -10,9 +10,9 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
-    from activities.recruiting.activities import RecruitingDesk
+    from activities.recruiting.activities import RecruitingActivities
     from activities.recruiting.candidacy import Reading, Says, Stage
-    from activities.recruiting.letter_activities import Post
+    from activities.recruiting.letter_activities import LetterActivities
     from activities.recruiting.memory import RecruiterMemory
     from activities.recruiting.records import LetterKind, Outgoing, SendOutreach, SentLetters
     from activities.recruiting.slots import share_out
@@ -181,7 +181,7 @@ class Correspondent(Questioner):
         ahead = (place for place, slot in enumerate(self._wanted.slots) if slot.start > now)
         try:
             policy = READ if self._wanted.calendar else QUICK
-            return (await self.call(RecruitingDesk.busy_slots, self._calendar(ahead), policy)).busy
+            return (await self.call(RecruitingActivities.busy_slots, self._calendar(ahead), policy)).busy
         except ActivityError as error:
             if is_cancelled_exception(error):
                 raise
@@ -194,10 +194,10 @@ class Correspondent(Questioner):
         with self.node("send"):
             outcome = outcome_of(memory.approval, OutreachPlan)
             action = Action[SentLetters](
-                Post.send_outreach,
+                LetterActivities.send_outreach,
                 SendOutreach(plan=outcome.plan, letters=tuple(letters)),
                 outcome,
-                lookup=Post.find_outreach,
+                lookup=LetterActivities.find_outreach,
                 policy=POST,
             )
             acted = await self.act(action)

@@ -12,9 +12,9 @@ from temporalio import workflow
 from temporalio.common import RetryPolicy
 
 with workflow.unsafe.imports_passed_through():
-    from activities.recruiting.activities import RecruitingDesk
+    from activities.recruiting.activities import RecruitingActivities
     from activities.recruiting.candidacy import Course, Stage
-    from activities.recruiting.letter_activities import INVITATIONS_EDITABLE, REPLY_EDITABLE, Post
+    from activities.recruiting.letter_activities import INVITATIONS_EDITABLE, REPLY_EDITABLE, LetterActivities
     from activities.recruiting.letters import reply_text
     from activities.recruiting.memory import Answered, CandidatesView, RecruiterMemory
     from activities.recruiting.records import (
@@ -81,7 +81,7 @@ class Questioner(Agent):
                 now=workflow.now(),
                 drafts=tuple(self._draft_of(id, course) for id, course in ready),
             )
-            memory.invitations = await self.call(RecruitingDesk.draft_invitations, request, QUICK)
+            memory.invitations = await self.call(RecruitingActivities.draft_invitations, request, QUICK)
         for id, course in memory.at(Stage.WITH_HUMAN):
             if id not in memory.replies and len(memory.replies) < ASKED_AT_ONCE:
                 memory.replies[id] = await self._reply_to(id, course)
@@ -210,13 +210,13 @@ class Questioner(Agent):
 
         return await self.act(
             Action[SentLetters](
-                Post.send_invitations,
+                LetterActivities.send_invitations,
                 SendInvitations(plan=outcome.plan, only=tuple(each.candidate for each in holding)),
                 outcome,
                 [
                     Premise(
                         "a slot that is still free, for a candidate who has not withdrawn",
-                        RecruitingDesk.busy_slots,
+                        RecruitingActivities.busy_slots,
                         self._calendar(each.slot for each in holding),
                         True,
                         StillTrue(),
@@ -224,7 +224,7 @@ class Questioner(Agent):
                     )
                 ],
                 fence=lambda argument, facts: argument.model_copy(update={"only": tuple(still)}),
-                lookup=Post.find_invitations,
+                lookup=LetterActivities.find_invitations,
                 policy=POST,
             )
         )
@@ -254,10 +254,10 @@ class Questioner(Agent):
             return
         with self.node("reply"):
             action = Action[SentLetters](
-                Post.send_reply,
+                LetterActivities.send_reply,
                 SendReply(plan=outcome.plan),
                 outcome,
-                lookup=Post.find_reply,
+                lookup=LetterActivities.find_reply,
                 policy=POST,
             )
             acted = await self.act(action)
@@ -283,7 +283,7 @@ class Questioner(Agent):
         return [
             Premise(
                 "slots that are taken",
-                RecruitingDesk.busy_slots,
+                RecruitingActivities.busy_slots,
                 self._calendar(each.slot for each in plan.invitations),
                 seen=[],
                 read=lambda now: [each.when for each in plan.invitations if each.slot in now.busy],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from activities.recruiting.activities import RecruitingDesk
+    from activities.recruiting.activities import RecruitingActivities
     from activities.recruiting.candidacy import Course, Stage
     from activities.recruiting.letter_activities import OUTREACH_EDITABLE
     from activities.recruiting.memory import RecruiterMemory
@@ -49,7 +49,7 @@ class Recruiter(Correspondent):
                 candidates=self._wanted.candidates,
                 profiles=self._wanted.profiles or "",
             )
-            ranked = await self.call(RecruitingDesk.rank_candidates, request, LONG)
+            ranked = await self.call(RecruitingActivities.rank_candidates, request, LONG)
             self.note(
                 f"{len(ranked.order)} candidates ranked, {ranked.unread} without a profile",
                 model=ranked.model,
@@ -68,7 +68,7 @@ class Recruiter(Correspondent):
             if self._wanted.calendar:
                 # One that cannot be read is better known before anybody is written to.
                 everything = self._calendar(range(len(self._wanted.slots)))
-                await self.call(RecruitingDesk.busy_slots, everything, READ)
+                await self.call(RecruitingActivities.busy_slots, everything, READ)
             opening = await self.think(opening_of(self._wanted.role))
             request = DraftLetters(
                 role=self._wanted.role,
@@ -80,7 +80,7 @@ class Recruiter(Correspondent):
                 opening=ShortWords.model_validate(opening.value).text,
                 model=opening.model,
             )
-            drafted = await self.call(RecruitingDesk.draft_letters, request, QUICK)
+            drafted = await self.call(RecruitingActivities.draft_letters, request, QUICK)
             memory.plan, memory.draft = drafted.plan, drafted.path
             self.note(f"{drafted.plan.count} letters drafted", path=drafted.path)
 
@@ -115,7 +115,7 @@ class Recruiter(Correspondent):
                 decision=memory.decision,
                 now=workflow.now(),
             )
-            report = await self.call(RecruitingDesk.recruiting_report, request, READ)
+            report = await self.call(RecruitingActivities.recruiting_report, request, READ)
         return RecruiterResult(
             outcome=outcome,
             role=self._wanted.role.title,

@@ -31,7 +31,7 @@ from common.digest import digest_bytes
 from common.errors import permanent
 
 # Names in a result, which lives in history; the full list is the artifact.
-MOST_NAMED = 1000
+MAX_NAMED = 1000
 
 WRITTEN, LEFT = "written", "left"
 CHANGED = "changed since the approval"
@@ -69,7 +69,7 @@ class FixApplier:
             misspelt.discard(fix.path)
             if fix.path not in skip and not _is_as_planned(plan.root, fix):
                 changed.append(fix.path)
-        return ChangedFiles(paths=sorted({*changed, *misspelt})[:MOST_NAMED])
+        return ChangedFiles(paths=sorted({*changed, *misspelt})[:MAX_NAMED])
 
     @activity.defn(name="apply_fixes")
     def apply_fixes(self, request: ApplyRequest) -> ApplyResult:
@@ -98,7 +98,7 @@ class FixApplier:
         conflicts = [result.path for result in results if result.reason == CHANGED]
         return ApplyResult(
             written=len(written),
-            conflicts=sorted(conflicts)[:MOST_NAMED],
+            conflicts=sorted(conflicts)[:MAX_NAMED],
             details=put_records(self._artifacts, results),
             undo=self._artifacts.put(self._undo([fix for fix in fixes if fix.path in written])),
         )

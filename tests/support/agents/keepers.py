@@ -75,7 +75,7 @@ class KeeperAgent(Agent):
         return Kept(
             rounds=memory.rounds,
             state_bytes=len(memory.state),
-            chat=[*memory.chat, *self.wishes],
+            chat=[*memory.chat, *self.instructions],
             stepped=[len(each.text) for each in stepped],
             said=input.say,
         )

@@ -121,7 +121,7 @@ class ArchiveStage(Stage):
 
     async def kept(self, owner: str = OWNER, **input: Any) -> WorkflowHandle[Any, Any]:
         """A keeper that has come to its end."""
-        agents = AgentClient(self.client, self.settings, self.ring)
+        agents = AgentClient(self.client, self.settings, self.signer)
         id = await agents.start("keeper", KeeperInput(**input), owner=owner)
         handle = self.client.get_workflow_handle(id)
         self.handles.append(handle)

@@ -174,9 +174,9 @@ def authorized(plan: FixPlan, edits: dict[str, Any] | None = None, **changes: An
     return Authorization(votes=(vote,), policy=policy, requester="owner", key=key)
 
 
-def authority(ring: Signer = RING, *, accept_unsigned: bool = False) -> Authority:
+def authority(signer: Signer = RING, *, accept_unsigned: bool = False) -> Authority:
     """An authority that knows no groups."""
-    return Authority(ring, Directory(Path("no-such-file")), accept_unsigned=accept_unsigned)
+    return Authority(signer, Directory(Path("no-such-file")), accept_unsigned=accept_unsigned)
 
 
 def _kill_self(*_: object, **__: object) -> None:

@@ -280,20 +280,20 @@ class Scene:
 
     def sealed(self, decision: Decision, flaw: str, now: datetime) -> Decision:
         """The decision in its envelope, good or not."""
-        ring, agent = self.stage.ring, self.agent.id
+        signer, agent = self.stage.signer, self.agent.id
         match flaw:
             case "unsigned":
                 return decision
             case "forged":
-                signed = ring.sign(decision.model_copy(update={"by": "eve"}), agent, now)
+                signed = signer.sign(decision.model_copy(update={"by": "eve"}), agent, now)
                 return signed.model_copy(update={"by": decision.by, "note": "it was eve"})
             case "foreign":
-                return ring.sign(decision, "another-agent", now)
+                return signer.sign(decision, "another-agent", now)
             case "outdated":
-                return ring.sign(decision, agent, now - ENVELOPE_LIFETIME - timedelta(minutes=1))
+                return signer.sign(decision, agent, now - ENVELOPE_LIFETIME - timedelta(minutes=1))
             case "unknown key":
                 return Signer(KeyRing.of({"other": b"x" * 32})).sign(decision, agent, now)
-        return ring.sign(decision, agent, now)
+        return signer.sign(decision, agent, now)
 
     async def advance(self, duration: timedelta) -> None:
         """Let time pass, moment by moment."""

@@ -38,7 +38,7 @@ class GatewayWorld:
         self.desk = desk
         self.settings = settings
         self.issuer = issuer
-        self.agents = AgentClient(desk.client, settings, desk.ring)
+        self.agents = AgentClient(desk.client, settings, desk.signer)
         self.http: httpx.AsyncClient
         self.address = settings.http.public_url
 
@@ -68,7 +68,7 @@ class GatewayWorld:
             "expires_at": datetime.now(UTC) + timedelta(days=1),
             **changes,
         }
-        return f"{self.address}/approve/{ApprovalLink(**claims).token(self.desk.ring)}"
+        return f"{self.address}/approve/{ApprovalLink(**claims).token(self.desk.signer)}"
 
     async def until(self, id: str, fits: Any) -> AgentView:
         async def find() -> AgentView | None:

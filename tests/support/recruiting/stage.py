@@ -11,12 +11,12 @@ from typing import Any
 from temporalio.client import WorkflowHandle
 
 from activities.documents.extract import text_of
-from activities.llm.activities import Thinking
+from activities.llm.activities import ModelActivities
 from activities.llm.offline import OfflineAnalyst
-from activities.llm.runner import Mind
-from activities.recruiting.activities import RecruitingDesk
+from activities.llm.runner import ModelRunner
+from activities.recruiting.activities import RecruitingActivities
 from activities.recruiting.candidacy import Course
-from activities.recruiting.letter_activities import Post
+from activities.recruiting.letter_activities import LetterActivities
 from activities.recruiting.memory import CandidatesView
 from activities.recruiting.understanding import OUTPUTS
 from common.agents.recruiter import RecruiterInput, RecruiterResult
@@ -104,9 +104,9 @@ class Office(Stage):
     def objects(self) -> list[Any]:
         artifacts = ArtifactStore.of(self.settings)
         mine = [
-            RecruitingDesk(artifacts, OfflineAnalyst(), text_of, self.settings.data_dir / "recruiting"),
-            Post(artifacts, self.authority, self.outbox),
-            Thinking(Mind(self.settings, artifacts, outputs=OUTPUTS), self.authority),
+            RecruitingActivities(artifacts, OfflineAnalyst(), text_of, self.settings.data_dir / "recruiting"),
+            LetterActivities(artifacts, self.authority, self.outbox),
+            ModelActivities(ModelRunner(self.settings, artifacts, outputs=OUTPUTS), self.authority),
         ]
         return [*super().objects(), *mine]
 

@@ -14,11 +14,11 @@ from activities.calls.interceptor import ReliableReports
 from activities.decisions import DecisionChecks
 from activities.delivery.notices import Notices
 from activities.documents.extract import text_of
-from activities.llm.activities import Thinking
+from activities.llm.activities import ModelActivities
 from activities.llm.offline import OfflineAnalyst
-from activities.llm.runner import Mind
-from activities.recruiting.activities import RecruitingDesk
-from activities.recruiting.letter_activities import Post
+from activities.llm.runner import ModelRunner
+from activities.recruiting.activities import RecruitingActivities
+from activities.recruiting.letter_activities import LetterActivities
 from activities.recruiting.understanding import OUTPUTS
 from common.approval.signing import Authority
 from common.artifacts import ArtifactStore
@@ -40,14 +40,14 @@ async def work(outbox: LedgerOutbox, settings: Settings) -> None:
         DecisionChecks(authority),
         Notices(),
         Calendars(),
-        RecruitingDesk(artifacts, OfflineAnalyst(), text_of, settings.data_dir / "recruiting"),
-        Post(artifacts, authority, outbox),
-        Thinking(Mind(settings, artifacts, outputs=OUTPUTS), authority),
+        RecruitingActivities(artifacts, OfflineAnalyst(), text_of, settings.data_dir / "recruiting"),
+        LetterActivities(artifacts, authority, outbox),
+        ModelActivities(ModelRunner(settings, artifacts, outputs=OUTPUTS), authority),
     ]
     stopped = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
     async with worker.build(client, settings, reports=reports, workflows=[Recruiter], objects=objects):
-        worker.spare_the_collector()
+        worker.tune_gc()
         print(READY, flush=True)
         await stopped.wait()
     await reports.drain(5)

@@ -155,4 +155,4 @@ def sealed(world: SlackWorld, asked: Asked, **changes: Any) -> str:
         "digest": asked.request.digest,
         "expires_at": datetime.now(UTC) + timedelta(hours=1),
     }
-    return ApprovalButton(**{**claims, **changes}).token(world.world.desk.ring)
+    return ApprovalButton(**{**claims, **changes}).token(world.world.desk.signer)
