@@ -6,7 +6,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.browser.conftest import Pages
+from tests.support.browser import Pages
 
 
 async def test_a_yes_by_link(pages: Pages, shots: Path) -> None:

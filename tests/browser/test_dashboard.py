@@ -10,7 +10,7 @@ import pytest
 from playwright.async_api import Page
 
 from common.approval.types import Verdict
-from tests.browser.conftest import Pages
+from tests.support.browser import Pages
 
 # WCAG 2.2: 4.5 to 1 for text, by what the browser computed, for every element with text of its own.
 CONTRAST = """() => {

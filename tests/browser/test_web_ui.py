@@ -9,8 +9,8 @@ from playwright.async_api import async_playwright
 
 from cli.archive import archive_restore
 from cli.dev_server import free_port
-from tests.browser.conftest import CHROMIUM, FLAGS
 from tests.support.archive.stage import archive_stage
+from tests.support.browser import CHROMIUM, FLAGS
 
 
 async def test_a_restored_history_is_imported(

@@ -30,10 +30,10 @@ from common.client.client import AgentClient
 from common.object_store import FolderStore, StoreUnavailableError
 from common.settings import Settings
 from common.temporal.connect import connect
-from tests.integration.test_object_store import BUCKET, KEY_ID, SECRET, Rclone, in_bucket
 from tests.support.agents.brief_input import BriefInput
 from tests.support.archive.stage import LIMITS
 from tests.support.archive.worker_steps import CI_STEPS, SOAK_STEPS
+from tests.support.s3 import BUCKET, KEY_ID, SECRET, Rclone, in_bucket
 from tests.support.stack import ROOT, until
 
 SEED = int(os.environ.get("CHAOS_SEED", "0")) or random.randrange(10**6)

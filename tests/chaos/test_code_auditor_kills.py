@@ -4,32 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from temporalio.service import RPCError
-
 from common.agents.auditor import AuditInput
 from common.approval.types import Verdict
-from common.client.client import AgentClient
-from common.client.view import AgentView, RunStatus
+from common.client.view import AgentView
+from tests.support.auditor.code_base import FILES, assert_every_fix_was_written_once, code_base, ended, seen
 from tests.support.stack import Stack, until
-
-FILES = 1600
-FLAWED = (
-    "import os\nimport subprocess\n\n\ndef run(name):\n    return subprocess.call('ls ' + name, shell=True)\n"
-)
-
-
-def code_base(root: Path) -> Path:
-    """A code base of `FILES` files; every fourth has findings, with a fix for one of them."""
-    for number in range(FILES):
-        folder = root / f"part{number % 40:02d}"
-        folder.mkdir(parents=True, exist_ok=True)
-        text = FLAWED if number % 4 == 0 else f"VALUE = {number}\n"
-        (folder / f"module{number:04d}.py").write_text(text)
-    return root
 
 
 def scanned(stack: Stack) -> dict[str, int]:
@@ -45,33 +27,6 @@ def attempts(stack: Stack) -> dict[str, list[int]]:
         file.stem: [json.loads(line)["resumed_at"] for line in file.read_text().splitlines()]
         for file in folder.glob("*/*.attempts")
     }
-
-
-async def seen(agents: AgentClient, id: str) -> AgentView | None:
-    try:
-        return await agents.view(id)
-    except RPCError:
-        return None  # the server is away
-
-
-async def ended(agents: AgentClient, id: str) -> AgentView:
-    async def find() -> AgentView | None:
-        view = await seen(agents, id)
-        return view if view and not view.running else None
-
-    view = await until(find, 240)
-    assert view.status is RunStatus.COMPLETED, view.failure
-    return view
-
-
-def assert_every_fix_was_written_once(stack: Stack, view: AgentView) -> None:
-    assert isinstance(view.result, dict)
-    assert view.result["files_fixed"] == FILES / 4
-    [journal] = (stack.settings.data_dir / "journals" / "apply").rglob("*.jsonl")
-    lines = [json.loads(line) for line in journal.read_text().splitlines()]
-    written = Counter(line["path"] for line in lines if line["event"] == "done")
-    assert len(written) == FILES / 4
-    assert set(written.values()) == {1}
 
 
 def findings(view: AgentView) -> Any:

@@ -13,7 +13,7 @@ import pytest
 from common.agents.auditor import AuditInput
 from common.approval.types import Verdict
 from common.client.view import AgentView
-from tests.chaos.test_code_auditor_kills import assert_every_fix_was_written_once, code_base, ended, seen
+from tests.support.auditor.code_base import assert_every_fix_was_written_once, code_base, ended, seen
 from tests.support.stack import Stack, until
 
 ROUNDS = int(os.environ.get("SOAK_ROUNDS", "5"))

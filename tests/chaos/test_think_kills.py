@@ -19,7 +19,7 @@ from common.temporal.connect import connect
 from tests.support.agents.talker import Talker
 from tests.support.agents.talker_doubles import TalkInput
 from tests.support.model_servers import ModelServer, Seen, serving
-from tests.workflow.conftest import Stage, eventually, true_if
+from tests.support.stage import Stage, eventually, true_if
 
 ROOT = Path(__file__).parents[2]
 # What the server charges for a call, and the limit: some four calls.

@@ -12,10 +12,10 @@ from temporalio.worker import Replayer
 
 import worker
 from common.temporal.connect import data_converter
-from tests.integration.test_object_store import BUCKET, credentials, in_bucket, moto
 from tests.support.archive.stage import ArchiveStage, archive_stage, closed
 from tests.support.desk import Desk, StandIn
-from tests.workflow.conftest import eventually
+from tests.support.s3 import BUCKET, credentials, in_bucket, moto
+from tests.support.stage import eventually
 
 __all__ = ["credentials", "moto"]
 

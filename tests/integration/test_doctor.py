@@ -11,7 +11,9 @@ import pytest
 from cli.dev_server import free_port
 from cli.doctor import Check, doctor
 from common.settings import Settings, SettingsError
-from tests.integration.test_object_store import (
+from tests.support.mail.dovecot import dovecot
+from tests.support.mail.smtp_server import PASSWORD, USER, smtp_server
+from tests.support.s3 import (
     BUCKET,
     SECRET,
     Rclone,
@@ -20,8 +22,6 @@ from tests.integration.test_object_store import (
     rclone,
     settings_for,
 )
-from tests.support.mail.dovecot import dovecot
-from tests.support.mail.smtp_server import PASSWORD, USER, smtp_server
 
 __all__ = ["credentials", "moto", "rclone"]
 

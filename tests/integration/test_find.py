@@ -27,7 +27,7 @@ from tests.support.agents.brief import BriefAgent
 from tests.support.agents.brief_input import BriefInput
 from tests.support.archive.stage import ArchiveStage, archive_stage
 from tests.support.desk import Desk
-from tests.workflow.conftest import eventually
+from tests.support.stage import eventually
 
 COUNT = 300
 DAYS = 5

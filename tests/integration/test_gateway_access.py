@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ import httpx
 from common.agents.kinds import KINDS
 from common.client.tokens import Scope, TokenFile, digest_of
 from gateway.problems import NO_SUCH_AGENT
-from tests.support.gateway.world import ALL, GatewayWorld, world
+from tests.support.gateway.world import ALL, GatewayWorld, bearer, session, without_date, world
 
 __all__ = ["world"]
 
@@ -49,14 +48,6 @@ WORTHLESS: dict[str, Callable[[GatewayWorld], dict[str, str]]] = {
     "a changed signature": lambda world: bearer(world.token("owner")[:-4] + "AAAA"),
     "a cookie": lambda world: {"Cookie": "hibernaut=e30.ZGV2.00"},
 }
-
-
-def bearer(token: str) -> dict[str, str]:
-    return {"Authorization": f"Bearer {token}"}
-
-
-def without_date(answer: httpx.Response) -> dict[str, str]:
-    return {name: value for name, value in answer.headers.items() if name != "date"}
 
 
 @dataclass(frozen=True)
@@ -217,18 +208,6 @@ PAGES = [
     ("POST", "/ui/agents/{id}/decisions"), ("POST", "/ui/agents/{id}/tell"),
     ("POST", "/ui/agents/{id}/steer"), ("POST", "/ui/sign-out"),
 ]  # fmt: skip
-
-
-async def session(http: httpx.AsyncClient, token: str) -> tuple[str, str]:
-    """The cookie of who signs in with the token, and what guards their forms."""
-    answer = await http.post("/ui/sign-in", data={"token": token})
-    assert answer.status_code == 303, answer.text
-    cookie = answer.headers["set-cookie"].split(";")[0]
-    http.cookies.clear()
-    page = await http.get("/ui", headers={"Cookie": cookie})
-    found = re.search(r'name="form" value="([^"]+)"', page.text)
-    assert found
-    return cookie, found[1]
 
 
 async def test_pages_are_for_who_has_signed_in(world: GatewayWorld) -> None:

@@ -19,11 +19,11 @@ from common.client.view import RunStatus
 from common.settings import Settings
 from gateway.app import build
 from gateway.services import Gateway, open_gateway
-from tests.integration.test_gateway_access import bearer, session, without_date
 from tests.support.archive.stage import ArchiveStage, archive_stage, closed
 from tests.support.desk import Desk, StandIn
+from tests.support.gateway.world import bearer, session, without_date
 from tests.support.serving import Serving
-from tests.workflow.conftest import eventually
+from tests.support.stage import eventually
 
 
 class ArchiveWorld:

@@ -18,7 +18,7 @@ from cli.dev_server import free_port
 from common.settings import Settings
 from common.temporal.connect import connect
 from tests.support.stack import until
-from tests.workflow.conftest import Stage
+from tests.support.stage import Stage
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()

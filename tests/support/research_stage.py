@@ -21,8 +21,8 @@ from activities.research.publishing import Publisher
 from common.allowed_hosts import AllowedHosts
 from common.artifacts import ArtifactStore
 from common.settings import Settings
+from tests.support.stage import Stage
 from tests.support.web import Route, WebServer
-from tests.workflow.conftest import Stage
 from workflows.link_researcher import LinkResearcher
 
 TOPIC = "cancelling a task and its timeout"

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.documents import ARTICLE
 from tests.support.reader import Reader
 from tests.support.web import Route, WebServer
-from tests.unit.test_extract import ARTICLE
 
 
 @pytest.fixture

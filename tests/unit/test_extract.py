@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import resource
 import subprocess
 import sys
@@ -15,43 +14,7 @@ import pytest
 from activities.documents import extract
 from activities.documents.charsets import decode
 from activities.documents.extract import ExtractError, Link, ReadingLimits, links_of, text_of
-
-ARTICLE = """<!doctype html><html><head><title> Tide  tables </title><script>var stolen = 1</script></head>
-<body>
-<nav><a href="/">Home</a> <a href="/about">About us</a> <a href="/shop">Shop</a></nav>
-<article><h1>How tides are predicted</h1>
-<p>The height of the tide at a harbour is the sum of many waves, each with the period of a motion of the Moon
-or the Sun. Their sizes are found by measuring at that harbour for at least a year.</p>
-<p>With the sizes known, the height can be predicted for decades, to within a few centimetres on a calm day. A
-storm adds to it what no table knows.</p></article>
-<aside class="advert">Buy rubber boots now for 9.99</aside>
-<footer>Printed at 12:31:07. All rights reserved. Imprint.</footer></body></html>"""
-
-
-def pdf(text: str, *, filters: bytes = b"", stream: bytes | None = None) -> bytes:
-    """A PDF of one page that says `text`."""
-    content = stream if stream is not None else f"BT /F1 12 Tf 72 720 Td ({text}) Tj ET".encode()
-    objects = [
-        b"<< /Type /Catalog /Pages 2 0 R >>",
-        b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
-        b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Contents 4 0 R "
-        b"/Resources << /Font << /F1 5 0 R >> >> >>",
-        b"<< /Length %d %s >>\nstream\n%s\nendstream" % (len(content), filters, content),
-        b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>",
-        b"<< /Title (A lease) >>",
-    ]
-    out = io.BytesIO(b"%PDF-1.4\n")
-    out.seek(0, 2)
-    places = []
-    for number, body in enumerate(objects, 1):
-        places.append(out.tell())
-        out.write(b"%d 0 obj\n%s\nendobj\n" % (number, body))
-    table = out.tell()
-    out.write(b"xref\n0 %d\n0000000000 65535 f \n" % (len(objects) + 1))
-    for place in places:
-        out.write(b"%010d 00000 n \n" % place)
-    out.write(b"trailer << /Size 7 /Root 1 0 R /Info 6 0 R >>\nstartxref\n%d\n%%%%EOF" % table)
-    return out.getvalue()
+from tests.support.documents import ARTICLE, pdf
 
 
 def test_the_main_text_comes_without_menus_adverts_and_footers() -> None:
@@ -183,7 +146,7 @@ def test_pypdf_is_never_in_the_worker() -> None:
     code = (
         "import sys\n"
         "from activities.documents.extract import text_of\n"
-        "from tests.unit.test_extract import pdf\n"
+        "from tests.support.documents import pdf\n"
         "assert 'lease' in text_of(pdf('a lease'), 'application/pdf').text\n"
         "print([name for name in sys.modules if name.startswith('pypdf')])"
     )

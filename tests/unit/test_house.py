@@ -47,6 +47,13 @@ def test_nothing_imports_a_door() -> None:
     assert holding(r"^\s*(import|from) cli\b", sources("common", "workflows", "activities")) == []
 
 
+def test_no_test_module_imports_another() -> None:
+    """What tests share is in tests/support; a fixture of one folder reaches no other."""
+    assert holding(r"\b(from|import) tests\.(\w+\.)*(test_\w+|conftest)\b", sources("tests", "bench")) == []
+    assert holding(r"^\s*from tests(\.\w+)* import .*\b(test_\w+|conftest)\b", sources("tests")) == []
+    assert holding(r"^\s*from \.", sources("tests")) == []
+
+
 @pytest.mark.parametrize("package", ["workflows", "activities"])
 def test_packages_import_nothing_by_themselves(package: str) -> None:
     """Every workflow start would pay for it."""

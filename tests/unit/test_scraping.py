@@ -11,9 +11,9 @@ from temporalio.exceptions import ApplicationError
 from activities.fetching import exchange, fetcher
 from activities.fetching.addresses import fairness_key, host_of, normalised
 from activities.fetching.records import FetchRequest
+from tests.support.documents import ARTICLE, pdf
 from tests.support.reader import Reader, refused
 from tests.support.web import Route, WebServer, redirect
-from tests.unit.test_extract import ARTICLE, pdf
 
 
 async def test_a_page_comes_with_its_text_by_reference(reader: Reader, site: WebServer) -> None:

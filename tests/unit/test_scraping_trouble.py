@@ -7,9 +7,9 @@ import gzip
 import pytest
 
 from activities.fetching import exchange
+from tests.support.documents import ARTICLE
 from tests.support.reader import Reader, refused
 from tests.support.web import Route, WebServer, gzip_bomb, redirect
-from tests.unit.test_extract import ARTICLE
 
 
 @pytest.mark.parametrize(

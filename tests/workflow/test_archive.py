@@ -26,11 +26,11 @@ from common.client.view import view_of
 from common.settings import ArchiveSettings
 from common.settings.archive import ARCHIVE_AFTER
 from common.temporal.connect import data_converter
-from tests.integration.test_object_store import credentials, in_bucket, moto
 from tests.support.agents.doubles import ErrandInput
 from tests.support.agents.keepers import KeeperAgent, Kept
 from tests.support.archive.stage import ArchiveStage, archive_stage
-from tests.workflow.conftest import eventually, state_is
+from tests.support.s3 import credentials, in_bucket, moto
+from tests.support.stage import eventually, state_is
 
 __all__ = ["credentials", "moto"]
 

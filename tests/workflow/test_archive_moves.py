@@ -19,8 +19,8 @@ from common.archive.layout import agent_folder
 from common.archive.search import AgentQuery, AgentSearch, FoundAgent
 from tests.support.agents.keepers import KeeperInput
 from tests.support.archive.stage import ArchiveStage, archive_stage
-from tests.workflow.conftest import eventually
-from tests.workflow.test_canary import CANARY, is_in
+from tests.support.canary import CANARY, is_in
+from tests.support.stage import eventually
 from workflows.archivist import AT_ONCE
 
 

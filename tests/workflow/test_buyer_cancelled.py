@@ -19,7 +19,7 @@ from activities.trading.quotes import Quotes
 from common.agents.buyer import BuyerInput, Order, OrderState, Quote
 from common.settings import Settings
 from common.temporal.connect import connect
-from tests.workflow.conftest import Stage, eventually, true_if
+from tests.support.stage import Stage, eventually, true_if
 from workflows.buyer import Buyer
 
 

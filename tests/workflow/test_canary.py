@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import logging
 import secrets
 from collections.abc import Iterable
@@ -18,19 +17,8 @@ from common.errors import permanent
 from common.settings import Settings
 from common.temporal.connect import connect
 from tests.support.agents.keepers import KeeperAgent, KeeperInput, Kept
-from tests.workflow.conftest import Stage, eventually, state_is
-
-CANARY = f"canary-{secrets.token_hex(16)}"
-
-
-def is_in(data: bytes) -> bool:
-    """Whether the secret can be read in `data`: as it is, or within base64, at each of its three offsets."""
-    forms = [CANARY.encode()]
-    for offset in range(3):
-        # The characters at both ends depend on what stands beside.
-        encoded = base64.b64encode(b"\0" * offset + CANARY.encode())
-        forms.append(encoded[4 if offset else 0 : -4])
-    return any(form in data for form in forms)
+from tests.support.canary import CANARY, is_in
+from tests.support.stage import Stage, eventually, state_is
 
 
 def holders(files: Iterable[Path]) -> list[Path]:

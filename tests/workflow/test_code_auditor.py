@@ -15,7 +15,7 @@ from temporalio.client import WorkflowFailureError, WorkflowHandle
 import worker
 from common.agents.auditor import AuditInput
 from common.approval.types import ApprovalRequest, Verdict
-from tests.workflow.conftest import OWNER, Stage
+from tests.support.stage import OWNER, Stage
 from workflows.code_auditor import CodeAuditor
 
 SHOP = Path(__file__).parents[1] / "samples" / "shop"

@@ -23,7 +23,7 @@ from common.approval.types import ApprovalRequest, Decision
 from common.settings import Settings
 from tests.support.drift.agent import DriftAgent
 from tests.support.drift.world import TOLERANCES, DriftInput, DriftResult, DriftWorld
-from tests.workflow.conftest import Stage, eventually, noted, state_is, true_if
+from tests.support.stage import Stage, eventually, noted, state_is, true_if
 
 ROOT = Path(__file__).parents[2]
 # So many agents are played at once; each is asked again and again how it is.

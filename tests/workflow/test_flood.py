@@ -12,7 +12,7 @@ from activities.calendars import Calendars
 from activities.decisions import DecisionChecks, EnvelopeCheck, EnvelopeChecked
 from common.approval.types import ApprovalRequest, ApprovalsView
 from tests.support.agents.doubles import ErrandInput
-from tests.workflow.conftest import Stage, eventually
+from tests.support.stage import Stage, eventually
 from workflows.core.gate import MAX_WAITING
 
 MARKER = "EVENT_TYPE_MARKER_RECORDED"

@@ -13,7 +13,7 @@ from temporalio.exceptions import CancelledError
 from common.agents.agent import Notebook, WakeUp
 from common.approval.types import ApprovalPolicy
 from tests.support.agents.doubles import ErrandInput
-from tests.workflow.conftest import OWNER, Stage, eventually, noted, state_is, true_if
+from tests.support.stage import OWNER, Stage, eventually, noted, state_is, true_if
 
 
 async def test_an_approved_plan_is_acted_on_once_after_its_fact_was_fetched_again(stage: Stage) -> None:

@@ -11,7 +11,7 @@ from temporalio.client import WorkflowHandle, WorkflowUpdateFailedError
 
 from common.approval.types import LOOK_GOOD_FOR, ApprovalPolicy, ApprovalRequest, PremiseState
 from tests.support.agents.doubles import ErrandInput, PanelInput
-from tests.workflow.conftest import Stage, eventually, true_if
+from tests.support.stage import Stage, eventually, true_if
 from workflows.core.final_check import LOOKS
 
 POLICY = ApprovalPolicy(approvers=("ann",))

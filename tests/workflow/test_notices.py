@@ -42,8 +42,8 @@ from common.notices.types import (
 from common.settings import Settings
 from common.temporal.connect import connect
 from tests.support.agents.doubles import ErrandInput
+from tests.support.stage import OWNER, Stage, eventually, noted
 from tests.support.web import Route, WebServer
-from tests.workflow.conftest import OWNER, Stage, eventually, noted
 from workflows.courier import Courier
 
 SECRET = "whsec_" + base64.b64encode(b"k" * 32).decode()

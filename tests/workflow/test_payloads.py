@@ -35,7 +35,7 @@ from common.temporal import converter
 from common.temporal.connect import connect
 from tests.support.agents.doubles import ErrandInput
 from tests.support.agents.keepers import KeeperAgent, KeeperInput, Kept
-from tests.workflow.conftest import Stage, eventually, noted, state_is
+from tests.support.stage import Stage, eventually, noted, state_is
 
 KEYS = "k1:" + "ab" * 32
 

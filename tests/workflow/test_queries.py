@@ -16,7 +16,7 @@ from activities.decisions import DecisionChecks, EnvelopeCheck, EnvelopeChecked
 from common.approval.types import Verdict
 from common.temporal.queries_last import ALONE, _QueriesLast
 from tests.support.agents.doubles import ErrandInput
-from tests.workflow.conftest import Stage, eventually, true_if
+from tests.support.stage import Stage, eventually, true_if
 
 
 class Meeting(DecisionChecks):

@@ -14,7 +14,7 @@ from common.settings import Settings
 from common.temporal.connect import connect
 from tests.support.recruiting.agent import ForgetfulRecruiter
 from tests.support.recruiting.stage import Office, slots
-from tests.workflow.conftest import Stage, eventually, true_if
+from tests.support.stage import Stage, eventually, true_if
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from common.errors import retry_after
 from common.settings import Settings
 from tests.support.agents.talker import Talker
 from tests.support.agents.talker_doubles import TalkInput, TestModel
-from tests.workflow.conftest import Stage, eventually
+from tests.support.stage import Stage, eventually
 from workflows.core.thinking import told_model
 
 MODEL = "openai:in-process"

@@ -15,7 +15,7 @@ from common.settings import Settings
 from common.temporal.connect import connect
 from tests.support.agents.agents import ErrandAgent
 from tests.support.agents.doubles import ErrandInput, Step, Stepped, World
-from tests.workflow.conftest import Stage, eventually, true_if
+from tests.support.stage import Stage, eventually, true_if
 
 
 class Stubborn(World):

@@ -39,7 +39,7 @@ from common.settings import Settings
 from common.temporal import search_attributes
 from common.temporal.connect import connect
 from tests.support.agents.keepers import KeeperAgent, KeeperInput
-from tests.workflow.conftest import OWNER, Stage, eventually
+from tests.support.stage import OWNER, Stage, eventually
 from workflows.archivist import Archivist, Eraser
 
 NOW = timedelta()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -47,7 +48,7 @@ class GatewayWorld:
 
     def as_(self, who: str) -> dict[str, str]:
         """The headers of a person's request."""
-        return {"Authorization": f"Bearer {self.token(who)}"}
+        return bearer(self.token(who))
 
     async def start(self, errand: str = "sleeps", **more: Any) -> str:
         """An agent of `owner`."""
@@ -77,6 +78,26 @@ class GatewayWorld:
 
         found: AgentView = await until(find, 30)
         return found
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+def without_date(answer: httpx.Response) -> dict[str, str]:
+    return {name: value for name, value in answer.headers.items() if name != "date"}
+
+
+async def session(http: httpx.AsyncClient, token: str) -> tuple[str, str]:
+    """The cookie of who signs in with the token, and what guards their forms."""
+    answer = await http.post("/ui/sign-in", data={"token": token})
+    assert answer.status_code == 303, answer.text
+    cookie = answer.headers["set-cookie"].split(";")[0]
+    http.cookies.clear()
+    page = await http.get("/ui", headers={"Cookie": cookie})
+    found = re.search(r'name="form" value="([^"]+)"', page.text)
+    assert found
+    return cookie, found[1]
 
 
 @contextlib.asynccontextmanager

@@ -24,7 +24,7 @@ from common.approval.types import ApprovalRequest, ApprovalsView
 from common.artifacts import ArtifactStore
 from common.mail import IncomingMail, MailKind
 from tests.support.recruiting.outbox import LedgerOutbox
-from tests.workflow.conftest import Stage, eventually
+from tests.support.stage import Stage, eventually
 from workflows.recruiter.recruiter import Recruiter
 
 ROLE = {

@@ -1,0 +1,241 @@
+"""A worker in this process, short ways to do what a user does, and a replay of every history."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import uuid
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from temporalio.api.enums.v1 import EventType
+from temporalio.client import Client, WorkflowHandle
+from temporalio.common import SearchAttributePair, TypedSearchAttributes
+from temporalio.testing import TimeSkipper
+from temporalio.worker import Replayer, Worker
+
+import worker
+from activities.calendars import Calendars
+from activities.calls.interceptor import ReliableReports
+from activities.decisions import DecisionChecks
+from common.agents.agent import AgentInput, AgentStatus, Notebook
+from common.approval.signing import Authority, Signer
+from common.approval.types import ApprovalRequest, ApprovalsView, Decision, DecisionRecord, Verdict
+from common.settings import Settings
+from common.temporal import search_attributes
+from common.temporal.connect import data_converter
+from common.temporal.guard import PayloadGuard
+from tests.support.agents.agents import ErrandAgent, PanelAgent
+from tests.support.agents.doubles import NoticeBoard, World
+
+OWNER = "owner-1"
+
+
+class Stage:
+    """A running worker with test doubles, and short ways to do what a user does."""
+
+    def __init__(self, client: Client, settings: Settings, cached: int) -> None:
+        self.client = client
+        self.settings = dataclasses.replace(settings, cached_agents=cached)
+        self.signer = Signer.load(settings, create=True)
+        self.authority = Authority.load(settings)
+        self.world = World(self.authority)
+        self.notices = NoticeBoard()
+        self.skipper = TimeSkipper(client)
+        self.agents: list[type] = [ErrandAgent, PanelAgent]
+        self.handles: list[WorkflowHandle[Any, Any]] = []
+        self._worker: AsyncExitStack | None = None
+
+    def objects(self) -> list[Any]:
+        return [self.world, DecisionChecks(self.authority), Calendars(), self.notices]
+
+    async def work(self) -> None:
+        """Start the worker."""
+        reports = ReliableReports(self.client)
+        built: Worker = worker.build(
+            self.client, self.settings, reports=reports, workflows=self.agents, objects=self.objects()
+        )
+        self._worker = AsyncExitStack()
+        await self._worker.enter_async_context(built)
+
+    def workflow_worker(self) -> Worker:
+        """A worker for workflows alone, and the activities that run inside their tasks."""
+        return worker.EndingWorker(
+            self.client,
+            task_queue=self.settings.task_queue,
+            workflows=self.agents,
+            activities=worker.activity_methods(self.objects()),
+            workflow_runner=worker.sandbox(),
+            interceptors=[PayloadGuard()],
+            max_cached_workflows=self.settings.cached_agents,
+            no_remote_activities=True,
+        )
+
+    def activity_worker(self) -> Worker:
+        """A worker for activities alone; leaving it lets what is under way end."""
+        return worker.EndingWorker(
+            self.client,
+            task_queue=self.settings.task_queue,
+            activities=worker.activity_methods(self.objects()),
+            graceful_shutdown_timeout=timedelta(seconds=10),
+        )
+
+    async def rest(self) -> None:
+        """Stop the worker."""
+        if self._worker:
+            await self._worker.aclose()
+        self._worker = None
+
+    async def start(
+        self,
+        input: AgentInput,
+        kind: str = "errand",
+        skipping: bool = False,
+        id: str = "",
+        task_timeout: timedelta | None = None,
+    ) -> WorkflowHandle[Any, Any]:
+        """Start an agent as a door does."""
+        client = self.skipper.client if skipping else self.client
+        with self.skipper.with_time_skipping_disabled() if not skipping else _nothing():
+            handle = await client.start_workflow(
+                kind,
+                input,
+                id=id or f"{kind}-{uuid.uuid4().hex[:8]}",
+                task_queue=self.settings.task_queue,
+                task_timeout=task_timeout,
+                search_attributes=TypedSearchAttributes(
+                    [
+                        SearchAttributePair(search_attributes.OWNER, OWNER),
+                        SearchAttributePair(search_attributes.STATE, "working"),
+                    ]
+                ),
+            )
+        handle = self.client.get_workflow_handle(handle.id)
+        self.handles.append(handle)
+        return handle
+
+    async def status(self, handle: WorkflowHandle[Any, Any]) -> AgentStatus:
+        return await handle.query("status", result_type=AgentStatus)
+
+    async def notes(self, handle: WorkflowHandle[Any, Any]) -> list[str]:
+        notebook = await handle.query("notebook", result_type=Notebook)
+        return [f"{entry.node}: {entry.text}" for entry in notebook.entries]
+
+    async def asked(self, handle: WorkflowHandle[Any, Any], after: str = "") -> ApprovalRequest:
+        """The open request, once there is one other than `after`."""
+
+        async def find() -> ApprovalRequest | None:
+            view = await handle.query("approvals", result_type=ApprovalsView)
+            return next((request for request in view.open if request.id != after), None)
+
+        return await eventually(find)
+
+    def decision(
+        self, request: ApprovalRequest, verdict: Verdict = Verdict.APPROVE, **changes: Any
+    ) -> Decision:
+        """A decision as an approver makes it, not yet signed."""
+        return Decision(
+            **{
+                "id": uuid.uuid4().hex,
+                "request_id": request.id,
+                "digest": request.digest,
+                "verdict": verdict,
+                "by": "ann",
+                "through": "cli",
+                "at": datetime.now(UTC),
+                **changes,
+            }
+        )
+
+    def sign(self, decision: Decision, handle: WorkflowHandle[Any, Any]) -> Decision:
+        return self.signer.sign(decision, handle.id, datetime.now(UTC))
+
+    async def decide(
+        self,
+        handle: WorkflowHandle[Any, Any],
+        request: ApprovalRequest,
+        verdict: Verdict = Verdict.APPROVE,
+        **changes: Any,
+    ) -> Decision:
+        """Send a signed decision."""
+        decision = self.sign(self.decision(request, verdict, **changes), handle)
+        await handle.signal("decide", decision)
+        return decision
+
+    async def fate(self, handle: WorkflowHandle[Any, Any], decision_id: str) -> DecisionRecord:
+        """What became of a decision, once it is judged."""
+
+        async def find() -> DecisionRecord | None:
+            view = await handle.query("approvals", result_type=ApprovalsView)
+            return next(
+                (
+                    each
+                    for each in view.decisions
+                    if each.decision.id == decision_id and each.status != "waiting"
+                ),
+                None,
+            )
+
+        return await eventually(find)
+
+    async def attributes(self, handle: WorkflowHandle[Any, Any]) -> dict[str, Any]:
+        described = await handle.describe()
+        return {each.key.name: each.value for each in described.typed_search_attributes}
+
+    async def events(self, handle: WorkflowHandle[Any, Any]) -> list[str]:
+        return [EventType.Name(event.event_type) async for event in handle.fetch_history_events()]
+
+    async def replay_all(self) -> None:
+        """Replay every history, each run of each agent, with the code as it is."""
+        replayer = Replayer(
+            workflows=self.agents,
+            data_converter=data_converter(self.settings, writes=False),
+            workflow_runner=worker.sandbox(),
+        )
+        for handle in self.handles:
+            run_id: str | None = (
+                await handle.describe()
+            ).raw_description.workflow_execution_info.first_run_id
+            while run_id:
+                run = self.client.get_workflow_handle(handle.id, run_id=run_id)
+                history = await run.fetch_history()
+                await replayer.replay_workflow(history)
+                last = history.events[-1]
+                run_id = (
+                    last.workflow_execution_continued_as_new_event_attributes.new_execution_run_id or None
+                )
+
+
+async def eventually(find: Callable[[], Any], seconds: float = 60) -> Any:
+    """The first result of `find` that is not None or False."""
+    deadline = asyncio.get_running_loop().time() + seconds
+    pause = 0.05
+    while True:
+        found = await find()
+        if found:
+            return found
+        if asyncio.get_running_loop().time() > deadline:
+            raise AssertionError(f"it did not happen within {seconds} s")
+        await asyncio.sleep(pause)
+        # Looking is work too, where many look and the machine is busy.
+        pause = min(pause * 1.2, 0.4)
+
+
+async def true_if(value: bool) -> bool:
+    return value
+
+
+async def state_is(stage: Stage, agent: WorkflowHandle[Any, Any], state: str) -> bool:
+    return (await stage.status(agent)).state == state
+
+
+async def noted(stage: Stage, agent: WorkflowHandle[Any, Any], text: str) -> bool:
+    return any(note.endswith(text) for note in await stage.notes(agent))
+
+
+class _nothing:
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *_: object) -> None: ...
