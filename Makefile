@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 TARGET ?=
 # Processes that tests run in; each has a Temporal server of its own.
-WORKERS ?= 2
+WORKERS ?= 4
 
 .PHONY: bench-audit bench-gateway bench-inbox bench-kit bench-once bench-recruiter bench-search check clean demo format lock setup setup-dev soak test
 
@@ -49,8 +49,9 @@ check: setup-dev
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -m tests.links
 
+# What runs long, and what draws from a seed, with a fresh one; a test that fails says which it was.
 soak: setup-dev
-	$(BIN)/python -m pytest -q -s -m soak --override-ini addopts= $(ARGS)
+	$(BIN)/python -m pytest -q -s -m 'soak or seeded or hypothesis' --override-ini addopts= --hypothesis-profile=default $(ARGS)
 
 bench-kit: setup-dev
 	$(BIN)/python bench/kit.py --agents 1000 --steps 3

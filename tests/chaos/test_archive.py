@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import random
 import secrets
 import shutil
 import signal
@@ -34,9 +33,10 @@ from tests.support.agents.brief_input import BriefInput
 from tests.support.archive.stage import LIMITS
 from tests.support.archive.worker_steps import CI_STEPS, SOAK_STEPS
 from tests.support.s3 import BUCKET, KEY_ID, SECRET, Rclone, in_bucket
+from tests.support.seeds import seed
 from tests.support.stack import ROOT, until
 
-SEED = int(os.environ.get("CHAOS_SEED", "0")) or random.randrange(10**6)
+SEED = seed("CHAOS_SEED")
 CHANCE = 0.03
 STARTS_AT_ONCE = 20
 STEP_SECONDS = 600  # a bound: before an index comes a whole batch

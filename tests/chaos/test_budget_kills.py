@@ -1,4 +1,4 @@
-"""A budget holds, whatever is killed when: a hundred runs against a server that counts."""
+"""A budget holds, whatever is killed when, against a server that counts what it charges."""
 
 from __future__ import annotations
 
@@ -10,18 +10,15 @@ import threading
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.support.budget_worker import work
 from tests.support.model_servers import ModelServer, Seen, serving
+from tests.support.seeds import seed
 
-RUNS, KILLS = 100, 3
+KILLS = 3
 # What the server charges for a call, and the limit: some eight calls.
 CHARGED, LIMIT = 900, 7000
-
-
-def slowly(seen: Seen) -> str:
-    """Answer after a moment, so that kills also hit before the answer."""
-    time.sleep(0.02)
-    return "yes"
 
 
 def unsettled(folder: Path) -> int:
@@ -39,36 +36,46 @@ def unsettled(folder: Path) -> int:
 class Run:
     """One agent's calls, with a worker that is killed up to `KILLS` times."""
 
-    def __init__(self, server: ModelServer, folder: Path, chance: random.Random) -> None:
-        self.server = server
+    def __init__(self, folder: Path, chance: random.Random) -> None:
         self.folder = folder
         self.chance = chance
         self.environment = {
             "HIBERNAUT_DATA_DIR": str(folder),
             "HIBERNAUT_MODEL": "openai:gpt-4o-mini",
-            "HIBERNAUT_MODEL_ADDRESS": server.address,
         }
+        self.asked, self.answered = threading.Event(), threading.Event()
         self.kills = 0
         self.after_answer = 0
         self.before_answer = 0
 
-    def to_the_end(self) -> None:
+    def answer(self, seen: Seen) -> str:
+        """Answer after a moment, so that a kill can come before."""
+        self.asked.set()
+        time.sleep(0.02)
+        return "yes"
+
+    def to_the_end(self, server: ModelServer) -> None:
         """Start the worker again and again until the budget stops it."""
+        self.environment["HIBERNAUT_MODEL_ADDRESS"] = server.address
+        server.on_answered = self.answered.set
         while not (self.folder / "stopped").exists():
             context = multiprocessing.get_context("forkserver")
             process = context.Process(target=work, args=(self.environment, LIMIT))
-            answered = threading.Event()
-            self.server.on_answered = answered.set
+            self.asked.clear()
+            self.answered.clear()
             process.start()
             if self.kills < KILLS:
-                self._strike(process, answered)
+                self._strike(process, server)
             else:
                 process.join(60)
             assert process.exitcode in (0, -signal.SIGKILL), process.exitcode
 
-    def _strike(self, process: multiprocessing.process.BaseProcess, answered: threading.Event) -> None:
-        if self.chance.random() < 0.5:
-            answered.wait(20)
+    def _strike(self, process: multiprocessing.process.BaseProcess, server: ModelServer) -> None:
+        moment = self.chance.choice(["asked", "answered", "any"])
+        if moment == "asked":
+            self.asked.wait(20)
+        elif moment == "answered":
+            self.answered.wait(20)
             process.join(self.chance.uniform(0, 0.02))
         else:
             process.join(self.chance.uniform(0, 0.3))
@@ -77,39 +84,38 @@ class Run:
         if process.exitcode == -signal.SIGKILL:
             self.kills += 1
             if unsettled(self.folder):
-                if len(self.server.answered) == len(self.server.seen):
+                if len(server.answered) == len(server.seen):
                     self.after_answer += 1
                 else:
                     self.before_answer += 1
 
 
-def test_no_kill_makes_an_agent_spend_more_than_one_call_past_its_limit(tmp_path: Path) -> None:
-    """100 runs: what the server charged stays within the limit and one call, and every run is stopped."""
-    seed = random.SystemRandom().randrange(2**32)
-    print(f"seed {seed}")
-    chance = random.Random(seed)
+@pytest.mark.parametrize("runs", [20, pytest.param(100, marks=pytest.mark.soak)])
+def test_no_kill_makes_an_agent_spend_more_than_one_call_past_its_limit(runs: int, tmp_path: Path) -> None:
+    """What the server charged stays within the limit and one call, and every run is stopped."""
+    chance = random.Random(seed("BUDGET_SEED"))
     multiprocessing.get_context("forkserver").set_forkserver_preload(["tests.support.budget_worker"])
     kills = after_answer = before_answer = 0
     charged: list[int] = []
-    for number in range(RUNS):
+    for number in range(runs):
         folder = tmp_path / str(number)
         folder.mkdir()
-        with serving("openai", slowly) as server:
+        run = Run(folder, chance)
+        with serving("openai", run.answer) as server:
             server.usage = (CHARGED - 100, 100)
-            run = Run(server, folder, chance)
-            run.to_the_end()
+            run.to_the_end(server)
             # A provider charges for what it was sent, also where nobody read the answer.
             charged.append(len(server.seen) * CHARGED)
         kills += run.kills
         after_answer += run.after_answer
         before_answer += run.before_answer
-        assert charged[-1] <= LIMIT + CHARGED, f"run {number}, seed {seed}"
+        assert charged[-1] <= LIMIT + CHARGED, f"run {number}"
     print(
-        f"{RUNS} runs, {kills} kills: {after_answer} between answer and settling, {before_answer} before the "
+        f"{runs} runs, {kills} kills: {after_answer} between answer and settling, {before_answer} before the "
         f"answer; charged {min(charged)} to {max(charged)} of {LIMIT}"
     )
     assert after_answer > 0
     assert before_answer > 0
-    assert kills > RUNS
+    assert kills > runs
     # The budget was used, and not just given up at the first kill.
-    assert sum(charged) / RUNS > LIMIT / 2
+    assert sum(charged) / runs > LIMIT / 2

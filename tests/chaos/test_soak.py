@@ -14,10 +14,11 @@ from common.agents.auditor import AuditInput
 from common.approval.types import Verdict
 from common.client.view import AgentView
 from tests.support.auditor.code_base import assert_every_fix_was_written_once, code_base, ended, seen
+from tests.support.seeds import seed
 from tests.support.stack import Stack, until
 
 ROUNDS = int(os.environ.get("SOAK_ROUNDS", "5"))
-SEED = int(os.environ.get("SOAK_SEED", "0")) or random.randrange(10**6)
+SEED = seed("SOAK_SEED")
 
 
 @pytest.mark.soak

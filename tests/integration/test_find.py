@@ -27,11 +27,11 @@ from tests.support.agents.brief import BriefAgent
 from tests.support.agents.brief_input import BriefInput
 from tests.support.archive.stage import ArchiveStage, archive_stage
 from tests.support.desk import Desk
+from tests.support.seeds import seed
 from tests.support.stage import eventually
 
-COUNT = 300
+COUNT = 80
 DAYS = 5
-SEED = random.randrange(10**6)
 AT_ONCE = 12
 STEP = timedelta(hours=1)
 
@@ -169,9 +169,8 @@ def fates(chance: random.Random, today: date) -> list[Fate]:
 
 @pytest.fixture(scope="module")
 async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
-    print(f"seed {SEED}")
     today = datetime.now(UTC).date()
-    planned, known = fates(random.Random(SEED), today), list[Fate]()
+    planned, known = fates(random.Random(seed("FIND_SEED")), today), list[Fate]()
     with pytest.MonkeyPatch.context() as patch:
         async with archive_stage(tmp_path_factory.mktemp("find"), patch) as stage:
             stage.agents.append(BriefAgent)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import secrets
 import sys
 from pathlib import Path
 
+import pytest
+
 from common.agents.kinds import KINDS
 from tests.support.gateway.world import GatewayWorld, world
+from tests.support.seeds import seed
 
 __all__ = ["world"]
 
@@ -32,11 +33,10 @@ CHECKS = (
 )
 
 
+@pytest.mark.seeded
 async def test_schemathesis_finds_no_fault(world: GatewayWorld, tmp_path: Path) -> None:
     """A bounded run over every operation but the endless stream, with the seed printed."""
 
-    seed = int(os.environ.get("SCHEMATHESIS_SEED", secrets.randbits(32)))
-    print(f"SCHEMATHESIS_SEED={seed}")
     (asks, _), sleeps = await world.asking(), await world.start()
     config = tmp_path / "schemathesis.toml"
     config.write_text(
@@ -59,7 +59,7 @@ async def test_schemathesis_finds_no_fault(world: GatewayWorld, tmp_path: Path) 
             "run",
             f"{world.address}/openapi.json",
             "--seed",
-            str(seed),
+            str(seed("SCHEMATHESIS_SEED")),
         ),
         *("--max-examples", str(EXAMPLES), "--workers", "1", "--request-timeout", "30"),
         *("--header", "Authorization: Bearer local-owner", "--exclude-path", "/agents/{id}/events"),

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, note, seed, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from temporalio.exceptions import ApplicationError
@@ -19,8 +18,6 @@ from activities.calendars import Calendars, MomentsRequest
 from common import business_time
 from common.business_time import NYSE, BusinessHours, NeverOpenError, add, closes_at, is_open, next_open
 
-SEED = random.SystemRandom().randrange(2**32)
-print(f"test_business_time: seed {SEED}")  # shown by pytest where a test fails
 OFFICES = [
     NYSE,
     BusinessHours(calendar="DE-BY", timezone="Europe/Berlin", opens=time(9), closes=time(17)),
@@ -105,12 +102,10 @@ def test_a_date_that_a_zone_skipped_has_no_session() -> None:
     assert next_open(shop, evening) == datetime(2012, 1, 3, 9, tzinfo=ZoneInfo("Pacific/Apia"))
 
 
-@seed(SEED)
 @settings(max_examples=50, deadline=None)
 @given(hours_, moments, st.integers(1, 1500))
 def test_adding_agrees_with_counting_minutes(hours: BusinessHours, start: datetime, minutes: int) -> None:
     """The result is the first moment by which that many open minutes have been counted one by one."""
-    note(f"seed {SEED}")
     end = add(hours, start, timedelta(minutes=minutes))
     moment, counted = start, 0
     while counted < minutes:
@@ -123,23 +118,19 @@ def test_adding_agrees_with_counting_minutes(hours: BusinessHours, start: dateti
     assert end == moment
 
 
-@seed(SEED)
 @settings(max_examples=300, deadline=None)
 @given(hours_, moments, st.timedeltas(timedelta(0), timedelta(8)), st.timedeltas(timedelta(0), timedelta(8)))
 def test_spans_can_be_added_in_pieces(
     hours: BusinessHours, start: datetime, first: timedelta, second: timedelta
 ) -> None:
     """A reminder that is moved on lands where one long one would."""
-    note(f"seed {SEED}")
     assert add(hours, add(hours, start, first), second) == add(hours, start, first + second)
 
 
-@seed(SEED)
 @settings(max_examples=300, deadline=None)
 @given(hours_, moments)
 def test_the_next_opening_is_open_and_nothing_before_it_is(hours: BusinessHours, at: datetime) -> None:
     """`next_open` is `at` itself where that is open, else the first moment that is."""
-    note(f"seed {SEED}")
     opening = next_open(hours, at)
     assert is_open(hours, opening)
     assert (opening == at) is is_open(hours, at)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
-import random
 import sqlite3
 from collections import Counter
 from datetime import UTC, datetime, timedelta
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, note, seed, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from activities.trading.broker import DuplicateOrderError, Order, OrderRequest, TooLateError
@@ -26,8 +25,6 @@ from tests.support.trading.real_prices import real_closes
 
 # A Tuesday, the exchange in New York is open.
 NOON = datetime(2026, 11, 24, 17, tzinfo=UTC)
-SEED = random.SystemRandom().randrange(2**32)
-print(f"test_paper_broker: seed {SEED}")
 
 
 class World:
@@ -100,7 +97,6 @@ async def test_a_real_price_that_ran_away_buys_nothing(tmp_path: Path) -> None:
     assert (await paper.submit(late)).filled == 0
 
 
-@seed(SEED)
 @settings(max_examples=40, deadline=None)
 @given(
     prices=st.lists(st.decimals("0.01", "20", places=4), min_size=1, max_size=8),
@@ -111,7 +107,6 @@ async def test_whatever_the_prices_are_no_unit_costs_more_than_the_limit(
     tmp_path_factory: pytest.TempPathFactory, prices: list[Decimal], liquidity: Decimal | None, limit: Decimal
 ) -> None:
     """Fills only grow, never past the quantity, and the cash that is gone is the money that was spent."""
-    note(f"seed {SEED}")
     world = World(str(prices[0]))
     folder = tmp_path_factory.mktemp("paper")
     paper = broker(folder, world, liquidity=liquidity, cash=Decimal(5000))
