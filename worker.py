@@ -15,7 +15,8 @@ from typing import Any
 
 from temporalio.client import Client
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
-from temporalio.worker import Worker
+from temporalio.converter import DataConverter
+from temporalio.worker import Replayer, Worker
 from temporalio.worker.workflow_sandbox import SandboxRestrictions
 
 from activities.archive.agents import AgentArchiver
@@ -49,6 +50,7 @@ from activities.research.publishing import Publisher
 from activities.trading.choose import broker, price_feed
 from activities.trading.orders import Orders
 from activities.trading.quotes import Quotes
+from common.agents.kinds import KINDS
 from common.approval.signing import Authority
 from common.archive.anchor import ArchiveAnchor
 from common.artifacts import ArtifactStore
@@ -60,19 +62,13 @@ from common.temporal.connect import CannotConnectError, connect
 from common.temporal.guard import PayloadGuard
 from common.temporal.queries_last import QueriesLast
 from workflows.archivist import Archivist, Eraser
-from workflows.buyer import Buyer
-from workflows.code_auditor import CodeAuditor
+from workflows.core.ending import TellEnd
 from workflows.courier import Courier
-from workflows.link_researcher import LinkResearcher
 from workflows.mailroom import Mailroom
-from workflows.recruiter.recruiter import Recruiter
 
 # The sandbox runs an agent's own file afresh at every start and replay. What that file imports is passed
 # through: the kit has no state of its own, and importing it each time would cost more than the agent.
-PASSED_THROUGH = (
-    *("common", "activities", "workflows.core", "pydantic", "pydantic_core"),
-    *("workflows.recruiter.letters", "workflows.recruiter.questions"),
-)
+PASSED_THROUGH = ("common", "activities", "workflows.core", "pydantic", "pydantic_core")
 THREADS = 16
 DRAIN_SECONDS = 20
 # A worker that has not ended so long after that is left as it is: it takes no more work, and what it had is
@@ -135,8 +131,18 @@ def everything(client: Client, settings: Settings) -> list[Any]:
 
 
 def workflow_classes() -> list[type]:
-    """Every agent, who archives them, who takes their notices to people, and who listens at the mailbox."""
-    return [CodeAuditor, Buyer, LinkResearcher, Recruiter, Archivist, Eraser, Courier, Mailroom]
+    """Every agent, and what serves them all: the archive, the delivery of notices, and the mail listener."""
+    return [*(kind.workflow_class() for kind in KINDS.values()), Archivist, Eraser, Courier, Mailroom]
+
+
+def replayer(workflows: Sequence[type], data_converter: DataConverter) -> Replayer:
+    """What replays histories of `workflows` as a worker of this program would."""
+    return Replayer(
+        workflows=workflows,
+        data_converter=data_converter,
+        workflow_runner=sandbox(),
+        interceptors=[TellEnd()],
+    )
 
 
 def activity_methods(objects: Sequence[Any]) -> list[Any]:
@@ -182,7 +188,7 @@ def build(
         activity_executor=ThreadPoolExecutor(THREADS, thread_name_prefix="activity"),
         max_concurrent_activities=THREADS,
         workflow_runner=sandbox(),
-        interceptors=[PayloadGuard(), reports],
+        interceptors=[PayloadGuard(), TellEnd(), reports],
         max_cached_workflows=settings.cached_agents,
         # After a worker's death its agents' first task waits this long for it before another may have it.
         sticky_queue_schedule_to_start_timeout=timedelta(seconds=1),

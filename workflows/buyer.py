@@ -9,7 +9,6 @@ from datetime import timedelta
 from decimal import Decimal
 
 from temporalio import workflow
-from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
@@ -29,72 +28,77 @@ with workflow.unsafe.imports_passed_through():
         OrderState,
         Side,
     )
-    from workflows.core.agent import Agent
-    from workflows.core.calls import LONG, READ, CallPolicy
-    from workflows.core.final_check import Action
-    from workflows.core.gate import Outcome
-    from workflows.core.premises import Premise, StillTrue, Within
+    from workflows.core.agent import (
+        LONG,
+        ONCE,
+        READ,
+        Action,
+        Agent,
+        CallPolicy,
+        Outcome,
+        Premise,
+        StillTrue,
+        Within,
+    )
 
 # One exchange with a broker, which gives up sooner by itself; after it the outcome is unknown, and looked up.
-ORDER = CallPolicy(start_to_close=timedelta(seconds=45), retry=RetryPolicy(maximum_attempts=1), lasting=True)
+ORDER = CallPolicy(start_to_close=timedelta(seconds=45), retry=ONCE, lasting=True)
 # A request left on the wire by a dead worker has come to its end by then.
 SETTLED = timedelta(seconds=60)
-REMINDERS = (timedelta(hours=4), timedelta(hours=24), timedelta(hours=48))
 # An order that is looked at for days is looked at ever less often.
 FIRST_LOOK = timedelta(seconds=2)
 RAREST_LOOK = timedelta(minutes=5)
 
 
 @workflow.defn(name="buyer")
-class Buyer(Agent):
+class Buyer(Agent[BuyerInput, BuyerMemory]):
     """Buys at no more than people have approved, at a price seen seconds before, and only once."""
 
     @workflow.init
     def __init__(self, input: BuyerInput) -> None:
-        super().__init__(input)
-        self._wanted = input
+        super().__init__(input, BuyerMemory)
 
     @workflow.run
     async def run(self, input: BuyerInput) -> BuyerResult:
         """Plan, ask, validate, buy, follow; on drift ask again or stop, as the input says."""
-        memory = self.remembered(BuyerMemory) or BuyerMemory()
+        memory = self.memory
         while memory.order is None:
             plan = memory.plan = memory.plan or await self._plan()
-            outcome = await self._ask(plan, memory)
+            outcome = await self._ask(plan)
             memory.decision = outcome.words
             if not outcome.approved:
                 return _result(BuyOutcome.NOT_APPROVED, plan, memory)
             await self._until_the_market_opens()
-            await self._buy(outcome, memory)
+            await self._buy(outcome)
             memory.plan = outcome.plan if memory.order else None
             if memory.order is None and input.on_drift is OnDrift.STOP:
                 return _result(BuyOutcome.DRIFTED, outcome.plan, memory)
-        return await self._follow(memory)
+        return await self._follow()
 
     async def _plan(self) -> BuyPlan:
         with self.node("case"):
-            quote = await self.call(Quotes.quote, QuoteRequest(symbol=self._wanted.symbol), READ)
+            quote = await self.call(Quotes.quote, QuoteRequest(symbol=self.input.symbol), READ)
             self.note(f"{quote.symbol} costs {quote.price}", at=quote.at.isoformat(), source=quote.source)
             documents = await self._read()
             case, model = await self._case(documents) if documents else ("No documents were given.", "none")
             return BuyPlan(
-                symbol=self._wanted.symbol,
+                symbol=self.input.symbol,
                 side=Side.BUY,
-                quantity=self._wanted.quantity,
-                limit=self._wanted.limit,
+                quantity=self.input.quantity,
+                limit=self.input.limit,
                 quote=quote,
-                tolerance=self._wanted.tolerance,
-                time_in_force=self._wanted.time_in_force,
+                tolerance=self.input.tolerance,
+                time_in_force=self.input.time_in_force,
                 case=case,
                 documents=documents.digest if documents else "",
                 model=model,
             )
 
     async def _read(self) -> DocumentSet | None:
-        if self._wanted.documents is None:
+        if self.input.documents is None:
             return None
         documents = await self.call(
-            Documents.read_documents, DocumentsRequest(folder=self._wanted.documents), LONG
+            Documents.read_documents, DocumentsRequest(folder=self.input.documents), LONG
         )
         self.note(f"{len(documents.documents)} documents read", unreadable=documents.unreadable)
         return documents
@@ -108,20 +112,20 @@ class Buyer(Agent):
         if not material:
             return "The folder holds no document that could be read.", "none"
         instruction = (
-            f"In five sentences or fewer: what speaks for and against buying {self._wanted.symbol} now? "
+            f"In five sentences or fewer: what speaks for and against buying {self.input.symbol} now? "
             "Name risk, price, earnings and outlook where the documents do."
         )
         reply = await self.think(Think(instruction=instruction, material=material, max_output_tokens=600))
         return reply.text, reply.model
 
-    async def _ask(self, plan: BuyPlan, memory: BuyerMemory) -> Outcome[BuyPlan]:
+    async def _ask(self, plan: BuyPlan) -> Outcome[BuyPlan]:
         with self.node("approval"):
             question = f"Buy {plan.quantity} {plan.symbol} at {plan.limit} or less, {plan.quote.price} now?"
-            policy = self._wanted.policy(self.owner, editable=EDITABLE, reminders=REMINDERS)
-            evidence = list(memory.drifts)
+            policy = self.input.policy(self.owner, editable=EDITABLE)
+            evidence = list(self.memory.drifts)
             if plan.quote.price > plan.limit:
                 evidence.append("the price is over the limit: approved as it is, nothing will be bought")
-            return await self.ask(question, plan, policy, evidence, self._premises, memory=memory)
+            return await self.ask(question, plan, policy, evidence, self._premises)
 
     async def _until_the_market_opens(self) -> None:
         """Sleep while nothing could be bought, so that the facts are fetched when it can."""
@@ -129,9 +133,9 @@ class Buyer(Agent):
             while not (market := await self.call(Orders.market, MarketRequest(), READ)).open:
                 await self.hibernate(market.next_open, waiting_for="the market to open")
 
-    async def _buy(self, outcome: Outcome[BuyPlan], memory: BuyerMemory) -> None:
+    async def _buy(self, outcome: Outcome[BuyPlan]) -> None:
         """Place the order, unless the facts have moved too far; then nothing is bought."""
-        plan = outcome.plan
+        memory, plan = self.memory, outcome.plan
         with self.node("buy"):
             memory.key = self.action_key(plan)
             action = Action[Order](
@@ -149,7 +153,7 @@ class Buyer(Agent):
             async with self._withdrawing(memory.key):
                 acted = await self.act(action)
             memory.order, memory.drifts = acted.result, acted.evidence
-            memory.give_up_at = workflow.now() + self._wanted.patience
+            memory.give_up_at = workflow.now() + self.input.patience
 
     def _premises(self, plan: BuyPlan) -> list[Premise]:
         quote = QuoteRequest(symbol=plan.symbol)
@@ -165,8 +169,8 @@ class Buyer(Agent):
                 read=lambda now: now.price <= plan.limit,
             ),
         ]
-        if self._wanted.documents is not None:
-            folder = DocumentsRequest(folder=self._wanted.documents)
+        if self.input.documents is not None:
+            folder = DocumentsRequest(folder=self.input.documents)
             premises.append(
                 Premise(
                     "documents",
@@ -178,8 +182,9 @@ class Buyer(Agent):
             )
         return premises
 
-    async def _follow(self, memory: BuyerMemory) -> BuyerResult:
+    async def _follow(self) -> BuyerResult:
         """Look at the order, ever less often, until it has ended; past our patience it is cancelled."""
+        memory = self.memory
         order, plan = memory.order, memory.plan
         assert order is not None
         assert plan is not None
@@ -201,7 +206,7 @@ class Buyer(Agent):
                     if found and found != order:
                         self.note(_told(found))
                     order = memory.order = found or order
-                    await self.carry_over(memory)
+                    await self.carry_over()
             self.note(_told(order), reason=order.reason)
         return _result(_outcome(order), plan, memory)
 

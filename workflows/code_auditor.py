@@ -12,7 +12,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.auditor.records import (
         ApplyRequest,
         ApplyResult,
-        Audit,
+        AuditorMemory,
         ChangedRequest,
         Inventory,
         InventoryRequest,
@@ -29,11 +29,7 @@ with workflow.unsafe.imports_passed_through():
     from common.agents.auditor import AuditInput, AuditResult, FixPlan
     from common.artifacts import ArtifactRef
     from common.digest import digest
-    from workflows.core.agent import Agent
-    from workflows.core.calls import LONG
-    from workflows.core.final_check import Action
-    from workflows.core.gate import Outcome
-    from workflows.core.premises import Premise
+    from workflows.core.agent import LONG, LONG_ACTION, Action, Agent, Outcome, Premise
 
 # Shards this large keep history short at 50,000 files; this many at once keep both cores of a small machine
 # busy without a pile of processes.
@@ -43,45 +39,55 @@ SIDE_BY_SIDE = 4
 
 
 @workflow.defn(name="code-auditor")
-class CodeAuditor(Agent):
+class CodeAuditor(Agent[AuditInput, AuditorMemory]):
     """Audits a code base and, on a human's yes, applies fixes to files that have not changed since."""
 
     @workflow.init
     def __init__(self, input: AuditInput) -> None:
-        super().__init__(input)
-        self._paths = input
+        super().__init__(input, AuditorMemory)
 
     @workflow.run
     async def run(self, input: AuditInput) -> AuditResult:
         """Audit, and with `apply` fix until nothing that was approved is left to do."""
-        audit = self.remembered(Audit) or await self._examine()
-        while input.apply and not audit.settled:
-            plan = await self._plan(audit)
-            if plan.files:
-                outcome = await self._ask(plan, audit)
-            audit.settled = not (plan.files and outcome.approved) or await self._apply(outcome, audit)
-            if audit.changed:
-                await self._look_again(audit)
-                await self.carry_over(audit)
-        return await self._report(audit)
+        memory = self.memory
+        if memory.triage is None:
+            await self._examine()
+        while input.apply and not memory.settled:
+            plan = memory.plan = memory.plan or await self._plan()
+            memory.settled = not plan.files or await self._fix(plan)
+            memory.plan = None
+            if memory.changed:
+                await self._examine_again()
+                await self.carry_over()
+        return await self._report()
 
-    async def _examine(self) -> Audit:
-        inventory = await self._take_inventory()
-        findings = await self._scan(inventory)
+    async def _examine(self) -> None:
+        """Scan every file, and put what was found in order."""
+        memory = self.memory
+        memory.inventory = await self._take_inventory()
+        memory.findings = await self._scan(memory.inventory)
         with self.node("triage"):
-            request = TriageRequest(findings=findings, wishes=list(self.instructions))
-            triage = await self.call(FindingTriage.triage, request, LONG)
-            for line in triage.top:
+            request = TriageRequest(findings=memory.findings, wishes=list(self.instructions))
+            memory.triage = await self.call(FindingTriage.triage, request, LONG)
+            for line in memory.triage.top:
                 self.note(line)
-        return Audit(inventory=inventory, findings=findings, triage=triage)
+
+    async def _fix(self, plan: FixPlan) -> bool:
+        """Ask about the plan and apply it; whether that settled it, or `memory.changed` is in the way."""
+        outcome = await self._ask(plan)
+        memory = self.memory
+        memory.plans.append(outcome.plan)
+        memory.decisions.append(outcome.words)
+        memory.skipped += outcome.plan.skip
+        return not outcome.approved or await self._apply(outcome)
 
     async def _take_inventory(self, only: list[str] | None = None) -> Inventory:
         with self.node("inventory"):
             request = InventoryRequest(
-                root=self._paths.path,
-                include=self._paths.include,
-                exclude=self._paths.exclude,
-                max_file_bytes=self._paths.max_file_bytes,
+                root=self.input.path,
+                include=self.input.include,
+                exclude=self.input.exclude,
+                max_file_bytes=self.input.max_file_bytes,
                 only=only,
             )
             inventory = await self.call(CodeInventory.take_inventory, request, LONG)
@@ -113,70 +119,74 @@ class CodeAuditor(Agent):
             shards = await asyncio.gather(*(shard(first) for first in range(0, inventory.files, size)))
             return [each.findings for each in shards]
 
-    async def _plan(self, audit: Audit) -> FixPlan:
+    async def _plan(self) -> FixPlan:
         with self.node("plan"):
-            request = PlanRequest(root=audit.inventory.root, findings=audit.findings, skip=audit.skipped)
+            memory = self.memory
+            assert memory.inventory is not None
+            request = PlanRequest(root=memory.inventory.root, findings=memory.findings, skip=memory.skipped)
             plan = await self.call(FixPlanner.plan_fixes, request, LONG)
             self.note(f"{plan.fixes} fixes in {plan.files} files", digest=digest(plan))
             return plan
 
-    async def _ask(self, plan: FixPlan, audit: Audit) -> Outcome[FixPlan]:
+    async def _ask(self, plan: FixPlan) -> Outcome[FixPlan]:
         with self.node("approval"):
+            assert self.memory.triage is not None
             question = f"Apply {plan.fixes} fixes in {plan.files} files of {plan.root}?"
             evidence = [
-                *(f"not as it was approved: {path}" for path in audit.changed[:20]),
-                *audit.triage.top,
+                *(f"not as it was approved: {path}" for path in self.memory.changed[:20]),
+                *self.memory.triage.top,
             ]
-            policy = self._paths.policy(self.owner, editable=("skip",))
-            outcome = await self.ask(question, plan, policy, evidence, lambda plan: [_unchanged(plan)])
-            audit.plans.append(outcome.plan)
-            audit.decisions.append(outcome.words)
-            audit.skipped += outcome.plan.skip
-            return outcome
+            policy = self.input.policy(self.owner, editable=("skip",))
+            return await self.ask(question, plan, policy, evidence, lambda plan: [_unchanged(plan)])
 
-    async def _apply(self, outcome: Outcome[FixPlan], audit: Audit) -> bool:
-        """Apply the approved plan; whether that settled it, or `audit.changed` tells the files in the way."""
+    async def _apply(self, outcome: Outcome[FixPlan]) -> bool:
+        """Apply the approved plan; whether no file was in the way."""
         with self.node("apply"):
-            plan = outcome.plan
+            plan, memory = outcome.plan, self.memory
             unchanged = _unchanged(plan)
             acted = await self.act(
-                Action[ApplyResult](FixApplier.apply_fixes, ApplyRequest(plan=plan), outcome, [unchanged])
+                Action[ApplyResult](
+                    FixApplier.apply_fixes, ApplyRequest(plan=plan), outcome, [unchanged], policy=LONG_ACTION
+                )
             )
             if acted.result is None:
-                audit.changed = list(acted.now(unchanged.name) or [])
+                memory.changed = list(acted.now(unchanged.name) or [])
                 return False
-            audit.applied.append(acted.result)
-            audit.changed = acted.result.conflicts
-            self.note(f"{acted.result.written} files written", left=len(audit.changed))
-            return not audit.changed
+            memory.applied.append(acted.result)
+            memory.changed = acted.result.conflicts
+            self.note(f"{acted.result.written} files written", left=len(memory.changed))
+            return not memory.changed
 
-    async def _look_again(self, audit: Audit) -> None:
-        """Audit the changed files again; the plan that follows rests on what they are now."""
-        inventory = await self._take_inventory(only=audit.changed)
-        audit.findings += await self._scan(inventory)
+    async def _examine_again(self) -> None:
+        """Scan the changed files once more; the plan that follows rests on what they are now."""
+        inventory = await self._take_inventory(only=self.memory.changed)
+        self.memory.findings += await self._scan(inventory)
 
-    async def _report(self, audit: Audit) -> AuditResult:
+    async def _report(self) -> AuditResult:
+        memory = self.memory
+        assert memory.inventory is not None
+        assert memory.triage is not None
         with self.node("report"):
             request = ReportRequest(
-                inventory=audit.inventory,
-                findings=audit.findings,
-                triage=audit.triage,
-                plans=audit.plans,
-                decisions=audit.decisions,
-                applied=audit.applied,
+                inventory=memory.inventory,
+                findings=memory.findings,
+                triage=memory.triage,
+                plans=memory.plans,
+                decisions=memory.decisions,
+                applied=memory.applied,
             )
             report = await self.call(AuditReport.write_report, request, LONG)
-        planned = max(audit.plans, key=lambda plan: plan.files, default=None)
-        fixed = sum(each.written for each in audit.applied)
+        planned = max(memory.plans, key=lambda plan: plan.files, default=None)
+        fixed = sum(each.written for each in memory.applied)
         return AuditResult(
-            files=audit.inventory.files,
-            findings=audit.triage.findings,
-            by_severity=audit.triage.by_severity,
-            skipped=audit.inventory.skipped,
+            files=memory.inventory.files,
+            findings=memory.triage.findings,
+            by_severity=memory.triage.by_severity,
+            skipped=memory.inventory.skipped,
             fixes_planned=planned.fixes if planned else 0,
             files_fixed=fixed,
             files_left=planned.files - fixed if planned else 0,
-            decision=audit.decisions[-1] if audit.decisions else "none asked",
+            decision=memory.decisions[-1] if memory.decisions else "none asked",
             report=report.files,
         )
 

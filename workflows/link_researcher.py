@@ -8,7 +8,6 @@ from dataclasses import replace
 from datetime import timedelta
 
 from temporalio import workflow
-from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
@@ -32,79 +31,83 @@ with workflow.unsafe.imports_passed_through():
         Source,
         Unread,
     )
-    from workflows.core.agent import Agent
-    from workflows.core.calls import FETCH, QUICK, READ, CallPolicy
-    from workflows.core.final_check import Action
-    from workflows.core.gate import Outcome
-    from workflows.core.premises import Premise
-    from workflows.core.visible import cause_of
+    from workflows.core.agent import (
+        FETCH,
+        ONCE,
+        QUICK,
+        READ,
+        Action,
+        Agent,
+        CallPolicy,
+        Outcome,
+        Premise,
+        cause_of,
+    )
 
 # Two exchanges with a server, each of which gives up sooner by itself; then the outcome is looked up.
 PUBLISH = CallPolicy(
     start_to_close=timedelta(minutes=3),
-    retry=RetryPolicy(maximum_attempts=1),
+    retry=ONCE,
     stuck_after=FETCH.stuck_after,
     lasting=True,
 )
 # The pages once more before that, as politely as at first: a host may ask for a minute between two of them.
 # Were that taken for a change, people would be asked for ever. A report may rest on pages seen in this hour.
 RECHECK_PAGE = replace(FETCH, schedule_to_close=timedelta(hours=1))
-REMINDERS = (timedelta(hours=4), timedelta(hours=24), timedelta(hours=48))
 # Of each place that is searched so many links are considered for one that is kept.
 CONSIDERED = 12
 MAX_CONSIDERED = 200
 
 
 @workflow.defn(name="link-researcher")
-class LinkResearcher(Agent):
+class LinkResearcher(Agent[ResearcherInput, ResearcherMemory]):
     """Reads the best links on a topic and publishes what they say, quoted, once people have approved it."""
 
     @workflow.init
     def __init__(self, input: ResearcherInput) -> None:
-        super().__init__(input)
-        self._wanted = input
+        super().__init__(input, ResearcherMemory)
 
     @workflow.run
     async def run(self, input: ResearcherInput) -> ResearchResult:
         """Search, read, draft, ask, validate, publish; where pages have changed, read them again and ask."""
-        memory = self.remembered(ResearcherMemory) or ResearcherMemory()
-        await self._search(memory)
+        memory = self.memory
+        await self._search()
         while memory.published is None:
-            await self._scrape(memory)
-            await self._read(memory)
-            plan = memory.plan = memory.plan or await self._draft(memory)
-            outcome = await self._ask(plan, memory)
+            await self._scrape()
+            await self._read()
+            plan = memory.plan = memory.plan or await self._draft()
+            outcome = await self._ask(plan)
             memory.decision = outcome.words
             if not outcome.approved:
                 return _result(ResearchOutcome.NOT_APPROVED, plan, memory)
-            await self._publish(outcome, memory)
+            await self._publish(outcome)
         return _result(ResearchOutcome.PUBLISHED, plan, memory)
 
-    async def _search(self, memory: ResearcherMemory) -> None:
+    async def _search(self) -> None:
         """Find links, and save the best of them."""
-        if memory.searched:
+        if self.memory.searched:
             return
         with self.node("search"):
             found = await self._found()
         with self.node("links"):
             links = tuple(SavedLink(url=each.url, text=each.text) for part in found for each in part.links)
-            choice = LinkChoice(topic=self._wanted.topic, links=links, keep=self._wanted.links)
-            memory.links = list((await self.call(ResearchActivities.choose_links, choice, QUICK)).links)
-            memory.searched = True
-            for number, link in enumerate(memory.links, 1):
+            choice = LinkChoice(topic=self.input.topic, links=links, keep=self.input.links)
+            self.memory.links = list((await self.call(ResearchActivities.choose_links, choice, QUICK)).links)
+            self.memory.searched = True
+            for number, link in enumerate(self.memory.links, 1):
                 self.note(f"link {number}: {link.url}", words=link.text[:200])
 
     async def _found(self) -> list[FoundLinks]:
         """What the sites list, or the search provider where none are named."""
-        limit = min(CONSIDERED * self._wanted.links, MAX_CONSIDERED)
-        if not self._wanted.sites:
-            request = SearchRequest(query=self._wanted.topic, limit=limit)
+        limit = min(CONSIDERED * self.input.links, MAX_CONSIDERED)
+        if not self.input.sites:
+            request = SearchRequest(query=self.input.topic, limit=limit)
             return [await self.call(Scraper.search, request, FETCH.fair("search"))]
-        found = await asyncio.gather(*(self._found_on(site, limit) for site in self._wanted.sites))
+        found = await asyncio.gather(*(self._found_on(site, limit) for site in self.input.sites))
         return [each for each in found if each is not None]
 
     async def _found_on(self, site: str, limit: int) -> FoundLinks | None:
-        request = LinksRequest(site=site, words=self._wanted.topic, limit=limit)
+        request = LinksRequest(site=site, words=self.input.topic, limit=limit)
         try:
             found = await self.call(Scraper.find_links, request, FETCH.fair(fairness_key(site)))
         except ActivityError as error:
@@ -115,29 +118,29 @@ class LinkResearcher(Agent):
         self.note(f"{len(found.links)} links from {site}", sources=found.sources, skipped=found.skipped)
         return found
 
-    async def _scrape(self, memory: ResearcherMemory) -> None:
+    async def _scrape(self) -> None:
         """Fetch what is not yet read: each host's links in order, and no host keeps another waiting."""
         by_host: dict[str, list[str]] = {}
-        for url in memory.unfetched:
+        for url in self.memory.unfetched:
             by_host.setdefault(fairness_key(url), []).append(url)
         if not by_host:
             return
         with self.node("scrape"):
-            await asyncio.gather(*(self._scrape_host(urls, memory) for urls in by_host.values()))
-            memory.leave_out_copies()
+            await asyncio.gather(*(self._scrape_host(urls) for urls in by_host.values()))
+            self.memory.leave_out_copies()
 
-    async def _scrape_host(self, urls: Sequence[str], memory: ResearcherMemory) -> None:
+    async def _scrape_host(self, urls: Sequence[str]) -> None:
         for url in urls:
-            request = FetchRequest(url=url, fresh=url in memory.changed)
+            request = FetchRequest(url=url, fresh=url in self.memory.changed)
             try:
                 page = await self.call(Scraper.fetch_page, request, FETCH.fair(fairness_key(url)))
             except ActivityError as error:
                 if is_cancelled_exception(error):
                     raise
-                memory.unread.append(Unread(url=url, reason=cause_of(error)))
+                self.memory.unread.append(Unread(url=url, reason=cause_of(error)))
                 self.note(f"left out: {cause_of(error)}")
             else:
-                memory.sources.append(
+                self.memory.sources.append(
                     Source(
                         url=url,
                         title=page.title,
@@ -148,18 +151,18 @@ class LinkResearcher(Agent):
                         fetched_at=page.fetched_at,
                     )
                 )
-            self.progress(len(memory.sources) + len(memory.unread), len(memory.links))
+            self.progress(len(self.memory.sources) + len(self.memory.unread), len(self.memory.links))
 
-    async def _read(self, memory: ResearcherMemory) -> None:
+    async def _read(self) -> None:
         """Take from every page what it says on the topic."""
-        read = {each.url for each in memory.readings}
-        unread = [source for source in memory.sources if source.url not in read]
+        read = {each.url for each in self.memory.readings}
+        unread = [source for source in self.memory.sources if source.url not in read]
         if unread:
             with self.node("read"):
-                memory.readings += await asyncio.gather(*map(self._reading, unread))
+                self.memory.readings += await asyncio.gather(*map(self._reading, unread))
 
     async def _reading(self, source: Source) -> Reading:
-        topic = self._wanted.topic
+        topic = self.input.topic
         excerpt = await self.call(
             ResearchActivities.take_excerpt, ExcerptRequest(topic=topic, source=source), READ
         )
@@ -185,23 +188,23 @@ class LinkResearcher(Agent):
             return None
         return None if reply.model == OFFLINE else reply
 
-    async def _draft(self, memory: ResearcherMemory) -> PublishPlan:
+    async def _draft(self) -> PublishPlan:
         with self.node("draft"):
-            compared = await self._compared(memory)
+            compared = await self._compared()
             request = DraftRequest(
-                topic=self._wanted.topic,
-                wanted=len(memory.links),
-                target=self._wanted.publish,
-                sources=tuple(memory.sources),
-                readings=tuple(memory.readings),
-                unread=tuple(memory.unread),
+                topic=self.input.topic,
+                wanted=len(self.memory.links),
+                target=self.input.publish,
+                sources=tuple(self.memory.sources),
+                readings=tuple(self.memory.readings),
+                unread=tuple(self.memory.unread),
                 compared=points_of(compared) if compared else (),
                 compared_by=compared.model if compared else "",
             )
             draft = await self.call(ResearchActivities.draft_report, request, READ)
-            memory.draft = draft.path
+            self.memory.draft = draft.path
             return PublishPlan(
-                topic=self._wanted.topic,
+                topic=self.input.topic,
                 target=draft.target,
                 markdown=draft.markdown,
                 html=draft.html,
@@ -212,25 +215,25 @@ class LinkResearcher(Agent):
                 model=draft.model,
             )
 
-    async def _compared(self, memory: ResearcherMemory) -> Reply | None:
+    async def _compared(self) -> Reply | None:
         """A language model's comparison of the pages, where one has read them."""
-        readings = {each.url: each for each in memory.readings}
-        in_order = [readings[source.url] for source in memory.sources]
+        readings = {each.url: each for each in self.memory.readings}
+        in_order = [readings[source.url] for source in self.memory.sources]
         if sum(each.count > 0 for each in in_order) < 2 or all(each.model == OFFLINE for each in in_order):
             return None
         return await self._points(about_pages(in_order))
 
-    async def _ask(self, plan: PublishPlan, memory: ResearcherMemory) -> Outcome[PublishPlan]:
+    async def _ask(self, plan: PublishPlan) -> Outcome[PublishPlan]:
         with self.node("approval"):
             question = (
                 f"Publish the report on {plan.topic!r}, {plan.claims} quotes from {len(plan.sources)} pages, "
                 f"to {plan.target}?"
             )
-            policy = self._wanted.policy(self.owner, reminders=REMINDERS)
-            evidence = list(_evidence(plan, memory))
-            return await self.ask(question, plan, policy, evidence, _premises, memory=memory)
+            policy = self.input.policy(self.owner)
+            evidence = list(_evidence(plan, self.memory))
+            return await self.ask(question, plan, policy, evidence, _premises)
 
-    async def _publish(self, outcome: Outcome[PublishPlan], memory: ResearcherMemory) -> None:
+    async def _publish(self, outcome: Outcome[PublishPlan]) -> None:
         """Publish what was approved, unless a page it quotes has changed; then it is to be read again."""
         plan = outcome.plan
         with self.node("publish"):
@@ -243,10 +246,10 @@ class LinkResearcher(Agent):
                 policy=PUBLISH,
             )
             acted = await self.act(action)
-        memory.published = acted.result
+        self.memory.published = acted.result
         if acted.result is None:
-            memory.forget([each.premise for each in acted.drifts], acted.evidence)
-            await self.carry_over(memory)
+            self.memory.forget([each.premise for each in acted.drifts], acted.evidence)
+            await self.carry_over()
 
 
 def _premises(plan: PublishPlan) -> list[Premise]:

@@ -207,12 +207,20 @@ class ReportRequest(BaseModel, frozen=True):
     applied: list[ApplyResult] = Field(default_factory=list)
 
 
-class Audit(BaseModel):
-    """The auditor's memory. `changed`: files that others changed since the last approval."""
+class AuditorMemory(BaseModel):
+    """What the auditor carries over.
 
-    inventory: Inventory
-    findings: list[ArtifactRef]
-    triage: Triage
+    Attributes:
+        triage: None until everything has been scanned.
+        plan: the fixes that people are asked about, or decided about and that are still to be applied.
+        plans: those that people decided about, as they decided.
+        changed: files that others changed since the last approval.
+    """
+
+    inventory: Inventory | None = None
+    findings: list[ArtifactRef] = Field(default_factory=list)
+    triage: Triage | None = None
+    plan: FixPlan | None = None
     plans: list[FixPlan] = Field(default_factory=list)
     decisions: list[str] = Field(default_factory=list)
     applied: list[ApplyResult] = Field(default_factory=list)

@@ -5,27 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Any
 
 from pydantic import AwareDatetime, BaseModel, Field
 
 from activities.recruiting.candidacy import Course, Stage
 from common.agents.recruiter import InvitationPlan, OutreachPlan, ReplyPlan
-from common.approval.types import ApprovalRequest, Decision, OutcomeVerdict
+from common.approval.types import Answer
 from common.artifacts import ArtifactRef
 from common.digest import digest_bytes
 
 # Enough for five mails of each of a thousand candidates; a mail that comes twice comes twice soon.
 MAX_SEEN = 5_000
-
-
-class Answered(BaseModel, frozen=True):
-    """How a request ended, with the plan to act on: what `Outcome` is to a running agent."""
-
-    verdict: OutcomeVerdict
-    request: ApprovalRequest
-    plan: dict[str, Any]
-    decision: Decision | None
 
 
 class CandidatesView(BaseModel, frozen=True):
@@ -40,8 +30,8 @@ class RecruiterMemory(BaseModel):
     Attributes:
         courses: by candidate, in the order of the ranking.
         draft: path of the text with all letters.
-        approval: the word that allows the letters of `plan`; `decision` is the same for people.
-        evidence: what voided an earlier word, for the next question.
+        approval: what allows the letters of `plan`; `decision` is the same in words.
+        evidence: what voided an earlier approval, for the next question.
         invitations: those that people are asked about, or were and the answer is still to be used.
         replies: likewise, by candidate.
         answers: what people decided, by question, until it is used.
@@ -55,12 +45,12 @@ class RecruiterMemory(BaseModel):
     courses: dict[str, Course] = Field(default_factory=dict)
     plan: OutreachPlan | None = None
     draft: str = ""
-    approval: Answered | None = None
+    approval: Answer | None = None
     decision: str = ""
     evidence: list[str] = Field(default_factory=list)
     invitations: InvitationPlan | None = None
     replies: dict[str, ReplyPlan] = Field(default_factory=dict)
-    answers: dict[str, Answered] = Field(default_factory=dict)
+    answers: dict[str, Answer] = Field(default_factory=dict)
     seen: list[str] = Field(default_factory=list)
     letters: dict[str, int] = Field(default_factory=dict)
     look_again: AwareDatetime | None = None

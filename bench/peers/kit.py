@@ -7,14 +7,11 @@ from temporalio import workflow
 with workflow.unsafe.imports_passed_through():
     from bench.peers.tasks import APPROVER, VALUE, Done, KitDeed, KitDeeds, KitInput, Look, Plan, Step, Steps
 from common.approval.types import ApprovalPolicy
-from workflows.core.agent import Agent
-from workflows.core.calls import QUICK, READ
-from workflows.core.final_check import Action
-from workflows.core.premises import Premise
+from workflows.core.agent import QUICK, READ, Action, Agent, Premise
 
 
 @workflow.defn(name="bench-kit")
-class KitAgent(Agent):
+class KitAgent(Agent[KitInput, None]):
     """Takes steps, asks, checks the fact again, acts."""
 
     @workflow.init

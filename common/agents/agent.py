@@ -11,7 +11,7 @@ from pydantic import AwareDatetime, BaseModel, Field, JsonValue
 from pydantic.json_schema import SkipJsonSchema
 
 from common.agents.fields import Amount
-from common.approval.types import ApprovalRequest, Decision, DecisionRecord
+from common.approval.types import Answer, ApprovalRequest, Decision, DecisionRecord
 from common.mail import IncomingMail
 
 
@@ -86,8 +86,8 @@ class Carried(BaseModel):
     """Everything an agent takes along when its history starts afresh.
 
     ``memory`` is the agent's own state as JSON; ``model`` the language model people told it to use; ``mail``
-    what came in and is not read yet; ``couriers`` who wants to know, by request, how it ends; the rest
-    belongs to the kit.
+    what came in and is not read yet; ``couriers`` who wants to know, by request, how it ends; ``answers``
+    what people decided and the agent's memory may not hold yet; the rest belongs to the kit.
     """
 
     started_at: AwareDatetime
@@ -101,6 +101,7 @@ class Carried(BaseModel):
     progress: Progress = Field(default_factory=Progress)
     cost: Cost = Field(default_factory=Cost)
     couriers: dict[str, str] = Field(default_factory=dict)
+    answers: list[Answer] = Field(default_factory=list)
     memory: dict[str, Any] | None = None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any, Self
 
 from pydantic import Field, model_validator
@@ -9,6 +10,9 @@ from pydantic import Field, model_validator
 from common.agents.agent import AgentInput
 from common.agents.fields import Span, Words
 from common.approval.types import ApprovalPolicy
+
+# When people are reminded of a question, counted from when it was asked.
+REMINDERS = (timedelta(hours=4), timedelta(hours=24), timedelta(hours=48))
 
 
 class AskingInput(AgentInput):
@@ -37,5 +41,6 @@ class AskingInput(AgentInput):
             # The owner may decide about what is theirs; whoever names approvers wants other eyes.
             requester_may_approve=not named,
             expires_after=self.expires_after,
+            reminders=REMINDERS,
             **more,
         )

@@ -1,8 +1,13 @@
-"""The kinds of agents there are, by wire name: what a door needs to start one without its workflow."""
+"""The kinds of agents there are: the one place that names each.
+
+Entry points start, list and find agents by what stands here, without loading a workflow; the worker runs the
+workflows named here.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib import import_module
 
 from common.agents.agent import AgentInput
 from common.agents.auditor import AuditInput
@@ -13,29 +18,53 @@ from common.agents.researcher import ResearcherInput
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of agent: its wire name, what it does in a line, and its input type."""
+    """A kind of agent.
+
+    Attributes:
+        name: its wire name, for good.
+        summary: what it does, in a line.
+        input: the type of what it takes.
+        workflow: its class, as `module:Class`.
+    """
 
     name: str
     summary: str
     input: type[AgentInput]
+    workflow: str
+
+    def workflow_class(self) -> type:
+        """Its workflow, loaded now."""
+        module, _, name = self.workflow.partition(":")
+        found: type = getattr(import_module(module), name)
+        return found
 
 
 KINDS = {
     kind.name: kind
     for kind in (
-        Kind("code-auditor", "audits a code base, proposes fixes, applies them on a human's yes", AuditInput),
         Kind(
-            "buyer", "buys at no more than people approved, at a price seen seconds before, once", BuyerInput
+            "code-auditor",
+            "audits a code base, proposes fixes, applies them on a human's yes",
+            AuditInput,
+            "workflows.code_auditor:CodeAuditor",
+        ),
+        Kind(
+            "buyer",
+            "buys at no more than people approved, at a price seen seconds before, once",
+            BuyerInput,
+            "workflows.buyer:Buyer",
         ),
         Kind(
             "link-researcher",
             "reads the best links on a topic and publishes a report of quotes on a human's yes",
             ResearcherInput,
+            "workflows.link_researcher:LinkResearcher",
         ),
         Kind(
             "recruiter",
             "ranks candidates, writes to those people approve, waits for each answer, invites on a yes",
             RecruiterInput,
+            "workflows.recruiter.recruiter:Recruiter",
         ),
     )
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import cached_property
 from typing import Annotated, Any, Self
 from zoneinfo import ZoneInfo
 
@@ -148,6 +149,11 @@ class RecruiterInput(AskingInput, ThinkerInput):
         None, ge=1, le=MAX_CANDIDATES, description="write to so many, the best; to all where empty"
     )
     sender: OneLine = Field("The recruiting team", description="who the letters are from, in words")
+
+    @cached_property
+    def people(self) -> dict[str, Candidate]:
+        """The candidates by id."""
+        return {each.id: each for each in self.candidates}
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

@@ -275,6 +275,19 @@ class OutcomeVerdict(StrEnum):
     EXPIRED = "expired"
 
 
+class Answer(BaseModel, frozen=True):
+    """How a request ended, as an agent carries it from one history to the next.
+
+    `plan` is the one to act on: as asked, or with the approvers' edits. `decision` is the one that ended it;
+    None where it expired or was withdrawn.
+    """
+
+    verdict: OutcomeVerdict
+    request: ApprovalRequest
+    plan: dict[str, Any]
+    decision: Decision | None = None
+
+
 class Authorization(BaseModel, frozen=True):
     """What a destructive activity checks again before it acts on a plan.
 

@@ -11,7 +11,6 @@ from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
-from activities.llm.records import Budget
 from cli.children import end_child, start_child
 from cli.dev_server import DevServer
 from common.settings import Settings
@@ -62,7 +61,7 @@ async def test_a_call_that_dies_with_its_worker_is_made_again_within_the_budget(
         first = await start_worker(settings, server, model)
         talk = TalkInput(
             rounds=20,
-            budget=Budget(tokens=LIMIT),
+            budget_tokens=LIMIT,
             max_output_tokens=100,
             # Its worker's death is noticed after this; it beats every five seconds.
             heartbeat=timedelta(seconds=12),

@@ -8,7 +8,6 @@ from pathlib import Path
 import boto3
 import pytest
 from temporalio.client import WorkflowHistory
-from temporalio.worker import Replayer
 
 import worker
 from common.temporal.connect import data_converter
@@ -72,11 +71,7 @@ async def test_a_session_with_the_archive(stage: ArchiveStage, tmp_path: Path) -
     file = tmp_path / "history.json"
     assert (await desk.run("archive", "restore", ids[0], "--output", str(file))).code == 0
     history = WorkflowHistory.from_json(ids[0], file.read_text())
-    replayer = Replayer(
-        workflows=[StandIn],
-        data_converter=data_converter(stage.settings, writes=False),
-        workflow_runner=worker.sandbox(),
-    )
+    replayer = worker.replayer([StandIn], data_converter(stage.settings, writes=False))
     await replayer.replay_workflow(history)
     assert (await desk.run("archive", "restore", "nobody")).code == 3
     revived = await desk.run("archive", "restore", ids[0], "--revive", "--json")

@@ -17,11 +17,7 @@ HISTORIES = sorted((Path(__file__).parent / "histories").glob("*.json"))
 
 
 def replayer() -> Replayer:
-    return Replayer(
-        workflows=worker.workflow_classes(),
-        data_converter=pydantic_data_converter,
-        workflow_runner=worker.sandbox(),
-    )
+    return worker.replayer(worker.workflow_classes(), pydantic_data_converter)
 
 
 def test_there_are_histories_of_every_agent() -> None:

@@ -14,7 +14,7 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowHandle
 from temporalio.common import SearchAttributePair, TypedSearchAttributes
 from temporalio.testing import TimeSkipper
-from temporalio.worker import Replayer, Worker
+from temporalio.worker import Worker
 
 import worker
 from activities.calendars import Calendars
@@ -29,6 +29,7 @@ from common.temporal.connect import data_converter
 from common.temporal.guard import PayloadGuard
 from tests.support.agents.agents import ErrandAgent, PanelAgent
 from tests.support.agents.doubles import NoticeBoard, World
+from workflows.core.ending import TellEnd
 
 OWNER = "owner-1"
 
@@ -68,7 +69,7 @@ class Stage:
             workflows=self.agents,
             activities=worker.activity_methods(self.objects()),
             workflow_runner=worker.sandbox(),
-            interceptors=[PayloadGuard()],
+            interceptors=[PayloadGuard(), TellEnd()],
             max_cached_workflows=self.settings.cached_agents,
             no_remote_activities=True,
         )
@@ -189,11 +190,7 @@ class Stage:
 
     async def replay_all(self) -> None:
         """Replay every history, each run of each agent, with the code as it is."""
-        replayer = Replayer(
-            workflows=self.agents,
-            data_converter=data_converter(self.settings, writes=False),
-            workflow_runner=worker.sandbox(),
-        )
+        replayer = worker.replayer(self.agents, data_converter(self.settings, writes=False))
         for handle in self.handles:
             run_id: str | None = (
                 await handle.describe()

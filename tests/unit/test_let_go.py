@@ -8,21 +8,21 @@ import pytest
 
 from common.agents.agent import AgentState
 from workflows.core import watchdog
-from workflows.core.visible import Visible, Wait
+from workflows.core.display import Display, Wait
 from workflows.core.watchdog import OpenCall, Watchdog
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
 
-class Shown(Visible):
+class Shown(Display):
     """Counts what would become commands."""
 
     def __init__(self) -> None:
         self._waits: list[Wait] = []
-        self._watchdog = Watchdog(self._now_stuck, self._got_through)
+        self.watchdog = Watchdog(self._now_stuck, self._got_through)
         self.shown = 0
 
-    def _show_all(self) -> None:
+    def show(self) -> None:
         self.shown += 1
 
     def _got_through(self, call: OpenCall) -> None:
@@ -36,11 +36,11 @@ def wait() -> Wait:
 def test_a_wait_that_is_collected_as_garbage_shows_nothing() -> None:
     """One of two waits that ends by itself is shown; one whose agent is gone is not."""
     agent = Shown()
-    with agent._waiting(wait()):
-        with agent._waiting(wait()):
+    with agent.waiting(wait()):
+        with agent.waiting(wait()):
             agent.shown = 0
         assert agent.shown == 1
-        left = agent._waiting(wait())
+        left = agent.waiting(wait())
         left.__enter__()
         agent.shown = 0
         left.gen.close()  # type: ignore[attr-defined]
@@ -54,9 +54,9 @@ def test_a_stuck_call_that_is_collected_as_garbage_shows_nothing(monkeypatch: py
     agent = Shown()
     for gone in (False, True):
         agent.shown = 0
-        left = agent._watchdog.watch("call", "node", timedelta(minutes=1))
+        left = agent.watchdog.watch("call", "node", timedelta(minutes=1), NOW)
         left.__enter__()
-        agent._watchdog._calls[-1].stuck = True
+        agent.watchdog._calls[-1].stuck = True
         if gone:
             left.gen.close()  # type: ignore[attr-defined]
         else:

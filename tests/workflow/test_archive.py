@@ -48,11 +48,7 @@ async def stage(
 
 
 def replayer(stage: ArchiveStage) -> Replayer:
-    return Replayer(
-        workflows=stage.agents,
-        data_converter=data_converter(stage.settings, writes=False),
-        workflow_runner=worker.sandbox(),
-    )
+    return worker.replayer(stage.agents, data_converter(stage.settings, writes=False))
 
 
 def age_of(described: WorkflowExecutionDescription) -> timedelta:

@@ -27,8 +27,8 @@ from tests.support.chain.model import Rules
 from tests.support.chain.player import Desk, DisagreementError, Tally
 from tests.support.chain.scripts import GROUPS, Decide, Move, Script, scripts
 from tests.support.seeds import seed
-from workflows.core import final_check, gate
-from workflows.core.approval import Asker
+from workflows.core import gate, premises
+from workflows.core.approval import Approvals
 
 # So many scripts are played side by side, and drawn together.
 DESKS = 16
@@ -209,17 +209,17 @@ def _believes_every_envelope(patch: pytest.MonkeyPatch) -> None:
 
 
 def _loses_votes_with_a_fresh_history(patch: pytest.MonkeyPatch) -> None:
-    real = Asker._taken_up
+    real = Approvals._taken_up
 
-    def taken_up(self: Asker, question: str, plan: Any) -> ApprovalRequest | None:
+    def taken_up(self: Approvals, question: str, plan: Any) -> ApprovalRequest | None:
         request = real(self, question, plan)
         return self._gate.update(request.id, votes=()) if request else None
 
-    patch.setattr(Asker, "_taken_up", taken_up)
+    patch.setattr(Approvals, "_taken_up", taken_up)
 
 
 def _acts_on_old_facts(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(final_check, "drift", lambda premise, now: None)
+    patch.setattr(premises, "drift", lambda premise, now: None)
 
 
 def _lets_late_words_wait_for_ever(patch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from temporalio.client import WorkflowHandle, WorkflowUpdateFailedError
 from common.approval.types import LOOK_GOOD_FOR, ApprovalPolicy, ApprovalRequest, PremiseState
 from tests.support.agents.doubles import ErrandInput, PanelInput
 from tests.support.stage import Stage, eventually, true_if
-from workflows.core.final_check import LOOKS
+from workflows.core.approval import MAX_REFRESHES
 
 POLICY = ApprovalPolicy(approvers=("ann",))
 
@@ -101,10 +101,10 @@ async def test_looks_have_an_end(stage: Stage) -> None:
     """However long somebody goes on looking, a history takes only so many; the answer counts as ever."""
     agent = await stage.start(ErrandInput(policy=POLICY), skipping=True)
     asked = await stage.asked(agent)
-    for _ in range(LOOKS):
+    for _ in range(MAX_REFRESHES):
         assert await look(agent, asked.id) is not None
         await stage.skipper.fast_forward(agent, LOOK_GOOD_FOR + timedelta(seconds=1))
-    assert f"looked at {LOOKS} times" in await refusal(agent, "look", asked.id)
+    assert f"looked at {MAX_REFRESHES} times" in await refusal(agent, "look", asked.id)
     await stage.decide(agent, asked)
     assert (await agent.result())["confirmation"] is not None
 

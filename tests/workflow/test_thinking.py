@@ -12,7 +12,6 @@ from temporalio.client import WorkflowFailureError
 
 from activities.llm.activities import ModelActivities
 from activities.llm.failures import ProviderError
-from activities.llm.records import Budget
 from activities.llm.runner import ModelRunner
 from common.approval.types import Verdict
 from common.artifacts import ArtifactStore
@@ -94,7 +93,7 @@ async def test_a_provider_that_says_when_to_come_back_is_waited_for_by_temporal(
 async def test_a_spent_budget_is_asked_about_and_a_yes_lets_the_agent_go_on(desk: Desk) -> None:
     """At 80 % a note, at the limit a question; the raise counts once, and no call is lost or made twice."""
     stage = desk.stage
-    agent = await stage.start(TalkInput(rounds=6, budget=Budget(tokens=100)), kind="talker")
+    agent = await stage.start(TalkInput(rounds=6, budget_tokens=100), kind="talker")
     request = await stage.asked(agent)
     assert len(desk.model.prompts) == 3, "one call past the limit of 100 at most"
     assert (request.plan["spent_tokens"], request.plan["tokens_limit"]) == (120, 100)
@@ -113,7 +112,7 @@ async def test_a_spent_budget_is_asked_about_and_a_yes_lets_the_agent_go_on(desk
 async def test_two_raises_of_the_same_size_both_count(desk: Desk) -> None:
     """Each plan says what was spent, so that no second one is taken for the first."""
     stage = desk.stage
-    agent = await stage.start(TalkInput(rounds=3, budget=Budget(tokens=40)), kind="talker")
+    agent = await stage.start(TalkInput(rounds=3, budget_tokens=40), kind="talker")
     first = await stage.asked(agent)
     await stage.decide(agent, first, Verdict.REVISE, edits={"tokens": 40})
     second = await stage.asked(agent, after=first.id)
@@ -124,7 +123,7 @@ async def test_two_raises_of_the_same_size_both_count(desk: Desk) -> None:
 async def test_a_no_ends_the_agent_with_a_clear_failure(desk: Desk) -> None:
     """Nobody pays: it says so, and who said no."""
     stage = desk.stage
-    agent = await stage.start(TalkInput(rounds=3, budget=Budget(tokens=40)), kind="talker")
+    agent = await stage.start(TalkInput(rounds=3, budget_tokens=40), kind="talker")
     await stage.decide(agent, await stage.asked(agent), Verdict.REJECT, note="enough")
     with pytest.raises(WorkflowFailureError) as caught:
         await agent.result()

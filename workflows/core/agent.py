@@ -1,51 +1,287 @@
-"""The base of every agent: all its parts together, and the one door that signals come in through."""
+"""The base of every agent: everything an agent can do, each a method of one class.
+
+    @workflow.defn(name="greeter")
+    class Greeter(Agent[GreeterInput, GreeterMemory]):
+        @workflow.init
+        def __init__(self, input: GreeterInput) -> None:
+            super().__init__(input, GreeterMemory)
+
+        @workflow.run
+        async def run(self, input: GreeterInput) -> str:
+            with self.node("sleep"):
+                await self.hibernate(workflow.now() + timedelta(days=2))
+            with self.node("approval"):
+                plan = Greeting(to=input.to)
+                outcome = await self.ask("Send it?", plan, ApprovalPolicy(approvers=("ann",)))
+            if outcome.approved:
+                with self.node("send"):
+                    await self.act(Action[Sent](Letters.send, SendGreeting(plan=outcome.plan), outcome))
+            return outcome.words
+
+`docs/kit.md` tells what each method promises. The other files of this folder are the parts that do the work.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
-from functools import wraps
-from typing import Any, cast
+from contextlib import AbstractContextManager, suppress
+from datetime import datetime
+from typing import Any, Generic, TypeVar, cast, overload
 
+from pydantic import BaseModel
 from temporalio import workflow
 from temporalio.common import RawValue
-from temporalio.exceptions import FailureError, is_cancelled_exception
 
-from activities.delivery.notices import say
-from common.agents.agent import WakeUp
+from activities.llm.records import Reply, Think
+from common.agents.agent import AgentInput, AgentStatus, Carried, Notebook, WakeUp, Woken
+from common.approval.types import ApprovalPolicy, ApprovalRequest, ApprovalsView
+from common.mail import IncomingMail
 from common.notices.types import NoticeEvent
+from workflows.core.approval import Approvals, Premises
+from workflows.core.calls import (
+    ACTION,
+    FETCH,
+    LONG,
+    LONG_ACTION,
+    ONCE,
+    PATIENTLY,
+    QUICK,
+    READ,
+    Argument,
+    CallPolicy,
+    Calls,
+    Result,
+)
+from workflows.core.display import Display, cause_of, owner
+from workflows.core.final_check import Acted, Action, Actions
+from workflows.core.gate import Outcome, Plan
+from workflows.core.history import History
+from workflows.core.notify import Notifier
+from workflows.core.premises import Exact, Premise, SameDigest, StillTrue, Within
 from workflows.core.signals import UnreadableSignalError, read_signal
-from workflows.core.thinking import Thinker, told_model
-from workflows.core.visible import cause_of
+from workflows.core.sleep import Sleep
+from workflows.core.thinking import THINK, Thinking, told_model
+from workflows.core.watchdog import OpenCall
+
+__all__ = [
+    "ACTION",
+    "FETCH",
+    "LONG",
+    "LONG_ACTION",
+    "ONCE",
+    "PATIENTLY",
+    "QUICK",
+    "READ",
+    "THINK",
+    "Acted",
+    "Action",
+    "Agent",
+    "CallPolicy",
+    "Exact",
+    "Outcome",
+    "Plan",
+    "Premise",
+    "Premises",
+    "SameDigest",
+    "StillTrue",
+    "Within",
+    "cause_of",
+]
+
+Input = TypeVar("Input", bound=AgentInput)
+Memory = TypeVar("Memory", bound=BaseModel | None)
+
+MAX_TOLD = 50
 
 
-class Agent(Thinker):
-    """A durable agent: nodes and notes, calls, sleep, approval, action and carry-over.
+class Agent(Generic[Input, Memory]):
+    """A durable agent.
 
     A subclass has an `__init__` under `@workflow.init` and a `run` under `@workflow.run`, both with its own
-    input type, and its `run` reads as the list of its nodes. One with `reads_mail` takes what comes for it
-    out of `_kept.mail`.
+    input type, and its `run` reads as the list of its nodes.
+
+    An agent that lives for long has a memory, and puts there whatever came of a step before it waits again.
+    Then a history that has grown long may be started afresh: `run` begins again with the memory as it was,
+    and goes on from there.
+
+    Attributes:
+        input: what the agent was started with.
+        memory: the agent's own state, a pydantic model that can be made without arguments; None where the
+            agent has none.
+        reads_mail: whether mail that people send to the agent is kept in `mail`; otherwise it is refused.
+        budget_approvers: who may raise the budget for language models; whoever the agent works for where
+            empty, as it is their money.
     """
 
     reads_mail = False
+    budget_approvers: Sequence[str] = ()
 
-    def __init_subclass__(cls) -> None:
-        """However an agent ends in its own time, people hear of it."""
-        super().__init_subclass__()
-        if "run" in vars(cls):
-            setattr(cls, "run", _to_its_end(vars(cls)["run"]))  # noqa: B010 -- each has a run of its own
+    def __init__(self, input: Input, memory: type[Memory] | None = None) -> None:
+        carried = input.carried or Carried(started_at=workflow.now())
+        self.input = input
+        self.memory = cast(Memory, _remembered(memory, carried))
+        self._carried = carried
+        self._display = Display(carried, self._tell_stuck)
+        self._calls = Calls(self._display)
+        self._notifier = Notifier(self._calls)
+        self._sleep = Sleep(self._display)
+        history = History(input, carried, self.memory, self._calls)
+        self._approvals = Approvals(carried, self._display, self._calls, history, self._notifier)
+        self._actions = Actions(self._display, self._calls, self._notifier, self._approvals)
+        self._thinking = Thinking(
+            input, carried, self._display, self._calls, self._notifier, self._approvals, self._actions
+        )
 
-    async def _tell_end(self, event: NoticeEvent, text: str) -> None:
+    def node(self, name: str) -> AbstractContextManager[None]:
+        """A stage of the agent: its commands are grouped under `name`, its outcome and duration are noted."""
+        return self._display.node(name)
+
+    def note(self, text: str, **facts: Any) -> None:
+        """Write a line in the notebook; `facts` are JSON values."""
+        self._display.note(text, **facts)
+
+    def progress(self, done: int, total: int) -> None:
+        """Say how much of the work is done, in units of the agent's own."""
+        self._carried.progress.done, self._carried.progress.total = done, total
+
+    @property
+    def owner(self) -> str:
+        """Who the agent works for, an opaque id; empty where nobody said."""
+        return owner()
+
+    @property
+    def instructions(self) -> Sequence[str]:
+        """What people told the agent in words, oldest first. Untrusted text."""
+        return self._carried.told
+
+    @property
+    def mail(self) -> list[IncomingMail]:
+        """Mail that came for the agent, oldest first, until the agent takes it out. Untrusted text."""
+        return self._carried.mail
+
+    @overload
+    async def call(
+        self, activity: Callable[[Any, Argument], Awaitable[Result]], argument: Argument, policy: CallPolicy
+    ) -> Result: ...
+
+    @overload
+    async def call(
+        self, activity: Callable[[Any, Argument], Result], argument: Argument, policy: CallPolicy
+    ) -> Result: ...
+
+    async def call(self, activity: Any, argument: Any, policy: CallPolicy) -> Any:
+        """Run an activity, a method of a class in `activities/`, and return its result.
+
+        Its id holds a digest of the argument, so that a replay that would pass another one is noticed. That
+        of a local one holds none: its argument goes nowhere, and a time in it may be another in a replay.
+
+        Raises:
+            ActivityError: it failed for good; its cause says why.
+            ApplicationError: type `ArgumentTooLarge`, where the argument is over 1.5 MB.
+        """
+        return await self._calls.call(activity, argument, policy)
+
+    async def hibernate(
+        self, until: datetime | None, wake_on: Callable[[], bool] | None = None, waiting_for: str = "time"
+    ) -> Woken:
+        """Sleep, for days if need be, at no cost. The signal `wake` ends it or moves its end.
+
+        Args:
+            until: when to wake; None sleeps until something else wakes the agent.
+            wake_on: looked at after every signal; true wakes.
+            waiting_for: what people see the agent wait for.
+
+        Returns:
+            Why it woke.
+        """
+        woken = await self._sleep.until(until, wake_on, waiting_for)
+        self._approvals.move_on()
+        return woken
+
+    async def ask(
+        self,
+        question: str,
+        plan: Plan,
+        policy: ApprovalPolicy,
+        evidence: Sequence[str] = (),
+        premises: Premises[Plan] = lambda plan: (),
+    ) -> Outcome[Plan]:
+        """Ask people about exactly this plan, and sleep until the answer, however long that takes.
+
+        Several may be open at once: each `ask` waits for its own. Of an agent with a memory, history may be
+        started afresh meanwhile; with that memory `run` must come back to every question that was open or
+        just answered, in the same words and about the same plan. It goes on waiting there, or has its answer.
+
+        Args:
+            question: what is asked, in words.
+            plan: what would be done; its digest is what people approve.
+            policy: who may decide, how many must, by when.
+            evidence: lines that help to decide.
+            premises: what a plan rests on, for those who decide to see how it stands now.
+
+        Returns:
+            The outcome; where approved, with the plan to act on. Expired only where the policy gives up.
+        """
+        return await self._approvals.ask(question, plan, policy, evidence, premises)
+
+    async def withdraw(self, plan: BaseModel, why: str) -> None:
+        """Close what is asked about `plan`; a decision that comes yet is refused with the reason.
+
+        Cancel the task that asks first: `ask` does not return from what is withdrawn.
+        """
+        await self._approvals.withdraw(plan, why)
+
+    async def act(self, action: Action[Result]) -> Acted[Result]:
+        """Do something destructive: the approval holds, the facts are fetched again, then it is done at once.
+
+        An attempt that did not start while the facts were fresh, or whose outcome is unknown, is followed by
+        a look at what happened and a new validation before the next. Nothing is done while the agent is
+        paused.
+
+        Returns:
+            The result, or the drifts that stopped it; then the approval is void.
+
+        Raises:
+            ActivityError: it failed for good.
+            ApplicationError: type `NotApproved`, where the approval does not allow it.
+        """
+        return await self._actions.act(action)
+
+    def action_key(self, plan: BaseModel) -> str:
+        """The idempotency key of an action on `plan` in this node: `workflow id:node:plan digest`."""
+        return self._actions.key(plan)
+
+    async def think(self, think: Think, policy: CallPolicy = THINK) -> Reply:
+        """Ask a language model, the one people told the agent to use before any other.
+
+        A spent budget makes the agent ask for more and sleep; then it goes on.
+
+        Raises:
+            ActivityError: it failed for good; its cause says why, for example `BadModelOutput`.
+            ApplicationError: type `BudgetRefused`, where a human will not pay more.
+        """
+        return await self._thinking.think(think, policy, self.budget_approvers)
+
+    async def tell_people(self, text: str, event: NoticeEvent = NoticeEvent.DRIFT) -> None:
+        """Note `text`, and have people told of it who want to know of such events."""
+        self.note(text)
+        await self._notifier.tell(event, text)
+
+    async def carry_over(self, *, now: bool = False) -> None:
+        """Where the server suggests it (or `now`), start history afresh and take everything along.
+
+        Memory, notebook, decisions, seen ids, mail and words told come along; a signal that arrives meanwhile
+        makes the server hand the task out again, and is carried too.
+        """
+        await self._approvals.carry_over(now)
+
+    async def tell_end(self, event: NoticeEvent, text: str) -> None:
+        """Have people told that the agent has ended; the worker does this for every agent."""
         # A cancellation that comes now is too late; what is done must not look undone.
         with suppress(asyncio.CancelledError):
-            for request in list(self._gate.memory.open.values()):
-                await self._settle(request, f"{request.id}: not answered, {text}")
-            if self._elsewhere:
-                await self._tell_people(event, text)
-            elif not workflow.unsafe.is_replaying():
-                # A line on the terminal needs no record in history.
-                say(event, workflow.info().workflow_id, text)
+            await self._approvals.tell_unanswered(text)
+            await self._notifier.tell_end(event, text)
 
     @workflow.signal(dynamic=True)
     def on_signal(self, name: str, arguments: Sequence[RawValue]) -> None:
@@ -57,40 +293,54 @@ class Agent(Thinker):
             return
         match name:
             case "decide":
-                record = self._gate.offer(value, workflow.now())
-                if record is not None:
-                    self._note_refusal(record)
+                self._approvals.decide(value)
             case "tell":
-                self._kept.told = [*self._kept.told, value][-50:]
-                self._kept.model = told_model(value) or self._kept.model
+                self._carried.told = [*self._carried.told, value][-MAX_TOLD:]
+                self._carried.model = told_model(value) or self._carried.model
                 self.note(f"was told: {value}")
             case "undelivered":
                 self.note(f"not told: {value}")
             case "wake":
-                self._woken = cast(WakeUp, value)
+                self._sleep.woken = cast(WakeUp, value)
             case "mail" if self.reads_mail:
-                self._kept.mail.append(value)
+                self._carried.mail.append(value)
             case "mail":
                 self.note(f"refused mail from {value.sender}: this agent reads none")
             case "pause" | "resume":
-                self._kept.paused = name == "pause"
+                self._carried.paused = name == "pause"
                 self.note(f"{name}d")
-                self._show_all()
+                self._display.show()
+
+    @workflow.query
+    def status(self) -> AgentStatus:
+        """What the agent is doing now."""
+        return self._display.status()
+
+    @workflow.query
+    def notebook(self) -> Notebook:
+        """The newest lines of the notebook."""
+        return self._carried.notebook
+
+    @workflow.query
+    def approvals(self) -> ApprovalsView:
+        """Open requests, and every decision with what became of it."""
+        return self._approvals.view()
+
+    @workflow.update(name="look", unfinished_policy=workflow.HandlerUnfinishedPolicy.ABANDON)
+    async def refresh_premises(self, request_id: str) -> ApprovalRequest | None:
+        """Fetch what an open request rests on, to show how it stands; None where it was decided meanwhile."""
+        return await self._approvals.refresh(request_id)
+
+    @refresh_premises.validator
+    def _may_refresh(self, request_id: str) -> None:
+        # What is refused here leaves nothing in history.
+        self._approvals.check_refresh(request_id)
+
+    async def _tell_stuck(self, call: OpenCall) -> None:
+        await self._notifier.tell(NoticeEvent.STUCK, f"stuck at {call.node}: {call.name}")
 
 
-def _to_its_end(run: Callable[[Any, Any], Awaitable[Any]]) -> Callable[[Any, Any], Awaitable[Any]]:
-    """An agent's `run` that also has people told of its end. A carry-over and a bug are none."""
-
-    @wraps(run)
-    async def to_its_end(self: Agent, input: Any) -> Any:
-        try:
-            result = await run(self, input)
-        except (FailureError, TimeoutError, asyncio.CancelledError) as error:
-            cancelled = is_cancelled_exception(error)
-            event = NoticeEvent.FINISHED if cancelled else NoticeEvent.FAILED
-            await self._tell_end(event, "ended: cancelled" if cancelled else f"failed: {cause_of(error)}")
-            raise
-        await self._tell_end(NoticeEvent.FINISHED, "ended: done")
-        return result
-
-    return to_its_end
+def _remembered(memory: type[Memory] | None, carried: Carried) -> BaseModel | None:
+    if memory is None or not issubclass(memory, BaseModel):
+        return None
+    return memory() if carried.memory is None else memory.model_validate(carried.memory)

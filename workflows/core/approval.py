@@ -10,8 +10,9 @@ from temporalio import workflow
 
 from activities.calendars import Calendars, MomentsRequest
 from activities.decisions import DecisionChecks, EnvelopeCheck
-from common.agents.agent import AgentInput, AgentState
+from common.agents.agent import AgentState, Carried
 from common.approval.types import (
+    LOOK_GOOD_FOR,
     ApprovalPolicy,
     ApprovalRequest,
     ApprovalsView,
@@ -23,30 +24,44 @@ from common.approval.types import (
     in_words,
 )
 from common.digest import digest
+from common.errors import permanent
 from common.notices.types import NoticeEvent
 from common.temporal import search_attributes
 from workflows.core import gate
-from workflows.core.calls import QUICK
+from workflows.core.answers import Answers
+from workflows.core.calls import QUICK, Calls
+from workflows.core.display import Display, Wait, owner
 from workflows.core.gate import Gate, Outcome, Plan, Step
-from workflows.core.hibernate import Sleeper
-from workflows.core.premises import Premise, state
-from workflows.core.visible import Wait
+from workflows.core.history import History
+from workflows.core.notify import Notifier
+from workflows.core.premises import Premise, fetched_all, unfetched_state
+from workflows.core.sleep import wait_until
 
 Premises = Callable[[Plan], Sequence[Premise]]
 
+# How often in one history the premises of a request are fetched for people to see, so that nobody who opens a
+# page again and again can make it grow without end.
+MAX_REFRESHES = 50
 
-class Asker(Sleeper):
-    """The part of an agent that asks for approval."""
 
-    def __init__(self, input: AgentInput) -> None:
-        super().__init__(input)
-        self._gate = Gate(self._kept.approvals)
+class Approvals:
+    """Asks people on behalf of one agent, and remembers what they answered."""
+
+    def __init__(
+        self, carried: Carried, display: Display, calls: Calls, history: History, notifier: Notifier
+    ) -> None:
+        self._carried = carried
+        self._display = display
+        self._calls = calls
+        self._history = history
+        self._notifier = notifier
+        self._gate = Gate(carried.approvals)
+        self._answers = Answers(carried)
         # Requests that were open when history started afresh; the agent comes back to each.
         self._left_open = list(self._gate.memory.open)
-        # What each open request rests on.
+        # What each open request rests on, and when that was fetched for people to see.
         self._rests_on: dict[str, Sequence[Premise]] = {}
-        # An answer that the agent holds while it asks something else is in no memory to carry over.
-        self._asking, self._answered_beside = 0, False
+        self._refreshed: dict[str, list[datetime]] = {}
 
     async def ask(
         self,
@@ -56,51 +71,101 @@ class Asker(Sleeper):
         evidence: Sequence[str] = (),
         premises: Premises[Plan] = lambda plan: (),
         *,
-        memory: BaseModel | None = None,
+        resumable: bool = True,
     ) -> Outcome[Plan]:
-        """Ask people about exactly this plan, and sleep until the answer, however long that takes.
-
-        Several may be open at once: each `ask` waits for its own.
-
-        Args:
-            question: what is asked, in words.
-            plan: what would be done; its digest is what people approve.
-            policy: who may decide, how many must, by when.
-            evidence: lines that help to decide.
-            premises: what a plan rests on, for those who decide to see how it stands now.
-            memory: what to carry over where history grows long meanwhile. The agent must come back to this
-                very question and plan then, and takes up where it was. Without it the wait stays one history,
-                and so it does once one of several that were open at once is answered.
-
-        Returns:
-            The outcome; where approved, with the plan to act on. Expired only where the policy gives up.
-        """
-        self._asking += 1
-        try:
-            draft = gate.first_request(question, plan, policy, evidence, self.owner)
-            request = self._taken_up(question, plan) or await self._open(draft)
-            outcome = await self._ended(request, type(plan), premises, memory)
+        """See `Agent.ask`. What is not `resumable` keeps history from starting afresh while it waits."""
+        self._answers.commit()
+        request = self._taken_up(question, plan)
+        if request is None and (answer := self._answers.take(question, plan)) is not None:
+            outcome = Outcome.of(answer, type(plan))
+        else:
+            draft = gate.first_request(question, plan, policy, evidence, owner())
+            self._answers.forget(question, draft.origin)
+            outcome = await self._ended(request or await self._open(draft), type(plan), premises, resumable)
             while following := gate.follow_up(outcome):
-                outcome = await self._ended(await self._open(following), type(plan), premises, memory)
-        finally:
-            self._asking -= 1
-        self._answered_beside |= self._asking > 0
-        await self._while_paused()
+                request = await self._open(following)
+                outcome = await self._ended(request, type(plan), premises, resumable)
+        self._answers.give(outcome.answer)
+        await self._display.while_paused()
         return outcome
 
-    async def _ended(
-        self, request: ApprovalRequest, kind: type[Plan], premises: Premises[Plan], memory: BaseModel | None
-    ) -> Outcome[Plan]:
-        """How an open request ends; it is closed then, and those hear of it who were told of it."""
-        self._rests_on[request.id] = premises(kind.model_validate(request.plan))
-        self._gate.update(request.id, premises=tuple(map(state, self._rests_on[request.id])))
-        outcome = await self._outcome(request.id, kind, memory)
-        late = self._gate.close(request.id, outcome.words, workflow.now())
-        self.note(outcome.words, digest=request.digest, request=request.id)
-        for record in late:
+    def move_on(self) -> None:
+        """Take note that the agent has slept: its memory holds what came of its answers."""
+        self._answers.move_on()
+
+    async def carry_over(self, now: bool) -> None:
+        """See `Agent.carry_over`."""
+        self.move_on()
+        while now or self._history.has_grown:
+            if self._history.at_rest():
+                # Nothing may run between this look and the end: a call that began would be lost half-way.
+                self._answers.keep()
+                self._history.start_afresh()
+            await workflow.wait_condition(self._history.at_rest)
+
+    async def withdraw(self, plan: BaseModel, why: str) -> None:
+        """See `Agent.withdraw`."""
+        for request in list(self._gate.memory.open.values()):
+            if request.origin == digest(plan):
+                words = f"withdrawn: {why}"
+                self._gate.close(request.id, words, workflow.now())
+                self._display.note(f"{request.question} {words}", request=request.id)
+                await self._tell_settled(request, words)
+
+    async def tell_unanswered(self, why: str) -> None:
+        """Have those told who were asked that the agent has ended without their answer."""
+        for request in list(self._gate.memory.open.values()):
+            await self._tell_settled(request, f"{request.id}: not answered, {why}")
+
+    def decide(self, decision: Decision) -> None:
+        """Take in a decision that came as a signal."""
+        record = self._gate.offer(decision, workflow.now())
+        if record is not None:
             self._note_refusal(record)
-        await self._settle(outcome.request, outcome.words)
-        return outcome
+
+    def allows(self, outcome: Outcome[Plan]) -> bool:
+        """Whether `outcome` is an approval that was given here and still stands."""
+        return outcome.approved and self._gate.memory.closed.get(outcome.request.id) == outcome.words
+
+    def void(self, outcome: Outcome[Plan], why: str) -> None:
+        """Have an approval count no more."""
+        self._gate.close(outcome.request.id, f"void: {why}", workflow.now())
+
+    def forget(self, outcome: Outcome[Plan]) -> None:
+        """Take note that `outcome` has been acted on: the same question is a new one from now on."""
+        self._answers.forget(outcome.request.question, outcome.request.origin)
+
+    def view(self) -> ApprovalsView:
+        """The answer to the query `approvals`."""
+        memory = self._gate.memory
+        waiting = [
+            DecisionRecord.of(each, DecisionStatus.WAITING, each.at or workflow.now())
+            for each in memory.waiting
+        ]
+        return ApprovalsView(open=list(memory.open.values()), decisions=memory.records + waiting)
+
+    async def refresh(self, request_id: str) -> ApprovalRequest | None:
+        """Fetch what an open request rests on, for people to see; None where it was decided meanwhile."""
+        self._refreshed.setdefault(request_id, []).append(workflow.now())
+        found = await fetched_all(self._rests_on[request_id], self._calls)
+        if request_id not in self._gate.memory.open:
+            return None
+        states = tuple(each.state for each in found)
+        return self._gate.update(request_id, premises=states, checked_at=workflow.now())
+
+    def check_refresh(self, request_id: str) -> None:
+        """Raise where what a request rests on is not to be fetched now.
+
+        Raises:
+            ApplicationError: type `NotLooked`, with the reason.
+        """
+        times = self._refreshed.get(request_id, [])
+        if request_id not in self._gate.memory.open or not self._rests_on.get(request_id):
+            raise permanent("NotLooked", f"{request_id} is not open, or rests on nothing")
+        if len(times) >= MAX_REFRESHES:
+            raise permanent("NotLooked", f"{request_id} was looked at {MAX_REFRESHES} times")
+        if times and workflow.now() < times[-1] + LOOK_GOOD_FOR:
+            raise permanent("NotLooked", f"{request_id} was looked at just now")
 
     def _taken_up(self, question: str, plan: BaseModel) -> ApprovalRequest | None:
         """The request for this question that stayed open when history started afresh."""
@@ -114,13 +179,13 @@ class Asker(Sleeper):
     async def _open(self, draft: ApprovalRequest) -> ApprovalRequest:
         """Open `draft` under an id of its own, its durations counted from now."""
         self._gate.memory.asked += 1
-        id = f"{self._node}-{self._gate.memory.asked}"
+        id = f"{self._display.node_name}-{self._gate.memory.asked}"
         request = await self._timed(draft.model_copy(update={"id": id, "reminded": 0}))
-        told = await self._tell_people(NoticeEvent.ASKED, _in_question(request, "asked"), request)
+        told = await self._notifier.tell(NoticeEvent.ASKED, _in_question(request, "asked"), request)
         if told and told.courier is not None:
-            self._kept.couriers[id] = told.courier
+            self._carried.couriers[id] = told.courier
         self._gate.open(request)
-        self.note(f"asks: {request.question}", request=id, digest=request.digest)
+        self._display.note(f"asks: {request.question}", request=id, digest=request.digest)
         return request
 
     async def _timed(self, request: ApprovalRequest) -> ApprovalRequest:
@@ -131,12 +196,6 @@ class Asker(Sleeper):
         remind_at = tuple(sorted(at for at in reminders if at))
         return request.model_copy(update={**moments, "remind_at": remind_at})
 
-    async def _settle(self, request: ApprovalRequest, words: str) -> None:
-        """Have those told how a request ended who want to know."""
-        courier = self._kept.couriers.pop(request.id, None)
-        if courier is not None:
-            await self._tell_people(NoticeEvent.DECIDED, words, request, courier)
-
     async def _moments(
         self, policy: ApprovalPolicy, start: datetime, durations: Sequence[timedelta | None]
     ) -> list[datetime | None]:
@@ -145,10 +204,30 @@ class Asker(Sleeper):
         if policy.business_hours is None or not given:
             return [None if each is None else start + each for each in durations]
         request = MomentsRequest(hours=policy.business_hours, start=start, after=given)
-        moments = iter((await self._execute(Calendars.moments, request, QUICK)).at)
+        moments = iter((await self._calls.execute(Calendars.moments, request, QUICK)).at)
         return [None if each is None else next(moments) for each in durations]
 
-    async def _outcome(self, id: str, kind: type[Plan], memory: BaseModel | None) -> Outcome[Plan]:
+    async def _ended(
+        self, request: ApprovalRequest, kind: type[Plan], premises: Premises[Plan], resumable: bool
+    ) -> Outcome[Plan]:
+        """How an open request ends; it is closed then, and those hear of it who were told of it."""
+        self._rests_on[request.id] = premises(kind.model_validate(request.plan))
+        self._gate.update(request.id, premises=tuple(map(unfetched_state, self._rests_on[request.id])))
+        outcome = await self._outcome(request.id, kind, resumable)
+        late = self._gate.close(request.id, outcome.words, workflow.now())
+        self._display.note(outcome.words, digest=request.digest, request=request.id)
+        for record in late:
+            self._note_refusal(record)
+        await self._tell_settled(outcome.request, outcome.words)
+        return outcome
+
+    async def _tell_settled(self, request: ApprovalRequest, words: str) -> None:
+        """Have those told how a request ended who want to know."""
+        courier = self._carried.couriers.pop(request.id, None)
+        if courier is not None:
+            await self._notifier.tell(NoticeEvent.DECIDED, words, request, courier)
+
+    async def _outcome(self, id: str, kind: type[Plan], resumable: bool) -> Outcome[Plan]:
         """Sleep until the open request is decided, reminding and escalating on the way."""
         request = self._gate.memory.open[id]
         wait = Wait(
@@ -157,13 +236,17 @@ class Asker(Sleeper):
             request.expires_at,
             request.deciders,
         )
-        with self._waiting(wait):
+        with self._display.waiting(wait):
             while True:
                 step, due = gate.next_step(request)
-                await self._until(due, lambda: bool(self._gate.next_decision(id)) or self._may_carry(memory))
+                await wait_until(
+                    due,
+                    lambda: bool(self._gate.next_decision(id)) or (resumable and self._may_start_afresh()),
+                )
                 # First of all: of decisions that come one upon the other there would be no end to wait for.
-                if memory is not None and self._may_carry(memory):
-                    await self.carry_over(memory)
+                if resumable and self._may_start_afresh():
+                    self._answers.keep()
+                    self._history.start_afresh()
                 decision, now = self._gate.next_decision(id), workflow.now()
                 if decision and not gate.precedes(step, due, decision, now):
                     outcome = await self._judged(decision, request, kind)
@@ -176,12 +259,12 @@ class Asker(Sleeper):
                         return Outcome(OutcomeVerdict.EXPIRED, request, plan)
                     request = await self._climb(request, step)
                     wait.approvers = request.deciders
-                self._show_all()
+                self._display.show()
 
-    def _may_carry(self, memory: BaseModel | None) -> bool:
+    def _may_start_afresh(self) -> bool:
         # Not with a flood that has come already: what is carried over has its limit in bytes.
         few = len(self._gate.memory.waiting) <= gate.MAX_WAITING
-        return few and self._has_grown(memory) and self._is_at_rest() and not self._answered_beside
+        return few and self._history.has_grown and self._history.at_rest()
 
     async def _climb(self, request: ApprovalRequest, step: Step) -> ApprovalRequest:
         """Remind people or escalate to others; the request as it stands then."""
@@ -193,8 +276,8 @@ class Asker(Sleeper):
             reminded = sum(at <= workflow.now() for at in request.remind_at)
             request = self._gate.update(request.id, reminded=reminded)
             event, words = NoticeEvent.REMINDER, f"reminder {reminded} of {len(request.remind_at)}"
-        self.note(f"{words}: {request.question}", request=request.id)
-        await self._tell_people(event, _in_question(request, words), request)
+        self._display.note(f"{words}: {request.question}", request=request.id)
+        await self._notifier.tell(event, _in_question(request, words), request)
         return request
 
     async def _judged(
@@ -203,7 +286,7 @@ class Asker(Sleeper):
         """What a decision makes of its request: an end, one vote more, or nothing but a record."""
         check = EnvelopeCheck(agent=workflow.info().workflow_id, decision=decision)
         # Not through `call`: a paused agent judges decisions too, and goes on only when resumed.
-        checked = await self._execute(DecisionChecks.check_envelope, check, QUICK)
+        checked = await self._calls.execute(DecisionChecks.check_envelope, check, QUICK)
         # Only now: until its record stands, it must not be missing from what is carried over.
         self._gate.take(request.id)
         plan = kind.model_validate(request.plan)
@@ -222,22 +305,13 @@ class Asker(Sleeper):
         request = self._gate.update(request.id, votes=votes)
         if len(votes) >= request.policy.quorum:
             return Outcome(OutcomeVerdict.APPROVED, request, plan, decision)
-        self.note(f"{request.standing}: yes {in_words(decision)}", request=request.id)
+        self._display.note(f"{request.standing}: yes {in_words(decision)}", request=request.id)
         return None
 
     def _note_refusal(self, record: DecisionRecord) -> None:
         which = "a" if record.signed else "an unsigned"
-        self.note(f"refused {which} decision by {record.decision.by}: {record.reason}", id=record.decision.id)
-
-    @workflow.query
-    def approvals(self) -> ApprovalsView:
-        """Open requests, and every decision with what became of it."""
-        memory = self._gate.memory
-        waiting = [
-            DecisionRecord.of(each, DecisionStatus.WAITING, each.at or workflow.now())
-            for each in memory.waiting
-        ]
-        return ApprovalsView(open=list(memory.open.values()), decisions=memory.records + waiting)
+        told = f"refused {which} decision by {record.decision.by}: {record.reason}"
+        self._display.note(told, id=record.decision.id)
 
 
 def _in_question(request: ApprovalRequest, words: str) -> str:

@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any, TypeVar, overload
+from typing import Any, TypeVar
 
 from pydantic import BaseModel
 from temporalio import workflow
 from temporalio.common import Priority, RetryPolicy
-from temporalio.exceptions import FailureError, is_cancelled_exception
+from temporalio.exceptions import ActivityError, FailureError, is_cancelled_exception
 
-from activities.delivery.notices import Notices
-from common.agents.agent import AgentInput
-from common.approval.types import ApprovalRequest
 from common.errors import permanent
-from common.notices.types import Notice, NoticeEvent, Told
-from workflows.core.visible import Visible
-from workflows.core.watchdog import OpenCall
+from workflows.core.display import Display
 
 # Under the server's 2 MB, over which a call is retried for ever.
 MAX_ARGUMENT_BYTES = 1_500_000
@@ -28,9 +22,6 @@ MAX_ARGUMENT_BYTES = 1_500_000
 # Of the workflow task's time-out. After 0.8 of it the SDK begins another task for a local activity that still
 # runs, and then a replay may see another time, or take the result in another order with what came meanwhile.
 LOCAL_SHARE = 0.4
-
-# The SDK does not hold a local activity that it tries again to the time all attempts may take.
-ONCE = RetryPolicy(maximum_attempts=1)
 
 Argument = TypeVar("Argument", bound=BaseModel)
 Result = TypeVar("Result")
@@ -71,6 +62,15 @@ class CallPolicy:
         """This policy, for calls that take turns with others of `key`, the host of an address for example."""
         return replace(self, fairness_key=key)
 
+    @property
+    def _first_try(self) -> CallPolicy:
+        """One attempt alone, given up where no worker takes it before it would count as stuck."""
+        return replace(self, retry=ONCE, schedule_to_start=self.schedule_to_start or self.stuck_after)
+
+
+# One attempt. Also for local calls: of those that it tries again the SDK does not bound the time that all
+# attempts take.
+ONCE = RetryPolicy(maximum_attempts=1)
 
 # An outside system that is away comes back sooner or later; delays under a second become a second anyway.
 PATIENTLY = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(minutes=5))
@@ -108,70 +108,85 @@ RECHECK = CallPolicy(
     schedule_to_close=timedelta(minutes=5),
 )
 
-# Something destructive: one attempt. Before another the kit looks up what happened and validates again.
-ACTION = CallPolicy(
-    start_to_close=timedelta(hours=1),
-    retry=ONCE,
-    heartbeat=timedelta(seconds=30),
-    lasting=True,
+# Something destructive, in one exchange with an outside system. One attempt: before another the kit looks up
+# what happened and validates again.
+ACTION = CallPolicy(start_to_close=timedelta(minutes=1), retry=ONCE)
+
+# Something destructive that takes long, such as many files to write: it heartbeats.
+LONG_ACTION = CallPolicy(
+    start_to_close=timedelta(hours=1), retry=ONCE, heartbeat=timedelta(seconds=30), lasting=True
 )
 
 
-class Caller(Visible):
-    """The part of an agent that calls activities."""
+class Calls:
+    """Runs the activities of one agent.
 
-    def __init__(self, input: AgentInput) -> None:
-        super().__init__(input)
+    `under_way` is how many run now.
+    """
+
+    def __init__(self, display: Display) -> None:
+        self.under_way = 0
+        self._display = display
         self._sequence = 0
-        self._under_way = 0
         self._local = asyncio.Lock()
-        # Whether notices go elsewhere than to the terminal, by the last answer; until the first, perhaps.
-        self._elsewhere = True
 
-    @overload
-    async def call(
-        self, activity: Callable[[Any, Argument], Awaitable[Result]], argument: Argument, policy: CallPolicy
-    ) -> Result: ...
+    @property
+    def next_id(self) -> str:
+        """What is unique to the next call in this run."""
+        return str(self._sequence + 1)
 
-    @overload
-    async def call(
-        self, activity: Callable[[Any, Argument], Result], argument: Argument, policy: CallPolicy
-    ) -> Result: ...
+    async def call(self, activity: Any, argument: BaseModel, policy: CallPolicy) -> Any:
+        """See `Agent.call`."""
+        await self._display.while_paused()
+        if policy.lasting:
+            self._display.show()
+        else:
+            self._display.show_after_wait()
+        return await self.watched(activity, argument, policy)
 
-    async def call(self, activity: Any, argument: Any, policy: CallPolicy) -> Any:
-        """Run an activity, a method of a class in `activities/`, and return its result.
+    async def watched(self, activity: Any, argument: BaseModel, policy: CallPolicy) -> Any:
+        """Run an activity, paused or not; one that does not get through marks its agent stuck.
 
-        Its id holds a digest of the argument, so that a replay that would pass another one is noticed. That
-        of a local one holds none: its argument goes nowhere, and a time in it may be another in a replay.
-
-        Raises:
-            ActivityError: it failed for good; its cause says why.
-            ApplicationError: type `ArgumentTooLarge`, where the argument is over 1.5 MB.
+        Most calls get through at once. So only one that heartbeats is watched from the start, and any other
+        once its first try has failed: a timer costs two events of history.
         """
-        await self._while_paused()
-        if policy.lasting or self._shows_wait:
-            self._show_all()
-        with self._watchdog.watch(activity.__name__, self._node, policy.stuck_after):
-            return await self._execute(activity, argument, policy)
+        name, since = activity.__name__, workflow.now()
+        watch = self._display.watchdog.watch
+        if policy.heartbeat or policy.retry.maximum_attempts == 1:
+            with watch(name, self._display.node_name, policy.stuck_after, since):
+                return await self.execute(activity, argument, policy)
+        try:
+            return await self.execute(activity, argument, policy._first_try)
+        except ActivityError as error:
+            if is_cancelled_exception(error) or is_permanent(error):
+                raise
+            pause = getattr(error.cause, "next_retry_delay", None) or policy.retry.initial_interval
+        self.under_way += 1
+        try:
+            with watch(name, self._display.node_name, policy.stuck_after, since):
+                await workflow.sleep(pause)
+                return await self.execute(activity, argument, replace(policy, local=False))
+        finally:
+            self.under_way -= 1
 
-    async def _execute(self, activity: Any, argument: BaseModel, policy: CallPolicy) -> Any:
-        # Not inside `call` alone: an action's attempts are watched as one, from outside.
+    async def execute(self, activity: Any, argument: BaseModel, policy: CallPolicy) -> Any:
+        """Run an activity, paused or not, unwatched."""
         self._sequence += 1
-        activity_id = f"{self._node}/{self._sequence}"
+        id = f"{self._display.node_name}/{self._sequence}"
         if not policy.local:
             # Without defaults: a field that a later version adds must not keep sleepers from their replay.
             body = argument.model_dump_json(exclude_defaults=True).encode()
             if len(body) > MAX_ARGUMENT_BYTES:
                 told = f"{activity.__name__}: {len(body)} bytes; hand over an artifact"
                 raise permanent("ArgumentTooLarge", told)
-            activity_id += f"/{hashlib.sha256(body).hexdigest()[:12]}"
+            id += f"/{hashlib.sha256(body).hexdigest()[:12]}"
         task = asyncio.current_task()
         cancelled_before = task.cancelling() if task else 0
-        self._under_way += 1
+        self.under_way += 1
         try:
-            result = await self._run(activity, argument, policy, activity_id)
+            result = await self._run(activity, argument, policy, id)
         finally:
-            self._under_way -= 1
+            self.under_way -= 1
         if task and task.cancelling() > cancelled_before:
             # The SDK waits for the call's own end; where that is a good one, the cancellation would be lost.
             raise asyncio.CancelledError
@@ -208,17 +223,7 @@ class Caller(Visible):
             priority=Priority(fairness_key=policy.fairness_key) if policy.fairness_key else Priority.default,
         )
 
-    async def _tell_people(
-        self, event: NoticeEvent, text: str, request: ApprovalRequest | None = None, courier: str = ""
-    ) -> Told | None:
-        """Have people told. What fails on the way to them is noted later, and never felt here."""
-        agent, kind, id = workflow.info().workflow_id, workflow.info().workflow_type, str(self._sequence + 1)
-        fields = {"id": id, "agent": agent, "kind": kind, "owner": self.owner, "event": event, "text": text}
-        notice = Notice(**fields, request=request, courier=courier)
-        told: Told | None = await self._execute(Notices.notify, notice, QUICK)
-        self._elsewhere = told is not None
-        return told
 
-    async def _now_stuck(self, call: OpenCall) -> None:
-        await super()._now_stuck(call)
-        await self._tell_people(NoticeEvent.STUCK, f"stuck at {call.node}: {call.name}")
+def is_permanent(error: ActivityError) -> bool:
+    """Whether another attempt would end no better."""
+    return bool(getattr(error.cause, "non_retryable", False))

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, Generic
 
 from pydantic import BaseModel
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, TimeoutError, TimeoutType, is_cancelled_exception
 
-from common.agents.agent import AgentInput
-from common.approval.types import LOOK_GOOD_FOR, ApprovalRequest
 from common.digest import digest
 from common.errors import permanent
 from common.notices.types import NoticeEvent
-from workflows.core.approval import Asker
-from workflows.core.calls import ACTION, READ, CallPolicy, Result
+from workflows.core.approval import Approvals
+from workflows.core.calls import ACTION, READ, CallPolicy, Calls, Result, is_permanent
+from workflows.core.display import Display, cause_of
 from workflows.core.gate import Outcome
-from workflows.core.premises import Drift, Premise, drift, expired, state, unfetched
-from workflows.core.visible import cause_of
+from workflows.core.notify import Notifier
+from workflows.core.premises import Drift, Premise, expired, fetched_all
 
 
 @dataclass(frozen=True)
@@ -72,95 +70,95 @@ class Acted(Generic[Result]):
         return next((each.now for each in self.drifts if each.premise == premise), None)
 
 
-# How many looks at what a request rests on a history has, so that nobody who opens a page again and again can
-# make it grow without end.
-LOOKS = 50
+@dataclass
+class _Attempts(Generic[Result]):
+    """An action under way: its argument with the authorization, and what its attempts so far came to.
+
+    `unknown`: one of them may have done it; `asked_pause`: how long the target asked to be left alone.
+    """
+
+    action: Action[Result]
+    argument: BaseModel
+    unknown: bool = False
+    asked_pause: timedelta = timedelta()
 
 
-class Actor(Asker):
-    """The part of an agent that acts on the world."""
+class Actions:
+    """Acts on the world, after one last look."""
 
-    def __init__(self, input: AgentInput) -> None:
-        super().__init__(input)
-        self._looks: dict[str, list[datetime]] = {}
-
-    @workflow.update(unfinished_policy=workflow.HandlerUnfinishedPolicy.ABANDON)
-    async def look(self, request_id: str) -> ApprovalRequest | None:
-        """Fetch what an open request rests on, to show how it stands; None where it was decided meanwhile."""
-        self._looks.setdefault(request_id, []).append(workflow.now())
-        found = await self._fetched_all(self._rests_on[request_id])
-        if request_id not in self._gate.memory.open:
-            return None
-        states = tuple(state(premise, value, moved) for premise, value, moved in found)
-        return self._gate.update(request_id, premises=states, checked_at=workflow.now())
-
-    @look.validator
-    def _may_look(self, request_id: str) -> None:
-        # What is refused here leaves nothing in history.
-        looks = self._looks.get(request_id, [])
-        if request_id not in self._gate.memory.open or not self._rests_on.get(request_id):
-            raise permanent("NotLooked", f"{request_id} is not open, or rests on nothing")
-        if len(looks) >= LOOKS:
-            raise permanent("NotLooked", f"{request_id} was looked at {LOOKS} times")
-        if looks and workflow.now() < looks[-1] + LOOK_GOOD_FOR:
-            raise permanent("NotLooked", f"{request_id} was looked at just now")
+    def __init__(self, display: Display, calls: Calls, notifier: Notifier, approvals: Approvals) -> None:
+        self._display = display
+        self._calls = calls
+        self._notifier = notifier
+        self._approvals = approvals
 
     async def act(self, action: Action[Result]) -> Acted[Result]:
-        """Do something destructive: the approval holds, the facts are fetched again, then it is done at once.
-
-        An attempt that did not start while the facts were fresh, or whose outcome is unknown, is followed by
-        a look at what happened and a new validation before the next.
-
-        Returns:
-            The result, or the drifts that stopped it; then the approval is void.
-
-        Raises:
-            ActivityError: it failed for good.
-            ApplicationError: type `NotApproved`, where the approval does not allow it.
-        """
-        await self._while_paused()
+        """See `Agent.act`."""
+        await self._display.while_paused()
         approval = action.approval
-        if not approval.approved or self._gate.memory.closed.get(approval.request.id) != approval.words:
+        if not self._approvals.allows(approval):
             raise permanent("NotApproved", f"{approval.request.id} does not allow this action")
-        authorization = approval.authorization(self.action_key(approval.plan))
+        authorization = approval.authorization(self.key(approval.plan))
         argument = action.argument.model_copy(update={"authorization": authorization})
-        name = action.activity.__name__
-        with self._watchdog.watch(name, self._node, action.policy.stuck_after):
-            pause = timedelta(seconds=1)
-            unknown = False
-            while True:
-                self._show_all()
-                facts, drifts = await self._validated(action)
-                if drifts:
-                    if unknown and (found := await self._settled(action, argument)):
-                        return Acted(found)
-                    await self._void(approval, drifts)
-                    return Acted(drifts=drifts)
-                fenced = action.fence(argument, facts) if action.fence else argument
-                try:
-                    return Acted(await self._execute(action.activity, fenced, _fresh(action)))
-                except ActivityError as error:
-                    if is_cancelled_exception(error):
-                        raise
-                    if _is_permanent(error):
-                        if unknown and (found := await self._settled(action, argument)):
-                            return Acted(found)
-                        raise
-                    if _never_started(error):
-                        self.note(f"{name} did not start while the facts were fresh; they are fetched again")
-                    else:
-                        unknown = True
-                        self.note(f"{name}: outcome unknown ({cause_of(error)}); looks what happened")
-                        if found := await self._looked_up(action, argument):
-                            return Acted(found)
-                    asked = getattr(error.cause, "next_retry_delay", None) or pause
-                await workflow.sleep(max(pause, asked))
-                await self._while_paused()
-                pause = min(pause * 2, timedelta(minutes=5))
+        acted = await self._done(_Attempts(action, argument))
+        self._approvals.forget(approval)
+        return acted
 
-    def action_key(self, plan: BaseModel) -> str:
-        """The idempotency key of an action on `plan` in this node: `workflow id:node:plan digest`."""
-        return f"{workflow.info().workflow_id}:{self._node}:{digest(plan)}"
+    def key(self, plan: BaseModel) -> str:
+        """See `Agent.action_key`."""
+        return f"{workflow.info().workflow_id}:{self._display.node_name}:{digest(plan)}"
+
+    async def _done(self, attempts: _Attempts[Result]) -> Acted[Result]:
+        """Attempt until there is a result, a drift, or a failure for good."""
+        policy, since = attempts.action.policy, workflow.now()
+        if policy.lasting:
+            self._display.show()
+        acted = await self._attempt(attempts)
+        if acted is not None:
+            return acted
+        watch, name = self._display.watchdog.watch, attempts.action.activity.__name__
+        with watch(name, self._display.node_name, policy.stuck_after, since):
+            pause = timedelta(seconds=1)
+            while acted is None:
+                self._display.show()
+                await workflow.sleep(max(pause, attempts.asked_pause))
+                pause = min(pause * 2, timedelta(minutes=5))
+                acted = await self._attempt(attempts)
+        return acted
+
+    async def _attempt(self, attempts: _Attempts[Result]) -> Acted[Result] | None:
+        """Validate and act once; None where it is to be attempted again."""
+        action, argument = attempts.action, attempts.argument
+        facts, drifts = await self._validated(action)
+        while self._display.is_paused:
+            # Nothing is done while paused; and once resumed the facts are no longer fresh.
+            await self._display.while_paused()
+            facts, drifts = await self._validated(action)
+        if drifts:
+            if attempts.unknown and (found := await self._settled(action, argument)):
+                return Acted(found)
+            await self._void(action.approval, drifts)
+            return Acted(drifts=drifts)
+        fenced = action.fence(argument, facts) if action.fence else argument
+        fresh = replace(action.policy, schedule_to_start=action.freshness)
+        try:
+            return Acted(await self._calls.execute(action.activity, fenced, fresh))
+        except ActivityError as error:
+            if is_cancelled_exception(error):
+                raise
+            if is_permanent(error):
+                if attempts.unknown and (found := await self._settled(action, argument)):
+                    return Acted(found)
+                raise
+            attempts.asked_pause = getattr(error.cause, "next_retry_delay", None) or timedelta()
+            name = action.activity.__name__
+            if _never_started(error):
+                self._display.note(f"{name} did not start while the facts were fresh; they are fetched again")
+                return None
+            attempts.unknown = True
+            self._display.note(f"{name}: outcome unknown ({cause_of(error)}); looks what happened")
+        found = await self._looked_up(action, argument)
+        return Acted(found) if found else None
 
     async def _settled(self, action: Action[Result], argument: BaseModel) -> Result | None:
         """What attempts with unknown outcome came to, once none of them can take effect any more."""
@@ -171,53 +169,26 @@ class Actor(Asker):
         """What an attempt with unknown outcome came to; asked for until there is an answer."""
         if action.lookup is None:
             return None
-        found: Result | None = await self._execute(action.lookup, argument, READ)
+        found: Result | None = await self._calls.watched(action.lookup, argument, READ)
         return found
 
     async def _validated(self, action: Action[Any]) -> tuple[dict[str, Any], list[Drift]]:
         """The facts as they are now, by premise, and the drifts among them."""
-        found = await self._fetched_all(action.premises)
-        drifts = [moved for _, _, moved in found if moved]
+        found = await fetched_all(action.premises, self._calls)
+        drifts = [each.drift for each in found if each.drift]
         # Counted to the end of the window, so that the envelope still holds when the action checks it.
         good_until = action.approval.good_until
         if good_until is not None and good_until <= workflow.now() + action.freshness:
             drifts.append(expired(good_until, workflow.now()))
-        return {premise.name: value for premise, value, _ in found}, drifts
-
-    async def _fetched_all(self, premises: Sequence[Premise]) -> list[tuple[Premise, Any, Drift | None]]:
-        """Each premise with its value now, or the error that keeps it from being known, and its drift."""
-        values = await asyncio.gather(*map(self._fetched, premises))
-        return [
-            (each, now, unfetched(each, now) if isinstance(now, BaseException) else drift(each, now))
-            for each, now in zip(premises, values, strict=True)
-        ]
-
-    async def _fetched(self, premise: Premise) -> Any:
-        """The value of a premise now, or the error that keeps it from being known."""
-        try:
-            return premise.read(await self._execute(premise.activity, premise.argument, premise.policy))
-        except Exception as error:
-            # Also an answer that cannot be read: not knowing is never a pass, and never wedges an agent.
-            if is_cancelled_exception(error):
-                raise
-            return getattr(error, "cause", None) or error
+        return {each.premise.name: each.now for each in found}, drifts
 
     async def _void(self, approval: Outcome[Any], drifts: Sequence[Drift]) -> None:
-        self._gate.close(approval.request.id, "void: what it rested on has changed", workflow.now())
+        self._approvals.void(approval, "what it rested on has changed")
         for each in drifts:
-            self.note(f"drift: {each.premise}: {each.reason}", request=approval.request.id)
+            self._display.note(f"drift: {each.premise}: {each.reason}", request=approval.request.id)
         told = "; ".join(f"{each.premise}: {each.reason}" for each in drifts)
-        await self._tell_people(NoticeEvent.DRIFT, f"{approval.request.question} Not done: {told}")
-
-
-def _fresh(action: Action[Any]) -> CallPolicy:
-    """The action's policy with the freshness window as the longest it may wait for a worker."""
-    return replace(action.policy, schedule_to_start=action.freshness)
+        await self._notifier.tell(NoticeEvent.DRIFT, f"{approval.request.question} Not done: {told}")
 
 
 def _never_started(error: ActivityError) -> bool:
     return isinstance(error.cause, TimeoutError) and error.cause.type == TimeoutType.SCHEDULE_TO_START
-
-
-def _is_permanent(error: ActivityError) -> bool:
-    return bool(getattr(error.cause, "non_retryable", False))

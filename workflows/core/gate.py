@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from common.agents.agent import Approvals
 from common.approval.types import (
     ALREADY_RECEIVED,
+    Answer,
     ApprovalPolicy,
     ApprovalRequest,
     Authorization,
@@ -38,13 +39,28 @@ Plan = TypeVar("Plan", bound=BaseModel)
 class Outcome(Generic[Plan]):
     """How a request ended. `plan` is the one to act on: as asked, or with the approvers' edits.
 
-    `decision` is the word that ended it; None where it expired.
+    `decision` is the one that ended it; None where it expired.
     """
 
     verdict: OutcomeVerdict
     request: ApprovalRequest
     plan: Plan
     decision: Decision | None = None
+
+    @classmethod
+    def of(cls, answer: Answer, kind: type[Plan]) -> Outcome[Plan]:
+        """The outcome that was kept as `answer`, its plan of the type `kind`."""
+        return cls(answer.verdict, answer.request, kind.model_validate(answer.plan), answer.decision)
+
+    @property
+    def answer(self) -> Answer:
+        """The outcome as it is kept."""
+        return Answer(
+            verdict=self.verdict,
+            request=self.request,
+            plan=self.plan.model_dump(mode="json"),
+            decision=self.decision,
+        )
 
     @property
     def approved(self) -> bool:
@@ -79,7 +95,7 @@ class Outcome(Generic[Plan]):
 
 
 class Gate:
-    """Takes decisions in and remembers each with its fate. Its memory is carried over whole."""
+    """Takes decisions in and remembers what became of each. Its memory is carried over whole."""
 
     def __init__(self, memory: Approvals) -> None:
         self.memory = memory

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
-from typing import Any, TypeVar
+from typing import Any
 
 from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
+from temporalio.exceptions import is_cancelled_exception
 
 from common.approval.types import PremiseState, said
 from common.digest import digest
-from workflows.core.calls import RECHECK, CallPolicy
-
-Result = TypeVar("Result")
+from workflows.core.calls import RECHECK, CallPolicy, Calls
 
 
 @dataclass(frozen=True)
@@ -124,12 +124,42 @@ def expired(good_until: datetime, now: datetime) -> Drift:
     return Drift("approval", good_until, now, f"it held until {good_until:%Y-%m-%d %H:%M} UTC")
 
 
-def state(premise: Premise, now: Any = None, moved: Drift | None = None) -> PremiseState:
-    """How a premise stands, for people; as it was seen alone, where it has not been fetched again."""
-    known = now is not None and not isinstance(now, BaseException)
-    return PremiseState(
-        name=premise.name,
-        seen=said(premise.seen),
-        now=said(now) if known else "",
-        drift=moved.reason if moved else "",
-    )
+@dataclass(frozen=True)
+class Fetched:
+    """A premise with its value now, None where that could not be had, and its drift, None where it holds."""
+
+    premise: Premise
+    now: Any
+    drift: Drift | None
+
+    @property
+    def state(self) -> PremiseState:
+        """How the premise stands, for people."""
+        known = said(self.now) if self.now is not None else ""
+        return PremiseState(
+            name=self.premise.name,
+            seen=said(self.premise.seen),
+            now=known,
+            drift=self.drift.reason if self.drift else "",
+        )
+
+
+def unfetched_state(premise: Premise) -> PremiseState:
+    """How a premise stood when the plan was made, for people."""
+    return PremiseState(name=premise.name, seen=said(premise.seen))
+
+
+async def fetched_all(premises: Sequence[Premise], calls: Calls) -> list[Fetched]:
+    """Each premise as it is now, all fetched side by side."""
+    return list(await asyncio.gather(*(_fetched(each, calls) for each in premises)))
+
+
+async def _fetched(premise: Premise, calls: Calls) -> Fetched:
+    try:
+        now = premise.read(await calls.watched(premise.activity, premise.argument, premise.policy))
+    except Exception as error:
+        # Also an answer that cannot be read: not knowing is never a pass, and never wedges an agent.
+        if is_cancelled_exception(error):
+            raise
+        return Fetched(premise, None, unfetched(premise, getattr(error, "cause", None) or error))
+    return Fetched(premise, now, drift(premise, now))

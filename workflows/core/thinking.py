@@ -11,13 +11,15 @@ from temporalio.exceptions import ActivityError
 
 from activities.llm.activities import ModelActivities
 from activities.llm.records import Budget, Grant, Reply, Spending, Think, Thought
-from common.agents.agent import AgentInput, ThinkerInput
+from common.agents.agent import AgentInput, Carried, ThinkerInput
 from common.approval.types import ApprovalPolicy, OutcomeVerdict
 from common.errors import permanent
 from common.notices.types import NoticeEvent
-from workflows.core.calls import PATIENTLY, CallPolicy
-from workflows.core.final_check import Action, Actor
-from workflows.core.visible import cause_of, cause_type_of
+from workflows.core.approval import Approvals
+from workflows.core.calls import PATIENTLY, CallPolicy, Calls
+from workflows.core.display import Display, cause_of, cause_type_of, owner
+from workflows.core.final_check import Action, Actions
+from workflows.core.notify import Notifier
 
 # At most three exchanges with a provider: the answer, a repair, a compaction. It heartbeats while it waits.
 THINK = CallPolicy(
@@ -25,94 +27,105 @@ THINK = CallPolicy(
 )
 
 
-class Thinker(Actor):
-    """The part of an agent that thinks, with the model and the budget of its input where that has them."""
+class Thinking:
+    """Thinks for one agent, with the model and the budget of its input where that has them."""
 
-    def __init__(self, input: AgentInput) -> None:
-        super().__init__(input)
+    def __init__(
+        self,
+        input: AgentInput,
+        carried: Carried,
+        display: Display,
+        calls: Calls,
+        notifier: Notifier,
+        approvals: Approvals,
+        actions: Actions,
+    ) -> None:
+        self._carried = carried
+        self._display = display
+        self._calls = calls
+        self._notifier = notifier
+        self._approvals = approvals
+        self._actions = actions
         self._model = ""
-        self.budget = Budget()
+        self._budget = Budget()
         if isinstance(input, ThinkerInput):
             self._model = input.model
-            self.budget = Budget(tokens=input.budget_tokens, usd=input.budget_usd)
-        # Who may raise a budget; nobody named is whoever the agent works for, as it is their money.
-        self.budget_approvers: Sequence[str] = ()
+            self._budget = Budget(tokens=input.budget_tokens, usd=input.budget_usd)
         self._asking_for: set[str] = set()
         self._not_set_up: set[str] = set()
-        self._said: set[str] = set()
+        self._noted: set[str] = set()
 
-    async def think(self, think: Think, policy: CallPolicy = THINK) -> Reply:
-        """Ask a language model, the one people told the agent to use before any other.
-
-        A spent budget makes the agent ask for more and sleep; then it goes on.
-
-        Raises:
-            ActivityError: it failed for good; its cause says why, for example `BadModelOutput`.
-            ApplicationError: type `BudgetRefused`, where a human will not pay more.
-        """
+    async def think(self, think: Think, policy: CallPolicy, budget_approvers: Sequence[str]) -> Reply:
+        """See `Agent.think`."""
         while True:
             thought = await self._thought(think, policy)
             if thought.reply is not None:
                 await self._count(thought.reply)
                 return thought.reply
             assert thought.stopped is not None
-            await self._ask_for_more(thought.stopped)
+            await self._ask_for_more(thought.stopped, budget_approvers)
 
     async def _thought(self, think: Think, policy: CallPolicy) -> Thought:
-        told = "" if self._kept.model in self._not_set_up else self._kept.model
+        told = "" if self._carried.model in self._not_set_up else self._carried.model
         own = think.model or self._model
         model = told or own
-        update = {"model": model, "owner": self.owner, "budget": self.budget}
+        update = {"model": model, "owner": owner(), "budget": self._budget}
         try:
-            return await self.call(ModelActivities.think, think.model_copy(update=update), policy)
+            thought: Thought = await self._calls.call(
+                ModelActivities.think, think.model_copy(update=update), policy
+            )
         except ActivityError as error:
             if model == own or cause_type_of(error) != "ModelNotSetUp":
                 raise
             self._not_set_up.add(model)
-            self.note(f"cannot think with {model}, as told: {cause_of(error)}; goes on without")
+            self._display.note(f"cannot think with {model}, as told: {cause_of(error)}; goes on without")
             return await self._thought(think, policy)
+        return thought
 
     async def _count(self, reply: Reply) -> None:
-        cost = self._kept.cost
+        cost = self._carried.cost
         cost.input_tokens += reply.input_tokens
         cost.output_tokens += reply.output_tokens
         cost.usd += reply.usd or 0
         for text in (*reply.notes, *reply.nearly_spent):
-            if text not in self._said:
-                self._said.add(text)
-                self.note(text)
+            if text not in self._noted:
+                self._noted.add(text)
+                self._display.note(text)
                 if text in reply.nearly_spent:
-                    await self._tell_people(NoticeEvent.BUDGET, text)
+                    await self._notifier.tell(NoticeEvent.BUDGET, text)
 
-    async def _ask_for_more(self, spent: Spending) -> None:
+    async def _ask_for_more(self, spent: Spending, approvers: Sequence[str]) -> None:
         if spent.scope in self._asking_for:
             await workflow.wait_condition(lambda: spent.scope not in self._asking_for)
             return
         self._asking_for.add(spent.scope)
         try:
-            await self._asked_for_more(spent)
+            await self._notifier.tell(NoticeEvent.BUDGET, f"the budget {spent.scope} is spent; asks for more")
+            question = f"The budget {spent.scope} is spent. May it be raised by this much?"
+            policy = _budget_policy(spent, approvers)
+            plan = spent.raise_by_as_much()
+            # The agent is in the middle of something, and could not come back to this question.
+            outcome = await self._approvals.ask(question, plan, policy, resumable=False)
+            if outcome.verdict is OutcomeVerdict.REJECTED:
+                raise permanent("BudgetRefused", outcome.words)
+            if outcome.approved:
+                await self._actions.act(
+                    Action(ModelActivities.grant_budget, Grant(plan=outcome.plan), outcome)
+                )
         finally:
             self._asking_for.remove(spent.scope)
 
-    async def _asked_for_more(self, spent: Spending) -> None:
-        await self._tell_people(NoticeEvent.BUDGET, f"the budget {spent.scope} is spent; asks for more")
-        question = f"The budget {spent.scope} is spent. May it be raised by this much?"
-        outcome = await self.ask(question, spent.raise_by_as_much(), self._budget_policy(spent))
-        if outcome.verdict is OutcomeVerdict.REJECTED:
-            raise permanent("BudgetRefused", outcome.words)
-        if outcome.approved:
-            await self.act(Action(ModelActivities.grant_budget, Grant(plan=outcome.plan), outcome))
 
-    def _budget_policy(self, spent: Spending) -> ApprovalPolicy:
-        now = workflow.now()
-        # A day's budget is a new one tomorrow, and then nobody needs to be asked.
-        midnight = (now + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
-        return ApprovalPolicy(
-            approvers=tuple(self.budget_approvers) or (self.owner,),
-            expires_after=midnight - now if spent.scope.startswith("owner:") else None,
-            requester_may_approve=True,
-            editable=("tokens", "usd"),
-        )
+def _budget_policy(spent: Spending, approvers: Sequence[str]) -> ApprovalPolicy:
+    now = workflow.now()
+    # A day's budget is a new one tomorrow, and then nobody needs to be asked.
+    midnight = (now + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
+    return ApprovalPolicy(
+        approvers=tuple(approvers) or (owner(),),
+        expires_after=midnight - now if spent.scope.startswith("owner:") else None,
+        requester_may_approve=True,
+        editable=("tokens", "usd"),
+    )
 
 
 def told_model(words: str) -> str | None:

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from temporalio import workflow
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class OpenCall:
     """A call under way: what it is, at which node, and from when on it counts as stuck."""
 
@@ -45,13 +45,12 @@ class Watchdog:
         return next((call for call in self._calls if call.stuck), None)
 
     @contextmanager
-    def watch(self, name: str, node: str, stuck_after: timedelta | None) -> Iterator[None]:
-        """Watch what happens inside; a call that never counts as stuck is not watched."""
+    def watch(self, name: str, node: str, stuck_after: timedelta | None, since: datetime) -> Iterator[None]:
+        """Watch what happens inside, begun at `since`; a call that never counts as stuck is not watched."""
         if stuck_after is None:
             yield
             return
-        now = workflow.now()
-        call = OpenCall(name, node, now, now + stuck_after)
+        call = OpenCall(name, node, since, since + stuck_after)
         self._calls.append(call)
         self._wake_by(call.due)
         try:

@@ -8,46 +8,58 @@ with workflow.unsafe.imports_passed_through():
     from activities.recruiting.activities import RecruitingActivities
     from activities.recruiting.candidacy import Course, Stage
     from activities.recruiting.letter_activities import OUTREACH_EDITABLE
-    from activities.recruiting.memory import RecruiterMemory
+    from activities.recruiting.memory import CandidatesView, RecruiterMemory
     from activities.recruiting.records import DraftLetters, RankRequest, ReportRequest
     from activities.recruiting.understanding import ShortWords, opening_of
     from common.agents.recruiter import RecruiterInput, RecruiterResult, RecruitingOutcome
-    from workflows.core.calls import LONG, QUICK, READ
-    from workflows.recruiter.letters import Correspondent
-    from workflows.recruiter.questions import REMINDERS, answered
+    from workflows.core.agent import LONG, QUICK, READ, Agent
+    from workflows.recruiter.calendar import Calendar
+    from workflows.recruiter.letters import Letters
+    from workflows.recruiter.mail import Mail
+    from workflows.recruiter.questions import Questions
+
+# Letters of one action; what became of them is on record after each.
+SENT_AT_ONCE = 50
 
 
 @workflow.defn(name="recruiter")
-class Recruiter(Correspondent):
-    """Writes to the candidates that people approved, waits for each, and invites those who agree, once."""
+class Recruiter(Agent[RecruiterInput, RecruiterMemory]):
+    """Writes to the candidates that people approved, waits for each, and invites those who agree, once.
+
+    A thousand candidates are one agent with one timer. Each has a course of its own, which an answer or a due
+    moment moves on; the agent sees to all of them in rounds.
+    """
+
+    reads_mail = True
 
     @workflow.init
     def __init__(self, input: RecruiterInput) -> None:
-        super().__init__(input)
+        super().__init__(input, RecruiterMemory)
+        self._calendar = Calendar(self)
+        self._letters = Letters(self, self._calendar)
+        self._questions = Questions(self, self._calendar, self._letters)
+        self._mail = Mail(self, self._questions)
 
     @workflow.run
     async def run(self, input: RecruiterInput) -> RecruiterResult:
         """Rank, draft, ask; then write, wait and understand until every candidate's course has ended."""
-        memory = self._memory
-        await self._rank(memory)
-        await self._draft(memory)
-        if await self._approve(memory):
-            await self._correspond(memory)
-            outcome = RecruitingOutcome.DONE
-        else:
-            self._stop(memory)
-            outcome = RecruitingOutcome.NOT_APPROVED
-        return await self._report(memory, outcome)
+        if self.memory.ranking is None:
+            await self._rank()
+        if self.memory.plan is None:
+            await self._draft()
+        if await self._approved():
+            await self._correspond()
+            return await self._report(RecruitingOutcome.DONE)
+        self._letters.stop()
+        return await self._report(RecruitingOutcome.NOT_APPROVED)
 
-    async def _rank(self, memory: RecruiterMemory) -> None:
+    async def _rank(self) -> None:
         """Order the candidates by what their profiles tell of the role, and by nothing that is protected."""
-        if memory.ranking is not None:
-            return
         with self.node("rank"):
             request = RankRequest(
-                role=self._wanted.role,
-                candidates=self._wanted.candidates,
-                profiles=self._wanted.profiles or "",
+                role=self.input.role,
+                candidates=self.input.candidates,
+                profiles=self.input.profiles or "",
             )
             ranked = await self.call(RecruitingActivities.rank_candidates, request, LONG)
             self.note(
@@ -55,61 +67,100 @@ class Recruiter(Correspondent):
                 model=ranked.model,
                 taken_out=ranked.removed,
             )
+            memory = self.memory
             memory.ranking, memory.model = ranked.ranking, ranked.model
             memory.courses = {id: Course() for id in ranked.order}
-            for id in ranked.order[self._wanted.contact or len(ranked.order) :]:
+            for id in ranked.order[self.input.contact or len(ranked.order) :]:
                 memory.courses[id].end(Stage.NOT_WRITTEN)
 
-    async def _draft(self, memory: RecruiterMemory) -> None:
+    async def _draft(self) -> None:
         """Write the letters, for people to approve."""
-        if memory.plan is not None:
-            return
         with self.node("draft"):
-            if self._wanted.calendar:
+            if self.input.calendar:
                 # One that cannot be read is better known before anybody is written to.
-                everything = self._calendar(range(len(self._wanted.slots)))
-                await self.call(RecruitingActivities.busy_slots, everything, READ)
-            opening = await self.think(opening_of(self._wanted.role))
+                await self._calendar.busy(range(len(self.input.slots)))
+            people = self.input.people
+            opening = await self.think(opening_of(self.input.role))
             request = DraftLetters(
-                role=self._wanted.role,
-                candidates=tuple(self._people[id] for id, _ in memory.at(Stage.LISTED)),
-                questions=self._wanted.questions,
-                slots=self._wanted.slots,
-                answer_within=self._wanted.answer_within,
-                sender=self._wanted.sender,
+                role=self.input.role,
+                candidates=tuple(people[id] for id, _ in self.memory.at(Stage.LISTED)),
+                questions=self.input.questions,
+                slots=self.input.slots,
+                answer_within=self.input.answer_within,
+                sender=self.input.sender,
                 opening=ShortWords.model_validate(opening.value).text,
                 model=opening.model,
             )
             drafted = await self.call(RecruitingActivities.draft_letters, request, QUICK)
-            memory.plan, memory.draft = drafted.plan, drafted.path
+            self.memory.plan, self.memory.draft = drafted.plan, drafted.path
             self.note(f"{drafted.plan.count} letters drafted", path=drafted.path)
 
-    async def _approve(self, memory: RecruiterMemory) -> bool:
-        """Ask about the whole batch, once; and again where the word has grown too old to act on."""
-        if memory.approval is None and not memory.decision:
-            assert memory.plan is not None
+    async def _approved(self) -> bool:
+        """Ask about all letters at once, and again where the approval has grown too old to act on."""
+        memory, plan = self.memory, self.memory.plan
+        if memory.approval is None and not memory.decision and plan is not None:
             with self.node("approve"):
-                plan = memory.plan
                 question = f"Write to {plan.count} candidates about {plan.role}?"
-                policy = self._wanted.policy(self.owner, editable=OUTREACH_EDITABLE, reminders=REMINDERS)
+                policy = self.input.policy(self.owner, editable=OUTREACH_EDITABLE)
                 evidence = [*memory.evidence, f"all letters to read: {memory.draft}"]
-                outcome = await self.ask(question, plan, policy, evidence, memory=memory)
+                outcome = await self.ask(question, plan, policy, evidence)
                 memory.decision = outcome.words
                 if outcome.approved:
-                    memory.approval, memory.evidence = answered(outcome), []
+                    memory.approval, memory.evidence = outcome.answer, []
                 for id, course in memory.at(Stage.LISTED):
                     if id in outcome.plan.leave_out:
                         course.end(Stage.NOT_WRITTEN)
         return memory.approval is not None
 
-    async def _report(self, memory: RecruiterMemory, outcome: RecruitingOutcome) -> RecruiterResult:
+    async def _correspond(self) -> None:
+        """Rounds: what came in, what people decided, what fell due, what is to be asked; then sleep."""
+        memory = self.memory
+        with self.node("wait"):
+            while True:
+                await self._mail.read()
+                await self._questions.act_on_answers()
+                self._letters.fall_due()
+                await self._write()
+                await self._questions.ask()
+                self.progress(sum(course.over for course in memory.courses.values()), len(memory.courses))
+                if memory.over:
+                    break
+                await self._rest()
+        await self._questions.withdraw_all("nobody is left to be asked about")
+
+    async def _write(self) -> None:
+        """Send what is due of the approved letters: first ones, follow-ups, proposals of slots."""
+        while letters := await self._letters.due():
+            for start in range(0, len(letters), SENT_AT_ONCE):
+                if not await self._approved():
+                    self._letters.stop()
+                    return
+                await self._letters.send(letters[start : start + SENT_AT_ONCE])
+
+    async def _rest(self) -> None:
+        """Sleep until the nearest moment that anything is due, or until a mail or an answer comes."""
+        if not self._has_news():
+            await self.carry_over()
+        if not self._has_news():
+            waiting = sum(not course.over for course in self.memory.courses.values())
+            await self.hibernate(
+                self.memory.next_due(workflow.now()),
+                wake_on=self._has_news,
+                waiting_for=f"{waiting} candidate{'s' if waiting > 1 else ''}",
+            )
+
+    def _has_news(self) -> bool:
+        return bool(self.mail) or self._questions.has_answers
+
+    async def _report(self, outcome: RecruitingOutcome) -> RecruiterResult:
         """Tell who was ranked where and why, and what happened to whom."""
+        memory = self.memory
         with self.node("report"):
             assert memory.ranking is not None
             request = ReportRequest(
                 ranking=memory.ranking,
                 courses=memory.courses,
-                slots=self._wanted.slots,
+                slots=self.input.slots,
                 model=memory.model,
                 outcome=outcome,
                 decision=memory.decision,
@@ -118,7 +169,7 @@ class Recruiter(Correspondent):
             report = await self.call(RecruitingActivities.recruiting_report, request, READ)
         return RecruiterResult(
             outcome=outcome,
-            role=self._wanted.role.title,
+            role=self.input.role.title,
             candidates=len(memory.courses),
             counts=memory.counts,
             letters=memory.letters,
@@ -126,3 +177,8 @@ class Recruiter(Correspondent):
             model=memory.model,
             decision=memory.decision,
         )
+
+    @workflow.query
+    def candidates(self) -> CandidatesView:
+        """The course of each candidate so far."""
+        return CandidatesView(courses=self.memory.courses)

@@ -17,32 +17,31 @@ with workflow.unsafe.imports_passed_through():
         ErrandResult,
         Fact,
         PanelInput,
+        PanelMemory,
         PanelResult,
         Step,
         World,
     )
-from workflows.core.agent import Agent
-from workflows.core.calls import QUICK, READ
-from workflows.core.final_check import Action, Premise
+from workflows.core.agent import QUICK, READ, Action, Agent, Premise
 
 
 @workflow.defn(name="errand")
-class ErrandAgent(Agent):
+class ErrandAgent(Agent[ErrandInput, ErrandMemory]):
     """Takes steps, asks, checks a fact again, acts once."""
 
     @workflow.init
     def __init__(self, input: ErrandInput) -> None:
-        super().__init__(input)
+        super().__init__(input, ErrandMemory)
 
     @workflow.run
     async def run(self, input: ErrandInput) -> ErrandResult:
-        memory = self.remembered(ErrandMemory) or ErrandMemory()
+        memory = self.memory
         while memory.steps < input.steps:
             with self.node("steps"):
                 policy = QUICK if input.local_steps else READ
                 await self.call(World.step, Step(number=memory.steps), policy)
                 memory.steps += 1
-            await self.carry_over(memory, now=input.carry_every_step)
+            await self.carry_over(now=input.carry_every_step)
         if input.sleep is not None and memory.plan is None:
             with self.node("sleep"):
                 memory.woken.append(await self.hibernate(workflow.now() + input.sleep))
@@ -54,7 +53,7 @@ class ErrandAgent(Agent):
             plan = memory.plan
             with self.node("approval"):
                 evidence = [f"the fact is {plan.value}"]
-                outcome = await self.ask("Buy?", plan, input.policy, evidence, _premises, memory=memory)
+                outcome = await self.ask("Buy?", plan, input.policy, evidence, _premises)
             if not outcome.approved:
                 return ErrandResult(memory=memory, words=outcome.words)
             with self.node("act"):
@@ -80,18 +79,18 @@ def _premises(plan: ErrandPlan) -> list[Premise]:
 
 
 @workflow.defn(name="panel")
-class PanelAgent(Agent):
+class PanelAgent(Agent[PanelInput, PanelMemory]):
     """Asks several people several things at once."""
 
     @workflow.init
     def __init__(self, input: PanelInput) -> None:
-        super().__init__(input)
+        super().__init__(input, PanelMemory)
 
     @workflow.run
     async def run(self, input: PanelInput) -> PanelResult:
         with self.node("panel"):
             asked = (
-                self.ask(f"{what}?", ErrandPlan(what=what, value=0), policy, memory=input)
+                self.ask(f"{what}?", ErrandPlan(what=what, value=0), policy)
                 for what, policy in input.questions.items()
             )
             outcomes = await asyncio.gather(*asked)

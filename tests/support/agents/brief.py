@@ -14,7 +14,7 @@ with workflow.unsafe.imports_passed_through():
 
 
 @workflow.defn(name="brief", failure_exception_types=[ApplicationError])
-class BriefAgent(Agent):
+class BriefAgent(Agent[BriefInput, None]):
     """Goes through one node, perhaps gets stuck there, and ends."""
 
     @workflow.init
@@ -29,7 +29,8 @@ class BriefAgent(Agent):
         with self.node(input.node):
             self.note(f"says {input.say[:100]}")
             if input.stuck_for:
-                with self._watchdog.watch("step", input.node, timedelta(minutes=10)):
+                watch = self._display.watchdog.watch
+                with watch("step", input.node, timedelta(minutes=10), workflow.now()):
                     await workflow.sleep(input.stuck_for)
         with self.node("end"):
             if input.ending == "sleeps":

@@ -73,6 +73,10 @@ class PanelInput(AgentInput):
     questions: dict[str, ApprovalPolicy]
 
 
+class PanelMemory(BaseModel):
+    """What the panel agent carries over: nothing, as its input holds all questions."""
+
+
 class PanelResult(BaseModel):
     """How each question ended, in the order asked."""
 

@@ -9,8 +9,7 @@ from temporalio import workflow
 
 from common.agents.agent import AgentInput
 from tests.support.agents.doubles import Step, World
-from workflows.core.agent import Agent
-from workflows.core.calls import READ
+from workflows.core.agent import READ, Agent
 
 
 class KeeperInput(AgentInput):
@@ -47,20 +46,21 @@ class BrokenError(Exception):
 
 
 @workflow.defn(name="keeper", failure_exception_types=[BrokenError])
-class KeeperAgent(Agent):
+class KeeperAgent(Agent[KeeperInput, KeeperMemory]):
     """Carries a state over, sleeps until it is woken, and says what it has."""
 
     @workflow.init
     def __init__(self, input: KeeperInput) -> None:
-        super().__init__(input)
+        super().__init__(input, KeeperMemory)
+        self.memory.state = self.memory.state or "s" * input.state_bytes
 
     @workflow.run
     async def run(self, input: KeeperInput) -> Kept:
-        memory = self.remembered(KeeperMemory) or KeeperMemory(state="s" * input.state_bytes)
+        memory = self.memory
         if memory.rounds < input.rounds:
             memory.rounds += 1
             memory.chat.append(f"round {memory.rounds}: {input.say}")
-            await self.carry_over(memory, now=True)
+            await self.carry_over(now=True)
         with self.node("look"):
             for number in range(input.lines):
                 self.note(f"{number}: {input.say}".ljust(2000, "."))

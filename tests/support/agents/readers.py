@@ -11,12 +11,11 @@ with workflow.unsafe.imports_passed_through():
     from activities.fetching.records import FetchRequest
     from activities.fetching.scraper import Scraper
     from tests.support.agents.readings import Reading, ReadingInput
-from workflows.core.agent import Agent
-from workflows.core.calls import FETCH
+from workflows.core.agent import FETCH, Agent
 
 
 @workflow.defn(name="reader")
-class ReaderAgent(Agent):
+class ReaderAgent(Agent[ReadingInput, None]):
     """Fetches all pages, side by side or one after another, and says what they are called."""
 
     @workflow.init

@@ -9,23 +9,21 @@ from temporalio import workflow
 with workflow.unsafe.imports_passed_through():
     from activities.llm.records import Think
     from tests.support.agents.talker_doubles import Talked, TalkInput
-from workflows.core.agent import Agent
-from workflows.core.thinking import THINK
+from workflows.core.agent import THINK, Agent
 
 
 @workflow.defn(name="talker")
-class Talker(Agent):
+class Talker(Agent[TalkInput, Talked]):
     """Says `rounds` things, each after what was said before."""
 
     @workflow.init
     def __init__(self, input: TalkInput) -> None:
-        super().__init__(input)
-        self.budget = input.budget
+        super().__init__(input, Talked)
         self.budget_approvers = ("ann",)
 
     @workflow.run
     async def run(self, input: TalkInput) -> Talked:
-        talked = self.remembered(Talked) or Talked()
+        talked = self.memory
         with self.node("talk"):
             while talked.rounds < input.rounds:
                 if input.wait_between:

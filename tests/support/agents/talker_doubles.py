@@ -8,16 +8,15 @@ from pydantic import BaseModel, Field
 
 from activities.llm.failures import ProviderError
 from activities.llm.prompt import Completion, Prompt
-from activities.llm.records import Budget, Think
-from common.agents.agent import AgentInput
+from activities.llm.records import Think
+from common.agents.agent import ThinkerInput
 from common.artifacts import ArtifactRef
 
 
-class TalkInput(AgentInput):
+class TalkInput(ThinkerInput):
     """What the talking agent takes."""
 
     rounds: int
-    budget: Budget = Budget()
     wait_between: bool = False
     max_output_tokens: int = Think.model_fields["max_output_tokens"].default
     heartbeat: timedelta = timedelta(seconds=30)

@@ -10,33 +10,32 @@ with workflow.unsafe.imports_passed_through():
     from common.approval.types import ApprovalPolicy
     from tests.support.agents.doubles import Errand, ErrandPlan, Fact, World
     from tests.support.chain.world import ChainInput, ChainMemory
-from workflows.core.agent import Agent
-from workflows.core.calls import READ
-from workflows.core.final_check import Action, Premise
+from workflows.core.agent import READ, Action, Agent, Premise
 
 
 @workflow.defn(name="chain")
-class ChainAgent(Agent):
+class ChainAgent(Agent[ChainInput, ChainMemory]):
     """Asks, acts on a yes, and asks again with the new fact where the old one has moved."""
 
     @workflow.init
     def __init__(self, input: ChainInput) -> None:
-        super().__init__(input)
+        super().__init__(input, ChainMemory)
 
     @workflow.run
     async def run(self, input: ChainInput) -> dict[str, str]:
-        memory = self.remembered(ChainMemory) or ChainMemory()
+        memory = self.memory
         with self.node("desk"):
             if not memory.plans:
                 fact = await self.call(World.fact, Fact(), READ)
                 memory.plans = {what: ErrandPlan(what=what, value=fact.value) for what in input.questions}
             open_ones = [what for what in input.questions if what not in memory.words]
-            await asyncio.gather(*(self._chain(what, input.questions[what], memory) for what in open_ones))
+            await asyncio.gather(*(self._chain(what, input.questions[what]) for what in open_ones))
         return memory.words
 
-    async def _chain(self, what: str, policy: ApprovalPolicy, memory: ChainMemory) -> None:
+    async def _chain(self, what: str, policy: ApprovalPolicy) -> None:
+        memory = self.memory
         while what not in memory.words:
-            outcome = await self.ask(f"{what}?", memory.plans[what], policy, (), _premises, memory=memory)
+            outcome = await self.ask(f"{what}?", memory.plans[what], policy, (), _premises)
             if not outcome.approved:
                 memory.words[what] = outcome.words
                 return

@@ -19,16 +19,14 @@ with workflow.unsafe.imports_passed_through():
         OrderPlan,
         Place,
     )
-from workflows.core.agent import Agent
-from workflows.core.calls import ACTION, READ
-from workflows.core.final_check import Action, Premise
+from workflows.core.agent import LONG_ACTION, READ, Action, Agent, Premise
 
 # A worker's death shows after two seconds, in place of thirty.
-SOON = replace(ACTION, heartbeat=timedelta(seconds=2))
+SOON = replace(LONG_ACTION, heartbeat=timedelta(seconds=2))
 
 
 @workflow.defn(name="drift")
-class DriftAgent(Agent):
+class DriftAgent(Agent[DriftInput, None]):
     """Stops at the first drift."""
 
     @workflow.init

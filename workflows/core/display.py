@@ -1,0 +1,208 @@
+"""What people see of an agent: its nodes, its notebook, its declared waits, its search attributes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from temporalio import workflow
+from temporalio.common import SearchAttributeKey
+from temporalio.exceptions import ActivityError, is_cancelled_exception
+
+from common.agents.agent import AgentState, AgentStatus, Carried
+from common.temporal import search_attributes
+from workflows.core import notebook
+from workflows.core.watchdog import OpenCall, Watchdog, is_collected
+
+
+@dataclass(eq=False, slots=True)
+class Wait:
+    """A declared wait: what for, until when, and who can end it."""
+
+    state: AgentState
+    waiting_for: str
+    until: datetime | None
+    approvers: Sequence[str] = ()
+
+
+class Display:
+    """Keeps what people see of an agent true.
+
+    Search attributes cost the server time, so only what changed is written, and only with a wait or with a
+    call that may last (`show`).
+    """
+
+    def __init__(self, carried: Carried, on_stuck: Callable[[OpenCall], Awaitable[None]]) -> None:
+        self.node_name = ""
+        self.watchdog = Watchdog(self._now_stuck, self._got_through)
+        self._carried = carried
+        self._on_stuck = on_stuck
+        self._node_since = workflow.now()
+        self._waits: list[Wait] = []
+        # Whether the search attributes tell of a wait that may be over by now.
+        self._shows_wait = False
+        # After history started afresh the server still shows what the run before wrote.
+        self._shown = {each.key.name: each.value for each in workflow.info().typed_search_attributes}
+
+    @contextmanager
+    def node(self, name: str) -> Iterator[None]:
+        """See `Agent.node`."""
+        outer, outer_since = self.node_name, self._node_since
+        self.node_name, self._node_since = name, workflow.now()
+        self.note("entered")
+        try:
+            with workflow.create_event_group(name).scope():
+                yield
+        except (Exception, asyncio.CancelledError) as error:
+            self._note_end("cancelled" if is_cancelled_exception(error) else f"failed: {cause_of(error)}")
+            if not is_cancelled_exception(error):
+                self._write({search_attributes.FAILURE: search_attributes.fit(cause_type_of(error))})
+            raise
+        else:
+            self._note_end("done")
+        finally:
+            self.node_name, self._node_since = outer, outer_since
+
+    def note(self, text: str, **facts: Any) -> None:
+        """See `Agent.note`."""
+        notebook.write(self._carried.notebook, workflow.now(), self.node_name, text, facts)
+        self._show_details()
+
+    @contextmanager
+    def waiting(self, wait: Wait) -> Iterator[None]:
+        """Declare a wait for as long as the block lasts."""
+        self._waits.append(wait)
+        self.watchdog.rest()
+        self.show()
+        try:
+            yield
+        finally:
+            self._waits.remove(wait)
+            # With the last wait over, the next call or wait tells so; of several, nothing else would.
+            if self._waits and not is_collected():
+                self.show()
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether nothing may begin: a cancelled agent tidies up, paused or not."""
+        return self._carried.paused and workflow.cancellation_reason() is None
+
+    async def while_paused(self) -> None:
+        """Wait until the agent is not paused."""
+        if self.is_paused:
+            with self.waiting(Wait(AgentState.PAUSED, "the signal resume", None)):
+                await workflow.wait_condition(lambda: not self._carried.paused)
+
+    def status(self) -> AgentStatus:
+        """The answer to the query `status`."""
+        carried = self._carried
+        return AgentStatus(
+            owner=owner(),
+            state=self._state(),
+            node=self.node_name,
+            waiting_for=self._waiting_for(),
+            wake_at=self._wake_at(),
+            started_at=carried.started_at,
+            progress=carried.progress,
+            cost=carried.cost,
+            approval=next(iter(carried.approvals.open.values()), None),
+            stuck_at=carried.stuck_at,
+        )
+
+    def show_after_wait(self) -> None:
+        """Bring the search attributes up to date where they may tell of a wait that is over."""
+        if self._shows_wait:
+            self.show()
+
+    def show(self) -> None:
+        """Bring the search attributes up to date."""
+        self._show_details()
+        self._shows_wait = bool(self._waits)
+        stuck = self.watchdog.stuck
+        node, since = (stuck.node, stuck.since) if stuck else (self.node_name, self._node_since)
+        approvers = search_attributes.fit_list(self._approvers())
+        self._write(
+            {
+                search_attributes.NODE: search_attributes.fit(node),
+                search_attributes.NODE_SINCE: since.replace(microsecond=0),
+                search_attributes.STATE: str(self._state()),
+                search_attributes.WAITING_FOR: search_attributes.fit(self._waiting_for() or ""),
+                search_attributes.WAKE_AT: self._wake_at(),
+                search_attributes.STUCK_AT: search_attributes.fit_list(self._carried.stuck_at),
+                # Left as it is while nobody is asked: what it waits for says whether it means anything.
+                **({search_attributes.APPROVERS: approvers} if approvers else {}),
+            }
+        )
+
+    async def _now_stuck(self, call: OpenCall) -> None:
+        entry = f"{call.node}@{workflow.now():%Y-%m-%d}"
+        if entry not in self._carried.stuck_at:
+            self._carried.stuck_at.append(entry)
+        self.note(f"stuck: {call.name} has not got through since {call.since:%Y-%m-%d %H:%M} UTC; it goes on")
+        self.show()
+        await self._on_stuck(call)
+
+    def _got_through(self, call: OpenCall) -> None:
+        self.note(f"no longer stuck: {call.name} ended")
+        self.show()
+
+    def _state(self) -> AgentState:
+        if self._carried.paused:
+            return AgentState.PAUSED
+        if self.watchdog.stuck:
+            return AgentState.STUCK
+        return self._waits[0].state if self._waits else AgentState.WORKING
+
+    def _show_details(self) -> None:
+        headline = f"{self._state()} at {self.node_name or 'the start'}"
+        if self._waits:
+            until = f", until {at:%Y-%m-%d %H:%M} UTC" if (at := self._wake_at()) else ""
+            headline += f": waits for {self._waiting_for()}{until}"
+        questions = [
+            f"{each.id} asks {', '.join(each.deciders) or 'nobody'}: {each.question} {each.standing}"
+            for each in self._carried.approvals.open.values()
+        ]
+        workflow.set_current_details(notebook.as_markdown(self._carried.notebook, headline, questions))
+
+    def _waiting_for(self) -> str | None:
+        return search_attributes.SEPARATOR.join(wait.waiting_for for wait in self._waits) or None
+
+    def _wake_at(self) -> datetime | None:
+        return min((wait.until for wait in self._waits if wait.until), default=None)
+
+    def _approvers(self) -> list[str]:
+        return list(dict.fromkeys(name for wait in self._waits for name in wait.approvers))
+
+    def _note_end(self, outcome: str) -> None:
+        seconds = (workflow.now() - self._node_since).total_seconds()
+        self.note(outcome, seconds=round(seconds, 3))
+
+    def _write(self, values: dict[SearchAttributeKey[Any], Any]) -> None:
+        updates = []
+        for key, value in values.items():
+            value = value or None
+            if self._shown.get(key.name) != value:
+                self._shown[key.name] = value
+                updates.append(key.value_unset() if value is None else key.value_set(value))
+        if updates:
+            workflow.upsert_search_attributes(updates)
+
+
+def owner() -> str:
+    """Who the agent works for, an opaque id; empty where nobody said."""
+    return workflow.info().typed_search_attributes.get(search_attributes.OWNER) or ""
+
+
+def cause_of(error: BaseException) -> str:
+    """What an error says, without the layers Temporal wraps it in."""
+    return str(error.cause if isinstance(error, ActivityError) and error.cause else error)[:500]
+
+
+def cause_type_of(error: BaseException) -> str:
+    """The type of an error as the activity that raised it named it."""
+    cause = error.cause if isinstance(error, ActivityError) and error.cause else error
+    return str(getattr(cause, "type", None) or type(cause).__name__)
