@@ -140,11 +140,13 @@ async def test_the_agent_of_the_readme_runs(
     assert sum(1 for line in agent.splitlines() if line.strip()) < 40
     package = tmp_path / "readme"
     package.mkdir()
-    for text, name in ((inputs, "common/folder_watch.py"), (agent, "workflows/folder_watch.py")):
+    for text, name in ((inputs, "common/agents/folder_watch.py"), (agent, "workflows/folder_watch.py")):
         assert text.startswith(f"# {name}\n")
-        (package / name.split("/")[1]).write_text(text)
+        (package / Path(name).name).write_text(text)
     (package / "watched.py").write_text("x = 1\n")
-    (package / "folder_watch_agent.py").write_text(agent.replace("common.folder_watch", "folder_watch_input"))
+    (package / "folder_watch_agent.py").write_text(
+        agent.replace("common.agents.folder_watch", "folder_watch_input")
+    )
     (package / "folder_watch_input.py").write_text(inputs)
     monkeypatch.syspath_prepend(str(package))
     typed = importlib.import_module("folder_watch_input")
@@ -162,7 +164,7 @@ async def test_the_agent_of_the_readme_runs(
     watched.mkdir()
     try:
         handle: WorkflowHandle[object, str] = await stage.start(
-            typed.FolderWatchInput(path=str(watched), limit=100), kind="folder-watch"
+            typed.FolderWatchInput(path=str(watched), limit=100, approvers=["ops"]), kind="folder-watch"
         )
 
         async def sleeping() -> bool:
