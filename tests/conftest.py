@@ -11,6 +11,7 @@ import pytest
 
 from cli.dev_server import DevServer
 from common.settings import Settings
+from tests.support.limits import QUICK_TASKS
 
 # A shell starts what runs in its background with Ctrl-C ignored, and children inherit that; tests send it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -35,7 +36,7 @@ def session_settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 @pytest.fixture(scope="session")
 async def server(session_settings: Settings) -> AsyncIterator[DevServer]:
     """The real Temporal dev server, one for the whole session; tests use ids of their own."""
-    async with DevServer(session_settings, ui_port=None) as running:
+    async with DevServer(session_settings, ui_port=None, limits=QUICK_TASKS) as running:
         yield running
 
 

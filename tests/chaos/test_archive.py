@@ -30,8 +30,8 @@ from common.object_store import FolderStore, StoreUnavailableError
 from common.settings import Settings
 from common.temporal.connect import connect
 from tests.support.agents.brief_input import BriefInput
-from tests.support.archive.stage import LIMITS
 from tests.support.archive.worker_steps import CI_STEPS, SOAK_STEPS
+from tests.support.limits import QUICK_DELETION, QUICK_TASKS
 from tests.support.s3 import BUCKET, KEY_ID, SECRET, Rclone, in_bucket
 from tests.support.seeds import seed
 from tests.support.stack import ROOT, until
@@ -126,7 +126,7 @@ async def siege(folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
     rclone = Rclone(folder / "served")
     settings = Settings.read({"HIBERNAUT_DATA_DIR": str(folder / "data")})
-    async with DevServer(settings, ui_port=None, limits=LIMITS) as server:
+    async with DevServer(settings, ui_port=None, limits=QUICK_TASKS | QUICK_DELETION) as server:
         monkeypatch.setenv("TEMPORAL_ADDRESS", server.address)
         besieged = Siege(folder, server.address, rclone)
         await besieged.start_store()

@@ -17,6 +17,7 @@ from common.approval.signing import Signer
 from common.client.client import AgentClient
 from common.settings import Settings
 from common.temporal.connect import connect
+from tests.support.limits import QUICK_TASKS
 
 Found = TypeVar("Found")
 ROOT = Path(__file__).parents[2]
@@ -27,7 +28,7 @@ class Stack:
 
     def __init__(self, folder: Path) -> None:
         self.settings = Settings.read({"HIBERNAUT_DATA_DIR": str(folder)})
-        self.server = DevServer(self.settings, ui_port=None)
+        self.server = DevServer(self.settings, ui_port=None, limits=QUICK_TASKS)
         self.signer = Signer.load(self.settings, create=True)
         self.worker: Process | None = None
         self.log = folder / "logs" / "worker.log"

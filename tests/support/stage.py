@@ -95,7 +95,6 @@ class Stage:
         kind: str = "errand",
         skipping: bool = False,
         id: str = "",
-        task_timeout: timedelta | None = None,
     ) -> WorkflowHandle[Any, Any]:
         """Start an agent as a door does."""
         client = self.skipper.client if skipping else self.client
@@ -105,7 +104,6 @@ class Stage:
                 input,
                 id=id or f"{kind}-{uuid.uuid4().hex[:8]}",
                 task_queue=self.settings.task_queue,
-                task_timeout=task_timeout,
                 search_attributes=TypedSearchAttributes(
                     [
                         SearchAttributePair(search_attributes.OWNER, OWNER),

@@ -10,13 +10,24 @@ import pytest
 from cli.dev_server import DevServer
 from common.settings import Settings
 from common.temporal.connect import connect
+from tests.support import limits
 from tests.support.stage import Stage
 
+# Where the cache is the point, tests run with one and without; elsewhere the replay in the end is enough.
+CACHE_MATTERS = {"test_kit", "test_approval", "test_payloads", "test_queries", "test_flood"}
 
-@pytest.fixture(params=[1000, 0], ids=["cached", "uncached"])
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    module = metafunc.module.__name__.rpartition(".")[2]
+    said = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")]
+    if module in CACHE_MATTERS and "stage" in metafunc.fixturenames and "stage" not in said:
+        metafunc.parametrize("stage", [1000, 0], ids=["cached", "uncached"], indirect=True)
+
+
+@pytest.fixture
 async def stage(request: pytest.FixtureRequest, settings: Settings) -> AsyncIterator[Stage]:
-    """A stage with a worker at work; run once with a cache, once replaying at every task."""
-    stage = Stage(await connect(settings), settings, request.param)
+    """A stage with a worker at work; its histories are replayed in the end."""
+    stage = Stage(await connect(settings), settings, getattr(request, "param", 1000))
     await stage.work()
     try:
         yield stage
@@ -32,8 +43,8 @@ async def stage(request: pytest.FixtureRequest, settings: Settings) -> AsyncIter
 async def short_histories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stage]:
     """A stage on a server that suggests a fresh history after thirty events."""
     settings = Settings.read({"HIBERNAUT_DATA_DIR": str(tmp_path / "short")})
-    limits = {"limit.historyCount.suggestContinueAsNew": "30"}
-    async with DevServer(settings, ui_port=None, limits=limits) as server:
+    short = limits.short_histories(30) | limits.QUICK_TASKS
+    async with DevServer(settings, ui_port=None, limits=short) as server:
         monkeypatch.setenv("TEMPORAL_ADDRESS", server.address)
         stage = Stage(await connect(settings), settings, cached=1000)
         await stage.work()

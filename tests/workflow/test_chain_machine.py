@@ -26,6 +26,7 @@ from tests.support.chain.kept import KEPT
 from tests.support.chain.model import Rules
 from tests.support.chain.player import Desk, DisagreementError, Tally
 from tests.support.chain.scripts import GROUPS, Decide, Move, Script, scripts
+from tests.support.limits import QUICK_TASKS, short_histories
 from tests.support.seeds import seed
 from workflows.core import gate, premises
 from workflows.core.approval import Approvals
@@ -63,8 +64,7 @@ class Machine:
 
     async def open(self) -> None:
         """Start everything."""
-        limits = {"limit.historyCount.suggestContinueAsNew": "40"}
-        self._server = DevServer(self.settings, ui_port=None, limits=limits)
+        self._server = DevServer(self.settings, ui_port=None, limits=short_histories(40) | QUICK_TASKS)
         await self._server.start()
         os.environ["TEMPORAL_ADDRESS"] = self._server.address
         groups = {name: sorted(members) for name, members in GROUPS.items()}

@@ -28,8 +28,6 @@ from tests.support.stage import Stage, eventually, noted, state_is, true_if
 ROOT = Path(__file__).parents[2]
 # So many agents are played at once; each is asked again and again how it is.
 AT_ONCE = 8
-# The histories are replayed in the end; another run without a cache would cost a minute and show no more.
-cached = pytest.mark.parametrize("stage", [1000], ids=["cached"], indirect=True)
 
 
 @dataclass(frozen=True)
@@ -148,7 +146,6 @@ async def trials(stage: Stage, tmp_path: Path) -> Trials:
     return Trials(stage, world, [Trial(stage, world, case) for case in CASES])
 
 
-@cached
 async def test_a_plan_rests_on_what_is_so_when_it_is_made(trials: Trials) -> None:
     """Before the plan nothing has been seen: the order is at the new value, if a plan can rest on it."""
 
@@ -164,7 +161,6 @@ async def test_a_plan_rests_on_what_is_so_when_it_is_made(trials: Trials) -> Non
     await trials.each(play)
 
 
-@cached
 async def test_drift_between_plan_and_question(trials: Trials) -> None:
     """What people are shown is the plan as it was made; the last look is what counts."""
 
@@ -178,7 +174,6 @@ async def test_drift_between_plan_and_question(trials: Trials) -> None:
     await trials.each(play)
 
 
-@cached
 async def test_drift_while_the_question_is_open(trials: Trials) -> None:
     """People took their time."""
 
@@ -193,7 +188,6 @@ async def test_drift_while_the_question_is_open(trials: Trials) -> None:
     await trials.each(play)
 
 
-@cached
 async def test_drift_between_approval_and_validation(trials: Trials) -> None:
     """The agent was paused when the yes came, and the fact moved before it went on."""
 
@@ -210,7 +204,6 @@ async def test_drift_between_approval_and_validation(trials: Trials) -> None:
     await trials.each(play)
 
 
-@cached
 async def test_drift_between_validation_and_action(trials: Trials) -> None:
     """The facts held; then no worker took the action within its window, and the facts moved."""
     stage, world = trials.stage, trials.world
@@ -244,7 +237,6 @@ async def test_drift_between_validation_and_action(trials: Trials) -> None:
             await trials.each(Trial.ends_as_it_must)
 
 
-@cached
 async def test_drift_where_the_worker_is_killed_between_validation_and_action(
     trials: Trials, server: DevServer, settings: Settings
 ) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
 
 import pytest
 from temporalio import activity
@@ -70,7 +69,7 @@ async def test_what_does_not_get_through_in_a_workflow_task_goes_on_by_itself(
     checks.hangs = hangs
     stage.objects = lambda: [stage.world, checks, Calendars(), stage.notices]  # type: ignore[method-assign]
     await stage.work()
-    agent = await stage.start(ErrandInput(), task_timeout=timedelta(seconds=4))
+    agent = await stage.start(ErrandInput())
     request: ApprovalRequest = await stage.asked(agent)
     before = len(await stage.events(agent))
     await stage.decide(agent, request)

@@ -40,11 +40,9 @@ def desk() -> Iterator[WebServer]:
         yield desk
 
 
-@pytest.fixture(params=[1000, 0], ids=["cached", "uncached"])
-async def stage(
-    request: pytest.FixtureRequest, settings: Settings, site: WebServer, desk: WebServer
-) -> AsyncIterator[ResearchStage]:
-    stage = ResearchStage(await connect(settings), settings, request.param)
+@pytest.fixture
+async def stage(settings: Settings, site: WebServer, desk: WebServer) -> AsyncIterator[ResearchStage]:
+    stage = ResearchStage(await connect(settings), settings, cached=1000)
     stage.allow(site, desk)
     await stage.work()
     try:

@@ -123,21 +123,14 @@ def receiver() -> Iterator[WebServer]:
         yield site
 
 
-# Once with a cache, once replaying at every task. Not where couriers run beside the agent: without a cache
-# the SDK gives up an agent's local call for another workflow's task, and takes it up again ten seconds later.
-both = pytest.mark.parametrize("stage", [1000, 0], ids=["cached", "uncached"], indirect=True)
-
-
 @pytest.fixture
-async def stage(
-    request: pytest.FixtureRequest, settings: Settings, receiver: WebServer
-) -> AsyncIterator[NoticeStage]:
+async def stage(settings: Settings, receiver: WebServer) -> AsyncIterator[NoticeStage]:
     """A stage with a worker at work; every history is replayed in the end."""
     more = Settings.read({"HIBERNAUT_ALLOWED_HOSTS": receiver.host, **WAYS})
     settings = dataclasses.replace(
         settings, fetching=more.fetching, notices=more.notices, slack=more.slack, mail=more.mail
     )
-    stage = NoticeStage(await connect(settings), settings, getattr(request, "param", 1000))
+    stage = NoticeStage(await connect(settings), settings, cached=1000)
     await stage.work()
     try:
         yield stage
@@ -183,7 +176,6 @@ def _post_of(stage: NoticeStage, event: NoticeEvent) -> int:
     return next(n for n, each in enumerate(stage.ways.posted, 1) if each.notice.event is event)
 
 
-@both
 async def test_by_default_the_terminal_is_told_and_nothing_else_is_started(
     stage: NoticeStage, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -40,12 +40,12 @@ from tests.support.stage import Stage, eventually, noted, state_is
 KEYS = "k1:" + "ab" * 32
 
 
-@pytest.fixture(params=[1000, 0], ids=["cached", "uncached"])
+@pytest.fixture
 async def stage(request: pytest.FixtureRequest, settings: Settings) -> AsyncIterator[Stage]:
     """A stage where encryption is on."""
     state = dataclasses.replace(settings.state, payload_keys=KEYS)
     settings = dataclasses.replace(settings, state=state)
-    stage = Stage(await connect(settings), settings, request.param)
+    stage = Stage(await connect(settings), settings, getattr(request, "param", 1000))
     stage.agents = [*stage.agents, KeeperAgent]
     await stage.work()
     try:

@@ -54,7 +54,6 @@ async def desk(stage: Stage) -> Desk:
     return desk
 
 
-@pytest.mark.parametrize("stage", [1000], indirect=True, ids=["cached"])
 async def test_a_long_conversation_adds_the_same_to_history_with_every_call(desk: Desk) -> None:
     """200 calls with an answer of 2 KB each: the last 50 take as many bytes of history as the first 50."""
     agent = await desk.stage.start(TalkInput(rounds=200), kind="talker")

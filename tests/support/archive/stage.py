@@ -39,15 +39,11 @@ from common.settings import Settings
 from common.temporal import search_attributes
 from common.temporal.connect import connect
 from tests.support.agents.keepers import KeeperAgent, KeeperInput
+from tests.support.limits import QUICK_DELETION, QUICK_TASKS
 from tests.support.stage import OWNER, Stage, eventually
 from workflows.archivist import Archivist, Eraser
 
 NOW = timedelta()
-# The server deletes what closed a moment ago only once it has noted how far it got, every 30 s by default.
-LIMITS = {
-    "history.transferProcessorUpdateAckInterval": '"200ms"',
-    "history.visibilityProcessorUpdateAckInterval": '"200ms"',
-}
 
 
 class ArchiveStage(Stage):
@@ -162,7 +158,7 @@ async def archive_stage(
             **changes,
         }
     )
-    async with DevServer(settings, ui_port=ui_port, limits=LIMITS) as server:
+    async with DevServer(settings, ui_port=ui_port, limits=QUICK_TASKS | QUICK_DELETION) as server:
         monkeypatch.setenv("TEMPORAL_ADDRESS", server.address)
         stage = ArchiveStage(await connect(settings), settings)
         await stage.work()

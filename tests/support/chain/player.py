@@ -98,8 +98,7 @@ class Desk:
         """
         rules = dict(zip(("buy", "sell"), script.rules, strict=False))
         input = ChainInput(questions={what: policy_of(each) for what, each in rules.items()})
-        # A task handed to a worker that was just stopped is lost, and handed out again only after this.
-        agent = await self.stage.start(input, "chain", task_timeout=timedelta(seconds=2))
+        agent = await self.stage.start(input, "chain")
         model = Model(rules, OWNER, GROUPS, START_VALUE)
         scene = Scene(self, agent, model)
         try:

@@ -1,0 +1,16 @@
+"""The server's limits as tests need them: `DevServer(…, limits=…)`."""
+
+from __future__ import annotations
+
+# A task that a worker dropped or died with is handed out again after this; by default after ten seconds.
+QUICK_TASKS = {"history.defaultWorkflowTaskTimeout": '"2s"'}
+# The server deletes what closed a moment ago only once it has noted how far it got, every 30 s by default.
+QUICK_DELETION = {
+    "history.transferProcessorUpdateAckInterval": '"200ms"',
+    "history.visibilityProcessorUpdateAckInterval": '"200ms"',
+}
+
+
+def short_histories(events: int) -> dict[str, str]:
+    """A fresh history is suggested after so many events."""
+    return {"limit.historyCount.suggestContinueAsNew": str(events)}
