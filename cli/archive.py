@@ -32,7 +32,7 @@ from common.archive.reader import ArchivedAgents
 from common.artifacts import write_atomically
 from common.client.client import AgentClient
 from common.client.errors import NoSuchAgentError
-from common.client.times import parse_span
+from common.grammar import parse_span
 from common.client.view import AgentView
 from common.client.visibility import quote
 from common.object_store import S3Store, StoreUnavailableError, open_store

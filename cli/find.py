@@ -13,7 +13,7 @@ from cli.output import CommandError, clean, print_document, say
 from cli.table import print_table
 from common.archive.reader import ArchivedAgents
 from common.archive.search import AgentQuery, AgentSearch, FoundAgent
-from common.client.times import parse_moment, zone_named
+from common.grammar import parse_moment, zone_named
 from common.client.view import RunStatus
 from common.settings import Settings
 from common.temporal.connect import connect

@@ -13,7 +13,7 @@ from fastapi.responses import StreamingResponse
 
 from common.agents.agent import AgentState
 from common.archive.search import AgentQuery, FoundAgent
-from common.client.times import parse_moment
+from common.grammar import parse_moment
 from common.client.view import AgentView, InboxRow, RunStatus
 from common.object_store import StoreUnavailableError
 from gateway.auth.access import may_see, require_visible

@@ -20,7 +20,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from common.agents.agent import Notebook
 from common.archive.search import AgentQuery, AgentSearch, FoundAgent
 from common.client.client import AgentClient
-from common.client.times import parse_moment
+from common.grammar import parse_moment
 from common.client.view import RunStatus
 from common.temporal.search_attributes import STUCK_AT
 from tests.support.agents.brief import BriefAgent

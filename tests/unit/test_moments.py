@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.client.times import UnreadableTimeError, parse_moment, parse_span, zone_named
+from common.grammar import UnreadableTimeError, parse_moment, parse_span, zone_named
 
 VIENNA = ZoneInfo("Europe/Vienna")
 NOW = datetime(2026, 11, 24, 23, 30, tzinfo=UTC)  # a Tuesday; in Vienna it is Wednesday, 00:30
