@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -51,7 +50,7 @@ def dev(
 
     found = settings()
     folder = data_dir.expanduser().absolute() if data_dir else found.data_dir
-    chosen = replace(found, data_dir=folder)
+    chosen = found.but(data_dir=folder)
     run(dev(chosen, port, ui_port, http_port, workers, elsewhere=folder != found.data_dir))
 
 

@@ -41,7 +41,7 @@ from common.approval.signing import Signer
 from common.approval.types import Decision, Verdict
 from common.client.client import AgentClient
 from common.client.view import InboxRow, RunStatus
-from common.settings import DATA_DIR, Settings
+from common.settings import Settings
 from common.temporal.connect import connect
 from workflows.buyer import ORDER, SETTLED
 
@@ -334,7 +334,7 @@ def holds(report: dict[str, Any]) -> bool:
 
 async def bench(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Run everything in `folder`, bounded in time."""
-    settings = Settings.read({DATA_DIR.variable: str(folder)})
+    settings = Settings.read({"HIBERNAUT_DATA_DIR": str(folder)})
     task = asyncio.current_task()
     assert task
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -32,12 +32,11 @@ from common.archive.reader import ArchivedAgents
 from common.artifacts import write_atomically
 from common.client.client import AgentClient
 from common.client.errors import NoSuchAgentError
-from common.grammar import parse_span
 from common.client.view import AgentView
 from common.client.visibility import quote
+from common.grammar import parse_span
 from common.object_store import S3Store, StoreUnavailableError, open_store
 from common.settings import Settings
-from common.settings.archive import ARCHIVE_COLD
 from common.temporal.connect import connect
 
 Done = TypeVar("Done")
@@ -206,7 +205,7 @@ def _set_cold(settings: Settings) -> str:
         store.move_when_cold(AGENTS, after)
     except StoreUnavailableError as error:
         return f"not set ({error})"
-    return f"GLACIER_IR after {after.days} days" if after else f"none ({ARCHIVE_COLD.variable}=never)"
+    return f"GLACIER_IR after {after.days} days" if after else "none (HIBERNAUT_ARCHIVE_COLD=never)"
 
 
 def _head(report: ArchiveReport) -> str:

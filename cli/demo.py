@@ -8,7 +8,6 @@ import shutil
 import sys
 import tempfile
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -24,7 +23,7 @@ from common.approval.types import Verdict
 from common.artifacts import ArtifactStore
 from common.client.client import AgentClient
 from common.client.view import AgentView, RunStatus
-from common.settings import DATA_DIR, Settings, SettingsError
+from common.settings import Settings, SettingsError
 from common.temporal.connect import StackAddress
 
 CHECKOUT = Path(__file__).parent.parent
@@ -78,7 +77,7 @@ async def _start_stack(settings: Settings, ending: AsyncExitStack, *, keep: bool
     program = [sys.executable, str(CHECKOUT / "starter.py"), "dev"]
     ports = ["--port", str(free_port()), "--ui-port", str(free_port()), "--http-port", "0"]
     StackAddress.file(settings).unlink(missing_ok=True)
-    environment = {**os.environ, DATA_DIR.variable: str(settings.data_dir)}
+    environment = {**os.environ, "HIBERNAUT_DATA_DIR": str(settings.data_dir)}
     process = await start_child([*program, *ports], environment=environment, log=log, outlive=keep)
     if keep:
         say(f"the stack stays: end it with `kill {process.pid}`")
@@ -143,7 +142,7 @@ def main() -> int:
     try:
         found = Settings.read(os.environ)
         # A stack of its own beside the user's: the demo's agents and data stay apart.
-        own = replace(found, data_dir=found.data_dir / "demo")
+        own = found.but(data_dir=found.data_dir / "demo")
         own.data_dir.mkdir(parents=True, exist_ok=True)
         # What points clients elsewhere must not lead the demo away from its own stack.
         for name in [name for name in os.environ if name.startswith("TEMPORAL_")]:

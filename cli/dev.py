@@ -24,8 +24,7 @@ from cli.rates import set_fetch_rate
 from common.approval.signing import Signer
 from common.artifacts import write_atomically
 from common.client.tokens import operator_token
-from common.settings import DATA_DIR, UNSIGNED, Settings
-from common.settings.http import CODEC_ORIGIN, HTTP
+from common.settings import Settings
 from common.temporal.codec import create_keys, load_codec
 from common.temporal.connect import StackAddress
 
@@ -153,7 +152,7 @@ class _Stack:
     async def _start_worker(self, number: int) -> None:
         self._workers[number] = await start_child(
             [sys.executable, str(WORKER)],
-            environment={**self._environment(), UNSIGNED.variable: "accept"},
+            environment={**self._environment(), "HIBERNAUT_UNSIGNED": "accept"},
             log=self._worker_log(number),
         )
 
@@ -168,8 +167,8 @@ class _Stack:
             [sys.executable, "-m", "gateway"],
             environment={
                 **self._environment(),
-                HTTP.variable: self._http,
-                CODEC_ORIGIN.variable: self._server.ui,
+                "HIBERNAUT_HTTP": self._http,
+                "HIBERNAUT_CODEC_ORIGIN": self._server.ui,
                 "PYTHONPATH": str(ROOT),
             },
             log=self._gateway_log,
@@ -182,7 +181,7 @@ class _Stack:
             **kept,
             "TEMPORAL_ADDRESS": self._server.address,
             "TEMPORAL_CONFIG_FILE": os.devnull,
-            DATA_DIR.variable: str(self._settings.data_dir),
+            "HIBERNAUT_DATA_DIR": str(self._settings.data_dir),
         }
 
     @property
@@ -205,7 +204,7 @@ class _Stack:
         say(f"data         {self._settings.data_dir}")
         say("an agent     starter.py start code-auditor --set path=FOLDER    (kinds: starter.py agents)")
         if self._elsewhere:
-            say(f"other shells need {DATA_DIR.variable}={self._settings.data_dir}")
+            say(f"other shells need HIBERNAUT_DATA_DIR={self._settings.data_dir}")
         say("ready; Ctrl-C ends everything, and everything is there again after the next start")
 
 

@@ -21,7 +21,7 @@ from temporalio.common import SearchAttributeIndexedValueType
 from temporalio.service import ConnectConfig, RPCError, ServiceClient
 
 from cli.children import end_child, last_line, start_child
-from common.settings import TEMPORAL_PROGRAM, Settings
+from common.settings import Settings
 from common.temporal.search_attributes import REGISTRY
 
 HOST = "127.0.0.1"
@@ -226,7 +226,7 @@ def find_program(settings: Settings) -> str:
     if not found:
         raise DevServerError(
             f"no `temporal` program at {wanted or beside}: run `make setup`, "
-            f"or set {TEMPORAL_PROGRAM.variable} to the path of one."
+            f"or set HIBERNAUT_TEMPORAL_PROGRAM to the path of one."
         )
     return found
 

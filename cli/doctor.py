@@ -31,10 +31,7 @@ from common.approval.signing import Signer
 from common.archive.anchor import ArchiveAnchor
 from common.notices.routes import Routes
 from common.object_store import S3Store, StoreUnavailableError, open_store
-from common.settings import APPROVAL_KEYS, Settings, SettingsError
-from common.settings.mail import SMTP
-from common.settings.notices import NOTICES
-from common.settings.state import S3_BUCKET, S3_ENDPOINT, S3_REGION
+from common.settings import Settings, SettingsError
 from common.temporal.connect import connect
 from common.temporal.search_attributes import REGISTRY
 
@@ -51,16 +48,16 @@ STORE_MENDS = {
         *("NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "ProfileNotFound"),
     ): "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or AWS_PROFILE) to a key that may list it",
     ("NoSuchBucket", "InvalidBucketName", "ParamValidationError"): (
-        f"create that bucket, or set {S3_BUCKET.variable} to one that is there"
+        "create that bucket, or set HIBERNAUT_S3_BUCKET to one that is there"
     ),
     (
         *("NoRegionError", "InvalidRegionError", "AuthorizationHeaderMalformed", "PermanentRedirect"),
         "IllegalLocationConstraintException",
-    ): f"set {S3_REGION.variable} to the bucket's",
+    ): "set HIBERNAUT_S3_REGION to the bucket's",
     (
         *("EndpointConnectionError", "ConnectTimeoutError", "ConnectionClosedError", "ReadTimeoutError"),
         *("SSLError", "ProxyConnectionError", "InvalidEndpointConfigurationError", "ResponseParserError"),
-    ): f"see that {S3_ENDPOINT.variable} is right, and that the service runs",
+    ): "see that HIBERNAUT_S3_ENDPOINT is right, and that the service runs",
 }
 
 
@@ -212,7 +209,7 @@ async def _objects(settings: Settings) -> Check:
 async def _mail(settings: Settings) -> AsyncIterator[Check]:
     server, smtp, imap = smtp_server(settings.mail), settings.mail.smtp, settings.mail.imap
     if server is None or smtp is None:
-        yield Check(name="mail out", health=Health.OK, text=f"none goes out; {SMTP.variable} names a server")
+        yield Check(name="mail out", health=Health.OK, text="none goes out; HIBERNAUT_SMTP names a server")
     else:
         yield await _reached("mail out", f"{smtp.host}:{smtp.port} takes mail", server.look())
     if imap is not None:
@@ -271,7 +268,7 @@ def _notices(settings: Settings) -> Check:
     except SettingsError as error:
         return Check(name="notices", health=Health.MEND, text=str(error))
     where = (
-        f"by {', '.join(ways)}" if ways else f"to the worker's terminal; {NOTICES.variable} names other ways"
+        f"by {', '.join(ways)}" if ways else "to the worker's terminal; HIBERNAUT_NOTICES names other ways"
     )
     return Check(name="notices", health=Health.OK, text=where)
 
@@ -287,5 +284,5 @@ def _keys(settings: Settings) -> Check:
         name="approval keys",
         health=Health.MEND,
         text="none, so decisions from here go unsigned and count nowhere but under `starter.py dev`: "
-        f"set {APPROVAL_KEYS.variable}, or HIBERNAUT_DATA_DIR to the folder of the stack",
+        "set HIBERNAUT_APPROVAL_KEYS, or HIBERNAUT_DATA_DIR to the folder of the stack",
     )

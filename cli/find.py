@@ -13,8 +13,8 @@ from cli.output import CommandError, clean, print_document, say
 from cli.table import print_table
 from common.archive.reader import ArchivedAgents
 from common.archive.search import AgentQuery, AgentSearch, FoundAgent
-from common.grammar import parse_moment, zone_named
 from common.client.view import RunStatus
+from common.grammar import parse_moment, zone_named
 from common.settings import Settings
 from common.temporal.connect import connect
 

@@ -15,7 +15,6 @@ from common.approval.signing import Signer
 from common.mail import FOLDERS, UNMATCHED
 from common.object_store import open_store
 from common.settings import Settings
-from common.settings.mail import IMAP
 
 MAX_LINES = 50
 INBOX = "INBOX"
@@ -37,7 +36,7 @@ async def mail(settings: Settings, *, unmatched: bool, as_json: bool) -> ExitCod
         StoreUnavailableError: the outbox cannot.
     """
     if unmatched and settings.mail.imap is None:
-        raise CommandError(f"no mailbox is listened at: set {IMAP.variable}.")
+        raise CommandError("no mailbox is listened at: set HIBERNAUT_IMAP.")
     outbox = Outbox(open_store(settings), Signer.load(settings))
     counts = MailCounts(letters=await asyncio.to_thread(outbox.counts), folders=None)
     try:
@@ -45,7 +44,7 @@ async def mail(settings: Settings, *, unmatched: bool, as_json: bool) -> ExitCod
     except ApplicationError as error:
         raise CommandError(f"{error.message}.", ExitCode.AGENT_FAILED) from error
     except AWAY as error:
-        raise CommandError(f"{IMAP.variable}: {error}.", ExitCode.AGENT_FAILED) from error
+        raise CommandError(f"HIBERNAUT_IMAP: {error}.", ExitCode.AGENT_FAILED) from error
     if as_json:
         print_document(counts)
     elif counts.unmatched:

@@ -32,7 +32,7 @@ class UnreadableTimeError(ValueError):
 
 
 def parse_span(text: str) -> timedelta:
-    """A duration: `30d`, `12h`, `1h30m`, `2w`, or ISO 8601 (`P2D`, `PT90M`) or `12:00:00`; from 0 to ten years.
+    """A duration up to ten years: `30d`, `12h`, `1h30m`, `2w`, ISO 8601 (`P2D`, `PT90M`) or `12:00:00`.
 
     Raises:
         UnreadableTimeError: it is none.

@@ -13,8 +13,8 @@ from fastapi.responses import StreamingResponse
 
 from common.agents.agent import AgentState
 from common.archive.search import AgentQuery, FoundAgent
-from common.grammar import parse_moment
 from common.client.view import AgentView, InboxRow, RunStatus
+from common.grammar import parse_moment
 from common.object_store import StoreUnavailableError
 from gateway.auth.access import may_see, require_visible
 from gateway.auth.auth import Reader, Subject

@@ -20,8 +20,8 @@ from temporalio.service import RPCError, RPCStatusCode
 from common.agents.agent import Notebook
 from common.archive.search import AgentQuery, AgentSearch, FoundAgent
 from common.client.client import AgentClient
-from common.grammar import parse_moment
 from common.client.view import RunStatus
+from common.grammar import parse_moment
 from common.temporal.search_attributes import STUCK_AT
 from tests.support.agents.brief import BriefAgent
 from tests.support.agents.brief_input import BriefInput

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -225,10 +224,8 @@ async def test_an_archive_that_is_away_is_said(world: ArchiveWorld) -> None:
     """What Temporal knows is shown; whether anything else was there, or an id is free, is not guessed."""
     runs = (await world.start("runs", path="/x/sleeps")).json()["id"]
     settings = world.stage.settings
-    state = dataclasses.replace(
-        settings.state, s3_bucket="none", s3_endpoint="http://127.0.0.1:1", s3_region="us-east-1"
-    )
-    async with served(world.stage, dataclasses.replace(settings, state=state)) as cut_off:
+    state = settings.state.but(s3_bucket="none", s3_endpoint="http://127.0.0.1:1", s3_region="us-east-1")
+    async with served(world.stage, settings.but(state=state)) as cut_off:
         assert (await cut_off.get(f"/agents/{runs}")).status_code == 200
         for answer in (await cut_off.get("/agents/no-such-agent"), await cut_off.start("away")):
             assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5"), answer.text

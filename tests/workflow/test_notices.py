@@ -134,9 +134,7 @@ async def stage(
 ) -> AsyncIterator[NoticeStage]:
     """A stage with a worker at work; every history is replayed in the end."""
     more = Settings.read({"HIBERNAUT_ALLOWED_HOSTS": receiver.host, **WAYS})
-    settings = dataclasses.replace(
-        settings, fetching=more.fetching, notices=more.notices, slack=more.slack, mail=more.mail
-    )
+    settings = settings.but(fetching=more.fetching, notices=more.notices, slack=more.slack, mail=more.mail)
     stage = NoticeStage(await connect(settings), settings, getattr(request, "param", 1000))
     await stage.work()
     try:
