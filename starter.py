@@ -10,7 +10,9 @@ from typing import Annotated
 
 import typer
 
+from cli.options import options_of
 from cli.output import CommandError, ExitCode, run, say
+from common.client.filters import AgentFilter
 from common.settings import Settings, SettingsError
 
 # What is heavy (Temporal's SDK, rich's drawing) is imported by the command that needs it.
@@ -88,18 +90,16 @@ def start(
 
 
 @app.command("list")
+@options_of(AgentFilter, "kind", "owner", "state", "status")
 def list_agents(
-    kind: Annotated[str | None, typer.Option(help="Only this kind.")] = None,
-    owner: Annotated[str | None, typer.Option(metavar="WHO", help="Only this owner's.")] = None,
-    state: Annotated[str | None, typer.Option(help="Only in this state: sleeping, stuck, …")] = None,
-    status: Annotated[str | None, typer.Option(help="Only running, completed, failed, …")] = None,
+    wanted: AgentFilter,
     limit: Annotated[int, typer.Option(min=1, help="The newest so many.")] = 100,
     as_json: Json = False,
 ) -> None:
     """List agents, newest first."""
     from cli.agents import list_agents
 
-    run(list_agents(settings(), kind, owner, state, status, limit, as_json=as_json))
+    run(list_agents(settings(), wanted, limit, as_json=as_json))
 
 
 @app.command()
@@ -219,17 +219,11 @@ def cancel(id: Id) -> None:
 
 
 @app.command()
+@options_of(
+    AgentFilter, "node", "stuck", "since", "until", "zone", "kind", "status", "owner", "batch", "text"
+)
 def find(
-    node: Annotated[str | None, typer.Option(help="At this node; of archived ones, that were there.")] = None,
-    stuck: Annotated[bool, typer.Option("--stuck", help="That got stuck, then or there.")] = False,
-    since: Annotated[str | None, typer.Option(metavar="T", help="yesterday, 3 days ago, 2026-11-22")] = None,
-    until: Annotated[str | None, typer.Option(metavar="T", help="Up to then, and not then itself.")] = None,
-    zone: Annotated[str | None, typer.Option(metavar="Z", help="Whose days; this machine's.")] = None,
-    kind: Annotated[str | None, typer.Option(help="Only this kind.")] = None,
-    status: Annotated[str | None, typer.Option(help="Only running, completed, failed, …")] = None,
-    owner: Annotated[str | None, typer.Option(metavar="WHO", help="Only this owner's.")] = None,
-    batch: Annotated[str | None, typer.Option(help="Only of this batch.")] = None,
-    text: Annotated[str | None, typer.Option(metavar="T", help="In notebook or final state.")] = None,
+    wanted: AgentFilter,
     live: Annotated[bool, typer.Option("--live", help="Only in Temporal.")] = False,
     archived: Annotated[bool, typer.Option("--archived", help="Only in the archive.")] = False,
     count: Annotated[bool, typer.Option("--count", help="Print how many.")] = False,
@@ -238,10 +232,11 @@ def find(
     as_json: Json = False,
 ) -> None:
     """Find agents by their past, in Temporal and in the archive."""
-    from cli.find import FindOptions, find
+    from cli.find import find
 
-    where = FindOptions(node, stuck, since, until, zone, kind, status, owner, batch, text, live, archived)
-    run(find(settings(), where, limit, count=count, as_csv=as_csv, as_json=as_json))
+    where = None if live == archived else "live" if live else "archived"
+    wanted = wanted.model_copy(update={"where": where})
+    run(find(settings(), wanted, limit, count=count, as_csv=as_csv, as_json=as_json))
 
 
 @app.command()
@@ -368,7 +363,8 @@ def main() -> int:
         say(f"error: {error}")
         return ExitCode.USAGE
     except typer.TyperException as error:
-        say(f"error: {error.format_message()} (`starter.py COMMAND --help` says what it takes)")
+        words = error.format_message().replace("Value error, ", "")
+        say(f"error: {words} (`starter.py COMMAND --help` says what it takes)")
         return error.exit_code
     except KeyboardInterrupt:
         return 130

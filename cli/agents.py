@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from datetime import datetime
-from enum import StrEnum
+from datetime import UTC, datetime
 
 from temporalio.service import RPCError, RPCStatusCode
 
 from cli.archive import archived_view
 from cli.clients import open_agents
-from cli.draw import row_cells, show_lines
+from cli.draw import moment, row_cells, show_lines
 from cli.inputs import kind_named, read_edits, read_input
-from cli.output import CommandError, ExitCode, clean, print_document, say
+from cli.output import ExitCode, clean, print_document, say
 from cli.table import print_table
-from common.agents.agent import AgentState
 from common.approval.types import DecisionStatus, Verdict
 from common.archive.reader import ArchivedAgents
 from common.client.client import AgentClient
 from common.client.errors import NoSuchAgentError
+from common.client.filters import AgentFilter
 from common.client.view import Ending, RunStatus
+from common.grammar import parse_moment
 from common.settings import Settings
 
 RETRY_AFTER = 1.0
@@ -57,23 +57,9 @@ async def start(
     return _code(ending)
 
 
-async def list_agents(
-    settings: Settings,
-    kind: str | None,
-    owner: str | None,
-    state: str | None,
-    status: str | None,
-    limit: int,
-    *,
-    as_json: bool,
-) -> None:
+async def list_agents(settings: Settings, wanted: AgentFilter, limit: int, *, as_json: bool) -> None:
     """Print the newest agents that fit."""
-    _one_of("--state", state, AgentState)
-    _one_of("--status", status, RunStatus)
-    agents = await open_agents(settings)
-    rows = await agents.list_agents(
-        kind=kind, owner=owner, state=state, status=RunStatus(status) if status else None, limit=limit
-    )
+    rows = await (await open_agents(settings)).list_agents(wanted, limit)
     if as_json:
         print_document(rows)
     elif rows:
@@ -168,27 +154,15 @@ async def resume(settings: Settings, id: str) -> None:
 
 async def wake(settings: Settings, id: str, until: str | None) -> None:
     """End an agent's sleep, or move its end."""
-    await (await open_agents(settings)).wake(id, _moment(until) if until else None)
-    say(f"{id} sleeps until {until} instead." if until else f"woke {id}.")
+    at = parse_moment(until, datetime.now(UTC), None) if until else None
+    await (await open_agents(settings)).wake(id, at)
+    say(f"{id} sleeps until {moment(at)} instead." if at else f"woke {id}.")
 
 
 async def cancel(settings: Settings, id: str) -> None:
     """Ask an agent to end."""
     await (await open_agents(settings)).cancel(id)
     say(f"asked {id} to end; it tidies up first.")
-
-
-def _one_of(option: str, value: str | None, values: type[StrEnum]) -> None:
-    if value is not None and value not in list(values):
-        raise CommandError(f"{option} {value}: say one of {', '.join(values)}.")
-
-
-def _moment(text: str) -> datetime:
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        raise CommandError(f"--until {text}: give a time, as in 2026-11-23T10:00:00Z.") from None
-    return at.astimezone()  # a time without a zone is this machine's
 
 
 async def _until_closed(agents: AgentClient, id: str) -> Ending:

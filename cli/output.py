@@ -48,7 +48,7 @@ def print_document(value: object) -> None:
 def flat(error: ValidationError) -> str:
     """A pydantic error in one line: `field: what is wrong; field: …`."""
     return "; ".join(
-        ": ".join(filter(None, (".".join(map(str, part["loc"])), part["msg"])))
+        ": ".join(filter(None, (".".join(map(str, part["loc"])), part["msg"].removeprefix("Value error, "))))
         for part in error.errors(include_url=False, include_context=False, include_input=False)
     )
 

@@ -11,19 +11,9 @@ from pydantic import AwareDatetime, BaseModel, Field, JsonValue
 from pydantic.json_schema import SkipJsonSchema
 
 from common.agents.fields import Amount
+from common.agents.states import AgentState as AgentState
 from common.approval.types import ApprovalRequest, Decision, DecisionRecord
 from common.mail import IncomingMail
-
-
-class AgentState(StrEnum):
-    """What a running agent is doing."""
-
-    WORKING = "working"
-    SLEEPING = "sleeping"
-    AWAITING_APPROVAL = "awaiting_approval"
-    AWAITING_EVENT = "awaiting_event"
-    STUCK = "stuck"
-    PAUSED = "paused"
 
 
 class NotebookEntry(BaseModel, frozen=True):

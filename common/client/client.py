@@ -40,19 +40,19 @@ from common.client.errors import (
     for_agent,
     one_open_request,
 )
+from common.client.filters import AgentFilter
 from common.client.view import (
     QUERY_PATIENCE,
     AgentRow,
     AgentView,
     Ending,
     InboxRow,
-    RunStatus,
     answer_of,
     ending_of,
     patient_view_of,
     row_of,
 )
-from common.client.visibility import AGENTS, IN_VISIBILITY, quote, rows_of
+from common.client.visibility import exactly, quote, rows_of
 from common.settings import Settings
 from common.temporal import search_attributes
 
@@ -122,28 +122,9 @@ class AgentClient:
         attempts = 1 if row_of(described).running else 2
         return await patient_view_of(self._client, described, attempts)
 
-    async def list_agents(
-        self,
-        *,
-        kind: str | None = None,
-        owner: str | None = None,
-        state: str | None = None,
-        status: RunStatus | None = None,
-        limit: int = 100,
-    ) -> list[AgentRow]:
-        """The newest ``limit`` agents that fit, one row a run. Only running agents are in a ``state``."""
-        if state is not None and status is None:
-            status = RunStatus.RUNNING
-        conditions = [AGENTS]
-        for name, value in (
-            ("WorkflowType", kind),
-            (search_attributes.OWNER.name, owner),
-            (search_attributes.STATE.name, state),
-            ("ExecutionStatus", status and IN_VISIBILITY[status]),
-        ):
-            if value is not None:
-                conditions.append(f"{name} = {quote(value)}")
-        return await rows_of(self._client, conditions, limit)
+    async def list_agents(self, wanted: AgentFilter, limit: int = 100) -> list[AgentRow]:
+        """The newest ``limit`` agents with these very values, one row a run; no past counts."""
+        return await rows_of(self._client, exactly(wanted), limit)
 
     async def inbox(self, who: str | None = None, limit: int = 5000) -> list[InboxRow]:
         """The open requests of running agents, all or those ``who`` may decide; newest agents first.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, Field, JsonValue, ValidationError
@@ -23,6 +22,7 @@ from temporalio.client import (
 from temporalio.service import RPCError, RPCStatusCode
 
 from common.agents.agent import AgentStatus, Cost, Notebook, NotebookEntry, Progress
+from common.agents.states import RunStatus as RunStatus
 from common.approval.types import ApprovalRequest, ApprovalsView, DecisionRecord
 from common.temporal import search_attributes
 
@@ -30,17 +30,6 @@ from common.temporal import search_attributes
 QUERY_PATIENCE = timedelta(seconds=3)
 
 Answer = TypeVar("Answer")
-
-
-class RunStatus(StrEnum):
-    """Whether an agent runs, or how it closed."""
-
-    RUNNING = "running"
-    COMPLETED = "completed"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-    TERMINATED = "terminated"
-    TIMED_OUT = "timed_out"
 
 
 # Anything else runs: a chain that continued as new is one running agent, a paused workflow one that rests.

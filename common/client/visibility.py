@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from temporalio.api.workflowservice.v1 import ListWorkflowExecutionsRequest
 from temporalio.client import Client
 
+from common.client.filters import AgentFilter
 from common.client.view import AgentRow, RunStatus, row_of_info
 from common.notices.types import COURIER
 from common.temporal import search_attributes
@@ -50,6 +51,23 @@ IN_VISIBILITY = {
     RunStatus.TERMINATED: "Terminated",
     RunStatus.TIMED_OUT: "TimedOut",
 }
+
+
+def exactly(wanted: AgentFilter) -> list[str]:
+    """The conditions that a visibility query can say of agents with these very values.
+
+    Raises:
+        UnusableValueError: nobody could look for such a value.
+    """
+    status = wanted.status or (wanted.state and RunStatus.RUNNING)  # only running agents are in a state
+    values = {
+        "WorkflowType": wanted.kind,
+        search_attributes.OWNER.name: wanted.owner,
+        search_attributes.STATE.name: wanted.state,
+        search_attributes.BATCH_ID.name: wanted.batch,
+        "ExecutionStatus": status and IN_VISIBILITY[status],
+    }
+    return [AGENTS, *(f"{name} = {quote(value)}" for name, value in values.items() if value is not None)]
 
 
 async def rows_of(client: Client, conditions: Sequence[str], limit: int) -> list[AgentRow]:

@@ -13,6 +13,7 @@ from temporalio.service import RPCError
 from common.agents.auditor import AuditInput
 from common.client.client import AgentClient
 from common.client.errors import AgentExistsError
+from common.client.filters import AgentFilter
 from common.client.tokens import Scope, TokenFile
 from common.client.view import RunStatus
 from common.settings import Settings
@@ -162,7 +163,7 @@ async def test_the_id_of_an_archived_agent_is_refused_at_both_doors(world: Archi
             == f"This Idempotency-Key started {id}, which is archived since; use another."
         )
     agents = AgentClient(world.stage.client, world.stage.settings, world.stage.signer)
-    assert id not in [row.id for row in await agents.list_agents(owner="owner")]
+    assert id not in [row.id for row in await agents.list_agents(AgentFilter(owner="owner"))]
     desk = Desk(world.stage.settings, world.stage.client.service_client.config.target_host)
     desk.environment["HIBERNAUT_PAYLOAD_KEYS"] = world.stage.settings.state.payload_keys
     ran = await desk.run("start", "code-auditor", "--set", "path=/x/ends", "--id", id)

@@ -24,7 +24,8 @@ from common.archive.layout import (
     run_folder,
     utc_days,
 )
-from common.archive.search import AgentQuery, _conditions
+from common.archive.search import _conditions
+from common.client.filters import AgentFilter
 from common.client.view import RunStatus
 from common.client.visibility import UnusableValueError
 from common.object_store import FolderStore
@@ -92,11 +93,11 @@ def test_a_filter_never_becomes_part_of_the_query(
     }
 
 
-@given(st.text(max_size=40))
+@given(st.text(min_size=1, max_size=40))
 def test_nor_does_it_in_visibility(text: str) -> None:
     """What could end a literal is refused, what cannot stands between quotes."""
     try:
-        conditions = _conditions(AgentQuery(owner=text, node=text), START)
+        conditions = _conditions(AgentFilter(owner=text, node=text), START)
     except UnusableValueError:
         return
     assert f"AgentOwner = '{text}'" in conditions
