@@ -39,6 +39,13 @@ class AgentFilter(BaseModel, frozen=True):
         None, description="Only in Temporal (live) or only in the archive; else in both."
     )
 
+    @field_validator("zone")
+    @classmethod
+    def _there_is(cls, zone: str | None) -> str | None:
+        if zone is not None:
+            zone_named(zone)
+        return zone
+
     @field_validator("since", "until", mode="before")
     @classmethod
     def _in_words(cls, value: object, found: ValidationInfo) -> object:
