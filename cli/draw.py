@@ -1,4 +1,4 @@
-"""Agents as lines and tables for people. Every text of an agent is untrusted and passes ``clean``."""
+"""Formats agents as lines of text. Everything that an agent says is untrusted and passes ``clean``."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def row_cells(row: AgentRow) -> list[str]:
 
 
 def waits_for(row: AgentRow) -> str:
-    """What an agent waits for, in words; the digest of an approval is for the program."""
+    """What an agent waits for, in words and without digests."""
     approvals = search_attributes.parse_waiting_for_approvals(row.waiting_for)
     if not approvals:
         return row.waiting_for or ""
@@ -29,7 +29,7 @@ def waits_for(row: AgentRow) -> str:
 
 
 def summary(view: AgentView) -> list[tuple[str, str]]:
-    """Name and value of what is known in a few words."""
+    """The facts that fit on a line each, as pairs of name and value."""
     pairs = [
         ("agent", view.id),
         ("kind", view.kind),
@@ -51,7 +51,7 @@ def summary(view: AgentView) -> list[tuple[str, str]]:
 
 
 def show_lines(view: AgentView) -> list[str]:
-    """Everything of an agent, a line each."""
+    """Everything about an agent, as lines."""
     lines = [f"{name:<12} {value}" for name, value in summary(view)]
     if not view.live:
         lines += ["", "No worker answered, so only what Temporal itself knows is shown."]
@@ -68,7 +68,7 @@ def show_lines(view: AgentView) -> list[str]:
 
 
 def approval_lines(id: str, request: ApprovalRequest) -> list[str]:
-    """The open question with its plan, how it stands, and the command that answers it."""
+    """An open question: its plan, its votes and deadlines, and the command that answers it."""
     policy = request.policy
     lines = [
         f"{request.id} asks {', '.join(request.deciders) or 'nobody'}: {request.question}",
@@ -100,7 +100,7 @@ def notebook_line(entry: NotebookEntry) -> str:
 
 
 def decision_line(record: DecisionRecord) -> str:
-    """Who decided what, when, through what, signed or not, and what became of it."""
+    """A decision: who, when, through which entry point, whether signed, and its outcome."""
     decision = record.decision
     parts = [
         f"{moment(record.at)}  {decision.verdict} by {decision.by} through {decision.through}",

@@ -1,4 +1,4 @@
-"""`starter.py find`: agents by their past, in Temporal and in the archive, in one answer."""
+"""`starter.py find`: finds agents by their past, in Temporal and in the archive."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ async def find(
     as_csv: bool,
     as_json: bool,
 ) -> None:
-    """Print who fits; what could not be looked at is said on stderr."""
+    """Print the agents that match; stderr says what could not be searched."""
     now = datetime.now(UTC)
     search = AgentSearch(await connect(settings, patience=PATIENCE), ArchivedAgents.open(settings))
     found = await search.find(wanted, now, limit)
@@ -44,7 +44,7 @@ async def find(
     elif found.agents:
         print_table([name.upper() for name in COLUMNS], map(_cells, found.agents))
     else:
-        say("no agents fit.")
+        say("no agents match.")
 
 
 def _cells(row: FoundAgent) -> list[str]:
@@ -55,6 +55,6 @@ def _cells(row: FoundAgent) -> list[str]:
 
 
 def _inert(cell: str) -> str:
-    """A cell that a spreadsheet takes for words and not for a formula."""
+    """A cell that a spreadsheet takes as text, not as a formula."""
     cell = clean(cell)
     return f"'{cell}" if cell[:1] in ("=", "+", "-", "@") else cell

@@ -6,7 +6,7 @@ import functools
 import inspect
 from collections.abc import Callable
 from enum import StrEnum
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, TypeVar, get_args
 
 import typer
 from pydantic import BaseModel, ValidationError
@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from cli.output import CommandError, flat
 
 Command = Callable[..., None]
+Read = TypeVar("Read")
 
 
 def options_of(model: type[BaseModel], *names: str) -> Callable[[Command], Command]:
@@ -40,6 +41,18 @@ def options_of(model: type[BaseModel], *names: str) -> Callable[[Command], Comma
         return with_options
 
     return add
+
+
+def read_option(option: str, text: str | None, read: Callable[[str], Read]) -> Read | None:
+    """The value of an option; None where it is not given.
+
+    Raises:
+        CommandError: it cannot be read.
+    """
+    try:
+        return None if text is None else read(text)
+    except ValueError as error:
+        raise CommandError(f"{option} {text}: {error}.") from None
 
 
 def _parameter(model: type[BaseModel], name: str) -> inspect.Parameter:

@@ -1,7 +1,7 @@
-"""Finds agents by their past, in one answer: in Temporal by its visibility, in the archive by its index.
+"""Finds agents by their past: in Temporal by visibility, in the archive by its index.
 
-Temporal is asked first. An agent that is being moved is in the index before it leaves Temporal, so it is in
-one answer at least; where it is in both it counts once.
+Temporal is asked first. An agent that is being archived is in the index before it leaves Temporal, so at
+least one of them has it; if both have, it counts once.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What goes into a query of Temporal's visibility, the server's list of workflows."""
+"""Queries of visibility, Temporal's list of workflows."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from common.notices.types import COURIER
 from common.temporal import search_attributes
 
 MAX_VALUE = 200
-# What the server gives at most at a time.
+# The largest page that the server returns.
 PAGE = 1000
-# What tells agents, the last run of each, from whatever else works here. Couriers have owners, too, so that
-# they are forgotten with them.
+# The last run of each agent, and no other workflow. Couriers have an owner too: they are erased with the
+# owner's agents.
 AGENTS = (
     f"{search_attributes.OWNER.name} IS NOT NULL AND WorkflowType != '{COURIER}' "
     "AND ExecutionStatus != 'ContinuedAsNew'"
@@ -24,15 +24,15 @@ AGENTS = (
 
 
 class UnusableValueError(ValueError):
-    """A value that Temporal could store and never find again."""
+    """A value that Temporal could store but never find."""
 
 
 def quote(value: str) -> str:
     """``value`` as a literal of Temporal's visibility queries.
 
     Raises:
-        UnusableValueError: it has quotes, backslashes or control characters. However they are escaped, server
-            1.32 does not find such values; refusing them also leaves nothing that could end the literal.
+        UnusableValueError: it has quotes, backslashes or control characters. Server 1.32 does not find such values
+            however they are escaped; refusing them also leaves nothing that could end the literal.
     """
     if not value.isprintable() or set(value) & set("'\"\\") or len(value) > MAX_VALUE:
         raise UnusableValueError(
@@ -42,7 +42,7 @@ def quote(value: str) -> str:
     return f"'{value}'"
 
 
-# The server's own words for what ``RunStatus`` calls otherwise.
+# How the server spells each status.
 IN_VISIBILITY = {
     RunStatus.RUNNING: "Running",
     RunStatus.COMPLETED: "Completed",

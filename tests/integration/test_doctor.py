@@ -35,7 +35,7 @@ def diagnosis(capsys: pytest.CaptureFixture[str]) -> Callable[[Settings], Awaita
 
     async def diagnosis(settings: Settings) -> dict[str, Check]:
         code = await doctor(settings, as_json=True)
-        checks = [Check.model_validate(each) for each in json.loads(capsys.readouterr().out)]
+        checks = [Check(**each) for each in json.loads(capsys.readouterr().out)]
         for found in checks:
             assert "\n" not in found.text
             for secret in (SECRET, PASSWORD, WRONG):
