@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-# A small launcher asks the kernel to kill it when its parent ends (PR_SET_PDEATHSIG, Linux only, and kept
-# over exec), checks that the parent still runs, and execs the program. It is no preexec_fn because Python code that
-# runs after a fork in a process full of the SDK's threads may deadlock. The kernel means the parent *thread*:
-# start children from a thread that lives as long as they should.
+# A small launcher asks the kernel to kill it when its parent ends (PR_SET_PDEATHSIG, Linux only; exec keeps
+# it), checks that the parent still runs, and execs the program. It is no preexec_fn because Python code
+# that runs after a fork in a process full of the SDK's threads may deadlock. The kernel means the parent
+# *thread*: start children from a thread that lives as long as they should.
 _LAUNCHER = """
 import os, sys
 if sys.platform == "linux":

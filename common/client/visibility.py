@@ -31,8 +31,8 @@ def quote(value: str) -> str:
     """``value`` as a literal of Temporal's visibility queries.
 
     Raises:
-        UnusableValueError: it has quotes, backslashes or control characters. Server 1.32 does not find such values
-            however they are escaped; refusing them also leaves nothing that could end the literal.
+        UnusableValueError: it has quotes, backslashes or control characters. Server 1.32 does not find such
+            values however they are escaped; refusing them also leaves nothing that could end the literal.
     """
     if not value.isprintable() or set(value) & set("'\"\\") or len(value) > MAX_VALUE:
         raise UnusableValueError(
