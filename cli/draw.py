@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import datetime
 
 from cli.output import clean
 from common.agents.agent import NotebookEntry, Progress
 from common.approval.types import ApprovalRequest, DecisionRecord, in_words
 from common.client.view import AgentRow, AgentView
+from common.grammar import in_utc
 from common.temporal import search_attributes
 
 PLAN_LINES = 40
@@ -96,7 +97,7 @@ def notebook_line(entry: NotebookEntry) -> str:
     """Time, node, text and facts of a line of the notebook."""
     facts = ", ".join(f"{name}={value}" for name, value in entry.facts.items())
     text = f"{entry.text} ({facts})" if facts else entry.text
-    return clean(f"{entry.at.astimezone(UTC):%m-%d %H:%M:%S}  {entry.node:<14} {text}")
+    return clean(f"{in_utc(entry.at):%m-%d %H:%M:%S}  {entry.node:<14} {text}")
 
 
 def decision_line(record: DecisionRecord) -> str:
@@ -118,7 +119,7 @@ def progress(counted: Progress) -> str:
 
 def moment(at: datetime | None) -> str:
     """A time to the second, in UTC; empty for none."""
-    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if at else ""
+    return f"{in_utc(at):%Y-%m-%d %H:%M:%S} UTC" if at else ""
 
 
 def _json_lines(value: object) -> list[str]:

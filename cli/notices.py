@@ -6,6 +6,7 @@ from cli.clients import PATIENCE
 from cli.notice_log import CourierRow, recent_couriers
 from cli.output import print_document, say
 from cli.table import print_table
+from common.grammar import in_utc
 from common.settings import Settings
 from common.temporal.connect import connect
 
@@ -28,7 +29,7 @@ async def list_notices(
 
 
 def _cells(row: CourierRow) -> list[list[str]]:
-    head = [f"{row.at:%Y-%m-%d %H:%M}", row.agent, row.event or "?"]
+    head = [f"{in_utc(row.at):%Y-%m-%d %H:%M}", row.agent, row.event or "?"]
     lines = [
         [*head, each.way, each.person or each.address, "delivered" if each.delivered else each.reason]
         for each in row.receipts

@@ -10,7 +10,15 @@ from datetime import UTC, datetime, time, timedelta
 from typing import Annotated, Any, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BeforeValidator,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    WithJsonSchema,
+)
 
 # Past these a timer cannot be set, a sum overflows, or a time cannot be printed in every zone.
 LONGEST = timedelta(days=3653)
@@ -75,6 +83,14 @@ def parse_moment(text: str, now: datetime, zone: ZoneInfo | None) -> datetime:
     return found
 
 
+def in_utc(at: datetime) -> datetime:
+    """`at` in UTC, for showing it. It never raises: past either end of all dates the offset is dropped."""
+    try:
+        return at.astimezone(UTC)
+    except (OverflowError, ValueError):
+        return at.replace(tzinfo=UTC)
+
+
 def zone_named(name: str) -> ZoneInfo:
     """The time zone of that name, `Europe/Vienna` for example.
 
@@ -122,10 +138,17 @@ def _read_span(value: object) -> object:
     return parse_span(value) if isinstance(value, str) else value
 
 
+def _written(value: object) -> object:
+    # A number, also in quotes, might be seconds or milliseconds.
+    if not isinstance(value, datetime) and not (isinstance(value, str) and value.count("-") >= 2):
+        raise ValueError("write the time out, with its zone, as in 2026-11-23T10:00:00Z")
+    return value
+
+
 def _bounded(at: datetime) -> datetime:
     if not EARLIEST <= at <= LATEST:
         raise ValueError(f"give a time between {EARLIEST.year} and {LATEST.year}")
-    return at
+    return at.astimezone(UTC)
 
 
 def _plain(value: Value) -> Value:
@@ -136,6 +159,19 @@ def _plain(value: Value) -> Value:
 
 # Types of fields that are read by this grammar.
 Duration = Annotated[timedelta, BeforeValidator(_read_span), Field(ge=timedelta(), le=LONGEST)]
-Moment = Annotated[AwareDatetime, AfterValidator(_bounded)]
+# A time with an offset, kept in UTC. In JSON it may have any form of RFC 3339; this one is promised.
+Moment = Annotated[
+    AwareDatetime,
+    BeforeValidator(_written),
+    AfterValidator(_bounded),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": r"^(19[7-9]|20[0-9]|21[0-9])[0-9]-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])"
+            r"T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z$",
+            "examples": ["2026-11-23T10:00:00Z"],
+        }
+    ),
+]
 # Python takes `1_000` and the digits of every script; people who read a plan do not.
 PLAIN: Any = BeforeValidator(_plain)

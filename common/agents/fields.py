@@ -42,7 +42,8 @@ Amount = Annotated[
         }
     ),
 ]
-Count = Annotated[int, PLAIN]
+# A bound of each field's own says how many at most.
+Count = Annotated[int, PLAIN, Field(le=10**12)]
 # Either a path, likewise made absolute, or an http or https address.
 PathOrAddress = Annotated[str, Field(json_schema_extra={"format": "path-or-address"})]
 

@@ -5,9 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, Field, JsonValue, ValidationError
+from pydantic import (
+    BaseModel,
+    Field,
+    JsonValue,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
 from temporalio import exceptions
 from temporalio.api.workflow.v1 import WorkflowExecutionInfo
 from temporalio.client import (
@@ -42,6 +49,14 @@ CLOSED: dict[int, RunStatus] = {
 }
 
 
+def _readable(value: Any, read: ValidatorFunctionWrapHandler) -> datetime | None:
+    try:
+        found: datetime | None = read(value)
+    except ValidationError:
+        return None  # the odd date of one agent must not break the list of all
+    return found
+
+
 class AgentRow(BaseModel):
     """An agent as Temporal's visibility knows it, with or without a worker.
 
@@ -57,7 +72,7 @@ class AgentRow(BaseModel):
     state: str
     node: str
     waiting_for: str | None
-    wake_at: datetime | None
+    wake_at: Annotated[datetime | None, WrapValidator(_readable)]
     started_at: datetime
     closed_at: datetime | None
     stuck_at: list[str] = Field(default_factory=list)
