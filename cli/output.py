@@ -68,8 +68,8 @@ def run(command: Coroutine[Any, Any, ExitCode | None]) -> NoReturn:
     from cli.revival import NotRevivableError
     from common.archive.chain import ArchiveDamagedError
     from common.client.errors import AgentClientError, NoSuchAgentError, NothingToDecideError
-    from common.client.visibility import UnusableValueError
     from common.grammar import UnreadableTimeError
+    from common.names import UnusableValueError
     from common.object_store import StoreUnavailableError
     from common.settings import SettingsError
     from common.temporal.connect import CannotConnectError

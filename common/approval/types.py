@@ -87,6 +87,8 @@ class ApprovalPolicy(BaseModel, frozen=True):
 
     def bars(self, by: str, groups: Sequence[str], *, requester: str, escalated: bool) -> str | None:
         """Why `by`, who is in `groups`, may not decide; None where they may."""
+        if by.startswith(GROUP):
+            return f"{by} is a group, and only people decide"
         if not {by, *(GROUP + group for group in groups)} & set(self.deciders(escalated=escalated)):
             return f"{by} is not among those who may decide"
         if by == requester and not self.requester_may_approve:

@@ -23,7 +23,7 @@ from common.archive.layout import IndexRow, utc_days
 from common.archive.reader import ArchivedAgents
 from common.client.filters import AgentFilter
 from common.client.view import AgentRow, AgentView, patient_view_of, row_of
-from common.client.visibility import exactly, quote
+from common.client.visibility import exactly, is_exactly, quote
 from common.object_store import ObjectMissingError
 from common.temporal import search_attributes
 
@@ -92,7 +92,11 @@ class AgentSearch:
         count = 0
         async for execution in self._client.list_workflows(" AND ".join(_conditions(query, now))):
             row = _live_row(execution)
-            if not _is_stuck_in(row, query, now) or not await self._began_in_time(execution, query):
+            if (
+                not is_exactly(row, query)
+                or not _is_stuck_in(row, query, now)
+                or not await self._began_in_time(execution, query)
+            ):
                 continue
             yield row
             count += 1

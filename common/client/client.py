@@ -21,6 +21,7 @@ from temporalio.exceptions import TemporalError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from common.agents.agent import AgentInput, AgentState, WakeUp
+from common.agents.asking import AskingInput
 from common.approval.groups import Directory
 from common.approval.signing import Signer
 from common.approval.types import (
@@ -52,7 +53,8 @@ from common.client.view import (
     patient_view_of,
     row_of,
 )
-from common.client.visibility import exactly, quote, rows_of
+from common.client.visibility import exactly, is_exactly, quote, rows_of
+from common.names import UnusableValueError, check_agent_id, check_approver, check_person
 from common.settings import Settings
 from common.temporal import search_attributes
 
@@ -83,10 +85,12 @@ class AgentClient:
 
         Raises:
             AgentExistsError: there is or was an agent of that id.
-            UnusableValueError: Temporal could not find agents of such an owner.
+            UnusableValueError: no agent may have such an id, or no person such a name.
         """
-        quote(owner)  # raises
-        id = id or f"{kind}-{uuid.uuid4().hex[:8]}"
+        check_person(owner)
+        id = check_agent_id(id or f"{kind}-{uuid.uuid4().hex[:8]}")
+        if isinstance(input, AskingInput):
+            self._check_approvers(input.approvers)
         try:
             await self._client.start_workflow(
                 kind,
@@ -124,7 +128,8 @@ class AgentClient:
 
     async def list_agents(self, wanted: AgentFilter, limit: int = 100) -> list[AgentRow]:
         """The newest ``limit`` agents with these very values, one row a run; no past counts."""
-        return await rows_of(self._client, exactly(wanted), limit)
+        rows = await rows_of(self._client, exactly(wanted), limit)
+        return [row for row in rows if is_exactly(row, wanted)]
 
     async def inbox(self, who: str | None = None, limit: int = 5000) -> list[InboxRow]:
         """The open requests of running agents, all or those ``who`` may decide; newest agents first.
@@ -132,17 +137,21 @@ class AgentClient:
         It is read from visibility alone: it needs no worker and is quick. An agent with several open requests
         is listed with all of them if ``who`` may decide one.
         """
+        names = set[str]()
+        if who is not None:
+            names = {who, *(GROUP + group for group in self._directory.groups_of(who))}
         conditions = [
             # Not by state: a paused agent takes decisions too.
             f"{search_attributes.WAITING_FOR.name} STARTS_WITH {quote(search_attributes.APPROVAL)}",
             "ExecutionStatus = 'Running'",
         ]
-        if who is not None:
-            names = [who, *(GROUP + group for group in self._directory.groups_of(who))]
-            conditions.append(f"{search_attributes.APPROVERS.name} IN ({', '.join(map(quote, names))})")
+        if names:
+            literals = ", ".join(map(quote, sorted(names)))
+            conditions.append(f"{search_attributes.APPROVERS.name} IN ({literals})")
         return [
             InboxRow(**row.model_dump(), request_id=request_id, digest=digest)
             for row in await rows_of(self._client, conditions, limit)
+            if not names or names.intersection(row.approvers)  # some databases ignore case and accents
             for request_id, digest in search_attributes.parse_waiting_for_approvals(row.waiting_for)
         ]
 
@@ -199,8 +208,10 @@ class AgentClient:
             NoSuchAgentError: there is no agent of that id.
             NothingToDecideError: no request is open, or none with that digest.
             AgentClientError: the digest fits several open requests.
+            UnusableValueError: no person may have such a name.
             ValidationError: a text is too long or empty.
         """
+        check_person(by)
         if not request_id:
             request_id, digest = await self._open_request(id, digest)
         now = datetime.now(UTC)
@@ -275,6 +286,11 @@ class AgentClient:
         """
         async with for_agent(id):
             return await self._client.get_workflow_handle(id).describe()
+
+    def _check_approvers(self, names: Sequence[str]) -> None:
+        for name in map(check_approver, names):
+            if name.startswith(GROUP) and not self._directory.people([name]):
+                raise UnusableValueError(f"nobody is in the group {name}, so that nobody could approve.")
 
     async def _open_request(self, id: str, digest: str) -> tuple[str, str]:
         """Request id and digest of the open request; Temporal knows them even if no worker answers."""

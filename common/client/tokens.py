@@ -8,11 +8,13 @@ import secrets
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, TypeAdapter, ValidationError
 from pydantic_core import to_json
 
 from common.artifacts import write_atomically
+from common.names import check_person
 from common.settings import Settings, SettingsError
 
 
@@ -28,7 +30,7 @@ class Scope(StrEnum):
 class TokenEntry(BaseModel, frozen=True):
     """Who a token stands for, an opaque id, and what it allows."""
 
-    subject: str
+    subject: Annotated[str, AfterValidator(check_person)]
     scopes: frozenset[Scope]
 
 

@@ -9,10 +9,10 @@ from temporalio.client import Client
 
 from common.client.filters import AgentFilter
 from common.client.view import AgentRow, RunStatus, row_of_info
+from common.names import check_findable
 from common.notices.types import COURIER
 from common.temporal import search_attributes
 
-MAX_VALUE = 200
 # The largest page that the server returns.
 PAGE = 1000
 # The last run of each agent, and no other workflow. Couriers have an owner too: they are erased with the
@@ -23,23 +23,13 @@ AGENTS = (
 )
 
 
-class UnusableValueError(ValueError):
-    """A value that Temporal could store but never find."""
-
-
 def quote(value: str) -> str:
     """``value`` as a literal of Temporal's visibility queries.
 
     Raises:
-        UnusableValueError: it has quotes, backslashes or control characters. Server 1.32 does not find such
-            values however they are escaped; refusing them also leaves nothing that could end the literal.
+        UnusableValueError: it cannot be looked for.
     """
-    if not value.isprintable() or set(value) & set("'\"\\") or len(value) > MAX_VALUE:
-        raise UnusableValueError(
-            f"{value[:40]!r} cannot be looked for: leave out quotes, backslashes and control characters, "
-            f"and keep to {MAX_VALUE} characters."
-        )
-    return f"'{value}'"
+    return f"'{check_findable(value)}'"
 
 
 # How the server spells each status.
@@ -68,6 +58,11 @@ def exactly(wanted: AgentFilter) -> list[str]:
         "ExecutionStatus": status and IN_VISIBILITY[status],
     }
     return [AGENTS, *(f"{name} = {quote(value)}" for name, value in values.items() if value is not None)]
+
+
+def is_exactly(row: AgentRow, wanted: AgentFilter) -> bool:
+    """Whether a row has the owner and kind that were looked for; some databases ignore case and accents."""
+    return wanted.owner in (None, row.owner) and wanted.kind in (None, row.kind)
 
 
 async def rows_of(client: Client, conditions: Sequence[str], limit: int) -> list[AgentRow]:

@@ -11,7 +11,7 @@ import httpx
 import jwt
 
 from common.client.tokens import Scope, TokenEntry
-from common.client.visibility import UnusableValueError, quote
+from common.names import UnusableValueError, check_person
 from common.settings import Settings
 from common.settings.http import is_safe
 
@@ -73,7 +73,7 @@ class Issuer:
                 options={"require": ["exp", "iat", "iss", "aud", "sub"]},
             )
             subject = str(claims["sub"])
-            quote(subject)
+            check_person(subject)
         except (jwt.PyJWTError, UnusableValueError, ValueError, TypeError) as error:
             raise BadTokenError(str(error)) from None
         if not subject:

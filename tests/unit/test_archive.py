@@ -27,7 +27,7 @@ from common.archive.layout import (
 from common.archive.search import _conditions
 from common.client.filters import AgentFilter
 from common.client.view import RunStatus
-from common.client.visibility import UnusableValueError
+from common.names import UnusableValueError
 from common.object_store import FolderStore
 from common.settings import Settings, SettingsError
 

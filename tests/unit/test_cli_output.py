@@ -19,8 +19,9 @@ from common.approval import plan_view
 from common.approval.signing import Signer
 from common.approval.types import ApprovalPolicy, ApprovalRequest
 from common.client.view import AgentView, RunStatus, row_of_info, sum_of
-from common.client.visibility import UnusableValueError, quote
+from common.client.visibility import quote
 from common.key_ring import KeyRing
+from common.names import UnusableValueError
 from common.notices.types import Delivery, Notice, NoticeEvent
 from gateway import pages
 
