@@ -1,20 +1,23 @@
-"""A door: the command line. `python starter.py --help` lists the commands."""
+"""Entry point of the command line. `python starter.py --help` lists the commands."""
 
 from __future__ import annotations
 
 import gc
 import os
 import sys
-from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from cli.options import options_of, read_option
 from cli.output import CommandError, ExitCode, run, say
+from common.client.filters import AgentFilter
+from common.grammar import parse_moment, parse_span
 from common.settings import Settings, SettingsError
 
-# What is heavy (Temporal's SDK, rich's drawing) is imported by the command that needs it.
+# Heavy modules (Temporal's SDK, rich) are imported by the commands that need them.
 app = typer.Typer(
     help="Durable agents that live for days.",
     add_completion=False,
@@ -33,7 +36,8 @@ By = Annotated[
     str | None, typer.Option("--as", metavar="WHO", help="Who decides; your HIBERNAUT_USER if not given.")
 ]
 Digest = Annotated[str, typer.Option(metavar="PREFIX", help="Only if the open plan's digest begins so.")]
-Wait = Annotated[bool, typer.Option("--wait", help="Stay until the agent has closed.")]
+NEWEST = typer.Option(min=1, help="At most so many, the newest.")
+Wait = Annotated[bool, typer.Option("--wait", help="Wait until the agent has closed.")]
 
 
 @app.command()
@@ -51,7 +55,7 @@ def dev(
 
     found = settings()
     folder = data_dir.expanduser().absolute() if data_dir else found.data_dir
-    chosen = replace(found, data_dir=folder)
+    chosen = found.but(data_dir=folder)
     run(dev(chosen, port, ui_port, http_port, workers, elsewhere=folder != found.data_dir))
 
 
@@ -73,7 +77,7 @@ def start(
     words: Annotated[
         list[str] | None, typer.Option("--set", metavar="k=v", help="A field of the input; repeatable.")
     ] = None,
-    id: Annotated[str | None, typer.Option(help="The new agent's id; made up if not given.")] = None,
+    id: Annotated[str | None, typer.Option(help="The new agent's id; generated if not given.")] = None,
     owner: Annotated[
         str | None, typer.Option(metavar="WHO", help="Whose it is; your HIBERNAUT_USER.")
     ] = None,
@@ -89,23 +93,21 @@ def start(
 
 
 @app.command("list")
+@options_of(AgentFilter, "kind", "owner", "state", "status")
 def list_agents(
-    kind: Annotated[str | None, typer.Option(help="Only this kind.")] = None,
-    owner: Annotated[str | None, typer.Option(metavar="WHO", help="Only this owner's.")] = None,
-    state: Annotated[str | None, typer.Option(help="Only in this state: sleeping, stuck, …")] = None,
-    status: Annotated[str | None, typer.Option(help="Only running, completed, failed, …")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="The newest so many.")] = 100,
+    wanted: AgentFilter,
+    limit: Annotated[int, NEWEST] = 100,
     as_json: Json = False,
 ) -> None:
     """List agents, newest first."""
     from cli.agents import list_agents
 
-    run(list_agents(settings(), kind, owner, state, status, limit, as_json=as_json))
+    run(list_agents(settings(), wanted, limit, as_json=as_json))
 
 
 @app.command()
 def show(id: Id, as_json: Json = False) -> None:
-    """Show everything there is to know of an agent."""
+    """Show everything known about an agent."""
     from cli.agents import show
 
     run(show(settings(), id, as_json=as_json))
@@ -129,7 +131,7 @@ def result(id: Id, wait: Wait = False, as_json: Json = False) -> None:
 
 @app.command()
 def inbox(
-    who: Annotated[str | None, typer.Option("--for", metavar="WHO", help="What WHO may decide.")] = None,
+    who: Annotated[str | None, typer.Option("--for", metavar="WHO", help="Only what WHO may decide.")] = None,
     as_json: Json = False,
 ) -> None:
     """List the agents that wait for an approval."""
@@ -143,7 +145,7 @@ def approve(
     id: Id,
     more: Annotated[list[str] | None, typer.Argument(metavar="[k=v]...", help="More --edit words.")] = None,
     by: By = None,
-    note: Annotated[str, typer.Option(metavar="T", help="A word to go with it.")] = "",
+    note: Annotated[str, typer.Option(metavar="T", help="A note to go with it.")] = "",
     edit: Annotated[
         list[str] | None,
         typer.Option("--edit", metavar="k=v", help="Change a field of the plan; repeatable."),
@@ -179,25 +181,26 @@ def reject(
 @app.command()
 def tell(id: Id, text: Annotated[str, typer.Argument(metavar="TEXT")]) -> None:
     """Steer an agent in words."""
-    from cli.agents import tell
+    from cli.agents import steer
 
-    run(tell(settings(), id, text))
+    run(steer(settings(), lambda agents: agents.tell(id, text), f"told {id}."))
 
 
 @app.command()
 def pause(id: Id) -> None:
     """Let an agent start nothing new until `resume`."""
-    from cli.agents import pause
+    from cli.agents import steer
 
-    run(pause(settings(), id))
+    said = f"{id} pauses before its next step; `starter.py resume {id}` ends that."
+    run(steer(settings(), lambda agents: agents.pause(id), said))
 
 
 @app.command()
 def resume(id: Id) -> None:
     """End a pause."""
-    from cli.agents import resume
+    from cli.agents import steer
 
-    run(resume(settings(), id))
+    run(steer(settings(), lambda agents: agents.resume(id), f"{id} goes on."))
 
 
 @app.command()
@@ -206,53 +209,51 @@ def wake(
     until: Annotated[str | None, typer.Option(metavar="TIME", help="Sleep until then instead.")] = None,
 ) -> None:
     """Wake a sleeping agent now, or move the end of its sleep."""
-    from cli.agents import wake
+    from cli.agents import steer
 
-    run(wake(settings(), id, until))
+    at = read_option("--until", until, lambda text: parse_moment(text, datetime.now(UTC), None))
+    said = f"{id} sleeps until {at:%Y-%m-%d %H:%M:%S} UTC instead." if at else f"woke {id}."
+    run(steer(settings(), lambda agents: agents.wake(id, at), said))
 
 
 @app.command()
 def cancel(id: Id) -> None:
-    """Ask an agent to end; it tidies up first."""
-    from cli.agents import cancel
+    """Ask an agent to end; it cleans up first."""
+    from cli.agents import steer
 
-    run(cancel(settings(), id))
+    said = f"asked {id} to end; it cleans up first."
+    run(steer(settings(), lambda agents: agents.cancel(id), said))
 
 
 @app.command()
+@options_of(
+    AgentFilter, "node", "stuck", "since", "until", "zone", "kind", "status", "owner", "batch", "text"
+)
 def find(
-    node: Annotated[str | None, typer.Option(help="At this node; of archived ones, that were there.")] = None,
-    stuck: Annotated[bool, typer.Option("--stuck", help="That got stuck, then or there.")] = False,
-    since: Annotated[str | None, typer.Option(metavar="T", help="yesterday, 3 days ago, 2026-11-22")] = None,
-    until: Annotated[str | None, typer.Option(metavar="T", help="Up to then, and not then itself.")] = None,
-    zone: Annotated[str | None, typer.Option(metavar="Z", help="Whose days; this machine's.")] = None,
-    kind: Annotated[str | None, typer.Option(help="Only this kind.")] = None,
-    status: Annotated[str | None, typer.Option(help="Only running, completed, failed, …")] = None,
-    owner: Annotated[str | None, typer.Option(metavar="WHO", help="Only this owner's.")] = None,
-    batch: Annotated[str | None, typer.Option(help="Only of this batch.")] = None,
-    text: Annotated[str | None, typer.Option(metavar="T", help="In notebook or final state.")] = None,
+    wanted: AgentFilter,
     live: Annotated[bool, typer.Option("--live", help="Only in Temporal.")] = False,
     archived: Annotated[bool, typer.Option("--archived", help="Only in the archive.")] = False,
     count: Annotated[bool, typer.Option("--count", help="Print how many.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print rows with commas.")] = False,
-    limit: Annotated[int | None, typer.Option(min=1, help="The newest so many.")] = None,
+    limit: Annotated[int | None, NEWEST] = None,
     as_json: Json = False,
 ) -> None:
     """Find agents by their past, in Temporal and in the archive."""
-    from cli.find import FindOptions, find
+    from cli.find import find
 
-    where = FindOptions(node, stuck, since, until, zone, kind, status, owner, batch, text, live, archived)
-    run(find(settings(), where, limit, count=count, as_csv=as_csv, as_json=as_json))
+    where = None if live == archived else "live" if live else "archived"
+    wanted = wanted.model_copy(update={"where": where})
+    run(find(settings(), wanted, limit, count=count, as_csv=as_csv, as_json=as_json))
 
 
 @app.command()
 def notices(
     agent: Annotated[str | None, typer.Option(metavar="ID", help="Only this agent's.")] = None,
-    failed: Annotated[bool, typer.Option("--failed", help="Only what could not be delivered.")] = False,
-    limit: Annotated[int, typer.Option(min=1, help="The newest so many.")] = 20,
+    failed: Annotated[bool, typer.Option("--failed", help="Only failed deliveries.")] = False,
+    limit: Annotated[int, NEWEST] = 20,
     as_json: Json = False,
 ) -> None:
-    """List the notices that went to people and systems, and what became of each delivery."""
+    """List the notices that were sent, and the outcome of each delivery."""
     from cli.notices import list_notices
 
     run(list_notices(settings(), agent, limit, failed=failed, as_json=as_json))
@@ -261,15 +262,16 @@ def notices(
 @archive.command("run")
 def archive_run(
     older_than: Annotated[
-        str | None, typer.Option(metavar="30d", help="Closed longer than this; the settings' times.")
+        str | None, typer.Option(metavar="30d", help="Closed longer than this; else as the settings say.")
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what is due, and do nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what is due, and do nothing.")] = False,
     as_json: Json = False,
 ) -> None:
     """Archive what is due now, and wait for it."""
     from cli.archive import archive_run
 
-    run(archive_run(settings(), older_than, dry_run=dry_run, as_json=as_json))
+    span = read_option("--older-than", older_than, parse_span)
+    run(archive_run(settings(), span, dry_run=dry_run, as_json=as_json))
 
 
 @archive.command("show")
@@ -283,16 +285,22 @@ def archive_show(id: Id, as_json: Json = False) -> None:
 @archive.command("restore")
 def archive_restore(
     id: Id,
-    output: Annotated[Path | None, typer.Option(metavar="FILE", help="Write there, not to stdout.")] = None,
-    run_id: Annotated[str | None, typer.Option("--run", metavar="RUN", help="This run; the last.")] = None,
+    output: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write to this file, not to stdout.")
+    ] = None,
+    run_id: Annotated[
+        str | None, typer.Option("--run", metavar="RUN", help="This run; else the last.")
+    ] = None,
     readable: Annotated[bool, typer.Option("--readable", help="Decrypt it.")] = False,
-    revive: Annotated[bool, typer.Option("--revive", help="Start a fresh agent from its end.")] = False,
+    revive: Annotated[
+        bool, typer.Option("--revive", help="Start a new agent that goes on from its end.")
+    ] = False,
     as_id: Annotated[
         str | None, typer.Option("--id", help="The revived agent's id; ID-revived if not given.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Give back an archived agent's history as Temporal's own JSON, or revive the agent."""
+    """Print an archived agent's history as Temporal's JSON, or revive the agent."""
     from cli.archive import archive_restore, archive_revive
 
     if revive:
@@ -303,7 +311,7 @@ def archive_restore(
 
 @archive.command("verify")
 def archive_verify(as_json: Json = False) -> None:
-    """Read the whole archive and compare it with its chain. Exit code 1: something is wrong."""
+    """Verify the whole archive against its chain. Exit code 1: something is wrong."""
     from cli.archive import archive_verify
 
     run(archive_verify(settings(), as_json=as_json))
@@ -319,10 +327,12 @@ def archive_setup(as_json: Json = False) -> None:
 
 @app.command()
 def mail(
-    unmatched: Annotated[bool, typer.Option("--unmatched", help="List what is for no agent.")] = False,
+    unmatched: Annotated[
+        bool, typer.Option("--unmatched", help="List mail that belongs to no agent.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Show what became of the letters that went out, and what lies in the mailbox."""
+    """Show what became of outgoing letters, and what is in the mailbox."""
     from cli.mail import mail
 
     run(mail(settings(), unmatched=unmatched, as_json=as_json))
@@ -330,7 +340,7 @@ def mail(
 
 @app.command()
 def forget(owner: Annotated[str, typer.Option(metavar="WHO", help="Whose agents.")]) -> None:
-    """Erase an owner's agents, live and archived, and say as JSON what was erased."""
+    """Erase an owner's agents, live and archived, and print as JSON what was erased."""
     from cli.archive import forget
 
     run(forget(settings(), owner))
@@ -338,7 +348,7 @@ def forget(owner: Annotated[str, typer.Option(metavar="WHO", help="Whose agents.
 
 @keys.command("rotate")
 def keys_rotate(as_json: Json = False) -> None:
-    """Put fresh keys first in the data folder's key files; the old ones still open and verify."""
+    """Add new keys to the data folder's key files; the old ones still decrypt and verify."""
     from cli.keys import rotate_keys
 
     rotate_keys(settings(), as_json=as_json)
@@ -346,7 +356,7 @@ def keys_rotate(as_json: Json = False) -> None:
 
 @app.command()
 def doctor(as_json: Json = False) -> None:
-    """Check everything an agent needs. Exit code 1: something needs mending."""
+    """Check everything an agent needs. Exit code 1: something needs fixing."""
     from cli.doctor import doctor
 
     run(doctor(settings(), as_json=as_json))
@@ -369,7 +379,8 @@ def main() -> int:
         say(f"error: {error}")
         return ExitCode.USAGE
     except typer.TyperException as error:
-        say(f"error: {error.format_message()} (`starter.py COMMAND --help` says what it takes)")
+        words = error.format_message().replace("Value error, ", "")
+        say(f"error: {words} (`starter.py COMMAND --help` says what it takes)")
         return error.exit_code
     except KeyboardInterrupt:
         return 130
@@ -379,7 +390,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    # Little that a command makes is garbage before it ends, and what it imports never is.
+    # Raise the GC thresholds: little that a command makes is garbage before it ends.
     gc.set_threshold(50_000, 20, 20)
     exit_code = main()
     sys.stderr.flush()

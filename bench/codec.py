@@ -24,7 +24,7 @@ from bench.peers.side import KitSide
 from bench.peers.worker import kit_worker
 from cli.dev_server import DevServer
 from common.key_ring import rotate
-from common.settings import DATA_DIR, Settings
+from common.settings import Settings
 from common.temporal.codec import key_file
 from common.temporal.connect import connect
 
@@ -58,12 +58,12 @@ async def turn(side: KitSide, agents: int, figures: Figures | None) -> None:
 async def bench(agents: int, folder: Path) -> dict[str, float]:
     """The ratios encrypted : plain, with `agents` of each side in every one of four blocks."""
     found = {"plain": Figures(), "encrypted": Figures()}
-    async with DevServer(Settings.read({DATA_DIR.variable: str(folder)}), ui_port=None) as server:
+    async with DevServer(Settings.read({"HIBERNAUT_DATA_DIR": str(folder)}), ui_port=None) as server:
         os.environ.update(TEMPORAL_ADDRESS=server.address, TEMPORAL_CONFIG_FILE=os.devnull)
         for block in range(-1, BLOCKS):
             # Alternating order, so that the growth of the database falls on both; the first warms up.
             for name in sorted(found, reverse=block % 2 == 0):
-                settings = Settings.read({DATA_DIR.variable: str(folder / name)})
+                settings = Settings.read({"HIBERNAUT_DATA_DIR": str(folder / name)})
                 if name == "encrypted" and not key_file(settings).exists():
                     rotate(key_file(settings))
                 client = await connect(settings)

@@ -40,8 +40,9 @@ from common.agents.buyer import BuyerInput, BuyerResult, OnDrift
 from common.approval.signing import Signer
 from common.approval.types import Decision, Verdict
 from common.client.client import AgentClient
+from common.client.filters import AgentFilter
 from common.client.view import InboxRow, RunStatus
-from common.settings import DATA_DIR, Settings
+from common.settings import Settings
 from common.temporal.connect import connect
 from workflows.buyer import ORDER, SETTLED
 
@@ -279,7 +280,7 @@ class Chaos:
         return [agent for agent in self._agents.values() if agent.role is Role.RACED]
 
     async def _all_ended(self) -> None:
-        while left := await self._door.list_agents(status=RunStatus.RUNNING, limit=len(self._agents)):
+        while left := await self._door.list_agents(AgentFilter(status=RunStatus.RUNNING), len(self._agents)):
             self._tell(f"{len(left)} agents still run")
             await asyncio.sleep(5)
 
@@ -334,7 +335,7 @@ def holds(report: dict[str, Any]) -> bool:
 
 async def bench(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Run everything in `folder`, bounded in time."""
-    settings = Settings.read({DATA_DIR.variable: str(folder)})
+    settings = Settings.read({"HIBERNAUT_DATA_DIR": str(folder)})
     task = asyncio.current_task()
     assert task
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -33,8 +33,7 @@ from cli.dev_server import DevServer, free_port, listens
 from common.approval.signing import Signer
 from common.client.client import AgentClient
 from common.client.tokens import Scope, TokenFile
-from common.settings import DATA_DIR, Settings
-from common.settings.http import HTTP
+from common.settings import Settings
 from common.temporal.connect import connect
 
 ROOT = Path(__file__).parents[1]
@@ -111,8 +110,8 @@ async def gateway(settings: Settings, server: DevServer, port: int) -> AsyncIter
             **kept,
             "PYTHONPATH": str(ROOT),
             "TEMPORAL_ADDRESS": server.address,
-            DATA_DIR.variable: str(settings.data_dir),
-            HTTP.variable: f"{HOST}:{port}",
+            "HIBERNAUT_DATA_DIR": str(settings.data_dir),
+            "HIBERNAUT_HTTP": f"{HOST}:{port}",
         },
         log=settings.data_dir / "logs" / "gateway.log",
     )
@@ -127,7 +126,7 @@ async def gateway(settings: Settings, server: DevServer, port: int) -> AsyncIter
 
 async def bench(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """One run; its report."""
-    settings = Settings.read({DATA_DIR.variable: str(folder)})
+    settings = Settings.read({"HIBERNAUT_DATA_DIR": str(folder)})
     signer = Signer.load(settings, create=True)
     tokens = [TokenFile.of(settings).add(f"person-{number}", [Scope.READ]) for number in range(PEOPLE)]
     port = free_port()

@@ -32,7 +32,7 @@ from cli.dev_server import DevServer
 from common.agents.buyer import BuyerInput
 from common.approval.signing import Signer
 from common.client.client import AgentClient
-from common.settings import DATA_DIR, Settings
+from common.settings import Settings
 from common.temporal.connect import connect
 
 WHO = "ann"
@@ -97,7 +97,7 @@ def in_json(out: str) -> int:
 
 async def bench(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Run everything in `folder`, bounded in time."""
-    settings = Settings.read({DATA_DIR.variable: str(folder)})
+    settings = Settings.read({"HIBERNAUT_DATA_DIR": str(folder)})
     signer = Signer.load(settings, create=True)
     floor = Floor(folder / "floor", Faults())
     floor.folder.mkdir()
@@ -114,7 +114,7 @@ async def bench(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         try:
             await ask(AgentClient(await connect(settings), settings, signer), options.agents)
             load = os.getloadavg()[0]
-            environment = {**os.environ, DATA_DIR.variable: str(folder)}
+            environment = {**os.environ, "HIBERNAUT_DATA_DIR": str(folder)}
             table, table_seconds = await timed(environment, options.runs, in_table)
             document, json_seconds = await timed(environment, options.runs, in_json, "--json")
             for_one, for_seconds = await timed(environment, options.runs, in_table, "--for", WHO)

@@ -29,7 +29,7 @@ from bench.peers.figures import Figures, Spent, ratios, table
 from bench.peers.side import BareSide, KitSide, Side, throttled
 from bench.usage import cpu
 from cli.dev_server import DevServer
-from common.settings import DATA_DIR, Settings
+from common.settings import Settings
 from common.temporal.connect import connect
 
 BLOCKS = 4
@@ -158,7 +158,7 @@ def used_bytes(database: Path) -> int:
 
 async def bench(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Run everything in `folder`, bounded in time."""
-    settings = Settings.read({DATA_DIR.variable: str(folder)})
+    settings = Settings.read({"HIBERNAUT_DATA_DIR": str(folder)})
     database = folder / "temporal.db"
     task = asyncio.current_task()
     assert task

@@ -35,7 +35,7 @@ from common.approval.signing import Signer
 from common.approval.types import Verdict
 from common.client.client import AgentClient
 from common.mail import IncomingMail, MailKind
-from common.settings import DATA_DIR, Settings
+from common.settings import Settings
 from common.temporal.connect import connect
 
 ROOT = Path(__file__).parents[1]
@@ -66,7 +66,7 @@ class Bench:
     """One agent with so many candidates, on a server of its own."""
 
     def __init__(self, folder: Path, mail_port: int, count: int) -> None:
-        self.settings = Settings.read({DATA_DIR.variable: str(folder)})
+        self.settings = Settings.read({"HIBERNAUT_DATA_DIR": str(folder)})
         self.signer = Signer.load(self.settings, create=True)
         self.server = DevServer(self.settings, ui_port=None)
         self._mail_port = mail_port
@@ -123,7 +123,7 @@ class Bench:
                 "HIBERNAUT_SMTP": f"smtp://127.0.0.1:{self._mail_port}",
                 "HIBERNAUT_MAIL_FROM": "agents@example.com",
                 "HIBERNAUT_MAIL_REPLY_TO": "answers@example.com",
-                DATA_DIR.variable: str(self._folder),
+                "HIBERNAUT_DATA_DIR": str(self._folder),
             },
             log=log,
         )

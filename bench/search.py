@@ -31,7 +31,7 @@ from common.archive.layout import ArchivedObject, ArchivedRun, ArchiveRecord, In
 from common.archive.reader import pack
 from common.client.view import AgentView, RunStatus
 from common.object_store import FolderStore
-from common.settings import DATA_DIR, Settings
+from common.settings import Settings
 from common.temporal.connect import data_converter
 
 DAYS = 100
@@ -89,7 +89,7 @@ def _put(objects: FolderStore, batch: list[IndexRow], number: int) -> int:
 
 async def bytes_of_one(folder: Path) -> tuple[int, int]:
     """What lies in the store of one recorded agent, record and all, and its history as raw JSON."""
-    converter = data_converter(Settings.read({DATA_DIR.variable: str(folder)}))
+    converter = data_converter(Settings.read({"HIBERNAUT_DATA_DIR": str(folder)}))
     events = json.loads(HISTORY.read_text())
     raw = json.dumps(events, separators=(",", ":")).encode()
     notes = [NotebookEntry(at=START, node=node, text=f"entered {node}") for node in NODES for _ in range(3)]

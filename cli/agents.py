@@ -1,11 +1,9 @@
-"""The bodies of the commands that look at agents and steer them."""
+"""The commands that show agents, decide for them and steer them."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from datetime import datetime
-from enum import StrEnum
+from collections.abc import Awaitable, Callable, Sequence
 
 from temporalio.service import RPCError, RPCStatusCode
 
@@ -13,13 +11,13 @@ from cli.archive import archived_view
 from cli.clients import open_agents
 from cli.draw import row_cells, show_lines
 from cli.inputs import kind_named, read_edits, read_input
-from cli.output import CommandError, ExitCode, clean, print_document, say
+from cli.output import ExitCode, clean, print_document, say
 from cli.table import print_table
-from common.agents.agent import AgentState
 from common.approval.types import DecisionStatus, Verdict
 from common.archive.reader import ArchivedAgents
 from common.client.client import AgentClient
 from common.client.errors import NoSuchAgentError
+from common.client.filters import AgentFilter
 from common.client.view import Ending, RunStatus
 from common.settings import Settings
 
@@ -57,23 +55,9 @@ async def start(
     return _code(ending)
 
 
-async def list_agents(
-    settings: Settings,
-    kind: str | None,
-    owner: str | None,
-    state: str | None,
-    status: str | None,
-    limit: int,
-    *,
-    as_json: bool,
-) -> None:
-    """Print the newest agents that fit."""
-    _one_of("--state", state, AgentState)
-    _one_of("--status", status, RunStatus)
-    agents = await open_agents(settings)
-    rows = await agents.list_agents(
-        kind=kind, owner=owner, state=state, status=RunStatus(status) if status else None, limit=limit
-    )
+async def list_agents(settings: Settings, wanted: AgentFilter, limit: int, *, as_json: bool) -> None:
+    """Print the newest agents that match."""
+    rows = await (await open_agents(settings)).list_agents(wanted, limit)
     if as_json:
         print_document(rows)
     elif rows:
@@ -85,7 +69,7 @@ async def list_agents(
 
 
 async def show(settings: Settings, id: str, *, as_json: bool) -> None:
-    """Print everything there is to know of an agent, in Temporal or in the archive."""
+    """Print everything known about an agent, in Temporal or in the archive."""
     try:
         view = await (await open_agents(settings)).view(id)
     except NoSuchAgentError:
@@ -97,7 +81,7 @@ async def show(settings: Settings, id: str, *, as_json: bool) -> None:
 
 
 async def result(settings: Settings, id: str, *, wait: bool) -> ExitCode:
-    """Print the result, or say that there is none yet, or why there will be none."""
+    """Print the result, or that there is none yet, or why there will be none."""
     agents = await open_agents(settings)
     try:
         ending = await _until_closed(agents, id) if wait else await agents.ending(id, wait=False)
@@ -123,14 +107,14 @@ async def decide(
     *,
     as_json: bool,
 ) -> ExitCode:
-    """Send a decision and say what the agent made of it."""
+    """Send a decision and print its outcome."""
     agents = await open_agents(settings)
     decision = await agents.decide(
         id, verdict, by=by, note=note, edits=read_edits(edits), through="cli", digest=digest
     )
-    record = await agents.fate(id, decision.id)
+    record = await agents.outcome(id, decision.id)
     status = record.status.value if record else "recorded"
-    reason = record.reason if record else "no worker has taken it yet; it will count when one wakes"
+    reason = record.reason if record else "no worker has taken it yet; it counts once one runs"
     if as_json:
         print_document(
             {
@@ -148,51 +132,14 @@ async def decide(
     return ExitCode.REFUSED if record and record.status is DecisionStatus.REFUSED else ExitCode.DONE
 
 
-async def tell(settings: Settings, id: str, text: str) -> None:
-    """Steer an agent in words."""
-    await (await open_agents(settings)).tell(id, text)
-    say(f"told {id}.")
-
-
-async def pause(settings: Settings, id: str) -> None:
-    """Ask an agent to start nothing new."""
-    await (await open_agents(settings)).pause(id)
-    say(f"{id} pauses before its next step; `starter.py resume {id}` ends that.")
-
-
-async def resume(settings: Settings, id: str) -> None:
-    """End a pause."""
-    await (await open_agents(settings)).resume(id)
-    say(f"{id} goes on.")
-
-
-async def wake(settings: Settings, id: str, until: str | None) -> None:
-    """End an agent's sleep, or move its end."""
-    await (await open_agents(settings)).wake(id, _moment(until) if until else None)
-    say(f"{id} sleeps until {until} instead." if until else f"woke {id}.")
-
-
-async def cancel(settings: Settings, id: str) -> None:
-    """Ask an agent to end."""
-    await (await open_agents(settings)).cancel(id)
-    say(f"asked {id} to end; it tidies up first.")
-
-
-def _one_of(option: str, value: str | None, values: type[StrEnum]) -> None:
-    if value is not None and value not in list(values):
-        raise CommandError(f"{option} {value}: say one of {', '.join(values)}.")
-
-
-def _moment(text: str) -> datetime:
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        raise CommandError(f"--until {text}: give a time, as in 2026-11-23T10:00:00Z.") from None
-    return at.astimezone()  # a time without a zone is this machine's
+async def steer(settings: Settings, command: Callable[[AgentClient], Awaitable[None]], said: str) -> None:
+    """Send a command to an agent, and say that it was sent."""
+    await command(await open_agents(settings))
+    say(said)
 
 
 async def _until_closed(agents: AgentClient, id: str) -> Ending:
-    """How the agent closed, waited for through any outage of Temporal."""
+    """How the agent closed; waits for it through any outage of Temporal."""
     while True:
         try:
             return await agents.ending(id, wait=True)

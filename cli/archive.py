@@ -1,4 +1,4 @@
-"""The bodies of the commands around the archive."""
+"""The commands about the archive."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from temporalio.client import Client, WorkflowFailureError
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
+from cli.clients import PATIENCE
 from cli.draw import show_lines
 from cli.output import CommandError, ExitCode, clean, print_document, say
 from cli.revival import revived_input
@@ -32,23 +33,20 @@ from common.archive.reader import ArchivedAgents
 from common.artifacts import write_atomically
 from common.client.client import AgentClient
 from common.client.errors import NoSuchAgentError
-from common.client.times import parse_span
 from common.client.view import AgentView
 from common.client.visibility import quote
 from common.object_store import S3Store, StoreUnavailableError, open_store
 from common.settings import Settings
-from common.settings.archive import ARCHIVE_COLD
 from common.temporal.connect import connect
 
 Done = TypeVar("Done")
-PATIENCE = timedelta(seconds=8)
 
 
 async def archive_run(
-    settings: Settings, older_than: str | None, *, dry_run: bool, as_json: bool
+    settings: Settings, older_than: timedelta | None, *, dry_run: bool, as_json: bool
 ) -> ExitCode:
-    """Have the archivist work now, and wait for it."""
-    request = ArchiveRequest(older_than=parse_span(older_than) if older_than else None, dry_run=dry_run)
+    """Run the archivist now and wait for it."""
+    request = ArchiveRequest(older_than=older_than, dry_run=dry_run)
     client = await connect(settings, patience=PATIENCE)
     id = f"{ARCHIVIST}-looks-{uuid.uuid4().hex[:8]}" if dry_run else ARCHIVIST
     report = await _work(client, settings, ARCHIVIST, request, id, ArchiveReport)
@@ -61,7 +59,7 @@ async def archive_run(
         f"{report.due} due"
         + ("" if dry_run else f", {report.archived} archived in {report.bytes} bytes")
         + (f", passed over: {passed_over}" if passed_over else "")
-        + ("" if dry_run else f"; {report.swept} superfluous payloads deleted; head {_head(report)}")
+        + ("" if dry_run else f"; {report.swept} orphaned payloads deleted; head {_head(report)}")
         + "."
     )
     return ExitCode.DONE
@@ -114,7 +112,7 @@ async def archive_revive(settings: Settings, id: str, as_id: str | None, *, as_j
 
 
 async def archive_verify(settings: Settings, *, as_json: bool) -> ExitCode:
-    """Compare everything archived with the chain, and the chain with its head in Temporal."""
+    """Verify every archived object against the chain, and the chain against its head in Temporal."""
     anchor = await ArchiveAnchor(await connect(settings, patience=PATIENCE), settings).head()
     found = await asyncio.to_thread(verify, open_store(settings), anchor)
     if as_json:
@@ -128,7 +126,7 @@ async def archive_verify(settings: Settings, *, as_json: bool) -> ExitCode:
 
 
 async def archive_setup(settings: Settings, *, as_json: bool) -> None:
-    """Create or update the schedule, and where the store is S3 its rule for colder storage."""
+    """Create or update the schedule and, on S3, the rule for colder storage."""
     client = await connect(settings, patience=PATIENCE)
     await ArchiveAnchor(client, settings).set_up()
     cold = await asyncio.to_thread(_set_cold, settings)
@@ -149,7 +147,7 @@ async def forget(settings: Settings, owner: str) -> ExitCode:
 
 
 async def archived_view(settings: Settings, id: str) -> AgentView:
-    """What `show` would have printed of the agent; says that it is archived.
+    """The view that `show` would have printed; prints that the agent is archived.
 
     Raises:
         NoSuchAgentError: there is none of that id, here or there.
@@ -185,7 +183,7 @@ async def _work(
         )
     except WorkflowAlreadyStartedError:
         raise CommandError(
-            "an archivist is at work, and there is one at a time; try again once it is done.",
+            "an archivist is already running; try again when it is done.",
             ExitCode.REFUSED,
         ) from None
     try:
@@ -206,7 +204,7 @@ def _set_cold(settings: Settings) -> str:
         store.move_when_cold(AGENTS, after)
     except StoreUnavailableError as error:
         return f"not set ({error})"
-    return f"GLACIER_IR after {after.days} days" if after else f"none ({ARCHIVE_COLD.variable}=never)"
+    return f"GLACIER_IR after {after.days} days" if after else "none (HIBERNAUT_ARCHIVE_COLD=never)"
 
 
 def _head(report: ArchiveReport) -> str:

@@ -1,4 +1,4 @@
-"""Child processes that die with their parent, whatever ends the parent."""
+"""Child processes that die with their parent, however it ends."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-# A tiny Python asks the kernel to kill it when its parent is gone (PR_SET_PDEATHSIG, Linux only), checks that
-# the parent was not gone already, and becomes the program; the wish survives exec. That is a program of its
-# own and no preexec_fn because forking Python code out of a process full of the SDK's threads may deadlock.
-# The kernel means the parent *thread*: start children from a thread that lives as long as they shall.
+# A small launcher asks the kernel to kill it when its parent ends (PR_SET_PDEATHSIG, Linux only; exec keeps
+# it), checks that the parent still runs, and execs the program. It is no preexec_fn because Python code
+# that runs after a fork in a process full of the SDK's threads may deadlock. The kernel means the parent
+# *thread*: start children from a thread that lives as long as they should.
 _LAUNCHER = """
 import os, sys
 if sys.platform == "linux":
@@ -29,8 +29,8 @@ async def start_child(
 ) -> asyncio.subprocess.Process:
     """Start ``program`` (a path and its arguments) with both its outputs appended to the file ``log``.
 
-    It gets a session of its own, so that Ctrl-C on the terminal reaches the parent alone, which then ends its
-    children in order. One that shall ``outlive`` its parent is started plainly.
+    It gets its own session, so that Ctrl-C on the terminal reaches only the parent, which then stops its
+    children in order. With ``outlive`` it does not end with its parent.
     """
     launcher = () if outlive else (sys.executable, "-I", "-S", "-c", _LAUNCHER, str(os.getpid()))
     with _appending(log) as output:
@@ -57,14 +57,14 @@ async def end_child(process: asyncio.subprocess.Process, patience: float) -> int
 
 
 def put_aside(log: Path) -> None:
-    """Make room for a new ``log``; the last one stays beside it as `….old.log`."""
+    """Rename the last ``log`` to `….old.log`."""
     log.parent.mkdir(parents=True, exist_ok=True)
     if log.exists():
         log.replace(log.with_suffix(".old.log"))
 
 
 def last_line(log: Path) -> str:
-    """The last line of ``log`` that says something; empty where there is none."""
+    """The last line of ``log`` that is not blank; empty if there is none."""
     try:
         lines = log.read_text(errors="replace").strip().splitlines()
     except OSError:

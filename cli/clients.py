@@ -1,4 +1,4 @@
-"""The commands' way to Temporal."""
+"""How commands connect to Temporal."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from common.client.client import AgentClient
 from common.settings import Settings
 from common.temporal.connect import connect
 
-# A person waits for the answer: long enough for a hiccup, too short to look dead.
+# Long enough to outlast a hiccup, short enough for somebody who waits at a terminal.
 PATIENCE = timedelta(seconds=8)
 
 
 async def open_agents(settings: Settings, patience: timedelta = PATIENCE) -> AgentClient:
-    """The agents of the configured Temporal service, decisions signed with this data folder's keys."""
+    """A client for the agents of the configured Temporal service; it signs with this data folder's keys."""
     return AgentClient(await connect(settings, patience=patience), settings, Signer.load(settings))

@@ -1,4 +1,4 @@
-"""`make demo`: the main job from start to report, on a stack of its own that ends with it."""
+"""`make demo`: audits a code base from start to report, on its own stack, which ends with it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import shutil
 import sys
 import tempfile
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -24,7 +23,7 @@ from common.approval.types import Verdict
 from common.artifacts import ArtifactStore
 from common.client.client import AgentClient
 from common.client.view import AgentView, RunStatus
-from common.settings import DATA_DIR, Settings, SettingsError
+from common.settings import Settings, SettingsError
 from common.temporal.connect import StackAddress
 
 CHECKOUT = Path(__file__).parent.parent
@@ -40,7 +39,7 @@ async def demo(settings: Settings, target: Path | None, *, keep: bool) -> ExitCo
     Args:
         settings: with the data folder of the demo's own stack.
         target: the folder to audit and, on a yes, to fix.
-        keep: leave the stack running at the end.
+        keep: leave the stack running.
     """
     async with AsyncExitStack() as ending:
         folder = target or _copy_of_checkout(ending, keep=keep)
@@ -64,7 +63,7 @@ async def demo(settings: Settings, target: Path | None, *, keep: bool) -> ExitCo
 
 
 def _copy_of_checkout(ending: AsyncExitStack, *, keep: bool) -> Path:
-    # Not below the checkout: there git would ignore it, and so would the audit.
+    # Outside the checkout, where git would ignore it and so would the audit.
     scratch = Path(tempfile.mkdtemp(prefix="hibernaut-demo-"))
     if not keep:
         ending.callback(shutil.rmtree, scratch, ignore_errors=True)
@@ -73,12 +72,12 @@ def _copy_of_checkout(ending: AsyncExitStack, *, keep: bool) -> Path:
 
 
 async def _start_stack(settings: Settings, ending: AsyncExitStack, *, keep: bool) -> StackAddress:
-    """Start `starter.py dev` on free ports; it ends with `ending`, or is left to itself."""
+    """Start `starter.py dev` on free ports; it ends with `ending` unless it is kept."""
     log = settings.data_dir / "logs" / "dev.log"
     program = [sys.executable, str(CHECKOUT / "starter.py"), "dev"]
     ports = ["--port", str(free_port()), "--ui-port", str(free_port()), "--http-port", "0"]
     StackAddress.file(settings).unlink(missing_ok=True)
-    environment = {**os.environ, DATA_DIR.variable: str(settings.data_dir)}
+    environment = {**os.environ, "HIBERNAUT_DATA_DIR": str(settings.data_dir)}
     process = await start_child([*program, *ports], environment=environment, log=log, outlive=keep)
     if keep:
         say(f"the stack stays: end it with `kill {process.pid}`")
@@ -95,7 +94,7 @@ async def _start_stack(settings: Settings, ending: AsyncExitStack, *, keep: bool
 
 
 async def _follow(agents: AgentClient, id: str, settings: Settings) -> AgentView:
-    """Show the agent's progress to its end, and answer what it asks."""
+    """Show the agent's progress until it ends, and ask the user what it asks."""
     answered = ""
     screen = LiveScreen() if sys.stdout.isatty() else PlainScreen(sys.stdout)
     while True:
@@ -132,8 +131,8 @@ def _show(plan: FixPlan, settings: Settings) -> None:
 
 def _answer(plan: FixPlan) -> tuple[Verdict, str]:
     if not sys.stdin.isatty():
-        print("no terminal to ask on: approving by itself")
-        return Verdict.APPROVE, "approved by the demo itself: no terminal to ask on"
+        print("no terminal to ask on: approving without asking")
+        return Verdict.APPROVE, "approved by the demo: no terminal to ask on"
     answer = input(f"Apply these {plan.fixes} fixes to {plan.files} files? [y/N] ")
     return (Verdict.APPROVE, "") if answer.strip().lower() in ("y", "yes") else (Verdict.REJECT, "no")
 
@@ -142,10 +141,10 @@ def main() -> int:
     """Run the demo; its exit code."""
     try:
         found = Settings.read(os.environ)
-        # A stack of its own beside the user's: the demo's agents and data stay apart.
-        own = replace(found, data_dir=found.data_dir / "demo")
+        # Apart from the user's own stack, agents and data.
+        own = found.but(data_dir=found.data_dir / "demo")
         own.data_dir.mkdir(parents=True, exist_ok=True)
-        # What points clients elsewhere must not lead the demo away from its own stack.
+        # The demo must use its own stack, wherever these point.
         for name in [name for name in os.environ if name.startswith("TEMPORAL_")]:
             del os.environ[name]
         target = os.environ.get("TARGET", "")

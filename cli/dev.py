@@ -1,4 +1,4 @@
-"""`starter.py dev`: the whole stack on this machine; what dies is started again, and all ends together."""
+"""`starter.py dev`: runs the whole stack on this machine, and restarts what dies."""
 
 from __future__ import annotations
 
@@ -24,8 +24,7 @@ from cli.rates import set_fetch_rate
 from common.approval.signing import Signer
 from common.artifacts import write_atomically
 from common.client.tokens import operator_token
-from common.settings import DATA_DIR, UNSIGNED, Settings
-from common.settings.http import CODEC_ORIGIN, HTTP
+from common.settings import Settings
 from common.temporal.codec import create_keys, load_codec
 from common.temporal.connect import StackAddress
 
@@ -33,13 +32,13 @@ WORKER = Path(__file__).parent.parent / "worker.py"
 WORKER_READY = "worker ready"
 ROOT = WORKER.parent
 GATEWAY_ENDS_WITHIN = 10.0
-# A worker finishes what is under way and reports it, 20 s each at most; past that it hangs.
+# A worker takes up to 20 s to finish its work and 20 s to report it; after that it hangs.
 DRAIN_WITHIN = 45.0
 FIRST_DELAY = 0.5
 LONGEST_DELAY = 30.0
 GATEWAY_READY = "gateway ready"
-LIVED_WELL = 30.0  # seconds after which a death is a new trouble and no crash loop
-PORT_PATIENCE = 2.0  # the server of a stack that was killed a moment ago may still be going
+STABLE_AFTER = 30.0  # seconds; a process that ends later is not in a crash loop
+PORT_PATIENCE = 2.0  # the server of a stack that was just killed may still be shutting down
 
 
 async def dev(
@@ -53,7 +52,7 @@ async def dev(
         ui_port: of the Web UI.
         http_port: of the gateway; 0 leaves the gateway out.
         workers: how many worker processes.
-        elsewhere: the data folder is not the one that other shells find by themselves.
+        elsewhere: other shells do not find this data folder by default.
 
     Raises:
         CommandError: another stack holds the data folder, a port is taken, or the server does not start.
@@ -75,7 +74,7 @@ async def dev(
 
 
 class _Stack:
-    """The server, its workers and the gateway, supervised."""
+    """Supervises the server, its workers and the gateway."""
 
     def __init__(
         self, settings: Settings, server: DevServer, workers: int, http_port: int, *, elsewhere: bool
@@ -131,11 +130,11 @@ class _Stack:
             service = await ServiceClient.connect(ConnectConfig(target_host=self._server.address))
             await set_fetch_rate(service.workflow_service, NAMESPACE, self._settings)
         except (RPCError, RuntimeError) as error:
-            raise DevServerError(f"the Temporal server takes no rate for fetches: {error}") from error
+            raise DevServerError(f"the Temporal server does not take a rate for fetches: {error}") from error
 
     def _end(self) -> None:
         if self._ending.is_set():
-            # Asked twice: do not wait for the draining.
+            # A second request: do not wait until the workers have drained.
             for worker in self._workers.values():
                 if worker.returncode is None:
                     worker.kill()
@@ -153,7 +152,7 @@ class _Stack:
     async def _start_worker(self, number: int) -> None:
         self._workers[number] = await start_child(
             [sys.executable, str(WORKER)],
-            environment={**self._environment(), UNSIGNED.variable: "accept"},
+            environment={**self._environment(), "HIBERNAUT_UNSIGNED": "accept"},
             log=self._worker_log(number),
         )
 
@@ -168,21 +167,21 @@ class _Stack:
             [sys.executable, "-m", "gateway"],
             environment={
                 **self._environment(),
-                HTTP.variable: self._http,
-                CODEC_ORIGIN.variable: self._server.ui,
+                "HIBERNAUT_HTTP": self._http,
+                "HIBERNAUT_CODEC_ORIGIN": self._server.ui,
                 "PYTHONPATH": str(ROOT),
             },
             log=self._gateway_log,
         )
 
     def _environment(self) -> dict[str, str]:
-        # The stack's own server is the one meant, whatever the shell or a configuration file says.
+        # Children use this stack's server, whatever the shell or a configuration file says.
         kept = {name: value for name, value in os.environ.items() if not name.startswith("TEMPORAL_")}
         return {
             **kept,
             "TEMPORAL_ADDRESS": self._server.address,
             "TEMPORAL_CONFIG_FILE": os.devnull,
-            DATA_DIR.variable: str(self._settings.data_dir),
+            "HIBERNAUT_DATA_DIR": str(self._settings.data_dir),
         }
 
     @property
@@ -193,7 +192,7 @@ class _Stack:
         return self._settings.data_dir / "logs" / f"worker-{number}.log"
 
     async def _introduce(self) -> None:
-        """Say where everything is, once a worker polls and the gateway listens."""
+        """Print the addresses once a worker polls and the gateway listens."""
         await _says(self._worker_log(1), WORKER_READY)
         if self._http:
             await _says(self._gateway_log, GATEWAY_READY)
@@ -205,19 +204,19 @@ class _Stack:
         say(f"data         {self._settings.data_dir}")
         say("an agent     starter.py start code-auditor --set path=FOLDER    (kinds: starter.py agents)")
         if self._elsewhere:
-            say(f"other shells need {DATA_DIR.variable}={self._settings.data_dir}")
-        say("ready; Ctrl-C ends everything, and everything is there again after the next start")
+            say(f"other shells need HIBERNAUT_DATA_DIR={self._settings.data_dir}")
+        say("ready; Ctrl-C stops the stack, and the next start continues where it left off")
 
 
 async def _keep(
     name: str, wait: Callable[[], Awaitable[int]], start: Callable[[], Awaitable[None]], log: Path
 ) -> None:
-    """Start ``name`` again whenever it ends, with growing pauses while it ends at once."""
+    """Restart ``name`` whenever it ends, with growing delays while it is in a crash loop."""
     loop = asyncio.get_running_loop()
     delay, began = FIRST_DELAY, loop.time()
     while True:
         code = await wait()
-        if loop.time() - began > LIVED_WELL:
+        if loop.time() - began > STABLE_AFTER:
             delay = FIRST_DELAY
         how = f"killed by signal {-code}" if code < 0 else f"exit code {code}: {last_line(log)}"
         say(f"{name} ended ({how}); starting it again in {delay:g} s")
@@ -233,7 +232,7 @@ async def _keep(
 
 @contextlib.contextmanager
 def _locked(settings: Settings) -> Iterator[None]:
-    """Hold the data folder; the lock goes with this process, however it ends."""
+    """Lock the data folder; the lock is released when this process ends, however it ends."""
     with (settings.data_dir / "dev.lock").open("a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -241,7 +240,7 @@ def _locked(settings: Settings) -> Iterator[None]:
             file.seek(0)
             raise CommandError(
                 f"another stack (process {file.read().strip() or '?'}) runs on {settings.data_dir}: "
-                "end it, or give --data-dir another folder."
+                "stop it, or give --data-dir another folder."
             ) from None
         file.truncate(0)
         file.write(str(os.getpid()))
@@ -253,13 +252,13 @@ async def _require_free(port: int, option: str) -> None:
     deadline = asyncio.get_running_loop().time() + PORT_PATIENCE
     while not _is_free(port):
         if asyncio.get_running_loop().time() > deadline:
-            raise CommandError(f"port {port} is taken: end what listens there, or give {option} another.")
+            raise CommandError(f"port {port} is taken: stop what listens there, or give {option} another.")
         await asyncio.sleep(0.1)
 
 
 def _is_free(port: int) -> bool:
     with socket.socket() as probe:
-        # As the server does it, so that connections that linger do not count.
+        # As the server does, so that lingering connections do not count.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, port))

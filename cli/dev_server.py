@@ -21,19 +21,19 @@ from temporalio.common import SearchAttributeIndexedValueType
 from temporalio.service import ConnectConfig, RPCError, ServiceClient
 
 from cli.children import end_child, last_line, start_child
-from common.settings import TEMPORAL_PROGRAM, Settings
+from common.settings import Settings
 from common.temporal.search_attributes import REGISTRY
 
 HOST = "127.0.0.1"
 NAMESPACE = "default"
-# The server starts with 24 hours; closed agents stay well past the archive's 30 days.
+# The server's default is 24 hours; agents are archived 30 days after they close.
 RETENTION = timedelta(days=90)
 READY_WITHIN = 60.0
 STOP_WITHIN = 10.0
 STARTS = 3
 
-# WAL doubles the rate of writes at the same durability, which is what `synchronous=FULL` promises: what the
-# server acknowledged is on disk. FULL is SQLite's default too; said here so that no default can change it.
+# WAL doubles the write rate. `synchronous=FULL` puts on disk what the server has acknowledged; it is SQLite's
+# default, set here so that a changed default cannot lose data.
 PRAGMAS = {"journal_mode": "WAL", "synchronous": "FULL"}
 DYNAMIC_CONFIG = {
     "frontend.WorkflowTimeSkippingEnabled": "true",
@@ -56,7 +56,7 @@ class EndedAtOnceError(DevServerError):
 class DevServer:
     """A Temporal dev server that dies with this process.
 
-    ``start`` after ``kill`` or ``stop`` comes back on the same ports and the same database.
+    ``start`` after ``kill`` or ``stop`` uses the same ports and the same database.
 
     Args:
         settings: which `temporal` program to run, and the data folder.
@@ -64,7 +64,7 @@ class DevServer:
         ui_port: TCP port of the Web UI; 0 picks a free one, None leaves the Web UI out.
         database: the SQLite file; `temporal.db` in the data folder where None.
         limits: more of the server's dynamic configuration.
-        codec: where the Web UI has payloads decoded; empty for nowhere.
+        codec: address of the codec that decodes payloads for the Web UI; empty for none.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class DevServer:
     async def start(self) -> None:
         """Start the server and wait until it serves, with search attributes and retention set.
 
-        One that ends at once is started again, three times in all.
+        If it ends at once it is restarted, up to three starts in all.
 
         Raises:
             DevServerError: the port is taken, or it ended, or did not serve within a minute.
@@ -112,20 +112,20 @@ class DevServer:
         if self._process:
             await self._process.wait()
         if await listens(self._port):
-            # Whoever answers there must not be taken for this server.
-            raise DevServerError(f"port {self._port} is taken: end what listens there, or choose another.")
+            # What answers there must not be taken for this server.
+            raise DevServerError(f"port {self._port} is taken: stop what listens there, or choose another.")
         self._database.parent.mkdir(parents=True, exist_ok=True)
         for further in range(STARTS - 1, -1, -1):
             try:
                 return await self._start_once()
             except EndedAtOnceError:
-                # Its inner services listen on ports that it found free a moment before; another program
-                # may have been faster.
+                # Its inner services listen on ports that it found free a moment ago; another program may have
+                # taken one.
                 if not further:
                     raise
 
     async def _start_once(self) -> None:
-        # The program reads TEMPORAL_* as its options; what points a client elsewhere must not bend it.
+        # The program reads TEMPORAL_* as options; those meant for clients must not change it.
         environment = {key: value for key, value in os.environ.items() if not key.startswith("TEMPORAL_")}
         self._process = await start_child(self._command(), environment=environment, log=self.log)
         try:
@@ -142,12 +142,12 @@ class DevServer:
         return await self._process.wait() if self._process else 0
 
     async def stop(self) -> None:
-        """End the server in an orderly way, bounded; nothing to do where it has ended."""
+        """Stop the server, gracefully if it does so in time; does nothing if it has ended."""
         if self._process:
             await end_child(self._process, STOP_WITHIN)
 
     def kill(self) -> None:
-        """End the server at once, with SIGKILL."""
+        """Stop the server at once, with SIGKILL."""
         if self._process and self._process.returncode is None:
             self._process.kill()
 
@@ -189,11 +189,11 @@ class DevServer:
             await asyncio.sleep(0.05)
 
     async def _prepared(self) -> bool:
-        """Set the retention; False while the server does not serve yet."""
+        """Set the retention; False while the server is not ready."""
         if not await listens(self._port):
             return False
         try:
-            # No `common.temporal.connect`: whatever TEMPORAL_ADDRESS says, this server is the one meant.
+            # Not by `common.temporal.connect`, which would follow TEMPORAL_ADDRESS to another server.
             service = await ServiceClient.connect(ConnectConfig(target_host=self.address))
             described = await service.workflow_service.describe_namespace(
                 DescribeNamespaceRequest(namespace=NAMESPACE), timeout=timedelta(seconds=2)
@@ -226,7 +226,7 @@ def find_program(settings: Settings) -> str:
     if not found:
         raise DevServerError(
             f"no `temporal` program at {wanted or beside}: run `make setup`, "
-            f"or set {TEMPORAL_PROGRAM.variable} to the path of one."
+            f"or set HIBERNAUT_TEMPORAL_PROGRAM to the path of one."
         )
     return found
 

@@ -1,4 +1,4 @@
-"""`starter.py doctor`: looks at everything an agent needs, and says how to mend what is wrong."""
+"""`starter.py doctor`: checks everything an agent needs, and says how to fix what is wrong."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import asyncio
 import shutil
 import sys
 from collections.abc import AsyncIterator, Awaitable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
-from pydantic import BaseModel
 from temporalio.api.enums.v1 import TaskQueueType
 from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
 from temporalio.api.taskqueue.v1 import TaskQueue
@@ -31,41 +31,38 @@ from common.approval.signing import Signer
 from common.archive.anchor import ArchiveAnchor
 from common.notices.routes import Routes
 from common.object_store import S3Store, StoreUnavailableError, open_store
-from common.settings import APPROVAL_KEYS, Settings, SettingsError
-from common.settings.mail import SMTP
-from common.settings.notices import NOTICES
-from common.settings.state import S3_BUCKET, S3_ENDPOINT, S3_REGION
+from common.settings import Settings, SettingsError
 from common.temporal.connect import connect
 from common.temporal.search_attributes import REGISTRY
 
 PATIENCE = timedelta(seconds=5)
-# The archive's 30 days and a day to archive in.
+# Agents are archived after 30 days; one more to do it in.
 LEAST_RETENTION = timedelta(days=31)
 # A poll lasts a minute at most; a worker that has not polled for longer is gone.
 POLLED_WITHIN = timedelta(seconds=90)
 LEAST_DISK = 1_000_000_000
-# What S3, or the client library before it, calls an error, and the setting behind it.
-STORE_MENDS = {
+# The error codes of S3 and of its client library, and how to fix each.
+STORE_FIXES = {
     (
         *("AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken"),
         *("NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "ProfileNotFound"),
     ): "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or AWS_PROFILE) to a key that may list it",
     ("NoSuchBucket", "InvalidBucketName", "ParamValidationError"): (
-        f"create that bucket, or set {S3_BUCKET.variable} to one that is there"
+        "create that bucket, or set HIBERNAUT_S3_BUCKET to one that is there"
     ),
     (
         *("NoRegionError", "InvalidRegionError", "AuthorizationHeaderMalformed", "PermanentRedirect"),
         "IllegalLocationConstraintException",
-    ): f"set {S3_REGION.variable} to the bucket's",
+    ): "set HIBERNAUT_S3_REGION to the bucket's",
     (
         *("EndpointConnectionError", "ConnectTimeoutError", "ConnectionClosedError", "ReadTimeoutError"),
         *("SSLError", "ProxyConnectionError", "InvalidEndpointConfigurationError", "ResponseParserError"),
-    ): f"see that {S3_ENDPOINT.variable} is right, and that the service runs",
+    ): "see that HIBERNAUT_S3_ENDPOINT is right, and that the service runs",
 }
 
 
 class Health(StrEnum):
-    """How a check came out. Only ``mend`` makes the exit code 1."""
+    """The outcome of a check. Only ``mend`` (to be fixed) makes the exit code 1."""
 
     OK = "ok"
     WARNING = "warning"
@@ -73,8 +70,9 @@ class Health(StrEnum):
     MEND = "mend"
 
 
-class Check(BaseModel):
-    """One line of the doctor: what was looked at, how it is, and what to do about it."""
+@dataclass(frozen=True)
+class Check:
+    """One line of output: what was checked, the outcome, and what to do about it."""
 
     name: str
     health: Health
@@ -104,9 +102,7 @@ async def doctor(settings: Settings, *, as_json: bool) -> ExitCode:
 async def _of_server(client: Client) -> AsyncIterator[Check]:
     info = await client.workflow_service.get_system_info(GetSystemInfoRequest())
     yield Check(
-        name="temporal",
-        health=Health.OK,
-        text=f"server {info.server_version} at {client.service_client.config.target_host}",
+        "temporal", Health.OK, f"server {info.server_version} at {client.service_client.config.target_host}"
     )
     try:
         namespace = await client.workflow_service.describe_namespace(
@@ -116,28 +112,28 @@ async def _of_server(client: Client) -> AsyncIterator[Check]:
         if error.status is not RPCStatusCode.NOT_FOUND:
             raise
         mend = f"there is none named {client.namespace}: set TEMPORAL_NAMESPACE, or create it"
-        yield Check(name="namespace", health=Health.MEND, text=mend)
+        yield Check("namespace", Health.MEND, mend)
         return
-    yield Check(name="namespace", health=Health.OK, text=client.namespace)
+    yield Check("namespace", Health.OK, client.namespace)
     yield _retention(namespace)
     yield await _search_attributes(client)
     yield _pause(namespace)
     yield Check(
-        name="dynamic config",
-        health=Health.UNSEEN,
-        text="time skipping, fairness and partitions cannot be seen from outside; `starter.py dev` sets them",
+        "dynamic config",
+        Health.UNSEEN,
+        "time skipping, fairness and partitions cannot be seen from outside; `starter.py dev` sets them",
     )
 
 
 def _retention(namespace: DescribeNamespaceResponse) -> Check:
     kept = namespace.config.workflow_execution_retention_ttl.ToTimedelta()
     if kept >= LEAST_RETENTION:
-        return Check(name="retention", health=Health.OK, text=f"closed agents stay {kept.days} days")
+        return Check("retention", Health.OK, f"closed agents stay {kept.days} days")
     name = namespace.namespace_info.name
     return Check(
-        name="retention",
-        health=Health.MEND,
-        text=f"closed agents vanish after {kept}: "
+        "retention",
+        Health.MEND,
+        f"closed agents vanish after {kept}: "
         f"temporal operator namespace update --namespace {name} --retention 2160h",
     )
 
@@ -148,10 +144,10 @@ async def _search_attributes(client: Client) -> Check:
             ListSearchAttributesRequest(namespace=client.namespace)
         )
     except RPCError as error:
-        return Check(name="search attributes", health=Health.UNSEEN, text=f"not shown: {error.message}")
+        return Check("search attributes", Health.UNSEEN, f"not shown: {error.message}")
     wrong = [key for key in REGISTRY if found.custom_attributes.get(key.name) != int(key.indexed_value_type)]
     if not wrong:
-        return Check(name="search attributes", health=Health.OK, text=f"all {len(REGISTRY)} are there")
+        return Check("search attributes", Health.OK, f"all {len(REGISTRY)} are there")
     taken = [key.name for key in wrong if key.name in found.custom_attributes]
     if taken:
         text = f"of another type: {', '.join(taken)}; remove them or use another namespace"
@@ -160,16 +156,16 @@ async def _search_attributes(client: Client) -> Check:
             f"--name {key.name} --type {attribute_type(key.indexed_value_type)}" for key in wrong
         )
         text = f"missing: temporal operator search-attribute create --namespace {client.namespace} {options}"
-    return Check(name="search attributes", health=Health.MEND, text=text)
+    return Check("search attributes", Health.MEND, text)
 
 
 def _pause(namespace: DescribeNamespaceResponse) -> Check:
     if namespace.namespace_info.capabilities.workflow_pause:
-        return Check(name="workflow pause", health=Health.OK, text="the server can pause workflows")
+        return Check("workflow pause", Health.OK, "the server can pause workflows")
     return Check(
-        name="workflow pause",
-        health=Health.WARNING,
-        text="the server cannot pause workflows (frontend.WorkflowPauseEnabled); `starter.py pause` works",
+        "workflow pause",
+        Health.WARNING,
+        "the server cannot pause workflows (frontend.WorkflowPauseEnabled); `starter.py pause` works",
     )
 
 
@@ -184,35 +180,33 @@ async def _worker(client: Client, settings: Settings) -> Check:
         if not any(p.last_access_time.ToDatetime(tzinfo=UTC) > oldest for p in described.pollers):
             silent.append(TaskQueueType.Name(kind).rsplit("_", 1)[1].lower())
     if not silent:
-        return Check(name="worker", health=Health.OK, text=f"polls the task queue {settings.task_queue}")
+        return Check("worker", Health.OK, f"polls the task queue {settings.task_queue}")
     return Check(
-        name="worker",
-        health=Health.MEND,
-        text=f"none polls the task queue {settings.task_queue} for {' and '.join(silent)} tasks: "
-        "start `python worker.py`, or look into its log",
+        "worker",
+        Health.MEND,
+        f"no worker polls the task queue {settings.task_queue} for {' and '.join(silent)} tasks: "
+        "start `python worker.py`, or read its log",
     )
 
 
 async def _objects(settings: Settings) -> Check:
     store = open_store(settings)
     if not isinstance(store, S3Store):
-        return Check(
-            name="object store", health=Health.OK, text=f"the folder {settings.data_dir / 'objects'}"
-        )
+        return Check("object store", Health.OK, f"the folder {settings.data_dir / 'objects'}")
     try:
         await asyncio.to_thread(store.look)
     except StoreUnavailableError as error:
-        mend = next((words for codes, words in STORE_MENDS.items() if error.code in codes), "see its log")
-        return Check(name="object store", health=Health.MEND, text=f"{error}: {mend}")
+        mend = next((words for codes, words in STORE_FIXES.items() if error.code in codes), "see its log")
+        return Check("object store", Health.MEND, f"{error}: {mend}")
     where = settings.state.s3_endpoint or "Amazon S3"
     text = f"the bucket {settings.state.s3_bucket} at {where} can be listed"
-    return Check(name="object store", health=Health.OK, text=text)
+    return Check("object store", Health.OK, text)
 
 
 async def _mail(settings: Settings) -> AsyncIterator[Check]:
     server, smtp, imap = smtp_server(settings.mail), settings.mail.smtp, settings.mail.imap
     if server is None or smtp is None:
-        yield Check(name="mail out", health=Health.OK, text=f"none goes out; {SMTP.variable} names a server")
+        yield Check("mail out", Health.OK, "none goes out; HIBERNAUT_SMTP names a server")
     else:
         yield await _reached("mail out", f"{smtp.host}:{smtp.port} takes mail", server.look())
     if imap is not None:
@@ -224,26 +218,22 @@ async def _reached(name: str, well: str, look: Awaitable[None]) -> Check:
     try:
         await asyncio.wait_for(look, PATIENCE.total_seconds())
     except ApplicationError as error:
-        return Check(name=name, health=Health.MEND, text=f"{error.message}")
+        return Check(name, Health.MEND, f"{error.message}")
     except TimeoutError:
-        return Check(name=name, health=Health.MEND, text=f"not so within {PATIENCE.seconds} s: {well}")
-    return Check(name=name, health=Health.OK, text=well)
+        return Check(name, Health.MEND, f"not within {PATIENCE.seconds} s: {well}")
+    return Check(name, Health.OK, well)
 
 
 async def _archivist(client: Client, settings: Settings) -> Check:
     try:
         found = await ArchiveAnchor(client, settings).describe()
     except RPCError as error:
-        return Check(name="archive", health=Health.UNSEEN, text=f"not shown: {error.message}")
+        return Check("archive", Health.UNSEEN, f"not shown: {error.message}")
     if found is None or found.schedule.state.paused:
         how = "is not scheduled" if found is None else "is paused"
-        mend = (
-            f"the archivist {how}, so closed agents go when Temporal forgets them: `starter.py archive setup`"
-        )
-        return Check(name="archive", health=Health.WARNING, text=mend)
-    return Check(
-        name="archive", health=Health.OK, text=f"the archivist runs at `{settings.archive.schedule}` UTC"
-    )
+        mend = f"the archivist {how}; without, closed agents are lost: `starter.py archive setup`"
+        return Check("archive", Health.WARNING, mend)
+    return Check("archive", Health.OK, f"the archivist runs at `{settings.archive.schedule}` UTC")
 
 
 def _of_machine(settings: Settings) -> Iterator[Check]:
@@ -252,16 +242,16 @@ def _of_machine(settings: Settings) -> Iterator[Check]:
     free = shutil.disk_usage(existing).free
     roomy = free >= LEAST_DISK
     yield Check(
-        name="disk",
-        health=Health.OK if roomy else Health.MEND,
-        text=f"{free / 1e9:.1f} GB free for {folder}" + ("" if roomy else ": make room"),
+        "disk",
+        Health.OK if roomy else Health.MEND,
+        f"{free / 1e9:.1f} GB free for {folder}" + ("" if roomy else ": make room"),
     )
     yield _keys(settings)
     yield _notices(settings)
     yield Check(
-        name="language model",
-        health=Health.OK,
-        text=f"{settings.model}" + (" (built in: no key, no network)" if settings.model == "offline" else ""),
+        "language model",
+        Health.OK,
+        f"{settings.model}" + (" (built in: no key, no network)" if settings.model == "offline" else ""),
     )
 
 
@@ -269,23 +259,23 @@ def _notices(settings: Settings) -> Check:
     try:
         ways = Routes.load(settings).ways()
     except SettingsError as error:
-        return Check(name="notices", health=Health.MEND, text=str(error))
+        return Check("notices", Health.MEND, str(error))
     where = (
-        f"by {', '.join(ways)}" if ways else f"to the worker's terminal; {NOTICES.variable} names other ways"
+        f"by {', '.join(ways)}" if ways else "to the worker's terminal; HIBERNAUT_NOTICES names other ways"
     )
-    return Check(name="notices", health=Health.OK, text=where)
+    return Check("notices", Health.OK, where)
 
 
 def _keys(settings: Settings) -> Check:
     try:
         Signer.load(settings)
     except SettingsError as error:
-        return Check(name="approval keys", health=Health.MEND, text=str(error))
+        return Check("approval keys", Health.MEND, str(error))
     if settings.approval_keys or (settings.data_dir / "approval.keys").exists():
-        return Check(name="approval keys", health=Health.OK, text="decisions from here are signed")
+        return Check("approval keys", Health.OK, "decisions made here are signed")
     return Check(
-        name="approval keys",
-        health=Health.MEND,
-        text="none, so decisions from here go unsigned and count nowhere but under `starter.py dev`: "
-        f"set {APPROVAL_KEYS.variable}, or HIBERNAUT_DATA_DIR to the folder of the stack",
+        "approval keys",
+        Health.MEND,
+        "none: decisions made here are unsigned and count only under `starter.py dev`: "
+        "set HIBERNAUT_APPROVAL_KEYS, or HIBERNAUT_DATA_DIR to the folder of the stack",
     )

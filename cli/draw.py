@@ -1,14 +1,15 @@
-"""Agents as lines and tables for people. Every text of an agent is untrusted and passes ``clean``."""
+"""Formats agents as lines of text. Everything that an agent says is untrusted and passes ``clean``."""
 
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import datetime
 
 from cli.output import clean
 from common.agents.agent import NotebookEntry, Progress
 from common.approval.types import ApprovalRequest, DecisionRecord, in_words
 from common.client.view import AgentRow, AgentView
+from common.grammar import in_utc
 from common.temporal import search_attributes
 
 PLAN_LINES = 40
@@ -21,7 +22,7 @@ def row_cells(row: AgentRow) -> list[str]:
 
 
 def waits_for(row: AgentRow) -> str:
-    """What an agent waits for, in words; the digest of an approval is for the program."""
+    """What an agent waits for, in words and without digests."""
     approvals = search_attributes.parse_waiting_for_approvals(row.waiting_for)
     if not approvals:
         return row.waiting_for or ""
@@ -29,7 +30,7 @@ def waits_for(row: AgentRow) -> str:
 
 
 def summary(view: AgentView) -> list[tuple[str, str]]:
-    """Name and value of what is known in a few words."""
+    """The facts that fit on a line each, as pairs of name and value."""
     pairs = [
         ("agent", view.id),
         ("kind", view.kind),
@@ -51,7 +52,7 @@ def summary(view: AgentView) -> list[tuple[str, str]]:
 
 
 def show_lines(view: AgentView) -> list[str]:
-    """Everything of an agent, a line each."""
+    """Everything about an agent, as lines."""
     lines = [f"{name:<12} {value}" for name, value in summary(view)]
     if not view.live:
         lines += ["", "No worker answered, so only what Temporal itself knows is shown."]
@@ -68,7 +69,7 @@ def show_lines(view: AgentView) -> list[str]:
 
 
 def approval_lines(id: str, request: ApprovalRequest) -> list[str]:
-    """The open question with its plan, how it stands, and the command that answers it."""
+    """An open question: its plan, its votes and deadlines, and the command that answers it."""
     policy = request.policy
     lines = [
         f"{request.id} asks {', '.join(request.deciders) or 'nobody'}: {request.question}",
@@ -96,11 +97,11 @@ def notebook_line(entry: NotebookEntry) -> str:
     """Time, node, text and facts of a line of the notebook."""
     facts = ", ".join(f"{name}={value}" for name, value in entry.facts.items())
     text = f"{entry.text} ({facts})" if facts else entry.text
-    return clean(f"{entry.at.astimezone(UTC):%m-%d %H:%M:%S}  {entry.node:<14} {text}")
+    return clean(f"{in_utc(entry.at):%m-%d %H:%M:%S}  {entry.node:<14} {text}")
 
 
 def decision_line(record: DecisionRecord) -> str:
-    """Who decided what, when, through what, signed or not, and what became of it."""
+    """A decision: who, when, through which entry point, whether signed, and its outcome."""
     decision = record.decision
     parts = [
         f"{moment(record.at)}  {decision.verdict} by {decision.by} through {decision.through}",
@@ -118,7 +119,7 @@ def progress(counted: Progress) -> str:
 
 def moment(at: datetime | None) -> str:
     """A time to the second, in UTC; empty for none."""
-    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if at else ""
+    return f"{in_utc(at):%Y-%m-%d %H:%M:%S} UTC" if at else ""
 
 
 def _json_lines(value: object) -> list[str]:

@@ -1,4 +1,4 @@
-"""The body of `starter.py inbox`, which people run all day: it imports no more than it needs."""
+"""`starter.py inbox`: what waits for an approval. People run it all day, so it imports little."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ QUESTION_PATIENCE = timedelta(seconds=0.5)  # the list itself is complete withou
 
 
 async def inbox(settings: Settings, who: str | None, *, as_json: bool) -> None:
-    """Print who waits for an approval."""
+    """Print the open requests, all or those that `who` may decide."""
     agents = await open_agents(settings)
     rows = await agents.inbox(who)
     if as_json:
         print_document(rows)
         return
     if not rows:
-        say("nobody waits for an approval." if who is None else f"nobody waits for an approval of {who}.")
+        say("no agent waits for an approval." if who is None else f"no agent waits for an approval of {who}.")
         return
     ids = list(dict.fromkeys(row.id for row in rows))[:QUESTIONS_SHOWN]
     questions = await agents.questions(ids, QUESTION_PATIENCE)

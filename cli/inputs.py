@@ -1,4 +1,4 @@
-"""Turns the words of a command line into an agent's input; says which word was wrong and what it takes."""
+"""Makes an agent's input of command-line words; an error names the word and what its field takes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from common.agents.kinds import KINDS, Kind
 
 
 class Field(BaseModel):
-    """A field of an agent's input as `agents` lists it; `default` is None for a required one."""
+    """A field of an agent's input, as `agents` lists it; `default` is None where required."""
 
     name: str
     type: str
@@ -27,14 +27,18 @@ class Field(BaseModel):
 
 
 def kind_named(name: str) -> Kind:
-    """The kind of that name, or an error that names them all."""
+    """The kind of that name.
+
+    Raises:
+        CommandError: there is none; the message names those there are.
+    """
     if name not in KINDS:
         raise CommandError(f"there is no kind {name!r}; there are: {', '.join(KINDS)}.")
     return KINDS[name]
 
 
 def fields_of(kind: Kind) -> list[Field]:
-    """What a user can set, required first, then the kind's own; what is the kit's is not among it."""
+    """The fields that a user can set: those required, those of the kind, those of every agent."""
     schema = kind.input.model_json_schema()
     fields = [
         Field(
@@ -175,7 +179,7 @@ _WORDS = {
     "string": "text",
     "null": "null",
     "object": "a JSON object",
-    "duration": "a duration (P2D, 12:00:00, or seconds)",
+    "duration": "a duration (2d, 1h30m, P2D, 12:00:00, or seconds)",
     "date-time": "a time (2026-11-23T10:00:00Z)",
     "path": "a path",
     "decimal": "a number above 0",

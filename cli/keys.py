@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from cli.output import CommandError, print_document, say
 from common.key_ring import rotate
-from common.settings import APPROVAL_KEYS, Settings
-from common.settings.state import ENCRYPTION, PAYLOAD_KEYS
+from common.settings import Settings
 from common.temporal.codec import key_file
 
 
@@ -16,13 +15,13 @@ def rotate_keys(settings: Settings, *, as_json: bool) -> None:
         CommandError: keys come from the environment, or there is no file to rotate.
         SettingsError: a file holds something else than keys.
     """
-    for given, setting in (
-        (settings.state.payload_keys, PAYLOAD_KEYS),
-        (settings.approval_keys, APPROVAL_KEYS),
+    for given, variable in (
+        (settings.state.payload_keys, "HIBERNAUT_PAYLOAD_KEYS"),
+        (settings.approval_keys, "HIBERNAUT_APPROVAL_KEYS"),
     ):
         if given:
             raise CommandError(
-                f"{setting.variable} gives the keys, and no command can change it: put a new one last "
+                f"{variable} gives the keys, and no command can change it: put a new one last "
                 "everywhere, then first everywhere."
             )
     payload, approval = key_file(settings), settings.data_dir / "approval.keys"
@@ -35,7 +34,7 @@ def rotate_keys(settings: Settings, *, as_json: bool) -> None:
     if not rotated:
         raise CommandError(
             f"there is no key file in {settings.data_dir}: `starter.py dev` writes {approval.name}, and "
-            f"{payload.name} where {ENCRYPTION.variable} is on."
+            f"{payload.name} where HIBERNAUT_ENCRYPTION is on."
         )
     if as_json:
         print_document(rotated)

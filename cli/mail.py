@@ -1,4 +1,4 @@
-"""`starter.py mail`: what became of the letters that went out, and what lies in the mailbox."""
+"""`starter.py mail`: what became of outgoing letters, and what is in the mailbox."""
 
 from __future__ import annotations
 
@@ -15,14 +15,13 @@ from common.approval.signing import Signer
 from common.mail import FOLDERS, UNMATCHED
 from common.object_store import open_store
 from common.settings import Settings
-from common.settings.mail import IMAP
 
 MAX_LINES = 50
 INBOX = "INBOX"
 
 
 class MailCounts(BaseModel):
-    """Letters by what became of them; mails by the folder they are in, None where no mailbox is set."""
+    """Letters by outcome; mails by folder, None where no mailbox is set."""
 
     letters: dict[str, int]
     folders: dict[str, int] | None
@@ -30,14 +29,14 @@ class MailCounts(BaseModel):
 
 
 async def mail(settings: Settings, *, unmatched: bool, as_json: bool) -> ExitCode:
-    """Print the counts, or the newest of what is for no agent.
+    """Print the counts, or the newest mails that belong to no agent.
 
     Raises:
-        CommandError: the mailbox cannot be looked into.
-        StoreUnavailableError: the outbox cannot.
+        CommandError: the mailbox cannot be read.
+        StoreUnavailableError: the outbox cannot be read.
     """
     if unmatched and settings.mail.imap is None:
-        raise CommandError(f"no mailbox is listened at: set {IMAP.variable}.")
+        raise CommandError("no mailbox is set: set HIBERNAUT_IMAP.")
     outbox = Outbox(open_store(settings), Signer.load(settings))
     counts = MailCounts(letters=await asyncio.to_thread(outbox.counts), folders=None)
     try:
@@ -45,14 +44,14 @@ async def mail(settings: Settings, *, unmatched: bool, as_json: bool) -> ExitCod
     except ApplicationError as error:
         raise CommandError(f"{error.message}.", ExitCode.AGENT_FAILED) from error
     except AWAY as error:
-        raise CommandError(f"{IMAP.variable}: {error}.", ExitCode.AGENT_FAILED) from error
+        raise CommandError(f"HIBERNAUT_IMAP: {error}.", ExitCode.AGENT_FAILED) from error
     if as_json:
         print_document(counts)
     elif counts.unmatched:
         rows = ([line.date, line.sender, line.subject] for line in counts.unmatched)
         print_table(["DATE", "FROM", "SUBJECT"], rows)
     elif unmatched:
-        say("nothing is kept aside.")
+        say("no unmatched mail.")
     else:
         print("letters   " + ", ".join(f"{count} {name}" for name, count in counts.letters.items()))
         folders = counts.folders or {}

@@ -1,4 +1,4 @@
-"""What couriers did: where each notice went, after how many attempts, and why it did not arrive."""
+"""The log of notice delivery: where each notice went, after how many attempts, and why it failed."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from temporalio.service import RPCError, RPCStatusCode
 from common.client.visibility import quote
 from common.notices.types import COURIER, DeliveryLog, NoticeEvent, Receipt, agent_of, courier_id
 
-# A courier that sleeps is asked by a query, which takes a worker.
+# A delivery that sleeps answers by a query, which needs a worker.
 QUERY_PATIENCE = timedelta(seconds=2)
 
 
 class CourierRow(BaseModel):
-    """One notice and its deliveries so far; `event` is None where nobody could tell.
+    """One notice and its deliveries so far; `event` is None where it is not known.
 
-    `attempts` are those of deliveries under way, by wire name of their activity.
+    `attempts` counts those of deliveries in progress, by activity name.
     """
 
     id: str
@@ -36,7 +36,7 @@ class CourierRow(BaseModel):
 
 
 async def recent_couriers(client: Client, agent: str | None, *, failed: bool, limit: int) -> list[CourierRow]:
-    """The newest couriers, of all agents or of one; with `failed`, those that could not deliver something.
+    """The newest notices, of all agents or of one; with `failed`, only those with a failed delivery.
 
     Raises:
         UnusableValueError: nobody could look for that agent.

@@ -1,22 +1,20 @@
-"""The body of `starter.py notices`."""
+"""`starter.py notices`: what became of each notice."""
 
 from __future__ import annotations
 
-from datetime import timedelta
-
+from cli.clients import PATIENCE
 from cli.notice_log import CourierRow, recent_couriers
 from cli.output import print_document, say
 from cli.table import print_table
+from common.grammar import in_utc
 from common.settings import Settings
 from common.temporal.connect import connect
-
-PATIENCE = timedelta(seconds=8)
 
 
 async def list_notices(
     settings: Settings, agent: str | None, limit: int, *, failed: bool, as_json: bool
 ) -> None:
-    """Print the newest notices that went elsewhere than to the terminal, and what became of each delivery."""
+    """Print the newest notices that were sent, except to the terminal, and the outcome of each delivery."""
     client = await connect(settings, patience=PATIENCE)
     rows = await recent_couriers(client, agent, failed=failed, limit=limit)
     if as_json:
@@ -31,7 +29,7 @@ async def list_notices(
 
 
 def _cells(row: CourierRow) -> list[list[str]]:
-    head = [f"{row.at:%Y-%m-%d %H:%M}", row.agent, row.event or "?"]
+    head = [f"{in_utc(row.at):%Y-%m-%d %H:%M}", row.agent, row.event or "?"]
     lines = [
         [*head, each.way, each.person or each.address, "delivered" if each.delivered else each.reason]
         for each in row.receipts

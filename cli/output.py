@@ -1,4 +1,4 @@
-"""What the CLI prints, and how it ends: one document on stdout, prose on stderr, one clear line an error."""
+"""What commands print and how they end: documents on stdout, prose on stderr, one line for each error."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class ExitCode(IntEnum):
 
 
 class CommandError(Exception):
-    """The end of a command that cannot go on: one line for a person, and the exit code."""
+    """Ends a command with one line for the user and an exit code."""
 
     def __init__(self, message: str, code: ExitCode = ExitCode.USAGE) -> None:
         super().__init__(message)
@@ -36,29 +36,29 @@ def clean(text: object) -> str:
 
 
 def say(text: str) -> None:
-    """A line of prose on stderr."""
+    """Print a line of prose to stderr."""
     print(clean(text), file=sys.stderr, flush=True)
 
 
 def print_document(value: object) -> None:
-    """``value``, pydantic types and all, as the one JSON document on stdout."""
+    """Print ``value`` (pydantic types too) as the one JSON document on stdout."""
     print(to_json(value, indent=2).decode(), flush=True)
 
 
 def flat(error: ValidationError) -> str:
     """A pydantic error in one line: `field: what is wrong; field: …`."""
     return "; ".join(
-        ": ".join(filter(None, (".".join(map(str, part["loc"])), part["msg"])))
+        ": ".join(filter(None, (".".join(map(str, part["loc"])), part["msg"].removeprefix("Value error, "))))
         for part in error.errors(include_url=False, include_context=False, include_input=False)
     )
 
 
 def run(command: Coroutine[Any, Any, ExitCode | None]) -> NoReturn:
-    """Run the body of a command to its exit code; what it may raise becomes one line and a code.
+    """Run the body of a command; turn what it may raise into one line and an exit code.
 
     Raises:
-        CommandError: instead of whatever ended the command.
-        typer.Exit: with the exit code of a command that ended by itself.
+        CommandError: in place of the error that ended the command.
+        typer.Exit: the exit code of a command that ended without one.
     """
     import asyncio
 
@@ -68,31 +68,34 @@ def run(command: Coroutine[Any, Any, ExitCode | None]) -> NoReturn:
     from cli.revival import NotRevivableError
     from common.archive.chain import ArchiveDamagedError
     from common.client.errors import AgentClientError, NoSuchAgentError, NothingToDecideError
-    from common.client.times import UnreadableTimeError
-    from common.client.visibility import UnusableValueError
+    from common.grammar import UnreadableTimeError
+    from common.names import UnusableValueError
     from common.object_store import StoreUnavailableError
     from common.settings import SettingsError
     from common.temporal.connect import CannotConnectError
 
+    codes: dict[type[Exception], ExitCode] = {
+        CannotConnectError: ExitCode.NO_TEMPORAL,
+        NoSuchAgentError: ExitCode.NO_SUCH_AGENT,
+        NothingToDecideError: ExitCode.REFUSED,
+        AgentClientError: ExitCode.USAGE,
+        SettingsError: ExitCode.USAGE,
+        UnusableValueError: ExitCode.USAGE,
+        UnreadableTimeError: ExitCode.USAGE,
+        ArchiveDamagedError: ExitCode.AGENT_FAILED,
+        NotRevivableError: ExitCode.AGENT_FAILED,
+        StoreUnavailableError: ExitCode.AGENT_FAILED,
+    }
     try:
         code = asyncio.run(command)
-    except CannotConnectError as error:
-        raise CommandError(str(error), ExitCode.NO_TEMPORAL) from error
     except RPCError as error:
-        raise CommandError(
-            f"Temporal does not do it: {error.message}; `starter.py doctor` looks for the cause.",
-            ExitCode.NO_TEMPORAL,
-        ) from error
-    except NoSuchAgentError as error:
-        raise CommandError(str(error), ExitCode.NO_SUCH_AGENT) from error
-    except NothingToDecideError as error:
-        raise CommandError(str(error), ExitCode.REFUSED) from error
-    except (AgentClientError, SettingsError, UnusableValueError, UnreadableTimeError) as error:
-        raise CommandError(str(error)) from error
-    except (ArchiveDamagedError, NotRevivableError, StoreUnavailableError) as error:
-        raise CommandError(str(error), ExitCode.AGENT_FAILED) from error
+        words = f"Temporal refuses: {error.message}; `starter.py doctor` looks for the cause."
+        raise CommandError(words, ExitCode.NO_TEMPORAL) from error
     except ValidationError as error:
         raise CommandError(flat(error)) from error
     except UnicodeEncodeError:
         raise CommandError("an argument is not UTF-8 text.") from None
+    except tuple(codes) as error:
+        code = next(code for kind, code in codes.items() if isinstance(error, kind))
+        raise CommandError(str(error), code) from error
     raise typer.Exit(code or ExitCode.DONE)

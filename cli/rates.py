@@ -1,4 +1,4 @@
-"""The rate at which the server hands out fetches: each web host, a fairness key, has its own."""
+"""The rate limit of fetches, which the server applies to each web host by its fairness key."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from common.settings import Settings
 
 
 async def set_fetch_rate(service: WorkflowService, namespace: str, settings: Settings) -> None:
-    """Have the server hand out each host's fetches at `settings.fetching.rate` a second.
+    """Limit the fetches from each host to `settings.fetching.rate` a second.
 
-    The server keeps it with its task queue. On a cluster an operator does the same once:
+    The server keeps the limit with the task queue. On a cluster an operator sets it once:
     `temporal task-queue config set --task-queue hibernaut-fetch --task-queue-type activity
     --fairness-key-rps-limit-default 1`, with the dynamic setting `matching.enableFairness` on.
 
     Raises:
-        RPCError: the server does not answer, or is too old to know of such rates.
+        RPCError: the server does not answer, or is too old for such limits.
     """
     await service.update_task_queue_config(
         UpdateTaskQueueConfigRequest(

@@ -31,9 +31,9 @@ async def revived_input(
 ) -> RevivedInput:
     """The input for an agent that goes on where the archived one ended.
 
-    It has the input of the last run, the memory that run had carried over, and as they were in the end
-    notebook, decisions, words told, cost and stuck marks. What was asked and not answered is asked anew: a
-    yes to one agent is none to another.
+    It has the input of the last run and the memory carried over into that run; notebook, decisions,
+    instructions, cost and stuck marks are those of the end. Open questions are asked anew: an approval for
+    one agent is none for another.
 
     Raises:
         NotRevivableError: the input cannot be read.
@@ -59,7 +59,7 @@ async def revived_input(
 def _ended(
     carried: Carried, view: AgentView, told: list[str], record: ArchiveRecord, now: datetime
 ) -> Carried:
-    """The state that the last run began with, brought up to where it ended."""
+    """The state that the last run began with, updated to where it ended."""
     words = f"revived from {record.id}, run {record.run_id}"
     approvals = Approvals(
         asked=max(

@@ -1,4 +1,4 @@
-"""Tables on a terminal: plain columns, folded where they do not fit. A thousand rows take milliseconds."""
+"""Plain tables on a terminal, wrapped to its width. A thousand rows take milliseconds."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
 
 def table_lines(columns: Sequence[str], rows: Iterable[Sequence[str]], width: int) -> list[str]:
-    """The lines of a table, none wider than `width` while each column can have a sign; no text is lost."""
+    """The lines of a table, none wider than `width` unless a column would vanish; no text is lost."""
     table = [list(columns), *([clean(cell) for cell in row] for row in rows)]
     widest = [max(map(measured, column)) for column in zip(*table, strict=True)]
     widths = _fitted(widest, width - len(GAP) * (len(widest) - 1))
@@ -35,7 +35,7 @@ def table_lines(columns: Sequence[str], rows: Iterable[Sequence[str]], width: in
 
 
 def folded(text: str, width: int) -> list[str]:
-    """`text` in lines of at most `width` columns, broken at a space where there is one."""
+    """`text` in lines of at most `width` columns, broken at a space if there is one."""
     lines = []
     while measured(text) > width:
         end = _that_fit(text, width)
@@ -58,7 +58,7 @@ def _columns(sign: str) -> int:
 
 
 def _that_fit(text: str, width: int) -> int:
-    """How many signs of `text` fit in `width` columns; one at least, so that it comes to an end."""
+    """How many signs of `text` fit in `width` columns; at least one, so that folding ends."""
     used = 0
     for number, sign in enumerate(text):
         used += _columns(sign)

@@ -25,10 +25,10 @@ from common.client.client import AgentClient
 from common.client.view import AgentView, RunStatus
 from common.settings import Settings
 
-# Short, so that an outage is told at once; the loop below is what outlasts it.
+# Short, so that an outage shows at once; the loop below outlasts it.
 PATIENCE = timedelta(seconds=1)
 SHORTEST = 0.5
-LONGEST = 3.0  # an agent that sleeps for days is not asked twice a second
+LONGEST = 3.0  # an agent that sleeps for days need not be polled twice a second
 PROGRESS_EVERY = 5.0
 LINES_SHOWN = 15
 
@@ -44,7 +44,7 @@ class Screen(AbstractContextManager["Screen"], Protocol):
 
 
 async def watch(settings: Settings, id: str, *, as_json: bool) -> ExitCode:
-    """Draw the agent as it goes, until it has closed; Ctrl-C ends the watch and leaves the agent running."""
+    """Draw the agent until it has closed; Ctrl-C ends the watch, not the agent."""
     agents = await open_agents(settings, PATIENCE)
     out = sys.stderr if as_json else sys.stdout
     view: AgentView | None = None
@@ -58,7 +58,7 @@ async def watch(settings: Settings, id: str, *, as_json: bool) -> ExitCode:
 
 
 async def views(agents: AgentClient, id: str, screen: Screen) -> AsyncIterator[AgentView]:
-    """The agent each time it has changed, the last time closed."""
+    """The agent each time it has changed, at last closed."""
     last: AgentView | None = None
     pause = SHORTEST
     while last is None or last.running:
@@ -117,7 +117,7 @@ class PlainScreen:
             self._print(f"progress: {counted}")
 
     def outage(self) -> None:
-        """Say it once an outage."""
+        """Print it once for each outage."""
         if not self._out_of_reach:
             self._out_of_reach = True
             self._print("reconnecting…")
@@ -127,7 +127,7 @@ class PlainScreen:
 
 
 class LiveScreen:
-    """A drawing that renews itself, for a terminal."""
+    """A live display for a terminal."""
 
     def __init__(self) -> None:
         self._live = Live(Text("…"), console=Console(highlight=False), auto_refresh=False)
@@ -156,7 +156,7 @@ class LiveScreen:
         self._live.update(self._last, refresh=True)
 
     def outage(self) -> None:
-        """Draw the last known state with a word below it."""
+        """Draw the last known state and a line below it."""
         self._live.update(Group(self._last, Text("reconnecting…", style="yellow")), refresh=True)
 
 

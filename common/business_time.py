@@ -1,8 +1,8 @@
-"""When a place is open: rules over the holidays and weekends that the `holidays` library knows.
+"""Business hours, with the holidays and weekends of the `holidays` library.
 
-Pure functions, but for the library's and the time zones' data, which change with their releases: a workflow
-asks the activity in `activities/calendars.py`. Times come back in UTC. Counting goes by elapsed time, so a
-session over a change of the clocks is an hour longer or shorter, as it is for the people in it.
+The functions are pure but for the data of that library and of time zones, which change with releases; a
+workflow therefore asks the activity in `activities/calendars.py`. Times are returned in UTC. Elapsed time
+counts, so a session over a clock change is an hour longer or shorter.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from pydantic import BaseModel, model_validator
 if TYPE_CHECKING:
     import holidays
 
-# Nothing is looked for further ahead: a calendar that never opens must not be searched for ever.
+# How far ahead to look, so that the search ends on a calendar that never opens.
 REACH = timedelta(days=3660)
 
 
 class NeverOpenError(ValueError):
-    """The moment asked for does not come within ten years."""
+    """There is no such time within ten years."""
 
 
 class UnknownCalendarError(ValueError):
@@ -35,11 +35,11 @@ class BusinessHours(BaseModel, frozen=True):
     """Opening hours in local time, on every day that is no weekend and no holiday of `calendar`.
 
     `calendar` is a country (`US`), a part of one (`DE-BY`) or a market (`NYSE`, `XNYS`, `ECB`), as the
-    `holidays` library names them. A day the library calls a half day closes at the time that its name tells
-    (`markets close at 1:00pm`, as for NYSE); where the name tells none, at the usual time.
+    `holidays` library names them. Half days close at the time in the library's name for them
+    (`markets close at 1:00pm`, as for NYSE), or without one at the usual time.
 
-    Whether calendar and zone exist shows when time is counted: these hours also travel through workflows,
-    which must not read data that changes with its releases.
+    Whether calendar and zone exist is checked when time is counted, not here: these hours pass through
+    workflows, which must not read data that changes with releases.
     """
 
     calendar: str
@@ -57,7 +57,7 @@ class BusinessHours(BaseModel, frozen=True):
 
 
 def is_open(hours: BusinessHours, at: datetime) -> bool:
-    """Whether `at` lies in a session. Its first moment does, the closing time does not."""
+    """Whether `at` is in a session, from its first moment up to, but not at, its closing time."""
     at = _aware(at)
     zone = _zone(hours)
     # A session that runs into a skipped hour may end on the next date.
@@ -69,7 +69,7 @@ def is_open(hours: BusinessHours, at: datetime) -> bool:
 
 
 def next_open(hours: BusinessHours, at: datetime) -> datetime:
-    """The first moment from `at` on that is open: `at` itself where it is.
+    """The first moment from `at` on at which it is open; `at` itself if it is open then.
 
     Raises:
         NeverOpenError: there is none within ten years.
@@ -79,7 +79,7 @@ def next_open(hours: BusinessHours, at: datetime) -> datetime:
 
 
 def closes_at(hours: BusinessHours, at: datetime) -> datetime:
-    """When the session at `at` closes; where it is closed, when the next one will.
+    """When the session at `at` closes; if it is closed then, when the next one does.
 
     Raises:
         NeverOpenError: there is none within ten years.
@@ -92,7 +92,7 @@ def add(hours: BusinessHours, start: datetime, duration: timedelta) -> datetime:
     """The first moment by which `duration` of open time has passed since `start`.
 
     `timedelta(days=1)` is 24 open hours, not a day of the calendar. A duration that is used up exactly at
-    the end of a session ends there, and not at the next opening.
+    the end of a session ends there, not at the next opening.
 
     Raises:
         NeverOpenError: that is more than ten years away.
@@ -112,7 +112,7 @@ def add(hours: BusinessHours, start: datetime, duration: timedelta) -> datetime:
 
 
 def _aware(at: datetime) -> datetime:
-    """`at` in UTC, where differences are elapsed time; a naive time would silently be the machine's."""
+    """`at` in UTC, where differences are elapsed time. A naive time would be taken as the machine's."""
     if at.tzinfo is None:
         raise ValueError(f"{at} has no time zone")
     if not 1 < at.year < 9900:
@@ -147,7 +147,7 @@ def _session(hours: BusinessHours, zone: ZoneInfo, day: date) -> tuple[datetime,
 
 
 def _early_close(calendar: str, day: date) -> time:
-    """The closing time that the name of a half day tells; the end of the day where there is none."""
+    """The closing time in the name of a half day; the end of the day if there is none."""
     name = _half_days(calendar, day.year).get(day, "")
     told = re.search(r"close at (\d{1,2}):(\d\d) ?([ap])\.?m", name)
     if not told:
@@ -155,9 +155,8 @@ def _early_close(calendar: str, day: date) -> time:
     return time(int(told[1]) % 12 + (12 if told[3] == "p" else 0), int(told[2]))
 
 
-# A calendar that fills itself year by year, as the library's do, would show a second thread a year that is
-# only half filled. These are complete before anybody sees them. Neighbouring years bring the holidays that
-# are observed across New Year.
+# The library's calendars fill in year by year, so that a second thread could see a year half filled; these
+# are complete before they are shared. Neighbouring years bring the holidays observed across New Year.
 @lru_cache(maxsize=256)
 def _year(calendar: str, year: int) -> holidays.HolidayBase:
     return _entity(calendar, years=range(year - 1, year + 2))
@@ -182,7 +181,7 @@ def _zone(hours: BusinessHours) -> ZoneInfo:
 
 
 def _entity(calendar: str, **options: object) -> holidays.HolidayBase:
-    import holidays  # here, so that a command line does not wait for it
+    import holidays  # slow; not every command needs it
 
     name, _, part = calendar.partition("-")
     is_country = name in holidays.list_supported_countries(include_aliases=True)

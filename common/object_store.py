@@ -15,7 +15,6 @@ from typing import Any
 
 from common.artifacts import write_atomically
 from common.settings import Settings
-from common.settings.state import S3_BUCKET
 
 CONNECT_SECONDS = 5
 READ_SECONDS = 30
@@ -302,7 +301,7 @@ class S3Store(ObjectStore):
         return (BotoCoreError, ClientError, HTTPClientError, HTTPError)
 
     def _unavailable(self, what: str, key: str, error: Exception) -> StoreUnavailableError:
-        where = f"{S3_BUCKET.variable}={self._bucket} at {self._settings.state.s3_endpoint or 'Amazon S3'}"
+        where = f"HIBERNAUT_S3_BUCKET={self._bucket} at {self._settings.state.s3_endpoint or 'Amazon S3'}"
         code = _code(error) or type(error).__name__
         return StoreUnavailableError(f"cannot {what} {key} in {where}: {code}", code)
 

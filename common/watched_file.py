@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 
 from pydantic import ValidationError
 
-from common.settings.base import Setting, SettingsError
+from common.settings.base import SettingsError
 
 Content = TypeVar("Content")
 
@@ -17,7 +17,7 @@ class WatchedFile(Generic[Content]):
     """The content of a file as it is now.
 
     Args:
-        setting: names the file in errors.
+        variable: the setting that names the file, for errors.
         file: where it is, or may be one day.
         read: makes the content of the bytes; raises ValueError where they are none.
         empty: the content while there is no file.
@@ -25,9 +25,9 @@ class WatchedFile(Generic[Content]):
     """
 
     def __init__(
-        self, setting: Setting, file: Path, read: Callable[[bytes], Content], empty: Content, example: str
+        self, variable: str, file: Path, read: Callable[[bytes], Content], empty: Content, example: str
     ) -> None:
-        self._variable, self._file, self._read = setting.variable, file, read
+        self._variable, self._file, self._read = variable, file, read
         self._empty, self._example = empty, example
         self._read_at, self._content = 0, empty
 
@@ -51,14 +51,14 @@ class WatchedFile(Generic[Content]):
         return self._content
 
 
-def file_of(setting: Setting, named: Path | None, usual: Path) -> Path:
-    """The file that `setting` names, else the `usual` one, which need not be there.
+def file_of(variable: str, named: Path | None, usual: Path) -> Path:
+    """The file that the setting `variable` names, else the `usual` one, which need not be there.
 
     Raises:
         SettingsError: the file that was named is missing.
     """
     if named and not named.exists():
-        raise SettingsError(f"{setting.variable}={named}: there is no such file.")
+        raise SettingsError(f"{variable}={named}: there is no such file.")
     return named or usual
 
 

@@ -11,7 +11,6 @@ import sys
 import uvicorn
 
 from common.settings import Settings, SettingsError
-from common.settings.http import HTTP
 from gateway.app import build_from
 
 READY = "gateway ready"
@@ -50,7 +49,7 @@ def _listener(settings: Settings) -> socket.socket:
         listener.bind((settings.http.host, settings.http.port))
     except OSError as error:
         raise SettingsError(
-            f"{HTTP.variable}: cannot listen at {settings.http.host}:{settings.http.port}: {error.strerror}."
+            f"HIBERNAUT_HTTP: cannot listen at {settings.http.host}:{settings.http.port}: {error.strerror}."
         ) from None
     listener.listen(2048)
     return listener

@@ -51,6 +51,6 @@ async def decide(
 async def fate_of(agents: AgentClient, id: str, decision: Decision) -> DecisionRecord | None:
     """What the agent made of a decision that Temporal has; None where it does not say so soon."""
     try:
-        return await agents.fate(id, decision.id, FATE_PATIENCE)
+        return await agents.outcome(id, decision.id, FATE_PATIENCE)
     except (RPCError, RuntimeError):
         return None  # the decision is safe, whatever has happened since

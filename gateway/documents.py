@@ -4,19 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from common.approval.types import Decision, DecisionRecord, DecisionStatus, LongText, ShortText, Verdict
+from common.grammar import Moment
 
-
-def _written(value: object) -> object:
-    if not isinstance(value, str):
-        raise ValueError("write the time out, with its zone, as in 2026-11-23T10:00:00Z")
-    return value
-
-
-# Not a number of seconds or milliseconds, whichever it may be.
-Moment = Annotated[AwareDatetime, BeforeValidator(_written)]
 Said = Annotated[str, Field(min_length=1, max_length=4000)]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from common.approval.plan_view import label_of, plain, shape_of
 from common.client.view import AgentRow
+from common.grammar import in_utc
 from common.temporal import search_attributes
 from gateway.auth.sessions import SignInNeededError
 from gateway.problems import problem_of
@@ -64,7 +65,7 @@ def moment(at: datetime | None) -> Markup:
     """A time in UTC, for people and for machines; nothing for none."""
     if at is None:
         return Markup("")
-    utc = at.astimezone(UTC)
+    utc = in_utc(at)
     return Markup('<time datetime="{}">{}</time>').format(
         utc.isoformat(timespec="seconds"), f"{utc:%Y-%m-%d %H:%M} UTC"
     )
@@ -72,7 +73,7 @@ def moment(at: datetime | None) -> Markup:
 
 def instant(at: datetime) -> Markup:
     """A time in UTC to the second, short, for lists that say that it is UTC."""
-    utc = at.astimezone(UTC)
+    utc = in_utc(at)
     return Markup('<time datetime="{}">{}</time>').format(utc.isoformat(), f"{utc:%m-%d %H:%M:%S}")
 
 

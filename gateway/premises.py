@@ -24,4 +24,4 @@ async def _looked_at(agents: AgentClient, id: str, request: ApprovalRequest) -> 
     known = request.checked_at and datetime.now(UTC) < request.checked_at + LOOK_GOOD_FOR
     if known or not request.premises:
         return request
-    return await agents.look(id, request.id, PATIENCE) or request
+    return await agents.refresh_premises(id, request.id, PATIENCE) or request

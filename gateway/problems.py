@@ -16,8 +16,8 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from common.archive.chain import ArchiveDamagedError
 from common.client.errors import AgentClientError, NoSuchAgentError
-from common.client.times import UnreadableTimeError
-from common.client.visibility import UnusableValueError
+from common.grammar import UnreadableTimeError
+from common.names import UnusableValueError
 from common.object_store import StoreUnavailableError
 from common.settings import SettingsError
 

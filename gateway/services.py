@@ -20,7 +20,6 @@ from common.client.tokens import TokenFile
 from common.notices.people import approvers_in_slack
 from common.notices.slack import BRIEF_TIMEOUT, slack_client
 from common.settings import Settings, SettingsError
-from common.settings.http import OIDC_ISSUER
 from common.temporal.codec import load_codec
 from common.temporal.connect import connect, payload_store
 from gateway.auth.auth import Authenticator
@@ -80,7 +79,7 @@ async def open_gateway(settings: Settings, http: httpx.AsyncClient) -> Gateway:
     tokens.find("")  # raises where the file cannot be read
     if not settings.http.oidc_issuer and not tokens.file.exists():
         raise SettingsError(
-            f"nobody could sign in: set {OIDC_ISSUER.variable}, or have `starter.py dev` write {tokens.file}."
+            f"nobody could sign in: set HIBERNAUT_OIDC_ISSUER, or have `starter.py dev` write {tokens.file}."
         )
     directory = Directory.load(settings)
     reading = await connect(settings, patience=READ_PATIENCE, lazy=True)

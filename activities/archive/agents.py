@@ -40,9 +40,10 @@ from common.archive.layout import (
 from common.archive.payload_sweep import payloads_in
 from common.archive.reader import pack
 from common.client.view import AgentRow, AgentView, patient_view_of, row_of
-from common.client.visibility import AGENTS, UnusableValueError, quote
+from common.client.visibility import AGENTS, quote
 from common.digest import digest_bytes
 from common.errors import permanent
+from common.names import UnusableValueError
 from common.object_store import ObjectMissingError, ObjectStore
 from common.settings import Settings
 from common.temporal import search_attributes

@@ -8,7 +8,6 @@ from typing import Self
 from pydantic import BaseModel, ValidationError
 
 from common.settings import Settings, SettingsError
-from common.settings.archive import ARCHIVE_HOLDS
 
 
 class Holds(BaseModel, frozen=True, extra="forbid"):
@@ -31,10 +30,10 @@ class Holds(BaseModel, frozen=True, extra="forbid"):
         except FileNotFoundError:
             if settings.archive.holds is None:
                 return cls()
-            raise SettingsError(f"{ARCHIVE_HOLDS.variable}={file}: there is no such file.") from None
+            raise SettingsError(f"HIBERNAUT_ARCHIVE_HOLDS={file}: there is no such file.") from None
         except (OSError, ValidationError):
             raise SettingsError(
-                f'{ARCHIVE_HOLDS.variable}: {file} is no JSON object of lists, as in {{"owners": ["u-17"]}}.'
+                f'HIBERNAUT_ARCHIVE_HOLDS: {file} is no JSON object of lists, as in {{"owners": ["u-17"]}}.'
             ) from None
 
     def cover(self, id: str, owner: str, batch: str) -> bool:

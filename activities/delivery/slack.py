@@ -26,7 +26,6 @@ from common.notices.people import approvers_in_slack
 from common.notices.slack import slack_client
 from common.notices.types import Delivery, NoticeEvent, SlackPost, SlackUpdate
 from common.settings import Settings
-from common.settings.slack import BOT_TOKEN
 
 OPEN = (NoticeEvent.ASKED, NoticeEvent.REMINDER, NoticeEvent.ESCALATION)
 NOTICE = "hibernaut_notice"
@@ -202,7 +201,7 @@ class Slack:
 
     def _call(self, method: str, delivery: Delivery, **arguments: Any) -> SlackResponse:
         if self._client is None:
-            raise permanent("SlackRefused", f"{BOT_TOKEN.variable}: set it; nothing reaches Slack without.")
+            raise permanent("SlackRefused", "set HIBERNAUT_SLACK_BOT_TOKEN; nothing reaches Slack without.")
         try:
             answer: SlackResponse = getattr(self._client, method)(**arguments)
         except SlackApiError as error:
@@ -225,7 +224,7 @@ def _sorted(answer: SlackResponse, address: str) -> ApplicationError:
         return ApplicationError(f"Slack answered {answer.status_code}: {error}", type="SlackAway")
     if error in _TOKEN:
         needed = f"; give the app the scope {data['needed']}" if data.get("needed") else ""
-        return permanent("SlackRefused", f"{BOT_TOKEN.variable}: Slack refuses it: {error}{needed}.")
+        return permanent("SlackRefused", f"HIBERNAUT_SLACK_BOT_TOKEN: Slack refuses it: {error}{needed}.")
     reason = _ADDRESS.get(error, f"Slack refuses the message: {error}.")
     return permanent("SlackRefused", f"Slack address {address[:100]!r}: {reason}")
 

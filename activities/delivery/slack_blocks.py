@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from common.approval.plan_view import Diff, ShownPlan, label_of, plain, shape_of
 from common.approval.types import ApprovalRequest
+from common.grammar import in_utc
 from common.notices.slack import APPROVE, REJECT, escaped
 from common.notices.types import Notice, NoticeEvent
 
@@ -168,7 +169,7 @@ def _which(request: ApprovalRequest) -> str:
 
 
 def _moment(at: datetime) -> str:
-    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    return f"{in_utc(at):%Y-%m-%d %H:%M} UTC"
 
 
 def _fitted(head: list[Block], body: list[Block], tail: list[Block]) -> list[Block]:

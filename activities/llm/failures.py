@@ -9,7 +9,7 @@ from datetime import timedelta
 from temporalio.exceptions import ApplicationError
 
 from common.errors import permanent, retry_after
-from common.settings.models import KEYS, MODEL_ADDRESS, provider_of
+from common.settings.models import key_variable, provider_of
 
 # A server may ask for a longer wait than is sensible, or for none.
 SHORTEST_WAIT, LONGEST_WAIT = timedelta(seconds=1), timedelta(hours=1)
@@ -51,7 +51,7 @@ def sort_failure(error: Exception, model: str, attempt: int) -> ProviderError:
     # Loaded already: an exchange has failed.
     from pydantic_ai import exceptions as ai
 
-    key = KEYS[provider_of(model)].variable
+    key = key_variable(provider_of(model))
     said = f"{model}: {_words(error)}"
     if any(isinstance(each, AnswerTooLargeError) for each in _causes(error)):
         too_large = f"{model}: the answer was cut off: {_words(_root(error))}"
@@ -72,7 +72,7 @@ def sort_failure(error: Exception, model: str, attempt: int) -> ProviderError:
             return _failed(permanent("NotAuthenticated", f"{said}; see {key}"))
         case ai.ModelNotFoundError():
             return _failed(
-                permanent("ModelNotFound", f"{said}; see the model's name and {MODEL_ADDRESS.variable}")
+                permanent("ModelNotFound", f"{said}; see the model's name and HIBERNAUT_MODEL_ADDRESS")
             )
         case ai.ModelRequestRejectedError():
             return _failed(permanent("RequestRejected", said))
@@ -107,7 +107,7 @@ def _later(kind: str, words: str, seconds: float | None) -> ApplicationError:
 def _unreadable(said: str, attempt: int) -> ApplicationError:
     if attempt < UNREADABLE_ATTEMPTS:
         return ApplicationError(said, type="UnreadableAnswer")
-    return permanent("UnreadableAnswer", f"{said}; {attempt} times now: see {MODEL_ADDRESS.variable}")
+    return permanent("UnreadableAnswer", f"{said}; {attempt} times now: see HIBERNAUT_MODEL_ADDRESS")
 
 
 def _filtered(error: Exception) -> bool:

@@ -21,7 +21,7 @@ from imap_tools.errors import ImapToolsError, MailboxLoginError
 from temporalio.exceptions import ApplicationError
 
 from common.errors import retry_after
-from common.settings.mail import IMAP, IMAP_USER, MailServer
+from common.settings.mail import MailServer
 
 SECONDS = 60.0
 LOGIN_REFUSED = timedelta(minutes=5)
@@ -62,7 +62,7 @@ class Session:
 
     def __init__(self, server: MailServer, prefix: str) -> None:
         self._prefix = prefix
-        where = f"{IMAP.variable} ({server.host}:{server.port})"
+        where = f"HIBERNAUT_IMAP ({server.host}:{server.port})"
         try:
             self._box = _opened(server)
             try:
@@ -75,7 +75,7 @@ class Session:
                 self.close()
                 raise
         except MailboxLoginError as error:
-            words = f"{where} refuses {IMAP_USER.variable}: {error}"
+            words = f"{where} refuses HIBERNAUT_IMAP_USER: {error}"
             raise retry_after("MailLoginRefused", words, LOGIN_REFUSED) from error
         except AWAY as error:
             raise ApplicationError(f"{where}: {type(error).__name__}: {error}", type="MailAway") from error

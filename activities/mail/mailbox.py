@@ -24,7 +24,7 @@ from common.errors import permanent
 from common.mail import DONE, FOLDERS, LATE, UNMATCHED, IncomingMail
 from common.object_store import open_store
 from common.settings import Settings
-from common.settings.mail import IMAP, MailServer, MailSettings
+from common.settings.mail import MailServer, MailSettings
 
 _log = logging.getLogger(__name__)
 
@@ -77,7 +77,7 @@ class Mailbox:
         """
         server = self._settings.imap
         if server is None:
-            raise permanent("MailNotSet", f"no mailbox is listened at: set {IMAP.variable}")
+            raise permanent("MailNotSet", "no mailbox is listened at: set HIBERNAUT_IMAP")
         loop = asyncio.get_running_loop()
         end = loop.time() + request.seconds
         counts: Counter[str] = Counter()
@@ -150,7 +150,7 @@ async def _session(server: MailServer, prefix: str) -> AsyncIterator[Session]:
     try:
         yield session
     except AWAY as error:
-        words = f"{IMAP.variable}: {type(error).__name__}: {error}"
+        words = f"HIBERNAUT_IMAP: {type(error).__name__}: {error}"
         raise ApplicationError(words, type="MailAway") from error
     finally:
         # Also under a thread that still asks: it gets an error, and nobody waits for it.

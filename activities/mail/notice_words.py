@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 
 from pydantic import BaseModel, JsonValue
 
 from activities.html.markup import Html, join, tag, visible
 from common.approval.link import LINK_LIFETIME, ApprovalLink
 from common.approval.signing import Signer
+from common.grammar import in_utc
 from common.notices.types import Delivery, NoticeEvent
 
 MAX_LINES = 60
@@ -64,7 +65,7 @@ def notice_words(delivery: Delivery, public_url: str, signer: Signer, now: datet
             parts.append("What it rests on:\n" + "\n".join(f"  - {visible(e)}" for e in request.evidence))
             blocks += [tag("p", "What it rests on:"), tag("ul", [tag("li", e) for e in request.evidence])]
         if request.expires_at:
-            expiry = f"It can be decided until {request.expires_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC."
+            expiry = f"It can be decided until {in_utc(request.expires_at):%Y-%m-%d %H:%M} UTC."
             parts.append(expiry)
             blocks.append(tag("p", expiry))
     if url := _link(delivery, public_url, signer, now):

@@ -24,7 +24,7 @@ from common.mail import Letter, LetterPlan, Sent, SentStatus
 from common.notices.types import Delivery
 from common.object_store import StoreUnavailableError, open_store
 from common.settings import Settings, SettingsError
-from common.settings.mail import SMTP, MailSettings, is_address
+from common.settings.mail import MailSettings, is_address
 
 _log = logging.getLogger(__name__)
 
@@ -150,7 +150,7 @@ class Mail:
 
     def _smtp(self) -> SmtpServer:
         if self._server is None:
-            raise permanent("MailNotSet", f"no mail goes out: set {SMTP.variable}")
+            raise permanent("MailNotSet", "no mail goes out: set HIBERNAUT_SMTP")
         return self._server
 
     async def _entered(

@@ -13,7 +13,7 @@ import aiosmtplib
 from temporalio.exceptions import ApplicationError
 
 from common.errors import retry_after
-from common.settings.mail import SMTP, SMTP_USER, MailServer
+from common.settings.mail import MailServer
 
 SECONDS = 60.0
 # A server looks for spam and viruses before it answers; who does not wait for it, never knows.
@@ -103,7 +103,7 @@ class SmtpServer:
 
     @property
     def _where(self) -> str:
-        return f"{SMTP.variable} ({self._server.host}:{self._server.port})"
+        return f"HIBERNAUT_SMTP ({self._server.host}:{self._server.port})"
 
     async def _connect(self, client: aiosmtplib.SMTP) -> None:
         server = self._server
@@ -120,7 +120,7 @@ class SmtpServer:
                 password=server.password or None,
             )
         except aiosmtplib.SMTPAuthenticationError as error:
-            words = f"{self._where} refuses {SMTP_USER.variable}: {_line(error)}"
+            words = f"{self._where} refuses HIBERNAUT_SMTP_USER: {_line(error)}"
             raise retry_after("MailLoginRefused", words, LOGIN_REFUSED) from error
         except aiosmtplib.SMTPResponseException as error:
             words = f"{self._where} takes no mail now: {_line(error)}"

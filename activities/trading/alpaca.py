@@ -17,13 +17,12 @@ import requests
 
 from activities.calls.retry_header import asked_wait
 from common.settings import SettingsError
-from common.settings.trading import ALPACA_KEY, ALPACA_SECRET
 
 if TYPE_CHECKING:
     from alpaca.common.exceptions import APIError
     from alpaca.common.rest import RESTClient
 
-CREDENTIALS = f"{ALPACA_KEY.variable} and {ALPACA_SECRET.variable}"
+CREDENTIALS = "HIBERNAUT_ALPACA_KEY and HIBERNAUT_ALPACA_SECRET"
 SECONDS = 20.0
 
 

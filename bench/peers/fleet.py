@@ -15,7 +15,7 @@ import psutil
 from bench.peers.buyers import READY, Floor
 from bench.peers.market import Journal
 from cli.children import end_child, start_child
-from common.settings import DATA_DIR, Settings
+from common.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 STOPPED_WITHIN = 5.0
@@ -101,7 +101,7 @@ class Fleet:
                 "PYTHONPATH": str(ROOT),
                 "TEMPORAL_ADDRESS": self._server,
                 "TEMPORAL_CONFIG_FILE": os.devnull,
-                DATA_DIR.variable: str(self._settings.data_dir),
+                "HIBERNAUT_DATA_DIR": str(self._settings.data_dir),
             },
             log=log,
         )

@@ -8,7 +8,6 @@ import sys
 import uuid
 from asyncio.subprocess import Process
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
@@ -23,7 +22,7 @@ from common.approval.signing import Signer
 from common.approval.types import Decision, Verdict
 from common.client.client import AgentClient
 from common.digest import digest
-from common.settings import DATA_DIR, TASK_QUEUE, Settings
+from common.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 READY_WITHIN = 30.0
@@ -40,7 +39,7 @@ class Side:
 
     def __init__(self, client: Client, settings: Settings, server: str) -> None:
         self.client = client
-        self.settings = replace(settings, task_queue=f"bench-{self.name}")
+        self.settings = settings.but(task_queue=f"bench-{self.name}")
         self._server = server
         self._log = settings.data_dir / "logs" / f"{self.name}.log"
         self._process: Process | None = None
@@ -64,8 +63,8 @@ class Side:
                 "PYTHONPATH": str(ROOT),
                 "TEMPORAL_ADDRESS": self._server,
                 "TEMPORAL_CONFIG_FILE": os.devnull,
-                DATA_DIR.variable: str(self.settings.data_dir),
-                TASK_QUEUE.variable: self.settings.task_queue,
+                "HIBERNAUT_DATA_DIR": str(self.settings.data_dir),
+                "HIBERNAUT_TASK_QUEUE": self.settings.task_queue,
             },
             log=self._log,
         )

@@ -10,20 +10,11 @@ from typing import Any
 from pydantic import AwareDatetime, BaseModel, Field, JsonValue
 from pydantic.json_schema import SkipJsonSchema
 
-from common.agents.fields import Amount
+from common.agents.fields import Amount, Count
+from common.agents.states import AgentState as AgentState
 from common.approval.types import Answer, ApprovalRequest, Decision, DecisionRecord
+from common.grammar import Moment
 from common.mail import IncomingMail
-
-
-class AgentState(StrEnum):
-    """What a running agent is doing."""
-
-    WORKING = "working"
-    SLEEPING = "sleeping"
-    AWAITING_APPROVAL = "awaiting_approval"
-    AWAITING_EVENT = "awaiting_event"
-    STUCK = "stuck"
-    PAUSED = "paused"
 
 
 class NotebookEntry(BaseModel, frozen=True):
@@ -119,7 +110,7 @@ class ThinkerInput(AgentInput):
         pattern=r"^(offline|(openai|anthropic|bedrock):\S{1,100})?$",
         description="language model, such as offline or openai:NAME; as the settings say where empty",
     )
-    budget_tokens: int | None = Field(
+    budget_tokens: Count | None = Field(
         None, gt=0, description="tokens to spend before it asks for more; as the settings say where empty"
     )
     budget_usd: Amount | None = Field(None, description="US dollars likewise")
@@ -128,7 +119,7 @@ class ThinkerInput(AgentInput):
 class WakeUp(BaseModel, frozen=True):
     """The argument of the signal ``wake``: nothing to wake now, or the time to sleep until instead."""
 
-    until: AwareDatetime | None = None
+    until: Moment | None = None
 
 
 class Woken(StrEnum):

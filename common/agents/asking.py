@@ -8,7 +8,7 @@ from typing import Any, Self
 from pydantic import Field, model_validator
 
 from common.agents.agent import AgentInput
-from common.agents.fields import Span, Words
+from common.agents.fields import Count, Span, Words
 from common.approval.types import ApprovalPolicy
 
 # When people are reminded of a question, counted from when it was asked.
@@ -21,7 +21,7 @@ class AskingInput(AgentInput):
     approvers: Words = Field(
         default_factory=list, description="who may approve, people or @groups; the owner where empty"
     )
-    quorum: int = Field(1, ge=1, le=20, description="how many of them must approve")
+    quorum: Count = Field(1, ge=1, le=20, description="how many of them must approve")
     expires_after: Span | None = Field(
         None, description="how long an approval stays open; never ends where empty"
     )

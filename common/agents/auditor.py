@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, Field
 
 from common.agents.asking import AskingInput
-from common.agents.fields import LocalPath, Words
+from common.agents.fields import Count, LocalPath, Words
 from common.artifacts import ArtifactRef
 
 
@@ -18,7 +18,7 @@ class AuditInput(AskingInput):
         default_factory=list, description="only files matching these patterns (gitignore syntax)"
     )
     exclude: Words = Field(default_factory=list, description="leave out files matching these patterns")
-    max_file_bytes: int = Field(1_000_000, gt=0, description="larger files are counted and named, not read")
+    max_file_bytes: Count = Field(1_000_000, gt=0, description="larger files are counted and named, not read")
 
 
 class FilePreview(BaseModel, frozen=True):

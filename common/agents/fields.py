@@ -8,30 +8,31 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
+from common.grammar import PLAIN, Duration
+
 
 def _split_commas(value: object) -> object:
-    return (
-        [word for word in (part.strip() for part in value.split(",")) if word]
-        if isinstance(value, str)
-        else value
-    )
+    if not isinstance(value, str):
+        return value
+    return [word for part in value.split(",") if (word := part.strip())]
 
 
 # On the command line a list is written `a,b`.
 Words = Annotated[list[str], BeforeValidator(_split_commas)]
 # The CLI makes it absolute: a worker has a working folder of its own.
 LocalPath = Annotated[str, Field(min_length=1, json_schema_extra={"format": "path"})]
-# How long something lasts. ISO 8601 has more forms, and they are taken; this one is what is promised.
+# How long something lasts. More forms are read (see common/grammar.py); this one is promised.
 Span = Annotated[
-    timedelta,
+    Duration,
     Field(gt=timedelta(0)),
     WithJsonSchema(
-        {"type": "string", "format": "duration", "pattern": "^P([1-9][0-9]{0,3}D|T[1-9][0-9]{0,5}[HMS])$"}
+        {"type": "string", "format": "duration", "pattern": "^P([1-9][0-9]{0,2}D|T[1-9][0-9]{0,3}[HMS])$"}
     ),
 ]
 # Bounded, so that a sum, a product or a printed line cannot grow without end. In JSON it is a string.
 Amount = Annotated[
     Decimal,
+    PLAIN,
     Field(gt=0, le=10**12, max_digits=24, decimal_places=10),
     WithJsonSchema(
         {
@@ -41,6 +42,8 @@ Amount = Annotated[
         }
     ),
 ]
+# A bound of each field's own says how many at most.
+Count = Annotated[int, PLAIN, Field(le=10**12)]
 # Either a path, likewise made absolute, or an http or https address.
 PathOrAddress = Annotated[str, Field(json_schema_extra={"format": "path-or-address"})]
 

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, Field, model_vali
 
 from common.agents.agent import ThinkerInput
 from common.agents.asking import AskingInput
-from common.agents.fields import LocalPath, Span
+from common.agents.fields import Count, LocalPath, Span
 from common.artifacts import ArtifactRef
 from common.mail import Letter
 
@@ -145,7 +145,7 @@ class RecruiterInput(AskingInput, ThinkerInput):
     answer_within: Span = Field(
         timedelta(hours=48), description="how long to wait for an answer before the follow-up, and after it"
     )
-    contact: int | None = Field(
+    contact: Count | None = Field(
         None, ge=1, le=MAX_CANDIDATES, description="write to so many, the best; to all where empty"
     )
     sender: OneLine = Field("The recruiting team", description="who the letters are from, in words")

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, Field
 
 from common.agents.agent import ThinkerInput
 from common.agents.asking import AskingInput
-from common.agents.fields import PathOrAddress, Words
+from common.agents.fields import Count, PathOrAddress, Words
 from common.artifacts import ArtifactRef
 
 
@@ -39,7 +39,7 @@ class ResearcherInput(AskingInput, ThinkerInput):
         default_factory=list,
         description="addresses of sites to look at; the search provider of the settings where empty",
     )
-    links: int = Field(5, ge=1, le=20, description="how many links to save and read")
+    links: Count = Field(5, ge=1, le=20, description="how many links to save and read")
     publish: PathOrAddress = Field(
         "",
         description="where the report goes: a folder, an address it is posted to, or one ending in / that it "

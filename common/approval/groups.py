@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from common.approval.types import GROUP
-from common.settings import GROUPS, Settings
+from common.settings import Settings
 from common.watched_file import WatchedFile, file_of
 
 _GROUPS = TypeAdapter(dict[str, frozenset[str]])
@@ -20,7 +20,7 @@ class Directory:
     def __init__(self, file: Path) -> None:
         example = 'a JSON object of lists, as in {"treasury": ["ann"]}'
         self._groups = WatchedFile[dict[str, frozenset[str]]](
-            GROUPS, file, _GROUPS.validate_json, {}, example
+            "HIBERNAUT_GROUPS", file, _GROUPS.validate_json, {}, example
         )
 
     @classmethod
@@ -30,7 +30,7 @@ class Directory:
         Raises:
             SettingsError: the file that was named is missing, or cannot be read as groups.
         """
-        directory = cls(file_of(GROUPS, settings.groups, settings.data_dir / "groups.json"))
+        directory = cls(file_of("HIBERNAUT_GROUPS", settings.groups, settings.data_dir / "groups.json"))
         directory.groups_of("")  # raises
         return directory
 

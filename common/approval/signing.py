@@ -19,7 +19,7 @@ from common.approval.types import Authorization, Decision, Signature, Verdict, V
 from common.digest import canonical, digest
 from common.errors import permanent
 from common.key_ring import KeyRing, rotate
-from common.settings import APPROVAL_KEYS, Settings, SettingsError
+from common.settings import Settings, SettingsError
 
 # Long enough for a worker that is down over a week of holidays; a buffered decision waits for it.
 ENVELOPE_LIFETIME = timedelta(days=14)
@@ -46,7 +46,7 @@ class Signer:
         file = settings.data_dir / "approval.keys"
         if create and not settings.approval_keys and not file.exists():
             rotate(file)
-        return cls(KeyRing(settings.approval_keys, file, APPROVAL_KEYS.variable))
+        return cls(KeyRing(settings.approval_keys, file, "HIBERNAUT_APPROVAL_KEYS"))
 
     def sign(self, decision: Decision, agent: str, now: datetime) -> Decision:
         """``decision`` in an envelope for ``agent``; unchanged where the ring is empty."""
@@ -78,7 +78,7 @@ class Signer:
             SettingsError: the ring is empty.
         """
         if not self._ring:
-            raise SettingsError(f"{APPROVAL_KEYS.variable}: set a key; nothing can be signed without.")
+            raise SettingsError("HIBERNAUT_APPROVAL_KEYS: set a key; nothing can be signed without.")
         return self._ring.first, _mac_for(purpose, data, self._ring.find(self._ring.first) or b"")
 
     def is_sealed(self, purpose: str, data: bytes, key_id: str, mac: str) -> bool:

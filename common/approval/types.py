@@ -20,6 +20,7 @@ from pydantic import (
 )
 
 from common.business_time import BusinessHours
+from common.grammar import Duration
 
 # How a group is written where people are named.
 GROUP = "@"
@@ -32,6 +33,7 @@ ALREADY_RECEIVED = "this decision was already received"
 
 ShortText = Annotated[str, Field(max_length=200)]
 LongText = Annotated[str, Field(max_length=4000)]
+Later = Annotated[Duration, Field(gt=timedelta())]
 
 
 class OnExpiry(StrEnum):
@@ -62,10 +64,10 @@ class ApprovalPolicy(BaseModel, frozen=True):
     quorum: int = Field(1, ge=1)
     requester_may_approve: bool = False
     editable: tuple[str, ...] = ()
-    reminders: tuple[Annotated[timedelta, Field(gt=timedelta())], ...] = ()
+    reminders: tuple[Later, ...] = Field((), max_length=100)
     escalate_to: tuple[str, ...] = ()
-    escalate_after: timedelta | None = Field(None, gt=timedelta())
-    expires_after: timedelta | None = Field(None, gt=timedelta())
+    escalate_after: Later | None = None
+    expires_after: Later | None = None
     on_expiry: OnExpiry = OnExpiry.GIVE_UP
     business_hours: BusinessHours | None = None
 
@@ -85,6 +87,8 @@ class ApprovalPolicy(BaseModel, frozen=True):
 
     def bars(self, by: str, groups: Sequence[str], *, requester: str, escalated: bool) -> str | None:
         """Why `by`, who is in `groups`, may not decide; None where they may."""
+        if by.startswith(GROUP):
+            return f"{by} is a group, and only people decide"
         if not {by, *(GROUP + group for group in groups)} & set(self.deciders(escalated=escalated)):
             return f"{by} is not among those who may decide"
         if by == requester and not self.requester_may_approve:

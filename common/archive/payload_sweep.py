@@ -24,7 +24,8 @@ from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
-from common.client.visibility import UnusableValueError, quote
+from common.client.visibility import quote
+from common.names import UnusableValueError
 from common.object_store import ObjectStore, StoredObject
 from common.temporal.payload_store import NO_RUN, SEGMENTS, agent_prefix, namespace_prefix, referenced_key
 

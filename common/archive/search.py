@@ -1,7 +1,7 @@
-"""Finds agents by their past, in one answer: in Temporal by its visibility, in the archive by its index.
+"""Finds agents by their past: in Temporal by visibility, in the archive by its index.
 
-Temporal is asked first. An agent that is being moved is in the index before it leaves Temporal, so it is in
-one answer at least; where it is in both it counts once.
+Temporal is asked first. An agent that is being archived is in the index before it leaves Temporal, so at
+least one of them has it; if both have, it counts once.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from common.archive.chain import ArchiveDamagedError
 from common.archive.index import IndexQuery
 from common.archive.layout import IndexRow, utc_days
 from common.archive.reader import ArchivedAgents
-from common.client.view import AgentRow, AgentView, RunStatus, patient_view_of, row_of
-from common.client.visibility import AGENTS, IN_VISIBILITY, quote
+from common.client.filters import AgentFilter
+from common.client.view import AgentRow, AgentView, patient_view_of, row_of
+from common.client.visibility import exactly, is_exactly, quote
 from common.object_store import ObjectMissingError
 from common.temporal import search_attributes
 
@@ -31,32 +32,6 @@ MAX_DAYS = 62
 # Words are looked for in what agents answer and in archived views, which takes a look at each.
 TEXT_LIVE, TEXT_ARCHIVED, TEXT_AT_ONCE = 200, 5000, 4
 TEXT_SECONDS = 20.0
-
-
-@dataclass(frozen=True)
-class AgentQuery:
-    """What is looked for; what is not given asks for nothing.
-
-    Attributes:
-        node: it is at this node, or was (archived); with `stuck`, it got stuck there.
-        stuck: it got stuck, between `since` and `until` where these are given; to the day, UTC.
-        since, until: it lived at some time between; `until` itself is not.
-        kind, status, owner, batch: these exactly.
-        text: its notebook or its final state has these words, in any case of letters.
-        live, archived: look in Temporal, look in the archive.
-    """
-
-    node: str | None = None
-    stuck: bool = False
-    since: datetime | None = None
-    until: datetime | None = None
-    kind: str | None = None
-    status: RunStatus | None = None
-    owner: str | None = None
-    batch: str | None = None
-    text: str | None = None
-    live: bool = True
-    archived: bool = True
 
 
 class FoundAgent(AgentRow):
@@ -84,7 +59,7 @@ class AgentSearch:
     def __init__(self, client: Client, archived: ArchivedAgents) -> None:
         self._client, self._archived = client, archived
 
-    async def find(self, query: AgentQuery, now: datetime, limit: int | None = None) -> Findings:
+    async def find(self, query: AgentFilter, now: datetime, limit: int | None = None) -> Findings:
         """The newest `limit` agents that fit; all of them without a limit.
 
         Raises:
@@ -113,18 +88,22 @@ class AgentSearch:
         agents = sorted(found.values(), key=_newest_first)
         return Findings(agents if limit is None else agents[:limit], gaps)
 
-    async def _live(self, query: AgentQuery, now: datetime, limit: int | None) -> AsyncIterator[FoundAgent]:
+    async def _live(self, query: AgentFilter, now: datetime, limit: int | None) -> AsyncIterator[FoundAgent]:
         count = 0
         async for execution in self._client.list_workflows(" AND ".join(_conditions(query, now))):
             row = _live_row(execution)
-            if not _is_stuck_in(row, query, now) or not await self._began_in_time(execution, query):
+            if (
+                not is_exactly(row, query)
+                or not _is_stuck_in(row, query, now)
+                or not await self._began_in_time(execution, query)
+            ):
                 continue
             yield row
             count += 1
             if count == limit:
                 return
 
-    async def _began_in_time(self, execution: WorkflowExecution, query: AgentQuery) -> bool:
+    async def _began_in_time(self, execution: WorkflowExecution, query: AgentFilter) -> bool:
         """Whether the agent, and not its latest run alone, began before the query's end."""
         if query.until is None or query.stuck or execution.start_time < query.until:
             return True
@@ -215,19 +194,12 @@ async def _filtered(rows: list[Any], fits: Any, most: int, what: str, gaps: list
     return [row for row, answer in zip(rows, answers, strict=False) if answer]
 
 
-def _conditions(query: AgentQuery, now: datetime) -> list[str]:
+def _conditions(query: AgentFilter, now: datetime) -> list[str]:
     """The query as visibility takes it; it lets more through where it cannot say it all."""
-    owner, stuck_at = search_attributes.OWNER.name, search_attributes.STUCK_AT.name
-    found = [AGENTS]
-    for name, value in (
-        ("WorkflowType", query.kind),
-        (owner, query.owner),
-        (search_attributes.BATCH_ID.name, query.batch),
-        (search_attributes.NODE.name, None if query.stuck else query.node),
-        ("ExecutionStatus", query.status and IN_VISIBILITY[query.status]),
-    ):
-        if value is not None:
-            found.append(f"{name} = {quote(value)}")
+    stuck_at = search_attributes.STUCK_AT.name
+    found = exactly(query)
+    if query.node is not None and not query.stuck:
+        found.append(f"{search_attributes.NODE.name} = {quote(query.node)}")
     if query.stuck:
         entries = _entries(query, now)
         found.append(
@@ -239,7 +211,7 @@ def _conditions(query: AgentQuery, now: datetime) -> list[str]:
     return found
 
 
-def _in_index(query: AgentQuery, now: datetime, limit: int | None) -> IndexQuery:
+def _in_index(query: AgentFilter, now: datetime, limit: int | None) -> IndexQuery:
     entries = _entries(query, now) if query.stuck else []
     compares_here = query.stuck and not entries and _days(query, now) is not None
     return IndexQuery(
@@ -256,7 +228,7 @@ def _in_index(query: AgentQuery, now: datetime, limit: int | None) -> IndexQuery
     )
 
 
-def _days(query: AgentQuery, now: datetime) -> list[date] | None:
+def _days(query: AgentFilter, now: datetime) -> list[date] | None:
     """The days that may have seen it stuck; None for any day."""
     if query.since is None and query.until is None:
         return None
@@ -265,7 +237,7 @@ def _days(query: AgentQuery, now: datetime) -> list[date] | None:
     return utc_days(since, until) if since < until else []
 
 
-def _entries(query: AgentQuery, now: datetime) -> list[str]:
+def _entries(query: AgentFilter, now: datetime) -> list[str]:
     """What `AgentStuckAt` has of an agent that fits; nothing where these cannot be listed."""
     days = _days(query, now)
     if query.node is None or days is None or len(days) > MAX_DAYS:
@@ -273,7 +245,7 @@ def _entries(query: AgentQuery, now: datetime) -> list[str]:
     return [f"{query.node}@{day.isoformat()}" for day in days]
 
 
-def _is_stuck_in(row: FoundAgent | IndexRow, query: AgentQuery, now: datetime) -> bool:
+def _is_stuck_in(row: FoundAgent | IndexRow, query: AgentFilter, now: datetime) -> bool:
     """Whether one of its entries is for the node and the days that are asked for."""
     if not query.stuck:
         return True

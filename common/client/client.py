@@ -1,4 +1,4 @@
-"""What every door does with agents: start, look, list, decide, steer, end. Built on one Temporal client."""
+"""What every entry point does with agents: start, show, list, decide, steer, end."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from temporalio.exceptions import TemporalError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from common.agents.agent import AgentInput, AgentState, WakeUp
+from common.agents.asking import AskingInput
 from common.approval.groups import Directory
 from common.approval.signing import Signer
 from common.approval.types import (
@@ -40,29 +41,30 @@ from common.client.errors import (
     for_agent,
     one_open_request,
 )
+from common.client.filters import AgentFilter
 from common.client.view import (
     QUERY_PATIENCE,
     AgentRow,
     AgentView,
     Ending,
     InboxRow,
-    RunStatus,
     answer_of,
     ending_of,
     patient_view_of,
     row_of,
 )
-from common.client.visibility import AGENTS, IN_VISIBILITY, quote, rows_of
+from common.client.visibility import exactly, is_exactly, quote, rows_of
+from common.names import UnusableValueError, check_agent_id, check_approver, check_person
 from common.settings import Settings
 from common.temporal import search_attributes
 
-FATE_INTERVAL = 0.2
-# Where an agent keeps the digest of the request that it was started by.
+OUTCOME_INTERVAL = 0.2
+# The memo field with the digest of the request that started the agent.
 REQUEST_DIGEST = "request"
 
 
 class AgentClient:
-    """The doors' way to agents.
+    """Starts, shows, decides for and steers agents, for every entry point.
 
     Every method may raise ``RPCError``: Temporal was out of reach for longer than the client's patience.
     """
@@ -78,15 +80,17 @@ class AgentClient:
     ) -> str:
         """Start an agent and return its id, `<kind>-<8 hex digits>` where none is given.
 
-        With the digest of the ``request`` that asks for it, starting the same agent again by the same request
-        is no error: it is the one start.
+        A start is idempotent by ``request``, the digest of the request that asks for it: repeated with the
+        same one it returns the id and starts nothing.
 
         Raises:
             AgentExistsError: there is or was an agent of that id.
-            UnusableValueError: nobody could look for that owner.
+            UnusableValueError: no agent may have such an id, or no person such a name.
         """
-        quote(owner)  # raises
-        id = id or f"{kind}-{uuid.uuid4().hex[:8]}"
+        check_person(owner)
+        id = check_agent_id(id or f"{kind}-{uuid.uuid4().hex[:8]}")
+        if isinstance(input, AskingInput):
+            self._check_approvers(input.approvers)
         try:
             await self._client.start_workflow(
                 kind,
@@ -112,61 +116,47 @@ class AgentClient:
         return id
 
     async def view(self, id: str, described: WorkflowExecutionDescription | None = None) -> AgentView:
-        """Everything there is to show of the agent's latest run, or of the run that was ``described``.
+        """The view of the agent's latest run, or of the run that was ``described``.
 
         Raises:
             NoSuchAgentError: there is no agent of that id.
         """
         described = described or await self.describe(id)
-        # A worker lets go of a run as it ends, and of what it is asked just then.
+        # A worker drops a run as it ends, and with it the queries of that moment.
         attempts = 1 if row_of(described).running else 2
         return await patient_view_of(self._client, described, attempts)
 
-    async def list_agents(
-        self,
-        *,
-        kind: str | None = None,
-        owner: str | None = None,
-        state: str | None = None,
-        status: RunStatus | None = None,
-        limit: int = 100,
-    ) -> list[AgentRow]:
-        """The newest ``limit`` agents that fit, one row a run. Only running agents are in a ``state``."""
-        if state is not None and status is None:
-            status = RunStatus.RUNNING
-        conditions = [AGENTS]
-        for name, value in (
-            ("WorkflowType", kind),
-            (search_attributes.OWNER.name, owner),
-            (search_attributes.STATE.name, state),
-            ("ExecutionStatus", status and IN_VISIBILITY[status]),
-        ):
-            if value is not None:
-                conditions.append(f"{name} = {quote(value)}")
-        return await rows_of(self._client, conditions, limit)
+    async def list_agents(self, wanted: AgentFilter, limit: int = 100) -> list[AgentRow]:
+        """The newest ``limit`` agents with these very values, one row a run; no past counts."""
+        rows = await rows_of(self._client, exactly(wanted), limit)
+        return [row for row in rows if is_exactly(row, wanted)]
 
     async def inbox(self, who: str | None = None, limit: int = 5000) -> list[InboxRow]:
         """The open requests of running agents, all or those ``who`` may decide; newest agents first.
 
-        It is read from visibility alone, so it takes no worker and not long. An agent with several open
-        requests is listed with all of them where ``who`` may decide one.
+        It is read from visibility alone: it needs no worker and is quick. An agent with several open requests
+        is listed with all of them if ``who`` may decide one.
         """
+        names = set[str]()
+        if who is not None:
+            names = {who, *(GROUP + group for group in self._directory.groups_of(who))}
         conditions = [
-            # Not by its state: a paused agent takes decisions too.
+            # Not by state: a paused agent takes decisions too.
             f"{search_attributes.WAITING_FOR.name} STARTS_WITH {quote(search_attributes.APPROVAL)}",
             "ExecutionStatus = 'Running'",
         ]
-        if who is not None:
-            names = [who, *(GROUP + group for group in self._directory.groups_of(who))]
-            conditions.append(f"{search_attributes.APPROVERS.name} IN ({', '.join(map(quote, names))})")
+        if names:
+            literals = ", ".join(map(quote, sorted(names)))
+            conditions.append(f"{search_attributes.APPROVERS.name} IN ({literals})")
         return [
             InboxRow(**row.model_dump(), request_id=request_id, digest=digest)
             for row in await rows_of(self._client, conditions, limit)
+            if not names or names.intersection(row.approvers)  # some databases ignore case and accents
             for request_id, digest in search_attributes.parse_waiting_for_approvals(row.waiting_for)
         ]
 
     async def questions(self, ids: Sequence[str], patience: timedelta) -> dict[tuple[str, str], str]:
-        """The open questions by agent and request, of those in ``ids`` that answer within ``patience``."""
+        """Open questions by agent and request, of those in ``ids`` that answer within ``patience``."""
 
         async def open_requests(id: str) -> list[tuple[tuple[str, str], str]]:
             handle = self._client.get_workflow_handle(id)
@@ -176,8 +166,8 @@ class AgentClient:
         answers = await asyncio.gather(*map(open_requests, ids))
         return dict(question for answer in answers for question in answer)
 
-    async def look(self, id: str, request_id: str, patience: timedelta) -> ApprovalRequest | None:
-        """An open request, what it rests on fetched anew; None where it just was, or that takes too long."""
+    async def refresh_premises(self, id: str, request_id: str, patience: timedelta) -> ApprovalRequest | None:
+        """An open request with its premises refreshed; None if they just were, or if it takes too long."""
         update = self._client.get_workflow_handle(id).execute_update(
             "look", request_id, result_type=ApprovalRequest
         )
@@ -202,24 +192,26 @@ class AgentClient:
     ) -> Decision:
         """Sign a decision for the agent's open request and send it, once.
 
-        Temporal keeps it where no worker runs; ``fate`` says what the agent made of it.
+        Temporal keeps it while no worker runs; ``outcome`` says what became of it.
 
         Args:
             id: the agent.
             verdict: an approval with ``edits`` becomes a revision.
             by: who decides, an opaque id.
-            note: the approver's words.
+            note: the approver's note.
             edits: fields of the plan to change.
-            through: the door it came through, `cli` for example.
-            digest: how the one that the approver saw begins; empty for the open one; whole with `request_id`.
-            decision_id: what the decision counts once by; made up where empty.
+            through: the entry point it came through, `cli` for example.
+            digest: how the digest that the approver saw begins; the whole one with `request_id`.
+            decision_id: the decision counts once by this id; generated if empty.
 
         Raises:
             NoSuchAgentError: there is no agent of that id.
             NothingToDecideError: no request is open, or none with that digest.
-            AgentClientError: several are open, and the digest does not tell which is meant.
+            AgentClientError: the digest fits several open requests.
+            UnusableValueError: no person may have such a name.
             ValidationError: a text is too long or empty.
         """
+        check_person(by)
         if not request_id:
             request_id, digest = await self._open_request(id, digest)
         now = datetime.now(UTC)
@@ -237,10 +229,10 @@ class AgentClient:
         await self._signal(id, "decide", self._signer.sign(decision, id, now))
         return decision
 
-    async def fate(
+    async def outcome(
         self, id: str, decision_id: str, patience: timedelta = timedelta(seconds=5)
     ) -> DecisionRecord | None:
-        """What became of a decision; None where the agent has not judged it within ``patience``."""
+        """What became of a decision; None if the agent has not judged it within ``patience``."""
         handle = self._client.get_workflow_handle(id)
         end = time.monotonic() + patience.total_seconds()
         while (left := end - time.monotonic()) > 0:
@@ -250,7 +242,7 @@ class AgentClient:
             record = judged(view.decisions if view else (), decision_id)
             if record and record.status is not DecisionStatus.WAITING:
                 return record
-            await asyncio.sleep(FATE_INTERVAL)
+            await asyncio.sleep(OUTCOME_INTERVAL)
         return None
 
     async def tell(self, id: str, text: str) -> None:
@@ -270,15 +262,15 @@ class AgentClient:
         await self._signal(id, "wake", *([WakeUp(until=until)] if until else []))
 
     async def cancel(self, id: str) -> None:
-        """Ask the agent to end; it tidies up first."""
+        """Ask the agent to end; it cleans up first."""
         row = row_of(await self.describe(id))
         if not row.running:
-            raise NoSuchAgentError(f"agent {id} does not run any more: it is {row.status}.")
+            raise NoSuchAgentError(f"agent {id} has ended: it is {row.status}.")
         async with for_agent(id):
             await self._client.get_workflow_handle(id).cancel()
 
     async def ending(self, id: str, *, wait: bool) -> Ending:
-        """How the agent closed, once it has; without ``wait`` perhaps only that it still runs.
+        """How the agent closed; without ``wait``, maybe that it still runs.
 
         Raises:
             NoSuchAgentError: there is no agent of that id.
@@ -287,7 +279,7 @@ class AgentClient:
         return await ending_of(self._client, row, wait=wait)
 
     async def describe(self, id: str) -> WorkflowExecutionDescription:
-        """What Temporal itself knows of the agent's latest run; takes no worker.
+        """What Temporal knows about the agent's latest run; needs no worker.
 
         Raises:
             NoSuchAgentError: there is no agent of that id.
@@ -295,8 +287,13 @@ class AgentClient:
         async with for_agent(id):
             return await self._client.get_workflow_handle(id).describe()
 
+    def _check_approvers(self, names: Sequence[str]) -> None:
+        for name in map(check_approver, names):
+            if name.startswith(GROUP) and not self._directory.people([name]):
+                raise UnusableValueError(f"nobody is in the group {name}, so that nobody could approve.")
+
     async def _open_request(self, id: str, digest: str) -> tuple[str, str]:
-        """Request id and digest of the open request; known to Temporal even where no worker answers."""
+        """Request id and digest of the open request; Temporal knows them even if no worker answers."""
         description = await self.describe(id)
         row = row_of(description)
         if not row.running:
@@ -310,11 +307,11 @@ class AgentClient:
         return one_open_request(id, open_requests, digest)
 
     async def _signal(self, id: str, name: str, *arguments: Any) -> None:
-        # Once: the client retries the call itself under one request id, so the server takes it once.
+        # Not in a loop: the client retries under one request id, so that the server takes it once.
         try:
             await self._client.get_workflow_handle(id).signal(name, args=arguments)
         except RPCError as error:
             if error.status != RPCStatusCode.NOT_FOUND:
                 raise
             row = row_of(await self.describe(id))
-            raise NoSuchAgentError(f"agent {id} does not run any more: it is {row.status}.") from None
+            raise NoSuchAgentError(f"agent {id} has ended: it is {row.status}.") from None

@@ -1,4 +1,4 @@
-"""What can be wrong when a door asks for something of an agent; each message is one line for a person."""
+"""Errors of requests about agents; each message is one line for a person."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from temporalio.service import RPCError, RPCStatusCode
 
 
 class AgentClientError(Exception):
-    """Something about agents that cannot be done; the message is one line for a person."""
+    """A request about agents that cannot be done; the message is one line for a person."""
 
 
 class NoSuchAgentError(AgentClientError):
-    """There is no agent of that id, or none that still runs."""
+    """There is no agent of that id, or it has closed."""
 
 
 class AgentExistsError(AgentClientError):
-    """There is an agent of that id already; an id names one agent for good, for its keys are made of it."""
+    """There is an agent of that id already. Ids are not reused: idempotency keys are made of them."""
 
 
 class NothingToDecideError(AgentClientError):
@@ -26,10 +26,10 @@ class NothingToDecideError(AgentClientError):
 
 @asynccontextmanager
 async def for_agent(id: str) -> AsyncIterator[None]:
-    """Tells of an agent that Temporal does not know.
+    """Turn Temporal's answers about an unknown agent into errors.
 
     Raises:
-        NoSuchAgentError: what is asked inside is answered with that.
+        NoSuchAgentError: Temporal does not know the agent.
     """
     try:
         yield
@@ -49,17 +49,17 @@ def one_open_request(id: str, open_requests: Sequence[tuple[str, str]], digest: 
         AgentClientError: several are open, and the digest does not tell which is meant.
     """
     if not open_requests:
-        raise NothingToDecideError(f"nothing to decide: agent {id} waits for no approval now.")
+        raise NothingToDecideError(f"nothing to decide: agent {id} does not wait for an approval now.")
     meant = [each for each in open_requests if each[1].startswith(digest)]
     there_are = ", ".join(f"{request_id} {full_digest[:12]}" for request_id, full_digest in open_requests)
     if not meant:
         raise NothingToDecideError(
             f"no open request of agent {id} has a digest that begins with {digest}: "
-            f"there is {there_are}; look at it with `starter.py show {id}`."
+            f"there are {there_are}; see `starter.py show {id}`."
         )
     if len(meant) > 1:
         raise AgentClientError(
-            f"agent {id} asks several things: {there_are}; say which is meant by its digest, as in "
+            f"agent {id} has several open requests: {there_are}; choose one by its digest, as in "
             f"`starter.py approve {id} --digest {meant[0][1][:12]}`."
         )
     return meant[0]

@@ -1,4 +1,4 @@
-"""The local token file: who may use the gateway of the embedded stack, by the digests of their tokens."""
+"""The token file of the embedded stack's gateway: who may do what, by the digests of their tokens."""
 
 from __future__ import annotations
 
@@ -8,16 +8,18 @@ import secrets
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, TypeAdapter, ValidationError
 from pydantic_core import to_json
 
 from common.artifacts import write_atomically
+from common.names import check_person
 from common.settings import Settings, SettingsError
 
 
 class Scope(StrEnum):
-    """What a token allows. `operator` sees and steers every agent, and includes the others."""
+    """What a token allows. `operator` includes the others, for every owner's agents."""
 
     READ = "agents:read"
     WRITE = "agents:write"
@@ -28,7 +30,7 @@ class Scope(StrEnum):
 class TokenEntry(BaseModel, frozen=True):
     """Who a token stands for, an opaque id, and what it allows."""
 
-    subject: str
+    subject: Annotated[str, AfterValidator(check_person)]
     scopes: frozenset[Scope]
 
 
@@ -36,7 +38,7 @@ _ENTRIES = TypeAdapter(dict[str, TokenEntry])
 
 
 class TokenFile:
-    """`tokens.json` in the data folder: SHA-256 of a token -> its entry. It may change at any time."""
+    """`tokens.json` in the data folder: SHA-256 of a token -> its entry. Changes take effect at once."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
@@ -45,7 +47,7 @@ class TokenFile:
 
     @classmethod
     def of(cls, settings: Settings) -> TokenFile:
-        """The token file of the data folder, there or not."""
+        """The token file of the data folder, whether it exists or not."""
         return cls(settings.data_dir / "tokens.json")
 
     def find(self, token: str) -> TokenEntry | None:
@@ -87,12 +89,12 @@ class TokenFile:
 
 
 def digest_of(token: str) -> str:
-    """What the file knows of a token; the token itself has 256 bits of chance, so no salt is needed."""
+    """How the file stores a token, without salt: a token has 256 random bits."""
     return hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()
 
 
 def operator_token(settings: Settings) -> str:
-    """The embedded stack's operator token, kept as `operator.token` in the data folder; made where missing.
+    """The embedded stack's operator token, kept as `operator.token` in the data folder; created if missing.
 
     Raises:
         SettingsError: the token file cannot be read.

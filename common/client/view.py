@@ -1,14 +1,20 @@
-"""What a door shows of an agent: a row of a list, and the full view, put together from what it answers."""
+"""What is shown of an agent: a row of a list, and the full view, made of what the agent answers."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, Field, JsonValue, ValidationError
+from pydantic import (
+    BaseModel,
+    Field,
+    JsonValue,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
 from temporalio import exceptions
 from temporalio.api.workflow.v1 import WorkflowExecutionInfo
 from temporalio.client import (
@@ -23,27 +29,17 @@ from temporalio.client import (
 from temporalio.service import RPCError, RPCStatusCode
 
 from common.agents.agent import AgentStatus, Cost, Notebook, NotebookEntry, Progress
+from common.agents.states import RunStatus as RunStatus
 from common.approval.types import ApprovalRequest, ApprovalsView, DecisionRecord
 from common.temporal import search_attributes
 
-# A worker that runs answers in milliseconds, one that has to replay a long history in a second or two.
+# A worker answers in milliseconds; if it has to replay a long history, in a second or two.
 QUERY_PATIENCE = timedelta(seconds=3)
 
 Answer = TypeVar("Answer")
 
 
-class RunStatus(StrEnum):
-    """Whether an agent runs, or how it closed."""
-
-    RUNNING = "running"
-    COMPLETED = "completed"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-    TERMINATED = "terminated"
-    TIMED_OUT = "timed_out"
-
-
-# Anything else runs: a chain that continued as new is one running agent, a paused workflow one that rests.
+# Every other status is running: a chain that continued as new is one agent, a paused workflow still runs.
 CLOSED: dict[int, RunStatus] = {
     WorkflowExecutionStatus.COMPLETED: RunStatus.COMPLETED,
     WorkflowExecutionStatus.FAILED: RunStatus.FAILED,
@@ -51,6 +47,14 @@ CLOSED: dict[int, RunStatus] = {
     WorkflowExecutionStatus.TERMINATED: RunStatus.TERMINATED,
     WorkflowExecutionStatus.TIMED_OUT: RunStatus.TIMED_OUT,
 }
+
+
+def _readable(value: Any, read: ValidatorFunctionWrapHandler) -> datetime | None:
+    try:
+        found: datetime | None = read(value)
+    except ValidationError:
+        return None  # the odd date of one agent must not break the list of all
+    return found
 
 
 class AgentRow(BaseModel):
@@ -68,7 +72,7 @@ class AgentRow(BaseModel):
     state: str
     node: str
     waiting_for: str | None
-    wake_at: datetime | None
+    wake_at: Annotated[datetime | None, WrapValidator(_readable)]
     started_at: datetime
     closed_at: datetime | None
     stuck_at: list[str] = Field(default_factory=list)
@@ -88,10 +92,10 @@ class InboxRow(AgentRow):
 
 
 class AgentView(AgentRow):
-    """Everything a door shows of one agent.
+    """Everything that is shown of one agent.
 
-    `live` is false where no worker answered: then only what visibility holds is known. `requests` are those
-    open, oldest first, and `approval` is the oldest; `dropped` counts notebook lines that only history keeps.
+    `live` is false if no worker answered: then only what visibility holds is known. `requests` are the open
+    ones, oldest first, `approval` the oldest; `dropped` counts notebook lines that only history keeps.
     """
 
     live: bool = False
@@ -120,7 +124,7 @@ def row_of(execution: WorkflowExecution) -> AgentRow:
 
 
 def row_of_info(info: WorkflowExecutionInfo) -> AgentRow:
-    """The same from the server's own message: of a thousand, the SDK's objects take longer than the list."""
+    """The same from the server's message: the SDK's objects would take longer to build than to list."""
     found = {name: json.loads(value.data) for name, value in info.search_attributes.indexed_fields.items()}
     status = CLOSED.get(info.status, RunStatus.RUNNING)
     running = status is RunStatus.RUNNING
@@ -138,7 +142,7 @@ def row_of_info(info: WorkflowExecutionInfo) -> AgentRow:
         started_at=info.start_time.ToDatetime(UTC),
         closed_at=info.close_time.ToDatetime(UTC) if info.HasField("close_time") else None,
         stuck_at=_listed(found.get(search_attributes.STUCK_AT.name)),
-        # They stay written when the wait is over.
+        # The attribute outlives the wait.
         approvers=_listed(found.get(search_attributes.APPROVERS.name)) if waiting_for else [],
     )
 
@@ -184,7 +188,7 @@ async def view_of(client: Client, description: WorkflowExecutionDescription) -> 
 async def patient_view_of(
     client: Client, description: WorkflowExecutionDescription, attempts: int = 2
 ) -> AgentView:
-    """As `view_of`, asked again where nobody answered: a worker that forgets a run loses its queries."""
+    """As `view_of`, repeated if nobody answered: a worker that evicts a run loses its queries."""
     for _ in range(attempts - 1):
         view = await view_of(client, description)
         if view.live:
@@ -195,7 +199,7 @@ async def patient_view_of(
 async def answer_of(
     handle: WorkflowHandle[Any, Any], query: str, kind: type[Answer], patience: timedelta = QUERY_PATIENCE
 ) -> Answer | None:
-    """The answer to a query; None where no worker gives a readable one within ``patience``."""
+    """The answer to a query; None if no worker gives a readable one within ``patience``."""
     try:
         async with asyncio.timeout(patience.total_seconds()):
             answer = await handle.query(query, result_type=kind, rpc_timeout=patience)
@@ -209,7 +213,7 @@ async def answer_of(
 
 
 async def ending_of(client: Client, row: AgentRow, *, wait: bool = False) -> Ending:
-    """How the agent closed. Where it runs: only that, or with ``wait`` how it closes in the end."""
+    """How the agent closed. If it runs: only that, or with ``wait`` how it closes in the end."""
     if row.running and not wait:
         return Ending(status=row.status)
     try:
@@ -222,9 +226,9 @@ async def ending_of(client: Client, row: AgentRow, *, wait: bool = False) -> End
 
 
 def sum_of(counted: Progress, under_way: Progress) -> Progress:
-    """What the agent has counted and what its running activities have reported since, never past the total.
+    """What the agent has counted plus what its running activities have reported, at most the total.
 
-    An agent that counts nothing itself shows what its activities count.
+    An agent that counts nothing shows what its activities count.
     """
     total = counted.total or under_way.total
     done = counted.done + under_way.done
@@ -249,7 +253,7 @@ async def _under_way(client: Client, description: WorkflowExecutionDescription) 
 
 
 def _failed(error: WorkflowFailureError) -> Ending:
-    """How an agent that brought no result closed; the failure is `Type: message` of the innermost cause."""
+    """How an agent without a result closed; the failure is `Type: message` of the innermost cause."""
     status = next(
         (status for kind, status in _FAILURES.items() if isinstance(error.cause, kind)), RunStatus.FAILED
     )

@@ -1,4 +1,4 @@
-"""What goes into a query of Temporal's visibility, the server's list of workflows."""
+"""Queries of visibility, Temporal's list of workflows."""
 
 from __future__ import annotations
 
@@ -7,41 +7,32 @@ from collections.abc import Sequence
 from temporalio.api.workflowservice.v1 import ListWorkflowExecutionsRequest
 from temporalio.client import Client
 
+from common.client.filters import AgentFilter
 from common.client.view import AgentRow, RunStatus, row_of_info
+from common.names import check_findable
 from common.notices.types import COURIER
 from common.temporal import search_attributes
 
-MAX_VALUE = 200
-# What the server gives at most at a time.
+# The largest page that the server returns.
 PAGE = 1000
-# What tells agents, the last run of each, from whatever else works here. Couriers have owners, too, so that
-# they are forgotten with them.
+# The last run of each agent, and no other workflow. Couriers have an owner too: they are erased with the
+# owner's agents.
 AGENTS = (
     f"{search_attributes.OWNER.name} IS NOT NULL AND WorkflowType != '{COURIER}' "
     "AND ExecutionStatus != 'ContinuedAsNew'"
 )
 
 
-class UnusableValueError(ValueError):
-    """A value that Temporal could store and never find again."""
-
-
 def quote(value: str) -> str:
     """``value`` as a literal of Temporal's visibility queries.
 
     Raises:
-        UnusableValueError: it has quotes, backslashes or control characters. However they are escaped, server
-            1.32 does not find such values; refusing them also leaves nothing that could end the literal.
+        UnusableValueError: it cannot be looked for.
     """
-    if not value.isprintable() or set(value) & set("'\"\\") or len(value) > MAX_VALUE:
-        raise UnusableValueError(
-            f"{value[:40]!r} cannot be looked for: leave out quotes, backslashes and control characters, "
-            f"and keep to {MAX_VALUE} characters."
-        )
-    return f"'{value}'"
+    return f"'{check_findable(value)}'"
 
 
-# The server's own words for what ``RunStatus`` calls otherwise.
+# How the server spells each status.
 IN_VISIBILITY = {
     RunStatus.RUNNING: "Running",
     RunStatus.COMPLETED: "Completed",
@@ -50,6 +41,28 @@ IN_VISIBILITY = {
     RunStatus.TERMINATED: "Terminated",
     RunStatus.TIMED_OUT: "TimedOut",
 }
+
+
+def exactly(wanted: AgentFilter) -> list[str]:
+    """The conditions that a visibility query can say of agents with these very values.
+
+    Raises:
+        UnusableValueError: nobody could look for such a value.
+    """
+    status = wanted.status or (wanted.state and RunStatus.RUNNING)  # only running agents are in a state
+    values = {
+        "WorkflowType": wanted.kind,
+        search_attributes.OWNER.name: wanted.owner,
+        search_attributes.STATE.name: wanted.state,
+        search_attributes.BATCH_ID.name: wanted.batch,
+        "ExecutionStatus": status and IN_VISIBILITY[status],
+    }
+    return [AGENTS, *(f"{name} = {quote(value)}" for name, value in values.items() if value is not None)]
+
+
+def is_exactly(row: AgentRow, wanted: AgentFilter) -> bool:
+    """Whether a row has the owner and kind that were looked for; some databases ignore case and accents."""
+    return wanted.owner in (None, row.owner) and wanted.kind in (None, row.kind)
 
 
 async def rows_of(client: Client, conditions: Sequence[str], limit: int) -> list[AgentRow]:

@@ -9,7 +9,6 @@ from pydantic import BaseModel, Field, StringConstraints
 
 from common.notices.types import NoticeEvent
 from common.settings import Settings
-from common.settings.notices import NOTICES
 from common.watched_file import WatchedFile, file_of
 
 TERMINAL = "terminal"
@@ -65,8 +64,8 @@ def notices_file(settings: Settings) -> WatchedFile[NoticesFile]:
     Raises:
         SettingsError: the file that was named is missing.
     """
-    file = file_of(NOTICES, settings.notices.file, settings.data_dir / "notices.json")
-    return WatchedFile(NOTICES, file, NoticesFile.model_validate_json, NoticesFile(), EXAMPLE)
+    file = file_of("HIBERNAUT_NOTICES", settings.notices.file, settings.data_dir / "notices.json")
+    return WatchedFile("HIBERNAUT_NOTICES", file, NoticesFile.model_validate_json, NoticesFile(), EXAMPLE)
 
 
 def approvers_in_slack(settings: Settings) -> Callable[[str], str | None]:

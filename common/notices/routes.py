@@ -8,9 +8,6 @@ from common.approval.groups import Directory
 from common.notices.people import TERMINAL, NoticesFile, Route, notices_file
 from common.notices.types import Notice, NoticeEvent, Place
 from common.settings import Settings, SettingsError
-from common.settings.mail import SMTP
-from common.settings.notices import NOTICES, WEBHOOK_SECRETS
-from common.settings.slack import BOT_TOKEN
 from common.watched_file import WatchedFile
 
 # Those who may decide hear of these; its owner hears of the others.
@@ -50,11 +47,11 @@ class Routes:
             SettingsError: the file cannot be used, or names a way that is not set up.
         """
         needs = {
-            "webhook": (settings.notices.webhook_secrets, WEBHOOK_SECRETS),
-            "slack": (settings.slack.bot_token, BOT_TOKEN),
-            "email": (settings.mail.smtp, SMTP),
+            "webhook": (settings.notices.webhook_secrets, "HIBERNAUT_WEBHOOK_SECRETS"),
+            "slack": (settings.slack.bot_token, "HIBERNAUT_SLACK_BOT_TOKEN"),
+            "email": (settings.mail.smtp, "HIBERNAUT_SMTP"),
         }
-        missing = {way: setting.variable for way, (value, setting) in needs.items() if not value}
+        missing = {way: variable for way, (value, variable) in needs.items() if not value}
         routes = cls(notices_file(settings), Directory.load(settings), missing)
         routes.ways()  # raises
         return routes
@@ -70,7 +67,7 @@ class Routes:
         for way in found:
             if way in self._missing:
                 raise SettingsError(
-                    f"{NOTICES.variable}: a route names {way}, which needs {self._missing[way]}: set it."
+                    f"HIBERNAUT_NOTICES: a route names {way}, which needs {self._missing[way]}: set it."
                 )
         return found
 

@@ -1,4 +1,4 @@
-"""Every setting of Hibernaut, read once from the environment by a door and frozen; a file for each group.
+"""Every setting of Hibernaut, read once from the environment at start and frozen; a file for each group.
 
 Temporal's own settings (``TEMPORAL_*``) are read by the SDK's envconfig in ``common/temporal/connect.py``.
 """
@@ -6,30 +6,29 @@ Temporal's own settings (``TEMPORAL_*``) are read by the SDK's envconfig in ``co
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from typing import Literal, Self
 
-from common.settings import archive, fetching, http, mail, models, notices, slack, state, trading
+from pydantic import ValidationError, model_validator
+from pydantic.fields import FieldInfo
+
 from common.settings.archive import ArchiveSettings
-from common.settings.base import Setting, SettingsError, one_of, whole_number
+from common.settings.base import File, Folder, Group, SettingsError, Whole, complaint, setting
 from common.settings.fetching import FetchSettings
 from common.settings.http import HttpSettings
 from common.settings.mail import MailSettings
-from common.settings.models import MODEL, ModelSettings, check_model
+from common.settings.models import ModelSettings, check_model
 from common.settings.notices import NoticeSettings
 from common.settings.slack import SlackSettings
 from common.settings.state import StateSettings
 from common.settings.trading import TradingSettings
 
 __all__ = [
-    "TABLE",
     "ArchiveSettings",
     "FetchSettings",
     "HttpSettings",
     "MailSettings",
     "ModelSettings",
     "NoticeSettings",
-    "Setting",
     "Settings",
     "SettingsError",
     "SlackSettings",
@@ -37,61 +36,50 @@ __all__ = [
     "TradingSettings",
 ]
 
-DATA_DIR = Setting(
-    "HIBERNAUT_DATA_DIR", ".hibernaut", "Folder of the embedded stack: database, artifacts, reports, keys."
-)
-TASK_QUEUE = Setting("HIBERNAUT_TASK_QUEUE", "hibernaut", "Temporal task queue of workers and agents.")
-USER = Setting("HIBERNAUT_USER", "local", "Opaque id used where --owner or --as is not given.")
-TEMPORAL_PROGRAM = Setting(
-    "HIBERNAUT_TEMPORAL_PROGRAM", "", "Path of a `temporal` program to use in place of the packaged one."
-)
-APPROVAL_KEYS = Setting(
-    "HIBERNAUT_APPROVAL_KEYS",
-    "",
-    "Keys that sign decisions, as `id:hex,id:hex` (32 bytes or more each); the first signs, all verify. "
-    "Empty: the embedded stack keeps one in its data folder.",
-)
-GROUPS = Setting(
-    "HIBERNAUT_GROUPS",
-    "",
-    'Path of a JSON file of groups, `{"treasury": ["ann", "bob"]}`; `@treasury` then stands for its members '
-    "where people are named. Empty: `groups.json` in the data folder, if there is one.",
-)
-UNSIGNED = Setting(
-    "HIBERNAUT_UNSIGNED",
-    "refuse",
-    "`accept` also counts unsigned decisions (from the Web UI or `temporal workflow signal`) and marks them "
-    "unsigned. Set by `starter.py dev`; leave it alone anywhere else.",
-)
-CACHED_AGENTS = Setting("HIBERNAUT_CACHED_AGENTS", "1000", "Agents a worker keeps in memory between steps.")
 
-TABLE = (
-    *(DATA_DIR, TASK_QUEUE, USER, TEMPORAL_PROGRAM, APPROVAL_KEYS, GROUPS, UNSIGNED, CACHED_AGENTS),
-    *models.TABLE,
-    *fetching.TABLE,
-    *trading.TABLE,
-    *state.TABLE,
-    *http.TABLE,
-    *archive.TABLE,
-    *mail.TABLE,
-    *notices.TABLE,
-    *slack.TABLE,
-)
-
-
-@dataclass(frozen=True)
-class Settings:
+class Settings(Group):
     """The settings of one process."""
 
-    data_dir: Path
-    task_queue: str
-    user: str
-    model: str
-    temporal_program: str
-    approval_keys: str
-    groups: Path | None
-    accept_unsigned: bool
-    cached_agents: int
+    data_dir: Folder = setting(
+        "HIBERNAUT_DATA_DIR",
+        ".hibernaut",
+        "Folder of the embedded stack: database, artifacts, reports, keys.",
+    )
+    task_queue: str = setting(
+        "HIBERNAUT_TASK_QUEUE", "hibernaut", "Temporal task queue of workers and agents."
+    )
+    user: str = setting("HIBERNAUT_USER", "local", "Opaque id used where `--owner` or `--as` is not given.")
+    temporal_program: str = setting(
+        "HIBERNAUT_TEMPORAL_PROGRAM", "", "Path of a `temporal` program to use in place of the packaged one."
+    )
+    approval_keys: str = setting(
+        "HIBERNAUT_APPROVAL_KEYS",
+        "",
+        "Keys that sign decisions, as `id:hex,id:hex` (32 bytes or more each); the first signs, all verify. "
+        "Empty: the embedded stack keeps one in its data folder.",
+        secret=True,
+    )
+    groups: File = setting(
+        "HIBERNAUT_GROUPS",
+        "",
+        'Path of a JSON file of groups, `{"treasury": ["ann", "bob"]}`; `@treasury` then stands for its '
+        "members where people are named. Empty: `groups.json` in the data folder, if there is one.",
+    )
+    unsigned: Literal["accept", "refuse"] = setting(
+        "HIBERNAUT_UNSIGNED",
+        "refuse",
+        "`accept` also counts unsigned decisions (from the Web UI or `temporal workflow signal`) and marks "
+        "them unsigned. Set by `starter.py dev`; leave it alone anywhere else.",
+    )
+    cached_agents: Whole = setting(
+        "HIBERNAUT_CACHED_AGENTS", "1000", "Agents a worker keeps in memory between steps."
+    )
+    model: str = setting(
+        "HIBERNAUT_MODEL",
+        "offline",
+        "Language model: `offline` (the built-in extractive analyst: no key, no network), `openai:NAME`, "
+        "`anthropic:NAME` or `bedrock:NAME`.",
+    )
     language_models: ModelSettings
     fetching: FetchSettings
     trading: TradingSettings
@@ -102,41 +90,51 @@ class Settings:
     notices: NoticeSettings
     slack: SlackSettings
 
+    @model_validator(mode="after")
+    def _has_a_usable_model(self) -> Self:
+        check_model(self.model, self.model, self.language_models)
+        return self
+
+    @property
+    def accept_unsigned(self) -> bool:
+        """Whether unsigned decisions count."""
+        return self.unsigned == "accept"
+
     @property
     def fetch_queue(self) -> str:
-        """The task queue of fetches, beside that of everything else: the rates on it slow nothing else."""
+        """The task queue of fetches, apart from all others so that its rate limits slow down nothing else."""
         return f"{self.task_queue}-fetch"
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> Settings:
-        """Read the settings from ``environment``.
+        """Read the settings from ``environment``; variables that are not known are ignored.
 
         Raises:
-            SettingsError: a value cannot be used; the message names the variable and the mend.
+            SettingsError: a value cannot be used; the message names the variable and says what to set.
         """
+        given = {
+            name: text
+            for name, value in environment.items()
+            if name.startswith("HIBERNAUT_") and (text := value.strip())
+        }
+        groups = [name for name, field in cls.model_fields.items() if field.is_required()]
+        try:
+            return cls.model_validate({**given, **dict.fromkeys(groups, given)})
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+        variable = next((name for name in first["loc"] if name in given), "")
+        if not isinstance(variable, str) or not variable:  # several together; the reason names them
+            raise SettingsError(f"{complaint(first)}.") from None
+        shown = f"={given[variable][:100]}" if table()[variable].repr else ""
+        raise SettingsError(f"{variable}{shown}: {complaint(first)}.") from None
 
-        def value(setting: Setting) -> str:
-            return environment.get(setting.variable, "").strip() or setting.default
 
-        model, language_models = value(MODEL), ModelSettings.read(value)
-        check_model(model, model, language_models)
-        return cls(
-            data_dir=Path(value(DATA_DIR)).expanduser().absolute(),
-            task_queue=value(TASK_QUEUE),
-            user=value(USER),
-            model=model,
-            temporal_program=value(TEMPORAL_PROGRAM),
-            approval_keys=value(APPROVAL_KEYS),
-            groups=Path(value(GROUPS)).expanduser().absolute() if value(GROUPS) else None,
-            accept_unsigned=one_of(UNSIGNED, value(UNSIGNED), "accept", "refuse") == "accept",
-            cached_agents=whole_number(CACHED_AGENTS, value(CACHED_AGENTS), 0),
-            language_models=language_models,
-            fetching=FetchSettings.read(value),
-            trading=TradingSettings.read(value),
-            state=StateSettings.read(value),
-            http=HttpSettings.read(value),
-            archive=ArchiveSettings.read(value),
-            mail=MailSettings.read(value),
-            notices=NoticeSettings.read(value),
-            slack=SlackSettings.read(value),
-        )
+def table(group: type[Group] = Settings) -> dict[str, FieldInfo]:
+    """Every setting by its variable: `default` as text, and `description`, its meaning."""
+    rows: dict[str, FieldInfo] = {}
+    for field in group.model_fields.values():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Group):
+            rows |= table(field.annotation)
+        else:
+            rows[str(field.validation_alias)] = field
+    return rows

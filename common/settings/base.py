@@ -2,60 +2,74 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import ErrorDetails
+
+from common.grammar import PLAIN
 
 
 class SettingsError(ValueError):
     """A setting that cannot be used; the message names it and says what to set."""
 
 
-@dataclass(frozen=True)
-class Setting:
-    """One row of the settings table: environment variable, default as text, meaning."""
+class Group(BaseModel):
+    """Settings that belong together, frozen. Each field is one setting."""
 
-    variable: str
-    default: str
-    meaning: str
+    model_config = ConfigDict(frozen=True, validate_default=True, validate_by_name=True)
+
+    def but(self, **changes: Any) -> Self:
+        """The same settings with some of the fields changed; the changes are not validated."""
+        if unknown := changes.keys() - type(self).model_fields:
+            raise TypeError(f"no such settings: {', '.join(unknown)}")
+        return self.model_copy(update=changes)
 
 
-# A group reads its settings by this: the text of one, stripped, or its default.
-Values = Callable[[Setting], str]
+def setting(variable: str, default: str, meaning: str, *, secret: bool = False) -> Any:
+    """A field that is read from an environment variable.
 
-
-def one_of(setting: Setting, value: str, *choices: str) -> str:
-    """``value``, if it is one of ``choices``.
-
-    Raises:
-        SettingsError: it is not.
+    Args:
+        variable: its name, `HIBERNAUT_…`.
+        default: the text that stands for an absent or empty variable.
+        meaning: what the table in docs/settings.md says of it.
+        secret: keeps the value out of every repr and error.
     """
-    if value not in choices:
-        raise SettingsError(
-            f"{setting.variable}={value[:100]}: say {', '.join(choices[:-1])} or {choices[-1]}."
-        )
-    return value
+    return Field(default, validation_alias=variable, description=meaning, repr=not secret)
 
 
-def duration(setting: Setting, value: str) -> timedelta:
-    """``value`` as a time: a number with s, m, h or d behind it.
-
-    Raises:
-        SettingsError: it is none.
-    """
-    units = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-    number, unit = value[:-1], units.get(value[-1:])
-    if not unit or not number.isdecimal() or len(number) > 6:
-        raise SettingsError(f"{setting.variable}={value[:100]}: give a time such as 90s, 15m, 4h or 2d.")
-    return timedelta(**{unit: int(number)})
+def words_of(text: object) -> object:
+    """The words of a list that is written with commas."""
+    return (
+        tuple(word for part in text.split(",") if (word := part.strip())) if isinstance(text, str) else text
+    )
 
 
-def whole_number(setting: Setting, value: str, least: int) -> int:
-    """``value`` as a whole number of at least ``least``.
+def _path_of(text: object) -> object:
+    return (Path(text).expanduser().absolute() if text else None) if isinstance(text, str) else text
 
-    Raises:
-        SettingsError: it is none.
-    """
-    if not value.isdecimal() or len(value) > 15 or int(value) < least:
-        raise SettingsError(f"{setting.variable}={value[:100]}: give a whole number, {least} or more.")
-    return int(value)
+
+def _none_of(text: object) -> object:
+    return None if text in ("", "none", "never") else text
+
+
+Words = Annotated[tuple[str, ...], BeforeValidator(words_of)]
+Folder = Annotated[Path, BeforeValidator(_path_of)]
+File = Annotated[Path | None, BeforeValidator(_path_of)]
+Whole = Annotated[int, PLAIN, Field(ge=0, le=10**15)]
+# Put before a type that may be None: empty, `none` and `never` say so.
+OR_NONE: Any = BeforeValidator(_none_of)
+
+
+def complaint(error: ErrorDetails) -> str:
+    """What pydantic found wrong with a value, as what to do about it."""
+    match error:
+        case {"ctx": {"error": reason}}:
+            return str(reason)
+        case {"type": "literal_error", "ctx": {"expected": choices}}:
+            return f"say {choices.replace(chr(39), '')}"
+        case {"ctx": {"ge": least}}:
+            return f"give {least} or more"
+        case _:
+            return f"it {error['msg'].removeprefix('Input ')}"

@@ -1,103 +1,103 @@
-"""Settings of language models: which one, where, with what key, at what price, within what budget."""
+"""Settings of language models: where, with what key, at what price, within what budget."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
+from typing import Annotated
 
-from common.settings.base import Setting, SettingsError, Values
+from pydantic import AfterValidator, BeforeValidator, Field
 
-MODEL = Setting(
-    "HIBERNAUT_MODEL",
-    "offline",
-    "Language model: `offline` (the built-in extractive analyst: no key, no network), `openai:NAME`, "
-    "`anthropic:NAME` or `bedrock:NAME`.",
-)
-MODEL_ADDRESS = Setting(
-    "HIBERNAUT_MODEL_ADDRESS",
-    "",
-    "Base address of the provider that `HIBERNAUT_MODEL` names, for example `http://localhost:8000/v1` of "
-    "any server that speaks the OpenAI protocol. Empty: the provider's own.",
-)
-OPENAI_KEY = Setting(
-    "HIBERNAUT_OPENAI_KEY", "", "Key for `openai:` models. Not needed where an address of one's own is set."
-)
-ANTHROPIC_KEY = Setting("HIBERNAUT_ANTHROPIC_KEY", "", "Key for `anthropic:` models.")
-BEDROCK_KEY = Setting(
-    "HIBERNAUT_BEDROCK_KEY",
-    "",
-    "Key for `bedrock:` models: `access-key:secret`, or `aws` for the AWS credentials of the machine.",
-)
-BEDROCK_REGION = Setting("HIBERNAUT_BEDROCK_REGION", "us-east-1", "AWS region of `bedrock:` models.")
-MODEL_SECONDS = Setting(
-    "HIBERNAUT_MODEL_SECONDS", "180", "Longest one exchange with a model may take, in seconds; at most 600."
-)
-MODEL_PRICES = Setting(
-    "HIBERNAUT_MODEL_PRICES",
-    "",
-    "Prices in US dollars a million tokens, as `openai:NAME=INPUT/OUTPUT,…`; they go before the list that "
-    "comes with the program. A price in neither is called unknown.",
-)
-AGENT_TOKENS = Setting(
-    "HIBERNAUT_AGENT_TOKENS",
-    "2000000",
-    "Tokens an agent may spend before it asks for more; `none`: no limit.",
-)
-AGENT_USD = Setting("HIBERNAUT_AGENT_USD", "none", "US dollars likewise. Needs a known price of the model.")
-OWNER_TOKENS = Setting(
-    "HIBERNAUT_OWNER_TOKENS_A_DAY",
-    "20000000",
-    "Tokens all agents of an owner may spend in a UTC day before they ask for more; `none`: no limit.",
-)
-OWNER_USD = Setting("HIBERNAUT_OWNER_USD_A_DAY", "none", "US dollars likewise.")
+from common.grammar import PLAIN
+from common.settings.base import OR_NONE, Group, SettingsError, setting
 
-TABLE = (
-    *(MODEL, MODEL_ADDRESS, OPENAI_KEY, ANTHROPIC_KEY, BEDROCK_KEY, BEDROCK_REGION, MODEL_SECONDS),
-    *(MODEL_PRICES, AGENT_TOKENS, AGENT_USD, OWNER_TOKENS, OWNER_USD),
-)
+PROVIDERS = ("openai", "anthropic", "bedrock")
 
-KEYS = {"openai": OPENAI_KEY, "anthropic": ANTHROPIC_KEY, "bedrock": BEDROCK_KEY}
+Usd = Annotated[Decimal, PLAIN, Field(gt=0)]
+Tokens = Annotated[int, PLAIN, Field(gt=0)]
+# Written a million tokens, kept a token.
+Price = Annotated[Decimal, PLAIN, Field(ge=0), AfterValidator(lambda usd: usd / 1_000_000)]
 
 
-@dataclass(frozen=True)
-class ModelSettings:
-    """What language models need: provider addresses, keys, prices (input and output per token), limits."""
+def _prices_of(text: object) -> object:
+    if not isinstance(text, str):
+        return text
+    prices = {}
+    for entry in filter(None, (each.strip() for each in text.split(","))):
+        model, _, pair = entry.rpartition("=")
+        read, slash, written = pair.partition("/")
+        if not (provider_of(model) and slash):
+            raise ValueError(f"{entry!r} is not provider:NAME=INPUT/OUTPUT")
+        prices[model] = (read, written)
+    return prices
 
-    address: str
-    keys: Mapping[str, str] = field(repr=False)
-    region: str
-    seconds: float
-    prices: Mapping[str, tuple[Decimal, Decimal]]
-    agent_tokens: int | None
-    agent_usd: Decimal | None
-    owner_tokens: int | None
-    owner_usd: Decimal | None
 
-    @classmethod
-    def read(cls, value: Values) -> ModelSettings:
-        """Read the group.
+class ModelSettings(Group):
+    """What language models need: addresses, keys, prices (USD a token, in and out), limits."""
 
-        Raises:
-            SettingsError: a value cannot be used, or the model's key is missing.
-        """
-        return cls(
-            address=value(MODEL_ADDRESS),
-            keys={provider: value(setting) for provider, setting in KEYS.items()},
-            region=value(BEDROCK_REGION),
-            seconds=_seconds(value(MODEL_SECONDS)),
-            prices=_prices(value(MODEL_PRICES)),
-            agent_tokens=_tokens(AGENT_TOKENS, value(AGENT_TOKENS)),
-            agent_usd=_limit(AGENT_USD, value(AGENT_USD)),
-            owner_tokens=_tokens(OWNER_TOKENS, value(OWNER_TOKENS)),
-            owner_usd=_limit(OWNER_USD, value(OWNER_USD)),
-        )
+    address: str = setting(
+        "HIBERNAUT_MODEL_ADDRESS",
+        "",
+        "Base address of the provider that `HIBERNAUT_MODEL` names, for example `http://localhost:8000/v1` "
+        "of any server that speaks the OpenAI protocol. Empty: the provider's own.",
+    )
+    openai_key: str = setting(
+        "HIBERNAUT_OPENAI_KEY",
+        "",
+        "Key for `openai:` models. Not needed where an address of one's own is set.",
+        secret=True,
+    )
+    anthropic_key: str = setting("HIBERNAUT_ANTHROPIC_KEY", "", "Key for `anthropic:` models.", secret=True)
+    bedrock_key: str = setting(
+        "HIBERNAUT_BEDROCK_KEY",
+        "",
+        "Key for `bedrock:` models: `access-key:secret`, or `aws` for the AWS credentials of the machine.",
+        secret=True,
+    )
+    region: str = setting("HIBERNAUT_BEDROCK_REGION", "us-east-1", "AWS region of `bedrock:` models.")
+    seconds: Annotated[float, PLAIN, Field(gt=0, le=600)] = setting(
+        "HIBERNAUT_MODEL_SECONDS",
+        "180",
+        "Longest one exchange with a model may take, in seconds; at most 600.",
+    )
+    prices: Annotated[dict[str, tuple[Price, Price]], BeforeValidator(_prices_of)] = setting(
+        "HIBERNAUT_MODEL_PRICES",
+        "",
+        "Prices in US dollars a million tokens, as `openai:NAME=INPUT/OUTPUT,…`; they go before the list "
+        "that comes with the program. A price in neither is called unknown.",
+    )
+    agent_tokens: Annotated[Tokens | None, OR_NONE] = setting(
+        "HIBERNAUT_AGENT_TOKENS",
+        "2000000",
+        "Tokens an agent may spend before it asks for more; `none`: no limit.",
+    )
+    agent_usd: Annotated[Usd | None, OR_NONE] = setting(
+        "HIBERNAUT_AGENT_USD", "none", "US dollars likewise. Needs a known price of the model."
+    )
+    owner_tokens: Annotated[Tokens | None, OR_NONE] = setting(
+        "HIBERNAUT_OWNER_TOKENS_A_DAY",
+        "20000000",
+        "Tokens all agents of an owner may spend in a UTC day before they ask for more; `none`: no limit.",
+    )
+    owner_usd: Annotated[Usd | None, OR_NONE] = setting(
+        "HIBERNAUT_OWNER_USD_A_DAY", "none", "US dollars likewise."
+    )
+
+    @property
+    def keys(self) -> Mapping[str, str]:
+        """The key of each provider; empty where none is set."""
+        return {provider: getattr(self, f"{provider}_key") for provider in PROVIDERS}
+
+
+def key_variable(provider: str) -> str:
+    """The variable that a provider's key is set by."""
+    return f"HIBERNAUT_{provider.upper()}_KEY"
 
 
 def provider_of(model: str) -> str:
     """The provider in `provider:NAME`; empty where it is not one there is."""
     provider, colon, name = model.partition(":")
-    return provider if provider in KEYS and colon and name.strip() else ""
+    return provider if provider in PROVIDERS and colon and name.strip() else ""
 
 
 def check_model(model: str, default: str, settings: ModelSettings) -> None:
@@ -109,54 +109,14 @@ def check_model(model: str, default: str, settings: ModelSettings) -> None:
         settings: keys and address.
 
     Raises:
-        SettingsError: it cannot; the message names the setting and the mend.
+        SettingsError: it cannot; the message names the setting and says what to set.
     """
     if model == "offline":
         return
     provider = provider_of(model)
     if not provider:
-        kinds = ", ".join(f"{each}:NAME" for each in KEYS)
-        raise SettingsError(f"{MODEL.variable}={model[:100]} is not known here; there are offline, {kinds}.")
+        kinds = ", ".join(f"{each}:NAME" for each in PROVIDERS)
+        raise SettingsError(f"HIBERNAUT_MODEL={model[:100]} is not known here; there are offline, {kinds}")
     needs_no_key = provider == "openai" and provider == provider_of(default) and settings.address
     if not settings.keys[provider] and not needs_no_key:
-        raise SettingsError(f"{KEYS[provider].variable} is not set, and {model} needs it.")
-
-
-def _prices(text: str) -> dict[str, tuple[Decimal, Decimal]]:
-    prices = {}
-    for entry in filter(None, (each.strip() for each in text.split(","))):
-        model, _, pair = entry.rpartition("=")
-        read, slash, written = pair.partition("/")
-        if not (provider_of(model) and slash):
-            raise SettingsError(f"{MODEL_PRICES.variable}: {entry!r} is not provider:NAME=INPUT/OUTPUT.")
-        prices[model] = (_price(read), _price(written))
-    return prices
-
-
-def _price(text: str) -> Decimal:
-    return Decimal(0) if text == "0" else _amount(MODEL_PRICES, text) / 1_000_000
-
-
-def _seconds(text: str) -> float:
-    seconds = float(_amount(MODEL_SECONDS, text))
-    if seconds > 600:
-        raise SettingsError(f"{MODEL_SECONDS.variable}={text}: at most 600.")
-    return seconds
-
-
-def _tokens(setting: Setting, text: str) -> int | None:
-    return None if text == "none" else int(_amount(setting, text))
-
-
-def _limit(setting: Setting, text: str) -> Decimal | None:
-    return None if text == "none" else _amount(setting, text)
-
-
-def _amount(setting: Setting, text: str) -> Decimal:
-    try:
-        number = Decimal(text)
-    except InvalidOperation:
-        number = Decimal(0)
-    if not (number.is_finite() and number > 0):
-        raise SettingsError(f"{setting.variable}: {text!r} is not a number above 0.")
-    return number
+        raise SettingsError(f"{key_variable(provider)} is not set, and {model} needs it")

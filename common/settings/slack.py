@@ -1,73 +1,61 @@
-"""Settings of Slack: who the app is there, and how its words are told from a forger's."""
+"""Settings of Slack: who the app is there, and how requests of Slack's are told from a forger's."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from typing import Annotated, Self
 from urllib.parse import urlsplit
 
-from common.settings.base import Setting, SettingsError, Values
-from common.settings.http import is_safe
+from pydantic import AfterValidator, Field, model_validator
 
-BOT_TOKEN = Setting("HIBERNAUT_SLACK_BOT_TOKEN", "", "The Slack app's bot token, `xoxb-…`. Empty: no Slack.")
-SIGNING_SECRET = Setting(
-    "HIBERNAUT_SLACK_SIGNING_SECRET",
-    "",
-    "The Slack app's signing secret, by which `POST /slack/actions` tells Slack's requests from others'. "
-    "Empty: that route takes nothing.",
-)
-APP_TOKEN = Setting(
-    "HIBERNAUT_SLACK_APP_TOKEN",
-    "",
-    "The Slack app's app-level token, `xapp-…`, with which the gateway fetches what people press by Socket "
-    "Mode; it needs no public address. Empty: no Socket Mode.",
-)
-API = Setting(
-    "HIBERNAUT_SLACK_API", "https://slack.com/api/", "Address of Slack's Web API; another one for GovSlack."
-)
-
-TABLE = (BOT_TOKEN, SIGNING_SECRET, APP_TOKEN, API)
+from common.settings.base import Group, setting
+from common.settings.http import SafeUrl
 
 
-@dataclass(frozen=True)
-class SlackSettings:
-    """Slack. `api` ends with a slash; `hooks` is the only origin that answers to people's clicks go to."""
+def _with_slash(url: str) -> str:
+    return url.rstrip("/") + "/"
 
-    bot_token: str = field(repr=False)
-    signing_secret: str = field(repr=False)
-    app_token: str = field(repr=False)
-    api: str
-    hooks: str
 
-    @classmethod
-    def read(cls, value: Values) -> SlackSettings:
-        """Read the group.
+class SlackSettings(Group):
+    """Slack. `api` ends with a slash."""
 
-        Raises:
-            SettingsError: a value cannot be used.
+    bot_token: Annotated[str, Field(pattern=r"^(xox[!-~]*)?$")] = setting(
+        "HIBERNAUT_SLACK_BOT_TOKEN", "", "The Slack app's bot token, `xoxb-…`. Empty: no Slack.", secret=True
+    )
+    signing_secret: str = setting(
+        "HIBERNAUT_SLACK_SIGNING_SECRET",
+        "",
+        "The Slack app's signing secret, by which `POST /slack/actions` tells Slack's requests from others'. "
+        "Empty: that route takes nothing.",
+        secret=True,
+    )
+    app_token: Annotated[str, Field(pattern=r"^(xapp-[!-~]*)?$")] = setting(
+        "HIBERNAUT_SLACK_APP_TOKEN",
+        "",
+        "The Slack app's app-level token, `xapp-…`, with which the gateway fetches what people press by "
+        "Socket Mode; it needs no public address. Empty: no Socket Mode.",
+        secret=True,
+    )
+    api: Annotated[SafeUrl, AfterValidator(_with_slash)] = setting(
+        "HIBERNAUT_SLACK_API",
+        "https://slack.com/api/",
+        "Address of Slack's Web API; another one for GovSlack.",
+    )
+
+    @model_validator(mode="after")
+    def _needs_a_bot(self) -> Self:
+        for variable, value in (
+            ("HIBERNAUT_SLACK_SIGNING_SECRET", self.signing_secret),
+            ("HIBERNAUT_SLACK_APP_TOKEN", self.app_token),
+        ):
+            if value and not self.bot_token:
+                raise ValueError(f"{variable} is set and HIBERNAUT_SLACK_BOT_TOKEN is not: set both")
+        return self
+
+    @property
+    def hooks(self) -> str:
+        """The only origin that answers to people's clicks go to, Slack's `response_url`.
+
+        `hooks.` before the API's host; on this machine, the API itself.
         """
-        for setting, start in ((BOT_TOKEN, "xox"), (APP_TOKEN, "xapp-")):
-            if value(setting) and not (value(setting).startswith(start) and value(setting).isascii()):
-                raise SettingsError(
-                    f"{setting.variable}: this is not the token that is meant; it begins with {start}."
-                )
-        for setting in (SIGNING_SECRET, APP_TOKEN):
-            if value(setting) and not value(BOT_TOKEN):
-                raise SettingsError(f"{setting.variable} is set and {BOT_TOKEN.variable} is not: set both.")
-        api = value(API)
-        if not is_safe(api):
-            raise SettingsError(
-                f"{API.variable}={api[:100]}: give an https:// address (or http://localhost)."
-            )
-        return cls(
-            bot_token=value(BOT_TOKEN),
-            signing_secret=value(SIGNING_SECRET),
-            app_token=value(APP_TOKEN),
-            api=api.rstrip("/") + "/",
-            hooks=_hooks(api),
-        )
-
-
-def _hooks(api: str) -> str:
-    """Where Slack's `response_url`s lead: `hooks.` before the API's host; on this machine, the API itself."""
-    parts = urlsplit(api)
-    return f"https://hooks.{parts.netloc}" if parts.scheme == "https" else f"{parts.scheme}://{parts.netloc}"
+        parts = urlsplit(self.api)
+        return f"{parts.scheme}://{'hooks.' if parts.scheme == 'https' else ''}{parts.netloc}"

@@ -31,7 +31,6 @@ from temporalio.converter import (
 
 from common.key_ring import KeyRing, rotate
 from common.settings import Settings, SettingsError
-from common.settings.state import ENCRYPTION, PAYLOAD_KEYS
 from common.temporal.converter import INLINE, REFUSED, refused
 
 ENCRYPTED = b"binary/encrypted"
@@ -177,14 +176,14 @@ def load_codec(settings: Settings) -> EncryptingCodec | None:
     Raises:
         SettingsError: encryption is asked for and there are no keys, or they cannot be read.
     """
-    ring = KeyRing(settings.state.payload_keys, key_file(settings), PAYLOAD_KEYS.variable)
+    ring = KeyRing(settings.state.payload_keys, key_file(settings), "HIBERNAUT_PAYLOAD_KEYS")
     if ring:
         mode = settings.state.encryption or "on"
         return EncryptingCodec(Cipher(ring), writes=mode != "off", reads_plain=mode != "on")
     if settings.state.encryption in ("on", "migrate"):
         raise SettingsError(
-            f"{ENCRYPTION.variable}={settings.state.encryption}, and there are no keys: "
-            f"set {PAYLOAD_KEYS.variable}, or have `starter.py keys rotate` write {key_file(settings)}."
+            f"HIBERNAUT_ENCRYPTION={settings.state.encryption}, and there are no keys: "
+            f"set HIBERNAUT_PAYLOAD_KEYS, or have `starter.py keys rotate` write {key_file(settings)}."
         )
     return None
 

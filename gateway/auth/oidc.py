@@ -11,9 +11,9 @@ import httpx
 import jwt
 
 from common.client.tokens import Scope, TokenEntry
-from common.client.visibility import UnusableValueError, quote
+from common.names import UnusableValueError, check_person
 from common.settings import Settings
-from common.settings.http import OIDC_ISSUER, is_safe
+from common.settings.http import is_safe
 
 KEYS_KEPT = 600.0  # seconds until the issuer is asked for its keys again
 KEYS_TRUSTED = 24 * 3600.0  # seconds that the last known keys are good for where the issuer does not answer
@@ -73,7 +73,7 @@ class Issuer:
                 options={"require": ["exp", "iat", "iss", "aud", "sub"]},
             )
             subject = str(claims["sub"])
-            quote(subject)
+            check_person(subject)
         except (jwt.PyJWTError, UnusableValueError, ValueError, TypeError) as error:
             raise BadTokenError(str(error)) from None
         if not subject:
@@ -108,7 +108,7 @@ class Issuer:
         issuer = self._settings.http.oidc_issuer
         found = await self._get(f"{issuer.rstrip('/')}/.well-known/openid-configuration")
         if found["issuer"] != issuer:
-            raise ValueError(f"{OIDC_ISSUER.variable}: the issuer calls itself {found['issuer']!r}")
+            raise ValueError(f"HIBERNAUT_OIDC_ISSUER: the issuer calls itself {found['issuer']!r}")
         document = await self._get(str(found["jwks_uri"]))
         keys = {}
         for each in document["keys"]:

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Annotated, Literal
-from zoneinfo import ZoneInfo
+from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Response
 from fastapi.responses import StreamingResponse
+from pydantic import Field
 
 from common.agents.agent import AgentState
-from common.archive.search import AgentQuery, FoundAgent
-from common.client.times import parse_moment
-from common.client.view import AgentView, InboxRow, RunStatus
+from common.archive.search import FoundAgent
+from common.client.filters import AgentFilter, Words
+from common.client.view import AgentView, InboxRow
 from common.object_store import StoreUnavailableError
 from gateway.auth.access import may_see, require_visible
 from gateway.auth.auth import Reader, Subject
@@ -31,64 +31,32 @@ RETRY_ELSE = 5
 EVENT_STREAM = "text/event-stream"
 # What Temporal can look for; an id is letters, digits and these signs.
 FINDABLE = r"^[\w .:@/+=,#-]{1,200}$"
-Named = Annotated[str, Query(pattern=FINDABLE)]
-# In words or written out; days begin in UTC.
-Moment = Annotated[
-    str,
-    Query(
-        pattern=r"^(today|yesterday|[1-9]\d{0,2} (minutes|hours|days|weeks) ago"
-        r"|\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d)?Z)?)$",
-        description="yesterday, 3 days ago, 2026-11-22 or 2026-11-22T14:30Z; UTC",
-    ),
-]
-UTC_ZONE = ZoneInfo("UTC")
+
+
+class Listing(AgentFilter, frozen=True):
+    """The query of `/agents`."""
+
+    zone: Words | None = Field("UTC", description="Time zone of since and until.")
+    limit: int = Field(100, ge=1, le=1000, description="The newest so many.")
 
 
 @router.get("/agents")
 async def list_agents(
-    parts: Parts,
-    subject: Reader,
-    response: Response,
-    kind: Named | None = None,
-    owner: Named | None = None,
-    state: Annotated[AgentState | None, Query(description="What it does now; then no past counts.")] = None,
-    status: RunStatus | None = None,
-    batch: Named | None = None,
-    node: Annotated[Named | None, Query(description="It is or was at this node.")] = None,
-    stuck: Annotated[bool, Query(description="It got stuck, there and between those times.")] = False,
-    since: Moment | None = None,
-    until: Moment | None = None,
-    text: Annotated[str | None, Query(min_length=1, max_length=200, description="Notebook or end.")] = None,
-    where: Annotated[Literal["live", "archived"] | None, Query(description="Both where empty.")] = None,
-    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    parts: Parts, subject: Reader, response: Response, wanted: Annotated[Listing, Query()]
 ) -> list[FoundAgent]:
     """The newest agents that fit, running, closed or archived: one's own, or for an operator all.
 
-    The header `Hibernaut-Gaps` says what could not be looked at.
+    With `state`, only what they do now counts. The header `Hibernaut-Gaps` says what could not be looked at.
     """
     if not subject.operator:
-        if owner not in (None, subject.id):
+        if wanted.owner not in (None, subject.id):
             return []
-        owner = subject.id
-    if state is not None:
-        rows = await parts.agents.list_agents(kind=kind, owner=owner, state=state, status=status, limit=limit)
+        wanted = wanted.model_copy(update={"owner": subject.id})
+    if wanted.state is not None:
+        rows = await parts.agents.list_agents(wanted, wanted.limit)
         return [FoundAgent(**row.model_dump()) for row in rows]
-    now = datetime.now(UTC)
-    query = AgentQuery(
-        node=node,
-        stuck=stuck,
-        since=parse_moment(since, now, UTC_ZONE) if since else None,
-        until=parse_moment(until, now, UTC_ZONE) if until else None,
-        kind=kind,
-        status=status,
-        owner=owner,
-        batch=batch,
-        text=text,
-        live=where != "archived",
-        archived=where != "live",
-    )
     try:
-        found = await parts.search.find(query, now, limit)
+        found = await parts.search.find(wanted, datetime.now(UTC), wanted.limit)
     except StoreUnavailableError:
         raise away("The archive cannot be reached just now; `where=live` leaves it out.") from None
     if found.gaps:

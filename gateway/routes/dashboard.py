@@ -15,6 +15,7 @@ from common.approval.plan_view import show_plan
 from common.approval.types import ApprovalRequest, DecisionRecord, DecisionStatus
 from common.client.client import AgentClient
 from common.client.errors import AgentClientError, NoSuchAgentError
+from common.client.filters import AgentFilter
 from common.client.tokens import Scope, digest_of
 from common.client.view import AgentView, RunStatus
 from gateway.auth.access import require_steerable, require_visible
@@ -105,7 +106,7 @@ async def agents(
     """My agents; for an operator everybody's."""
     _need(visitor, Scope.READ)
     owner = None if visitor.subject.operator and not mine else visitor.subject.id
-    rows = await parts.agents.list_agents(owner=owner, status=status, limit=ROWS)
+    rows = await parts.agents.list_agents(AgentFilter(owner=owner, status=status), ROWS)
     return page(
         request, "agents.html", visitor=visitor, rows=rows, chosen=status or "", mine=mine, limit=ROWS
     )

@@ -10,7 +10,6 @@ from slack_sdk.signature import SignatureVerifier
 from starlette.background import BackgroundTask
 from starlette.responses import JSONResponse, Response
 
-from common.settings.slack import SIGNING_SECRET
 from gateway.auth.auth import address_of
 from gateway.problems import Problem
 from gateway.services import Gateway, Parts
@@ -38,7 +37,8 @@ def _require_slacks(request: Request, parts: Gateway, body: bytes) -> None:
     secret = parts.settings.slack.signing_secret
     if not secret:
         raise Problem(
-            HTTPStatus.NOT_FOUND, f"{SIGNING_SECRET.variable} is not set: nothing is taken from Slack here."
+            HTTPStatus.NOT_FOUND,
+            "set HIBERNAUT_SLACK_SIGNING_SECRET; nothing is taken from Slack without.",
         )
     signature = request.headers.get("x-slack-signature", "")
     try:

@@ -17,7 +17,6 @@ from slack_sdk.socket_mode.response import SocketModeResponse
 
 from common.notices.slack import slack_client
 from common.settings import Settings
-from common.settings.slack import APP_TOKEN
 from gateway.problems import problem_of
 from gateway.slack.payloads import Interaction
 from gateway.slack.presses import SlackActions
@@ -67,7 +66,7 @@ async def _connect(client: SocketModeClient) -> None:
         try:
             await asyncio.to_thread(client.connect)
         except SlackApiError as error:
-            _log.warning("%s: no Socket Mode: %s", APP_TOKEN.variable, error.response.get("error"))
+            _log.warning("HIBERNAUT_SLACK_APP_TOKEN: no Socket Mode: %s", error.response.get("error"))
         except (OSError, HTTPException, ValueError, SlackClientError) as error:
             _log.warning("no Socket Mode: Slack cannot be reached: %s", error)
         else:

@@ -114,7 +114,7 @@ async def test_steering_an_agent_that_has_ended_is_exit_code_3(desk: Desk) -> No
         (("show",), "ID"),
         (("list", "--status", "dead"), "running"),
         (("list", "--state", "dead"), "sleeping"),
-        (("wake", "x", "--until", "tomorrow"), "2026-"),
+        (("wake", "x", "--until", "someday"), "2026-"),
     ],
 )
 async def test_a_usage_error_is_exit_code_2_and_one_line(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Awaitable, Callable, Mapping
 
@@ -36,7 +35,7 @@ def diagnosis(capsys: pytest.CaptureFixture[str]) -> Callable[[Settings], Awaita
 
     async def diagnosis(settings: Settings) -> dict[str, Check]:
         code = await doctor(settings, as_json=True)
-        checks = [Check.model_validate(each) for each in json.loads(capsys.readouterr().out)]
+        checks = [Check(**each) for each in json.loads(capsys.readouterr().out)]
         for found in checks:
             assert "\n" not in found.text
             for secret in (SECRET, PASSWORD, WRONG):
@@ -52,10 +51,10 @@ def look(settings: Settings, diagnosis: Callable[[Settings], Awaitable[dict[str,
     """What the doctor says of the store behind an address."""
 
     async def look(endpoint: str, bucket: str = BUCKET, region: str = "us-east-1") -> Check:
-        state = dataclasses.replace(
-            settings.state, s3_bucket=bucket, s3_endpoint=endpoint, s3_region=region, s3_prefix="team/"
+        state = settings.state.but(
+            s3_bucket=bucket, s3_endpoint=endpoint, s3_region=region, s3_prefix="team/"
         )
-        return (await diagnosis(dataclasses.replace(settings, state=state)))["object store"]
+        return (await diagnosis(settings.but(state=state)))["object store"]
 
     return look
 
@@ -115,7 +114,7 @@ async def test_mail_servers_are_looked_at(
 
     async def mail(environment: Mapping[str, str]) -> list[Check]:
         read = Settings.read(environment).mail
-        found = await diagnosis(dataclasses.replace(settings, mail=read))
+        found = await diagnosis(settings.but(mail=read))
         return [check for name, check in found.items() if name.startswith("mail")]
 
     [none] = await mail({})

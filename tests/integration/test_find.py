@@ -18,10 +18,11 @@ from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.service import RPCError, RPCStatusCode
 
 from common.agents.agent import Notebook
-from common.archive.search import AgentQuery, AgentSearch, FoundAgent
+from common.archive.search import AgentSearch, FoundAgent
 from common.client.client import AgentClient
-from common.client.times import parse_moment
+from common.client.filters import AgentFilter
 from common.client.view import RunStatus
+from common.grammar import parse_moment
 from common.temporal.search_attributes import STUCK_AT
 from tests.support.agents.brief import BriefAgent
 from tests.support.agents.brief_input import BriefInput
@@ -71,7 +72,7 @@ class World:
     async def found(self, **query: object) -> list[FoundAgent]:
         search = AgentSearch(self.stage.client, self.stage.archived)
         for _ in range(3):
-            findings = await search.find(AgentQuery(**query), self.now)  # type: ignore[arg-type]
+            findings = await search.find(AgentFilter(**query), self.now)  # type: ignore[arg-type]
             if not findings.gaps:
                 return findings.agents
         # A busy worker may have answered late, and the search said so; not again and again.
@@ -233,11 +234,11 @@ async def test_any_node_and_any_days(world: World, back: int) -> None:
             for fate in world.fates
             if fate.stuck and node in (None, fate.node) and since.date() <= fate.day <= world.now.date()
         ]
-        for live, archived in ((True, True), (True, False), (False, True)):
-            found = await world.found(node=node, stuck=True, since=since, live=live, archived=archived)
+        for where in (None, "live", "archived"):
+            found = await world.found(node=node, stuck=True, since=since, where=where)
             assert ids(found) == sorted(
-                fate.id for fate in expected if (archived if fate.archived else live)
-            ), (node, live, archived)
+                fate.id for fate in expected if where in (None, "archived" if fate.archived else "live")
+            ), (node, where)
 
 
 async def test_owner_status_kind_and_text(world: World) -> None:
@@ -273,7 +274,7 @@ async def test_the_newest_few_are_those_of_the_whole(world: World) -> None:
     whole = await world.found(stuck=True)
     search = AgentSearch(world.stage.client, world.stage.archived)
     for limit in (1, 10, 150, 290):
-        few = await search.find(AgentQuery(stuck=True), world.now, limit)
+        few = await search.find(AgentFilter(stuck=True), world.now, limit)
         assert [row.id for row in few.agents] == [row.id for row in whole][:limit]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -14,6 +13,7 @@ from temporalio.service import RPCError
 from common.agents.auditor import AuditInput
 from common.client.client import AgentClient
 from common.client.errors import AgentExistsError
+from common.client.filters import AgentFilter
 from common.client.tokens import Scope, TokenFile
 from common.client.view import RunStatus
 from common.settings import Settings
@@ -163,7 +163,7 @@ async def test_the_id_of_an_archived_agent_is_refused_at_both_doors(world: Archi
             == f"This Idempotency-Key started {id}, which is archived since; use another."
         )
     agents = AgentClient(world.stage.client, world.stage.settings, world.stage.signer)
-    assert id not in [row.id for row in await agents.list_agents(owner="owner")]
+    assert id not in [row.id for row in await agents.list_agents(AgentFilter(owner="owner"))]
     desk = Desk(world.stage.settings, world.stage.client.service_client.config.target_host)
     desk.environment["HIBERNAUT_PAYLOAD_KEYS"] = world.stage.settings.state.payload_keys
     ran = await desk.run("start", "code-auditor", "--set", "path=/x/ends", "--id", id)
@@ -225,10 +225,8 @@ async def test_an_archive_that_is_away_is_said(world: ArchiveWorld) -> None:
     """What Temporal knows is shown; whether anything else was there, or an id is free, is not guessed."""
     runs = (await world.start("runs", path="/x/sleeps")).json()["id"]
     settings = world.stage.settings
-    state = dataclasses.replace(
-        settings.state, s3_bucket="none", s3_endpoint="http://127.0.0.1:1", s3_region="us-east-1"
-    )
-    async with served(world.stage, dataclasses.replace(settings, state=state)) as cut_off:
+    state = settings.state.but(s3_bucket="none", s3_endpoint="http://127.0.0.1:1", s3_region="us-east-1")
+    async with served(world.stage, settings.but(state=state)) as cut_off:
         assert (await cut_off.get(f"/agents/{runs}")).status_code == 200
         for answer in (await cut_off.get("/agents/no-such-agent"), await cut_off.start("away")):
             assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5"), answer.text

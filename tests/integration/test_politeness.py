@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import itertools
 import uuid
 from collections.abc import AsyncIterator, Callable
@@ -88,7 +87,7 @@ async def until(condition: Callable[[], bool], seconds: float = 40) -> None:
 
 def allowing(settings: Settings, *sites: WebServer) -> Settings:
     hosts = AllowedHosts.parse(",".join(site.host for site in sites))
-    return dataclasses.replace(settings, fetching=dataclasses.replace(settings.fetching, allowed_hosts=hosts))
+    return settings.but(fetching=settings.fetching.but(allowed_hosts=hosts))
 
 
 async def test_no_host_sees_more_than_its_rate_and_hosts_do_not_wait_for_each_other(
@@ -132,7 +131,7 @@ async def test_a_wait_that_a_host_asked_for_outlives_all_workers(settings: Setti
     with WebServer({f"/{n}": page(str(n)) for n in range(4)}, "127.0.0.2") as site:
         site.routes["/2"] = Route(status=429, headers={"Retry-After": "6"}, times=1, then=page("2"))
         settings = allowing(settings, site)
-        settings = dataclasses.replace(settings, fetching=dataclasses.replace(settings.fetching, rate=20.0))
+        settings = settings.but(fetching=settings.fetching.but(rate=20.0))
         client = await connect(settings)
         async with agents(client, settings):
             async with fetching(settings, 2):

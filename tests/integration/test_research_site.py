@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import uuid
 from pathlib import Path
 from typing import Any
@@ -95,10 +94,8 @@ async def test_every_quote_of_a_report_stands_in_the_page_it_names(
     with WebServer(host="127.0.0.2") as site:
         site.routes |= {"/robots.txt": docs.robots(site), "/sitemap.xml": docs.sitemap(site)}
         site.default = Route(docs.answer)
-        fetching = dataclasses.replace(
-            settings.fetching, allowed_hosts=AllowedHosts.parse(site.host), rate=10.0
-        )
-        settings = dataclasses.replace(settings, fetching=fetching)
+        fetching = settings.fetching.but(allowed_hosts=AllowedHosts.parse(site.host), rate=10.0)
+        settings = settings.but(fetching=fetching)
         client, signer = await connect(settings), Signer.load(settings, create=True)
         agents = AgentClient(client, settings, signer)
         objects, reports = worker.activity_objects(settings), ReliableReports(client)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -66,7 +65,7 @@ async def test_what_slack_has_against_the_token_is_named(world: SlackWorld) -> N
     assert "scope chat:write" in str(error)
     slack = world.world.settings.slack
     for token, words in (("xoxb-wrong", "invalid_auth"), ("", "set it")):
-        settings = replace(world.world.settings, slack=replace(slack, bot_token=token))
+        settings = world.world.settings.but(slack=slack.but(bot_token=token))
         with pytest.raises(ApplicationError, match=f"HIBERNAUT_SLACK_BOT_TOKEN.*{words}") as caught:
             await run(Slack.build(settings, world.artifacts).slack_post, delivery)
         assert caught.value.non_retryable
@@ -79,8 +78,8 @@ async def test_slack_being_away_is_tried_again(world: SlackWorld) -> None:
         with world.slack.failing("chat.postMessage", fault):
             error = await refused(world, delivery)
         assert (error.type, error.non_retryable) == ("SlackAway", False)
-    gone = replace(world.world.settings.slack, api=f"http://127.0.0.1:{free_port()}/api/")
-    activities = Slack.build(replace(world.world.settings, slack=gone), world.artifacts)
+    gone = world.world.settings.slack.but(api=f"http://127.0.0.1:{free_port()}/api/")
+    activities = Slack.build(world.world.settings.but(slack=gone), world.artifacts)
     with pytest.raises(ApplicationError, match="cannot be reached") as caught:
         await run(activities.slack_post, delivery)
     assert (caught.value.type, caught.value.non_retryable) == ("SlackAway", False)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 
 import pytest
 
@@ -19,7 +18,7 @@ __all__ = ["world"]
 async def test_socket_mode_takes_what_is_pressed(world: SlackWorld) -> None:
     """No public address: the same decisions, acknowledged once safe, also after a lost connection."""
     slack = world.slack
-    settings = replace(world.world.settings, slack=slack.settings(socket=True))
+    settings = world.world.settings.but(slack=slack.settings(socket=True))
     first, second = await world.asked(), await world.asked()
     async with Serving(await build_from(settings)):
         await connected(slack, 1)
@@ -46,7 +45,7 @@ async def test_socket_mode_acknowledges_nothing_that_is_not_safe(
 ) -> None:
     """With Temporal away Slack hears nothing, and tells the person; nor does it of what cannot be read."""
     asked = await world.asked()
-    settings = replace(world.world.settings, slack=world.slack.settings(socket=True))
+    settings = world.world.settings.but(slack=world.slack.settings(socket=True))
     before = world.slack.connections
     with monkeypatch.context() as away:
         away.setenv("TEMPORAL_ADDRESS", f"127.0.0.1:{free_port()}")

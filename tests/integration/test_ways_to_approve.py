@@ -11,7 +11,7 @@ import re
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -157,7 +157,7 @@ async def by_web_ui(question: Question, who: str) -> str:
         await world.desk.client.get_workflow_handle(question.id).signal("decide", decision)
     except RPCError as error:
         return str(error)
-    record = await world.agents.fate(question.id, id, timedelta(seconds=30))
+    record = await world.agents.outcome(question.id, id, timedelta(seconds=30))
     assert record
     return f"{record.status.value}: {record.reason}"
 
@@ -227,7 +227,7 @@ async def market(server: DevServer, tmp_path_factory: pytest.TempPathFactory) ->
             world.settings, {"owner": "told", "events": ["asked"], "ways": ["slack", "slack:C0GENERAL"]}
         )
         queue = f"{world.settings.task_queue}-stack"
-        stack = replace(world.settings, task_queue=queue, accept_unsigned=True)
+        stack = world.settings.but(task_queue=queue, unsigned="accept")
         for settings in (world.settings, stack):
             client = world.desk.client
             objects = worker.activity_objects(settings)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import re
 from contextlib import AsyncExitStack
@@ -67,8 +66,8 @@ class ResearchStage(Stage):
     def allow(self, *sites: WebServer) -> None:
         """Let the fetcher and the publisher reach these."""
         hosts = AllowedHosts.parse(",".join(site.host for site in sites))
-        fetching = dataclasses.replace(self.settings.fetching, allowed_hosts=hosts, rate=50.0)
-        self.settings = dataclasses.replace(self.settings, fetching=fetching)
+        fetching = self.settings.fetching.but(allowed_hosts=hosts, rate=50.0)
+        self.settings = self.settings.but(fetching=fetching)
 
     def objects(self) -> list[Any]:
         settings: Settings = self.settings

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import uuid
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -39,7 +38,7 @@ class Stage:
 
     def __init__(self, client: Client, settings: Settings, cached: int) -> None:
         self.client = client
-        self.settings = dataclasses.replace(settings, cached_agents=cached)
+        self.settings = settings.but(cached_agents=cached)
         self.signer = Signer.load(settings, create=True)
         self.authority = Authority.load(settings)
         self.world = World(self.authority)

@@ -24,12 +24,12 @@ from common.archive.layout import (
     run_folder,
     utc_days,
 )
-from common.archive.search import AgentQuery, _conditions
+from common.archive.search import _conditions
+from common.client.filters import AgentFilter
 from common.client.view import RunStatus
-from common.client.visibility import UnusableValueError
+from common.names import UnusableValueError
 from common.object_store import FolderStore
-from common.settings import ArchiveSettings, SettingsError
-from common.settings.archive import ARCHIVE_AFTER
+from common.settings import Settings, SettingsError
 
 START = datetime(2026, 11, 1, 9, tzinfo=UTC)
 WORDS = ("Login", "Log'in", '"; DROP TABLE runs; --', "%", "_", "ann", "bob")
@@ -93,11 +93,11 @@ def test_a_filter_never_becomes_part_of_the_query(
     }
 
 
-@given(st.text(max_size=40))
+@given(st.text(min_size=1, max_size=40))
 def test_nor_does_it_in_visibility(text: str) -> None:
     """What could end a literal is refused, what cannot stands between quotes."""
     try:
-        conditions = _conditions(AgentQuery(owner=text, node=text), START)
+        conditions = _conditions(AgentFilter(owner=text, node=text), START)
     except UnusableValueError:
         return
     assert f"AgentOwner = '{text}'" in conditions
@@ -188,17 +188,14 @@ def test_a_row_nobody_entered_is_found(tmp_path: Path) -> None:
 
 def test_times_differ_by_kind_and_outcome() -> None:
     """Where several fit, the longest; where none does, the default."""
-    given = {ARCHIVE_AFTER: "30d, code-auditor=7d, failed=90d"}
-    found = ArchiveSettings.read(lambda setting: given.get(setting, setting.default))
+    found = Settings.read({"HIBERNAUT_ARCHIVE_AFTER": "30d, code-auditor=7d, failed=90d"}).archive
     assert found.ttl("code-auditor", "completed") == timedelta(days=7)
     assert found.ttl("code-auditor", "failed") == timedelta(days=90)
     assert found.ttl("buyer", "completed") == timedelta(days=30)
     assert found.shortest == timedelta(days=7)
     for text in ("soon", "30", "30d,failed", "30d,failed=x", "-1d"):
         with pytest.raises(SettingsError, match="HIBERNAUT_ARCHIVE_AFTER"):
-            ArchiveSettings.read(
-                lambda setting, text=text: text if setting is ARCHIVE_AFTER else setting.default
-            )
+            Settings.read({"HIBERNAUT_ARCHIVE_AFTER": text})
 
 
 def test_days_in_utc_lie_between() -> None:

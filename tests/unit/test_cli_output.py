@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import json
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from temporalio.api.workflow.v1 import WorkflowExecutionInfo
 
-from cli.draw import PLAN_LINES, show_lines
-from cli.output import clean
+from activities.delivery import slack_blocks
+from activities.mail.notice_words import notice_words
+from cli.draw import PLAN_LINES, row_cells, show_lines
+from cli.output import clean, print_document
 from common.agents.agent import NotebookEntry, Progress
+from common.approval import plan_view
+from common.approval.signing import Signer
 from common.approval.types import ApprovalPolicy, ApprovalRequest
-from common.client.view import AgentView, RunStatus, sum_of
-from common.client.visibility import UnusableValueError, quote
+from common.client.view import AgentView, RunStatus, row_of_info, sum_of
+from common.client.visibility import quote
+from common.key_ring import KeyRing
+from common.names import UnusableValueError
+from common.notices.types import Delivery, Notice, NoticeEvent
+from gateway import pages
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 EVIL = "\x1b]0;owned\x07\x1b[2Jred\r\nline\u202egnp\x9b31m[bold]"
@@ -117,3 +127,56 @@ def test_nothing_that_could_end_a_literal_gets_into_a_query(text: str) -> None:
     else:
         assert quoted == f"'{text}'"
         assert not set(text) & set("'\\")
+
+
+ODD = [
+    datetime(9999, 12, 31, 23, 59, 59, tzinfo=timezone(-timedelta(hours=14))),
+    datetime.min.replace(tzinfo=UTC),
+]
+ODD.append(datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14))))
+
+
+@pytest.mark.parametrize("at", ODD)
+def test_no_time_is_too_odd_to_be_shown(at: datetime) -> None:
+    """One agent that was told to wake at the end of all dates broke the list, its page and its mails."""
+    request = ApprovalRequest(
+        id="ask-1",
+        question="?",
+        plan={},
+        digest="d" * 64,
+        policy=ApprovalPolicy(approvers=("ann",), reminders=(timedelta(days=1),)),
+        requester="me",
+        asked_at=at,
+        expires_at=at,
+        escalate_at=at,
+        remind_at=(at,),
+    )
+    entry = NotebookEntry(at=at, node="n", text="t")
+    shown = view(wake_at=at, started_at=at, closed_at=at, notebook=[entry], requests=[request])
+    assert show_lines(shown)
+    assert row_cells(shown)
+    assert print_document(shown) is None
+    assert pages.moment(at)
+    assert pages.instant(at)
+    notice = Notice(
+        id="a-1/r/1",
+        agent="a-1",
+        kind="buyer",
+        owner="me",
+        event=NoticeEvent.ASKED,
+        text="t",
+        request=request,
+    )
+    assert slack_blocks.asked(notice, request, plan_view.ShownPlan({}, None), "", "")
+    delivery = Delivery(notice=notice, way="email", address="a@example.com", person="ann")
+    assert notice_words(delivery, "https://x.test", Signer(KeyRing.of({"k": b"1" * 32})), NOW)
+
+
+@pytest.mark.parametrize("at", ["9999-12-31T23:59:59-14:00", "+10000-01-01T13:59:59Z", "soon", {}, 10**30])
+def test_an_odd_search_attribute_costs_one_cell_and_not_the_list(at: object) -> None:
+    """Whoever may write attributes may write anything."""
+    info = WorkflowExecutionInfo()
+    info.start_time.FromDatetime(NOW)
+    info.search_attributes.indexed_fields["AgentWakeAt"].data = json.dumps(at).encode()
+    row = row_of_info(info)
+    assert row_cells(row)

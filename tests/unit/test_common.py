@@ -22,7 +22,7 @@ from common.approval.types import ApprovalPolicy, Authorization, Decision, Verdi
 from common.digest import digest
 from common.errors import classify_error, permanent
 from common.key_ring import KeyRing
-from common.settings import TABLE, Settings, SettingsError
+from common.settings import Settings, SettingsError
 from common.temporal import search_attributes
 from workflows.core.agent import Agent
 
@@ -77,7 +77,6 @@ def test_settings_have_the_defaults_the_table_says() -> None:
     assert read.data_dir == Path(".hibernaut").absolute()
     assert (read.task_queue, read.user, read.model) == ("hibernaut", "local", "offline")
     assert read.accept_unsigned is False
-    assert len({row.variable for row in TABLE}) == len(TABLE)
 
 
 def test_a_digest_is_the_same_for_the_same_value_whatever_the_order_of_keys() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cli.dev_server import DYNAMIC_CONFIG, PRAGMAS, attribute_type
 from cli.output import ExitCode
-from common.settings import TABLE
+from common.settings import table
 from common.temporal.search_attributes import REGISTRY
 from starter import app
 
@@ -38,8 +38,10 @@ def test_the_settings_page_is_the_table_of_the_code() -> None:
     """Every setting with its default and meaning, and no other."""
     page = (ROOT / "docs" / "settings.md").read_text()
     rows = [line for line in page.splitlines() if line.startswith("| `HIBERNAUT")]
-    default = {row.variable: f"`{row.default}`" if row.default else "" for row in TABLE}
-    assert rows == [f"| `{row.variable}` | {default[row.variable]} | {row.meaning} |" for row in TABLE]
+    assert rows == [
+        f"| `{variable}` | {f'`{row.default}`' if row.default else ''} | {row.description} |"
+        for variable, row in table().items()
+    ]
 
 
 def test_the_page_of_the_kit_lists_the_search_attributes() -> None:

@@ -8,8 +8,15 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
-from common.client.times import UnreadableTimeError, parse_moment, parse_span, zone_named
+from common.agents.agent import WakeUp
+from common.agents.auditor import AuditInput
+from common.agents.kinds import KINDS
+from common.approval.types import ApprovalPolicy
+from common.grammar import UnreadableTimeError, parse_moment, parse_span, zone_named
+from common.settings import Settings, SettingsError
+from gateway.documents import Wake
 
 VIENNA = ZoneInfo("Europe/Vienna")
 NOW = datetime(2026, 11, 24, 23, 30, tzinfo=UTC)  # a Tuesday; in Vienna it is Wednesday, 00:30
@@ -89,3 +96,89 @@ def test_lengths_of_time_and_zones() -> None:
     for name in ("Nowhere/Land", "", "../etc/passwd"):
         with pytest.raises(UnreadableTimeError):
             zone_named(name)
+
+
+@pytest.mark.parametrize(
+    ("text", "span"),
+    [
+        ("1h30m", timedelta(minutes=90)),
+        ("1w2d", timedelta(days=9)),
+        ("P2D", timedelta(days=2)),
+        ("PT90M", timedelta(minutes=90)),
+        ("P1Y35D", timedelta(days=400)),
+        ("12:00:00", timedelta(hours=12)),
+    ],
+)
+def test_a_duration_is_read_alike_everywhere(text: str, span: timedelta) -> None:
+    """By itself, in an agent's input, in a policy, and in settings."""
+    assert parse_span(text) == span
+    assert AuditInput(path="x", expires_after=text).expires_after == span
+    assert ApprovalPolicy(expires_after=text).expires_after == span
+    assert Settings.read({"HIBERNAUT_QUOTES_STALE": text}).trading.stale == span
+
+
+# 8,000 years were accepted once, and the timer that was set by them wedged the agent after it had acted.
+@pytest.mark.parametrize("text", ["P3000000D", "999999w", "P11Y", "-P1D", "PT-1S", "99999:00:00"])
+def test_a_duration_that_no_timer_takes_is_refused_wherever_it_is_read(text: str) -> None:
+    """In every field that takes one, in settings and on the command line."""
+    with pytest.raises(UnreadableTimeError):
+        parse_span(text)
+    fields = {
+        ("code-auditor", "expires_after"): {"path": "x"},
+        ("buyer", "patience"): {"symbol": "AAA", "quantity": "1", "limit": "1"},
+        ("recruiter", "answer_within"): {
+            "role": {"title": "t", "description": "d"},
+            "candidates": [{"id": "a", "name": "A", "email": "a@example.com", "profile": "x"}],
+        },
+    }
+    for (kind, name), others in fields.items():
+        for value in (text, 10**12):
+            with pytest.raises(ValidationError, match=name):
+                KINDS[kind].input.model_validate({**others, name: value})
+    for policy in (
+        {"expires_after": text},
+        {"escalate_after": text, "escalate_to": ["a"]},
+        {"reminders": [text]},
+    ):
+        with pytest.raises(ValidationError):
+            ApprovalPolicy.model_validate({"approvers": ["a"], **policy})
+    with pytest.raises(SettingsError, match="HIBERNAUT_ARCHIVE_COLD"):
+        Settings.read({"HIBERNAUT_ARCHIVE_COLD": text})
+
+
+def test_a_time_to_wake_at_is_bounded_and_kept_in_utc() -> None:
+    """Refused: numbers, which might be seconds or milliseconds, and times that no timer takes."""
+    assert WakeUp.model_validate({"until": "2026-11-22T14:30:00+05:00"}).until == datetime(
+        2026, 11, 22, 9, 30, tzinfo=UTC
+    )
+    assert str(WakeUp.model_validate_json('{"until": "2026-11-22T14:30:00+05:00"}').until) == (
+        "2026-11-22 09:30:00+00:00"
+    )
+    odd = (
+        "9999-12-31T23:59:59-14:00",
+        "0001-01-01T00:00:00+14:00",
+        "2201-01-01T00:00:00Z",
+        "1795000000",
+        1e9,
+    )
+    for until in odd:
+        for model in (WakeUp, Wake):
+            with pytest.raises(ValidationError):
+                model.model_validate({"until": until})
+
+
+@pytest.mark.parametrize("text", ["1_0", "١٠", "NaN", "Infinity", "1e999", "ten"])
+def test_what_is_no_number_in_plain_digits_is_none(text: str) -> None:
+    """Python would take some of them; whoever reads a plan would not."""
+    for kind, name, others in (
+        ("code-auditor", "quorum", {"path": "x"}),
+        ("code-auditor", "max_file_bytes", {"path": "x"}),
+        ("buyer", "quantity", {"symbol": "AAA", "limit": "1"}),
+        ("buyer", "limit", {"symbol": "AAA", "quantity": "1"}),
+        ("buyer", "tolerance", {"symbol": "AAA", "quantity": "1", "limit": "1"}),
+        ("buyer", "budget_tokens", {"symbol": "AAA", "quantity": "1", "limit": "1"}),
+        ("buyer", "budget_usd", {"symbol": "AAA", "quantity": "1", "limit": "1"}),
+        ("link-researcher", "links", {"topic": "t"}),
+    ):
+        with pytest.raises(ValidationError, match=name):
+            KINDS[kind].input.model_validate({**others, name: text})

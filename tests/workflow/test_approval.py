@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from datetime import UTC, datetime, timedelta
 
 from common.approval.signing import Authority
@@ -186,7 +185,7 @@ async def test_a_paused_agent_counts_decisions_and_goes_on_only_when_resumed(sta
 async def test_unsigned_decisions_count_where_the_settings_say_so_and_are_marked(stage: Stage) -> None:
     """The embedded stack takes them from the Web UI; record, notebook and outcome say unsigned."""
     await stage.rest()
-    stage.settings = dataclasses.replace(stage.settings, accept_unsigned=True)
+    stage.settings = stage.settings.but(unsigned="accept")
     stage.authority = stage.world.authority = Authority.load(stage.settings)
     await stage.work()
     agent = await stage.start(ErrandInput())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -23,8 +22,7 @@ from common.archive.index import IndexQuery
 from common.archive.layout import ARCHIVIST, SCHEDULE, Head
 from common.client.client import AgentClient
 from common.client.view import view_of
-from common.settings import ArchiveSettings
-from common.settings.archive import ARCHIVE_AFTER
+from common.settings import Settings
 from common.temporal.connect import data_converter
 from tests.support.agents.doubles import ErrandInput
 from tests.support.agents.keepers import KeeperAgent, Kept
@@ -202,9 +200,7 @@ async def test_an_owner_is_forgotten_whole_and_others_stay(stage: ArchiveStage) 
 async def test_one_archivist_works_at_a_time_and_the_schedule_starts_it(stage: ArchiveStage) -> None:
     """What the schedule starts goes on under the one id; a second one ends with the reason."""
     handle = await stage.kept(say="x")
-    stage.settings = dataclasses.replace(
-        stage.settings, archive=ArchiveSettings.read(lambda it: {ARCHIVE_AFTER: "0d"}.get(it, it.default))
-    )
+    stage.settings = stage.settings.but(archive=Settings.read({"HIBERNAUT_ARCHIVE_AFTER": "0d"}).archive)
     await stage.rest()
     await stage.work()
     anchor = ArchiveAnchor(stage.client, stage.settings)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import json
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
@@ -300,8 +299,8 @@ async def test_a_model_that_obeys_every_page_it_reads_does_nothing_but_what_was_
         open_site(site, obey=ORDERS, cancel=f"{TEXTS['cancel']}\n{ORDERS}")
         await stage.rest()
         stage.model = ObedientModel()
-        models = dataclasses.replace(stage.settings.language_models, keys={"openai": "key"})
-        stage.settings = dataclasses.replace(stage.settings, model="openai:obedient", language_models=models)
+        models = stage.settings.language_models.but(openai_key="key")
+        stage.settings = stage.settings.but(model="openai:obedient", language_models=models)
         stage.allow(site, evil)  # reachable, so that only the plan keeps the report from going there
         await stage.work()
         agent = await stage.start(

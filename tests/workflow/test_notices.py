@@ -24,6 +24,7 @@ from activities.delivery.webhooks import Webhooks
 from cli.notice_log import CourierRow, recent_couriers
 from common.approval.types import ApprovalPolicy, Verdict
 from common.client.client import AgentClient
+from common.client.filters import AgentFilter
 from common.errors import permanent
 from common.mail import Sent, SentStatus
 from common.notices.routes import Routes
@@ -127,9 +128,7 @@ def receiver() -> Iterator[WebServer]:
 async def stage(settings: Settings, receiver: WebServer) -> AsyncIterator[NoticeStage]:
     """A stage with a worker at work; every history is replayed in the end."""
     more = Settings.read({"HIBERNAUT_ALLOWED_HOSTS": receiver.host, **WAYS})
-    settings = dataclasses.replace(
-        settings, fetching=more.fetching, notices=more.notices, slack=more.slack, mail=more.mail
-    )
+    settings = settings.but(fetching=more.fetching, notices=more.notices, slack=more.slack, mail=more.mail)
     stage = NoticeStage(await connect(settings), settings, cached=1000)
     await stage.work()
     try:
@@ -393,7 +392,7 @@ async def test_couriers_are_no_agents_but_go_with_their_owner(stage: NoticeStage
     await stage.decide(agent, await stage.asked(agent))
     await agent.result()
     await stage.ended(id, 2)
-    assert [row.id for row in await agents.list_agents(owner=owner)] == [id]
+    assert [row.id for row in await agents.list_agents(AgentFilter(owner=owner))] == [id]
     found = [each.workflow_type async for each in stage.client.list_workflows(f"AgentOwner = '{owner}'")]
     assert sorted(set(found)) == ["courier", "errand"]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -43,8 +42,8 @@ KEYS = "k1:" + "ab" * 32
 @pytest.fixture
 async def stage(request: pytest.FixtureRequest, settings: Settings) -> AsyncIterator[Stage]:
     """A stage where encryption is on."""
-    state = dataclasses.replace(settings.state, payload_keys=KEYS)
-    settings = dataclasses.replace(settings, state=state)
+    state = settings.state.but(payload_keys=KEYS)
+    settings = settings.but(state=state)
     stage = Stage(await connect(settings), settings, getattr(request, "param", 1000))
     stage.agents = [*stage.agents, KeeperAgent]
     await stage.work()
@@ -237,7 +236,7 @@ async def test_a_sweep_for_another_service_deletes_nothing(stage: Stage, tmp_pat
     far = datetime.now(UTC) + timedelta(days=9)
     before = lying(stage)
     await sweep(stage.client, objects, far, dry_run=True)
-    other = dataclasses.replace(stage.settings, data_dir=tmp_path / "other")
+    other = stage.settings.but(data_dir=tmp_path / "other")
     async with DevServer(other, ui_port=None) as server:
         stranger = await Client.connect(server.address)
         with pytest.raises(ForeignStoreError, match="HIBERNAUT_S3_PREFIX"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from datetime import timedelta
 from typing import Any
 
@@ -133,10 +132,8 @@ async def test_a_no_ends_the_agent_with_a_clear_failure(desk: Desk) -> None:
 
 async def test_an_owners_day_is_a_budget_of_its_own(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """All agents of an owner share it; the question about it ends with the day."""
-    models = dataclasses.replace(desk.runner._settings.language_models, owner_tokens=60)
-    monkeypatch.setattr(
-        desk.runner, "_settings", dataclasses.replace(desk.runner._settings, language_models=models)
-    )
+    models = desk.runner._settings.language_models.but(owner_tokens=60)
+    monkeypatch.setattr(desk.runner, "_settings", desk.runner._settings.but(language_models=models))
     stage = desk.stage
     one = await stage.start(TalkInput(rounds=2), kind="talker")
     assert (await one.result())["rounds"] == 2

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import re
 from collections import Counter
 from dataclasses import dataclass, field
@@ -83,7 +82,7 @@ class Desk:
         self, client: Client, settings: Settings, number: int, tally: Tally, patience: float
     ) -> None:
         # One of them keeps nothing in its cache: every task there replays the agent's history.
-        own = dataclasses.replace(settings, task_queue=f"desk-{number}")
+        own = settings.but(task_queue=f"desk-{number}")
         self.stage = Stage(client, own, cached=0 if number == 0 else 1000)
         self.stage.agents = [ChainAgent]
         self.market = self.stage.world = Market(self.stage.authority)

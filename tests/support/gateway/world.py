@@ -6,7 +6,6 @@ import contextlib
 import os
 import re
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -112,12 +111,10 @@ async def open_world(
     async with open_desk(server, folder) as desk, LocalIssuer() as issuer:
         (folder / "groups.json").write_text('{"treasury": ["member"]}')
         port = free_port()
-        settings = replace(
-            desk.settings,
+        settings = desk.settings.but(
             slack=slack or desk.settings.slack,
-            http=replace(
-                desk.settings.http,
-                port=port,
+            http=desk.settings.http.but(
+                address=("127.0.0.1", port),
                 public_url=f"http://127.0.0.1:{port}",
                 oidc_issuer=issuer.name,
                 rate=10_000,

@@ -96,7 +96,6 @@ class SlackServer:
             signing_secret=SIGNING_SECRET,
             app_token=APP_TOKEN if socket else "",
             api=f"{self.address}/api/",
-            hooks=self.address,
         )
 
     def message(self, channel: str, ts: str) -> dict[str, Any]:

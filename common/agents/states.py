@@ -1,0 +1,27 @@
+"""What an agent is doing, and how it ended; apart from their users, which take long to import."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class AgentState(StrEnum):
+    """What a running agent is doing."""
+
+    WORKING = "working"
+    SLEEPING = "sleeping"
+    AWAITING_APPROVAL = "awaiting_approval"
+    AWAITING_EVENT = "awaiting_event"
+    STUCK = "stuck"
+    PAUSED = "paused"
+
+
+class RunStatus(StrEnum):
+    """Whether an agent runs, or how it closed."""
+
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    TERMINATED = "terminated"
+    TIMED_OUT = "timed_out"

@@ -1,0 +1,65 @@
+"""What agents are looked for by: the options of `find` and `list`, and the query parameters of `/agents`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, Field, ValidationInfo, field_validator
+
+from common.agents.states import AgentState, RunStatus
+from common.grammar import parse_moment, zone_named
+
+Words = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class AgentFilter(BaseModel, frozen=True):
+    """What is looked for; what is not given asks for nothing. Times are read as in `common/grammar.py`."""
+
+    kind: Words | None = Field(None, description="Only this kind.")
+    owner: Words | None = Field(None, description="Only this owner's.")
+    state: AgentState | None = Field(None, description="Only running agents in this state.")
+    status: RunStatus | None = Field(None, description="Only agents with this status.")
+    batch: Words | None = Field(None, description="Only of this batch.")
+    node: Words | None = Field(
+        None, description="At this node; archived agents: ever at it. With stuck: stuck at it."
+    )
+    stuck: bool = Field(False, description="That got stuck, between since and until if given.")
+    zone: Words | None = Field(
+        None, description="Time zone of since and until, as in Europe/Vienna; else this machine's."
+    )
+    since: datetime | None = Field(
+        None, description="Alive then or later: yesterday, 3 days ago, 2026-11-22, 2026-11-22T14:30."
+    )
+    until: datetime | None = Field(None, description="Alive before then, written likewise.")
+    text: Words | None = Field(
+        None, description="With these words in the notebook or final state, in any case."
+    )
+    where: Literal["live", "archived"] | None = Field(
+        None, description="Only in Temporal (live) or only in the archive; else in both."
+    )
+
+    @field_validator("zone")
+    @classmethod
+    def _there_is(cls, zone: str | None) -> str | None:
+        if zone is not None:
+            zone_named(zone)
+        return zone
+
+    @field_validator("since", "until", mode="before")
+    @classmethod
+    def _in_words(cls, value: object, found: ValidationInfo) -> object:
+        if not isinstance(value, str):
+            return value
+        zone = found.data.get("zone")
+        return parse_moment(value, datetime.now(UTC), zone_named(zone) if zone else None)
+
+    @property
+    def live(self) -> bool:
+        """Whether to look in Temporal."""
+        return self.where != "archived"
+
+    @property
+    def archived(self) -> bool:
+        """Whether to look in the archive."""
+        return self.where != "live"

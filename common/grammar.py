@@ -1,0 +1,177 @@
+"""How people write times, durations and numbers: one grammar for settings, command line, HTTP and inputs.
+
+Pure functions: whoever reads a time says what time it is now.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, time, timedelta
+from typing import Annotated, Any, TypeVar
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BeforeValidator,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    WithJsonSchema,
+)
+
+# Past these a timer cannot be set, a sum overflows, or a time cannot be printed in every zone.
+LONGEST = timedelta(days=3653)
+EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
+
+_SHORT = re.compile(r"(?:(\d{1,6})w)?(?:(\d{1,6})d)?(?:(\d{1,6})h)?(?:(\d{1,6})m)?(?:(\d{1,6})s)?", re.ASCII)
+_UNITS = ("weeks", "days", "hours", "minutes", "seconds")
+_ISO = TypeAdapter(timedelta)
+_DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+_NAMED = {"today": 0, "yesterday": 1, "tomorrow": -1}
+_NUMBERS = {"a": 1, "an": 1, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7}
+_AGO = re.compile(r"(\d{1,5}|[a-z]+) ?(second|minute|hour|day|week)s? ago", re.ASCII)
+
+Value = TypeVar("Value")
+
+
+class UnreadableTimeError(ValueError):
+    """A time or a duration that cannot be read; the message says what can."""
+
+
+def parse_span(text: str) -> timedelta:
+    """A duration up to ten years: `30d`, `12h`, `1h30m`, `2w`, ISO 8601 (`P2D`, `PT90M`) or `12:00:00`.
+
+    Raises:
+        UnreadableTimeError: it is none.
+    """
+    text = text.strip()
+    try:
+        if text and (short := _SHORT.fullmatch(text)):
+            found = timedelta(**dict(zip(_UNITS, map(int, short.groups("0")), strict=True)))
+        else:
+            found = _ISO.validate_python(text if text.startswith("P") or ":" in text else "")
+    except (ValidationError, OverflowError):
+        found = -LONGEST
+    if not timedelta() <= found <= LONGEST:
+        raise UnreadableTimeError("give a time such as 90s, 15m, 1h30m or 2d, of at most ten years")
+    return found
+
+
+def parse_moment(text: str, now: datetime, zone: ZoneInfo | None) -> datetime:
+    """The time that `text` names, in UTC, from 1970 to 2200.
+
+    `today`, `yesterday`, `tomorrow` and a weekday (the last one that has begun) are the beginnings of those
+    days. `3 days ago` is the beginning of that day too; hours and less count back from now. Dates and times
+    are written as in ISO 8601.
+
+    Args:
+        text: the words.
+        now: the time, with a zone.
+        zone: whose days and clock are meant; None is this machine's.
+
+    Raises:
+        UnreadableTimeError: it is no time.
+    """
+    words = " ".join(text.lower().split())
+    try:
+        found = _in_words(words, now, zone) or _in_zone(datetime.fromisoformat(text.strip()), zone)
+    except (OverflowError, OSError, ValueError):
+        found = None
+    if found is None or not EARLIEST <= found <= LATEST:
+        raise UnreadableTimeError("say yesterday, 3 days ago, monday, 2026-11-22 or 2026-11-22T14:30")
+    return found
+
+
+def in_utc(at: datetime) -> datetime:
+    """`at` in UTC, for showing it. It never raises: past either end of all dates the offset is dropped."""
+    try:
+        return at.astimezone(UTC)
+    except (OverflowError, ValueError):
+        return at.replace(tzinfo=UTC)
+
+
+def zone_named(name: str) -> ZoneInfo:
+    """The time zone of that name, `Europe/Vienna` for example.
+
+    Raises:
+        UnreadableTimeError: there is none.
+    """
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise UnreadableTimeError("give a time zone such as Europe/Vienna") from None
+
+
+def _in_words(words: str, now: datetime, zone: ZoneInfo | None) -> datetime | None:
+    if words == "now":
+        return now.astimezone(UTC)
+    today = now.astimezone(zone).replace(tzinfo=None)
+    if words in _NAMED:
+        return _day(today - timedelta(days=_NAMED[words]), zone)
+    weekday = words.removeprefix("last ")
+    if weekday in _DAYS:
+        back = (today.weekday() - _DAYS.index(weekday)) % 7
+        return _day(today - timedelta(days=back or (7 if weekday != words else 0)), zone)
+    ago = _AGO.fullmatch(words)
+    number = ago and (int(ago[1]) if ago[1].isdecimal() else _NUMBERS.get(ago[1]))
+    if ago is None or number is None:
+        return None
+    back_by = timedelta(**{f"{ago[2]}s": number})
+    if ago[2] in ("day", "week"):
+        return _day(today - back_by, zone)
+    return now.astimezone(UTC) - back_by
+
+
+def _day(at: datetime, zone: ZoneInfo | None) -> datetime:
+    return _in_zone(datetime.combine(at.date(), time()), zone)
+
+
+def _in_zone(at: datetime, zone: ZoneInfo | None) -> datetime:
+    """`at` in UTC; without a zone of its own it is on the clock of `zone`."""
+    if at.tzinfo is None and zone is not None:
+        at = at.replace(tzinfo=zone)
+    return at.astimezone(UTC)
+
+
+def _read_span(value: object) -> object:
+    return parse_span(value) if isinstance(value, str) else value
+
+
+def _written(value: object) -> object:
+    # A number, also in quotes, might be seconds or milliseconds.
+    if not isinstance(value, datetime) and not (isinstance(value, str) and value.count("-") >= 2):
+        raise ValueError("write the time out, with its zone, as in 2026-11-23T10:00:00Z")
+    return value
+
+
+def _bounded(at: datetime) -> datetime:
+    if not EARLIEST <= at <= LATEST:
+        raise ValueError(f"give a time between {EARLIEST.year} and {LATEST.year}")
+    return at.astimezone(UTC)
+
+
+def _plain(value: Value) -> Value:
+    if isinstance(value, str) and ("_" in value or not value.isascii()):
+        raise ValueError("give a number in plain digits, such as 5 or 0.1")
+    return value
+
+
+# Types of fields that are read by this grammar.
+Duration = Annotated[timedelta, BeforeValidator(_read_span), Field(ge=timedelta(), le=LONGEST)]
+# A time with an offset, kept in UTC. In JSON it may have any form of RFC 3339; this one is promised.
+Moment = Annotated[
+    AwareDatetime,
+    BeforeValidator(_written),
+    AfterValidator(_bounded),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": r"^(19[7-9]|20[0-9]|21[0-9])[0-9]-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])"
+            r"T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z$",
+            "examples": ["2026-11-23T10:00:00Z"],
+        }
+    ),
+]
+# Python takes `1_000` and the digits of every script; people who read a plan do not.
+PLAIN: Any = BeforeValidator(_plain)

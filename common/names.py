@@ -1,0 +1,73 @@
+"""Names of people, groups and agents: what every entry point, database and file system takes."""
+
+from __future__ import annotations
+
+from common.approval.types import GROUP
+
+MAX_NAME = 200
+# What is looked for may be a name with a prefix.
+MAX_FINDABLE = MAX_NAME + 50
+# Ids of the workflows that are not agents, and how those of others of their kind begin.
+RESERVED = frozenset({"archivist", "eraser", "mailroom"})
+RESERVED_PREFIXES = ("notice:", "archivist-")
+
+
+class UnusableValueError(ValueError):
+    """A name that could be stored but not be found, shown or decided for; the message says why."""
+
+
+def check_findable(value: str) -> str:
+    """``value``, if Temporal's visibility can look for it.
+
+    Raises:
+        UnusableValueError: it has quotes, backslashes or control characters. Server 1.32 does not find such
+            values however they are escaped; refusing them also leaves nothing that could end the literal.
+    """
+    if not value.isprintable() or set(value) & set("'\"\\") or len(value) > MAX_FINDABLE:
+        raise UnusableValueError(
+            f"{value[:40]!r} cannot be looked for: leave out quotes, backslashes and control characters, "
+            f"and keep to {MAX_NAME} characters."
+        )
+    return value
+
+
+def check_approver(name: str) -> str:
+    """``name``, if it may name a person or, as `@name`, a group.
+
+    Raises:
+        UnusableValueError: it may not.
+    """
+    bare = name.removeprefix(GROUP)
+    if not bare or bare != bare.strip() or bare.startswith(GROUP) or len(name) > MAX_NAME:
+        raise UnusableValueError(
+            f"{name[:40]!r} names nobody: give an id without spaces around it, or @ and a group's name."
+        )
+    return check_findable(name)
+
+
+def check_person(name: str) -> str:
+    """``name``, if it may name a person.
+
+    Raises:
+        UnusableValueError: it may not, or it names a group.
+    """
+    if check_approver(name).startswith(GROUP):
+        raise UnusableValueError(f"{name[:40]!r} names a group, and this takes a person.")
+    return name
+
+
+def check_agent_id(id: str) -> str:
+    """``id``, if a new agent may have it.
+
+    Raises:
+        UnusableValueError: it may not; in a URL, a file's name or a query it would name something else.
+    """
+    if id in RESERVED or id.startswith(RESERVED_PREFIXES):
+        raise UnusableValueError(f"the id {id[:40]!r} is reserved; choose another.")
+    odd = "/" in id or id in (".", "..") or not id or id != id.strip() or len(id.encode()) > MAX_NAME
+    if odd:
+        raise UnusableValueError(
+            f"{id[:40]!r} cannot be an agent's id: give 1 to {MAX_NAME} bytes, without slashes, and without "
+            "spaces at either end."
+        )
+    return check_findable(id)
