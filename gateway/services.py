@@ -88,6 +88,7 @@ async def open_gateway(settings: Settings, http: httpx.AsyncClient) -> Gateway:
     agents, patient = AgentClient(reading, settings, signer), AgentClient(writing, settings, signer)
     codec, archived = load_codec(settings), ArchivedAgents.open(settings)
     buckets = Buckets(settings.http.rate)
+    streams = Places(settings.http.streams)
     issuer = Issuer(settings, http) if settings.http.oidc_issuer else None
     return Gateway(
         settings=settings,
@@ -98,8 +99,8 @@ async def open_gateway(settings: Settings, http: httpx.AsyncClient) -> Gateway:
         patient_views=Views(patient, archived),
         authenticator=Authenticator(tokens, issuer, directory, buckets),
         buckets=buckets,
-        streams=Places(settings.http.streams),
-        metrics=Metrics(),
+        streams=streams,
+        metrics=Metrics(lambda: streams.taken),
         signer=signer,
         artifacts=ArtifactStore.of(settings),
         search=AgentSearch(reading, archived),

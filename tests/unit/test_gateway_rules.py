@@ -217,12 +217,17 @@ def test_values_are_drawn_by_their_shape() -> None:
 
 
 def test_the_counts_are_prometheus_text() -> None:
-    """Buckets add up, and what is over the last bound is in +Inf."""
-    metrics = Metrics()
+    """Buckets add up, what is over the last bound is in +Inf, and no client can invent a label."""
+    metrics = Metrics(lambda: 3)
     for seconds in (0.001, 0.2, 60):
         metrics.count("GET", "/agents/{id}", 200, seconds)
-    text = metrics.text(3)
-    assert 'bucket{route="/agents/{id}",le="0.005"} 1' in text
-    assert 'bucket{route="/agents/{id}",le="10.0"} 2' in text
-    assert 'bucket{route="/agents/{id}",le="+Inf"} 3' in text
-    assert "hibernaut_http_streams 3" in text
+    metrics.count("BREW", "none", 405, 0.001)
+    text = metrics.text().decode()
+    assert 'bucket{le="0.005",route="/agents/{id}"} 1.0' in text
+    assert 'bucket{le="10.0",route="/agents/{id}"} 2.0' in text
+    assert 'bucket{le="+Inf",route="/agents/{id}"} 3.0' in text
+    assert "hibernaut_http_streams 3.0" in text
+    assert 'hibernaut_http_requests_total{method="GET",route="/agents/{id}",status="200"} 3.0' in text
+    assert 'method="other"' in text
+    assert "process_resident_memory_bytes" in text
+    assert "_created" not in text
