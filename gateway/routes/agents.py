@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Header, Query, Response
-from fastapi.responses import StreamingResponse
+from fastapi.sse import EventSourceResponse
 
 from common.agents.agent import AgentState
 from common.archive.search import AgentQuery, FoundAgent
@@ -18,7 +18,7 @@ from common.client.view import AgentView, InboxRow, RunStatus
 from common.object_store import StoreUnavailableError
 from gateway.auth.access import may_see, require_visible
 from gateway.auth.auth import Reader, Subject
-from gateway.events import Cursor, fresh, is_over, stream
+from gateway.events import Cursor, is_over, new_events, stream
 from gateway.problems import Problem, away
 from gateway.services import Gateway, Parts
 
@@ -28,7 +28,6 @@ router = APIRouter(tags=["looking at agents"])
 RETRY_AFTER = {AgentState.WORKING: 2, AgentState.SLEEPING: 30}
 RETRY_ELSE = 5
 
-EVENT_STREAM = "text/event-stream"
 # What Temporal can look for; an id is letters, digits and these signs.
 FINDABLE = r"^[\w .:@/+=,#-]{1,200}$"
 Named = Annotated[str, Query(pattern=FINDABLE)]
@@ -136,12 +135,12 @@ async def show_agent(
 
 @router.get(
     "/agents/{id}/events",
-    response_class=StreamingResponse,
+    response_class=EventSourceResponse,
     responses={
         200: {
             "description": "`note` for a line of the notebook, `state` for a change of state, `gap` where "
             "lines were dropped before they could be sent. Each event's id resumes after it.",
-            "content": {EVENT_STREAM: {"schema": {"type": "string"}}},
+            "content": {"text/event-stream": {"schema": {"type": "string"}}},
         },
         204: {"description": "The agent has closed, and everything was sent up to that Last-Event-ID."},
     },
@@ -164,13 +163,13 @@ async def event_stream(parts: Gateway, subject: Subject, id: str, last_event_id:
         raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "Last-Event-ID is none of an event sent from here.")
     if last_event_id:
         view = await parts.views.view(id)
-        if is_over(view) and not fresh(view, cursor)[0]:
+        if is_over(view) and not new_events(view, cursor)[0]:
             return Response(status_code=HTTPStatus.NO_CONTENT)
     parts.streams.require(subject.id)
 
-    async def held() -> AsyncIterator[str]:
+    async def counted() -> AsyncIterator[bytes]:
         with parts.streams.one(subject.id):
             async for event in stream(parts.views, id, cursor, lambda view: may_see(view, subject)):
                 yield event
 
-    return StreamingResponse(held(), media_type=EVENT_STREAM, headers={"X-Accel-Buffering": "no"})
+    return EventSourceResponse(counted(), headers={"X-Accel-Buffering": "no"})

@@ -21,7 +21,7 @@ from gateway.auth.access import require_steerable, require_visible
 from gateway.auth.auth import Subject, address_of
 from gateway.auth.sessions import Visiting, Visitor, cookie_name, require_own_form, sign_in, sign_out
 from gateway.decisions import decide
-from gateway.events import Cursor, fresh
+from gateway.events import Cursor, new_events
 from gateway.forms import FormError, form_of, read_wish
 from gateway.pages import SIGN_IN, page
 from gateway.plans import edit_fields
@@ -258,7 +258,7 @@ def _agent_page(
         view=view,
         archived=isinstance(view, ArchivedView),
         here=here,
-        cursor=str(fresh(view, Cursor())[1]),
+        cursor=str(new_events(view, Cursor())[1]),
         asked=asked,
         stages=stages_of(view.notebook),
         steers=view.running and (subject.operator or view.owner == subject.id) and subject.may(Scope.WRITE),

@@ -17,7 +17,7 @@ from common.approval.types import ApprovalPolicy, ApprovalRequest, Verdict
 from common.artifacts import ArtifactStore
 from common.client.view import AgentView, RunStatus
 from gateway.auth.limits import Buckets, Places
-from gateway.events import Cursor, fresh, is_over
+from gateway.events import Cursor, is_over, new_events
 from gateway.forms import FormError, read_wish
 from gateway.metrics import Metrics
 from gateway.plans import edit_fields
@@ -38,8 +38,8 @@ def view(lines: int, *, dropped: int = 0, state: str = "working", live: bool = T
     )  # fmt: skip
 
 
-def read(events: list[str]) -> list[tuple[str, str, Any]]:
-    fields = [dict(line.split(": ", 1) for line in event.strip().split("\n")) for event in events]
+def read(events: list[bytes]) -> list[tuple[str, str, Any]]:
+    fields = [dict(line.split(": ", 1) for line in event.decode().strip().split("\n")) for event in events]
     return [(each["id"], each["event"], json.loads(each["data"])) for each in fields]
 
 
@@ -65,7 +65,7 @@ def test_a_reader_that_comes_back_anywhere_misses_and_repeats_nothing(
         written += more
         dropped = min(written, dropped + gone)
         now = view(written - dropped, dropped=dropped, state=state, live=live)
-        events = read(fresh(now, cursor)[0])
+        events = read(new_events(now, cursor)[0])
         if cut and events:
             events = events[: len(events) // 2 + 1]
         for id, kind, data in events:
@@ -76,13 +76,13 @@ def test_a_reader_that_comes_back_anywhere_misses_and_repeats_nothing(
                 got.append(data["number"])
             missed += data["lines"] if kind == "gap" else 0
     end = view(written - dropped, dropped=dropped)
-    for _, kind, data in read(fresh(end, cursor)[0]):
+    for _, kind, data in read(new_events(end, cursor)[0]):
         if kind == "note":
             got.append(data["number"])
         missed += data["lines"] if kind == "gap" else 0
     assert got == sorted(set(got))
     assert len(got) + missed == written
-    assert fresh(end, fresh(end, cursor)[1])[0] == []
+    assert new_events(end, new_events(end, cursor)[1])[0] == []
 
 
 def test_a_stream_is_over_once_everything_was_told() -> None:
