@@ -28,10 +28,9 @@ from gateway.auth.sessions import SignInNeededError
 from gateway.edge import Edge
 from gateway.pages import PAGES, error_page
 from gateway.problems import ProblemDocument
-from gateway.routes import agents, approve, codec, dashboard, docs, operations, starts, steering
+from gateway.routes import agents, approve, codec, dashboard, docs, operations, slack, starts, steering
 from gateway.services import Gateway, open_gateway
-from gateway.slack import route as slack
-from gateway.slack.socket import socket_mode
+from gateway.slack.socket_mode import socket_mode
 
 STATIC = Path(__file__).parent / "static"
 DESCRIPTION = (

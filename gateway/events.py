@@ -84,7 +84,7 @@ def is_over(view: AgentView) -> bool:
 async def stream(
     views: Views, id: str, cursor: Cursor, allowed: Callable[[AgentView], bool]
 ) -> AsyncIterator[bytes]:
-    """An agent's events after ``cursor``, until it has closed or ``allowed`` no longer lets the reader see it."""
+    """An agent's events after ``cursor``, until it has closed or ``allowed`` says no."""
     events: list[bytes]
     began = sent_at = time.monotonic()
     pause = MIN_POLL_SECONDS

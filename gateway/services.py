@@ -23,12 +23,12 @@ from common.settings import Settings, SettingsError
 from common.settings.http import OIDC_ISSUER
 from common.temporal.codec import load_codec
 from common.temporal.connect import connect, payload_store
-from gateway.auth.auth import Authenticator
-from gateway.auth.limits import Buckets, OneUse, Places
+from gateway.auth.authentication import Authenticator
 from gateway.auth.oidc import Issuer
 from gateway.codec_service import CodecService
+from gateway.limits import Buckets, OneUse, Places
 from gateway.metrics import Metrics
-from gateway.slack.presses import SlackActions
+from gateway.slack.interactions import SlackActions
 from gateway.views import Views
 
 # Who asks how things stand can ask again; who decides or starts something should not have to.

@@ -12,7 +12,7 @@ from typing import Annotated, ClassVar, Self
 
 from pydantic import AwareDatetime, BaseModel, Field, ValidationError
 
-from common.approval.sealed import seal, unseal
+from common.approval.signed import seal, unseal
 from common.approval.signing import Signer
 
 # What a link may live where the request itself does not expire.

@@ -12,10 +12,10 @@ from fastapi import Depends, Request
 from pydantic import TypeAdapter, ValidationError
 from starlette.responses import Response
 
-from common.approval.sealed import seal, unseal
+from common.approval.signed import seal, unseal
 from common.approval.signing import Signer
 from common.client.tokens import Scope, TokenEntry, digest_of
-from gateway.auth.auth import Subject
+from gateway.auth.authentication import Subject
 from gateway.problems import Problem
 from gateway.services import Gateway, the_gateway
 

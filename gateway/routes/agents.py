@@ -16,8 +16,8 @@ from common.archive.search import AgentQuery, FoundAgent
 from common.client.times import parse_moment
 from common.client.view import AgentView, InboxRow, RunStatus
 from common.object_store import StoreUnavailableError
-from gateway.auth.access import may_see, require_visible
-from gateway.auth.auth import Reader, Subject
+from gateway.auth.authentication import Reader, Subject
+from gateway.auth.authorization import may_see, require_visible
 from gateway.events import Cursor, is_over, new_events, stream
 from gateway.problems import Problem, away
 from gateway.services import Gateway, Parts

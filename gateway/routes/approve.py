@@ -14,7 +14,7 @@ from common.approval.plan_view import show_plan
 from common.approval.types import ApprovalRequest, DecisionRecord, DecisionStatus, judged
 from common.client.errors import AgentClientError
 from common.client.view import AgentView
-from gateway.auth.auth import address_of
+from gateway.auth.authentication import address_of
 from gateway.auth.sessions import form_token, require_own_form
 from gateway.decisions import decide
 from gateway.forms import FormError, Wish, form_of, read_wish

@@ -18,8 +18,8 @@ from temporalio.api.common.v1 import Payload, Payloads
 from common.client.errors import AgentClientError
 from common.object_store import ObjectMissingError, StoreUnavailableError
 from common.temporal.codec import SEALED_FOR
-from gateway.auth.access import require_visible
-from gateway.auth.auth import Subject, address_of, unauthorized
+from gateway.auth.authentication import Subject, address_of, unauthorized
+from gateway.auth.authorization import require_visible
 from gateway.auth.sessions import SignInNeededError, visitor
 from gateway.problems import Problem, away
 from gateway.services import Gateway, Parts

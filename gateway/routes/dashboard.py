@@ -17,8 +17,8 @@ from common.client.client import AgentClient
 from common.client.errors import AgentClientError, NoSuchAgentError
 from common.client.tokens import Scope, digest_of
 from common.client.view import AgentView, RunStatus
-from gateway.auth.access import require_steerable, require_visible
-from gateway.auth.auth import Subject, address_of
+from gateway.auth.authentication import Subject, address_of
+from gateway.auth.authorization import require_steerable, require_visible
 from gateway.auth.sessions import Visiting, Visitor, cookie_name, require_own_form, sign_in, sign_out
 from gateway.decisions import decide
 from gateway.events import Cursor, new_events

@@ -8,9 +8,9 @@ from fastapi import APIRouter
 from fastapi.responses import PlainTextResponse
 from temporalio.service import RPCError
 
-from gateway.documents import Health
 from gateway.metrics import CONTENT_TYPE
 from gateway.problems import away
+from gateway.schemas import Health
 from gateway.services import Parts
 
 router = APIRouter(tags=["operations"])

@@ -18,9 +18,9 @@ from common.agents.fields import holds_path
 from common.agents.kinds import KINDS, Kind
 from common.client.errors import AgentExistsError
 from common.digest import digest
-from gateway.auth.auth import Writer
-from gateway.documents import Started
+from gateway.auth.authentication import Writer
 from gateway.problems import Problem
+from gateway.schemas import Started
 from gateway.services import Gateway, Parts
 
 # A worker has a working folder of its own.

@@ -12,11 +12,11 @@ from fastapi import APIRouter, Header
 from common.approval.types import Decision, DecisionStatus, Verdict, judged
 from common.client.client import AgentClient
 from common.client.errors import NoSuchAgentError
-from gateway.auth.access import require_steerable, require_visible
-from gateway.auth.auth import Decider, Subject, Writer
+from gateway.auth.authentication import Decider, Subject, Writer
+from gateway.auth.authorization import require_steerable, require_visible
 from gateway.decisions import decide
-from gateway.documents import Asked, DecisionBody, DecisionTaken, Tell, Wake
 from gateway.problems import Problem
+from gateway.schemas import Asked, DecisionBody, DecisionTaken, Tell, Wake
 from gateway.services import Gateway, Parts
 
 router = APIRouter(tags=["deciding and steering"])

@@ -16,9 +16,9 @@ from common.approval.plan_view import DIFF_LINES, plain, ref_of, shape_of, show_
 from common.approval.types import ApprovalPolicy, ApprovalRequest, Verdict
 from common.artifacts import ArtifactStore
 from common.client.view import AgentView, RunStatus
-from gateway.auth.limits import Buckets, Places
 from gateway.events import Cursor, is_over, new_events
 from gateway.forms import FormError, read_wish
+from gateway.limits import Buckets, Places
 from gateway.metrics import Metrics
 from gateway.plans import edit_fields
 from gateway.problems import Problem

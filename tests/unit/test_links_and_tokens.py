@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.approval.link import ApprovalLink, BadLinkError, decision_id
-from common.approval.sealed import seal, unseal
+from common.approval.signed import seal, unseal
 from common.approval.signing import Signer
 from common.client.tokens import Scope, TokenFile, operator_token
 from common.key_ring import KeyRing

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from activities.delivery.slack_blocks import fit
 from common.settings import Settings, SettingsError
-from gateway.auth.limits import OneUse
+from gateway.limits import OneUse
 
 TOKENS = {"HIBERNAUT_SLACK_BOT_TOKEN": "xoxb-1", "HIBERNAUT_SLACK_SIGNING_SECRET": "s"}
 

@@ -28,8 +28,8 @@ from common.approval.types import Decision, DecisionRecord, DecisionStatus, Verd
 from common.client.client import AgentClient
 from common.client.errors import NoSuchAgentError
 from common.notices.slack import APPROVE, REASON, REJECT, escaped
-from gateway.auth.limits import Buckets
 from gateway.decisions import fate_of
+from gateway.limits import Buckets
 from gateway.problems import Problem, away
 from gateway.slack.payloads import Interaction, ReasonForm, View, reason_form
 

@@ -13,8 +13,8 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from common.approval.groups import Directory
 from common.approval.types import GROUP
 from common.client.tokens import Scope, TokenEntry, TokenFile
-from gateway.auth.limits import Buckets
 from gateway.auth.oidc import BadTokenError, Issuer, IssuerAwayError
+from gateway.limits import Buckets
 from gateway.problems import Problem, away
 
 MAX_TOKEN = 16_000

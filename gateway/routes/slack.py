@@ -11,7 +11,7 @@ from starlette.background import BackgroundTask
 from starlette.responses import JSONResponse, Response
 
 from common.settings.slack import SIGNING_SECRET
-from gateway.auth.auth import address_of
+from gateway.auth.authentication import address_of
 from gateway.problems import Problem
 from gateway.services import Gateway, Parts
 from gateway.slack.payloads import Interaction

@@ -19,8 +19,8 @@ from common.notices.slack import slack_client
 from common.settings import Settings
 from common.settings.slack import APP_TOKEN
 from gateway.problems import problem_of
+from gateway.slack.interactions import SlackActions
 from gateway.slack.payloads import Interaction
-from gateway.slack.presses import SlackActions
 
 FIRST_DELAY, LONGEST_DELAY = 1.0, 60.0
 # A lost connection is noticed by a ping, and whoever presses meanwhile is shown a failure.

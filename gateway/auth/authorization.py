@@ -8,7 +8,7 @@ from common.archive.chain import ArchiveDamagedError
 from common.client.errors import NoSuchAgentError
 from common.client.view import AgentRow, AgentView
 from common.temporal import search_attributes
-from gateway.auth.auth import Subject
+from gateway.auth.authentication import Subject
 from gateway.problems import Problem
 from gateway.views import Views
 
