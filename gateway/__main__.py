@@ -15,7 +15,7 @@ from common.settings.http import HTTP
 from gateway.app import build_from
 
 READY = "gateway ready"
-# Streams never end by themselves; their readers come back to the next process.
+# Event streams do not end by themselves; their readers reconnect to the next process.
 GRACE_SECONDS = 3
 
 
@@ -23,13 +23,13 @@ async def serve(settings: Settings) -> None:
     """Serve until told to stop.
 
     Raises:
-        SettingsError: a setting is missing or cannot be used, or the address is taken.
+        SettingsError: a setting is missing or not valid, or the address is in use.
     """
     listener = _listener(settings)
     config = uvicorn.Config(
         await build_from(settings),
         log_config=None,
-        # Approval links are secrets, and an access log would hold them.
+        # Approval links are secrets, and an access log would contain them.
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=GRACE_SECONDS,
@@ -57,7 +57,7 @@ def _listener(settings: Settings) -> socket.socket:
 
 
 def main() -> int:
-    """Run the gateway; its exit code."""
+    """Run the gateway and return its exit code."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         asyncio.run(serve(Settings.read(os.environ)))

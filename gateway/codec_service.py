@@ -1,6 +1,6 @@
-"""What a codec endpoint does, without HTTP: payloads as the Web UI sends them, readable or sealed.
+"""What a codec endpoint does, apart from HTTP: encrypts, decrypts and fetches payloads for the Web UI.
 
-Who may ask, and for which namespace, is the endpoint's to decide.
+Who may ask for which payload is for the endpoint to decide.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class CodecService:
     """Encodes and decodes payloads of any agent.
 
     Args:
-        codec: None where nothing is encrypted; payloads then stay as they are.
+        codec: None if nothing is encrypted; payloads then stay as they are.
         store: where large payloads lie.
     """
 
@@ -27,28 +27,28 @@ class CodecService:
         self._codec, self._store = codec, store
 
     async def encode(self, payloads: Sequence[Payload]) -> list[Payload]:
-        """Each payload sealed, for a signal or an input that a person types. None goes to the store."""
+        """Each payload encrypted, for a signal or an input that a person types. None goes to the store."""
         return await self._codec.encode(payloads) if self._codec else list(payloads)
 
     async def decode(self, payloads: Sequence[Payload]) -> list[Payload]:
-        """Each payload readable where a key opens it, else as it came: a person looks, nothing acts on it.
+        """Each payload decrypted if a key opens it, else unchanged.
 
-        References stay references, so that a page of history does not fetch all that it refers to.
+        References stay references, so that a page of history does not fetch everything it refers to.
         """
         return [self._readable(payload) for payload in payloads]
 
     async def download(self, payloads: Sequence[Payload]) -> list[Payload]:
-        """Each payload readable, and what a reference names fetched from the store.
+        """Each payload decrypted, and what a reference names fetched from the store.
 
         Raises:
-            StoreUnavailableError, ObjectMissingError, PayloadDamagedError: as the store's driver has them.
+            StoreUnavailableError, ObjectMissingError, PayloadDamagedError: as ``PayloadStore.retrieve`` does.
         """
         found = []
         for payload in payloads:
             claim = claim_in(payload)
             if claim is not None:
                 [stored] = await self._store.retrieve(StorageDriverRetrieveContext(), [claim])
-                # A reference that the driver refuses is shown as it came.
+                # A reference that the driver refuses is shown unchanged.
                 payload = payload if reason_of(stored) else stored
             found.append(self._readable(payload))
         return found

@@ -1,4 +1,4 @@
-"""Everything the gateway's routes stand on, built once."""
+"""The parts that the gateway's routes use, built once."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ from gateway.metrics import Metrics
 from gateway.slack.interactions import SlackActions
 from gateway.views import Views
 
-# Who asks how things stand can ask again; who decides or starts something should not have to.
+# A reader can simply ask again; somebody who decides or starts something should not have to.
 READ_PATIENCE = timedelta(seconds=5)
 WRITE_PATIENCE = timedelta(seconds=25)
 
 
 @dataclass(frozen=True)
 class Gateway:
-    """What routes stand on.
+    """The parts that routes use.
 
-    `agents` and `views` read with little patience; `patient` and `patient_views` are for writing,
-    and outlast a restart of Temporal.
+    `agents` and `views` give up quickly, for reading; `patient` and `patient_views` are for writing, and
+    retry through a restart of Temporal.
     """
 
     settings: Settings
@@ -63,21 +63,22 @@ class Gateway:
     slack_requests: OneUse
 
     def forget(self, id: str) -> None:
-        """Look at the agent again, for something was just done to it."""
+        """Drop what is cached of an agent to which something was just sent."""
         self.views.forget(id)
         self.patient_views.forget(id)
 
 
 async def open_gateway(settings: Settings, http: httpx.AsyncClient) -> Gateway:
-    """The gateway's parts; Temporal need not be there yet.
+    """The gateway's parts; Temporal need not run yet.
 
     Raises:
-        SettingsError: there is nothing to sign decisions with, or nobody whose tokens could be taken.
+        SettingsError: there is no key to sign decisions with, or nobody whose tokens could be accepted.
     """
+    # Missing keys and unreadable files are errors now, not at the first decision.
     signer = Signer.load(settings)
-    signer.seal("start", b"")  # raises where there is no key, now and not at the first decision
+    signer.mac("start", b"")
     tokens = TokenFile.of(settings)
-    tokens.find("")  # raises where the file cannot be read
+    tokens.find("")
     if not settings.http.oidc_issuer and not tokens.file.exists():
         raise SettingsError(
             f"nobody could sign in: set {OIDC_ISSUER.variable}, or have `starter.py dev` write {tokens.file}."
@@ -120,7 +121,7 @@ async def open_gateway(settings: Settings, http: httpx.AsyncClient) -> Gateway:
 
 
 def the_gateway(request: Request) -> Gateway:
-    """The parts, for a route."""
+    """The dependency that gives a route its parts."""
     gateway: Gateway = request.app.state.gateway
     return gateway
 

@@ -56,7 +56,7 @@ from common.client.visibility import AGENTS, IN_VISIBILITY, quote, rows_of
 from common.settings import Settings
 from common.temporal import search_attributes
 
-FATE_INTERVAL = 0.2
+OUTCOME_INTERVAL = 0.2
 # Where an agent keeps the digest of the request that it was started by.
 REQUEST_DIGEST = "request"
 
@@ -176,8 +176,8 @@ class AgentClient:
         answers = await asyncio.gather(*map(open_requests, ids))
         return dict(question for answer in answers for question in answer)
 
-    async def look(self, id: str, request_id: str, patience: timedelta) -> ApprovalRequest | None:
-        """An open request, what it rests on fetched anew; None where it just was, or that takes too long."""
+    async def refresh_premises(self, id: str, request_id: str, patience: timedelta) -> ApprovalRequest | None:
+        """An open request, its premises fetched again; None if they are fresh, or it takes too long."""
         update = self._client.get_workflow_handle(id).execute_update(
             "look", request_id, result_type=ApprovalRequest
         )
@@ -202,7 +202,7 @@ class AgentClient:
     ) -> Decision:
         """Sign a decision for the agent's open request and send it, once.
 
-        Temporal keeps it where no worker runs; ``fate`` says what the agent made of it.
+        Temporal keeps it where no worker runs; ``outcome_of`` says what the agent made of it.
 
         Args:
             id: the agent.
@@ -237,7 +237,7 @@ class AgentClient:
         await self._signal(id, "decide", self._signer.sign(decision, id, now))
         return decision
 
-    async def fate(
+    async def outcome_of(
         self, id: str, decision_id: str, patience: timedelta = timedelta(seconds=5)
     ) -> DecisionRecord | None:
         """What became of a decision; None where the agent has not judged it within ``patience``."""
@@ -250,7 +250,7 @@ class AgentClient:
             record = judged(view.decisions if view else (), decision_id)
             if record and record.status is not DecisionStatus.WAITING:
                 return record
-            await asyncio.sleep(FATE_INTERVAL)
+            await asyncio.sleep(OUTCOME_INTERVAL)
         return None
 
     async def tell(self, id: str, text: str) -> None:

@@ -1,6 +1,7 @@
-"""Payloads made readable for the Temporal Web UI, to those who may see them, on pages of one origin.
+"""The codec endpoint of the Temporal Web UI: decodes payloads for people who may see their agents.
 
-A payload tells which agent it was sealed for. Who may see that agent may read it; all else stays sealed.
+Only pages of one configured origin may ask. A payload names the agent it was encrypted for; whoever may see
+that agent may read it, and everything else stays encrypted.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from common.temporal.codec import SEALED_FOR
 from gateway.auth.authentication import Subject, address_of, unauthorized
 from gateway.auth.authorization import require_visible
 from gateway.auth.sessions import SignInNeededError, visitor
-from gateway.problems import Problem, away
+from gateway.problems import Problem, unavailable
 from gateway.services import Gateway, Parts
 
 router = APIRouter(prefix="/codec", tags=["codec"], include_in_schema=False)
@@ -34,10 +35,10 @@ async def reader(
     parts: Parts,
     credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
 ) -> Subject:
-    """Who asks: by bearer token, or by the session of the dashboard where a page of the Web UI asks.
+    """Who asks: by bearer token, or by the dashboard's session if a page of the Web UI asks.
 
     Raises:
-        Problem: 401 nobody known, 403 a page of another origin.
+        Problem: 401, nobody has authenticated; 403, the page is of another origin.
     """
     allow_origin(request, parts)
     if credentials is not None:
@@ -54,10 +55,10 @@ Viewer = Annotated[Subject, Depends(reader)]
 
 
 def allow_origin(request: Request, parts: Gateway) -> dict[str, str]:
-    """The headers that let the Web UI's pages read the answer; none where no page asks.
+    """The headers that let the Web UI's pages read the answer; none if no page asks.
 
     Raises:
-        Problem: 403, the page is not the Web UI's.
+        Problem: 403, the page is of another origin.
     """
     origin = request.headers.get("origin")
     if origin is None:
@@ -73,7 +74,7 @@ def allow_origin(request: Request, parts: Gateway) -> dict[str, str]:
 
 @router.options("/{what}")
 async def preflight(request: Request, parts: Parts, what: str) -> Response:
-    """Tell a browser what the Web UI's pages may send."""
+    """Answer a browser's CORS preflight for the Web UI's pages."""
     headers = allow_origin(request, parts)
     headers["Access-Control-Allow-Methods"] = "POST"
     headers["Access-Control-Allow-Headers"] = "authorization, content-type, x-namespace"
@@ -82,21 +83,21 @@ async def preflight(request: Request, parts: Parts, what: str) -> Response:
 
 @router.post("/decode")
 async def decode(request: Request, parts: Parts, viewer: Viewer) -> Response:
-    """Each payload readable where it may be read; references stay references."""
+    """Each payload decoded if the viewer may read it; references stay references."""
     return await _answer(request, parts, viewer, parts.codec.decode)
 
 
 @router.post("/download")
 async def download(request: Request, parts: Parts, viewer: Viewer) -> Response:
-    """The same, and what a reference names is fetched from the store."""
+    """As `decode`, and what a reference names is fetched from the store."""
     return await _answer(request, parts, viewer, parts.codec.download)
 
 
 @router.post("/encode")
 async def encode(request: Request, parts: Parts, viewer: Viewer) -> Response:
-    """Each payload sealed, for a signal that an operator types."""
+    """Each payload encrypted, for a signal that an operator types."""
     if not viewer.operator:
-        raise Problem(HTTPStatus.FORBIDDEN, "Only operators may have payloads sealed.")
+        raise Problem(HTTPStatus.FORBIDDEN, "Only operators may have payloads encrypted.")
     return await _answer(request, parts, viewer, parts.codec.encode)
 
 
@@ -114,7 +115,7 @@ async def _answer(
             may = viewer.operator or await _may_see(payload, parts, viewer, seen)
             answered += await work([payload]) if may else [payload]
     except StoreUnavailableError:
-        raise away("The store of large payloads cannot be reached just now.") from None
+        raise unavailable("The store of large payloads cannot be reached just now.") from None
     except ObjectMissingError:
         raise Problem(HTTPStatus.NOT_FOUND, "What the payload refers to is not in the store.") from None
     text = json.dumps(MessageToDict(Payloads(payloads=answered)))
@@ -124,10 +125,10 @@ async def _answer(
 async def _payloads(request: Request) -> list[Payload]:
     try:
         body: Any = json.loads(await request.body())
-        # A list passes for an empty message.
+        # `ParseDict` takes a list for an empty message.
         return list(ParseDict({**body}, Payloads()).payloads)
     except (TypeError, ValueError, ParseError, RecursionError):
-        raise Problem(HTTPStatus.BAD_REQUEST, "Give Temporal payloads as JSON.") from None
+        raise Problem(HTTPStatus.BAD_REQUEST, "Send Temporal payloads as JSON.") from None
 
 
 async def _may_see(payload: Payload, parts: Gateway, viewer: Subject, seen: dict[str, bool]) -> bool:

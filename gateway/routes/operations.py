@@ -9,7 +9,7 @@ from fastapi.responses import PlainTextResponse
 from temporalio.service import RPCError
 
 from gateway.metrics import CONTENT_TYPE
-from gateway.problems import away
+from gateway.problems import unavailable
 from gateway.schemas import Health
 from gateway.services import Parts
 
@@ -32,7 +32,7 @@ async def readyz(parts: Parts) -> Health:
     except (RPCError, RuntimeError):
         ready = False
     if not ready:
-        raise away("Temporal cannot be reached just now.")
+        raise unavailable("Temporal cannot be reached just now.")
     return Health(status="ready")
 
 

@@ -53,7 +53,7 @@ async def approved(agents: AgentClient, id: str, world: World) -> None:
 async def looked(agents: AgentClient, id: str, world: World) -> None:
     view = await asked(agents, id)
     assert view.approval
-    assert await agents.look(id, view.approval.id, timedelta(minutes=1))
+    assert await agents.refresh_premises(id, view.approval.id, timedelta(minutes=1))
     await decide(agents, id)
 
 

@@ -16,11 +16,10 @@ from common.approval.plan_view import DIFF_LINES, plain, ref_of, shape_of, show_
 from common.approval.types import ApprovalPolicy, ApprovalRequest, Verdict
 from common.artifacts import ArtifactStore
 from common.client.view import AgentView, RunStatus
+from gateway.decision_form import FormError, edit_fields, read_decision
 from gateway.events import Cursor, is_over, new_events
-from gateway.forms import FormError, read_wish
 from gateway.limits import Buckets, Places
 from gateway.metrics import Metrics
-from gateway.plans import edit_fields
 from gateway.problems import Problem
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -148,7 +147,7 @@ def test_a_form_that_was_not_touched_changes_nothing() -> None:
     fields = edit_fields(request)
     assert [each.name for each in fields] == ["skip", "price", "note", "live", "legs"]
     form = {f"edit.{each.name}": each.value.replace("\n", "\r\n") for each in fields}
-    assert read_wish({**form, "verdict": "approve"}, request).edits == {}
+    assert read_decision({**form, "verdict": "approve"}, request).edits == {}
 
 
 def test_edits_have_the_types_of_the_plan() -> None:
@@ -157,9 +156,9 @@ def test_edits_have_the_types_of_the_plan() -> None:
         "verdict": "revise", "edit.skip": "c\r\n\r\n d ", "edit.price": "2", "edit.note": "y",
         "edit.live": "no", "edit.legs": "[]", "edit.hidden": "9",
     }  # fmt: skip
-    wish = read_wish(form, asked(PLAN, *FIELDS))
-    assert wish.verdict is Verdict.REVISE
-    assert wish.edits == {"skip": ["c", "d"], "price": 2, "note": "y", "live": False, "legs": []}
+    decision = read_decision(form, asked(PLAN, *FIELDS))
+    assert decision.verdict is Verdict.REVISE
+    assert decision.edits == {"skip": ["c", "d"], "price": 2, "note": "y", "live": False, "legs": []}
 
 
 @pytest.mark.parametrize(
@@ -179,7 +178,7 @@ def test_edits_have_the_types_of_the_plan() -> None:
 def test_what_says_two_things_or_nothing_is_asked_again(form: dict[str, str], words: str) -> None:
     """In words for the person who filled it in."""
     with pytest.raises(FormError, match=words):
-        read_wish(form, asked(PLAN, *FIELDS))
+        read_decision(form, asked(PLAN, *FIELDS))
 
 
 def test_a_diff_is_fetched_cut_and_told_apart(tmp_path: Path) -> None:

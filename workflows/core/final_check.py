@@ -13,7 +13,7 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, TimeoutError, TimeoutType, is_cancelled_exception
 
 from common.agents.agent import AgentInput
-from common.approval.types import LOOK_GOOD_FOR, ApprovalRequest
+from common.approval.types import PREMISES_FRESH_FOR, ApprovalRequest
 from common.digest import digest
 from common.errors import permanent
 from common.notices.types import NoticeEvent
@@ -102,7 +102,7 @@ class Actor(Asker):
             raise permanent("NotLooked", f"{request_id} is not open, or rests on nothing")
         if len(looks) >= LOOKS:
             raise permanent("NotLooked", f"{request_id} was looked at {LOOKS} times")
-        if looks and workflow.now() < looks[-1] + LOOK_GOOD_FOR:
+        if looks and workflow.now() < looks[-1] + PREMISES_FRESH_FOR:
             raise permanent("NotLooked", f"{request_id} was looked at just now")
 
     async def act(self, action: Action[Result]) -> Acted[Result]:
