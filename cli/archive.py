@@ -35,7 +35,8 @@ from common.client.errors import NoSuchAgentError
 from common.client.times import parse_span
 from common.client.view import AgentView
 from common.client.visibility import quote
-from common.object_store import S3Store, StoreUnavailableError, open_store
+from common.object_store import StoreUnavailableError, open_store
+from common.s3_store import S3Store
 from common.settings import Settings
 from common.settings.archive import ARCHIVE_COLD
 from common.temporal.connect import connect
