@@ -106,7 +106,7 @@ async def open_gateway(settings: Settings, http: httpx.AsyncClient) -> Gateway:
         artifacts=ArtifactStore.of(settings),
         search=AgentSearch(reading, archived),
         archived=archived,
-        codec=CodecService(codec, payload_store(settings, codec, writes=False)),
+        codec=CodecService(codec, payload_store(settings, codec, writes=False), reading.namespace),
         slack=SlackActions(
             agents,
             slack_client(settings, BRIEF_TIMEOUT),

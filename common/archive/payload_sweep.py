@@ -16,7 +16,6 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
-from urllib.parse import unquote
 
 from google.protobuf.message import Message
 from temporalio.api.common.v1 import Payload
@@ -26,7 +25,14 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from common.client.visibility import UnusableValueError, quote
 from common.object_store import ObjectStore, StoredObject
-from common.temporal.payload_store import NO_RUN, SEGMENTS, agent_prefix, namespace_prefix, referenced_key
+from common.temporal.payload_store import (
+    NO_RUN,
+    SEGMENTS,
+    agent_prefix,
+    namespace_prefix,
+    referenced_key,
+    workflow_id_in,
+)
 
 # Far more than the two minutes for which a client retries a start or a signal.
 GRACE = timedelta(hours=1)
@@ -102,7 +108,8 @@ async def sweep(
     )
     agents = _by_agent(objects, prefix)
     while found := await asyncio.to_thread(next, agents, None):
-        going = await _collectable_of(client, workflow_id or _agent_of(found[0].key), found, now - grace)
+        id = workflow_id or workflow_id_in(found[0].key, client.namespace)
+        going = await _collectable_of(client, id, found, now - grace)
         if not dry_run:
             await asyncio.to_thread(objects.delete, [each.key for each in going])
         total = Swept(
@@ -135,14 +142,10 @@ def _by_agent(objects: ObjectStore, prefix: str) -> Iterator[list[StoredObject]]
         yield list(group)
 
 
-def _agent_of(key: str) -> str:
-    return unquote(key.split("/")[2])
-
-
 async def _collectable_of(
     client: Client, workflow_id: str, found: list[StoredObject], before: datetime
 ) -> list[StoredObject]:
-    if not found[0].key.startswith(agent_prefix(client.namespace, workflow_id)):
+    if not workflow_id:
         # An id too long for a file name is cut in the key, so its objects are swept only by name.
         return []
     try:

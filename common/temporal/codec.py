@@ -147,8 +147,8 @@ class EncryptingCodec(PayloadCodec, WithSerializationContext):
             return payload
         if encoding != ENCRYPTED:
             return payload if self.reads_plain else refused("it came in plain, and encryption is on")
-        sealed_for = payload.metadata.get(SEALED_FOR, b"").decode(errors="replace")
-        if sealed_for and self._agent and not _is_for(sealed_for, self._agent):
+        agent = agent_of(payload)
+        if agent and self._agent and not _is_for(agent, self._agent):
             return refused("it was encrypted for another agent")
         try:
             return self.open(payload)
@@ -163,12 +163,17 @@ class EncryptingCodec(PayloadCodec, WithSerializationContext):
         """
         if payload.metadata.get("encoding") != ENCRYPTED:
             raise UnreadableError("it is not encrypted")
-        agent = payload.metadata.get(SEALED_FOR, b"").decode(errors="replace")
+        agent = agent_of(payload)
         key_id = payload.metadata.get(KEY_ID, b"").decode(errors="replace")
         try:
             return Payload.FromString(self.cipher.open(payload.data, _bound(agent, key_id), key_id))
         except DecodeError:
             raise UnreadableError("it holds no payload") from None
+
+
+def agent_of(payload: Payload) -> str:
+    """The agent that a payload says it was encrypted for, which is true only if it can be opened."""
+    return payload.metadata.get(SEALED_FOR, b"").decode(errors="replace")
 
 
 def load_codec(settings: Settings) -> EncryptingCodec | None:

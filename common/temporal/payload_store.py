@@ -15,7 +15,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Self, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from google.protobuf.message import DecodeError
 from temporalio import activity
@@ -180,6 +180,15 @@ def agent_prefix(namespace: str, workflow_id: str) -> str:
 def run_prefix(namespace: str, workflow_id: str, run_id: str | None) -> str:
     """The prefix of the keys of a run's payloads; without a run id, of what was sent before its runs."""
     return f"{agent_prefix(namespace, workflow_id)}{segment(run_id or NO_RUN)}/"
+
+
+def workflow_id_in(key: str, namespace: str) -> str:
+    """The id in a payload's key; empty if it is of another namespace, or was cut to fit."""
+    segments = key.split("/")
+    if len(segments) != SEGMENTS or not key.startswith(namespace_prefix(namespace)):
+        return ""
+    id = unquote(segments[2])
+    return id if segment(id) == segments[2] else ""
 
 
 def claim_in(payload: Payload) -> StorageDriverClaim | None:

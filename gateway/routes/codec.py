@@ -7,7 +7,6 @@ that agent may read it, and everything else stays encrypted.
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Sequence
 from http import HTTPStatus
 from typing import Annotated, Any
 
@@ -18,10 +17,11 @@ from temporalio.api.common.v1 import Payload, Payloads
 
 from common.client.errors import AgentClientError
 from common.object_store import ObjectMissingError, StoreUnavailableError
-from common.temporal.codec import SEALED_FOR
+from common.temporal.payload_store import PayloadDamagedError
 from gateway.auth.authentication import Subject, address_of, unauthorized
 from gateway.auth.authorization import require_visible
 from gateway.auth.sessions import SignInNeededError, visitor
+from gateway.codec_service import MayRead
 from gateway.problems import Problem, unavailable
 from gateway.services import Gateway, Parts
 
@@ -84,13 +84,23 @@ async def preflight(request: Request, parts: Parts, what: str) -> Response:
 @router.post("/decode")
 async def decode(request: Request, parts: Parts, viewer: Viewer) -> Response:
     """Each payload decoded if the viewer may read it; references stay references."""
-    return await _answer(request, parts, viewer, parts.codec.decode)
+    payloads = await _payloads(request)
+    return _answer(request, parts, await parts.codec.decode(payloads, _may_read(parts, viewer)))
 
 
 @router.post("/download")
 async def download(request: Request, parts: Parts, viewer: Viewer) -> Response:
     """As `decode`, and what a reference names is fetched from the store."""
-    return await _answer(request, parts, viewer, parts.codec.download)
+    payloads = await _payloads(request)
+    try:
+        found = await parts.codec.download(payloads, _may_read(parts, viewer))
+    except StoreUnavailableError:
+        raise unavailable("The store of large payloads cannot be reached just now.") from None
+    except ObjectMissingError:
+        raise Problem(HTTPStatus.NOT_FOUND, "What the payload refers to is not in the store.") from None
+    except PayloadDamagedError as error:
+        raise Problem(HTTPStatus.NOT_FOUND, f"What the payload refers to is damaged: {error}.") from None
+    return _answer(request, parts, found)
 
 
 @router.post("/encode")
@@ -98,28 +108,7 @@ async def encode(request: Request, parts: Parts, viewer: Viewer) -> Response:
     """Each payload encrypted, for a signal that an operator types."""
     if not viewer.operator:
         raise Problem(HTTPStatus.FORBIDDEN, "Only operators may have payloads encrypted.")
-    return await _answer(request, parts, viewer, parts.codec.encode)
-
-
-async def _answer(
-    request: Request,
-    parts: Gateway,
-    viewer: Subject,
-    work: Callable[[Sequence[Payload]], Awaitable[list[Payload]]],
-) -> Response:
-    payloads = await _payloads(request)
-    seen: dict[str, bool] = {}
-    answered = []
-    try:
-        for payload in payloads:
-            may = viewer.operator or await _may_see(payload, parts, viewer, seen)
-            answered += await work([payload]) if may else [payload]
-    except StoreUnavailableError:
-        raise unavailable("The store of large payloads cannot be reached just now.") from None
-    except ObjectMissingError:
-        raise Problem(HTTPStatus.NOT_FOUND, "What the payload refers to is not in the store.") from None
-    text = json.dumps(MessageToDict(Payloads(payloads=answered)))
-    return Response(text, media_type="application/json", headers=allow_origin(request, parts))
+    return _answer(request, parts, await parts.codec.encode(await _payloads(request)))
 
 
 async def _payloads(request: Request) -> list[Payload]:
@@ -131,13 +120,24 @@ async def _payloads(request: Request) -> list[Payload]:
         raise Problem(HTTPStatus.BAD_REQUEST, "Send Temporal payloads as JSON.") from None
 
 
-async def _may_see(payload: Payload, parts: Gateway, viewer: Subject, seen: dict[str, bool]) -> bool:
-    """Whether the payload was sealed for an agent that the viewer may see."""
-    agent = payload.metadata.get(SEALED_FOR, b"").decode(errors="replace")
-    if agent and agent not in seen:
-        try:
-            await require_visible(parts.views, viewer, agent)
-            seen[agent] = True
-        except AgentClientError:
-            seen[agent] = False
-    return seen.get(agent, False)
+def _answer(request: Request, parts: Gateway, payloads: list[Payload]) -> Response:
+    text = json.dumps(MessageToDict(Payloads(payloads=payloads)))
+    return Response(text, media_type="application/json", headers=allow_origin(request, parts))
+
+
+def _may_read(parts: Gateway, viewer: Subject) -> MayRead:
+    """Whether the viewer may see an agent, looked up once; only operators may read payloads of no agent."""
+    seen: dict[str, bool] = {"": False}
+
+    async def may_read(agent: str) -> bool:
+        if viewer.operator:
+            return True
+        if agent not in seen:
+            try:
+                await require_visible(parts.views, viewer, agent)
+                seen[agent] = True
+            except AgentClientError:
+                seen[agent] = False
+        return seen[agent]
+
+    return may_read

@@ -164,15 +164,11 @@ def _agent_page(
 ) -> Response:
     """The page of an agent; a problem with a form that was sent is shown at the request it was for."""
     subject = visitor.subject
-    asked = [
-        RequestView.of(
-            each,
-            parts.artifacts,
-            *((problem, given) if given and given.get("digest") == each.digest else ()),
-            why_not=_bars(each, subject),
-        )
-        for each in view.requests
-    ]
+    asked = []
+    for each in view.requests:
+        sent = given if given and given.get("digest") == each.digest else None
+        flaw = problem if sent else ""
+        asked.append(RequestView.of(each, parts.artifacts, flaw, sent, _bars(each, subject)))
     return page(
         request,
         "agent.html",
