@@ -7,16 +7,30 @@ import logging
 import os
 import socket
 import sys
+from typing import Any
 
 import uvicorn
 
 from common.settings import Settings, SettingsError
 from common.settings.http import HTTP
 from gateway.app import build_from
+from gateway.http_protocol import PromptH11Protocol
 
 READY = "gateway ready"
-# Event streams do not end by themselves; their readers reconnect to the next process.
-GRACE_SECONDS = 3
+OPTIONS: dict[str, Any] = {
+    "log_config": None,
+    # Approval links are secrets, and an access log would contain them.
+    "access_log": False,
+    "server_header": False,
+    # `X-Forwarded-For` would let anyone on this machine choose the address that bad tokens are counted by.
+    "proxy_headers": False,
+    "http": PromptH11Protocol,
+    "h11_max_incomplete_event_size": 32 * 1024,
+    "timeout_keep_alive": 30,
+    # Event streams do not end by themselves; their readers reconnect to the next process.
+    "timeout_graceful_shutdown": 3,
+    "lifespan": "on",
+}
 
 
 async def serve(settings: Settings) -> None:
@@ -26,18 +40,7 @@ async def serve(settings: Settings) -> None:
         SettingsError: a setting is missing or not valid, or the address is in use.
     """
     listener = _listener(settings)
-    config = uvicorn.Config(
-        await build_from(settings),
-        log_config=None,
-        # Approval links are secrets, and an access log would contain them.
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=GRACE_SECONDS,
-        timeout_keep_alive=30,
-        h11_max_incomplete_event_size=32 * 1024,
-        lifespan="on",
-    )
-    server = uvicorn.Server(config)
+    server = uvicorn.Server(uvicorn.Config(await build_from(settings), **OPTIONS))
     print(f"{READY} at http://{settings.http.host}:{settings.http.port}", file=sys.stderr, flush=True)
     await server.serve(sockets=[listener])
 

@@ -25,7 +25,7 @@ from gateway.views import ArchivedView, Views
 
 KEEPALIVE_SECONDS = 15.0  # proxies close connections that are silent for a minute
 MIN_POLL_SECONDS, MAX_POLL_SECONDS = 0.5, 2.0
-MAX_STREAM_SECONDS = 3600.0  # then the reader reconnects, and its token is checked again
+MAX_STREAM_SECONDS = 300.0  # then the reader reconnects, and its token or session is checked again
 RECONNECT_MILLISECONDS = 2000
 
 # The fields of a `state` event; the notebook has events of its own.

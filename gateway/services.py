@@ -19,11 +19,13 @@ from common.client.client import AgentClient
 from common.client.tokens import TokenFile
 from common.notices.people import approvers_in_slack
 from common.notices.slack import BRIEF_TIMEOUT, slack_client
+from common.object_store import open_store
 from common.settings import Settings, SettingsError
 from common.settings.http import OIDC_ISSUER
 from common.temporal.codec import load_codec
 from common.temporal.connect import connect, payload_store
 from gateway.auth.authentication import Authenticator
+from gateway.auth.ended_sessions import EndedSessions
 from gateway.auth.oidc import Issuer
 from gateway.codec_service import CodecService
 from gateway.limits import Buckets, OneUse, Places
@@ -61,6 +63,7 @@ class Gateway:
     codec: CodecService
     slack: SlackActions
     slack_requests: OneUse
+    ended_sessions: EndedSessions
 
     def forget(self, id: str) -> None:
         """Drop what is cached of an agent to which something was just sent."""
@@ -117,6 +120,7 @@ async def open_gateway(settings: Settings, http: httpx.AsyncClient) -> Gateway:
             buckets,
         ),
         slack_requests=OneUse(),
+        ended_sessions=EndedSessions(open_store(settings)),
     )
 
 

@@ -94,9 +94,9 @@ class Authenticator:
         groups = tuple(self._directory.groups_of(entry.subject))
         return Subject(id=entry.subject, scopes=entry.scopes, groups=groups)
 
-    def still_holds(self, token_digest: str) -> bool:
-        """Whether the token with that digest is still in the token file."""
-        return self._tokens.entry(token_digest) is not None
+    def local_entry(self, token_digest: str) -> TokenEntry | None:
+        """The token file's entry of the token with that digest; None if there is none any more."""
+        return self._tokens.entry(token_digest)
 
 
 def unauthorized(error: str = "") -> Problem:
@@ -136,5 +136,5 @@ Decider = Annotated[Subject, Depends(needs(Scope.DECIDE))]
 
 
 def address_of(request: Request) -> str:
-    """The client's address; behind a trusted proxy, the one it forwards."""
+    """The address that the request came from; behind a proxy, the proxy's."""
     return request.client.host if request.client else ""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import secrets
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Annotated
 
@@ -16,11 +19,11 @@ from common.approval.signed import sign, verify
 from common.approval.signing import Signer
 from common.client.tokens import Scope, TokenEntry, digest_of
 from gateway.auth.authentication import Subject
+from gateway.auth.ended_sessions import LIFETIME
 from gateway.decision_form import read_form
 from gateway.problems import Problem
 from gateway.services import Gateway, the_gateway
 
-LIFETIME = 12 * 3600  # seconds; a working day
 # What the signed values are for.
 SESSION, FORM = "session", "form"
 
@@ -31,12 +34,17 @@ class SignInNeededError(Exception):
 
 @dataclass(frozen=True)
 class Session:
-    """The cookie's content. `token` is the digest of a local token, which must still be in the token file."""
+    """The cookie's content.
 
-    subject: str
-    scopes: list[Scope]
+    `token` is the digest of a local token, whose entry in the token file says on every visit what it allows;
+    an issuer's token says so itself: `subject` and `scopes`, until it expires.
+    """
+
+    id: str
     until: int
-    token: str
+    token: str = ""
+    subject: str = ""
+    scopes: list[Scope] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -45,6 +53,7 @@ class Visitor:
 
     subject: Subject
     form: str
+    session: str
 
     def require(self, scope: Scope) -> None:
         """Let the visitor go on if their token allows ``scope``.
@@ -66,46 +75,50 @@ def cookie_name(gateway: Gateway) -> str:
 
 def sign_in(response: Response, gateway: Gateway, subject: Subject, token: str, *, local: bool) -> None:
     """Start a session of ``subject``; it ends when an issuer's ``token`` does, if that is sooner."""
-    until = int(time.time()) + LIFETIME
-    if not local:
+    id, until = secrets.token_hex(16), int((datetime.now(UTC) + LIFETIME).timestamp())
+    if local:
+        session = Session(id, until, token=digest_of(token))
+    else:
         until = min(until, int(jwt.decode(token, options={"verify_signature": False})["exp"]))
-    session = Session(
-        subject=subject.id,
-        scopes=sorted(subject.scopes),
-        until=until,
-        token=digest_of(token) if local else "",
-    )
+        session = Session(id, until, subject=subject.id, scopes=sorted(subject.scopes))
     response.set_cookie(
         cookie_name(gateway),
         sign(_SESSION.dump_python(session, mode="json"), SESSION, gateway.signer),
-        max_age=LIFETIME,
+        max_age=int(LIFETIME.total_seconds()),
         httponly=True,
         samesite="strict",
         secure=_is_secure(gateway),
     )
 
 
-def sign_out(response: Response, gateway: Gateway) -> None:
-    """Have the browser forget the session."""
+async def sign_out(response: Response, gateway: Gateway, visitor: Visitor) -> None:
+    """End the session, and have the browser forget it."""
+    await asyncio.to_thread(gateway.ended_sessions.add, visitor.session)
     response.delete_cookie(cookie_name(gateway), httponly=True, samesite="strict", secure=_is_secure(gateway))
 
 
-def visitor(request: Request, gateway: Annotated[Gateway, Depends(the_gateway)]) -> Visitor:
+async def visitor(request: Request, gateway: Annotated[Gateway, Depends(the_gateway)]) -> Visitor:
     """Who visits the page.
 
     Raises:
         SignInNeededError: nobody has signed in, or their session has ended.
+        StoreUnavailableError: it is not known whether the session has ended.
     """
     cookie = request.cookies.get(cookie_name(gateway), "")
     try:
         session = _SESSION.validate_python(verify(cookie, SESSION, gateway.signer))
     except (ValueError, ValidationError):
         raise SignInNeededError from None
-    gone = session.token and not gateway.authenticator.still_holds(session.token)
-    if session.until <= time.time() or gone:
+    if session.until <= time.time() or await asyncio.to_thread(gateway.ended_sessions.has, session.id):
         raise SignInNeededError
-    entry = TokenEntry(subject=session.subject, scopes=frozenset(session.scopes))
-    return Visitor(gateway.authenticator.subject(entry), form_token(cookie, gateway.signer))
+    if session.token:
+        entry = gateway.authenticator.local_entry(session.token)
+    else:
+        entry = TokenEntry(subject=session.subject, scopes=frozenset(session.scopes))
+    if entry is None:
+        raise SignInNeededError
+    form = form_token(cookie, gateway.signer)
+    return Visitor(gateway.authenticator.subject(entry), form, session.id)
 
 
 def form_token(holder: str, signer: Signer) -> str:

@@ -46,7 +46,7 @@ async def reader(
     if "origin" not in request.headers:
         raise unauthorized()
     try:
-        return visitor(request, parts).subject
+        return (await visitor(request, parts)).subject
     except SignInNeededError:
         raise unauthorized() from None
 

@@ -37,7 +37,7 @@ async def start_session(request: Request, parts: Parts) -> Response:
         told = "This token is not accepted here. Is it complete, and not expired?"
         return page(request, "sign_in.html", status=HTTPStatus.UNAUTHORIZED, problem=told)
     response = RedirectResponse(HOME, HTTPStatus.SEE_OTHER)
-    local = parts.authenticator.still_holds(digest_of(token))
+    local = parts.authenticator.local_entry(digest_of(token)) is not None
     sign_in(response, parts, subject, token, local=local)
     return response
 
@@ -47,5 +47,5 @@ async def end_session(request: Request, parts: Parts, visitor: Visiting) -> Resp
     """End the session."""
     await session_form(request, parts)
     response = RedirectResponse(SIGN_IN, HTTPStatus.SEE_OTHER)
-    sign_out(response, parts)
+    await sign_out(response, parts, visitor)
     return response

@@ -107,7 +107,7 @@ async def _refuse_archived(parts: Gateway, id: str) -> None:
         await parts.archived.refuse(parts.patient, id)
     except AgentExistsError:
         raise Problem(
-            HTTPStatus.CONFLICT, f"This Idempotency-Key started {id}, which has been archived; use another."
+            HTTPStatus.CONFLICT, f"This Idempotency-Key started {id}, which is archived since; use another."
         ) from None
 
 

@@ -85,7 +85,7 @@ async def _take(client: SocketModeClient, actions: SlackActions, request: Socket
         answer = SocketModeResponse(request.envelope_id, reply.body)
         await asyncio.to_thread(client.send_socket_mode_response, answer)
     except Exception as error:
-        _log.warning("an interaction from Slack failed: %s", problem_of(error).detail)
+        _log.warning("what somebody pressed in Slack was not taken: %s", problem_of(error).detail)
         return
     if reply.afterwards:
         await reply.afterwards()
