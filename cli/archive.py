@@ -35,7 +35,8 @@ from common.client.client import AgentClient
 from common.client.errors import NoSuchAgentError
 from common.client.view import AgentView
 from common.client.visibility import quote
-from common.object_store import S3Store, StoreUnavailableError, open_store
+from common.object_store import StoreUnavailableError, open_store
+from common.s3_store import S3Store
 from common.settings import Settings
 from common.temporal.connect import connect
 

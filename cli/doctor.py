@@ -30,7 +30,8 @@ from cli.output import ExitCode, clean, print_document
 from common.approval.signing import Signer
 from common.archive.anchor import ArchiveAnchor
 from common.notices.routes import Routes
-from common.object_store import S3Store, StoreUnavailableError, open_store
+from common.object_store import StoreUnavailableError, open_store
+from common.s3_store import S3Store
 from common.settings import Settings, SettingsError
 from common.temporal.connect import connect
 from common.temporal.search_attributes import REGISTRY

@@ -1,8 +1,8 @@
 """Content-addressed files for what is too big for a workflow's history: findings, pages, transcripts, diffs.
 
-An activity's argument or result carries an ``ArtifactRef``; the bytes lie in the store. Storing the same
-bytes twice is one file, so a retried activity leaves no orphan. Beside each an empty file stands for each
-agent that stored it, so that it can be forgotten with the last of them.
+An activity's argument or result carries an ``ArtifactRef``; the bytes are in the store. Storing the same
+bytes twice gives one file, so a retried activity leaves no orphan. An empty file beside each marks every
+agent that stored it, so that it can be deleted with the last of them.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from common.settings import Settings
 
 
 class ArtifactRef(BaseModel, frozen=True):
-    """What names stored bytes: their SHA-256 and their size in bytes."""
+    """Names stored bytes by their SHA-256 and their size in bytes."""
 
     sha256: str
     size: int
 
 
 class ArtifactStore:
-    """A folder of artifacts: ``<two digits>/<sha256>``, and beside it ``<sha256>.<digest of an id>``."""
+    """A folder of artifacts, ``<two digits>/<sha256>``, with marks ``<sha256>.<digest of an agent's id>``."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -43,7 +43,7 @@ class ArtifactStore:
     def put(self, data: bytes) -> ArtifactRef:
         """Store ``data`` durably (fsync before the name appears) and return its reference.
 
-        In an activity it is noted as its agent's.
+        Within an activity, it is marked as its agent's.
         """
         ref = ArtifactRef(sha256=digest_bytes(data), size=len(data))
         path = self._path(ref)
@@ -58,7 +58,7 @@ class ArtifactStore:
         """The bytes of ``ref``, checked against its digest.
 
         Raises:
-            ApplicationError: type ``ArtifactMissing`` or ``ArtifactDamaged``; neither is mended by a retry.
+            ApplicationError: type ``ArtifactMissing`` or ``ArtifactDamaged``, permanent.
         """
         try:
             data = self._path(ref).read_bytes()
@@ -69,7 +69,7 @@ class ArtifactStore:
         return data
 
     def forget(self, agents: Iterable[str]) -> list[int]:
-        """Delete what these agents, and no other, stored; the sizes in bytes of what was deleted."""
+        """Delete what only these agents stored, and return the sizes in bytes of what was deleted."""
         marks, sizes = set(map(_mark, agents)), list[int]()
         for folder in self._folder.glob("??"):
             with _locked(folder, fcntl.LOCK_EX):
@@ -82,7 +82,7 @@ class ArtifactStore:
                     if each.stem not in others and artifact.exists():
                         sizes.append(artifact.stat().st_size)
                         artifact.unlink()
-                    # Last: killed before this, it is found again.
+                    # Last, so that an attempt that is killed before finds the artifact again.
                     each.unlink()
         return sizes
 
@@ -96,7 +96,7 @@ def _mark(agent: str) -> str:
 
 @contextlib.contextmanager
 def _locked(folder: Path, how: int) -> Iterator[None]:
-    """Keep what is stored from being forgotten in the same moment."""
+    """Keep storing and deleting an artifact from overlapping."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("a") as file:
         fcntl.flock(file, how)
@@ -106,10 +106,10 @@ def _locked(folder: Path, how: int) -> Iterator[None]:
 def write_atomically(
     path: Path, data: bytes | Iterable[bytes], mode: int = 0o600, *, replace: bool = True
 ) -> None:
-    """Write ``data`` beside ``path``, fsync, rename over it, fsync the folder: all of it or nothing.
+    """Write ``data`` to ``path`` atomically and durably: fsync a temporary file, rename it, fsync the folder.
 
     Raises:
-        FileExistsError: there is something at ``path``, and it is not to be replaced.
+        FileExistsError: ``path`` exists, and ``replace`` is False.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".hibernaut")
@@ -122,7 +122,7 @@ def write_atomically(
         if replace:
             os.replace(temporary, path)
         else:
-            # A link, unlike a rename, is made by one of those that try at once.
+            # Of several that try at once, only one can make the link; a rename would succeed for all.
             os.link(temporary, path)
             os.unlink(temporary)
     except BaseException:
@@ -132,7 +132,7 @@ def write_atomically(
 
 
 def sync_folder(folder: Path) -> None:
-    """Make a rename or a new name in ``folder`` survive a power cut."""
+    """Fsync ``folder``, so that a rename in it survives a power failure."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

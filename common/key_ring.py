@@ -13,12 +13,12 @@ KEY_BYTES = 32
 
 
 class KeyRing:
-    """Named secrets: the first one seals, all of them open.
+    """Named secrets. The first encrypts and signs; all of them decrypt and verify.
 
     Args:
-        text: `id:hex,id:hex`, as the setting gives it; where empty, `file` is read.
-        file: one such list; it is read again when a key is asked for that was not there before.
-        variable: the setting, named in errors.
+        text: the setting's value, `id:hex,id:hex`; if empty, `file` is read.
+        file: a file with such a list; read again when an unknown key is asked for.
+        variable: the setting's name, for errors.
 
     Raises:
         SettingsError: the keys cannot be read.
@@ -32,7 +32,7 @@ class KeyRing:
 
     @classmethod
     def of(cls, keys: dict[str, bytes]) -> KeyRing:
-        """A ring of given keys, which never changes."""
+        """A ring of the given keys, which never changes."""
         text = ",".join(f"{id}:{secret.hex()}" for id, secret in keys.items())
         return cls(text, Path(os.devnull), "keys")
 
@@ -41,7 +41,7 @@ class KeyRing:
 
     @property
     def first(self) -> str:
-        """The id of the key that seals.
+        """The id of the key that encrypts and signs.
 
         Raises:
             LookupError: the ring is empty.
@@ -51,7 +51,7 @@ class KeyRing:
         return next(iter(self._keys))
 
     def find(self, id: str) -> bytes | None:
-        """The secret of the key `id`; None where the ring, read afresh, has none."""
+        """The secret of the key ``id``; None if the ring, read again, has none."""
         if id not in self._keys and not self._text:
             self._load()
         return self._keys.get(id)
@@ -65,17 +65,17 @@ class KeyRing:
         except FileNotFoundError:
             return
         stamp = (found.st_ino, found.st_mtime_ns)
-        # Whoever sends payloads with invented key ids must not make this process parse a file for each.
+        # Payloads with invented key ids must not make this process parse the file each time.
         if stamp != self._stamp:
             self._keys = parse_keys(self._file.read_text(), str(self._file))
             self._stamp = stamp
 
 
 def parse_keys(text: str, source: str) -> dict[str, bytes]:
-    """Secrets by key id, in the order of `text`, which is `id:hex,id:hex`; lines count as commas.
+    """Secrets by key id, in the order of ``text``, which is `id:hex,id:hex` or one entry a line.
 
     Raises:
-        SettingsError: an entry without an id, not hexadecimal, under 32 bytes, or an id that is there twice.
+        SettingsError: an entry has no id, a repeated id, no hexadecimal secret, or one under 32 bytes.
     """
     keys: dict[str, bytes] = {}
     for entry in filter(None, (each.strip() for each in text.replace("\n", ",").split(","))):
@@ -92,13 +92,13 @@ def parse_keys(text: str, source: str) -> dict[str, bytes]:
 
 
 def rotate(file: Path) -> str:
-    """Put a fresh key at the front of `file`, which need not exist; its id.
+    """Put a new key at the front of ``file``, which need not exist, and return its id.
 
-    The older keys stay and still open what they sealed. Processes that run take the file up when they meet
-    the new id. The file is replaced as a whole, and only its owner may read it.
+    The older keys stay, so that what they encrypted or signed remains valid. Running processes read the file
+    again when they meet the new id. It is replaced atomically, and only its owner may read it.
 
     Raises:
-        SettingsError: the file holds something else than keys.
+        SettingsError: the file holds something other than keys.
     """
     keys = parse_keys(file.read_text(), str(file)) if file.exists() else {}
     id = f"k{len(keys) + 1}-{secrets.token_hex(4)}"

@@ -1,1 +1,1 @@
-"""A door: HTTP. `python -m gateway` runs it; `docs/http.md` says what it serves."""
+"""The HTTP entry point. `python -m gateway` runs it; `docs/http.md` describes what it serves."""

@@ -7,36 +7,39 @@ import logging
 import os
 import socket
 import sys
+from typing import Any
 
 import uvicorn
 
 from common.settings import Settings, SettingsError
 from gateway.app import build_from
+from gateway.http_protocol import PromptH11Protocol
 
 READY = "gateway ready"
-# Streams never end by themselves; their readers come back to the next process.
-GRACE_SECONDS = 3
+OPTIONS: dict[str, Any] = {
+    "log_config": None,
+    # Approval links are secrets, and an access log would contain them.
+    "access_log": False,
+    "server_header": False,
+    # `X-Forwarded-For` would let anyone on this machine choose the address that bad tokens are counted by.
+    "proxy_headers": False,
+    "http": PromptH11Protocol,
+    "h11_max_incomplete_event_size": 32 * 1024,
+    "timeout_keep_alive": 30,
+    # Event streams do not end by themselves; their readers reconnect to the next process.
+    "timeout_graceful_shutdown": 3,
+    "lifespan": "on",
+}
 
 
 async def serve(settings: Settings) -> None:
     """Serve until told to stop.
 
     Raises:
-        SettingsError: a setting is missing or cannot be used, or the address is taken.
+        SettingsError: a setting is missing or not valid, or the address is in use.
     """
     listener = _listener(settings)
-    config = uvicorn.Config(
-        await build_from(settings),
-        log_config=None,
-        # Approval links are secrets, and an access log would hold them.
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=GRACE_SECONDS,
-        timeout_keep_alive=30,
-        h11_max_incomplete_event_size=32 * 1024,
-        lifespan="on",
-    )
-    server = uvicorn.Server(config)
+    server = uvicorn.Server(uvicorn.Config(await build_from(settings), **OPTIONS))
     print(f"{READY} at http://{settings.http.host}:{settings.http.port}", file=sys.stderr, flush=True)
     await server.serve(sockets=[listener])
 
@@ -56,7 +59,7 @@ def _listener(settings: Settings) -> socket.socket:
 
 
 def main() -> int:
-    """Run the gateway; its exit code."""
+    """Run the gateway and return its exit code."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         asyncio.run(serve(Settings.read(os.environ)))

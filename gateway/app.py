@@ -1,4 +1,4 @@
-"""Puts the gateway together: its parts, its routes, its errors, its outermost layer."""
+"""Assembles the gateway: its parts, its routes, its errors, its middleware."""
 
 from __future__ import annotations
 
@@ -28,23 +28,33 @@ from gateway.auth.sessions import SignInNeededError
 from gateway.edge import Edge
 from gateway.pages import PAGES, error_page
 from gateway.problems import ProblemDocument
-from gateway.routes import agents, approve, codec, dashboard, docs, operations, starts, steering
+from gateway.routes import (
+    agents,
+    approve,
+    codec,
+    dashboard,
+    docs,
+    operations,
+    sign_in,
+    slack,
+    starts,
+    steering,
+)
 from gateway.services import Gateway, open_gateway
-from gateway.slack import route as slack
-from gateway.slack.socket import socket_mode
+from gateway.slack.socket_mode import socket_mode
 
 STATIC = Path(__file__).parent / "static"
 DESCRIPTION = (
-    "Durable agents that live for days: start them, look at them, decide what they ask, steer them. "
-    "All but the routes for operations need a bearer token. Errors are RFC 9457 problem documents. "
-    "What is somebody else's answers 404, as what is not there."
+    "Durable agents that live for days: start them, watch them, decide what they ask, steer them. "
+    "All routes except those for operations need a bearer token. Errors are RFC 9457 problem documents. "
+    "An agent that is somebody else's answers 404, like one that does not exist."
 )
 ERRORS: dict[int | str, dict[str, Any]] = {
-    422: {"description": "The request cannot be read; `errors` says where."},
+    422: {"description": "The request is not valid; `errors` says where."},
     "default": {"description": "What went wrong."},
 }
 
-# Whatever else is raised is a fault, answered as one and logged with its trace.
+# Any other exception is a bug, answered with 500 and logged with its traceback.
 KNOWN_ERRORS: tuple[type[Exception], ...] = (
     HTTPException, RequestValidationError, ValidationError, AgentClientError, UnusableValueError,
     UnicodeEncodeError, UnreadableTimeError, SettingsError, RPCError, SignInNeededError,
@@ -53,7 +63,7 @@ KNOWN_ERRORS: tuple[type[Exception], ...] = (
 
 
 def build(gateway: Gateway, http: httpx.AsyncClient) -> Edge:
-    """The application over its parts; ``http`` is closed with it."""
+    """The application on its parts; it closes ``http`` when it ends."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -67,7 +77,7 @@ def build(gateway: Gateway, http: httpx.AsyncClient) -> Edge:
         docs_url=None,
         redoc_url=None,
         lifespan=lifespan,
-        # A path is one path: `/agents/` is not `/agents`, and nobody is sent from one to the other.
+        # `/agents/` is not `/agents`, and nobody is redirected from one to the other.
         redirect_slashes=False,
     )
     app.state.gateway = gateway
@@ -78,10 +88,10 @@ def build(gateway: Gateway, http: httpx.AsyncClient) -> Edge:
         }
         for status, words in ERRORS.items()
     }
-    # The starts come first: `/agents/{kind}` is theirs by POST alone.
+    # Starts come first: POST `/agents/{kind}` is theirs.
     for each in (starts, agents, steering, operations):
         app.include_router(each.router, responses=described)
-    for page in (approve, codec, dashboard, docs, slack):
+    for page in (approve, codec, dashboard, docs, sign_in, slack):
         app.include_router(page.router, include_in_schema=False)
     app.mount("/static", StaticFiles(directory=STATIC))
     for kind in (*KNOWN_ERRORS, Exception):
@@ -96,24 +106,24 @@ def build(gateway: Gateway, http: httpx.AsyncClient) -> Edge:
 
 
 async def build_from(settings: Settings) -> Edge:
-    """The application over what the settings name.
+    """The application as the settings describe it.
 
     Raises:
-        SettingsError: a setting is missing or cannot be used.
+        SettingsError: a setting is missing or not valid.
     """
     http = httpx.AsyncClient(follow_redirects=False)
     return build(await open_gateway(settings, http), http)
 
 
 async def _answer(request: Request, error: Exception) -> Response:
-    """The error as a page for who looks at pages, as a problem document for everybody else."""
+    """The error as a page below the pages' paths, as a problem document everywhere else."""
     if request.url.path.startswith(PAGES):
         return error_page(request, error)
     return problems.respond(error)
 
 
 def _describe_problems(app: FastAPI) -> None:
-    """Name the problem document among the schemas, where every route's errors point to."""
+    """Add the problem document to the OpenAPI schemas, where every route's errors refer to it."""
     inner = app.openapi
 
     def openapi() -> dict[str, Any]:

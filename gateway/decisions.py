@@ -1,4 +1,4 @@
-"""Sending a decision on, and finding out what became of it."""
+"""Sending a decision to its agent, and hearing what the agent made of it."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from common.approval.types import Decision, DecisionRecord, Verdict
 from common.client.client import AgentClient
 from common.client.errors import NoSuchAgentError, NothingToDecideError
 
-# A person waits for the answer, and a worker that runs gives it in a fraction of that.
-FATE_PATIENCE = timedelta(seconds=3)
+# A person waits for the answer; a running worker gives it in a fraction of that.
+OUTCOME_PATIENCE = timedelta(seconds=3)
 
 
 async def decide(
@@ -27,9 +27,9 @@ async def decide(
     digest: str,
     decision_id: str = "",
 ) -> tuple[Decision, DecisionRecord | None]:
-    """Send a decision; returns once Temporal has it, with what the agent made of it where it says so soon.
+    """Send a decision and return it once Temporal has it, with what became of it if the agent says so soon.
 
-    Raises as ``AgentClient.decide`` does; ``RPCError`` only where it is not known whether Temporal has it.
+    Raises as ``AgentClient.decide`` does; ``RPCError`` only if it is not known whether Temporal has it.
     """
     try:
         decision = await agents.decide(
@@ -43,14 +43,14 @@ async def decide(
             decision_id=decision_id,
         )
     except NoSuchAgentError:
-        # It was shown to who decides: it has ended, and may be archived by now.
+        # The approver has just seen it, so it has ended, and may be archived already.
         raise NothingToDecideError(f"nothing to decide: agent {id} has ended.") from None
-    return decision, await fate_of(agents, id, decision)
+    return decision, await outcome_of(agents, id, decision)
 
 
-async def fate_of(agents: AgentClient, id: str, decision: Decision) -> DecisionRecord | None:
-    """What the agent made of a decision that Temporal has; None where it does not say so soon."""
+async def outcome_of(agents: AgentClient, id: str, decision: Decision) -> DecisionRecord | None:
+    """What the agent made of a decision that Temporal has; None if it does not say so soon."""
     try:
-        return await agents.outcome(id, decision.id, FATE_PATIENCE)
+        return await agents.outcome_of(id, decision.id, OUTCOME_PATIENCE)
     except (RPCError, RuntimeError):
-        return None  # the decision is safe, whatever has happened since
+        return None  # the decision itself is safe with Temporal

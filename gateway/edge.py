@@ -1,4 +1,4 @@
-"""The outermost layer: bounds a request's body, sets the headers that every answer has, counts."""
+"""The outermost middleware: limits a request's body, sets headers on every answer, counts requests."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from gateway.metrics import Metrics
 from gateway.problems import Problem, respond
 
-BODY_WITHIN = 30.0  # seconds for a body of a few hundred KB; slower is no client but a siege
+BODY_SECONDS = 30.0  # for a few hundred KB; a client that takes longer is holding a connection on purpose
 
-# Nothing from anywhere else, no script or style inside a page, no framing.
+# Nothing from another origin, no inline script or style, no framing.
 POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -22,7 +22,7 @@ POLICY = (
 HEADERS = {
     "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",
-    # The page behind an approval link must not hand its address on to others.
+    # An approval link is a secret, and must not leak as a referrer.
     "Referrer-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
@@ -32,10 +32,10 @@ class Edge:
     """Wraps the application.
 
     Args:
-        app: what to wrap.
-        metrics: where to count.
-        max_bytes: of a body.
-        secure: whether people reach the gateway by https, which browsers shall then insist on.
+        app: the application.
+        metrics: counts the requests.
+        max_bytes: of a request's body.
+        secure: people reach the gateway by https, and browsers are told to insist on it.
     """
 
     def __init__(self, app: ASGIApp, metrics: Metrics, max_bytes: int, *, secure: bool) -> None:
@@ -70,18 +70,18 @@ class Edge:
 
 
 class _Body:
-    """A request's body as it comes, cut off where it is too large or too slow."""
+    """A request's body as it arrives, refused once it is too large or too slow."""
 
     def __init__(self, receive: Receive, max_bytes: int) -> None:
         self._receive = receive
         self._max_bytes = max_bytes
         self._bytes = 0
         self._complete = False
-        self._until = time.monotonic() + BODY_WITHIN
+        self._until = time.monotonic() + BODY_SECONDS
 
     async def receive(self) -> Message:
         if self._complete:
-            return await self._receive()  # waits for the client to go away, however long that takes
+            return await self._receive()  # waits for the client to disconnect, however long that takes
         try:
             async with asyncio.timeout(self._until - time.monotonic()):
                 message = await self._receive()

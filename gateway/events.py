@@ -1,7 +1,7 @@
-"""An agent's notebook and state as server-sent events, which resume exactly where a reader left off.
+"""An agent's notebook and state as server-sent events that resume exactly where a reader left off.
 
-An event's id says how far its reader has got: `<lines of the notebook>-<digest of the state>`. Nothing is
-kept here between events, so the id is good after any restart.
+An event's id says how far its reader has got: `<lines of the notebook>-<digest of the state>`. The gateway
+keeps nothing between events, so an id stays valid across restarts and between gateways.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
 
+from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 from temporalio.service import RPCError
 
 from common.client.errors import NoSuchAgentError
@@ -22,13 +23,12 @@ from common.digest import digest
 from common.object_store import StoreUnavailableError
 from gateway.views import ArchivedView, Views
 
-HEARTBEAT = 15.0  # seconds; proxies cut what is silent for a minute
-SHORTEST = 0.5
-LONGEST = 2.0
-LONGEST_STREAM = 3600.0  # then the reader comes back with its token, which may have expired
-RECONNECT_AFTER = 2000  # milliseconds
+KEEPALIVE_SECONDS = 15.0  # proxies close connections that are silent for a minute
+MIN_POLL_SECONDS, MAX_POLL_SECONDS = 0.5, 2.0
+MAX_STREAM_SECONDS = 300.0  # then the reader reconnects, and its token or session is checked again
+RECONNECT_MILLISECONDS = 2000
 
-# What makes a state; the notebook has events of its own.
+# The fields of a `state` event; the notebook has events of its own.
 STATE = {
     "id", "status", "state", "node", "waiting_for", "wake_at", "closed_at", "progress", "cost", "stuck_at",
     "approvers", "failure", "live",
@@ -37,14 +37,14 @@ STATE = {
 
 @dataclass(frozen=True)
 class Cursor:
-    """How far a reader has got: so many lines of the notebook, and the last state seen."""
+    """How far a reader has got: the number of notebook lines and the digest of the last state."""
 
     lines: int = 0
     state: str = ""
 
     @classmethod
     def parse(cls, text: str) -> Cursor | None:
-        """The cursor of an event's id; None where it is none."""
+        """The cursor in an event's id; None if the text is no such id."""
         found = re.fullmatch(r"([0-9]{1,9})-([0-9a-f]{0,16})", text)
         return cls(int(found[1]), found[2]) if found else None
 
@@ -52,12 +52,12 @@ class Cursor:
         return f"{self.lines}-{self.state}"
 
 
-def fresh(view: AgentView, cursor: Cursor) -> tuple[list[str], Cursor]:
-    """The events that a reader at ``cursor`` has not had, and the cursor after them.
+def new_events(view: AgentView, cursor: Cursor) -> tuple[list[bytes], Cursor]:
+    """The encoded events that a reader at ``cursor`` has not received, and the cursor after them.
 
-    Lines dropped from the notebook before the reader saw them are one `gap` event with their number.
+    Lines that the notebook dropped before the reader saw them become one `gap` event with their number.
     """
-    events: list[str] = []
+    events: list[bytes] = []
     if view.live:
         first = view.dropped
         if cursor.lines < first:
@@ -77,42 +77,42 @@ def fresh(view: AgentView, cursor: Cursor) -> tuple[list[str], Cursor]:
 
 
 def is_over(view: AgentView) -> bool:
-    """Whether no further event can come."""
+    """Whether there can be no further event."""
     return not view.running and (view.live or isinstance(view, ArchivedView))
 
 
 async def stream(
     views: Views, id: str, cursor: Cursor, allowed: Callable[[AgentView], bool]
-) -> AsyncIterator[str]:
-    """The events of an agent from ``cursor`` on, until it has closed or is not the reader's to see."""
-    events: list[str]
-    began = spoke = time.monotonic()
-    pause = SHORTEST
-    yield f"retry: {RECONNECT_AFTER}\n\n"
-    while time.monotonic() - began < LONGEST_STREAM:
+) -> AsyncIterator[bytes]:
+    """An agent's events after ``cursor``, until it has closed or ``allowed`` says no."""
+    events: list[bytes]
+    began = sent_at = time.monotonic()
+    pause = MIN_POLL_SECONDS
+    yield format_sse_event(retry=RECONNECT_MILLISECONDS)
+    while time.monotonic() - began < MAX_STREAM_SECONDS:
         try:
             view = await views.view(id)
         except (RPCError, RuntimeError, StoreUnavailableError):
-            events = []  # Temporal or the archive is away; the reader need not know
+            events = []  # Temporal or the archive is out of reach for now; the stream goes on
         except NoSuchAgentError:
             return
         else:
             if not allowed(view):
                 return
-            events, cursor = fresh(view, cursor)
+            events, cursor = new_events(view, cursor)
             for event in events:
                 yield event
             if is_over(view):
                 return
         if events:
-            spoke, pause = time.monotonic(), SHORTEST
-        elif time.monotonic() - spoke > HEARTBEAT:
-            spoke = time.monotonic()
-            yield ": still here\n\n"
+            sent_at, pause = time.monotonic(), MIN_POLL_SECONDS
+        elif time.monotonic() - sent_at > KEEPALIVE_SECONDS:
+            sent_at = time.monotonic()
+            yield KEEPALIVE_COMMENT
         await asyncio.sleep(pause)
-        pause = min(pause * 1.3, LONGEST)
+        pause = min(pause * 1.3, MAX_POLL_SECONDS)
 
 
-def _event(name: str, cursor: Cursor, data: Any) -> str:
+def _event(name: str, cursor: Cursor, data: Any) -> bytes:
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
-    return f"id: {cursor}\nevent: {name}\ndata: {text}\n\n"
+    return format_sse_event(id=str(cursor), event=name, data_str=text)

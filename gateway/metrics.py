@@ -1,49 +1,59 @@
-"""What the gateway counts of itself, in Prometheus' text format. Routes and numbers only, no ids."""
+"""What the gateway counts of itself, in Prometheus' text format. Labels are routes and numbers, never ids."""
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections import Counter
+from collections.abc import Callable
 
-import psutil
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4 as CONTENT_TYPE
 
-BOUNDS = (0.005, 0.025, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0)  # seconds
-TEXT = "text/plain; version=0.0.4; charset=utf-8"
+__all__ = ["CONTENT_TYPE", "Metrics"]
+
+BUCKETS = (0.005, 0.025, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0)  # seconds
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
 class Metrics:
-    """Requests by method, route and status, and how long they took."""
+    """Requests by method, route and status, how long they took, open streams, and this process.
 
-    def __init__(self) -> None:
-        self._requests: Counter[tuple[str, str, int]] = Counter()
-        self._within: Counter[tuple[str, int]] = Counter()
-        self._seconds: Counter[str] = Counter()
+    Args:
+        streams: how many event streams are open now.
+    """
+
+    def __init__(self, streams: Callable[[], float]) -> None:
+        self._registry = registry = CollectorRegistry()
+        self._requests = Counter(
+            "hibernaut_http_requests_total",
+            "Requests answered; a stream counts when it begins.",
+            ("method", "route", "status"),
+            registry=registry,
+        )
+        self._seconds = Histogram(
+            "hibernaut_http_request_seconds",
+            "Seconds until the answer began.",
+            ("route",),
+            buckets=BUCKETS,
+            registry=registry,
+        )
+        Gauge("hibernaut_http_streams", "Open event streams.", registry=registry).set_function(streams)
+        ProcessCollector(registry=registry)
 
     def count(self, method: str, route: str, status: int, seconds: float) -> None:
-        """Count a request that was answered; of a stream, its beginning."""
-        self._requests[method, route, status] += 1
-        self._within[route, bisect_left(BOUNDS, seconds)] += 1
-        self._seconds[route] += seconds  # type: ignore[assignment]
+        """Count an answered request."""
+        # A client may invent methods, and each would be a time series of its own.
+        self._requests.labels(method if method in METHODS else "other", route, status).inc()
+        self._seconds.labels(route).observe(seconds)
 
-    def text(self, streams: int) -> str:
-        """Everything counted so far; ``streams`` are open now."""
-        lines = ["# TYPE hibernaut_http_requests_total counter"]
-        for (method, route, status), count in sorted(self._requests.items()):
-            labels = f'method="{method}",route="{route}",status="{status}"'
-            lines.append(f"hibernaut_http_requests_total{{{labels}}} {count}")
-        lines.append("# TYPE hibernaut_http_request_seconds histogram")
-        for route in sorted({route for route, _ in self._within}):
-            total = 0
-            for place, bound in enumerate((*BOUNDS, "+Inf")):
-                total += self._within[route, place]
-                lines.append(f'hibernaut_http_request_seconds_bucket{{route="{route}",le="{bound}"}} {total}')
-            lines.append(f'hibernaut_http_request_seconds_sum{{route="{route}"}} {self._seconds[route]:.6f}')
-            lines.append(f'hibernaut_http_request_seconds_count{{route="{route}"}} {total}')
-        memory = psutil.Process().memory_info().rss
-        lines += [
-            "# TYPE hibernaut_http_streams gauge",
-            f"hibernaut_http_streams {streams}",
-            "# TYPE process_resident_memory_bytes gauge",
-            f"process_resident_memory_bytes {memory}",
-        ]
-        return "\n".join(lines) + "\n"
+    def text(self) -> bytes:
+        """Everything counted so far, as `CONTENT_TYPE`."""
+        return generate_latest(self._registry)

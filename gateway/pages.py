@@ -1,4 +1,4 @@
-"""Pages for people: rendered here, with one style sheet, hardly any script, and nothing from elsewhere."""
+"""Pages for people, rendered here with one style sheet, one small script, and nothing from elsewhere."""
 
 from __future__ import annotations
 
@@ -19,15 +19,16 @@ from common.temporal import search_attributes
 from gateway.auth.sessions import SignInNeededError
 from gateway.problems import problem_of
 
-# Where errors are pages, too.
+# Below these paths errors are pages, too.
 PAGES = ("/ui", "/approve", "/docs")
-SIGN_IN = "/ui/sign-in"
+HOME, SIGN_IN = "/ui", "/ui/sign-in"
 
+# States as the end of a sentence about the agent.
 _STATES = {
     "working": "is working",
     "sleeping": "is sleeping",
-    "awaiting_approval": "waits for a decision",
-    "awaiting_event": "waits for something to happen",
+    "awaiting_approval": "is waiting for a decision",
+    "awaiting_event": "is waiting for something to happen",
     "stuck": "is stuck",
     "paused": "is paused",
     "completed": "has done its work",
@@ -39,13 +40,13 @@ _STATES = {
 
 
 def page(request: Request, template: str, *, status: int = HTTPStatus.OK, **context: Any) -> HTMLResponse:
-    """A page from its template; ``visitor`` is who has signed in, or nobody."""
+    """A page from its template; without a ``visitor`` in the context, nobody has signed in."""
     values = {"visitor": None, "here": request.url.path, **context}
     return HTMLResponse(_templates.get_template(template).render(values), status_code=status)
 
 
 def error_page(request: Request, error: Exception) -> Response:
-    """The error as a page; the sign-in page for who has to sign in."""
+    """The error as a page; a redirect to the sign-in page for whoever has to sign in."""
     if isinstance(error, SignInNeededError):
         return RedirectResponse(SIGN_IN, HTTPStatus.SEE_OTHER)
     problem = problem_of(error)
@@ -62,7 +63,7 @@ def error_page(request: Request, error: Exception) -> Response:
 
 
 def moment(at: datetime | None) -> Markup:
-    """A time in UTC, for people and for machines; nothing for none."""
+    """A time in UTC, to the minute, for people and machines; empty for None."""
     if at is None:
         return Markup("")
     utc = in_utc(at)
@@ -72,13 +73,13 @@ def moment(at: datetime | None) -> Markup:
 
 
 def instant(at: datetime) -> Markup:
-    """A time in UTC to the second, short, for lists that say that it is UTC."""
+    """A time in UTC, to the second and short, for lists that say once that times are UTC."""
     utc = in_utc(at)
     return Markup('<time datetime="{}">{}</time>').format(utc.isoformat(), f"{utc:%m-%d %H:%M:%S}")
 
 
 def waits_for(row: AgentRow) -> str:
-    """What an agent waits for, in words; the digest of an approval is for the program."""
+    """What an agent waits for, in words; the digests of approvals are left out."""
     approvals = search_attributes.parse_waiting_for_approvals(row.waiting_for)
     if not approvals:
         return row.waiting_for or ""
@@ -86,7 +87,7 @@ def waits_for(row: AgentRow) -> str:
 
 
 def state_words(state: str) -> str:
-    """A state for people, as the end of a sentence that begins with the agent."""
+    """A state for people, as the end of a sentence about the agent."""
     return _STATES.get(state, state)
 
 

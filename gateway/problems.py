@@ -1,4 +1,4 @@
-"""Every error the gateway answers with, as an RFC 9457 problem document; sorted in one place."""
+"""Every error the gateway answers with, as an RFC 9457 problem document; classified in one place."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field, ValidationError
 from pydantic_core import to_jsonable_python
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
 from starlette.responses import JSONResponse
 from temporalio.service import RPCError, RPCStatusCode
 
@@ -22,20 +21,20 @@ from common.object_store import StoreUnavailableError
 from common.settings import SettingsError
 
 MEDIA_TYPE = "application/problem+json"
-RETRY_AFTER = 5  # seconds; a server's restart takes about that long
-# The same words whether there is no such agent or it is somebody else's.
+RETRY_AFTER = 5  # seconds; about as long as a server takes to restart
+# The same text whether there is no such agent or it is somebody else's.
 NO_SUCH_AGENT = "There is no such agent, or it is not yours to see."
 
 
 class Flaw(BaseModel):
-    """What is wrong at one place of a request."""
+    """What is wrong in one place of a request."""
 
     at: str
     detail: str
 
 
 class ProblemDocument(BaseModel):
-    """RFC 9457. `errors` names the places of a request that could not be read."""
+    """RFC 9457. `errors` names the places of a request that are not valid."""
 
     type: str = "about:blank"
     title: str
@@ -45,7 +44,7 @@ class ProblemDocument(BaseModel):
 
 
 class Problem(HTTPException):
-    """An error to answer with; `more` are members of the document beside the usual."""
+    """An error to answer with; `more` are additional members of the document."""
 
     def __init__(
         self, status: HTTPStatus, detail: str, *, headers: Mapping[str, str] | None = None, **more: Any
@@ -55,18 +54,18 @@ class Problem(HTTPException):
 
 
 class ProblemResponse(JSONResponse):
-    """A response with a problem document in it."""
+    """A response that holds a problem document."""
 
     media_type = MEDIA_TYPE
 
 
 def no_such_agent() -> Problem:
-    """The one answer for what is not there and what is not shown."""
+    """The one answer for agents that do not exist and agents that may not be seen."""
     return Problem(HTTPStatus.NOT_FOUND, NO_SUCH_AGENT)
 
 
 def problem_of(error: Exception) -> Problem:
-    """``error``, whatever it is, as it may be told to who asked."""
+    """``error``, whatever it is, as the client may be told of it."""
     match error:
         case Problem():
             return error
@@ -74,9 +73,9 @@ def problem_of(error: Exception) -> Problem:
             phrase = HTTPStatus(error.status_code).description or error.detail
             return Problem(HTTPStatus(error.status_code), phrase, headers=error.headers)
         case RequestValidationError():
-            return unreadable(error.errors())
+            return invalid(error.errors())
         case ValidationError():
-            return unreadable(error.errors(include_url=False, include_context=False))
+            return invalid(error.errors(include_url=False, include_context=False))
         case NoSuchAgentError():
             return no_such_agent()
         case AgentClientError():
@@ -84,32 +83,32 @@ def problem_of(error: Exception) -> Problem:
         case UnusableValueError() | UnreadableTimeError():
             return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, str(error))
         case UnicodeEncodeError():
-            return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "A text is not Unicode.")
+            return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "A text is not valid Unicode.")
         case SettingsError():
-            return away("The gateway's own settings cannot be read just now.")
+            return unavailable("The gateway's own settings cannot be read just now.")
         case StoreUnavailableError():
-            return away("The archive cannot be reached just now.")
+            return unavailable("The archive cannot be reached just now.")
         case ArchiveDamagedError():
             return Problem(
                 HTTPStatus.INTERNAL_SERVER_ERROR,
-                "What the archive has of it is damaged; `starter.py archive verify` says what.",
+                "Its copy in the archive is damaged; `starter.py archive verify` says where.",
             )
         case RPCError() if error.status in _TRANSIENT:
-            return away("Temporal cannot be reached just now.")
+            return unavailable("Temporal cannot be reached just now.")
         case RPCError() if error.status is RPCStatusCode.INVALID_ARGUMENT:
-            return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "Temporal does not take such a value.")
+            return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "Temporal does not accept such a value.")
         case RuntimeError() if "client connect" in str(error):
-            return away("Temporal cannot be reached just now.")
-    return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "That is a fault of the gateway; its log says more.")
+            return unavailable("Temporal cannot be reached just now.")
+    return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "The gateway has failed; its log says why.")
 
 
-def away(detail: str) -> Problem:
-    """Something needed is out of reach, for now; nothing was done unless it is done by then."""
+def unavailable(detail: str) -> Problem:
+    """503: something the gateway needs is out of reach for now."""
     return Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers={"Retry-After": str(RETRY_AFTER)})
 
 
-def unreadable(errors: Sequence[Any]) -> Problem:
-    """A request that does not fit, with each place that does not."""
+def invalid(errors: Sequence[Any]) -> Problem:
+    """422: a request that is not valid, with each place where it is not."""
     flaws = [
         {"at": ".".join(str(part) for part in each["loc"]), "detail": str(each["msg"])} for each in errors
     ]
@@ -118,7 +117,7 @@ def unreadable(errors: Sequence[Any]) -> Problem:
 
 
 def respond(error: Exception) -> ProblemResponse:
-    """The response for ``error``."""
+    """``error`` as a response."""
     problem = problem_of(error)
     status = HTTPStatus(problem.status_code)
     document = {
@@ -131,13 +130,8 @@ def respond(error: Exception) -> ProblemResponse:
     return ProblemResponse(_legible(document), status_code=status.value, headers=problem.headers)
 
 
-async def handle(request: Request, error: Exception) -> ProblemResponse:
-    """FastAPI's way to ``respond``."""
-    return respond(error)
-
-
 def _legible(value: Any) -> Any:
-    """``value`` with what is no Unicode replaced; an error may quote what was sent."""
+    """``value`` with invalid Unicode replaced; an error may quote what was sent."""
     if isinstance(value, str):
         return value.encode("utf-8", "replace").decode()
     if isinstance(value, dict):

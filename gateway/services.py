@@ -1,4 +1,4 @@
-"""Everything the gateway's routes stand on, built once."""
+"""The parts that the gateway's routes use, built once."""
 
 from __future__ import annotations
 
@@ -19,28 +19,30 @@ from common.client.client import AgentClient
 from common.client.tokens import TokenFile
 from common.notices.people import approvers_in_slack
 from common.notices.slack import BRIEF_TIMEOUT, slack_client
+from common.object_store import open_store
 from common.settings import Settings, SettingsError
 from common.temporal.codec import load_codec
 from common.temporal.connect import connect, payload_store
-from gateway.auth.auth import Authenticator
-from gateway.auth.limits import Buckets, OneUse, Places
+from gateway.auth.authentication import Authenticator
+from gateway.auth.ended_sessions import EndedSessions
 from gateway.auth.oidc import Issuer
 from gateway.codec_service import CodecService
+from gateway.limits import Buckets, OneUse, Places
 from gateway.metrics import Metrics
-from gateway.slack.presses import SlackActions
+from gateway.slack.interactions import SlackActions
 from gateway.views import Views
 
-# Who asks how things stand can ask again; who decides or starts something should not have to.
+# A reader can simply ask again; somebody who decides or starts something should not have to.
 READ_PATIENCE = timedelta(seconds=5)
 WRITE_PATIENCE = timedelta(seconds=25)
 
 
 @dataclass(frozen=True)
 class Gateway:
-    """What routes stand on.
+    """The parts that routes use.
 
-    `agents` and `views` read with little patience; `patient` and `patient_views` are for writing,
-    and outlast a restart of Temporal.
+    `agents` and `views` give up quickly, for reading; `patient` and `patient_views` are for writing, and
+    retry through a restart of Temporal.
     """
 
     settings: Settings
@@ -60,23 +62,25 @@ class Gateway:
     codec: CodecService
     slack: SlackActions
     slack_requests: OneUse
+    ended_sessions: EndedSessions
 
     def forget(self, id: str) -> None:
-        """Look at the agent again, for something was just done to it."""
+        """Drop what is cached of an agent to which something was just sent."""
         self.views.forget(id)
         self.patient_views.forget(id)
 
 
 async def open_gateway(settings: Settings, http: httpx.AsyncClient) -> Gateway:
-    """The gateway's parts; Temporal need not be there yet.
+    """The gateway's parts; Temporal need not run yet.
 
     Raises:
-        SettingsError: there is nothing to sign decisions with, or nobody whose tokens could be taken.
+        SettingsError: there is no key to sign decisions with, or nobody whose tokens could be accepted.
     """
+    # Missing keys and unreadable files are errors now, not at the first decision.
     signer = Signer.load(settings)
-    signer.seal("start", b"")  # raises where there is no key, now and not at the first decision
+    signer.mac("start", b"")
     tokens = TokenFile.of(settings)
-    tokens.find("")  # raises where the file cannot be read
+    tokens.find("")
     if not settings.http.oidc_issuer and not tokens.file.exists():
         raise SettingsError(
             f"nobody could sign in: set HIBERNAUT_OIDC_ISSUER, or have `starter.py dev` write {tokens.file}."
@@ -87,6 +91,7 @@ async def open_gateway(settings: Settings, http: httpx.AsyncClient) -> Gateway:
     agents, patient = AgentClient(reading, settings, signer), AgentClient(writing, settings, signer)
     codec, archived = load_codec(settings), ArchivedAgents.open(settings)
     buckets = Buckets(settings.http.rate)
+    streams = Places(settings.http.streams)
     issuer = Issuer(settings, http) if settings.http.oidc_issuer else None
     return Gateway(
         settings=settings,
@@ -97,13 +102,13 @@ async def open_gateway(settings: Settings, http: httpx.AsyncClient) -> Gateway:
         patient_views=Views(patient, archived),
         authenticator=Authenticator(tokens, issuer, directory, buckets),
         buckets=buckets,
-        streams=Places(settings.http.streams),
-        metrics=Metrics(),
+        streams=streams,
+        metrics=Metrics(lambda: streams.taken),
         signer=signer,
         artifacts=ArtifactStore.of(settings),
         search=AgentSearch(reading, archived),
         archived=archived,
-        codec=CodecService(codec, payload_store(settings, codec, writes=False)),
+        codec=CodecService(codec, payload_store(settings, codec, writes=False), reading.namespace),
         slack=SlackActions(
             agents,
             slack_client(settings, BRIEF_TIMEOUT),
@@ -114,11 +119,12 @@ async def open_gateway(settings: Settings, http: httpx.AsyncClient) -> Gateway:
             buckets,
         ),
         slack_requests=OneUse(),
+        ended_sessions=EndedSessions(open_store(settings)),
     )
 
 
 def the_gateway(request: Request) -> Gateway:
-    """The parts, for a route."""
+    """The dependency that gives a route its parts."""
     gateway: Gateway = request.app.state.gateway
     return gateway
 

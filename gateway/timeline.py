@@ -1,4 +1,4 @@
-"""An agent's notebook as a line of stages: where it was, since when, for how long."""
+"""An agent's notebook as a timeline: which nodes it went through, when, and for how long."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from common.agents.agent import NotebookEntry
 
 
 @dataclass
-class Stage:
-    """A stay at a node: when its first and its last line were written, and that last line."""
+class NodeVisit:
+    """A stay at a node: when its first and last notebook lines were written, and the last line's text."""
 
     node: str
     first: datetime
@@ -20,24 +20,24 @@ class Stage:
 
     @property
     def took(self) -> str:
-        """How long it lasted so far, in words; empty where too short to tell."""
+        """How long it has lasted, in words; empty under a second."""
         return in_words(self.last - self.first)
 
 
-def stages_of(entries: Iterable[NotebookEntry]) -> list[Stage]:
-    """The stages that the lines of a notebook tell of, in their order."""
-    stages: list[Stage] = []
+def node_visits(entries: Iterable[NotebookEntry]) -> list[NodeVisit]:
+    """The visits that a notebook's lines tell of, oldest first."""
+    visits: list[NodeVisit] = []
     for entry in entries:
         if not entry.node:
             continue
-        if not stages or stages[-1].node != entry.node:
-            stages.append(Stage(entry.node, entry.at, entry.at, entry.text))
-        stages[-1].last, stages[-1].outcome = entry.at, entry.text
-    return stages
+        if not visits or visits[-1].node != entry.node:
+            visits.append(NodeVisit(entry.node, entry.at, entry.at, entry.text))
+        visits[-1].last, visits[-1].outcome = entry.at, entry.text
+    return visits
 
 
 def in_words(span: timedelta) -> str:
-    """A span of time in its two largest units; empty under a second."""
+    """A duration in its two largest units; empty under a second."""
     seconds = int(span.total_seconds())
     parts = []
     for unit, size in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):

@@ -27,12 +27,12 @@ with workflow.unsafe.imports_passed_through():
         DueAgent,
         DuePage,
         DueRequest,
-        Fate,
+        EnterRequest,
         RecoverRequest,
         Removed,
         RemoveRequest,
-        SealRequest,
         Stored,
+        StoreOutcome,
         StoreRequest,
         SweepRequest,
     )
@@ -91,7 +91,7 @@ class Archivist:
             stored = await asyncio.gather(*(self._store(each, request) for each in page.agents))
             records = [each.record for each in stored if each.record]
             if records:
-                await self._seal(request, stored, records)
+                await self._enter(request, stored, records)
                 await self._remove(records)
             request.batches, request.cursor = request.batches + 1, page.cursor
             if not page.cursor:
@@ -148,24 +148,24 @@ class Archivist:
                     raise
                 workflow.logger.warning("%s is left in Temporal: %s", agent.id, error.cause)
                 self._pass_over("failed")
-                return Stored(fate=Fate.DAMAGED)
-        if stored.fate is not Fate.STORED:
+                return Stored(fate=StoreOutcome.DAMAGED)
+        if stored.fate is not StoreOutcome.STORED:
             self._pass_over(stored.fate)
         return stored
 
-    async def _seal(
+    async def _enter(
         self, request: ArchiveRequest, stored: Sequence[Stored], records: list[ArchivedObject]
     ) -> None:
-        batch = SealRequest(
+        batch = EnterRequest(
             by=f"{workflow.info().run_id}/{request.batches}",
             at=workflow.now(),
             rows=[each.row for each in stored if each.row],
             records=records,
         )
-        sealed = await workflow.execute_activity_method(ArchiveLedger.seal, batch, **WORK)
-        self._report.head = sealed.head
+        entered = await workflow.execute_activity_method(ArchiveLedger.enter_batch, batch, **WORK)
+        self._report.head = entered.head
         self._report.archived += len(records)
-        self._report.bytes += sealed.bytes + sum(each.bytes for each in stored)
+        self._report.bytes += entered.bytes + sum(each.bytes for each in stored)
 
     async def _remove(self, records: Sequence[ArchivedObject]) -> None:
         removed = await asyncio.gather(*(self._remove_one(each) for each in records))

@@ -1,4 +1,4 @@
-"""Moves one closed agent into the archive: copied and read back first, deleted from Temporal later."""
+"""Moves closed agents into the archive: copied and read back first, deleted from Temporal later."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from activities.archive.records import (
     DueAgent,
     DuePage,
     DueRequest,
-    Fate,
     Removed,
     RemoveRequest,
     Stored,
+    StoreOutcome,
     StoreRequest,
 )
 from activities.archive.removal import clear_payloads, delete_runs
@@ -49,7 +49,7 @@ from common.settings import Settings
 from common.temporal import search_attributes
 from common.temporal.payload_store import PayloadDamagedError, referenced_key
 
-# What is on hold is left in Temporal, but not until Temporal itself forgets it.
+# An agent on hold stays in Temporal, but is archived this long before Temporal itself deletes it.
 RESCUE_BEFORE = timedelta(days=3)
 
 
@@ -57,9 +57,9 @@ class AgentArchiver:
     """The activities that list, copy and remove agents.
 
     Args:
-        client: of the namespace whose agents are archived.
-        objects: where the archive and the agents' large payloads lie.
-        settings: times, holds.
+        client: a client of the namespace whose agents are archived.
+        objects: the store of the archive and of large payloads.
+        settings: say when agents are due, and which are on hold.
     """
 
     def __init__(self, client: Client, objects: ObjectStore, settings: Settings) -> None:
@@ -84,21 +84,21 @@ class AgentArchiver:
 
     @activity.defn(name="archive_store")
     async def store(self, request: StoreRequest) -> Stored:
-        """Copy an agent, every run of its chain, and read back what was written. Temporal keeps it.
+        """Copy an agent with every run of its chain, and read back what was written. Temporal keeps it.
 
         Raises:
-            StoreUnavailableError: the store does not do as asked now.
+            StoreUnavailableError: the store cannot be used now.
         """
         async with heartbeats():
             return await self._store(request)
 
     @activity.defn(name="archive_remove")
     async def remove(self, request: RemoveRequest) -> Removed:
-        """Have the server delete an agent, if all of it can be read in the archive.
+        """Have the server delete an agent, if all of it can be read back from the archive.
 
         Raises:
-            ApplicationError: type `ArchiveMismatch`: Temporal has more of it than the archive.
-            ArchiveDamagedError, StoreUnavailableError: the archive does not have it, or not now.
+            ApplicationError: type `ArchiveMismatch`, permanent: Temporal has more of it than the archive.
+            ArchiveDamagedError, StoreUnavailableError: the archive does not have it, or cannot be read now.
         """
         async with heartbeats():
             data = await asyncio.to_thread(get_checked, self._objects, request.record)
@@ -111,7 +111,7 @@ class AgentArchiver:
 
     @activity.defn(name="archive_clear")
     async def clear(self, agent: Removed) -> Cleared:
-        """Wait until the server has deleted an agent, and delete its payload objects."""
+        """Wait until the server has deleted an agent, then delete its payload objects."""
         async with heartbeats():
             await clear_payloads(self._client, self._objects, agent.id, agent.runs)
             return Cleared(id=agent.id)
@@ -128,28 +128,28 @@ class AgentArchiver:
     async def _store(self, request: StoreRequest) -> Stored:
         described = await self._describe(request.agent.id)
         if described is None:
-            return Stored(fate=Fate.GONE)
+            return Stored(fate=StoreOutcome.GONE)
         row = row_of(described)
         if row.running or row.closed_at is None or row.run_id != request.agent.run_id:
-            return Stored(fate=Fate.BUSY)
+            return Stored(fate=StoreOutcome.BUSY)
         batch = described.typed_search_attributes.get(search_attributes.BATCH_ID) or ""
         held = Holds.load(self._settings).cover(row.id, row.owner, batch)
         if held and request.at < row.closed_at + await self._retention() - RESCUE_BEFORE:
-            return Stored(fate=Fate.HELD)
+            return Stored(fate=StoreOutcome.HELD)
         try:
             view = await patient_view_of(self._client, described)
         except ApplicationError as error:
             activity.logger.warning("%s is left in Temporal: %s", row.id, error.message)
-            return Stored(fate=Fate.DAMAGED)
+            return Stored(fate=StoreOutcome.DAMAGED)
         patience = 2 * self._ttl(row, request.older_than)
         if not view.live and request.at < row.closed_at + patience:
-            return Stored(fate=Fate.UNANSWERED)
+            return Stored(fate=StoreOutcome.UNANSWERED)
         try:
             return await self._copy(view, batch, request.at)
         except (ObjectMissingError, PayloadDamagedError) as error:
             activity.logger.warning("%s is left in Temporal: %s", row.id, error)
             await asyncio.to_thread(self._drop_half_a_copy, view)
-            return Stored(fate=Fate.DAMAGED)
+            return Stored(fate=StoreOutcome.DAMAGED)
 
     async def _copy(self, view: AgentView, batch: str, at: datetime) -> Stored:
         histories = await self._histories(view.id, view.run_id)
@@ -189,7 +189,7 @@ class AgentArchiver:
             sha256=stored.sha256,
         )
         size = stored.size + sum(each.size for each in record.objects)
-        return Stored(fate=Fate.STORED, row=row, record=stored, bytes=size)
+        return Stored(fate=StoreOutcome.STORED, row=row, record=stored, bytes=size)
 
     async def _put_view(self, view: AgentView) -> ArchivedObject:
         document = view.model_dump_json().encode()
@@ -210,7 +210,7 @@ class AgentArchiver:
     async def _put_payloads(
         self, record: ArchiveRecord, view: AgentView, history: WorkflowHistory, *, is_last: bool
     ) -> set[str]:
-        """Copy what the history refers to; the ids of the keys that encrypt it and what it holds itself."""
+        """Copy the payloads that a history refers to; return the ids of all keys that encrypt them."""
         payloads = [payload for event in history.events for payload in payloads_in(event)]
         keys = key_ids(payloads)
         for key in dict.fromkeys(filter(None, map(referenced_key, payloads))):
@@ -221,7 +221,7 @@ class AgentArchiver:
             except ObjectMissingError:
                 if is_last:
                     raise
-                # A run that continued as new needs nothing any more, and the sweep knows that.
+                # The sweep deletes payloads of a run that continued as new.
                 record.missing.append(key)
                 continue
             if digest_bytes(body) != key.rpartition("/")[2]:
@@ -237,13 +237,13 @@ class AgentArchiver:
         return await asyncio.to_thread(put_checked, self._objects, key, data)
 
     async def _histories(self, id: str, run_id: str) -> dict[str, WorkflowHistory]:
-        """The history of every run of the id that Temporal still has, by run id, oldest first."""
+        """The histories of all runs of the id that Temporal still has, by run id, oldest first."""
         waiting, found = [run_id], dict[str, WorkflowHistory]()
         try:
             listed = self._client.list_workflows(f"WorkflowId = {quote(id)}")
             waiting += [known.run_id async for known in listed]
         except UnusableValueError:
-            pass  # the chain below is all there is of it
+            pass  # the runs are found by following the chain below
         while waiting:
             each = waiting.pop()
             if not each or each in found:
@@ -255,7 +255,7 @@ class AgentArchiver:
                     raise
                 continue
             found[each] = history
-            # Visibility may lag; the runs themselves tell which came before.
+            # Visibility may lag, so the chain is followed as well.
             waiting.append(
                 history.events[0].workflow_execution_started_event_attributes.continued_execution_run_id
             )
@@ -264,14 +264,14 @@ class AgentArchiver:
         return {**dict(earlier), run_id: last}
 
     def _drop_half_a_copy(self, view: AgentView) -> None:
-        """Delete what was written of an agent whose record, the last to be written, is not there."""
+        """Delete what was written of an agent whose record, which is written last, does not exist."""
         folder = run_folder(view.kind, view.id, view.run_id)
         if self._objects.head(record_key(view.kind, view.id, view.run_id)) is None:
             self._objects.delete([each.key for each in self._objects.list(folder)])
 
     def _drop_leftovers(self, record: ArchiveRecord) -> None:
-        """Delete what killed attempts wrote beside the record."""
-        # Read again, a history has its maps in another order, and so lies under another name.
+        """Delete objects that killed attempts left beside the record."""
+        # A history that is read again may have its maps in another order, and so another digest and name.
         names = {record_key(record.kind, record.id, record.run_id), *(each.key for each in record.objects)}
         listed = self._objects.list(run_folder(record.kind, record.id, record.run_id))
         self._objects.delete([each.key for each in listed if each.key not in names])
@@ -290,7 +290,7 @@ class AgentArchiver:
                 continue
             if length != run.events:
                 raise permanent("ArchiveMismatch", f"{record.id}: {length} events, and {run.events} archived")
-        # The last run last: by it an agent is found that a kill left half deleted.
+        # The last run goes last, because by it an agent is found that a kill left half deleted.
         await delete_runs(self._client, record.id, [run.run_id for run in record.runs])
 
     async def _describe(self, id: str) -> WorkflowExecutionDescription | None:

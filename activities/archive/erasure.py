@@ -1,4 +1,4 @@
-"""Erases an owner's agents, live and archived. A legal hold is stronger."""
+"""Erases an owner's agents, live and archived, except those on legal hold."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from activities.archive.holds import Holds
 from activities.archive.ledger import ArchiveLedger
-from activities.archive.records import SealRequest
+from activities.archive.records import EnterRequest
 from activities.archive.removal import clear_payloads, delete_runs, is_there
 from activities.calls.heartbeats import heartbeats
 from activities.fetching.pages import PageStore
@@ -29,7 +29,7 @@ from common.temporal.payload_store import agent_prefix
 
 
 class ErasePart(BaseModel, frozen=True):
-    """Asks for an owner's agents to be erased; `by` names the work, the same at each attempt."""
+    """Asks for an owner's agents to be erased; `by` names the work, the same in each attempt."""
 
     owner: str
     by: str
@@ -40,10 +40,10 @@ class Erasure:
     """The activities that erase.
 
     Args:
-        client: of the namespace whose agents are erased.
-        objects: where the archive and the agents' large payloads lie.
-        settings: legal holds.
-        ledger: enters what was erased.
+        client: a client of the namespace whose agents are erased.
+        objects: the store of the archive and of large payloads.
+        settings: say which agents are on hold.
+        ledger: enters the erasure into the chain.
     """
 
     def __init__(
@@ -54,9 +54,9 @@ class Erasure:
 
     @activity.defn(name="erase_live")
     async def erase_live(self, request: ErasePart) -> Erased:
-        """Terminate the owner's agents in Temporal and their couriers, and delete them with their payloads.
+        """Terminate the owner's agents in Temporal and the delivery of their notices, and delete both.
 
-        The count is of this attempt: what an earlier one erased is gone and cannot be counted any more.
+        The result counts this attempt only: what an earlier one erased cannot be counted any more.
         """
         async with heartbeats():
             holds, found = Holds.load(self._settings), Erased(owner=request.owner)
@@ -64,7 +64,7 @@ class Erasure:
             query = f"{search_attributes.OWNER.name} = {quote(request.owner)}"
             async for execution in self._client.list_workflows(query):
                 batch = execution.typed_search_attributes.get(search_attributes.BATCH_ID) or ""
-                # A notice is erased, or held, like the agent it tells of.
+                # A notice is erased or held like the agent it is about.
                 agent = agent_of(execution.id) if execution.workflow_type == COURIER else execution.id
                 if holds.cover(agent, request.owner, batch):
                     held.add(agent)
@@ -73,7 +73,7 @@ class Erasure:
                 kinds[execution.id] = execution.workflow_type
             found.held = len(held)
             there = {id for id in runs if await self._end(id)}
-            # Before the agents go: who begins again after a kill finds these by the agents that are left.
+            # Before the agents themselves, by which an attempt after a kill finds these.
             theirs = await asyncio.to_thread(objects_of, self._objects, runs)
             theirs += await asyncio.to_thread(self._never_entered, request.owner, kinds)
             await asyncio.to_thread(self._objects.delete, [each.key for each in theirs])
@@ -87,10 +87,11 @@ class Erasure:
 
     @activity.defn(name="erase_archived")
     async def erase_archived(self, request: ErasePart) -> Erased:
-        """Take the owner's rows out of the index and everything archived of the agents out of the store.
+        """Remove the owner's rows from the index and everything archived of the agents from the store.
 
-        First new index files without these rows are entered in the chain, then the old files and the agents'
-        objects go; killed in between, the next attempt or the next archivist finishes it.
+        New index files without these rows are entered into the chain first, then the old files and the
+        agents' objects are deleted. After a kill in between, the next attempt or the next archivist finishes
+        it.
         """
         async with heartbeats():
             _, newest = await self._ledger.sound()
@@ -103,7 +104,7 @@ class Erasure:
             return newest.erased or Erased(owner=request.owner)
 
     async def _end(self, id: str) -> bool:
-        """Have the agent end at once; whether it was there. Visibility lists for a moment what is gone."""
+        """Terminate the agent and return whether it existed: visibility lists deleted ones for a moment."""
         was_there = await is_there(self._client, id)
         try:
             await self._client.get_workflow_handle(id).terminate("its owner is forgotten")
@@ -117,12 +118,12 @@ class Erasure:
         listed = await asyncio.to_thread(self._lying, prefix)
         await delete_runs(self._client, id, runs)
         await clear_payloads(self._client, self._objects, id, runs)
-        # Nothing of the agent runs any more, so not even what was on its way to it is of use.
+        # No run is left, so not even what was on its way to the agent is needed.
         await asyncio.to_thread(self._objects.delete, [each.key for each in listed])
         return Erased(objects=len(listed), bytes=sum(each.size for each in listed))
 
     def _never_entered(self, owner: str, kinds: dict[str, str]) -> list[StoredObject]:
-        """What an archivist that was killed had copied of these agents: no row of the index names it."""
+        """What a killed archivist had copied of these agents, and no row of the index names."""
         if not kinds:
             return []
         entered = {row.id for row in ArchiveIndex(self._objects).find(IndexQuery(owner=owner))}
@@ -134,13 +135,13 @@ class Erasure:
         ]
 
     def _forget_files(self, agents: Collection[str]) -> list[int]:
-        """Delete what the agents had in the data folder to work with; the sizes of the artifacts."""
+        """Delete the agents' working files in the data folder; return the sizes of the artifacts."""
         for agent in agents:
             self._pages.forget(agent)
         return self._artifacts.forget(agents) if agents else []
 
     async def _enter(self, request: ErasePart) -> None:
-        """Enter the rewritten index in the chain, if the owner has rows in it."""
+        """Enter the rewritten index into the chain, if the owner has rows in it."""
         holds = Holds.load(self._settings)
         found = await asyncio.to_thread(self._rows_of, request.owner)
         kept, removed, erased = list[IndexRow](), list[str](), Erased(owner=request.owner)
@@ -162,7 +163,7 @@ class Erasure:
             prefix = run_folder(row.kind, row.id, row.run_id)
             listed = await asyncio.to_thread(self._lying, prefix)
             if not await is_there(self._client, row.id):
-                # What was on its way to it when it was archived.
+                # What was on its way to the agent when it was archived.
                 leftover = agent_prefix(self._client.namespace, row.id)
                 listed += await asyncio.to_thread(self._lying, leftover)
             gone += listed
@@ -174,7 +175,7 @@ class Erasure:
         erased.objects, erased.artifacts = len(gone), len(files)
         erased.bytes = sum(files) + sum(each.size for each in gone)
         if going:
-            entry = SealRequest(by=request.by, at=request.at, rows=[], records=[])
+            entry = EnterRequest(by=request.by, at=request.at, rows=[], records=[])
             await self._ledger.enter(request.by, entry, [], kept, tuple(removed), erased)
 
     def _lying(self, prefix: str) -> list[StoredObject]:

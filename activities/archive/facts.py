@@ -1,4 +1,4 @@
-"""What the index tells of an agent, read off its history. Nothing of it is anybody's words."""
+"""Facts for the index, read from an agent's history. None of them is text that anybody wrote."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from common.temporal.codec import KEY_ID
 
 
 def nodes_of(events: Iterable[HistoryEvent]) -> set[str]:
-    """The nodes an agent went through, as far as its search attributes and its calls name them."""
+    """The nodes that an agent went through, as named by its search attributes and its calls."""
     found = set[str]()
     for event in events:
         upserted = event.upsert_workflow_search_attributes_event_attributes.search_attributes.indexed_fields
@@ -22,7 +22,7 @@ def nodes_of(events: Iterable[HistoryEvent]) -> set[str]:
             value = json.loads(upserted[search_attributes.NODE.name].data or b"null")
             if isinstance(value, str):
                 found.add(value)
-        # Its calls are named `node/sequence/digest`.
+        # An activity id is `node/sequence/digest`.
         id = event.activity_task_scheduled_event_attributes.activity_id
         if id.count("/") >= 2:
             found.add(id.rsplit("/", 2)[0])
@@ -35,7 +35,7 @@ def key_ids(payloads: Iterable[Payload]) -> set[str]:
 
 
 def key_ids_in(body: bytes) -> set[str]:
-    """The id of the key that encrypts what lies in the store."""
+    """The id of the key that encrypts an object of the store."""
     try:
         return key_ids([Payload.FromString(body)])
     except DecodeError:

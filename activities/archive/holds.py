@@ -1,4 +1,4 @@
-"""Legal holds: agents that nothing may erase, from a file that may change at any time."""
+"""Legal holds: agents that may not be erased, from a file that may change at any time."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Holds(BaseModel, frozen=True, extra="forbid"):
         """The holds of the setting ``HIBERNAUT_ARCHIVE_HOLDS``, else of ``holds.json`` in the data folder.
 
         Raises:
-            SettingsError: the file that was named is missing, or is no such file. Nothing may be erased then.
+            SettingsError: the named file is missing or not valid; nothing may be erased then.
         """
         file = settings.archive.holds or Path(settings.data_dir / "holds.json")
         try:
@@ -33,7 +33,7 @@ class Holds(BaseModel, frozen=True, extra="forbid"):
             raise SettingsError(f"HIBERNAUT_ARCHIVE_HOLDS={file}: there is no such file.") from None
         except (OSError, ValidationError):
             raise SettingsError(
-                f'HIBERNAUT_ARCHIVE_HOLDS: {file} is no JSON object of lists, as in {{"owners": ["u-17"]}}.'
+                f'HIBERNAUT_ARCHIVE_HOLDS: {file} is not a JSON object of lists like {{"owners": ["u-17"]}}.'
             ) from None
 
     def cover(self, id: str, owner: str, batch: str) -> bool:

@@ -1,4 +1,4 @@
-"""Index and chain of the archive: enters what was stored, and finishes what a kill left half done."""
+"""The archive's index and chain: enters what was stored, and finishes what a killed archivist left."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from temporalio import activity
 from temporalio.client import Client
 
 from activities.archive.records import (
+    Entered,
+    EnterRequest,
     RecoverRequest,
-    Sealed,
-    SealRequest,
     SweepDone,
     SweepRequest,
     Unfinished,
@@ -26,12 +26,12 @@ from common.object_store import ObjectStore
 
 
 class ArchiveLedger:
-    """The activities that enter and recover. One archivist works at a time, so one writes the chain.
+    """The activities that enter and recover. Only one archivist works at a time, so the chain has one writer.
 
     Args:
-        client: of the namespace whose archive it is.
-        objects: where it lies.
-        anchor: where Temporal keeps the chain's head.
+        client: a client of the namespace whose archive it is.
+        objects: the archive's store.
+        anchor: stores the chain's head in Temporal.
     """
 
     def __init__(self, client: Client, objects: ObjectStore, anchor: ArchiveAnchor) -> None:
@@ -40,14 +40,14 @@ class ArchiveLedger:
 
     @activity.defn(name="archive_recover")
     async def recover(self, request: RecoverRequest) -> Unfinished:
-        """Put right what a kill left: rows that were never sealed go, what was to be removed goes.
+        """Finish what a killed archivist left: delete rows never entered, and what was to be removed.
 
         Returns:
             The records of the newest batch, whose agents may not have been deleted yet.
 
         Raises:
-            ApplicationError: type `ArchiveRolledBack`, `ArchiveForeign` or `ArchiveUnreadable`; nothing may
-                be added to such an archive.
+            ApplicationError: type `ArchiveRolledBack`, `ArchiveForeign` or `ArchiveUnreadable`, permanent;
+                nothing may be added to such an archive.
         """
         async with heartbeats():
             head, newest = await self.sound()
@@ -58,15 +58,15 @@ class ArchiveLedger:
             return Unfinished(head=head, records=records)
 
     @activity.defn(name="archive_seal")
-    async def seal(self, request: SealRequest) -> Sealed:
-        """Enter a batch: its rows, read back, then a manifest, read back, then its head in Temporal."""
+    async def enter_batch(self, request: EnterRequest) -> Entered:
+        """Enter a batch: write its rows and its manifest, read both back, store the head in Temporal."""
         async with heartbeats():
             head, size = await self.enter(request.by, request, request.records, request.rows)
-            return Sealed(head=head, bytes=size)
+            return Entered(head=head, bytes=size)
 
     @activity.defn(name="archive_sweep")
     async def sweep(self, request: SweepRequest) -> SweepDone:
-        """Delete payloads that no run refers to."""
+        """Delete the payloads that no run refers to."""
         async with heartbeats():
             try:
                 done = await sweep(self._client, self._objects, request.at)
@@ -75,7 +75,11 @@ class ArchiveLedger:
             return SweepDone(deleted=done.deleted, deleted_bytes=done.deleted_bytes)
 
     async def sound(self) -> tuple[Head, Manifest | None]:
-        """The chain's head, if the archive is this service's and goes on from what Temporal keeps."""
+        """The head and newest manifest of an archive that is this service's and has the head Temporal stores.
+
+        Raises:
+            ApplicationError: as ``recover``.
+        """
         try:
             head, newest = await asyncio.to_thread(self._chain.head)
         except ArchiveDamagedError as error:
@@ -90,22 +94,22 @@ class ArchiveLedger:
         if newest and newest.service != await self._anchor.service():
             raise permanent(
                 "ArchiveForeign",
-                "the archive there is another Temporal service's: give each a HIBERNAUT_S3_PREFIX of its own",
+                "the archive there is another Temporal service's: give each its own HIBERNAUT_S3_PREFIX",
             )
         return head, newest
 
     async def enter(
         self,
         by: str,
-        request: SealRequest,
+        request: EnterRequest,
         records: list[ArchivedObject],
         rows: list[IndexRow],
         removed: tuple[str, ...] = (),
         erased: Erased | None = None,
     ) -> tuple[Head, int]:
-        """Append a manifest of `records` and of index files for `rows`; its head, and the files' bytes.
+        """Append a manifest of ``records`` and index files for ``rows``; return the head and the files' size.
 
-        A second attempt under the same `by` finds what the first one wrote.
+        A second attempt under the same ``by`` finds what the first one wrote.
         """
         head, newest = await self.sound()
         if newest is None or newest.by != by:
@@ -130,5 +134,5 @@ class ArchiveLedger:
         return head, sum(each.size for each in newest.added if each.key.startswith(INDEX))
 
     def _clear(self, head: Head, newest: Manifest | None) -> None:
-        unsealed = [each.key for each in self._objects.list(INDEX) if number_of(each.key) > head.number]
-        self._objects.delete([*unsealed, *(newest.removed if newest else ())])
+        orphans = [each.key for each in self._objects.list(INDEX) if number_of(each.key) > head.number]
+        self._objects.delete([*orphans, *(newest.removed if newest else ())])

@@ -1,4 +1,4 @@
-"""What the activities of the archive take and give."""
+"""The arguments and results of the archive's activities."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from common.archive.layout import ArchivedObject, Head, IndexRow
 
 
 class DueRequest(BaseModel, frozen=True):
-    """Asks for the next page of agents that are due at a time; `cursor` is where the last page ended."""
+    """Asks for the next page of agents that are due at a time; `cursor` says where the last page ended."""
 
     at: AwareDatetime
     older_than: timedelta | None = None
@@ -20,14 +20,14 @@ class DueRequest(BaseModel, frozen=True):
 
 
 class DueAgent(BaseModel, frozen=True):
-    """An agent that closed long enough ago, by its last run."""
+    """An agent that closed long enough ago, and its last run."""
 
     id: str
     run_id: str
 
 
 class DuePage(BaseModel, frozen=True):
-    """Agents that are due; without a cursor there are no more pages."""
+    """Agents that are due; without a cursor, this is the last page."""
 
     agents: list[DueAgent]
     cursor: str = ""
@@ -41,16 +41,16 @@ class StoreRequest(BaseModel, frozen=True):
     older_than: timedelta | None = None
 
 
-class Fate(StrEnum):
+class StoreOutcome(StrEnum):
     """What became of an agent that was due.
 
     Attributes:
-        STORED: everything of it is in the archive and was read back.
-        GONE: Temporal does not know it any more.
-        BUSY: a newer run of its id goes on.
+        STORED: all of it is in the archive and was read back.
+        GONE: Temporal no longer knows it.
+        BUSY: a newer run of its id is open.
         HELD: it is on legal hold.
-        UNANSWERED: no worker answers for it; tried again until twice its time has passed.
-        DAMAGED: a payload of it is missing or cannot be read.
+        UNANSWERED: no worker answers its queries; tried again until twice its time has passed.
+        DAMAGED: one of its payloads is missing or cannot be read.
     """
 
     STORED = "stored"
@@ -62,16 +62,16 @@ class Fate(StrEnum):
 
 
 class Stored(BaseModel, frozen=True):
-    """What became of the agent; with its record and its row where it is stored."""
+    """What became of the agent; its record and row if it was stored."""
 
-    fate: Fate
+    fate: StoreOutcome
     row: IndexRow | None = None
     record: ArchivedObject | None = None
     bytes: int = 0
 
 
-class SealRequest(BaseModel, frozen=True):
-    """Asks for a batch to be entered in index and chain. `by` names the batch, the same at each attempt."""
+class EnterRequest(BaseModel, frozen=True):
+    """Asks for a batch to be entered into index and chain. `by` names it, the same in each attempt."""
 
     by: str
     at: AwareDatetime
@@ -79,21 +79,21 @@ class SealRequest(BaseModel, frozen=True):
     records: list[ArchivedObject]
 
 
-class Sealed(BaseModel, frozen=True):
-    """The head of the chain that covers the batch, and the bytes its rows take."""
+class Entered(BaseModel, frozen=True):
+    """The head of the chain that includes the batch, and the bytes of its rows."""
 
     head: Head
     bytes: int
 
 
 class RecoverRequest(BaseModel, frozen=True):
-    """Asks for what a kill left half done to be put right."""
+    """Asks for what a killed archivist left half done to be finished."""
 
     by: str
 
 
 class Unfinished(BaseModel, frozen=True):
-    """Records that are sealed, and whose agents may still be in Temporal."""
+    """Records that are entered, but whose agents may still be in Temporal."""
 
     head: Head
     records: list[ArchivedObject] = Field(default_factory=list)
@@ -106,7 +106,7 @@ class RemoveRequest(BaseModel, frozen=True):
 
 
 class Removed(BaseModel, frozen=True):
-    """An agent whose runs the server was asked to delete."""
+    """An agent whose runs the server has been asked to delete."""
 
     id: str
     runs: list[str]
@@ -119,13 +119,13 @@ class Cleared(BaseModel, frozen=True):
 
 
 class SweepRequest(BaseModel, frozen=True):
-    """Asks for payloads to be deleted that no run refers to."""
+    """Asks for payloads that no run refers to, to be deleted."""
 
     at: AwareDatetime
 
 
 class SweepDone(BaseModel, frozen=True):
-    """Objects and bytes that were deleted."""
+    """The numbers of objects and bytes that were deleted."""
 
     deleted: int
     deleted_bytes: int

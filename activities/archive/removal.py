@@ -1,4 +1,4 @@
-"""Deletes runs from Temporal for good, and then the payload objects that nothing refers to any more."""
+"""Deletes runs from Temporal for good, then the payload objects that nothing refers to any more."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from common.archive.payload_sweep import ForeignStoreError, sweep
 from common.errors import permanent
 from common.object_store import ObjectStore
 
-LOOK_AGAIN_SECONDS = 0.2
+POLL_SECONDS = 0.2
 
 
 async def delete_runs(client: Client, id: str, runs: Sequence[str]) -> None:
-    """Ask the server to delete these runs of an agent, in this order; one that is gone is no error."""
+    """Ask the server to delete these runs of an agent, in this order; runs that are gone are skipped."""
     for run in runs:
         await _delete(client, id, run)
 
 
 async def clear_payloads(client: Client, objects: ObjectStore, id: str, runs: Sequence[str]) -> None:
-    """Once these runs of an agent are gone, delete what nothing refers to any more.
+    """Wait until these runs of an agent are gone, then delete what nothing refers to any more.
 
-    The server deletes in its own time; what closed a moment ago may take it a minute.
+    The server deletes asynchronously; a run that closed a moment ago may take a minute.
     """
     for run in runs:
         while await is_there(client, id, run):  # noqa: ASYNC110 -- another process does it
-            await asyncio.sleep(LOOK_AGAIN_SECONDS)
+            await asyncio.sleep(POLL_SECONDS)
     try:
         await sweep(client, objects, datetime.now(UTC), workflow_id=id)
     except ForeignStoreError as error:
@@ -49,7 +49,7 @@ async def _delete(client: Client, id: str, run_id: str) -> None:
 
 
 async def is_there(client: Client, id: str, run_id: str | None = None) -> bool:
-    """Whether Temporal knows the run, or any of the id."""
+    """Whether Temporal knows the run; without a run id, any run of the id."""
     try:
         await client.get_workflow_handle(id, run_id=run_id).describe()
     except RPCError as error:

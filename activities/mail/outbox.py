@@ -109,7 +109,7 @@ class Outbox:
         )
         stands = self._get(record.id)
         if stands is None:
-            key_id, mac = self._signer.seal(PURPOSE, record.signed_bytes())
+            key_id, mac = self._signer.mac(PURPOSE, record.signed_bytes())
             record = record.model_copy(update={"key_id": key_id, "mac": mac})
             if self._store.put(_place(record.id), record.model_dump_json().encode(), if_absent=True):
                 return record
@@ -156,7 +156,7 @@ class Outbox:
         record = self._get(token[:ID_LENGTH])
         if record is None or record.token != token:
             return None
-        signed = self._signer.is_sealed(PURPOSE, record.signed_bytes(), record.key_id, record.mac)
+        signed = self._signer.is_mac(PURPOSE, record.signed_bytes(), record.key_id, record.mac)
         return record if signed else None
 
     def counts(self) -> dict[str, int]:

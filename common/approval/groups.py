@@ -1,4 +1,4 @@
-"""Who is in which group, from a file that may change at any time: members are looked up when they decide."""
+"""Groups of people, from a file that may change at any time; members are looked up when they decide."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _GROUPS = TypeAdapter(dict[str, frozenset[str]])
 
 
 class Directory:
-    """Groups of people, by opaque ids: a JSON file `{"treasury": ["ann", "bob"]}`. No file, no groups."""
+    """Groups of people by opaque ids: a JSON file `{"treasury": ["ann", "bob"]}`; no file, no groups."""
 
     def __init__(self, file: Path) -> None:
         example = 'a JSON object of lists, as in {"treasury": ["ann"]}'
@@ -28,7 +28,7 @@ class Directory:
         """The directory of the setting ``HIBERNAUT_GROUPS``, else ``groups.json`` in the data folder.
 
         Raises:
-            SettingsError: the file that was named is missing, or cannot be read as groups.
+            SettingsError: the named file is missing, or it is not a file of groups.
         """
         directory = cls(file_of("HIBERNAUT_GROUPS", settings.groups, settings.data_dir / "groups.json"))
         directory.groups_of("")  # raises
@@ -38,15 +38,15 @@ class Directory:
         """The groups that ``who`` is in now, sorted.
 
         Raises:
-            SettingsError: the file has become unreadable; whoever is asked then should ask again later.
+            SettingsError: the file has become unreadable; try again later.
         """
         return sorted(name for name, members in self._groups.content().items() if who in members)
 
     def people(self, named: Iterable[str]) -> list[str]:
-        """Those who are ``named``, with the members of groups, written `@name`, in place of these; each once.
+        """The people ``named``, with each group `@name` replaced by its members; each person once.
 
         Raises:
-            SettingsError: as above.
+            SettingsError: as ``groups_of``.
         """
         groups = self._groups.content()
         found = (

@@ -1,4 +1,4 @@
-"""A plan as a person wants to see it: in words, its diff as a diff, its tables as tables."""
+"""A plan as people see it: values in words, tables as tables, its diff as a diff."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from temporalio.exceptions import ApplicationError
 
 from common.artifacts import ArtifactRef, ArtifactStore
 
-# What a page can hold and a person can read; the whole diff is the plan's artifact.
+# What fits on a page; the artifact has the whole diff.
 DIFF_LINES = 1500
 DIFF_BYTES = 16_000_000
 LINE_LENGTH = 400
@@ -20,7 +20,7 @@ LINE_LENGTH = 400
 
 @dataclass(frozen=True)
 class DiffLine:
-    """A line of a diff: `file`, `hunk`, `added`, `removed` or `same`."""
+    """A line of a diff; its kind is `file`, `hunk`, `added`, `removed` or `same`."""
 
     kind: str
     text: str
@@ -28,7 +28,7 @@ class DiffLine:
 
 @dataclass(frozen=True)
 class Diff:
-    """The beginning of a unified diff, and how many lines are left out; or why there is none to show."""
+    """The beginning of a unified diff and how many lines are left out, or why it is `missing`."""
 
     lines: list[DiffLine] = field(default_factory=list)
     left_out: int = 0
@@ -37,34 +37,34 @@ class Diff:
 
 @dataclass(frozen=True)
 class ShownPlan:
-    """A plan for people: its own fields, and its diff where it has one."""
+    """A plan for people: its fields, and its diff if it has one."""
 
     fields: dict[str, JsonValue]
     diff: Diff | None
 
 
 def show_plan(plan: Mapping[str, Any], artifacts: ArtifactStore) -> ShownPlan:
-    """The plan, with what lies among the artifacts fetched where people want to read it."""
+    """The plan, with its diff fetched from the artifacts."""
     ref = ref_of(plan.get("diff"))
     fields = {name: value for name, value in plan.items() if not (ref and name == "diff")}
-    # What a person reads comes first; bare references to bytes last.
+    # Bare references to artifacts come last.
     ordered = dict(sorted(fields.items(), key=lambda pair: ref_of(pair[1]) is not None))
     return ShownPlan(ordered, read_diff(ref, artifacts) if ref else None)
 
 
 def ref_of(value: object) -> ArtifactRef | None:
-    """The reference to an artifact that ``value`` is; None where it is none."""
+    """``value`` as a reference to an artifact; None if it is not one."""
     if not isinstance(value, dict) or set(value) != {"sha256", "size"}:
         return None
     digest, size = value["sha256"], value["size"]
-    # The digest becomes a path.
+    # The digest becomes part of a path.
     if isinstance(digest, str) and re.fullmatch("[0-9a-f]{64}", digest) and isinstance(size, int):
         return ArtifactRef(sha256=digest, size=size)
     return None
 
 
 def read_diff(ref: ArtifactRef, artifacts: ArtifactStore) -> Diff:
-    """The diff that ``ref`` names, cut to what a page can hold."""
+    """The diff that ``ref`` names, cut to what fits on a page."""
     if ref.size > DIFF_BYTES:
         return Diff(missing=f"The diff has {ref.size:,} bytes, too many to show here.")
     try:
@@ -77,7 +77,7 @@ def read_diff(ref: ArtifactRef, artifacts: ArtifactStore) -> Diff:
 
 
 def label_of(name: str) -> str:
-    """A field's name for people."""
+    """A field's name as a label."""
     words = name.replace("_", " ").strip()
     return words[:1].upper() + words[1:]
 

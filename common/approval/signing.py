@@ -1,7 +1,7 @@
-"""Signing and checking decisions: HMAC-SHA256 under a ring of keys.
+"""Signing and verifying decisions: HMAC-SHA256 under a ring of keys.
 
-The door that took a decision signs it for one agent, one request, one digest, one approver and a time;
-the gate has it checked before it counts, and the destructive activity checks it once more.
+The entry point that takes a decision signs it for one agent, request, digest and approver, and for a time.
+The gate has it verified before it counts, and the destructive activity verifies it again.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from common.errors import permanent
 from common.key_ring import KeyRing, rotate
 from common.settings import Settings, SettingsError
 
-# Long enough for a worker that is down over a week of holidays; a buffered decision waits for it.
+# A decision waits at the server for a worker that may be down over a week of holidays.
 ENVELOPE_LIFETIME = timedelta(days=14)
 
 
 class Signer:
-    """Signs what doors hand out, and tells what was signed here. An empty ring signs nothing."""
+    """Signs what entry points hand out, and verifies what comes back. An empty ring signs nothing."""
 
     def __init__(self, ring: KeyRing) -> None:
         self._ring = ring
@@ -36,9 +36,9 @@ class Signer:
         """A signer with the keys of the settings, or of the embedded stack's key file.
 
         Args:
-            settings: where to look: the setting ``HIBERNAUT_APPROVAL_KEYS``, else ``approval.keys`` in the
-                data folder, which may gain keys while this process runs.
-            create: write a new key file where there is none (the embedded stack does).
+            settings: ``HIBERNAUT_APPROVAL_KEYS`` holds the keys, else the file ``approval.keys`` in the data
+                folder does, which may gain keys while this process runs.
+            create: write a key file if there is none, as the embedded stack does.
 
         Raises:
             SettingsError: the keys cannot be read.
@@ -49,7 +49,7 @@ class Signer:
         return cls(KeyRing(settings.approval_keys, file, "HIBERNAUT_APPROVAL_KEYS"))
 
     def sign(self, decision: Decision, agent: str, now: datetime) -> Decision:
-        """``decision`` in an envelope for ``agent``; unchanged where the ring is empty."""
+        """``decision`` in an envelope for ``agent``; unchanged if the ring is empty."""
         if not self._ring:
             return decision
         expires_at = (now + ENVELOPE_LIFETIME).replace(microsecond=0)
@@ -58,7 +58,7 @@ class Signer:
         return decision.model_copy(update={"signature": signature.model_copy(update={"mac": mac})})
 
     def flaw(self, decision: Decision, agent: str) -> str | None:
-        """What is wrong with the signature of ``decision`` for ``agent``; None where it is good."""
+        """What is wrong with the signature of ``decision`` for ``agent``; None if it is valid."""
         signature = decision.signature
         if signature is None:
             return "unsigned"
@@ -71,8 +71,8 @@ class Signer:
             return f"signed for another agent, {signature.agent!r}"
         return None
 
-    def seal(self, purpose: str, data: bytes) -> tuple[str, str]:
-        """The signing key's id, and the hexadecimal MAC of ``data``, which holds for this ``purpose`` alone.
+    def mac(self, purpose: str, data: bytes) -> tuple[str, str]:
+        """The signing key's id and the hexadecimal MAC of ``data``, valid for this ``purpose`` alone.
 
         Raises:
             SettingsError: the ring is empty.
@@ -81,31 +81,31 @@ class Signer:
             raise SettingsError("HIBERNAUT_APPROVAL_KEYS: set a key; nothing can be signed without.")
         return self._ring.first, _mac_for(purpose, data, self._ring.find(self._ring.first) or b"")
 
-    def is_sealed(self, purpose: str, data: bytes, key_id: str, mac: str) -> bool:
-        """Whether ``mac`` is what ``seal`` gave for the same ``purpose`` and ``data`` under that key."""
+    def is_mac(self, purpose: str, data: bytes, key_id: str, mac: str) -> bool:
+        """Whether ``mac`` is that of ``data`` for this ``purpose`` under the key ``key_id``."""
         key = self._ring.find(key_id)
         return key is not None and _same(_mac_for(purpose, data, key), mac)
 
 
 def _mac(decision: Decision, signature: Signature, key: bytes) -> str:
-    # The empty mac stands in the signed bytes in place of itself.
-    sealed = decision.model_copy(update={"signature": signature.model_copy(update={"mac": ""})})
-    mac = hmac.digest(key, canonical(sealed), "sha256")
+    # The signature is part of what is signed, with its own mac left empty.
+    unsigned = decision.model_copy(update={"signature": signature.model_copy(update={"mac": ""})})
+    mac = hmac.digest(key, canonical(unsigned), "sha256")
     return base64.urlsafe_b64encode(mac).decode().rstrip("=")
 
 
 def _mac_for(purpose: str, data: bytes, key: bytes) -> str:
-    # A key of its own for each purpose, so that nothing signed for one can pass for another.
+    # Each purpose has a key of its own, so that nothing signed for one passes for another.
     return hmac.new(hmac.digest(key, purpose.encode(), "sha256"), data, hashlib.sha256).hexdigest()
 
 
 def _same(mac: str, given: str) -> bool:
-    """Compared in constant time; as bytes, for what is given may be any text."""
+    """Compares in constant time; as bytes, because ``given`` may be any text."""
     return hmac.compare_digest(mac.encode(), given.encode("utf-8", "replace"))
 
 
 class Authority:
-    """Decides which decisions hold, under the keys, groups and rules of this process's settings."""
+    """Says which decisions are valid under the keys, groups and rules of this process's settings."""
 
     def __init__(self, signer: Signer, directory: Directory, *, accept_unsigned: bool) -> None:
         self._signer = signer
@@ -123,7 +123,7 @@ class Authority:
         return cls(signer, Directory.load(settings), accept_unsigned=settings.accept_unsigned)
 
     def flaw(self, decision: Decision, agent: str) -> str | None:
-        """What is wrong with the envelope of ``decision`` for ``agent``; None where it may count."""
+        """What is wrong with the envelope of ``decision`` for ``agent``; None if it may count."""
         if decision.signature is None and self._accept_unsigned:
             return None
         return self._signer.flaw(decision, agent)
@@ -133,10 +133,10 @@ class Authority:
         return self._directory.groups_of(who)
 
     def authorize(self, authorization: Authorization | None, plan: BaseModel, agent: str) -> Authorization:
-        """The `authorization`, if it allows `agent` to act on exactly this `plan`.
+        """The ``authorization``, if it allows ``agent`` to act on exactly this ``plan``.
 
         Raises:
-            ApplicationError: type `NotAuthorized`, with what is wrong.
+            ApplicationError: type `NotAuthorized`, permanent, saying what is wrong.
         """
         flaw = self._flaw_for(authorization, plan, agent) if authorization else "no approval came with it"
         if authorization is None or flaw:

@@ -1,4 +1,4 @@
-"""What crosses doors when a human is asked: requests, policies, decisions, and what became of them."""
+"""The types of approval: requests, policies, decisions, and what became of them."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from pydantic import (
 from common.business_time import BusinessHours
 from common.grammar import Duration
 
-# How a group is written where people are named.
+# The first character of a group's name where people are named.
 GROUP = "@"
 
-# How long a look at what an open request rests on is good for; the agent takes no other sooner.
-LOOK_GOOD_FOR = timedelta(seconds=30)
+# How long refreshed premises of an open request are shown; the agent does not fetch them sooner.
+PREMISES_FRESH_FOR = timedelta(seconds=30)
 
-# Why a decision that comes again is refused; what became of it is with the first.
+# Why a decision that arrives again is refused; the first record says what became of it.
 ALREADY_RECEIVED = "this decision was already received"
 
 ShortText = Annotated[str, Field(max_length=200)]
@@ -37,7 +37,7 @@ Later = Annotated[Duration, Field(gt=timedelta())]
 
 
 class OnExpiry(StrEnum):
-    """What happens to a request that nobody decided in time."""
+    """What happens to a request that nobody decides in time."""
 
     GIVE_UP = "give_up"
     ASK_AGAIN = "ask_again"
@@ -45,19 +45,19 @@ class OnExpiry(StrEnum):
 
 
 class ApprovalPolicy(BaseModel, frozen=True):
-    """Who may decide, until when, and what they may change. As it comes, nobody may.
+    """Who may decide, until when, and what they may change. By default, nobody may.
 
     Attributes:
         approvers: people, and groups written `@name`.
-        quorum: so many different people must say yes; a single no ends the request.
-        requester_may_approve: whether the one the agent works for may decide, too.
+        quorum: how many different people must say yes; a single no ends the request.
+        requester_may_approve: whether the person the agent works for may decide, too.
         editable: the fields of the plan that a revision may change.
         reminders: when people are reminded, each counted from the question.
-        escalate_after: when those in `escalate_to` may decide, too, if nobody has decided by then.
-        expires_after: when the request ends undecided; never where None.
+        escalate_after: when those in `escalate_to` may decide, too, if nobody has by then.
+        expires_after: when the request ends undecided; never if None.
         on_expiry: what follows then. `escalate` asks once more, with those in `escalate_to` from the start;
             a request that was escalated already gives up.
-        business_hours: the durations above count in these hours alone; by the clock where None.
+        business_hours: the durations above count in these hours only; around the clock if None.
     """
 
     approvers: tuple[str, ...] = ()
@@ -86,7 +86,7 @@ class ApprovalPolicy(BaseModel, frozen=True):
         return self.approvers + (self.escalate_to if escalated else ())
 
     def bars(self, by: str, groups: Sequence[str], *, requester: str, escalated: bool) -> str | None:
-        """Why `by`, who is in `groups`, may not decide; None where they may."""
+        """Why ``by``, who is in ``groups``, may not decide; None if they may."""
         if by.startswith(GROUP):
             return f"{by} is a group, and only people decide"
         if not {by, *(GROUP + group for group in groups)} & set(self.deciders(escalated=escalated)):
@@ -96,7 +96,7 @@ class ApprovalPolicy(BaseModel, frozen=True):
         return None
 
     def bars_edits(self, edits: Iterable[str]) -> str | None:
-        """Which of the edited fields may not be edited, in words; None where all may."""
+        """Which of the edited fields may not be edited, in words; None if all may."""
         foreign = sorted(set(edits) - set(self.editable))
         if not foreign:
             return None
@@ -113,7 +113,7 @@ class Verdict(StrEnum):
 
 
 class Signature(BaseModel, frozen=True):
-    """The envelope of the door that took a decision: which agent it is for, until when, under which key."""
+    """The envelope of a decision: the agent it is for, until when it is valid, and the key that signed it."""
 
     agent: ShortText
     expires_at: AwareDatetime
@@ -122,7 +122,7 @@ class Signature(BaseModel, frozen=True):
 
 
 class Decision(BaseModel, frozen=True):
-    """An approver's word, as the signal ``decide`` carries it. Untrusted until the gate has judged it."""
+    """An approver's decision, as the signal ``decide`` carries it. Untrusted until the gate has judged it."""
 
     id: ShortText = Field(min_length=1)
     request_id: ShortText
@@ -137,7 +137,7 @@ class Decision(BaseModel, frozen=True):
 
 
 def in_words(decision: Decision) -> str:
-    """Who decided, through what, and their note; with the edits of a revision first."""
+    """Who decided, through what, and their note; the edits of a revision come first."""
     edits = f"with edits to {', '.join(decision.edits)} " if decision.edits else ""
     signed = "" if decision.signature else ", unsigned"
     note = f": {decision.note}" if decision.note else ""
@@ -145,10 +145,10 @@ def in_words(decision: Decision) -> str:
 
 
 class Vote(BaseModel, frozen=True):
-    """A yes that counted, for one plan.
+    """An approval that counted, for one plan.
 
-    `replaced` holds the plan's own values of the fields that the decision edited, so that the plan as it was
-    shown to the approver can be told from the plan as it is now.
+    `replaced` holds the original values of the fields that the decision edited, from which the plan as the
+    approver saw it can be restored.
     """
 
     decision: Decision
@@ -156,7 +156,7 @@ class Vote(BaseModel, frozen=True):
 
 
 def said(value: Any) -> str:
-    """A value as people say it, at most 80 characters; of a digest the beginning."""
+    """A value for people, at most 80 characters; of a digest the beginning."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     text = (", ".join(map(said, value)) or "none") if isinstance(value, list | tuple) else str(value)
@@ -166,9 +166,9 @@ def said(value: Any) -> str:
 
 
 class PremiseState(BaseModel, frozen=True):
-    """A fact that a plan rests on, in words: as it was when the plan was made, and as it is now.
+    """A premise in words: its value when the plan was made, and its value now.
 
-    `now` is empty where it is not known; `drift` says why it has moved too far, and is empty where it holds.
+    `now` is empty if it is not known; `drift` says how it has moved too far, and is empty if it holds.
     """
 
     name: str
@@ -178,14 +178,14 @@ class PremiseState(BaseModel, frozen=True):
 
 
 class ApprovalRequest(BaseModel, frozen=True):
-    """One question to people about one plan, and how it stands. A decision names its `id` and its `digest`.
+    """A question to people about a plan, and how it stands. A decision names its `id` and its `digest`.
 
     Attributes:
         origin: the digest of the plan as the agent first asked about it; people may have revised it since.
-        remind_at, escalate_at, expires_at: the policy's durations as moments.
-        premises: what the plan rests on, and how that stood at `checked_at`. A look for people alone: before
-            the action it is fetched again.
-        votes: who has said yes so far; each a different person.
+        remind_at, escalate_at, expires_at: the policy's durations as times.
+        premises: what the plan rests on, as of `checked_at`. Only for people to see: the final validation
+            fetches them again.
+        votes: the approvals so far, each by a different person.
         reminded: how many reminders have gone out.
         escalated: whether those in the policy's `escalate_to` may decide, too.
     """
@@ -215,13 +215,13 @@ class ApprovalRequest(BaseModel, frozen=True):
 
     @property
     def standing(self) -> str:
-        """How many of the approvals it needs it has, in words."""
+        """How many of the needed approvals it has, in words."""
         people = ", ".join(vote.decision.by for vote in self.votes)
         return f"{len(self.votes)} of {self.policy.quorum} approvals" + (f" ({people})" if people else "")
 
     @property
     def asked(self) -> str:
-        """The question, and how it stands where several must approve."""
+        """The question, and how it stands if several must approve."""
         return self.question + (f" ({self.standing})" if self.policy.quorum > 1 else "")
 
 
@@ -234,7 +234,7 @@ class DecisionStatus(StrEnum):
 
 
 class DecisionRecord(BaseModel, frozen=True):
-    """A decision and what became of it, with the reason where it was refused."""
+    """A decision and what became of it; `reason` says why it was refused."""
 
     decision: Decision
     status: DecisionStatus
@@ -244,16 +244,16 @@ class DecisionRecord(BaseModel, frozen=True):
 
     @classmethod
     def of(cls, decision: Decision, status: DecisionStatus, at: datetime, reason: str = "") -> Self:
-        """The record of `decision` as of `at`."""
+        """The record of ``decision`` as of ``at``."""
         signed = decision.signature is not None
         return cls(decision=decision, status=status, reason=reason, signed=signed, at=at)
 
 
 def judged(records: Iterable[DecisionRecord], decision_id: str) -> DecisionRecord | None:
-    """What became of the decision of that id; None where none came.
+    """What became of the decision with that id; None if none has arrived.
 
-    The same decision may have come twice. The second is refused as already received, perhaps while the
-    first is being judged; what counts is the first.
+    The same decision may have arrived twice. The second is refused as already received, perhaps while the
+    first is still being judged; the first is what counts.
     """
     found = [record for record in records if record.decision.id == decision_id]
     first = [record for record in found if record.reason != ALREADY_RECEIVED]
@@ -264,14 +264,14 @@ def judged(records: Iterable[DecisionRecord], decision_id: str) -> DecisionRecor
 
 
 class ApprovalsView(BaseModel, frozen=True):
-    """What the query ``approvals`` answers: the requests still open, and every decision with its fate."""
+    """The answer to the query ``approvals``: the open requests, and every decision with its outcome."""
 
     open: list[ApprovalRequest]
     decisions: list[DecisionRecord]
 
 
 class OutcomeVerdict(StrEnum):
-    """How a request ended. `revised`: with edits that others have yet to agree to, so they are asked."""
+    """How a request ended. `revised`: with edits that the other approvers must still be asked about."""
 
     APPROVED = "approved"
     REVISED = "revised"
@@ -293,10 +293,10 @@ class Answer(BaseModel, frozen=True):
 
 
 class Authorization(BaseModel, frozen=True):
-    """What a destructive activity checks again before it acts on a plan.
+    """What a destructive activity verifies before it acts on a plan.
 
-    `votes` hold the very envelopes that were counted, under `policy`; `requester` is who the agent works for;
-    `key` is the idempotency key `workflow id:node:plan digest`.
+    `votes` hold the decisions that were counted under `policy`, in their envelopes; `requester` is whom the
+    agent works for; `key` is the idempotency key `workflow id:node:plan digest`.
     """
 
     votes: tuple[Vote, ...]
@@ -305,8 +305,7 @@ class Authorization(BaseModel, frozen=True):
     escalated: bool = False
     key: str
 
-    # It stands in the history of every action, and most of policy and votes is as it comes. So those defaults
-    # may not change to what allows more.
+    # It is in the history of every action, so defaults are left out, and may never change to allow more.
     @field_serializer("policy", when_used="json")
     def _policy_without_defaults(self, policy: ApprovalPolicy) -> dict[str, Any]:
         return policy.model_dump(mode="json", exclude_defaults=True)
@@ -315,7 +314,7 @@ class Authorization(BaseModel, frozen=True):
     def _votes_without_defaults(self, votes: tuple[Vote, ...]) -> list[dict[str, Any]]:
         return [vote.model_dump(mode="json", exclude_defaults=True) for vote in votes]
 
-    # The key ends with the plan's digest, which the last vote has, too, where nobody edited the plan.
+    # The key ends with the plan's digest, which the last vote also has unless somebody edited the plan.
     @field_serializer("key", when_used="json")
     def _key_without_digest(self, key: str) -> str:
         return key.removesuffix(self.votes[-1].decision.digest) if self.votes else key

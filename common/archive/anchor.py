@@ -1,7 +1,7 @@
-"""The archivist's schedule in Temporal, which also keeps the head of the archive's chain.
+"""The archivist's schedule in Temporal, which also stores the head of the archive's chain.
 
-A bucket cannot vouch for itself: put back to last week's state it is whole and wrong. So the head is kept
-where the bucket's owner does not reach, in the arguments of the schedule. Pausing it does not touch them.
+A bucket cannot vouch for itself: restored to last week's state it is consistent and wrong. So the head is
+kept out of reach of the bucket's owner, in the arguments of the schedule, which pausing it leaves alone.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from common.settings import Settings
 
 
 class ArchiveAnchor:
-    """The schedule of one namespace's archivist. Every method may raise ``RPCError``."""
+    """The schedule of a namespace's archivist. Every method may raise ``RPCError``."""
 
     def __init__(self, client: Client, settings: Settings) -> None:
         self._client, self._settings = client, settings
 
     async def describe(self) -> ScheduleDescription | None:
-        """The schedule; None where there is none."""
+        """The schedule; None if there is none."""
         try:
             return await self._client.get_schedule_handle(SCHEDULE).describe()
         except RPCError as error:
@@ -44,20 +44,20 @@ class ArchiveAnchor:
             return None
 
     async def head(self) -> Head | None:
-        """The head of the chain as Temporal keeps it; None where it keeps none."""
+        """The head of the chain as Temporal stores it; None if it stores none."""
         found = await self.describe()
         return await self._head_in(found) if found else None
 
     async def keep(self, head: Head) -> None:
-        """Have Temporal keep `head`. Where there is no schedule yet, one is made that does not run."""
+        """Have Temporal store ``head``. If there is no schedule yet, one is created that is paused."""
         await self._write(head, start=False)
 
     async def set_up(self) -> None:
-        """Create the schedule, or bring it up to the settings; it runs from then on."""
+        """Create the schedule or update it to the settings; from then on it runs."""
         await self._write(None, start=True)
 
     async def service(self) -> str:
-        """The id of this namespace: whose archive it is."""
+        """The id of this namespace, which identifies whose archive it is."""
         request = DescribeNamespaceRequest(namespace=self._client.namespace)
         described = await self._client.workflow_service.describe_namespace(request)
         return described.namespace_info.id
@@ -87,7 +87,7 @@ class ArchiveAnchor:
         note = (
             ""
             if runs
-            else "It keeps the head of the archive's chain; `starter.py archive setup` lets it run."
+            else "It stores the head of the archive's chain; `starter.py archive setup` lets it run."
         )
         return Schedule(
             action=self._action(head),

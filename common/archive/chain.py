@@ -1,8 +1,8 @@
-"""The chain of manifests: what the archive holds, and whether it still is what was written.
+"""The chain of manifests: what the archive holds, and whether it is still what was written.
 
-Each manifest names the objects that were added, with their SHA-256, and those removed, and the SHA-256 of the
-manifest before. So the newest one stands for all of the archive. Its number and digest, the head, are also
-kept in Temporal (`archive_anchor.py`): a bucket that was put back to an older state is found by that.
+Each manifest names the objects that were added with their SHA-256, those removed, and the SHA-256 of the
+previous manifest, so the newest one vouches for the whole archive. Its number and digest, the head, are also
+stored in Temporal (`anchor.py`), which reveals a bucket that was restored to an older state.
 """
 
 from __future__ import annotations
@@ -29,19 +29,15 @@ from common.object_store import ObjectMissingError, ObjectStore
 
 
 class ArchiveDamagedError(Exception):
-    """An object of the archive is not what was written; the message names it and what is wrong."""
-
-
-class ForeignArchiveError(Exception):
-    """The archive there is another Temporal service's."""
+    """An object of the archive is not what was written; the message names it and says what is wrong."""
 
 
 def get_checked(objects: ObjectStore, wanted: ArchivedObject) -> bytes:
-    """The bytes of an archived object, checked.
+    """The verified bytes of an archived object.
 
     Raises:
         ArchiveDamagedError: it is missing, truncated or changed.
-        StoreUnavailableError: the store does not answer now.
+        StoreUnavailableError: the store cannot be read now.
     """
     try:
         data = objects.get(wanted.key)
@@ -58,7 +54,7 @@ def put_checked(objects: ObjectStore, key: str, data: bytes) -> ArchivedObject:
     """Write an object and read it back.
 
     Raises:
-        ArchiveDamagedError: what is there is not what was written.
+        ArchiveDamagedError: what is read is not what was written.
     """
     written = ArchivedObject(key=key, size=len(data), sha256=digest_bytes(data))
     objects.put(key, data)
@@ -67,16 +63,16 @@ def put_checked(objects: ObjectStore, key: str, data: bytes) -> ArchivedObject:
 
 
 class Chain:
-    """The manifests in an object store. Its methods block."""
+    """The manifests in an object store. The methods block."""
 
     def __init__(self, objects: ObjectStore) -> None:
         self._objects = objects
 
     def head(self) -> tuple[Head, Manifest | None]:
-        """The newest manifest and what names it; number 0 where there is none yet.
+        """The head and the newest manifest; number 0 and None if there is none yet.
 
         Raises:
-            ArchiveDamagedError: it cannot be read.
+            ArchiveDamagedError: the manifest cannot be read.
         """
         keys = [each.key for each in self._objects.list(MANIFESTS)]
         if not keys:
@@ -84,7 +80,7 @@ class Chain:
         return self.read(max(keys))
 
     def holds(self, anchor: Head) -> bool:
-        """Whether the chain still has the manifest that was its head once."""
+        """Whether the chain still has the manifest that once was its head."""
         if not anchor.number:
             return True
         try:
@@ -97,7 +93,7 @@ class Chain:
         """Write the next manifest and read it back.
 
         Raises:
-            ArchiveDamagedError: there is another one of that number already.
+            ArchiveDamagedError: there is a different one with that number already.
         """
         data = manifest.model_dump_json().encode()
         key = manifest_key(manifest.number)
@@ -116,26 +112,29 @@ class Chain:
             yield self.read(each.key)
 
     def read(self, key: str) -> tuple[Head, Manifest]:
-        """The manifest of that key, and what names it.
+        """The manifest with that key, and its number and digest.
 
         Raises:
-            ArchiveDamagedError: it is none.
-            ObjectMissingError: it is not there.
+            ArchiveDamagedError: it is not a valid manifest.
+            ObjectMissingError: there is none.
         """
         data = self._objects.get(key)
         try:
             manifest = Manifest.model_validate_json(data)
             number = number_of(key)
         except ValueError:
-            raise ArchiveDamagedError(f"{key} is no manifest") from None
+            raise ArchiveDamagedError(f"{key} is not a manifest") from None
         if manifest.number != number:
-            raise ArchiveDamagedError(f"{key} is the manifest {manifest.number}")
+            raise ArchiveDamagedError(f"{key} holds manifest {manifest.number}")
         return Head(number=number, sha256=digest_bytes(data)), manifest
 
 
 @dataclass
 class Verified:
-    """What a verification found: flaws in words, objects that are good, objects no manifest knows of yet."""
+    """What a verification found: flaws in words, numbers of intact objects and agents, the chain's head.
+
+    `unsealed` counts objects of agents that no manifest names yet.
+    """
 
     flaws: list[str] = field(default_factory=list)
     head: Head = field(default_factory=Head)
@@ -145,24 +144,24 @@ class Verified:
 
 
 def verify(objects: ObjectStore, anchor: Head | None) -> Verified:
-    """Read everything in the archive and compare it with its chain. Blocks, for long.
+    """Read the whole archive and compare it with its chain. Blocks for a long time.
 
     Args:
-        objects: where it lies.
-        anchor: the head that Temporal keeps; None where it keeps none.
+        objects: the archive's store.
+        anchor: the head that Temporal stores; None if it stores none.
 
     Raises:
-        StoreUnavailableError: the store does not answer now.
+        StoreUnavailableError: the store cannot be read now.
     """
     found = Verified()
     live, going = _chained(objects, found)
     if anchor is None:
         if found.head.number:
-            found.flaws.append("Temporal keeps no head of the chain, so it may have been cut short")
+            found.flaws.append("Temporal stores no head of the chain, so it may have been cut short")
     elif not Chain(objects).holds(anchor):
         found.flaws.append(
-            f"manifest {anchor.number}, which Temporal keeps as the head, is missing or changed: "
-            f"the archive was put back or cut short; its newest one is {found.head.number}"
+            f"manifest {anchor.number}, which Temporal stores as the head, is missing or changed: "
+            f"the archive was put back or cut short; its newest manifest is {found.head.number}"
         )
     known = set(live) | going
     for each in live.values():
@@ -175,7 +174,7 @@ def verify(objects: ObjectStore, anchor: Head | None) -> Verified:
 
 
 def _chained(objects: ObjectStore, found: Verified) -> tuple[dict[str, ArchivedObject], set[str]]:
-    """What should be there, and what may be going just now."""
+    """The objects that should be there, and the keys of those that may just be being deleted."""
     chain, live, going = Chain(objects), dict[str, ArchivedObject](), set[str]()
     manifests: list[tuple[Head, Manifest]] = []
     for listed in objects.list(MANIFESTS):
@@ -187,7 +186,7 @@ def _chained(objects: ObjectStore, found: Verified) -> tuple[dict[str, ArchivedO
         if manifest.number != found.head.number + 1:
             found.flaws.append(f"manifest {found.head.number + 1} is missing")
         elif manifest.previous != found.head.sha256:
-            found.flaws.append(f"manifest {manifest.number} does not follow on the one before")
+            found.flaws.append(f"manifest {manifest.number} does not follow the one before")
         found.head = head
         live.update((each.key, each) for each in manifest.added)
         for key in manifest.removed:
@@ -197,7 +196,7 @@ def _chained(objects: ObjectStore, found: Verified) -> tuple[dict[str, ArchivedO
 
 
 def _check(objects: ObjectStore, wanted: ArchivedObject, found: Verified) -> set[str]:
-    """Look at one object, and where it is a record at all it stands for; the keys of these."""
+    """Verify one object and, if it is a record, the objects it names, whose keys are returned."""
     try:
         data = get_checked(objects, wanted)
         found.objects += 1

@@ -1,6 +1,6 @@
-"""The index of archived agents: Parquet files partitioned by the day agents closed, asked through DuckDB.
+"""The index of archived agents: Parquet files partitioned by the day agents closed, queried with DuckDB.
 
-Nothing of a question ever becomes text of a query: conditions are fixed, values are bound.
+No part of a question becomes SQL text: conditions are fixed, and values are bound.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ READERS = 8
 
 @dataclass(frozen=True)
 class IndexQuery:
-    """Which rows are wanted; what is None or empty asks for nothing.
+    """Which rows are wanted; None and empty values do not restrict them.
 
     Attributes:
-        since, until: the agent lived at some time between; `until` itself is not.
-        nodes: it went through one of these.
-        stuck: entries `Login@2026-11-22`, one of which it has.
-        ever_stuck: it has any entry at all.
-        kind, status, owner, batch, id: these exactly.
-        limit: the newest so many, by when they closed.
+        since, until: the agent lived at some time in between; `until` is exclusive.
+        node: it went through this node.
+        stuck: entries `Login@2026-11-22`, of which it has at least one.
+        ever_stuck: it has any such entry.
+        kind, status, owner, batch, id: it has exactly these.
+        limit: at most this many, the last to close first.
     """
 
     since: datetime | None = None
@@ -46,7 +46,7 @@ class IndexQuery:
     limit: int | None = None
 
 
-# Each condition with the value it is bound to; those without a value are left out.
+# The condition for each field, bound to its value; those without a value are left out.
 _CONDITIONS = {
     "since": "closed >= ?",
     "until": "started < ?",
@@ -77,7 +77,7 @@ def schema() -> Any:
 
 
 def pack_rows(rows: Iterable[IndexRow], number: int) -> Iterator[tuple[str, bytes]]:
-    """Keys and bytes of the index files for `rows`, a file for each day."""
+    """Keys and bytes of the index files for ``rows``, one file for each day."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -100,23 +100,23 @@ def unpack_rows(data: bytes) -> list[IndexRow]:
 
 
 class ArchiveIndex:
-    """Asks the index. Its methods block."""
+    """Queries the index. The methods block."""
 
     def __init__(self, objects: ObjectStore) -> None:
         self._objects = objects
 
     def find(self, query: IndexQuery) -> list[IndexRow]:
-        """The rows that fit, newest first, each agent once.
+        """The rows that match, newest first, each agent once.
 
         Raises:
-            StoreUnavailableError: the store does not answer now.
+            StoreUnavailableError: the store cannot be read now.
         """
-        wanted = [text for name, text in _CONDITIONS.items() if _is_asked(getattr(query, name))]
-        values = [_bound(getattr(query, name)) for name in _CONDITIONS if _is_asked(getattr(query, name))]
+        wanted = [text for name, text in _CONDITIONS.items() if _is_given(getattr(query, name))]
+        values = [_bound(getattr(query, name)) for name in _CONDITIONS if _is_given(getattr(query, name))]
         if query.ever_stuck:
             wanted.append("len(stuck_at) > 0")
         where = " AND ".join(wanted) or "true"
-        # An agent that was moved twice, as a kill in between makes it, has two rows of one run.
+        # A kill at the wrong moment leaves an agent that was archived twice, with two rows of one run.
         sql = (
             f"SELECT * FROM runs WHERE {where} "  # noqa: S608 -- of fixed parts alone
             "QUALIFY row_number() OVER (PARTITION BY id, run_id ORDER BY sha256) = 1 "
@@ -128,13 +128,13 @@ class ArchiveIndex:
             try:
                 return self._ask(sql, values, self.files(query.since))
             except ObjectMissingError:
-                # Rewritten between the listing and the reading: an owner is being forgotten.
+                # A file was rewritten after it was listed, because an owner is being erased.
                 if attempt == ATTEMPTS - 1:
                     raise
         return []
 
     def files(self, since: datetime | None = None) -> list[str]:
-        """Keys of the files that may hold agents which lived at or after `since`."""
+        """Keys of the files that may hold agents which lived at or after ``since``."""
         first = since.astimezone(UTC).date() if since else date.min
         return [each.key for each in self._objects.list(INDEX) if day_of(each.key) >= first]
 
@@ -152,7 +152,7 @@ class ArchiveIndex:
 
         with ThreadPoolExecutor(READERS, thread_name_prefix="index") as readers:
             runs = ds.FileSystemDataset(list(readers.map(read, files)), schema(), parquet)
-        # No file of this machine, no extension, no address: the one table it sees is `runs`.
+        # DuckDB sees the table `runs` and nothing else: no files, no extensions, no network.
         settings: dict[str, Any] = {"enable_external_access": False, "threads": 2}
         with duckdb.connect(":memory:", config=settings) as database:
             database.register("runs", runs)
@@ -160,7 +160,7 @@ class ArchiveIndex:
         return [IndexRow.model_validate(row) for row in found.to_pylist()]
 
 
-def _is_asked(value: object) -> bool:
+def _is_given(value: object) -> bool:
     return value is not None and value != ()
 
 

@@ -1,8 +1,8 @@
-"""The archive of closed agents: where things lie in the object store, and the types that tell of them.
+"""The archive of closed agents: its layout in the object store, and its types.
 
-archive/v1/agents/<kind>/<id>/<run id>/record.json       what is archived of an agent, by its last run
+archive/v1/agents/<kind>/<id>/<run id>/record.json       what is archived of an agent, under its last run's id
 archive/v1/agents/<kind>/<id>/<run id>/<SHA-256>...      its histories, payloads and final view
-archive/v1/index/dt=<day it closed>/<number>.parquet     a row each agent
+archive/v1/index/dt=<day it closed>/<number>.parquet     one row for each agent
 archive/v1/manifests/<number>.json                       the chain: what was added and removed, in order
 """
 
@@ -19,7 +19,7 @@ ROOT = "archive/v1"
 AGENTS, INDEX, MANIFESTS = f"{ROOT}/agents/", f"{ROOT}/index/", f"{ROOT}/manifests/"
 RECORD = "record.json"
 
-# The workflow that archives, and the one id under which one may change the archive at a time.
+# The workflow that archives, and the id that lets only one at a time change the archive.
 ARCHIVIST = "archivist"
 ERASER = "eraser"
 SCHEDULE = "archivist"
@@ -34,7 +34,7 @@ class ArchivedObject(BaseModel, frozen=True):
 
 
 class ArchivedRun(BaseModel, frozen=True):
-    """One run of an agent, oldest first in a record; its history is Temporal's own JSON, gzipped."""
+    """One run of an agent; its history is Temporal's own JSON, gzipped."""
 
     run_id: str
     started_at: AwareDatetime
@@ -45,8 +45,8 @@ class ArchivedRun(BaseModel, frozen=True):
 class IndexRow(BaseModel):
     """A row of the index: an archived agent. `sha256` is its record's, `keys` are ids of encryption keys.
 
-    `nodes` are those it went through, `stuck_at` entries `Login@2026-11-22`, `failure` a type, `cost` US
-    dollars. Nothing in here is encrypted, so nothing in here is anybody's words.
+    `nodes` are those it went through, `stuck_at` has entries `Login@2026-11-22`, `failure` is a type, `cost`
+    is in US dollars. A row is not encrypted, so it holds nothing that anybody wrote.
     """
 
     id: str
@@ -67,15 +67,15 @@ class IndexRow(BaseModel):
 
     @property
     def day(self) -> date:
-        """The partition it lies in: the day the agent closed, UTC."""
+        """The row's partition: the UTC day on which the agent closed."""
         return self.closed.astimezone(UTC).date()
 
 
 class ArchiveRecord(BaseModel):
     """What is archived of one agent.
 
-    `payloads` maps keys that histories refer to, to where those bytes lie now. `missing` are such keys of
-    earlier runs of a chain, whose payloads the sweep had already taken.
+    `runs` are oldest first. `payloads` maps the keys that histories refer to, to the objects that hold those
+    bytes now. `missing` are keys of earlier runs whose payloads had already been swept.
     """
 
     id: str
@@ -91,19 +91,19 @@ class ArchiveRecord(BaseModel):
 
     @property
     def objects(self) -> list[ArchivedObject]:
-        """Everything the record stands for, apart from itself."""
+        """All objects that the record names."""
         return [*(run.history for run in self.runs), self.view, *self.payloads.values()]
 
 
 class Head(BaseModel, frozen=True):
-    """The end of the chain: the number of the newest manifest, from 1, and the SHA-256 of its bytes."""
+    """The head of the chain: the number of the newest manifest, from 1, and the SHA-256 of its bytes."""
 
     number: int = 0
     sha256: str = ""
 
 
 class Erased(BaseModel):
-    """What was erased for an owner: agents, objects of the store, artifacts; and what a legal hold kept."""
+    """What was erased for an owner (agents, objects, artifacts), and how many agents a legal hold kept."""
 
     owner: str = ""
     live: int = 0
@@ -115,7 +115,7 @@ class Erased(BaseModel):
     held: int = 0
 
     def plus(self, other: Erased) -> Erased:
-        """Both together; what is held is the same at each look."""
+        """The sum of both, except `held`, which each counts anew."""
         counts = {
             name: getattr(self, name) + getattr(other, name)
             for name in Erased.model_fields
@@ -125,10 +125,10 @@ class Erased(BaseModel):
 
 
 class Manifest(BaseModel):
-    """A link of the chain. `previous` is the SHA-256 of the manifest before, `service` the namespace's id.
+    """A link of the chain. `previous` is the previous manifest's SHA-256, `service` the namespace's id.
 
-    `kinds` are those of all agents archived until now. `by` names the work that wrote it, so that a second
-    attempt finds its own.
+    `kinds` are those of all agents archived so far. `by` names the work that wrote it, by which a second
+    attempt recognizes its own.
     """
 
     number: int
@@ -143,7 +143,7 @@ class Manifest(BaseModel):
 
 
 class ArchiveReport(BaseModel):
-    """What an archivist did: agents due and archived, the bytes they take, how many were passed over."""
+    """What an archivist did: agents due and archived, their bytes, how many were skipped and why."""
 
     due: int = 0
     archived: int = 0
@@ -156,15 +156,15 @@ class ArchiveReport(BaseModel):
 
 
 class ArchiveRequest(BaseModel):
-    """What an archivist is asked for.
+    """An archivist's input.
 
     Attributes:
-        older_than: in place of the settings' times.
-        dry_run: say what is due, and change nothing.
-        anchor: the chain's head as Temporal's schedule keeps it; for whoever verifies, not for the archivist.
-        at: the time this began; the archivist's own, as is what follows.
+        older_than: overrides the settings' times.
+        dry_run: report what is due and change nothing.
+        anchor: the chain's head, stored in the schedule's arguments for whoever verifies the archive.
+        at: when this began. The archivist sets it, and what follows, when it continues as new.
         cursor: how far the list of closed agents has been read.
-        batches: batches sealed so far.
+        batches: batches entered so far.
         report: what was done so far.
     """
 
@@ -184,12 +184,12 @@ class EraseRequest(BaseModel, frozen=True):
 
 
 def agent_folder(kind: str, id: str) -> str:
-    """What the keys of everything archived of an agent begin with."""
+    """The prefix of the keys of everything archived of an agent."""
     return f"{AGENTS}{segment(kind)}/{segment(id)}/"
 
 
 def run_folder(kind: str, id: str, run_id: str) -> str:
-    """What the keys of everything archived of an agent that ended with this run begin with."""
+    """The prefix of the keys of everything archived of an agent that ended with this run."""
     return f"{agent_folder(kind, id)}{segment(run_id)}/"
 
 
@@ -199,7 +199,7 @@ def record_key(kind: str, id: str, run_id: str) -> str:
 
 
 def index_key(day: date, number: int) -> str:
-    """The key of the rows that a manifest adds of agents that closed on a day."""
+    """The key of the rows that a manifest adds for agents that closed on a day."""
     return f"{INDEX}dt={day.isoformat()}/{number:08}.parquet"
 
 
@@ -219,7 +219,7 @@ def manifest_key(number: int) -> str:
 
 
 def utc_days(since: datetime, until: datetime) -> list[date]:
-    """The days in UTC that lie between, wholly or in part; `until` itself is not."""
+    """The UTC days that the time from ``since`` until before ``until`` touches."""
     first = since.astimezone(UTC).date()
     last = (until.astimezone(UTC) - timedelta(microseconds=1)).date()
     return [first + timedelta(days=number) for number in range((last - first).days + 1)]

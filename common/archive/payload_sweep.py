@@ -1,12 +1,12 @@
-"""Deletes payloads that nothing refers to any more, so that a state carried over leaves no copies behind.
+"""Deletes payloads that nothing refers to any more, such as old copies of state that was carried over.
 
-A run that has continued as new is over: its successor carries everything. Of its payloads only those stay
-that a run which still counts refers to, which is the input its successor started with. A run counts while it
-is open, and after its end until it is archived or gone from Temporal.
+A run counts while it is open, and after it has closed until it is archived or gone from Temporal. A run that
+continued as new does not count, because its successor carries everything; of its payloads only those are kept
+that a counting run refers to, such as the successor's input.
 
-Why this loses nothing: only a run writes under its own id, so once it is closed no reference to what lies
-there can appear, except in a copy of its history, and copies are runs that count. What lies under no run may
-just have been written for a start or a signal on its way; it is left alone until it is `GRACE` old.
+This loses nothing: only a run writes under its own id, so once it has closed no reference to its objects can
+appear, except in a copy of its history, and a copy is a run that counts. An object under no run may just have
+been written for a start or a signal on its way; it is kept until it is `GRACE` old.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
-from urllib.parse import unquote
 
 from google.protobuf.message import Message
 from temporalio.api.common.v1 import Payload
@@ -27,19 +26,26 @@ from temporalio.service import RPCError, RPCStatusCode
 from common.client.visibility import quote
 from common.names import UnusableValueError
 from common.object_store import ObjectStore, StoredObject
-from common.temporal.payload_store import NO_RUN, SEGMENTS, agent_prefix, namespace_prefix, referenced_key
+from common.temporal.payload_store import (
+    NO_RUN,
+    SEGMENTS,
+    agent_prefix,
+    namespace_prefix,
+    referenced_key,
+    workflow_id_in,
+)
 
-# Far above the two minutes that a client tries to get a start or a signal through.
+# Far more than the two minutes for which a client retries a start or a signal.
 GRACE = timedelta(hours=1)
 
 
 class ForeignStoreError(Exception):
-    """The payloads there are another Temporal service's; the message says which object claims them."""
+    """The payloads belong to another Temporal service; the message names the object that says so."""
 
 
 @dataclass(frozen=True)
 class Swept:
-    """What a sweep did: objects and bytes deleted, objects kept."""
+    """The result of a sweep: objects and bytes deleted, objects kept."""
 
     deleted: int = 0
     deleted_bytes: int = 0
@@ -52,13 +58,13 @@ def collectable(
     referenced: Collection[str],
     before: datetime,
 ) -> list[StoredObject]:
-    """Which objects of one agent nothing needs.
+    """The objects of one agent that nothing needs.
 
     Args:
-        objects: all that lie under the agent's id.
-        open_runs: ids of its runs that have not ended; what lies under them stays.
-        referenced: keys that the histories of its runs refer to, as far as these runs count.
-        before: what lies under no run and is not older than this stays.
+        objects: all objects under the agent's id.
+        open_runs: ids of its open runs, whose objects are kept.
+        referenced: keys that the histories of its counting runs refer to.
+        before: objects under no run that were written at or after this time are kept.
     """
     return [
         each
@@ -69,7 +75,7 @@ def collectable(
 
 
 def run_of(key: str) -> str:
-    """The run id in a payload's key; `-` where it was written under none."""
+    """The run id in a payload's key; `-` if it was written under no run."""
     return key.split("/")[3]
 
 
@@ -82,20 +88,19 @@ async def sweep(
     workflow_id: str = "",
     dry_run: bool = False,
 ) -> Swept:
-    """Delete what nothing refers to any more. Safe at any time, beside working agents and other sweeps.
+    """Delete what nothing refers to any more. Safe at any time, also beside running agents and other sweeps.
 
     Args:
-        client: of the namespace whose payloads are swept.
-        objects: where they lie.
-        now: the time, by the clock of the store.
-        grace: how long what lies under no run is left alone.
-        workflow_id: this agent alone; all agents where empty.
-        dry_run: count, and delete nothing.
+        client: a client of the namespace whose payloads are swept.
+        objects: their store.
+        now: the time by the store's clock.
+        grace: how long objects under no run are kept.
+        workflow_id: sweep only this agent; all agents if empty.
+        dry_run: count without deleting.
 
     Raises:
-        StoreUnavailableError: what was deleted until then stays deleted; sweep again.
-        RPCError: likewise.
-        ForeignStoreError: the payloads there were swept for another Temporal service before.
+        StoreUnavailableError, RPCError: the sweep is incomplete; sweep again.
+        ForeignStoreError: the payloads were swept for another Temporal service before.
     """
     await _claim(client, objects)
     total = Swept()
@@ -104,7 +109,8 @@ async def sweep(
     )
     agents = _by_agent(objects, prefix)
     while found := await asyncio.to_thread(next, agents, None):
-        going = await _collectable_of(client, workflow_id or _agent_of(found[0].key), found, now - grace)
+        id = workflow_id or workflow_id_in(found[0].key, client.namespace)
+        going = await _collectable_of(client, id, found, now - grace)
         if not dry_run:
             await asyncio.to_thread(objects.delete, [each.key for each in going])
         total = Swept(
@@ -116,7 +122,7 @@ async def sweep(
 
 
 async def _claim(client: Client, objects: ObjectStore) -> None:
-    # To a service that never heard of these agents all of their payloads would be superfluous.
+    # A service that does not know these agents would find all of their payloads unreferenced.
     described = await client.workflow_service.describe_namespace(
         DescribeNamespaceRequest(namespace=client.namespace)
     )
@@ -126,7 +132,7 @@ async def _claim(client: Client, objects: ObjectStore) -> None:
     owner = await asyncio.to_thread(objects.get, key)
     if owner != own:
         raise ForeignStoreError(
-            f"the payloads of the namespace {client.namespace} there are those of another Temporal service: "
+            f"the payloads of the namespace {client.namespace} there belong to another Temporal service: "
             f"give each a HIBERNAUT_S3_PREFIX of its own, or delete {key} if that service is gone."
         )
 
@@ -137,34 +143,30 @@ def _by_agent(objects: ObjectStore, prefix: str) -> Iterator[list[StoredObject]]
         yield list(group)
 
 
-def _agent_of(key: str) -> str:
-    return unquote(key.split("/")[2])
-
-
 async def _collectable_of(
     client: Client, workflow_id: str, found: list[StoredObject], before: datetime
 ) -> list[StoredObject]:
-    if not found[0].key.startswith(agent_prefix(client.namespace, workflow_id)):
-        # The key of an id that is too long for a file name holds a part of it: only who names it sweeps it.
+    if not workflow_id:
+        # An id too long for a file name is cut in the key, so its objects are swept only by name.
         return []
     try:
         runs = await _runs_of(client, workflow_id, found)
     except UnusableValueError:
-        return []  # not all of its runs can be found, so none of its payloads can be called superfluous
+        return []  # visibility cannot find all of its runs, so any payload may be referenced
     referenced = set[str]().union(*[await references(client, workflow_id, run) for run in runs.counting])
     return collectable(found, runs.open, referenced, before)
 
 
 @dataclass(frozen=True)
 class _Runs:
-    """Runs of an agent that count, and the ids of those that are open."""
+    """The ids of an agent's counting runs, and of its open ones."""
 
     counting: frozenset[str]
     open: frozenset[str]
 
 
 async def _runs_of(client: Client, workflow_id: str, objects: Iterable[StoredObject]) -> _Runs:
-    # The server's own word on each run: visibility lags, and a run it does not know yet must keep its state.
+    # Each run is described by the server itself: visibility lags, and may not know the newest run yet.
     candidates = {run_of(each.key) for each in objects} - {NO_RUN} | {""}
     async for known in client.list_workflows(f"WorkflowId = {quote(workflow_id)}"):
         if known.status is not WorkflowExecutionStatus.CONTINUED_AS_NEW:
@@ -185,7 +187,7 @@ async def _runs_of(client: Client, workflow_id: str, objects: Iterable[StoredObj
 
 
 async def references(client: Client, workflow_id: str, run_id: str) -> set[str]:
-    """Keys of the payloads that the history of one run refers to; none where it is gone."""
+    """Keys of the payloads that the history of a run refers to; none if the run is gone."""
     handle = client.get_workflow_handle(workflow_id, run_id=run_id)
     found: set[str] = set()
     try:
@@ -198,7 +200,7 @@ async def references(client: Client, workflow_id: str, run_id: str) -> set[str]:
 
 
 def payloads_in(message: Message) -> Iterator[Payload]:
-    """Every payload anywhere in a message of Temporal's."""
+    """Every payload anywhere in a Temporal message."""
     if isinstance(message, Payload):
         yield message
         return

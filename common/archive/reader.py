@@ -1,4 +1,4 @@
-"""Reads archived agents: what `show` would have printed, and histories as Temporal's own JSON."""
+"""Reads archived agents: their final views, and their histories as Temporal's own JSON."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ZIPPED = b"binary/gzip"
 
 
 class ArchivedAgents:
-    """The archived agents of one object store.
+    """The archived agents in an object store.
 
     Every method may raise ``StoreUnavailableError``, and those that read an agent ``ArchiveDamagedError``.
     """
@@ -41,17 +41,17 @@ class ArchivedAgents:
 
     @classmethod
     def open(cls, settings: Settings) -> ArchivedAgents:
-        """The archive of these settings. Reaches out to nothing yet."""
+        """The archive of these settings. Connects to nothing yet."""
         return cls(open_store(settings), data_converter(settings))
 
     async def find(self, id: str) -> ArchiveRecord | None:
-        """The record of the agent, of its last run; None where none of that id is archived."""
+        """The record of the agent as of its last run; None if no agent of that id is archived."""
         return await asyncio.to_thread(self._find, id)
 
     async def refuse(self, agents: AgentClient, id: str) -> None:
-        """Refuse an id that an archived agent has: an id names one agent for good.
+        """Refuse the id of an archived agent, because an id is never reused.
 
-        One that Temporal still knows as well is Temporal's own to refuse, or to take for the same start.
+        If Temporal still knows it too, Temporal itself refuses it, or recognizes a repeated start.
 
         Raises:
             AgentExistsError: there was an agent of that id.
@@ -66,7 +66,7 @@ class ArchivedAgents:
             ) from None
 
     async def read(self, row: IndexRow) -> ArchiveRecord:
-        """The record that a row of the index stands for, checked against it.
+        """The record that a row of the index names, checked against the row's digest.
 
         Raises:
             ObjectMissingError: it is being erased.
@@ -78,19 +78,19 @@ class ArchivedAgents:
         return ArchiveRecord.model_validate_json(data)
 
     async def view(self, record: ArchiveRecord) -> AgentView:
-        """What `show` would have printed, in the end."""
+        """The agent's final view."""
         data = await asyncio.to_thread(get_checked, self.objects, record.view)
         return AgentView.model_validate_json(await unpack(self._converter, record.namespace, record.id, data))
 
     async def history(self, record: ArchiveRecord, run: ArchivedRun, *, readable: bool = False) -> str:
         """The history of a run as Temporal's own JSON, for its Web UI and for a replay.
 
-        What it referred to in the store stands in it, encrypted as it was.
+        References to the store are replaced by the payloads, encrypted as they were.
 
         Args:
-            record: the agent's.
+            record: the agent's record.
             run: one of its runs.
-            readable: decrypt everything instead, for a Web UI without a codec endpoint.
+            readable: decrypt everything, for a Web UI without a codec endpoint.
         """
         data = await asyncio.to_thread(get_checked, self.objects, run.history)
         history = WorkflowHistory.from_json(record.id, gzip.decompress(data).decode())
@@ -132,11 +132,11 @@ class ArchivedAgents:
         except ObjectMissingError:
             return None  # it is being erased
         except ValidationError:
-            raise ArchiveDamagedError(f"{key} is no record") from None
+            raise ArchiveDamagedError(f"{key} is not a record") from None
 
 
 async def pack(converter: DataConverter, namespace: str, id: str, document: bytes) -> bytes:
-    """A document of an agent as it lies in the archive: gzipped, and encrypted as its payloads are."""
+    """A document of an agent as it is stored in the archive: gzipped, and encrypted like its payloads."""
     payload = Payload(metadata={"encoding": ZIPPED}, data=gzip.compress(document, mtime=0))
     codec = _codec_for(converter, namespace, id)
     [sealed] = await codec.encode([payload]) if codec else [payload]
@@ -144,10 +144,10 @@ async def pack(converter: DataConverter, namespace: str, id: str, document: byte
 
 
 async def unpack(converter: DataConverter, namespace: str, id: str, data: bytes) -> bytes:
-    """The document that `pack` was given.
+    """The document that was given to ``pack``.
 
     Raises:
-        ArchiveDamagedError: no key opens it, or it is no such document.
+        ArchiveDamagedError: no key decrypts it, or it is not such a document.
     """
     codec = _codec_for(converter, namespace, id)
     try:
@@ -156,7 +156,7 @@ async def unpack(converter: DataConverter, namespace: str, id: str, data: bytes)
         if opened.metadata.get("encoding") == ZIPPED:
             return gzip.decompress(opened.data)
     except (DecodeError, OSError, EOFError):
-        raise ArchiveDamagedError(f"the view of {id} is no such document") from None
+        raise ArchiveDamagedError(f"the view of {id} is not such a document") from None
     why = reason_of(opened) or "it is encrypted, and there is no key"
     raise ArchiveDamagedError(f"the view of {id} cannot be read: {why}")
 

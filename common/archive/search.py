@@ -1,7 +1,7 @@
-"""Finds agents by their past: in Temporal by visibility, in the archive by its index.
+"""Finds agents, live and archived, by their past: in Temporal by its visibility, in the archive by its index.
 
-Temporal is asked first. An agent that is being archived is in the index before it leaves Temporal, so at
-least one of them has it; if both have, it counts once.
+Temporal is asked first. An agent that is being archived is in the index before it leaves Temporal, so it is
+in at least one of the answers; if it is in both, it counts once.
 """
 
 from __future__ import annotations
@@ -29,30 +29,30 @@ from common.temporal import search_attributes
 
 # Days that go into one query as entries `Login@2026-11-22`; over more, entries are compared here.
 MAX_DAYS = 62
-# Words are looked for in what agents answer and in archived views, which takes a look at each.
+# A text is searched in agents' answers and in archived views, one by one.
 TEXT_LIVE, TEXT_ARCHIVED, TEXT_AT_ONCE = 200, 5000, 4
 TEXT_SECONDS = 20.0
 
 
 class FoundAgent(AgentRow):
-    """An agent that fits, and whether it is in the archive alone."""
+    """An agent that matches, and whether it is only in the archive."""
 
     archived: bool = False
 
 
 @dataclass
 class Findings:
-    """Agents that fit, newest first, and in words what could not be looked at."""
+    """Agents that match, newest first, and in words what could not be searched."""
 
     agents: list[FoundAgent]
     gaps: list[str] = field(default_factory=list)
 
 
 class AgentSearch:
-    """One search over Temporal and the archive.
+    """Searches Temporal and the archive together.
 
     Args:
-        client: of the namespace.
+        client: a client of the namespace.
         archived: its archive.
     """
 
@@ -60,11 +60,11 @@ class AgentSearch:
         self._client, self._archived = client, archived
 
     async def find(self, query: AgentFilter, now: datetime, limit: int | None = None) -> Findings:
-        """The newest `limit` agents that fit; all of them without a limit.
+        """The newest ``limit`` agents that match; all of them without a limit.
 
         Raises:
-            UnusableValueError: nobody could look for such a value.
-            RPCError, StoreUnavailableError: Temporal or the store does not answer.
+            UnusableValueError: a value that cannot be searched for.
+            RPCError, StoreUnavailableError: Temporal or the store cannot be reached.
         """
         gaps: list[str] = []
         enough = None if query.text is not None else limit
@@ -75,7 +75,7 @@ class AgentSearch:
                 rows = await self._saying(rows, query.text, gaps)
             found = {(row.id, row.run_id): row for row in rows}
         if query.archived:
-            # So many of them may be in the first answer already.
+            # This many of them may already be in the first answer.
             most = None if enough is None else enough + len(found)
             wanted = _in_index(query, now, most)
             kept = await asyncio.to_thread(self._archived.index.find, wanted)
@@ -104,7 +104,7 @@ class AgentSearch:
                 return
 
     async def _began_in_time(self, execution: WorkflowExecution, query: AgentFilter) -> bool:
-        """Whether the agent, and not its latest run alone, began before the query's end."""
+        """Whether the agent, and not just its latest run, began before the query's end."""
         if query.until is None or query.stuck or execution.start_time < query.until:
             return True
         try:
@@ -117,10 +117,10 @@ class AgentSearch:
         except RPCError as error:
             if error.status is not RPCStatusCode.NOT_FOUND:
                 raise
-            return True  # a first run that Temporal has forgotten is older than all that it knows
+            return True  # Temporal has forgotten the first run, so it is older than all it knows
 
     async def _saying(self, rows: list[FoundAgent], text: str, gaps: list[str]) -> list[FoundAgent]:
-        """Those that have the words, of as many as there is time to ask."""
+        """The rows whose agents hold the text, of as many as there is time to ask."""
 
         async def says(row: FoundAgent) -> bool | None:
             try:
@@ -128,7 +128,7 @@ class AgentSearch:
                 view = await patient_view_of(self._client, described)
             except RPCError as error:
                 if error.status is RPCStatusCode.NOT_FOUND:
-                    return False  # it has been moved; the index has it
+                    return False  # it has been archived; the index has it
                 raise
             found = has_text(view, text)
             return found if found or view.live else None
@@ -148,7 +148,7 @@ class AgentSearch:
 
 
 def has_text(view: AgentView, text: str) -> bool:
-    """Whether the agent's notebook, questions, failure or result have these words, in any case of letters."""
+    """Whether the agent's notebook, questions, decisions, failure or result hold the text, ignoring case."""
     wanted = text.casefold()
     return any(wanted in each.casefold() for each in _texts_of(view))
 
@@ -167,7 +167,7 @@ def _texts_of(view: AgentView) -> Iterator[str]:
 
 
 def _strings(value: JsonValue | Any) -> Iterator[str]:
-    """Every word in a JSON value, names of fields too."""
+    """Every scalar in a JSON value as text, and the names of fields."""
     if isinstance(value, dict):
         for name, each in value.items():
             yield str(name)
@@ -180,7 +180,7 @@ def _strings(value: JsonValue | Any) -> Iterator[str]:
 
 
 async def _filtered(rows: list[Any], fits: Any, most: int, what: str, gaps: list[str]) -> list[Any]:
-    """The rows that fit, of the first `most`, within the time there is; `gaps` tells of the others."""
+    """The rows that match, of the first ``most``, within the time allowed; ``gaps`` tells of the others."""
     slots, end = asyncio.Semaphore(TEXT_AT_ONCE), time.monotonic() + TEXT_SECONDS
 
     async def look(row: Any) -> bool | None:
@@ -229,7 +229,7 @@ def _in_index(query: AgentFilter, now: datetime, limit: int | None) -> IndexQuer
 
 
 def _days(query: AgentFilter, now: datetime) -> list[date] | None:
-    """The days that may have seen it stuck; None for any day."""
+    """The days on which it may have got stuck; None for any day."""
     if query.since is None and query.until is None:
         return None
     until = query.until or now + timedelta(microseconds=1)
@@ -238,7 +238,7 @@ def _days(query: AgentFilter, now: datetime) -> list[date] | None:
 
 
 def _entries(query: AgentFilter, now: datetime) -> list[str]:
-    """What `AgentStuckAt` has of an agent that fits; nothing where these cannot be listed."""
+    """The entries of `AgentStuckAt`, of which a matching agent has one; empty if there are too many."""
     days = _days(query, now)
     if query.node is None or days is None or len(days) > MAX_DAYS:
         return []
@@ -246,7 +246,7 @@ def _entries(query: AgentFilter, now: datetime) -> list[str]:
 
 
 def _is_stuck_in(row: FoundAgent | IndexRow, query: AgentFilter, now: datetime) -> bool:
-    """Whether one of its entries is for the node and the days that are asked for."""
+    """Whether the agent got stuck at the node and on the days that are asked for."""
     if not query.stuck:
         return True
     days = _days(query, now)
@@ -281,5 +281,5 @@ def _found(row: IndexRow) -> FoundAgent:
 
 
 def _newest_first(row: FoundAgent) -> tuple[bool, float, str]:
-    """Those that run first, by their start, then by when they closed, as visibility has them."""
+    """Running agents first, by their start, then closed ones by their close, as visibility orders them."""
     return row.closed_at is not None, -(row.closed_at or row.started_at).timestamp(), row.id

@@ -1,4 +1,4 @@
-"""The token file of the embedded stack's gateway: who may do what, by the digests of their tokens."""
+"""The local token file: who may use the gateway, by the digests of their tokens."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Scope(StrEnum):
 
 
 class TokenEntry(BaseModel, frozen=True):
-    """Who a token stands for, an opaque id, and what it allows."""
+    """The subject of a token, an opaque id, and what the token allows."""
 
     subject: Annotated[str, AfterValidator(check_person)]
     scopes: frozenset[Scope]
@@ -38,7 +38,7 @@ _ENTRIES = TypeAdapter(dict[str, TokenEntry])
 
 
 class TokenFile:
-    """`tokens.json` in the data folder: SHA-256 of a token -> its entry. Changes take effect at once."""
+    """`tokens.json` in the data folder maps SHA-256 digests to entries; it may change at any time."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
@@ -47,14 +47,14 @@ class TokenFile:
 
     @classmethod
     def of(cls, settings: Settings) -> TokenFile:
-        """The token file of the data folder, whether it exists or not."""
+        """The token file of the data folder, which need not exist."""
         return cls(settings.data_dir / "tokens.json")
 
     def find(self, token: str) -> TokenEntry | None:
-        """The entry of a token; None where the file has none.
+        """The entry of a token; None if the file has none.
 
         Raises:
-            SettingsError: the file cannot be read, or others than its owner may read it.
+            SettingsError: the file is not valid, or others than its owner may read it.
         """
         return self.entry(digest_of(token))
 
@@ -64,7 +64,7 @@ class TokenFile:
         return self._entries.get(digest)
 
     def add(self, subject: str, scopes: Sequence[Scope], token: str = "") -> str:
-        """Let ``token``, a new one where none is given, stand for ``subject``; returns it."""
+        """Add ``token`` (a new one if empty) for ``subject`` and return it."""
         self._refresh()
         token = token or secrets.token_urlsafe(32)
         entries = {**self._entries, digest_of(token): TokenEntry(subject=subject, scopes=frozenset(scopes))}
@@ -76,7 +76,7 @@ class TokenFile:
             with self.file.open("rb") as file:
                 status = os.fstat(file.fileno())
                 if status.st_mode & 0o077:
-                    raise SettingsError(f"{self.file} may be read by others; `chmod 600` it.")
+                    raise SettingsError(f"{self.file} can be read by others; `chmod 600` it.")
                 if self._read != (status.st_mtime_ns, status.st_ino):
                     self._entries = _ENTRIES.validate_json(file.read())
                     self._read = (status.st_mtime_ns, status.st_ino)
@@ -89,15 +89,15 @@ class TokenFile:
 
 
 def digest_of(token: str) -> str:
-    """How the file stores a token, without salt: a token has 256 random bits."""
+    """The digest by which the file knows a token; with 256 random bits, a token needs no salt."""
     return hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()
 
 
 def operator_token(settings: Settings) -> str:
-    """The embedded stack's operator token, kept as `operator.token` in the data folder; created if missing.
+    """The embedded stack's operator token, from `operator.token` in the data folder; created if missing.
 
     Raises:
-        SettingsError: the token file cannot be read.
+        SettingsError: the token file is not valid.
     """
     tokens, kept = TokenFile.of(settings), settings.data_dir / "operator.token"
     token = kept.read_text().strip() if kept.exists() else ""

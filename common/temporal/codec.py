@@ -1,7 +1,7 @@
-"""Encrypts what goes to Temporal: AES-256-GCM-SIV, the same bytes for the same plaintext under one key.
+"""Encrypts what goes to Temporal with AES-256-GCM-SIV; the same plaintext and key give the same bytes.
 
-Decoding never raises, since a codec that raises fails a workflow's task again and again. What may not be
-read comes out as a marked payload, which the payload converter refuses where its value is wanted.
+Decoding never raises, because a codec that raises fails a workflow's task for ever. A payload that may not be
+read comes out marked, and the payload converter refuses it where its value is used.
 """
 
 from __future__ import annotations
@@ -35,34 +35,34 @@ from common.temporal.converter import INLINE, REFUSED, refused
 
 ENCRYPTED = b"binary/encrypted"
 KEY_ID = "encryption-key-id"
-# The agent a payload was sealed for: readable, because a codec endpoint is not told whose payload it gets.
+# The agent a payload was encrypted for. Readable, because a codec endpoint is not told whose payload it gets.
 SEALED_FOR = "sealed-for"
 NONCE_BYTES = 12
-# Above this a thread does the work, so that a worker's other agents are not held up.
+# Larger payloads are encrypted in a thread, so that they do not hold up a worker's other agents.
 IN_THREAD_BYTES = 256 * 1024
-# A schedule seals for the id it was given; the server starts agents with the time added to it.
+# A schedule encrypts for its configured id, to which the server appends the time when it starts an agent.
 _SCHEDULED = re.compile(r"-\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 
 
 class UnreadableError(Exception):
-    """Why a payload cannot be opened, in words that hold nothing of it."""
+    """A payload cannot be decrypted; the message holds nothing of its content."""
 
 
 class Cipher:
-    """Seals and opens bytes under a ring of keys. Equal input under one key gives equal output."""
+    """Encrypts and decrypts bytes under a ring of keys. Equal input under one key gives equal output."""
 
     def __init__(self, ring: KeyRing) -> None:
         self._ring = ring
 
     @property
     def key_id(self) -> str:
-        """The key that seals now."""
+        """The id of the key that encrypts now."""
         return self._ring.first
 
     def seal(self, plain: bytes, bound: bytes, key_id: str) -> bytes:
-        """Nonce and ciphertext of `plain`; `bound` is not in it, and has to be the same to open it."""
+        """Nonce and ciphertext of ``plain``; ``bound`` is authenticated, and needed again to open it."""
         keys = self._keys(key_id)
-        # From the plaintext: what is encoded again, at a retry or a replay, is the same object in the store.
+        # Derived from the plaintext, so that a retry or a replay encodes to the same object in the store.
         nonce = _mac(keys.nonce, bound, plain)[:NONCE_BYTES]
         return nonce + keys.cipher.encrypt(nonce, plain, bound)
 
@@ -70,7 +70,7 @@ class Cipher:
         """The plaintext.
 
         Raises:
-            UnreadableError: unknown key, or the bytes are not what was sealed.
+            UnreadableError: the key is unknown, or the bytes were changed.
         """
         try:
             return self._keys(key_id).cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], bound)
@@ -78,11 +78,11 @@ class Cipher:
             raise UnreadableError("it is not what was encrypted") from None
 
     def sign(self, data: bytes) -> str:
-        """A signature of `data`, `key id:hex`."""
+        """A signature of ``data``, `key id:hex`."""
         return f"{self.key_id}:{_mac(self._keys(self.key_id).signing, data).hex()}"
 
     def is_signed(self, data: bytes, signature: str) -> bool:
-        """Whether `signature` is one of this ring's keys' of `data`."""
+        """Whether ``signature`` was made of ``data`` by a key of this ring."""
         key_id, _, _ = signature.rpartition(":")
         try:
             wanted = f"{key_id}:{_mac(self._keys(key_id).signing, data).hex()}"
@@ -98,12 +98,12 @@ class Cipher:
 
 
 class EncryptingCodec(PayloadCodec, WithSerializationContext):
-    """The payload codec of every client and worker where there are keys.
+    """The payload codec of every client and worker, if there are keys.
 
     Args:
-        cipher: the keys.
-        writes: encrypt; else hand on in plain (encryption was turned off, and its past must still be read).
-        reads_plain: hand on what comes in plain; else it is refused.
+        cipher: holds the keys.
+        writes: encrypt; False where encryption was turned off, and only older payloads are decrypted.
+        reads_plain: accept payloads that are not encrypted; else they are refused.
     """
 
     def __init__(self, cipher: Cipher, *, writes: bool, reads_plain: bool) -> None:
@@ -111,7 +111,7 @@ class EncryptingCodec(PayloadCodec, WithSerializationContext):
         self._agent = ""
 
     def with_context(self, context: SerializationContext) -> Self:
-        """This codec for the payloads of one agent: they are bound to its id."""
+        """This codec for one agent, to whose id its payloads are bound."""
         if not isinstance(context, WorkflowSerializationContext | ActivitySerializationContext):
             return self
         bound = type(self)(self.cipher, writes=self.writes, reads_plain=self.reads_plain)
@@ -119,18 +119,18 @@ class EncryptingCodec(PayloadCodec, WithSerializationContext):
         return bound
 
     async def encode(self, payloads: Sequence[Payload]) -> list[Payload]:
-        """Seal each payload whole, its metadata too."""
+        """Encrypt each payload, including its metadata."""
         if not self.writes:
             return list(payloads)
         return await _each(self._seal, payloads)
 
     async def decode(self, payloads: Sequence[Payload]) -> list[Payload]:
-        """Open each payload; what may not be read comes out marked as refused."""
+        """Decrypt each payload; one that may not be read comes out marked as refused."""
         return await _each(self._admit, payloads)
 
     def _seal(self, payload: Payload) -> Payload:
         key_id = self.cipher.key_id
-        # The order of a map's entries is not fixed otherwise, and the bytes must be.
+        # Otherwise the order of a map's entries, and with it the bytes, could vary.
         plain = payload.SerializeToString(deterministic=True)
         metadata = {
             "encoding": ENCRYPTED,
@@ -146,8 +146,8 @@ class EncryptingCodec(PayloadCodec, WithSerializationContext):
             return payload
         if encoding != ENCRYPTED:
             return payload if self.reads_plain else refused("it came in plain, and encryption is on")
-        sealed_for = payload.metadata.get(SEALED_FOR, b"").decode(errors="replace")
-        if sealed_for and self._agent and not _is_for(sealed_for, self._agent):
+        agent = agent_of(payload)
+        if agent and self._agent and not _is_for(agent, self._agent):
             return refused("it was encrypted for another agent")
         try:
             return self.open(payload)
@@ -155,14 +155,14 @@ class EncryptingCodec(PayloadCodec, WithSerializationContext):
             return refused(str(error))
 
     def open(self, payload: Payload) -> Payload:
-        """What `payload` holds, whichever agent it was sealed for.
+        """The decrypted payload, whichever agent it was encrypted for.
 
         Raises:
-            UnreadableError: it is not encrypted, or not under a key of this ring, or was changed.
+            UnreadableError: it is not encrypted, its key is unknown, or it was changed.
         """
         if payload.metadata.get("encoding") != ENCRYPTED:
             raise UnreadableError("it is not encrypted")
-        agent = payload.metadata.get(SEALED_FOR, b"").decode(errors="replace")
+        agent = agent_of(payload)
         key_id = payload.metadata.get(KEY_ID, b"").decode(errors="replace")
         try:
             return Payload.FromString(self.cipher.open(payload.data, _bound(agent, key_id), key_id))
@@ -170,11 +170,16 @@ class EncryptingCodec(PayloadCodec, WithSerializationContext):
             raise UnreadableError("it holds no payload") from None
 
 
+def agent_of(payload: Payload) -> str:
+    """The agent that a payload says it was encrypted for, which is true only if it can be opened."""
+    return payload.metadata.get(SEALED_FOR, b"").decode(errors="replace")
+
+
 def load_codec(settings: Settings) -> EncryptingCodec | None:
-    """The codec the settings ask for; None where there are no keys and encryption is not asked for.
+    """The codec that the settings ask for; None if they do not ask for encryption and there are no keys.
 
     Raises:
-        SettingsError: encryption is asked for and there are no keys, or they cannot be read.
+        SettingsError: encryption is asked for without keys, or the keys cannot be read.
     """
     ring = KeyRing(settings.state.payload_keys, key_file(settings), "HIBERNAUT_PAYLOAD_KEYS")
     if ring:
@@ -189,7 +194,7 @@ def load_codec(settings: Settings) -> EncryptingCodec | None:
 
 
 def create_keys(settings: Settings) -> None:
-    """Write the embedded stack's first key, where encryption is asked for and nobody gave one."""
+    """Write the embedded stack's first key, if encryption is asked for and there is none."""
     if settings.state.encryption in ("on", "migrate") and not settings.state.payload_keys:
         file = key_file(settings)
         if not file.exists():
@@ -197,12 +202,12 @@ def create_keys(settings: Settings) -> None:
 
 
 def key_file(settings: Settings) -> Path:
-    """Where the embedded stack keeps the keys."""
+    """The file in which the embedded stack keeps its keys."""
     return settings.data_dir / "payload.keys"
 
 
 class _Keys:
-    """What one secret is expanded to: a key for each use."""
+    """The keys derived from one secret, one for each use."""
 
     def __init__(self, secret: bytes) -> None:
         def expand(use: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""The only `Client.connect`: address, data converter and patience of every client of this program."""
+"""The only `Client.connect`: the address, data converter and retries of every client of this program."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from common.temporal.converter import AgentPayloadConverter, EncodedFailures
 from common.temporal.payload_store import PayloadStore
 
 DEFAULT_ADDRESS = "localhost:7233"
-# The SDK gives up after ten seconds, which is shorter than a server's restart or a network's hiccup.
+# The SDK gives up after ten seconds, before a server has restarted or a network has recovered.
 PATIENCE = timedelta(minutes=2)
 
 
@@ -31,7 +31,7 @@ class CannotConnectError(Exception):
 
 @dataclass(frozen=True)
 class StackAddress:
-    """Where the embedded stack listens, as `starter.py dev` wrote it into the data folder."""
+    """Where the embedded stack listens; `starter.py dev` writes it into the data folder."""
 
     temporal: str
     ui: str
@@ -39,12 +39,12 @@ class StackAddress:
 
     @staticmethod
     def file(settings: Settings) -> Path:
-        """The file that holds it while the stack runs."""
+        """The file that holds the address while the stack runs."""
         return settings.data_dir / "stack.json"
 
     @classmethod
     def find(cls, settings: Settings) -> StackAddress | None:
-        """The address of the embedded stack of this data folder; None where none was left there."""
+        """The address of this data folder's embedded stack; None if no file of one is there."""
         try:
             found = json.loads(cls.file(settings).read_text())
             return cls(str(found["temporal"]), str(found["ui"]), str(found.get("http", "")))
@@ -61,13 +61,13 @@ async def connect(
 ) -> Client:
     """A client of the configured Temporal service.
 
-    The address is the one `TEMPORAL_*` or Temporal's configuration file give, else that of the embedded stack
-    of this data folder, else `localhost:7233`.
+    The address comes from `TEMPORAL_*` or Temporal's configuration file, else from the embedded stack of this
+    data folder; the default is `localhost:7233`.
 
     Args:
         settings: this process's settings.
-        patience: how long each later call is retried through an outage.
-        lazy: connect at the first call.
+        patience: how long each call is retried through an outage.
+        lazy: connect with the first call.
         interceptors: client interceptors.
 
     Raises:
@@ -96,11 +96,11 @@ async def connect(
 
 
 def data_converter(settings: Settings, *, writes: bool = True) -> DataConverter:
-    """How values become payloads: JSON, encrypted where there are keys, then to the store where large.
+    """How values become payloads: as JSON, encrypted if there are keys, in the object store if large.
 
     Args:
         settings: this process's settings.
-        writes: False for a replayer: what it encodes is not stored.
+        writes: False for a replayer, whose payloads must not be stored.
 
     Raises:
         SettingsError: encryption is asked for and its keys cannot be read.
@@ -116,7 +116,7 @@ def data_converter(settings: Settings, *, writes: bool = True) -> DataConverter:
 
 
 def payload_store(settings: Settings, codec: EncryptingCodec | None, *, writes: bool = True) -> PayloadStore:
-    """Where large payloads lie; `codec` as for the payloads themselves."""
+    """The store of large payloads; ``codec`` is the payloads' own."""
     return PayloadStore(
         open_store(settings),
         codec.cipher if codec else None,

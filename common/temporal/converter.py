@@ -1,4 +1,4 @@
-"""How values become payloads: pydantic's JSON, bounded in size, with refused payloads refused by name."""
+"""How values become payloads: pydantic's JSON, limited in size; refused payloads fail with a clear type."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from common.errors import permanent
 
 REFUSED = b"hibernaut/refused"
 REASON = "reason"
-# Types of the failures that are raised here.
+# Types of the failures raised here.
 TOO_LARGE, NOT_READABLE = "PayloadTooLarge", "PayloadRefused"
-# Metadata of a payload that has to travel in the message itself and not through the store.
+# Metadata of a payload that must stay in the message and not go to the store.
 INLINE = "hibernaut-inline"
 
-# What one value may take in the store. It is held in memory several times over while it is encoded.
+# Limit of one value in the store. It is in memory several times while it is encoded.
 MAX_BYTES = 32 * 1024 * 1024
-# What travels in a message: the server refuses 2 MB, and encryption adds a little.
+# Limit of one value in a message: the server refuses 2 MB, and encryption adds a little.
 MAX_INLINE_BYTES = 1_900_000
 
 
 def refused(reason: str) -> Payload:
-    """A payload in place of one that may not be read."""
+    """A payload that stands for one that may not be read."""
     return Payload(metadata={"encoding": REFUSED, REASON: reason.encode()})
 
 
@@ -39,11 +39,11 @@ class AgentPayloadConverter(PydanticPayloadConverter):
         self._set_converters(*self.converters.values(), _RefusedPayloads())
 
     def to_payloads(self, values: Sequence[Any]) -> list[Payload]:
-        """`values` as payloads.
+        """``values`` as payloads.
 
         Raises:
-            ApplicationError: type `PayloadTooLarge`, permanent: one of them is over 32 MiB. Where an agent's
-                code runs, so that it fails with a reason; past it, its task would be tried again for ever.
+            ApplicationError: type `PayloadTooLarge`, permanent: a value is over 32 MiB. Raised here, in the
+                agent's own code, it fails the agent; in the SDK it would fail the workflow task for ever.
         """
         payloads = super().to_payloads(values)
         for payload in payloads:
@@ -52,7 +52,7 @@ class AgentPayloadConverter(PydanticPayloadConverter):
 
 
 class EncodedFailures(DefaultFailureConverter):
-    """Messages and stack traces go where the codec reaches them."""
+    """Puts messages and stack traces of failures where the codec encrypts them."""
 
     def __init__(self) -> None:
         super().__init__(encode_common_attributes=True)
@@ -62,8 +62,7 @@ class EncodedFailures(DefaultFailureConverter):
     ) -> None:
         """See the base class."""
         super().to_failure(exception, payload_converter, failure)
-        # Words of this program's own, sizes and names, stay readable too: a client is told of a failed query
-        # by this message alone.
+        # These messages hold only sizes and names, and are all that a client sees of a failed query.
         if isinstance(exception, ApplicationError) and exception.type in (TOO_LARGE, NOT_READABLE):
             failure.message = exception.message
 
@@ -81,17 +80,17 @@ class _RefusedPayloads(EncodingPayloadConverter):
 
 
 def reason_of(payload: Payload) -> str | None:
-    """Why `payload` was refused; None where it was not."""
+    """Why ``payload`` was refused; None if it was not."""
     if payload.metadata.get("encoding") != REFUSED:
         return None
     return payload.metadata.get(REASON, b"refused").decode(errors="replace")[:200]
 
 
 def check_size(size: int, limit: int, what: str) -> None:
-    """Refuse what is over `limit` bytes.
+    """Let ``what`` pass if it is at most ``limit`` bytes.
 
     Raises:
-        ApplicationError: type `PayloadTooLarge`; no retry mends it.
+        ApplicationError: type `PayloadTooLarge`, permanent.
     """
     if size > limit:
         raise permanent(TOO_LARGE, f"{what} is {size} bytes, and {limit} can be kept; hand over an artifact")

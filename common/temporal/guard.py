@@ -1,4 +1,4 @@
-"""Keeps what agents hand to Temporal within what it takes, and answers to queries out of the store."""
+"""Keeps what agents hand to Temporal within its limits, and answers to queries out of the object store."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from common.temporal.converter import INLINE, check_size
 
 
 class PayloadGuard(Interceptor):
-    """On every worker of agents: what the server could not take fails with a reason.
+    """On every worker of agents: what the server would refuse fails with a reason.
 
-    Answers to queries stay in their message: a look at an agent must not write to the store.
+    Answers to queries stay in their message, since reading an agent must not write to the store.
     """
 
     def workflow_interceptor_class(self, input: WorkflowInterceptorClassInput) -> type[_Guarded]:
-        """What stands around each agent."""
+        """The interceptor around each agent."""
         return _Guarded
 
 
@@ -44,7 +44,7 @@ class _Guarded(WorkflowInboundInterceptor):
 
 class _GuardedOutbound(WorkflowOutboundInterceptor):
     def continue_as_new(self, input: ContinueAsNewInput) -> NoReturn:
-        # Converted here, where an error still reaches the agent; the SDK does it where it fails the task.
+        # Converted here, where an error fails the agent; in the SDK it would fail the workflow task for ever.
         payloads = workflow.payload_converter().to_payloads(input.args)
         input.args = [RawValue(payload) for payload in payloads]
         super().continue_as_new(input)

@@ -1,9 +1,9 @@
-"""The SDK's external storage: payloads over 128 KiB lie in the object store, and Temporal holds a reference.
+"""The SDK's external storage: payloads over 128 KiB go to the object store, and Temporal holds a reference.
 
-Keys are `payloads/<namespace>/<workflow id>/<run id>/<SHA-256 of the encoded bytes>`. What is encoded again,
-at a retry, a replay or a query, is the same object. Only the run writes under its own id, so that once it is
-closed nothing new can refer to what lies there; `payload_sweep.py` stands on that. What comes before a run
-has an id, its input or a signal sent to whichever run is current, lies under `-`.
+Keys are `payloads/<namespace>/<workflow id>/<run id>/<SHA-256 of the encoded bytes>`, so that a retry or a
+replay writes the same object. Only a run writes under its own id: once it has closed, nothing new can refer
+to its objects, which is what `payload_sweep.py` relies on. What is sent before a run has an id (its input, or
+a signal to whichever run is current) goes under `-`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Self, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from google.protobuf.message import DecodeError
 from temporalio import activity
@@ -39,12 +39,12 @@ from common.temporal.converter import INLINE, MAX_BYTES, MAX_INLINE_BYTES, check
 THRESHOLD_BYTES = 128 * 1024
 PREFIX = "payloads"
 NO_RUN = "-"
-# Of a key: the prefix, namespace, workflow id, run id, digest.
+# Segments of a key: prefix, namespace, workflow id, run id, digest.
 SEGMENTS = 5
 DRIVER = "hibernaut"
-# At most this many objects under way at a time.
+# Objects that are read or written at a time.
 THREADS = 16
-# Keys remembered as written, so that most replays need not even ask the store.
+# Keys remembered as written, so that most replays need not ask the store.
 REMEMBERED = 10_000
 _KEY = re.compile(rf"{PREFIX}/[^/]+/[^/]+/[^/]+/[0-9a-f]{{64}}")
 _SEGMENT_BYTES = 180
@@ -53,17 +53,17 @@ Result = TypeVar("Result")
 
 
 class PayloadDamagedError(Exception):
-    """An object of the store is not what was written; put back what was there, and its reader goes on."""
+    """An object is not what was written to the store; once it is restored, its reader goes on."""
 
 
 class PayloadStore(StorageDriver):
     """The external storage driver.
 
     Args:
-        objects: where the payloads lie.
-        cipher: signs references, so that a forged one is refused and not waited for.
-        reads_unsigned: follow references without a signature too: there are no keys, or were none.
-        writes: False for a replayer, which encodes what a worker stored long ago.
+        objects: the object store.
+        cipher: signs references, so that a forged one is refused at once.
+        reads_unsigned: also follow references without a signature, because there are or were no keys.
+        writes: False for a replayer, which encodes again what a worker stored long ago.
     """
 
     def __init__(
@@ -82,17 +82,17 @@ class PayloadStore(StorageDriver):
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="payloads")
 
     def name(self) -> str:
-        """The name that references bear."""
+        """The driver's name in references."""
         return DRIVER
 
     def storage(self) -> ExternalStorage:
-        """The data converter's part."""
+        """The data converter's external storage, with this as its only driver."""
         return ExternalStorage(
             drivers=[self], driver_selector=self._select, payload_size_threshold=THRESHOLD_BYTES
         )
 
     def _select(self, context: StorageDriverSelectContext, payload: Payload) -> Self | None:
-        # Without a run nobody would ever know when to delete it: heartbeats, and what is encoded by hand.
+        # An object of no run would never be swept: heartbeats, and what is encoded by hand.
         if INLINE not in payload.metadata and _run_of(context.target):
             return self
         check_size(payload.ByteSize(), MAX_INLINE_BYTES, "a payload outside of a workflow")
@@ -101,10 +101,10 @@ class PayloadStore(StorageDriver):
     async def store(
         self, context: StorageDriverStoreContext, payloads: Sequence[Payload]
     ) -> list[StorageDriverClaim]:
-        """Write each payload where it is not there yet.
+        """Write each payload that is not there yet.
 
         Raises:
-            StoreUnavailableError: the store does not take it now.
+            StoreUnavailableError: the store cannot be written to now.
         """
         run = _run_of(context.target)
         if run is None:
@@ -117,12 +117,12 @@ class PayloadStore(StorageDriver):
     async def retrieve(
         self, context: StorageDriverRetrieveContext, claims: Sequence[StorageDriverClaim]
     ) -> list[Payload]:
-        """Read each payload, checked against its digest. A reference of another's making comes out refused.
+        """Read each payload and check it against its digest. A forged reference comes out refused.
 
         Raises:
-            StoreUnavailableError: the store does not answer now.
-            ObjectMissingError: it is gone. No error of the agent: it waits until it is put back.
-            PayloadDamagedError: it was changed in the store.
+            StoreUnavailableError: the store cannot be read now.
+            ObjectMissingError: an object is gone; its agent waits until it is restored.
+            PayloadDamagedError: an object was changed; likewise.
         """
         return list(await asyncio.gather(*(self._in_thread(self._retrieve, each) for each in claims)))
 
@@ -141,7 +141,7 @@ class PayloadStore(StorageDriver):
         return StorageDriverClaim(claim_data={"key": key, **signature})
 
     def _is_there(self, key: str, size: int) -> bool:
-        # What lies under no run is written each time: its age keeps the sweep off until it is referred to.
+        # Written each time under no run, because the sweep spares such an object by its age.
         if f"/{NO_RUN}/" in key:
             return False
         if key in self._written:
@@ -168,44 +168,53 @@ class PayloadStore(StorageDriver):
 
 
 def namespace_prefix(namespace: str) -> str:
-    """What the keys of all payloads of a namespace begin with."""
+    """The prefix of the keys of a namespace's payloads."""
     return f"{PREFIX}/{segment(namespace)}/"
 
 
 def agent_prefix(namespace: str, workflow_id: str) -> str:
-    """What the keys of all payloads of an agent begin with."""
+    """The prefix of the keys of an agent's payloads."""
     return f"{namespace_prefix(namespace)}{segment(workflow_id)}/"
 
 
 def run_prefix(namespace: str, workflow_id: str, run_id: str | None) -> str:
-    """What the keys of a run's payloads begin with; without a run id, of what came before its runs."""
+    """The prefix of the keys of a run's payloads; without a run id, of what was sent before its runs."""
     return f"{agent_prefix(namespace, workflow_id)}{segment(run_id or NO_RUN)}/"
 
 
+def workflow_id_in(key: str, namespace: str) -> str:
+    """The id in a payload's key; empty if it is of another namespace, or was cut to fit."""
+    segments = key.split("/")
+    if len(segments) != SEGMENTS or not key.startswith(namespace_prefix(namespace)):
+        return ""
+    id = unquote(segments[2])
+    return id if segment(id) == segments[2] else ""
+
+
 def claim_in(payload: Payload) -> StorageDriverClaim | None:
-    """What a reference to this store names; None where the payload is no such reference."""
+    """What a reference to this store names; None if the payload is not such a reference."""
     if payload.metadata.get("messageType") != ExternalStorageReference.DESCRIPTOR.full_name.encode():
         return None
     try:
         reference = JSONProtoPayloadConverter().from_payload(payload, ExternalStorageReference)
     except Exception:
-        return None  # whatever it is, it is no reference that could be followed
+        return None  # not a reference that could be followed
     if reference.driver_name != DRIVER:
         return None
     return StorageDriverClaim(claim_data=dict(reference.claim_data))
 
 
 def referenced_key(payload: Payload) -> str | None:
-    """The key that a reference in a history names; None where the payload is none of this store's."""
+    """The key that a reference in a history names; None if the payload is not a reference to this store."""
     claim = claim_in(payload)
     return claim.claim_data.get("key") if claim else None
 
 
 def _run_of(target: object) -> str | None:
-    """The prefix for what is encoded now, from the SDK's word on whom it is for."""
+    """The prefix for what is encoded now, from what the SDK says it is for."""
     if isinstance(target, StorageDriverWorkflowInfo) and target.id:
         return run_prefix(target.namespace, target.id, target.run_id)
-    # An outcome that is reported by its task token comes without one, from inside the activity.
+    # An activity that is completed by its task token encodes its result without a target.
     if target is None and activity.in_activity():
         info = activity.info()
         if info.workflow_id:
@@ -214,7 +223,7 @@ def _run_of(target: object) -> str | None:
 
 
 def segment(text: str) -> str:
-    """`text` as one segment of a key: a legal file name too, and another one for every other text."""
+    """``text`` as one segment of a key: a legal file name, and a different one for every text."""
     quoted = quote(text, safe="")
     if quoted.startswith("."):
         quoted = f"%2E{quoted[1:]}"

@@ -1,10 +1,9 @@
-"""Leaves a query that comes amidst a local activity for after it, so that an agent replays as it ran.
+"""Defers a query that arrives during a local activity until after it, so that an agent replays as it ran.
 
-The SDK answers such a query at once, and the answer ends the workflow task: what the local activity came to
-is then told in the next task, beside whatever came meanwhile, and by its time and its size of history. A
-replay knows of no query; it tells the result in the task that asked for it. An agent that does one thing in
-the one order and another in the other could never be replayed again. The server knows that queries stay open
-while a local activity is under way, and asks again right after the task.
+The SDK answers such a query at once, and the answer ends the workflow task: the local activity's result is
+then delivered in the next task, together with whatever arrived meanwhile. A replay knows of no query and
+delivers the result in the task that scheduled the activity. An agent for which that order matters could never
+be replayed. The server keeps unanswered queries open, and asks again right after the task.
 """
 
 from __future__ import annotations
@@ -16,15 +15,15 @@ from temporalio.bridge.proto.workflow_completion import WorkflowActivationComple
 from temporalio.worker import WorkflowInstance, WorkflowInstanceDetails
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
-# A query that is a task of its own goes by this id; nothing else would bring it again.
+# The id of a query that is a task of its own, which the server would not ask again.
 ALONE = "legacy_query"
 
 
 class QueriesLast(SandboxedWorkflowRunner):
-    """The sandbox whose workflows answer no query while a local activity of theirs is under way."""
+    """The sandbox, except that workflows answer no query while a local activity of theirs runs."""
 
     def create_instance(self, det: WorkflowInstanceDetails) -> WorkflowInstance:
-        """One run of a workflow."""
+        """An instance of a workflow."""
         return cast(WorkflowInstance, _QueriesLast(super().create_instance(det)))
 
 
@@ -43,9 +42,9 @@ class _QueriesLast:
         if self._local and all(
             job.HasField("query_workflow") and job.query_workflow.query_id != ALONE for job in act.jobs
         ):
-            left = WorkflowActivationCompletion()
-            left.successful.SetInParent()
-            return left
+            unanswered = WorkflowActivationCompletion()
+            unanswered.successful.SetInParent()
+            return unanswered
         completion = self._run.activate(act)
         for command in completion.successful.commands:
             if command.HasField("schedule_local_activity"):

@@ -1,7 +1,7 @@
-"""The one registry of search attributes, and the helpers that keep their values legal.
+"""The one registry of search attributes, and the helpers that keep their values within limits.
 
-Over 2,048 bytes in a value the server terminates the workflow, so every value passes ``fit`` or
-``fit_list``. No personal data goes in here: owners and approvers are opaque ids.
+The server terminates a workflow whose value is over 2,048 bytes, so every value passes ``fit`` or
+``fit_list``. They hold no personal data: owners and approvers are opaque ids.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ REGISTRY: tuple[SearchAttributeKey[Any], ...] = (
     OWNER, NODE, STATE, WAITING_FOR, BATCH_ID, FAILURE, NODE_SINCE, WAKE_AT, STUCK_AT, APPROVERS,
 )  # fmt: skip
 
-# How `AgentWaitingFor` begins where a human is asked.
+# `AgentWaitingFor` begins with this if a human is asked.
 APPROVAL = "approval "
-# Between several things that an agent waits for at once.
+# Separates several things that an agent waits for at once.
 SEPARATOR = "; "
 
 # Below the server's 2,048 with room for the payload's own framing.
@@ -38,7 +38,7 @@ MAX_BYTES = 1900
 
 
 def fit(text: str, limit: int = MAX_BYTES) -> str:
-    """``text`` cut to at most ``limit`` bytes of UTF-8, an ellipsis marking the cut."""
+    """``text`` cut to at most ``limit`` bytes of UTF-8, with an ellipsis if it is cut."""
     data = text.encode("utf-8", "replace")
     if len(data) <= limit:
         return data.decode()
@@ -46,7 +46,7 @@ def fit(text: str, limit: int = MAX_BYTES) -> str:
 
 
 def fit_list(values: Sequence[str], limit: int = MAX_BYTES) -> list[str]:
-    """The newest (last) of ``values`` that together fit ``limit`` bytes of JSON, in their order."""
+    """The newest (last) of ``values`` that together fit into ``limit`` bytes of JSON, in order."""
     kept: list[str] = []
     size = 2
     for value in reversed(values):
@@ -59,11 +59,11 @@ def fit_list(values: Sequence[str], limit: int = MAX_BYTES) -> list[str]:
 
 
 def waiting_for_approval(request_id: str, digest: str) -> str:
-    """The value of ``AgentWaitingFor`` for an open approval: enough to decide with no worker running."""
+    """The value of ``AgentWaitingFor`` for an open approval: enough to decide even if no worker runs."""
     return f"{APPROVAL}{request_id} {digest}"
 
 
 def parse_waiting_for_approvals(value: str | None) -> list[tuple[str, str]]:
-    """Request id and digest of each approval that ``AgentWaitingFor`` names whole."""
+    """Request id and digest of each approval that ``AgentWaitingFor`` names in full."""
     found = re.findall(rf"(?:^|{SEPARATOR}){APPROVAL}(\S+) ([0-9a-f]{{64}})(?={SEPARATOR}|$)", value or "")
     return [(id, digest) for id, digest in found]

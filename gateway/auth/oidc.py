@@ -1,4 +1,4 @@
-"""Bearer tokens of an OpenID Connect issuer: keys fetched politely and kept, tokens checked strictly."""
+"""Bearer tokens of an OpenID Connect issuer: its keys are cached, its tokens checked strictly."""
 
 from __future__ import annotations
 
@@ -15,30 +15,29 @@ from common.names import UnusableValueError, check_person
 from common.settings import Settings
 from common.settings.http import is_safe
 
-KEYS_KEPT = 600.0  # seconds until the issuer is asked for its keys again
-KEYS_TRUSTED = 24 * 3600.0  # seconds that the last known keys are good for where the issuer does not answer
-ASKED_AT_MOST_EVERY = (
-    15.0  # seconds; a token under an unknown key may mean that keys were rotated, or nothing
-)
+# Seconds until keys are fetched again, and for which they are trusted while the issuer is away.
+REFRESH_AFTER, TRUSTED_FOR = 600.0, 24 * 3600.0
+# An unknown key id may mean that keys were rotated, or that somebody made it up.
+MIN_FETCH_INTERVAL = 15.0  # seconds
 LEEWAY = 10  # seconds that clocks may differ
-TIMEOUT = 5.0
-MAX_BYTES = 1_000_000
+TIMEOUT = 5.0  # seconds
+MAX_BYTES = 1_000_000  # of a document of the issuer
 
 
 class BadTokenError(Exception):
-    """Why a token is not taken."""
+    """Why a token is not accepted."""
 
 
 class IssuerAwayError(Exception):
-    """The issuer's keys cannot be had, so no token can be judged."""
+    """The issuer's keys cannot be fetched, so its tokens cannot be checked."""
 
 
 class Issuer:
-    """The one issuer whose tokens are taken.
+    """The one issuer whose tokens are accepted.
 
     Args:
         settings: issuer, audience and the algorithms allowed.
-        client: what fetches its documents; follows no redirect.
+        client: fetches its documents; must follow no redirects.
         clock: monotonic seconds.
     """
 
@@ -49,15 +48,15 @@ class Issuer:
         self._client = client
         self._clock = clock
         self._keys: dict[str, jwt.PyJWK] = {}
-        self._fetched_at = self._asked_at = -KEYS_TRUSTED
+        self._fetched_at = self._tried_at = -TRUSTED_FOR
         self._fetching = asyncio.Lock()
 
     async def verify(self, token: str) -> TokenEntry:
-        """Who the token stands for, and what it allows.
+        """Whose token it is, and what it allows.
 
         Raises:
-            BadTokenError: not by this issuer, not for this audience, expired, or in any other way not good.
-            IssuerAwayError: its keys cannot be had.
+            BadTokenError: by another issuer, for another audience, expired, or invalid in any other way.
+            IssuerAwayError: the keys cannot be fetched.
         """
         try:
             header = jwt.get_unverified_header(token)
@@ -83,26 +82,29 @@ class Issuer:
     async def _key(self, id: object) -> jwt.PyJWK:
         if not isinstance(id, str):
             raise BadTokenError("it names no key")
-        if id not in self._keys or self._clock() - self._fetched_at > KEYS_KEPT:
+        if self._is_stale(id):
             async with self._fetching:
-                if id not in self._keys or self._clock() - self._fetched_at > KEYS_KEPT:
+                if self._is_stale(id):
                     await self._refresh()
         if id not in self._keys:
-            raise BadTokenError("its key is none of the issuer's")
+            raise BadTokenError("its key is not one of the issuer's")
         return self._keys[id]
 
+    def _is_stale(self, id: str) -> bool:
+        return id not in self._keys or self._clock() - self._fetched_at > REFRESH_AFTER
+
     async def _refresh(self) -> None:
-        if self._clock() - self._asked_at >= ASKED_AT_MOST_EVERY:
-            self._asked_at = self._clock()
+        if self._clock() - self._tried_at >= MIN_FETCH_INTERVAL:
+            self._tried_at = self._clock()
             try:
                 self._keys = await self._fetch()
                 self._fetched_at = self._clock()
             except (httpx.HTTPError, ValueError, KeyError, TypeError, jwt.PyJWTError):
-                pass  # the last known keys are good for a while; told below when they no longer are
-        if self._clock() - self._fetched_at > KEYS_TRUSTED:
+                pass  # the last known keys stand in for a while
+        if self._clock() - self._fetched_at > TRUSTED_FOR:
             self._keys = {}
         if not self._keys:
-            raise IssuerAwayError("the issuer's keys cannot be had")
+            raise IssuerAwayError("the issuer's keys cannot be fetched")
 
     async def _fetch(self) -> dict[str, jwt.PyJWK]:
         issuer = self._settings.http.oidc_issuer
@@ -112,17 +114,17 @@ class Issuer:
         document = await self._get(str(found["jwks_uri"]))
         keys = {}
         for each in document["keys"]:
-            # A symmetric key in a public document is no key.
+            # A symmetric key in a public document is no secret.
             if isinstance(each.get("kid"), str) and each.get("kty") in ("RSA", "EC", "OKP"):
                 try:
                     keys[each["kid"]] = jwt.PyJWK(each)
                 except jwt.PyJWTError:
-                    continue  # a curve or use that is not known here; tokens under it are refused
+                    continue  # an unsupported curve or use; tokens under it are refused
         return keys
 
     async def _get(self, address: str) -> dict[str, Any]:
         if not is_safe(address):
-            raise ValueError(f"{address} could be read or changed on the way")
+            raise ValueError(f"{address} is not https")
         async with self._client.stream("GET", address, timeout=TIMEOUT) as answer:
             answer.raise_for_status()
             body = b""
@@ -132,12 +134,12 @@ class Issuer:
                     raise ValueError(f"{address} is over {MAX_BYTES} bytes")
         document = httpx.Response(200, content=body).json()
         if not isinstance(document, dict):
-            raise ValueError(f"{address} is no JSON object")
+            raise ValueError(f"{address} is not a JSON object")
         return document
 
 
 def _scopes(claims: dict[str, Any]) -> list[Scope]:
-    """The scopes known here, from `scope` (words) or `scp` (a list, as some issuers write it)."""
+    """The scopes known here, from `scope` (space-separated) or `scp` (a list, as some issuers write it)."""
     given = claims.get("scope") or claims.get("scp")
     words = given.split() if isinstance(given, str) else given if isinstance(given, list) else []
     return [Scope(word) for word in words if word in list(Scope)]

@@ -1,9 +1,12 @@
-"""Signing in with a browser: a token once, then a signed cookie; and the guard on every form."""
+"""Browser sessions: a token once, then a signed cookie; and the token that guards every form."""
 
 from __future__ import annotations
 
+import asyncio
+import secrets
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Annotated
 
@@ -12,112 +15,152 @@ from fastapi import Depends, Request
 from pydantic import TypeAdapter, ValidationError
 from starlette.responses import Response
 
-from common.approval.sealed import seal, unseal
+from common.approval.signed import sign, verify
 from common.approval.signing import Signer
 from common.client.tokens import Scope, TokenEntry, digest_of
-from gateway.auth.auth import Subject
+from gateway.auth.authentication import Subject
+from gateway.auth.ended_sessions import LIFETIME
+from gateway.decision_form import read_form
 from gateway.problems import Problem
 from gateway.services import Gateway, the_gateway
 
-LIFETIME = 12 * 3600  # seconds; a working day
-SESSION = "session"
-FORM = "form"
+# What the signed values are for.
+SESSION, FORM = "session", "form"
 
 
 class SignInNeededError(Exception):
-    """The page is for somebody who has signed in."""
+    """The page is only for somebody who has signed in."""
 
 
 @dataclass(frozen=True)
 class Session:
-    """What the cookie says. `token` is the digest of a local token, which must still be in its file."""
+    """The cookie's content.
 
-    subject: str
-    scopes: list[Scope]
+    `token` is the digest of a local token, whose entry in the token file says on every visit what it allows;
+    an issuer's token says so itself: `subject` and `scopes`, until it expires.
+    """
+
+    id: str
     until: int
-    token: str
+    token: str = ""
+    subject: str = ""
+    scopes: list[Scope] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class Visitor:
-    """Somebody who looks at pages; `form` guards the forms they are given."""
+    """Somebody who has signed in; `form` is the token in the forms they are given."""
 
     subject: Subject
     form: str
+    session: str
+
+    def require(self, scope: Scope) -> None:
+        """Let the visitor go on if their token allows ``scope``.
+
+        Raises:
+            Problem: 403, it does not.
+        """
+        if not self.subject.may(scope):
+            raise Problem(HTTPStatus.FORBIDDEN, f"The token you signed in with does not allow {scope}.")
 
 
 _SESSION = TypeAdapter(Session)
 
 
 def cookie_name(gateway: Gateway) -> str:
-    """The cookie's name; with https the prefix has the browser keep it from other hosts and plain http."""
+    """The cookie's name; with https, the prefix makes browsers keep it from other hosts and plain http."""
     return "__Host-hibernaut" if _is_secure(gateway) else "hibernaut"
 
 
 def sign_in(response: Response, gateway: Gateway, subject: Subject, token: str, *, local: bool) -> None:
-    """Give the browser a session of ``subject``; it ends with an issuer's ``token``, if that ends first."""
-    until = int(time.time()) + LIFETIME
-    if not local:
+    """Start a session of ``subject``; it ends when an issuer's ``token`` does, if that is sooner."""
+    id, until = secrets.token_hex(16), int((datetime.now(UTC) + LIFETIME).timestamp())
+    if local:
+        session = Session(id, until, token=digest_of(token))
+    else:
         until = min(until, int(jwt.decode(token, options={"verify_signature": False})["exp"]))
-    session = Session(
-        subject=subject.id,
-        scopes=sorted(subject.scopes),
-        until=until,
-        token=digest_of(token) if local else "",
-    )
+        session = Session(id, until, subject=subject.id, scopes=sorted(subject.scopes))
     response.set_cookie(
         cookie_name(gateway),
-        seal(_SESSION.dump_python(session, mode="json"), SESSION, gateway.signer),
-        max_age=LIFETIME,
+        sign(_SESSION.dump_python(session, mode="json"), SESSION, gateway.signer),
+        max_age=int(LIFETIME.total_seconds()),
         httponly=True,
         samesite="strict",
         secure=_is_secure(gateway),
     )
 
 
-def sign_out(response: Response, gateway: Gateway) -> None:
-    """Take the session back."""
+async def sign_out(response: Response, gateway: Gateway, visitor: Visitor) -> None:
+    """End the session, and have the browser forget it."""
+    await asyncio.to_thread(gateway.ended_sessions.add, visitor.session)
     response.delete_cookie(cookie_name(gateway), httponly=True, samesite="strict", secure=_is_secure(gateway))
 
 
-def visitor(request: Request, gateway: Annotated[Gateway, Depends(the_gateway)]) -> Visitor:
-    """Who looks at the page.
+async def visitor(request: Request, gateway: Annotated[Gateway, Depends(the_gateway)]) -> Visitor:
+    """Who visits the page.
 
     Raises:
-        SignInNeededError: nobody who has signed in and still may.
+        SignInNeededError: nobody has signed in, or their session has ended.
+        StoreUnavailableError: it is not known whether the session has ended.
     """
     cookie = request.cookies.get(cookie_name(gateway), "")
     try:
-        session = _SESSION.validate_python(unseal(cookie, SESSION, gateway.signer))
+        session = _SESSION.validate_python(verify(cookie, SESSION, gateway.signer))
     except (ValueError, ValidationError):
         raise SignInNeededError from None
-    gone = session.token and not gateway.authenticator.still_holds(session.token)
-    if session.until <= time.time() or gone:
+    if session.until <= time.time() or await asyncio.to_thread(gateway.ended_sessions.has, session.id):
         raise SignInNeededError
-    entry = TokenEntry(subject=session.subject, scopes=frozenset(session.scopes))
-    return Visitor(gateway.authenticator.subject(entry), form_token(cookie, gateway.signer))
+    if session.token:
+        entry = gateway.authenticator.local_entry(session.token)
+    else:
+        entry = TokenEntry(subject=session.subject, scopes=frozenset(session.scopes))
+    if entry is None:
+        raise SignInNeededError
+    form = form_token(cookie, gateway.signer)
+    return Visitor(gateway.authenticator.subject(entry), form, session.id)
 
 
 def form_token(holder: str, signer: Signer) -> str:
-    """What a form carries to show that it was given to the ``holder`` of a cookie or a link."""
-    return seal(digest_of(holder), FORM, signer)
+    """The token in a form, which proves that it was given to the ``holder`` of a cookie or a link."""
+    return sign(digest_of(holder), FORM, signer)
 
 
-def require_own_form(request: Request, given: object, holder: str, signer: Signer) -> None:
-    """Let a form through that was given to its ``holder`` by a page of ours.
+async def session_form(request: Request, gateway: Gateway) -> dict[str, str]:
+    """The form in a request's body, if one of our pages gave it to this very session.
 
     Raises:
         Problem: 403, it comes from somewhere else.
     """
-    site = request.headers.get("sec-fetch-site", "same-origin")
+    form = await read_form(request)
+    cookie = request.cookies.get(cookie_name(gateway), "")
+    require_own_form(request, form.get("form"), cookie, gateway.signer)
+    return form
+
+
+def require_own_form(request: Request, given: object, holder: str, signer: Signer) -> None:
+    """Let a form through if one of our pages gave it to its ``holder``.
+
+    Raises:
+        Problem: 403, it comes from somewhere else.
+    """
+    require_same_site(request)
     try:
-        own = isinstance(given, str) and unseal(given, FORM, signer) == digest_of(holder)
+        own = isinstance(given, str) and verify(given, FORM, signer) == digest_of(holder)
     except ValueError:
         own = False
-    if site != "same-origin" or not own:
-        raise Problem(
-            HTTPStatus.FORBIDDEN, "This form did not come from a page of ours, or is old; load it again."
-        )
+    if not own:
+        raise Problem(HTTPStatus.FORBIDDEN, "This form is not from this session; load the page again.")
+
+
+def require_same_site(request: Request) -> None:
+    """Let a request through unless the browser says that another site's page sent it.
+
+    Raises:
+        Problem: 403, it did.
+    """
+    if request.headers.get("sec-fetch-site", "same-origin") != "same-origin":
+        raise Problem(HTTPStatus.FORBIDDEN, "Another site's page sent this form; open the page here.")
 
 
 def _is_secure(gateway: Gateway) -> bool:

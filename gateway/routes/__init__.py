@@ -1,1 +1,1 @@
-"""What the gateway serves, one file a subject."""
+"""The gateway's routes, one file for each subject."""

@@ -1,4 +1,4 @@
-"""Looking at agents: one, its events, many, and what waits for a decision."""
+"""Reading agents: one, its events, many, and the inbox."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Response
 from fastapi.responses import StreamingResponse
+from fastapi.sse import EventSourceResponse
 from pydantic import Field
 
 from common.agents.agent import AgentState
@@ -16,19 +17,18 @@ from common.archive.search import FoundAgent
 from common.client.filters import AgentFilter, Words
 from common.client.view import AgentView, InboxRow
 from common.object_store import StoreUnavailableError
-from gateway.auth.access import may_see, require_visible
-from gateway.auth.auth import Reader, Subject
-from gateway.events import Cursor, fresh, is_over, stream
-from gateway.problems import Problem, away
+from gateway.auth.authentication import Reader, Subject
+from gateway.auth.authorization import may_see, require_visible
+from gateway.events import Cursor, is_over, new_events, stream
+from gateway.problems import Problem, unavailable
 from gateway.services import Gateway, Parts
 
 router = APIRouter(tags=["looking at agents"])
 
-# Seconds after which asking again may tell something new.
+# Seconds after which polling may find something new.
 RETRY_AFTER = {AgentState.WORKING: 2, AgentState.SLEEPING: 30}
-RETRY_ELSE = 5
+DEFAULT_RETRY_AFTER = 5
 
-EVENT_STREAM = "text/event-stream"
 # What Temporal can look for; an id is letters, digits and these signs.
 FINDABLE = r"^[\w .:@/+=,#-]{1,200}$"
 
@@ -58,7 +58,7 @@ async def list_agents(
     try:
         found = await parts.search.find(wanted, datetime.now(UTC), wanted.limit)
     except StoreUnavailableError:
-        raise away("The archive cannot be reached just now; `where=live` leaves it out.") from None
+        raise unavailable("The archive cannot be reached just now; `where=live` leaves it out.") from None
     if found.gaps:
         response.headers["Hibernaut-Gaps"] = "; ".join(found.gaps).encode("ascii", "replace").decode()
     return found.agents
@@ -90,13 +90,13 @@ async def show_agent(
     id: str,
     if_none_match: Annotated[str, Header(max_length=1000)] = "",
 ) -> Response:
-    """Everything there is to know of an agent, as `show --json` prints it. `Retry-After` while it runs."""
+    """Everything about an agent, as `show --json` prints it. Carries `Retry-After` while it runs."""
     await require_visible(parts.views, subject, id)
     view = await parts.views.view(id)
     document = parts.views.document(view)
     headers = {"ETag": f'"{document.tag}"', "Cache-Control": "private, no-cache"}
     if view.running:
-        headers["Retry-After"] = str(RETRY_AFTER.get(AgentState(view.state), RETRY_ELSE))
+        headers["Retry-After"] = str(RETRY_AFTER.get(AgentState(view.state), DEFAULT_RETRY_AFTER))
     if headers["ETag"] in if_none_match:
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
     return Response(document.body, media_type="application/json", headers=headers)
@@ -107,11 +107,11 @@ async def show_agent(
     response_class=StreamingResponse,
     responses={
         200: {
-            "description": "`note` for a line of the notebook, `state` for a change of state, `gap` where "
-            "lines were dropped before they could be sent. Each event's id resumes after it.",
-            "content": {EVENT_STREAM: {"schema": {"type": "string"}}},
+            "description": "`note` is a line of the notebook, `state` a change of state, `gap` a number of "
+            "lines that were dropped before they could be sent. An event's id resumes after it.",
+            "content": {"text/event-stream": {"schema": {"type": "string"}}},
         },
-        204: {"description": "The agent has closed, and everything was sent up to that Last-Event-ID."},
+        204: {"description": "The agent has closed, and there is nothing after that Last-Event-ID."},
     },
 )
 async def agent_events(
@@ -125,20 +125,22 @@ async def agent_events(
 
 
 async def event_stream(parts: Gateway, subject: Subject, id: str, last_event_id: str) -> Response:
-    """The stream of an agent's events for a subject, or 204 where nothing more can come."""
+    """The stream of an agent's events for a subject, or 204 if nothing more can come."""
     await require_visible(parts.views, subject, id)
     cursor = Cursor.parse(last_event_id) if last_event_id else Cursor()
     if cursor is None:
-        raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "Last-Event-ID is none of an event sent from here.")
+        raise Problem(
+            HTTPStatus.UNPROCESSABLE_ENTITY, "Last-Event-ID is not the id of an event sent from here."
+        )
     if last_event_id:
         view = await parts.views.view(id)
-        if is_over(view) and not fresh(view, cursor)[0]:
+        if is_over(view) and not new_events(view, cursor)[0]:
             return Response(status_code=HTTPStatus.NO_CONTENT)
     parts.streams.require(subject.id)
 
-    async def held() -> AsyncIterator[str]:
+    async def counted() -> AsyncIterator[bytes]:
         with parts.streams.one(subject.id):
             async for event in stream(parts.views, id, cursor, lambda view: may_see(view, subject)):
                 yield event
 
-    return StreamingResponse(held(), media_type=EVENT_STREAM, headers={"X-Accel-Buffering": "no"})
+    return EventSourceResponse(counted(), headers={"X-Accel-Buffering": "no"})

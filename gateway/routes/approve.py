@@ -1,7 +1,8 @@
-"""The page behind an approval link. Looking decides nothing, however often and by whatever it is done."""
+"""The page behind an approval link. Opening it decides nothing, however often and whatever opens it."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
@@ -10,177 +11,165 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from common.approval.link import ApprovalLink, BadLinkError, decision_id
-from common.approval.plan_view import show_plan
-from common.approval.types import ApprovalRequest, DecisionRecord, DecisionStatus, judged
+from common.approval.types import ApprovalRequest, DecisionRecord, DecisionStatus, Verdict, judged
 from common.client.errors import AgentClientError
 from common.client.view import AgentView
-from gateway.auth.auth import address_of
+from gateway.auth.authentication import address_of
 from gateway.auth.sessions import form_token, require_own_form
+from gateway.decision_form import FormDecision, FormError, read_decision, read_form
 from gateway.decisions import decide
-from gateway.forms import FormError, Wish, form_of, read_wish
 from gateway.pages import page
-from gateway.plans import edit_fields
-from gateway.premises import looked_at
 from gateway.problems import Problem
+from gateway.request_view import RequestView, refresh_premises
 from gateway.services import Gateway, Parts
 
 router = APIRouter()
 
-# A person's mistakes; whoever has more than these has no form in mind.
+# Forms that the agent refused; a person who mistypes needs few.
 MAX_ATTEMPTS = 20
 THROUGH = "email"
+SAID = {
+    Verdict.APPROVE: "You said yes.",
+    Verdict.REJECT: "You said no; nothing will be done.",
+    Verdict.REVISE: "You said yes, with your changes.",
+}
 
 
 @router.api_route("/approve/{token}", methods=["GET", "HEAD"])
-async def look(request: Request, parts: Parts, token: str) -> Response:
+async def show(request: Request, parts: Parts, token: str) -> Response:
     """What is asked, or what has become of it."""
-    link = _link(request, parts, token)
-    view = await parts.views.view(link.agent)
-    if request.method == "GET" and (asked := _request(view, link)) and not _used(view, token)[0]:
-        [asked] = await looked_at(parts.agents, link.agent, [asked])
-        view = view.model_copy(update={"requests": [asked]})
-    return _page(request, parts, token, link, view)
+    link = _read_link(request, parts, token)
+    visit = _Visit(request, parts, token, link, await parts.views.view(link.agent))
+    if request.method == "GET" and visit.asked and not visit.used[0]:
+        asked = await refresh_premises(parts.agents, link.agent, [visit.asked])
+        visit = replace(visit, view=visit.view.model_copy(update={"requests": asked}))
+    return visit.page()
 
 
 @router.post("/approve/{token}")
 async def decide_by_link(request: Request, parts: Parts, token: str) -> Response:
-    """Decide, once; a second time tells what became of the first."""
-    link = _link(request, parts, token)
-    form = await form_of(request)
+    """Decide, once; a second time shows what became of the first."""
+    link = _read_link(request, parts, token)
+    form = await read_form(request)
     require_own_form(request, form.get("form"), token, parts.signer)
-    view = await parts.patient.view(link.agent)
-    asked = _request(view, link)
-    used, attempt = _used(view, token)
-    if used or (view.live and not asked):
-        return _page(request, parts, token, link, view)
+    visit = _Visit(request, parts, token, link, await parts.patient.view(link.agent))
+    used, attempt = visit.used
+    if used or (visit.view.live and not visit.asked):
+        return visit.page()
     try:
         if attempt >= MAX_ATTEMPTS:
             raise FormError("This link was tried too often.")
-        wish = read_wish(form, asked)
+        decision = read_decision(form, visit.asked)
     except FormError as error:
-        return _page(request, parts, token, link, view, problem=str(error), given=form)
-    return await _decided(request, parts, token, link, view, wish, attempt, form)
+        return visit.page(str(error), form)
+    return await _decide(visit, decision, attempt, form)
 
 
-async def _decided(
-    request: Request,
-    parts: Gateway,
-    token: str,
-    link: ApprovalLink,
-    view: AgentView,
-    wish: Wish,
-    attempt: int,
-    form: dict[str, str],
-) -> Response:
+@dataclass(frozen=True)
+class _Visit:
+    """A link that was opened, and its agent as it is now."""
+
+    request: Request
+    parts: Gateway
+    token: str
+    link: ApprovalLink
+    view: AgentView
+
+    @property
+    def asked(self) -> ApprovalRequest | None:
+        """The request the link is for, if it is still open."""
+        wanted = self.link.request_id, self.link.digest
+        return next((each for each in self.view.requests if (each.id, each.digest) == wanted), None)
+
+    @property
+    def used(self) -> tuple[DecisionRecord | None, int]:
+        """The decision made by this link, and how many made by it the agent refused before."""
+        for attempt in range(MAX_ATTEMPTS):
+            record = judged(self.view.decisions, decision_id(self.token, attempt))
+            if record is None or record.status is not DecisionStatus.REFUSED:
+                return record, attempt
+        return None, MAX_ATTEMPTS
+
+    def page(self, problem: str = "", given: dict[str, str] | None = None) -> Response:
+        """The question with the form to answer it, or why there is none."""
+        if self.asked is None:
+            return self._closed_page()
+        return page(
+            self.request,
+            "approve.html",
+            status=HTTPStatus.UNPROCESSABLE_ENTITY if problem else HTTPStatus.OK,
+            view=self.view,
+            link=self.link,
+            asked=RequestView.of(self.asked, self.parts.artifacts, problem, given),
+            action=self.request.url.path,
+            guard=form_token(self.token, self.parts.signer),
+            used=self.used[0],
+        )
+
+    def message_page(
+        self, heading: str, told: str, records: list[DecisionRecord], status: int = HTTPStatus.OK
+    ) -> Response:
+        """A page without a question."""
+        context: dict[str, Any] = {"heading": heading, "told": told, "records": records, "view": self.view}
+        return page(self.request, "approve.html", status=status, asked=None, **context)
+
+    def _closed_page(self) -> Response:
+        records = [
+            each
+            for each in self.view.decisions
+            if each.decision.request_id == self.link.request_id and each.status is not DecisionStatus.REFUSED
+        ]
+        if self.view.running and not self.view.live:
+            return self.message_page(
+                "The plan cannot be shown just now",
+                "The agent does not answer now. Nothing was decided here; open the link again later.",
+                [],
+                HTTPStatus.SERVICE_UNAVAILABLE,
+            )
+        if records:
+            return self.message_page("This was decided", "There is nothing left for you to do.", records)
+        return self.message_page(
+            "This is not asked any more",
+            "The agent has gone on or ended without a decision, or asks something else by now.",
+            [],
+        )
+
+
+async def _decide(visit: _Visit, wanted: FormDecision, attempt: int, form: dict[str, str]) -> Response:
+    parts, link = visit.parts, visit.link
     try:
         _, record = await decide(
             parts.patient,
             link.agent,
-            wish.verdict,
+            wanted.verdict,
             by=link.approver,
-            note=wish.note,
-            edits=wish.edits,
+            note=wanted.note,
+            edits=wanted.edits,
             through=THROUGH,
             digest=link.digest,
-            decision_id=decision_id(token, attempt),
+            decision_id=decision_id(visit.token, attempt),
         )
     except AgentClientError:
-        return _page(request, parts, token, link, await parts.patient.view(link.agent))
+        return replace(visit, view=await parts.patient.view(link.agent)).page()
     parts.forget(link.agent)
-    if record and record.status is DecisionStatus.REFUSED and _request(view, link):
-        told = f"The agent did not take it: {record.reason}."
-        return _page(request, parts, token, link, view, problem=told, given=form)
-    after = await parts.views.view(link.agent)
-    heading = "Your decision counts" if record else "Your decision is recorded"
-    told = {
-        "approve": "You said yes.",
-        "reject": "You said no; nothing will be done.",
-        "revise": "You said yes, with your changes.",
-    }[wish.verdict]
+    after = replace(visit, view=await parts.views.view(link.agent))
+    if record and record.status is DecisionStatus.REFUSED:
+        return after.page(f"The agent did not take it: {record.reason}.", form)
+    told = SAID[wanted.verdict]
     if record is None:
         told += " It is kept safe, and counts as soon as the agent wakes."
-    elif _request(after, link):
+        return after.message_page("Your decision is recorded", told, [])
+    if after.asked:
         told += " Others have to agree, too."
-    records = [record] if record else []
-    return page(request, "approve.html", asked=None, heading=heading, told=told, records=records, view=after)
+    return after.message_page("Your decision counts", told, [record])
 
 
-def _link(request: Request, parts: Gateway, token: str) -> ApprovalLink:
+def _read_link(request: Request, parts: Gateway, token: str) -> ApprovalLink:
     try:
         link = ApprovalLink.read(token, parts.signer, datetime.now(UTC))
     except BadLinkError as error:
         parts.buckets.take(f"address {address_of(request)}")
-        words = str(error)
-        raise Problem(HTTPStatus.NOT_FOUND, words[0].upper() + words[1:]) from None
+        text = str(error)
+        raise Problem(HTTPStatus.NOT_FOUND, text[0].upper() + text[1:]) from None
     parts.buckets.take(f"link {link.agent} {link.approver}")
     return link
-
-
-def _request(view: AgentView, link: ApprovalLink) -> ApprovalRequest | None:
-    """The request the link is for, where it is still open."""
-    return next(
-        (each for each in view.requests if (each.id, each.digest) == (link.request_id, link.digest)), None
-    )
-
-
-def _used(view: AgentView, token: str) -> tuple[DecisionRecord | None, int]:
-    """The decision this link has made, and how many by it were refused before."""
-    for attempt in range(MAX_ATTEMPTS):
-        record = judged(view.decisions, decision_id(token, attempt))
-        if record is None or record.status is not DecisionStatus.REFUSED:
-            return record, attempt
-    return None, MAX_ATTEMPTS
-
-
-def _page(
-    request: Request,
-    parts: Gateway,
-    token: str,
-    link: ApprovalLink,
-    view: AgentView,
-    problem: str = "",
-    given: dict[str, str] | None = None,
-) -> Response:
-    asked = _request(view, link)
-    if asked is None:
-        return _closed(request, link, view)
-    context: dict[str, Any] = {
-        "asked": asked,
-        "shown": show_plan(asked.plan, parts.artifacts),
-        "fields": edit_fields(asked),
-        "action": request.url.path,
-        "guard": form_token(token, parts.signer),
-        "used": _used(view, token)[0],
-        "given": given or {},
-        "problem": problem,
-    }
-    status = HTTPStatus.UNPROCESSABLE_ENTITY if problem else HTTPStatus.OK
-    return page(request, "approve.html", status=status, view=view, link=link, **context)
-
-
-def _closed(request: Request, link: ApprovalLink, view: AgentView) -> Response:
-    records = [
-        each
-        for each in view.decisions
-        if each.decision.request_id == link.request_id and each.status is not DecisionStatus.REFUSED
-    ]
-    status = HTTPStatus.OK
-    if view.running and not view.live:
-        heading = "The plan cannot be shown just now"
-        told = "The agent does not answer at the moment. Nothing was decided here; open the link again later."
-        status = HTTPStatus.SERVICE_UNAVAILABLE
-    elif records:
-        heading, told = "This was decided", "There is nothing left for you to do."
-    else:
-        heading = "This is not asked any more"
-        told = "The agent has gone on or ended without a decision, or asks something else by now."
-    return page(
-        request,
-        "approve.html",
-        status=status,
-        asked=None,
-        heading=heading,
-        told=told,
-        records=records,
-        view=view,
-    )

@@ -1,12 +1,12 @@
-"""Payloads made readable for the Temporal Web UI, to those who may see them, on pages of one origin.
+"""The codec endpoint of the Temporal Web UI: decodes payloads for people who may see their agents.
 
-A payload tells which agent it was sealed for. Who may see that agent may read it; all else stays sealed.
+Only pages of one configured origin may ask. A payload names the agent it was encrypted for; whoever may see
+that agent may read it, and everything else stays encrypted.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Sequence
 from http import HTTPStatus
 from typing import Annotated, Any
 
@@ -17,11 +17,12 @@ from temporalio.api.common.v1 import Payload, Payloads
 
 from common.client.errors import AgentClientError
 from common.object_store import ObjectMissingError, StoreUnavailableError
-from common.temporal.codec import SEALED_FOR
-from gateway.auth.access import require_visible
-from gateway.auth.auth import Subject, address_of, unauthorized
+from common.temporal.payload_store import PayloadDamagedError
+from gateway.auth.authentication import Subject, address_of, unauthorized
+from gateway.auth.authorization import require_visible
 from gateway.auth.sessions import SignInNeededError, visitor
-from gateway.problems import Problem, away
+from gateway.codec_service import MayRead
+from gateway.problems import Problem, unavailable
 from gateway.services import Gateway, Parts
 
 router = APIRouter(prefix="/codec", tags=["codec"], include_in_schema=False)
@@ -34,10 +35,10 @@ async def reader(
     parts: Parts,
     credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
 ) -> Subject:
-    """Who asks: by bearer token, or by the session of the dashboard where a page of the Web UI asks.
+    """Who asks: by bearer token, or by the dashboard's session if a page of the Web UI asks.
 
     Raises:
-        Problem: 401 nobody known, 403 a page of another origin.
+        Problem: 401, nobody has authenticated; 403, the page is of another origin.
     """
     allow_origin(request, parts)
     if credentials is not None:
@@ -45,7 +46,7 @@ async def reader(
     if "origin" not in request.headers:
         raise unauthorized()
     try:
-        return visitor(request, parts).subject
+        return (await visitor(request, parts)).subject
     except SignInNeededError:
         raise unauthorized() from None
 
@@ -54,10 +55,10 @@ Viewer = Annotated[Subject, Depends(reader)]
 
 
 def allow_origin(request: Request, parts: Gateway) -> dict[str, str]:
-    """The headers that let the Web UI's pages read the answer; none where no page asks.
+    """The headers that let the Web UI's pages read the answer; none if no page asks.
 
     Raises:
-        Problem: 403, the page is not the Web UI's.
+        Problem: 403, the page is of another origin.
     """
     origin = request.headers.get("origin")
     if origin is None:
@@ -73,7 +74,7 @@ def allow_origin(request: Request, parts: Gateway) -> dict[str, str]:
 
 @router.options("/{what}")
 async def preflight(request: Request, parts: Parts, what: str) -> Response:
-    """Tell a browser what the Web UI's pages may send."""
+    """Answer a browser's CORS preflight for the Web UI's pages."""
     headers = allow_origin(request, parts)
     headers["Access-Control-Allow-Methods"] = "POST"
     headers["Access-Control-Allow-Headers"] = "authorization, content-type, x-namespace"
@@ -82,61 +83,61 @@ async def preflight(request: Request, parts: Parts, what: str) -> Response:
 
 @router.post("/decode")
 async def decode(request: Request, parts: Parts, viewer: Viewer) -> Response:
-    """Each payload readable where it may be read; references stay references."""
-    return await _answer(request, parts, viewer, parts.codec.decode)
+    """Each payload decoded if the viewer may read it; references stay references."""
+    payloads = await _payloads(request)
+    return _answer(request, parts, await parts.codec.decode(payloads, _may_read(parts, viewer)))
 
 
 @router.post("/download")
 async def download(request: Request, parts: Parts, viewer: Viewer) -> Response:
-    """The same, and what a reference names is fetched from the store."""
-    return await _answer(request, parts, viewer, parts.codec.download)
+    """As `decode`, and what a reference names is fetched from the store."""
+    payloads = await _payloads(request)
+    try:
+        found = await parts.codec.download(payloads, _may_read(parts, viewer))
+    except StoreUnavailableError:
+        raise unavailable("The store of large payloads cannot be reached just now.") from None
+    except ObjectMissingError:
+        raise Problem(HTTPStatus.NOT_FOUND, "What the payload refers to is not in the store.") from None
+    except PayloadDamagedError as error:
+        raise Problem(HTTPStatus.NOT_FOUND, f"What the payload refers to is damaged: {error}.") from None
+    return _answer(request, parts, found)
 
 
 @router.post("/encode")
 async def encode(request: Request, parts: Parts, viewer: Viewer) -> Response:
-    """Each payload sealed, for a signal that an operator types."""
+    """Each payload encrypted, for a signal that an operator types."""
     if not viewer.operator:
-        raise Problem(HTTPStatus.FORBIDDEN, "Only operators may have payloads sealed.")
-    return await _answer(request, parts, viewer, parts.codec.encode)
-
-
-async def _answer(
-    request: Request,
-    parts: Gateway,
-    viewer: Subject,
-    work: Callable[[Sequence[Payload]], Awaitable[list[Payload]]],
-) -> Response:
-    payloads = await _payloads(request)
-    seen: dict[str, bool] = {}
-    answered = []
-    try:
-        for payload in payloads:
-            may = viewer.operator or await _may_see(payload, parts, viewer, seen)
-            answered += await work([payload]) if may else [payload]
-    except StoreUnavailableError:
-        raise away("The store of large payloads cannot be reached just now.") from None
-    except ObjectMissingError:
-        raise Problem(HTTPStatus.NOT_FOUND, "What the payload refers to is not in the store.") from None
-    text = json.dumps(MessageToDict(Payloads(payloads=answered)))
-    return Response(text, media_type="application/json", headers=allow_origin(request, parts))
+        raise Problem(HTTPStatus.FORBIDDEN, "Only operators may have payloads encrypted.")
+    return _answer(request, parts, await parts.codec.encode(await _payloads(request)))
 
 
 async def _payloads(request: Request) -> list[Payload]:
     try:
         body: Any = json.loads(await request.body())
-        # A list passes for an empty message.
+        # `ParseDict` takes a list for an empty message.
         return list(ParseDict({**body}, Payloads()).payloads)
     except (TypeError, ValueError, ParseError, RecursionError):
-        raise Problem(HTTPStatus.BAD_REQUEST, "Give Temporal payloads as JSON.") from None
+        raise Problem(HTTPStatus.BAD_REQUEST, "Send Temporal payloads as JSON.") from None
 
 
-async def _may_see(payload: Payload, parts: Gateway, viewer: Subject, seen: dict[str, bool]) -> bool:
-    """Whether the payload was sealed for an agent that the viewer may see."""
-    agent = payload.metadata.get(SEALED_FOR, b"").decode(errors="replace")
-    if agent and agent not in seen:
-        try:
-            await require_visible(parts.views, viewer, agent)
-            seen[agent] = True
-        except AgentClientError:
-            seen[agent] = False
-    return seen.get(agent, False)
+def _answer(request: Request, parts: Gateway, payloads: list[Payload]) -> Response:
+    text = json.dumps(MessageToDict(Payloads(payloads=payloads)))
+    return Response(text, media_type="application/json", headers=allow_origin(request, parts))
+
+
+def _may_read(parts: Gateway, viewer: Subject) -> MayRead:
+    """Whether the viewer may see an agent, looked up once; only operators may read payloads of no agent."""
+    seen: dict[str, bool] = {"": False}
+
+    async def may_read(agent: str) -> bool:
+        if viewer.operator:
+            return True
+        if agent not in seen:
+            try:
+                await require_visible(parts.views, viewer, agent)
+                seen[agent] = True
+            except AgentClientError:
+                seen[agent] = False
+        return seen[agent]
+
+    return may_read

@@ -1,4 +1,4 @@
-"""For those who run the gateway: is it alive, can it work, what does it count. Without a token."""
+"""Liveness, readiness and metrics, for whoever runs the gateway. They need no token."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from fastapi import APIRouter
 from fastapi.responses import PlainTextResponse
 from temporalio.service import RPCError
 
-from gateway.documents import Health
-from gateway.metrics import TEXT
-from gateway.problems import away
+from gateway.metrics import CONTENT_TYPE
+from gateway.problems import unavailable
+from gateway.schemas import Health
 from gateway.services import Parts
 
 router = APIRouter(tags=["operations"])
@@ -20,19 +20,19 @@ PATIENCE = timedelta(seconds=2)
 
 @router.get("/healthz")
 async def healthz() -> Health:
-    """Whether the process answers at all; says nothing of Temporal."""
+    """Whether the process answers at all; says nothing about Temporal."""
     return Health(status="alive")
 
 
 @router.get("/readyz")
 async def readyz(parts: Parts) -> Health:
-    """Whether Temporal can be reached; 503 where not."""
+    """Whether Temporal can be reached; 503 if it cannot."""
     try:
         ready = await parts.client.service_client.check_health(timeout=PATIENCE)
     except (RPCError, RuntimeError):
         ready = False
     if not ready:
-        raise away("Temporal cannot be reached just now.")
+        raise unavailable("Temporal cannot be reached just now.")
     return Health(status="ready")
 
 
@@ -42,5 +42,5 @@ async def readyz(parts: Parts) -> Health:
     responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
 )
 async def metrics(parts: Parts) -> PlainTextResponse:
-    """Requests, their durations, open streams and memory, in Prometheus' text format."""
-    return PlainTextResponse(parts.metrics.text(parts.streams.taken), media_type=TEXT)
+    """Requests, their durations, open streams and the process itself, in Prometheus' text format."""
+    return PlainTextResponse(parts.metrics.text(), media_type=CONTENT_TYPE)

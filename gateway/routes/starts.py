@@ -1,4 +1,4 @@
-"""Starting agents: a route for each kind, so that each shows what it takes."""
+"""Starting agents: one route for each kind, so that the API document shows what each takes."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from common.agents.fields import holds_path
 from common.agents.kinds import KINDS, Kind
 from common.client.errors import AgentExistsError
 from common.digest import digest
-from gateway.auth.auth import Writer
-from gateway.documents import Started
+from gateway.auth.authentication import Writer
 from gateway.problems import Problem
+from gateway.schemas import Started
 from gateway.services import Gateway, Parts
 
-# A worker has a working folder of its own.
+# Paths must be absolute, since a worker has a working folder of its own.
 ABSOLUTE = {"path": "^/", "path-or-address": "^(/|https?://|$)"}
 router = APIRouter(tags=["starting agents"])
 
@@ -38,15 +38,15 @@ Key = Annotated[
 
 
 def agent_id(kind: str, owner: str, key: str) -> str:
-    """The id of the agent that ``owner`` starts under an idempotency key: the same one after any restart."""
+    """The id of the agent that ``owner`` starts under an idempotency key; a function of the three alone."""
     return f"{kind}-{hashlib.sha256(f'{len(owner)} {owner}{key}'.encode()).hexdigest()[:16]}"
 
 
 def read_input(kind: Kind, body: bytes) -> AgentInput:
-    """The input of an agent from a JSON object; values must have their types, and paths be absolute.
+    """An agent's input from a JSON object; types are strict, and paths must be absolute.
 
     Raises:
-        RequestValidationError: something does not fit, or belongs to the kit alone.
+        RequestValidationError: a field is unknown, missing or not valid.
     """
     schema = kind.input.model_json_schema()["properties"]
     try:
@@ -56,17 +56,17 @@ def read_input(kind: Kind, body: bytes) -> AgentInput:
     if not isinstance(values, dict):
         raise _flaw("body", "give one JSON object")
     for name, value in values.items():
-        # `carried` holds an agent's approvals; it is in the type, and not in the schema.
+        # Not by the type, whose `carried` holds an agent's approvals and is left out of the schema.
         if name not in schema:
             raise _flaw(name, f"{kind.name} has no such field; its fields: {', '.join(schema)}")
-        # Written `a,b` on a command line; here a list is a list.
+        # The type also takes `a,b`, as typed on a command line; JSON has lists.
         if schema[name].get("type") == "array" and not isinstance(value, list):
             raise _flaw(name, "give a list")
         is_path = isinstance(value, str) and holds_path(schema[name], value)
         if is_path and not PurePosixPath(value).is_absolute():
             raise _flaw(name, "give an absolute path; a worker has a working folder of its own")
         if schema[name].get("type") == "integer" and isinstance(value, float) and value.is_integer():
-            values[name] = int(value)  # to JSON 5.0 is an integer, and to pydantic none
+            values[name] = int(value)  # 5.0 is an integer in JSON Schema, but not to pydantic
     try:
         return kind.input.model_validate_json(to_json(values), strict=True)
     except ValidationError as error:
@@ -98,7 +98,7 @@ def _start(kind: Kind) -> Callable[..., Awaitable[Started]]:
         response.headers["Location"] = f"{at}/agents/{id}"
         return Started(id=id, status_url=f"{at}/agents/{id}", ui_url=f"{at}/ui/agents/{id}")
 
-    start.__doc__ = f"Start an agent that {kind.summary}. It is the caller's, and its id is given at once."
+    start.__doc__ = f"Start an agent that {kind.summary}. The caller owns it, and gets its id at once."
     return start
 
 
@@ -111,21 +111,21 @@ async def _refuse_archived(parts: Gateway, id: str) -> None:
         ) from None
 
 
-def _whole(part: Any, named: dict[str, Any]) -> Any:
-    """The part of a schema with what it refers to in its place; inputs hold no type within itself."""
+def _inline(part: Any, named: dict[str, Any]) -> Any:
+    """A part of a schema with its references resolved in place; no input type is recursive."""
     if isinstance(part, list):
-        return [_whole(each, named) for each in part]
+        return [_inline(each, named) for each in part]
     if not isinstance(part, dict):
         return part
     if isinstance(part.get("$ref"), str):
         part = {**named[part["$ref"].rpartition("/")[2]], **{k: v for k, v in part.items() if k != "$ref"}}
-    return {name: _whole(value, named) for name, value in part.items()}
+    return {name: _inline(value, named) for name, value in part.items()}
 
 
 def _body_of(kind: Kind) -> dict[str, Any]:
     schema = {**kind.input.model_json_schema(), "additionalProperties": False}
-    # Written out where they are used: a document has no place for the definitions of a body.
-    schema = _whole(schema, schema.pop("$defs", {}))
+    # An OpenAPI operation has no place for the definitions of its body.
+    schema = _inline(schema, schema.pop("$defs", {}))
     for field in schema["properties"].values():
         for part in (field, *field.get("anyOf", ())):
             if part.get("format") in ABSOLUTE:
@@ -149,10 +149,10 @@ for each in KINDS.values():
 
 @router.post("/agents/{kind}", include_in_schema=False)
 async def no_such_kind(subject: Writer, kind: str) -> None:
-    """Tell who asks for another kind which there are."""
-    # By method, not 404: what has that path is an agent, and one can look at it.
+    """List the kinds for whoever asks for another one."""
+    # 405 and not 404: the path is that of an agent, which can be read.
     raise Problem(
         HTTPStatus.METHOD_NOT_ALLOWED,
-        f"There is no kind of that name to start; there are: {', '.join(KINDS)}.",
+        f"There is no kind of that name to start; the kinds are: {', '.join(KINDS)}.",
         headers={"Allow": "GET"},
     )

@@ -1,4 +1,4 @@
-"""What Slack sends when a person does something, and the form that asks them why not."""
+"""Slack's interaction payloads, and the form that asks for the reason of a rejection."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class View(BaseModel):
 
 
 class Interaction(BaseModel):
-    """What Slack says of something a person did; all but what is needed here is left out."""
+    """Slack's account of something a person did; fields not needed here are ignored."""
 
     type: Text
     user: _User
@@ -49,31 +49,31 @@ class Interaction(BaseModel):
 
 
 class ReasonForm(BaseModel):
-    """What the form for a reason keeps: the button it came from, and where to say what became of it."""
+    """What the reason form carries: the button it came from, and where to post what became of it."""
 
     token: Text
     answer: Text
 
 
-def reason_form(button: ApprovalButton, kept: str) -> dict[str, Any]:
-    """The form that asks for the reason of a rejection; `kept` comes back with it."""
+def reason_form(button: ApprovalButton, metadata: str) -> dict[str, Any]:
+    """The form that asks for the reason of a rejection; it returns `metadata` when submitted."""
 
-    def words(text: str) -> dict[str, Any]:
+    def plain_text(text: str) -> dict[str, Any]:
         return {"type": "plain_text", "text": text, "emoji": False}
 
     return {
         "type": "modal",
         "callback_id": REJECT,
-        "private_metadata": kept,
-        "title": words("Reject the plan"),
-        "submit": words("Reject"),
-        "close": words("Back"),
+        "private_metadata": metadata,
+        "title": plain_text("Reject the plan"),
+        "submit": plain_text("Reject"),
+        "close": plain_text("Back"),
         "blocks": [
             {
                 "type": "input",
                 "block_id": REASON,
-                "label": words("Why not?"),
-                "hint": words(f"The agent and others will read it. Plan {button.digest[:12]}."),
+                "label": plain_text("Why not?"),
+                "hint": plain_text(f"The agent and others will read it. Plan {button.digest[:12]}."),
                 "element": {
                     "type": "plain_text_input",
                     "action_id": REASON,

@@ -13,6 +13,8 @@ import httpx
 
 from common.agents.kinds import KINDS
 from common.client.tokens import Scope, TokenFile, digest_of
+from common.object_store import open_store
+from gateway.auth.ended_sessions import EndedSessions
 from gateway.problems import NO_SUCH_AGENT
 from tests.support.gateway.world import ALL, GatewayWorld, bearer, session, without_date, world
 
@@ -294,3 +296,32 @@ async def test_a_session_ends_with_its_token(world: GatewayWorld) -> None:
     kept = tokens.file.read_text()
     tokens.file.write_text(kept.replace(digest_of("local-guest"), "0" * 64))
     assert (await world.http.get("/ui", headers={"Cookie": cookie})).status_code == 303
+
+
+async def test_a_session_ends_when_its_person_signs_out(world: GatewayWorld) -> None:
+    """A copy of the cookie is worthless then, at every gateway of this store; other sessions go on."""
+    cookie, form = await session(world.http, "local-owner")
+    other, _ = await session(world.http, "local-owner")
+    out = await world.http.post("/ui/sign-out", data={"form": form}, headers={"Cookie": cookie})
+    assert (out.status_code, out.headers["location"]) == (303, "/ui/sign-in")
+    for path in ("/ui", "/ui/agents"):
+        answer = await world.http.get(path, headers={"Cookie": cookie})
+        assert (answer.status_code, answer.headers["location"]) == (303, "/ui/sign-in")
+    assert (await world.http.get("/ui", headers={"Cookie": other})).status_code == 200
+    claims = json.loads(base64.urlsafe_b64decode(cookie.partition("=")[2].split(".")[0] + "=="))
+    assert EndedSessions(open_store(world.settings)).has(claims["id"])
+
+
+async def test_a_session_allows_what_its_token_allows_now(world: GatewayWorld) -> None:
+    """A scope that is taken out of the token file is gone from sessions that began before, too."""
+    tokens = TokenFile.of(world.settings)
+    tokens.add("owner", [Scope.READ, Scope.WRITE], "local-cut")
+    id = await world.start()
+    cookie, form = await session(world.http, "local-cut")
+    tokens.add("owner", [Scope.READ], "local-cut")
+    tell = {"form": form, "text": "go on"}
+    answer = await world.http.post(f"/ui/agents/{id}/tell", data=tell, headers={"Cookie": cookie})
+    assert answer.status_code == 403
+    tokens.add("somebody-else", [Scope.READ], "local-cut")
+    answer = await world.http.get(f"/ui/agents/{id}", headers={"Cookie": cookie})
+    assert answer.status_code == 404

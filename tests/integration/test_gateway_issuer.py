@@ -10,9 +10,9 @@ import pytest
 from common.client.tokens import Scope
 from common.settings import Settings
 from gateway.auth.oidc import (
-    ASKED_AT_MOST_EVERY,
-    KEYS_KEPT,
-    KEYS_TRUSTED,
+    MIN_FETCH_INTERVAL,
+    REFRESH_AFTER,
+    TRUSTED_FOR,
     BadTokenError,
     Issuer,
     IssuerAwayError,
@@ -61,7 +61,7 @@ async def test_keys_are_fetched_once_and_again_when_they_are_old(local: LocalIss
     for _ in range(100):
         await judge.issuer.verify(local.token("ann", ""))
     assert local.asked == 1
-    judge.now += KEYS_KEPT + 1
+    judge.now += REFRESH_AFTER + 1
     await judge.issuer.verify(local.token("ann", ""))
     assert local.asked == 2
 
@@ -73,7 +73,7 @@ async def test_a_rotated_key_is_found_and_the_old_one_is_gone(local: LocalIssuer
     local.rotate("key-2")
     new = local.token("ann", "")
     assert await judge.refuses(new)  # a moment after the last look nobody is asked again
-    judge.now += ASKED_AT_MOST_EVERY
+    judge.now += MIN_FETCH_INTERVAL
     await judge.issuer.verify(new)
     assert await judge.refuses(old)
     asked = local.asked
@@ -87,9 +87,9 @@ async def test_the_last_known_keys_outlast_an_outage_of_the_issuer(local: LocalI
     token = local.token("ann", "")
     await judge.issuer.verify(token)
     local.down = True
-    judge.now += KEYS_KEPT + 1
+    judge.now += REFRESH_AFTER + 1
     assert (await judge.issuer.verify(token)).subject == "ann"
-    judge.now += KEYS_TRUSTED
+    judge.now += TRUSTED_FOR
     with pytest.raises(IssuerAwayError):
         await judge.issuer.verify(token)
 

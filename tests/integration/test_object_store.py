@@ -23,7 +23,8 @@ from activities.mail.outbox import FAILED, Fate, Outbox
 from common.approval.signing import Signer
 from common.key_ring import KeyRing
 from common.mail import Sent, SentStatus
-from common.object_store import ObjectMissingError, ObjectStore, S3Store, StoreUnavailableError, open_store
+from common.object_store import ObjectMissingError, ObjectStore, StoreUnavailableError, open_store
+from common.s3_store import S3Store
 from common.settings import Settings
 from common.temporal.payload_store import PayloadStore
 from tests.support.s3 import BUCKET, Rclone, credentials, moto, rclone, settings_for

@@ -13,8 +13,9 @@ import uvicorn
 class Serving:
     """Serves `app` while entered."""
 
-    def __init__(self, app: Any, port: int = 0) -> None:
+    def __init__(self, app: Any, port: int = 0, options: dict[str, Any] | None = None) -> None:
         self.app = app
+        self.options = options or {}
         self._socket = socket.socket()
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._socket.bind(("127.0.0.1", port))
@@ -26,9 +27,8 @@ class Serving:
         return f"http://127.0.0.1:{self.port}"
 
     async def __aenter__(self) -> Self:
-        config = uvicorn.Config(
-            self.app, log_config=None, access_log=False, timeout_graceful_shutdown=1, lifespan="on"
-        )
+        usual = {"log_config": None, "access_log": False, "timeout_graceful_shutdown": 1, "lifespan": "on"}
+        config = uvicorn.Config(self.app, **{**usual, **self.options})
         self._server = _Server(config)
         self._task = asyncio.create_task(self._server.serve(sockets=[self._socket]))
         while not self._server.started:

@@ -16,11 +16,10 @@ from common.approval.plan_view import DIFF_LINES, plain, ref_of, shape_of, show_
 from common.approval.types import ApprovalPolicy, ApprovalRequest, Verdict
 from common.artifacts import ArtifactStore
 from common.client.view import AgentView, RunStatus
-from gateway.auth.limits import Buckets, Places
-from gateway.events import Cursor, fresh, is_over
-from gateway.forms import FormError, read_wish
+from gateway.decision_form import FormError, edit_fields, read_decision
+from gateway.events import Cursor, is_over, new_events
+from gateway.limits import Buckets, Places
 from gateway.metrics import Metrics
-from gateway.plans import edit_fields
 from gateway.problems import Problem
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -38,8 +37,8 @@ def view(lines: int, *, dropped: int = 0, state: str = "working", live: bool = T
     )  # fmt: skip
 
 
-def read(events: list[str]) -> list[tuple[str, str, Any]]:
-    fields = [dict(line.split(": ", 1) for line in event.strip().split("\n")) for event in events]
+def read(events: list[bytes]) -> list[tuple[str, str, Any]]:
+    fields = [dict(line.split(": ", 1) for line in event.decode().strip().split("\n")) for event in events]
     return [(each["id"], each["event"], json.loads(each["data"])) for each in fields]
 
 
@@ -65,7 +64,7 @@ def test_a_reader_that_comes_back_anywhere_misses_and_repeats_nothing(
         written += more
         dropped = min(written, dropped + gone)
         now = view(written - dropped, dropped=dropped, state=state, live=live)
-        events = read(fresh(now, cursor)[0])
+        events = read(new_events(now, cursor)[0])
         if cut and events:
             events = events[: len(events) // 2 + 1]
         for id, kind, data in events:
@@ -76,13 +75,13 @@ def test_a_reader_that_comes_back_anywhere_misses_and_repeats_nothing(
                 got.append(data["number"])
             missed += data["lines"] if kind == "gap" else 0
     end = view(written - dropped, dropped=dropped)
-    for _, kind, data in read(fresh(end, cursor)[0]):
+    for _, kind, data in read(new_events(end, cursor)[0]):
         if kind == "note":
             got.append(data["number"])
         missed += data["lines"] if kind == "gap" else 0
     assert got == sorted(set(got))
     assert len(got) + missed == written
-    assert fresh(end, fresh(end, cursor)[1])[0] == []
+    assert new_events(end, new_events(end, cursor)[1])[0] == []
 
 
 def test_a_stream_is_over_once_everything_was_told() -> None:
@@ -148,7 +147,7 @@ def test_a_form_that_was_not_touched_changes_nothing() -> None:
     fields = edit_fields(request)
     assert [each.name for each in fields] == ["skip", "price", "note", "live", "legs"]
     form = {f"edit.{each.name}": each.value.replace("\n", "\r\n") for each in fields}
-    assert read_wish({**form, "verdict": "approve"}, request).edits == {}
+    assert read_decision({**form, "verdict": "approve"}, request).edits == {}
 
 
 def test_edits_have_the_types_of_the_plan() -> None:
@@ -157,9 +156,9 @@ def test_edits_have_the_types_of_the_plan() -> None:
         "verdict": "revise", "edit.skip": "c\r\n\r\n d ", "edit.price": "2", "edit.note": "y",
         "edit.live": "no", "edit.legs": "[]", "edit.hidden": "9",
     }  # fmt: skip
-    wish = read_wish(form, asked(PLAN, *FIELDS))
-    assert wish.verdict is Verdict.REVISE
-    assert wish.edits == {"skip": ["c", "d"], "price": 2, "note": "y", "live": False, "legs": []}
+    decision = read_decision(form, asked(PLAN, *FIELDS))
+    assert decision.verdict is Verdict.REVISE
+    assert decision.edits == {"skip": ["c", "d"], "price": 2, "note": "y", "live": False, "legs": []}
 
 
 @pytest.mark.parametrize(
@@ -179,7 +178,7 @@ def test_edits_have_the_types_of_the_plan() -> None:
 def test_what_says_two_things_or_nothing_is_asked_again(form: dict[str, str], words: str) -> None:
     """In words for the person who filled it in."""
     with pytest.raises(FormError, match=words):
-        read_wish(form, asked(PLAN, *FIELDS))
+        read_decision(form, asked(PLAN, *FIELDS))
 
 
 def test_a_diff_is_fetched_cut_and_told_apart(tmp_path: Path) -> None:
@@ -217,12 +216,17 @@ def test_values_are_drawn_by_their_shape() -> None:
 
 
 def test_the_counts_are_prometheus_text() -> None:
-    """Buckets add up, and what is over the last bound is in +Inf."""
-    metrics = Metrics()
+    """Buckets add up, what is over the last bound is in +Inf, and no client can invent a label."""
+    metrics = Metrics(lambda: 3)
     for seconds in (0.001, 0.2, 60):
         metrics.count("GET", "/agents/{id}", 200, seconds)
-    text = metrics.text(3)
-    assert 'bucket{route="/agents/{id}",le="0.005"} 1' in text
-    assert 'bucket{route="/agents/{id}",le="10.0"} 2' in text
-    assert 'bucket{route="/agents/{id}",le="+Inf"} 3' in text
-    assert "hibernaut_http_streams 3" in text
+    metrics.count("BREW", "none", 405, 0.001)
+    text = metrics.text().decode()
+    assert 'bucket{le="0.005",route="/agents/{id}"} 1.0' in text
+    assert 'bucket{le="10.0",route="/agents/{id}"} 2.0' in text
+    assert 'bucket{le="+Inf",route="/agents/{id}"} 3.0' in text
+    assert "hibernaut_http_streams 3.0" in text
+    assert 'hibernaut_http_requests_total{method="GET",route="/agents/{id}",status="200"} 3.0' in text
+    assert 'method="other"' in text
+    assert "process_resident_memory_bytes" in text
+    assert "_created" not in text

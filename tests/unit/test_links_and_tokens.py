@@ -1,4 +1,4 @@
-"""What people and browsers carry for the gateway: approval links, sealed values, local tokens."""
+"""What people and browsers carry for the gateway: approval links, signed values, local tokens."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.approval.link import ApprovalLink, BadLinkError, decision_id
-from common.approval.sealed import seal, unseal
+from common.approval.signed import sign, verify
 from common.approval.signing import Signer
 from common.client.tokens import Scope, TokenFile, operator_token
 from common.key_ring import KeyRing
@@ -61,19 +61,19 @@ def test_a_link_changed_anywhere_is_no_link(data: st.DataObject) -> None:
                 ApprovalLink.read(changed, RING, NOW)
 
 
-def test_what_is_sealed_for_one_purpose_is_nothing_for_another() -> None:
-    """A session cannot be made of a link, nor a link of a form; and a foreign key seals nothing."""
-    sealed = seal(["ann"], "session", RING)
-    assert unseal(sealed, "session", RING) == ["ann"]
+def test_what_is_signed_for_one_purpose_is_nothing_for_another() -> None:
+    """A session cannot be made of a link, nor a link of a form; and a foreign key signs nothing."""
+    signed = sign(["ann"], "session", RING)
+    assert verify(signed, "session", RING) == ["ann"]
     for purpose, signer in (
         ("approval link", RING),
         ("session", Signer(KeyRing.of({"new": b"f" * 32}))),
         ("", RING),
     ):
         with pytest.raises(ValueError, match="signature"):
-            unseal(sealed, purpose, signer)
+            verify(signed, purpose, signer)
     with pytest.raises(SettingsError, match="HIBERNAUT_APPROVAL_KEYS"):
-        seal([], "session", Signer(KeyRing.of({})))
+        sign([], "session", Signer(KeyRing.of({})))
 
 
 def test_the_decision_of_a_link_has_one_id() -> None:

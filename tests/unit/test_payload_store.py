@@ -14,13 +14,14 @@ from temporalio.converter import (
     StorageDriverRetrieveContext,
     StorageDriverStoreContext,
     StorageDriverWorkflowInfo,
+    WorkflowSerializationContext,
 )
 from temporalio.exceptions import ApplicationError
 
 from common.archive.payload_sweep import collectable
 from common.object_store import FolderStore, ObjectMissingError, StoredObject
 from common.settings import Settings
-from common.temporal.codec import load_codec
+from common.temporal.codec import SEALED_FOR, load_codec
 from common.temporal.connect import data_converter
 from common.temporal.converter import reason_of
 from common.temporal.payload_store import (
@@ -174,27 +175,81 @@ def test_two_agents_never_share_a_prefix_and_every_prefix_is_legal(one: str, two
 async def test_the_codec_service_opens_what_it_can_and_follows_references_on_download_alone(
     tmp_path: Path,
 ) -> None:
-    """The Web UI's three wishes; what no key opens is shown as it came."""
+    """Encode, decode, download; what no key opens is shown unchanged."""
     settings = sealing(tmp_path)
     codec = load_codec(settings)
     objects = FolderStore(tmp_path / "objects")
     store = PayloadStore(objects, codec.cipher if codec else None, reads_unsigned=False)
-    service = CodecService(codec, store)
+    service = CodecService(codec, store, "n")
+
+    async def all_may(agent: str) -> bool:
+        return True
+
     agents = data_converter(settings)._with_store_context(to("r"))
     small, large = await agents.encode(["small", LARGE])
     plain = Payload(metadata={"encoding": b"json/plain"}, data=b'"plain"')
-    assert (await service.decode([small]))[0].data == b'"small"'
-    assert await service.decode([large, plain]) == [large, plain]
+    assert (await service.decode([small], all_may))[0].data == b'"small"'
+    assert await service.decode([large, plain], all_may) == [large, plain]
     assert (referenced_key(large) or "").startswith(run_prefix("n", "agent/1", "r"))
-    [opened] = await service.download([large])
+    [opened] = await service.download([large], all_may)
     assert opened.data == f'"{LARGE}"'.encode()
     forged = Payload()
     forged.CopyFrom(large)
     forged.data = forged.data.replace(b'"signature":"k:', b'"signature":"k:0')
-    assert await service.download([forged, plain]) == [forged, plain]
+    assert await service.download([forged, plain], all_may) == [forged, plain]
     [typed] = await service.encode([plain])
-    assert (await service.decode([typed])) == [plain]
+    assert (await service.decode([typed], all_may)) == [plain]
     assert typed.metadata["encoding"] == b"binary/encrypted"
+
+
+@pytest.mark.parametrize("keys", ["k:" + "ab" * 32, ""])
+async def test_whose_a_large_payload_is_cannot_be_written_onto_its_reference(
+    tmp_path: Path, keys: str
+) -> None:
+    """Its owner downloads it; for others it stays a reference or encrypted, whatever they write and where."""
+    settings = Settings.read({"HIBERNAUT_DATA_DIR": str(tmp_path), "HIBERNAUT_PAYLOAD_KEYS": keys})
+    codec = load_codec(settings)
+    store = PayloadStore(
+        FolderStore(tmp_path / "objects"), codec.cipher if codec else None, reads_unsigned=not codec
+    )
+    service = CodecService(codec, store, "n")
+    converter = data_converter(settings)
+    context = WorkflowSerializationContext(namespace="n", workflow_id="agent/1")
+    [large] = await converter.with_context(context)._with_store_context(to("r")).encode([LARGE])
+    asked = list[str]()
+
+    async def owner(agent: str) -> bool:
+        asked.append(agent)
+        return agent == "agent/1"
+
+    async def stranger(agent: str) -> bool:
+        return agent == "theirs"
+
+    [opened] = await service.download([large], owner)
+    assert opened.data == f'"{LARGE}"'.encode()
+    assert set(asked) == {"agent/1"}
+    claimed = Payload()
+    claimed.CopyFrom(large)
+    claimed.metadata[SEALED_FOR] = b"theirs"
+    assert await service.download([claimed], stranger) == [claimed]
+    # The same object under a place of their own, as whoever may write to the store could put it.
+    if codec:
+        elsewhere = run_prefix("n", "theirs", "r") + (referenced_key(large) or "").rpartition("/")[2]
+        store.objects.put(elsewhere, store.objects.get(referenced_key(large) or ""))
+        moved = Payload()
+        moved.CopyFrom(large)
+        claim = claim_in(large)
+        assert claim is not None
+        for old, new in (
+            (claim.claim_data["key"], elsewhere),
+            (claim.claim_data["signature"], codec.cipher.sign(elsewhere.encode())),
+        ):
+            moved.data = moved.data.replace(old.encode(), new.encode())
+        [got] = await service.download([moved], stranger)
+        assert LARGE.encode() not in got.SerializeToString()
+    # A store that two namespaces share.
+    other = CodecService(codec, store, "another")
+    assert await other.download([large], owner) == [large]
 
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)

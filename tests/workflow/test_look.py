@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from temporalio.client import WorkflowHandle, WorkflowUpdateFailedError
 
-from common.approval.types import LOOK_GOOD_FOR, ApprovalPolicy, ApprovalRequest, PremiseState
+from common.approval.types import PREMISES_FRESH_FOR, ApprovalPolicy, ApprovalRequest, PremiseState
 from tests.support.agents.doubles import ErrandInput, PanelInput
 from tests.support.stage import Stage, eventually, true_if
 from workflows.core.approval import MAX_REFRESHES
@@ -103,7 +103,7 @@ async def test_looks_have_an_end(stage: Stage) -> None:
     asked = await stage.asked(agent)
     for _ in range(MAX_REFRESHES):
         assert await look(agent, asked.id) is not None
-        await stage.skipper.fast_forward(agent, LOOK_GOOD_FOR + timedelta(seconds=1))
+        await stage.skipper.fast_forward(agent, PREMISES_FRESH_FOR + timedelta(seconds=1))
     assert f"looked at {MAX_REFRESHES} times" in await refusal(agent, "look", asked.id)
     await stage.decide(agent, asked)
     assert (await agent.result())["confirmation"] is not None

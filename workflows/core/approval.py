@@ -12,7 +12,7 @@ from activities.calendars import Calendars, MomentsRequest
 from activities.decisions import DecisionChecks, EnvelopeCheck
 from common.agents.agent import AgentState, Carried
 from common.approval.types import (
-    LOOK_GOOD_FOR,
+    PREMISES_FRESH_FOR,
     ApprovalPolicy,
     ApprovalRequest,
     ApprovalsView,
@@ -164,7 +164,7 @@ class Approvals:
             raise permanent("NotLooked", f"{request_id} is not open, or rests on nothing")
         if len(times) >= MAX_REFRESHES:
             raise permanent("NotLooked", f"{request_id} was looked at {MAX_REFRESHES} times")
-        if times and workflow.now() < times[-1] + LOOK_GOOD_FOR:
+        if times and workflow.now() < times[-1] + PREMISES_FRESH_FOR:
             raise permanent("NotLooked", f"{request_id} was looked at just now")
 
     def _taken_up(self, question: str, plan: BaseModel) -> ApprovalRequest | None:

@@ -17,7 +17,7 @@ from temporalio.testing import ActivityEnvironment
 
 import worker
 from activities.archive.agents import AgentArchiver
-from activities.archive.records import DueAgent, Fate, StoreRequest
+from activities.archive.records import DueAgent, StoreOutcome, StoreRequest
 from cli.dev_server import DevServer
 from common.archive.anchor import ArchiveAnchor
 from common.archive.chain import Verified, verify
@@ -91,7 +91,7 @@ class ArchiveStage(Stage):
         archiver = AgentArchiver(self.client, self.store, self.settings)
         agent = DueAgent(id=handle.id, run_id=(await handle.describe()).run_id or "")
         request = StoreRequest(agent=agent, at=datetime.now(UTC), older_than=NOW)
-        assert (await ActivityEnvironment().run(archiver.store, request)).fate is Fate.STORED
+        assert (await ActivityEnvironment().run(archiver.store, request)).fate is StoreOutcome.STORED
         assert list(self.store.list(agent_folder("keeper", handle.id)))
 
     def artifact(self, handle: WorkflowHandle[Any, Any], data: bytes) -> Path:

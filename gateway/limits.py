@@ -1,4 +1,4 @@
-"""What one person may ask of the gateway at once: requests, streams, bytes."""
+"""How much one person may ask of the gateway: request rates, open streams, and what counts only once."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ MAX_STREAMS = 2_000
 
 
 class Buckets:
-    """Token buckets by name: ``rate`` a second, three times that at once.
+    """Token buckets by name: ``rate`` a second, three times that in a burst.
 
-    Those used longest ago are forgotten first, which fills them; there are so many that whoever could make
-    them forgotten on purpose has long been stopped by their own.
+    The least recently used are dropped first, which refills them. There are enough that whoever tries to
+    push a bucket out is stopped by their own long before.
     """
 
     def __init__(self, rate: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -29,7 +29,7 @@ class Buckets:
         self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def take(self, name: str) -> None:
-        """Take one from the bucket of that name.
+        """Take one token from the bucket of that name.
 
         Raises:
             Problem: 429 with Retry-After; it is empty.
@@ -46,10 +46,10 @@ class Buckets:
 
 
 class OneUse:
-    """What came before. So many are remembered that none is forgotten while it could come again."""
+    """Remembers names that came before, more of them than can come while one may still be repeated."""
 
-    def __init__(self, most: int = MAX_BUCKETS) -> None:
-        self._most = most
+    def __init__(self, capacity: int = MAX_BUCKETS) -> None:
+        self._capacity = capacity
         self._seen: OrderedDict[str, None] = OrderedDict()
 
     def first(self, name: str) -> bool:
@@ -57,13 +57,13 @@ class OneUse:
         if name in self._seen:
             return False
         self._seen[name] = None
-        if len(self._seen) > self._most:
+        if len(self._seen) > self._capacity:
             self._seen.popitem(last=False)
         return True
 
 
 class Places:
-    """Places for open streams: so many a person, and a bound for all."""
+    """Places for open streams: a limit for each person, and one for all together."""
 
     def __init__(self, each: int, total: int = MAX_STREAMS) -> None:
         self._each = each
@@ -77,10 +77,10 @@ class Places:
 
     @contextmanager
     def one(self, name: str) -> Iterator[None]:
-        """Hold a place.
+        """Hold a place while entered.
 
         Raises:
-            Problem: 429 with Retry-After; there is none free.
+            Problem: 429 with Retry-After; none is free.
         """
         self.require(name)
         self._taken[name] += 1
@@ -92,11 +92,11 @@ class Places:
                 del self._taken[name]
 
     def require(self, name: str) -> None:
-        """Raise the problem that ``one`` would where there is no place free."""
+        """Raise what ``one`` would if no place is free."""
         if self._taken[name] >= self._each or self.taken >= self._total:
             raise too_many("Too many streams are open.", 10)
 
 
 def too_many(detail: str, seconds: float) -> Problem:
-    """429, and when to come back."""
+    """429, with the seconds after which to try again."""
     return Problem(HTTPStatus.TOO_MANY_REQUESTS, detail, headers={"Retry-After": str(max(1, ceil(seconds)))})

@@ -1,4 +1,4 @@
-"""Small values that a person or a browser keeps for us, signed so that they come back as they were given."""
+"""Small values that people and browsers keep for us, signed so that they come back unchanged."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from pydantic import JsonValue
 from common.approval.signing import Signer
 
 
-def seal(value: JsonValue, purpose: str, signer: Signer) -> str:
-    """``value`` as text fit for an address or a cookie, `value.key.mac`; readable by all, made only by us.
+def sign(value: JsonValue, purpose: str, signer: Signer) -> str:
+    """``value`` as text for an address or a cookie, `value.key.mac`: anyone can read it, only we can make it.
 
     Raises:
         SettingsError: there is no key to sign with.
     """
     data = json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
-    key_id, mac = signer.seal(purpose, data)
+    key_id, mac = signer.mac(purpose, data)
     return f"{_encode(data)}.{_encode(key_id.encode())}.{mac}"
 
 
-def unseal(text: str, purpose: str, signer: Signer) -> JsonValue:
-    """The value that was sealed for the same ``purpose``.
+def verify(text: str, purpose: str, signer: Signer) -> JsonValue:
+    """The value that was signed for the same ``purpose``.
 
     Raises:
-        ValueError: the text is not what ``seal`` made, letter for letter, or under none of the ring's keys.
+        ValueError: the text is not exactly what ``sign`` returned, or its key is not in the ring.
     """
     parts = text.split(".")
     if len(parts) != 3:
         raise ValueError("not three parts")
     data, key_id = _decode(parts[0]), _decode(parts[1]).decode()
-    if not signer.is_sealed(purpose, data, key_id, parts[2]):
+    if not signer.is_mac(purpose, data, key_id, parts[2]):
         raise ValueError("the signature does not fit")
     value: JsonValue = json.loads(data)
     return value
@@ -44,5 +44,5 @@ def _encode(data: bytes) -> str:
 def _decode(text: str) -> bytes:
     data = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
     if _encode(data) != text:
-        raise ValueError("another spelling of the same value")
+        raise ValueError("not canonical: one value must have one spelling")
     return data

@@ -1,4 +1,4 @@
-"""Who asks: a bearer token becomes a subject with scopes, and each route says which scope it needs."""
+"""Who sends a request: a bearer token becomes a subject with scopes, of which each route needs one."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from common.approval.groups import Directory
 from common.approval.types import GROUP
 from common.client.tokens import Scope, TokenEntry, TokenFile
-from gateway.auth.limits import Buckets
 from gateway.auth.oidc import BadTokenError, Issuer, IssuerAwayError
-from gateway.problems import Problem, away
+from gateway.limits import Buckets
+from gateway.problems import Problem, unavailable
 
 MAX_TOKEN = 16_000
 
 _bearer = HTTPBearer(
-    auto_error=False, scheme_name="bearer", description="A token of the issuer, or of the token file."
+    auto_error=False, scheme_name="bearer", description="A token of the issuer, or from the token file."
 )
 
 
 @dataclass(frozen=True)
 class Subject:
-    """Somebody who has signed in: an opaque id, what they may do, and which groups they are in now."""
+    """An authenticated person: an opaque id, what they may do, and the groups they are in now."""
 
     id: str
     scopes: frozenset[Scope]
@@ -34,12 +34,12 @@ class Subject:
 
     @property
     def operator(self) -> bool:
-        """Whether they see and steer every agent."""
+        """Whether they may see and steer every agent."""
         return Scope.OPERATOR in self.scopes
 
     @property
     def names(self) -> frozenset[str]:
-        """How a policy may name them: by id, or by a group, `@name`."""
+        """How a policy may name them: by id, or by group as `@name`."""
         return frozenset({self.id, *(GROUP + group for group in self.groups)})
 
     def may(self, scope: Scope) -> bool:
@@ -48,13 +48,13 @@ class Subject:
 
 
 class Authenticator:
-    """Judges tokens: those of the token file, and those of the issuer where one is set.
+    """Checks bearer tokens, against the token file and with the issuer if there is one.
 
     Args:
         tokens: the local token file.
-        issuer: whose tokens are taken, too.
+        issuer: an OpenID Connect issuer whose tokens are accepted, too.
         directory: who is in which group.
-        buckets: what holds back who tries too many tokens, by address, and who asks too much, by subject.
+        buckets: rate limits, per address for bad tokens, per subject for requests.
     """
 
     def __init__(
@@ -66,10 +66,10 @@ class Authenticator:
         self._buckets = buckets
 
     async def subject_of(self, token: str, address: str) -> Subject:
-        """Who the ``token`` stands for.
+        """Whose ``token`` it is.
 
         Raises:
-            Problem: 401 where it is not good, 429 where too much was asked, 503 where it cannot be judged.
+            Problem: 401, it is not valid; 429, too many requests; 503, it cannot be checked now.
         """
         entry = self._tokens.find(token) if len(token) <= MAX_TOKEN else None
         if entry is None and self._issuer and len(token) <= MAX_TOKEN:
@@ -78,39 +78,39 @@ class Authenticator:
             except BadTokenError:
                 entry = None
             except IssuerAwayError:
-                raise away("The issuer of tokens cannot be reached just now.") from None
+                raise unavailable("The issuer of tokens cannot be reached just now.") from None
         if entry is None:
             self._buckets.take(f"address {address}")
             raise unauthorized("invalid_token")
         return self.subject(entry)
 
     def subject(self, entry: TokenEntry) -> Subject:
-        """The subject of a token that is good.
+        """The subject of a valid token.
 
         Raises:
-            Problem: 429, they ask too much.
+            Problem: 429, too many requests.
         """
         self._buckets.take(f"subject {entry.subject}")
         groups = tuple(self._directory.groups_of(entry.subject))
         return Subject(id=entry.subject, scopes=entry.scopes, groups=groups)
 
-    def still_holds(self, token_digest: str) -> bool:
-        """Whether the token file still has the token with that digest."""
-        return self._tokens.entry(token_digest) is not None
+    def local_entry(self, token_digest: str) -> TokenEntry | None:
+        """The token file's entry of the token with that digest; None if there is none any more."""
+        return self._tokens.entry(token_digest)
 
 
 def unauthorized(error: str = "") -> Problem:
-    """401, and why where a token came."""
+    """401; ``error`` says why a token that was sent is refused."""
     challenge = f'Bearer error="{error}"' if error else "Bearer"
     return Problem(
         HTTPStatus.UNAUTHORIZED,
-        "A bearer token is needed that is good here.",
+        "A bearer token is needed that is valid here.",
         headers={"WWW-Authenticate": challenge},
     )
 
 
 def needs(scope: Scope) -> Callable[..., Awaitable[Subject]]:
-    """A dependency: the subject of the request's bearer token, which must allow ``scope``."""
+    """A dependency that yields the subject of the request's bearer token, which must allow ``scope``."""
 
     async def subject(
         request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
@@ -136,5 +136,5 @@ Decider = Annotated[Subject, Depends(needs(Scope.DECIDE))]
 
 
 def address_of(request: Request) -> str:
-    """Where a request comes from; behind a proxy, what the proxy says."""
+    """The address that the request came from; behind a proxy, the proxy's."""
     return request.client.host if request.client else ""

@@ -1,4 +1,4 @@
-"""What goes in and out of the gateway as JSON, beside what every door shows."""
+"""The JSON that goes in and out of the gateway, besides the views that every entry point shows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Said = Annotated[str, Field(min_length=1, max_length=4000)]
 
 
 class Started(BaseModel):
-    """An agent that was started: its id, where to ask for it, and its page for people."""
+    """A started agent: its id, the address of its status, and of its page in the dashboard."""
 
     id: str
     status_url: str
@@ -21,9 +21,9 @@ class Started(BaseModel):
 
 
 class DecisionBody(BaseModel):
-    """A decision. Who decides is whoever's token it is; nothing in here can say otherwise.
+    """A decision. The token's subject decides; nothing in here can say otherwise.
 
-    `digest` is the beginning of the plan's digest that was looked at; it may be empty where one request is
+    `digest` is the beginning of the digest of the plan that was shown; it may be empty if one request is
     open. An approval with `edits` is a revision.
     """
 
@@ -36,7 +36,7 @@ class DecisionBody(BaseModel):
 
 
 class DecisionTaken(BaseModel):
-    """A decision that is safely with Temporal: `counted`, or `waiting` for the agent to judge it."""
+    """A decision that is safe with Temporal: `counted`, or `waiting` for the agent to judge it."""
 
     id: str
     decision_id: str
@@ -49,7 +49,7 @@ class DecisionTaken(BaseModel):
 
     @classmethod
     def of(cls, id: str, decision: Decision, record: DecisionRecord | None) -> DecisionTaken:
-        """What became of a decision for the agent ``id``; no record, and it waits."""
+        """What became of a decision for the agent ``id``; without a record, it waits."""
         return cls(
             id=id,
             decision_id=decision.id,
@@ -63,7 +63,7 @@ class DecisionTaken(BaseModel):
 
 
 class Tell(BaseModel):
-    """Words for the agent."""
+    """Instructions for the agent, in words."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -71,15 +71,15 @@ class Tell(BaseModel):
 
 
 class Wake(BaseModel):
-    """When to wake instead; now where empty."""
+    """When to wake instead; now if empty."""
 
     model_config = ConfigDict(extra="forbid")
 
     until: Moment | None = None
 
 
-class Asked(BaseModel):
-    """What was asked of an agent is safely with Temporal; the agent does it at its next step."""
+class Accepted(BaseModel):
+    """The command is safe with Temporal; the agent follows it at its next step."""
 
     id: str
 

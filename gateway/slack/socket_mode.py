@@ -1,4 +1,4 @@
-"""Socket Mode: the gateway fetches from Slack what people press, where Slack cannot reach it."""
+"""Socket Mode: a connection to Slack that brings interactions where Slack cannot reach the gateway."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from slack_sdk.socket_mode.response import SocketModeResponse
 from common.notices.slack import slack_client
 from common.settings import Settings
 from gateway.problems import problem_of
+from gateway.slack.interactions import SlackActions
 from gateway.slack.payloads import Interaction
-from gateway.slack.presses import SlackActions
 
 FIRST_DELAY, LONGEST_DELAY = 1.0, 60.0
-# A lost connection is noticed by a ping, and whoever presses meanwhile is shown a failure.
+# A ping notices a lost connection; whoever presses a button until then sees a failure.
 PING_SECONDS = 2.0
-# Seconds for what was pressed a moment before the gateway ends.
-GRACE = 2.0
+# For interactions that arrive just before the gateway ends.
+GRACE_SECONDS = 2.0
 
 _log = logging.getLogger(__name__)
 
 
 @asynccontextmanager
 async def socket_mode(settings: Settings, actions: SlackActions) -> AsyncIterator[None]:
-    """Listen while entered, where the settings say so; Slack need not be there yet."""
+    """Listen while entered, if the settings ask for it; Slack need not be reachable yet."""
     if not settings.slack.app_token:
         yield
         return
@@ -43,7 +43,7 @@ async def socket_mode(settings: Settings, actions: SlackActions) -> AsyncIterato
     under_way: set[Future[None]] = set()
 
     def hear(_: BaseSocketModeClient, request: SocketModeRequest) -> None:
-        # In a thread of the client's, which is free again at once for what is pressed next.
+        # Called in a thread of the client, which must be free at once for the next interaction.
         heard = asyncio.run_coroutine_threadsafe(_take(client, actions, request), loop)
         under_way.add(heard)
         heard.add_done_callback(under_way.discard)
@@ -55,12 +55,12 @@ async def socket_mode(settings: Settings, actions: SlackActions) -> AsyncIterato
     finally:
         connecting.cancel()
         if under_way:
-            await asyncio.wait(map(asyncio.wrap_future, list(under_way)), timeout=GRACE)
+            await asyncio.wait(map(asyncio.wrap_future, list(under_way)), timeout=GRACE_SECONDS)
         await asyncio.to_thread(client.close)
 
 
 async def _connect(client: SocketModeClient) -> None:
-    """Connect for the first time; afterwards the client keeps itself connected."""
+    """Connect for the first time; afterwards the client reconnects by itself."""
     delay = FIRST_DELAY
     while True:
         try:
@@ -76,7 +76,7 @@ async def _connect(client: SocketModeClient) -> None:
 
 
 async def _take(client: SocketModeClient, actions: SlackActions, request: SocketModeRequest) -> None:
-    """Take what was pressed; Slack hears that all is well only once it is, and else tells the person."""
+    """Handle an interaction and acknowledge it once it is safe; without that, Slack shows a failure."""
     if request.type != "interactive":
         return
     try:

@@ -1,0 +1,83 @@
+"""The gateway's HTTP server under clients that send slowly, or that lie about where they are."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from gateway import http_protocol
+from gateway.__main__ import OPTIONS
+from tests.support.serving import Serving
+
+WHOLE = b"GET / HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 192.0.2.7\r\n\r\n"
+
+
+async def app(scope: Any, receive: Any, send: Any) -> None:
+    """Answers with the client's address, without reading the body."""
+    if scope["type"] == "lifespan":
+        while (message := await receive())["type"] != "lifespan.shutdown":
+            await send({"type": f"{message['type']}.complete"})
+        await send({"type": "lifespan.shutdown.complete"})
+        return
+    body = scope["client"][0].encode()
+    length = (b"content-length", str(len(body)).encode())
+    await send({"type": "http.response.start", "status": 200, "headers": [length]})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def ended(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, drip: bytes) -> bool:
+    """Whether the server ends the connection within two seconds, though something comes all the time."""
+    for _ in range(20):
+        try:
+            writer.write(drip)
+            await writer.drain()
+            if await asyncio.wait_for(reader.read(1), 0.1) == b"":
+                return True
+        except TimeoutError:
+            continue
+        except ConnectionError:
+            return True
+    return False
+
+
+@pytest.mark.parametrize("begun", [b"", b"GET / HT", WHOLE[:-2], WHOLE + b"GET / "])
+async def test_half_a_header_does_not_hold_a_connection(
+    begun: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even dripped; neither the first nor a later one of the connection."""
+    monkeypatch.setattr(http_protocol, "HEADER_SECONDS", 0.5)
+    async with Serving(app, options=OPTIONS) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(begun)
+        if WHOLE in begun:
+            await reader.readuntil(b"127.0.0.1")
+        assert await ended(reader, writer, b"x" if begun else b"")
+        writer.close()
+
+
+async def test_half_a_body_does_not_hold_a_connection_once_it_is_answered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nobody reads it any more."""
+    monkeypatch.setattr(http_protocol, "HEADER_SECONDS", 0.5)
+    async with Serving(app, options=OPTIONS) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n")
+        await reader.readuntil(b"127.0.0.1")
+        assert await ended(reader, writer, b"x")
+        writer.close()
+
+
+async def test_a_client_that_is_prompt_keeps_its_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Silence between requests is nobody's fault; and who sends a request is where the connection says."""
+    monkeypatch.setattr(http_protocol, "HEADER_SECONDS", 0.3)
+    async with Serving(app, options=OPTIONS) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        for _ in range(3):
+            writer.write(WHOLE)
+            answer = await asyncio.wait_for(reader.readuntil(b"127.0.0.1"), 2)
+            assert answer.startswith(b"HTTP/1.1 200")
+            await asyncio.sleep(0.5)
+        writer.close()
