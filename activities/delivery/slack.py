@@ -24,11 +24,10 @@ from common.artifacts import ArtifactStore
 from common.errors import permanent, retry_after
 from common.notices.people import approvers_in_slack
 from common.notices.slack import slack_client
-from common.notices.types import Delivery, NoticeEvent, SlackPost, SlackUpdate
+from common.notices.types import ASKS, Delivery, SlackPost, SlackUpdate
 from common.settings import Settings
 from common.settings.slack import BOT_TOKEN
 
-OPEN = (NoticeEvent.ASKED, NoticeEvent.REMINDER, NoticeEvent.ESCALATION)
 NOTICE = "hibernaut_notice"
 # How much of a channel's newest messages is searched for one whose posting came to an unknown end.
 PAGES, PAGE = 5, 200
@@ -131,7 +130,7 @@ class Slack:
 
     def _blocks(self, delivery: Delivery) -> list[slack_blocks.Block]:
         notice, request = delivery.notice, delivery.notice.request
-        if request is None or notice.event not in OPEN:
+        if request is None or notice.event not in ASKS:
             return slack_blocks.told(notice, self._page(notice.agent))
         now = datetime.now(UTC)
         button = ApprovalButton(

@@ -15,7 +15,7 @@ from typing import Any
 from common.approval.plan_view import Diff, ShownPlan, label_of, plain, shape_of
 from common.approval.types import ApprovalRequest
 from common.notices.slack import APPROVE, REJECT, escaped
-from common.notices.types import Notice, NoticeEvent
+from common.notices.types import HEADINGS, Notice, NoticeEvent
 
 # Slack's limits. That of a whole message is not documented: others measured 13.2 KB.
 MESSAGE_BLOCKS, MESSAGE_BYTES = 50, 12_000
@@ -29,18 +29,6 @@ DIFF_SECTIONS = 2
 EVIDENCE = 20
 
 Block = dict[str, Any]
-
-HEADINGS = {
-    NoticeEvent.ASKED: "A decision is needed",
-    NoticeEvent.REMINDER: "A decision is still needed",
-    NoticeEvent.ESCALATION: "A decision is needed, and was escalated",
-    NoticeEvent.DECIDED: "It was decided",
-    NoticeEvent.STUCK: "An agent is stuck",
-    NoticeEvent.BUDGET: "A budget is spent",
-    NoticeEvent.DRIFT: "What the plan rests on has changed",
-    NoticeEvent.FINISHED: "An agent has finished",
-    NoticeEvent.FAILED: "An agent has failed",
-}
 
 
 def told(notice: Notice, details: str) -> list[Block]:

@@ -1,14 +1,15 @@
-"""The recruiter's report as data and as Markdown: the ranking with its reasons, and what happened to whom."""
+"""The recruiter's report as data, Markdown and a page: who was ranked where and why, and what happened."""
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
 
+from activities.html.markdown import escaped
+from activities.html.render import render
 from activities.llm.records import OFFLINE
 from activities.recruiting.candidacy import Course
 from activities.recruiting.records import Ranked, Ranking, Reason, ReportRequest
-from activities.research.report import escaped
 
 _WHAT = {
     "asked": "the first letter went out",
@@ -93,6 +94,18 @@ def words(name: str) -> str:
 def place(reason: Reason) -> str:
     """Where a quote stands in the profile as it was ranked, in characters."""
     return f"characters {reason.start}-{reason.end}"
+
+
+def html(report: Report) -> str:
+    """The report as one HTML page that loads nothing and runs nothing."""
+    return render(
+        "recruiting/page.html",
+        title=report.ranking.role.title,
+        eyebrow="Hibernaut · recruiter",
+        report=report,
+        words=words,
+        place=place,
+    )
 
 
 def markdown(report: Report) -> str:

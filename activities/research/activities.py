@@ -13,7 +13,6 @@ from temporalio import activity
 from activities.fetching.scraper import HTML
 from activities.llm.outputs import Point, find_quote
 from activities.llm.records import OFFLINE, Material
-from activities.research.page import html
 from activities.research.passages import best_quotes, by_relevance, excerpt, ranked_links
 from activities.research.records import (
     PAGE,
@@ -26,7 +25,7 @@ from activities.research.records import (
     LinkChoice,
     ReadRequest,
 )
-from activities.research.report import Report, ReportPage, markdown
+from activities.research.report import Report, ReportPage, html, markdown
 from common.agents.researcher import Reading, Source
 from common.artifacts import ArtifactStore, write_atomically
 

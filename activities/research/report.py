@@ -1,4 +1,4 @@
-"""The report as data and as Markdown: every claim with its quote, its address and its place in the text."""
+"""The report as data, Markdown and a page: every claim with its quote, its address and its place."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from itertools import islice
 from urllib.parse import quote as percent
 from urllib.parse import urlsplit
 
+from activities.html.markdown import escaped
+from activities.html.render import render
 from activities.llm.records import OFFLINE
 from activities.research.passages import holds, near, shared_terms, telling
 from activities.research.records import Claim, DraftRequest
@@ -28,6 +30,11 @@ class ReportPage:
     number: int = 0
     title: str = ""
 
+    @property
+    def address(self) -> str:
+        """Where the page is, as an address that ends neither a link of Markdown nor an attribute."""
+        return percent(self.source.url, safe="/%:@!$&'*+,;=~-._?#[]{}|")
+
 
 @dataclass(frozen=True)
 class Said:
@@ -36,6 +43,19 @@ class Said:
     page: ReportPage
     claim: Claim
     also: tuple[ReportPage, ...] = ()
+
+    @property
+    def address(self) -> str:
+        """Where the quote is: browsers that know text fragments scroll to it and mark it."""
+        words = self.claim.quote.split()
+        ends = [" ".join(words)] if len(words) <= 8 else [" ".join(words[:4]), " ".join(words[-4:])]
+        fragment = ",".join(percent(each, safe="").replace("-", "%2D") for each in ends)
+        return f"{self.page.address}#:~:text={fragment}"
+
+    @property
+    def place(self) -> str:
+        """Where the quote stands in the text that was read, in characters."""
+        return f"characters {self.claim.start}-{self.claim.end}"
 
 
 @dataclass
@@ -156,7 +176,7 @@ def markdown(report: Report) -> str:
     lines += ["", "## Sources", "", "| | page | address | read | digest of its text |", "|-|-|-|-|-|"]
     for page in report.pages:
         source = page.source
-        cells = (escaped(page.title), f"<{address(source.url)}>", f"{source.fetched_at:%Y-%m-%d %H:%M} UTC")
+        cells = (escaped(page.title), f"<{page.address}>", f"{source.fetched_at:%Y-%m-%d %H:%M} UTC")
         lines.append(f"| {page.number} | {' | '.join(cells)} | `{source.digest[:16]}` |")
     silent = [
         f"- {escaped(page.source.url)}: it says nothing or little on the topic" for page in report.silent
@@ -171,26 +191,17 @@ def _said(said: Sequence[Said]) -> list[str]:
     lines = []
     for each in said:
         claim, also = each.claim, "".join(f", also {page.number}" for page in each.also)
-        where = f"[{each.page.number}]({address(each.page.source.url)}), {place(claim)}{also}"
+        where = f"[{each.page.number}]({each.page.address}), {each.place}{also}"
         says = f"{escaped(claim.says)}\n  " if claim.says else ""
         lines += ["", f"- {says}“{escaped(claim.quote)}” ({where})"]
     return lines
 
 
-def place(claim: Claim) -> str:
-    """Where a quote stands in the text that was read, in characters."""
-    return f"characters {claim.start}-{claim.end}"
-
-
-def address(url: str) -> str:
-    """An address that ends neither a link of Markdown nor an attribute."""
-    return percent(url, safe="/%:@!$&'*+,;=~-._?#[]{}|")
-
-
-def escaped(text: str) -> str:
-    """`text` on one line, as Markdown that shows it as it is."""
-    line = "".join(char if char.isprintable() else " " for char in " ".join(text.split()))
-    return re.sub(r"([\\`*_\[\]<>|~#&!])", r"\\\1", line)
+def html(report: Report) -> str:
+    """The report as one HTML page that loads nothing and runs nothing."""
+    return render(
+        "research/page.html", title=report.topic, eyebrow="Hibernaut · link research", report=report
+    )
 
 
 def _without_duplicates(pages: Sequence[ReportPage]) -> list[Said]:

@@ -6,15 +6,13 @@ from dataclasses import dataclass
 
 from common.approval.groups import Directory
 from common.notices.people import TERMINAL, NoticesFile, Route, notices_file
-from common.notices.types import Notice, NoticeEvent, Place
+from common.notices.types import ASKS, Notice, NoticeEvent, Place
 from common.settings import Settings, SettingsError
 from common.settings.mail import SMTP
 from common.settings.notices import NOTICES, WEBHOOK_SECRETS
 from common.settings.slack import BOT_TOKEN
 from common.watched_file import WatchedFile
 
-# Those who may decide hear of these; its owner hears of the others.
-TO_DECIDERS = (NoticeEvent.ASKED, NoticeEvent.REMINDER, NoticeEvent.ESCALATION)
 # Whoever is in a large group is better reached by a channel.
 MAX_PLACES = 100
 
@@ -108,7 +106,7 @@ class Routes:
     def _recipients(self, notice: Notice) -> list[str]:
         """Those who may decide and have not yet, or the agent's owner."""
         request = notice.request
-        if request is None or notice.event not in TO_DECIDERS:
+        if request is None or notice.event not in ASKS:
             return [notice.owner] if notice.owner else []
         voted = {vote.decision.by for vote in request.votes}
         if not request.policy.requester_may_approve:

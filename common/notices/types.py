@@ -24,6 +24,21 @@ class NoticeEvent(StrEnum):
     FAILED = "failed"
 
 
+# What happened, as the title of a notice; and those events that ask whoever may decide.
+HEADINGS = {
+    NoticeEvent.ASKED: "Approval asked",
+    NoticeEvent.REMINDER: "Reminder: approval asked",
+    NoticeEvent.ESCALATION: "Escalated: approval asked",
+    NoticeEvent.DECIDED: "Decided",
+    NoticeEvent.STUCK: "Stuck",
+    NoticeEvent.BUDGET: "Budget spent",
+    NoticeEvent.DRIFT: "Changed since it was approved",
+    NoticeEvent.FINISHED: "Finished",
+    NoticeEvent.FAILED: "Failed",
+}
+ASKS = (NoticeEvent.ASKED, NoticeEvent.REMINDER, NoticeEvent.ESCALATION)
+
+
 class Notice(BaseModel, frozen=True):
     """What happened, in words, to which agent.
 

@@ -16,7 +16,6 @@ from activities.recruiting.calendar_file import busy_slots
 from activities.recruiting.candidacy import Course, Reading, Says
 from activities.recruiting.invitations import calendar_object
 from activities.recruiting.letters import book_of, in_words
-from activities.recruiting.page import html
 from activities.recruiting.ranking import Profile, rank
 from activities.recruiting.records import (
     DraftInvitations,
@@ -27,7 +26,7 @@ from activities.recruiting.records import (
     Ranking,
     ReportRequest,
 )
-from activities.recruiting.report import Report, markdown
+from activities.recruiting.report import Report, html, markdown
 from common.agents.recruiter import Candidate, RecruiterInput, Role, Slot
 from common.artifacts import ArtifactRef
 from tests.support.recruiting.stage import recruiter_input

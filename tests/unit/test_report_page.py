@@ -96,7 +96,7 @@ def test_an_approvers_exception_is_named(audit: Audit) -> None:
     audit = with_fixes(audit)
     audit.applied = audit.applied[:1]
     audit.skip = ["src/b.py"]
-    assert "left out on the approver&#x27;s word" in audit.write()["html"].read_text()
+    assert "left out on the approver&#39;s word" in audit.write()["html"].read_text()
 
 
 def test_a_giant_audit_makes_a_page_of_bounded_size(audit: Audit, monkeypatch: pytest.MonkeyPatch) -> None:

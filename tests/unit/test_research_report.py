@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from lxml import html as markup
 from temporalio.testing import ActivityEnvironment
 
+from activities.html.markdown import escaped
 from activities.llm.outputs import Point
 from activities.research.activities import ResearchActivities
 from activities.research.passages import best_quotes, by_relevance, excerpt, ranked_links
 from activities.research.records import PAGE, Draft, DraftRequest, ReadRequest
-from activities.research.report import escaped
 from common.agents.researcher import Reading, SavedLink, Source, Unread
 from common.artifacts import ArtifactRef, ArtifactStore
 from common.digest import digest_bytes
