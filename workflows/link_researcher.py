@@ -21,9 +21,9 @@ with workflow.unsafe.imports_passed_through():
     from activities.research.publishing import Publisher, PublishReport
     from activities.research.records import DraftRequest, ExcerptRequest, LinkChoice, ReadRequest
     from common.agents.researcher import (
+        PageReading,
         Published,
         PublishPlan,
-        Reading,
         ResearcherInput,
         ResearcherMemory,
         ResearchOutcome,
@@ -158,7 +158,7 @@ class LinkResearcher(Agent):
             with self.node("read"):
                 memory.readings += await asyncio.gather(*map(self._reading, unread))
 
-    async def _reading(self, source: Source) -> Reading:
+    async def _reading(self, source: Source) -> PageReading:
         topic = self._wanted.topic
         excerpt = await self.call(
             ResearchActivities.take_excerpt, ExcerptRequest(topic=topic, source=source), READ

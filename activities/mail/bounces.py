@@ -12,19 +12,19 @@ _POSTMASTERS = ("mailer-daemon", "postmaster", "mail-daemon", "mdaemon", "bounce
 _LOOKED_AT = 200_000
 
 
-class Report(StrEnum):
+class DeliveryReport(StrEnum):
     """What a mail server reports: the letter did not arrive; or something that changes nothing yet."""
 
     BOUNCED = "bounced"
     UNDECIDED = "undecided"
 
 
-def report_of(mail: Message) -> Report | None:
+def report_of(mail: Message) -> DeliveryReport | None:
     """What a report says: also that a letter was read, or is late; None where the mail is no report."""
     kind = mail.get_content_type()
     subtype = str(mail.get_param("report-type", "") or "").lower()
     if kind == "multipart/report" and subtype == "disposition-notification":
-        return Report.UNDECIDED
+        return DeliveryReport.UNDECIDED
     is_report = kind == "multipart/report" or any(
         part.get_content_type() == "message/delivery-status" for part in mail.walk()
     )
@@ -40,8 +40,8 @@ def report_of(mail: Message) -> Report | None:
         # A malformed report trips a detector in any way whatever.
         late, failed = frozenset(), frozenset()
     if failed:
-        return Report.BOUNCED
-    return Report.UNDECIDED if late or is_report else None
+        return DeliveryReport.BOUNCED
+    return DeliveryReport.UNDECIDED if late or is_report else None
 
 
 def named_tokens(raw: bytes, pattern: re.Pattern[str]) -> list[str]:

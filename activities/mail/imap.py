@@ -49,7 +49,7 @@ class MailLine:
     date: str
 
 
-class Session:
+class ImapSession:
     """One connection to a mailbox, for one thread at a time.
 
     Args:

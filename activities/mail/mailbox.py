@@ -15,7 +15,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.calls.heartbeats import heartbeats
-from activities.mail.imap import AWAY, Session, Waiting
+from activities.mail.imap import AWAY, ImapSession, Waiting
 from activities.mail.matching import UnmatchedError, letters_of
 from activities.mail.outbox import LetterRecord, Outbox
 from activities.mail.reading import ReadMail, UnreadableMailError, read_apart
@@ -94,7 +94,7 @@ class Mailbox:
                     sorted_uids.add(uid)
         return Heard(counts=dict(counts))
 
-    async def _sort(self, session: Session, uid: str) -> str:
+    async def _sort(self, session: ImapSession, uid: str) -> str:
         """Hand a mail to whom it is for, and file it; the folder it is in now."""
         waiting = await asyncio.to_thread(session.get, uid)
         if waiting is None:
@@ -145,8 +145,8 @@ def _mail(mail: ReadMail, record: LetterRecord, waiting: Waiting) -> IncomingMai
 
 
 @asynccontextmanager
-async def _session(server: MailServer, prefix: str) -> AsyncIterator[Session]:
-    session = await asyncio.to_thread(Session, server, prefix)
+async def _session(server: MailServer, prefix: str) -> AsyncIterator[ImapSession]:
+    session = await asyncio.to_thread(ImapSession, server, prefix)
     try:
         yield session
     except AWAY as error:
@@ -157,7 +157,7 @@ async def _session(server: MailServer, prefix: str) -> AsyncIterator[Session]:
         session.close()
 
 
-async def _news(session: Session, end: float) -> None:
+async def _news(session: ImapSession, end: float) -> None:
     """Wait until something may have come."""
     loop = asyncio.get_running_loop()
     idles = session.idles

@@ -69,7 +69,7 @@ class LetterRecord(BaseModel, frozen=True):
 
 
 @dataclass(frozen=True)
-class Fate:
+class LetterState:
     """How a letter stands: what became of it, or else the number of the next attempt."""
 
     sent: Sent | None
@@ -118,7 +118,7 @@ class Outbox:
             raise permanent("LetterConflict", f"another letter went out under the key {key[:200]!r} already")
         return stands
 
-    def fate(self, id: str, message_id: str) -> Fate:
+    def state(self, id: str, message_id: str) -> LetterState:
         """How a letter stands.
 
         Raises:
@@ -130,15 +130,15 @@ class Outbox:
             status = name.rpartition(".")[2]
             if status in list(SentStatus):
                 reason = self._store.get(prefix + name).decode()
-                return Fate(Sent(status=SentStatus(status), message_id=message_id, reason=reason), 0)
+                return LetterState(Sent(status=SentStatus(status), message_id=message_id, reason=reason), 0)
         number = max((int(name) for name in found if name.isdecimal()), default=0)
         if number == 0 or f"{_name(number)}.{FAILED}" in found:
-            return Fate(None, number + 1)
+            return LetterState(None, number + 1)
         left = found[_name(number)].written_at + self._settles - self._clock()
         if left > timedelta():
             raise retry_after("MailBusy", "an attempt to send this letter may be under way", left)
         reason = "whoever sent it did not live to hear the server's answer"
-        return Fate(Sent(status=SentStatus.UNKNOWN, message_id=message_id, reason=reason), 0)
+        return LetterState(Sent(status=SentStatus.UNKNOWN, message_id=message_id, reason=reason), 0)
 
     def claim(self, id: str, number: int) -> bool:
         """Whether the attempt is the caller's; of all that try, in whatever process, one gets it."""
@@ -161,12 +161,12 @@ class Outbox:
 
     def counts(self) -> dict[str, int]:
         """How many letters there are by what became of them; `open` where nothing did yet."""
-        fates: dict[str, str] = {}
+        states: dict[str, str] = {}
         for each in self._store.list(FOLDER):
             id, _, name = each.key.removeprefix(FOLDER).partition("/")
             status = name.rpartition(".")[2]
-            fates[id] = status if status in list(SentStatus) else fates.get(id, "open")
-        return {status: list(fates.values()).count(status) for status in (*SentStatus, "open")}
+            states[id] = status if status in list(SentStatus) else states.get(id, "open")
+        return {status: list(states.values()).count(status) for status in (*SentStatus, "open")}
 
     def _get(self, id: str) -> LetterRecord | None:
         try:

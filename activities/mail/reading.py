@@ -24,7 +24,7 @@ from pydantic import AwareDatetime, BaseModel
 
 from activities.documents.charsets import decode
 from activities.mail.absence import back_at, is_automatic
-from activities.mail.bounces import Report, named_tokens, report_of
+from activities.mail.bounces import DeliveryReport, named_tokens, report_of
 from activities.mail.quotes import html_words, own_words
 from common.mail import MailKind
 
@@ -115,7 +115,7 @@ def read(raw: bytes, received_at: datetime) -> ReadMail:
     kind: MailKind | None = MailKind.ANSWER
     until = None
     if report is not None:
-        kind = MailKind.BOUNCE if report is Report.BOUNCED else None
+        kind = MailKind.BOUNCE if report is DeliveryReport.BOUNCED else None
         addressed += named_tokens(raw, _ANYWHERE)
         text = whole.strip()[:4000]
     elif is_automatic(mail, subject):

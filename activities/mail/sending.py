@@ -142,11 +142,11 @@ class Mail:
         record = await self._entered(letter.key, letter.to, _content(letter), letter)
         if record is None:
             return _no_address(letter.to)
-        fate = await asyncio.to_thread(self._outbox.fate, record.id, record.message_id)
-        if fate.sent is None:
-            await self._claim(record, fate.number)
-            await self._settle(record, fate.number, FAILED, "given up")
-        return fate.sent
+        state = await asyncio.to_thread(self._outbox.state, record.id, record.message_id)
+        if state.sent is None:
+            await self._claim(record, state.number)
+            await self._settle(record, state.number, FAILED, "given up")
+        return state.sent
 
     def _smtp(self) -> SmtpServer:
         if self._server is None:
@@ -177,18 +177,18 @@ class Mail:
     async def _send(self, record: LetterRecord, sender: str, to: str, mail: Callable[[], bytes]) -> Sent:
         """Send the mail unless that was done already, and keep what came of it."""
         server = self._smtp()
-        fate = await asyncio.to_thread(self._outbox.fate, record.id, record.message_id)
-        if fate.sent is not None:
-            return fate.sent
+        state = await asyncio.to_thread(self._outbox.state, record.id, record.message_id)
+        if state.sent is not None:
+            return state.sent
         try:
             async with heartbeats():
-                answer = await server.send(sender, to, mail(), lambda: self._claim(record, fate.number))
+                answer = await server.send(sender, to, mail(), lambda: self._claim(record, state.number))
         except UnsentError as error:
-            await self._settle(record, fate.number, FAILED, str(error))
+            await self._settle(record, state.number, FAILED, str(error))
             raise error.__cause__ or error from None
         status = {True: SentStatus.SENT, False: SentStatus.REFUSED, None: SentStatus.UNKNOWN}[answer.accepted]
         reason = "" if answer.accepted else answer.words
-        await self._settle(record, fate.number, status, reason)
+        await self._settle(record, state.number, status, reason)
         return Sent(status=status, message_id=record.message_id, reason=reason)
 
     async def _claim(self, record: LetterRecord, number: int) -> None:

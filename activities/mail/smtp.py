@@ -33,7 +33,7 @@ class UnsentError(Exception):
 
 
 @dataclass(frozen=True)
-class Answer:
+class SmtpReply:
     """What the server said of the mail. `accepted`: it has it; None: nobody knows."""
 
     accepted: bool | None
@@ -56,7 +56,7 @@ class SmtpServer:
 
     async def send(
         self, sender: str, recipient: str, mail: bytes, claim: Callable[[], Awaitable[None]]
-    ) -> Answer:
+    ) -> SmtpReply:
         """Hand over a mail.
 
         Args:
@@ -126,18 +126,18 @@ class SmtpServer:
             words = f"{self._where} takes no mail now: {_line(error)}"
             raise retry_after("MailBusy", words, _asked_wait(error.code, error.message)) from error
 
-    async def _refused(self, code: int, message: str, claim: Callable[[], Awaitable[None]]) -> Answer:
+    async def _refused(self, code: int, message: str, claim: Callable[[], Awaitable[None]]) -> SmtpReply:
         words = _words(code, message)
         if code in _SIGN_IN:
             raise retry_after("MailLoginRefused", f"{self._where}: {words}", LOGIN_REFUSED)
         if code < 500:
             raise retry_after("MailBusy", f"{self._where}: {words}", _asked_wait(code, message))
         await claim()
-        return Answer(False, words)
+        return SmtpReply(False, words)
 
     async def _content(
         self, client: aiosmtplib.SMTP, mail: bytes, claim: Callable[[], Awaitable[None]]
-    ) -> Answer:
+    ) -> SmtpReply:
         """Send the mail itself. From here on only the server's answer tells what became of it."""
         await claim()
         try:
@@ -147,13 +147,13 @@ class SmtpServer:
             if error.code < 500:
                 waits = _asked_wait(error.code, error.message)
                 raise UnsentError(words) from retry_after("MailBusy", f"{self._where}: {words}", waits)
-            return Answer(False, words)
+            return SmtpReply(False, words)
         except (aiosmtplib.SMTPException, OSError, TimeoutError) as error:
-            return Answer(None, f"no answer came to the mail: {_line(error)}")
-        return Answer(True, _words(answer.code, answer.message))
+            return SmtpReply(None, f"no answer came to the mail: {_line(error)}")
+        return SmtpReply(True, _words(answer.code, answer.message))
 
 
-async def _to_its_end(exchange: Awaitable[Answer]) -> Answer:
+async def _to_its_end(exchange: Awaitable[SmtpReply]) -> SmtpReply:
     """The exchange's answer, waited for a while longer where this task is cancelled."""
     task = asyncio.ensure_future(exchange)
     try:

@@ -29,7 +29,7 @@ _WHAT = {
 
 
 @dataclass(frozen=True)
-class Line:
+class CandidateLine:
     """One candidate of the report: the place in the ranking, why, and what happened."""
 
     place: int
@@ -39,17 +39,17 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Report:
+class RecruitingReport:
     """What the report says."""
 
     request: ReportRequest
     ranking: Ranking
 
     @property
-    def lines(self) -> list[Line]:
+    def lines(self) -> list[CandidateLine]:
         """Every candidate, best first."""
         return [
-            Line(place, each, course, self._slot(course))
+            CandidateLine(place, each, course, self._slot(course))
             for place, each in enumerate(self.ranking.candidates, 1)
             for course in [self.request.courses.get(each.id, Course())]
         ]
@@ -96,7 +96,7 @@ def place(reason: Reason) -> str:
     return f"characters {reason.start}-{reason.end}"
 
 
-def html(report: Report) -> str:
+def html(report: RecruitingReport) -> str:
     """The report as one HTML page that loads nothing and runs nothing."""
     return render(
         "recruiting/page.html",
@@ -108,7 +108,7 @@ def html(report: Report) -> str:
     )
 
 
-def markdown(report: Report) -> str:
+def markdown(report: RecruitingReport) -> str:
     """The report as Markdown; what candidates wrote is escaped."""
     lines = [
         f"# {escaped(report.ranking.role.title)}",
@@ -135,7 +135,7 @@ def markdown(report: Report) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _candidate(line: Line) -> list[str]:
+def _candidate(line: CandidateLine) -> list[str]:
     ranked = line.ranked
     lines = [""]
     if ranked.unread:

@@ -25,8 +25,8 @@ from activities.research.records import (
     LinkChoice,
     ReadRequest,
 )
-from activities.research.report import Report, ReportPage, html, markdown
-from common.agents.researcher import Reading, Source
+from activities.research.report import ReportPage, ResearchReport, html, markdown
+from common.agents.researcher import PageReading, Source
 from common.artifacts import ArtifactStore, write_atomically
 
 OPENING_CHARACTERS = 4_000
@@ -60,7 +60,7 @@ class ResearchActivities:
         return Excerpt(text=await asyncio.to_thread(self._artifacts.put, shown.encode()))
 
     @activity.defn(name="check_quotes")
-    async def check_quotes(self, request: ReadRequest) -> Reading:
+    async def check_quotes(self, request: ReadRequest) -> PageReading:
         """What a page says: claims whose quotes stand in it word for word; those that do not are dropped."""
         return await asyncio.to_thread(self._reading, request)
 
@@ -70,7 +70,7 @@ class ResearchActivities:
         agent = activity.info().workflow_id or ""
         return await asyncio.to_thread(self._draft, request, agent)
 
-    def _reading(self, request: ReadRequest) -> Reading:
+    def _reading(self, request: ReadRequest) -> PageReading:
         source, text = request.source, self._text(request.source)
         lines = source.media_type in HTML
         model, dropped = request.model, 0
@@ -80,7 +80,7 @@ class ResearchActivities:
             claims = self._located(request.points, {PAGE: text})
             dropped = len(request.points) - len(claims)
         said = "\n\n".join(f"{each.says}\n“{each.quote}”".strip() for each in claims)
-        return Reading(
+        return PageReading(
             url=source.url,
             claims=self._artifacts.put(_CLAIMS.dump_json(claims)),
             said=self._artifacts.put(said.encode()),
@@ -90,7 +90,7 @@ class ResearchActivities:
         )
 
     def _draft(self, request: DraftRequest, agent: str) -> Draft:
-        report = Report.of(request, self._pages(request))
+        report = ResearchReport.of(request, self._pages(request))
         if request.compared_by:
             placed = list(self._placed(request.compared, report.pages))
             report.take_comparison(placed, len(request.compared), request.compared_by)
@@ -121,7 +121,7 @@ class ResearchActivities:
             pages[place].number = number
         return sorted(pages, key=lambda page: page.number)
 
-    def _claims(self, reading: Reading) -> list[Claim]:
+    def _claims(self, reading: PageReading) -> list[Claim]:
         return _CLAIMS.validate_json(self._artifacts.get(reading.claims))
 
     def _placed(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from activities.llm.outputs import Point, Points
 from activities.llm.records import Material, Reply, Structured, Think
 from activities.research.records import PAGE
-from common.agents.researcher import Reading, Source
+from common.agents.researcher import PageReading, Source
 from common.artifacts import ArtifactRef
 
 TOPIC = "topic"
@@ -30,7 +30,7 @@ def about_page(topic: str, source: Source, excerpt: ArtifactRef) -> Think:
     return Think(instruction=_READ, material=material, want=Structured(type="points"))
 
 
-def about_pages(readings: Sequence[Reading]) -> Think:
+def about_pages(readings: Sequence[PageReading]) -> Think:
     """Where do the pages agree, and where not? Reading N is the material `page-N`."""
     material = tuple(
         Material(id=f"page-{place}", source=each.url, stored=each.said)

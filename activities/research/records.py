@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, Field
 
 from activities.llm.outputs import Point
-from common.agents.researcher import Reading, SavedLink, Source, Unread
+from common.agents.researcher import PageReading, SavedLink, Source, Unread
 from common.artifacts import ArtifactRef
 
 # The id under which a page is shown to a language model.
@@ -80,7 +80,7 @@ class DraftRequest(BaseModel, frozen=True):
     wanted: int
     target: str
     sources: tuple[Source, ...]
-    readings: tuple[Reading, ...]
+    readings: tuple[PageReading, ...]
     unread: tuple[Unread, ...]
     compared: tuple[Point, ...] = ()
     compared_by: str = ""

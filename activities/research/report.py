@@ -14,7 +14,7 @@ from activities.html.render import render
 from activities.llm.records import OFFLINE
 from activities.research.passages import holds, near, shared_terms, telling
 from activities.research.records import Claim, DraftRequest
-from common.agents.researcher import Reading, Source, Unread
+from common.agents.researcher import PageReading, Source, Unread
 
 SHORT, A_PAGE, TERMS, A_TERM = 5, 6, 4, 4
 
@@ -26,7 +26,7 @@ class ReportPage:
     place: int
     source: Source
     claims: list[Claim]
-    reading: Reading
+    reading: PageReading
     number: int = 0
     title: str = ""
 
@@ -59,7 +59,7 @@ class Said:
 
 
 @dataclass
-class Report:
+class ResearchReport:
     """What a report says. `compared` holds what several pages say, by term or under one heading."""
 
     topic: str
@@ -75,7 +75,7 @@ class Report:
     compared_by: str = ""
 
     @classmethod
-    def of(cls, request: DraftRequest, pages: list[ReportPage]) -> Report:
+    def of(cls, request: DraftRequest, pages: list[ReportPage]) -> ResearchReport:
         """The report of `pages`, most relevant first: one quote of each in short, then page by page."""
         _shorten_titles(pages)
         _drop_what_tells_little(request.topic, pages)
@@ -158,7 +158,7 @@ def compared_by_rules(
     return found
 
 
-def markdown(report: Report) -> str:
+def markdown(report: ResearchReport) -> str:
     """The report as Markdown; what pages wrote is escaped."""
     lines = [f"# {escaped(report.topic)}", "", f"Written by: {escaped(report.author)}. {report.lead}"]
     if report.short:
@@ -197,7 +197,7 @@ def _said(said: Sequence[Said]) -> list[str]:
     return lines
 
 
-def html(report: Report) -> str:
+def html(report: ResearchReport) -> str:
     """The report as one HTML page that loads nothing and runs nothing."""
     return render(
         "research/page.html", title=report.topic, eyebrow="Hibernaut · link research", report=report

@@ -73,7 +73,7 @@ class Unread(BaseModel, frozen=True):
     reason: str
 
 
-class Reading(BaseModel, frozen=True):
+class PageReading(BaseModel, frozen=True):
     """What a page says on the topic.
 
     Attributes:
@@ -128,7 +128,7 @@ class ResearcherMemory(BaseModel):
     searched: bool = False
     sources: list[Source] = Field(default_factory=list)
     unread: list[Unread] = Field(default_factory=list)
-    readings: list[Reading] = Field(default_factory=list)
+    readings: list[PageReading] = Field(default_factory=list)
     plan: PublishPlan | None = None
     draft: str = ""
     changed: list[str] = Field(default_factory=list)

@@ -11,7 +11,7 @@ from temporalio.exceptions import ApplicationError
 
 from activities.auditor.fix.diff import diff_file
 from activities.auditor.fix.files import folder_of, read_file, remove, swap_content
-from activities.auditor.fix.journal import Journal, open_journal
+from activities.auditor.fix.journal import FixJournal, open_journal
 from activities.auditor.records import (
     AppliedFix,
     ApplyRequest,
@@ -123,7 +123,7 @@ class FixApplier:
 class _Attempt:
     """One attempt at applying a plan."""
 
-    def __init__(self, artifacts: ArtifactStore, plan: FixPlan, key: str, journal: Journal) -> None:
+    def __init__(self, artifacts: ArtifactStore, plan: FixPlan, key: str, journal: FixJournal) -> None:
         self._artifacts = artifacts
         self._plan = plan
         self._skip = set(plan.skip)

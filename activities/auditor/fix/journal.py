@@ -33,7 +33,7 @@ class JournalLine(BaseModel, frozen=True):
     attempt: int
 
 
-class Journal:
+class FixJournal:
     """The open journal of one idempotency key; made by ``open_journal``."""
 
     def __init__(self, file: FileIO, attempt: int) -> None:
@@ -90,7 +90,7 @@ class Journal:
 
 
 @contextmanager
-def open_journal(folder: Path, key: str, attempt: int) -> Iterator[Journal]:
+def open_journal(folder: Path, key: str, attempt: int) -> Iterator[FixJournal]:
     """The journal of the idempotency key ``key``, held by this attempt alone until the block ends.
 
     Raises:
@@ -107,4 +107,4 @@ def open_journal(folder: Path, key: str, attempt: int) -> Iterator[Journal]:
                 "ApplyUnderWay", "an earlier attempt is still at work", timedelta(seconds=5)
             ) from None
         sync_folder(folder)
-        yield Journal(file, attempt)
+        yield FixJournal(file, attempt)

@@ -23,8 +23,8 @@ from activities.auditor.current_findings import CurrentFindings
 from activities.auditor.fix.diff import diff_file
 from activities.auditor.fix.files import read_file
 from activities.auditor.records import FileFindings, PlannedFix, PlanRequest, put_records
-from activities.auditor.scan.programs import AnalyserFailed, Limits, program, run
-from activities.auditor.scan.tools import RUFF_OPTIONS
+from activities.auditor.scan.analysers import RUFF_OPTIONS
+from activities.auditor.scan.programs import AnalyserFailed, ProgramLimits, program, run
 from activities.safe_files import LeftOut
 from common.agents.agent import Progress
 from common.agents.auditor import FilePreview, FixPlan
@@ -34,7 +34,7 @@ from common.digest import digest_bytes
 BATCH = 100  # files a process: with tree's longest path, well under what an argument list may hold
 PREVIEWED = 100
 LARGEST = 64_000_000  # bytes; no scan gets this far
-LIMITS = Limits()
+LIMITS = ProgramLimits()
 BEAT_SECONDS = 1.0
 
 # Prints which of the files named parse. Isolated, so that no copy can pass for a module of the library.

@@ -11,7 +11,7 @@ from activities.auditor.current_findings import CurrentFindings
 from activities.auditor.records import Finding, PlannedFix, ReportRequest, Severity
 from activities.auditor.report.charts import in_words
 from activities.auditor.report.facts import RANK, Facts, FixOutcome, is_fixed, web_address
-from activities.auditor.report.source import Line, excerpts, fix_hunks, read_lines, split_lines
+from activities.auditor.report.source import SourceLine, excerpts, fix_hunks, read_lines, split_lines
 from common.artifacts import ArtifactStore
 
 # What the page shows of a giant audit: rows of planned files, files with their diffs, files that are open.
@@ -32,7 +32,7 @@ class ShownFixes:
         self.rows = sorted(outcomes, key=lambda o: (o.outcome == "written", o.fix.path))[:_FIXES]
 
     @property
-    def diffs(self) -> Iterator[tuple[FixOutcome, Iterator[list[Line]]]]:
+    def diffs(self) -> Iterator[tuple[FixOutcome, Iterator[list[SourceLine]]]]:
         """The first rows with the hunks of their changes."""
         for row in self.rows[:_DIFFS]:
             yield row, fix_hunks(self._store, self._findings, row.fix)
@@ -54,7 +54,7 @@ class ShownFile:
     path: str
     counts: Counter[Severity]
     notes: dict[int, list[Note]]
-    runs: list[list[Line]]
+    runs: list[list[SourceLine]]
     remark: str
 
     @property

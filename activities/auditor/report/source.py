@@ -21,7 +21,7 @@ _HUNK = re.compile(r"^@@ (.*?) @@.*\n((?:(?!@@ ).*\n)*)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
-class Line:
+class SourceLine:
     """A line to show: its number, its text, and how it stands out: ` `, `+`, `-`, or `*` for a hidden one."""
 
     number: int
@@ -48,7 +48,7 @@ def split_lines(data: bytes) -> list[str]:
     return lines[:-1] if lines[-1] == "" else lines
 
 
-def excerpts(source: list[str], wanted: Iterable[int], hidden: set[int]) -> Iterator[list[Line]]:
+def excerpts(source: list[str], wanted: Iterable[int], hidden: set[int]) -> Iterator[list[SourceLine]]:
     """The lines `wanted`, each with three around it, as runs of lines; what touches is one run.
 
     In a file with hidden lines nothing comes around: scanners find the secrets they know, and those nobody
@@ -56,17 +56,17 @@ def excerpts(source: list[str], wanted: Iterable[int], hidden: set[int]) -> Iter
     """
     more = 0 if hidden else CONTEXT
     around = {n for line in wanted for n in range(line - more, line + more + 1) if 1 <= n <= len(source)}
-    run: list[Line] = []
+    run: list[SourceLine] = []
     for number in sorted(around):
         if run and number != run[-1].number + 1:
             yield run
             run = []
-        run.append(_hidden(number) if number in hidden else Line(number, _cut(source[number - 1])))
+        run.append(_hidden(number) if number in hidden else SourceLine(number, _cut(source[number - 1])))
     if run:
         yield run
 
 
-def fix_hunks(store: ArtifactStore, findings: CurrentFindings, fix: PlannedFix) -> Iterator[list[Line]]:
+def fix_hunks(store: ArtifactStore, findings: CurrentFindings, fix: PlannedFix) -> Iterator[list[SourceLine]]:
     """The changes of a planned fix, hunk by hunk; in a file with hidden lines the changed lines alone.
 
     A hunk that takes a hidden line away shows nothing: its new lines may hold the same secret.
@@ -86,17 +86,17 @@ def fix_hunks(store: ArtifactStore, findings: CurrentFindings, fix: PlannedFix) 
             yield [replace(line, text=_cut(line.text)) for line in hunk if line.mark != " " or not secrets]
 
 
-def _numbered(body: str, old: int, new: int) -> Iterator[Line]:
+def _numbered(body: str, old: int, new: int) -> Iterator[SourceLine]:
     for line in re.split(r"\r?\n", body):
         mark = line[:1]
         if mark in (" ", "-", "+"):
-            yield Line(new if mark == "+" else old, line[1:], mark)
+            yield SourceLine(new if mark == "+" else old, line[1:], mark)
             old += mark != "+"
             new += mark != "-"
 
 
-def _hidden(number: int) -> Line:
-    return Line(number, "hidden: a secret is here", "*")
+def _hidden(number: int) -> SourceLine:
+    return SourceLine(number, "hidden: a secret is here", "*")
 
 
 def _cut(text: str) -> str:

@@ -24,7 +24,7 @@ from common.digest import digest_bytes
 _LOCK_POLL_SECONDS = 0.2
 
 
-class Journal:
+class ScanJournal:
     """One scan's journal, locked: while one attempt holds it, another waits."""
 
     def __init__(self, descriptor: int, path: Path) -> None:
@@ -63,7 +63,7 @@ class Journal:
 @contextlib.contextmanager
 def open_journal(
     folder: Path, workflow_id: str, scan_id: str, wait: Callable[[float], None]
-) -> Iterator[Journal]:
+) -> Iterator[ScanJournal]:
     """The journal of one scan of one agent, below `folder`; ids may be any text.
 
     While an earlier attempt that Temporal has given up still holds it, `wait` is called with the seconds to
@@ -76,7 +76,7 @@ def open_journal(
         while not _locked(descriptor):
             wait(_LOCK_POLL_SECONDS)
         sync_folder(path.parent)
-        yield Journal(descriptor, path)
+        yield ScanJournal(descriptor, path)
     finally:
         os.close(descriptor)
 

@@ -37,7 +37,7 @@ class Stopped(Exception):
 
 
 @dataclass(frozen=True)
-class Limits:
+class ProgramLimits:
     """What one program may take. Its time grows with what it reads: `base_seconds` and a second per
     `bytes_per_second`, which is a tenth of what the slowest analyser does on an idle core."""
 

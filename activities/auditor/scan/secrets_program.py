@@ -1,4 +1,4 @@
-"""The program that looks for secrets: `analysers_secrets.py FOLDER FILE…`, a process of its own.
+"""The program that looks for secrets: `secrets_program.py FOLDER FILE…`, a process of its own.
 
 Prints a JSON list of [path, kind, line]; never the secret, nor its hash. The library's own command line is
 not used: it starts a process per core, prints hashes, and passes over files that are not UTF-8.

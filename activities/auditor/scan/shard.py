@@ -19,7 +19,7 @@ from activities.auditor.records import (
     ShardFindings,
     get_records,
 )
-from activities.auditor.scan.analysers import analyse
+from activities.auditor.scan.analyse import analyse
 from activities.auditor.scan.journal import clear_journals, open_journal
 from activities.safe_files import LeftOut, read_inside
 from common.agents.agent import Progress
