@@ -1,4 +1,4 @@
-"""What a notice says by mail, as text and HTML: what is asked, the plan, what it rests on, the link."""
+"""A notice as mail, in text and HTML: the question, the plan, its evidence, the link."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ class NoticeWords(BaseModel, frozen=True):
 
 
 def notice_words(delivery: Delivery, public_url: str, signer: Signer, now: datetime) -> NoticeWords:
-    """What to write to whom a notice is for.
+    """The mail of a notice for one recipient.
 
     Args:
         delivery: the notice, and whom it is for.
         public_url: where the gateway is; links begin with it.
         signer: signs the link.
-        now: when the link begins to live.
+        now: when the link's lifetime begins.
 
     Raises:
         SettingsError: there is no key to sign the link with.
@@ -73,7 +73,7 @@ def notice_words(delivery: Delivery, public_url: str, signer: Signer, now: datet
 
 
 def _link(delivery: Delivery, public_url: str, signer: Signer, now: datetime) -> str:
-    """The approval link of whom the notice is for; empty where there is nothing for them to decide."""
+    """The recipient's approval link; empty if there is nothing for them to decide."""
     notice, request = delivery.notice, delivery.notice.request
     if request is None or not delivery.person or notice.event not in ASKS:
         return ""

@@ -21,7 +21,7 @@ SHORT, A_PAGE, TERMS, A_TERM = 5, 6, 4, 4
 
 @dataclass
 class ReportPage:
-    """A page of the report. `place` is where the request has it, `number` how the report names it."""
+    """A page of the report. `place` is its index in the request, `number` its name in the report."""
 
     place: int
     source: Source
@@ -78,7 +78,7 @@ class ResearchReport:
     def of(cls, request: DraftRequest, pages: list[ReportPage]) -> ResearchReport:
         """The report of `pages`, most relevant first: one quote of each in short, then page by page."""
         _shorten_titles(pages)
-        _drop_what_tells_little(request.topic, pages)
+        _drop_weak_quotes(request.topic, pages)
         said = _without_duplicates(pages)
         firsts = [next((each for each in said if each.page is page), None) for page in pages]
         short = [each for each in firsts if each is not None][:SHORT]
@@ -124,7 +124,7 @@ class ResearchReport:
         if len(self.pages) < min(self.wanted, 2):
             read += " That is too little to compare."
         if self.dropped:
-            read += f" {self.dropped} claims were left out: their quotes do not stand in the pages."
+            read += f" {self.dropped} claims were left out: their quotes are not in the pages."
         return read
 
 
@@ -217,8 +217,8 @@ def _without_duplicates(pages: Sequence[ReportPage]) -> list[Said]:
     return kept
 
 
-def _drop_what_tells_little(topic: str, pages: Sequence[ReportPage]) -> None:
-    """Keep of the quotes found by rules those that tell as much as the better ones of other pages."""
+def _drop_weak_quotes(topic: str, pages: Sequence[ReportPage]) -> None:
+    """Of the quotes found by rules, keep those that say enough compared with the best of all pages."""
     mine = [page for page in pages if page.reading.model == OFFLINE]
     tells = iter(telling(topic, [claim.quote for page in mine for claim in page.claims]))
     for page in mine:
@@ -226,7 +226,7 @@ def _drop_what_tells_little(topic: str, pages: Sequence[ReportPage]) -> None:
 
 
 def _shorten_titles(pages: Sequence[ReportPage]) -> None:
-    """Drop from the titles the name of the site where all of one site end with it."""
+    """Drop a site's name from its pages' titles if all of them end with it."""
     for page in pages:
         tails = {_tail(other.source.title) for other in pages if _site(other) == _site(page)}
         [tail] = tails if len(tails) == 1 and len(pages) > 1 else [""]

@@ -81,7 +81,7 @@ class PageReading(BaseModel, frozen=True):
         claims: the claims with their quotes, JSON, in the artifact store.
         said: the same in words, to be compared with what other pages say.
         count: how many claims there are.
-        dropped: claims left out because their quote does not stand in the page.
+        dropped: claims left out because their quote is not in the page.
         model: who read it; `offline` is the extractive analyst, no language model.
     """
 

@@ -1,4 +1,4 @@
-"""Who is told what, by which way: a notice and the routes make the places where it goes."""
+"""Who is told what in which way: turns a notice and the routes into the places it goes to."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from common.settings.notices import NOTICES, WEBHOOK_SECRETS
 from common.settings.slack import BOT_TOKEN
 from common.watched_file import WatchedFile
 
-# Whoever is in a large group is better reached by a channel.
+# A large group is better reached through a channel.
 MAX_PLACES = 100
 
 
 @dataclass(frozen=True)
 class Outlets:
-    """Where a notice goes. `gap` says who is not reached, in words; then it goes to the terminal, too."""
+    """Where a notice goes. `gap` names who is not reached; if anyone, it goes to the terminal, too."""
 
     places: tuple[Place, ...] = ()
     terminal: bool = False
@@ -27,12 +27,12 @@ class Outlets:
 
 
 class Routes:
-    """The routes of a file that may change at any time.
+    """The routes in a file that may change at any time.
 
     Args:
         file: people and routes.
         directory: who is in which group.
-        missing: ways that are not set up, with the setting each needs.
+        missing: the ways that are not set up, each with the setting it needs.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Routes:
         return routes
 
     def ways(self) -> list[str]:
-        """The ways that some route names, other than the terminal, sorted.
+        """The ways that the routes name, other than the terminal, sorted.
 
         Raises:
             SettingsError: the file cannot be used, or names a way that is not set up.
@@ -81,7 +81,7 @@ class Routes:
         self.ways()  # raises
         route = next((each for each in self._file.content().routes if _fits(each, notice)), None)
         if route is None:
-            # The terminal hears of decisions by what follows from them.
+            # On the terminal, decisions show by what follows from them.
             return Outlets(terminal=notice.event is not NoticeEvent.DECIDED)
         people = self._recipients(notice) if {"email", "slack", "webhook"} & set(route.ways) else []
         places: dict[tuple[str, str], Place] = {}
@@ -92,7 +92,7 @@ class Routes:
                 places.setdefault((place.way, place.address), place)
         gap = ", ".join(who for who in people if who not in {place.person for place in places.values()})
         if len(places) > MAX_PLACES:
-            gap = f"{len(places) - MAX_PLACES} of {len(places)} places: name a channel in place of people"
+            gap = f"{len(places) - MAX_PLACES} of {len(places)} places: name a channel instead of people"
         return Outlets(tuple(places.values())[:MAX_PLACES], TERMINAL in route.ways or bool(gap), gap)
 
     def _of_people(self, way: str, people: list[str]) -> list[Place]:
@@ -119,6 +119,6 @@ def _fits(route: Route, notice: Notice) -> bool:
         route.agent in (None, notice.agent)
         and route.owner in (None, notice.owner)
         and route.kind in (None, notice.kind)
-        # A decision is told where somebody asks for that: whoever took it knows, and messages are updated.
+        # Decisions are only reported on request: whoever decided knows, and messages are updated.
         and (notice.event in route.events if route.events else notice.event is not NoticeEvent.DECIDED)
     )

@@ -1,6 +1,6 @@
 """Runs the analysers over a batch of files and gathers what they find, file by file.
 
-A file that makes an analyser crash or hang costs that file's findings of that analyser, and nothing else.
+A file that makes an analyser crash or hang loses its findings from that analyser, and nothing else.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from activities.auditor.scan.programs import AnalyserFailed, ProgramLimits, run
 
 _SIDE_BY_SIDE = 2
 _BEAT_SECONDS = 1.0
-# How many pieces a batch that failed is tried again in: eight find the culprit among fifty in two rounds.
+# A failed batch is retried in this many pieces: eight find the culprit among fifty in two rounds.
 _PIECES = 8
 _MESSAGE_CHARACTERS = 500
 _QUOTABLE = re.compile(r"[^\s`'\"(){}\[\],;:]{6,}")
@@ -40,7 +40,7 @@ def analyse(
     """What the analysers find in the files of `languages` (path below `folder` -> language), by path.
 
     `folder` is trusted to hold those files and nothing that others can change. `beat` is called about once a
-    second, in this thread; whatever it raises ends the analysers and comes out here.
+    second, in this thread; whatever it raises stops the analysers and propagates.
 
     Raises:
         ApplicationError: type AnalyserMissing.
@@ -79,7 +79,7 @@ def _findings(
         return _run(analyser, folder, paths, limits, stop)
     except AnalyserFailed as failure:
         if len(paths) == 1:
-            # Where the files lie is the machine's business; findings are the same everywhere.
+            # Findings must not depend on where this machine keeps the files.
             reason = str(failure).replace(f"{folder}/", "").rstrip(": ")
             return [(paths[0], _failed(analyser, reason))]
     size = -(-len(paths) // _PIECES)
@@ -108,14 +108,14 @@ def _tidied(
     for printed, finding in found:
         path = printed.removeprefix(f"{folder}/").removeprefix("./")
         if path not in asked:
-            raise ValueError(f"nobody asked about {path}")
-        # One line, and no half characters, which JSON cannot hold.
+            raise ValueError(f"{path} was not among the files asked about")
+        # One line without lone surrogates, which JSON cannot hold.
         message = " ".join(finding.message.encode(errors="replace").decode().split())
         yield path, finding.model_copy(update={"message": message[:_MESSAGE_CHARACTERS]})
 
 
 def _without_secrets(path: Path, findings: list[Finding]) -> list[Finding]:
-    """The findings with all that messages quote from a line that holds a secret struck out."""
+    """The findings, with everything redacted that a message quotes from a line that holds a secret."""
     secret_lines = {finding.line for finding in findings if _is_secret(finding)}
     if not secret_lines:
         return findings

@@ -1,4 +1,4 @@
-"""The analysers: for each, which languages it takes, how it is called, and how its output reads.
+"""The analysers: for each, which languages it handles, how it is called, and how its output is read.
 
 No call honours a configuration file of the audited project; comments in its code (`noqa`, `disable=`) count.
 """
@@ -19,7 +19,7 @@ from activities.auditor.scan.programs import program
 SECRETS = "detect-secrets"
 HIGH, MEDIUM, LOW, NOTE = Severity.HIGH, Severity.MEDIUM, Severity.LOW, Severity.NOTE
 
-# What ruff is asked for, wherever it is run: bugs and security. Asserts (S101) are how tests are written.
+# ruff looks for bugs and security issues, wherever it runs. Asserts (S101) are how tests are written.
 RUFF_OPTIONS = (
     "--isolated",
     "--no-cache",
@@ -28,7 +28,7 @@ RUFF_OPTIONS = (
     "--ignore=S101",
 )
 
-# By the longest beginning of the rule's name; the entry "" is for all others.
+# By the longest prefix of the rule's name; the entry "" is for all others.
 SEVERITIES: Mapping[str, Mapping[str, Severity]] = {
     "ruff": {
         "": LOW,
@@ -81,7 +81,7 @@ SEVERITIES: Mapping[str, Mapping[str, Severity]] = {
 
 
 def severity(analyser: str, rule: str, level: str = "") -> Severity:
-    """The severity of a rule; where the table does not know the rule, that of the analyser's own `level`."""
+    """The severity of a rule; if the table does not list the rule, that of the analyser's own `level`."""
     table = SEVERITIES[analyser]
     for length in range(len(rule), 0, -1):
         if rule[:length] in table:
@@ -91,10 +91,10 @@ def severity(analyser: str, rule: str, level: str = "") -> Severity:
 
 @dataclass(frozen=True)
 class Analyser:
-    """An analyser. `languages` is None where it takes every file; `package` is the Python package it is from.
+    """An analyser. `languages` is None if it takes every file; `package` is the Python package it comes from.
 
-    `call` makes an argument list of a folder and paths relative to it; `read` turns standard output into
-    pairs of path (as the program prints it) and finding, raising whatever it likes on nonsense.
+    `call` makes an argument list from a folder and paths relative to it; `read` turns standard output into
+    pairs of path (as the program prints it) and finding, and may raise anything on malformed output.
     `good_exits` are the exit statuses of a run that did its work, findings or not.
     """
 
@@ -183,7 +183,7 @@ _HADOLINT_WIKI = "https://github.com/hadolint/hadolint/wiki/"
 
 def _call_oxlint(folder: Path, paths: Sequence[str]) -> list[str]:
     options = ["--format=json", "--threads=1", "--disable-nested-config", "--no-ignore"]
-    # It passes over node_modules by itself, and that is no error.
+    # It skips node_modules by itself, which is no error.
     options.append("--no-error-on-unmatched-pattern")
     return [program("oxlint", "oxlint-bin"), *options, *_paths(folder, paths)]
 
@@ -207,7 +207,7 @@ def _read_oxlint(output: bytes) -> Iterator[tuple[str, Finding]]:
 
 
 def _call_zizmor(folder: Path, paths: Sequence[str]) -> list[str]:
-    # Strict: a workflow that cannot be read is said to be so, and not passed over.
+    # Strict: an unreadable workflow is reported, not skipped.
     options = ["--offline", "--no-config", "--no-exit-codes", "--strict-collection", "--no-progress"]
     return [program("zizmor", "zizmor"), "-q", *options, "--format=json-v1", *_paths(folder, paths)]
 
@@ -235,7 +235,7 @@ def _read_zizmor(output: bytes) -> Iterator[tuple[str, Finding]]:
 
 
 def _call_secrets(folder: Path, paths: Sequence[str]) -> list[str]:
-    # Isolated (-I): neither the working folder nor the environment can put a module in the library's place.
+    # Isolated (-I): neither the working folder nor the environment can shadow the library's modules.
     script = str(Path(secrets_program.__file__).absolute())
     return [sys.executable, "-I", script, str(folder), *(f"./{path}" for path in paths)]
 
@@ -255,7 +255,7 @@ def _read_secrets(output: bytes) -> Iterator[tuple[str, Finding]]:
         )
 
 
-# The slowest first: it starts at once, and the others run beside it.
+# The slowest comes first, so that it starts at once and the others run beside it.
 ANALYSERS = (
     Analyser(SECRETS, "detect-secrets", None, _call_secrets, _read_secrets, frozenset({0})),
     Analyser("ruff", "ruff", frozenset({"python"}), _call_ruff, _read_ruff),
