@@ -24,10 +24,10 @@ from activities.archive.erasure import Erasure
 from activities.archive.ledger import ArchiveLedger
 from activities.auditor.fix.apply import FixApplier
 from activities.auditor.fix.plan import FixPlanner
-from activities.auditor.report.report import AuditReport
-from activities.auditor.scan.analysers import versions
+from activities.auditor.report.write import AuditReport
+from activities.auditor.scan.analyse import versions
 from activities.auditor.scan.inventory import CodeInventory
-from activities.auditor.scan.scan import CodeScan
+from activities.auditor.scan.shard import CodeScan
 from activities.auditor.triage import FindingTriage
 from activities.calendars import Calendars
 from activities.calls.interceptor import ReliableReports

@@ -1,7 +1,7 @@
-"""Reading files below a folder that nobody vouches for: no link is followed, no special file is opened.
+"""Reads files below an untrusted folder: no link is followed, no special file is opened.
 
-Every component of a path is opened from its parent's descriptor, so a folder that is swapped for a link in
-the very moment does not lead outside either.
+Every component of a path is opened from its parent's descriptor, so that a folder that is replaced by a link
+at that very moment does not lead outside either.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ import os
 import stat
 from pathlib import Path
 
-# Leaves room for a prefix in front: programs take absolute paths, and the system ends at 4,096 bytes.
+# Leaves room for a prefix: programs take absolute paths, and the system's limit is 4,096 bytes.
 _MAX_PATH_BYTES = 3000
-# The standard library removes trees by recursion; a project nests folders tens deep, not hundreds.
+# The standard library removes trees recursively; projects nest folders tens deep, not hundreds.
 _MAX_PARTS = 200
 
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
@@ -30,7 +30,7 @@ def open_folder(root: Path, path: str) -> int:
     """A descriptor of the folder `path` below `root` (empty: `root` itself); the caller closes it.
 
     Raises:
-        LeftOut: with the reason; `special` where the path is no folder.
+        LeftOut: with the reason; `special` if the path is not a folder.
     """
     parts = _parts(path) if path else []
     try:
@@ -59,7 +59,7 @@ def read_inside(root: Path, path: str, limit: int) -> bytes:
     *folders, name = _parts(path)
     folder = open_folder(root, "/".join(folders))
     try:
-        # Looked at before it is opened: to open a pipe or a device already does something to it.
+        # Checked before opening: merely opening a pipe or a device affects it.
         if not stat.S_ISREG(_kind(name, folder)):
             raise LeftOut("special")
         descriptor = os.open(name, _FLAGS, dir_fd=folder)

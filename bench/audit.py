@@ -24,7 +24,7 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
 from activities.auditor.records import FileEntry, Inventory, get_records  # noqa: E402
-from activities.auditor.scan.tools import ANALYSERS  # noqa: E402 -- the checkout is no installed package
+from activities.auditor.scan.analysers import ANALYSERS  # noqa: E402 -- the checkout is no installed package
 from bench.usage import cpu  # noqa: E402
 from common.agents.auditor import AuditInput, AuditResult  # noqa: E402
 from common.artifacts import ArtifactStore  # noqa: E402

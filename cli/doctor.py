@@ -23,7 +23,7 @@ from temporalio.client import Client
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
-from activities.mail.imap import Session
+from activities.mail.imap import ImapSession
 from activities.mail.sending import smtp_server
 from cli.dev_server import attribute_type
 from cli.output import ExitCode, clean, print_document
@@ -211,7 +211,7 @@ async def _mail(settings: Settings) -> AsyncIterator[Check]:
     else:
         yield await _reached("mail out", f"{smtp.host}:{smtp.port} takes mail", server.look())
     if imap is not None:
-        opening = asyncio.to_thread(lambda: Session(imap, settings.mail.imap_prefix).close())
+        opening = asyncio.to_thread(lambda: ImapSession(imap, settings.mail.imap_prefix).close())
         yield await _reached("mail in", f"the mailbox at {imap.host}:{imap.port} can be read", opening)
 
 

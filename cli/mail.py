@@ -7,7 +7,7 @@ import asyncio
 from pydantic import BaseModel
 from temporalio.exceptions import ApplicationError
 
-from activities.mail.imap import AWAY, MailLine, Session
+from activities.mail.imap import AWAY, ImapSession, MailLine
 from activities.mail.outbox import Outbox
 from cli.output import CommandError, ExitCode, print_document, say
 from cli.table import print_table
@@ -62,7 +62,7 @@ async def mail(settings: Settings, *, unmatched: bool, as_json: bool) -> ExitCod
 def _look(settings: Settings, counts: MailCounts, unmatched: bool) -> None:
     if settings.mail.imap is None:
         return
-    session = Session(settings.mail.imap, settings.mail.imap_prefix)
+    session = ImapSession(settings.mail.imap, settings.mail.imap_prefix)
     try:
         counts.folders = {name: session.count(name) for name in (INBOX, *FOLDERS)}
         if unmatched:

@@ -1,4 +1,4 @@
-"""Mail as agents know it: a letter that goes out once, and mail that came in for an agent."""
+"""Mail as agents see it: letters that are sent once, and mail that arrived for an agent."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from enum import StrEnum
 
 from pydantic import AwareDatetime, BaseModel
 
-# Who listens at the mailbox: a workflow of this name and id, one for all workers.
+# The mail listener: a workflow of this type and id, one for all workers.
 MAILROOM = "mailroom"
-# Where it sorts mail: what an agent got, what came for one that had ended, what is for none.
+# Its folders: mail that an agent received, mail whose agent had ended, mail for no agent.
 DONE, LATE, UNMATCHED = FOLDERS = ("Done", "Late", "Unmatched")
 
 
 class Letter(BaseModel, frozen=True):
     """A mail to send once. `key` is its idempotency key: the same key is the same mail, whoever sends it.
 
-    `agent` and `thread` (a name of the agent's own, a candidate's for example) come back with the answers.
-    `in_reply_to` is the Message-ID that it answers. `calendar` is an iCalendar object of the method REQUEST.
+    `agent` and `thread` (a name of the agent's choice, such as a candidate's) come back with the answers.
+    `in_reply_to` is the Message-ID it answers. `calendar` is an iCalendar object with the method REQUEST.
     """
 
     key: str
@@ -31,16 +31,16 @@ class Letter(BaseModel, frozen=True):
 
 
 class LetterPlan(BaseModel, frozen=True, extra="allow"):
-    """What people approve where letters go out: exactly these, each whole or as `digest(letter)`.
+    """What people approve before letters are sent: exactly these, each in full or as `digest(letter)`.
 
-    An agent's own plan is a subclass, and adds what else people want to see.
+    An agent's own plan is a subclass that adds what else people want to see.
     """
 
     letters: tuple[Letter | str, ...]
 
 
 class SentStatus(StrEnum):
-    """What became of a letter. Unknown: the server may have it; it is not sent again."""
+    """The outcome of a letter. Unknown: the server may have it, so it is not sent again."""
 
     SENT = "sent"
     REFUSED = "refused"
@@ -48,7 +48,7 @@ class SentStatus(StrEnum):
 
 
 class Sent(BaseModel, frozen=True):
-    """What became of a letter, and its Message-ID. `reason` is the server's own words, one line."""
+    """The outcome of a letter, and its Message-ID. `reason` is one line in the server's own words."""
 
     status: SentStatus
     message_id: str
@@ -56,9 +56,9 @@ class Sent(BaseModel, frozen=True):
 
 
 class MailKind(StrEnum):
-    """What mail turned out to be, by its headers and structure alone.
+    """What kind of mail it is, judged by its headers and structure alone.
 
-    Whatever answers by itself counts as out of office; without `back_at` nothing is known of until when.
+    Every automatic reply counts as out of office; without `back_at` it is unknown until when.
     """
 
     ANSWER = "answer"
@@ -69,8 +69,8 @@ class MailKind(StrEnum):
 class IncomingMail(BaseModel, frozen=True):
     """Mail for an agent, matched by its signed reply address; untrusted. The argument of the signal ``mail``.
 
-    `thread` is that of the letter that it answers. `text` is what its author wrote, without quotes and
-    signature, cut at 16,000 characters. `back_at` is until when somebody out of office is away, where told.
+    `thread` is that of the letter it answers. `text` is what its author wrote, without quotes and signature,
+    cut at 16,000 characters. `back_at` is when somebody out of office is back, if they say so.
     """
 
     message_id: str

@@ -22,9 +22,9 @@ with workflow.unsafe.imports_passed_through():
         ShardFindings,
         TriageRequest,
     )
-    from activities.auditor.report.report import AuditReport
+    from activities.auditor.report.write import AuditReport
     from activities.auditor.scan.inventory import CodeInventory
-    from activities.auditor.scan.scan import CodeScan
+    from activities.auditor.scan.shard import CodeScan
     from activities.auditor.triage import FindingTriage
     from common.agents.auditor import AuditInput, AuditResult, FixPlan
     from common.artifacts import ArtifactRef

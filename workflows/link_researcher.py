@@ -20,9 +20,9 @@ with workflow.unsafe.imports_passed_through():
     from activities.research.publishing import Publisher, PublishReport
     from activities.research.records import DraftRequest, ExcerptRequest, LinkChoice, ReadRequest
     from common.agents.researcher import (
+        PageReading,
         Published,
         PublishPlan,
-        Reading,
         ResearcherInput,
         ResearcherMemory,
         ResearchOutcome,
@@ -161,7 +161,7 @@ class LinkResearcher(Agent[ResearcherInput, ResearcherMemory]):
             with self.node("read"):
                 self.memory.readings += await asyncio.gather(*map(self._reading, unread))
 
-    async def _reading(self, source: Source) -> Reading:
+    async def _reading(self, source: Source) -> PageReading:
         topic = self.input.topic
         excerpt = await self.call(
             ResearchActivities.take_excerpt, ExcerptRequest(topic=topic, source=source), READ

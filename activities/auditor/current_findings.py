@@ -1,6 +1,6 @@
-"""The findings that hold, of each file the newest, and which lines of code must be shown to nobody.
+"""The newest findings of each file, and which lines of source must never be shown.
 
-Analysers' messages quote no secret: the scan strikes that out. Source lines are another matter.
+Analysers' messages quote no secret, because the scan redacts them; source lines may still hold one.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ from activities.auditor.records import FileFindings, Finding
 from common.artifacts import ArtifactRef, ArtifactStore
 
 _SECRET_RULES = frozenset({"S105", "S106", "S107", "hardcoded-container-credentials"})
-# What may be the secret of a line: what stands in quotes, or after `=` or `:`.
+# What may be a line's secret: text in quotes, or after `=` or `:`.
 _VALUE = re.compile(r"""["'`]([^"'`]{4,})["'`]|[=:]\s*([^\s"'`,;]{4,})""")
 
 
 def is_secret(finding: Finding) -> bool:
-    """Does `finding` point at a secret? Then its line is shown to nobody."""
+    """Whether `finding` points at a secret, so that its line must never be shown."""
     return "secret" in finding.analyser or finding.rule in _SECRET_RULES
 
 
 class CurrentFindings:
     """The newest findings of each file over a sequence of artifacts; iterating sorts by path.
 
-    They stay in memory as lines of JSON: 300,000 findings take some 80 MB so, and four times that as records.
-    `beat` is called every so often while they are read: an activity's heartbeat.
+    They stay in memory as lines of JSON: 300,000 findings take about 80 MB that way, four times as much as
+    records. `beat`, an activity's heartbeat, is called now and then while they are read.
     """
 
     def __init__(self, store: ArtifactStore, refs: Iterable[ArtifactRef], beat: Callable[[], object]) -> None:
@@ -41,7 +41,7 @@ class CurrentFindings:
                     self._secrets[record.path, record.sha256] = lines
 
     def __iter__(self) -> Iterator[FileFindings]:
-        """Every file, also those without findings."""
+        """Every file, including those without findings."""
         return self._records(b"")
 
     def of_analyser(self, analyser: str) -> Iterator[tuple[str, Finding]]:
@@ -50,7 +50,7 @@ class CurrentFindings:
             yield from ((record.path, finding) for finding in record.findings if finding.analyser == analyser)
 
     def _records(self, mark: bytes) -> Iterator[FileFindings]:
-        """The records whose lines contain `mark`; the others are not parsed, which is most of the work."""
+        """The records whose lines contain `mark`; parsing the others would be most of the work."""
         for number, path in enumerate(sorted(self._lines)):
             if number % 500 == 0:
                 self._beat()
@@ -60,8 +60,8 @@ class CurrentFindings:
     def secret_lines(self, path: str, sha256: str, source: list[str]) -> set[int]:
         """The numbers of the lines of `source` (that file, with that digest) which must not be shown.
 
-        Besides the lines found: every line that repeats a value of theirs (scanners report a value once a
-        file), and whole blocks of private keys (scanners report their first line).
+        Besides the lines found, these are lines that repeat a value from one of them (scanners report a value
+        once per file) and whole blocks of private keys (scanners report the first line).
         """
         hidden = {n for n in self._secrets.get((path, sha256), set()) if n <= len(source)}
         values = {a or b for n in hidden for a, b in _VALUE.findall(source[n - 1])}
@@ -80,7 +80,7 @@ def top_folder(path: str) -> str:
 
 
 def printable(text: str, limit: int = 200) -> str:
-    """`text` on one line: what a terminal or a browser would obey or reorder replaced, cut to `limit`."""
+    """`text` on one line, cut to `limit`; characters that a terminal or browser would obey are replaced."""
     text = "".join(char if char.isprintable() else "�" for char in text[: limit + 1])
     return text if len(text) <= limit else text[: limit - 1] + "…"
 

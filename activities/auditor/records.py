@@ -54,7 +54,7 @@ class FileEntry(BaseModel, frozen=True):
 class FileFindings(BaseModel, frozen=True):
     """One line of a findings artifact: a file as it was scanned. A file with no findings has a line too.
 
-    Of two lines for one path in a sequence of artifacts, the later holds.
+    Of two lines for one path in a sequence of artifacts, the later one counts.
     """
 
     path: str
@@ -113,7 +113,7 @@ class ShardFindings(BaseModel, frozen=True):
 
 
 class TriageRequest(BaseModel, frozen=True):
-    """Findings to rank and group; `wishes` is what people told the agent, in words."""
+    """Findings to rank and group; `wishes` are the instructions that people gave the agent, in words."""
 
     findings: list[ArtifactRef]
     wishes: list[str] = Field(default_factory=list)
@@ -170,7 +170,7 @@ class ChangedRequest(BaseModel, frozen=True):
 
 
 class ApplyRequest(BaseModel, frozen=True):
-    """The approved plan, and the word that allows it; the kit fills in `authorization`."""
+    """The approved plan and its approval; the kit fills in `authorization`."""
 
     plan: FixPlan
     authorization: Authorization | None = None
@@ -189,7 +189,7 @@ class ApplyResult(BaseModel, frozen=True):
 
 
 class AppliedFix(BaseModel, frozen=True):
-    """What became of one planned fix: `written`, or `left` with the reason."""
+    """The outcome of one planned fix: `written`, or `left` with the reason."""
 
     path: str
     outcome: str
@@ -197,7 +197,7 @@ class AppliedFix(BaseModel, frozen=True):
 
 
 class ReportRequest(BaseModel, frozen=True):
-    """Everything the report tells; `decisions` are approvals in words, each list in the order it happened."""
+    """Everything the report is made from; `decisions` are approvals in words, each list in order of time."""
 
     inventory: Inventory
     findings: list[ArtifactRef]

@@ -1,4 +1,4 @@
-"""Ranking what was found: rules decide the order, the model may only move a group within its severity."""
+"""Ranks the findings: rules decide the order, and a model may only move a group within its severity."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from activities.auditor.records import (
 from activities.llm.records import LanguageModel, ModelItem, ModelReply, ModelRequest
 from common.artifacts import ArtifactStore
 
-# A severity's band is 100 wide. Spread fills less than 60 of it and wishes 40 at most, so whatever people or
-# models say, no group leaves its band.
+# A severity's band is 100 wide. Spread takes up less than 60 of it and instructions at most 40, so whatever
+# people or models say, no group leaves its band.
 _BAND = {Severity.HIGH: 300, Severity.MEDIUM: 200, Severity.LOW: 100, Severity.NOTE: 0}
-_SPREAD, _WISHES = 60, 40
+_SPREAD, _INSTRUCTIONS = 60, 40
 _RANK = {severity: rank for rank, severity in enumerate(Severity)}
 _ASKED, _KEPT, _TOP = 500, 100, 5
 
@@ -40,11 +40,11 @@ class FindingTriage:
 
     @activity.defn(name="triage")
     def triage(self, request: TriageRequest) -> Triage:
-        """Group by rule, analyser and top folder; rank by severity, then spread, then people's wishes."""
+        """Group by rule, analyser and top folder; rank by severity, spread and people's instructions."""
         groups = _grouped(CurrentFindings(self._artifacts, request.findings, activity.heartbeat))
         by_rule = sorted(groups, key=lambda group: (-group.points, group.name))
         reply = self._model.rank(_question(by_rule[:_ASKED], request.wishes))
-        ranked = sorted(_with_wishes(by_rule, reply), key=lambda pair: (-pair[0].score, pair[1].name))
+        ranked = sorted(_finished(by_rule, reply), key=lambda pair: (-pair[0].score, pair[1].name))
         counts = Counter(severity for group in groups for severity in group.severities.elements())
         return Triage(
             groups=put_records(self._artifacts, (finished for finished, _ in ranked)),
@@ -102,7 +102,7 @@ def _grouped(records: Iterable[FileFindings]) -> list[_Group]:
     return list(groups.values())
 
 
-def _question(groups: list[_Group], wishes: list[str]) -> ModelRequest:
+def _question(groups: list[_Group], instructions: list[str]) -> ModelRequest:
     items = [
         ModelItem(
             id=str(number),
@@ -111,19 +111,19 @@ def _question(groups: list[_Group], wishes: list[str]) -> ModelRequest:
         )
         for number, group in enumerate(groups)
     ]
-    return ModelRequest(task="rank findings", instruction="\n".join(wishes), items=items, keep=_KEPT)
+    return ModelRequest(task="rank findings", instruction="\n".join(instructions), items=items, keep=_KEPT)
 
 
-def _with_wishes(groups: list[_Group], reply: ModelReply) -> list[tuple[FindingGroup, _Group]]:
+def _finished(groups: list[_Group], reply: ModelReply) -> list[tuple[FindingGroup, _Group]]:
     """Each group with its final score and reason. An untrusted reply moves known groups only."""
-    liked = {item.id: item for item in reply.ranking}
+    preferred = {item.id: item for item in reply.ranking}
     finished = []
     for number, group in enumerate(groups):
         analyser, rule, folder = group.name
         count = group.severities.total()
         points, reason = group.points, f"{group.worst.severity}: {count:,} in {_number(group.files, 'file')}"
-        if (item := liked.get(str(number))) and math.isfinite(item.score):
-            points += _WISHES * min(max(item.score, 0.0), 1.0)
+        if (item := preferred.get(str(number))) and math.isfinite(item.score):
+            points += _INSTRUCTIONS * min(max(item.score, 0.0), 1.0)
             reason += f"; {printable(item.reason)}"
         entry = FindingGroup(
             rule=rule,

@@ -1,7 +1,7 @@
-"""Gives an agent's notices away: a line on the terminal at once, all else by couriers.
+"""Dispatches an agent's notices: to the terminal at once, to everywhere else by couriers.
 
-An agent waits for this inside its own task, so it takes milliseconds and does not fail: not for a broken file
-of routes, and for Temporal itself only as long as a hiccup lasts.
+The agent waits for this within its workflow task, so it takes milliseconds and does not fail because of a
+broken routes file, nor because of a longer outage of Temporal.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ from common.notices.types import COURIER, SETTLED, Dispatch, Notice, NoticeEvent
 from common.settings import SettingsError
 from common.temporal import search_attributes
 
-# A courier leaves a moment later: whoever answers at once then finds the request open.
+# Couriers start a moment later, so that whoever answers at once finds the request open.
 LEAVES_AFTER = timedelta(seconds=1)
 PATIENCE = timedelta(seconds=3)
 ATTEMPTS = 4
-# Over this a plan stays behind; those who are told follow the link.
+# A larger plan is left out of the notice; its readers follow the link.
 MAX_PLAN_BYTES = 100_000
 
 
 class Notices:
-    """The activity that gives notices away.
+    """The activity that dispatches notices.
 
     Args:
-        routes: who is told what by which way; None: everything goes to the terminal.
+        routes: who is told what in which way; None sends everything to the terminal.
     """
 
     def __init__(self, routes: Routes | None = None) -> None:
@@ -46,13 +46,13 @@ class Notices:
 
     @activity.defn(name="notify")
     async def notify(self, notice: Notice) -> Told | None:
-        """See that people are told; the same notice again tells nobody twice.
+        """Have people told; repeating the same notice tells nobody twice.
 
         Returns:
-            None where no way but the terminal is set.
+            None if the terminal is the only way there is.
 
         Raises:
-            ApplicationError: type `TemporalAway`, the first few times; the next attempt mends it.
+            ApplicationError: type `TemporalAway`, the first few times; it is retried.
         """
         info = activity.info()
         notice = notice.model_copy(
@@ -86,7 +86,7 @@ class Notices:
         return self._routes.outlets(notice) if self._routes else Outlets(terminal=True)
 
     def _follows(self, notice: Notice, outlets: Outlets) -> bool:
-        """Whether somebody wants to know how the request ends: a message to update, or a route for it."""
+        """Whether the end of the request matters: there is a message to update, or a route for it."""
         decided = notice.model_copy(update={"event": NoticeEvent.DECIDED})
         return any(place.way == "slack" for place in outlets.places) or bool(self._outlets(decided).places)
 
@@ -110,7 +110,7 @@ class Notices:
         try:
             await courier.signal(SETTLED, notice.text, rpc_timeout=PATIENCE)
         except RPCError as error:
-            if error.status is not RPCStatusCode.NOT_FOUND:  # it has nothing to update, and has ended
+            if error.status is not RPCStatusCode.NOT_FOUND:  # it had nothing to update and has ended
                 raise
 
 

@@ -1,4 +1,4 @@
-"""Tells people in Slack: posts what an agent asks or has to say, and updates it when that is over."""
+"""Posts notices to Slack, and updates a message once its request has ended."""
 
 from __future__ import annotations
 
@@ -24,17 +24,16 @@ from common.artifacts import ArtifactStore
 from common.errors import permanent, retry_after
 from common.notices.people import approvers_in_slack
 from common.notices.slack import slack_client
-from common.notices.types import Delivery, NoticeEvent, SlackPost, SlackUpdate
+from common.notices.types import ASKS, Delivery, SlackPost, SlackUpdate
 from common.settings import Settings
 
-OPEN = (NoticeEvent.ASKED, NoticeEvent.REMINDER, NoticeEvent.ESCALATION)
 NOTICE = "hibernaut_notice"
-# How much of a channel's newest messages is searched for one whose posting came to an unknown end.
+# How many of a channel's newest messages are searched for one whose posting had an unknown outcome.
 PAGES, PAGE = 5, 200
 CLOCKS_DIFFER = timedelta(minutes=2)
-ASKED_WAIT = timedelta(seconds=30)  # where Slack says to wait, and not how long
+ASKED_WAIT = timedelta(seconds=30)  # if Slack asks to wait but not for how long
 
-# Slack is at fault, or busy; everything else is the token, the address or the message.
+# Slack is at fault or busy; anything else is due to the token, the address or the message.
 _TRANSIENT = frozenset(
     {"fatal_error", "internal_error", "request_timeout", "service_unavailable", "team_added_to_org"}
 )
@@ -51,8 +50,8 @@ _ADDRESS = {
     "is_archived": "the channel is archived: name another one.",
     "user_not_found": "there is no such user.",
     "user_disabled": "this user's account is disabled.",
-    "cannot_dm_bot": "this is a bot, which nobody reads.",
-    "messages_tab_disabled": "the app takes no direct messages: switch on its messages tab.",
+    "cannot_dm_bot": "this is a bot, not a person.",
+    "messages_tab_disabled": "the app accepts no direct messages: switch on its messages tab.",
     "restricted_action": "the workspace does not let the app post there.",
 }
 
@@ -61,10 +60,10 @@ class Slack:
     """The activities `slack_post` and `slack_update`.
 
     Args:
-        client: with its own retries off; None where no token is set.
+        client: with its own retries off; None if no token is set.
         signer: signs buttons and links.
-        artifacts: where diffs lie.
-        approver_of: whom a Slack user is, an opaque id; None for strangers.
+        artifacts: where diffs are stored.
+        approver_of: the opaque id of a Slack user; None for strangers.
         public_url: how people reach the gateway.
     """
 
@@ -84,20 +83,20 @@ class Slack:
 
     @classmethod
     def build(cls, settings: Settings, artifacts: ArtifactStore) -> Self:
-        """The activities for these settings; without a token they refuse, and name the setting."""
+        """The activities for these settings; without a token they refuse and name the setting."""
         client = slack_client(settings) if settings.slack.bot_token else None
         known = approvers_in_slack(settings)
         return cls(client, Signer.load(settings), artifacts, known, settings.http.public_url)
 
     @activity.defn(name="slack_post")
     def slack_post(self, delivery: Delivery) -> SlackPost:
-        """Post a notice to a channel or, where the address is a user's id, to that person alone.
+        """Post a notice to a channel or, if the address is a user's id, to that person alone.
 
-        After an attempt that came to an unknown end, the message is looked for before it is posted again.
+        After an attempt with an unknown outcome, the message is looked for before it is posted again.
 
         Raises:
-            ApplicationError: type `SlackRefused` (the token, the address or the message; no retry mends it),
-                `SlackBusy` (with the wait Slack asked for) or `SlackAway`.
+            ApplicationError: for good: `SlackRefused` (the token, the address or the message). For now:
+                `SlackBusy` (with the wait Slack asked for), `SlackAway`.
         """
         if activity.info().attempt > 1 and (found := self._posted(delivery)):
             return found
@@ -115,7 +114,7 @@ class Slack:
 
     @activity.defn(name="slack_update")
     def slack_update(self, update: SlackUpdate) -> None:
-        """Show in place of a posted message how it ended, without buttons; raises as `slack_post` does."""
+        """Replace a posted message by how its request ended, without buttons; raises as `slack_post` does."""
         notice = update.delivery.notice
         shown = self._shown(notice.request)
         self._call(
@@ -130,7 +129,7 @@ class Slack:
 
     def _blocks(self, delivery: Delivery) -> list[slack_blocks.Block]:
         notice, request = delivery.notice, delivery.notice.request
-        if request is None or notice.event not in OPEN:
+        if request is None or notice.event not in ASKS:
             return slack_blocks.told(notice, self._page(notice.agent))
         now = datetime.now(UTC)
         button = ApprovalButton(
@@ -144,8 +143,8 @@ class Slack:
         return slack_blocks.asked(notice, request, shown, button.token(self._signer), details)
 
     def _link(self, delivery: Delivery, request: ApprovalRequest, now: datetime) -> str:
-        """An approval link for the one person who reads the message; none where others may read it, too."""
-        # Whoever has the link decides as that person, so the delivery's word for who reads it is not enough.
+        """An approval link for the one person who reads the message; empty if others may read it, too."""
+        # Whoever has the link decides as that person, so the delivery's claim about its reader is not enough.
         reads = self._approver_of(delivery.address) if _is_user(delivery.address) else None
         if not delivery.person or reads != delivery.person:
             return ""
@@ -159,14 +158,14 @@ class Slack:
         return f"{self._public_url}/approve/{link.token(self._signer)}"
 
     def _page(self, agent: str) -> str:
-        """The agent's page, for who signs in."""
+        """The agent's page, for people who sign in."""
         return f"{self._public_url}/ui/agents/{quote(agent, safe='')}"
 
     def _shown(self, request: ApprovalRequest | None) -> ShownPlan:
         return show_plan(request.plan, self._artifacts) if request else ShownPlan({}, None)
 
     def _posted(self, delivery: Delivery) -> SlackPost | None:
-        """The message of an earlier attempt, where the app's scopes let it be seen."""
+        """The message of an earlier attempt, if the app's scopes allow it to be read."""
         try:
             return self._find(delivery)
         except ApplicationError as error:
@@ -201,19 +200,21 @@ class Slack:
 
     def _call(self, method: str, delivery: Delivery, **arguments: Any) -> SlackResponse:
         if self._client is None:
-            raise permanent("SlackRefused", "set HIBERNAUT_SLACK_BOT_TOKEN; nothing reaches Slack without.")
+            raise permanent(
+                "SlackRefused", "HIBERNAUT_SLACK_BOT_TOKEN: set it; nothing reaches Slack without it."
+            )
         try:
             answer: SlackResponse = getattr(self._client, method)(**arguments)
         except SlackApiError as error:
-            raise _sorted(error.response, delivery.address) from None
+            raise _classified(error.response, delivery.address) from None
         except (OSError, HTTPException, ValueError, SlackClientError) as error:
             words = f"Slack cannot be reached: {type(error).__name__}: {error}"
             raise ApplicationError(words[:300], type="SlackAway") from None
         return answer
 
 
-def _sorted(answer: SlackResponse, address: str) -> ApplicationError:
-    """What Slack's refusal means, in one line that says what to do."""
+def _classified(answer: SlackResponse, address: str) -> ApplicationError:
+    """Slack's refusal as an error whose one line says what to do."""
     data: dict[str, Any] = answer.data if isinstance(answer.data, dict) else {}
     error = str(data.get("error", "no answer"))[:100]
     if answer.status_code == 429 or error in _BUSY:

@@ -1,7 +1,7 @@
-"""What a notice looks like in Slack, within Slack's limits. All but our own layout is plain text.
+"""A notice as Slack blocks, within Slack's limits. Everything except our own layout is plain text.
 
-Nothing that an agent, a plan or a person wrote is parsed: control signs are escaped, so that nobody is
-mentioned and nothing is linked, and what does not fit is cut and said to be.
+Nothing that an agent, a plan or a person wrote is parsed: control characters are escaped, so that nobody is
+mentioned and nothing is linked. What does not fit is cut, and the message says so.
 """
 
 from __future__ import annotations
@@ -16,36 +16,24 @@ from common.approval.plan_view import Diff, ShownPlan, label_of, plain, shape_of
 from common.approval.types import ApprovalRequest
 from common.grammar import in_utc
 from common.notices.slack import APPROVE, REJECT, escaped
-from common.notices.types import Notice, NoticeEvent
+from common.notices.types import HEADINGS, Notice, NoticeEvent
 
-# Slack's limits. That of a whole message is not documented: others measured 13.2 KB.
+# Slack's limits. The one for a whole message is undocumented; others measured 13.2 KB.
 MESSAGE_BLOCKS, MESSAGE_BYTES = 50, 12_000
-# So much of each part that no message goes without leaves room for the buttons in any script.
+# With these limits on the mandatory parts, the buttons fit in any script.
 PART, LINE = 1000, 300
 TEXT, FIELD, FIELDS, HEADER, NOTIFICATION = 3000, 2000, 10, 150, 1000
 
-# A value longer than this is no cell of a table.
+# A longer value is not shown as a table cell.
 CELL = 120
 DIFF_SECTIONS = 2
 EVIDENCE = 20
 
 Block = dict[str, Any]
 
-HEADINGS = {
-    NoticeEvent.ASKED: "A decision is needed",
-    NoticeEvent.REMINDER: "A decision is still needed",
-    NoticeEvent.ESCALATION: "A decision is needed, and was escalated",
-    NoticeEvent.DECIDED: "It was decided",
-    NoticeEvent.STUCK: "An agent is stuck",
-    NoticeEvent.BUDGET: "A budget is spent",
-    NoticeEvent.DRIFT: "What the plan rests on has changed",
-    NoticeEvent.FINISHED: "An agent has finished",
-    NoticeEvent.FAILED: "An agent has failed",
-}
-
 
 def told(notice: Notice, details: str) -> list[Block]:
-    """The message of what there is nothing to decide about; `details` is the address of more."""
+    """A message with nothing to decide; `details` is the address of the agent's page."""
     head = [_header(HEADINGS[notice.event]), section(notice.text, PART), _context(_agent(notice))]
     return _fitted(head, [], [_actions([_link("Details", details)])])
 
@@ -53,7 +41,7 @@ def told(notice: Notice, details: str) -> list[Block]:
 def asked(
     notice: Notice, request: ApprovalRequest, shown: ShownPlan, token: str, details: str
 ) -> list[Block]:
-    """The message that asks, with buttons that carry the sealed `token`."""
+    """A message that asks, with buttons that carry the sealed `token`."""
     head = [_header(HEADINGS[notice.event]), section(request.question, PART)]
     if notice.text != request.question:
         head.append(section(notice.text, PART))
@@ -65,7 +53,7 @@ def asked(
 
 
 def decided(notice: Notice, request: ApprovalRequest | None, shown: ShownPlan, outcome: str) -> list[Block]:
-    """The message once its request is over: what was asked, how it ended, and no buttons."""
+    """A message whose request is over: what was asked, how it ended, and no buttons."""
     head = [
         _header(HEADINGS[NoticeEvent.DECIDED]),
         section(outcome, PART),
@@ -86,7 +74,7 @@ def fit(text: str, limit: int) -> str:
         sign if sign.isprintable() or sign == "\n" else "�" for sign in text.replace("\t", "    ")
     )
     safe = escaped(whole).strip("\n") or "–"
-    # Counted as browsers do, where what lies beyond 16 bits counts twice.
+    # Counted in UTF-16 code units, as browsers do.
     units = safe.encode("utf-16-le")
     if len(units) <= 2 * limit:
         return safe
@@ -173,7 +161,7 @@ def _moment(at: datetime) -> str:
 
 
 def _fitted(head: list[Block], body: list[Block], tail: list[Block]) -> list[Block]:
-    """All of it, or as much of the body as a message holds, which then says so."""
+    """The whole message, or as much of its body as fits, with a remark that it was cut."""
     cut = section("The plan is longer than a message can show; see the details before you decide.")
     kept: list[Block] = []
     for each in body:
@@ -193,7 +181,7 @@ def _words(text: str, limit: int) -> Block:
 
 
 def _marked(text: str) -> Block:
-    # Verbatim: what looks like an address or a name stays what it is.
+    # Verbatim: what looks like an address or a name is not turned into a link or a mention.
     return {"type": "mrkdwn", "text": text, "verbatim": True}
 
 
@@ -206,7 +194,7 @@ def _bold(text: str) -> Block:
 
 
 def _code(text: str) -> Block:
-    # What would end the block early becomes what looks like it.
+    # Backticks that would end the block early are replaced by lookalikes.
     return {"type": "section", "text": _marked(f"```{fit(text.replace('```', 'ˋˋˋ'), TEXT - 6)}```")}
 
 

@@ -1,4 +1,4 @@
-"""Tells systems of an agent: one POST a notice, signed by the rules of Standard Webhooks."""
+"""Posts notices to systems: one POST each, signed according to Standard Webhooks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from common.notices.types import Delivery, Notice, masked
 from common.settings import Settings
 
 SECONDS = 20.0
-# Too late, too early, too often: another attempt may do better. No other 4xx does.
+# Too late, too early, too often: another attempt may succeed. No other 4xx is retried.
 PASSING = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS)
 
 
@@ -31,9 +31,9 @@ class Webhooks:
     """The activity that posts notices to systems.
 
     Args:
-        client: behind the guard; it follows no redirects and tries nothing again.
-        secrets: each signs, so that a receiver that knows one of them can verify.
-        public_url: how the gateway is reached.
+        client: behind the guard; it follows no redirects and does not retry.
+        secrets: each signs, so that a receiver can verify with any one of them.
+        public_url: where people reach the gateway.
     """
 
     def __init__(self, client: httpx.AsyncClient, secrets: Sequence[str], public_url: str) -> None:
@@ -42,7 +42,7 @@ class Webhooks:
 
     @classmethod
     def build(cls, settings: Settings) -> Webhooks:
-        """With a client of its own, which reaches public addresses and the hosts of the allow-list."""
+        """Webhooks with a client that reaches public addresses and the hosts on the allow-list."""
         fetching = settings.fetching
         client = guarded_client(
             fetching.allowed_hosts, headers={"User-Agent": fetching.user_agent}, timeout=SECONDS
@@ -51,7 +51,7 @@ class Webhooks:
 
     @activity.defn(name="webhook_post")
     async def webhook_post(self, delivery: Delivery) -> None:
-        """Post a notice. The receiver may get it twice, under the same `webhook-id`.
+        """Post a notice. The receiver may get it twice, with the same `webhook-id`.
 
         Raises:
             ApplicationError: for good: `WebhooksNotSetUp`, `AddressRefused` (not public), `WebhookGone`
@@ -59,7 +59,7 @@ class Webhooks:
                 that the receiver asks for.
         """
         if not self._signers:
-            raise permanent("WebhooksNotSetUp", "set HIBERNAUT_WEBHOOK_SECRETS")
+            raise permanent("WebhooksNotSetUp", "no webhook can be signed: set HIBERNAUT_WEBHOOK_SECRETS")
         where = masked(delivery.way, delivery.address)
         body = json.dumps(self._body(delivery.notice), ensure_ascii=False)
         try:
@@ -72,7 +72,7 @@ class Webhooks:
                     headers=self._headers(delivery.notice, body),
                 ) as answer,
             ):
-                # What it says besides is not read, however much it is.
+                # The body is not read, however long it is.
                 status, asked = answer.status_code, answer.headers.get("retry-after")
         except (RefusedError, httpx.InvalidURL, httpx.UnsupportedProtocol, UnicodeError) as error:
             raise permanent("AddressRefused", str(error)) from None
@@ -117,7 +117,7 @@ class Webhooks:
 
 
 def message_id(notice: Notice) -> str:
-    """The `webhook-id` of a notice: the same at every attempt. A receiver that knows it passes it over."""
+    """The `webhook-id` of a notice, the same at every attempt, so that a receiver can skip repeats."""
     return f"msg_{hashlib.sha256(notice.id.encode()).hexdigest()[:32]}"
 
 
@@ -126,7 +126,7 @@ def _judge(where: str, status: int, asked: str | None) -> None:
     if 200 <= status < 300:
         return
     if status == HTTPStatus.GONE:
-        raise permanent("WebhookGone", f"{said}; take it out of the routes")
+        raise permanent("WebhookGone", f"{said}; remove it from the routes")
     if status < 500 and status not in PASSING:
         raise permanent("WebhookRefused", said)
     wait = asked_wait(asked, datetime.now(UTC))

@@ -1,4 +1,4 @@
-"""Whether mail was sent by a machine, and until when an absent author says they are away."""
+"""Whether mail was sent automatically, and until when its author says they are away."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 from email.message import Message
 from itertools import islice
 
-# The first of these to answer by itself was a person's mailbox; `auto-generated` is a ticket's number.
 _SUBJECTS = re.compile(
     r"^\s*(\[?auto(matic|mated)?[ -]?(reply|response|answer)|auto:|autoreply|out of (the )?office|ooo\b"
     r"|abwesen|automatische (antwort|abwesen)|abwesend|ich bin nicht im büro|urlaub"
@@ -17,13 +16,13 @@ _SUBJECTS = re.compile(
     re.IGNORECASE,
 )
 _DAYS_AHEAD = timedelta(days=366)
-_MOST_WORDS = 6
-_MOST_PHRASES = 5
-# A weekday without a date is within so many days.
+_MAX_WORDS = 6
+_MAX_PHRASES = 5
+# A weekday without a date is within this time.
 _WEEK = timedelta(days=8)
 _FILLERS = r"(?:(?:on|the|and|including|incl\.?|inkl\.?|einschließlich|dem|den|zum|am|le|el|il|dia|op)\s+)*"
 
-# By language: what the last day of an absence follows, and what the first day back does.
+# By language: what precedes the last day of an absence, and what precedes the first day back.
 _UNTIL = {
     "en": r"\b(?:until|till|til|through|thru)\b|\bfrom\b[^.\n]{3,40}?\b(?:to|-|–)\b",
     "de": r"\bbis\b",
@@ -47,18 +46,18 @@ _BACK = {
 
 
 def is_automatic(mail: Message, subject: str) -> bool:
-    """Whether a machine wrote it: by the headers that say so (RFC 3834 and older habits), or its subject."""
+    """Whether it was sent automatically, by its headers (RFC 3834 and older conventions) or its subject."""
     automatic = str(mail.get("Auto-Submitted", "no")).split(";")[0].strip().lower() not in ("no", "")
-    habits = any(name in mail for name in ("X-Autoreply", "X-Autorespond", "X-AutoReply-From"))
+    older = any(name in mail for name in ("X-Autoreply", "X-Autorespond", "X-AutoReply-From"))
     precedence = str(mail.get("Precedence", "")).strip().lower() in ("auto_reply", "auto-reply")
-    return automatic or habits or precedence or _SUBJECTS.match(subject) is not None
+    return automatic or older or precedence or _SUBJECTS.match(subject) is not None
 
 
 def back_at(text: str, sent_at: datetime) -> datetime | None:
-    """From when whoever wrote an automatic answer is there again; None where it does not say.
+    """When the author of an automatic reply is back; None if it does not say.
 
-    What they say of their return goes before what they say of their absence, whose last day they are still
-    away on. Days begin at midnight in the zone of `sent_at`, to which the words are relative.
+    A day of return takes precedence over the last day of an absence, on which they are still away. Days
+    begin at midnight in the time zone of `sent_at`, to which relative dates refer.
 
     Returns:
         A moment within the year after `sent_at`.
@@ -67,7 +66,7 @@ def back_at(text: str, sent_at: datetime) -> datetime | None:
     for phrases, extra in ((_BACK, timedelta()), (_UNTIL, timedelta(days=1))):
         found = []
         for language, phrase in phrases.items():
-            for match in islice(re.finditer(phrase, text, re.IGNORECASE), _MOST_PHRASES):
+            for match in islice(re.finditer(phrase, text, re.IGNORECASE), _MAX_PHRASES):
                 day = _date(text[match.end() : match.end() + 60], language, sent_at)
                 if day is not None and sent_at < day + extra <= sent_at + _DAYS_AHEAD:
                     found.append((match.start(), day + extra))
@@ -77,9 +76,9 @@ def back_at(text: str, sent_at: datetime) -> datetime | None:
 
 
 def _date(text: str, language: str, sent_at: datetime) -> datetime | None:
-    """The date that `text` begins with, by as many of its words as make one."""
+    """The date that `text` begins with, taking as many of its words as form one."""
     text = re.sub(rf"^\s*{_FILLERS}", "", text, flags=re.IGNORECASE)
-    words = [word for word in text.split() if word.lower() not in ("den", "dem", "the", "of")][:_MOST_WORDS]
+    words = [word for word in text.split() if word.lower() not in ("den", "dem", "the", "of")][:_MAX_WORDS]
     for count in range(len(words), 0, -1):
         phrase = " ".join(words[:count]).strip(".,;:!()") if count > 1 else words[0].strip(",;:!()")
         if days := _parsed(phrase, language, sent_at):
@@ -89,13 +88,13 @@ def _date(text: str, language: str, sent_at: datetime) -> datetime | None:
 
 
 def _parsed(phrase: str, language: str, sent_at: datetime) -> list[datetime]:
-    """The days that a phrase may mean, without a zone."""
-    # Late: it takes half a second to load, and few mails need it.
+    """The days that a phrase may mean, without a time zone."""
+    # Imported late: it takes half a second to load, and few mails need it.
     import dateparser
 
     base = sent_at.replace(tzinfo=None)
     settings = {"RELATIVE_BASE": base, "PREFER_DATES_FROM": "future"}
-    # Who writes English may mean either by 3/8; the sooner one is asked again sooner.
+    # In English, 3/8 may mean either; of the two the sooner is chosen by the caller.
     orders = ("MDY", "DMY") if language == "en" and re.match(r"\d+/\d+", phrase) else (None,)
     found: list[datetime] = []
     for order in orders:
@@ -104,7 +103,7 @@ def _parsed(phrase: str, language: str, sent_at: datetime) -> list[datetime]:
         if day := dateparser.parse(phrase, languages=[language], settings=required):
             found.append(day)
         elif not re.search(r"\d", phrase):
-            # A weekday, for which nothing is required.
+            # A weekday, which has no parts to require.
             day = dateparser.parse(phrase, languages=[language], settings=ordered)
             if day and base < day <= base + _WEEK:
                 found.append(day)

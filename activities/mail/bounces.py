@@ -1,4 +1,4 @@
-"""Whether mail says that a letter did not arrive, or not yet; and which letter."""
+"""Whether mail reports that a letter did not arrive, or has not yet; and which letter."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ _POSTMASTERS = ("mailer-daemon", "postmaster", "mail-daemon", "mdaemon", "bounce
 _LOOKED_AT = 200_000
 
 
-class Report(StrEnum):
-    """What a mail server reports: the letter did not arrive; or something that changes nothing yet."""
+class DeliveryReport(StrEnum):
+    """What a mail server reports: that the letter did not arrive, or something that changes nothing yet."""
 
     BOUNCED = "bounced"
     UNDECIDED = "undecided"
 
 
-def report_of(mail: Message) -> Report | None:
-    """What a report says: also that a letter was read, or is late; None where the mail is no report."""
+def report_of(mail: Message) -> DeliveryReport | None:
+    """What a report says, including that a letter was read or is late; None if the mail is no report."""
     kind = mail.get_content_type()
     subtype = str(mail.get_param("report-type", "") or "").lower()
     if kind == "multipart/report" and subtype == "disposition-notification":
-        return Report.UNDECIDED
+        return DeliveryReport.UNDECIDED
     is_report = kind == "multipart/report" or any(
         part.get_content_type() == "message/delivery-status" for part in mail.walk()
     )
-    # What a person quotes of a bounce must not count as one, so only what comes from a machine is looked at.
+    # A person may quote a bounce, so only mail sent by a machine is examined.
     if not is_report and not _from_a_machine(mail):
         return None
     from flufl.bounce import all_failures
@@ -37,15 +37,15 @@ def report_of(mail: Message) -> Report | None:
     try:
         late, failed = all_failures(mail)
     except Exception:
-        # A malformed report trips a detector in any way whatever.
+        # A malformed report may make a detector raise anything.
         late, failed = frozenset(), frozenset()
     if failed:
-        return Report.BOUNCED
-    return Report.UNDECIDED if late or is_report else None
+        return DeliveryReport.BOUNCED
+    return DeliveryReport.UNDECIDED if late or is_report else None
 
 
 def named_tokens(raw: bytes, pattern: re.Pattern[str]) -> list[str]:
-    """What the report holds of its letter's addresses: a bounce has the letter's headers in it somewhere."""
+    """The tokens of the letter's addresses: a bounce contains the letter's headers somewhere."""
     return pattern.findall(raw[:_LOOKED_AT].decode("ascii", "replace"))
 
 

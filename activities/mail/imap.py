@@ -1,4 +1,4 @@
-"""A mailbox over IMAP: what waits in it, each mail bounded, and folders to sort it into. All of it blocks."""
+"""A mailbox over IMAP: what waits in it, each mail bounded, and folders to file it in. Everything blocks."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from common.settings.mail import MailServer
 
 SECONDS = 60.0
 LOGIN_REFUSED = timedelta(minutes=5)
-# Of a mail that is larger only the headers are read.
+# Of larger mail only the headers are read.
 MAX_BYTES = 25_000_000
 AWAY = (ImapToolsError, imaplib.IMAP4.error, OSError, EOFError)
 
 
 @dataclass(frozen=True)
 class Waiting:
-    """A mail in the inbox: when it came, and all of it, or its headers alone where it is too large."""
+    """A mail in the inbox: when it arrived, and its bytes, or only its headers if it is too large."""
 
     uid: str
     received_at: datetime
@@ -42,14 +42,14 @@ class Waiting:
 
 @dataclass(frozen=True)
 class MailLine:
-    """A mail in a folder, as much as a list shows. What others wrote is as they wrote it."""
+    """A mail in a folder, as a list shows it. Its text is untrusted."""
 
     sender: str
     subject: str
     date: str
 
 
-class Session:
+class ImapSession:
     """One connection to a mailbox, for one thread at a time.
 
     Args:
@@ -68,7 +68,7 @@ class Session:
             try:
                 sign_in = self._box.login if server.password.isascii() else self._box.login_utf8
                 sign_in(server.user, server.password, "INBOX")
-                # What it can do is more, now that it knows who asks.
+                # The server may offer more once it knows who has signed in.
                 _, can = self._box.client.capability()
                 self._box.client.capabilities = tuple(can[-1].decode().upper().split())
             except BaseException:
@@ -82,23 +82,23 @@ class Session:
 
     @property
     def idles(self) -> bool:
-        """Whether the server tells by itself what comes."""
+        """Whether the server announces new mail by itself."""
         return "IDLE" in self._box.client.capabilities
 
     def make_folders(self, names: Sequence[str]) -> None:
-        """Have the folders be there."""
+        """Create the folders that do not exist."""
         for name in names:
             if not self._box.folder.exists(self._prefix + name):
                 self._box.folder.create(self._prefix + name)
 
     def uids(self) -> list[str]:
-        """What waits in the inbox, oldest first."""
-        # A server may search what it knew before; this has it look.
+        """The mails in the inbox, oldest first."""
+        # A server may search stale state; NOOP makes it look.
         self._box.client.noop()
         return self._box.uids("ALL", charset=None)
 
     def get(self, uid: str) -> Waiting | None:
-        """A mail, still unread; None where it has gone in the meantime."""
+        """A mail, left unread; None if it has gone in the meantime."""
         _, found = self._box.client.uid("FETCH", uid, "(RFC822.SIZE INTERNALDATE)")
         said = b" ".join(each for each in found if isinstance(each, bytes))
         size = re.search(rb"RFC822\.SIZE (\d+)", said)
@@ -112,35 +112,35 @@ class Session:
     def file(self, uid: str, folder: str, *, read: bool) -> None:
         """Move a mail out of the inbox."""
         if read:
-            # Not by the library, which then has everything go for good that somebody marked for deletion.
+            # Not through the library, which would also expunge whatever anybody marked for deletion.
             self._box.client.uid("STORE", uid, "+FLAGS", MailMessageFlags.SEEN)
         self._box.move(uid, self._prefix + folder)
 
     def count(self, folder: str) -> int:
-        """How many mails a folder holds; 0 where it is not there."""
+        """How many mails a folder holds; 0 if it does not exist."""
         name = folder if folder == "INBOX" else self._prefix + folder
         if not self._box.folder.exists(name):
             return 0
         return int(self._box.folder.status(name, ["MESSAGES"])["MESSAGES"])
 
-    def lines(self, folder: str, most: int) -> list[MailLine]:
-        """The newest mails of a folder."""
+    def lines(self, folder: str, limit: int) -> list[MailLine]:
+        """The newest `limit` mails of a folder."""
         if not self.count(folder):
             return []
         self._box.folder.set(self._prefix + folder, readonly=True)
-        found = self._box.fetch("ALL", None, limit=most, mark_seen=False, reverse=True, headers_only=True)
+        found = self._box.fetch("ALL", None, limit=limit, mark_seen=False, reverse=True, headers_only=True)
         return [_mail_line(each) for each in found]
 
     def begin_idle(self) -> None:
-        """Ask to be told what comes; nothing else may be asked until `end_idle`."""
+        """Start IDLE; no other command may be sent until `end_idle`."""
         self._box.idle.start()  # type: ignore[no-untyped-call]
 
     def told(self, seconds: float) -> bool:
-        """Whether anything came within so long."""
+        """Whether the server announced anything within `seconds`."""
         return bool(self._box.idle.poll(seconds))
 
     def end_idle(self) -> None:
-        """Have the server take commands again."""
+        """End IDLE; the server takes commands again."""
         self._box.idle.stop()  # type: ignore[no-untyped-call]
 
     def close(self) -> None:
@@ -162,7 +162,7 @@ def _opened(server: MailServer) -> BaseMailBox:
 
 
 def _moment(said: bytes) -> datetime:
-    """When a mail came, by the server; now, where it does not say so."""
+    """When a mail arrived, according to the server; now, if it does not say."""
     found = imaplib.Internaldate2tuple(said)
     return datetime.now(UTC) if found is None else datetime(*found[:6]).astimezone(UTC)
 

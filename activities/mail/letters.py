@@ -1,4 +1,4 @@
-"""A letter and a notice as the bytes that go over the wire: headers that cannot be broken out of, CRLF."""
+"""Letters and notices as bytes for the wire: headers that nothing can break out of, CRLF line ends."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from activities.mail.outbox import LetterRecord
 from common.mail import Letter
 from common.settings.mail import MailSettings
 
-# ASCII on the wire, so that every server takes it.
+# ASCII on the wire, so that every server accepts it.
 _POLICY = SMTP.clone(cte_type="7bit")
 _MESSAGE_ID = re.compile(r"<[!-;=?-~]{3,250}>")
 
 
 def letter_bytes(letter: Letter, record: LetterRecord, settings: MailSettings, now: datetime) -> bytes:
-    """A letter: text, HTML where it has some, an invitation where it has a calendar."""
+    """A letter: its text, its HTML if any, and an invitation if it has a calendar."""
     mail = _begun(letter.to, letter.subject, record, settings, now)
     if settings.reply_to:
         mail["Reply-To"] = Address(addr_spec=record.reply_address(settings.reply_to))
@@ -30,7 +30,7 @@ def letter_bytes(letter: Letter, record: LetterRecord, settings: MailSettings, n
     if letter.html:
         mail.add_alternative(letter.html, subtype="html")
     if letter.calendar:
-        # Once as what the mail says, which calendars act on, and once as a file, for those that do not.
+        # Once as an alternative, which calendars act on, and once as a file, for those that do not.
         mail.add_alternative(letter.calendar, subtype="calendar", params={"method": "REQUEST"})
         mail.add_attachment(
             letter.calendar.encode(), maintype="application", subtype="ics", filename="invitation.ics"
@@ -41,7 +41,7 @@ def letter_bytes(letter: Letter, record: LetterRecord, settings: MailSettings, n
 def notice_bytes(
     to: str, subject: str, text: str, html: str, record: LetterRecord, settings: MailSettings, now: datetime
 ) -> bytes:
-    """A notice: nobody answers it, and no machine should."""
+    """A notice: nobody reads answers to it, and no machine should answer."""
     mail = _begun(to, subject, record, settings, now)
     mail["Auto-Submitted"] = "auto-generated"
     mail["X-Auto-Response-Suppress"] = "All"
@@ -52,10 +52,10 @@ def notice_bytes(
     return mail.as_bytes()
 
 
-def one_line(text: str, most: int) -> str:
-    """``text`` fit for a header: what is not printable becomes a space, and it is cut."""
+def one_line(text: str, limit: int) -> str:
+    """``text`` for a header: unprintable characters become spaces, and it is cut to ``limit``."""
     line = " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
-    return line if len(line) <= most else line[: most - 1] + "…"
+    return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
 def _begun(

@@ -1,4 +1,4 @@
-"""Listens at the mailbox that answers arrive in, and hands each to the agent it is for."""
+"""Listens to the mailbox that answers arrive in, and hands each to the agent it is for."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.calls.heartbeats import heartbeats
-from activities.mail.imap import AWAY, Session, Waiting
+from activities.mail.imap import AWAY, ImapSession, Waiting
 from activities.mail.matching import UnmatchedError, letters_of
 from activities.mail.outbox import LetterRecord, Outbox
 from activities.mail.reading import ReadMail, UnreadableMailError, read_apart
@@ -28,32 +28,32 @@ from common.settings.mail import MailServer, MailSettings
 
 _log = logging.getLogger(__name__)
 
-# So often a server that does not tell by itself is asked, and one that does is asked all the same.
+# How often a server without IDLE is asked, and how often one with IDLE is asked all the same.
 POLL_SECONDS = 20.0
 IDLE_SECONDS = 60.0
-# How soon a worker that ends, or an agent's end, is noticed while nothing comes.
+# How soon the end of the worker or of the workflow is noticed while no mail arrives.
 SLICE_SECONDS = 1.0
 
 
 class ListenRequest(BaseModel, frozen=True):
-    """Listen for so many seconds."""
+    """How long to listen."""
 
     seconds: float
 
 
 class Heard(BaseModel, frozen=True):
-    """How many mails were sorted into which folder."""
+    """How many mails were filed in which folder."""
 
     counts: dict[str, int]
 
 
 class Mailbox:
-    """The activity that listens. Where two do for a moment, agents know a mail again by its Message-ID.
+    """The activity that listens. If two briefly overlap, agents recognise a mail by its Message-ID.
 
     Args:
-        client: reaches the agents.
+        client: signals the agents.
         settings: where the mailbox is.
-        outbox: tells which letter a mail is about.
+        outbox: knows which letter a mail is about.
     """
 
     def __init__(self, client: Client, settings: MailSettings, outbox: Outbox) -> None:
@@ -63,39 +63,39 @@ class Mailbox:
 
     @classmethod
     def build(cls, client: Client, settings: Settings) -> Mailbox:
-        """What this process listens with."""
+        """The mailbox of these settings."""
         return cls(client, settings.mail, Outbox(open_store(settings), Signer.load(settings)))
 
     @activity.defn(name="listen_mail")
     async def listen(self, request: ListenRequest) -> Heard:
-        """Sort what waits in the inbox and what comes, until the time is over or this worker is to end.
+        """Hand over and file all mail in the inbox, until the time is up or this worker shuts down.
 
-        Each mail is handed over first and moved then, so a crash in between hands it over twice.
+        Each mail is handed over first and filed afterwards, so a crash in between hands it over twice.
 
         Raises:
             ApplicationError: for good: `MailNotSet`. For now: `MailAway`, `MailLoginRefused`.
         """
         server = self._settings.imap
         if server is None:
-            raise permanent("MailNotSet", "no mailbox is listened at: set HIBERNAUT_IMAP")
+            raise permanent("MailNotSet", "there is no mailbox to listen to: set HIBERNAUT_IMAP")
         loop = asyncio.get_running_loop()
         end = loop.time() + request.seconds
         counts: Counter[str] = Counter()
         async with heartbeats(), _session(server, self._settings.imap_prefix) as session:
             await asyncio.to_thread(session.make_folders, FOLDERS)
-            sorted_uids: set[str] = set()
+            filed: set[str] = set()
             while not activity.is_worker_shutdown() and loop.time() < end:
-                uids = [uid for uid in await asyncio.to_thread(session.uids) if uid not in sorted_uids]
+                uids = [uid for uid in await asyncio.to_thread(session.uids) if uid not in filed]
                 if not uids:
                     await _news(session, end)
-                # One, and then a look at what there is now: what comes meanwhile is not told again.
+                # One at a time, and then look again: mail that arrives meanwhile is not announced again.
                 for uid in uids[:1]:
-                    counts[await self._sort(session, uid)] += 1
-                    sorted_uids.add(uid)
+                    counts[await self._deliver(session, uid)] += 1
+                    filed.add(uid)
         return Heard(counts=dict(counts))
 
-    async def _sort(self, session: Session, uid: str) -> str:
-        """Hand a mail to whom it is for, and file it; the folder it is in now."""
+    async def _deliver(self, session: ImapSession, uid: str) -> str:
+        """Hand a mail to its agents and file it; return the folder it is in now."""
         waiting = await asyncio.to_thread(session.get, uid)
         if waiting is None:
             return DONE
@@ -103,7 +103,7 @@ class Mailbox:
             mail = await asyncio.to_thread(read_apart, waiting.raw, waiting.received_at)
             records = await asyncio.to_thread(letters_of, mail, self._outbox)
         except (UnreadableMailError, UnmatchedError) as error:
-            _log.warning("mail %s of %s is kept aside: %s", uid, waiting.received_at, error)
+            _log.warning("mail %s of %s is filed as unmatched: %s", uid, waiting.received_at, error)
             folder = UNMATCHED
         else:
             handed = [await self._hand_over(each, _mail(mail, each, waiting)) for each in records]
@@ -112,7 +112,7 @@ class Mailbox:
         return folder
 
     async def _hand_over(self, record: LetterRecord, mail: IncomingMail | None) -> bool:
-        """Whether the letter's agent has it now; a report that changes nothing is for nobody."""
+        """Whether the letter's agent has it now; a report that changes nothing goes to no agent."""
         if mail is None:
             return True
         try:
@@ -120,7 +120,7 @@ class Mailbox:
         except RPCError as error:
             if error.status not in (RPCStatusCode.NOT_FOUND, RPCStatusCode.INVALID_ARGUMENT):
                 raise
-            _log.warning("mail %s comes too late for %s: %s", mail.message_id, record.agent, error.message)
+            _log.warning("mail %s is too late for %s: %s", mail.message_id, record.agent, error.message)
             return False
         return True
 
@@ -130,7 +130,7 @@ def _mail(mail: ReadMail, record: LetterRecord, waiting: Waiting) -> IncomingMai
         return None
     attachments = mail.attachments
     if waiting.size > len(waiting.raw):
-        attachments = (f"the whole mail of {waiting.size} bytes, which is in the mailbox",)
+        attachments = (f"the whole mail of {waiting.size} bytes, kept in the mailbox",)
     return IncomingMail(
         message_id=mail.message_id,
         thread=record.thread,
@@ -145,20 +145,20 @@ def _mail(mail: ReadMail, record: LetterRecord, waiting: Waiting) -> IncomingMai
 
 
 @asynccontextmanager
-async def _session(server: MailServer, prefix: str) -> AsyncIterator[Session]:
-    session = await asyncio.to_thread(Session, server, prefix)
+async def _session(server: MailServer, prefix: str) -> AsyncIterator[ImapSession]:
+    session = await asyncio.to_thread(ImapSession, server, prefix)
     try:
         yield session
     except AWAY as error:
         words = f"HIBERNAUT_IMAP: {type(error).__name__}: {error}"
         raise ApplicationError(words, type="MailAway") from error
     finally:
-        # Also under a thread that still asks: it gets an error, and nobody waits for it.
+        # Even while a thread still uses it: that thread gets an error, and nobody waits for it.
         session.close()
 
 
-async def _news(session: Session, end: float) -> None:
-    """Wait until something may have come."""
+async def _news(session: ImapSession, end: float) -> None:
+    """Wait until mail may have arrived."""
     loop = asyncio.get_running_loop()
     idles = session.idles
     until = min(end, loop.time() + (IDLE_SECONDS if idles else POLL_SECONDS))

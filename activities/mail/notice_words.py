@@ -1,4 +1,4 @@
-"""What a notice says by mail, as text and HTML: what is asked, the plan, what it rests on, the link."""
+"""A notice as mail, in text and HTML: the question, the plan, its evidence, the link."""
 
 from __future__ import annotations
 
@@ -7,26 +7,17 @@ from datetime import datetime
 
 from pydantic import BaseModel, JsonValue
 
-from activities.html.markup import Html, join, tag, visible
+from activities.html.render import render, visible
 from common.approval.link import LINK_LIFETIME, ApprovalLink
+from common.approval.plan_view import label_of, plain, ref_of
 from common.approval.signing import Signer
 from common.grammar import in_utc
-from common.notices.types import Delivery, NoticeEvent
+from common.notices.types import ASKS, HEADINGS, Delivery
 
-MAX_LINES = 60
-LONGEST_VALUE = 4000
-_HEADINGS = {
-    NoticeEvent.ASKED: "Approval asked",
-    NoticeEvent.REMINDER: "Reminder: approval asked",
-    NoticeEvent.ESCALATION: "Escalated: approval asked",
-    NoticeEvent.DECIDED: "Decided",
-    NoticeEvent.STUCK: "Stuck",
-    NoticeEvent.BUDGET: "Budget spent",
-    NoticeEvent.DRIFT: "Changed since it was approved",
-    NoticeEvent.FINISHED: "Finished",
-    NoticeEvent.FAILED: "Failed",
-}
-_ASKS = (NoticeEvent.ASKED, NoticeEvent.REMINDER, NoticeEvent.ESCALATION)
+MAX_LINES, MAX_VALUE = 60, 4000
+_RESTS_ON = "What it rests on:"
+_INVITATION = "See it whole and decide here. The link is yours alone; do not pass it on"
+_NO_ANSWERS = "Nobody reads answers to this mail."
 
 
 class NoticeWords(BaseModel, frozen=True):
@@ -38,56 +29,54 @@ class NoticeWords(BaseModel, frozen=True):
 
 
 def notice_words(delivery: Delivery, public_url: str, signer: Signer, now: datetime) -> NoticeWords:
-    """What to write to whom a notice is for.
+    """The mail of a notice for one recipient.
 
     Args:
         delivery: the notice, and whom it is for.
         public_url: where the gateway is; links begin with it.
         signer: signs the link.
-        now: when the link begins to live.
+        now: when the link's lifetime begins.
 
     Raises:
         SettingsError: there is no key to sign the link with.
     """
     notice, request = delivery.notice, delivery.notice.request
-    heading = _HEADINGS[notice.event]
-    said = visible(notice.text)
-    parts = [heading, said]
-    blocks = [tag("p", heading, style="color:#666;margin:0"), tag("h1", said, style="font-size:1.2em")]
-    if request and request.question not in notice.text:
-        parts.append(visible(request.question))
-        blocks.append(tag("p", request.question))
-    if request:
-        fields = [(_label(name), _value(value)) for name, value in request.plan.items()]
-        parts.append("The plan:\n" + "\n".join(f"  {name}: {_indented(value)}" for name, value in fields))
-        blocks.append(tag("table", [_row(name, value) for name, value in fields], style=_TABLE))
-        if request.evidence:
-            parts.append("What it rests on:\n" + "\n".join(f"  - {visible(e)}" for e in request.evidence))
-            blocks += [tag("p", "What it rests on:"), tag("ul", [tag("li", e) for e in request.evidence])]
-        if request.expires_at:
-            expiry = f"It can be decided until {in_utc(request.expires_at):%Y-%m-%d %H:%M} UTC."
-            parts.append(expiry)
-            blocks.append(tag("p", expiry))
-    if url := _link(delivery, public_url, signer, now):
-        words = "See it whole and decide here. The link is yours alone; do not pass it on"
-        parts.append(f"{words}:\n{url}")
-        blocks.append(tag("p", f"{words}: ", tag("a", "decide", href=url)))
+    heading, text = HEADINGS[notice.event], visible(notice.text)
+    link = _link(delivery, public_url, signer, now)
+    question = visible(request.question) if request and request.question not in notice.text else ""
+    plan = (
+        [(visible(label_of(name)), _value(value)) for name, value in request.plan.items()] if request else []
+    )
+    expires_at = request.expires_at if request else None
+    expiry = f"It can be decided until {in_utc(expires_at):%Y-%m-%d %H:%M} UTC." if expires_at else ""
     about = f"From the agent {notice.agent} ({notice.kind}) of {notice.owner or 'nobody in particular'}."
-    parts.append(f"-- \n{visible(about)}\nNobody reads answers to this mail.")
-    blocks.append(tag("p", f"{about} Nobody reads answers to this mail.", style="color:#666"))
-    page = join([Html('<!doctype html><meta charset="utf-8">'), tag("div", blocks, style=_PAGE)])
-    return NoticeWords(subject=f"{heading}: {said}", text="\n\n".join(parts) + "\n", html=page)
-
-
-_PAGE = "font-family:sans-serif;line-height:1.4;max-width:45em"
-_TABLE = "border-collapse:collapse"
-_CELL = "text-align:left;vertical-align:top;padding:.2em .8em .2em 0;border-bottom:1px solid #ddd"
+    parts = [heading, text, question]
+    if request:
+        parts.append("The plan:\n" + "\n".join(f"  {name}: {_indented(value)}" for name, value in plan))
+        if request.evidence:
+            parts.append("\n".join([_RESTS_ON, *(f"  - {visible(each)}" for each in request.evidence)]))
+    parts += [expiry, f"{_INVITATION}:\n{link}" if link else "", f"-- \n{visible(about)}\n{_NO_ANSWERS}"]
+    page = render(
+        "mail/notice.html",
+        heading=heading,
+        text=text,
+        question=question,
+        request=request,
+        plan=plan,
+        rests_on=_RESTS_ON,
+        expiry=expiry,
+        invitation=_INVITATION,
+        link=link,
+        about=about,
+        no_answers=_NO_ANSWERS,
+    )
+    return NoticeWords(subject=f"{heading}: {text}", text="\n\n".join(filter(None, parts)) + "\n", html=page)
 
 
 def _link(delivery: Delivery, public_url: str, signer: Signer, now: datetime) -> str:
-    """The approval link of whom the notice is for; empty where there is nothing for them to decide."""
+    """The recipient's approval link; empty if there is nothing for them to decide."""
     notice, request = delivery.notice, delivery.notice.request
-    if request is None or not delivery.person or notice.event not in _ASKS:
+    if request is None or not delivery.person or notice.event not in ASKS:
         return ""
     expires_at = min(request.expires_at or now + LINK_LIFETIME, now + LINK_LIFETIME)
     if expires_at <= now:
@@ -102,34 +91,26 @@ def _link(delivery: Delivery, public_url: str, signer: Signer, now: datetime) ->
     return f"{public_url}/approve/{link.token(signer)}"
 
 
-def _label(name: str) -> str:
-    words = visible(name).replace("_", " ").strip()
-    return words[:1].upper() + words[1:]
-
-
 def _value(value: JsonValue) -> str:
     """A value of the plan as lines, cut to what a mail can hold."""
     lines = list(_lines(value))
-    shown = [line for line in lines[:MAX_LINES] if line is not None]
-    text = "\n".join(shown)
-    if len(lines) > MAX_LINES or len(text) > LONGEST_VALUE:
-        text = f"{text[:LONGEST_VALUE]}\n… more than a mail can hold"
+    text = "\n".join(lines[:MAX_LINES])
+    if len(lines) > MAX_LINES or len(text) > MAX_VALUE:
+        text = f"{text[:MAX_VALUE]}\n… more than a mail can hold"
     return visible(text)
 
 
 def _lines(value: JsonValue, indent: str = "") -> Iterator[str]:
-    if isinstance(value, dict) and set(value) == {"sha256", "size"}:
-        yield f"{indent}{value['size']} bytes, to be seen on the page"
-    elif isinstance(value, dict):
+    if ref := ref_of(value):
+        yield f"{indent}{ref.size} bytes, to be seen on the page"
+    elif isinstance(value, dict) and value:
         for name, part in value.items():
-            yield from _named(f"{_label(name)}:", part, indent)
-    elif isinstance(value, list):
+            yield from _named(f"{label_of(name)}:", part, indent)
+    elif isinstance(value, list) and value:
         for part in value:
             yield from _named("-", part, indent)
-    elif isinstance(value, bool):
-        yield indent + ("yes" if value else "no")
     else:
-        yield from (indent + line for line in ("" if value is None else str(value)).split("\n"))
+        yield from (indent + line for line in plain(value).split("\n"))
 
 
 def _named(name: str, value: JsonValue, indent: str) -> Iterator[str]:
@@ -143,7 +124,3 @@ def _named(name: str, value: JsonValue, indent: str) -> Iterator[str]:
 
 def _indented(text: str) -> str:
     return text if "\n" not in text else "\n" + "\n".join(f"    {line}" for line in text.split("\n"))
-
-
-def _row(name: str, value: str) -> Html:
-    return tag("tr", tag("th", name, style=_CELL), tag("td", value, style=f"{_CELL};white-space:pre-wrap"))

@@ -1,8 +1,8 @@
-"""What is known of each letter, kept where every worker sees it, so that none goes out twice.
+"""What is known of each letter, kept where every worker sees it, so that none is sent twice.
 
-An object a fact, none of them ever changed: `outbox/<id>/letter`, written before anything is sent; then for
-each attempt `<number>`, claimed before the first byte of the letter leaves, by one process alone; and what
-came of it, `<number>.sent`, `.refused`, `.unknown`, or `.failed`, after which the next number may be claimed.
+Each fact is an object that never changes: `outbox/<id>/letter`, written before anything is sent; then, for
+each attempt, `<number>`, claimed by a single process before the first byte of the letter leaves; and its
+outcome, `<number>.sent`, `.refused`, `.unknown`, or `.failed`, after which the next number may be claimed.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ PURPOSE = "mail"
 FAILED = "failed"
 ID_LENGTH, MAC_LENGTH = 16, 12
 TOKEN = re.compile(rf"[a-z2-7]{{{ID_LENGTH + MAC_LENGTH}}}")
-# An attempt that has begun hears the server's answer within this, or nobody ever does.
+# An attempt that has begun hears the server's answer within this time, or never.
 SETTLES = timedelta(minutes=7)
 
 
 class LetterRecord(BaseModel, frozen=True):
-    """A letter of which no words are kept. `to` and `content` are digests; without an `agent` it is a notice.
+    """A letter, without its text. `to` and `content` are digests; without an `agent` it is a notice.
 
-    `mac` signs the rest, and its beginning stands in the letter's addresses.
+    `mac` signs the rest, and its beginning is part of the letter's addresses.
     """
 
     id: str
@@ -49,35 +49,35 @@ class LetterRecord(BaseModel, frozen=True):
 
     @property
     def token(self) -> str:
-        """What names the letter in its addresses: 28 lower-case letters and digits, made only by us."""
+        """What identifies the letter in its addresses: 28 letters and digits that only we can make."""
         mac = base64.b32encode(bytes.fromhex(self.mac)).decode().lower()
         return self.id + mac[:MAC_LENGTH]
 
     @property
     def message_id(self) -> str:
-        """The letter's Message-ID: the same however often it is written."""
+        """The letter's Message-ID, the same at every attempt."""
         return f"<{self.token}@{self.domain}>"
 
     def reply_address(self, mailbox: str) -> str:
-        """Where answers to the letter go: an address of `mailbox` that names it."""
+        """Where answers to the letter go: an address of `mailbox` that identifies it."""
         local, _, domain = mailbox.rpartition("@")
         return f"{local}+{self.token}@{domain}"
 
     def signed_bytes(self) -> bytes:
-        """What `mac` is of."""
+        """The bytes that `mac` signs."""
         return canonical(self.model_copy(update={"key_id": "", "mac": ""}))
 
 
 @dataclass(frozen=True)
-class Fate:
-    """How a letter stands: what became of it, or else the number of the next attempt."""
+class LetterState:
+    """How a letter stands: its outcome, or else the number of the next attempt."""
 
     sent: Sent | None
     number: int
 
 
 class Outbox:
-    """The records of letters. Its methods block, and raise `StoreUnavailableError` where it is away."""
+    """The records of letters. Its methods block, and raise `StoreUnavailableError` if the store is away."""
 
     def __init__(
         self,
@@ -92,10 +92,10 @@ class Outbox:
         self._settles = settles
 
     def enter(self, key: str, *, agent: str, thread: str, to: str, content: str, domain: str) -> LetterRecord:
-        """Keep that a letter is to go out; the record that stands, which may be an earlier attempt's.
+        """Record that a letter is to be sent; return its record, which may be an earlier attempt's.
 
         Raises:
-            ApplicationError: type `LetterConflict`, where another letter has the same key.
+            ApplicationError: type `LetterConflict`: another letter has the same key.
             SettingsError: there is no key to sign with.
         """
         record = LetterRecord(
@@ -115,14 +115,14 @@ class Outbox:
                 return record
             stands = self._get(record.id) or record
         if (stands.content, stands.to) != (record.content, record.to):
-            raise permanent("LetterConflict", f"another letter went out under the key {key[:200]!r} already")
+            raise permanent("LetterConflict", f"another letter was already sent under the key {key[:200]!r}")
         return stands
 
-    def fate(self, id: str, message_id: str) -> Fate:
+    def state(self, id: str, message_id: str) -> LetterState:
         """How a letter stands.
 
         Raises:
-            ApplicationError: type `MailBusy`: an attempt may be under way; it has ended after the wait.
+            ApplicationError: type `MailBusy`: an attempt may be under way; after the wait it has ended.
         """
         prefix = f"{FOLDER}{id}/"
         found = {each.key.removeprefix(prefix): each for each in self._store.list(prefix)}
@@ -130,26 +130,26 @@ class Outbox:
             status = name.rpartition(".")[2]
             if status in list(SentStatus):
                 reason = self._store.get(prefix + name).decode()
-                return Fate(Sent(status=SentStatus(status), message_id=message_id, reason=reason), 0)
+                return LetterState(Sent(status=SentStatus(status), message_id=message_id, reason=reason), 0)
         number = max((int(name) for name in found if name.isdecimal()), default=0)
         if number == 0 or f"{_name(number)}.{FAILED}" in found:
-            return Fate(None, number + 1)
+            return LetterState(None, number + 1)
         left = found[_name(number)].written_at + self._settles - self._clock()
         if left > timedelta():
             raise retry_after("MailBusy", "an attempt to send this letter may be under way", left)
-        reason = "whoever sent it did not live to hear the server's answer"
-        return Fate(Sent(status=SentStatus.UNKNOWN, message_id=message_id, reason=reason), 0)
+        reason = "the worker that sent it died before it heard the server's answer"
+        return LetterState(Sent(status=SentStatus.UNKNOWN, message_id=message_id, reason=reason), 0)
 
     def claim(self, id: str, number: int) -> bool:
-        """Whether the attempt is the caller's; of all that try, in whatever process, one gets it."""
+        """Whether the attempt is the caller's: of all processes that try, a single one gets it."""
         return self._store.put(f"{FOLDER}{id}/{_name(number)}", b"", if_absent=True)
 
     def settle(self, id: str, number: int, status: SentStatus | str, reason: str = "") -> None:
-        """Keep what came of an attempt that was claimed: a status, or `FAILED` for certainly not sent."""
+        """Record the outcome of a claimed attempt: a status, or `FAILED` for certainly not sent."""
         self._store.put(f"{FOLDER}{id}/{_name(number)}.{status}", reason.encode(), if_absent=True)
 
     def find(self, token: str) -> LetterRecord | None:
-        """The letter that a token names; None where it was not made here, letter for letter but for case."""
+        """The letter that a token identifies; None if the token is not ours. Case is ignored."""
         token = token.lower()
         if not TOKEN.fullmatch(token):
             return None
@@ -160,13 +160,13 @@ class Outbox:
         return record if signed else None
 
     def counts(self) -> dict[str, int]:
-        """How many letters there are by what became of them; `open` where nothing did yet."""
-        fates: dict[str, str] = {}
+        """How many letters there are by outcome; `open` for those without one yet."""
+        states: dict[str, str] = {}
         for each in self._store.list(FOLDER):
             id, _, name = each.key.removeprefix(FOLDER).partition("/")
             status = name.rpartition(".")[2]
-            fates[id] = status if status in list(SentStatus) else fates.get(id, "open")
-        return {status: list(fates.values()).count(status) for status in (*SentStatus, "open")}
+            states[id] = status if status in list(SentStatus) else states.get(id, "open")
+        return {status: list(states.values()).count(status) for status in (*SentStatus, "open")}
 
     def _get(self, id: str) -> LetterRecord | None:
         try:
@@ -176,7 +176,7 @@ class Outbox:
 
 
 def objects_of(store: ObjectStore, agents: Collection[str]) -> list[StoredObject]:
-    """All that the outbox holds of these agents' letters. It looks at every letter there is."""
+    """Everything the outbox holds about these agents' letters. It reads every letter there is."""
     listed = list(store.list(FOLDER)) if agents else []
     theirs = set()
     for each in listed:
@@ -187,12 +187,12 @@ def objects_of(store: ObjectStore, agents: Collection[str]) -> list[StoredObject
 
 
 def letter_id(key: str) -> str:
-    """The id of the letter under an idempotency key; it tells nothing of the agent."""
+    """The id of the letter under an idempotency key; it reveals nothing about the agent."""
     return base64.b32encode(hashlib.sha256(key.encode()).digest()[:10]).decode().lower()
 
 
 def address_digest(address: str) -> str:
-    """What is kept of an address: enough to know it again. Case is passed over, as mail systems do."""
+    """What is kept of an address: enough to recognise it. Case is ignored, as mail systems do."""
     return digest_bytes(address.strip().lower().encode("utf-8", "replace"))
 
 

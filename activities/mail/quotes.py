@@ -1,4 +1,4 @@
-"""What the author of an answer wrote themselves: without quotes, what leads in to them, and signatures."""
+"""What the author of an answer wrote: without quotes, their introductions, and signatures."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from lxml.etree import _Element
 
 MAX_CHARACTERS = 16_000
-# What is looked at; the patterns below it take longer than linear time on what is made to hurt.
+# Only so much is examined: on hostile input the library's patterns take more than linear time.
 _LOOKED_AT = 60_000
 _SECONDS = 3.0
 _LANGUAGES = ("en", "de", "cs", "da", "es", "fr", "it", "nl", "pl", "sv")
@@ -29,13 +29,13 @@ _SENT_FROM = re.compile(
     r"\b[^\n]{0,80}$",
     re.IGNORECASE,
 )
-# How the programs people write mail with mark what is not the author's.
+# How mail programs mark what is not the author's.
 _QUOTES = (
     "//blockquote[@type='cite' or contains(@class, 'quote') or contains(@class, 'cite')]",
     "//div[contains(@class, 'gmail_quote') or contains(@class, 'yahoo_quoted')]",
     "//div[contains(@class, 'moz-cite-prefix') or contains(@class, 'protonmail_quote')]",
 )
-# What follows these is not, either.
+# What follows these is not the author's either.
 _BEGINNINGS = (
     "//*[@id='divRplyFwdMsg' or @id='appendonsend' or @id='stopSpelling'"
     " or @id='mail-editor-reference-message-container']"
@@ -43,7 +43,7 @@ _BEGINNINGS = (
 
 
 def own_words(text: str) -> str:
-    """What the author wrote, at most 16,000 characters; everything there is, where nothing else is left."""
+    """What the author wrote, at most 16,000 characters; the whole text if nothing would be left."""
     text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\xa0", " ")
     looked_at = text[:_LOOKED_AT]
     try:
@@ -55,7 +55,7 @@ def own_words(text: str) -> str:
 
 
 def html_words(html: str) -> str:
-    """The text of a mail in HTML, without what is marked as quoted; with it where nothing else is there."""
+    """The text of an HTML mail without what is marked as quoted, or all of it if nothing would be left."""
     tree = tree_of(html)
     if tree is None:
         return ""
@@ -73,7 +73,7 @@ def html_words(html: str) -> str:
 
 
 def _drop(element: _Element) -> None:
-    """Take an element out; the text behind it, which XML counts as its own, stays."""
+    """Remove an element but keep the text after it, which lxml counts as part of it."""
     parent = element.getparent()
     if parent is None:
         return
@@ -94,7 +94,7 @@ def _without_quotes(text: str) -> str:
         lines = part.full_body.split("\n")
         marked = any(line.startswith(">") for line in lines)
         if number and not marked:
-            # Quoted as a whole, without marks; so is what follows.
+            # A quote without marks; everything after it is quoted too.
             break
         own += [line for line in lines if not line.startswith(">")]
     return "\n".join(own)
@@ -113,7 +113,7 @@ def _without_signature(text: str) -> str:
 
 @contextmanager
 def _at_most(seconds: float) -> Iterator[None]:
-    """End what is inside after so long. Only in a process' main thread, and alone there."""
+    """Interrupt the block after `seconds`. Works only in the main thread, and does not nest."""
 
     def end(*_: object) -> None:
         raise TimeoutError

@@ -1,7 +1,7 @@
-"""A mail as it came over the wire, read: what it is, who wrote it, what they wrote, which letter it is about.
+"""Parses a mail: what it is, who wrote it, what they wrote, which letter it is about.
 
-Nothing in it is trusted, and it is read in a process of its own (`reading_program.py`): patterns and parsers
-can take hours over what is made to hurt them.
+Nothing in it is trusted, and a process of its own (`reading_program.py`) parses it, because patterns and
+parsers can take hours over hostile input.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pydantic import AwareDatetime, BaseModel
 
 from activities.documents.charsets import decode
 from activities.mail.absence import back_at, is_automatic
-from activities.mail.bounces import Report, named_tokens, report_of
+from activities.mail.bounces import DeliveryReport, named_tokens, report_of
 from activities.mail.quotes import html_words, own_words
 from common.mail import MailKind
 
@@ -35,21 +35,21 @@ MAX_PARTS = 200
 MAX_ATTACHMENTS = 20
 MAX_TOKENS = 20
 _TEXT_BYTES = 400_000
-# What names a letter, as the outbox makes it, in an address and in a Message-ID.
+# The token that identifies a letter, in an address and in a Message-ID.
 _IN_ADDRESS = re.compile(r"\+([a-z2-7]{28})@", re.IGNORECASE)
 _IN_MESSAGE_ID = re.compile(r"<([a-z2-7]{28})@", re.IGNORECASE)
 _ANYWHERE = re.compile(r"[<+]([a-z2-7]{28})@", re.IGNORECASE)
-# Where it was delivered to, the surest first.
+# Headers that say where it was delivered, the most reliable first.
 _RECIPIENTS = ("Delivered-To", "X-Original-To", "Envelope-To", "X-Envelope-To", "X-Delivered-To", "To", "Cc")
-# A Date further from when the mail came than this is not believed.
+# A Date that differs more than this from the time of arrival is ignored.
 _BELIEVED = timedelta(days=7)
 
 
 class ReadMail(BaseModel, frozen=True):
-    """What a mail says. `kind` None: a report that changes nothing, such as of a delay.
+    """What a mail says. `kind` is None for a report that changes nothing, such as one of a delay.
 
-    `addressed` are the tokens of the addresses it came to, in a bounce also of those it names; `references`
-    are those of the Message-IDs it answers, which anybody can put there who has seen them.
+    `addressed` are the tokens of the addresses it was sent to, in a bounce also of those it names;
+    `references` are those of the Message-IDs it answers, which anyone who has seen them can name.
     """
 
     message_id: str
@@ -64,18 +64,18 @@ class ReadMail(BaseModel, frozen=True):
 
 
 class UnreadableMailError(ValueError):
-    """A mail that cannot be read; the message says why."""
+    """A mail that cannot be parsed; the message says why."""
 
 
 def read_apart(raw: bytes, received_at: datetime) -> ReadMail:
     """`read`, in a process of its own. Blocks.
 
     Raises:
-        UnreadableMailError: it went over its limits, or nothing can be made of it.
+        UnreadableMailError: it exceeded its limits, or cannot be parsed.
     """
     command = [sys.executable, "-I", str(_PROGRAM), str(_MEMORY), str(_SECONDS), received_at.isoformat()]
     try:
-        # No environment: no token or setting of the worker's is there for what reads the mail.
+        # No environment: no token or setting of the worker reaches the process that parses the mail.
         done = subprocess.run(
             command,
             input=raw,
@@ -88,9 +88,9 @@ def read_apart(raw: bytes, received_at: datetime) -> ReadMail:
         )
         said = json.loads(done.stdout)
     except subprocess.TimeoutExpired:
-        raise UnreadableMailError(f"reading it took over {_SECONDS} s") from None
+        raise UnreadableMailError(f"parsing it took over {_SECONDS} s") from None
     except ValueError:
-        raise UnreadableMailError(f"reading it went over its limits ({done.returncode})") from None
+        raise UnreadableMailError(f"parsing it exceeded its limits ({done.returncode})") from None
     if "error" in said:
         raise UnreadableMailError(str(said["error"])[:300])
     return ReadMail.model_validate(said)
@@ -101,7 +101,7 @@ def read(raw: bytes, received_at: datetime) -> ReadMail:
 
     Args:
         raw: the whole mail, or its headers alone.
-        received_at: when it came, by the mailbox.
+        received_at: when it arrived, according to the mailbox.
     """
     mail = message_from_bytes(raw)
     subject = _line(_header(mail, "Subject"), 300)
@@ -115,12 +115,12 @@ def read(raw: bytes, received_at: datetime) -> ReadMail:
     kind: MailKind | None = MailKind.ANSWER
     until = None
     if report is not None:
-        kind = MailKind.BOUNCE if report is Report.BOUNCED else None
+        kind = MailKind.BOUNCE if report is DeliveryReport.BOUNCED else None
         addressed += named_tokens(raw, _ANYWHERE)
         text = whole.strip()[:4000]
     elif is_automatic(mail, subject):
         kind = MailKind.OUT_OF_OFFICE
-        # Not by what it quotes: our letter may name a day. So may its subject, which is looked at last.
+        # Not from what it quotes, since our letter may name a day; from its subject only as a last resort.
         written_at = _written_at(mail, received_at)
         until = back_at(text, written_at) or back_at(subject, written_at)
     return ReadMail(
@@ -146,7 +146,7 @@ def _tokens(mail: Message, name: str, pattern: re.Pattern[str]) -> Iterator[str]
 
 
 def _texts(mail: Message) -> tuple[str, str]:
-    """All that the mail says, and what of it its author wrote."""
+    """The whole text of the mail, and the part that its author wrote."""
     plain: list[str] = []
     html: list[str] = []
     for part in _leaves(mail):
@@ -168,12 +168,12 @@ def _charset(part: Message) -> str | None:
         said = part.get_content_charset()
     except (LookupError, UnicodeError, ValueError):
         return None
-    # The default of programs that do not know what they send.
+    # The default of programs that do not know their encoding.
     return None if said in ("us-ascii", "ascii") else said
 
 
 def _leaves(mail: Message) -> Iterator[Message]:
-    """The parts that hold something, but not those of mails inside the mail; the first 200."""
+    """The first 200 leaf parts, without those of attached mails."""
     waiting, seen = [mail], 0
     while waiting and seen < MAX_PARTS:
         part, seen = waiting.pop(0), seen + 1
@@ -184,7 +184,7 @@ def _leaves(mail: Message) -> Iterator[Message]:
 
 
 def _attachments(mail: Message) -> Iterator[str]:
-    """Name and type of what is attached. It is left in the mailbox: nothing there asks for it."""
+    """Names and types of attachments; the attachments themselves stay in the mailbox."""
     named = [(part, name) for part in _leaves(mail) if (name := _filename(part))]
     for part, name in named[:MAX_ATTACHMENTS]:
         yield f"{name} ({_line(part.get_content_type(), 80)})"
@@ -213,20 +213,20 @@ def _decoded(value: str) -> str:
         return value
 
 
-def _line(text: str, most: int) -> str:
-    """One line without what could steer a terminal or break a header."""
+def _line(text: str, limit: int) -> str:
+    """One line without characters that could control a terminal or break a header."""
     text = text.encode("utf-8", "replace").decode()
-    return " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())[:most]
+    return " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())[:limit]
 
 
 def _message_id(mail: Message, raw: bytes) -> str:
     found = re.search(r"<[!-;=?-~]{1,250}>", str(mail.get("Message-ID", ""))[:1000])
-    # Two mails without one are the same only where every byte is.
+    # Two mails without one are the same only if every byte is.
     return found[0] if found else f"<{hashlib.sha256(raw).hexdigest()[:32]}@no-message-id.invalid>"
 
 
 def _written_at(mail: Message, received_at: datetime) -> datetime:
-    """When the mail was written, in the zone of whoever wrote it."""
+    """When the mail was written, in its author's time zone."""
     try:
         said = parsedate_to_datetime(str(mail.get("Date", "")))
     except (ValueError, TypeError, IndexError, OverflowError):

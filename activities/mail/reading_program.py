@@ -1,9 +1,9 @@
-"""A program of its own: a mail on standard input, what it says as JSON on standard output.
+"""A separate program: takes a mail on standard input and prints what it says as JSON.
 
-It is started by ``activities/mail/reading.py`` and never imported. The kernel limits memory, CPU time and
-time on the clock before the first byte is read.
+``activities/mail/reading.py`` starts it; nothing imports it. Memory and CPU time are limited before the
+first byte is read.
 
-Arguments: bytes of memory, seconds, when the mail came.
+Arguments: bytes of memory, seconds, when the mail arrived.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if __name__ == "__main__":
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    # It runs isolated; this program's own modules are what it may have besides.
+    # It runs isolated; it may import only this project's modules besides.
     sys.path.insert(0, str(Path(__file__).parents[2]))
     from activities.mail.reading import read
 
@@ -28,5 +28,5 @@ if __name__ == "__main__":
     try:
         sys.stdout.write(read(raw, datetime.fromisoformat(sys.argv[3])).model_dump_json())
     except Exception as error:
-        # Mail that is malformed trips a parser in any way whatever; all of them mean the same.
+        # Malformed mail may make a parser raise anything; it all means the same.
         json.dump({"error": f"{type(error).__name__}: {error}"[:300]}, sys.stdout)

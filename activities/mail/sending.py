@@ -30,9 +30,9 @@ _log = logging.getLogger(__name__)
 
 
 class SendLetter(BaseModel, frozen=True):
-    """Send `letter`, one of those of the approved `plan`, on the word of `authorization`."""
+    """Send `letter`, one of those in the approved `plan`; `authorization` is its approval."""
 
-    # As whatever an agent made of it: all of it was approved.
+    # Serialized as the agent's own subclass: all its fields were approved.
     plan: SerializeAsAny[LetterPlan]
     letter: Letter
     authorization: Authorization | None = None
@@ -42,10 +42,10 @@ class Mail:
     """The activities that send mail.
 
     Args:
-        settings: whom mail is from.
+        settings: the sender and the mailbox.
         public_url: where people reach the gateway.
-        server: what it goes out by; None where it does not.
-        outbox: what is known of each letter.
+        server: sends the mail; None if none is set up.
+        outbox: keeps what is known of each letter.
         authority: checks approvals.
         signer: signs links.
     """
@@ -68,14 +68,14 @@ class Mail:
 
     @classmethod
     def build(cls, settings: Settings, authority: Authority) -> Mail:
-        """What this process sends mail with."""
+        """The mail activities of these settings."""
         mail, signer = settings.mail, Signer.load(settings)
         outbox = Outbox(open_store(settings), signer)
         return cls(mail, settings.http.public_url, smtp_server(mail), outbox, authority, signer)
 
     @activity.defn(name="mail_notice")
     async def mail_notice(self, delivery: Delivery) -> Sent:
-        """Mail a notice to `delivery.address`, with the approval link of `delivery.person` where it asks.
+        """Mail a notice to `delivery.address`, with an approval link for `delivery.person` if it asks.
 
         Raises:
             ApplicationError: for good: `MailNotSet`. For now: `MailBusy`, `MailLoginRefused`, `MailAway`.
@@ -105,7 +105,7 @@ class Mail:
         letter, plan = request.letter, request.plan
         self._authority.authorize(request.authorization, plan, activity.info().workflow_id or "")
         if letter not in plan.letters and digest(letter) not in plan.letters:
-            raise permanent("NotAuthorized", "the letter is none of those that were approved")
+            raise permanent("NotAuthorized", "the letter is not among those that were approved")
         return await self.send(letter)
 
     @activity.defn(name="find_letter")
@@ -114,10 +114,10 @@ class Mail:
         return await self.find(request.letter)
 
     async def send(self, letter: Letter) -> Sent:
-        """Have a letter go out once under its own key, and say what became of it. For use in an activity.
+        """Send a letter once under its own key and return the outcome. To be called in an activity.
 
-        A refusal by a mail server is a result, `refused`, and so is an outcome that nobody can know,
-        `unknown`; neither is sent again.
+        A refusal by the mail server is a result, `refused`, and so is an outcome that nobody can know,
+        `unknown`; in neither case is the letter sent again.
 
         Raises:
             ApplicationError: for good: `MailNotSet`, `LetterConflict`. For now, and certainly not sent:
@@ -126,7 +126,7 @@ class Mail:
         record = await self._entered(letter.key, letter.to, _content(letter), letter)
         if record is None:
             return _no_address(letter.to)
-        # What comes back because it could not be delivered comes back to the address that names the letter.
+        # Bounces go to the envelope sender, which therefore identifies the letter.
         mailbox = self._settings.reply_to
         sender = record.reply_address(mailbox) if mailbox else self._settings.sender
         return await self._send(
@@ -134,29 +134,29 @@ class Mail:
         )
 
     async def find(self, letter: Letter) -> Sent | None:
-        """What an attempt to send a letter came to of which nothing was heard; None where it was not sent.
+        """The outcome of an attempt to send a letter whose result was lost; None if it was not sent.
 
-        After None, what may be left of that attempt cannot send any more. It waits (with a retryable error)
-        while an attempt may still hear the server's answer.
+        After None, whatever is left of that attempt can no longer send. While an attempt may still hear the
+        server's answer, this raises a retryable error.
         """
         record = await self._entered(letter.key, letter.to, _content(letter), letter)
         if record is None:
             return _no_address(letter.to)
-        fate = await asyncio.to_thread(self._outbox.fate, record.id, record.message_id)
-        if fate.sent is None:
-            await self._claim(record, fate.number)
-            await self._settle(record, fate.number, FAILED, "given up")
-        return fate.sent
+        state = await asyncio.to_thread(self._outbox.state, record.id, record.message_id)
+        if state.sent is None:
+            await self._claim(record, state.number)
+            await self._settle(record, state.number, FAILED, "given up")
+        return state.sent
 
     def _smtp(self) -> SmtpServer:
         if self._server is None:
-            raise permanent("MailNotSet", "no mail goes out: set HIBERNAUT_SMTP")
+            raise permanent("MailNotSet", "no mail can be sent: set HIBERNAUT_SMTP")
         return self._server
 
     async def _entered(
         self, key: str, to: str, content: str, letter: Letter | None = None
     ) -> LetterRecord | None:
-        """The letter's record; None where there is no such address."""
+        """The letter's record; None if the address is not a mail address."""
         self._smtp()
         if not is_address(to):
             return None
@@ -175,20 +175,20 @@ class Mail:
             raise permanent("MailNotSet", str(error)) from error
 
     async def _send(self, record: LetterRecord, sender: str, to: str, mail: Callable[[], bytes]) -> Sent:
-        """Send the mail unless that was done already, and keep what came of it."""
+        """Send the mail unless that was already done, and record the outcome."""
         server = self._smtp()
-        fate = await asyncio.to_thread(self._outbox.fate, record.id, record.message_id)
-        if fate.sent is not None:
-            return fate.sent
+        state = await asyncio.to_thread(self._outbox.state, record.id, record.message_id)
+        if state.sent is not None:
+            return state.sent
         try:
             async with heartbeats():
-                answer = await server.send(sender, to, mail(), lambda: self._claim(record, fate.number))
+                answer = await server.send(sender, to, mail(), lambda: self._claim(record, state.number))
         except UnsentError as error:
-            await self._settle(record, fate.number, FAILED, str(error))
+            await self._settle(record, state.number, FAILED, str(error))
             raise error.__cause__ or error from None
         status = {True: SentStatus.SENT, False: SentStatus.REFUSED, None: SentStatus.UNKNOWN}[answer.accepted]
         reason = "" if answer.accepted else answer.words
-        await self._settle(record, fate.number, status, reason)
+        await self._settle(record, state.number, status, reason)
         return Sent(status=status, message_id=record.message_id, reason=reason)
 
     async def _claim(self, record: LetterRecord, number: int) -> None:
@@ -199,12 +199,12 @@ class Mail:
         try:
             await asyncio.to_thread(self._outbox.settle, record.id, number, status, reason)
         except StoreUnavailableError as error:
-            # It is known now, and Temporal is told; only if this process dies first, nobody knows.
-            _log.warning("%s: what became of it could not be kept: %s", record.message_id, error)
+            # The outcome goes to Temporal all the same; it is lost only if this process dies first.
+            _log.warning("%s: its outcome could not be recorded: %s", record.message_id, error)
 
 
 def smtp_server(settings: MailSettings) -> SmtpServer | None:
-    """What mail goes out by; None where it does not."""
+    """The server that sends mail; None if none is set up."""
     return SmtpServer(settings.smtp, _domain(settings.sender)) if settings.smtp else None
 
 
@@ -213,7 +213,7 @@ def _domain(address: str) -> str:
 
 
 def _content(letter: Letter) -> str:
-    # Without defaults: a field that a later version adds must not make a letter of today another one.
+    # Without defaults, so that a field added by a later version does not change today's digests.
     return digest(letter.model_dump(mode="json", exclude_defaults=True))
 
 

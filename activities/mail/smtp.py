@@ -1,4 +1,4 @@
-"""One mail to one recipient by one exchange over SMTP, which tells at each point what is known of it."""
+"""Sends one mail to one recipient over SMTP, and knows at each point whether it was sent."""
 
 from __future__ import annotations
 
@@ -16,36 +16,36 @@ from common.errors import retry_after
 from common.settings.mail import MailServer
 
 SECONDS = 60.0
-# A server looks for spam and viruses before it answers; who does not wait for it, never knows.
+# A server checks for spam and viruses before it answers; without waiting, the outcome is never known.
 DATA_SECONDS = 300.0
-# How long an exchange goes on where its worker or its agent is told to end.
+# How long an exchange may go on after its worker or agent was told to end.
 GRACE_SECONDS = 15.0
 AT_ONCE = 4
 GREYLISTED = timedelta(minutes=5)
 SHORTEST, LONGEST = timedelta(seconds=10), timedelta(hours=4)
 LOGIN_REFUSED = timedelta(minutes=5)
-# Not about the mail: it should have signed in, or encrypted, or signed in another way.
+# Not about the mail: sign in, encrypt, or sign in some other way.
 _SIGN_IN = (530, 534, 535, 538)
 
 
 class UnsentError(Exception):
-    """The mail did certainly not go out; `__cause__` says why, sorted."""
+    """The mail was certainly not sent; `__cause__` is the classified error."""
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What the server said of the mail. `accepted`: it has it; None: nobody knows."""
+class SmtpReply:
+    """What the server said about the mail. `accepted` is None if nobody knows whether it has it."""
 
     accepted: bool | None
     words: str
 
 
 class SmtpServer:
-    """The server that mail goes out by. A connection for each mail, so many at once.
+    """The server that sends mail, with one connection per mail and at most `AT_ONCE` at a time.
 
     Args:
         server: where it is.
-        hello: the name to say HELO with.
+        hello: the host name to send with HELO.
     """
 
     def __init__(self, server: MailServer, hello: str, data_seconds: float = DATA_SECONDS) -> None:
@@ -56,15 +56,15 @@ class SmtpServer:
 
     async def send(
         self, sender: str, recipient: str, mail: bytes, claim: Callable[[], Awaitable[None]]
-    ) -> Answer:
+    ) -> SmtpReply:
         """Hand over a mail.
 
         Args:
             sender: of the envelope.
             recipient: of the envelope.
             mail: with CRLF line ends.
-            claim: called once before anything is final: the command DATA, or a refusal. Whatever it raises
-                ends the exchange, and nothing was sent.
+            claim: called once before anything becomes final, that is DATA or a refusal. If it raises, the
+                exchange ends and nothing was sent.
 
         Raises:
             ApplicationError: not sent; `MailBusy`, `MailLoginRefused` or `MailAway`.
@@ -113,7 +113,7 @@ class SmtpServer:
                 port=server.port,
                 local_hostname=self._hello,
                 use_tls=server.tls,
-                # None: where the server offers it. On this machine nobody listens in between.
+                # None: if the server offers it. On the loopback interface nobody listens in between.
                 start_tls=False if server.tls else server.start_tls or None,
                 tls_context=ssl.create_default_context(),
                 username=server.user or None,
@@ -123,38 +123,38 @@ class SmtpServer:
             words = f"{self._where} refuses HIBERNAUT_SMTP_USER: {_line(error)}"
             raise retry_after("MailLoginRefused", words, LOGIN_REFUSED) from error
         except aiosmtplib.SMTPResponseException as error:
-            words = f"{self._where} takes no mail now: {_line(error)}"
+            words = f"{self._where} accepts no mail now: {_line(error)}"
             raise retry_after("MailBusy", words, _asked_wait(error.code, error.message)) from error
 
-    async def _refused(self, code: int, message: str, claim: Callable[[], Awaitable[None]]) -> Answer:
+    async def _refused(self, code: int, message: str, claim: Callable[[], Awaitable[None]]) -> SmtpReply:
         words = _words(code, message)
         if code in _SIGN_IN:
             raise retry_after("MailLoginRefused", f"{self._where}: {words}", LOGIN_REFUSED)
         if code < 500:
             raise retry_after("MailBusy", f"{self._where}: {words}", _asked_wait(code, message))
         await claim()
-        return Answer(False, words)
+        return SmtpReply(False, words)
 
     async def _content(
         self, client: aiosmtplib.SMTP, mail: bytes, claim: Callable[[], Awaitable[None]]
-    ) -> Answer:
-        """Send the mail itself. From here on only the server's answer tells what became of it."""
+    ) -> SmtpReply:
+        """Send the mail itself. From here on only the server's answer tells whether it was sent."""
         await claim()
         try:
             answer = await client.data(mail, timeout=self._data_seconds)
         except aiosmtplib.SMTPDataError as error:
             words = _words(error.code, error.message)
             if error.code < 500:
-                waits = _asked_wait(error.code, error.message)
-                raise UnsentError(words) from retry_after("MailBusy", f"{self._where}: {words}", waits)
-            return Answer(False, words)
+                wait = _asked_wait(error.code, error.message)
+                raise UnsentError(words) from retry_after("MailBusy", f"{self._where}: {words}", wait)
+            return SmtpReply(False, words)
         except (aiosmtplib.SMTPException, OSError, TimeoutError) as error:
-            return Answer(None, f"no answer came to the mail: {_line(error)}")
-        return Answer(True, _words(answer.code, answer.message))
+            return SmtpReply(None, f"no answer came to the mail: {_line(error)}")
+        return SmtpReply(True, _words(answer.code, answer.message))
 
 
-async def _to_its_end(exchange: Awaitable[Answer]) -> Answer:
-    """The exchange's answer, waited for a while longer where this task is cancelled."""
+async def _to_its_end(exchange: Awaitable[SmtpReply]) -> SmtpReply:
+    """The exchange's answer; if this task is cancelled, wait for it a little longer."""
     task = asyncio.ensure_future(exchange)
     try:
         return await asyncio.shield(task)
@@ -167,7 +167,7 @@ async def _to_its_end(exchange: Awaitable[Answer]) -> Answer:
 
 
 def _asked_wait(code: int, message: str) -> timedelta:
-    """How long a server wants to be left alone, by its words where they say it."""
+    """How long a server asks to wait, as far as its message says."""
     found = re.search(r"(\d{1,5}) ?(s|sec|seconds?|m|min|minutes?|hours?)\b", message, re.IGNORECASE)
     if not found:
         return timedelta(minutes=1) if code == 421 else GREYLISTED

@@ -15,7 +15,6 @@ from activities.llm.records import LanguageModel
 from activities.recruiting.calendar_file import busy_slots
 from activities.recruiting.invitations import invitation
 from activities.recruiting.letters import LetterBook, book_of, sample_slots
-from activities.recruiting.page import html
 from activities.recruiting.protected import strip
 from activities.recruiting.ranking import Profile, rank
 from activities.recruiting.records import (
@@ -32,7 +31,7 @@ from activities.recruiting.records import (
     ReportRequest,
     ReportWritten,
 )
-from activities.recruiting.report import Report, markdown
+from activities.recruiting.report import RecruitingReport, html, markdown
 from activities.safe_files import LeftOut, read_inside
 from common.agents.agent import Progress
 from common.agents.recruiter import Candidate, InvitationPlan, OutreachPlan, Sample
@@ -144,7 +143,7 @@ class RecruitingActivities:
 
         def write() -> None:
             ranking = Ranking.model_validate_json(self._artifacts.get(request.ranking))
-            report = Report(request, ranking)
+            report = RecruitingReport(request, ranking)
             write_atomically(paths[0], markdown(report).encode(), mode=0o644)
             write_atomically(paths[1], html(report).encode(), mode=0o644)
 

@@ -1,14 +1,15 @@
-"""The recruiter's report as data and as Markdown: the ranking with its reasons, and what happened to whom."""
+"""The recruiter's report as data, Markdown and a page: who was ranked where and why, and what happened."""
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
 
+from activities.html.markdown import escaped
+from activities.html.render import render
 from activities.llm.records import OFFLINE
 from activities.recruiting.candidacy import Course
 from activities.recruiting.records import Ranked, Ranking, Reason, ReportRequest
-from activities.research.report import escaped
 
 _WHAT = {
     "asked": "the first letter went out",
@@ -28,7 +29,7 @@ _WHAT = {
 
 
 @dataclass(frozen=True)
-class Line:
+class CandidateLine:
     """One candidate of the report: the place in the ranking, why, and what happened."""
 
     place: int
@@ -38,17 +39,17 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Report:
+class RecruitingReport:
     """What the report says."""
 
     request: ReportRequest
     ranking: Ranking
 
     @property
-    def lines(self) -> list[Line]:
+    def lines(self) -> list[CandidateLine]:
         """Every candidate, best first."""
         return [
-            Line(place, each, course, self._slot(course))
+            CandidateLine(place, each, course, self._slot(course))
             for place, each in enumerate(self.ranking.candidates, 1)
             for course in [self.request.courses.get(each.id, Course())]
         ]
@@ -95,7 +96,19 @@ def place(reason: Reason) -> str:
     return f"characters {reason.start}-{reason.end}"
 
 
-def markdown(report: Report) -> str:
+def html(report: RecruitingReport) -> str:
+    """The report as one HTML page that loads nothing and runs nothing."""
+    return render(
+        "recruiting/page.html",
+        title=report.ranking.role.title,
+        eyebrow="Hibernaut · recruiter",
+        report=report,
+        words=words,
+        place=place,
+    )
+
+
+def markdown(report: RecruitingReport) -> str:
     """The report as Markdown; what candidates wrote is escaped."""
     lines = [
         f"# {escaped(report.ranking.role.title)}",
@@ -122,7 +135,7 @@ def markdown(report: Report) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _candidate(line: Line) -> list[str]:
+def _candidate(line: CandidateLine) -> list[str]:
     ranked = line.ranked
     lines = [""]
     if ranked.unread:

@@ -1,4 +1,4 @@
-"""The link researcher's desk: chooses links, takes excerpts, checks quotes, and writes the draft."""
+"""The link researcher's activities: choose links, take excerpts, check quotes, write the draft."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from temporalio import activity
 from activities.fetching.scraper import HTML
 from activities.llm.outputs import Point, find_quote
 from activities.llm.records import OFFLINE, Material
-from activities.research.page import html
 from activities.research.passages import best_quotes, by_relevance, excerpt, ranked_links
 from activities.research.records import (
     PAGE,
@@ -26,8 +25,8 @@ from activities.research.records import (
     LinkChoice,
     ReadRequest,
 )
-from activities.research.report import Report, ReportPage, markdown
-from common.agents.researcher import Reading, Source
+from activities.research.report import ReportPage, ResearchReport, html, markdown
+from common.agents.researcher import PageReading, Source
 from common.artifacts import ArtifactStore, write_atomically
 
 OPENING_CHARACTERS = 4_000
@@ -35,12 +34,12 @@ _CLAIMS = TypeAdapter(list[Claim])
 
 
 class ResearchActivities:
-    """The activities that work on pages that were fetched; none reaches out.
+    """The activities that work on fetched pages; none uses the network.
 
     Args:
-        artifacts: where texts and reports are.
-        drafts: folder in which people find drafts.
-        published: folder that reports go to where no other target is given.
+        artifacts: where texts and reports are stored.
+        drafts: the folder in which people find drafts.
+        published: the folder for reports without any other target.
     """
 
     def __init__(self, artifacts: ArtifactStore, drafts: Path, published: Path) -> None:
@@ -50,19 +49,19 @@ class ResearchActivities:
 
     @activity.defn(name="choose_links")
     async def choose_links(self, choice: LinkChoice) -> ChosenLinks:
-        """The best links by the words they were offered with."""
+        """The best links by their texts."""
         return ChosenLinks(links=tuple(ranked_links(choice.topic, choice.links, choice.keep)))
 
     @activity.defn(name="take_excerpt")
     async def take_excerpt(self, request: ExcerptRequest) -> Excerpt:
-        """What of a page a language model is shown."""
+        """The part of a page that a language model is shown."""
         text = await asyncio.to_thread(self._text, request.source)
         shown = await asyncio.to_thread(excerpt, request.topic, text)
         return Excerpt(text=await asyncio.to_thread(self._artifacts.put, shown.encode()))
 
     @activity.defn(name="check_quotes")
-    async def check_quotes(self, request: ReadRequest) -> Reading:
-        """What a page says: claims whose quotes stand in it word for word; those that do not are dropped."""
+    async def check_quotes(self, request: ReadRequest) -> PageReading:
+        """What a page says: claims whose quotes it contains word for word; other claims are dropped."""
         return await asyncio.to_thread(self._reading, request)
 
     @activity.defn(name="draft_report")
@@ -71,7 +70,7 @@ class ResearchActivities:
         agent = activity.info().workflow_id or ""
         return await asyncio.to_thread(self._draft, request, agent)
 
-    def _reading(self, request: ReadRequest) -> Reading:
+    def _reading(self, request: ReadRequest) -> PageReading:
         source, text = request.source, self._text(request.source)
         lines = source.media_type in HTML
         model, dropped = request.model, 0
@@ -81,7 +80,7 @@ class ResearchActivities:
             claims = self._located(request.points, {PAGE: text})
             dropped = len(request.points) - len(claims)
         said = "\n\n".join(f"{each.says}\n“{each.quote}”".strip() for each in claims)
-        return Reading(
+        return PageReading(
             url=source.url,
             claims=self._artifacts.put(_CLAIMS.dump_json(claims)),
             said=self._artifacts.put(said.encode()),
@@ -91,7 +90,7 @@ class ResearchActivities:
         )
 
     def _draft(self, request: DraftRequest, agent: str) -> Draft:
-        report = Report.of(request, self._pages(request))
+        report = ResearchReport.of(request, self._pages(request))
         if request.compared_by:
             placed = list(self._placed(request.compared, report.pages))
             report.take_comparison(placed, len(request.compared), request.compared_by)
@@ -111,7 +110,7 @@ class ResearchActivities:
         )
 
     def _pages(self, request: DraftRequest) -> list[ReportPage]:
-        """The pages that were read, those first that have most to do with the topic."""
+        """The pages that were read, those with most to do with the topic first."""
         readings = {each.url: each for each in request.readings}
         pages = [
             ReportPage(place, source, self._claims(readings[source.url]), readings[source.url])
@@ -122,13 +121,13 @@ class ResearchActivities:
             pages[place].number = number
         return sorted(pages, key=lambda page: page.number)
 
-    def _claims(self, reading: Reading) -> list[Claim]:
+    def _claims(self, reading: PageReading) -> list[Claim]:
         return _CLAIMS.validate_json(self._artifacts.get(reading.claims))
 
     def _placed(
         self, points: Sequence[Point], pages: Iterable[ReportPage]
     ) -> Iterable[tuple[ReportPage, Claim]]:
-        """The points of a comparison whose quotes stand in the page they name."""
+        """The points of a comparison whose quotes are in the page they name."""
         for page in pages:
             mine = [each for each in points if each.material == f"page-{page.place}"]
             if mine:

@@ -1,4 +1,4 @@
-"""What a language model is asked about pages: points, each with words that stand in one. Pure functions."""
+"""What a language model is asked about pages: points, each with a quote from one. Pure functions."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from activities.llm.outputs import Point, Points
 from activities.llm.records import Material, Reply, Structured, Think
 from activities.research.records import PAGE
-from common.agents.researcher import Reading, Source
+from common.agents.researcher import PageReading, Source
 from common.artifacts import ArtifactRef
 
 TOPIC = "topic"
@@ -25,13 +25,13 @@ _COMPARE = (
 
 
 def about_page(topic: str, source: Source, excerpt: ArtifactRef) -> Think:
-    """What does the page say on the topic?"""
+    """Asks what the page says on the topic."""
     material = (Material(id=TOPIC, text=topic), Material(id=PAGE, source=source.url, stored=excerpt))
     return Think(instruction=_READ, material=material, want=Structured(type="points"))
 
 
-def about_pages(readings: Sequence[Reading]) -> Think:
-    """Where do the pages agree, and where not? Reading N is the material `page-N`."""
+def about_pages(readings: Sequence[PageReading]) -> Think:
+    """Asks where the pages agree and where they do not; reading N is the material `page-N`."""
     material = tuple(
         Material(id=f"page-{place}", source=each.url, stored=each.said)
         for place, each in enumerate(readings)

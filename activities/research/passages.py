@@ -22,10 +22,10 @@ from common.agents.researcher import SavedLink
 
 QUOTES = 12
 _FULL_WORDS = 14
-# About six thousand tokens: what a page may show a language model of itself.
+# About six thousand tokens: how much of a page a language model is shown.
 EXCERPT_CHARACTERS = 24_000
 _JUDGED_CHARACTERS = 200_000
-# Words of running text that name nothing.
+# Common words that name nothing.
 _COMMON = frozenset(
     re.findall(
         r"\w+",
@@ -44,7 +44,7 @@ _NO_PAGE = re.compile(
 def ranked_links(topic: str, links: Sequence[SavedLink], keep: int) -> list[SavedLink]:
     """The `keep` best links for `topic` by BM25 over their words and paths, in the order found where equal.
 
-    Those that share no word with the topic come last; files that hold no text are left out.
+    Links that share no word with the topic come last; links to files without text are left out.
     """
     pages = [link for link in links if not _NO_PAGE.search(urlsplit(link.url).path)]
     texts = [count_stems(f"{link.text} {unquote(urlsplit(link.url).path)}") for link in pages]
@@ -57,7 +57,7 @@ def ranked_links(topic: str, links: Sequence[SavedLink], keep: int) -> list[Save
 
 
 def by_relevance(topic: str, texts: Sequence[str]) -> list[int]:
-    """The places of `texts`, those first that have most to do with `topic` by BM25 of their beginnings."""
+    """The indexes of `texts`, those with most to do with `topic` first, by BM25 of their beginnings."""
     counts = [count_stems(text[:_JUDGED_CHARACTERS]) for text in texts]
     score = scorer(topic, counts)
     return sorted(range(len(texts)), key=lambda place: (-score(counts[place]), place))
@@ -70,12 +70,12 @@ def best_quotes(topic: str, text: str, *, lines: bool, keep: int = QUOTES) -> li
         topic: in words.
         text: of a page.
         lines: whether each line is a block of its own, as in the text of an HTML page.
-        keep: at most so many.
+        keep: how many at most.
     """
     sentences = [_Sentence.of(text, span) for span in spans(text, lines=lines)]
     sentences = [each for each in sentences if _is_whole(each.text)]
     score = scorer(topic, [each.counts for each in sentences])
-    # BM25 has a liking for the shortest, which tell little.
+    # BM25 favours the shortest sentences, which say little.
     scored = [(score(each.counts) * min(each.counts.total() / _FULL_WORDS, 1), each) for each in sentences]
     scored.sort(key=lambda pair: (-pair[0], pair[1].start))
     chosen: list[tuple[float, _Sentence]] = []
@@ -91,7 +91,7 @@ def best_quotes(topic: str, text: str, *, lines: bool, keep: int = QUOTES) -> li
 
 
 def excerpt(topic: str, text: str, limit: int = EXCERPT_CHARACTERS) -> str:
-    """The passages of `text` with most of the topic, in reading order; all of it where it is short."""
+    """The passages of `text` with most of the topic, in reading order; all of it if it is short."""
     if len(text) <= limit:
         return text
     blocks = [match.span() for match in re.finditer(r"\S.{0,2000}", text)]
@@ -107,7 +107,7 @@ def excerpt(topic: str, text: str, limit: int = EXCERPT_CHARACTERS) -> str:
 
 
 def spans(text: str, *, lines: bool) -> Iterator[tuple[int, int]]:
-    """Where the sentences of `text` stand, without the bullets before them."""
+    """The spans of the sentences in `text`, without leading bullets."""
     for block in re.finditer(r"[^\n]+" if lines else r"(?s).+", text):
         for start, end in prose(block[0]):
             bullet = _BULLET.match(block[0], start, end)
@@ -115,7 +115,7 @@ def spans(text: str, *, lines: bool) -> Iterator[tuple[int, int]]:
 
 
 def shared_terms(topic: str, pages: Sequence[Sequence[str]], keep: int) -> list[str]:
-    """The words that quotes of two pages or more share: the topic's own first, then those of most pages."""
+    """Words shared by quotes of two or more pages: the topic's own first, then those on most pages."""
     asked = wanted_words(topic)
     on_pages: Counter[str] = Counter()
     in_quotes: Counter[str] = Counter()
@@ -135,7 +135,7 @@ def shared_terms(topic: str, pages: Sequence[Sequence[str]], keep: int) -> list[
 
 
 def telling(topic: str, quotes: Sequence[str]) -> list[bool]:
-    """Which of `quotes`, of all pages, hold enough of `topic`: a fifth of what the best of them holds."""
+    """Which of `quotes`, of all pages, score enough on `topic`: at least a fifth of the best one."""
     counts = [count_stems(quote) for quote in quotes]
     score = scorer(topic, counts)
     scores = [score(each) for each in counts]
@@ -143,7 +143,7 @@ def telling(topic: str, quotes: Sequence[str]) -> list[bool]:
 
 
 def holds(text: str, word: str) -> bool:
-    """Whether `text` holds `word`, in the plural too."""
+    """Whether `text` contains `word`, also in the plural."""
     return bool(count_stems(text).keys() & count_stems(word).keys())
 
 
@@ -174,7 +174,7 @@ def _meaning(counts: Counter[str]) -> frozenset[str]:
 
 
 def _is_whole(sentence: str) -> bool:
-    """Whether it reads as a sentence of its own, not as the end of one that markup has cut."""
+    """Whether it reads as a sentence of its own, not as the end of one that markup cut in two."""
     first = next((char for char in sentence if char.isalpha()), "")
     return is_readable(sentence) and not first.islower() and len(sentence) <= 600
 
@@ -184,6 +184,6 @@ def _is_term(stem: str) -> bool:
 
 
 def _same_page(url: str) -> str:
-    """The address without scheme, `index.html` and query: under it a site shows one page."""
+    """The address without scheme, `index.html` and query, which identifies one page of a site."""
     parts = urlsplit(url)
     return parts.netloc + re.sub(r"/index\.\w{2,5}$", "/", parts.path or "/")

@@ -26,23 +26,23 @@ from common.settings import Settings
 
 MAX_SECONDS = 30.0
 MAX_ANSWER_BYTES = 2_000_000
-# What of an answer's headers is looked at.
-_TOLD = ("location", "retry-after")
+# The headers of an answer that are read.
+_READ_HEADERS = ("location", "retry-after")
 _USUAL_WAIT = timedelta(minutes=1)
 
 
 class PublishReport(BaseModel, frozen=True):
-    """Publish the report of the plan, on the word of `authorization`."""
+    """Publish the report of `plan`; `authorization` is its approval."""
 
     plan: PublishPlan
     authorization: Authorization | None = None
 
 
 class Publisher:
-    """The activities that publish. A report's name is made of its idempotency key, so each has one place.
+    """The activities that publish. A report's name comes from its idempotency key, so each has one place.
 
     Args:
-        artifacts: where reports are.
+        artifacts: where reports are stored.
         authority: checks approvals.
         client: from `activities.fetching.guard.guarded_client`.
     """
@@ -54,14 +54,14 @@ class Publisher:
 
     @classmethod
     def build(cls, settings: Settings, artifacts: ArtifactStore, authority: Authority) -> Publisher:
-        """The publisher of this process."""
+        """The publisher of these settings."""
         headers = {"User-Agent": settings.fetching.user_agent}
         client = guarded_client(settings.fetching.allowed_hosts, headers=headers)
         return cls(artifacts, authority, client)
 
     @activity.defn(name="publish_report")
     async def publish_report(self, request: PublishReport) -> Published:
-        """Have the approved report stand at the plan's target, once, and say where.
+        """Publish the approved report at the plan's target, once, and say where it is.
 
         Raises:
             ApplicationError: for good: `NotAuthorized`, `AddressRefused`, `PublishRefused`,
@@ -78,9 +78,9 @@ class Publisher:
 
     @activity.defn(name="find_published")
     async def find_published(self, request: PublishReport) -> Published | None:
-        """What an attempt came to of which nothing was heard; None where nothing is known to stand.
+        """The outcome of an attempt whose result was lost; None if nothing is known to be published.
 
-        A server that takes posts is asked again with the same Idempotency-Key; that is how it tells.
+        A server that takes posts is sent the same Idempotency-Key again, which is how it tells.
         """
         plan = request.plan
         if request.authorization is None:
@@ -108,7 +108,7 @@ class Publisher:
     def _to_folder(self, plan: PublishPlan, key: str) -> Published:
         files = self._files(plan, key)
         for file, data in zip(files, self._bytes(plan), strict=True):
-            # What stands under this name is this report, whole; if people have edited it since, it is theirs.
+            # A file of this name is this report, complete; if people have edited it since, it is theirs.
             if not file.exists():
                 write_atomically(file, data, mode=0o644)
         return Published(places=tuple(map(str, files)))
@@ -120,7 +120,7 @@ class Publisher:
             headers = {"Content-Type": kind, "If-None-Match": "*"}
             answer = await self._send("PUT", url, key, headers, data)
             if answer.status_code == 412 and (await self._send("GET", url, key)).content != data:
-                raise permanent("PublishConflict", f"{url}: something else stands there")
+                raise permanent("PublishConflict", f"{url}: something else is there already")
             if answer.status_code != 412:
                 _check(answer)
         return Published(places=places)
@@ -143,8 +143,8 @@ class Publisher:
     async def _send(
         self, method: str, url: str, key: str, headers: dict[str, str] | None = None, data: bytes = b""
     ) -> httpx.Response:
-        """One exchange, bounded in time and bytes. No redirect is followed: people approved one address."""
-        # A quoted string, as the header's draft standard has it.
+        """One exchange, bounded in time and bytes, without redirects: people approved one address."""
+        # A quoted string, as the header's draft standard requires.
         sent = {"Idempotency-Key": f'"{idempotency_key(key)}"', "Accept-Encoding": "identity"}
         if method == "GET":
             sent["Cache-Control"] = "no-cache"
@@ -160,10 +160,10 @@ class Publisher:
                     body += piece
                     if len(body) > MAX_ANSWER_BYTES:
                         break
-                told = {n: response.headers[n] for n in _TOLD if n in response.headers}
+                read = {n: response.headers[n] for n in _READ_HEADERS if n in response.headers}
                 return httpx.Response(
                     response.status_code,
-                    headers=told,
+                    headers=read,
                     content=bytes(body),
                     request=response.request,
                 )
@@ -186,7 +186,7 @@ class _Posted(BaseModel):
 
 
 def idempotency_key(key: str) -> str:
-    """The key as a server gets it: it tells nothing of the agent."""
+    """The key as a server sees it: it reveals nothing about the agent."""
     return hashlib.sha256(key.encode()).hexdigest()
 
 
@@ -203,7 +203,7 @@ def _addresses(plan: PublishPlan, key: str) -> tuple[str, str]:
 
 
 def _check(answer: httpx.Response) -> None:
-    """Sort what is no success."""
+    """Classify anything but success."""
     status, what = answer.status_code, f"{answer.url}: status {answer.status_code}"
     if answer.is_success:
         return

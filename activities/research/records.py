@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, Field
 
 from activities.llm.outputs import Point
-from common.agents.researcher import Reading, SavedLink, Source, Unread
+from common.agents.researcher import PageReading, SavedLink, Source, Unread
 from common.artifacts import ArtifactRef
 
 # The id under which a page is shown to a language model.
@@ -13,10 +13,10 @@ PAGE = "page"
 
 
 class Claim(BaseModel, frozen=True):
-    """One thing a page says: the quote as it stands in the stored text from `start` up to `end`.
+    """One thing a page says: the quote from the stored text, from `start` up to `end`.
 
-    `says` is a language model's wording of it, empty where the quote speaks for itself. `score` tells how
-    much of the topic the quote holds; it compares quotes of one page only.
+    `says` is a language model's wording of it, empty if the quote speaks for itself. `score` says how much of
+    the topic the quote covers; it compares quotes of one page only.
     """
 
     says: str
@@ -41,14 +41,14 @@ class ChosenLinks(BaseModel, frozen=True):
 
 
 class ExcerptRequest(BaseModel, frozen=True):
-    """Asks for what of a page has most to do with the topic, short enough for a language model."""
+    """Asks for the passages of a page with most to do with the topic, short enough for a language model."""
 
     topic: str
     source: Source
 
 
 class Excerpt(BaseModel, frozen=True):
-    """Passages of a page in reading order; all of it where it is short."""
+    """Passages of a page in reading order; all of it if it is short."""
 
     text: ArtifactRef
 
@@ -63,31 +63,31 @@ class ReadRequest(BaseModel, frozen=True):
 
 
 class DraftRequest(BaseModel, frozen=True):
-    """Everything that a report is written from.
+    """Everything a report is written from.
 
     Attributes:
         topic: what was asked.
         wanted: how many links were to be read.
-        target: where it shall go; empty is the data folder.
+        target: where it is to be published; empty for the data folder.
         sources: the pages that were read.
         readings: what each says; one for each source.
-        unread: links that gave nothing.
+        unread: links without a usable page.
         compared: what a language model says about the pages together; the material `page-N` is `sources[N]`.
-        compared_by: that model; empty where the comparison is made by rules.
+        compared_by: that model; empty if rules make the comparison.
     """
 
     topic: str
     wanted: int
     target: str
     sources: tuple[Source, ...]
-    readings: tuple[Reading, ...]
+    readings: tuple[PageReading, ...]
     unread: tuple[Unread, ...]
     compared: tuple[Point, ...] = ()
     compared_by: str = ""
 
 
 class Draft(BaseModel, frozen=True):
-    """A written report: its bytes, how it begins, and the path of a copy for people to read."""
+    """A report draft: its bytes, its beginning, and the path of a copy for people to read."""
 
     target: str
     markdown: ArtifactRef

@@ -1,4 +1,4 @@
-"""The report as data and as Markdown: every claim with its quote, its address and its place in the text."""
+"""The report as data, Markdown and a page: every claim with its quote, its address and its place."""
 
 from __future__ import annotations
 
@@ -9,24 +9,31 @@ from itertools import islice
 from urllib.parse import quote as percent
 from urllib.parse import urlsplit
 
+from activities.html.markdown import escaped
+from activities.html.render import render
 from activities.llm.records import OFFLINE
 from activities.research.passages import holds, near, shared_terms, telling
 from activities.research.records import Claim, DraftRequest
-from common.agents.researcher import Reading, Source, Unread
+from common.agents.researcher import PageReading, Source, Unread
 
 SHORT, A_PAGE, TERMS, A_TERM = 5, 6, 4, 4
 
 
 @dataclass
 class ReportPage:
-    """A page of the report. `place` is where the request has it, `number` how the report names it."""
+    """A page of the report. `place` is its index in the request, `number` its name in the report."""
 
     place: int
     source: Source
     claims: list[Claim]
-    reading: Reading
+    reading: PageReading
     number: int = 0
     title: str = ""
+
+    @property
+    def address(self) -> str:
+        """Where the page is, as an address that ends neither a link of Markdown nor an attribute."""
+        return percent(self.source.url, safe="/%:@!$&'*+,;=~-._?#[]{}|")
 
 
 @dataclass(frozen=True)
@@ -37,9 +44,22 @@ class Said:
     claim: Claim
     also: tuple[ReportPage, ...] = ()
 
+    @property
+    def address(self) -> str:
+        """Where the quote is: browsers that know text fragments scroll to it and mark it."""
+        words = self.claim.quote.split()
+        ends = [" ".join(words)] if len(words) <= 8 else [" ".join(words[:4]), " ".join(words[-4:])]
+        fragment = ",".join(percent(each, safe="").replace("-", "%2D") for each in ends)
+        return f"{self.page.address}#:~:text={fragment}"
+
+    @property
+    def place(self) -> str:
+        """Where the quote stands in the text that was read, in characters."""
+        return f"characters {self.claim.start}-{self.claim.end}"
+
 
 @dataclass
-class Report:
+class ResearchReport:
     """What a report says. `compared` holds what several pages say, by term or under one heading."""
 
     topic: str
@@ -55,10 +75,10 @@ class Report:
     compared_by: str = ""
 
     @classmethod
-    def of(cls, request: DraftRequest, pages: list[ReportPage]) -> Report:
+    def of(cls, request: DraftRequest, pages: list[ReportPage]) -> ResearchReport:
         """The report of `pages`, most relevant first: one quote of each in short, then page by page."""
         _shorten_titles(pages)
-        _drop_what_tells_little(request.topic, pages)
+        _drop_weak_quotes(request.topic, pages)
         said = _without_duplicates(pages)
         firsts = [next((each for each in said if each.page is page), None) for page in pages]
         short = [each for each in firsts if each is not None][:SHORT]
@@ -104,7 +124,7 @@ class Report:
         if len(self.pages) < min(self.wanted, 2):
             read += " That is too little to compare."
         if self.dropped:
-            read += f" {self.dropped} claims were left out: their quotes do not stand in the pages."
+            read += f" {self.dropped} claims were left out: their quotes are not in the pages."
         return read
 
 
@@ -138,7 +158,7 @@ def compared_by_rules(
     return found
 
 
-def markdown(report: Report) -> str:
+def markdown(report: ResearchReport) -> str:
     """The report as Markdown; what pages wrote is escaped."""
     lines = [f"# {escaped(report.topic)}", "", f"Written by: {escaped(report.author)}. {report.lead}"]
     if report.short:
@@ -156,7 +176,7 @@ def markdown(report: Report) -> str:
     lines += ["", "## Sources", "", "| | page | address | read | digest of its text |", "|-|-|-|-|-|"]
     for page in report.pages:
         source = page.source
-        cells = (escaped(page.title), f"<{address(source.url)}>", f"{source.fetched_at:%Y-%m-%d %H:%M} UTC")
+        cells = (escaped(page.title), f"<{page.address}>", f"{source.fetched_at:%Y-%m-%d %H:%M} UTC")
         lines.append(f"| {page.number} | {' | '.join(cells)} | `{source.digest[:16]}` |")
     silent = [
         f"- {escaped(page.source.url)}: it says nothing or little on the topic" for page in report.silent
@@ -171,26 +191,17 @@ def _said(said: Sequence[Said]) -> list[str]:
     lines = []
     for each in said:
         claim, also = each.claim, "".join(f", also {page.number}" for page in each.also)
-        where = f"[{each.page.number}]({address(each.page.source.url)}), {place(claim)}{also}"
+        where = f"[{each.page.number}]({each.page.address}), {each.place}{also}"
         says = f"{escaped(claim.says)}\n  " if claim.says else ""
         lines += ["", f"- {says}“{escaped(claim.quote)}” ({where})"]
     return lines
 
 
-def place(claim: Claim) -> str:
-    """Where a quote stands in the text that was read, in characters."""
-    return f"characters {claim.start}-{claim.end}"
-
-
-def address(url: str) -> str:
-    """An address that ends neither a link of Markdown nor an attribute."""
-    return percent(url, safe="/%:@!$&'*+,;=~-._?#[]{}|")
-
-
-def escaped(text: str) -> str:
-    """`text` on one line, as Markdown that shows it as it is."""
-    line = "".join(char if char.isprintable() else " " for char in " ".join(text.split()))
-    return re.sub(r"([\\`*_\[\]<>|~#&!])", r"\\\1", line)
+def html(report: ResearchReport) -> str:
+    """The report as one HTML page that loads nothing and runs nothing."""
+    return render(
+        "research/page.html", title=report.topic, eyebrow="Hibernaut · link research", report=report
+    )
 
 
 def _without_duplicates(pages: Sequence[ReportPage]) -> list[Said]:
@@ -206,8 +217,8 @@ def _without_duplicates(pages: Sequence[ReportPage]) -> list[Said]:
     return kept
 
 
-def _drop_what_tells_little(topic: str, pages: Sequence[ReportPage]) -> None:
-    """Keep of the quotes found by rules those that tell as much as the better ones of other pages."""
+def _drop_weak_quotes(topic: str, pages: Sequence[ReportPage]) -> None:
+    """Of the quotes found by rules, keep those that say enough compared with the best of all pages."""
     mine = [page for page in pages if page.reading.model == OFFLINE]
     tells = iter(telling(topic, [claim.quote for page in mine for claim in page.claims]))
     for page in mine:
@@ -215,7 +226,7 @@ def _drop_what_tells_little(topic: str, pages: Sequence[ReportPage]) -> None:
 
 
 def _shorten_titles(pages: Sequence[ReportPage]) -> None:
-    """Drop from the titles the name of the site where all of one site end with it."""
+    """Drop a site's name from its pages' titles if all of them end with it."""
     for page in pages:
         tails = {_tail(other.source.title) for other in pages if _site(other) == _site(page)}
         [tail] = tails if len(tails) == 1 and len(pages) > 1 else [""]

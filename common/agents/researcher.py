@@ -73,7 +73,7 @@ class Unread(BaseModel, frozen=True):
     reason: str
 
 
-class Reading(BaseModel, frozen=True):
+class PageReading(BaseModel, frozen=True):
     """What a page says on the topic.
 
     Attributes:
@@ -81,7 +81,7 @@ class Reading(BaseModel, frozen=True):
         claims: the claims with their quotes, JSON, in the artifact store.
         said: the same in words, to be compared with what other pages say.
         count: how many claims there are.
-        dropped: claims left out because their quote does not stand in the page.
+        dropped: claims left out because their quote is not in the page.
         model: who read it; `offline` is the extractive analyst, no language model.
     """
 
@@ -128,7 +128,7 @@ class ResearcherMemory(BaseModel):
     searched: bool = False
     sources: list[Source] = Field(default_factory=list)
     unread: list[Unread] = Field(default_factory=list)
-    readings: list[Reading] = Field(default_factory=list)
+    readings: list[PageReading] = Field(default_factory=list)
     plan: PublishPlan | None = None
     draft: str = ""
     changed: list[str] = Field(default_factory=list)

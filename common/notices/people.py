@@ -1,4 +1,4 @@
-"""People's addresses and the routes of notices, as the file of the setting `HIBERNAUT_NOTICES` says them."""
+"""People's addresses and the routes of notices, as given in the file `HIBERNAUT_NOTICES`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ EXAMPLE = (
 Email = Annotated[str, StringConstraints(pattern=r"^[^\s@<>,]{1,64}@[^\s@<>,]{1,250}$")]
 Slack = Annotated[str, StringConstraints(pattern=r"^[#@]?[\w.-]{1,80}$")]
 Webhook = Annotated[str, StringConstraints(pattern=r"^https?://[^\s]{1,2000}$")]
-# A person's way by its name, or an address of one's own behind it.
+# A way by its name, for people, or followed by an address of its own.
 Way = Annotated[
     str,
     StringConstraints(
@@ -30,7 +30,7 @@ Way = Annotated[
 
 
 class Person(BaseModel, frozen=True, extra="forbid"):
-    """Where one person is reached. `slack` is a user's id, `U…`."""
+    """How to reach one person. `slack` is a user's id, `U…`."""
 
     email: Email | None = None
     slack: Slack | None = None
@@ -38,10 +38,10 @@ class Person(BaseModel, frozen=True, extra="forbid"):
 
 
 class Route(BaseModel, frozen=True, extra="forbid"):
-    """By which ways people hear of what fits; a condition that is not given fits everything.
+    """The ways for notices that match; a condition that is not given matches everything.
 
-    `events` empty means every event but `decided`. A way is `terminal`, or `email`, `slack` or `webhook` for
-    the people whom a notice is for, or one of these three with an address of its own behind it, `slack:#ops`.
+    `events` empty means every event except `decided`. A way is `terminal`; `email`, `slack` or `webhook` for
+    the people a notice is for; or one of these three followed by an address of its own, `slack:#ops`.
     """
 
     agent: str | None = None
@@ -52,27 +52,27 @@ class Route(BaseModel, frozen=True, extra="forbid"):
 
 
 class NoticesFile(BaseModel, frozen=True, extra="forbid"):
-    """The file of the setting `HIBERNAUT_NOTICES`. The first route that fits says the ways."""
+    """The content of the file `HIBERNAUT_NOTICES`. The first route that matches decides the ways."""
 
     people: dict[str, Person] = Field(default_factory=dict)
     routes: tuple[Route, ...] = ()
 
 
 def notices_file(settings: Settings) -> WatchedFile[NoticesFile]:
-    """The file of the setting, else `notices.json` in the data folder.
+    """The file that the setting names, by default `notices.json` in the data folder.
 
     Raises:
-        SettingsError: the file that was named is missing.
+        SettingsError: the setting names a file that is missing.
     """
     file = file_of("HIBERNAUT_NOTICES", settings.notices.file, settings.data_dir / "notices.json")
     return WatchedFile("HIBERNAUT_NOTICES", file, NoticesFile.model_validate_json, NoticesFile(), EXAMPLE)
 
 
 def approvers_in_slack(settings: Settings) -> Callable[[str], str | None]:
-    """Whom a Slack user is, an opaque id; None for strangers, and where two people claim to be the user.
+    """A function from a Slack user to an opaque id; None for strangers, and if two people claim the user.
 
     Raises:
-        SettingsError: the file that was named is missing; by the function that is returned, where the file
+        SettingsError: the setting names a file that is missing. The returned function raises it if the file
             has become unreadable.
     """
     file = notices_file(settings)

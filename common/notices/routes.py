@@ -1,4 +1,4 @@
-"""Who is told what, by which way: a notice and the routes make the places where it goes."""
+"""Who is told what in which way: turns a notice and the routes into the places it goes to."""
 
 from __future__ import annotations
 
@@ -6,19 +6,17 @@ from dataclasses import dataclass
 
 from common.approval.groups import Directory
 from common.notices.people import TERMINAL, NoticesFile, Route, notices_file
-from common.notices.types import Notice, NoticeEvent, Place
+from common.notices.types import ASKS, Notice, NoticeEvent, Place
 from common.settings import Settings, SettingsError
 from common.watched_file import WatchedFile
 
-# Those who may decide hear of these; its owner hears of the others.
-TO_DECIDERS = (NoticeEvent.ASKED, NoticeEvent.REMINDER, NoticeEvent.ESCALATION)
-# Whoever is in a large group is better reached by a channel.
+# A large group is better reached through a channel.
 MAX_PLACES = 100
 
 
 @dataclass(frozen=True)
 class Outlets:
-    """Where a notice goes. `gap` says who is not reached, in words; then it goes to the terminal, too."""
+    """Where a notice goes. `gap` names who is not reached; if anyone, it goes to the terminal, too."""
 
     places: tuple[Place, ...] = ()
     terminal: bool = False
@@ -26,12 +24,12 @@ class Outlets:
 
 
 class Routes:
-    """The routes of a file that may change at any time.
+    """The routes in a file that may change at any time.
 
     Args:
         file: people and routes.
         directory: who is in which group.
-        missing: ways that are not set up, with the setting each needs.
+        missing: the ways that are not set up, each with the setting it needs.
     """
 
     def __init__(
@@ -57,7 +55,7 @@ class Routes:
         return routes
 
     def ways(self) -> list[str]:
-        """The ways that some route names, other than the terminal, sorted.
+        """The ways that the routes name, other than the terminal, sorted.
 
         Raises:
             SettingsError: the file cannot be used, or names a way that is not set up.
@@ -80,7 +78,7 @@ class Routes:
         self.ways()  # raises
         route = next((each for each in self._file.content().routes if _fits(each, notice)), None)
         if route is None:
-            # The terminal hears of decisions by what follows from them.
+            # On the terminal, decisions show by what follows from them.
             return Outlets(terminal=notice.event is not NoticeEvent.DECIDED)
         people = self._recipients(notice) if {"email", "slack", "webhook"} & set(route.ways) else []
         places: dict[tuple[str, str], Place] = {}
@@ -91,7 +89,7 @@ class Routes:
                 places.setdefault((place.way, place.address), place)
         gap = ", ".join(who for who in people if who not in {place.person for place in places.values()})
         if len(places) > MAX_PLACES:
-            gap = f"{len(places) - MAX_PLACES} of {len(places)} places: name a channel in place of people"
+            gap = f"{len(places) - MAX_PLACES} of {len(places)} places: name a channel instead of people"
         return Outlets(tuple(places.values())[:MAX_PLACES], TERMINAL in route.ways or bool(gap), gap)
 
     def _of_people(self, way: str, people: list[str]) -> list[Place]:
@@ -105,7 +103,7 @@ class Routes:
     def _recipients(self, notice: Notice) -> list[str]:
         """Those who may decide and have not yet, or the agent's owner."""
         request = notice.request
-        if request is None or notice.event not in TO_DECIDERS:
+        if request is None or notice.event not in ASKS:
             return [notice.owner] if notice.owner else []
         voted = {vote.decision.by for vote in request.votes}
         if not request.policy.requester_may_approve:
@@ -118,6 +116,6 @@ def _fits(route: Route, notice: Notice) -> bool:
         route.agent in (None, notice.agent)
         and route.owner in (None, notice.owner)
         and route.kind in (None, notice.kind)
-        # A decision is told where somebody asks for that: whoever took it knows, and messages are updated.
+        # Decisions are only reported on request: whoever decided knows, and messages are updated.
         and (notice.event in route.events if route.events else notice.event is not NoticeEvent.DECIDED)
     )

@@ -1,4 +1,4 @@
-"""What people are told of an agent: the events, a notice, and one delivery of it."""
+"""What people are told about an agent: the events, a notice, and one delivery of it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from common.approval.types import ApprovalRequest
 
 
 class NoticeEvent(StrEnum):
-    """What may happen that people want to hear of."""
+    """The events that people may be told about."""
 
     ASKED = "asked"
     REMINDER = "reminder"
@@ -24,13 +24,28 @@ class NoticeEvent(StrEnum):
     FAILED = "failed"
 
 
+# The title of a notice by its event, and the events that ask whoever may decide.
+HEADINGS = {
+    NoticeEvent.ASKED: "Approval asked",
+    NoticeEvent.REMINDER: "Reminder: approval asked",
+    NoticeEvent.ESCALATION: "Escalated: approval asked",
+    NoticeEvent.DECIDED: "Decided",
+    NoticeEvent.STUCK: "Stuck",
+    NoticeEvent.BUDGET: "Budget spent",
+    NoticeEvent.DRIFT: "Changed since it was approved",
+    NoticeEvent.FINISHED: "Finished",
+    NoticeEvent.FAILED: "Failed",
+}
+ASKS = (NoticeEvent.ASKED, NoticeEvent.REMINDER, NoticeEvent.ESCALATION)
+
+
 class Notice(BaseModel, frozen=True):
     """What happened, in words, to which agent.
 
-    `id` is the same however often the notice is given, and no other notice has it: `AGENT/RUN/NUMBER`; an
-    agent knows the number alone. `request` is the approval that it is about, as it stands, for those who may
-    decide it; without one it is for the agent's owner. `courier` is what the answer to the notice of the
-    request said, in the notice of how it ended.
+    `id` stays the same however often the notice is sent, and is unique: `AGENT/RUN/NUMBER`; an agent knows
+    only the number. `request` is the approval it is about, as it stands, for those who may decide it; a
+    notice without one is for the agent's owner. `courier`, in the notice of how a request ended, is the one
+    that was returned for the notice that asked.
     """
 
     id: str
@@ -46,7 +61,7 @@ class Notice(BaseModel, frozen=True):
 class Delivery(BaseModel, frozen=True):
     """A notice on its way to one place: `way` is `slack`, `email` or `webhook`, `address` is of that way.
 
-    `person` is the opaque id of whom it is for, empty where it is for a channel or a system.
+    `person` is the opaque id of its recipient, empty for a channel or a system.
     """
 
     notice: Notice
@@ -56,14 +71,14 @@ class Delivery(BaseModel, frozen=True):
 
 
 class SlackPost(BaseModel, frozen=True):
-    """Where a posted Slack message stands: its channel, and its `ts`, which names it there."""
+    """A posted Slack message: its channel, and the `ts` that identifies it there."""
 
     channel: str
     ts: str
 
 
 class SlackUpdate(BaseModel, frozen=True):
-    """The message of `delivery`, to show from now on that its request is over, and no buttons.
+    """Replaces the message of `delivery`, whose request is over, by one without buttons.
 
     `outcome` says in words how the request ended.
     """
@@ -75,9 +90,9 @@ class SlackUpdate(BaseModel, frozen=True):
 
 
 class Told(BaseModel, frozen=True):
-    """The answer to a notice where notices go elsewhere than to the terminal; None in its place where not.
+    """The answer to a notice if notices go anywhere but the terminal; otherwise the answer is None.
 
-    `courier` is to be handed back in the notice of the decision; None where nobody wants that one.
+    `courier` is to be passed on in the notice of the decision; None if that one is not needed.
     """
 
     courier: str | None = None
@@ -92,14 +107,14 @@ class Place(BaseModel, frozen=True):
 
 
 class Dispatch(BaseModel, frozen=True):
-    """What a courier carries, and where to."""
+    """What a courier delivers, and where."""
 
     notice: Notice
     places: tuple[Place, ...]
 
 
 class Receipt(BaseModel, frozen=True):
-    """What became of one delivery; `address` is masked, `reason` says why it failed."""
+    """The outcome of one delivery; `address` is masked, `reason` says why it failed."""
 
     way: str
     address: str
@@ -109,14 +124,14 @@ class Receipt(BaseModel, frozen=True):
 
 
 class DeliveryLog(BaseModel):
-    """What a courier has done so far. A delivery that is under way is not in it."""
+    """What a courier has done so far; deliveries under way are not included."""
 
     agent: str
     event: NoticeEvent
     receipts: list[Receipt] = Field(default_factory=list)
 
 
-# A courier is a workflow of this type; it takes a notice everywhere it goes, and outlives failing ways.
+# A workflow of this type delivers one notice everywhere it goes, and outlasts failing ways.
 COURIER = "courier"
 SETTLED = "settled"
 
@@ -127,12 +142,12 @@ def courier_id(notice_id: str) -> str:
 
 
 def agent_of(courier_id: str) -> str:
-    """The agent whose notice a courier carries; see `courier_id`. A notice's id ends with run and number."""
+    """The agent whose notice a courier delivers; see `courier_id`. A notice's id ends with run and number."""
     return courier_id.removeprefix("notice:").rsplit("/", 2)[0]
 
 
 def masked(way: str, address: str) -> str:
-    """An address as it may stand in a log: whoever knows it cannot use it, and sees which one it is."""
+    """An address for a log: recognisable, but not usable."""
     if way == "email":
         name, _, host = address.partition("@")
         return f"{name[:1]}…@{host}"

@@ -27,7 +27,7 @@ import activities.mail.imap as imap
 import activities.mail.mailbox as listening
 import worker
 from activities.calls.interceptor import ReliableReports
-from activities.mail.imap import Session
+from activities.mail.imap import ImapSession
 from activities.mail.mailbox import ListenRequest, Mailbox
 from cli.children import end_child, start_child
 from cli.dev_server import DevServer
@@ -266,13 +266,13 @@ async def test_a_crash_between_hand_over_and_filing_hands_over_the_same_mail_aga
     desk: Post, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The agent knows it again by its Message-ID."""
-    file = Session.file
+    file = ImapSession.file
 
     def breaks(*arguments: Any, **more: Any) -> None:
-        monkeypatch.setattr(Session, "file", file)
+        monkeypatch.setattr(ImapSession, "file", file)
         raise OSError("the connection broke")
 
-    monkeypatch.setattr(Session, "file", breaks)
+    monkeypatch.setattr(ImapSession, "file", breaks)
     desk.box.deliver(desk.answer(0))
     with pytest.raises(Exception, match="the connection broke"):
         await desk.sort()
@@ -292,7 +292,7 @@ async def test_the_mailbox_is_verified_and_signed_in_to(
 
         async def refused(server: MailServer) -> ApplicationError:
             with pytest.raises(ApplicationError) as error:
-                await asyncio.to_thread(Session, server, "")
+                await asyncio.to_thread(ImapSession, server, "")
             return error.value
 
         unknown = await refused(right)
@@ -301,7 +301,7 @@ async def test_the_mailbox_is_verified_and_signed_in_to(
         wrong = await refused(dataclasses.replace(right, password="wrong"))
         assert (wrong.type, wrong.non_retryable) == ("MailLoginRefused", False)
         assert "HIBERNAUT_IMAP_USER" in wrong.message
-        session = await asyncio.to_thread(Session, right, "")
+        session = await asyncio.to_thread(ImapSession, right, "")
         try:
             assert await asyncio.to_thread(session.uids) == []
             await asyncio.to_thread(session.begin_idle)

@@ -19,7 +19,7 @@ from temporalio.converter import (
 )
 from temporalio.exceptions import ApplicationError
 
-from activities.mail.outbox import FAILED, Fate, Outbox
+from activities.mail.outbox import FAILED, LetterState, Outbox
 from common.approval.signing import Signer
 from common.key_ring import KeyRing
 from common.mail import Sent, SentStatus
@@ -107,16 +107,16 @@ async def test_the_outbox_stands_on_each_store(store: ObjectStore) -> None:
         record = here.enter("key", **about)
         assert there.enter("key", **{**about, "to": "bob@EXAMPLE.com"}) == record
         assert there.find(record.token.upper()) == record
-        assert there.fate(record.id, record.message_id) == Fate(None, 1)
+        assert there.state(record.id, record.message_id) == LetterState(None, 1)
         assert here.claim(record.id, 1)
         with pytest.raises(ApplicationError, match="under way"):
-            there.fate(record.id, record.message_id)
+            there.state(record.id, record.message_id)
         here.settle(record.id, 1, FAILED)
-        assert there.fate(record.id, record.message_id) == Fate(None, 2)
+        assert there.state(record.id, record.message_id) == LetterState(None, 2)
         assert there.counts() == {"sent": 0, "refused": 0, "unknown": 0, "open": 1}
         assert there.claim(record.id, 2)
         there.settle(record.id, 2, SentStatus.REFUSED, "550 no – such user")
-        fate = here.fate(record.id, record.message_id)
+        fate = here.state(record.id, record.message_id)
         assert fate.sent == Sent(
             status=SentStatus.REFUSED, message_id=record.message_id, reason="550 no – such user"
         )

@@ -14,10 +14,10 @@ from temporalio.exceptions import ApplicationError
 
 from activities.auditor.records import Finding, Severity
 from activities.auditor.scan import programs
-from activities.auditor.scan.analysers import analyse, versions
+from activities.auditor.scan.analyse import analyse, versions
+from activities.auditor.scan.analysers import ANALYSERS, Analyser, severity
 from activities.auditor.scan.languages import language_of
-from activities.auditor.scan.programs import Limits
-from activities.auditor.scan.tools import ANALYSERS, Analyser, severity
+from activities.auditor.scan.programs import ProgramLimits
 
 # Put together here so that no scanner takes this file's own text for a secret.
 SECRET = "AKIA" + "IOSFODNN7EXAMPLQ"
@@ -42,7 +42,7 @@ def scan(
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
     languages = {name: language_of(name, (folder / name).read_bytes()[:200]) for name in files}
-    return analyse(folder, languages, lambda: None, analysers=analysers, limits=Limits(**limits))  # type: ignore[arg-type]
+    return analyse(folder, languages, lambda: None, analysers=analysers, limits=ProgramLimits(**limits))  # type: ignore[arg-type]
 
 
 def rules(findings: list[Finding]) -> set[tuple[str, str, int]]:
@@ -245,7 +245,7 @@ def test_children_end_with_the_analyser(tmp_path: Path, cancelled: bool) -> None
             raise KeyboardInterrupt
 
     began = time.monotonic()
-    limits = Limits(base_seconds=60.0 if cancelled else 1.0)
+    limits = ProgramLimits(base_seconds=60.0 if cancelled else 1.0)
     try:
         analyse(tmp_path, {"a.py": "python"}, beat, analysers=[fake(code)], limits=limits)
         assert not cancelled

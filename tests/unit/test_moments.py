@@ -16,7 +16,7 @@ from common.agents.kinds import KINDS
 from common.approval.types import ApprovalPolicy
 from common.grammar import UnreadableTimeError, parse_moment, parse_span, zone_named
 from common.settings import Settings, SettingsError
-from gateway.documents import Wake
+from gateway.schemas import Wake
 
 VIENNA = ZoneInfo("Europe/Vienna")
 NOW = datetime(2026, 11, 24, 23, 30, tzinfo=UTC)  # a Tuesday; in Vienna it is Wednesday, 00:30

@@ -16,7 +16,6 @@ from activities.recruiting.calendar_file import busy_slots
 from activities.recruiting.candidacy import Course, Reading, Says
 from activities.recruiting.invitations import calendar_object
 from activities.recruiting.letters import book_of, in_words
-from activities.recruiting.page import html
 from activities.recruiting.ranking import Profile, rank
 from activities.recruiting.records import (
     DraftInvitations,
@@ -27,7 +26,7 @@ from activities.recruiting.records import (
     Ranking,
     ReportRequest,
 )
-from activities.recruiting.report import Report, markdown
+from activities.recruiting.report import RecruitingReport, html, markdown
 from common.agents.recruiter import Candidate, RecruiterInput, Role, Slot
 from common.artifacts import ArtifactRef
 from tests.support.recruiting.stage import recruiter_input
@@ -279,7 +278,7 @@ def test_the_report_escapes_what_candidates_wrote() -> None:
         decision="approved by ann",
         now=NOW,
     )
-    report = Report(request, ranking)
+    report = RecruitingReport(request, ranking)
     text, page = markdown(report), html(report)
     assert "[x](http" not in text
     assert "<script>" not in page.partition("</style>")[2]

@@ -11,7 +11,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from activities.auditor.report.report import safe_name
+from activities.auditor.report.write import safe_name
 from tests.support.auditor.report_world import Audit, finding, small_audit, with_fixes
 
 SCHEMA = json.loads(Path(__file__).with_name("sarif-2.1.0.schema.json").read_text())
@@ -114,7 +114,7 @@ def test_the_same_request_gives_the_same_bytes(audit: Audit) -> None:
 def test_the_scan_is_cleared_after_the_report(audit: Audit, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the scan kept goes once the report is written, and stays where writing it failed."""
     with monkeypatch.context() as patch:
-        patch.setattr("activities.auditor.report.report.page", lambda *_: 1 / 0)
+        patch.setattr("activities.auditor.report.write.page", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             audit.write()
     assert audit.cleared == []

@@ -96,12 +96,12 @@ def test_an_approvers_exception_is_named(audit: Audit) -> None:
     audit = with_fixes(audit)
     audit.applied = audit.applied[:1]
     audit.skip = ["src/b.py"]
-    assert "left out on the approver&#x27;s word" in audit.write()["html"].read_text()
+    assert "left out on the approver&#39;s word" in audit.write()["html"].read_text()
 
 
 def test_a_giant_audit_makes_a_page_of_bounded_size(audit: Audit, monkeypatch: pytest.MonkeyPatch) -> None:
     """Past the cap the worst are shown, and a line says how many more there are and where."""
-    monkeypatch.setattr("activities.auditor.report.report.CAP", 20)
+    monkeypatch.setattr("activities.auditor.report.write.CAP", 20)
     audit.add("many.py", "x\n" * 99, *(finding("MANY", line=n) for n in range(1, 80)))
     audit.add("z.py", "x\n", finding("WORST", "high"))
     written = audit.write()

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from lxml import html as markup
 from temporalio.testing import ActivityEnvironment
 
+from activities.html.markdown import escaped
 from activities.llm.outputs import Point
 from activities.research.activities import ResearchActivities
 from activities.research.passages import best_quotes, by_relevance, excerpt, ranked_links
 from activities.research.records import PAGE, Draft, DraftRequest, ReadRequest
-from activities.research.report import escaped
-from common.agents.researcher import Reading, SavedLink, Source, Unread
+from common.agents.researcher import PageReading, SavedLink, Source, Unread
 from common.artifacts import ArtifactRef, ArtifactStore
 from common.digest import digest_bytes
 
@@ -57,11 +57,11 @@ class World:
 
     async def read(
         self, source: Source, points: tuple[Point, ...] | None = None, model: str = "offline"
-    ) -> Reading:
+    ) -> PageReading:
         request = ReadRequest(topic=TOPIC, source=source, points=points, model=model)
         return await ActivityEnvironment().run(self.desk.check_quotes, request)
 
-    async def draft(self, *sources: Source, readings: list[Reading] | None = None, **more: Any) -> Draft:
+    async def draft(self, *sources: Source, readings: list[PageReading] | None = None, **more: Any) -> Draft:
         readings = readings or [await self.read(source) for source in sources]
         wanted = DraftRequest(
             **{

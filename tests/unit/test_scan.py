@@ -27,10 +27,10 @@ from activities.auditor.records import (
     get_records,
     put_records,
 )
-from activities.auditor.scan import scan as scan_module
+from activities.auditor.scan import shard as scan_module
+from activities.auditor.scan.analysers import ANALYSERS
 from activities.auditor.scan.inventory import CodeInventory
-from activities.auditor.scan.scan import CodeScan
-from activities.auditor.scan.tools import ANALYSERS
+from activities.auditor.scan.shard import CodeScan
 from common.agents.agent import Progress
 from common.artifacts import ArtifactRef, ArtifactStore
 from common.digest import digest_bytes
@@ -192,7 +192,7 @@ SCRIPT = """
 import sys
 from pathlib import Path
 from activities.auditor.records import ScanRequest
-from activities.auditor.scan.scan import CodeScan
+from activities.auditor.scan.shard import CodeScan
 from common.artifacts import ArtifactStore
 from temporalio.testing import ActivityEnvironment
 folder = Path(sys.argv[1])

@@ -1,4 +1,4 @@
-"""Writes approved fixes to the tree: the code auditor's one destructive activity, and the last look."""
+"""Writes approved fixes to the tree: the code auditor's one destructive activity, and the check before it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from temporalio.exceptions import ApplicationError
 
 from activities.auditor.fix.diff import diff_file
 from activities.auditor.fix.files import folder_of, read_file, remove, swap_content
-from activities.auditor.fix.journal import Journal, open_journal
+from activities.auditor.fix.journal import FixJournal, open_journal
 from activities.auditor.records import (
     AppliedFix,
     ApplyRequest,
@@ -30,7 +30,7 @@ from common.artifacts import ArtifactStore
 from common.digest import digest_bytes
 from common.errors import permanent
 
-# Names in a result, which lives in history; the full list is the artifact.
+# At most so many names go into a result, which becomes history; the artifact has the full list.
 MAX_NAMED = 1000
 
 WRITTEN, LEFT = "written", "left"
@@ -40,7 +40,7 @@ ALREADY_SO = "already so"
 
 
 class ChangedFiles(BaseModel, frozen=True):
-    """Files that are not as approved, sorted, the first 1,000 of them."""
+    """The first 1,000 files, sorted, that are not as approved."""
 
     paths: list[str]
 
@@ -55,10 +55,10 @@ class FixApplier:
 
     @activity.defn(name="changed_files")
     def changed_files(self, request: ChangedRequest) -> ChangedFiles:
-        """Which chosen files changed since the plan: missing, a link, unreadable or of other content.
+        """Which chosen files changed since the plan: now missing, a link, unreadable or different.
 
-        A path to leave out that the plan does not hold is among them: it was misspelt, and what the approver
-        meant would be written.
+        They include paths in `skip` that the plan does not contain: those are misspelt, and the file that the
+        approver meant to leave out would be written.
         """
         plan = request.plan
         skip = set(plan.skip)
@@ -76,8 +76,8 @@ class FixApplier:
         """Write the chosen fixes, each file whole or not at all, and none twice under one idempotency key.
 
         Returns:
-            All that this key wrote, also in earlier attempts. `conflicts` names the chosen files that others
-            changed since the approval (sorted, the first 1,000); every file left has its reason in `details`.
+            Everything this key wrote, including in earlier attempts. `conflicts` names the chosen files that
+            others changed since the approval (sorted, the first 1,000); `details` says why a file was left.
 
         Raises:
             ApplicationError: type ``NotAuthorized``; nothing was touched.
@@ -90,7 +90,7 @@ class FixApplier:
         with open_journal(self._journals, authorization.key, activity.info().attempt) as journal:
             attempt = _Attempt(self._artifacts, plan, authorization.key, journal)
             for done, fix in enumerate(fixes, 1):
-                # A cancellation waits until the file is settled.
+                # A cancellation waits until this file is finished.
                 with activity.shield_thread_cancel_exception():
                     results.append(attempt.settle(fix))
                 activity.heartbeat(Progress(done=done, total=len(fixes)))
@@ -123,18 +123,18 @@ class FixApplier:
 class _Attempt:
     """One attempt at applying a plan."""
 
-    def __init__(self, artifacts: ArtifactStore, plan: FixPlan, key: str, journal: Journal) -> None:
+    def __init__(self, artifacts: ArtifactStore, plan: FixPlan, key: str, journal: FixJournal) -> None:
         self._artifacts = artifacts
         self._plan = plan
         self._skip = set(plan.skip)
-        # A name of this key's own: a later attempt finds and removes what a killed one left behind.
+        # Named after the key, so that a later attempt finds and removes what a killed one left behind.
         self._temporary = f".hibernaut-{digest_bytes(key.encode())[:16]}"
         self._journal = journal
 
     def settle(self, fix: PlannedFix) -> AppliedFix:
-        """Bring one file to its end: written, or left with a reason."""
+        """Write one file, or leave it and say why."""
         if self._journal.has_done(fix):
-            return AppliedFix(path=fix.path, outcome=WRITTEN)  # whatever became of it since
+            return AppliedFix(path=fix.path, outcome=WRITTEN)  # whatever happened to it since
         if fix.path in self._skip:
             return AppliedFix(path=fix.path, outcome=LEFT, reason=SKIPPED)
         try:
@@ -151,7 +151,7 @@ class _Attempt:
         return AppliedFix(path=fix.path, outcome=WRITTEN)
 
     def _write(self, fix: PlannedFix) -> str:
-        """Give the file its new content. Why it was left; empty where it has its content from this key."""
+        """Give the file its new content; return why it was left, empty if this key wrote it."""
         with folder_of(self._plan.root, fix.path) as (folder, name):
             if self._journal.intends(fix):
                 remove(folder, self._temporary)
@@ -160,14 +160,14 @@ class _Attempt:
                 return "" if self._journal.intends(fix) else ALREADY_SO
             if current != fix.before.sha256:
                 return CHANGED
-            self._artifacts.get(fix.before)  # what cannot be undone is not done
+            self._artifacts.get(fix.before)  # raises if the change could not be undone
             after = self._artifacts.get(fix.after)
             self._journal.intend(fix)
             swap_content(folder, name, before=fix.before.sha256, after=after, temporary=self._temporary)
             try:
                 os.fsync(folder)
             except OSError as error:
-                # It is written, but maybe not for good: no reason to call it left. The next attempt finds it.
+                # Written, but perhaps not durably: it must not count as left. The next attempt finds it.
                 raise RuntimeError(f"{fix.path}: written, but its folder could not be synced") from error
             return ""
 
@@ -189,7 +189,7 @@ def _is_as_planned(root: str, fix: PlannedFix) -> bool:
 
 
 def _check_skip(plan: FixPlan, authorization: Authorization, fixes: list[PlannedFix]) -> None:
-    """Refuse a misspelt wish to leave a file out: it would be written against the approver's word."""
+    """Refuse a misspelt path in `skip`: the file meant would be written against the approver's will."""
     if not any(vote.replaced for vote in authorization.votes):
         return
     unknown = set(plan.skip) - {fix.path for fix in fixes}

@@ -1,4 +1,4 @@
-"""Unified diffs of bytes that `patch -p1` and `git apply` take, in time linear in the file's length."""
+"""Unified diffs of bytes that `patch -p1` and `git apply` accept, in time linear in the file's length."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ def diff_file(path: str, before: bytes, after: bytes) -> FileDiff:
 class _LocalMatcher(SequenceMatcher[bytes]):
     """Matches two files window by window.
 
-    Fixes are local, so lines stay near their old places; difflib's search of whole files takes minutes
-    where every second of 30,000 lines changes. A missed match makes a diff longer, never wrong.
+    Fixes are local, so lines stay near where they were; difflib's search of whole files takes minutes if
+    every other line of 30,000 changes. A missed match makes a diff longer, never wrong.
     """
 
     a: Sequence[bytes]
@@ -73,7 +73,7 @@ class _LocalMatcher(SequenceMatcher[bytes]):
             elif window >= max(len(self.a) - i, len(self.b) - j):
                 break
             else:
-                window *= 2  # more lines than a window holds came or went
+                window *= 2  # more lines were added or removed than a window holds
         return [*blocks, Match(len(self.a), len(self.b), 0)]
 
 
@@ -86,7 +86,7 @@ def _append(blocks: list[Match], block: Match) -> None:
 
 
 def _span(start: int, stop: int) -> bytes:
-    """A span of lines as a hunk header counts it: from 1; an empty one is named by the line before it."""
+    """A span of lines in a hunk header: numbered from 1; an empty one by the line before it."""
     return b"%d,%d" % (start + (stop > start), stop - start)
 
 

@@ -24,12 +24,12 @@ def folder_of(root: str, path: str) -> Iterator[tuple[int, str]]:
         path: relative to the root, with ``/``.
 
     Raises:
-        LeftOut: with the reason, as ``tree.open_folder``; `link` also where the root lies behind a link now.
+        LeftOut: with the reason, as ``safe_files.open_folder``; `link` also if the root is now behind a link.
     """
     folder, _, name = path.rpartition("/")
     descriptor = open_folder(Path(root), folder)
     try:
-        # After opening: a link that came later does not matter any more.
+        # Checked after opening: a link made later no longer matters.
         if os.path.realpath(root) != root:
             raise LeftOut("link")
         yield descriptor, name
@@ -38,7 +38,7 @@ def folder_of(root: str, path: str) -> Iterator[tuple[int, str]]:
 
 
 def read_file(root: str, path: str, limit: int) -> bytes:
-    """The bytes of a regular file; arguments and errors as ``folder_of`` and ``tree.read_inside``."""
+    """The bytes of a regular file; arguments and errors as ``folder_of`` and ``safe_files.read_inside``."""
     with folder_of(root, path):
         return read_inside(Path(root), path, limit)
 
@@ -48,8 +48,8 @@ def swap_content(folder: int, name: str, *, before: str, after: bytes, temporary
 
     The new content is written beside the file as ``temporary`` and renamed over it, so the file gets a new
     inode: mode and, where allowed, owner are kept; extended attributes are not, and other hard links to the
-    old inode keep the old content. Between the last look and the rename lie a few microseconds in which
-    another program's write would be lost; POSIX has no rename that compares.
+    old inode keep the old content. Between the last check and the rename there are a few
+    microseconds in which another program's write would be lost; POSIX has no compare-and-rename.
 
     Raises:
         LeftOut: the file is missing, a link, no regular file, or its content is not ``before`` (any more).

@@ -1,6 +1,6 @@
 """The journal of one approved action: which files it was about to write, and which it wrote.
 
-It lets a second attempt tell its own half-done work from the world's, so that nothing is done twice.
+It lets a second attempt tell this action's own half-finished writes from other people's changes.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class JournalLine(BaseModel, frozen=True):
     attempt: int
 
 
-class Journal:
+class FixJournal:
     """The open journal of one idempotency key; made by ``open_journal``."""
 
     def __init__(self, file: FileIO, attempt: int) -> None:
@@ -43,7 +43,7 @@ class Journal:
         whole = 0
         for text in file.read().splitlines(keepends=True):
             if not text.endswith(b"\n"):
-                break  # a killed attempt tore this line; it had not yet acted on it
+                break  # torn by a killed attempt, which had not yet acted on it
             line = JournalLine.model_validate_json(text)
             self._seen[line.event].add((line.path, line.after))
             whole += len(text)
@@ -58,7 +58,7 @@ class Journal:
         return (fix.path, fix.after.sha256) in self._seen["done"]
 
     def intend(self, fix: PlannedFix) -> None:
-        """Record, for good, that ``fix`` is about to be written.
+        """Record durably that ``fix`` is about to be written.
 
         Raises:
             OSError: it could not be recorded; then it must not be written.
@@ -67,7 +67,7 @@ class Journal:
         os.fsync(self._file.fileno())
 
     def finish(self, fix: PlannedFix) -> None:
-        """Record that ``fix`` was written. No sync: after a power cut, intent and content tell the same."""
+        """Record that ``fix`` was written. Not synced: after a power cut, intent and content say the same."""
         self._append("done", fix)
 
     def _append(self, event: Literal["intent", "done"], fix: PlannedFix) -> None:
@@ -90,7 +90,7 @@ class Journal:
 
 
 @contextmanager
-def open_journal(folder: Path, key: str, attempt: int) -> Iterator[Journal]:
+def open_journal(folder: Path, key: str, attempt: int) -> Iterator[FixJournal]:
     """The journal of the idempotency key ``key``, held by this attempt alone until the block ends.
 
     Raises:
@@ -98,7 +98,7 @@ def open_journal(folder: Path, key: str, attempt: int) -> Iterator[Journal]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{hashlib.sha256(key.encode()).hexdigest()}.jsonl"
-    # A server that lost sight of an attempt starts the next one while the first may still be writing.
+    # A server that lost contact with an attempt starts the next while the first may still be writing.
     with FileIO(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -107,4 +107,4 @@ def open_journal(folder: Path, key: str, attempt: int) -> Iterator[Journal]:
                 "ApplyUnderWay", "an earlier attempt is still at work", timedelta(seconds=5)
             ) from None
         sync_folder(folder)
-        yield Journal(file, attempt)
+        yield FixJournal(file, attempt)

@@ -1,7 +1,7 @@
-"""Plans fixes: has ruff mend copies of the files with fixable findings, and tells what would change.
+"""Plans fixes: lets ruff fix copies of the files with fixable findings, and records what would change.
 
-The audited tree is only read. Copies are untrusted: what reads them is a process of its own, and a file
-that brings it down is left out of the plan.
+The audited tree is only read. The copies are untrusted: separate processes read them, and a file that
+crashes one is left out of the plan.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ from activities.auditor.current_findings import CurrentFindings
 from activities.auditor.fix.diff import diff_file
 from activities.auditor.fix.files import read_file
 from activities.auditor.records import FileFindings, PlannedFix, PlanRequest, put_records
-from activities.auditor.scan.programs import AnalyserFailed, Limits, program, run
-from activities.auditor.scan.tools import RUFF_OPTIONS
+from activities.auditor.scan.analysers import RUFF_OPTIONS
+from activities.auditor.scan.programs import AnalyserFailed, ProgramLimits, program, run
 from activities.safe_files import LeftOut
 from common.agents.agent import Progress
 from common.agents.auditor import FilePreview, FixPlan
 from common.artifacts import ArtifactStore
 from common.digest import digest_bytes
 
-BATCH = 100  # files a process: with tree's longest path, well under what an argument list may hold
+BATCH = 100  # files per process: even with the longest paths, well under the limit of an argument list
 PREVIEWED = 100
-LARGEST = 64_000_000  # bytes; no scan gets this far
-LIMITS = Limits()
+LARGEST = 64_000_000  # bytes; scans stop earlier
+LIMITS = ProgramLimits()
 BEAT_SECONDS = 1.0
 
-# Prints which of the files named parse. Isolated, so that no copy can pass for a module of the library.
+# Prints which of the named files parse. Isolated, so that no copy can shadow a standard module.
 PARSE = """
 import json, sys
 parsed = []
@@ -52,7 +52,7 @@ print(json.dumps(parsed))
 """
 
 
-class _Mended(NamedTuple):
+class _FixedFile(NamedTuple):
     path: str
     before: bytes
     after: bytes
@@ -70,7 +70,7 @@ class FixPlanner:
         """The safe fixes for all fixable findings. The same findings and files give the same plan.
 
         Left out are files that changed since the scan, fixes that would break a file that parsed, and files
-        ruff cannot handle. `rules` counts findings that are gone when the mended copy is linted again.
+        that ruff cannot handle. `rules` counts the findings that are gone when the fixed copy is linted.
         """
         skip = set(request.skip)
         findings = CurrentFindings(self._artifacts, request.findings, lambda: activity.heartbeat(Progress()))
@@ -87,15 +87,15 @@ class FixPlanner:
             paths = iter(fixable)
             while batch := list(islice(paths, BATCH)):
                 contents = {path: data for path in batch if (data := _as_scanned(request.root, known[path]))}
-                for mended in copies.mend(contents):
-                    diff = diff_file(mended.path, mended.before, mended.after)
+                for fixed in copies.fix(contents):
+                    diff = diff_file(fixed.path, fixed.before, fixed.after)
                     diffs.append(diff.text)
                     fixes.append(
                         PlannedFix(
-                            path=mended.path,
-                            before=self._artifacts.put(mended.before),
-                            after=self._artifacts.put(mended.after),
-                            rules=mended.rules,
+                            path=fixed.path,
+                            before=self._artifacts.put(fixed.before),
+                            after=self._artifacts.put(fixed.after),
+                            rules=fixed.rules,
                             lines_added=diff.lines_added,
                             lines_removed=diff.lines_removed,
                         )
@@ -114,9 +114,9 @@ class FixPlanner:
 
 
 class _Copies:
-    """A temporary folder of copies, at their relative paths, and ruff at work on them.
+    """Copies in a temporary folder, at their relative paths, for ruff to fix.
 
-    ruff runs with the options of the scan: the same rules, the same findings. What it may mend is narrower.
+    ruff runs with the options of the scan and so finds the same; what it may fix is narrower.
     """
 
     def __init__(self, folder: Path, rules: list[str], beat: Callable[[], None]) -> None:
@@ -124,25 +124,25 @@ class _Copies:
         self._beat = beat
         self._fixable = f"--fixable={','.join(rules)}"
 
-    def mend(self, contents: dict[str, bytes]) -> Iterator[_Mended]:
+    def fix(self, contents: dict[str, bytes]) -> Iterator[_FixedFile]:
         """The files of ``contents`` that ruff's safe fixes change, in the order given."""
         if not contents:
             return
         try:
-            mended = self._mend(contents)
+            fixed = self._fix(contents)
         except (AnalyserFailed, ValueError, LookupError):  # it crashed, hung, or printed what cannot be read
-            # One file is to blame: halve until it is alone, and leave it out.
+            # One file is to blame: halve the batch until it is alone, and leave it out.
             items = list(contents.items())
             half = len(items) // 2
             if not half:
                 activity.logger.warning("left out of the plan: ruff cannot handle %r", items[0][0])
                 return
-            yield from self.mend(dict(items[:half]))
-            yield from self.mend(dict(items[half:]))
+            yield from self.fix(dict(items[:half]))
+            yield from self.fix(dict(items[half:]))
         else:
-            yield from mended
+            yield from fixed
 
-    def _mend(self, contents: dict[str, bytes]) -> list[_Mended]:
+    def _fix(self, contents: dict[str, bytes]) -> list[_FixedFile]:
         for path, data in contents.items():
             copy = self._folder / path
             copy.parent.mkdir(parents=True, exist_ok=True)
@@ -157,7 +157,7 @@ class _Copies:
         remaining = self._lint(changed)
         broken = parsed - self._parsed(changed)
         return [
-            _Mended(path=path, before=contents[path], after=data, rules=dict(sorted(gone.items())))
+            _FixedFile(path=path, before=contents[path], after=data, rules=dict(sorted(gone.items())))
             for path, data in changed.items()
             if path not in broken and (gone := found[path] - remaining[path])
         ]

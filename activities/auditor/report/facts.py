@@ -1,4 +1,4 @@
-"""What the report's pages and files have in common, counted once in one walk over the findings."""
+"""What the report's page and files share, counted in one pass over the findings."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Located:
 class Facts:
     """Counts over all findings, and the worst of them in full.
 
-    `urls` goes by analyser and rule; files an analyser crashed on are in `failed`, and have no rule there.
+    `urls` is keyed by analyser and rule; `failed` counts the files that each analyser crashed on.
     """
 
     total: int = 0
@@ -73,13 +73,13 @@ def survey(findings: CurrentFindings, keep: int) -> Facts:
 
 
 def web_address(url: str) -> str:
-    """`url` if it leads to the web, else nothing: no page of ours carries a `javascript:` link."""
+    """`url` if it is a web address, otherwise empty: no page of ours contains a `javascript:` link."""
     return url if url.startswith(("https://", "http://")) and url.isprintable() and " " not in url else ""
 
 
 @dataclass(frozen=True)
 class FixOutcome:
-    """A planned fix and what became of it: `written`, `left` or `not applied`, with the reason."""
+    """A planned fix and its outcome: `written`, `left` or `not applied`, with the reason."""
 
     fix: PlannedFix
     outcome: str
@@ -87,7 +87,7 @@ class FixOutcome:
 
 
 def fix_outcomes(store: ArtifactStore, request: ReportRequest) -> list[FixOutcome]:
-    """Of each planned path the newest fix and its newest outcome, by path."""
+    """The newest fix of each planned path and its newest outcome, by path."""
     planned = {
         fix.path: fix for plan in request.plans for fix in get_records(store, plan.listing, PlannedFix)
     }
@@ -109,5 +109,5 @@ def fix_outcomes(store: ArtifactStore, request: ReportRequest) -> list[FixOutcom
 
 
 def is_fixed(finding: Finding, fix: PlannedFix) -> bool:
-    """Did `fix`, which was written, mend `finding` of the same file?"""
+    """Whether `fix`, which was written, fixed `finding` in the same file."""
     return finding.fixable and finding.rule in fix.rules

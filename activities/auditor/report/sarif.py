@@ -1,4 +1,4 @@
-"""The audit as SARIF 2.1.0: one run per analyser, written piece by piece so that its size is no matter."""
+"""The audit as SARIF 2.1.0: one run per analyser, written in chunks so that memory stays bounded."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LEVEL = {Severity.HIGH: "error", Severity.MEDIUM: "warning", Severity.LOW: "not
 def sarif(
     inventory: Inventory, findings: CurrentFindings, versions: Mapping[str, str], rules: Mapping[str, Rules]
 ) -> Iterator[bytes]:
-    """The log in chunks. `versions` and `rules` go by analyser; each of either's keys gets a run."""
+    """The log in chunks. `versions` and `rules` are keyed by analyser; each key of either gets a run."""
     yield f'{{"$schema":{_json(SCHEMA)},"version":"2.1.0","runs":['.encode()
     for number, analyser in enumerate(sorted({*versions, *rules})):
         yield b",\n" if number else b"\n"
@@ -41,7 +41,7 @@ def sarif(
     yield b"\n]}\n"
 
 
-# Of one analyser: rule id -> address of its documentation, or "".
+# For one analyser: rule id -> address of its documentation, or "".
 Rules = Mapping[str, str]
 
 
@@ -56,7 +56,7 @@ def _run(
     rules: list[tuple[str, str]],
     failures: list[dict[str, Any]],
 ) -> dict[str, Any]:
-    """Everything of a run but its results."""
+    """Everything in a run except its results."""
     notifications = failures + [
         _notification("note", f"{count:,} files were left out of the audit: {reason}")
         for reason, count in sorted(inventory.skipped.items())
@@ -78,7 +78,7 @@ def _rule(rule: str, url: str) -> dict[str, Any]:
 
 
 def _result(path: str, finding: Finding, rule_index: int, occurrence: int) -> dict[str, Any]:
-    # Without line numbers: an alert keeps its identity while code above it comes and goes.
+    # Without line numbers, so that an alert keeps its identity when code above it changes.
     identity = "\0".join((finding.analyser, finding.rule, path, finding.message, str(occurrence)))
     region = {"startLine": max(finding.line, 1), "startColumn": max(finding.column, 1)}
     if finding.end_line and finding.end_line >= region["startLine"]:

@@ -1,4 +1,4 @@
-"""The lines of code that a report shows: read again, checked, without those that hold a secret."""
+"""The lines of code that a report shows: read again, verified, without those that hold a secret."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _HUNK = re.compile(r"^@@ (.*?) @@.*\n((?:(?!@@ ).*\n)*)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
-class Line:
-    """A line to show: its number, its text, and how it stands out: ` `, `+`, `-`, or `*` for a hidden one."""
+class SourceLine:
+    """A line to show: its number, its text, and its mark: ` `, `+`, `-`, or `*` for a hidden one."""
 
     number: int
     text: str
@@ -30,9 +30,9 @@ class Line:
 
 
 def read_lines(root: str, path: str, sha256: str) -> list[str] | None:
-    """The lines of an audited file, or None where it is no longer the file that was scanned."""
+    """The lines of an audited file, or None if it is no longer the file that was scanned."""
     try:
-        # The folder is not ours: a link put there since the scan is not followed, a pipe not waited on.
+        # The folder is untrusted: a link put there since the scan is not followed, a pipe not waited for.
         flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
         descriptor = os.open(Path(root, path), flags)
         with os.fdopen(descriptor, "rb") as file:
@@ -43,33 +43,33 @@ def read_lines(root: str, path: str, sha256: str) -> list[str] | None:
 
 
 def split_lines(data: bytes) -> list[str]:
-    """The lines of a file as analysers count them, without their ends."""
+    """The lines of a file as analysers count them, without their line ends."""
     lines = re.split(r"\r\n|\n|\r", data.decode("utf-8-sig", "replace"))
     return lines[:-1] if lines[-1] == "" else lines
 
 
-def excerpts(source: list[str], wanted: Iterable[int], hidden: set[int]) -> Iterator[list[Line]]:
-    """The lines `wanted`, each with three around it, as runs of lines; what touches is one run.
+def excerpts(source: list[str], wanted: Iterable[int], hidden: set[int]) -> Iterator[list[SourceLine]]:
+    """The lines `wanted`, each with three around it, as runs of adjacent lines.
 
-    In a file with hidden lines nothing comes around: scanners find the secrets they know, and those nobody
-    found tend to stand beside them.
+    In a file with hidden lines no surrounding lines are shown: scanners find the secrets they know, and
+    others tend to be next to them.
     """
     more = 0 if hidden else CONTEXT
     around = {n for line in wanted for n in range(line - more, line + more + 1) if 1 <= n <= len(source)}
-    run: list[Line] = []
+    run: list[SourceLine] = []
     for number in sorted(around):
         if run and number != run[-1].number + 1:
             yield run
             run = []
-        run.append(_hidden(number) if number in hidden else Line(number, _cut(source[number - 1])))
+        run.append(_hidden(number) if number in hidden else SourceLine(number, _cut(source[number - 1])))
     if run:
         yield run
 
 
-def fix_hunks(store: ArtifactStore, findings: CurrentFindings, fix: PlannedFix) -> Iterator[list[Line]]:
-    """The changes of a planned fix, hunk by hunk; in a file with hidden lines the changed lines alone.
+def fix_hunks(store: ArtifactStore, findings: CurrentFindings, fix: PlannedFix) -> Iterator[list[SourceLine]]:
+    """The changes of a planned fix, hunk by hunk; in a file with hidden lines only the changed lines.
 
-    A hunk that takes a hidden line away shows nothing: its new lines may hold the same secret.
+    A hunk that removes a hidden line shows nothing: its new lines may hold the same secret.
     """
     before = store.get(fix.before)
     source = split_lines(before)
@@ -86,17 +86,17 @@ def fix_hunks(store: ArtifactStore, findings: CurrentFindings, fix: PlannedFix) 
             yield [replace(line, text=_cut(line.text)) for line in hunk if line.mark != " " or not secrets]
 
 
-def _numbered(body: str, old: int, new: int) -> Iterator[Line]:
+def _numbered(body: str, old: int, new: int) -> Iterator[SourceLine]:
     for line in re.split(r"\r?\n", body):
         mark = line[:1]
         if mark in (" ", "-", "+"):
-            yield Line(new if mark == "+" else old, line[1:], mark)
+            yield SourceLine(new if mark == "+" else old, line[1:], mark)
             old += mark != "+"
             new += mark != "-"
 
 
-def _hidden(number: int) -> Line:
-    return Line(number, "hidden: a secret is here", "*")
+def _hidden(number: int) -> SourceLine:
+    return SourceLine(number, "hidden: a secret is here", "*")
 
 
 def _cut(text: str) -> str:

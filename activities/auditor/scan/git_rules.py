@@ -28,17 +28,17 @@ log = logging.getLogger(__name__)
 _MAX_RULES_BYTES = 1_000_000
 _MAX_INDEX_BYTES = 256_000_000
 # Patterns become regular expressions, and one with many stars takes name-length-to-the-power-of-stars steps
-# (while nothing else in this process runs). Past this many the pattern does not count: the file is audited.
+# (while nothing else in this process runs). A pattern that may take more is ignored: the file is audited.
 _MAX_STEPS = 3_000_000
 
 
 @dataclass(frozen=True)
 class IgnoreRules:
-    """The rules that hold in one folder of a checkout.
+    """The rules that apply in one folder of a checkout.
 
-    `top` is the checkout's folder; `folder` the one the rules hold in, relative to `top`, empty or ending in
-    `/`; `tracked` has the index's files, and their folders with a `/` at the end; `levels` has the patterns,
-    outermost first, each with the folder that they are relative to.
+    `top` is the checkout's folder; `folder` the one the rules apply to, relative to `top`, empty or ending in
+    `/`; `tracked` holds the index's files, and their folders ending in `/`; `levels` holds the patterns,
+    outermost first, each with the folder that it is relative to.
     """
 
     top: Path
@@ -48,7 +48,7 @@ class IgnoreRules:
     in_ignored_folder: bool = False
 
     def ignores(self, name: str, is_folder: bool) -> bool:
-        """Whether git leaves out the entry `name` of this folder; never what is tracked or leads to it."""
+        """Whether git ignores the entry `name` of this folder; never a tracked file or a folder of one."""
         path = self.folder + os.fsencode(name)
         if path in self.tracked or path + b"/" in self.tracked:
             return False
@@ -65,7 +65,7 @@ class IgnoreRules:
         )
 
     def _excluded(self, path: bytes, is_folder: bool) -> bool:
-        # The last word is that of the innermost file, and in it of the last line that matches.
+        # The innermost file decides, and in it the last line that matches.
         for base, patterns in reversed(self.levels):
             for pattern in reversed(patterns):
                 if _matches(pattern, path[len(base) :], is_folder):
@@ -74,9 +74,9 @@ class IgnoreRules:
 
 
 def find_rules(root: Path) -> IgnoreRules | None:
-    """The rules at `root`, which is, or lies in, a checkout; None where there is none.
+    """The rules at `root`, which is, or is inside, a checkout; None if it is not.
 
-    None too where git ignores `root` itself: whoever asks for such a folder wants to see what is in it.
+    None too if git ignores `root` itself: whoever asks for such a folder wants to see what is in it.
     """
     for top in (root, *root.parents):
         rules = open_checkout(top)
@@ -131,7 +131,7 @@ def _tracked(index: Path) -> frozenset[bytes]:
     data = _read(index, _MAX_INDEX_BYTES)
     if not data:
         return frozenset()
-    # Git writes no object format into the index; its closing checksum tells.
+    # Git writes no object format into the index; its trailing checksum reveals it.
     form = SHA256 if hashlib.sha256(data[:-32]).digest() == data[-32:] else SHA1
     tracked: set[bytes] = set()
     try:
@@ -141,13 +141,13 @@ def _tracked(index: Path) -> frozenset[bytes]:
             while folder and folder + b"/" not in tracked:
                 tracked.add(folder + b"/")
                 folder = folder.rpartition(b"/")[0]
-    except Exception as error:  # anybody's bytes: a damaged index tells nothing more
+    except Exception as error:  # untrusted bytes: a damaged index may raise anything
         log.warning("cannot read the git index %s (%r): what it tracks may count as ignored", index, error)
     return frozenset(tracked)
 
 
 def _read(path: Path, limit: int) -> bytes:
-    """The bytes of a regular file, empty where there is none or it is over `limit`."""
+    """The bytes of a regular file; empty if there is none or it is over `limit`."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             return b""

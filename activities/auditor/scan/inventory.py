@@ -34,11 +34,11 @@ class CodeInventory:
     def take_inventory(self, request: InventoryRequest) -> Inventory:
         """List the files under a folder in the order of their paths' bytes.
 
-        In a git checkout, ignored files are left out without a word; everything else that is not read is
-        counted and named. Links are never followed.
+        In a git checkout, ignored files are left out silently; everything else that is not read is counted
+        and named. Links are never followed.
 
         Raises:
-            ApplicationError: PathMissing, NotAFolder, PathUnreadable, PatternMalformed; no retry mends them.
+            ApplicationError: PathMissing, NotAFolder, PathUnreadable, PatternMalformed; none is retried.
         """
         root = _real_root(request.root)
         if request.only is None:
@@ -102,7 +102,7 @@ def _patterns(written: Sequence[str]) -> IgnoreFilter | None:
 def _walk(
     root: Path, include: IgnoreFilter | None, exclude: IgnoreFilter | None
 ) -> Iterator[tuple[str, str]]:
-    """Every path to look at, with the reason where it is not to be read."""
+    """Every path, with the reason if it is not to be read."""
     folders: list[tuple[str, IgnoreRules | None]] = [("", find_rules(root))]
     while folders:
         folder, rules = folders.pop()
@@ -155,12 +155,12 @@ def _entry(root: Path, path: str, max_bytes: int) -> FileEntry:
 
 
 def _is_binary(head: bytes) -> bool:
-    # Text in an old encoding has some bytes that are not UTF-8; a third of them is no text.
+    # Text in a legacy encoding has a few bytes that are not UTF-8; with over a third it is not text.
     return b"\0" in head or head.decode(errors="replace").count("�") * 3 > len(head)
 
 
 def _shown(path: str) -> str:
-    """`path` with the bytes that are not UTF-8 written out as `\\xNN`: JSON holds no others."""
+    """`path` with bytes that are not UTF-8 spelled out as `\\xNN`, because JSON cannot hold them."""
     return path.encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 

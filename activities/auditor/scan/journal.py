@@ -1,7 +1,7 @@
-"""What a scan has done so far, on disk, so that a killed scan goes on where it was.
+"""What a scan has done so far, on disk, so that a killed scan resumes where it was.
 
-A journal is the result in the making: one ``FileFindings`` line per file, in listing order, appended and
-synced batch by batch. Beside it lie `.attempts` (one JSON line per attempt: its number and at which file it
+A journal is the unfinished result: one ``FileFindings`` line per file, in listing order, appended and
+synced batch by batch. Beside it are `.attempts` (one JSON line per attempt: its number and at which file it
 resumed) and, while a batch runs, the folder `.files` with that batch's files.
 """
 
@@ -24,8 +24,8 @@ from common.digest import digest_bytes
 _LOCK_POLL_SECONDS = 0.2
 
 
-class Journal:
-    """One scan's journal, locked: while one attempt holds it, another waits."""
+class ScanJournal:
+    """One scan's journal, locked: another attempt waits while one holds it."""
 
     def __init__(self, descriptor: int, path: Path) -> None:
         self._descriptor = descriptor
@@ -37,7 +37,7 @@ class Journal:
         return self._path.with_suffix(".files")
 
     def resume(self, paths: Sequence[str], attempt: int) -> int:
-        """How many of `paths` are done; whatever follows the last whole line about them is cut off."""
+        """How many of `paths` are done; whatever follows the last complete line about them is cut off."""
         done, size = 0, 0
         for line in self.read().splitlines(keepends=True):
             if done == len(paths) or not _tells_of(line, paths[done]):
@@ -63,11 +63,11 @@ class Journal:
 @contextlib.contextmanager
 def open_journal(
     folder: Path, workflow_id: str, scan_id: str, wait: Callable[[float], None]
-) -> Iterator[Journal]:
+) -> Iterator[ScanJournal]:
     """The journal of one scan of one agent, below `folder`; ids may be any text.
 
-    While an earlier attempt that Temporal has given up still holds it, `wait` is called with the seconds to
-    wait; what it raises comes out here.
+    While an earlier attempt that Temporal has given up on still holds it, `wait` is called with the seconds
+    to wait; whatever it raises propagates.
     """
     path = _agent_folder(folder, workflow_id) / f"{digest_bytes(scan_id.encode())[:32]}.journal"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -76,7 +76,7 @@ def open_journal(
         while not _locked(descriptor):
             wait(_LOCK_POLL_SECONDS)
         sync_folder(path.parent)
-        yield Journal(descriptor, path)
+        yield ScanJournal(descriptor, path)
     finally:
         os.close(descriptor)
 

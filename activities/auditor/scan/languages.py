@@ -38,7 +38,7 @@ _SHEBANG = re.compile(rb"#!\s*(?:/\S*/env\s+(?:-\S+\s+)*)?(?:/\S*/)?([a-z]+)")
 
 
 def language_of(path: str, head: bytes) -> str:
-    """The language of a file, `text` where it is none that an analyser knows; `head` is how it begins."""
+    """The language of a file, `text` if no analyser handles it; `head` is the beginning of its content."""
     if _WORKFLOW.search(path):
         return "github-workflow"
     name = path.rpartition("/")[2]
@@ -47,7 +47,7 @@ def language_of(path: str, head: bytes) -> str:
         return "dockerfile"
     language = _BY_SUFFIX.get(suffix, "")
     shebang = _SHEBANG.match(head)
-    # A first line has the last word on scripts: a `.sh` that asks for zsh is nothing a shell analyser reads.
+    # The first line decides for scripts: a `.sh` that asks for zsh is not for a shell analyser.
     if shebang and language in ("", "shell"):
         language = _BY_PROGRAM.get(shebang[1].decode(), "")
     return language or "text"

@@ -1,4 +1,4 @@
-"""Runs one program of an analyser: bounded in time and output, with nothing of this process's environment."""
+"""Runs one program with bounded time and output, and nothing of this process's environment."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from typing import IO
 
 from common.errors import permanent
 
-# No proxy, token or setting of the worker's reaches a program that reads untrusted files.
+# No proxy, token or setting of the worker reaches a program that reads untrusted files.
 _ENVIRONMENT = {
     "PATH": os.defpath,
     "HOME": "/nonexistent",
@@ -29,17 +29,17 @@ _POLL_SECONDS = 0.1
 
 
 class AnalyserFailed(Exception):
-    """A program crashed, hung, or said what cannot be read; the message says which, in one line."""
+    """A program crashed, hung, or printed something unreadable; the message says which, in one line."""
 
 
 class Stopped(Exception):
-    """The caller wants no result any more."""
+    """The caller no longer wants a result."""
 
 
 @dataclass(frozen=True)
-class Limits:
-    """What one program may take. Its time grows with what it reads: `base_seconds` and a second per
-    `bytes_per_second`, which is a tenth of what the slowest analyser does on an idle core."""
+class ProgramLimits:
+    """What one program may use. Its time grows with its input: `base_seconds`, and a second per
+    `bytes_per_second`, a tenth of what the slowest analyser manages on an idle core."""
 
     base_seconds: float = 30.0
     bytes_per_second: int = 10_000
@@ -51,10 +51,10 @@ class Limits:
 
 
 def program(name: str, package: str) -> str:
-    """The path of a program that the Python package `package` brings into this virtual environment.
+    """The path of a program that the Python package `package` installs into this virtual environment.
 
     Raises:
-        ApplicationError: type AnalyserMissing; installing the package mends it.
+        ApplicationError: type AnalyserMissing; install the package.
     """
     path = Path(sys.executable).parent / name
     if not path.is_file():
@@ -67,7 +67,7 @@ def program(name: str, package: str) -> str:
 def run(argv: Sequence[str], seconds: float, output_bytes: int, stop: Event) -> tuple[int, bytes, str]:
     """Run a program to its end: exit status, standard output, last line of standard error (200 characters).
 
-    The working folder is `/`, where no audited project can have left a configuration file.
+    The working folder is `/`, where no audited project can have put a configuration file.
 
     Raises:
         AnalyserFailed: it took too long, wrote too much, or was ended by a signal.

@@ -1,7 +1,7 @@
-"""The program that looks for secrets: `analysers_secrets.py FOLDER FILE…`, a process of its own.
+"""The program that looks for secrets: `secrets_program.py FOLDER FILE…`, a process of its own.
 
 Prints a JSON list of [path, kind, line]; never the secret, nor its hash. The library's own command line is
-not used: it starts a process per core, prints hashes, and passes over files that are not UTF-8.
+not used: it starts a process per core, prints hashes, and skips files that are not UTF-8.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from detect_secrets.settings import default_settings, get_plugins
 from detect_secrets.transformers import get_transformed_file
 from detect_secrets.types import NamedIO
 
-# The library opens files as strict UTF-8 and passes over others; a latin-1 file may hold a secret too.
+# The library opens files as strict UTF-8 and skips others; a latin-1 file may hold a secret too.
 _open = functools.partial(open, encoding="utf-8", errors="replace")
 vars(scan)["open"] = _open
 
 
 def main(folder: str, *paths: str) -> None:
-    """Scan `paths`, relative to `folder`: the library filters by path, and must not see the folder's."""
+    """Scan `paths`, relative to `folder`: the library filters by path and must not see the folder's own."""
     os.chdir(folder)
     found = set()
     with default_settings() as settings:
@@ -39,7 +39,7 @@ def main(folder: str, *paths: str) -> None:
 
 
 def _lines(path: str) -> list[str]:
-    """All lines that the library may look at: of the file, and of what it makes of the file."""
+    """All lines that the library may look at: the file's own, and those of its transformations."""
     with _open(path) as file:
         lines = file.readlines()
         for eager in (False, True):
@@ -49,7 +49,7 @@ def _lines(path: str) -> list[str]:
 
 
 def _may_find(plugin: BasePlugin, lines: list[str]) -> bool:
-    """Whether to run `plugin` at all: the library's way from line to pattern costs ten times the match."""
+    """Whether to run `plugin` at all: the library's path from line to pattern costs ten times the match."""
     if not isinstance(plugin, RegexBasedDetector):
         return True
     return any(pattern.search(line) for pattern in plugin.denylist for line in lines)
@@ -59,4 +59,4 @@ if __name__ == "__main__":
     try:
         main(*sys.argv[1:])
     except Exception as error:
-        sys.exit(type(error).__name__)  # its text may quote the line it stumbled over
+        sys.exit(type(error).__name__)  # its text may quote the line it failed on

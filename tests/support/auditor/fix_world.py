@@ -35,8 +35,8 @@ from activities.auditor.records import (
     get_records,
     put_records,
 )
-from activities.auditor.scan.analysers import analyse
-from activities.auditor.scan.tools import ANALYSERS
+from activities.auditor.scan.analyse import analyse
+from activities.auditor.scan.analysers import ANALYSERS
 from common.agents.auditor import FixPlan
 from common.approval.groups import Directory
 from common.approval.signing import Authority, Signer
@@ -194,7 +194,7 @@ def main(told: dict[str, Any]) -> None:
     if told.get("die") == "before rename":
         os.replace = _kill_self
     if told.get("die") == "after rename":
-        journal.Journal.finish = _kill_self  # type: ignore[method-assign]
+        journal.FixJournal.finish = _kill_self  # type: ignore[method-assign]
     if limit := told.get("file_bytes"):
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
     if uid := told.get("uid"):

@@ -22,7 +22,7 @@ from activities.auditor.records import (
     TriageRequest,
     put_records,
 )
-from activities.auditor.report.report import AuditReport
+from activities.auditor.report.write import AuditReport
 from activities.auditor.triage import FindingTriage
 from activities.llm.offline import OfflineAnalyst
 from common.agents.auditor import FixPlan

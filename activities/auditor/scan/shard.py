@@ -1,4 +1,4 @@
-"""Scans a slice of an inventory with every analyser; killed at any moment, it goes on at the last batch."""
+"""Scans a slice of an inventory with every analyser; killed at any moment, it resumes at the last batch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from activities.auditor.records import (
     ShardFindings,
     get_records,
 )
-from activities.auditor.scan.analysers import analyse
+from activities.auditor.scan.analyse import analyse
 from activities.auditor.scan.journal import clear_journals, open_journal
 from activities.safe_files import LeftOut, read_inside
 from common.agents.agent import Progress
@@ -30,7 +30,7 @@ from common.errors import permanent
 # A batch is what a kill costs. The secrets analyser needs 0.3 s to start and reads about 100 kB/s.
 BATCH_FILES = 50
 BATCH_BYTES = 1_000_000
-# A file that grew past this since the inventory is no longer what was listed.
+# A file that has grown past this since the inventory is no longer the one listed.
 _GROWN_BYTES = 16_000_000
 
 
@@ -43,10 +43,10 @@ class CodeScan:
 
     @activity.defn(name="scan_shard")
     def scan_shard(self, request: ScanRequest) -> ShardFindings:
-        """Scan entries `first` to `last` of a listing: the same bytes come out, disturbed or not.
+        """Scan entries `first` to `last` of a listing; interrupted or not, the result is the same bytes.
 
-        A file is scanned as it is now, and its digest is of what was scanned; one that is gone, or is no
-        regular file below the root any more, has the digest "" and no findings. Heartbeats carry a
+        A file is scanned as it is now, and its digest is that of what was scanned; one that is gone, or no
+        longer a regular file below the root, has the digest "" and no findings. Heartbeats carry a
         ``Progress`` in files; a file that an analyser fails on has a finding that says so.
 
         Raises:
@@ -61,7 +61,7 @@ class CodeScan:
             activity.heartbeat(Progress(done=done, total=total))
             time.sleep(seconds)
 
-        # The run is part of the name: the next agent of this id must not find this one's findings.
+        # The run is part of the name, so that a later agent with this id does not see these findings.
         scan_id = f"{info.workflow_run_id} {info.activity_id}"
         with open_journal(self._journals, info.workflow_id or "", scan_id, beat) as journal:
             done = journal.resume([entry.path for entry in entries], info.attempt)
@@ -82,7 +82,7 @@ class CodeScan:
             return self._result(journal.read())
 
     def clear_journals(self, workflow_id: str) -> None:
-        """Remove what an agent's scans kept for the case of a kill; its results stay in the artifacts."""
+        """Remove what an agent's scans kept in case they were killed; results stay in the artifacts."""
         clear_journals(self._journals, workflow_id)
 
     def _result(self, lines: bytes) -> ShardFindings:
@@ -114,10 +114,10 @@ def _batches(entries: Sequence[FileEntry]) -> Iterator[list[FileEntry]]:
 
 
 def _copied(root: Path, batch: Sequence[FileEntry], folder: Path) -> dict[str, str]:
-    """Copy a batch's files into `folder`; the digest of each, empty for one that is not there to scan.
+    """Copy a batch's files into `folder` and return the digest of each, empty for one that is not there.
 
-    Analysers read the copies: what they saw is exactly what the digest is of, and no link or pipe that is
-    put in a file's place meanwhile can lead them elsewhere.
+    Analysers read the copies: what they see is exactly what the digest is of, and no link or pipe that
+    replaces a file meanwhile can lead them elsewhere.
     """
     shutil.rmtree(folder, ignore_errors=True)  # a killed attempt's
     digests = {}
@@ -126,7 +126,7 @@ def _copied(root: Path, batch: Sequence[FileEntry], folder: Path) -> dict[str, s
             data = read_inside(root, entry.path, max(2 * entry.size, _GROWN_BYTES))
         except LeftOut:
             if not root.is_dir():
-                raise permanent("PathMissing", f"the folder {root} went away during the scan") from None
+                raise permanent("PathMissing", f"the folder {root} disappeared during the scan") from None
             digests[entry.path] = ""
             continue
         copy = folder / entry.path

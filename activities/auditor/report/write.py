@@ -1,6 +1,6 @@
 """Writing the report of an audit: SARIF, JSON, one HTML page, and the fixes with their undo as patches.
 
-The same request over the same artifacts and files gives the same bytes: no clock, no random names.
+The same request over the same artifacts and files gives the same bytes: there is no clock and no randomness.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ FORMAT = "hibernaut-audit/1"
 
 
 class AuditReport:
-    """Writes reports below a folder, one folder for each agent.
+    """Writes reports below a folder, one folder per agent.
 
-    `versions` gives the version of each analyser under the name its findings carry; `clear` is called with
-    the workflow id once the report is on disk, and removes what was only kept until then.
+    `versions` gives each analyser's version under the name used in its findings; `clear` is called with the
+    workflow id once the report is on disk, to remove what was only kept until then.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class AuditReport:
 
     @activity.defn(name="write_report")
     def write_report(self, request: ReportRequest) -> ReportFiles:
-        """Write every file of the report, each whole or not at all, then clear what the scan kept."""
+        """Write every file of the report, each completely or not at all, then clear what the scan kept."""
         workflow_id = activity.info().workflow_id or ""
         folder = (self._reports / safe_name(workflow_id)).absolute()
         versions = dict(sorted(self._versions().items()))
@@ -69,7 +69,7 @@ class AuditReport:
             name, file = ("diff", "fixes.diff") if newest else (f"diff-{number}", f"fixes-{number}.diff")
             write_atomically(folder / file, self._artifacts.get(plan.diff))
             files[name] = file
-        # Newest first: what was written last is taken back first.
+        # Newest first: what was written last is undone first.
         undo = b"".join(map(self._artifacts.get, dict.fromkeys(r.undo for r in reversed(request.applied))))
         if undo:
             write_atomically(folder / "undo.patch", undo)
@@ -78,7 +78,7 @@ class AuditReport:
 
 
 def safe_name(workflow_id: str) -> str:
-    """A file name for `workflow_id`; where characters had to go, a digest keeps different ids apart."""
+    """A file name for `workflow_id`; if characters had to go, a digest keeps different ids apart."""
     name = re.sub(r"[^A-Za-z0-9._-]", "_", workflow_id)[:100]
     if name == workflow_id and not name.startswith("."):
         return name
@@ -92,11 +92,11 @@ def _document(
     facts: Facts,
     versions: dict[str, str],
 ) -> Iterator[bytes]:
-    """The JSON document, one record a line.
+    """The JSON document, one record per line.
 
     Its keys: `format`; `root`; `analysers` (version by name); `summary` (files, bytes, languages, findings,
     by_severity, fixable, skipped, ranked_by, top); `files` (path, sha256, size, language); `left_out` (path,
-    reason); `groups`, best rank first; `findings` (path, sha256, findings), also files without any; `plans`,
+    reason); `groups`, best rank first; `findings` (path, sha256, findings) of every file; `plans`,
     each with its `fixes`; `decisions` in words; `applied`, each with its `details`.
     """
     inventory, triage = request.inventory, request.triage
