@@ -13,11 +13,12 @@ import asyncio
 import contextlib
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 
 from common.errors import retry_after
+from common.sqlite import SharedDatabase
 
 # A wait up to this is sat out by the activity; Temporal's own delays are no finer than a second.
 SIT_OUT_SECONDS = 3.0
@@ -41,7 +42,8 @@ class HostSlots:
     """The queues. Times are seconds since the epoch, by this machine's clock."""
 
     def __init__(self, database: Path) -> None:
-        self._database = database
+        # A queue that a power cut took part of begins anew.
+        self._database = SharedDatabase(database, _TABLES, durable=False)
 
     @contextlib.asynccontextmanager
     async def turn(self, host: str, holder: str, interval: float) -> AsyncIterator[None]:
@@ -69,7 +71,7 @@ class HostSlots:
 
     def book(self, host: str, holder: str, interval: float) -> float:
         """Take the turn, or a place in the queue: 0.0 where the turn is taken, else in how many seconds."""
-        with self._writing() as tables:
+        with self._database.transaction() as tables:
             now = time.time()
             row = tables.execute(
                 "SELECT max(free_at, held_until), lease_until FROM hosts WHERE host = ?", (host,)
@@ -97,12 +99,12 @@ class HostSlots:
 
     def hold(self, host: str, seconds: float) -> None:
         """Send the host nothing for so long: it asked for it."""
-        with self._writing() as tables:
+        with self._database.transaction() as tables:
             self._set(tables, host, held_until=time.time() + min(seconds, LONGEST_SECONDS))
 
     def _end(self, host: str, interval: float) -> None:
         # In place, not in a thread: also where the activity was cancelled. It takes a millisecond.
-        with self._writing() as tables:
+        with self._database.transaction() as tables:
             self._set(tables, host, free_at=time.time() + interval, lease_until=0.0)
 
     @staticmethod
@@ -110,17 +112,3 @@ class HostSlots:
         tables.execute("INSERT OR IGNORE INTO hosts (host) VALUES (?)", (host,))
         for column, at in columns.items():
             tables.execute(f"UPDATE hosts SET {column} = ? WHERE host = ?", (at, host))  # noqa: S608 -- ours
-
-    @contextlib.contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        self._database.parent.mkdir(parents=True, exist_ok=True)
-        tables = sqlite3.connect(self._database, timeout=30, isolation_level=None)
-        try:
-            tables.execute("PRAGMA journal_mode=WAL")
-            tables.execute("PRAGMA synchronous=NORMAL")
-            tables.executescript(_TABLES)
-            tables.execute("BEGIN IMMEDIATE")
-            yield tables
-            tables.execute("COMMIT")
-        finally:
-            tables.close()

@@ -17,8 +17,6 @@ from __future__ import annotations
 
 import sqlite3
 import uuid
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import ROUND_CEILING, Decimal
@@ -27,6 +25,7 @@ from pathlib import Path
 from activities.llm.records import Spending
 from common.errors import retry_after
 from common.settings import ModelSettings
+from common.sqlite import SharedDatabase
 
 NANO = Decimal("1e-9")
 _SOON = timedelta(seconds=5)
@@ -98,7 +97,7 @@ class Ledger:
     """A SQLite file that all workers of a data folder share."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self._database = SharedDatabase(path, _SCHEMA)
 
     def reserve(self, call: Call, limits: Limits) -> Reservation | Recorded | Spending:
         """Reserve `call` at its maximum.
@@ -106,7 +105,7 @@ class Ledger:
         Returns:
             The reservation, or the answer already settled under its key, or the budget that is spent.
         """
-        with self._transaction() as ledger:
+        with self._database.transaction() as ledger:
             row = ledger.execute(
                 "SELECT attempt, state, answer FROM calls WHERE key = ? "
                 "ORDER BY state = 'answered' DESC, attempt DESC LIMIT 1",
@@ -150,7 +149,7 @@ class Ledger:
         Raises:
             ApplicationError: type `CallTakenOver`: another attempt has taken the reservation over.
         """
-        with self._transaction() as ledger:
+        with self._database.transaction() as ledger:
             changed = ledger.execute(
                 "UPDATE calls SET state = 'sent' "
                 "WHERE key = ? AND attempt = ? AND state = 'reserved' AND claim = ?",
@@ -174,7 +173,7 @@ class Ledger:
     def nearly_spent(self, call: Call, limits: Limits) -> list[Spending]:
         """The budgets that passed 80 % with `call`: each limit is told of by one call, and its retries."""
         told = []
-        with self._transaction() as ledger:
+        with self._database.transaction() as ledger:
             for spending in _spendings(ledger, call, limits):
                 if _share(spending) >= NEARLY_SPENT:
                     limit = (spending.scope, f"{spending.tokens_limit}/{spending.usd_limit}")
@@ -185,39 +184,23 @@ class Ledger:
 
     def grant(self, key: str, scope: str, tokens: int, usd: Decimal) -> None:
         """Raise the limits of `scope`, once per `key`."""
-        with self._transaction() as ledger:
+        with self._database.transaction() as ledger:
             ledger.execute(
                 "INSERT OR IGNORE INTO grants VALUES (?, ?, ?, ?)", (key, scope, tokens, _nano(usd))
             )
 
     def spendings(self, call: Call, limits: Limits) -> list[Spending]:
         """What counts now against the agent's limit and the owner's day."""
-        with self._transaction() as ledger:
+        with self._database.transaction() as ledger:
             return _spendings(ledger, call, limits)
 
     def _end(self, held: Reservation, state: str, tokens: int, nano_usd: int | None, answer: str) -> None:
-        with self._transaction() as ledger:
+        with self._database.transaction() as ledger:
             ledger.execute(
                 "UPDATE calls SET state = ?, tokens = ?, nano_usd = ?, answer = ? "
                 "WHERE key = ? AND attempt = ?",
                 (state, tokens, nano_usd, answer, held.call.key, held.attempt),
             )
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        with closing(sqlite3.connect(self._path, timeout=30, isolation_level=None)) as connection:
-            connection.execute("PRAGMA journal_mode = WAL")
-            # An acknowledged reservation must survive a power cut.
-            connection.execute("PRAGMA synchronous = FULL")
-            connection.executescript(_SCHEMA)
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield connection
-            except BaseException:
-                connection.execute("ROLLBACK")
-                raise
-            connection.execute("COMMIT")
 
 
 def agent_scope(agent: str) -> str:

@@ -13,7 +13,7 @@ from uuid import uuid4
 from temporalio.exceptions import ApplicationError
 
 from activities.trading.broker import DuplicateOrderError, MarketState, OrderRequest, TooLateError
-from activities.trading.paper_book import Attempt, Book, Entry, create, opened
+from activities.trading.paper_book import Attempt, Book, Entry, PaperBook
 from activities.trading.paper_faults import Faults
 from activities.trading.quotes import Fault
 from common.agents.buyer import Order, OrderState, Quote, Side, TimeInForce
@@ -44,13 +44,12 @@ class PaperBroker:
         """`hours`: when the market is open, always where None. `liquidity`: the most units filled at one
         look, all where None. `cash`: what a new account holds; an existing one keeps its own.
         """
-        self._file = file
+        self._book = PaperBook(file, cash)
         self._prices = prices
         self._clock = clock
         self._faults = faults
         self._hours = hours
         self._liquidity = liquidity
-        create(file, cash)
 
     async def submit(self, order: OrderRequest) -> Order:
         """Book a limit order, and match it at once.
@@ -110,12 +109,12 @@ class PaperBroker:
 
     def orders(self) -> list[Order]:
         """Every order as it was last seen, in the order they came."""
-        with opened(self._file) as book:
+        with self._book.opened() as book:
             return [entry.order() for entry in book.all()]
 
     def attempts(self) -> list[Attempt]:
         """Every call that was to place or cancel an order, in the order they came, and its outcome."""
-        with opened(self._file) as book:
+        with self._book.opened() as book:
             return book.attempts()
 
     async def _price(self, symbol: str) -> tuple[Decimal | None, bool]:
@@ -127,20 +126,20 @@ class PaperBroker:
             return None, error.type == Fault.UNKNOWN_SYMBOL
 
     def _count(self, client_order_id: str) -> int:
-        with opened(self._file) as book:
+        with self._book.opened() as book:
             return book.count(client_order_id)
 
     def _note(self, client_order_id: str, action: str, outcome: str) -> None:
-        with opened(self._file) as book:
+        with self._book.opened() as book:
             book.note(Attempt(client_order_id, self._clock(), action, outcome))
 
     def _get(self, client_order_id: str) -> Entry | None:
-        with opened(self._file) as book:
+        with self._book.opened() as book:
             return book.get(client_order_id)
 
     def _submit(self, order: OrderRequest, price: Decimal | None, unknown: bool, lost: bool) -> Entry:
         try:
-            with opened(self._file) as book:
+            with self._book.opened() as book:
                 # Read with the book locked: nobody can look between this and the entry.
                 now = self._clock()
                 if order.not_after and now >= order.not_after:
@@ -164,15 +163,15 @@ class PaperBroker:
             raise DuplicateOrderError(f"there is an order {order.client_order_id} already") from None
 
     def _look(self, client_order_id: str, price: Decimal | None) -> Entry:
-        with opened(self._file) as book:
+        with self._book.opened() as book:
             entry = book.get(client_order_id)
             if entry is None:
-                raise AssertionError(f"order {client_order_id} has gone from {self._file}")
+                raise AssertionError(f"order {client_order_id} has gone from {self._book.file}")
             return self._match(book, entry, price, self._clock())
 
     def _cancel(self, client_order_id: str) -> Entry | None:
         now = self._clock()
-        with opened(self._file) as book:
+        with self._book.opened() as book:
             entry = book.get(client_order_id)
             if entry is not None:
                 entry = self._match(book, entry, None, now)  # it may have run out

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from activities.trading.broker import OrderRequest
 from common.agents.buyer import Order, OrderState, Side
+from common.sqlite import SharedDatabase
 
 # Money as text: SQLite has no decimal numbers, and a float is no money.
 _SCHEMA = """
@@ -87,6 +87,10 @@ class Book:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
+
+    def open_account(self, cash: Decimal) -> None:
+        """Put `cash` into a new account; one that exists keeps its own."""
+        self._connection.execute("INSERT OR IGNORE INTO account VALUES (1, ?)", (str(cash),))
 
     def cash(self) -> Decimal:
         """Money that no open order may need."""
@@ -173,31 +177,20 @@ class Book:
         ]
 
 
-@contextmanager
-def opened(file: Path) -> Iterator[Book]:
-    """One transaction on the book in `file`; writers wait for each other, half a minute at most."""
-    with closing(sqlite3.connect(file, timeout=30, isolation_level=None)) as connection:
-        # Durable with each commit: an order that was acknowledged survives a power cut.
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("BEGIN IMMEDIATE")
-        try:
+class PaperBook:
+    """The book in `file`, with an account of `cash` where it is new; any number of processes share it."""
+
+    def __init__(self, file: Path, cash: Decimal) -> None:
+        self.file = file
+        self._database = SharedDatabase(file, _SCHEMA)
+        with self.opened() as book:
+            book.open_account(cash)
+
+    @contextmanager
+    def opened(self) -> Iterator[Book]:
+        """One transaction on the book."""
+        with self._database.transaction() as connection:
             yield Book(connection)
-        except BaseException:
-            connection.execute("ROLLBACK")
-            raise
-        connection.execute("COMMIT")
-
-
-def create(file: Path, cash: Decimal) -> None:
-    """Make the book where there is none; an account that exists keeps its cash."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    # Two processes that turn a new database to WAL at once can fail each other.
-    with file.with_name(f"{file.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        with closing(sqlite3.connect(file, timeout=30, isolation_level=None)) as connection:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.executescript(_SCHEMA)
-            connection.execute("INSERT OR IGNORE INTO account VALUES (1, ?)", (str(cash),))
 
 
 def _row(entry: Entry) -> tuple[str | None, ...]:
