@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
+from activities.calls.heartbeats import heartbeats
 from activities.documents.extract import (
     MAX_BYTES,
     MEDIA_TYPES,
@@ -44,7 +45,6 @@ from common.digest import digest_bytes
 from common.errors import permanent
 from common.settings import Settings
 
-BEAT_SECONDS = 10.0
 # A site that is away is tried for so long; then its page counts as unreachable, and the agent does without.
 PATIENCE = timedelta(hours=1)
 _AWAY = ("SiteTimeout", "SiteUnreachable", "SiteFailing", "RobotsUnavailable", "SearchFailing")
@@ -205,23 +205,15 @@ class Scraper:
 
 @contextlib.asynccontextmanager
 async def _patiently() -> AsyncIterator[None]:
-    """Heartbeat meanwhile, and make an error of a site that has been away for too long a lasting one."""
-
-    async def beat() -> None:
-        while True:
-            activity.heartbeat()
-            await asyncio.sleep(BEAT_SECONDS)
-
-    beating = asyncio.create_task(beat())
+    """Heartbeat meanwhile, and make the error of a site that has been away for too long permanent."""
     try:
-        yield
+        async with heartbeats():
+            yield
     except ApplicationError as error:
         tried = datetime.now(UTC) - activity.info().scheduled_time
         if error.type in _AWAY and tried > PATIENCE:
             raise permanent(error.type, f"{error.message}; tried for {tried}") from error
         raise
-    finally:
-        beating.cancel()
 
 
 def _skip(url: str, error: ExtractError | ApplicationError) -> str:

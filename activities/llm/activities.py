@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import contextvars
 import math
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from temporalio import activity
 
@@ -41,8 +37,7 @@ class ModelActivities:
     @activity.defn(name="think")
     def think(self, think: Think) -> Thought:
         """One request to a language model; see `ModelRunner.think` for what it raises."""
-        with beating():
-            return self._runner.think(think, caller())
+        return self._runner.think(think, caller())
 
     @activity.defn(name="grant_budget")
     def grant_budget(self, grant: Grant) -> Granted:
@@ -52,24 +47,6 @@ class ModelActivities:
         key = self._authority.authorize(grant.authorization, plan, agent).key
         self._runner.ledger.grant(key, plan.scope, plan.tokens, plan.usd)
         return Granted(key=key, tokens=plan.tokens, usd=plan.usd)
-
-
-@contextmanager
-def beating(seconds: float = 5) -> Iterator[None]:
-    """Heartbeat while something is waited for, so that a worker's death is noticed soon."""
-    over = threading.Event()
-
-    def beat() -> None:
-        while not over.wait(seconds):
-            activity.heartbeat()
-
-    thread = threading.Thread(target=contextvars.copy_context().run, args=(beat,), daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
 
 
 def caller() -> Caller:

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+from activities.calls.heartbeats import heartbeats
 from activities.llm.bodies import bound_botocore, bounded_client
 from activities.llm.failures import content_filtered, sort_failure
 from activities.llm.prompt import RULES, Completion, Prompt
@@ -60,7 +61,7 @@ class ApiModel:
     async def _exchange(self, prompt: Prompt) -> ModelResponse:
         from pydantic_ai.direct import model_request
 
-        async with self._opened() as model:
+        async with heartbeats(), self._opened() as model:
             return await model_request(
                 model,
                 _messages(prompt),

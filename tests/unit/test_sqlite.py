@@ -46,7 +46,12 @@ def test_any_number_of_writers_share_a_file(tmp_path: Path) -> None:
 def test_a_block_that_raises_leaves_nothing(tmp_path: Path) -> None:
     """And lets the next one in."""
     database = SharedDatabase(tmp_path / "lines.db", SCHEMA)
-    with pytest.raises(ValueError, match="no"), database.transaction() as lines:
-        lines.execute("INSERT INTO lines VALUES ('x')")
-        raise ValueError("no")
+
+    def add_and_raise() -> None:
+        with database.transaction() as lines:
+            lines.execute("INSERT INTO lines VALUES ('x')")
+            raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        add_and_raise()
     assert add_line(tmp_path / "lines.db") == 1
