@@ -12,7 +12,7 @@ from email.utils import parsedate_to_datetime
 import httpx
 from temporalio.exceptions import ApplicationError
 
-from activities.fetching.guard import RefusedError
+from activities.fetching.guard import AddressRefusedError
 from common.errors import permanent
 
 MAX_SECONDS = 60.0
@@ -22,7 +22,7 @@ LONGEST_PAUSE = timedelta(days=1)
 
 
 @dataclass(frozen=True)
-class Answer:
+class HttpAnswer:
     """What a server answered. `body` is unpacked; `cut` says that it went on past the limit."""
 
     url: str
@@ -51,7 +51,7 @@ async def exchange(
     wanted: Collection[str] = (),
     headers: Mapping[str, str] | None = None,
     seconds: float = MAX_SECONDS,
-) -> Answer:
+) -> HttpAnswer:
     """GET `url`; a redirect is an answer too.
 
     Args:
@@ -68,13 +68,13 @@ async def exchange(
     sent = {"Accept-Encoding": "gzip", **(headers or {})}
     try:
         async with asyncio.timeout(seconds), client.stream("GET", url, headers=sent) as response:
-            answer = Answer(url, response.status_code, response.headers, b"", False)
+            answer = HttpAnswer(url, response.status_code, response.headers, b"", False)
             said = "content-type" in response.headers
             if said and wanted and response.is_success and answer.media_type not in wanted:
                 return answer
             body, cut = await _read(response, most_bytes)
             return replace(answer, body=body, cut=cut)
-    except (RefusedError, httpx.InvalidURL, httpx.UnsupportedProtocol, UnicodeError) as error:
+    except (AddressRefusedError, httpx.InvalidURL, httpx.UnsupportedProtocol, UnicodeError) as error:
         raise permanent("AddressRefused", str(error)) from error
     except (TimeoutError, httpx.TimeoutException) as error:
         raise ApplicationError(f"{url}: no whole answer within {seconds:g} s", type="SiteTimeout") from error

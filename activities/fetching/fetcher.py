@@ -13,7 +13,7 @@ from temporalio.exceptions import ApplicationError
 
 from activities.documents.extract import charset_of
 from activities.fetching.addresses import host_of, normalised, origin_of
-from activities.fetching.exchange import Answer, exchange, pause_of
+from activities.fetching.exchange import HttpAnswer, exchange, pause_of
 from activities.fetching.pages import Download, PageStore
 from activities.fetching.robots import MAX_BYTES as ROBOTS_BYTES
 from activities.fetching.robots import Robots, RobotsStore
@@ -128,7 +128,7 @@ class Fetcher:
 
     async def _follow(
         self, agent: str, url: str, known: Download | None, wanted: Collection[str], most_bytes: int
-    ) -> Answer:
+    ) -> HttpAnswer:
         """Ask, and follow redirects by hand: each hop has a host, rules and a turn of its own."""
         for _ in range(MAX_REDIRECTS + 1):
             robots = await self.rules(agent, url)
@@ -151,7 +151,7 @@ class Fetcher:
         most_bytes: int,
         wanted: Collection[str] = (),
         headers: Mapping[str, str] | None = None,
-    ) -> Answer:
+    ) -> HttpAnswer:
         host = host_of(url)
         async with self._slots.turn(host, f"{agent} {url}", interval):
             answer = await exchange(self._client, url, most_bytes=most_bytes, wanted=wanted, headers=headers)
@@ -168,7 +168,7 @@ def _conditions(known: Download) -> dict[str, str]:
     return {name: value for name, value in found.items() if value}
 
 
-def _target(answer: Answer) -> str | None:
+def _target(answer: HttpAnswer) -> str | None:
     """Where a redirect leads; None where the answer is none."""
     to = answer.headers.get("location")
     if answer.status not in REDIRECTS or not to:
@@ -179,7 +179,7 @@ def _target(answer: Answer) -> str | None:
         raise permanent("AddressRefused", f"{answer.url} redirects to {to[:200]!r}") from None
 
 
-def _check(answer: Answer, wanted: Collection[str], most_bytes: int) -> None:
+def _check(answer: HttpAnswer, wanted: Collection[str], most_bytes: int) -> None:
     """Sort what is no good answer."""
     status, what = answer.status, f"{answer.url}: status {answer.status}"
     if status in (408, 425) or status >= 500:

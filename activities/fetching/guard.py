@@ -38,7 +38,7 @@ _PUBLIC_IPV6 = ip_network("2000::/3")
 Resolver = Callable[[str, int], Awaitable[Sequence[str]]]
 
 
-class RefusedError(Exception):
+class AddressRefusedError(Exception):
     """The guard does not let this request out; the message says why. No retry mends it."""
 
 
@@ -62,7 +62,7 @@ def guarded_client(
             the caller.
         verify: how servers' certificates are checked.
 
-    A request raises `RefusedError` in place of going where it must not.
+    A request raises `AddressRefusedError` in place of going where it must not.
     """
     return httpx.AsyncClient(
         transport=GuardedTransport(allowed or AllowedHosts(), resolve or system_resolver, verify),
@@ -141,7 +141,7 @@ class _GuardedNetwork(httpcore.AsyncNetworkBackend):
         timeout: float | None = None,  # noqa: ASYNC109 -- httpcore names it so
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        raise RefusedError("a socket of this machine is not reached")
+        raise AddressRefusedError("a socket of this machine is not reached")
 
     async def sleep(self, seconds: float) -> None:
         await self._network.sleep(seconds)
@@ -151,37 +151,37 @@ def check_url(url: httpx.URL, allowed: AllowedHosts) -> None:
     """Check an address as it is spelt; where its name leads is checked on connecting.
 
     Raises:
-        RefusedError: another scheme or port, credentials, no host, or an IP address in an odd spelling.
+        AddressRefusedError: another scheme or port, credentials, no host, or an oddly spelt IP address.
     """
     if url.scheme not in ("http", "https"):
-        raise RefusedError(f"{url.scheme[:20] or 'no scheme'}: only http and https are fetched")
+        raise AddressRefusedError(f"{url.scheme[:20] or 'no scheme'}: only http and https are fetched")
     if url.userinfo:
-        raise RefusedError(f"{url.host}: an address with a name or password in it is not fetched")
+        raise AddressRefusedError(f"{url.host}: an address with a name or password in it is not fetched")
     host = url.host.lower()
     if not host:
-        raise RefusedError("an address without a host is not fetched")
+        raise AddressRefusedError("an address without a host is not fetched")
     if _looks_like_number(host) and not _is_plain_address(host):
-        raise RefusedError(f"{host}: an IP address in an odd spelling is not fetched")
+        raise AddressRefusedError(f"{host}: an IP address in an odd spelling is not fetched")
     if "%" in host:
-        raise RefusedError(f"{host}: an address with a zone is not fetched")
+        raise AddressRefusedError(f"{host}: an address with a zone is not fetched")
     port = url.port or {"http": 80, "https": 443}[url.scheme]
     if port not in USUAL_PORTS and not allowed.has_port(port):
-        raise RefusedError(f"{host}: port {port} is not reached, only 80 and 443")
+        raise AddressRefusedError(f"{host}: port {port} is not reached, only 80 and 443")
 
 
 def check_address(host: str, port: int, address: Address, allowed: AllowedHosts) -> None:
     """Check where a connection to `host` would lead.
 
     Raises:
-        RefusedError: the address is not public, or the port is not 80 or 443, and no entry of `allowed` fits.
+        AddressRefusedError: the address is not public, or the port not 80 or 443, and no `allowed` entry fits.
     """
     if allowed.allow(host.lower(), port, address):
         return
     if port not in USUAL_PORTS:
-        raise RefusedError(f"{host}: port {port} is not reached, only 80 and 443")
+        raise AddressRefusedError(f"{host}: port {port} is not reached, only 80 and 443")
     reason = why_refused(address)
     if reason:
-        raise RefusedError(f"{host} leads to {address}, which is not reached: {reason}")
+        raise AddressRefusedError(f"{host} leads to {address}, which is not reached: {reason}")
 
 
 def why_refused(address: Address) -> str | None:

@@ -57,7 +57,7 @@ class Call:
 
 
 @dataclass(frozen=True)
-class Limits:
+class BudgetLimits:
     """The most an agent and its owner's day may spend; None is no limit."""
 
     agent_tokens: int | None = None
@@ -66,7 +66,7 @@ class Limits:
     owner_usd: Decimal | None = None
 
     @classmethod
-    def of(cls, settings: ModelSettings, tokens: int | None, usd: Decimal | None) -> Limits:
+    def of(cls, settings: ModelSettings, tokens: int | None, usd: Decimal | None) -> BudgetLimits:
         """The settings' limits, with the agent's own where it has them."""
         return cls(
             settings.agent_tokens if tokens is None else tokens,
@@ -83,7 +83,7 @@ class Reservation:
     call: Call
     attempt: int
     claim: str
-    limits: Limits
+    limits: BudgetLimits
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class Ledger:
     def __init__(self, path: Path) -> None:
         self._database = SharedDatabase(path, _SCHEMA)
 
-    def reserve(self, call: Call, limits: Limits) -> Reservation | Recorded | Spending:
+    def reserve(self, call: Call, limits: BudgetLimits) -> Reservation | Recorded | Spending:
         """Reserve `call` at its maximum.
 
         Returns:
@@ -170,7 +170,7 @@ class Ledger:
         """The provider may have worked, and nobody knows how much: the call counts at its maximum."""
         self._end(held, "lost", held.call.tokens, _nano(held.call.usd), "")
 
-    def nearly_spent(self, call: Call, limits: Limits) -> list[Spending]:
+    def nearly_spent(self, call: Call, limits: BudgetLimits) -> list[Spending]:
         """The budgets that passed 80 % with `call`: each limit is told of by one call, and its retries."""
         told = []
         with self._database.transaction() as ledger:
@@ -189,7 +189,7 @@ class Ledger:
                 "INSERT OR IGNORE INTO grants VALUES (?, ?, ?, ?)", (key, scope, tokens, _nano(usd))
             )
 
-    def spendings(self, call: Call, limits: Limits) -> list[Spending]:
+    def spendings(self, call: Call, limits: BudgetLimits) -> list[Spending]:
         """What counts now against the agent's limit and the owner's day."""
         with self._database.transaction() as ledger:
             return _spendings(ledger, call, limits)
@@ -208,7 +208,7 @@ def agent_scope(agent: str) -> str:
     return f"agent:{agent}"
 
 
-def _spendings(ledger: sqlite3.Connection, call: Call, limits: Limits) -> list[Spending]:
+def _spendings(ledger: sqlite3.Connection, call: Call, limits: BudgetLimits) -> list[Spending]:
     return [
         _spending(ledger, "agent", call.agent, limits.agent_tokens, limits.agent_usd),
         _spending(ledger, "owner_day", call.owner_day, limits.owner_tokens, limits.owner_usd),

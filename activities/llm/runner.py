@@ -12,7 +12,7 @@ from typing import Protocol
 from pydantic import JsonValue
 
 from activities.llm.failures import ProviderError
-from activities.llm.ledger import Call, Ledger, Limits, Recorded
+from activities.llm.ledger import BudgetLimits, Call, Ledger, Recorded
 from activities.llm.offline import OfflineAnalyst
 from activities.llm.outputs import BadOutputError, Outputs, OutputType
 from activities.llm.prices import Prices
@@ -105,7 +105,7 @@ class ModelRunner:
             raise failed.error from failed
 
     def exchange(
-        self, call: Call, limits: Limits, prompt: Prompt, attempt: int
+        self, call: Call, limits: BudgetLimits, prompt: Prompt, attempt: int
     ) -> tuple[Completion, list[str]]:
         """One exchange with a model, reserved before and settled after; and which budgets it nearly spent."""
         held = self.ledger.reserve(call, limits)
@@ -124,7 +124,7 @@ class ModelRunner:
         self.ledger.settle(held, got.input_tokens + got.output_tokens, usd, got.model_dump_json())
         return got, self._nearly_spent(call, limits)
 
-    def _nearly_spent(self, call: Call, limits: Limits) -> list[str]:
+    def _nearly_spent(self, call: Call, limits: BudgetLimits) -> list[str]:
         return [_nearly(spending) for spending in self.ledger.nearly_spent(call, limits)]
 
     def _api_model(self, model: str) -> Provider:
@@ -215,7 +215,7 @@ class _Request:
         think, runner = self.think, self.runner
         prompt = Prompt(turns, think.max_output_tokens, runner._outputs.schema(think))
         self.exchanges += 1
-        limits = Limits.of(runner._settings.language_models, think.budget.tokens, think.budget.usd)
+        limits = BudgetLimits.of(runner._settings.language_models, think.budget.tokens, think.budget.usd)
         # Every token at the dearer of the two prices: more than it can come to.
         most = prompt.most_tokens
         prices = runner._prices.usd(self.model, most, 0), runner._prices.usd(self.model, 0, most)

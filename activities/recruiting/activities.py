@@ -21,15 +21,15 @@ from activities.recruiting.ranking import Profile, rank
 from activities.recruiting.records import (
     BusySlots,
     CalendarRequest,
+    CandidateRanking,
     DraftedLetters,
     DraftInvitations,
     DraftLetters,
     LetterKind,
     Outgoing,
-    Ranking,
     RankingDone,
     RankRequest,
-    ReportRequest,
+    RecruitingReportRequest,
     ReportWritten,
 )
 from activities.recruiting.report import Report, markdown
@@ -76,7 +76,9 @@ class RecruitingActivities:
             profiles.append(Profile(number, each.id, each.name, stripped.text, unread))
             activity.heartbeat(Progress(done=number, total=len(request.candidates)))
         ranked, model = rank(request.role, profiles, self._model)
-        ranking = Ranking(role=request.role, model=model, candidates=tuple(ranked), removed=dict(removed))
+        ranking = CandidateRanking(
+            role=request.role, model=model, candidates=tuple(ranked), removed=dict(removed)
+        )
         return RankingDone(
             ranking=self._artifacts.put(ranking.model_dump_json().encode()),
             order=tuple(each.id for each in ranked),
@@ -138,12 +140,12 @@ class RecruitingActivities:
         )
 
     @activity.defn(name="recruiting_report")
-    async def recruiting_report(self, request: ReportRequest) -> ReportWritten:
+    async def recruiting_report(self, request: RecruitingReportRequest) -> ReportWritten:
         """Write the report, as Markdown and as one HTML page."""
         paths = self._place("report.md"), self._place("report.html")
 
         def write() -> None:
-            ranking = Ranking.model_validate_json(self._artifacts.get(request.ranking))
+            ranking = CandidateRanking.model_validate_json(self._artifacts.get(request.ranking))
             report = Report(request, ranking)
             write_atomically(paths[0], markdown(report).encode(), mode=0o644)
             write_atomically(paths[1], html(report).encode(), mode=0o644)

@@ -6,8 +6,8 @@ from collections import Counter
 from dataclasses import dataclass
 
 from activities.llm.records import OFFLINE
-from activities.recruiting.candidacy import Course
-from activities.recruiting.records import Ranked, Ranking, Reason, ReportRequest
+from activities.recruiting.candidacy import Candidacy
+from activities.recruiting.records import CandidateRanking, Ranked, Reason, RecruitingReportRequest
 from activities.research.report import escaped
 
 _WHAT = {
@@ -33,7 +33,7 @@ class Line:
 
     place: int
     ranked: Ranked
-    course: Course
+    course: Candidacy
     slot: str
 
 
@@ -41,8 +41,8 @@ class Line:
 class Report:
     """What the report says."""
 
-    request: ReportRequest
-    ranking: Ranking
+    request: RecruitingReportRequest
+    ranking: CandidateRanking
 
     @property
     def lines(self) -> list[Line]:
@@ -50,7 +50,7 @@ class Report:
         return [
             Line(place, each, course, self._slot(course))
             for place, each in enumerate(self.ranking.candidates, 1)
-            for course in [self.request.courses.get(each.id, Course())]
+            for course in [self.request.courses.get(each.id, Candidacy())]
         ]
 
     @property
@@ -81,7 +81,7 @@ class Report:
         told = ", ".join(f"{count} {stage}" for stage, count in self.counts.items())
         return f"{len(self.ranking.candidates)} candidates: {told}."
 
-    def _slot(self, course: Course) -> str:
+    def _slot(self, course: Candidacy) -> str:
         return "" if course.slot is None else self.request.slots[course.slot].in_words
 
 

@@ -1,6 +1,6 @@
 """What a candidate's mail says: one of a few things, by rules, or by a language model held to the same few.
 
-Whatever a mail tries, it can come to nothing but a `Reading`; what the agent does then stands in
+Whatever a mail tries, it can come to nothing but a `MailReading`; what the agent does then stands in
 `activities/recruiting/candidacy.py`. Where the rules are not sure it is `unclear`, and a person looks.
 """
 
@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 from activities.llm.offline import OfflineAnalyst
 from activities.llm.outputs import OutputType
 from activities.llm.records import Material, Structured, Think
-from activities.recruiting.candidacy import Reading, Says
+from activities.recruiting.candidacy import MailReading, Says
 from activities.recruiting.letters import HOLDING, OPENING
 from common.agents.recruiter import Role, Slot
 from common.mail import IncomingMail, MailKind
@@ -30,15 +30,15 @@ class ShortWords(BaseModel, frozen=True):
     text: str = Field(min_length=1, max_length=800)
 
 
-def reading_of(mail: IncomingMail, offered: Sequence[Slot], address: str) -> Reading | Think:
+def reading_of(mail: IncomingMail, offered: Sequence[Slot], address: str) -> MailReading | Think:
     """What `mail` says, where its kind or its sender alone decides; else what to ask about its words."""
     if mail.kind is MailKind.BOUNCE:
-        return Reading(says=Says.BOUNCE)
+        return MailReading(says=Says.BOUNCE)
     if mail.kind is MailKind.OUT_OF_OFFICE:
-        return Reading(says=Says.OUT_OF_OFFICE, back_at=mail.back_at)
+        return MailReading(says=Says.OUT_OF_OFFICE, back_at=mail.back_at)
     if not mail.text.strip() or address.lower() not in mail.sender.lower():
         # From elsewhere it may be the candidate, or whoever they showed the letter to.
-        return Reading(says=Says.UNCLEAR)
+        return MailReading(says=Says.UNCLEAR)
     slots = "\n".join(f"{number}. {each.in_words}" for number, each in enumerate(offered, 1))
     return Think(
         instruction=(
@@ -90,7 +90,7 @@ def draft_of(role: Role, wrote: str) -> Think:
     )
 
 
-def read_by_rules(text: str, offered: Sequence[str]) -> Reading:
+def read_by_rules(text: str, offered: Sequence[str]) -> MailReading:
     """What `text` says, by rules.
 
     Args:
@@ -105,20 +105,24 @@ def read_by_rules(text: str, offered: Sequence[str]) -> Reading:
     places = _places(clauses, offered)
     asks = any(_is_question(each) for each in re.findall(r"[^.!?\n]*\?", words))
     if other_time and not says_no and not places:
-        return Reading(says=Says.OTHER_TIME)
+        return MailReading(says=Says.OTHER_TIME)
     if says_no:
-        return Reading(says=Says.UNCLEAR if says_yes or places else Says.NO)
+        return MailReading(says=Says.UNCLEAR if says_yes or places else Says.NO)
     if asks:
-        return Reading(says=Says.QUESTION)
+        return MailReading(says=Says.QUESTION)
     if other_time:
-        return Reading(says=Says.UNCLEAR)
+        return MailReading(says=Says.UNCLEAR)
     if len(places) == 1:
-        return Reading(says=Says.SLOT, slot=places[0])
+        return MailReading(says=Says.SLOT, slot=places[0])
     if len(places) > 1 or (offered and _ANY.search(words)):
         # Whichever: the first of those named, or of all.
         refused = any(_NOT.search(each) for each in clauses)
-        return Reading(says=Says.UNCLEAR) if refused else Reading(says=Says.SLOT, slot=(places or [1])[0])
-    return Reading(says=Says.YES if says_yes and not _CONDITION.search(words) else Says.UNCLEAR)
+        return (
+            MailReading(says=Says.UNCLEAR)
+            if refused
+            else MailReading(says=Says.SLOT, slot=(places or [1])[0])
+        )
+    return MailReading(says=Says.YES if says_yes and not _CONDITION.search(words) else Says.UNCLEAR)
 
 
 def _plain(text: str) -> str:
@@ -241,13 +245,13 @@ def _clock(hour: str, minute: str, half: str) -> tuple[int, int]:
     return shifted, int(minute or 0)
 
 
-def _offline_reading(analyst: OfflineAnalyst, think: Think) -> Reading:
+def _offline_reading(analyst: OfflineAnalyst, think: Think) -> MailReading:
     material = {each.id: each.text for each in think.material}
     offered = [line for line in material.get(OFFERED, "").split("\n") if re.match(r"\d+\. ", line)]
     return read_by_rules(material.get(MAIL, ""), offered)
 
 
-def _flaw_in_reading(reading: Reading, think: Think) -> str | None:
+def _flaw_in_reading(reading: MailReading, think: Think) -> str | None:
     material = {each.id: each.text for each in think.material}
     count = len(re.findall(r"^\d+\. ", material.get(OFFERED, ""), re.MULTILINE))
     if reading.says in (Says.BOUNCE, Says.OUT_OF_OFFICE) or reading.back_at is not None:
@@ -271,7 +275,7 @@ def _offline_opening(analyst: OfflineAnalyst, think: Think) -> ShortWords:
 
 
 OUTPUTS: Mapping[str, OutputType] = {
-    READING: OutputType(Reading, _flaw_in_reading, _offline_reading),
+    READING: OutputType(MailReading, _flaw_in_reading, _offline_reading),
     WORDS: OutputType(ShortWords, _flaw_in_words, _offline_opening),
     DRAFT: OutputType(ShortWords, _flaw_in_words, lambda analyst, think: ShortWords(text=HOLDING)),
 }

@@ -11,10 +11,10 @@ from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_
 
 with workflow.unsafe.imports_passed_through():
     from activities.recruiting.activities import RecruitingActivities
-    from activities.recruiting.candidacy import Reading, Says, Stage
-    from activities.recruiting.letter_activities import LetterActivities
+    from activities.recruiting.candidacy import MailReading, Says, Stage
     from activities.recruiting.memory import RecruiterMemory
     from activities.recruiting.records import LetterKind, Outgoing, SendOutreach, SentLetters
+    from activities.recruiting.sending import LetterActivities
     from activities.recruiting.slots import share_out
     from activities.recruiting.understanding import reading_of
     from common.agents.recruiter import OutreachPlan
@@ -83,24 +83,24 @@ class Correspondent(Questioner):
                 if reading is not None and memory.is_new(mail.message_id):
                     await self._take(mail, reading, memory)
 
-    async def _reading(self, mail: IncomingMail, memory: RecruiterMemory) -> Reading | None:
+    async def _reading(self, mail: IncomingMail, memory: RecruiterMemory) -> MailReading | None:
         course = memory.courses.get(mail.thread)
         if course is None:
             self.note(f"mail from {mail.sender[:100]} for no candidate here; nothing comes of it")
             return None
         offered = [self._wanted.slots[place] for place in course.offered]
         asked = reading_of(mail, offered, self._people[mail.thread].email)
-        if isinstance(asked, Reading):
+        if isinstance(asked, MailReading):
             return asked
         try:
-            return Reading.model_validate((await self.think(asked)).value)
+            return MailReading.model_validate((await self.think(asked)).value)
         except (ActivityError, ApplicationError) as error:
             if is_cancelled_exception(error):
                 raise
             self.note(f"{mail.thread}: the mail was not understood: {cause_of(error)}")
-            return Reading(says=Says.UNCLEAR)
+            return MailReading(says=Says.UNCLEAR)
 
-    async def _take(self, mail: IncomingMail, reading: Reading, memory: RecruiterMemory) -> None:
+    async def _take(self, mail: IncomingMail, reading: MailReading, memory: RecruiterMemory) -> None:
         course = memory.courses[mail.thread]
         wrote = course.wrote
         text = mail.text or mail.subject

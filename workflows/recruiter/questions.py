@@ -13,8 +13,7 @@ from temporalio.common import RetryPolicy
 
 with workflow.unsafe.imports_passed_through():
     from activities.recruiting.activities import RecruitingActivities
-    from activities.recruiting.candidacy import Course, Stage
-    from activities.recruiting.letter_activities import INVITATIONS_EDITABLE, REPLY_EDITABLE, LetterActivities
+    from activities.recruiting.candidacy import Candidacy, Stage
     from activities.recruiting.letters import reply_text
     from activities.recruiting.memory import Answered, CandidatesView, RecruiterMemory
     from activities.recruiting.records import (
@@ -26,6 +25,7 @@ with workflow.unsafe.imports_passed_through():
         SendReply,
         SentLetters,
     )
+    from activities.recruiting.sending import INVITATIONS_EDITABLE, REPLY_EDITABLE, LetterActivities
     from activities.recruiting.understanding import ShortWords, draft_of
     from common.agents.recruiter import Invitation, InvitationPlan, RecruiterInput, ReplyPlan
     from common.digest import digest
@@ -93,7 +93,7 @@ class Questioner(Agent):
         for id, plan in memory.replies.items():
             self._open_question(reply_key(id), f"Answer {id} with this?", plan, REPLY_EDITABLE)
 
-    def _draft_of(self, id: str, course: Course) -> InvitationDraft:
+    def _draft_of(self, id: str, course: Candidacy) -> InvitationDraft:
         assert course.slot is not None
         return InvitationDraft(
             candidate=self._people[id],
@@ -103,7 +103,7 @@ class Questioner(Agent):
             in_reply_to=course.last,
         )
 
-    async def _reply_to(self, id: str, course: Course) -> ReplyPlan:
+    async def _reply_to(self, id: str, course: Candidacy) -> ReplyPlan:
         """The draft of a reply; what the candidate wrote decides nothing, a person reads both."""
         person = self._people[id]
         draft = await self.think(draft_of(self._wanted.role, course.wrote))

@@ -6,10 +6,10 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from activities.recruiting.activities import RecruitingActivities
-    from activities.recruiting.candidacy import Course, Stage
-    from activities.recruiting.letter_activities import OUTREACH_EDITABLE
+    from activities.recruiting.candidacy import Candidacy, Stage
     from activities.recruiting.memory import RecruiterMemory
-    from activities.recruiting.records import DraftLetters, RankRequest, ReportRequest
+    from activities.recruiting.records import DraftLetters, RankRequest, RecruitingReportRequest
+    from activities.recruiting.sending import OUTREACH_EDITABLE
     from activities.recruiting.understanding import ShortWords, opening_of
     from common.agents.recruiter import RecruiterInput, RecruiterResult, RecruitingOutcome
     from workflows.core.calls import LONG, QUICK, READ
@@ -56,7 +56,7 @@ class Recruiter(Correspondent):
                 taken_out=ranked.removed,
             )
             memory.ranking, memory.model = ranked.ranking, ranked.model
-            memory.courses = {id: Course() for id in ranked.order}
+            memory.courses = {id: Candidacy() for id in ranked.order}
             for id in ranked.order[self._wanted.contact or len(ranked.order) :]:
                 memory.courses[id].end(Stage.NOT_WRITTEN)
 
@@ -106,7 +106,7 @@ class Recruiter(Correspondent):
         """Tell who was ranked where and why, and what happened to whom."""
         with self.node("report"):
             assert memory.ranking is not None
-            request = ReportRequest(
+            request = RecruitingReportRequest(
                 ranking=memory.ranking,
                 courses=memory.courses,
                 slots=self._wanted.slots,

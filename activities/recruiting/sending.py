@@ -24,7 +24,7 @@ INVITATIONS_EDITABLE = ("leave_out",)
 REPLY_EDITABLE = ("text",)
 
 
-class Outbox(Protocol):
+class LetterSender(Protocol):
     """What sends a letter once under its key, and tells what became of it."""
 
     async def send(self, letter: Letter) -> Sent:
@@ -46,7 +46,7 @@ class LetterActivities:
     Each letter's key is that of the approval and one of its own.
     """
 
-    def __init__(self, artifacts: ArtifactStore, authority: Authority, outbox: Outbox) -> None:
+    def __init__(self, artifacts: ArtifactStore, authority: Authority, outbox: LetterSender) -> None:
         self._artifacts = artifacts
         self._authority = authority
         self._outbox = outbox

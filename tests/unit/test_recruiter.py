@@ -1,4 +1,4 @@
-"""Ranking, letters, calendars and invitations of the recruiter, each by itself."""
+"""CandidateRanking, letters, calendars and invitations of the recruiter, each by itself."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from pydantic import ValidationError
 
 from activities.llm.offline import OfflineAnalyst
 from activities.llm.records import ModelReply, ModelRequest, Quote, RankedItem
-from activities.recruiting.candidacy import Course, Reading, Says
+from activities.recruiting.candidacy import Candidacy, MailReading, Says
 from activities.recruiting.invitations import calendar_object
 from activities.recruiting.letters import book_of, in_words
 from activities.recruiting.page import html
 from activities.recruiting.ranking import Profile, rank
 from activities.recruiting.records import (
+    CandidateRanking,
     DraftInvitations,
     DraftLetters,
     InvitationDraft,
     LetterKind,
     Outgoing,
-    Ranking,
-    ReportRequest,
+    RecruitingReportRequest,
 )
 from activities.recruiting.report import Report, markdown
 from common.agents.recruiter import Candidate, RecruiterInput, Role, Slot
@@ -195,13 +195,13 @@ def test_the_report_escapes_what_candidates_wrote() -> None:
     """As Markdown and as a page; it counts what was taken out, and does not say what."""
     hostile = "<script>alert(1)</script> [x](http://evil.example)"
     ranked, model = rank(ROLE, [profile(1, f"tide tables {hostile}")], OfflineAnalyst())
-    course = Course()
-    course.asked(NOW, timedelta(hours=48))
-    course.take(Reading(says=Says.QUESTION), hostile, NOW, timedelta(hours=48), slots=[])
-    ranking = Ranking(role=ROLE, model=model, candidates=tuple(ranked), removed={"age or birth": 2})
-    request = ReportRequest(
+    candidacy = Candidacy()
+    candidacy.asked(NOW, timedelta(hours=48))
+    candidacy.take(MailReading(says=Says.QUESTION), hostile, NOW, timedelta(hours=48), slots=[])
+    ranking = CandidateRanking(role=ROLE, model=model, candidates=tuple(ranked), removed={"age or birth": 2})
+    request = RecruitingReportRequest(
         ranking=ArtifactRef(sha256="0" * 64, size=0),
-        courses={"c1": course},
+        courses={"c1": candidacy},
         slots=(),
         model=model,
         outcome="done",
