@@ -173,7 +173,7 @@ def check_address(host: str, port: int, address: Address, allowed: AllowedHosts)
     """Check where a connection to `host` would lead.
 
     Raises:
-        AddressRefusedError: the address is not public, or the port not 80 or 443, and no `allowed` entry fits.
+        AddressRefusedError: the address is not public, or the port not 80 or 443, and no entry allows it.
     """
     if allowed.allow(host.lower(), port, address):
         return
