@@ -1,4 +1,4 @@
-"""Heartbeats while an activity waits for others: its worker's death is noticed within seconds."""
+"""Heartbeats while an activity waits, so that its worker's death is noticed within seconds."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ EVERY_SECONDS = 1.0
 
 @asynccontextmanager
 async def heartbeats() -> AsyncIterator[None]:
-    """Heartbeat while what is inside goes on; outside of an activity there is nobody to tell."""
+    """Heartbeat while the block runs; outside an activity this does nothing."""
 
     async def beat() -> None:
         while activity.in_activity():

@@ -1,16 +1,16 @@
 """The ledger of what language models cost: a call is reserved before it is sent, and settled after it.
 
 Each attempt at a call goes `reserved` -> `sent` -> `answered`, `released` or `lost`. A process may die
-between any two. What it left behind counts so that spending is never under-counted:
+between any two. What it leaves behind is counted so that spending is never underestimated:
 
 - `reserved`: nothing was sent; a retry under the same key takes the reservation over.
-- `sent`: the provider may have answered, and charged. It counts at its maximum, as `lost` once a retry has
-  found it, until its own process settles it after all.
-- `answered`: it counts with what it took, and a retry gets the recorded answer, without another call.
-- `released`: the provider refused before it worked; it counts nothing.
+- `sent`: the provider may have answered, and charged. It counts at its maximum, and as `lost` once a retry
+  has found it, unless its own process settles it after all.
+- `answered`: it counts what it took; a retry gets the recorded answer without another call.
+- `released`: the provider refused it before working on it; it counts nothing.
 
-A call may start while what counts is below the limit, and no reservation is too small, so what is spent never
-passes the limit by more than the one call that reached it.
+A call may start while the total is below the limit, and no reservation is too small, so spending never
+exceeds the limit by more than the one call that reached it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from common.sqlite import SharedDatabase
 
 NANO = Decimal("1e-9")
 _SOON = timedelta(seconds=5)
-# From this share of a limit on, people are told, once a limit.
+# People are told once per limit when this share of it is spent.
 NEARLY_SPENT = Decimal("0.8")
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS calls (
@@ -46,7 +46,7 @@ CREATE TABLE IF NOT EXISTS noted (scope TEXT, of TEXT, key TEXT, PRIMARY KEY (sc
 
 @dataclass(frozen=True)
 class Call:
-    """A call to be made: who pays, and the most it can take. `usd` is None where the price is unknown."""
+    """A call to be made: who pays, and the most it can cost. `usd` is None where the price is unknown."""
 
     key: str
     agent: str
@@ -58,7 +58,7 @@ class Call:
 
 @dataclass(frozen=True)
 class BudgetLimits:
-    """The most an agent and its owner's day may spend; None is no limit."""
+    """The most that an agent, and its owner in a day, may spend; None is no limit."""
 
     agent_tokens: int | None = None
     agent_usd: Decimal | None = None
@@ -67,7 +67,7 @@ class BudgetLimits:
 
     @classmethod
     def of(cls, settings: ModelSettings, tokens: int | None, usd: Decimal | None) -> BudgetLimits:
-        """The settings' limits, with the agent's own where it has them."""
+        """The limits of the settings, replaced by the agent's own where it has any."""
         return cls(
             settings.agent_tokens if tokens is None else tokens,
             settings.agent_usd if usd is None else usd,
@@ -78,7 +78,7 @@ class BudgetLimits:
 
 @dataclass(frozen=True)
 class Reservation:
-    """A call that may be sent: which attempt of its key this is, and the claim that makes it ours."""
+    """A call that may be sent: the number of the attempt, and the claim that makes it ours."""
 
     call: Call
     attempt: int
@@ -88,7 +88,7 @@ class Reservation:
 
 @dataclass(frozen=True)
 class Recorded:
-    """The answer an earlier attempt already got, as it was settled."""
+    """The answer that an earlier attempt got and settled."""
 
     answer: str
 
@@ -103,7 +103,7 @@ class Ledger:
         """Reserve `call` at its maximum.
 
         Returns:
-            The reservation, or the answer already settled under its key, or the budget that is spent.
+            The reservation, the answer already settled under its key, or the budget that is spent.
         """
         with self._database.transaction() as ledger:
             row = ledger.execute(
@@ -144,7 +144,7 @@ class Ledger:
             return Reservation(call, attempt + 1, claim, limits)
 
     def sending(self, held: Reservation) -> None:
-        """Say that the call goes out now.
+        """Record that the call is being sent.
 
         Raises:
             ApplicationError: type `CallTakenOver`: another attempt has taken the reservation over.
@@ -159,19 +159,19 @@ class Ledger:
             raise retry_after("CallTakenOver", f"another attempt makes the call {held.call.key}", _SOON)
 
     def settle(self, held: Reservation, tokens: int, usd: Decimal | None, answer: str) -> None:
-        """Write down what the call took, and its `answer`; whatever became of the attempt meanwhile."""
+        """Record what the call took and its `answer`, whatever became of the attempt meanwhile."""
         self._end(held, "answered", tokens, _nano(usd), answer)
 
     def release(self, held: Reservation) -> None:
-        """The provider refused the call before it worked: it cost nothing."""
+        """The provider refused the call before working on it: it cost nothing."""
         self._end(held, "released", 0, 0, "")
 
     def lose(self, held: Reservation) -> None:
-        """The provider may have worked, and nobody knows how much: the call counts at its maximum."""
+        """The provider may have charged an unknown amount: the call counts at its maximum."""
         self._end(held, "lost", held.call.tokens, _nano(held.call.usd), "")
 
     def nearly_spent(self, call: Call, limits: BudgetLimits) -> list[Spending]:
-        """The budgets that passed 80 % with `call`: each limit is told of by one call, and its retries."""
+        """The budgets that passed 80 % with `call`; one call (with its retries) reports each limit."""
         told = []
         with self._database.transaction() as ledger:
             for spending in _spendings(ledger, call, limits):
@@ -190,7 +190,7 @@ class Ledger:
             )
 
     def spendings(self, call: Call, limits: BudgetLimits) -> list[Spending]:
-        """What counts now against the agent's limit and the owner's day."""
+        """What currently counts against the limits of the agent and of the owner's day."""
         with self._database.transaction() as ledger:
             return _spendings(ledger, call, limits)
 

@@ -1,4 +1,4 @@
-"""The recruiter's desk: ranks, drafts, looks into calendars, writes the report. Nothing leaves from here."""
+"""The recruiter's activities that send nothing: ranking, drafts, calendars and the report."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class RecruitingActivities:
     Args:
         artifacts: where rankings and letters are.
         model: ranks; the offline analyst, or a language model.
-        text_of: takes the bytes of a file and its media type to its text.
+        text_of: gets the text out of a file's bytes, given its media type.
         folder: where people find drafts and reports.
     """
 
@@ -66,7 +66,7 @@ class RecruitingActivities:
 
     @activity.defn(name="rank_candidates")
     def rank_candidates(self, request: RankRequest) -> RankingDone:
-        """Strip the profiles of protected attributes, then rank what is left by the role."""
+        """Take protected attributes out of the profiles, then rank what is left for the role."""
         removed: Counter[str] = Counter()
         profiles = []
         for number, each in enumerate(request.candidates, 1):
@@ -89,7 +89,7 @@ class RecruitingActivities:
 
     @activity.defn(name="draft_letters")
     def draft_letters(self, request: DraftLetters) -> DraftedLetters:
-        """Write every letter, and the plan that names them."""
+        """Write every letter, and the plan to approve."""
         book = book_of(request)
         samples = tuple(
             Sample(
@@ -121,7 +121,7 @@ class RecruitingActivities:
 
     @activity.defn(name="busy_slots")
     def busy_slots(self, request: CalendarRequest) -> BusySlots:
-        """Which of the slots the calendar says are taken.
+        """The slots that the calendar says are taken.
 
         Raises:
             ApplicationError: type `CalendarUnreadable`.
@@ -154,7 +154,7 @@ class RecruitingActivities:
         return ReportWritten(markdown=str(paths[0]), html=str(paths[1]))
 
     def _profile(self, candidate: Candidate, folder: str) -> tuple[str, str]:
-        """The profile's text, and why there is none."""
+        """The profile's text, or why there is none."""
         if not candidate.file:
             return candidate.profile, "" if candidate.profile.strip() else "no profile was given"
         media_type = MEDIA_TYPES.get(Path(candidate.file).suffix.lower())

@@ -1,4 +1,4 @@
-"""Busy times out of iCalendar files: which slots are taken. Not knowing is never a free slot."""
+"""Which slots are taken, according to iCalendar files. What is not known is never a free slot."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from common.errors import permanent
 
 MAX_BYTES = 20_000_000
 MAX_FILES = 200
-# A series that repeats more often up to the last slot is none that people make.
+# No person keeps a series that repeats more often than this before the last slot.
 MAX_REPEATS = 200_000
 _PER_DAY = {"SECONDLY": 86_400, "MINUTELY": 1_440, "HOURLY": 24}
 _TIMES = ("DTSTART", "DTEND", "RECURRENCE-ID", "EXDATE", "RDATE")
@@ -28,7 +28,7 @@ class UnreadableError(Exception):
 
 
 def busy_slots(path: Path, slots: Mapping[int, Slot]) -> list[int]:
-    """The places of the slots that an event of the calendar at `path` overlaps.
+    """The indices of the slots that an event of the calendar at `path` overlaps.
 
     In a folder, a file named for an interviewer's address (`ann@example.com.ics`) counts for that interviewer
     alone, any other for all.

@@ -1,7 +1,7 @@
-"""What a candidate's mail says: one of a few things, by rules, or by a language model held to the same few.
+"""What a candidate's mail says: one of a few things, by rules or by a language model.
 
-Whatever a mail tries, it can come to nothing but a `MailReading`; what the agent does then stands in
-`activities/recruiting/candidacy.py`. Where the rules are not sure it is `unclear`, and a person looks.
+Whatever a mail tries, it comes to a `MailReading` and nothing else; `candidacy.py` decides what follows from
+that. Where the rules are not sure the mail is `unclear`, and a person looks at it.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ MAX_READ = 4_000
 
 
 class ShortWords(BaseModel, frozen=True):
-    """A few sentences for a letter: plain, with no address of any kind in it."""
+    """A few sentences for a letter: plain text without addresses of any kind."""
 
     text: str = Field(min_length=1, max_length=800)
 
 
 def reading_of(mail: IncomingMail, offered: Sequence[Slot], address: str) -> MailReading | Think:
-    """What `mail` says, where its kind or its sender alone decides; else what to ask about its words."""
+    """What `mail` says where its kind or sender decides alone; else what to ask a model about its text."""
     if mail.kind is MailKind.BOUNCE:
         return MailReading(says=Says.BOUNCE)
     if mail.kind is MailKind.OUT_OF_OFFICE:
         return MailReading(says=Says.OUT_OF_OFFICE, back_at=mail.back_at)
     if not mail.text.strip() or address.lower() not in mail.sender.lower():
-        # From elsewhere it may be the candidate, or whoever they showed the letter to.
+        # From another address: the candidate, or anyone who was shown the letter.
         return MailReading(says=Says.UNCLEAR)
     slots = "\n".join(f"{number}. {each.in_words}" for number, each in enumerate(offered, 1))
     return Think(
@@ -57,7 +57,7 @@ def reading_of(mail: IncomingMail, offered: Sequence[Slot], address: str) -> Mai
 
 
 def opening_of(role: Role) -> Think:
-    """What to ask for the opening of the first letters."""
+    """The request for the opening of the first letters."""
     return Think(
         instruction=(
             f"Write the opening of a letter to job candidates, after the greeting: two friendly sentences "
@@ -72,7 +72,7 @@ def opening_of(role: Role) -> Think:
 
 
 def draft_of(role: Role, wrote: str) -> Think:
-    """What to ask for the draft of a reply; a person reads it before it goes out."""
+    """The request for the draft of a reply; a person reads it before it goes out."""
     return Think(
         instruction=(
             f"A job candidate wrote to us, see the material {MAIL!r}. Draft the reply, without greeting and "
@@ -95,7 +95,7 @@ def read_by_rules(text: str, offered: Sequence[str]) -> MailReading:
 
     Args:
         text: a mail, without what it quotes.
-        offered: the times proposed, `1. Tuesday, 1 December 2026, 10:00-10:45 (Europe/Berlin)` each.
+        offered: the times proposed, each like `1. Tuesday, 1 December 2026, 10:00-10:45 (Europe/Berlin)`.
     """
     words = _plain(text)
     clauses = [each for each in re.split(r"[.;!\n]|,(?! thank)|\bbut\b|\bhowever\b", words) if each.strip()]
@@ -115,7 +115,7 @@ def read_by_rules(text: str, offered: Sequence[str]) -> MailReading:
     if len(places) == 1:
         return MailReading(says=Says.SLOT, slot=places[0])
     if len(places) > 1 or (offered and _ANY.search(words)):
-        # Whichever: the first of those named, or of all.
+        # Any of them: the first of those named, or of all.
         refused = any(_NOT.search(each) for each in clauses)
         return (
             MailReading(says=Says.UNCLEAR)
@@ -194,7 +194,7 @@ def _is_question(sentence: str) -> bool:
 
 
 def _places(clauses: Sequence[str], offered: Sequence[str]) -> list[int]:
-    """The numbers of the times that the clauses take, in the order they name them."""
+    """The numbers of the times that the clauses accept, in their order."""
     found: list[int] = []
     for clause in clauses:
         if not _NOT.search(clause):
@@ -203,7 +203,7 @@ def _places(clauses: Sequence[str], offered: Sequence[str]) -> list[int]:
 
 
 def _named(clause: str, offered: Sequence[str]) -> list[int]:
-    # A bare number is one only where nothing else could be counted by it: “2”, “number 2”, “option 2”.
+    # A number counts only where it can mean nothing else: “2”, “number 2”, “option 2”.
     numbers = re.findall(
         r"(?:\b(?:number|no\.?|nr\.?|option|slot|time|date|choice|variant|proposal)s? ?#?|#"
         r"|^\W*(?:the )?)([1-9])\b(?!\d*[:.]\d)(?=\W*$|\W+(?:works?|is|would|suits?|please|fits?|for me"
@@ -224,7 +224,7 @@ def _named(clause: str, offered: Sequence[str]) -> list[int]:
 
 
 def _tells(clause: str, offered: str) -> bool:
-    """Whether a clause names this time: its weekday or its date, or its hour, and nothing that it is not."""
+    """Whether a clause names this time: weekday, date or hour, and none that differs."""
     match = re.match(r"\d+\. (\w+), (\d+) (\w+) \d+, (\d+):(\d+)", offered.lower())
     if match is None:
         return False
@@ -279,4 +279,4 @@ OUTPUTS: Mapping[str, OutputType] = {
     WORDS: OutputType(ShortWords, _flaw_in_words, _offline_opening),
     DRAFT: OutputType(ShortWords, _flaw_in_words, lambda analyst, think: ShortWords(text=HOLDING)),
 }
-"""The output types that the recruiter asks for, to be registered with the mind that answers."""
+"""The output types that the recruiter asks for, to be registered with the model runner."""
