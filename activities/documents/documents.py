@@ -35,11 +35,12 @@ MAX_DEPTH = 8
 MAX_NAMED = 200
 MAX_ENTRIES = 20_000
 
+# Part of the digest that an approved plan rests on: another wording would void approvals.
 _REASONS = {
     "oversized": f"over {MAX_BYTES} bytes",
     "link": "a link",
-    "special": "not a regular file",
-    "vanished": "it vanished while it was read",
+    "special": "no regular file",
+    "vanished": "gone while it was read",
     "name": "its path is too long",
     "unreadable": "no permission to read it",
 }
