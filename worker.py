@@ -43,7 +43,7 @@ from activities.llm.runner import ModelRunner
 from activities.mail.mailbox import Mailbox
 from activities.mail.sending import Mail
 from activities.recruiting.activities import RecruitingActivities
-from activities.recruiting.letter_activities import LetterActivities
+from activities.recruiting.sending import LetterActivities
 from activities.recruiting.understanding import OUTPUTS
 from activities.research.activities import ResearchActivities
 from activities.research.publishing import Publisher

@@ -1,4 +1,4 @@
-"""Brings business time into workflows: holidays and time zones change with releases, a replay must not."""
+"""Business time for workflows: holidays and time zones change with releases, and a replay must not."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from common.errors import permanent
 
 
 class MomentsRequest(BaseModel, frozen=True):
-    """Asks when each of `after`, spans of open time, will have passed since `start`."""
+    """Asks when each of `after`, durations of open time, will have passed since `start`."""
 
     hours: BusinessHours
     start: AwareDatetime
@@ -20,7 +20,7 @@ class MomentsRequest(BaseModel, frozen=True):
 
 
 class Moments(BaseModel, frozen=True):
-    """The moments in UTC, in the order asked for."""
+    """The times in UTC, in the order asked for."""
 
     at: list[AwareDatetime]
 
@@ -30,10 +30,10 @@ class Calendars:
 
     @activity.defn(name="business_moments")
     async def moments(self, request: MomentsRequest) -> Moments:
-        """When each span of open time has passed; a span of zero is the next moment that is open.
+        """When each duration of open time has passed; zero means the next open moment.
 
         Raises:
-            ApplicationError: type `UnknownCalendar`; a span is negative or does not end within ten years.
+            ApplicationError: type `UnknownCalendar`; also where a duration is negative or exceeds ten years.
         """
         try:
             return Moments(

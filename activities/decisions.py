@@ -1,4 +1,4 @@
-"""Checks a decision for the gate: its envelope, and the groups of its approver. No key enters a workflow."""
+"""Checks decisions for the gate: the envelope, and the approver's groups. Keys stay out of workflows."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from common.approval.types import Decision
 
 
 class EnvelopeCheck(BaseModel, frozen=True):
-    """A decision, and the agent it reached."""
+    """A decision, and the agent that received it."""
 
     agent: str
     decision: Decision
 
 
 class EnvelopeChecked(BaseModel, frozen=True):
-    """What is wrong with the envelope, None where it holds; and the groups of who decided, as of now."""
+    """What is wrong with the envelope (None where it is valid), and the approver's current groups."""
 
-    # What is as usual is not written: the answer stands in history with every decision.
+    # Defaults are left out: the answer stands in history with every decision.
     flaw: str | None = Field(None, exclude_if=lambda flaw: flaw is None)
     groups: list[str] = Field(default_factory=list, exclude_if=lambda groups: not groups)
 
 
 class DecisionChecks:
-    """The activity that checks envelopes under this process's keys."""
+    """The activity that checks envelopes with this process's keys."""
 
     def __init__(self, authority: Authority) -> None:
         self._authority = authority

@@ -1,4 +1,4 @@
-"""Hosts of one's own that may be reached although the guard refuses their addresses or ports."""
+"""Internal hosts that may be reached although the guard refuses their addresses or ports."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Address = IPv4Address | IPv6Address
 
 @dataclass(frozen=True)
 class AllowedHost:
-    """One entry: a name or a network, and its ports. A name is allowed whatever it resolves to."""
+    """One entry: a name or a network, and ports. A name is allowed whatever it resolves to."""
 
     name: str
     network: IPv4Network | IPv6Network | None
@@ -22,23 +22,23 @@ class AllowedHost:
 
 @dataclass(frozen=True)
 class AllowedHosts:
-    """The allow-list. Without entries, only public addresses and the ports 80 and 443 are reached."""
+    """The allow-list. Without entries, only public addresses on ports 80 and 443 are reached."""
 
     entries: tuple[AllowedHost, ...] = ()
 
     @classmethod
     def parse(cls, text: str) -> AllowedHosts:
-        """Read entries with commas between: a name, an address or a network, each with `:port` or without.
+        """Parse entries separated by commas: names, addresses or networks, each with or without `:port`.
 
         `wiki.intranet, 10.1.0.0/16:8080, [fd00::7]:8443`; without a port, 80 and 443 are meant.
 
         Raises:
-            ValueError: an entry cannot be read; the message quotes it.
+            ValueError: an entry is invalid; the message quotes it.
         """
         return cls(tuple(_entry(word) for each in text.split(",") if (word := each.strip())))
 
     def allow(self, host: str, port: int, address: Address) -> bool:
-        """Whether a connection to `address`, which `host` resolved to, is allowed by an entry."""
+        """Whether an entry allows a connection to `address`, which `host` resolved to."""
         return any(
             port in entry.ports and (address in entry.network if entry.network else host == entry.name)
             for entry in self.entries
@@ -59,15 +59,15 @@ def _entry(word: str) -> AllowedHost:
     found = _ENTRY.fullmatch(word.lower())
     host = found and (found["bracketed"] or found["plain"] or found["bare"])
     if not found or not host:
-        raise ValueError(f"{word!r} is no host, address or network, with :port or without")
+        raise ValueError(f"{word!r} is not a host, address or network, with or without :port")
     port = int(found["port"]) if found["port"] else None
     if port is not None and not 0 < port < 65536:
-        raise ValueError(f"{word!r} names no port from 1 to 65535")
+        raise ValueError(f"{word!r} has no port from 1 to 65535")
     ports = USUAL_PORTS if port is None else (port,)
     try:
         return AllowedHost("", ip_network(host), ports)
     except ValueError:
-        # What looks like a network and is none must not pass for a name.
+        # What looks like a network but is none must not pass for a name.
         if not _NAME.fullmatch(host) or re.fullmatch(r"[0-9.]+|0x.*", host):
-            raise ValueError(f"{word!r} is no host, address or network, with :port or without") from None
+            raise ValueError(f"{word!r} is not a host, address or network, with or without :port") from None
     return AllowedHost(host, None, ports)

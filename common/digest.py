@@ -10,7 +10,7 @@ from pydantic_core import to_jsonable_python
 
 
 def canonical(value: object) -> bytes:
-    """``value`` as JSON with sorted keys and no spaces: the same bytes for the same value, everywhere."""
+    """``value`` as JSON with sorted keys and no spaces: the same bytes for the same value everywhere."""
     plain = value.model_dump(mode="json") if isinstance(value, BaseModel) else to_jsonable_python(value)
     return json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 

@@ -1,4 +1,4 @@
-"""A file of a person's own that may change at any time, read again when it has."""
+"""A file that people may edit at any time; read again when it has changed."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ Content = TypeVar("Content")
 
 
 class WatchedFile(Generic[Content]):
-    """The content of a file as it is now.
+    """The current content of a file.
 
     Args:
-        variable: the setting that names the file, for errors.
-        file: where it is, or may be one day.
-        read: makes the content of the bytes; raises ValueError where they are none.
+        variable: the setting that names the file in errors.
+        file: where it is, or may be created.
+        read: parses the bytes; raises ValueError where they are invalid.
         empty: the content while there is no file.
         example: what such a file looks like, for the error.
     """
@@ -35,7 +35,7 @@ class WatchedFile(Generic[Content]):
         """What the file says now.
 
         Raises:
-            SettingsError: it has become unreadable; whoever is asked then should ask again later.
+            SettingsError: it cannot be read; try again later.
         """
         try:
             changed_at = self._file.stat().st_mtime_ns
@@ -52,10 +52,10 @@ class WatchedFile(Generic[Content]):
 
 
 def file_of(variable: str, named: Path | None, usual: Path) -> Path:
-    """The file that the setting `variable` names, else the `usual` one, which need not be there.
+    """The file that the setting `variable` names, else the `usual` one, which need not exist.
 
     Raises:
-        SettingsError: the file that was named is missing.
+        SettingsError: the named file is missing.
     """
     if named and not named.exists():
         raise SettingsError(f"{variable}={named}: there is no such file.")

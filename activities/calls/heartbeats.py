@@ -1,4 +1,4 @@
-"""Heartbeats beside work that waits for others: a killed worker is noticed within seconds."""
+"""Heartbeats while an activity waits, so that its worker's death is noticed within seconds."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ EVERY_SECONDS = 1.0
 
 @asynccontextmanager
 async def heartbeats() -> AsyncIterator[None]:
-    """Heartbeat while what is inside goes on."""
+    """Heartbeat while the block runs; outside an activity this does nothing."""
 
     async def beat() -> None:
-        while True:
+        while activity.in_activity():
             activity.heartbeat()
             await asyncio.sleep(EVERY_SECONDS)
 

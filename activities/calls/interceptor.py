@@ -1,7 +1,7 @@
-"""What every activity gets: its errors sorted, and its outcome reported until Temporal has heard it.
+"""For every activity: classifies its errors, and reports its outcome until Temporal has received it.
 
-By itself the SDK gives up reporting after some ten seconds of outage; the activity would then run again
-although it had ended. Here the outcome is sent by task token, again and again, while the server is away.
+The SDK gives up reporting after some ten seconds of outage, and the activity would run again although it had
+ended. Here the outcome is sent by task token, repeatedly, while the server is down.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from common.errors import classify_error, permanent
 from common.object_store import StoreUnavailableError
 
 RETRY_SECONDS = 0.5
-# What Temporal answers when it waits for no such outcome any more: timed out, cancelled, or already told.
+# Temporal's answers when it no longer waits for the outcome: timed out, cancelled, or already reported.
 _SETTLED = (RPCStatusCode.NOT_FOUND, RPCStatusCode.INVALID_ARGUMENT, RPCStatusCode.FAILED_PRECONDITION)
 
 
 class ReliableReports(Interceptor):
-    """A worker interceptor; `drain` waits for reports under way."""
+    """A worker interceptor; `drain` waits for reports in progress."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -36,14 +36,14 @@ class ReliableReports(Interceptor):
         return _Reporting(next, self)
 
     def report(self, task_token: bytes, outcome: Any, error: Exception | None) -> None:
-        """Send an outcome in the background until it is heard."""
+        """Send an outcome in the background until it is received."""
         handle = self._client.get_async_activity_handle(task_token=task_token).with_context(_context())
-        task = asyncio.create_task(_until_heard(handle, outcome, error))
+        task = asyncio.create_task(_until_received(handle, outcome, error))
         self._reports.add(task)
         task.add_done_callback(self._reports.discard)
 
     async def drain(self, seconds: float) -> None:
-        """Wait for reports under way, at most `seconds`."""
+        """Wait for reports in progress, at most `seconds`."""
         if self._reports:
             await asyncio.wait(self._reports, timeout=seconds)
 
@@ -71,7 +71,7 @@ class _Reporting(ActivityInboundInterceptor):
 
 
 def _context() -> ActivitySerializationContext:
-    """What the outcome is encoded for: the activity that this runs in."""
+    """The context to encode the outcome for: the activity that this runs in."""
     info = activity.info()
     return ActivitySerializationContext(
         namespace=info.namespace,
@@ -84,7 +84,7 @@ def _context() -> ActivitySerializationContext:
     )
 
 
-async def _until_heard(handle: AsyncActivityHandle, outcome: Any, error: Exception | None) -> None:
+async def _until_received(handle: AsyncActivityHandle, outcome: Any, error: Exception | None) -> None:
     while True:
         try:
             await (handle.complete(outcome) if error is None else handle.fail(error))
@@ -101,6 +101,6 @@ async def _until_heard(handle: AsyncActivityHandle, outcome: Any, error: Excepti
             if error is not None:
                 error = permanent(type(error).__name__, "its details cannot be encoded")
             else:
-                # Too large, or no JSON: no other attempt would make it anything else.
+                # Too large, or not JSON: another attempt would give the same.
                 error = unfit if isinstance(unfit, ApplicationError) else permanent("Unencodable", str(unfit))
         await asyncio.sleep(RETRY_SECONDS)

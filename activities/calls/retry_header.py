@@ -1,16 +1,16 @@
-"""Reads the HTTP header `Retry-After` (RFC 9110, section 10.2.3): seconds, or a date."""
+"""Parses the HTTP header `Retry-After` (RFC 9110, section 10.2.3): seconds, or a date."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
-# A wait that an untrusted server can impose is bounded, and never nothing.
+# The server is untrusted, so the wait it can impose is bounded.
 SHORTEST, LONGEST = timedelta(seconds=1), timedelta(days=1)
 
 
 def asked_wait(value: str | None, now: datetime) -> timedelta | None:
-    """How long a server asked to be left alone, a second to a day; None where it says nothing usable."""
+    """How long the server asks to wait, a second to a day; None where the value is unusable."""
     text = (value or "").strip()
     if text.isascii() and text.isdecimal():
         return min(max(timedelta(seconds=min(int(text[:9]), 10**6)), SHORTEST), LONGEST)

@@ -17,7 +17,7 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from activities.calls.retry_header import asked_wait
-from activities.fetching.guard import RefusedError, guarded_client
+from activities.fetching.guard import AddressRefusedError, guarded_client
 from common.errors import permanent, retry_after
 from common.notices.types import Delivery, Notice, masked
 from common.settings import Settings
@@ -74,7 +74,7 @@ class Webhooks:
             ):
                 # The body is not read, however long it is.
                 status, asked = answer.status_code, answer.headers.get("retry-after")
-        except (RefusedError, httpx.InvalidURL, httpx.UnsupportedProtocol, UnicodeError) as error:
+        except (AddressRefusedError, httpx.InvalidURL, httpx.UnsupportedProtocol, UnicodeError) as error:
             raise permanent("AddressRefused", str(error)) from None
         except (TimeoutError, httpx.TimeoutException):
             raise ApplicationError(f"{where}: no answer within {SECONDS:g} s", type="WebhookFailed") from None

@@ -1,4 +1,4 @@
-"""Bytes of a text as text: in which character set, said by whom, and what to do where nobody says."""
+"""Decodes the bytes of a text: which character set to use, and what to do where none is declared."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads the documents of a folder: their texts for the case, and a digest that tells whether they changed."""
+"""Reads the documents of a folder: their texts, and a digest that shows whether they changed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MEDIA_TYPES = {
     ".htm": "text/html",
     ".pdf": "application/pdf",
 }
-# What one case can rest on, and what one activity reads within minutes.
+# What one activity can read within minutes.
 MAX_DOCUMENTS = 200
 MAX_BYTES = 20_000_000
 MAX_BYTES_IN_ALL = 100_000_000
@@ -35,6 +35,7 @@ MAX_DEPTH = 8
 MAX_NAMED = 200
 MAX_ENTRIES = 20_000
 
+# Part of the digest that an approved plan rests on: another wording would void approvals.
 _REASONS = {
     "oversized": f"over {MAX_BYTES} bytes",
     "link": "a link",
@@ -46,7 +47,7 @@ _REASONS = {
 
 
 class DocumentText(Protocol):
-    """The text of a document: its title (may be empty), and whether the text was cut at a limit."""
+    """The text of a document, its title (may be empty), and whether the text was truncated."""
 
     @property
     def title(self) -> str: ...
@@ -75,10 +76,10 @@ class Document(BaseModel, frozen=True):
 
 
 class DocumentSet(BaseModel, frozen=True):
-    """The documents of a folder by name, and those that could not be read, each with its reason.
+    """The documents of a folder by name, and those that could not be read, with the reasons.
 
-    `unread` counts the latter, of which the first 200 by name are in `unreadable`; `other` counts files of
-    other kinds, `unnamed` those whose names are no UTF-8. Hidden files are passed over.
+    `unread` counts the latter; `unreadable` has the first 200 by name. `other` counts files of other kinds,
+    `unnamed` those whose names are not UTF-8. Hidden files are skipped.
     """
 
     documents: list[Document]
@@ -96,9 +97,10 @@ class DocumentsDigest(BaseModel, frozen=True):
 
 
 class Documents:
-    """The activities that read documents. `text_of` takes bytes and a media type.
+    """The activities that read documents.
 
-    It raises `ValueError`, in words, where it can get no text out of them.
+    `text_of` gets the text out of bytes, given their media type; it raises `ValueError` with the reason where
+    there is none.
     """
 
     def __init__(self, artifacts: ArtifactStore, text_of: Callable[[bytes, str], DocumentText]) -> None:
@@ -107,7 +109,7 @@ class Documents:
 
     @activity.defn(name="read_documents")
     def read_documents(self, request: DocumentsRequest) -> DocumentSet:
-        """Read every document below the folder; the texts go to the artifacts.
+        """Read every document below the folder; the texts go to the artifact store.
 
         Raises:
             ApplicationError: type `FolderMissing` or `TooManyFiles`.
@@ -144,7 +146,7 @@ class Documents:
 
     @activity.defn(name="documents_digest")
     def documents_digest(self, request: DocumentsRequest) -> DocumentsDigest:
-        """The digest that `read_documents` would give now, without getting the texts.
+        """The digest that `read_documents` would give now, without extracting the texts.
 
         Raises:
             ApplicationError: type `FolderMissing` or `TooManyFiles`.
@@ -156,7 +158,7 @@ class Documents:
 
 
 class _Survey:
-    """One pass over the folder: iterate it for names and bytes, then ask for the digest and what was left."""
+    """One pass over the folder: iterate over names and bytes, then read the digest and what was left out."""
 
     def __init__(self, folder: str) -> None:
         self._root = Path(folder)
@@ -185,7 +187,7 @@ class _Survey:
             yield name, data
 
     def digest(self) -> str:
-        """Binds the name and the bytes of each document, and the reason of each that was not read."""
+        """Covers the name and bytes of each document, and the reason for each that was not read."""
         return digest(dict(sorted(self._seen.items())))
 
     def _leave(self, name: str, reason: str) -> None:
@@ -237,7 +239,7 @@ class _Survey:
 
 @dataclass(frozen=True)
 class _Entry:
-    """What a folder holds under a name."""
+    """An entry of a folder."""
 
     name: str
     is_link: bool
@@ -249,7 +251,7 @@ class _Entry:
 
 
 class _TooMuch(LeftOut):
-    """A document past one of the limits on all of them."""
+    """A document beyond a limit on all documents together."""
 
 
 def _is_utf8(name: str) -> bool:

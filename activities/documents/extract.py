@@ -1,4 +1,4 @@
-"""The text of a document that came from outside: HTML, PDF, Markdown, plain text. Nothing here is trusted."""
+"""The text of untrusted documents: HTML, PDF, Markdown, plain text."""
 
 from __future__ import annotations
 
@@ -24,8 +24,7 @@ MAX_CHARACTERS = 2_000_000
 MAX_LINKS = 5_000
 MEDIA_TYPES = ("text/html", "application/xhtml+xml", "text/plain", "text/markdown", "application/pdf")
 
-# Up to this a page's main text is found in this process, past it in one of its own: what it takes can grow
-# with the square of the size.
+# Larger pages are read in a process of their own: the time it takes can grow with the square of the size.
 _SMALL_HTML = 200_000
 _PROGRAM = Path(__file__).with_name("extract_program.py")
 _BLOCKS = frozenset(
@@ -39,11 +38,11 @@ _UNSEEN = ("script", "style", "noscript", "template", "svg", "iframe", "object",
 
 
 class ExtractError(ValueError):
-    """No text can be had from a document; the message says why. The same bytes fail the same way again."""
+    """No text can be extracted from a document; the message says why. A retry fails the same way."""
 
 
 class Extracted(BaseModel, frozen=True):
-    """A document's title (may be empty), its text, and whether the text was cut at a limit."""
+    """A document's title (may be empty), its text, and whether the text was truncated."""
 
     title: str
     text: str
@@ -51,7 +50,7 @@ class Extracted(BaseModel, frozen=True):
 
 
 class Link(BaseModel, frozen=True):
-    """A link of a page: an absolute address of the schemes http or https, without fragment, and its words."""
+    """A link of a page: an absolute http or https address without fragment, and its text."""
 
     url: str
     text: str = ""
@@ -59,7 +58,7 @@ class Link(BaseModel, frozen=True):
 
 @dataclass(frozen=True)
 class ReadingLimits:
-    """What the program for one document may take: bytes of memory, CPU and clock seconds; pages of a PDF."""
+    """Limits of the process that reads one document: bytes of memory, seconds of CPU and clock, PDF pages."""
 
     memory: int = 512_000_000
     cpu_seconds: int = 30
@@ -75,7 +74,7 @@ def text_of(
     Args:
         data: the document, at most 20 MB (HTML 5 MB).
         media_type: one of `MEDIA_TYPES`; parameters after a semicolon are read for `charset`.
-        charset: the character set that the sender named, if it did.
+        charset: the character set that the sender named, if any.
         limits: of that process.
 
     Raises:
@@ -106,17 +105,17 @@ def text_of(
 
 
 def charset_of(parameters: str) -> str | None:
-    """The character set named among the parameters of a Content-Type; None where none is."""
+    """The character set in the parameters of a Content-Type; None where there is none."""
     found = re.search(r"charset\s*=\s*[\"']?([^\s\"';]{1,40})", parameters, re.IGNORECASE)
     return found[1] if found else None
 
 
 def links_of(html: str | bytes, base: str, *, charset: str | None = None) -> list[Link]:
-    """The links of a page in their order, each address once, the first 5,000.
+    """The links of a page in order, each address once, at most 5,000.
 
     Args:
         html: the page, as text or as bytes with the `charset` that its sender named.
-        base: the page's address; the page's own `<base>` is followed.
+        base: the page's address; a `<base>` in the page overrides it.
         charset: only for bytes.
     """
     text = decode(html, said=charset, markup=True) if isinstance(html, bytes) else html
@@ -154,8 +153,8 @@ def _plain(text: str, *, headings: bool) -> Extracted:
 
 
 def tree_of(html: str) -> _Element | None:
-    """The elements of a page; None where it has none."""
-    # Late, here and below: a workflow file imports this module for its types alone.
+    """The element tree of a page; None where it has no elements."""
+    # Imported late, here and below: workflow files import this module for its types.
     from lxml import etree
 
     # As bytes: lxml refuses text that declares an encoding. Its parser cuts nesting at a depth of 256.
@@ -194,13 +193,13 @@ def _main_text(html: str, limits: ReadingLimits) -> str:
     try:
         found = trafilatura.extract(html, include_comments=False, include_tables=True, deduplicate=False)
     except Exception:
-        # Written for the web's worst, it still trips now and then; the plain text of the page is there.
+        # It still fails on some pages; the plain text of the body remains.
         return ""
     return found or ""
 
 
 def body_text(tree: _Element) -> str:
-    """Everything that is to be read on a page, a line for each block. What is not seen goes out of `tree`."""
+    """All visible text of a page, a line for each block. Removes what is invisible from `tree`."""
     from lxml import etree
 
     etree.strip_elements(tree, *_UNSEEN, with_tail=False)
@@ -230,7 +229,7 @@ def _pdf(data: bytes, limits: ReadingLimits) -> Extracted:
 
 
 def _in_a_process(kind: str, data: bytes, limits: ReadingLimits) -> dict[str, Any]:
-    """What the program says of a document.
+    """What the program makes of a document.
 
     Raises:
         ExtractError: it went over its limits.
@@ -238,7 +237,7 @@ def _in_a_process(kind: str, data: bytes, limits: ReadingLimits) -> dict[str, An
     command = [sys.executable, "-I", str(_PROGRAM), kind]
     command += map(str, (limits.memory, limits.cpu_seconds, limits.seconds, MAX_CHARACTERS, limits.pages))
     try:
-        # No environment: no token or setting of the worker's is there for what reads the document.
+        # An empty environment: what reads the document can see no token or setting of the worker.
         done = subprocess.run(
             command,
             input=data,
@@ -254,14 +253,14 @@ def _in_a_process(kind: str, data: bytes, limits: ReadingLimits) -> dict[str, An
     try:
         said: dict[str, Any] = json.loads(done.stdout)
     except ValueError:
-        # A signal means a limit of the kernel's: CPU time, or memory that could not even be reported.
+        # A signal means that a limit of the kernel was hit: CPU time, or memory.
         how = f"signal {-done.returncode}" if done.returncode < 0 else f"exit code {done.returncode}"
         raise ExtractError(f"reading the document went over its limits ({how})") from None
     return said
 
 
 def _tidy(text: str) -> str:
-    """Unix line ends, no NUL, no trailing blanks, at most one empty line in a row."""
+    """Unix line ends, no NUL, no trailing blanks, no two empty lines in a row."""
     text = text.replace("\0", "").replace("\r\n", "\n").replace("\r", "\n")
     text = text.encode("utf-8", "replace").decode()  # lone surrogates cannot be stored or sent
     text = "\n".join(line.rstrip() for line in text.split("\n"))

@@ -1,9 +1,8 @@
 """A program of its own: a PDF or a big page on standard input, its text as JSON on standard output.
 
-It is started by ``extract.py`` and never imported. A PDF is a program for its reader: one of a few
-kilobytes can ask for gigabytes or for ever; a page of a million line breaks keeps its reader busy for
-hours. So the kernel limits memory, CPU time and time on the clock before the first byte is read, and the
-reader is not in the worker's process.
+``extract.py`` starts it; nothing imports it. A PDF of a few kilobytes can ask for gigabytes or run forever,
+and a page of a million line breaks takes hours. So this is not the worker's process, and the kernel limits
+memory, CPU time and clock time before the first byte is read.
 
 Arguments: `pdf` or `html`, bytes of memory, seconds of CPU, seconds on the clock, characters of text, pages.
 """
@@ -18,12 +17,12 @@ import sys
 
 
 def limit(memory: int, cpu: int, wall: int) -> None:
-    """Have the kernel end this process where it goes over."""
+    """Have the kernel end this process when it exceeds a limit."""
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     resource.setrlimit(resource.RLIMIT_CPU, (cpu, cpu))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    # Where the one who started this died, nobody else would end it.
+    # If the worker that started this has died, nobody else would end it.
     signal.alarm(wall)
 
 
@@ -62,7 +61,7 @@ def pdf(data: bytes, characters: int, most_pages: int) -> dict[str, object]:
     except PyPdfError as error:
         return {"error": f"it cannot be read as a PDF: {error}"[:300]}
     except Exception as error:
-        # A damaged file trips the reader in any way whatever; all of them mean the same.
+        # A damaged file makes the reader raise anything.
         return {"error": f"it is damaged: {type(error).__name__}: {error}"[:300]}
     return {"title": title, "text": "\n\n".join(parts)[:characters], "cut": length > characters}
 

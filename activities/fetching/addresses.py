@@ -1,4 +1,4 @@
-"""Web addresses: one spelling of each, and the host that a rate belongs to. Workflow files use it too."""
+"""Web addresses: one spelling of each, and the host whose rate applies. Imported by workflows, too."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _KEY_BYTES = 64
 
 
 def normalised(url: str) -> str:
-    """`url` in the one spelling that its page is stored under.
+    """`url` in the one spelling under which its page is stored.
 
     Scheme and host in lower case, no default port, no fragment, `/` for an empty path, odd characters
     escaped. The order of a query's parts may matter to a site and stays.
@@ -33,7 +33,7 @@ def normalised(url: str) -> str:
 
 
 def host_of(url: str) -> str:
-    """The host that the rate of `url` belongs to: its name, with the port where it is neither 80 nor 443.
+    """The host whose rate applies to `url`: its name, and the port where it is neither 80 nor 443.
 
     Raises:
         ValueError: it is no absolute http or https address.
@@ -46,7 +46,7 @@ def host_of(url: str) -> str:
 def fairness_key(url: str) -> str:
     """The key under which the server hands out fetches of this host, for `CallPolicy.fair`.
 
-    Never raises: what is no address has the key `none`, and its fetch will say why.
+    Never raises: what is no address gets the key `none`, and fetching it will say why.
     """
     try:
         host = host_of(url)
@@ -58,6 +58,6 @@ def fairness_key(url: str) -> str:
 
 
 def origin_of(url: str) -> str:
-    """Scheme, host and port of `url`: what one robots.txt speaks for."""
+    """Scheme, host and port of `url`: the scope of a robots.txt."""
     parts = urlsplit(normalised(url))
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"

@@ -1,4 +1,4 @@
-"""One request and its answer, bounded in bytes, in time and in what compressed bytes unpack to."""
+"""One request and its answer, bounded in bytes, also unpacked, and in time."""
 
 from __future__ import annotations
 
@@ -7,23 +7,22 @@ import zlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 
 import httpx
 from temporalio.exceptions import ApplicationError
 
-from activities.fetching.guard import RefusedError
+from activities.calls.retry_header import asked_wait
+from activities.fetching.guard import AddressRefusedError
 from common.errors import permanent
 
 MAX_SECONDS = 60.0
-# A site that says nothing else is left alone so long; none makes an agent wait longer than a day at once.
+# How long a busy site is left alone that does not say how long.
 USUAL_PAUSE = timedelta(minutes=1)
-LONGEST_PAUSE = timedelta(days=1)
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What a server answered. `body` is unpacked; `cut` says that it went on past the limit."""
+class HttpAnswer:
+    """What a server answered. `body` is unpacked; `cut`: it was longer than the limit."""
 
     url: str
     status: int
@@ -51,55 +50,46 @@ async def exchange(
     wanted: Collection[str] = (),
     headers: Mapping[str, str] | None = None,
     seconds: float = MAX_SECONDS,
-) -> Answer:
+) -> HttpAnswer:
     """GET `url`; a redirect is an answer too.
 
     Args:
         client: from `activities.fetching.guard.guarded_client`.
         url: absolute.
         most_bytes: of the body, as sent and as unpacked; reading stops there.
-        wanted: media types; a good answer that says it is of another one is left unread. Empty: any.
+        wanted: media types; the body of a good answer of another type is not read. Empty: any.
         headers: sent besides the client's.
-        seconds: for the whole of it, however slowly the body drips.
+        seconds: for the whole exchange, however slowly the body arrives.
 
     Raises:
-        ApplicationError: type `AddressRefused` for good; `SiteTimeout`, `SiteUnreachable` for now.
+        ApplicationError: permanent: `AddressRefused`; retryable: `SiteTimeout`, `SiteUnreachable`.
     """
     sent = {"Accept-Encoding": "gzip", **(headers or {})}
     try:
         async with asyncio.timeout(seconds), client.stream("GET", url, headers=sent) as response:
-            answer = Answer(url, response.status_code, response.headers, b"", False)
+            answer = HttpAnswer(url, response.status_code, response.headers, b"", False)
             said = "content-type" in response.headers
             if said and wanted and response.is_success and answer.media_type not in wanted:
                 return answer
             body, cut = await _read(response, most_bytes)
             return replace(answer, body=body, cut=cut)
-    except (RefusedError, httpx.InvalidURL, httpx.UnsupportedProtocol, UnicodeError) as error:
+    except (AddressRefusedError, httpx.InvalidURL, httpx.UnsupportedProtocol, UnicodeError) as error:
         raise permanent("AddressRefused", str(error)) from error
     except (TimeoutError, httpx.TimeoutException) as error:
         raise ApplicationError(f"{url}: no whole answer within {seconds:g} s", type="SiteTimeout") from error
     except (httpx.TransportError, zlib.error) as error:
-        if "location header" in str(error):  # httpx reads a redirect's address though it follows none
+        if "location header" in str(error):  # httpx parses it although it does not follow redirects
             raise permanent("AddressRefused", f"{url}: {error}") from error
         raise ApplicationError(f"{url}: {type(error).__name__}: {error}", type="SiteUnreachable") from error
 
 
 def pause_of(headers: Mapping[str, str], now: datetime | None = None) -> timedelta:
-    """How long Retry-After, in seconds or as a date, says to wait: a second to a day; a minute by default."""
-    said = headers.get("retry-after", "").strip()
-    if said.isdecimal() and said.isascii():
-        pause = timedelta(seconds=min(int(said[:9]), LONGEST_PAUSE.total_seconds()))
-    else:
-        try:
-            until = parsedate_to_datetime(said)
-        except ValueError:
-            return USUAL_PAUSE
-        pause = until.replace(tzinfo=until.tzinfo or UTC) - (now or datetime.now(UTC))
-    return max(timedelta(seconds=1), min(pause, LONGEST_PAUSE))
+    """How long Retry-After says to wait, a second to a day; a minute where it says nothing usable."""
+    return asked_wait(headers.get("retry-after"), now or datetime.now(UTC)) or USUAL_PAUSE
 
 
 async def _read(response: httpx.Response, most: int) -> tuple[bytes, bool]:
-    """The body, unpacked here: httpx would unpack whole pieces, a thousandfold and one coding in another."""
+    """The body, unpacked here: httpx would unpack whole chunks, a thousandfold and nested codings, too."""
     coding = response.headers.get("content-encoding", "").strip().lower()
     if coding in ("", "identity"):
         unpack = None

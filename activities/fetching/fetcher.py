@@ -1,4 +1,4 @@
-"""Fetches an address politely: robots.txt, the host's turn, redirects by hand, conditional requests."""
+"""Fetches an address politely: robots.txt, the host's rate, redirects, conditional requests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from temporalio.exceptions import ApplicationError
 
 from activities.documents.extract import charset_of
 from activities.fetching.addresses import host_of, normalised, origin_of
-from activities.fetching.exchange import Answer, exchange, pause_of
+from activities.fetching.exchange import HttpAnswer, exchange, pause_of
 from activities.fetching.pages import Download, PageStore
 from activities.fetching.robots import MAX_BYTES as ROBOTS_BYTES
 from activities.fetching.robots import Robots, RobotsStore
@@ -23,20 +23,20 @@ from common.errors import permanent, retry_after
 
 MAX_REDIRECTS = 5
 REDIRECTS = (301, 302, 303, 307, 308)
-# A robots.txt that cannot be had forbids everything for the time being.
+# While its robots.txt cannot be fetched, a site is not read.
 ROBOTS_PAUSE = timedelta(minutes=5)
 
 
 class Fetcher:
-    """Downloads for agents, each address once for an agent.
+    """Downloads for agents, each address once per agent.
 
     Args:
         client: from `activities.fetching.guard.guarded_client`.
         artifacts: where bodies go.
-        pages: where what was fetched is noted.
-        folder: of this machine's data: rules and turns; all workers on it share them.
-        user_agent: how the fetcher names itself.
-        rate: requests a second that a host gets at most.
+        pages: records what was fetched.
+        folder: keeps rules and the hosts' queues; all workers on this machine share it.
+        user_agent: the User-Agent header.
+        rate: the most requests per second to a host.
     """
 
     def __init__(
@@ -58,18 +58,18 @@ class Fetcher:
     async def download(
         self, agent: str, url: str, wanted: Collection[str], most_bytes: int, *, fresh: bool = False
     ) -> tuple[Download, bool]:
-        """What this agent fetched there before, else what is there now; did the site say "unchanged"?
+        """What this agent fetched before, else what is there now; and whether the site said "unchanged".
 
         Args:
             agent: workflow id.
             url: absolute.
             wanted: media types.
             most_bytes: of the body.
-            fresh: ask the site again, with what it gave for that (ETag, Last-Modified).
+            fresh: ask the site again, conditionally (ETag, Last-Modified).
 
         Raises:
-            ApplicationError: for good: `AddressRefused`, `RobotsForbid`, `PageMissing`, `PageForbidden`,
-                `PageRefused`, `PageTooLarge`, `MediaTypeRefused`, `TooManyRedirects`. For now: `HostBusy`,
+            ApplicationError: permanent: `AddressRefused`, `RobotsForbid`, `PageMissing`, `PageForbidden`,
+                `PageRefused`, `PageTooLarge`, `MediaTypeRefused`, `TooManyRedirects`. Retryable: `HostBusy`,
                 `SiteBusy`, `BeingFetched`, `RobotsUnavailable`, `SiteFailing`, `SiteTimeout`,
                 `SiteUnreachable`.
         """
@@ -103,7 +103,7 @@ class Fetcher:
             return kept, unchanged
 
     async def rules(self, agent: str, url: str) -> Robots:
-        """What the site of `url` asks of robots; 4xx means nothing, 5xx means not now.
+        """The robots.txt of the site of `url`; 4xx means no rules, 5xx means not now.
 
         Raises:
             ApplicationError: as `download`.
@@ -128,12 +128,12 @@ class Fetcher:
 
     async def _follow(
         self, agent: str, url: str, known: Download | None, wanted: Collection[str], most_bytes: int
-    ) -> Answer:
-        """Ask, and follow redirects by hand: each hop has a host, rules and a turn of its own."""
+    ) -> HttpAnswer:
+        """Follow redirects here: each hop has its own host, rules and turn."""
         for _ in range(MAX_REDIRECTS + 1):
             robots = await self.rules(agent, url)
             if not robots.allow(url):
-                raise permanent("RobotsForbid", f"{url}: its site's robots.txt forbids to fetch it")
+                raise permanent("RobotsForbid", f"{url}: the site's robots.txt forbids fetching it")
             headers = _conditions(known) if known and known.final_url == url else {}
             interval = robots.interval(self._interval)
             answer = await self._ask(agent, url, interval, most_bytes, wanted, headers)
@@ -151,13 +151,13 @@ class Fetcher:
         most_bytes: int,
         wanted: Collection[str] = (),
         headers: Mapping[str, str] | None = None,
-    ) -> Answer:
+    ) -> HttpAnswer:
         host = host_of(url)
         async with self._slots.turn(host, f"{agent} {url}", interval):
             answer = await exchange(self._client, url, most_bytes=most_bytes, wanted=wanted, headers=headers)
             if answer.status == 429 or (answer.status == 503 and "retry-after" in answer.headers):
                 pause = pause_of(answer.headers)
-                # For everyone: the others would only be told the same.
+                # For all agents: the others would be told the same.
                 self._slots.hold(host, pause.total_seconds())
                 raise retry_after("SiteBusy", f"{host} asks to come back in {pause}", pause)
         return answer
@@ -168,8 +168,8 @@ def _conditions(known: Download) -> dict[str, str]:
     return {name: value for name, value in found.items() if value}
 
 
-def _target(answer: Answer) -> str | None:
-    """Where a redirect leads; None where the answer is none."""
+def _target(answer: HttpAnswer) -> str | None:
+    """Where a redirect leads; None for any other answer."""
     to = answer.headers.get("location")
     if answer.status not in REDIRECTS or not to:
         return None
@@ -179,8 +179,8 @@ def _target(answer: Answer) -> str | None:
         raise permanent("AddressRefused", f"{answer.url} redirects to {to[:200]!r}") from None
 
 
-def _check(answer: Answer, wanted: Collection[str], most_bytes: int) -> None:
-    """Sort what is no good answer."""
+def _check(answer: HttpAnswer, wanted: Collection[str], most_bytes: int) -> None:
+    """Raise the error that an answer without a usable page stands for."""
     status, what = answer.status, f"{answer.url}: status {answer.status}"
     if status in (408, 425) or status >= 500:
         raise ApplicationError(what, type="SiteFailing")

@@ -1,9 +1,9 @@
-"""The guard against server-side request forgery: an HTTP client that reaches public addresses alone.
+"""The guard against server-side request forgery: an HTTP client that reaches only public addresses.
 
-What to fetch is said by pages, mails and models, and this process stands inside the network. So every
-request, each hop of a redirect too, is checked here: its address as it is spelt before anything is sent, and
-where it leads when the connection is made. The name is resolved once, every address it has is checked, and
-the connection goes to the very address that was checked, so a name that changes its answer gains nothing.
+Pages, mails and models say what to fetch, and this process runs inside the network. So every request,
+including each hop of a redirect, is checked: how its address is spelt before anything is sent, and where it
+leads when the connection is made. The name is resolved once, all of its addresses are checked, and the
+connection goes to a checked address, so DNS rebinding gains nothing.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import httpx
 
 from common.allowed_hosts import USUAL_PORTS, Address, AllowedHosts
 
-# Refused besides what `is_global` denies, with the reason.
+# Refused in addition to what is not `is_global`, with the reason.
 _REFUSED = (
     ("168.63.129.16/32", "a cloud's metadata service"),
     ("192.88.99.0/24", "a relay into IPv6"),
@@ -31,15 +31,15 @@ _REFUSED = (
     ("3fff::/20", "for documentation"),
 )
 _NETWORKS = tuple((ip_network(network), reason) for network, reason in _REFUSED)
-# All that is handed out for the public. Mapped, compatible, translated (NAT64), local, link-local and
-# multicast addresses lie outside.
+# The only range assigned for global unicast: mapped, compatible, NAT64, local, link-local and multicast
+# addresses lie outside.
 _PUBLIC_IPV6 = ip_network("2000::/3")
 
 Resolver = Callable[[str, int], Awaitable[Sequence[str]]]
 
 
-class RefusedError(Exception):
-    """The guard does not let this request out; the message says why. No retry mends it."""
+class AddressRefusedError(Exception):
+    """The guard refuses this request; the message says why. No retry helps."""
 
 
 def guarded_client(
@@ -50,32 +50,31 @@ def guarded_client(
     timeout: float = 20.0,
     verify: ssl.SSLContext | bool = True,
 ) -> httpx.AsyncClient:
-    """An HTTP client behind the guard: no proxy, no cookies, no redirects by itself, no retries.
+    """An HTTP client behind the guard: no proxy, no cookies, no retries, and by default no redirects.
 
-    Redirects may be followed by hand or by `follow_redirects=True`: each hop is checked.
+    However redirects are followed, each hop is checked.
 
     Args:
-        allowed: hosts of one's own that may be reached all the same.
+        allowed: internal hosts that may be reached nevertheless.
         resolve: gives the addresses of a name; the system's resolver where None.
         headers: sent with every request.
-        timeout: seconds to connect, and between two pieces of an answer. Bounding a whole answer is up to
-            the caller.
+        timeout: seconds to connect, and between two chunks of an answer. The caller bounds a whole answer.
         verify: how servers' certificates are checked.
 
-    A request raises `RefusedError` in place of going where it must not.
+    A request to an address that is refused raises `AddressRefusedError`.
     """
     return httpx.AsyncClient(
         transport=GuardedTransport(allowed or AllowedHosts(), resolve or system_resolver, verify),
         headers=headers,
         timeout=timeout,
         trust_env=False,
-        # One client serves every agent: what a site tells one of them to remember is not shown for another.
+        # One client serves every agent, so no cookie of one agent may be sent for another.
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
     )
 
 
 class GuardedTransport(httpx.AsyncHTTPTransport):
-    """httpx's transport with connections that are checked when they are made."""
+    """httpx's transport, whose connections are checked when they are made."""
 
     def __init__(self, allowed: AllowedHosts, resolve: Resolver, verify: ssl.SSLContext | bool) -> None:
         context = httpx.create_ssl_context(verify=verify, trust_env=False)
@@ -90,13 +89,13 @@ class GuardedTransport(httpx.AsyncHTTPTransport):
         )
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Check the address as it is spelt, then send the request."""
+        """Check how the address is spelt, then send the request."""
         check_url(request.url, self._allowed)
         return await super().handle_async_request(request)
 
 
 class _GuardedNetwork(httpcore.AsyncNetworkBackend):
-    """Connects to addresses that passed. TLS and the Host header go on using the name, as httpcore has it."""
+    """Connects to checked addresses. TLS and the Host header still use the name."""
 
     def __init__(self, allowed: AllowedHosts, resolve: Resolver) -> None:
         self._allowed = allowed
@@ -121,7 +120,7 @@ class _GuardedNetwork(httpcore.AsyncNetworkBackend):
         addresses = [ip_address(text) for text in found]
         if not addresses:
             raise httpcore.ConnectError(f"the name {host} has no address")
-        # All of them, so that a refused one cannot be reached by letting the others fail.
+        # All of them, or a refused one could be reached by making the others fail.
         for address in addresses:
             check_address(host, port, address, self._allowed)
         for address in addresses[:-1]:
@@ -141,56 +140,56 @@ class _GuardedNetwork(httpcore.AsyncNetworkBackend):
         timeout: float | None = None,  # noqa: ASYNC109 -- httpcore names it so
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        raise RefusedError("a socket of this machine is not reached")
+        raise AddressRefusedError("a Unix socket is not reached")
 
     async def sleep(self, seconds: float) -> None:
         await self._network.sleep(seconds)
 
 
 def check_url(url: httpx.URL, allowed: AllowedHosts) -> None:
-    """Check an address as it is spelt; where its name leads is checked on connecting.
+    """Check how an address is spelt; where it leads is checked on connecting.
 
     Raises:
-        RefusedError: another scheme or port, credentials, no host, or an IP address in an odd spelling.
+        AddressRefusedError: another scheme or port, credentials, no host, or an oddly spelt IP address.
     """
     if url.scheme not in ("http", "https"):
-        raise RefusedError(f"{url.scheme[:20] or 'no scheme'}: only http and https are fetched")
+        raise AddressRefusedError(f"{url.scheme[:20] or 'no scheme'}: only http and https are fetched")
     if url.userinfo:
-        raise RefusedError(f"{url.host}: an address with a name or password in it is not fetched")
+        raise AddressRefusedError(f"{url.host}: an address with a name or password in it is not fetched")
     host = url.host.lower()
     if not host:
-        raise RefusedError("an address without a host is not fetched")
+        raise AddressRefusedError("an address without a host is not fetched")
     if _looks_like_number(host) and not _is_plain_address(host):
-        raise RefusedError(f"{host}: an IP address in an odd spelling is not fetched")
+        raise AddressRefusedError(f"{host}: an IP address in an odd spelling is not fetched")
     if "%" in host:
-        raise RefusedError(f"{host}: an address with a zone is not fetched")
+        raise AddressRefusedError(f"{host}: an address with a zone is not fetched")
     port = url.port or {"http": 80, "https": 443}[url.scheme]
     if port not in USUAL_PORTS and not allowed.has_port(port):
-        raise RefusedError(f"{host}: port {port} is not reached, only 80 and 443")
+        raise AddressRefusedError(f"{host}: port {port} is not reached, only 80 and 443")
 
 
 def check_address(host: str, port: int, address: Address, allowed: AllowedHosts) -> None:
     """Check where a connection to `host` would lead.
 
     Raises:
-        RefusedError: the address is not public, or the port is not 80 or 443, and no entry of `allowed` fits.
+        AddressRefusedError: the address is not public, or the port not 80 or 443, and no entry allows it.
     """
     if allowed.allow(host.lower(), port, address):
         return
     if port not in USUAL_PORTS:
-        raise RefusedError(f"{host}: port {port} is not reached, only 80 and 443")
+        raise AddressRefusedError(f"{host}: port {port} is not reached, only 80 and 443")
     reason = why_refused(address)
     if reason:
-        raise RefusedError(f"{host} leads to {address}, which is not reached: {reason}")
+        raise AddressRefusedError(f"{host} leads to {address}, which is not reached: {reason}")
 
 
 def why_refused(address: Address) -> str | None:
-    """Why `address` is not one of the public Internet; None where it is."""
+    """Why `address` does not belong to the public Internet; None where it does."""
     for network, reason in _NETWORKS:
         if address in network:
             return reason
     if isinstance(address, IPv6Address) and (address not in _PUBLIC_IPV6 or address.scope_id):
-        return "no public IPv6 address"
+        return "not a public IPv6 address"
     if address.is_loopback:
         return "loopback"
     if address.is_link_local:
@@ -201,7 +200,7 @@ def why_refused(address: Address) -> str | None:
 
 
 async def system_resolver(host: str, port: int) -> list[str]:
-    """The addresses of `host` as the system finds them; an IP address is its own."""
+    """The addresses of `host` by the system's resolver; an IP address is itself."""
     if _is_plain_address(host):
         return [host]
     found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -209,7 +208,7 @@ async def system_resolver(host: str, port: int) -> list[str]:
 
 
 def _looks_like_number(host: str) -> bool:
-    """Whether a system may take `host` for an IPv4 address: its last part is a number in some base."""
+    """Whether a resolver may take `host` for an IPv4 address: its last label is a number in some base."""
     return re.fullmatch(r"\d+|0x[0-9a-f]*", host.rstrip(".").rpartition(".")[2]) is not None
 
 

@@ -1,4 +1,4 @@
-"""Lists of links that sites publish: sitemaps and their indexes, feeds, and where a page names its feeds."""
+"""Lists of links that sites publish: sitemaps, sitemap indexes and feeds, and the feeds that a page names."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ XML_TYPES = (
 
 @dataclass(frozen=True)
 class Sitemap:
-    """The pages that a sitemap lists, and the further sitemaps where it is an index."""
+    """The pages that a sitemap lists, or the sitemaps that an index lists."""
 
     links: list[Link] = field(default_factory=list)
     sitemaps: list[str] = field(default_factory=list)
 
 
 def read_sitemap(data: bytes, base: str) -> Sitemap:
-    """Read a sitemap or an index, as XML, as text with an address a line, or either as gzip.
+    """Read a sitemap or an index: XML, or text with an address per line; either may be gzipped.
 
     Args:
         data: at most 10 MB, unpacked too; the first 5,000 addresses are taken.
@@ -36,7 +36,7 @@ def read_sitemap(data: bytes, base: str) -> Sitemap:
         ExtractError: too big, no XML, or XML that declares entities.
     """
     data = _unpacked(data)
-    # Zeros and marks of UTF-16 count as blanks here.
+    # The zero bytes and byte order marks of UTF-16 count as blanks here.
     if not data.lstrip(b"\xef\xbb\xbf\xff\xfe\0 \t\r\n").startswith(b"<"):
         lines = (line.strip() for line in data.decode("utf-8-sig", "replace").splitlines())
         return Sitemap([Link(url=line) for line in lines if _is_web(line)][:MAX_LINKS])
@@ -68,7 +68,7 @@ def read_feed(data: bytes, base: str) -> list[Link]:
     _refuse_entities(data)
     import feedparser
 
-    # As a stream: what is no stream, feedparser takes for an address or a file name first.
+    # As a stream: feedparser would take bytes for an address or a file name.
     feed = feedparser.parse(io.BytesIO(data), sanitize_html=False, resolve_relative_uris=False)
     if not feed.version:
         raise ExtractError("it is no feed")
@@ -81,7 +81,7 @@ def read_feed(data: bytes, base: str) -> list[Link]:
 
 
 def feeds_of(html: bytes, base: str) -> list[str]:
-    """The addresses of the feeds that a page names in its head."""
+    """The addresses of the feeds that a page names."""
     from lxml import etree
 
     parser = etree.HTMLParser(no_network=True)
@@ -117,7 +117,7 @@ def _unpacked(data: bytes) -> bytes:
 
 
 def _refuse_entities(data: bytes) -> None:
-    """No list of links needs entities of its own, and a few lines of them unpack to gigabytes."""
-    # Without zeros, so that UTF-16 is seen through.
+    """No list of links needs entity declarations, and a few lines of them expand to gigabytes."""
+    # Without zero bytes, so that UTF-16 matches.
     if b"<!ENTITY" in data.replace(b"\0", b"").upper():
         raise ExtractError("it declares entities, which are not read")

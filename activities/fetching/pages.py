@@ -1,4 +1,4 @@
-"""What each agent has fetched: one entry for an agent and an address, so that no node fetches it again."""
+"""What each agent has fetched: one entry per agent and address, so that no node fetches it again."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from common.settings import Settings
 
 
 class Download(BaseModel, frozen=True):
-    """An address as it was fetched last: where redirects led, and the unpacked body in the artifact store."""
+    """The last fetch of an address: where redirects led, and the unpacked body in the artifact store."""
 
     url: str
     final_url: str
@@ -34,36 +34,36 @@ class Download(BaseModel, frozen=True):
 
 
 class PageStore:
-    """A folder of entries, one folder for each agent."""
+    """A folder of entries, with a folder for each agent."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     @classmethod
     def of(cls, settings: Settings) -> PageStore:
-        """The entries in the data folder, which all workers share."""
+        """The store in the data folder, which all workers share."""
         return cls(settings.data_dir / "fetching" / "pages")
 
     def find(self, agent: str, url: str) -> Download | None:
-        """What `agent` fetched from `url`; None where it did not yet, or the entry cannot be read."""
+        """What `agent` fetched from `url`; None where it has not, or the entry cannot be read."""
         try:
             return Download.model_validate_json(self._file(agent, url).read_bytes())
         except (FileNotFoundError, ValidationError):
             return None
 
     def keep(self, agent: str, download: Download) -> None:
-        """Keep it under the address asked for and the one that redirects led to."""
+        """Store it under the address asked for and the one that redirects led to."""
         data = download.model_dump_json().encode()
         for url in {download.url, normalised(download.final_url)}:
             write_atomically(self._file(agent, url), data)
 
     def forget(self, agent: str) -> None:
-        """Drop all entries of an agent; what they refer to is the artifact store's to forget."""
+        """Delete all entries of an agent; their bodies stay in the artifact store."""
         shutil.rmtree(self._of(agent), ignore_errors=True)
 
     @contextlib.contextmanager
     def lock(self, agent: str, url: str) -> Iterator[None]:
-        """Keep others from fetching the same address for the same agent meanwhile; a death ends it.
+        """Keep others from fetching the same address for the same agent; released if the process dies.
 
         Raises:
             ApplicationError: type `BeingFetched`, to be tried again in two seconds.

@@ -1,4 +1,4 @@
-"""What crosses between agents and the activities that read the web. Light to import."""
+"""Requests and results of the activities that read the web. Light to import."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from common.artifacts import ArtifactRef
 
 
 class FetchRequest(BaseModel, frozen=True):
-    """An address to fetch. What this agent fetched before is good enough, unless `fresh`."""
+    """An address to fetch. What this agent fetched before will do, unless `fresh`."""
 
     url: str
     fresh: bool = False
 
 
 class Page(BaseModel, frozen=True):
-    """A page as its agent fetched it last.
+    """A page as its agent last fetched it.
 
     Attributes:
         url: the address asked for, in one spelling.
@@ -25,14 +25,14 @@ class Page(BaseModel, frozen=True):
         media_type: without parameters.
         title: may be empty.
         text: the main text, UTF-8, in the artifact store.
-        raw: the body as it came, unpacked.
-        digest: SHA-256 of the words of the main text; adverts, dates and menus around it do not count.
+        raw: the body, unpacked.
+        digest: SHA-256 of the words of the main text, without menus and adverts.
         etag: as the site gave it, or empty.
-        fetched_at: when the site was asked last.
-        unchanged: the site was asked just now, and said that nothing changed since the fetch before.
-        links: how many links it has; 0 for what is no HTML.
+        fetched_at: when the site was last asked.
+        unchanged: the site has just said that nothing changed since the last fetch.
+        links: number of links; 0 for anything but HTML.
         characters: length of the text.
-        cut: the text was longer and is cut.
+        cut: the text was too long and is truncated.
     """
 
     url: str
@@ -52,14 +52,14 @@ class Page(BaseModel, frozen=True):
 
 
 class PageDigest(BaseModel, frozen=True):
-    """The digest of a page's main text as it is now: the premise of whatever quotes the page."""
+    """The digest of a page's main text as it is now: the premise of plans that quote the page."""
 
     url: str
     digest: str
 
 
 class LinksRequest(BaseModel, frozen=True):
-    """A site, by the address of its front page, and words to rank its links by; without, in their order."""
+    """A site's front page, and words to rank its links by; without words they keep their order."""
 
     site: str
     words: str = ""
@@ -67,7 +67,7 @@ class LinksRequest(BaseModel, frozen=True):
 
 
 class SearchRequest(BaseModel, frozen=True):
-    """A query for the search provider; where none is set, a search in what the named sites list."""
+    """A query for the search provider; without one, for the links that the named sites list."""
 
     query: str
     sites: list[str] = Field(default_factory=list)
@@ -75,7 +75,7 @@ class SearchRequest(BaseModel, frozen=True):
 
 
 class FoundLinks(BaseModel, frozen=True):
-    """Links, best first; `sources` are the addresses or provider they come from, `skipped` what gave none."""
+    """Links, best first; `sources` are addresses or the provider, `skipped` those that gave no links."""
 
     links: list[Link]
     sources: list[str]

@@ -1,4 +1,4 @@
-"""What a site asks of robots: its robots.txt, kept for a day."""
+"""A site's robots.txt, kept for a day."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from activities.fetching.addresses import origin_of
 from common.artifacts import write_atomically
 from common.digest import digest_bytes
 
-# RFC 9309: at most a day old, and half a megabyte of it is read.
+# RFC 9309: cached for at most a day, and at least half a megabyte of it is read.
 KEPT_SECONDS = 86_400.0
 MAX_BYTES = 512_000
 
@@ -36,7 +36,7 @@ class Robots:
         return max(usual, float(self.rules.crawl_delay(self.agent) or 0.0), asked)
 
     def sitemaps(self) -> list[str]:
-        """The sitemaps it names."""
+        """The sitemaps that it names."""
         return list(self.rules.sitemaps)
 
 
@@ -46,7 +46,7 @@ class _Kept(BaseModel):
 
 
 class RobotsStore:
-    """The rules fetched so far, a file for each origin. `agent` is the product name in the User-Agent."""
+    """The rules fetched so far, a file for each origin. `user_agent` begins with the product name."""
 
     def __init__(self, folder: Path, user_agent: str) -> None:
         self._folder = folder
@@ -61,7 +61,7 @@ class RobotsStore:
         return self._read(kept.text) if time.time() - kept.at < KEPT_SECONDS else None
 
     def keep(self, url: str, body: bytes) -> Robots:
-        """Keep the rules that `url`'s origin sent; empty ones allow everything."""
+        """Store the rules that `url`'s origin sent; empty ones allow everything."""
         text = body[:MAX_BYTES].decode("utf-8-sig", "replace")
         write_atomically(self._file(url), _Kept(at=time.time(), text=text).model_dump_json().encode())
         return self._read(text)

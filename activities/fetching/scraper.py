@@ -1,6 +1,6 @@
-"""Reads the web politely: pages, their digests, and the links that sites and search providers offer.
+"""Reads the web politely: pages, their digests, and links from sites and search providers.
 
-What comes back was written by strangers. It is data: it may be quoted, and chooses no action.
+Strangers wrote what comes back. It is data: it may be quoted, but never chooses an action.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
+from activities.calls.heartbeats import heartbeats
 from activities.documents.extract import (
     MAX_BYTES,
     MEDIA_TYPES,
@@ -44,8 +45,7 @@ from common.digest import digest_bytes
 from common.errors import permanent
 from common.settings import Settings
 
-BEAT_SECONDS = 10.0
-# A site that is away is tried for so long; then its page counts as unreachable, and the agent does without.
+# A site that is down is tried for this long; then its page fails for good, and the agent does without it.
 PATIENCE = timedelta(hours=1)
 _AWAY = ("SiteTimeout", "SiteUnreachable", "SiteFailing", "RobotsUnavailable", "SearchFailing")
 MAX_SITEMAPS = 8
@@ -65,7 +65,7 @@ class Scraper:
     def build(
         cls, settings: Settings, artifacts: ArtifactStore, *, resolve: Resolver | None = None
     ) -> Scraper:
-        """The scraper of this process with its clients."""
+        """The scraper of this process, with its clients."""
         found = settings.fetching
         headers = {
             "User-Agent": found.user_agent,
@@ -85,7 +85,7 @@ class Scraper:
 
     @activity.defn(name="fetch_page")
     async def fetch_page(self, request: FetchRequest) -> Page:
-        """Fetch a page, once for an agent however many nodes ask.
+        """Fetch a page, once per agent however many nodes ask.
 
         Raises:
             ApplicationError: as `Fetcher.download`, and `NoText`.
@@ -95,7 +95,7 @@ class Scraper:
 
     @activity.defn(name="page_digest")
     async def page_digest(self, request: FetchRequest) -> PageDigest:
-        """The digest of the page's main text as its site has it now; the site is always asked."""
+        """The digest of the page's main text as it is now; the site is always asked."""
         async with _patiently():
             page = await self._page(request.url, fresh=True)
             return PageDigest(url=page.url, digest=page.digest)
@@ -105,17 +105,17 @@ class Scraper:
         """The links to a site's own pages: from its front page, its feeds and its sitemaps.
 
         Raises:
-            ApplicationError: the front page cannot be had; a sitemap or feed that cannot is skipped.
+            ApplicationError: the front page cannot be read; an unreadable sitemap or feed is skipped.
         """
         async with _patiently():
             return await self._site_links(request)
 
     @activity.defn(name="search_web")
     async def search(self, request: SearchRequest) -> FoundLinks:
-        """The links for a query, from the provider that is set, else from what the named sites list.
+        """The links for a query, from the search provider, else from what the named sites list.
 
         Raises:
-            ApplicationError: `NoSearchProvider` where neither is there, or as the provider or `find_links`.
+            ApplicationError: `NoSearchProvider` where there is neither; else as the provider or `find_links`.
         """
         async with _patiently():
             if self._provider:
@@ -142,7 +142,7 @@ class Scraper:
         return await asyncio.to_thread(self._read, download, unchanged)
 
     def _read(self, download: Download, unchanged: bool) -> Page:
-        """Blocks: extracting is work, and of a PDF a process."""
+        """Blocks: extracting takes time, and for a PDF a process."""
         data = self._artifacts.get(download.raw)
         try:
             found = text_of(data, download.media_type, charset=download.charset)
@@ -205,27 +205,19 @@ class Scraper:
 
 @contextlib.asynccontextmanager
 async def _patiently() -> AsyncIterator[None]:
-    """Heartbeat meanwhile, and make an error of a site that has been away for too long a lasting one."""
-
-    async def beat() -> None:
-        while True:
-            activity.heartbeat()
-            await asyncio.sleep(BEAT_SECONDS)
-
-    beating = asyncio.create_task(beat())
+    """Heartbeat meanwhile; the error of a site that has been down for too long becomes permanent."""
     try:
-        yield
+        async with heartbeats():
+            yield
     except ApplicationError as error:
         tried = datetime.now(UTC) - activity.info().scheduled_time
         if error.type in _AWAY and tried > PATIENCE:
             raise permanent(error.type, f"{error.message}; tried for {tried}") from error
         raise
-    finally:
-        beating.cancel()
 
 
 def _skip(url: str, error: ExtractError | ApplicationError) -> str:
-    """Why a source is left out; an error that a retry mends is raised on."""
+    """Why a source is left out; a retryable error is raised again."""
     if isinstance(error, ApplicationError) and not error.non_retryable:
         raise error
     return f"{url}: {error}"[:300]
@@ -239,7 +231,7 @@ def _same_host(url: str, other: str) -> bool:
 
 
 def _ranked(links: Iterable[Link], words: str) -> list[Link]:
-    """Each address once, those first that say most of `words` in text or path (BM25); else in their order."""
+    """Each address once, those first whose text or path match `words` best (BM25); ties keep their order."""
     best: dict[str, Link] = {}
     for link in links:
         url = normalised(link.url)

@@ -1,4 +1,4 @@
-"""Search providers: who answers "which pages are there on this" where no sites are named."""
+"""Search providers: they find pages where no sites are named."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MAX_BYTES = 5_000_000
 
 
 class SearchProvider(Protocol):
-    """What finds pages for a query."""
+    """Finds pages for a query."""
 
     name: str
 
@@ -28,7 +28,7 @@ class SearchProvider(Protocol):
 
 
 class SearxNG:
-    """A SearXNG instance, whose settings allow the format `json`. Its answers are untrusted like any page."""
+    """A SearXNG instance that allows the format `json`. Its answers are as untrusted as any page."""
 
     name = "searxng"
 
@@ -40,7 +40,7 @@ class SearxNG:
         """The best pages, best first, at most `limit`.
 
         Raises:
-            ApplicationError: `SearchBusy` or `SearchFailing` (for later), `SearchRefused` (for good).
+            ApplicationError: retryable: `SearchBusy`, `SearchFailing`; permanent: `SearchRefused`.
         """
         url = str(self._url.copy_merge_params({"q": query[:400], "format": "json"}))
         answer = await exchange(self._client, url, most_bytes=MAX_BYTES)
@@ -72,7 +72,7 @@ def search_provider(
 ) -> SearchProvider | None:
     """The provider that the setting names, `searxng:URL`; None where it is empty.
 
-    The provider's own host counts as allowed: whoever set it meant it.
+    The provider's own host is allowed: the setting names it on purpose.
     """
     if not setting:
         return None

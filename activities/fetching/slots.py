@@ -1,10 +1,10 @@
-"""Whose turn it is at a web host: a queue for each host, shared by all processes on a data folder.
+"""The rate of each web host: a queue for each host, shared by all processes on a data folder.
 
-Temporal's rate for a fairness key spreads fetches over hosts and workers, but it counts activities, not
-requests, starts with a burst of two, and knows no robots.txt. Here each request is booked, one at a time for
-a host, and the next may be sent only when the interval has passed since the last one was answered. So the
-host sees its rate whatever the network does to single packets. Waits of more than a few seconds are left to
-Temporal: the activity ends with the time at which its turn will be.
+Temporal's rate for a fairness key spreads fetches over hosts and workers, but it counts activities instead of
+requests, starts with a burst of two, and knows nothing of robots.txt. Here each request is booked, one at a
+time per host, and the next may be sent only when the interval has passed since the last answer. So the host
+never sees more than its rate, whatever the network does. Waits of more than a few seconds are left to
+Temporal: the activity fails with the time at which to try again.
 """
 
 from __future__ import annotations
@@ -13,18 +13,19 @@ import asyncio
 import contextlib
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 
 from common.errors import retry_after
+from common.sqlite import SharedDatabase
 
-# A wait up to this is sat out by the activity; Temporal's own delays are no finer than a second.
+# Up to this the activity waits itself; Temporal's own delays are no finer than a second.
 SIT_OUT_SECONDS = 3.0
-# Where a process died in its turn, the host is left alone for as long as its request may still be going on.
+# Where a process died during its turn, the host is left alone while that request may still be running.
 LEASE_SECONDS = 90.0
 _LOOK_AGAIN_SECONDS = 0.1
-# One who does not come back for a turn has gone.
+# Whoever does not return for a turn is taken off the queue.
 _GONE_SECONDS = 30.0
 LONGEST_SECONDS = 86_400.0
 
@@ -38,22 +39,23 @@ CREATE TABLE IF NOT EXISTS turns
 
 
 class HostSlots:
-    """The queues. Times are seconds since the epoch, by this machine's clock."""
+    """The queues of all hosts. Times are seconds since the epoch by this machine's clock."""
 
     def __init__(self, database: Path) -> None:
-        self._database = database
+        # A power cut may take the last bookings; the queues then begin anew.
+        self._database = SharedDatabase(database, _TABLES, durable=False)
 
     @contextlib.asynccontextmanager
     async def turn(self, host: str, holder: str, interval: float) -> AsyncIterator[None]:
-        """Hold the host's one turn; the next comes `interval` seconds after this one has ended.
+        """Hold the host's only turn; the next begins `interval` seconds after this one has ended.
 
         Args:
             host: as `addresses.host_of` gives it.
-            holder: who asks, the same for each attempt, so that a place in the queue is found again.
+            holder: who asks; the same for each attempt, so that it keeps its place in the queue.
             interval: seconds, at most a day.
 
         Raises:
-            ApplicationError: type `HostBusy`, to be tried again when the turn has come.
+            ApplicationError: type `HostBusy`, to be retried when its turn comes.
         """
         interval = min(interval, LONGEST_SECONDS)
         deadline = time.monotonic() + SIT_OUT_SECONDS
@@ -68,8 +70,8 @@ class HostSlots:
             self._end(host, interval)
 
     def book(self, host: str, holder: str, interval: float) -> float:
-        """Take the turn, or a place in the queue: 0.0 where the turn is taken, else in how many seconds."""
-        with self._writing() as tables:
+        """Take the turn, and return 0.0; or book one, and return the seconds until then."""
+        with self._database.transaction() as tables:
             now = time.time()
             row = tables.execute(
                 "SELECT max(free_at, held_until), lease_until FROM hosts WHERE host = ?", (host,)
@@ -83,11 +85,11 @@ class HostSlots:
                 "SELECT max(at) FROM turns WHERE host = ? AND holder != ?", (host, holder)
             ).fetchone()[0]
             if mine is not None and mine[0] + interval >= free_at:
-                at = max(mine[0], free_at)  # in time, or late by no more than the one before took
+                at = max(mine[0], free_at)  # in time, or late by no more than the turn before took
             else:
                 at = max(now, free_at, last + interval if last is not None else now)
             if lease_until > now:
-                at = max(at, now + _LOOK_AGAIN_SECONDS)  # when the one before will end nobody knows
+                at = max(at, now + _LOOK_AGAIN_SECONDS)  # nobody knows when the current turn will end
             if at <= now:
                 tables.execute("DELETE FROM turns WHERE host = ? AND holder = ?", (host, holder))
                 self._set(tables, host, free_at=now + interval, lease_until=now + LEASE_SECONDS)
@@ -96,13 +98,13 @@ class HostSlots:
             return float(at - now)
 
     def hold(self, host: str, seconds: float) -> None:
-        """Send the host nothing for so long: it asked for it."""
-        with self._writing() as tables:
+        """Send the host nothing for so many seconds, as it asked."""
+        with self._database.transaction() as tables:
             self._set(tables, host, held_until=time.time() + min(seconds, LONGEST_SECONDS))
 
     def _end(self, host: str, interval: float) -> None:
-        # In place, not in a thread: also where the activity was cancelled. It takes a millisecond.
-        with self._writing() as tables:
+        # Not in a thread, so that it also happens where the activity was cancelled. It takes a millisecond.
+        with self._database.transaction() as tables:
             self._set(tables, host, free_at=time.time() + interval, lease_until=0.0)
 
     @staticmethod
@@ -110,17 +112,3 @@ class HostSlots:
         tables.execute("INSERT OR IGNORE INTO hosts (host) VALUES (?)", (host,))
         for column, at in columns.items():
             tables.execute(f"UPDATE hosts SET {column} = ? WHERE host = ?", (at, host))  # noqa: S608 -- ours
-
-    @contextlib.contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        self._database.parent.mkdir(parents=True, exist_ok=True)
-        tables = sqlite3.connect(self._database, timeout=30, isolation_level=None)
-        try:
-            tables.execute("PRAGMA journal_mode=WAL")
-            tables.execute("PRAGMA synchronous=NORMAL")
-            tables.executescript(_TABLES)
-            tables.execute("BEGIN IMMEDIATE")
-            yield tables
-            tables.execute("COMMIT")
-        finally:
-            tables.close()

@@ -1,12 +1,8 @@
-"""The activities of language models: think, and grant a budget; and a ranker for activities that rank."""
+"""The activities of language models: think, and raise a budget; and ranking from within other activities."""
 
 from __future__ import annotations
 
-import contextvars
 import math
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from temporalio import activity
 
@@ -32,7 +28,7 @@ from common.settings import Settings
 
 
 class ModelActivities:
-    """Thinks for agents, and raises budgets that a human has raised."""
+    """Thinks for agents, and raises budgets on a human's approval."""
 
     def __init__(self, runner: ModelRunner, authority: Authority) -> None:
         self._runner = runner
@@ -41,8 +37,7 @@ class ModelActivities:
     @activity.defn(name="think")
     def think(self, think: Think) -> Thought:
         """One request to a language model; see `ModelRunner.think` for what it raises."""
-        with beating():
-            return self._runner.think(think, caller())
+        return self._runner.think(think, caller())
 
     @activity.defn(name="grant_budget")
     def grant_budget(self, grant: Grant) -> Granted:
@@ -54,28 +49,10 @@ class ModelActivities:
         return Granted(key=key, tokens=plan.tokens, usd=plan.usd)
 
 
-@contextmanager
-def beating(seconds: float = 5) -> Iterator[None]:
-    """Heartbeat while something is waited for, so that a worker's death is noticed soon."""
-    over = threading.Event()
-
-    def beat() -> None:
-        while not over.wait(seconds):
-            activity.heartbeat()
-
-    thread = threading.Thread(target=contextvars.copy_context().run, args=(beat,), daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
-
-
 def caller() -> Caller:
-    """Who runs the activity this is called in.
+    """The caller, from within an activity.
 
-    A run's id is part of the key: activity ids repeat in the run that carries an agent over.
+    The key holds the run's id, as activity ids repeat after continue-as-new.
     """
     info = activity.info()
     key = f"{info.workflow_id}/{info.workflow_run_id}/{info.activity_id}"
@@ -86,19 +63,19 @@ _WISHES = "wishes"
 
 
 def ranker(runner: ModelRunner, settings: Settings) -> LanguageModel:
-    """What ranks by the model of the settings, from within an activity."""
+    """Ranks by the model of the settings, from within an activity."""
     return OfflineAnalyst() if settings.model == OFFLINE else RankingModel(runner, settings.model)
 
 
 class RankingModel:
-    """Ranks by a language model within the budget of the activity's agent, and offline once that is spent."""
+    """Ranks by a language model within the agent's budget, and offline once that is spent."""
 
     def __init__(self, runner: ModelRunner, model: str) -> None:
         self._runner = runner
         self._model = model
 
     def rank(self, request: ModelRequest) -> ModelReply:
-        """Rank by structured output: only items that there are, quotes only where they stand."""
+        """Rank by structured output, checked: only known items, and quotes only where they stand."""
         if not request.instruction.strip() or not request.items:
             return OfflineAnalyst().rank(request)
         items = [Material(id=each.id, text=each.text) for each in request.items]

@@ -1,4 +1,4 @@
-"""Answers are cut off at a byte limit while they are read, not once they fill the memory."""
+"""Bounds answers in bytes while they are read, before they fill the memory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def bounded_client(seconds: float, max_bytes: int) -> httpx2.AsyncClient:
-    """An HTTP client for one exchange, that raises `AnswerTooLargeError` past `max_bytes` of an answer."""
+    """An HTTP client for one exchange; it raises `AnswerTooLargeError` past `max_bytes` of an answer."""
     import httpx2
 
     class BoundedStream(httpx2.AsyncByteStream):
@@ -35,14 +35,14 @@ def bounded_client(seconds: float, max_bytes: int) -> httpx2.AsyncClient:
 
     return httpx2.AsyncClient(
         timeout=httpx2.Timeout(seconds, connect=min(seconds, 10)),
-        # Unpacking could make a small answer large again.
+        # Compressed, a small answer could become a large one.
         headers={"Accept-Encoding": "identity"},
         event_hooks={"response": [bound]},
     )
 
 
 def bound_botocore(client: Any, max_bytes: int) -> None:
-    """Make a boto3 client do likewise. botocore has no hook for it, so its HTTP session is wrapped."""
+    """Bound a boto3 client likewise. botocore has no hook for this, so its HTTP session is wrapped."""
     client._endpoint.http_session = _BoundedSession(client._endpoint.http_session, max_bytes)
 
 
@@ -52,7 +52,7 @@ class _BoundedSession:
         self._max_bytes = max_bytes
 
     def send(self, request: Any) -> Any:
-        # Asked for as a stream, the body is left to us.
+        # As a stream, botocore leaves reading the body to us.
         request.stream_output = True
         response = self._session.send(request)
         response._content = _read(response, request, self._max_bytes)

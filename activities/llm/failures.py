@@ -1,4 +1,4 @@
-"""Where failures of providers are sorted: what Temporal does with each, and whether it may have cost."""
+"""Classifies failures of providers: what Temporal does with each, and whether it may have cost money."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from temporalio.exceptions import ApplicationError
 from common.errors import permanent, retry_after
 from common.settings.models import key_variable, provider_of
 
-# A server may ask for a longer wait than is sensible, or for none.
+# Bounds for the wait that a server may ask for.
 SHORTEST_WAIT, LONGEST_WAIT = timedelta(seconds=1), timedelta(hours=1)
-# HTML or half a JSON is most often a proxy's error page, which passes; if it stays, the address is wrong.
+# HTML or half a JSON is mostly a passing error page of a proxy; if it persists, the address is wrong.
 UNREADABLE_ATTEMPTS = 5
 
 
 class AnswerTooLargeError(Exception):
-    """An answer was cut off while it was read, at the most bytes there may be."""
+    """An answer exceeded the byte limit and was not read to its end."""
 
 
 class ProviderError(Exception):
     """A failed exchange.
 
     Attributes:
-        error: as Temporal should see it.
-        may_have_cost: whether the provider may have worked, and charged, before it failed.
+        error: what to raise to Temporal.
+        may_have_cost: whether the provider may have charged for it.
         too_long: the conversation does not fit the model; a shorter one may.
     """
 
@@ -37,18 +37,18 @@ class ProviderError(Exception):
         self.too_long = too_long
 
 
-def sort_failure(error: Exception, model: str, attempt: int) -> ProviderError:
-    """Sort what an exchange with `model` raised.
+def classify_failure(error: Exception, model: str, attempt: int) -> ProviderError:
+    """Classify what an exchange with `model` raised.
 
     Args:
-        error: what the client library raised, wrapped as it is.
+        error: what the client library raised.
         model: `provider:NAME`.
-        attempt: the how manieth attempt of the activity this is, from 1.
+        attempt: number of this attempt of the activity, from 1.
 
     Raises:
-        Exception: `error` itself, where it is none of a provider's: a bug, to be retried until it is mended.
+        Exception: `error` itself, where no provider caused it: a bug, retried until it is fixed.
     """
-    # Loaded already: an exchange has failed.
+    # Costs nothing here: an exchange that failed has loaded it.
     from pydantic_ai import exceptions as ai
 
     key = key_variable(provider_of(model))
@@ -62,7 +62,7 @@ def sort_failure(error: Exception, model: str, attempt: int) -> ProviderError:
         case ai.ModelContextWindowExceededError() | ai.ModelHTTPError(status_code=413):
             return _failed(permanent("ContextTooLong", said), too_long=True)
         case ai.ModelQuotaExceededError():
-            # A human tops the account up; until then the agent shows as stuck, and looks again every hour.
+            # The agent shows as stuck and tries again every hour until somebody has topped up the account.
             return _failed(retry_after("QuotaExceeded", f"{said}; top up the account of {key}", LONGEST_WAIT))
         case ai.ModelRateLimitError():
             return _failed(_later("RateLimited", said, error.retry_after))
@@ -88,8 +88,8 @@ def sort_failure(error: Exception, model: str, attempt: int) -> ProviderError:
 
 
 def content_filtered(model: str) -> ProviderError:
-    """The provider answered, and said that its content filter held the answer back."""
-    held = f"{model}: the provider's content filter held the answer back"
+    """The provider answered that its content filter withheld the answer."""
+    held = f"{model}: the provider's content filter withheld the answer"
     return _failed(permanent("ContentFiltered", held), cost=True)
 
 
@@ -107,7 +107,7 @@ def _later(kind: str, words: str, seconds: float | None) -> ApplicationError:
 def _unreadable(said: str, attempt: int) -> ApplicationError:
     if attempt < UNREADABLE_ATTEMPTS:
         return ApplicationError(said, type="UnreadableAnswer")
-    return permanent("UnreadableAnswer", f"{said}; {attempt} times now: see HIBERNAUT_MODEL_ADDRESS")
+    return permanent("UnreadableAnswer", f"{said}; {attempt} times in a row: see HIBERNAUT_MODEL_ADDRESS")
 
 
 def _filtered(error: Exception) -> bool:
@@ -116,7 +116,7 @@ def _filtered(error: Exception) -> bool:
 
 
 def _is_unreadable(error: Exception) -> bool:
-    # botocore is only there once Bedrock was called; its parser raises errors of its own.
+    # By name: botocore is only loaded once Bedrock was called.
     kind = type(error)
     return isinstance(error, json.JSONDecodeError) or (
         kind.__module__.startswith("botocore.")
@@ -141,6 +141,6 @@ def _root(error: Exception) -> BaseException:
 
 
 def _words(error: BaseException) -> str:
-    """What it says, on one short line: a provider's body may be long, and is untrusted."""
+    """The message on one short line: a provider's body may be long, and is untrusted."""
     text = " ".join((str(error) or type(error).__name__).split())
     return "".join(char if char.isprintable() else " " for char in text)[:500]

@@ -1,24 +1,22 @@
 """The ledger of what language models cost: a call is reserved before it is sent, and settled after it.
 
 Each attempt at a call goes `reserved` -> `sent` -> `answered`, `released` or `lost`. A process may die
-between any two. What it left behind counts so that spending is never under-counted:
+between any two. What it leaves behind is counted so that spending is never underestimated:
 
 - `reserved`: nothing was sent; a retry under the same key takes the reservation over.
-- `sent`: the provider may have answered, and charged. It counts at its maximum, as `lost` once a retry has
-  found it, until its own process settles it after all.
-- `answered`: it counts with what it took, and a retry gets the recorded answer, without another call.
-- `released`: the provider refused before it worked; it counts nothing.
+- `sent`: the provider may have answered, and charged. It counts at its maximum, and as `lost` once a retry
+  has found it, unless its own process settles it after all.
+- `answered`: it counts what it took; a retry gets the recorded answer without another call.
+- `released`: the provider refused it before working on it; it counts nothing.
 
-A call may start while what counts is below the limit, and no reservation is too small, so what is spent never
-passes the limit by more than the one call that reached it.
+A call may start while the total is below the limit, and no reservation is too small, so spending never
+exceeds the limit by more than the one call that reached it.
 """
 
 from __future__ import annotations
 
 import sqlite3
 import uuid
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import ROUND_CEILING, Decimal
@@ -27,10 +25,11 @@ from pathlib import Path
 from activities.llm.records import Spending
 from common.errors import retry_after
 from common.settings import ModelSettings
+from common.sqlite import SharedDatabase
 
 NANO = Decimal("1e-9")
 _SOON = timedelta(seconds=5)
-# From this share of a limit on, people are told, once a limit.
+# People are told once per limit when this share of it is spent.
 NEARLY_SPENT = Decimal("0.8")
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS calls (
@@ -47,7 +46,7 @@ CREATE TABLE IF NOT EXISTS noted (scope TEXT, of TEXT, key TEXT, PRIMARY KEY (sc
 
 @dataclass(frozen=True)
 class Call:
-    """A call to be made: who pays, and the most it can take. `usd` is None where the price is unknown."""
+    """A call to be made: who pays, and the most it can cost. `usd` is None where the price is unknown."""
 
     key: str
     agent: str
@@ -58,8 +57,8 @@ class Call:
 
 
 @dataclass(frozen=True)
-class Limits:
-    """The most an agent and its owner's day may spend; None is no limit."""
+class BudgetLimits:
+    """The most that an agent, and its owner in a day, may spend; None is no limit."""
 
     agent_tokens: int | None = None
     agent_usd: Decimal | None = None
@@ -67,8 +66,8 @@ class Limits:
     owner_usd: Decimal | None = None
 
     @classmethod
-    def of(cls, settings: ModelSettings, tokens: int | None, usd: Decimal | None) -> Limits:
-        """The settings' limits, with the agent's own where it has them."""
+    def of(cls, settings: ModelSettings, tokens: int | None, usd: Decimal | None) -> BudgetLimits:
+        """The limits of the settings, replaced by the agent's own where it has any."""
         return cls(
             settings.agent_tokens if tokens is None else tokens,
             settings.agent_usd if usd is None else usd,
@@ -79,17 +78,17 @@ class Limits:
 
 @dataclass(frozen=True)
 class Reservation:
-    """A call that may be sent: which attempt of its key this is, and the claim that makes it ours."""
+    """A call that may be sent: the number of the attempt, and the claim that makes it ours."""
 
     call: Call
     attempt: int
     claim: str
-    limits: Limits
+    limits: BudgetLimits
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """The answer an earlier attempt already got, as it was settled."""
+    """The answer that an earlier attempt got and settled."""
 
     answer: str
 
@@ -98,15 +97,15 @@ class Ledger:
     """A SQLite file that all workers of a data folder share."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self._database = SharedDatabase(path, _SCHEMA)
 
-    def reserve(self, call: Call, limits: Limits) -> Reservation | Recorded | Spending:
+    def reserve(self, call: Call, limits: BudgetLimits) -> Reservation | Recorded | Spending:
         """Reserve `call` at its maximum.
 
         Returns:
-            The reservation, or the answer already settled under its key, or the budget that is spent.
+            The reservation, the answer already settled under its key, or the budget that is spent.
         """
-        with self._transaction() as ledger:
+        with self._database.transaction() as ledger:
             row = ledger.execute(
                 "SELECT attempt, state, answer FROM calls WHERE key = ? "
                 "ORDER BY state = 'answered' DESC, attempt DESC LIMIT 1",
@@ -145,12 +144,12 @@ class Ledger:
             return Reservation(call, attempt + 1, claim, limits)
 
     def sending(self, held: Reservation) -> None:
-        """Say that the call goes out now.
+        """Record that the call is being sent.
 
         Raises:
             ApplicationError: type `CallTakenOver`: another attempt has taken the reservation over.
         """
-        with self._transaction() as ledger:
+        with self._database.transaction() as ledger:
             changed = ledger.execute(
                 "UPDATE calls SET state = 'sent' "
                 "WHERE key = ? AND attempt = ? AND state = 'reserved' AND claim = ?",
@@ -160,21 +159,21 @@ class Ledger:
             raise retry_after("CallTakenOver", f"another attempt makes the call {held.call.key}", _SOON)
 
     def settle(self, held: Reservation, tokens: int, usd: Decimal | None, answer: str) -> None:
-        """Write down what the call took, and its `answer`; whatever became of the attempt meanwhile."""
+        """Record what the call took and its `answer`, whatever became of the attempt meanwhile."""
         self._end(held, "answered", tokens, _nano(usd), answer)
 
     def release(self, held: Reservation) -> None:
-        """The provider refused the call before it worked: it cost nothing."""
+        """The provider refused the call before working on it: it cost nothing."""
         self._end(held, "released", 0, 0, "")
 
     def lose(self, held: Reservation) -> None:
-        """The provider may have worked, and nobody knows how much: the call counts at its maximum."""
+        """The provider may have charged an unknown amount: the call counts at its maximum."""
         self._end(held, "lost", held.call.tokens, _nano(held.call.usd), "")
 
-    def nearly_spent(self, call: Call, limits: Limits) -> list[Spending]:
-        """The budgets that passed 80 % with `call`: each limit is told of by one call, and its retries."""
+    def nearly_spent(self, call: Call, limits: BudgetLimits) -> list[Spending]:
+        """The budgets that passed 80 % with `call`; one call (with its retries) reports each limit."""
         told = []
-        with self._transaction() as ledger:
+        with self._database.transaction() as ledger:
             for spending in _spendings(ledger, call, limits):
                 if _share(spending) >= NEARLY_SPENT:
                     limit = (spending.scope, f"{spending.tokens_limit}/{spending.usd_limit}")
@@ -185,39 +184,23 @@ class Ledger:
 
     def grant(self, key: str, scope: str, tokens: int, usd: Decimal) -> None:
         """Raise the limits of `scope`, once per `key`."""
-        with self._transaction() as ledger:
+        with self._database.transaction() as ledger:
             ledger.execute(
                 "INSERT OR IGNORE INTO grants VALUES (?, ?, ?, ?)", (key, scope, tokens, _nano(usd))
             )
 
-    def spendings(self, call: Call, limits: Limits) -> list[Spending]:
-        """What counts now against the agent's limit and the owner's day."""
-        with self._transaction() as ledger:
+    def spendings(self, call: Call, limits: BudgetLimits) -> list[Spending]:
+        """What currently counts against the limits of the agent and of the owner's day."""
+        with self._database.transaction() as ledger:
             return _spendings(ledger, call, limits)
 
     def _end(self, held: Reservation, state: str, tokens: int, nano_usd: int | None, answer: str) -> None:
-        with self._transaction() as ledger:
+        with self._database.transaction() as ledger:
             ledger.execute(
                 "UPDATE calls SET state = ?, tokens = ?, nano_usd = ?, answer = ? "
                 "WHERE key = ? AND attempt = ?",
                 (state, tokens, nano_usd, answer, held.call.key, held.attempt),
             )
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        with closing(sqlite3.connect(self._path, timeout=30, isolation_level=None)) as connection:
-            connection.execute("PRAGMA journal_mode = WAL")
-            # An acknowledged reservation must survive a power cut.
-            connection.execute("PRAGMA synchronous = FULL")
-            connection.executescript(_SCHEMA)
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield connection
-            except BaseException:
-                connection.execute("ROLLBACK")
-                raise
-            connection.execute("COMMIT")
 
 
 def agent_scope(agent: str) -> str:
@@ -225,7 +208,7 @@ def agent_scope(agent: str) -> str:
     return f"agent:{agent}"
 
 
-def _spendings(ledger: sqlite3.Connection, call: Call, limits: Limits) -> list[Spending]:
+def _spendings(ledger: sqlite3.Connection, call: Call, limits: BudgetLimits) -> list[Spending]:
     return [
         _spending(ledger, "agent", call.agent, limits.agent_tokens, limits.agent_usd),
         _spending(ledger, "owner_day", call.owner_day, limits.owner_tokens, limits.owner_usd),

@@ -1,7 +1,7 @@
-"""The offline analyst, the default: no language model, and it says so.
+"""The offline analyst, the default: not a language model, and its texts say so.
 
-It ranks texts by the words they share with the instruction and quotes them word for word. It writes
-nothing of its own beyond fixed phrases. The same request gives the same reply, everywhere.
+It ranks texts by the words they share with the instruction and quotes them word for word; apart from fixed
+phrases it writes nothing of its own. The same request gives the same reply everywhere.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class OfflineAnalyst:
     """Ranks by Okapi BM25 over word stems, and extracts. Costs no tokens."""
 
     def rank(self, request: ModelRequest) -> ModelReply:
-        """Rank by shared words, and quote of each item the sentence that shares most."""
+        """Rank by shared words, and quote from each item the sentence that shares most."""
         wanted = wanted_words(request.instruction)
         texts = [(item, count_stems(item.text)) for item in request.items]
         weight = _weights(wanted, [counts for _, counts in texts])
@@ -66,9 +66,9 @@ class OfflineAnalyst:
         return ModelReply(model=OFFLINE, ranking=ranking)
 
     def extract(self, topic: str, material: Sequence[Material], keep: int = SENTENCES) -> list[SourceQuote]:
-        """The `keep` sentences that say most about `topic`, near duplicates left out, in reading order.
+        """The `keep` sentences that say most about `topic`, without near duplicates, in reading order.
 
-        Where no sentence shares a word with `topic`, those that share most with the other sentences.
+        Where no sentence shares a word with `topic`, those that have most in common with the others.
         """
         found = [
             _Sentence(number, each, start, end, count_stems(each.text[start:end]))
@@ -91,7 +91,7 @@ class OfflineAnalyst:
         return [each.quote() for each in sorted(chosen, key=lambda each: (each.number, each.start))]
 
     def summarise(self, topic: str, material: Sequence[Material]) -> tuple[str, list[SourceQuote]]:
-        """`extract` as Markdown for people, by source, with offsets; and the quotes themselves."""
+        """`extract` as Markdown by source, with offsets; and the quotes themselves."""
         quotes = self.extract(topic, material)
         if not quotes:
             return NOTHING_FOUND, []
@@ -105,9 +105,9 @@ class OfflineAnalyst:
         return "\n".join(lines), quotes
 
     def choose(self, instruction: str, material: Sequence[Material], options: Sequence[Option]) -> str:
-        """The id of the option that shares most with the instruction, then with the material; else the first.
+        """The id of the option that shares most words with the instruction; else the first.
 
-        Words of the instruction decide; the material only between options that it leaves equal.
+        Between options that the instruction leaves equal, the material decides.
         """
         texts = [count_stems(f"{option.id} {option.text}") for option in options]
         usual = sum(each.total() for each in texts) / len(texts)
@@ -120,7 +120,7 @@ class OfflineAnalyst:
 
 
 def best_sentence(text: str, weight: dict[str, float]) -> Quote:
-    """The first of the sentences of `text` whose distinct wanted words weigh most."""
+    """The sentence of `text` whose distinct wanted words weigh most; the first of several."""
     spans = lines_and_sentences(text) or [(0, len(text))]
     weights = [sum(weight.get(stem, 0.0) for stem in {s for _, s, _ in stems(text[a:b])}) for a, b in spans]
     start, end = spans[max(range(len(spans)), key=weights.__getitem__)]
@@ -155,7 +155,7 @@ def _weights(wanted: dict[str, str], texts: Sequence[Counter[str]]) -> dict[str,
 
 
 def _common(texts: Sequence[Counter[str]]) -> dict[str, float]:
-    """Weights for what the texts have in common: the stems that most of them hold."""
+    """Weights of the stems that most texts have in common."""
     holders = Counter(stem for counts in texts for stem in counts if stem not in STOP_WORDS)
     return {stem: count / len(texts) for stem, count in holders.most_common(30)}
 

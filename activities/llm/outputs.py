@@ -15,7 +15,7 @@ from common.errors import permanent
 
 
 class BadOutputError(Exception):
-    """An answer that is not what was asked for; the message says why, to the model."""
+    """An answer that is not what was asked for; the message tells the model why."""
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,8 @@ class OutputType:
 
     Attributes:
         type: what the answer must be; its JSON schema is shown to the model.
-        check: says what is wrong with a value in the light of the request; None where nothing is.
-        offline: makes the value without a language model, by rules; None where that cannot be done.
+        check: what is wrong with a value given the request; None where nothing is.
+        offline: makes the value by rules, without a language model; None where there are none.
     """
 
     type: type[BaseModel]
@@ -34,7 +34,7 @@ class OutputType:
 
 
 class Point(BaseModel, frozen=True):
-    """One thing that is said, in words, and the quote it rests on: text of `material`, word for word."""
+    """A statement and the quote it rests on: text of `material`, word for word."""
 
     says: str = Field(max_length=1000)
     quote: str = Field(max_length=2000)
@@ -48,7 +48,7 @@ class Points(BaseModel, frozen=True):
 
 
 def find_quote(quote: str, material: Sequence[Material], id: str) -> SourceQuote | None:
-    """Where `quote` stands in the material `id`, word for word but for white space; None where it doesn't."""
+    """Where `quote` stands in the material `id`, white space apart; None where it does not."""
     for each in material:
         if each.id == id and quote.strip():
             start, end = _find(quote, each.text)
@@ -60,7 +60,7 @@ def find_quote(quote: str, material: Sequence[Material], id: str) -> SourceQuote
 
 
 def _find(quote: str, text: str) -> tuple[int, int]:
-    # Without a regular expression: the quote is untrusted, and may be long.
+    # No regular expression: the quote is untrusted, and may be long.
     places = [place for place, char in enumerate(text) if not char.isspace()]
     packed = "".join(text[place] for place in places)
     wanted = "".join(quote.split())
@@ -90,7 +90,7 @@ class Rank(BaseModel, frozen=True):
 
 
 class Ranking(BaseModel, frozen=True):
-    """The output type `ranking`: what fits, best first."""
+    """The output type `ranking`: the items that fit, best first."""
 
     items: list[Rank]
 
@@ -130,7 +130,7 @@ class Outputs:
         return None
 
     def read(self, answer: str, think: Think) -> tuple[JsonValue, str]:
-        """The value and the choice in `answer`, one of them empty; both are where free text was asked for.
+        """The value and the choice in `answer`; at most one is not empty, and neither for free text.
 
         Raises:
             BadOutputError: it is not what was asked for.

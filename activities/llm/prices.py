@@ -1,11 +1,11 @@
-"""What tokens cost: by the settings' prices, then by the list of genai-prices. Nothing is guessed."""
+"""What tokens cost: the prices of the settings, then those of genai-prices. Nothing is guessed."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
 
-# As genai-prices calls the providers.
+# The providers' names in genai-prices.
 _PROVIDERS = {"openai": "openai", "anthropic": "anthropic", "bedrock": "aws"}
 
 
@@ -13,7 +13,7 @@ class Prices:
     """Prices by model, `provider:NAME`."""
 
     def __init__(self, own: Mapping[str, tuple[Decimal, Decimal]]) -> None:
-        """`own`: US dollars a token, read and written, by model; they go before the list."""
+        """`own`: US dollars per token, read and written, by model; they take precedence over the list."""
         self._own = own
 
     def usd(self, model: str, input_tokens: int, output_tokens: int) -> Decimal | None:
@@ -21,7 +21,7 @@ class Prices:
         if model in self._own:
             read, written = self._own[model]
             return read * input_tokens + written * output_tokens
-        # 1.5 MB of prices: loaded by whoever asks for one.
+        # 1.5 MB of prices: loaded only when asked for one.
         from genai_prices import Usage, calc_price
 
         provider, _, name = model.partition(":")

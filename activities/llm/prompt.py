@@ -1,4 +1,4 @@
-"""What is sent to a model and what comes back, in a shape of our own; and how data is marked as data."""
+"""What is sent to a model and what comes back, in our own types; and how data is marked as data."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Turn:
 
 @dataclass(frozen=True)
 class Prompt:
-    """Everything that is sent: the conversation, and the JSON schema of the answer; None asks for text."""
+    """Everything that is sent: the conversation and the JSON schema of the answer (None asks for text)."""
 
     turns: Sequence[Turn]
     max_output_tokens: int
@@ -38,13 +38,13 @@ class Prompt:
 
     @property
     def most_tokens(self) -> int:
-        """An upper bound of what it can take: no tokenizer makes more tokens than there are bytes."""
+        """An upper bound of tokens: no tokenizer makes more of them than there are bytes."""
         sent = [RULES, *(turn.text for turn in self.turns), json.dumps(self.schema)]
         return sum(len(each.encode()) + 16 for each in sent) + 500 + self.max_output_tokens
 
 
 class Completion(BaseModel, frozen=True):
-    """What a provider answered; `cut`: it stopped at the most output tokens."""
+    """What a provider answered; `cut`: it stopped at the limit of output tokens."""
 
     text: str
     input_tokens: int
@@ -56,16 +56,16 @@ class Provider(Protocol):
     """A language model behind an API."""
 
     def complete(self, prompt: Prompt, attempt: int) -> Completion:
-        """Answer `prompt` in one exchange, without a retry of its own; `attempt` counts from 1.
+        """Answer `prompt` in one exchange, without retries; `attempt` counts from 1.
 
         Raises:
-            ProviderError: it did not; sorted, and with what it may have cost.
+            ProviderError: it failed; says what to do, and whether it may have cost.
         """
         ...
 
 
 def task_text(instruction: str, material: Sequence[Material]) -> str:
-    """The task, then each text between marks that it cannot forge: they hold the text's own digest."""
+    """The task, then each text between marks that it cannot forge, as they hold its digest."""
     return "\n\n".join([instruction, *(_marked(each) for each in material)])
 
 

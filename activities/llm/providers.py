@@ -1,7 +1,7 @@
 """Language models behind an API, through `pydantic_ai.direct`: OpenAI's protocol, Anthropic's, Bedrock's.
 
-Retries of the client libraries are off: Temporal owns them. The libraries load at the first call, so that a
-worker with the offline analyst never pays for them.
+The client libraries do not retry: Temporal does. They are loaded at the first call, so a worker with the
+offline analyst never pays for them.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+from activities.calls.heartbeats import heartbeats
 from activities.llm.bodies import bound_botocore, bounded_client
-from activities.llm.failures import content_filtered, sort_failure
+from activities.llm.failures import classify_failure, content_filtered
 from activities.llm.prompt import RULES, Completion, Prompt
 from common.settings import ModelSettings
 from common.settings.models import provider_of
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from pydantic_ai.messages import ModelMessage, ModelResponse
     from pydantic_ai.models import Model, ModelRequestParameters
 
-# Far above any answer of 16,000 tokens, far below what would hurt a worker or Temporal.
+# Far above any answer of 16,000 tokens, and far below what would hurt a worker or Temporal.
 MAX_ANSWER_BYTES = 1_000_000
 _ANSWER = "answer"
 
@@ -32,22 +33,22 @@ class ApiModel:
     def __init__(
         self, model: str, settings: ModelSettings, *, address: str = "", max_bytes: int = MAX_ANSWER_BYTES
     ) -> None:
-        """`model` is `provider:NAME`; `address` stands in for the provider's own."""
+        """`model` is `provider:NAME`; `address` replaces the provider's own."""
         self._model = model
         self._settings = settings
         self._address = address
         self._max_bytes = max_bytes
 
     def complete(self, prompt: Prompt, attempt: int = 1) -> Completion:
-        """One exchange; `attempt` bounds how often an unreadable answer is retried.
+        """One exchange; from some `attempt` on, an unreadable answer is a permanent error.
 
         Raises:
-            ProviderError: it failed; sorted, and with what it may have cost.
+            ProviderError: it failed; says what to do, and whether it may have cost.
         """
         try:
             response = asyncio.run(self._exchange(prompt))
         except Exception as error:
-            raise sort_failure(error, self._model, attempt) from error
+            raise classify_failure(error, self._model, attempt) from error
         if response.finish_reason == "content_filter":
             raise content_filtered(self._model)
         return Completion(
@@ -60,7 +61,7 @@ class ApiModel:
     async def _exchange(self, prompt: Prompt) -> ModelResponse:
         from pydantic_ai.direct import model_request
 
-        async with self._opened() as model:
+        async with heartbeats(), self._opened() as model:
             return await model_request(
                 model,
                 _messages(prompt),
@@ -87,7 +88,7 @@ class ApiModel:
         from pydantic_ai.providers.openai import OpenAIProvider
 
         client = AsyncOpenAI(
-            # A server of one's own may need no key; the library insists on one.
+            # A local server may need no key; the library insists on one.
             api_key=self._settings.keys["openai"] or "none",
             base_url=self._address or "https://api.openai.com/v1",
             max_retries=0,
@@ -160,7 +161,7 @@ def _parameters(prompt: Prompt) -> ModelRequestParameters:
 
 
 def _answer(response: ModelResponse) -> str:
-    """The JSON of the answer where it came as one, else the text; both are checked by whoever asked."""
+    """The answer's JSON where it came as a tool call, else its text; the caller checks either."""
     from pydantic_ai.messages import TextPart, ToolCallPart
 
     for part in response.parts:

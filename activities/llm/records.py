@@ -1,4 +1,4 @@
-"""What crosses the seam to language models: requests, replies, quotes, budgets. Light to import."""
+"""Requests to language models, replies, quotes and budgets. Light to import."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class ModelItem(BaseModel, frozen=True):
 class ModelRequest(BaseModel, frozen=True):
     """Texts to rank by how well they fit `instruction`; at most `keep` come back.
 
-    `task` says what the ranking is for. `instruction` and the texts are data from outside, never orders.
+    `task` says what the ranking is for. `instruction` and the texts are data from outside.
     """
 
     task: str
@@ -41,7 +41,7 @@ class ModelRequest(BaseModel, frozen=True):
 
 
 class RankedItem(BaseModel, frozen=True):
-    """An item that fits: `score` is above 0, and 1 for the best of its reply."""
+    """An item that fits: `score` is above 0, and 1 for the best item."""
 
     id: str
     score: float
@@ -62,14 +62,14 @@ class LanguageModel(Protocol):
     """What ranks texts: a language model behind an API, or the offline analyst."""
 
     def rank(self, request: ModelRequest) -> ModelReply:
-        """Rank the items of `request`; those that don't fit at all are left out."""
+        """Rank the items of `request`; those that do not fit at all are left out."""
         ...
 
 
 class Material(BaseModel, frozen=True):
-    """Text from outside to think about: data, never an order.
+    """Text from outside to think about: data, never an instruction.
 
-    The text stands in `text`, or as UTF-8 in the store under `stored`, which keeps it out of history.
+    It stands in `text`, or as UTF-8 in the artifact store under `stored`, which keeps it out of history.
     """
 
     id: str = Field(min_length=1, max_length=200)
@@ -106,7 +106,7 @@ class Choose(BaseModel, frozen=True):
 
 
 class Budget(BaseModel, frozen=True):
-    """The most an agent may spend on language models. None: as the settings say."""
+    """The most an agent may spend on language models; None means the limit of the settings."""
 
     tokens: int | None = Field(default=None, gt=0)
     usd: Decimal | None = Field(default=None, gt=0)
@@ -117,10 +117,10 @@ class Think(BaseModel, frozen=True):
 
     Attributes:
         instruction: what to do, in our own words; never fetched text.
-        material: what to do it with: data, marked as such to the model.
+        material: what to work on: data, and marked as such to the model.
         want: free text, a typed value, or a choice among allowed options.
         model: `offline`, `openai:NAME`, `anthropic:NAME` or `bedrock:NAME`; empty is the worker's default.
-        after: the transcript this goes on with; None begins one.
+        after: the transcript to continue; None begins a new one.
         max_output_tokens: the longest answer, in tokens.
         owner: who pays, an opaque id; the kit fills it in.
         budget: the agent's own limit; the kit fills it in.
@@ -151,13 +151,13 @@ class Reply(BaseModel, frozen=True):
         text: the answer's words; for a value or a choice, its JSON or id.
         value: the typed value, as JSON; None for free text.
         choice: the id of the chosen option.
-        quotes: where the words were taken from; only the offline analyst fills it in.
-        transcript: what to pass as `after` to go on with this conversation.
+        quotes: the passages used; only the offline analyst fills it in.
+        transcript: what to pass as `after` to continue this conversation.
         input_tokens: tokens read, over all exchanges of this request.
         output_tokens: tokens written, likewise.
         usd: what it cost; None where the price is unknown.
         notes: what people should know: a repair, a compaction, an unknown price.
-        nearly_spent: the budgets of which this spent the 80th per cent, in words.
+        nearly_spent: the budgets that passed 80 % with this request, in words.
         cut: the answer stopped at `max_output_tokens`.
     """
 
@@ -176,7 +176,7 @@ class Reply(BaseModel, frozen=True):
 
 
 class Spending(BaseModel, frozen=True):
-    """What one budget has come to. `scope` is `agent:ID`, or `owner:ID:YYYY-MM-DD` for an owner's UTC day."""
+    """Spending of one budget. `scope` is `agent:ID`, or `owner:ID:YYYY-MM-DD` for an owner's UTC day."""
 
     scope: str
     tokens: int
@@ -185,7 +185,7 @@ class Spending(BaseModel, frozen=True):
     usd_limit: Decimal | None
 
     def raise_by_as_much(self) -> BudgetPlan:
-        """The plan to raise the limits by as much as they are."""
+        """The plan to double the limits."""
         return BudgetPlan(
             tokens=self.tokens_limit or 0,
             usd=self.usd_limit or Decimal(0),
@@ -205,9 +205,9 @@ class Thought(BaseModel, frozen=True):
 
 
 class BudgetPlan(BaseModel, frozen=True):
-    """What a human approves when a budget is spent: so much more, on top of the limits there are.
+    """What a human approves when a budget is spent: this much on top of the current limits.
 
-    `tokens` and `usd` may be edited. The rest tells what was spent, and makes each plan one of its own.
+    `tokens` and `usd` may be edited. The rest says what was spent, and makes each plan unique.
     """
 
     tokens: int = Field(ge=0)
@@ -227,7 +227,7 @@ class Grant(BaseModel, frozen=True):
 
 
 class Granted(BaseModel, frozen=True):
-    """What was granted, under which idempotency key."""
+    """What was granted, and under which idempotency key."""
 
     key: str
     tokens: int

@@ -1,4 +1,4 @@
-"""Answers a request: prompt, budget, exchange, check, one repair, one compaction. No Temporal in here."""
+"""Answers a request: prompt, budget, exchange, check, one repair, one compaction."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Protocol
 from pydantic import JsonValue
 
 from activities.llm.failures import ProviderError
-from activities.llm.ledger import Call, Ledger, Limits, Recorded
+from activities.llm.ledger import BudgetLimits, Call, Ledger, Recorded
 from activities.llm.offline import OfflineAnalyst
 from activities.llm.outputs import BadOutputError, Outputs, OutputType
 from activities.llm.prices import Prices
@@ -37,7 +37,7 @@ from common.settings.models import check_model, provider_of
 
 @dataclass(frozen=True)
 class Caller:
-    """Who asks: the agent, a key that names this very request across retries, and which attempt this is."""
+    """Who asks: the agent, a key that is the same in every attempt, and the number of the attempt."""
 
     agent: str
     key: str
@@ -53,7 +53,7 @@ class BudgetSpentError(Exception):
 
 
 class Providers(Protocol):
-    """What finds the provider of a model."""
+    """Finds the provider of a model."""
 
     def __call__(self, model: str) -> Provider:
         """The provider of `model`, `provider:NAME`."""
@@ -61,7 +61,7 @@ class Providers(Protocol):
 
 
 class ModelRunner:
-    """Thinks with whatever model a request names, within its budget."""
+    """Thinks with the model that a request names, within its budget."""
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class ModelRunner:
         providers: Providers | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """`outputs` are further output types by name; `providers` stands in for models behind an API."""
+        """`outputs` adds output types by name; `providers` replaces the models behind an API."""
         self._settings = settings
         self._transcripts = Transcripts(artifacts)
         self._outputs = Outputs(outputs)
@@ -86,7 +86,7 @@ class ModelRunner:
         """The reply to `think`, or the budget that stopped it.
 
         Raises:
-            ApplicationError: it failed; sorted. Types of its own: `BadModelOutput`, `ModelNotSetUp`,
+            ApplicationError: it failed. Types of its own: `BadModelOutput`, `ModelNotSetUp`,
                 `PriceUnknown`, `NeedsLanguageModel`, `UnknownOutputType`, and those of `failures.py`.
         """
         model = think.model or self._settings.model
@@ -105,9 +105,9 @@ class ModelRunner:
             raise failed.error from failed
 
     def exchange(
-        self, call: Call, limits: Limits, prompt: Prompt, attempt: int
+        self, call: Call, limits: BudgetLimits, prompt: Prompt, attempt: int
     ) -> tuple[Completion, list[str]]:
-        """One exchange with a model, reserved before and settled after; and which budgets it nearly spent."""
+        """One exchange, reserved before and settled after; and which budgets it nearly spent."""
         held = self.ledger.reserve(call, limits)
         if isinstance(held, Spending):
             raise BudgetSpentError(held)
@@ -124,7 +124,7 @@ class ModelRunner:
         self.ledger.settle(held, got.input_tokens + got.output_tokens, usd, got.model_dump_json())
         return got, self._nearly_spent(call, limits)
 
-    def _nearly_spent(self, call: Call, limits: Limits) -> list[str]:
+    def _nearly_spent(self, call: Call, limits: BudgetLimits) -> list[str]:
         return [_nearly(spending) for spending in self.ledger.nearly_spent(call, limits)]
 
     def _api_model(self, model: str) -> Provider:
@@ -185,11 +185,11 @@ class _Request:
         try:
             value, choice = self.runner._outputs.read(got.text, think)
         except BadOutputError as flaw:
-            self.notes.append(f"the first answer was bad and was mended: {flaw}"[:500])
-            mend = f"That was not a valid answer: {flaw}. Answer again, correctly."
-            # An empty message is refused by some providers.
+            self.notes.append(f"the first answer was invalid and was repaired: {flaw}"[:500])
+            repair = f"That was not a valid answer: {flaw}. Answer again, correctly."
+            # Some providers refuse an empty message.
             bad = Turn("assistant", got.text or "(no answer)")
-            got = self._exchange([*conversation.turns(), asked, bad, Turn("user", mend)])
+            got = self._exchange([*conversation.turns(), asked, bad, Turn("user", repair)])
             try:
                 value, choice = self.runner._outputs.read(got.text, think)
             except BadOutputError as still:
@@ -215,8 +215,8 @@ class _Request:
         think, runner = self.think, self.runner
         prompt = Prompt(turns, think.max_output_tokens, runner._outputs.schema(think))
         self.exchanges += 1
-        limits = Limits.of(runner._settings.language_models, think.budget.tokens, think.budget.usd)
-        # Every token at the dearer of the two prices: more than it can come to.
+        limits = BudgetLimits.of(runner._settings.language_models, think.budget.tokens, think.budget.usd)
+        # Every token at the higher of the two prices: an upper bound.
         most = prompt.most_tokens
         prices = runner._prices.usd(self.model, most, 0), runner._prices.usd(self.model, 0, most)
         usd = None if None in prices else max(each for each in prices if each is not None)
@@ -254,7 +254,7 @@ class _Request:
 
 
 def _options(think: Think) -> str:
-    """The options, where there is a choice: part of the task, and ours."""
+    """The options of a choice, as part of the task: they are ours."""
     if not isinstance(think.want, Choose):
         return ""
     return "\n\nChoose one of:\n" + "\n".join(f"- {each.id}: {each.text}" for each in think.want.options)

@@ -1,4 +1,4 @@
-"""Words, stems and sentences, and how much they share: what extracting is made of. Pure functions."""
+"""Words, stems and sentences, and how much texts have in common. Pure functions."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 
-# The usual values of the literature: how soon a repeated word stops counting, how much length matters.
+# The usual values of k1 and b: how soon a repeated word stops counting, and how much length matters.
 _SATURATION, _LENGTH = 1.2, 0.75
 STOP_WORDS = frozenset(
     re.findall(
@@ -17,7 +17,7 @@ STOP_WORDS = frozenset(
         us want we what when where which with you your""",
     )
 )
-# A full stop after these ends no sentence.
+# A full stop after these does not end a sentence.
 _ABBREVIATION = re.compile(r"(?:^|[\s(])(?:e\.g|i\.e|cf|vs|etc|dr|mr|mrs|ms|no|fig|sec|st|[a-z])\.$", re.I)
 _END = re.compile(r"[.!?][\"'”’)\]]*(?=\s)")
 
@@ -36,12 +36,12 @@ def count_stems(text: str) -> Counter[str]:
 
 
 def wanted_words(instruction: str) -> dict[str, str]:
-    """The words of `instruction` that mean something, by stem."""
+    """The words of `instruction` that carry meaning, by stem."""
     return {stem: word for word, stem, _ in stems(instruction) if stem not in STOP_WORDS}
 
 
 def rarity(holders: int, texts: int) -> float:
-    """The weight of a stem that `holders` of so many texts hold: the rarer, the more."""
+    """The weight of a stem that `holders` of `texts` texts hold: the rarer, the higher."""
     return math.log(1 + (texts - holders + 0.5) / (holders + 0.5))
 
 
@@ -55,7 +55,7 @@ def bm25(counts: Counter[str], weight: Mapping[str, float], usual: float) -> flo
 
 
 def scorer(words: str, texts: Sequence[Counter[str]]) -> Callable[[Counter[str]], float]:
-    """What scores a text for `words` by BM25, each word weighing by its rarity among `texts`."""
+    """A function that scores a text for `words` by BM25, weighted by each word's rarity among `texts`."""
     usual = sum(each.total() for each in texts) / max(len(texts), 1)
     wanted = wanted_words(words)
     weight = {stem: rarity(sum(stem in counts for counts in texts), len(texts)) for stem in wanted}
@@ -68,7 +68,7 @@ def lines_and_sentences(text: str) -> list[tuple[int, int]]:
 
 
 def prose(text: str) -> list[tuple[int, int]]:
-    """The spans of the sentences of running text: across line ends, not across blank lines or bullets."""
+    """The spans of the sentences of prose: across line ends, but not across blank lines or bullets."""
     spans = []
     for block in re.finditer(r"\S(?:(?!\n\s*\n|\n\s*[-*•#|>]).)*", text, re.DOTALL):
         start = block.start()
@@ -85,7 +85,7 @@ def prose(text: str) -> list[tuple[int, int]]:
 
 
 def is_readable(sentence: str) -> bool:
-    """Whether it reads as a sentence, and not as a menu, a heading or a table."""
+    """Whether it reads like a sentence rather than a menu, a heading or a table."""
     words = sentence.split()
     letters = sum(char.isalpha() or char.isspace() for char in sentence)
     ended = sentence.rstrip("\"'”’)]")[-1:] in (".", "!", "?")
@@ -93,7 +93,7 @@ def is_readable(sentence: str) -> bool:
 
 
 def is_near(one: Set[str], other: Set[str]) -> bool:
-    """Whether two sentences, as sets of stems, say nearly the same."""
+    """Whether two sentences, as sets of stems, say nearly the same thing."""
     return bool(one and other) and len(one & other) >= 0.7 * min(len(one), len(other))
 
 

@@ -1,7 +1,7 @@
 """Conversations by reference: each exchange is a segment in the artifact store that names the one before it.
 
-A reference to the newest segment names the whole conversation, so what an agent's history carries for a call
-does not grow with the conversation.
+A reference to the newest segment stands for the whole conversation, so an agent's history carries the same
+for each call, however long the conversation.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from activities.llm.prompt import Turn, task_text
 from activities.llm.records import Material
 from common.artifacts import ArtifactRef, ArtifactStore
 
-# What a compaction keeps of each exchange it cuts, in characters, and of all of them together.
+# Characters that a compaction keeps of each question and answer it cuts, and of all of them together.
 _ASKED, _ANSWERED, _KEPT = 120, 200, 4000
 
 
@@ -31,7 +31,7 @@ class Exchange(BaseModel, frozen=True):
 
 
 class Segment(BaseModel, frozen=True):
-    """One stored piece: an exchange after `previous`, or a start: what a compaction left of `cut_from`."""
+    """A stored piece: an exchange after `previous`, or the summary that a compaction made of `cut_from`."""
 
     previous: ArtifactRef | None = None
     exchange: Exchange | None = None
@@ -58,7 +58,7 @@ class Transcripts:
         self._artifacts = artifacts
 
     def read(self, head: ArtifactRef | None) -> Conversation:
-        """The conversation that `head` names, material loaded; None is an empty one."""
+        """The conversation up to `head`, material loaded; empty for None."""
         summary, exchanges = "", []
         while head is not None:
             segment = Segment.model_validate_json(self._artifacts.get(head))
@@ -71,12 +71,12 @@ class Transcripts:
         return Conversation(summary=summary, exchanges=tuple(reversed(exchanges)))
 
     def append(self, head: ArtifactRef | None, exchange: Exchange) -> ArtifactRef:
-        """Store `exchange` after `head`, each material on its own; the new head."""
+        """Store `exchange` after `head`, each material separately; returns the new head."""
         stored = exchange.model_copy(update={"material": self._store(exchange.material)})
         return self._put(Segment(previous=head, exchange=stored))
 
     def rewrite(self, conversation: Conversation, cut_from: ArtifactRef | None) -> ArtifactRef:
-        """Store a compacted conversation; the long one stays, and is named by `cut_from`."""
+        """Store a compacted conversation; the long one stays, and `cut_from` refers to it."""
         head = self._put(Segment(summary=conversation.summary, cut_from=cut_from))
         for exchange in conversation.exchanges:
             head = self.append(head, exchange)
@@ -106,8 +106,8 @@ class Transcripts:
 def compacted(conversation: Conversation) -> tuple[Conversation, str]:
     """The conversation with its oldest exchanges cut to a line each, and a note of what was cut.
 
-    The newest exchanges stay whole, up to half of the conversation's length; the material of those that are
-    cut goes. A pure rule, so that a retry compacts alike.
+    The newest exchanges stay whole, up to half of the conversation's length; the others lose their material.
+    A pure rule, so a retry compacts the same way.
     """
     sizes = [sum(len(turn.text) for turn in each.turns()) for each in conversation.exchanges]
     kept, room = 0, sum(sizes) // 2

@@ -1,4 +1,4 @@
-"""The recruiter's desk: ranks, drafts, looks into calendars, writes the report. Nothing leaves from here."""
+"""The recruiter's activities that send nothing: ranking, drafts, calendars and the report."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from activities.recruiting.ranking import Profile, rank
 from activities.recruiting.records import (
     BusySlots,
     CalendarRequest,
+    CandidateRanking,
     DraftedLetters,
     DraftInvitations,
     DraftLetters,
     LetterKind,
     Outgoing,
-    Ranking,
     RankingDone,
     RankRequest,
-    ReportRequest,
+    RecruitingReportRequest,
     ReportWritten,
 )
 from activities.recruiting.report import RecruitingReport, html, markdown
@@ -47,7 +47,7 @@ class RecruitingActivities:
     Args:
         artifacts: where rankings and letters are.
         model: ranks; the offline analyst, or a language model.
-        text_of: takes the bytes of a file and its media type to its text.
+        text_of: gets the text out of a file's bytes, given its media type.
         folder: where people find drafts and reports.
     """
 
@@ -65,7 +65,7 @@ class RecruitingActivities:
 
     @activity.defn(name="rank_candidates")
     def rank_candidates(self, request: RankRequest) -> RankingDone:
-        """Strip the profiles of protected attributes, then rank what is left by the role."""
+        """Take protected attributes out of the profiles, then rank what is left for the role."""
         removed: Counter[str] = Counter()
         profiles = []
         for number, each in enumerate(request.candidates, 1):
@@ -75,7 +75,9 @@ class RecruitingActivities:
             profiles.append(Profile(number, each.id, each.name, stripped.text, unread))
             activity.heartbeat(Progress(done=number, total=len(request.candidates)))
         ranked, model = rank(request.role, profiles, self._model)
-        ranking = Ranking(role=request.role, model=model, candidates=tuple(ranked), removed=dict(removed))
+        ranking = CandidateRanking(
+            role=request.role, model=model, candidates=tuple(ranked), removed=dict(removed)
+        )
         return RankingDone(
             ranking=self._artifacts.put(ranking.model_dump_json().encode()),
             order=tuple(each.id for each in ranked),
@@ -86,7 +88,7 @@ class RecruitingActivities:
 
     @activity.defn(name="draft_letters")
     def draft_letters(self, request: DraftLetters) -> DraftedLetters:
-        """Write every letter, and the plan that names them."""
+        """Write every letter, and the plan to approve."""
         book = book_of(request)
         samples = tuple(
             Sample(
@@ -118,7 +120,7 @@ class RecruitingActivities:
 
     @activity.defn(name="busy_slots")
     def busy_slots(self, request: CalendarRequest) -> BusySlots:
-        """Which of the slots the calendar says are taken.
+        """The slots that the calendar says are taken.
 
         Raises:
             ApplicationError: type `CalendarUnreadable`.
@@ -137,12 +139,12 @@ class RecruitingActivities:
         )
 
     @activity.defn(name="recruiting_report")
-    async def recruiting_report(self, request: ReportRequest) -> ReportWritten:
+    async def recruiting_report(self, request: RecruitingReportRequest) -> ReportWritten:
         """Write the report, as Markdown and as one HTML page."""
         paths = self._place("report.md"), self._place("report.html")
 
         def write() -> None:
-            ranking = Ranking.model_validate_json(self._artifacts.get(request.ranking))
+            ranking = CandidateRanking.model_validate_json(self._artifacts.get(request.ranking))
             report = RecruitingReport(request, ranking)
             write_atomically(paths[0], markdown(report).encode(), mode=0o644)
             write_atomically(paths[1], html(report).encode(), mode=0o644)
@@ -151,7 +153,7 @@ class RecruitingActivities:
         return ReportWritten(markdown=str(paths[0]), html=str(paths[1]))
 
     def _profile(self, candidate: Candidate, folder: str) -> tuple[str, str]:
-        """The profile's text, and why there is none."""
+        """The profile's text, or why there is none."""
         if not candidate.file:
             return candidate.profile, "" if candidate.profile.strip() else "no profile was given"
         media_type = MEDIA_TYPES.get(Path(candidate.file).suffix.lower())

@@ -1,9 +1,11 @@
-"""Busy times out of iCalendar files: which slots are taken. Not knowing is never a free slot."""
+"""Which slots are taken, according to iCalendar files. What is not known is never a free slot."""
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Iterator, Mapping
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -13,20 +15,27 @@ from common.errors import permanent
 
 MAX_BYTES = 20_000_000
 MAX_FILES = 200
-# A series that repeats more often before a slot is none that people make.
-MAX_REPEATS = 20_000
-# An event that began before the slot may go on into it.
-LONGEST_EVENT = timedelta(days=400)
+# No person keeps a series that repeats more often than this before the last slot.
+MAX_REPEATS = 200_000
+_PER_DAY = {"SECONDLY": 86_400, "MINUTELY": 1_440, "HOURLY": 24}
+_TIMES = ("DTSTART", "DTEND", "RECURRENCE-ID", "EXDATE", "RDATE")
+_BEGIN = re.compile(rb"(?im)^(?:\xef\xbb\xbf)?BEGIN:VCALENDAR\b")
+_WHEN = {None, *_TIMES, "DURATION", "RRULE", "FREEBUSY"}
+
+
+class UnreadableError(Exception):
+    """What is wrong with a calendar, in words that quote nothing of it."""
 
 
 def busy_slots(path: Path, slots: Mapping[int, Slot]) -> list[int]:
-    """The places of the slots that an event of the calendar at `path` overlaps.
+    """The indices of the slots that an event of the calendar at `path` overlaps.
 
     In a folder, a file named for an interviewer's address (`ann@example.com.ics`) counts for that interviewer
     alone, any other for all.
 
     Raises:
-        ApplicationError: type `CalendarUnreadable`, where it is missing, or holds what cannot be read.
+        ApplicationError: type `CalendarUnreadable`, where it is missing, or says something of when people
+            are busy that cannot be read. The message quotes nothing of the file.
     """
     if not slots:
         return []
@@ -40,9 +49,13 @@ def busy_slots(path: Path, slots: Mapping[int, Slot]) -> list[int]:
             continue
         try:
             busy |= _busy(file.read_bytes(), asked)
+        except UnreadableError as error:
+            raise permanent("CalendarUnreadable", f"{file}: {error}") from None
         except Exception as error:
-            # Whatever a file from elsewhere makes the library raise; people have to look.
-            raise permanent("CalendarUnreadable", f"{file}: {type(error).__name__}: {error}"[:500]) from error
+            # Whatever a file from elsewhere makes the library raise. Its words may quote the file, as would a
+            # cause, and the file may hold anything.
+            name = type(error).__name__
+            raise permanent("CalendarUnreadable", f"{file} cannot be read as a calendar: {name}") from None
     return sorted(busy)
 
 
@@ -61,94 +74,99 @@ def _files(path: Path) -> list[Path]:
 def _busy(data: bytes, slots: Mapping[int, Slot]) -> set[int]:
     from icalendar import Calendar
 
-    events = [event for calendar in Calendar.from_ical(data, multiple=True) for event in calendar.walk()]
-    # One of a series that was moved or cancelled by itself stands for itself.
-    moved: dict[str, set[datetime]] = {}
-    for event in events:
-        if event.name == "VEVENT" and "RECURRENCE-ID" in event:
-            at = _moment(event.decoded("RECURRENCE-ID"), UTC)
-            moved.setdefault(str(event.get("UID", "")), set()).add(at)
+    zones: dict[tzinfo, dict[int, Slot]] = {}
+    for place, slot in slots.items():
+        zone = ZoneInfo(slot.zone) if slot.zone else slot.start.tzinfo or UTC
+        zones.setdefault(zone, {})[place] = slot
     busy: set[int] = set()
-    for event in events:
-        skip = moved.get(str(event.get("UID", "")), set()) if "RECURRENCE-ID" not in event else set()
-        for place, slot in slots.items():
-            if place not in busy and any(
-                start < slot.end and slot.start < end for start, end in _times(event, slot, skip)
-            ):
-                busy.add(place)
+    for zone, here in zones.items():
+        first = min(slot.start for slot in here.values()).astimezone(zone)
+        last = max(slot.end for slot in here.values()).astimezone(zone)
+        calendars = Calendar.from_ical(data, multiple=True)
+        if not calendars or len(calendars) != len(_BEGIN.findall(data)):
+            raise UnreadableError("it is no iCalendar file, or is cut off")
+        for start, end in (each for calendar in calendars for each in _times(calendar, first, last, zone)):
+            busy |= {place for place, slot in here.items() if start < slot.end and slot.start < end}
     return busy
 
 
-def _times(event: Any, slot: Slot, skip: set[datetime]) -> Iterator[tuple[datetime, datetime]]:
-    """When `event` takes place around `slot`, where it keeps people busy."""
-    if event.name == "VFREEBUSY":
-        for period in _listed(event.get("FREEBUSY")):
+def _times(
+    calendar: Any, first: datetime, last: datetime, zone: tzinfo
+) -> Iterator[tuple[datetime, datetime]]:
+    """When `calendar` keeps people busy: every time that touches `first` to `last`, and maybe others."""
+    import recurring_ical_events
+
+    for periods in (_listed(each.get("FREEBUSY")) for each in calendar.walk("VFREEBUSY")):
+        for period in periods:
             if str(period.params.get("FBTYPE", "BUSY")).upper() != "FREE":
                 yield _moment(period.start, UTC), _moment(period.end, UTC)
-        return
-    if event.name != "VEVENT" or "DTSTART" not in event:
-        return
-    if (
-        str(event.get("STATUS", "")).upper() == "CANCELLED"
-        or str(event.get("TRANSP", "")).upper() == "TRANSPARENT"
-    ):
-        return
-    zone = ZoneInfo(slot.zone) if slot.zone else slot.start.tzinfo or UTC
-    start = event.decoded("DTSTART")
-    length = _length(event, start, zone)
-    for at in _starts(event, start, slot, zone, length):
-        if at.astimezone(UTC) not in skip:
-            yield at, at + length
+    events = calendar.walk("VEVENT")
+    # The library looks back by an event's own length, not by that of a period in RDATE.
+    longest = max((_prepare(event, last, zone) for event in events), default=timedelta(0))
+    _tell_series_apart(events)
+    for event in recurring_ical_events.of(calendar).between(first - longest, last):
+        status, shown = (str(event.get(name, "")).upper() for name in ("STATUS", "TRANSP"))
+        if status != "CANCELLED" and shown != "TRANSPARENT":
+            yield _moment(event["DTSTART"].dt, zone), _moment(event["DTEND"].dt, zone)
 
 
-def _length(event: Any, start: date, zone: Any) -> timedelta:
-    if "DTEND" in event:
-        return _moment(event.decoded("DTEND"), zone) - _moment(start, zone)
-    if "DURATION" in event:
-        length: timedelta = event.decoded("DURATION")
-        return length
-    return timedelta(0) if isinstance(start, datetime) else timedelta(days=1)
+def _prepare(event: Any, last: datetime, zone: tzinfo) -> timedelta:
+    """Check what `event` says of when it takes place, and give its local times a zone.
 
-
-def _starts(event: Any, start: date, slot: Slot, zone: Any, length: timedelta) -> Iterator[datetime]:
-    if "RRULE" not in event and "RDATE" not in event:
-        yield _moment(start, zone)
-        return
-    from dateutil.rrule import rruleset, rrulestr
-
-    first = _moment(start, zone)
-    series = rruleset()
-    # By the clock on the wall: a weekly meeting at ten is at ten on both sides of a change of clocks.
-    wall = first.replace(tzinfo=None)
+    Returns:
+        The longest period that it lists with a length of its own.
+    """
+    if "DTSTART" not in event or any(name in _WHEN for name, _ in event.errors):
+        raise UnreadableError("it does not say clearly when one of its events takes place")
+    periods = [timedelta(0)]
+    for value in (each for name in _TIMES for each in _listed(event.get(name))):
+        for each in getattr(value, "dts", [value]):
+            ends = each.dt if isinstance(each.dt, tuple) else (each.dt,)
+            if "TZID" in value.params and any(isinstance(end, datetime) and not end.tzinfo for end in ends):
+                raise UnreadableError("it names a time zone that it does not define")
+            ends = tuple(_moment(end, zone) if isinstance(end, datetime) else end for end in ends)
+            each.dt = ends if len(ends) == 2 else ends[0]
+            if len(ends) == 2:
+                periods.append(ends[1] if isinstance(ends[1], timedelta) else ends[1] - ends[0])
     for rule in _listed(event.get("RRULE")):
-        text = ";".join(f"{key}={_rule_value(key, value, first)}" for key, value in rule.items())
-        series.rrule(rrulestr(text, dtstart=wall))
-    series.rdate(wall)
-    for name, add in (("RDATE", series.rdate), ("EXDATE", series.exdate)):
-        for dates in _listed(event.get(name)):
-            for each in dates.dts:
-                value = each.dt[0] if isinstance(each.dt, tuple) else each.dt
-                add(_moment(value, zone).astimezone(first.tzinfo).replace(tzinfo=None))
-    end = slot.end.astimezone(first.tzinfo).replace(tzinfo=None)
-    begin = end - min(length, LONGEST_EVENT) - timedelta(days=2)
-    for number, each in enumerate(series.xafter(begin, inc=True)):
-        if each >= end or number >= MAX_REPEATS:
-            return
-        yield each.replace(tzinfo=first.tzinfo)
+        _check_rule(rule, event["DTSTART"].dt, last, zone)
+    return max(periods)
 
 
-def _rule_value(key: str, value: Any, first: datetime) -> str:
-    """A part of a rule as text; its end by the clock on the wall."""
-    if key.upper() != "UNTIL":
-        return str(value.to_ical().decode() if hasattr(value, "to_ical") else ",".join(map(str, value)))
-    until = _moment(value[0], first.tzinfo)
-    if not isinstance(value[0], datetime):
-        until += timedelta(days=1) - timedelta(seconds=1)
-    return f"{until.astimezone(first.tzinfo):%Y%m%dT%H%M%S}"
+def _check_rule(rule: Any, start: date, last: datetime, zone: tzinfo) -> None:
+    if "FREQ" not in rule or min(map(int, rule.get("INTERVAL", [1]))) < 1:
+        raise UnreadableError("one of its events repeats by a rule that cannot be read")
+    per_day = _PER_DAY.get(str(rule["FREQ"][0]).upper(), 1)
+    per_day *= math.prod(len(rule.get(name, [1])) for name in ("BYHOUR", "BYMINUTE", "BYSECOND"))
+    if (last - _moment(start, zone)).days * per_day > MAX_REPEATS:
+        raise UnreadableError(f"one of its events repeats over {MAX_REPEATS:,} times")
+    # The last day counts in full, and by the clock of the event; the library takes both for UTC.
+    for until in _listed(rule.get("UNTIL"))[:1]:
+        if isinstance(start, datetime):
+            end = until if isinstance(until, datetime) else datetime.combine(until, time.max)
+            rule["UNTIL"] = [_moment(end, start.tzinfo).astimezone(UTC)]
+        else:
+            rule["UNTIL"] = [_moment(until, zone).astimezone(zone).date()]
 
 
-def _moment(value: date, zone: Any) -> datetime:
-    """A moment in time; a day begins, and a time without a zone is, in that of the slot."""
+def _tell_series_apart(events: list[Any]) -> None:
+    """Give each series a UID of its own: the library takes two of one UID for versions, and drops one."""
+    uids: set[str] = set()
+    for event in events:
+        if "UID" in event and "RECURRENCE-ID" not in event:
+            if event["UID"] in uids:
+                event["UID"] = f"{event['UID']} {len(uids)}"
+            uids.add(event["UID"])
+    for event in events:
+        changed = event["RECURRENCE-ID"].params if "RECURRENCE-ID" in event else {}
+        if "RANGE" in changed:
+            if changed["RANGE"].upper() != "THISANDFUTURE" or event.get("UID") not in uids:
+                raise UnreadableError("it changes a series that it does not hold, or in a way of its own")
+            changed["RANGE"] = "THISANDFUTURE"
+
+
+def _moment(value: date, zone: tzinfo | None) -> datetime:
+    """A moment in time; a day begins, and a time without a zone is, in `zone`."""
     if not isinstance(value, datetime):
         return datetime.combine(value, time(), zone)
     return value if value.tzinfo is not None else value.replace(tzinfo=zone)
@@ -157,4 +175,4 @@ def _moment(value: date, zone: Any) -> datetime:
 def _listed(value: Any) -> list[Any]:
     if value is None:
         return []
-    return value if isinstance(value, list) else [value]
+    return value if isinstance(value, list) and not hasattr(value, "dts") else [value]

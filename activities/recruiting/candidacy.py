@@ -1,4 +1,4 @@
-"""The course of each candidate: where it stands, what an answer or a due moment makes of it. Pure rules."""
+"""A candidacy: the stage it is at, and what an answer or a due time makes of it. Pure rules."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pydantic import AwareDatetime, BaseModel, Field, SerializerFunctionWrapHand
 
 from common.agents.recruiter import Slot
 
-# How often somebody out of office may move their own date, and how far.
+# How often an automatic reply may postpone a date, and by how much.
 MAX_MOVES = 3
 LONGEST_ABSENCE = timedelta(days=60)
-# Somebody who wants another time is shown others once more; then a person is asked.
+# A candidate who wants another time is offered others once; after that a person is asked.
 MAX_PROPOSALS = 2
 PROPOSED_AT_ONCE = 3
 MAX_EXCERPT = 200
@@ -22,7 +22,7 @@ MAX_WRITTEN = 1_500
 
 
 class Stage(StrEnum):
-    """Where a candidate stands. Those from `interview` on are ends."""
+    """Where a candidacy stands. Those from `interview` on are final."""
 
     LISTED = "listed"
     ASKED = "asked"
@@ -46,7 +46,7 @@ ENDS = frozenset(list(Stage)[list(Stage).index(Stage.INTERVIEW) :])
 
 
 class Says(StrEnum):
-    """What a mail says: all that it can be taken for, whatever it says."""
+    """What a mail can be taken to say; there is nothing else it can come to."""
 
     YES = "yes"
     NO = "no"
@@ -58,8 +58,8 @@ class Says(StrEnum):
     UNCLEAR = "unclear"
 
 
-class Reading(BaseModel, frozen=True):
-    """What a mail was understood to say. `slot` counts the proposed slots from 1, 0 for none."""
+class MailReading(BaseModel, frozen=True):
+    """How a mail was understood. `slot` is the number of a proposed slot, from 1; 0 is none."""
 
     says: Says
     slot: int = Field(0, ge=0, le=PROPOSED_AT_ONCE)
@@ -67,24 +67,26 @@ class Reading(BaseModel, frozen=True):
 
 
 class Happened(BaseModel, frozen=True):
-    """One thing that happened, when, and a few words on it; untrusted where a candidate wrote them."""
+    """One event of a candidacy. `told` is untrusted where a candidate wrote it."""
 
     at: AwareDatetime
     what: str
     told: str = ""
 
 
-class Course(BaseModel):
-    """One candidate, in few bytes: a thousand of them are carried over and sleep together.
+class Candidacy(BaseModel):
+    """One candidate's way through the process, in few bytes: a thousand of them are carried over together.
+
+    Slots are given by their index in the agent's input.
 
     Attributes:
-        due: when something is to be done although no mail comes: follow up, give up, the interview.
-        offered: the places of the slots held for the candidate; no other is offered them meanwhile.
-        seen: the places of those the candidate did not want, or that are gone.
-        slot: the place of the slot chosen.
-        back: where a candidate who is with a human goes on once answered.
-        wrote: what a human is to answer.
-        last: Message-ID of the last mail, for the thread.
+        due: when to act although no mail came: follow up, give up, or regard the interview as begun.
+        offered: the slots held for the candidate; they are offered to nobody else meanwhile.
+        seen: the slots that the candidate did not want, or that are gone.
+        slot: the slot chosen.
+        back: the stage to return to once a person has answered the candidate.
+        wrote: what a person is to answer.
+        last: Message-ID of the last mail, to keep the thread together.
     """
 
     stage: Stage = Stage.LISTED
@@ -103,7 +105,7 @@ class Course(BaseModel):
     happened: list[Happened] = Field(default_factory=list)
 
     def waits_for(self, slot: int) -> bool:
-        """Whether the candidate has chosen that slot, and waits to be invited to it."""
+        """Whether the candidate has chosen that slot and is yet to be invited to it."""
         return self.stage is Stage.CHOSEN and self.slot == slot
 
     @model_serializer(mode="wrap")
@@ -117,32 +119,32 @@ class Course(BaseModel):
 
     @property
     def over(self) -> bool:
-        """Whether nothing is to be done for this candidate any more."""
+        """Whether nothing remains to be done."""
         return self.stage in ENDS
 
     @property
     def holds(self) -> tuple[int, ...]:
-        """The places of the slots that nobody else can have."""
+        """The slots that nobody else can have."""
         return self.offered + (() if self.slot is None else (self.slot,))
 
     def note(self, at: datetime, what: str, told: str = "") -> None:
-        """Put on record what happened; a course has no end of lines, whatever a candidate sends."""
+        """Record what happened; only the last 30 lines are kept, however much a candidate writes."""
         line = Happened(at=at.replace(microsecond=0), what=what, told=" ".join(told.split())[:MAX_EXCERPT])
         self.happened = [*self.happened, line][-30:]
 
     def end(self, stage: Stage) -> None:
-        """Go to an end, and let go of every slot but the one of an interview."""
+        """Go to a final stage and release every slot but that of an interview."""
         self.stage, self.due, self.back, self.wrote, self.offered = stage, None, None, "", ()
         if stage is not Stage.INTERVIEW:
             self.slot = None
 
     def take(
-        self, reading: Reading, text: str, now: datetime, within: timedelta, *, slots: Sequence[Slot]
+        self, reading: MailReading, text: str, now: datetime, within: timedelta, *, slots: Sequence[Slot]
     ) -> str:
-        """What an answer makes of the course; `text` is untrusted, and only kept.
+        """Apply an answer; `text` is untrusted, and only kept.
 
         Returns:
-            What people should be told of, in words; empty where nothing is out of the ordinary.
+            What people should be told, in words; empty where nothing is out of the ordinary.
         """
         self.note(now, reading.says, text)
         if reading.says is Says.BOUNCE:
@@ -150,7 +152,7 @@ class Course(BaseModel):
         if reading.says is Says.OUT_OF_OFFICE:
             return self._move(reading.back_at or now, now, within)
         if self.stage is Stage.SILENT:
-            # Late, and while the agent is still there not too late.
+            # Late, but not too late while the agent is still running.
             self.stage, self.due = Stage.ASKED, now + within
         elif self.over:
             return self._after_the_end(reading.says)
@@ -164,8 +166,8 @@ class Course(BaseModel):
         self.ask_human(text)
         return ""
 
-    def _goes_on(self, reading: Reading, slots: Sequence[Slot]) -> bool:
-        """Take what is clear; False where a person has to look."""
+    def _goes_on(self, reading: MailReading, slots: Sequence[Slot]) -> bool:
+        """Act on what is clear; False where a person has to look."""
         match self.stage, reading.says:
             case Stage.ASKED, Says.YES:
                 if slots:
@@ -183,22 +185,22 @@ class Course(BaseModel):
             case Stage.CHOSEN, Says.OTHER_TIME:
                 self.queue()
             case ((Stage.WAITING | Stage.CHOSEN | Stage.INVITED), Says.YES):
-                pass  # a word of thanks
+                pass  # thanks
             case Stage.WAITING, Says.OTHER_TIME:
-                pass  # as it was about to be
+                pass  # which is about to happen anyway
             case _:
                 return False
         return True
 
     def ask_human(self, text: str, back: Stage | None = None) -> None:
-        """Have a person answer; then it goes on where it was, or at `back`."""
+        """Have a person answer; the candidacy then returns to its stage, or to `back`."""
         if self.stage is not Stage.WITH_HUMAN:
             self.back = back or self.stage
             self.stage, self.due = Stage.WITH_HUMAN, None
         self.wrote = f"{self.wrote}\n\n{text}".strip()[-MAX_WRITTEN:]
 
     def answered(self, now: datetime, within: timedelta, slots: Sequence[Slot]) -> None:
-        """A person's reply went out: go on where the course was."""
+        """A person's reply went out: return to the stage before."""
         stage = self.back or Stage.LEFT
         self.replies += 1
         if stage in ENDS:
@@ -211,7 +213,7 @@ class Course(BaseModel):
             self.due = slots[self.slot].start
 
     def left(self, slots: Sequence[Slot]) -> None:
-        """A person takes over; who is invited stays invited."""
+        """A person takes over; an invitation stands."""
         if self.back is Stage.INVITED and self.slot is not None:
             self.stage, self.back, self.wrote = Stage.INVITED, None, ""
             self.due = slots[self.slot].start
@@ -227,23 +229,23 @@ class Course(BaseModel):
         self.followed_up, self.due = True, _minute(now + within)
 
     def proposed(self, places: Sequence[int], now: datetime, within: timedelta) -> None:
-        """A letter with these slots went out; they are held."""
+        """A letter that offers these slots went out; they are held."""
         self.stage, self.offered, self.due = Stage.PROPOSED, tuple(places), _minute(now + within)
         self.proposals += 1
 
     def invited(self, slots: Sequence[Slot]) -> None:
-        """The invitation went out; until the interview begins a withdrawal is still heard."""
+        """The invitation went out; the candidate may still withdraw until the interview begins."""
         assert self.slot is not None
         self.stage, self.due = Stage.INVITED, slots[self.slot].start
         self.invitations += 1
 
     def queue(self) -> None:
-        """Wait for slots; what was held is let go, and not offered to them again."""
+        """Wait for slots; those held are released and not offered to this candidate again."""
         self.seen = tuple(dict.fromkeys((*self.seen, *self.holds)))
         self.stage, self.slot, self.offered, self.due = Stage.WAITING, None, (), None
 
     def _choose(self, place: int, slots: Sequence[Slot]) -> None:
-        # Due when it begins: chosen, and by then not approved, it is too late for it.
+        # Due when it begins: unless the invitation was approved by then, it is too late.
         self.stage, self.slot, self.offered, self.due = Stage.CHOSEN, place, (), slots[place].start
 
     def _bounced(self) -> str:
@@ -259,7 +261,7 @@ class Course(BaseModel):
         return "withdrew after the invitation; tell the interviewer" if invited else ""
 
     def _move(self, back_at: datetime, now: datetime, within: timedelta) -> str:
-        """Wait until somebody is back; not for ever, whatever an automatic answer says."""
+        """Wait until somebody is back; not forever, whatever an automatic reply says."""
         if self.stage in (Stage.ASKED, Stage.PROPOSED) and self.due and self.moves < MAX_MOVES:
             self.moves += 1
             back_at = min(max(back_at, now), now + LONGEST_ABSENCE)
@@ -275,5 +277,5 @@ class Course(BaseModel):
 
 
 def _minute(at: datetime) -> datetime:
-    """The next full minute: who falls due together is seen to in one round."""
+    """The next full minute: candidacies that fall due together are handled in one round."""
     return at.replace(second=0, microsecond=0) + timedelta(minutes=1)

@@ -1,4 +1,4 @@
-"""Invitations as iCalendar objects that calendars take in: RFC 5546, METHOD:REQUEST. Pure functions."""
+"""Invitations as iCalendar objects: RFC 5546, METHOD:REQUEST. Pure functions."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from common.mail import Letter
 
 
 def invitation(request: DraftInvitations, draft: InvitationDraft, agent: str) -> Invitation:
-    """The invitation of one candidate, as it is to go out; the same draft gives the same bytes."""
+    """The invitation of one candidate as it will be sent; the same draft gives the same bytes."""
     text = invitation_text(request.role, request.sender, draft)
     letter = Letter(
-        # The door that sends it puts the key of its approval in front.
+        # The activity that sends it prefixes the key of its approval.
         key=f"invitation:{draft.candidate.id}:{draft.number}",
         agent=agent,
         to=draft.candidate.email,

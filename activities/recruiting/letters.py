@@ -1,4 +1,4 @@
-"""The texts of the recruiter's letters, and how they lie in the store. Pure functions."""
+"""The texts of the recruiter's letters, and how they are stored. Pure functions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ HOLDING = (
 
 
 class WrittenLetter(BaseModel, frozen=True):
-    """To whom, and what."""
+    """A recipient and the letters to them."""
 
     to: str
     name: str
@@ -31,7 +31,7 @@ class WrittenLetter(BaseModel, frozen=True):
 
 
 class LetterBook(BaseModel, frozen=True):
-    """Every letter that one approval covers: whole, or for proposals what goes before and after the times."""
+    """Every letter that one approval covers; of proposals of times, all but the times."""
 
     sender: str
     title: str
@@ -45,11 +45,11 @@ class LetterBook(BaseModel, frozen=True):
         Raises:
             KeyError: no such candidate.
             IndexError: no such slot.
-            ValueError: it names slots and is no proposal, or is one and names none.
+            ValueError: a proposal without slots, or slots in any other letter.
         """
         letter = self.letters[outgoing.candidate]
         if bool(outgoing.slots) != (outgoing.kind is LetterKind.PROPOSAL):
-            raise ValueError("a proposal names slots, and nothing else does")
+            raise ValueError("a proposal names slots, and no other letter does")
         match outgoing.kind:
             case LetterKind.FIRST:
                 return letter.subject, letter.first
@@ -108,7 +108,7 @@ def _written(candidate: Candidate, request: DraftLetters) -> WrittenLetter:
 
 
 def invitation_text(role: str, sender: str, draft: InvitationDraft) -> str:
-    """What the mail says that brings an invitation."""
+    """The text of the mail that carries an invitation."""
     place = f"\nWhere: {draft.slot.place}" if draft.slot.place else ""
     return (
         f"Hello {draft.candidate.name},\n\nthis is the invitation to a conversation about “{role}”:\n\n"
@@ -123,12 +123,12 @@ def reply_text(name: str, sender: str, body: str) -> str:
 
 
 def ending(sender: str) -> str:
-    """How every letter ends."""
+    """The closing of every letter."""
     return f"Kind regards\n{sender}"
 
 
 def sample_slots(slots: Sequence[Slot]) -> Sequence[Slot]:
-    """The slots that the sample of a proposal names."""
+    """The slots named in the sample of a proposal."""
     return slots[:PROPOSED_AT_ONCE]
 
 

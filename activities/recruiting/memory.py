@@ -1,4 +1,4 @@
-"""What the recruiter carries over: every candidate's course, what people are asked, what they answered."""
+"""What the recruiter carries over: every candidacy, what people are asked, and what they answered."""
 
 from __future__ import annotations
 
@@ -8,41 +8,41 @@ from datetime import datetime
 
 from pydantic import AwareDatetime, BaseModel, Field
 
-from activities.recruiting.candidacy import Course, Stage
+from activities.recruiting.candidacy import Candidacy, Stage
 from common.agents.recruiter import InvitationPlan, OutreachPlan, ReplyPlan
 from common.approval.types import Answer
 from common.artifacts import ArtifactRef
 from common.digest import digest_bytes
 
-# Enough for five mails of each of a thousand candidates; a mail that comes twice comes twice soon.
+# Five mails from each of a thousand candidates; duplicates of a mail arrive soon after it.
 MAX_SEEN = 5_000
 
 
 class CandidatesView(BaseModel, frozen=True):
-    """What the query ``candidates`` answers: the course of each, best first."""
+    """The result of the query ``candidates``: the candidacies by candidate, best first."""
 
-    courses: dict[str, Course]
+    courses: dict[str, Candidacy]
 
 
 class RecruiterMemory(BaseModel):
     """The recruiter's state, in one object.
 
     Attributes:
-        courses: by candidate, in the order of the ranking.
-        draft: path of the text with all letters.
-        approval: what allows the letters of `plan`; `decision` is the same in words.
+        courses: the candidacies by candidate, in the order of the ranking.
+        draft: path of the file with all letters.
+        approval: allows the letters of `plan`; `decision` says the same in words.
         evidence: what voided an earlier approval, for the next question.
-        invitations: those that people are asked about, or were and the answer is still to be used.
+        invitations: the invitations people are asked about, kept until their answer has been acted on.
         replies: likewise, by candidate.
-        answers: what people decided, by question, until it is used.
-        seen: short digests of the Message-IDs that were read.
-        letters: letters by what became of them.
-        look_again: when to look into a calendar again that could not be read.
+        answers: what people decided, by question, until it has been acted on.
+        seen: short digests of the Message-IDs of mails that were read.
+        letters: number of letters by what became of them.
+        look_again: when to try again to read a calendar.
     """
 
     ranking: ArtifactRef | None = None
     model: str = ""
-    courses: dict[str, Course] = Field(default_factory=dict)
+    courses: dict[str, Candidacy] = Field(default_factory=dict)
     plan: OutreachPlan | None = None
     draft: str = ""
     approval: Answer | None = None
@@ -55,24 +55,24 @@ class RecruiterMemory(BaseModel):
     letters: dict[str, int] = Field(default_factory=dict)
     look_again: AwareDatetime | None = None
 
-    def at(self, *stages: Stage) -> Iterator[tuple[str, Course]]:
-        """The candidates at these stages, best first."""
-        return ((id, course) for id, course in list(self.courses.items()) if course.stage in stages)
+    def at(self, *stages: Stage) -> Iterator[tuple[str, Candidacy]]:
+        """The candidacies at these stages, best first."""
+        return ((id, candidacy) for id, candidacy in list(self.courses.items()) if candidacy.stage in stages)
 
     @property
     def over(self) -> bool:
-        """Whether every candidate's course has ended."""
-        return all(course.over for course in self.courses.values())
+        """Whether every candidacy has ended."""
+        return all(candidacy.over for candidacy in self.courses.values())
 
     def next_due(self, now: datetime) -> datetime | None:
-        """When something is to be done although no mail comes; now, where a first letter has not gone out."""
+        """When to act although no mail came; `now` where a first letter has not gone out yet."""
         if any(self.at(Stage.LISTED)):
             return now
-        dues = [course.due for course in self.courses.values() if course.due and not course.over]
+        dues = [candidacy.due for candidacy in self.courses.values() if candidacy.due and not candidacy.over]
         return min([*dues, *([self.look_again] if self.look_again else [])], default=None)
 
     def is_new(self, message_id: str) -> bool:
-        """Whether this mail was not read yet; from now on it was."""
+        """Whether this mail has not been read before; marks it as read."""
         name = digest_bytes(message_id.encode("utf-8", "replace"))[:12]
         if name in self.seen:
             return False
@@ -80,10 +80,10 @@ class RecruiterMemory(BaseModel):
         return True
 
     def count(self, status: str) -> None:
-        """Count a letter by what became of it."""
+        """Count a letter under what became of it."""
         self.letters[status] = self.letters.get(status, 0) + 1
 
     @property
     def counts(self) -> dict[str, int]:
-        """Candidates by where they stand."""
-        return dict(Counter(str(course.stage) for course in self.courses.values()))
+        """Number of candidacies by stage."""
+        return dict(Counter(str(candidacy.stage) for candidacy in self.courses.values()))

@@ -1,7 +1,7 @@
-"""Takes protected attributes out of a profile before anything ranks it. Its words are in `protected.toml`.
+"""Takes protected attributes out of a profile before anything ranks it. The words are in `protected.toml`.
 
-A form's field goes with its value, a sentence that tells such a fact goes whole, and single words (pronouns,
-titles, nationalities, the name) go alone. A leak is worse than a skill lost.
+A field of a form is removed with its value, a sentence that states such a fact as a whole, and pronouns,
+titles, nationalities and the name word by word. A leak is worse than a lost skill.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ class Protected(StrEnum):
 
 @dataclass(frozen=True)
 class Stripped:
-    """What is left of a profile, and how often something of each category was taken out; never what."""
+    """What is left of a profile, and how often each category was removed; never what."""
 
     text: str
     removed: dict[Protected, int]
 
 
 def strip(profile: str, name: str, email: str = "") -> Stripped:
-    """`profile` without protected attributes, and without the name and the address of who it is of."""
+    """`profile` without protected attributes, and without its owner's name and address."""
     removed: Counter[Protected] = Counter()
     names = _Names(name, email)
     lines, after_label = [], False
@@ -58,7 +58,7 @@ def strip(profile: str, name: str, email: str = "") -> Stripped:
 
 
 def _lines(profile: str) -> list[str]:
-    """The lines as they are meant: one form of each character, none unseen, wrapped lines made whole."""
+    """Normalised lines: one form of each character, none invisible, wrapped lines joined."""
     text = unicodedata.normalize("NFKC", profile)
     text = text.replace("\r\n", "\n").replace("\r", "\n").replace("’", "'")
     text = "".join(char for char in text if char == "\n" or unicodedata.category(char) not in ("Cf", "Cc"))
@@ -67,13 +67,13 @@ def _lines(profile: str) -> list[str]:
 
 
 def _segments(line: str) -> Iterator[tuple[str, str]]:
-    """The fields of a line that holds several, each with what separates it from the next."""
+    """The fields of a line, each with the separator that follows it."""
     parts = re.split(r"(\s*[|;•·¦]\s*|\s{3,})", line)
     yield from zip(parts[::2], [*parts[1::2], ""], strict=True)
 
 
 def _segment(text: str, after_label: bool, removed: Counter[Protected]) -> tuple[str, bool]:
-    """A field without what is protected; and whether it was a label alone, so that its value comes next."""
+    """A field without what is protected; and whether it was a label whose value follows."""
     if not text.strip():
         return text, after_label
     if after_label:
@@ -89,7 +89,7 @@ def _sentences(text: str) -> list[str]:
 
 
 def _sentence(text: str, removed: Counter[Protected]) -> str:
-    # Once more without hyphens: a line may have been broken within a word.
+    # Also without hyphens: a line may have been broken within a word.
     forms = {text, text.replace("-", "")}
     told = [each for each, pattern in _WHOLE if any(pattern.search(form) for form in forms)]
     removed.update(told)
@@ -113,7 +113,7 @@ def _without_words(text: str, removed: Counter[Protected]) -> str:
 
 
 class _Names:
-    """What a name looks like in a text: its parts in any spelling, alone and run together."""
+    """The forms a name may take in a text: its parts in any spelling, alone and joined."""
 
     def __init__(self, name: str, email: str) -> None:
         parts = [part for part in re.split(r"[^\w]+|_", name) if len(part) > 1]
@@ -126,7 +126,7 @@ class _Names:
         self._joined = {one + other for one in whole for other in whole if one != other}
 
     def without(self, text: str, removed: Counter[Protected]) -> str:
-        """`text` without the name, and without any address, number or handle that may hold it."""
+        """`text` without the name, and without addresses, phone numbers and handles."""
         text, count = _CONTACT.subn(REMOVED, text)
         removed[Protected.NAME] += count
 
@@ -149,7 +149,7 @@ class _Names:
 
 
 def _folded(word: str) -> tuple[str, ...]:
-    """A word without case and accents, in the two ways that umlauts are written."""
+    """A word without case and accents, with umlauts written in both ways."""
     word = word.casefold()
     forms = []
     for table in (_PLAIN, _GERMAN):
@@ -172,7 +172,7 @@ def _pattern(source: str, *, any_case: bool = True) -> re.Pattern[str]:
 
 _MARKS = [(Protected(marks["category"]), marks) for marks in _DATA["marks"]]
 _BY_GROUP = {category.name: category for category, _ in _MARKS}
-# A label is a line's or a field's beginning: after a bullet or none, before a colon, a dash or its end.
+# A label begins a line or field, maybe after a bullet, and ends at a colon, a dash or the end.
 _LABEL = re.compile(
     r"^[\W_]*(?:"
     + "|".join(

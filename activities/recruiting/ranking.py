@@ -1,4 +1,4 @@
-"""Ranks stripped profiles by the role: what of it they tell, each with the words that tell it. Pure."""
+"""Ranks stripped profiles by the requirements they meet, each with a quote. Pure functions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from activities.llm.sentences import STOP_WORDS, count_stems, lines_and_sentence
 from activities.recruiting.records import Ranked, Reason
 from common.agents.recruiter import Role
 
-# A language model is shown so many at most, the best by the rules; the rest stay in the order of the rules.
+# At most so many, the best by the rules, are shown to a language model; the rest keep the rules' order.
 SHOWN = 40
 MAX_SHOWN_CHARACTERS = 4_000
 MAX_QUOTE = 300
@@ -21,7 +21,7 @@ MAX_QUOTE = 300
 
 @dataclass(frozen=True)
 class Profile:
-    """A stripped profile. `number` stands for the candidate, of whom whatever ranks knows nothing else."""
+    """A stripped profile. `number` is all that a language model knows of the candidate."""
 
     number: int
     id: str
@@ -33,8 +33,8 @@ class Profile:
 def rank(role: Role, profiles: Sequence[Profile], model: LanguageModel) -> tuple[list[Ranked], str]:
     """The candidates, best first, and who ranked them.
 
-    The rules come first: what must be there, what would be nice, then shared words. A language model puts the
-    best of these in an order of its own; it sees no name and no id.
+    The rules come first: must-haves, nice-to-haves, then shared words. A language model reorders the best of
+    them; it sees neither name nor id.
     """
     scores = _relevance(role, profiles)
     ranked = {each.number: _by_rules(role, each) for each in profiles}
@@ -52,7 +52,7 @@ def rank(role: Role, profiles: Sequence[Profile], model: LanguageModel) -> tuple
         ModelRequest(
             task="Rank job candidates by how well their profiles fit a role",
             instruction=role_text(role),
-            # Sorted by content: the order they were listed in says nothing.
+            # Sorted by content, so that the order they were given in has no effect.
             items=[
                 ModelItem(id=f"profile-{each.number}", text=each.text[:MAX_SHOWN_CHARACTERS])
                 for each in sorted(shown, key=lambda each: (each.text, each.id))
@@ -101,7 +101,7 @@ def _by_rules(role: Role, profile: Profile) -> Ranked:
 
 
 def _told(what: str, must: bool, text: str) -> Reason | None:
-    """The sentence that tells `what`: it holds every word of it that means something."""
+    """The first sentence that meets `what`: it holds each of its meaningful words and does not deny them."""
     wanted = {stem for _, stem, _ in stems(_spelled(what)) if stem not in STOP_WORDS}
     if not wanted:
         return None
@@ -114,7 +114,7 @@ def _told(what: str, must: bool, text: str) -> Reason | None:
 
 
 def _spelled(text: str) -> str:
-    """Names of languages that end in signs, as words: otherwise C, C++ and C# are one."""
+    """Spell out names that end in symbols: otherwise C, C++ and C# would be one."""
     text = re.sub(r"(?i)\bc\+\+", "cplusplus", text)
     text = re.sub(r"(?i)\b([cf])#", r"\1sharp", text)
     return re.sub(r"(?i)(?<!\w)\.net\b", "dotnet", text)
@@ -127,7 +127,7 @@ _DENIAL = re.compile(
 
 
 def _denied(sentence: str, wanted: set[str]) -> bool:
-    """Whether the clause that holds the words denies them, as in `no experience with Python`."""
+    """Whether the clause with the words denies them, as in `no experience with Python`."""
     for clause in re.split(r"[,;:]|\bbut\b", sentence):
         if wanted & {stem for _, stem, _ in stems(clause)} and _DENIAL.search(clause):
             return True

@@ -1,4 +1,4 @@
-"""What crosses the seam to the recruiter's activities: requests and results. Light to import."""
+"""Requests and results of the recruiter's activities. Light to import."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from pydantic import AwareDatetime, BaseModel, Field
 
-from activities.recruiting.candidacy import Course
+from activities.recruiting.candidacy import Candidacy
 from common.agents.recruiter import Candidate, InvitationPlan, OutreachPlan, ReplyPlan, Role, Slot
 from common.approval.types import Authorization
 from common.artifacts import ArtifactRef
@@ -15,7 +15,7 @@ from common.mail import Sent
 
 
 class RankRequest(BaseModel, frozen=True):
-    """Rank these candidates by the role; their files lie below `profiles`."""
+    """Rank these candidates for the role; their files lie below the folder `profiles`."""
 
     role: Role
     candidates: tuple[Candidate, ...]
@@ -23,9 +23,9 @@ class RankRequest(BaseModel, frozen=True):
 
 
 class Reason(BaseModel, frozen=True):
-    """Why a candidate fits: words of the stripped profile, which stand there from `start` to `end`.
+    """Why a candidate fits: words of the stripped profile, from character `start` to `end`.
 
-    `about` is what of the role they fit; `must` whether it has to be there.
+    `about` is the requirement they meet, `must` whether it is a must-have.
     """
 
     about: str
@@ -36,10 +36,10 @@ class Reason(BaseModel, frozen=True):
 
 
 class Ranked(BaseModel, frozen=True):
-    """A candidate in the ranking: what of the role the profile tells, what of it is missing.
+    """A candidate in the ranking: how many requirements the profile meets, and which are missing.
 
-    `words` is what a language model says of the fit, empty where none did. `unread` says why there is no
-    profile, empty where there is one.
+    `words` is a language model's comment, empty without one. `unread` says why there is no profile, and is
+    empty where there is one.
     """
 
     id: str
@@ -52,8 +52,8 @@ class Ranked(BaseModel, frozen=True):
     unread: str = ""
 
 
-class Ranking(BaseModel, frozen=True):
-    """All candidates, best first; `removed` counts what was taken out of the profiles before, by category."""
+class CandidateRanking(BaseModel, frozen=True):
+    """All candidates, best first; `removed` counts what was taken out of the profiles, by category."""
 
     role: Role
     model: str
@@ -62,7 +62,7 @@ class Ranking(BaseModel, frozen=True):
 
 
 class RankingDone(BaseModel, frozen=True):
-    """The ranking as stored bytes, and what of it an agent needs: the ids, best first."""
+    """The stored ranking, and what an agent needs of it: the ids, best first."""
 
     ranking: ArtifactRef
     order: tuple[str, ...]
@@ -72,7 +72,7 @@ class RankingDone(BaseModel, frozen=True):
 
 
 class DraftLetters(BaseModel, frozen=True):
-    """Draft the letters to these candidates, in this order."""
+    """Draft letters to these candidates, in this order."""
 
     role: Role
     candidates: tuple[Candidate, ...]
@@ -85,7 +85,7 @@ class DraftLetters(BaseModel, frozen=True):
 
 
 class DraftedLetters(BaseModel, frozen=True):
-    """The plan to ask about, and the path of a text with every letter, for people to read."""
+    """The plan to ask about, and the path of a file with every letter, for people to read."""
 
     plan: OutreachPlan
     path: str
@@ -100,9 +100,9 @@ class LetterKind(StrEnum):
 
 
 class Outgoing(BaseModel, frozen=True):
-    """One of the approved letters, to go out now. `slots` are the places of those that a proposal names.
+    """One of the approved letters, to go out now. `slots` are the indices of the slots a proposal offers.
 
-    `number` tells several of one kind apart; with the candidate and the kind it makes the letter's key.
+    `number` tells letters of one kind apart; with candidate and kind it makes the letter's key.
     """
 
     candidate: str
@@ -113,7 +113,7 @@ class Outgoing(BaseModel, frozen=True):
 
 
 class SendOutreach(BaseModel, frozen=True):
-    """Send these of the plan's letters, on the word of `authorization`."""
+    """Send these of the plan's letters, as allowed by `authorization`."""
 
     plan: OutreachPlan
     letters: tuple[Outgoing, ...] = Field(max_length=200)
@@ -121,7 +121,7 @@ class SendOutreach(BaseModel, frozen=True):
 
 
 class SendInvitations(BaseModel, frozen=True):
-    """Send the plan's invitations to the candidates in `only`, on the word of `authorization`."""
+    """Send the plan's invitations to the candidates in `only`, as allowed by `authorization`."""
 
     plan: InvitationPlan
     only: tuple[str, ...] = ()
@@ -129,7 +129,7 @@ class SendInvitations(BaseModel, frozen=True):
 
 
 class SendReply(BaseModel, frozen=True):
-    """Send the plan's reply, on the word of `authorization`."""
+    """Send the plan's reply, as allowed by `authorization`."""
 
     plan: ReplyPlan
     authorization: Authorization | None = None
@@ -142,20 +142,20 @@ class SentLetters(BaseModel, frozen=True):
 
 
 class CalendarRequest(BaseModel, frozen=True):
-    """Asks which of the slots are free by the calendar at this path; empty for none."""
+    """Asks which of the slots are taken by the calendar at this path; no path is no calendar."""
 
     calendar: str = ""
     slots: dict[int, Slot]
 
 
 class BusySlots(BaseModel, frozen=True):
-    """The places of the slots that are taken."""
+    """The indices of the slots that are taken."""
 
     busy: tuple[int, ...]
 
 
 class InvitationDraft(BaseModel, frozen=True):
-    """Whom to invite to which slot. `number` counts the invitations this candidate has had before."""
+    """Whom to invite to which slot. `number` counts the candidate's earlier invitations."""
 
     candidate: Candidate
     place: int
@@ -165,7 +165,7 @@ class InvitationDraft(BaseModel, frozen=True):
 
 
 class DraftInvitations(BaseModel, frozen=True):
-    """Draft invitations; `now` is the agent's time, which stands in them."""
+    """Draft invitations, dated `now`, the agent's time."""
 
     role: str
     sender: str
@@ -173,11 +173,11 @@ class DraftInvitations(BaseModel, frozen=True):
     drafts: tuple[InvitationDraft, ...]
 
 
-class ReportRequest(BaseModel, frozen=True):
-    """What the report is made of: the ranking, and the course of each candidate."""
+class RecruitingReportRequest(BaseModel, frozen=True):
+    """What the report is made of: the ranking and the candidacies."""
 
     ranking: ArtifactRef
-    courses: dict[str, Course]
+    courses: dict[str, Candidacy]
     slots: tuple[Slot, ...]
     model: str
     outcome: str

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from activities.html.markdown import escaped
 from activities.html.render import render
 from activities.llm.records import OFFLINE
-from activities.recruiting.candidacy import Course
-from activities.recruiting.records import Ranked, Ranking, Reason, ReportRequest
+from activities.recruiting.candidacy import Candidacy
+from activities.recruiting.records import CandidateRanking, Ranked, Reason, RecruitingReportRequest
 
 _WHAT = {
     "asked": "the first letter went out",
@@ -34,7 +34,7 @@ class CandidateLine:
 
     place: int
     ranked: Ranked
-    course: Course
+    course: Candidacy
     slot: str
 
 
@@ -42,8 +42,8 @@ class CandidateLine:
 class RecruitingReport:
     """What the report says."""
 
-    request: ReportRequest
-    ranking: Ranking
+    request: RecruitingReportRequest
+    ranking: CandidateRanking
 
     @property
     def lines(self) -> list[CandidateLine]:
@@ -51,7 +51,7 @@ class RecruitingReport:
         return [
             CandidateLine(place, each, course, self._slot(course))
             for place, each in enumerate(self.ranking.candidates, 1)
-            for course in [self.request.courses.get(each.id, Course())]
+            for course in [self.request.courses.get(each.id, Candidacy())]
         ]
 
     @property
@@ -82,7 +82,7 @@ class RecruitingReport:
         told = ", ".join(f"{count} {stage}" for stage, count in self.counts.items())
         return f"{len(self.ranking.candidates)} candidates: {told}."
 
-    def _slot(self, course: Course) -> str:
+    def _slot(self, course: Candidacy) -> str:
         return "" if course.slot is None else self.request.slots[course.slot].in_words
 
 

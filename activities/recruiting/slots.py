@@ -1,4 +1,4 @@
-"""Slots for interviews, shared out among the candidates who wait for one."""
+"""Interview slots, shared out among the candidates who wait for one."""
 
 from __future__ import annotations
 
@@ -7,35 +7,35 @@ from datetime import datetime, timedelta
 
 from pydantic import BaseModel
 
-from activities.recruiting.candidacy import PROPOSED_AT_ONCE, Course, Stage
+from activities.recruiting.candidacy import PROPOSED_AT_ONCE, Candidacy, Stage
 from common.agents.recruiter import Slot
 
-# A slot that begins sooner is not proposed.
+# A slot that begins sooner is not offered.
 LEAD = timedelta(hours=1)
 
 
 class Shares(BaseModel, frozen=True):
-    """Which slots to propose to whom, by their places; and who is left without any."""
+    """The slots to offer to each candidate, by index; and the candidates for whom none is left."""
 
     proposals: dict[str, tuple[int, ...]]
     stranded: tuple[str, ...]
 
 
 def share_out(
-    courses: dict[str, Course], slots: Sequence[Slot], busy: Iterable[int], now: datetime
+    courses: dict[str, Candidacy], slots: Sequence[Slot], busy: Iterable[int], now: datetime
 ) -> Shares:
     """Share the free slots out among those who wait, best candidates first; no slot goes to two.
 
     Args:
-        courses: by candidate, in the order of the ranking.
-        slots: all there are.
-        busy: the places of those that a calendar says are taken.
-        now: the time; what begins within the hour is not proposed.
+        courses: the candidacies by candidate, in the order of the ranking.
+        slots: all slots.
+        busy: the indices of those that a calendar says are taken.
+        now: the time; a slot that begins within the hour is not offered.
     """
-    waiting = [name for name, course in courses.items() if course.stage is Stage.WAITING]
-    held = {place for course in courses.values() for place in course.holds if not course.over}
-    # An interview that has begun stays in its slot, which nobody waits for to become free.
-    gone = {*busy, *(course.slot for course in courses.values() if course.stage is Stage.INTERVIEW)}
+    waiting = [name for name, candidacy in courses.items() if candidacy.stage is Stage.WAITING]
+    held = {place for candidacy in courses.values() for place in candidacy.holds if not candidacy.over}
+    # An interview that has begun keeps its slot; nobody waits for that one to become free.
+    gone = {*busy, *(candidacy.slot for candidacy in courses.values() if candidacy.stage is Stage.INTERVIEW)}
     usable = [
         place
         for place in sorted(range(len(slots)), key=lambda place: (slots[place].start, place))

@@ -1,7 +1,7 @@
-"""What a candidate's mail says: one of a few things, by rules, or by a language model held to the same few.
+"""What a candidate's mail says: one of a few things, by rules or by a language model.
 
-Whatever a mail tries, it can come to nothing but a `Reading`; what the agent does then stands in
-`activities/recruiting/candidacy.py`. Where the rules are not sure it is `unclear`, and a person looks.
+Whatever a mail tries, it comes to a `MailReading` and nothing else; `candidacy.py` decides what follows from
+that. Where the rules are not sure the mail is `unclear`, and a person looks at it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 from activities.llm.offline import OfflineAnalyst
 from activities.llm.outputs import OutputType
 from activities.llm.records import Material, Structured, Think
-from activities.recruiting.candidacy import Reading, Says
+from activities.recruiting.candidacy import MailReading, Says
 from activities.recruiting.letters import HOLDING, OPENING
 from common.agents.recruiter import Role, Slot
 from common.mail import IncomingMail, MailKind
@@ -25,20 +25,20 @@ MAX_READ = 4_000
 
 
 class ShortWords(BaseModel, frozen=True):
-    """A few sentences for a letter: plain, with no address of any kind in it."""
+    """A few sentences for a letter: plain text without addresses of any kind."""
 
     text: str = Field(min_length=1, max_length=800)
 
 
-def reading_of(mail: IncomingMail, offered: Sequence[Slot], address: str) -> Reading | Think:
-    """What `mail` says, where its kind or its sender alone decides; else what to ask about its words."""
+def reading_of(mail: IncomingMail, offered: Sequence[Slot], address: str) -> MailReading | Think:
+    """What `mail` says where its kind or sender decides alone; else what to ask a model about its text."""
     if mail.kind is MailKind.BOUNCE:
-        return Reading(says=Says.BOUNCE)
+        return MailReading(says=Says.BOUNCE)
     if mail.kind is MailKind.OUT_OF_OFFICE:
-        return Reading(says=Says.OUT_OF_OFFICE, back_at=mail.back_at)
+        return MailReading(says=Says.OUT_OF_OFFICE, back_at=mail.back_at)
     if not mail.text.strip() or address.lower() not in mail.sender.lower():
-        # From elsewhere it may be the candidate, or whoever they showed the letter to.
-        return Reading(says=Says.UNCLEAR)
+        # From another address: the candidate, or anyone who was shown the letter.
+        return MailReading(says=Says.UNCLEAR)
     slots = "\n".join(f"{number}. {each.in_words}" for number, each in enumerate(offered, 1))
     return Think(
         instruction=(
@@ -57,7 +57,7 @@ def reading_of(mail: IncomingMail, offered: Sequence[Slot], address: str) -> Rea
 
 
 def opening_of(role: Role) -> Think:
-    """What to ask for the opening of the first letters."""
+    """The request for the opening of the first letters."""
     return Think(
         instruction=(
             f"Write the opening of a letter to job candidates, after the greeting: two friendly sentences "
@@ -72,7 +72,7 @@ def opening_of(role: Role) -> Think:
 
 
 def draft_of(role: Role, wrote: str) -> Think:
-    """What to ask for the draft of a reply; a person reads it before it goes out."""
+    """The request for the draft of a reply; a person reads it before it goes out."""
     return Think(
         instruction=(
             f"A job candidate wrote to us, see the material {MAIL!r}. Draft the reply, without greeting and "
@@ -90,12 +90,12 @@ def draft_of(role: Role, wrote: str) -> Think:
     )
 
 
-def read_by_rules(text: str, offered: Sequence[str]) -> Reading:
+def read_by_rules(text: str, offered: Sequence[str]) -> MailReading:
     """What `text` says, by rules.
 
     Args:
         text: a mail, without what it quotes.
-        offered: the times proposed, `1. Tuesday, 1 December 2026, 10:00-10:45 (Europe/Berlin)` each.
+        offered: the times proposed, each like `1. Tuesday, 1 December 2026, 10:00-10:45 (Europe/Berlin)`.
     """
     words = _plain(text)
     clauses = [each for each in re.split(r"[.;!\n]|,(?! thank)|\bbut\b|\bhowever\b", words) if each.strip()]
@@ -105,20 +105,24 @@ def read_by_rules(text: str, offered: Sequence[str]) -> Reading:
     places = _places(clauses, offered)
     asks = any(_is_question(each) for each in re.findall(r"[^.!?\n]*\?", words))
     if other_time and not says_no and not places:
-        return Reading(says=Says.OTHER_TIME)
+        return MailReading(says=Says.OTHER_TIME)
     if says_no:
-        return Reading(says=Says.UNCLEAR if says_yes or places else Says.NO)
+        return MailReading(says=Says.UNCLEAR if says_yes or places else Says.NO)
     if asks:
-        return Reading(says=Says.QUESTION)
+        return MailReading(says=Says.QUESTION)
     if other_time:
-        return Reading(says=Says.UNCLEAR)
+        return MailReading(says=Says.UNCLEAR)
     if len(places) == 1:
-        return Reading(says=Says.SLOT, slot=places[0])
+        return MailReading(says=Says.SLOT, slot=places[0])
     if len(places) > 1 or (offered and _ANY.search(words)):
-        # Whichever: the first of those named, or of all.
+        # Any of them: the first of those named, or of all.
         refused = any(_NOT.search(each) for each in clauses)
-        return Reading(says=Says.UNCLEAR) if refused else Reading(says=Says.SLOT, slot=(places or [1])[0])
-    return Reading(says=Says.YES if says_yes and not _CONDITION.search(words) else Says.UNCLEAR)
+        return (
+            MailReading(says=Says.UNCLEAR)
+            if refused
+            else MailReading(says=Says.SLOT, slot=(places or [1])[0])
+        )
+    return MailReading(says=Says.YES if says_yes and not _CONDITION.search(words) else Says.UNCLEAR)
 
 
 def _plain(text: str) -> str:
@@ -190,7 +194,7 @@ def _is_question(sentence: str) -> bool:
 
 
 def _places(clauses: Sequence[str], offered: Sequence[str]) -> list[int]:
-    """The numbers of the times that the clauses take, in the order they name them."""
+    """The numbers of the times that the clauses accept, in their order."""
     found: list[int] = []
     for clause in clauses:
         if not _NOT.search(clause):
@@ -199,7 +203,7 @@ def _places(clauses: Sequence[str], offered: Sequence[str]) -> list[int]:
 
 
 def _named(clause: str, offered: Sequence[str]) -> list[int]:
-    # A bare number is one only where nothing else could be counted by it: “2”, “number 2”, “option 2”.
+    # A number counts only where it can mean nothing else: “2”, “number 2”, “option 2”.
     numbers = re.findall(
         r"(?:\b(?:number|no\.?|nr\.?|option|slot|time|date|choice|variant|proposal)s? ?#?|#"
         r"|^\W*(?:the )?)([1-9])\b(?!\d*[:.]\d)(?=\W*$|\W+(?:works?|is|would|suits?|please|fits?|for me"
@@ -220,7 +224,7 @@ def _named(clause: str, offered: Sequence[str]) -> list[int]:
 
 
 def _tells(clause: str, offered: str) -> bool:
-    """Whether a clause names this time: its weekday or its date, or its hour, and nothing that it is not."""
+    """Whether a clause names this time: weekday, date or hour, and none that differs."""
     match = re.match(r"\d+\. (\w+), (\d+) (\w+) \d+, (\d+):(\d+)", offered.lower())
     if match is None:
         return False
@@ -241,13 +245,13 @@ def _clock(hour: str, minute: str, half: str) -> tuple[int, int]:
     return shifted, int(minute or 0)
 
 
-def _offline_reading(analyst: OfflineAnalyst, think: Think) -> Reading:
+def _offline_reading(analyst: OfflineAnalyst, think: Think) -> MailReading:
     material = {each.id: each.text for each in think.material}
     offered = [line for line in material.get(OFFERED, "").split("\n") if re.match(r"\d+\. ", line)]
     return read_by_rules(material.get(MAIL, ""), offered)
 
 
-def _flaw_in_reading(reading: Reading, think: Think) -> str | None:
+def _flaw_in_reading(reading: MailReading, think: Think) -> str | None:
     material = {each.id: each.text for each in think.material}
     count = len(re.findall(r"^\d+\. ", material.get(OFFERED, ""), re.MULTILINE))
     if reading.says in (Says.BOUNCE, Says.OUT_OF_OFFICE) or reading.back_at is not None:
@@ -271,8 +275,8 @@ def _offline_opening(analyst: OfflineAnalyst, think: Think) -> ShortWords:
 
 
 OUTPUTS: Mapping[str, OutputType] = {
-    READING: OutputType(Reading, _flaw_in_reading, _offline_reading),
+    READING: OutputType(MailReading, _flaw_in_reading, _offline_reading),
     WORDS: OutputType(ShortWords, _flaw_in_words, _offline_opening),
     DRAFT: OutputType(ShortWords, _flaw_in_words, lambda analyst, think: ShortWords(text=HOLDING)),
 }
-"""The output types that the recruiter asks for, to be registered with the mind that answers."""
+"""The output types that the recruiter asks for, to be registered with the model runner."""

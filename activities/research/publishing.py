@@ -15,7 +15,7 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from activities.calls.retry_header import asked_wait
-from activities.fetching.guard import RefusedError, guarded_client
+from activities.fetching.guard import AddressRefusedError, guarded_client
 from common.agents.fields import is_address
 from common.agents.researcher import Published, PublishPlan
 from common.approval.signing import Authority
@@ -167,7 +167,7 @@ class Publisher:
                     content=bytes(body),
                     request=response.request,
                 )
-        except (RefusedError, httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
+        except (AddressRefusedError, httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
             raise permanent("AddressRefused", str(error)) from error
         except (TimeoutError, httpx.TransportError) as error:
             raise ApplicationError(

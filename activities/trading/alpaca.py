@@ -1,6 +1,6 @@
-"""What the broker and the price feed of Alpaca share: its library made quiet, and its errors read.
+"""What the broker and the price feed of Alpaca share: no retries in its library, and its errors parsed.
 
-The library imports pandas, so it is imported where a client is built and nowhere else.
+The library imports pandas, so it is imported only where a client is built.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ SECONDS = 20.0
 
 
 class _Session(requests.Session):
-    """A session with a time-out, which the library sets none of, and without floats in what it reads."""
+    """A session with a timeout, which the library does not set, and without floats in what it parses."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__()
         self._seconds = seconds
-        # Settings come from one place; a proxy is the one thing taken from the environment.
+        # Settings come from one place; only a proxy is taken from the environment.
         self.auth = _leave_alone
 
     def request(self, *arguments: Any, **options: Any) -> requests.Response:
@@ -43,14 +43,14 @@ class _Session(requests.Session):
 
 
 def _leave_alone(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    """Stands in for credentials of a .netrc file, which would be sent along else."""
+    """Keeps requests from sending along the credentials of a .netrc file."""
     return request
 
 
 def make_quiet(client: RESTClient, seconds: float) -> None:
-    """Turn the library's own retries off, and give every exchange `seconds` at most.
+    """Turn off the library's retries, and bound every exchange to `seconds`.
 
-    It would try a POST again on 429 and 504 by itself, and its constructor cannot be told not to.
+    It would repeat a POST on 429 and 504, and its constructor has no option against that.
     """
     client._retry = 0
     client._session = _Session(seconds)
@@ -66,7 +66,7 @@ def check_credentials(key: str, secret: str) -> None:
 
 @dataclass(frozen=True)
 class Refusal:
-    """What Alpaca answered in place of a result: HTTP status, its code (0 for none), words, asked wait."""
+    """An error answer of Alpaca: HTTP status, its own code (0 for none), message, wait asked for."""
 
     status: int
     code: int
@@ -75,7 +75,7 @@ class Refusal:
 
 
 def read_refusal(error: APIError, clock: Callable[[], datetime]) -> Refusal:
-    """What an error of the library says. The body need not be JSON: a gateway in between writes its own."""
+    """Parse an error of the library. The body need not be JSON: gateways in between write their own."""
     response = error.response
     headers = response.headers if response is not None else {}
     try:
@@ -88,7 +88,7 @@ def read_refusal(error: APIError, clock: Callable[[], datetime]) -> Refusal:
 
 
 def _until_reset(headers: Any, now: datetime) -> timedelta | None:
-    """`X-RateLimit-Reset` is a moment in Unix seconds."""
+    """`X-RateLimit-Reset` is a time in Unix seconds."""
     text = str(headers.get("x-ratelimit-reset", ""))
     if not (text.isascii() and text.isdecimal()) or len(text) > 11:
         return None

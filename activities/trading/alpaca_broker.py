@@ -1,4 +1,4 @@
-"""Orders at Alpaca, paper or live, through its own library. Every error is sorted here."""
+"""Orders at Alpaca, paper or live, through its own library. Every error is classified here."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Answer = TypeVar("Answer")
 
 # Alpaca's own code for an order that the account may not place: too little money, a halted symbol, …
 _NOT_ALLOWED = 40310000
-# Every other status is an order that is still open, as far as it is not filled.
+# With every other status the unfilled part of the order is still open.
 _ENDED = {
     "filled": OrderState.FILLED,
     "canceled": OrderState.CANCELLED,
@@ -37,7 +37,7 @@ _ENDED = {
 
 
 class AlpacaBroker:
-    """The account that the key belongs to; `url` stands in for Alpaca's address."""
+    """The account of the key; `url` replaces Alpaca's address."""
 
     def __init__(
         self,
@@ -64,9 +64,9 @@ class AlpacaBroker:
     async def submit(self, order: OrderRequest) -> Order:
         """Place a limit order. See `Broker.submit`.
 
-        What breaks off, runs out of time or ends in a server error may have placed it all the same.
+        A broken connection, a timeout or a server error may have placed it nevertheless.
         """
-        # Not through the library's own order type: it makes floats of quantity and price.
+        # Not with the library's own order type: it turns quantity and price into floats.
         fields = {
             "client_order_id": order.client_order_id,
             "symbol": order.symbol,
@@ -78,7 +78,7 @@ class AlpacaBroker:
         }
 
         def post() -> Any:
-            # Last thing before the wire. A process that is stopped right here is beyond any check of ours.
+            # The last check before it is sent. A process that is stopped right here is beyond our reach.
             if order.not_after and self._clock() >= order.not_after:
                 raise TooLateError(f"order {order.client_order_id} would go out after {order.not_after}")
             return self._client.post("/orders", fields)
@@ -90,7 +90,7 @@ class AlpacaBroker:
             raise DuplicateOrderError(answer.message)
         if answer.status == 422 or (answer.status == 403 and answer.code == _NOT_ALLOWED):
             return _refused(order, answer.message, self._clock())
-        raise _sorted(answer)
+        raise _classified(answer)
 
     async def find(self, client_order_id: str) -> Order | None:
         """The order as Alpaca has it."""
@@ -99,24 +99,24 @@ class AlpacaBroker:
             return _order(answer)
         if answer.status == 404:
             return None
-        raise _sorted(answer)
+        raise _classified(answer)
 
     async def cancel(self, client_order_id: str) -> Order | None:
-        """Ask Alpaca to cancel, which it may do a moment later: the order may come back as still open."""
+        """Ask Alpaca to cancel. It may do so a moment later: the order may come back as still open."""
         order = await self.find(client_order_id)
         if order is None or order.state.final:
             return order
         answer = await self._ask(lambda: self._client.cancel_order_by_id(order.broker_order_id))
-        # 422: it ended while we asked.
+        # 422: it ended meanwhile.
         if isinstance(answer, Refusal) and answer.status not in (404, 422):
-            raise _sorted(answer)
+            raise _classified(answer)
         return await self.find(client_order_id)
 
     async def market_open(self, at: datetime | None = None) -> MarketState:
-        """What Alpaca's clock says. It knows only the present: `at` is left out of account."""
+        """What Alpaca's clock says. It knows only the present: `at` is ignored."""
         answer: Any = await self._ask(self._client.get_clock)
         if isinstance(answer, Refusal):
-            raise _sorted(answer)
+            raise _classified(answer)
         try:
             return MarketState(
                 open=answer["is_open"], next_open=answer["next_open"], next_close=answer["next_close"]
@@ -134,16 +134,16 @@ class AlpacaBroker:
 
 
 def _in_ticks(order: OrderRequest) -> Decimal:
-    """The limit in steps that Alpaca takes (a cent, a hundredth of one under a dollar), never to our loss."""
+    """The limit in Alpaca's ticks (a cent, or a hundredth of one under a dollar), rounded in our favour."""
     tick = Decimal("0.01") if order.limit_price >= 1 else Decimal("0.0001")
     return order.limit_price.quantize(tick, ROUND_DOWN if order.side is Side.BUY else ROUND_UP)
 
 
-def _sorted(refusal: Refusal) -> ApplicationError:
-    """The error for a refusal that is about no order. Those not permanent leave the outcome open."""
+def _classified(refusal: Refusal) -> ApplicationError:
+    """The error for a refusal that does not concern the order. Retryable ones leave the outcome open."""
     said = f"Alpaca answers {refusal.status}: {refusal.message}"
     if refusal.status in (401, 403):
-        return permanent("BrokerRefused", f"{said}. Look at {CREDENTIALS}.")
+        return permanent("BrokerRefused", f"{said}. Check {CREDENTIALS}.")
     if refusal.status == 429 and refusal.wait:
         return retry_after("TooManyRequests", said, refusal.wait)
     return ApplicationError(said, type="TooManyRequests" if refusal.status == 429 else "BrokerUnreachable")
@@ -153,7 +153,7 @@ def _order(answer: Any) -> Order:
     """An order from Alpaca's JSON.
 
     Raises:
-        ApplicationError: type `UnreadableAnswer`; it is worth a retry, as the answer may have been cut off.
+        ApplicationError: type `UnreadableAnswer`, retryable, as the answer may have been cut off.
     """
     try:
         filled = Decimal(str(answer["filled_qty"]))
@@ -181,7 +181,7 @@ def _order(answer: Any) -> Order:
 
 
 def _refused(order: OrderRequest, reason: str, now: datetime) -> Order:
-    """The order that Alpaca would not take; it keeps nothing of it, so `find` will not see it."""
+    """The order that Alpaca refused. It keeps no record of it, so `find` does not see it."""
     return Order(
         client_order_id=order.client_order_id,
         broker_order_id="",

@@ -1,4 +1,4 @@
-"""What a broker is to the agents: orders, their states, and the four things to ask of it."""
+"""The interface of a broker: orders, their states, and four requests."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from common.agents.buyer import Money, Order, Quantity, Side, Symbol, TimeInForc
 
 
 class DuplicateOrderError(Exception):
-    """The broker has an order of that client order id already; the new one was refused."""
+    """The broker already has an order with that client order id; it refused the new one."""
 
 
 class TooLateError(Exception):
@@ -19,10 +19,10 @@ class TooLateError(Exception):
 
 
 class OrderRequest(BaseModel, frozen=True):
-    """A limit order to be placed. `client_order_id` names it for good: a broker takes each once.
+    """A limit order to be placed. A broker takes each `client_order_id` once.
 
-    `not_after` is when its sender has been given up. A process that was stopped and goes on later must not
-    place what others have since decided against.
+    `not_after` is when Temporal gives up on its sender: a process that was stopped and resumes later must not
+    place an order that has since been decided against.
     """
 
     client_order_id: str = Field(min_length=1, max_length=48)
@@ -35,7 +35,7 @@ class OrderRequest(BaseModel, frozen=True):
 
 
 class MarketState(BaseModel, frozen=True):
-    """Whether orders can be filled now, when that begins next, and when it ends next; None is never."""
+    """Whether orders can be filled now, and when that next begins and ends; None is never."""
 
     open: bool
     next_open: AwareDatetime | None
@@ -43,19 +43,19 @@ class MarketState(BaseModel, frozen=True):
 
 
 class Broker(Protocol):
-    """A broker. Errors that are neither sorted nor named here leave the outcome unknown: ask `find` first."""
+    """A broker. Errors that are not named here leave the outcome unknown: ask `find` before a retry."""
 
     async def submit(self, order: OrderRequest) -> Order:
         """Place an order. One that the broker refuses comes back as rejected.
 
         Raises:
-            DuplicateOrderError: there is an order of that client order id.
+            DuplicateOrderError: there is an order with that client order id.
             TooLateError: it is past the order's `not_after`.
         """
         ...
 
     async def find(self, client_order_id: str) -> Order | None:
-        """The order as it stands now; None where the broker has none of that id."""
+        """The order as it stands now; None where the broker has none with that id."""
         ...
 
     async def cancel(self, client_order_id: str) -> Order | None:

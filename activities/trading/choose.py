@@ -1,4 +1,4 @@
-"""Which prices and which broker the settings ask for. What is heavy is imported by those who ask for it."""
+"""Builds the price feed and the broker that the settings ask for. Heavy imports happen only if needed."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from activities.trading.quotes_csv import CsvFeed
 from common.business_time import NYSE
 from common.settings import TradingSettings
 
-# A year of real daily closes of twenty shares from November 2008 on.
+# A year of real daily closes of twenty shares, from November 2008.
 SAMPLE = Path(__file__).parent / "sample_closes.csv"
 Clock = Callable[[], datetime]
 
 
 def price_feed(settings: TradingSettings, folder: Path, clock: Clock) -> QuoteFeed:
-    """The feed of `HIBERNAUT_QUOTES`, the sample where it is empty. `folder` keeps a replay's place."""
+    """The feed of `HIBERNAUT_QUOTES`; the sample where it is empty. `folder` keeps a replay's position."""
     if settings.quotes == "alpaca":
         from activities.trading.quotes_alpaca import AlpacaFeed
 

@@ -1,4 +1,4 @@
-"""Places, finds and cancels orders: the buyer's one destructive activity, and the looks around it."""
+"""Places, finds and cancels orders: the buyer's destructive activity, and the queries around it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PREFIX = "hibernaut-"
 
 
 class PlaceOrder(BaseModel, frozen=True):
-    """Buy what the plan says, at no more than `limit_price` each, on the word of `authorization`."""
+    """Buy what the plan says at no more than `limit_price` each, as allowed by `authorization`."""
 
     plan: BuyPlan
     limit_price: Money
@@ -44,7 +44,7 @@ class CancelOrder(BaseModel, frozen=True):
 
 
 class MarketRequest(BaseModel, frozen=True):
-    """Asks about the market at a moment; now where it is not given."""
+    """Asks about the market at a time; by default now."""
 
     at: AwareDatetime | None = None
 
@@ -68,12 +68,12 @@ class Orders:
 
     @activity.defn(name="place_order")
     async def place_order(self, request: PlaceOrder) -> Order:
-        """Have exactly one order stand under the authorization's key, and return it as it is now.
+        """Make sure that exactly one order exists under the authorization's key, and return it.
 
-        The broker is asked for it first, every time: an earlier attempt may have placed it and not lived to
-        hear the answer. Once Temporal has given this attempt up, it places nothing any more: the agent may
-        have ended, or asked for something else. For that the clocks of Temporal and of this machine have to
-        agree to within the time that the agent lets an unknown outcome settle.
+        The broker is always asked for it first: an earlier attempt may have placed it and died before the
+        answer came. Once Temporal has given up on this attempt it places nothing: the agent may have ended,
+        or have asked for something else. This needs the clocks of Temporal and of this machine to agree to
+        within the time that the agent lets an unknown outcome settle.
 
         Raises:
             ApplicationError: type `NotAuthorized` or `LimitExceeded`; the broker was not asked.
@@ -109,13 +109,13 @@ class Orders:
         except DuplicateOrderError:
             order = await self._broker.find(name)
             if order is None:
-                # The broker contradicts itself; a later look will tell.
+                # The broker contradicts itself; a retry will tell.
                 raise
             return order
 
     @activity.defn(name="find_placed")
     async def find_placed(self, request: PlaceOrder) -> Order | None:
-        """The order that an attempt at `place_order` placed, of which nothing was heard; None for none."""
+        """The order placed by an attempt whose outcome is unknown; None where there is none."""
         if request.authorization is None:
             return None
         return await self._broker.find(client_order_id(request.authorization.key))
@@ -127,7 +127,7 @@ class Orders:
 
     @activity.defn(name="cancel_order")
     async def cancel_order(self, request: CancelOrder) -> FoundOrder:
-        """Cancel what is open of the order, and return how it stands: what had ended stays as it ended."""
+        """Cancel what is open of the order, and return it; an order that had ended stays as it is."""
         return FoundOrder(order=await self._broker.cancel(client_order_id(request.key)))
 
     @activity.defn(name="market")

@@ -1,4 +1,4 @@
-"""A broker on this machine: no account, no network, real rules. The default, and what tests trade with."""
+"""A broker on this machine: no account, no network, real rules. The default, and used by tests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from uuid import uuid4
 from temporalio.exceptions import ApplicationError
 
 from activities.trading.broker import DuplicateOrderError, MarketState, OrderRequest, TooLateError
-from activities.trading.paper_book import Attempt, Book, Entry, create, opened
+from activities.trading.paper_book import Attempt, Book, Entry, PaperBook
 from activities.trading.paper_faults import Faults
 from activities.trading.quotes import Fault
 from common.agents.buyer import Order, OrderState, Quote, Side, TimeInForce
@@ -25,9 +25,9 @@ CASH = Decimal(1_000_000)
 class PaperBroker:
     """Keeps orders in `file` and fills them at the prices of a feed.
 
-    An order is matched when it is looked at: a buy fills where the price is at or under its limit and the
-    market is open, at that price; so never above its limit. Between two looks nothing happens, but an order
-    that has run out by then is expired, whatever the price was. Any number of processes may share the file.
+    An order is matched when somebody asks for it: while the market is open, a buy fills at the current price
+    if that is not above its limit. Between two requests nothing happens, but an order whose time has run out
+    is expired, whatever the price was. Any number of processes may share the file.
     """
 
     def __init__(
@@ -41,24 +41,23 @@ class PaperBroker:
         liquidity: Decimal | None = None,
         cash: Decimal = CASH,
     ) -> None:
-        """`hours`: when the market is open, always where None. `liquidity`: the most units filled at one
-        look, all where None. `cash`: what a new account holds; an existing one keeps its own.
+        """`hours`: when the market is open; always for None. `liquidity`: the most units filled per
+        request; all for None. `cash`: what a new account holds; an existing one keeps its own.
         """
-        self._file = file
+        self._book = PaperBook(file, cash)
         self._prices = prices
         self._clock = clock
         self._faults = faults
         self._hours = hours
         self._liquidity = liquidity
-        create(file, cash)
 
     async def submit(self, order: OrderRequest) -> Order:
         """Book a limit order, and match it at once.
 
         Raises:
-            DuplicateOrderError: there is an order of that client order id.
+            DuplicateOrderError: there is an order with that client order id.
             TooLateError: it is past the order's `not_after`.
-            ConnectionResetError: one of the faults that were asked for.
+            ConnectionResetError: one of the faults asked for.
         """
         await asyncio.sleep(self._faults.slowness)
         price, unknown = await self._price(order.symbol)
@@ -73,7 +72,7 @@ class PaperBroker:
             try:
                 await asyncio.to_thread(self._submit, order, price, unknown, lost)
             except DuplicateOrderError:
-                pass  # as it must be; the first delivery's answer is the one that counts
+                pass  # as it should be: the answer to the first delivery counts
             else:
                 raise AssertionError(f"the paper broker booked {name} twice")
         if lost:
@@ -81,7 +80,7 @@ class PaperBroker:
         return booked.order()
 
     async def find(self, client_order_id: str) -> Order | None:
-        """The order, matched against the newest price."""
+        """The order, matched against the latest price."""
         await asyncio.sleep(self._faults.slowness)
         entry = await asyncio.to_thread(self._get, client_order_id)
         if entry is None or entry.state.final:
@@ -90,7 +89,7 @@ class PaperBroker:
         return (await asyncio.to_thread(self._look, client_order_id, price)).order()
 
     async def cancel(self, client_order_id: str) -> Order | None:
-        """Cancel what is open of the order. What has ended stays as it ended."""
+        """Cancel what is open of the order. One that has ended stays as it is."""
         await asyncio.sleep(self._faults.slowness)
         entry = await asyncio.to_thread(self._cancel, client_order_id)
         return entry.order() if entry else None
@@ -109,39 +108,39 @@ class PaperBroker:
         )
 
     def orders(self) -> list[Order]:
-        """Every order as it was last seen, in the order they came."""
-        with opened(self._file) as book:
+        """Every order as it was last seen, oldest first."""
+        with self._book.opened() as book:
             return [entry.order() for entry in book.all()]
 
     def attempts(self) -> list[Attempt]:
-        """Every call that was to place or cancel an order, in the order they came, and its outcome."""
-        with opened(self._file) as book:
+        """Every attempt to place or cancel an order, with its outcome, oldest first."""
+        with self._book.opened() as book:
             return book.attempts()
 
     async def _price(self, symbol: str) -> tuple[Decimal | None, bool]:
-        """The newest price, None where there is none now; and whether the symbol is unknown."""
+        """The latest price (None where there is none), and whether the symbol is unknown."""
         try:
             return (await self._prices(symbol)).price, False
         except ApplicationError as error:
-            # Without a price a broker still takes an order; it waits for one.
+            # A broker takes an order without a price, too; it waits for one.
             return None, error.type == Fault.UNKNOWN_SYMBOL
 
     def _count(self, client_order_id: str) -> int:
-        with opened(self._file) as book:
+        with self._book.opened() as book:
             return book.count(client_order_id)
 
     def _note(self, client_order_id: str, action: str, outcome: str) -> None:
-        with opened(self._file) as book:
+        with self._book.opened() as book:
             book.note(Attempt(client_order_id, self._clock(), action, outcome))
 
     def _get(self, client_order_id: str) -> Entry | None:
-        with opened(self._file) as book:
+        with self._book.opened() as book:
             return book.get(client_order_id)
 
     def _submit(self, order: OrderRequest, price: Decimal | None, unknown: bool, lost: bool) -> Entry:
         try:
-            with opened(self._file) as book:
-                # Read with the book locked: nobody can look between this and the entry.
+            with self._book.opened() as book:
+                # Read while the book is locked, so nobody can match it between this and the entry.
                 now = self._clock()
                 if order.not_after and now >= order.not_after:
                     raise TooLateError(f"order {order.client_order_id} came after {order.not_after}")
@@ -164,15 +163,15 @@ class PaperBroker:
             raise DuplicateOrderError(f"there is an order {order.client_order_id} already") from None
 
     def _look(self, client_order_id: str, price: Decimal | None) -> Entry:
-        with opened(self._file) as book:
+        with self._book.opened() as book:
             entry = book.get(client_order_id)
             if entry is None:
-                raise AssertionError(f"order {client_order_id} has gone from {self._file}")
+                raise AssertionError(f"order {client_order_id} has gone from {self._book.file}")
             return self._match(book, entry, price, self._clock())
 
     def _cancel(self, client_order_id: str) -> Entry | None:
         now = self._clock()
-        with opened(self._file) as book:
+        with self._book.opened() as book:
             entry = book.get(client_order_id)
             if entry is not None:
                 entry = self._match(book, entry, None, now)  # it may have run out
@@ -189,7 +188,7 @@ class PaperBroker:
         return closes_at(self._hours, now) if self._hours else now + timedelta(days=1)
 
     def _match(self, book: Book, entry: Entry, price: Decimal | None, now: datetime) -> Entry:
-        """Bring an order up to date: expired, filled as far as the market goes, or as it was."""
+        """Bring an order up to date: expired, filled as far as possible, or unchanged."""
         if entry.state.final:
             return entry
         if entry.expires_at and now >= entry.expires_at:
@@ -210,13 +209,13 @@ class PaperBroker:
             state=OrderState.FILLED if filled == entry.quantity else OrderState.PARTLY_FILLED,
         )
         book.put(entry)
-        # A buy set its limit aside when it came; what the price left of that is free again.
+        # A buy sets its limit aside when it comes; the difference to the price is free again.
         book.pay_in(units * (entry.limit_price - price) if buys else units * price)
         return entry
 
 
 def _why_not(order: OrderRequest, book: Book) -> str:
-    """Why the account cannot bear an order; empty where it can."""
+    """Why the account cannot cover an order; empty where it can."""
     if order.side is Side.BUY:
         return "" if order.quantity * order.limit_price <= book.cash() else "not enough cash"
     held = Decimal(0)
@@ -229,7 +228,7 @@ def _why_not(order: OrderRequest, book: Book) -> str:
 
 
 def _end(book: Book, entry: Entry, state: OrderState, now: datetime) -> Entry:
-    """Close what is open of an order, and free the money set aside for it."""
+    """Close what is open of an order, and release the money set aside for it."""
     if entry.side is Side.BUY:
         book.pay_in((entry.quantity - entry.filled) * entry.limit_price)
     entry = entry.moved(now, state=state)

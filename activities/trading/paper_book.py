@@ -1,11 +1,10 @@
-"""The paper broker's book: SQLite, one short transaction a call, safe with any number of processes."""
+"""The paper broker's book: SQLite, one short transaction per call, safe with any number of processes."""
 
 from __future__ import annotations
 
-import fcntl
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
@@ -13,8 +12,9 @@ from pathlib import Path
 
 from activities.trading.broker import OrderRequest
 from common.agents.buyer import Order, OrderState, Side
+from common.sqlite import SharedDatabase
 
-# Money as text: SQLite has no decimal numbers, and a float is no money.
+# Money as text: SQLite has no decimals, and floats round.
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS orders (
     client_order_id TEXT NOT NULL UNIQUE, broker_order_id TEXT NOT NULL UNIQUE, symbol TEXT NOT NULL,
@@ -33,7 +33,7 @@ CREATE TABLE IF NOT EXISTS account (one INTEGER PRIMARY KEY CHECK (one = 1), cas
 
 @dataclass(frozen=True)
 class Entry:
-    """An order in the book. `spent` is money paid (or taken in) for the `filled` units."""
+    """An order in the book. `spent` is the money paid or received for the `filled` units."""
 
     client_order_id: str
     broker_order_id: str
@@ -50,7 +50,7 @@ class Entry:
     expires_at: datetime | None
 
     def moved(self, now: datetime, **changes: object) -> Entry:
-        """The entry with `changes`, made at `now`."""
+        """The entry with `changes` made at `now`."""
         return replace(self, updated_at=now, **changes)  # type: ignore[arg-type]
 
     def order(self) -> Order:
@@ -74,7 +74,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Attempt:
-    """One call that was to change an order, and what came of it at the broker."""
+    """One attempt to change an order, and its outcome at the broker."""
 
     client_order_id: str
     at: datetime
@@ -83,13 +83,17 @@ class Attempt:
 
 
 class Book:
-    """One transaction on the book; what it wrote stands once its `with` block has ended without an error."""
+    """One transaction on the book; committed when its `with` block ends without an error."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
 
+    def open_account(self, cash: Decimal) -> None:
+        """Put `cash` into a new account; an existing one keeps its own."""
+        self._connection.execute("INSERT OR IGNORE INTO account VALUES (1, ?)", (str(cash),))
+
     def cash(self) -> Decimal:
-        """Money that no open order may need."""
+        """Money that is not set aside for open orders."""
         (text,) = self._connection.execute("SELECT cash FROM account").fetchone()
         return Decimal(text)
 
@@ -98,14 +102,14 @@ class Book:
         self._connection.execute("UPDATE account SET cash = ?", (str(self.cash() + amount),))
 
     def get(self, client_order_id: str) -> Entry | None:
-        """The order of that id."""
+        """The order with that id."""
         row = self._connection.execute(
             "SELECT * FROM orders WHERE client_order_id = ?", (client_order_id,)
         ).fetchone()
         return _entry(row) if row else None
 
     def all(self, symbol: str | None = None) -> list[Entry]:
-        """Every order, of one symbol where it is given, in the order they came."""
+        """Every order, or those of one symbol, oldest first."""
         where, values = ("WHERE symbol = ? ", (symbol,)) if symbol else ("", ())
         rows = self._connection.execute(f"SELECT * FROM orders {where}ORDER BY rowid", values)  # noqa: S608
         return [_entry(row) for row in rows]
@@ -114,7 +118,7 @@ class Book:
         """Book a new order.
 
         Raises:
-            sqlite3.IntegrityError: there is one of that client order id.
+            sqlite3.IntegrityError: there is one with that client order id.
         """
         entry = Entry(
             client_order_id=order.client_order_id,
@@ -137,7 +141,7 @@ class Book:
         return entry
 
     def put(self, entry: Entry) -> None:
-        """Write what has become of an order."""
+        """Update an order."""
         self._connection.execute(
             "UPDATE orders SET filled = ?, spent = ?, state = ?, reason = ?, updated_at = ? "
             "WHERE client_order_id = ?",
@@ -152,52 +156,41 @@ class Book:
         )
 
     def note(self, attempt: Attempt) -> None:
-        """Keep an attempt."""
+        """Record an attempt."""
         self._connection.execute(
             "INSERT INTO attempts VALUES (?, ?, ?, ?)",
             (attempt.client_order_id, attempt.at.isoformat(), attempt.action, attempt.outcome),
         )
 
     def count(self, client_order_id: str) -> int:
-        """How many attempts there were for an order."""
+        """Number of attempts for an order."""
         (number,) = self._connection.execute(
             "SELECT count(*) FROM attempts WHERE client_order_id = ?", (client_order_id,)
         ).fetchone()
         return int(number)
 
     def attempts(self) -> list[Attempt]:
-        """Every attempt, in the order they came."""
+        """Every attempt, oldest first."""
         rows = self._connection.execute("SELECT * FROM attempts ORDER BY rowid")
         return [
             Attempt(name, datetime.fromisoformat(at), action, outcome) for name, at, action, outcome in rows
         ]
 
 
-@contextmanager
-def opened(file: Path) -> Iterator[Book]:
-    """One transaction on the book in `file`; writers wait for each other, half a minute at most."""
-    with closing(sqlite3.connect(file, timeout=30, isolation_level=None)) as connection:
-        # Durable with each commit: an order that was acknowledged survives a power cut.
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("BEGIN IMMEDIATE")
-        try:
+class PaperBook:
+    """The book in `file`, with an account of `cash` where it is new; any number of processes share it."""
+
+    def __init__(self, file: Path, cash: Decimal) -> None:
+        self.file = file
+        self._database = SharedDatabase(file, _SCHEMA)
+        with self.opened() as book:
+            book.open_account(cash)
+
+    @contextmanager
+    def opened(self) -> Iterator[Book]:
+        """One transaction on the book."""
+        with self._database.transaction() as connection:
             yield Book(connection)
-        except BaseException:
-            connection.execute("ROLLBACK")
-            raise
-        connection.execute("COMMIT")
-
-
-def create(file: Path, cash: Decimal) -> None:
-    """Make the book where there is none; an account that exists keeps its cash."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    # Two processes that turn a new database to WAL at once can fail each other.
-    with file.with_name(f"{file.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        with closing(sqlite3.connect(file, timeout=30, isolation_level=None)) as connection:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.executescript(_SCHEMA)
-            connection.execute("INSERT OR IGNORE INTO account VALUES (1, ?)", (str(cash),))
 
 
 def _row(entry: Entry) -> tuple[str | None, ...]:

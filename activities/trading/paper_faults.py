@@ -1,4 +1,4 @@
-"""Faults that the paper broker can be told to have, for tests and benches. As it comes, it has none."""
+"""Faults that the paper broker can simulate, for tests and benchmarks; none by default."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from dataclasses import dataclass
 class Faults:
     """Shares (0 to 1) of submissions that go wrong, and seconds that every call takes.
 
-    Whether one goes wrong follows from the seed, the order and the number of the attempt alone: a run can be
-    repeated, however often its workers are killed.
+    What goes wrong depends only on the seed, the order and the number of the attempt, so a run can be
+    repeated however often its workers are killed.
 
     Attributes:
         lost_acknowledgements: the order is booked, then the connection breaks.
         lost_requests: the connection breaks, and no order was booked.
         duplicates: the request is delivered twice.
         slowness: seconds before every answer.
-        seed: another seed, other victims.
+        seed: another seed affects other orders.
     """
 
     lost_acknowledgements: float = 0

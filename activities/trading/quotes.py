@@ -1,4 +1,4 @@
-"""What something costs now: one activity over any feed, and the one place that sorts what goes wrong."""
+"""Current prices: one activity over any feed, and the one place that classifies its errors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from common.errors import permanent, retry_after
 
 
 class Fault(StrEnum):
-    """Why there is no quote; the type of the error an agent sees."""
+    """Why there is no quote: the type of the error that an agent sees."""
 
     UNKNOWN_SYMBOL = "UnknownSymbol"
     REFUSED = "QuotesRefused"
@@ -28,13 +28,13 @@ class Fault(StrEnum):
     TOO_MANY = "TooManyRequests"
 
 
-# Somebody has to change the order or a setting. All else may be gone in a minute, and an agent that waits for
-# days must not die of it: it is tried again, and shows as stuck meanwhile.
+# Somebody has to change the order or a setting. Everything else may pass in a minute and must not end an
+# agent that waits for days: it is retried, and the agent shows as stuck meanwhile.
 _PERMANENT = frozenset({Fault.UNKNOWN_SYMBOL, Fault.REFUSED})
 
 
 def no_quote(fault: Fault, message: str, delay: timedelta | None = None) -> ApplicationError:
-    """The error for `fault`, sorted; `delay` is the wait that the source asked for."""
+    """The error for `fault`, classified; `delay` is the wait that the source asked for."""
     if fault in _PERMANENT:
         return permanent(fault, message)
     if delay is not None:
@@ -43,7 +43,7 @@ def no_quote(fault: Fault, message: str, delay: timedelta | None = None) -> Appl
 
 
 def status_fault(status: int) -> Fault:
-    """What an HTTP status other than success says about a quote."""
+    """What an error status means for a quote."""
     if status in (401, 403):
         return Fault.REFUSED
     if status == 404:
@@ -61,7 +61,7 @@ class QuoteFeed(Protocol):
     """A source of prices."""
 
     async def quote(self, symbol: str) -> Quote:
-        """The newest price of `symbol`.
+        """The latest price of `symbol`.
 
         Raises:
             ApplicationError: there is none; the type is a `Fault`.
@@ -82,7 +82,7 @@ class Quotes:
 
 
 def checked_quote(symbol: str, price: object, at: datetime, source: str) -> Quote:
-    """A quote from what a source said, if that is a price: a decimal number over zero, never a float.
+    """A quote from a source's answer, if that is a price: a decimal number above zero, never a float.
 
     Raises:
         ApplicationError: type `PriceMissing` or `BadPrice`.
@@ -99,7 +99,7 @@ def checked_quote(symbol: str, price: object, at: datetime, source: str) -> Quot
 
 
 def check_age(quote: Quote, now: datetime, limit: timedelta | None) -> Quote:
-    """`quote`, if it is no older than `limit`; any age will do where that is not given.
+    """`quote`, if it is no older than `limit`; without a limit, any age will do.
 
     Raises:
         ApplicationError: type `StaleQuote`.

@@ -17,7 +17,7 @@ SOURCE = "Alpaca"
 
 
 class AlpacaFeed:
-    """Market data of the account that the key belongs to; `url` stands in for Alpaca's address."""
+    """Market data of the key's account; `url` replaces Alpaca's address."""
 
     def __init__(
         self,
@@ -59,12 +59,12 @@ class AlpacaFeed:
         except self._api_error as error:
             refusal = read_refusal(error, self._clock)
             fault = Fault.UNKNOWN_SYMBOL if refusal.status in (400, 422) else status_fault(refusal.status)
-            hint = f". Look at {CREDENTIALS}." if fault is Fault.REFUSED else ""
+            hint = f". Check {CREDENTIALS}." if fault is Fault.REFUSED else ""
             raise no_quote(fault, f"{SOURCE}: {symbol}: {refusal.message}{hint}", refusal.wait) from error
         except requests.RequestException as error:
             raise no_quote(Fault.UNREACHABLE, f"{SOURCE}: {error}") from error
         except ValueError as error:
             raise no_quote(Fault.UNREADABLE, f"{SOURCE}: {error}") from error
         if symbol not in trades:
-            raise no_quote(Fault.UNKNOWN_SYMBOL, f"{SOURCE} knows no {symbol}")
+            raise no_quote(Fault.UNKNOWN_SYMBOL, f"{SOURCE} does not know {symbol}")
         return trades[symbol]

@@ -1,4 +1,4 @@
-"""Replays prices from a CSV file at a chosen speed: real prices, no network, and any day of the past."""
+"""Replays prices from a CSV file at a chosen speed: real prices of any past day, without network."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ MAX_BYTES = 200_000_000  # unpacked
 class CsvFeed:
     """A file as a feed: daily closes (`Date,AAA,BBB,…`) or ticks (`time,symbol,price`), plain or .gz.
 
-    The replay has a clock of its own. The state file says where it stood at one moment of real time; from
-    there it goes `speed` days for each day that really passes. At speed 0 it stands still. The file outlives
-    the worker, so a restart neither rewinds nor jumps; `stand_at` moves it. Times without a zone are UTC; a
-    daily close counts from the start of its day.
+    The replay has its own clock. The state file says where it stood at one point of real time; from there it
+    advances `speed` days per real day, and stands still at speed 0. The file outlives the worker, so a
+    restart neither rewinds nor jumps; `stand_at` moves it. Times without a zone are UTC; a daily close counts
+    from the start of its day.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class CsvFeed:
         clock: Callable[[], datetime],
         stale_after: timedelta | None = None,
     ) -> None:
-        """`stale_after`: the age, in replayed time, from which a price no longer counts."""
+        """`stale_after`: the age in replayed time beyond which a price is refused."""
         self._file = file
         self._state = state
         self._speed = speed
@@ -49,11 +49,11 @@ class CsvFeed:
         self._loading = Lock()
 
     async def quote(self, symbol: str) -> Quote:
-        """The last price at or before the moment that the replay has come to."""
+        """The last price at or before the replay's current time."""
         return await asyncio.to_thread(self._quote, symbol)
 
     def now(self) -> datetime:
-        """The moment that the replay has come to."""
+        """The replay's current time."""
         if not self._state.exists():
             stand_at(self._state, self._prices_by_symbol[0], self._clock())
         state = json.loads(self._state.read_bytes())
@@ -75,7 +75,7 @@ class CsvFeed:
 
     @cached_property
     def _prices_by_symbol(self) -> tuple[datetime, dict[str, tuple[list[datetime], list[str]]]]:
-        """The first moment of the file, and each symbol's times and prices, oldest first."""
+        """The earliest time in the file, and each symbol's times and prices, oldest first."""
         rows = csv.reader(io.StringIO(_text(self._file)))
         header = [cell.strip() for cell in next(rows, [])]
         try:
@@ -102,7 +102,7 @@ class CsvFeed:
 
 
 def stand_at(state: Path, moment: datetime, now: datetime) -> None:
-    """Have the replay of `state` be at `moment` at the real time `now`, for every process that reads it."""
+    """Set the replay of `state` to `moment` at the real time `now`, for every process that reads it."""
     text = json.dumps({"real": now.isoformat(), "replay": moment.isoformat()})
     write_atomically(state, text.encode())
 

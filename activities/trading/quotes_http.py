@@ -1,4 +1,4 @@
-"""Prices from any address that answers with JSON. What comes back is untrusted."""
+"""Prices from any address that answers with JSON. The answers are untrusted."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ MAX_BYTES = 1_000_000
 class HttpFeed:
     """A feed at `address`, with `{symbol}` in it; `price` is the path to the price, such as `data.0.last`.
 
-    `at` is the path to the price's time (ISO 8601 text, or Unix seconds); where it is not given, the price
-    counts as of now, and no age can be judged.
+    `at` is the path to the price's time (ISO 8601 text, or Unix seconds). Without it the price counts as of
+    now, and its age cannot be checked.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class HttpFeed:
         if "{symbol}" not in address:
             raise ValueError(f"the address of a price feed needs {{symbol}} in it: {address}")
         if stale_after is not None and at is None:
-            raise ValueError("to judge the age of a price, say where its time stands")
+            raise ValueError("to check the age of a price, give the path to its time")
         self._address = address
         self._price = price
         self._at = at
@@ -49,7 +49,7 @@ class HttpFeed:
         self._source = urlsplit(address).hostname or address
 
     async def quote(self, symbol: str) -> Quote:
-        """The price that the address tells."""
+        """The price that the address answers with."""
         answer = self._parsed(await self._fetch(symbol))
         now = self._clock()
         at = now if self._at is None else _moment(_at_path(answer, self._at))
@@ -76,13 +76,13 @@ class HttpFeed:
     def _parsed(self, body: bytes) -> Any:
         try:
             return json.loads(body, parse_float=Decimal, parse_constant=str)
-        # Nested too deep for the parser, a number too long for an int, not UTF-8, no JSON.
+        # Nested too deeply, a number too long for an int, not UTF-8, not JSON.
         except (RecursionError, ValueError) as error:
             raise no_quote(Fault.UNREADABLE, f"{self._source}: no JSON: {str(error)[:100]}") from error
 
 
 async def _read(response: httpx.Response, source: str) -> bytes:
-    """The body, unpacked; a small one may unpack to a large one, so the bytes are counted as they come."""
+    """The body, unpacked; counted chunk by chunk, as a small body may unpack to a large one."""
     body = bytearray()
     async for chunk in response.aiter_bytes():
         body += chunk
@@ -92,7 +92,7 @@ async def _read(response: httpx.Response, source: str) -> bytes:
 
 
 def _at_path(answer: Any, path: str) -> Any:
-    """What lies at `path` (keys and places, with dots between); None where it leads nowhere."""
+    """The value at `path` (keys and indices, separated by dots); None where there is none."""
     for step in path.split("."):
         if isinstance(answer, dict):
             answer = answer.get(step)

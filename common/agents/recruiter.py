@@ -1,4 +1,4 @@
-"""What crosses doors for the recruiter: its input, the plans that people approve, and its result."""
+"""The recruiter's input, the plans that people approve, and its result."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from common.artifacts import ArtifactRef
 from common.mail import Letter
 
 MAX_CANDIDATES = 1_000
-# Of all profiles that stand in the input itself; it is kept whole with every history. More goes into files.
+# Of all profiles in the input itself, which is kept with every history; longer ones go into files.
 MAX_PROFILE_CHARACTERS = 600_000
 
 
@@ -35,7 +35,7 @@ def _one_line(text: str) -> str:
 
 
 OneLine = Annotated[str, Field(max_length=200), AfterValidator(_one_line)]
-# Stricter than mail is: no quotes, no comments, nothing that could end a header or name two people.
+# Stricter than mail: no quotes, no comments, nothing that could end a header or name two people.
 Address = Annotated[
     str, Field(max_length=254, pattern=r"^[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+$")
 ]
@@ -43,7 +43,7 @@ CandidateId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
 
 
 class Role(BaseModel, frozen=True):
-    """What somebody is looked for."""
+    """The position to fill."""
 
     title: OneLine
     description: str = Field("", max_length=20_000)
@@ -52,7 +52,7 @@ class Role(BaseModel, frozen=True):
 
 
 class Candidate(BaseModel, frozen=True):
-    """Somebody to rank and to write to. `profile` is text; `file` is one below the folder `profiles`."""
+    """Somebody to rank and write to. `profile` is text; `file` is a path below the folder `profiles`."""
 
     id: CandidateId
     name: OneLine
@@ -62,10 +62,10 @@ class Candidate(BaseModel, frozen=True):
 
 
 class Slot(BaseModel, frozen=True):
-    """A time for an interview. Without an offset `start` and `end` are local times of `zone`.
+    """A time for an interview. Without an offset, `start` and `end` are local times in `zone`.
 
-    `zone` is an IANA name such as Europe/Berlin; times are shown in it. `interviewer` is an e-mail address,
-    `place` a room or the address of a call.
+    `zone` is an IANA name such as Europe/Berlin, in which times are shown. `interviewer` is an e-mail
+    address, `place` a room or the address of a call.
     """
 
     start: AwareDatetime
@@ -107,7 +107,7 @@ def _zone(name: str) -> ZoneInfo:
 
 
 def _local(value: object, zone: ZoneInfo) -> object:
-    """`value` with the offset of `zone` where it has none of its own."""
+    """`value` with the offset of `zone` where it has none."""
     try:
         moment = datetime.fromisoformat(value) if isinstance(value, str) else value
     except ValueError:
@@ -185,16 +185,16 @@ class Sample(BaseModel, frozen=True):
 
 
 class OutreachPlan(BaseModel, frozen=True):
-    """What people approve before anybody is written to: these very letters, to these people.
+    """What people approve before anybody is written to: exactly these letters to these people.
 
     Attributes:
         role: the title.
-        count: how many candidates are written to; each gets one follow-up where no answer comes.
-        letters: every letter with its recipient, as stored bytes.
-        sample: the first few, whole.
+        count: number of candidates written to; each gets one follow-up if no answer comes.
+        letters: every letter with its recipient, stored.
+        sample: the first few letters in full.
         recipients: the first fifty, `id <address>`, in the order of the ranking.
-        slots: how many times may be proposed to those who say yes; `proposal` shows how.
-        leave_out: ids of candidates who are not written to after all; may be edited.
+        slots: number of times that may be proposed to those who say yes; `proposal` shows how.
+        leave_out: ids of candidates not to write to after all; may be edited.
         model: who wrote the opening; `offline` is a fixed text.
     """
 
@@ -211,7 +211,7 @@ class OutreachPlan(BaseModel, frozen=True):
 
 
 class Invitation(BaseModel, frozen=True):
-    """One invitation: the slot by its place in the input, what it says, and the letter that goes out."""
+    """One invitation: the index of the slot, the time in words, and the letter."""
 
     candidate: str
     slot: int
@@ -220,7 +220,7 @@ class Invitation(BaseModel, frozen=True):
 
 
 class InvitationPlan(BaseModel, frozen=True):
-    """What people approve before anybody is invited. `leave_out` are ids not to invite; may be edited."""
+    """What people approve before anybody is invited. `leave_out`: ids not to invite; may be edited."""
 
     role: str
     invitations: tuple[Invitation, ...]
@@ -228,7 +228,7 @@ class InvitationPlan(BaseModel, frozen=True):
 
 
 class ReplyPlan(BaseModel, frozen=True):
-    """What people approve as a reply: `text`, which may be edited, to what the candidate `wrote`.
+    """What people approve as a reply: `text`, which may be edited, answers what the candidate `wrote`.
 
     `wrote` is untrusted. `model` wrote the draft; `offline` is a fixed text.
     """
@@ -251,9 +251,9 @@ class RecruitingOutcome(StrEnum):
 
 
 class RecruiterResult(BaseModel, frozen=True):
-    """What became of it. `counts` is candidates by how they ended, `letters` letters by what became of them.
+    """What became of it: `counts` of candidates by how they ended, `letters` by what became of them.
 
-    `report` holds the paths of the report, `markdown` and `html`.
+    `report` has the paths `markdown` and `html`.
     """
 
     outcome: RecruitingOutcome

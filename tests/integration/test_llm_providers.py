@@ -7,6 +7,7 @@ import re
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import timedelta
@@ -14,7 +15,9 @@ from pathlib import Path
 
 import pytest
 from temporalio.exceptions import ApplicationError
+from temporalio.testing import ActivityEnvironment
 
+from activities.calls import heartbeats
 from activities.llm.failures import UNREADABLE_ATTEMPTS
 from activities.llm.records import Choose, Material, Option, Reply, Structured, Think
 from activities.llm.runner import Caller, ModelRunner
@@ -76,7 +79,7 @@ def think(runner: ModelRunner, request: Think = THINK, key: str = "k", attempt: 
 
 
 def states(runner: ModelRunner) -> list[str]:
-    with sqlite3.connect(runner.ledger._path) as ledger:
+    with sqlite3.connect(runner._settings.data_dir / "model-ledger.sqlite") as ledger:
         return [row[0] for row in ledger.execute("SELECT state FROM calls ORDER BY key, attempt")]
 
 
@@ -89,6 +92,23 @@ def test_a_good_answer_comes_back_with_its_tokens_and_price(serve: Serve) -> Non
     assert reply.usd > 0
     assert len(server.seen) == 1
     assert states(runner) == ["answered"]
+
+
+def test_waiting_for_a_model_heartbeats(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker's death is noticed while a model takes its minutes, whatever activity asks it."""
+    monkeypatch.setattr(heartbeats, "EVERY_SECONDS", 0.01)
+    beats: list[object] = []
+    twice = threading.Event()
+
+    def heard(*details: object) -> None:
+        beats.append(details)
+        if len(beats) == 2:
+            twice.set()
+
+    runner, _ = serve(lambda seen: "It is red." if twice.wait(10) else "500")
+    environment = ActivityEnvironment()
+    environment.on_heartbeat = heard
+    assert environment.run(think, runner).text == "It is red."
 
 
 # What the server does, the attempt, the type of the failure, whether it is permanent, the seconds to wait,

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from temporalio.exceptions import ApplicationError
 
-from activities.llm.ledger import Call, Ledger, Limits, Recorded, Reservation
+from activities.llm.ledger import BudgetLimits, Call, Ledger, Recorded, Reservation
 from activities.llm.prompt import Completion, Prompt
 from activities.llm.records import Choose, Material, Option, Spending, Structured, Think
 from activities.llm.runner import Caller, ModelRunner
@@ -18,7 +18,7 @@ from common.artifacts import ArtifactStore
 from common.settings import Settings, SettingsError
 
 CALL = Call(key="k", agent="a", owner_day="o:2026-01-01", model="openai:x", tokens=100, usd=Decimal("0.01"))
-LIMITS = Limits(agent_tokens=100)
+LIMITS = BudgetLimits(agent_tokens=100)
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def ledger(tmp_path: Path) -> Ledger:
     return Ledger(tmp_path / "ledger.sqlite")
 
 
-def held(ledger: Ledger, key: str = "k", limits: Limits = LIMITS) -> Reservation:
+def held(ledger: Ledger, key: str = "k", limits: BudgetLimits = LIMITS) -> Reservation:
     got = ledger.reserve(dataclasses.replace(CALL, key=key), limits)
     assert isinstance(got, Reservation)
     return got
@@ -53,7 +53,7 @@ def test_a_kill_after_sending_counts_at_the_maximum(ledger: Ledger) -> None:
     stopped = ledger.reserve(CALL, LIMITS)
     assert isinstance(stopped, Spending)
     assert (stopped.tokens, stopped.tokens_limit) == (100, 100)
-    retry = held(ledger, limits=Limits(agent_tokens=500))
+    retry = held(ledger, limits=BudgetLimits(agent_tokens=500))
     assert (retry.attempt, spent(ledger)) == (2, 200)
     ledger.settle(first, 10, Decimal("0.001"), "late")
     assert spent(ledger) == 110, "settled after all"
@@ -81,20 +81,20 @@ def test_a_grant_counts_once_for_its_scope(ledger: Ledger) -> None:
     """An approval that is carried out twice raises the limit once."""
     for _ in range(2):
         ledger.grant("key", "agent:a", 50, Decimal("0.5"))
-    (agent, owner) = ledger.spendings(CALL, Limits(100, Decimal(1), 100, Decimal(1)))
+    (agent, owner) = ledger.spendings(CALL, BudgetLimits(100, Decimal(1), 100, Decimal(1)))
     assert (agent.tokens_limit, agent.usd_limit) == (150, Decimal("1.5"))
     assert (owner.tokens_limit, owner.usd_limit) == (100, Decimal(1))
 
 
 def test_dollars_and_the_owners_day_stop_calls_too(ledger: Ledger) -> None:
     """Each of the four limits stops by itself, and says which it was."""
-    first = held(ledger, limits=Limits())
+    first = held(ledger, limits=BudgetLimits())
     ledger.sending(first)
     other = dataclasses.replace(CALL, key="other")
     for limits, scope in [
-        (Limits(agent_usd=Decimal("0.01")), "agent:a"),
-        (Limits(owner_tokens=100), "owner:o:2026-01-01"),
-        (Limits(owner_usd=Decimal("0.005")), "owner:o:2026-01-01"),
+        (BudgetLimits(agent_usd=Decimal("0.01")), "agent:a"),
+        (BudgetLimits(owner_tokens=100), "owner:o:2026-01-01"),
+        (BudgetLimits(owner_usd=Decimal("0.005")), "owner:o:2026-01-01"),
     ]:
         stopped = ledger.reserve(other, limits)
         assert isinstance(stopped, Spending)

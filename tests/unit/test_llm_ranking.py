@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import pytest
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
-from activities.llm.activities import ModelActivities, beating, ranker
+from activities.llm.activities import ModelActivities, ranker
 from activities.llm.offline import OfflineAnalyst
 from activities.llm.prompt import Completion, Prompt
 from activities.llm.records import BudgetPlan, Grant, ModelItem, ModelReply, ModelRequest
@@ -78,25 +77,6 @@ def test_a_spent_budget_ranks_offline_and_says_so(tmp_path: Path) -> None:
     reply = rank(tmp_path, Says({"items": [item("9", 1, "x")]}), HIBERNAUT_AGENT_TOKENS="50")
     assert reply == OfflineAnalyst().rank(REQUEST)
     assert reply.model == "offline"
-
-
-def test_waiting_for_a_model_heartbeats() -> None:
-    """A worker's death is noticed while a model takes its minutes."""
-    beats: list[tuple[Any, ...]] = []
-    twice = threading.Event()
-
-    def heard(*details: Any) -> None:
-        beats.append(details)
-        if len(beats) == 2:
-            twice.set()
-
-    def wait() -> bool:
-        with beating(0.01):
-            return twice.wait(20)
-
-    environment = ActivityEnvironment()
-    environment.on_heartbeat = heard
-    assert environment.run(wait)
 
 
 def test_the_model_of_the_settings_ranks(tmp_path: Path) -> None:

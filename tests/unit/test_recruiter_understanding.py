@@ -6,7 +6,7 @@ import pytest
 
 from activities.llm.records import Think
 from activities.llm.runner import Caller, ModelRunner
-from activities.recruiting.candidacy import Reading, Says
+from activities.recruiting.candidacy import MailReading, Says
 from activities.recruiting.understanding import OUTPUTS, draft_of, opening_of, read_by_rules, reading_of
 from common.agents.recruiter import Role, Slot
 from common.artifacts import ArtifactStore
@@ -97,13 +97,13 @@ WITH_TIMES = {
 @pytest.mark.parametrize(("text", "says"), WITHOUT_TIMES.items(), ids=[t[:40] for t in WITHOUT_TIMES])
 def test_what_an_answer_says(text: str, says: str) -> None:
     """Without times to choose from."""
-    assert read_by_rules(text, []) == Reading(says=Says(says))
+    assert read_by_rules(text, []) == MailReading(says=Says(says))
 
 
 @pytest.mark.parametrize(("text", "want"), WITH_TIMES.items(), ids=[t[:40] for t in WITH_TIMES])
 def test_what_an_answer_to_a_proposal_says(text: str, want: tuple[str, int]) -> None:
     """With three times to choose from."""
-    assert read_by_rules(text, OFFERED) == Reading(says=Says(want[0]), slot=want[1])
+    assert read_by_rules(text, OFFERED) == MailReading(says=Says(want[0]), slot=want[1])
 
 
 ORDERS = (
@@ -125,9 +125,9 @@ def test_what_kind_and_sender_alone_decide() -> None:
     """A bounce, an automatic answer, a stranger, an empty mail: nobody is asked what they mean."""
     kinds = {MailKind.BOUNCE: Says.BOUNCE, MailKind.OUT_OF_OFFICE: Says.OUT_OF_OFFICE}
     for kind, says in kinds.items():
-        assert reading_of(mail("c1", "Yes", kind), [], "c1@example.com") == Reading(says=says)
+        assert reading_of(mail("c1", "Yes", kind), [], "c1@example.com") == MailReading(says=says)
     for strange in (mail("c1", "Yes", sender="x@example.org"), mail("c1", " \n")):
-        assert reading_of(strange, [], "c1@example.com") == Reading(says=Says.UNCLEAR)
+        assert reading_of(strange, [], "c1@example.com") == MailReading(says=Says.UNCLEAR)
 
 
 def mind(settings: Settings) -> ModelRunner:
@@ -149,7 +149,7 @@ def test_the_seam_gives_the_same_offline(session_settings: Settings) -> None:
     thinking, caller = mind(session_settings), Caller("a", "k")
     reply = thinking.think(asked, caller).reply
     assert reply is not None
-    assert Reading.model_validate(reply.value) == Reading(says=Says.SLOT, slot=1)
+    assert MailReading.model_validate(reply.value) == MailReading(says=Says.SLOT, slot=1)
     role = Role(title="Keeper of tides")
     for think, words in ((opening_of(role), "Keeper of tides"), (draft_of(role, "?"), "come back")):
         reply = thinking.think(think, caller).reply

@@ -41,13 +41,13 @@ async def test_yes_a_slot_an_invitation_and_the_interview(office: Office) -> Non
     await office.stage_is(agent, "c1", "asked")
 
     await office.writes(agent, "c1", "Yes, I am interested. I could start in May.")
-    course = await office.stage_is(agent, "c1", "slots_proposed")
+    candidacy = await office.stage_is(agent, "c1", "slots_proposed")
     [proposal] = office.outbox.letters("proposal")
     assert [line[:2] for line in proposal.text.splitlines() if line[:1].isdigit()] == ["1.", "2.", "3."]
 
     await office.writes(agent, "c1", "Number 2 works for me.")
     asked = await office.question(agent, "Invite 1 candidate")
-    assert asked.plan["invitations"][0]["slot"] == course.offered[1]
+    assert asked.plan["invitations"][0]["slot"] == candidacy.offered[1]
     assert office.outbox.letters("invitation") == []
     await office.decide(agent, asked)
     await office.stage_is(agent, "c1", "invited")
@@ -79,7 +79,7 @@ async def test_whom_people_leave_out_gets_no_letter(office: Office) -> None:
     agent = await office.recruit(2)
     await office.decide(agent, await office.asked(agent), Verdict.REVISE, edits={"leave_out": ["c2"]})
     await office.stage_is(agent, "c1", "asked")
-    assert (await office.course(agent, "c2")).stage == "not_written_to"
+    assert (await office.candidacy(agent, "c2")).stage == "not_written_to"
     assert [each.to for each in office.outbox.letters()] == ["c1@example.com"]
 
 
@@ -118,7 +118,7 @@ async def test_out_of_office_moves_the_timer(office: Office) -> None:
 
 
 async def moved(office: Office, agent: object) -> bool:
-    return (await office.course(agent)).moves == 1  # type: ignore[arg-type]
+    return (await office.candidacy(agent)).moves == 1  # type: ignore[arg-type]
 
 
 async def test_a_bounce_and_a_refusal_make_somebody_unreachable(office: Office) -> None:
@@ -162,16 +162,16 @@ async def test_no_slot_is_offered_to_two(office: Office) -> None:
     stages = {}
     for id in ("c1", "c2", "c3"):
         stages[id] = await office.stage_is(agent, id, "slots_proposed", "waiting_for_a_slot")
-    held = [place for course in stages.values() for place in course.offered]
+    held = [place for candidacy in stages.values() for place in candidacy.offered]
     assert len(held) == len(set(held)) == 2
-    [waiting] = [id for id, course in stages.items() if course.stage == "waiting_for_a_slot"]
+    [waiting] = [id for id, candidacy in stages.items() if candidacy.stage == "waiting_for_a_slot"]
     first = next(id for id in stages if id != waiting)
     await office.writes(agent, first, "I have to withdraw, sorry.")
     await office.stage_is(agent, waiting, "slots_proposed")
 
 
 async def test_a_question_goes_to_a_human_who_edits_the_draft(office: Office) -> None:
-    """The reply goes out as edited, and the course goes on."""
+    """The reply goes out as edited, and the candidacy goes on."""
     agent = await office.sent_out()
     await office.writes(agent, "c1", "What does it pay?")
     request = await office.question(agent, "Answer c1")
@@ -206,18 +206,18 @@ async def test_a_slot_that_was_taken_meanwhile_is_not_given(office: Office, tmp_
     for id in ("c1", "c2"):
         await office.writes(agent, id, "Yes")
         await office.stage_is(agent, id, "slots_proposed")
-    course = await office.course(agent, "c1")
+    candidacy = await office.candidacy(agent, "c1")
     await agent.signal("pause")
     for id in ("c1", "c2"):
         await office.writes(agent, id, "1")
     await agent.signal("resume")
     request = await office.question(agent, "Invite 2 candidates")
-    calendar.write_text(busy(slots(6)[course.offered[0]]))
+    calendar.write_text(busy(slots(6)[candidacy.offered[0]]))
     await office.decide(agent, request)
     await office.stage_is(agent, "c2", "invited")
     again = await office.stage_is(agent, "c1", "slots_proposed")
     assert [each.to for each in office.outbox.letters("invitation")] == ["c2@example.com"]
-    assert course.offered[0] not in again.offered
+    assert candidacy.offered[0] not in again.offered
 
 
 def busy(slot: dict[str, str]) -> str:
@@ -296,8 +296,8 @@ async def test_nothing_is_lost_when_history_starts_afresh(
 
 
 async def heard(office: Office, agent: object, count: int) -> bool:
-    course = await office.course(agent, "c3")  # type: ignore[arg-type]
-    return sum(each.what == "out_of_office" for each in course.happened) == count
+    candidacy = await office.candidacy(agent, "c3")  # type: ignore[arg-type]
+    return sum(each.what == "out_of_office" for each in candidacy.happened) == count
 
 
 HIJACKS = (
@@ -324,8 +324,10 @@ async def test_a_mail_that_gives_orders_sends_nothing(office: Office, text: str)
 
 
 async def read(office: Office, agent: object, id: str, count: int) -> bool:
-    course = await office.course(agent, id)  # type: ignore[arg-type]
-    return sum(each.what in ("yes", "unclear", "slot", "question", "no") for each in course.happened) == count
+    candidacy = await office.candidacy(agent, id)  # type: ignore[arg-type]
+    return (
+        sum(each.what in ("yes", "unclear", "slot", "question", "no") for each in candidacy.happened) == count
+    )
 
 
 async def test_mail_is_taken_once_from_its_candidate_and_from_no_other(office: Office) -> None:
@@ -337,8 +339,8 @@ async def test_mail_is_taken_once_from_its_candidate_and_from_no_other(office: O
     twice = {"message_id": "<same@example.com>"}
     await office.writes(agent, "c2", "Yes", **twice)
     await office.writes(agent, "c2", "Yes", **twice)
-    course = await office.stage_is(agent, "c2", "slots_proposed")
-    assert [each.what for each in course.happened].count("yes") == 1
+    candidacy = await office.stage_is(agent, "c2", "slots_proposed")
+    assert [each.what for each in candidacy.happened].count("yes") == 1
 
 
 async def test_a_letter_whose_sending_broke_is_looked_up_and_not_sent_again(office: Office) -> None:

@@ -9,9 +9,9 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 from activities.recruiting.candidacy import Stage
-from activities.recruiting.letter_activities import LetterActivities
 from activities.recruiting.memory import RecruiterMemory
 from activities.recruiting.records import LetterKind, Outgoing, SendOutreach, SentLetters
+from activities.recruiting.sending import LetterActivities
 from activities.recruiting.slots import share_out
 from common.agents.recruiter import OutreachPlan, RecruiterInput
 from common.mail import Sent, SentStatus
@@ -36,27 +36,27 @@ class Letters:
     def fall_due(self) -> None:
         """Move those on whose moment has come and who get no letter."""
         agent, now = self._agent, workflow.now()
-        for id, course in agent.memory.courses.items():
-            if course.due is None or course.due > now or course.over:
+        for id, candidacy in agent.memory.courses.items():
+            if candidacy.due is None or candidacy.due > now or candidacy.over:
                 continue
-            if course.stage is Stage.INVITED:
-                course.end(Stage.INTERVIEW)
-            elif course.stage is Stage.CHOSEN:
-                course.note(now, "slot_passed")
-                course.queue()
-            elif course.followed_up or agent.memory.approval is None:
-                course.note(now, Stage.SILENT)
-                course.end(Stage.SILENT)
+            if candidacy.stage is Stage.INVITED:
+                candidacy.end(Stage.INTERVIEW)
+            elif candidacy.stage is Stage.CHOSEN:
+                candidacy.note(now, "slot_passed")
+                candidacy.queue()
+            elif candidacy.followed_up or agent.memory.approval is None:
+                candidacy.note(now, Stage.SILENT)
+                candidacy.end(Stage.SILENT)
             else:
                 continue
-            agent.note(f"{id}: now {course.stage}")
+            agent.note(f"{id}: now {candidacy.stage}")
 
     def stop(self) -> None:
         """No letter may go out any more: those who wait for one are not left waiting."""
-        for _, course in self._agent.memory.at(Stage.LISTED):
-            course.end(Stage.NOT_WRITTEN)
-        for _, course in self._agent.memory.at(Stage.WAITING):
-            course.end(Stage.LEFT)
+        for _, candidacy in self._agent.memory.at(Stage.LISTED):
+            candidacy.end(Stage.NOT_WRITTEN)
+        for _, candidacy in self._agent.memory.at(Stage.WAITING):
+            candidacy.end(Stage.LEFT)
         self.fall_due()
 
     async def due(self) -> list[Outgoing]:
@@ -64,9 +64,9 @@ class Letters:
         memory, now = self._agent.memory, workflow.now()
         first = [Outgoing(candidate=id, kind=LetterKind.FIRST) for id, _ in memory.at(Stage.LISTED)]
         follow_ups = [
-            Outgoing(candidate=id, kind=LetterKind.FOLLOW_UP, in_reply_to=course.last)
-            for id, course in memory.at(Stage.ASKED, Stage.PROPOSED)
-            if course.due and course.due <= now and not course.followed_up
+            Outgoing(candidate=id, kind=LetterKind.FOLLOW_UP, in_reply_to=candidacy.last)
+            for id, candidacy in memory.at(Stage.ASKED, Stage.PROPOSED)
+            if candidacy.due and candidacy.due <= now and not candidacy.followed_up
         ]
         return [*first, *follow_ups, *await self._proposals()]
 
@@ -127,15 +127,15 @@ class Letters:
             return
         now, within = workflow.now(), agent.input.answer_within
         for letter in letters:
-            course, sent = memory.courses[letter.candidate], acted.result.sent.get(letter.candidate)
+            candidacy, sent = memory.courses[letter.candidate], acted.result.sent.get(letter.candidate)
             if sent is None:
                 continue
             if letter.kind is LetterKind.FIRST:
-                course.asked(now, within)
+                candidacy.asked(now, within)
             elif letter.kind is LetterKind.FOLLOW_UP:
-                course.reminded(now, within)
+                candidacy.reminded(now, within)
             else:
-                course.proposed(letter.slots, now, within)
+                candidacy.proposed(letter.slots, now, within)
             self.record(letter.candidate, str(letter.kind), sent)
 
     def record(self, id: str, what: str, sent: Sent) -> None:

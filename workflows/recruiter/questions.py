@@ -9,8 +9,7 @@ from pydantic import BaseModel
 from temporalio import workflow
 
 from activities.recruiting.activities import RecruitingActivities
-from activities.recruiting.candidacy import Course, Stage
-from activities.recruiting.letter_activities import INVITATIONS_EDITABLE, REPLY_EDITABLE, LetterActivities
+from activities.recruiting.candidacy import Candidacy, Stage
 from activities.recruiting.letters import reply_text
 from activities.recruiting.memory import RecruiterMemory
 from activities.recruiting.records import (
@@ -21,6 +20,7 @@ from activities.recruiting.records import (
     SendReply,
     SentLetters,
 )
+from activities.recruiting.sending import INVITATIONS_EDITABLE, REPLY_EDITABLE, LetterActivities
 from activities.recruiting.understanding import ShortWords, draft_of
 from common.agents.recruiter import Invitation, InvitationPlan, RecruiterInput, ReplyPlan
 from workflows.core.agent import QUICK, Acted, Action, Agent, Outcome, Plan, Premise, Premises, StillTrue
@@ -60,12 +60,12 @@ class Questions:
                 role=agent.input.role.title,
                 sender=agent.input.sender,
                 now=workflow.now(),
-                drafts=tuple(self._draft_of(id, course) for id, course in ready),
+                drafts=tuple(self._draft_of(id, candidacy) for id, candidacy in ready),
             )
             memory.invitations = await agent.call(RecruitingActivities.draft_invitations, request, QUICK)
-        for id, course in memory.at(Stage.WITH_HUMAN):
+        for id, candidacy in memory.at(Stage.WITH_HUMAN):
             if id not in memory.replies and len(memory.replies) < ASKED_AT_ONCE:
-                memory.replies[id] = await self._reply_to(id, course)
+                memory.replies[id] = await self._reply_to(id, candidacy)
         if memory.invitations is not None:
             count = len(memory.invitations.invitations)
             question = f"Invite {count} candidate{'s' if count > 1 else ''} for {memory.invitations.role}?"
@@ -128,30 +128,30 @@ class Questions:
 
         self._asking[key] = asyncio.create_task(ask())
 
-    def _draft_of(self, id: str, course: Course) -> InvitationDraft:
-        assert course.slot is not None
+    def _draft_of(self, id: str, candidacy: Candidacy) -> InvitationDraft:
+        assert candidacy.slot is not None
         return InvitationDraft(
             candidate=self._agent.input.people[id],
-            place=course.slot,
-            slot=self._agent.input.slots[course.slot],
-            number=course.invitations,
-            in_reply_to=course.last,
+            place=candidacy.slot,
+            slot=self._agent.input.slots[candidacy.slot],
+            number=candidacy.invitations,
+            in_reply_to=candidacy.last,
         )
 
-    async def _reply_to(self, id: str, course: Course) -> ReplyPlan:
+    async def _reply_to(self, id: str, candidacy: Candidacy) -> ReplyPlan:
         """The draft of a reply; what the candidate wrote decides nothing, a person reads both."""
         input = self._agent.input
         person = input.people[id]
-        draft = await self._agent.think(draft_of(input.role, course.wrote))
+        draft = await self._agent.think(draft_of(input.role, candidacy.wrote))
         body = ShortWords.model_validate(draft.value).text
         return ReplyPlan(
             candidate=id,
             to=person.email,
-            wrote=course.wrote,
+            wrote=candidacy.wrote,
             subject=f"Re: {input.role.title}",
             text=reply_text(person.name, input.sender, body),
-            in_reply_to=course.last,
-            number=course.replies + 1,
+            in_reply_to=candidacy.last,
+            number=candidacy.replies + 1,
             model=draft.model,
         )
 
@@ -160,10 +160,10 @@ class Questions:
         agent, memory = self._agent, self._agent.memory
         memory.invitations = None
         for each in outcome.plan.invitations:
-            course = memory.courses[each.candidate]
+            candidacy = memory.courses[each.candidate]
             left_out = not outcome.approved or each.candidate in outcome.plan.leave_out
-            if left_out and course.waits_for(each.slot):
-                course.end(Stage.LEFT)
+            if left_out and candidacy.waits_for(each.slot):
+                candidacy.end(Stage.LEFT)
         if not outcome.approved:
             return
         with agent.node("invite"):
@@ -174,10 +174,10 @@ class Questions:
                     memory.courses[id].invited(agent.input.slots)
                     self._letters.record(id, "invited", sent)
                 for each in holding:
-                    course = memory.courses[each.candidate]
-                    if course.waits_for(each.slot) and each.slot in busy:
-                        course.note(workflow.now(), "slot_taken", each.when)
-                        course.queue()
+                    candidacy = memory.courses[each.candidate]
+                    if candidacy.waits_for(each.slot) and each.slot in busy:
+                        candidacy.note(workflow.now(), "slot_taken", each.when)
+                        candidacy.queue()
                         told = f"{each.candidate}: {each.when} is taken; another time is proposed"
                         await agent.tell_people(told)
                 if acted.result is None:
@@ -232,16 +232,16 @@ class Questions:
         ]
 
     async def _reply(self, outcome: Outcome[ReplyPlan]) -> None:
-        """Send the reply that was approved, and let the candidate's course go on."""
+        """Send the reply that was approved, and let the candidacy go on."""
         agent, memory = self._agent, self._agent.memory
         id, now = outcome.plan.candidate, workflow.now()
-        course = memory.courses[id]
+        candidacy = memory.courses[id]
         memory.replies.pop(id, None)
-        if course.stage is not Stage.WITH_HUMAN:
+        if candidacy.stage is not Stage.WITH_HUMAN:
             return
         if not outcome.approved:
-            course.note(now, "left_to_a_human")
-            course.left(agent.input.slots)
+            candidacy.note(now, "left_to_a_human")
+            candidacy.left(agent.input.slots)
             return
         with agent.node("reply"):
             action = Action[SentLetters](
@@ -255,7 +255,7 @@ class Questions:
         if acted.result is None:
             memory.evidence = acted.evidence
             return
-        course.answered(workflow.now(), agent.input.answer_within, agent.input.slots)
+        candidacy.answered(workflow.now(), agent.input.answer_within, agent.input.slots)
         self._letters.record(id, "replied", acted.result.sent[id])
 
     def _still_free(self, plan: InvitationPlan) -> list[Premise]:

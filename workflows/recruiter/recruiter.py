@@ -6,10 +6,10 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from activities.recruiting.activities import RecruitingActivities
-    from activities.recruiting.candidacy import Course, Stage
-    from activities.recruiting.letter_activities import OUTREACH_EDITABLE
+    from activities.recruiting.candidacy import Candidacy, Stage
     from activities.recruiting.memory import CandidatesView, RecruiterMemory
-    from activities.recruiting.records import DraftLetters, RankRequest, ReportRequest
+    from activities.recruiting.records import DraftLetters, RankRequest, RecruitingReportRequest
+    from activities.recruiting.sending import OUTREACH_EDITABLE
     from activities.recruiting.understanding import ShortWords, opening_of
     from common.agents.recruiter import RecruiterInput, RecruiterResult, RecruitingOutcome
     from workflows.core.agent import LONG, QUICK, READ, Agent
@@ -26,7 +26,7 @@ SENT_AT_ONCE = 50
 class Recruiter(Agent[RecruiterInput, RecruiterMemory]):
     """Writes to the candidates that people approved, waits for each, and invites those who agree, once.
 
-    A thousand candidates are one agent with one timer. Each has a course of its own, which an answer or a due
+    A thousand candidates are one agent with one timer. Each has a candidacy, which an answer or a due
     moment moves on; the agent sees to all of them in rounds.
     """
 
@@ -42,7 +42,7 @@ class Recruiter(Agent[RecruiterInput, RecruiterMemory]):
 
     @workflow.run
     async def run(self, input: RecruiterInput) -> RecruiterResult:
-        """Rank, draft, ask; then write, wait and understand until every candidate's course has ended."""
+        """Rank, draft, ask; then write, wait and understand until every candidacy has ended."""
         if self.memory.ranking is None:
             await self._rank()
         if self.memory.plan is None:
@@ -69,7 +69,7 @@ class Recruiter(Agent[RecruiterInput, RecruiterMemory]):
             )
             memory = self.memory
             memory.ranking, memory.model = ranked.ranking, ranked.model
-            memory.courses = {id: Course() for id in ranked.order}
+            memory.courses = {id: Candidacy() for id in ranked.order}
             for id in ranked.order[self.input.contact or len(ranked.order) :]:
                 memory.courses[id].end(Stage.NOT_WRITTEN)
 
@@ -107,9 +107,9 @@ class Recruiter(Agent[RecruiterInput, RecruiterMemory]):
                 memory.decision = outcome.words
                 if outcome.approved:
                     memory.approval, memory.evidence = outcome.answer, []
-                for id, course in memory.at(Stage.LISTED):
+                for id, candidacy in memory.at(Stage.LISTED):
                     if id in outcome.plan.leave_out:
-                        course.end(Stage.NOT_WRITTEN)
+                        candidacy.end(Stage.NOT_WRITTEN)
         return memory.approval is not None
 
     async def _correspond(self) -> None:
@@ -122,7 +122,9 @@ class Recruiter(Agent[RecruiterInput, RecruiterMemory]):
                 self._letters.fall_due()
                 await self._write()
                 await self._questions.ask()
-                self.progress(sum(course.over for course in memory.courses.values()), len(memory.courses))
+                self.progress(
+                    sum(candidacy.over for candidacy in memory.courses.values()), len(memory.courses)
+                )
                 if memory.over:
                     break
                 await self._rest()
@@ -142,7 +144,7 @@ class Recruiter(Agent[RecruiterInput, RecruiterMemory]):
         if not self._has_news():
             await self.carry_over()
         if not self._has_news():
-            waiting = sum(not course.over for course in self.memory.courses.values())
+            waiting = sum(not candidacy.over for candidacy in self.memory.courses.values())
             await self.hibernate(
                 self.memory.next_due(workflow.now()),
                 wake_on=self._has_news,
@@ -157,7 +159,7 @@ class Recruiter(Agent[RecruiterInput, RecruiterMemory]):
         memory = self.memory
         with self.node("report"):
             assert memory.ranking is not None
-            request = ReportRequest(
+            request = RecruitingReportRequest(
                 ranking=memory.ranking,
                 courses=memory.courses,
                 slots=self.input.slots,
@@ -180,5 +182,5 @@ class Recruiter(Agent[RecruiterInput, RecruiterMemory]):
 
     @workflow.query
     def candidates(self) -> CandidatesView:
-        """The course of each candidate so far."""
+        """The candidacies so far."""
         return CandidatesView(courses=self.memory.courses)

@@ -15,9 +15,9 @@ from activities.llm.activities import ModelActivities
 from activities.llm.offline import OfflineAnalyst
 from activities.llm.runner import ModelRunner
 from activities.recruiting.activities import RecruitingActivities
-from activities.recruiting.candidacy import Course
-from activities.recruiting.letter_activities import LetterActivities
+from activities.recruiting.candidacy import Candidacy
 from activities.recruiting.memory import CandidatesView
+from activities.recruiting.sending import LetterActivities
 from activities.recruiting.understanding import OUTPUTS
 from common.agents.recruiter import RecruiterInput, RecruiterResult
 from common.approval.types import ApprovalRequest, ApprovalsView
@@ -122,16 +122,16 @@ class Office(Stage):
             await self.stage_is(agent, f"c{number}", "asked")
         return agent
 
-    async def course(self, agent: WorkflowHandle[Any, Any], id: str = "c1") -> Course:
+    async def candidacy(self, agent: WorkflowHandle[Any, Any], id: str = "c1") -> Candidacy:
         view = await agent.query("candidates", result_type=CandidatesView)
         return view.courses[id]
 
-    async def stage_is(self, agent: WorkflowHandle[Any, Any], id: str, *stages: str) -> Course:
-        """The course of a candidate once it is at one of these stages."""
+    async def stage_is(self, agent: WorkflowHandle[Any, Any], id: str, *stages: str) -> Candidacy:
+        """The candidacy of a candidate once it is at one of these stages."""
 
-        async def find() -> Course | None:
-            course = await self.course(agent, id)
-            return course if course.stage in stages else None
+        async def find() -> Candidacy | None:
+            candidacy = await self.candidacy(agent, id)
+            return candidacy if candidacy.stage in stages else None
 
         return await eventually(find)
 

@@ -18,7 +18,7 @@ from activities.llm.activities import ModelActivities
 from activities.llm.offline import OfflineAnalyst
 from activities.llm.runner import ModelRunner
 from activities.recruiting.activities import RecruitingActivities
-from activities.recruiting.letter_activities import LetterActivities
+from activities.recruiting.sending import LetterActivities
 from activities.recruiting.understanding import OUTPUTS
 from common.approval.signing import Authority
 from common.artifacts import ArtifactStore

@@ -1,30 +1,27 @@
-"""Ranking, letters, calendars and invitations of the recruiter, each by itself."""
+"""CandidateRanking, letters, calendars and invitations of the recruiter, each by itself."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from icalendar import Calendar
 from pydantic import ValidationError
-from temporalio.exceptions import ApplicationError
 
 from activities.llm.offline import OfflineAnalyst
 from activities.llm.records import ModelReply, ModelRequest, Quote, RankedItem
-from activities.recruiting.calendar_file import busy_slots
-from activities.recruiting.candidacy import Course, Reading, Says
+from activities.recruiting.candidacy import Candidacy, MailReading, Says
 from activities.recruiting.invitations import calendar_object
 from activities.recruiting.letters import book_of, in_words
 from activities.recruiting.ranking import Profile, rank
 from activities.recruiting.records import (
+    CandidateRanking,
     DraftInvitations,
     DraftLetters,
     InvitationDraft,
     LetterKind,
     Outgoing,
-    Ranking,
-    ReportRequest,
+    RecruitingReportRequest,
 )
 from activities.recruiting.report import RecruitingReport, html, markdown
 from common.agents.recruiter import Candidate, RecruiterInput, Role, Slot
@@ -158,76 +155,8 @@ def test_an_invitation_is_an_icalendar_request_and_always_the_same_bytes() -> No
     assert max(len(line.encode()) for line in texts[0].split("\r\n")) <= 75
 
 
-def ics(event: str) -> str:
-    event = f"BEGIN:VEVENT\r\nUID:0\r\nDTSTAMP:20261101T000000Z\r\n{event}\r\nEND:VEVENT\r\n"
-    return f"BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//x//EN\r\n{event}END:VCALENDAR\r\n"
-
-
-WEEKLY = "DTSTART;TZID=Europe/Berlin:20260630T100000\r\nDURATION:PT1H\r\nRRULE:FREQ=WEEKLY"
-
-
 def in_slot(start: str, end: str, zone: str = "") -> dict[str, object]:
     return {"slots": [{"start": start, "end": end, "zone": zone, "interviewer": "a@example.com"}]}
-
-
-@pytest.mark.parametrize(
-    ("event", "busy"),
-    [
-        ("DTSTART:20261201T090000Z\r\nDTEND:20261201T100000Z", True),
-        ("DTSTART:20261201T093000Z\r\nDURATION:PT1H", True),
-        ("DTSTART:20261201T080000Z\r\nDTEND:20261201T090000Z", False),
-        ("DTSTART:20261201T100000Z\r\nDTEND:20261201T110000Z", False),
-        ("DTSTART;VALUE=DATE:20261201", True),
-        ("DTSTART;VALUE=DATE:20261201\r\nTRANSP:TRANSPARENT", False),
-        ("DTSTART;VALUE=DATE:20261128\r\nDTEND;VALUE=DATE:20261203", True),
-        ("DTSTART:20261201T090000Z\r\nDTEND:20261201T100000Z\r\nSTATUS:CANCELLED", False),
-        ("DTSTART:20261201T100000\r\nDTEND:20261201T103000", True),
-        (WEEKLY, True),
-        (WEEKLY.replace("T100000", "T110000"), False),
-        (f"{WEEKLY};UNTIL=20261124T230000Z", False),
-        (f"{WEEKLY}\r\nEXDATE;TZID=Europe/Berlin:20261201T100000", False),
-        ("DTSTART:20261101T090000Z\r\nDURATION:PT1H\r\nRRULE:FREQ=DAILY;COUNT=31", True),
-        ("DTSTART:20261101T090000Z\r\nDURATION:PT1H\r\nRRULE:FREQ=DAILY;COUNT=30", False),
-        ("DTSTART:20261110T090000Z\r\nDURATION:PT1H\r\nRDATE:20261201T093000Z", True),
-    ],
-)
-def test_what_a_calendar_says_is_taken(tmp_path: Path, event: str, busy: bool) -> None:
-    """Overlaps, whole days, series through a change of clocks, exceptions, what is free or cancelled."""
-    file = tmp_path / "busy.ics"
-    file.write_text(ics(event))
-    assert busy_slots(file, {3: slot()}) == ([3] if busy else [])
-
-
-def test_one_of_a_series_that_was_moved_stands_for_itself(tmp_path: Path) -> None:
-    """Where it was it is free, where it went it is busy."""
-    series = "DTSTART:20261124T090000Z\r\nDURATION:PT1H\r\nRRULE:FREQ=WEEKLY"
-    text = ics(series).replace(
-        "END:VCALENDAR",
-        "BEGIN:VEVENT\r\nUID:0\r\nDTSTAMP:20261101T000000Z\r\nRECURRENCE-ID:20261201T090000Z\r\n"
-        "DTSTART:20261202T090000Z\r\nDURATION:PT1H\r\nEND:VEVENT\r\nEND:VCALENDAR",
-    )
-    file = tmp_path / "busy.ics"
-    file.write_text(text)
-    slots = {0: slot(), 1: slot("2026-12-02T10:00", "2026-12-02T11:00")}
-    assert busy_slots(file, slots) == [1]
-
-
-def test_a_folder_of_calendars_and_what_cannot_be_read(tmp_path: Path) -> None:
-    """Bob's own calendar does not keep ann busy; not knowing is no free slot."""
-    taken = ics("DTSTART:20261201T090000Z\r\nDURATION:PT1H")
-    slots = {0: slot(), 1: slot(interviewer="bob@example.com")}
-    (tmp_path / "bob@example.com.ics").write_text(taken)
-    assert busy_slots(tmp_path, slots) == [1]
-    (tmp_path / "carl@example.com.ics").write_text(taken)
-    assert busy_slots(tmp_path, slots) == [1], "whose interviews are none of these"
-    (tmp_path / "house.ics").write_text(taken)
-    assert busy_slots(tmp_path, slots) == [0, 1]
-    for bad in ("BEGIN:VCALENDAR\r\nnonsense", "BEGIN:VEVENT\r\nDTSTART:x\r\nEND:VEVENT"):
-        (tmp_path / "house.ics").write_text(bad)
-        with pytest.raises(ApplicationError, match="CalendarUnreadable"):
-            busy_slots(tmp_path, slots)
-    with pytest.raises(ApplicationError, match="has to be an iCalendar file"):
-        busy_slots(tmp_path / "missing.ics", slots)
 
 
 @pytest.mark.parametrize(
@@ -265,13 +194,13 @@ def test_the_report_escapes_what_candidates_wrote() -> None:
     """As Markdown and as a page; it counts what was taken out, and does not say what."""
     hostile = "<script>alert(1)</script> [x](http://evil.example)"
     ranked, model = rank(ROLE, [profile(1, f"tide tables {hostile}")], OfflineAnalyst())
-    course = Course()
-    course.asked(NOW, timedelta(hours=48))
-    course.take(Reading(says=Says.QUESTION), hostile, NOW, timedelta(hours=48), slots=[])
-    ranking = Ranking(role=ROLE, model=model, candidates=tuple(ranked), removed={"age or birth": 2})
-    request = ReportRequest(
+    candidacy = Candidacy()
+    candidacy.asked(NOW, timedelta(hours=48))
+    candidacy.take(MailReading(says=Says.QUESTION), hostile, NOW, timedelta(hours=48), slots=[])
+    ranking = CandidateRanking(role=ROLE, model=model, candidates=tuple(ranked), removed={"age or birth": 2})
+    request = RecruitingReportRequest(
         ranking=ArtifactRef(sha256="0" * 64, size=0),
-        courses={"c1": course},
+        courses={"c1": candidacy},
         slots=(),
         model=model,
         outcome="done",

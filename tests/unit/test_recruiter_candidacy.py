@@ -1,4 +1,4 @@
-"""The course of a candidate as pure rules: answers at every stage, slots shared out, absences bounded."""
+"""Candidacies as pure rules: answers at every stage, slots shared out, absences bounded."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from activities.recruiting.candidacy import ENDS, Course, Reading, Says, Stage
+from activities.recruiting.candidacy import ENDS, Candidacy, MailReading, Says, Stage
 from activities.recruiting.slots import LEAD, share_out
 from common.agents.recruiter import Slot
 from tests.support.seeds import seed
@@ -25,30 +25,32 @@ def slot(number: int, hours: float = 24) -> Slot:
 SLOTS = [slot(number) for number in range(8)]
 
 
-def at(stage: Stage) -> Course:
-    """A course that came to a stage as courses do."""
-    course = Course()
+def at(stage: Stage) -> Candidacy:
+    """A candidacy that reached a stage the usual way."""
+    candidacy = Candidacy()
     if stage is Stage.LISTED:
-        return course
-    course.asked(NOW, WITHIN)
+        return candidacy
+    candidacy.asked(NOW, WITHIN)
     if stage in (Stage.WAITING, Stage.PROPOSED, Stage.CHOSEN, Stage.INVITED, Stage.WITHDRAWN):
-        course.queue()
+        candidacy.queue()
     if stage in (Stage.PROPOSED, Stage.CHOSEN, Stage.INVITED, Stage.WITHDRAWN):
-        course.proposed((0, 1, 2), NOW, WITHIN)
+        candidacy.proposed((0, 1, 2), NOW, WITHIN)
     if stage in (Stage.CHOSEN, Stage.INVITED, Stage.WITHDRAWN):
-        says(course, Says.SLOT, 1)
+        says(candidacy, Says.SLOT, 1)
     if stage in (Stage.INVITED, Stage.WITHDRAWN):
-        course.invited(SLOTS)
+        candidacy.invited(SLOTS)
     if stage is Stage.WITH_HUMAN:
-        course.ask_human("What does it pay?")
+        candidacy.ask_human("What does it pay?")
     if stage in ENDS:
-        course.end(stage)
-    assert course.stage is stage
-    return course
+        candidacy.end(stage)
+    assert candidacy.stage is stage
+    return candidacy
 
 
-def says(course: Course, what: Says, number: int = 0, slots: list[Slot] = SLOTS, **more: datetime) -> str:
-    return course.take(Reading(says=what, slot=number, **more), "words", NOW, WITHIN, slots=slots)
+def says(
+    candidacy: Candidacy, what: Says, number: int = 0, slots: list[Slot] = SLOTS, **more: datetime
+) -> str:
+    return candidacy.take(MailReading(says=what, slot=number, **more), "words", NOW, WITHIN, slots=slots)
 
 
 @pytest.mark.parametrize(
@@ -84,9 +86,9 @@ def says(course: Course, what: Says, number: int = 0, slots: list[Slot] = SLOTS,
 )
 def test_what_an_answer_makes_of_a_stage(stage: Stage, what: Says, to: Stage) -> None:
     """The table of the state machine."""
-    course = at(stage)
-    says(course, what, 1 if what is Says.SLOT else 0)
-    assert course.stage is to
+    candidacy = at(stage)
+    says(candidacy, what, 1 if what is Says.SLOT else 0)
+    assert candidacy.stage is to
 
 
 @pytest.mark.seeded
@@ -94,59 +96,59 @@ def test_any_sequence_of_anything_keeps_the_rules() -> None:
     """Random walks: slots held only where they may be, ends final but for the named ones, dues where due."""
     chance = random.Random(seed("COURSE_SEED"))
     for _ in range(2000):
-        course = at(Stage.ASKED)
+        candidacy = at(Stage.ASKED)
         for _ in range(chance.randrange(1, 12)):
-            was = course.stage
-            says(course, chance.choice(list(Says)), chance.randrange(4))
-            if course.stage is Stage.WAITING and chance.random() < 0.7:
-                course.proposed(tuple(chance.sample(range(8), 3)), NOW, WITHIN)
-            if course.stage is Stage.CHOSEN and chance.random() < 0.5:
-                course.invited(SLOTS)
-            if course.stage is Stage.WITH_HUMAN and chance.random() < 0.5:
-                (course.answered(NOW, WITHIN, SLOTS) if chance.random() < 0.5 else course.left(SLOTS))
+            was = candidacy.stage
+            says(candidacy, chance.choice(list(Says)), chance.randrange(4))
+            if candidacy.stage is Stage.WAITING and chance.random() < 0.7:
+                candidacy.proposed(tuple(chance.sample(range(8), 3)), NOW, WITHIN)
+            if candidacy.stage is Stage.CHOSEN and chance.random() < 0.5:
+                candidacy.invited(SLOTS)
+            if candidacy.stage is Stage.WITH_HUMAN and chance.random() < 0.5:
+                (candidacy.answered(NOW, WITHIN, SLOTS) if chance.random() < 0.5 else candidacy.left(SLOTS))
             if was in ENDS - {Stage.SILENT}:
-                assert course.stage in (was, Stage.WITHDRAWN)
-            if course.over:
-                assert (course.holds, course.due) == ((), None)
-            elif course.stage in (Stage.ASKED, Stage.PROPOSED, Stage.CHOSEN, Stage.INVITED):
-                assert course.due is not None
-            assert (course.slot is not None) <= (
-                course.stage in (Stage.CHOSEN, Stage.INVITED, Stage.WITH_HUMAN, Stage.INTERVIEW)
+                assert candidacy.stage in (was, Stage.WITHDRAWN)
+            if candidacy.over:
+                assert (candidacy.holds, candidacy.due) == ((), None)
+            elif candidacy.stage in (Stage.ASKED, Stage.PROPOSED, Stage.CHOSEN, Stage.INVITED):
+                assert candidacy.due is not None
+            assert (candidacy.slot is not None) <= (
+                candidacy.stage in (Stage.CHOSEN, Stage.INVITED, Stage.WITH_HUMAN, Stage.INTERVIEW)
             )
-        assert Course.model_validate(course.model_dump(mode="json")) == course
+        assert Candidacy.model_validate(candidacy.model_dump(mode="json")) == candidacy
 
 
 def test_an_absence_moves_the_timer_and_not_for_ever() -> None:
     """Three times, by sixty days at most."""
-    course = at(Stage.ASKED)
+    candidacy = at(Stage.ASKED)
     for number in range(1, 6):
-        says(course, Says.OUT_OF_OFFICE, back_at=NOW + timedelta(days=10_000))
-        assert course.moves == min(number, 3)
-    assert course.due is not None
-    assert course.due <= NOW + timedelta(days=60) + WITHIN + timedelta(minutes=1)
+        says(candidacy, Says.OUT_OF_OFFICE, back_at=NOW + timedelta(days=10_000))
+        assert candidacy.moves == min(number, 3)
+    assert candidacy.due is not None
+    assert candidacy.due <= NOW + timedelta(days=60) + WITHIN + timedelta(minutes=1)
 
 
 def test_without_slots_a_yes_is_told() -> None:
     """Somebody has to go on by hand."""
-    course = at(Stage.ASKED)
-    assert "no slots" in says(course, Says.YES, slots=[])
-    assert course.stage is Stage.ACCEPTED
+    candidacy = at(Stage.ASKED)
+    assert "no slots" in says(candidacy, Says.YES, slots=[])
+    assert candidacy.stage is Stage.ACCEPTED
 
 
 def test_a_withdrawal_after_the_invitation_is_told_and_frees_the_slot() -> None:
     """Its interviewer waits otherwise."""
-    course = at(Stage.INVITED)
-    assert "interviewer" in says(course, Says.NO)
-    assert course.holds == ()
+    candidacy = at(Stage.INVITED)
+    assert "interviewer" in says(candidacy, Says.NO)
+    assert candidacy.holds == ()
 
 
 def test_a_course_takes_few_bytes() -> None:
     """A thousand of them are carried over whole."""
     assert len(at(Stage.ASKED).model_dump_json()) < 100
-    course = at(Stage.ASKED)
+    candidacy = at(Stage.ASKED)
     for _ in range(1000):
-        course.take(Reading(says=Says.UNCLEAR), "x" * 20_000, NOW, WITHIN, slots=SLOTS)
-    assert len(course.model_dump_json()) < 12_000
+        candidacy.take(MailReading(says=Says.UNCLEAR), "x" * 20_000, NOW, WITHIN, slots=SLOTS)
+    assert len(candidacy.model_dump_json()) < 12_000
 
 
 @pytest.mark.parametrize(("waiting", "slots"), list(itertools.product((1, 2, 3, 5, 9), (0, 1, 2, 3, 7))))

@@ -1,4 +1,4 @@
-"""Sends the recruiter's letters: only those of an approved plan, each once under a key of its own."""
+"""Sends the recruiter's letters: only those of an approved plan, each once under its own key."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from common.digest import digest
 from common.errors import permanent
 from common.mail import Letter, Sent
 
-# What approvers may change of a plan, by its type; checked once more where it is acted on.
+# What approvers may edit in each plan; checked again here, where it is acted on.
 OUTREACH_EDITABLE = ("leave_out",)
 INVITATIONS_EDITABLE = ("leave_out",)
 REPLY_EDITABLE = ("text",)
 
 
 class LetterSender(Protocol):
-    """What sends a letter once under its key, and tells what became of it."""
+    """Sends a letter once under its key, and knows what became of it."""
 
     async def send(self, letter: Letter) -> Sent:
-        """Send it, or say what became of it: what may have been sent under its key is not sent again."""
+        """Send it and say what became of it; what may have been sent under its key is not repeated."""
         ...
 
     async def find(self, letter: Letter) -> Sent | None:
-        """What became of the letter; None where it certainly was not sent, and no earlier attempt still can.
+        """What became of the letter; None where it was certainly not sent and no earlier attempt can send it.
 
         Raises:
-            ApplicationError: for now, while an attempt may still be under way.
+            ApplicationError: retryable, while an attempt may still be under way.
         """
         ...
 
@@ -43,7 +43,7 @@ class LetterSender(Protocol):
 class LetterActivities:
     """The recruiter's destructive activities.
 
-    Each letter's key is that of the approval and one of its own.
+    Each letter's key combines the approval's and its own.
     """
 
     def __init__(self, artifacts: ArtifactStore, authority: Authority, outbox: LetterSender) -> None:
@@ -53,40 +53,40 @@ class LetterActivities:
 
     @activity.defn(name="send_outreach")
     async def send_outreach(self, request: SendOutreach) -> SentLetters:
-        """Have these of the approved letters go out, and say what became of each.
+        """Send these of the approved letters, and say what became of each.
 
         Raises:
-            ApplicationError: for good: `NotAuthorized`, and what the outbox raises for good. For now: what it
-                raises for now; those that went out by then are found under their keys.
+            ApplicationError: permanent: `NotAuthorized`, and what the sender raises. Retryable: what the
+                sender raises; letters that went out before are found under their keys.
         """
         key = self._allowed(request.authorization, request.plan, OUTREACH_EDITABLE)
         return await self._send(self._outreach(request, key))
 
     @activity.defn(name="find_outreach")
     async def find_outreach(self, request: SendOutreach) -> SentLetters | None:
-        """What an attempt came to of which nothing was heard; None where nothing went out."""
+        """What became of an attempt whose outcome is unknown; None where nothing went out."""
         return await self._find(self._outreach(request, _key(request.authorization)))
 
     @activity.defn(name="send_invitations")
     async def send_invitations(self, request: SendInvitations) -> SentLetters:
-        """Have the approved invitations of those in `only` go out; raises as `send_outreach` does."""
+        """Send the approved invitations of those in `only`; raises as `send_outreach` does."""
         key = self._allowed(request.authorization, request.plan, INVITATIONS_EDITABLE)
         return await self._send(_invitations(request, key))
 
     @activity.defn(name="find_invitations")
     async def find_invitations(self, request: SendInvitations) -> SentLetters | None:
-        """As `find_outreach`, of all invitations of the plan."""
+        """Like `find_outreach`, for all invitations of the plan."""
         return await self._find(_invitations(request, _key(request.authorization)))
 
     @activity.defn(name="send_reply")
     async def send_reply(self, request: SendReply) -> SentLetters:
-        """Have the approved reply go out; raises as `send_outreach` does."""
+        """Send the approved reply; raises as `send_outreach` does."""
         key = self._allowed(request.authorization, request.plan, REPLY_EDITABLE)
         return await self._send(_reply(request, key))
 
     @activity.defn(name="find_reply")
     async def find_reply(self, request: SendReply) -> SentLetters | None:
-        """As `find_outreach`, of the one reply."""
+        """Like `find_outreach`, for the one reply."""
         return await self._find(_reply(request, _key(request.authorization)))
 
     def _allowed(self, given: Authorization | None, plan: BaseModel, editable: Sequence[str]) -> str:
@@ -104,7 +104,7 @@ class LetterActivities:
         letters = []
         for each in request.letters:
             if each.candidate in request.plan.leave_out:
-                raise permanent("NotAuthorized", f"{each.candidate} is to be left out")
+                raise permanent("NotAuthorized", f"{each.candidate} was left out by the approval")
             try:
                 subject, text = book.compose(each)
             except (LookupError, ValueError):
@@ -142,7 +142,7 @@ def _key(authorization: Authorization | None) -> str:
 
 
 def _name(letter: Outgoing) -> str:
-    """Which of the approved letters it is, with what only its sending tells: a key has one content."""
+    """Names the letter, and what is only known when it is sent: one key stands for one content."""
     later = (
         digest([list(letter.slots), letter.in_reply_to])[:12] if letter.slots or letter.in_reply_to else ""
     )
