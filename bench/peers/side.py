@@ -141,7 +141,7 @@ class KitSide(Side):
         # here all agents ask the same, and the bare side has nothing to look up.
         now = datetime.now(UTC)
         decision = Decision(
-            id=str(uuid.uuid4()),
+            id=uuid.uuid4().hex,
             request_id="approval-1",
             digest=self._digest,
             verdict=Verdict.APPROVE,
@@ -149,7 +149,8 @@ class KitSide(Side):
             through="cli",
             at=now,
         )
-        await handle.signal("decide", self._signer.sign(decision, handle.id, now))
+        signed = self._signer.sign(decision, handle.id, now)
+        await handle.signal("decide", signed.model_dump(mode="json", exclude_defaults=True))
 
 
 class BareSide(Side):

@@ -16,6 +16,7 @@ from pydantic import (
     ValidationInfo,
     field_serializer,
     field_validator,
+    model_serializer,
     model_validator,
 )
 
@@ -119,6 +120,21 @@ class Signature(BaseModel, frozen=True):
     expires_at: AwareDatetime
     key_id: ShortText
     mac: ShortText
+
+    # It is in every history twice, with the decision and with the action, so it goes without names.
+    @model_serializer(mode="plain", when_used="json")
+    def _as_list(self) -> list[str | int]:
+        return [self.agent, int(self.expires_at.timestamp()), self.key_id, self.mac]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_list(cls, value: object) -> object:
+        names = list(cls.model_fields)
+        return (
+            dict(zip(names, value, strict=True))
+            if isinstance(value, list) and len(value) == len(names)
+            else value
+        )
 
 
 class Decision(BaseModel, frozen=True):
@@ -302,7 +318,7 @@ class Authorization(BaseModel, frozen=True):
     votes: tuple[Vote, ...]
     policy: ApprovalPolicy
     requester: str
-    escalated: bool = False
+    escalated: bool = Field(False, exclude_if=lambda escalated: not escalated)
     key: str
 
     # It is in the history of every action, so defaults are left out, and may never change to allow more.

@@ -216,7 +216,7 @@ class AgentClient:
             request_id, digest = await self._open_request(id, digest)
         now = datetime.now(UTC)
         decision = Decision(
-            id=decision_id or str(uuid.uuid4()),
+            id=decision_id or uuid.uuid4().hex,
             request_id=request_id,
             digest=digest,
             verdict=Verdict.REVISE if edits and verdict == Verdict.APPROVE else verdict,
@@ -226,7 +226,8 @@ class AgentClient:
             through=through,
             at=now,
         )
-        await self._signal(id, "decide", self._signer.sign(decision, id, now))
+        signed = self._signer.sign(decision, id, now)
+        await self._signal(id, "decide", signed.model_dump(mode="json", exclude_defaults=True))
         return decision
 
     async def outcome_of(

@@ -78,7 +78,7 @@ def test_the_ids_of_what_is_no_agent_are_reserved() -> None:
 @pytest.mark.parametrize(
     "id",
     [
-        *RESERVED,
+        *sorted(RESERVED),
         "notice:a/r/1",
         "archivist-looks-1",
         "a/b",
