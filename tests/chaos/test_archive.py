@@ -276,9 +276,9 @@ def _assert_every_tampering_is_found(files: Path, anchor: Head | None, snapshot:
     return tamperings + 1
 
 
-async def test_60_agents_are_archived_under_fire(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_agents_are_archived_under_fire(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The store fails at random, the worker is killed at each step, new agents close meanwhile."""
-    await _archive_under_fire(60, CI_STEPS, tmp_path, monkeypatch)
+    await _archive_under_fire(30, CI_STEPS, tmp_path, monkeypatch)
 
 
 @pytest.mark.soak

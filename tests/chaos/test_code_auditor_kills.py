@@ -7,10 +7,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from common.agents.auditor import AuditInput
 from common.approval.types import Verdict
 from common.client.view import AgentView
-from tests.support.auditor.code_base import FILES, assert_every_fix_was_written_once, code_base, ended, seen
+from tests.support.auditor.code_base import assert_every_fix_was_written_once, code_base, ended, seen
 from tests.support.stack import Stack, until
 
 
@@ -34,11 +36,12 @@ def findings(view: AgentView) -> Any:
     return json.loads(Path(view.result["report"]["json"]).read_text())["findings"]
 
 
+@pytest.mark.parametrize("files", [640, pytest.param(1600, marks=pytest.mark.soak)])
 async def test_kills_of_worker_server_and_both_change_nothing_in_what_an_audit_finds_and_does(
-    tmp_path: Path,
+    files: int, tmp_path: Path
 ) -> None:
     """An audit killed three times in its scan ends as an undisturbed one does."""
-    root = code_base(tmp_path / "code")
+    root = code_base(tmp_path / "code", files)
     async with Stack(tmp_path / "calm") as calm:
         agents = await calm.agents()
         undisturbed = await ended(
@@ -50,17 +53,17 @@ async def test_kills_of_worker_server_and_both_change_nothing_in_what_an_audit_f
         id = await agents.start("code-auditor", AuditInput(path=str(root), apply=True), owner="local")
 
         async def past(share: float) -> bool:
-            return sum(scanned(rough).values()) > share * FILES
+            return sum(scanned(rough).values()) > share * files
 
         await until(lambda: past(0.1))
         await rough.kill_worker()
         at_first = scanned(rough)
-        assert 0 < sum(at_first.values()) < FILES, "the kill did not hit the scan"
+        assert 0 < sum(at_first.values()) < files, "the kill did not hit the scan"
         await rough.start_worker()
 
         await until(lambda: past(0.3))
         await rough.kill_server()
-        assert sum(scanned(rough).values()) < FILES, "the kill did not hit the scan"
+        assert sum(scanned(rough).values()) < files, "the kill did not hit the scan"
         await asyncio.sleep(2)
         await rough.server.start()
 
@@ -69,7 +72,7 @@ async def test_kills_of_worker_server_and_both_change_nothing_in_what_an_audit_f
         await rough.kill_worker()
         await rough.kill_server()
         at_last = scanned(rough)
-        assert sum(at_last.values()) < FILES, "the kill did not hit the scan"
+        assert sum(at_last.values()) < files, "the kill did not hit the scan"
         await rough.server.start()
         await rough.start_worker()
 
@@ -91,4 +94,4 @@ async def test_kills_of_worker_server_and_both_change_nothing_in_what_an_audit_f
         await agents.decide(id, Verdict.APPROVE, by="local", through="cli")
         disturbed = await ended(agents, id)
         assert findings(disturbed) == findings(undisturbed)
-        assert_every_fix_was_written_once(rough, disturbed)
+        assert_every_fix_was_written_once(rough, disturbed, files)

@@ -25,11 +25,15 @@ from tests.support.stack import until
 OUTAGE_SECONDS = 15  # the SDK by itself gives up after some ten
 
 
-@pytest.mark.parametrize("reliable", [True, False], ids=["ours", "the SDK's own"])
+# That the SDK alone runs it again shows that the outage bites; it takes a minute, for `make soak`.
+@pytest.mark.parametrize(
+    "reliable",
+    [pytest.param(True, id="ours"), pytest.param(False, id="the SDK's own", marks=pytest.mark.soak)],
+)
 async def test_an_activity_that_ends_while_temporal_is_away_is_not_run_again(
     reliable: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its result is reported until it is heard; the SDK alone runs it again, so the outage truly bites."""
+    """Its result is reported until it is heard."""
     settings = Settings.read({"HIBERNAUT_DATA_DIR": str(tmp_path)})
     async with DevServer(settings, ui_port=None) as server:
         monkeypatch.setenv("TEMPORAL_ADDRESS", server.address)

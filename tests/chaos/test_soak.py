@@ -17,6 +17,7 @@ from tests.support.auditor.code_base import assert_every_fix_was_written_once, c
 from tests.support.seeds import seed
 from tests.support.stack import Stack, until
 
+FILES = 1600
 ROUNDS = int(os.environ.get("SOAK_ROUNDS", "5"))
 SEED = seed("SOAK_SEED")
 
@@ -27,7 +28,7 @@ async def test_an_audit_killed_at_random_moments_fixes_every_file_once(round: in
     """Scan, plan, approval, apply or report: wherever the kills hit, each file is fixed, once."""
     chance = random.Random(SEED + round)
     print(f"SOAK_SEED={SEED} round {round}")
-    root = code_base(tmp_path / "code")
+    root = code_base(tmp_path / "code", FILES)
     async with Stack(tmp_path / "data") as stack:
         agents = await stack.agents()
         id = await agents.start("code-auditor", AuditInput(path=str(root), apply=True), owner="local")
@@ -42,7 +43,7 @@ async def test_an_audit_killed_at_random_moments_fixes_every_file_once(round: in
         view = await ended(agents, id)
         killed = await murders
         assert killed["worker"] + killed["server"] > 0
-        assert_every_fix_was_written_once(stack, view)
+        assert_every_fix_was_written_once(stack, view, FILES)
 
 
 async def _murders(stack: Stack, chance: random.Random) -> Counter[str]:

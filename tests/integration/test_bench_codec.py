@@ -7,9 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 BENCH = Path(__file__).parents[2] / "bench" / "codec.py"
 
 
+@pytest.mark.soak
 def test_the_bench_of_encryption_prints_its_ratios_and_leaves_nothing_behind(tmp_path: Path) -> None:
     """Every agent's result waited for; what is encrypted is a little longer than what is plain."""
     ended = subprocess.run(

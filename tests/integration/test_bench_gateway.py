@@ -7,9 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 BENCH = Path(__file__).parents[2] / "bench" / "gateway.py"
 
 
+@pytest.mark.soak
 def test_the_bench_of_the_gateway_ends_with_one_line_of_figures(tmp_path: Path) -> None:
     """Every poll answered, events seen, nothing left behind."""
     ended = subprocess.run(

@@ -7,9 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 BENCH = Path(__file__).parents[2] / "bench" / "inbox.py"
 
 
+@pytest.mark.soak
 def test_the_inbox_lists_every_agent_that_asks_in_each_of_its_forms(tmp_path: Path) -> None:
     """More than have their question shown: the table, the JSON, and the list for one person are complete."""
     ended = subprocess.run(

@@ -7,9 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 BENCH = Path(__file__).parents[2] / "bench" / "recruiter.py"
 
 
+@pytest.mark.soak
 def test_ten_candidates_sleep_as_one_does(tmp_path: Path) -> None:
     """No process, one timer, as many events; every figure is there."""
     ended = subprocess.run(

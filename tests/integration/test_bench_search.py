@@ -7,9 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 BENCH = Path(__file__).parents[2] / "bench" / "search.py"
 
 
+@pytest.mark.soak
 def test_it_ends_with_one_line_of_json_with_what_it_measured() -> None:
     """It finds as many as there are, and reads the days alone that can hold them."""
     ran = subprocess.run(

@@ -15,7 +15,6 @@ from tests.support.seeds import seed
 
 __all__ = ["world"]
 
-EXAMPLES = 12  # for each operation and phase
 SECONDS = 240
 CHECKS = (
     "not_a_server_error",
@@ -33,8 +32,9 @@ CHECKS = (
 )
 
 
-@pytest.mark.seeded
-async def test_schemathesis_finds_no_fault(world: GatewayWorld, tmp_path: Path) -> None:
+# So many for each operation and phase.
+@pytest.mark.parametrize("examples", [6, pytest.param(24, marks=pytest.mark.soak)])
+async def test_schemathesis_finds_no_fault(examples: int, world: GatewayWorld, tmp_path: Path) -> None:
     """A bounded run over every operation but the endless stream, with the seed printed."""
 
     (asks, _), sleeps = await world.asking(), await world.start()
@@ -61,7 +61,7 @@ async def test_schemathesis_finds_no_fault(world: GatewayWorld, tmp_path: Path) 
             "--seed",
             str(seed("SCHEMATHESIS_SEED")),
         ),
-        *("--max-examples", str(EXAMPLES), "--workers", "1", "--request-timeout", "30"),
+        *("--max-examples", str(examples), "--workers", "1", "--request-timeout", "30"),
         *("--header", "Authorization: Bearer local-owner", "--exclude-path", "/agents/{id}/events"),
         *("--phases", "examples,coverage,fuzzing", "--generation-database", "none", "--no-color"),
         "--suppress-health-check=filter_too_much",  # an amount is a narrow pattern

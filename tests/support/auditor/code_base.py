@@ -12,15 +12,14 @@ from common.client.client import AgentClient
 from common.client.view import AgentView, RunStatus
 from tests.support.stack import Stack, until
 
-FILES = 1600
 FLAWED = (
     "import os\nimport subprocess\n\n\ndef run(name):\n    return subprocess.call('ls ' + name, shell=True)\n"
 )
 
 
-def code_base(root: Path) -> Path:
-    """A code base of `FILES` files; every fourth has findings, with a fix for one of them."""
-    for number in range(FILES):
+def code_base(root: Path, files: int) -> Path:
+    """A code base of so many files; every fourth has findings, with a fix for one of them."""
+    for number in range(files):
         folder = root / f"part{number % 40:02d}"
         folder.mkdir(parents=True, exist_ok=True)
         text = FLAWED if number % 4 == 0 else f"VALUE = {number}\n"
@@ -45,11 +44,12 @@ async def ended(agents: AgentClient, id: str) -> AgentView:
     return view
 
 
-def assert_every_fix_was_written_once(stack: Stack, view: AgentView) -> None:
+def assert_every_fix_was_written_once(stack: Stack, view: AgentView, files: int) -> None:
+    """Of a code base of so many files."""
     assert isinstance(view.result, dict)
-    assert view.result["files_fixed"] == FILES / 4
+    assert view.result["files_fixed"] == files / 4
     [journal] = (stack.settings.data_dir / "journals" / "apply").rglob("*.jsonl")
     lines = [json.loads(line) for line in journal.read_text().splitlines()]
     written = Counter(line["path"] for line in lines if line["event"] == "done")
-    assert len(written) == FILES / 4
+    assert len(written) == files / 4
     assert set(written.values()) == {1}
