@@ -364,7 +364,7 @@ def doctor(as_json: Json = False) -> None:
 
 def settings() -> Settings:
     """The settings of this process, read from its environment."""
-    return Settings.read(os.environ)
+    return Settings.at_start()
 
 
 def main() -> int:

@@ -5,7 +5,10 @@ Temporal's own settings (``TEMPORAL_*``) are read by the SDK's envconfig in ``co
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import ValidationError, model_validator
@@ -106,6 +109,18 @@ class Settings(Group):
         return f"{self.task_queue}-fetch"
 
     @classmethod
+    def at_start(cls) -> Settings:
+        """Read the environment of this process, and let only its user read what it writes.
+
+        Raises:
+            SettingsError: as ``read`` does.
+        """
+        os.umask(0o077)
+        found = cls.read(os.environ)
+        keep_private(found.data_dir)
+        return found
+
+    @classmethod
     def read(cls, environment: Mapping[str, str]) -> Settings:
         """Read the settings from ``environment``; variables that are not known are ignored.
 
@@ -127,6 +142,12 @@ class Settings(Group):
             raise SettingsError(f"{complaint(first)}.") from None
         shown = f"={given[variable][:100]}" if table()[variable].repr else ""
         raise SettingsError(f"{variable}{shown}: {complaint(first)}.") from None
+
+
+def keep_private(folder: Path) -> None:
+    """Let only its owner into a data folder, if there is one; it holds keys, letters and reports."""
+    with contextlib.suppress(FileNotFoundError, PermissionError):
+        folder.chmod(0o700)
 
 
 def table(group: type[Group] = Settings) -> dict[str, FieldInfo]:
