@@ -364,7 +364,7 @@ def doctor(as_json: Json = False) -> None:
 
 def settings() -> Settings:
     """The settings of this process, read from its environment."""
-    return Settings.at_start()
+    return Settings.at_start(os.environ)
 
 
 def main() -> int:

@@ -109,14 +109,14 @@ class Settings(Group):
         return f"{self.task_queue}-fetch"
 
     @classmethod
-    def at_start(cls) -> Settings:
-        """Read the environment of this process, and let only its user read what it writes.
+    def at_start(cls, environment: Mapping[str, str]) -> Settings:
+        """Read the settings of this process, and let only its user read what it writes from now on.
 
         Raises:
             SettingsError: as ``read`` does.
         """
         os.umask(0o077)
-        found = cls.read(os.environ)
+        found = cls.read(environment)
         keep_private(found.data_dir)
         return found
 

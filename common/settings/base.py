@@ -57,7 +57,7 @@ def _none_of(text: object) -> object:
 Words = Annotated[tuple[str, ...], BeforeValidator(words_of)]
 Folder = Annotated[Path, BeforeValidator(_path_of)]
 File = Annotated[Path | None, BeforeValidator(_path_of)]
-Whole = Annotated[int, PLAIN, Field(ge=0, le=10**15)]
+Whole = Annotated[int, Field(ge=0, le=10**15), PLAIN]
 # Put before a type that may be None: empty, `none` and `never` say so.
 OR_NONE: Any = BeforeValidator(_none_of)
 

@@ -31,7 +31,7 @@ class FetchSettings(Group):
         "hibernaut/0.1",
         "How the fetcher names itself to web sites, and in robots.txt.",
     )
-    rate: Annotated[float, PLAIN, Field(gt=0, lt=1000)] = setting(
+    rate: Annotated[float, Field(gt=0, lt=1000), PLAIN] = setting(
         "HIBERNAUT_FETCH_RATE", "1", "Requests a second that one web host gets at most."
     )
     search: Annotated[str, Field(pattern=r"^(searxng:https?://\S+)?$")] = setting(

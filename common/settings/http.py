@@ -12,7 +12,7 @@ from common.settings.base import Group, setting, words_of
 
 # Whoever knows a symmetric algorithm's key could make tokens; of these, only the issuer can.
 Asymmetric = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
-AtLeastOne = Annotated[int, PLAIN, Field(ge=1, le=10**15)]
+AtLeastOne = Annotated[int, Field(ge=1, le=10**15), PLAIN]
 
 
 def is_safe(url: str) -> bool:

@@ -13,10 +13,10 @@ from common.settings.base import OR_NONE, Group, SettingsError, setting
 
 PROVIDERS = ("openai", "anthropic", "bedrock")
 
-Usd = Annotated[Decimal, PLAIN, Field(gt=0)]
-Tokens = Annotated[int, PLAIN, Field(gt=0)]
+Usd = Annotated[Decimal, Field(gt=0), PLAIN]
+Tokens = Annotated[int, Field(gt=0), PLAIN]
 # Written a million tokens, kept a token.
-Price = Annotated[Decimal, PLAIN, Field(ge=0), AfterValidator(lambda usd: usd / 1_000_000)]
+Price = Annotated[Decimal, Field(ge=0), AfterValidator(lambda usd: usd / 1_000_000), PLAIN]
 
 
 def _prices_of(text: object) -> object:
@@ -55,7 +55,7 @@ class ModelSettings(Group):
         secret=True,
     )
     region: str = setting("HIBERNAUT_BEDROCK_REGION", "us-east-1", "AWS region of `bedrock:` models.")
-    seconds: Annotated[float, PLAIN, Field(gt=0, le=600)] = setting(
+    seconds: Annotated[float, Field(gt=0, le=600), PLAIN] = setting(
         "HIBERNAUT_MODEL_SECONDS",
         "180",
         "Longest one exchange with a model may take, in seconds; at most 600.",

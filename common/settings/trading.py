@@ -20,7 +20,7 @@ class TradingSettings(Group):
         "address with `{symbol}` in it that answers JSON, or `alpaca`. Empty: a sample of real closes of "
         "2008 and 2009.",
     )
-    speed: Annotated[float, PLAIN, Field(ge=0, le=1_000_000)] = setting(
+    speed: Annotated[float, Field(ge=0, le=1_000_000), PLAIN] = setting(
         "HIBERNAUT_QUOTES_SPEED", "1", "Days of the CSV file that pass in a day; 0 stands still."
     )
     price: str = setting(
