@@ -71,11 +71,11 @@ class Settings(Group):
     unsigned: Literal["accept", "refuse"] = setting(
         "HIBERNAUT_UNSIGNED",
         "refuse",
-        "`accept` also counts unsigned decisions (from the Web UI or `temporal workflow signal`) and marks "
-        "them unsigned. Set by `starter.py dev`; leave it alone anywhere else.",
+        "`accept` also counts unsigned decisions (from the Web UI or `temporal workflow signal`) and "
+        "marks them unsigned. Set by `starter.py dev`; do not set it anywhere else.",
     )
     cached_agents: Whole = setting(
-        "HIBERNAUT_CACHED_AGENTS", "1000", "Agents a worker keeps in memory between steps."
+        "HIBERNAUT_CACHED_AGENTS", "1000", "How many agents a worker keeps in memory between steps."
     )
     model: str = setting(
         "HIBERNAUT_MODEL",

@@ -25,11 +25,12 @@ class ArchiveSettings(Group):
     after: Annotated[dict[str, Duration], BeforeValidator(_times_of)] = setting(
         "HIBERNAUT_ARCHIVE_AFTER",
         "30d",
-        "How long closed agents stay in Temporal before they are archived; other times by kind or outcome "
-        "behind it, as in `30d, code-auditor=7d, failed=90d`. Where several fit, the longest.",
+        "How long closed agents stay in Temporal before they are archived, followed by exceptions for "
+        "kinds or outcomes, as in `30d, code-auditor=7d, failed=90d`. If several apply, the longest "
+        "counts.",
     )
     schedule: str = setting(
-        "HIBERNAUT_ARCHIVE_AT", "17 3 * * *", "When the archivist runs: a cron line, in UTC."
+        "HIBERNAUT_ARCHIVE_AT", "17 3 * * *", "When the archivist runs: a cron expression, in UTC."
     )
     holds: File = setting(
         "HIBERNAUT_ARCHIVE_HOLDS",

@@ -47,13 +47,14 @@ class HttpSettings(Group):
     public_url: SafeUrl = setting(
         "HIBERNAUT_PUBLIC_URL",
         "",
-        "How people reach the gateway, `https://agents.example.com`; approval links begin with it. Empty: "
-        "the address it listens on.",
+        "Address of the gateway for people, `https://agents.example.com`; approval links begin with it. "
+        "Empty: the address it listens on.",
     )
     oidc_issuer: SafeUrl = setting(
         "HIBERNAUT_OIDC_ISSUER",
         "",
-        "Whose bearer tokens the gateway takes, the tokens' `iss`. Empty: only those of the token file.",
+        "Issuer of the bearer tokens that the gateway takes, their `iss`. Empty: only those of the "
+        "token file.",
     )
     oidc_audience: str = setting("HIBERNAUT_OIDC_AUDIENCE", "hibernaut", "What the tokens' `aud` must name.")
     oidc_algorithms: Annotated[tuple[Asymmetric, ...], BeforeValidator(words_of)] = setting(
@@ -68,10 +69,12 @@ class HttpSettings(Group):
     rate: AtLeastOne = setting(
         "HIBERNAUT_HTTP_RATE",
         "20",
-        "Requests a second the gateway takes from one person; three times that at once.",
+        "Requests a second that one person may send; three times as many in a burst.",
     )
     body_bytes: AtLeastOne = setting("HIBERNAUT_HTTP_BODY_BYTES", "262144", "Largest request body in bytes.")
-    streams: AtLeastOne = setting("HIBERNAUT_HTTP_STREAMS", "20", "Event streams one person may hold open.")
+    streams: AtLeastOne = setting(
+        "HIBERNAUT_HTTP_STREAMS", "20", "Event streams that one person may hold open."
+    )
 
     @field_validator("public_url")
     @classmethod

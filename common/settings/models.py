@@ -44,7 +44,7 @@ class ModelSettings(Group):
     openai_key: str = setting(
         "HIBERNAUT_OPENAI_KEY",
         "",
-        "Key for `openai:` models. Not needed where an address of one's own is set.",
+        "Key for `openai:` models. Not needed with `HIBERNAUT_MODEL_ADDRESS`.",
         secret=True,
     )
     anthropic_key: str = setting("HIBERNAUT_ANTHROPIC_KEY", "", "Key for `anthropic:` models.", secret=True)
@@ -58,29 +58,30 @@ class ModelSettings(Group):
     seconds: Annotated[float, Field(gt=0, le=600), PLAIN] = setting(
         "HIBERNAUT_MODEL_SECONDS",
         "180",
-        "Longest one exchange with a model may take, in seconds; at most 600.",
+        "Most seconds that one exchange with a model may take, up to 600.",
     )
     prices: Annotated[dict[str, tuple[Price, Price]], BeforeValidator(_prices_of)] = setting(
         "HIBERNAUT_MODEL_PRICES",
         "",
-        "Prices in US dollars a million tokens, as `openai:NAME=INPUT/OUTPUT,…`; they go before the list "
-        "that comes with the program. A price in neither is called unknown.",
+        "Prices in US dollars per million tokens, as `openai:NAME=INPUT/OUTPUT,…`; they override those "
+        "built in. The price of any other model is unknown.",
     )
     agent_tokens: Annotated[Tokens | None, OR_NONE] = setting(
         "HIBERNAUT_AGENT_TOKENS",
         "2000000",
-        "Tokens an agent may spend before it asks for more; `none`: no limit.",
+        "Tokens that an agent may spend before it asks for more; `none`: no limit.",
     )
     agent_usd: Annotated[Usd | None, OR_NONE] = setting(
-        "HIBERNAUT_AGENT_USD", "none", "US dollars likewise. Needs a known price of the model."
+        "HIBERNAUT_AGENT_USD", "none", "The same in US dollars. Needs a known price of the model."
     )
     owner_tokens: Annotated[Tokens | None, OR_NONE] = setting(
         "HIBERNAUT_OWNER_TOKENS_A_DAY",
         "20000000",
-        "Tokens all agents of an owner may spend in a UTC day before they ask for more; `none`: no limit.",
+        "Tokens that all agents of an owner may spend in a UTC day before they ask for more; `none`: no "
+        "limit.",
     )
     owner_usd: Annotated[Usd | None, OR_NONE] = setting(
-        "HIBERNAUT_OWNER_USD_A_DAY", "none", "US dollars likewise."
+        "HIBERNAUT_OWNER_USD_A_DAY", "none", "The same in US dollars."
     )
 
     @property

@@ -21,15 +21,15 @@ class TradingSettings(Group):
         "2008 and 2009.",
     )
     speed: Annotated[float, Field(ge=0, le=1_000_000), PLAIN] = setting(
-        "HIBERNAUT_QUOTES_SPEED", "1", "Days of the CSV file that pass in a day; 0 stands still."
+        "HIBERNAUT_QUOTES_SPEED", "1", "Days of the CSV file that pass in one day; 0 stands still."
     )
     price: str = setting(
-        "HIBERNAUT_QUOTES_PRICE", "price", "Where in the JSON the price stands, `data.0.last` for example."
+        "HIBERNAUT_QUOTES_PRICE", "price", "Path of the price in the JSON, `data.0.last` for example."
     )
     time: str = setting(
         "HIBERNAUT_QUOTES_TIME",
         "",
-        "Where in the JSON the price's time stands. Empty: it counts as of now.",
+        "Path of the price's time in the JSON. Empty: the price counts as of now.",
     )
     stale: Annotated[Duration | None, OR_NONE] = setting(
         "HIBERNAUT_QUOTES_STALE",
@@ -39,7 +39,7 @@ class TradingSettings(Group):
     broker: Literal["paper", "alpaca-paper", "alpaca-live"] = setting(
         "HIBERNAUT_BROKER",
         "paper",
-        "Who takes orders: `paper` (on this machine, in the data folder), `alpaca-paper` or `alpaca-live`.",
+        "The broker: `paper` (on this machine, in the data folder), `alpaca-paper` or `alpaca-live`.",
     )
     market: Literal["always", "NYSE"] = setting(
         "HIBERNAUT_MARKET",
