@@ -45,43 +45,43 @@ class Settings(Group):
 
     data_dir: Folder = setting(
         "HIBERNAUT_DATA_DIR",
-        ".hibernaut",
         "Folder of the embedded stack: database, artifacts, reports, keys.",
+        default=".hibernaut",
     )
     task_queue: str = setting(
-        "HIBERNAUT_TASK_QUEUE", "hibernaut", "Temporal task queue of workers and agents."
+        "HIBERNAUT_TASK_QUEUE", "Temporal task queue of workers and agents.", default="hibernaut"
     )
-    user: str = setting("HIBERNAUT_USER", "local", "Opaque id used where `--owner` or `--as` is not given.")
+    user: str = setting(
+        "HIBERNAUT_USER", "Opaque id used where `--owner` or `--as` is not given.", default="local"
+    )
     temporal_program: str = setting(
-        "HIBERNAUT_TEMPORAL_PROGRAM", "", "Path of a `temporal` program to use in place of the packaged one."
+        "HIBERNAUT_TEMPORAL_PROGRAM", "Path of a `temporal` program to use in place of the packaged one."
     )
     approval_keys: str = setting(
         "HIBERNAUT_APPROVAL_KEYS",
-        "",
         "Keys that sign decisions, as `id:hex,id:hex` (32 bytes or more each); the first signs, all verify. "
         "Empty: the embedded stack keeps one in its data folder.",
         secret=True,
     )
     groups: File = setting(
         "HIBERNAUT_GROUPS",
-        "",
         'Path of a JSON file of groups, `{"treasury": ["ann", "bob"]}`; `@treasury` then stands for its '
         "members where people are named. Empty: `groups.json` in the data folder, if there is one.",
     )
     unsigned: Literal["accept", "refuse"] = setting(
         "HIBERNAUT_UNSIGNED",
-        "refuse",
         "`accept` also counts unsigned decisions (from the Web UI or `temporal workflow signal`) and "
         "marks them unsigned. Set by `starter.py dev`; do not set it anywhere else.",
+        default="refuse",
     )
     cached_agents: Whole = setting(
-        "HIBERNAUT_CACHED_AGENTS", "1000", "How many agents a worker keeps in memory between steps."
+        "HIBERNAUT_CACHED_AGENTS", "How many agents a worker keeps in memory between steps.", default="1000"
     )
     model: str = setting(
         "HIBERNAUT_MODEL",
-        "offline",
         "Language model: `offline` (the built-in extractive analyst: no key, no network), `openai:NAME`, "
         "`anthropic:NAME` or `bedrock:NAME`.",
+        default="offline",
     )
     language_models: ModelSettings
     fetching: FetchSettings

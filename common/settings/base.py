@@ -27,13 +27,13 @@ class Group(BaseModel):
         return self.model_copy(update=changes)
 
 
-def setting(variable: str, default: str, meaning: str, *, secret: bool = False) -> Any:
+def setting(variable: str, meaning: str, *, default: str = "", secret: bool = False) -> Any:
     """A field that is read from an environment variable.
 
     Args:
         variable: its name, `HIBERNAUT_…`.
-        default: the text that stands for an absent or empty variable.
         meaning: what the table in docs/settings.md says of it.
+        default: the text that stands for an absent or empty variable.
         secret: keeps the value out of every repr and error.
     """
     return Field(default, validation_alias=variable, description=meaning, repr=not secret)

@@ -42,38 +42,41 @@ class HttpSettings(Group):
     """The gateway. `rate` is requests a second from one person; without an issuer only file tokens count."""
 
     address: Annotated[tuple[str, int], PlainValidator(_address_of)] = setting(
-        "HIBERNAUT_HTTP", "127.0.0.1:8080", "Where the gateway listens, `address:port`."
+        "HIBERNAUT_HTTP", "Where the gateway listens, `address:port`.", default="127.0.0.1:8080"
     )
     public_url: SafeUrl = setting(
         "HIBERNAUT_PUBLIC_URL",
-        "",
         "Address of the gateway for people, `https://agents.example.com`; approval links begin with it. "
         "Empty: the address it listens on.",
     )
     oidc_issuer: SafeUrl = setting(
         "HIBERNAUT_OIDC_ISSUER",
-        "",
         "Issuer of the bearer tokens that the gateway takes, their `iss`. Empty: only those of the "
         "token file.",
     )
-    oidc_audience: str = setting("HIBERNAUT_OIDC_AUDIENCE", "hibernaut", "What the tokens' `aud` must name.")
+    oidc_audience: str = setting(
+        "HIBERNAUT_OIDC_AUDIENCE", "What the tokens' `aud` must name.", default="hibernaut"
+    )
     oidc_algorithms: Annotated[tuple[Asymmetric, ...], BeforeValidator(words_of)] = setting(
-        "HIBERNAUT_OIDC_ALGORITHMS", "RS256,ES256", "Signature algorithms of tokens; asymmetric ones only."
+        "HIBERNAUT_OIDC_ALGORITHMS",
+        "Signature algorithms of tokens; asymmetric ones only.",
+        default="RS256,ES256",
     )
     codec_origin: SafeUrl = setting(
         "HIBERNAUT_CODEC_ORIGIN",
-        "",
         "Address of the Temporal Web UI whose pages may have payloads decoded, "
         "`https://temporal.example.com`. Empty: no page may. Set by `starter.py dev`.",
     )
     rate: AtLeastOne = setting(
         "HIBERNAUT_HTTP_RATE",
-        "20",
         "Requests a second that one person may send; three times as many in a burst.",
+        default="20",
     )
-    body_bytes: AtLeastOne = setting("HIBERNAUT_HTTP_BODY_BYTES", "262144", "Largest request body in bytes.")
+    body_bytes: AtLeastOne = setting(
+        "HIBERNAUT_HTTP_BODY_BYTES", "Largest request body in bytes.", default="262144"
+    )
     streams: AtLeastOne = setting(
-        "HIBERNAUT_HTTP_STREAMS", "20", "Event streams that one person may hold open."
+        "HIBERNAUT_HTTP_STREAMS", "Event streams that one person may hold open.", default="20"
     )
 
     @field_validator("public_url")
