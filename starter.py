@@ -35,7 +35,7 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.
 By = Annotated[
     str | None, typer.Option("--as", metavar="WHO", help="Who decides; your HIBERNAUT_USER if not given.")
 ]
-Digest = Annotated[str, typer.Option(metavar="PREFIX", help="Only if the open plan's digest begins so.")]
+Digest = Annotated[str | None, typer.Option(metavar="PREFIX", help="Only if the plan's digest begins so.")]
 NEWEST = typer.Option(min=1, help="At most so many, the newest.")
 Wait = Annotated[bool, typer.Option("--wait", help="Wait until the agent has closed.")]
 
@@ -150,7 +150,7 @@ def approve(
         list[str] | None,
         typer.Option("--edit", metavar="k=v", help="Change a field of the plan; repeatable."),
     ] = None,
-    digest: Digest = "",
+    digest: Digest = None,
     as_json: Json = False,
 ) -> None:
     """Approve what an agent asks. Exit code 4: the agent refused the decision."""
@@ -167,7 +167,7 @@ def reject(
     id: Id,
     reason: Annotated[str, typer.Option(metavar="T", help="Why not.")],
     by: By = None,
-    digest: Digest = "",
+    digest: Digest = None,
     as_json: Json = False,
 ) -> None:
     """Reject what an agent asks. Exit code 4: the agent refused the decision."""
@@ -364,7 +364,7 @@ def doctor(as_json: Json = False) -> None:
 
 def settings() -> Settings:
     """The settings of this process, read from its environment."""
-    return Settings.read(os.environ)
+    return Settings.at_start(os.environ)
 
 
 def main() -> int:

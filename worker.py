@@ -261,7 +261,7 @@ def main() -> int:
     """Run the worker; its exit code."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
-        asyncio.run(work(Settings.read(os.environ)))
+        asyncio.run(work(Settings.at_start(os.environ)))
     except SettingsError as error:
         print(error, file=sys.stderr)
         return 2

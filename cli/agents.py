@@ -11,10 +11,11 @@ from cli.archive import archived_view
 from cli.clients import open_agents
 from cli.draw import row_cells, show_lines
 from cli.inputs import kind_named, read_edits, read_input
-from cli.output import ExitCode, clean, print_document, say
+from cli.output import CommandError, ExitCode, clean, print_document, say
 from cli.table import print_table
 from common.approval.types import DecisionStatus, Verdict
 from common.archive.reader import ArchivedAgents
+from common.artifacts import ArtifactStore
 from common.client.client import AgentClient
 from common.client.errors import NoSuchAgentError
 from common.client.filters import AgentFilter
@@ -77,7 +78,7 @@ async def show(settings: Settings, id: str, *, as_json: bool) -> None:
     if as_json:
         print_document(view)
     else:
-        print("\n".join(show_lines(view)))
+        print("\n".join(show_lines(view, ArtifactStore.of(settings))))
 
 
 async def result(settings: Settings, id: str, *, wait: bool) -> ExitCode:
@@ -103,14 +104,20 @@ async def decide(
     by: str,
     note: str,
     edits: Sequence[str],
-    digest: str,
+    digest: str | None,
     *,
     as_json: bool,
 ) -> ExitCode:
-    """Send a decision and print its outcome."""
+    """Send a decision and print its outcome.
+
+    Raises:
+        CommandError: the digest is empty, which every digest begins with.
+    """
+    if digest is not None and not digest.strip():
+        raise CommandError(f"--digest is empty: give the beginning of what `starter.py show {id}` prints.")
     agents = await open_agents(settings)
     decision = await agents.decide(
-        id, verdict, by=by, note=note, edits=read_edits(edits), through="cli", digest=digest
+        id, verdict, by=by, note=note, edits=read_edits(edits), through="cli", digest=digest or ""
     )
     record = await agents.outcome_of(id, decision.id)
     status = record.status.value if record else "recorded"

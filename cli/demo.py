@@ -140,7 +140,7 @@ def _answer(plan: FixPlan) -> tuple[Verdict, str]:
 def main() -> int:
     """Run the demo; its exit code."""
     try:
-        found = Settings.read(os.environ)
+        found = Settings.at_start(os.environ)
         # Apart from the user's own stack, agents and data.
         own = found.but(data_dir=found.data_dir / "demo")
         own.data_dir.mkdir(parents=True, exist_ok=True)

@@ -24,7 +24,7 @@ from cli.rates import set_fetch_rate
 from common.approval.signing import Signer
 from common.artifacts import write_atomically
 from common.client.tokens import operator_token
-from common.settings import Settings
+from common.settings import Settings, keep_private
 from common.temporal.codec import create_keys, load_codec
 from common.temporal.connect import StackAddress
 
@@ -58,6 +58,7 @@ async def dev(
         CommandError: another stack holds the data folder, a port is taken, or the server does not start.
     """
     settings.data_dir.mkdir(parents=True, exist_ok=True)
+    keep_private(settings.data_dir)
     with _locked(settings):
         for number, option in ((port, "--port"), (ui_port, "--ui-port"), (http_port, "--http-port")):
             if number:

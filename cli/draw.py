@@ -7,7 +7,9 @@ from datetime import datetime
 
 from cli.output import clean
 from common.agents.agent import NotebookEntry, Progress
+from common.approval.plan_view import show_plan
 from common.approval.types import ApprovalRequest, DecisionRecord, in_words
+from common.artifacts import ArtifactStore
 from common.client.view import AgentRow, AgentView
 from common.grammar import in_utc
 from common.temporal import search_attributes
@@ -51,8 +53,8 @@ def summary(view: AgentView) -> list[tuple[str, str]]:
     return [(name, clean(value)) for name, value in pairs if value]
 
 
-def show_lines(view: AgentView) -> list[str]:
-    """Everything about an agent, as lines."""
+def show_lines(view: AgentView, artifacts: ArtifactStore | None = None) -> list[str]:
+    """Everything about an agent, as lines; with ``artifacts``, plans are whole, with their diffs."""
     lines = [f"{name:<12} {value}" for name, value in summary(view)]
     if not view.live:
         lines += ["", "No worker answered, so only what Temporal itself knows is shown."]
@@ -62,18 +64,22 @@ def show_lines(view: AgentView) -> list[str]:
     if view.decisions:
         lines += ["", "decisions", *(decision_line(record) for record in view.decisions)]
     for request in view.requests:
-        lines += ["", *approval_lines(view.id, request)]
+        lines += ["", *approval_lines(view.id, request, artifacts)]
     if view.result is not None:
         lines += ["", "result", *_json_lines(view.result)]
     return lines
 
 
-def approval_lines(id: str, request: ApprovalRequest) -> list[str]:
-    """An open question: its plan, its votes and deadlines, and the command that answers it."""
+def approval_lines(id: str, request: ApprovalRequest, artifacts: ArtifactStore | None = None) -> list[str]:
+    """An open question: its plan, its votes and deadlines, and the command that answers it.
+
+    With ``artifacts`` the plan is whole and has its diff; else it is cut to what a screen holds.
+    """
     policy = request.policy
     lines = [
         f"{request.id} asks {', '.join(request.deciders) or 'nobody'}: {request.question}",
-        *_json_lines(request.plan),
+        *_json_lines(request.plan, PLAN_LINES if artifacts is None else None),
+        *_diff_lines(request, artifacts),
         *(f"evidence: {line}" for line in request.evidence),
     ]
     if policy.quorum > 1:
@@ -122,8 +128,16 @@ def moment(at: datetime | None) -> str:
     return f"{in_utc(at):%Y-%m-%d %H:%M:%S} UTC" if at else ""
 
 
-def _json_lines(value: object) -> list[str]:
+def _diff_lines(request: ApprovalRequest, artifacts: ArtifactStore | None) -> list[str]:
+    diff = artifacts and show_plan(request.plan, artifacts).diff
+    if not diff:
+        return []
+    left_out = [f"… {diff.left_out} more lines; the report has them"] if diff.left_out else []
+    return ["diff", *(line.text for line in diff.lines), *left_out, *filter(None, [diff.missing])]
+
+
+def _json_lines(value: object, limit: int | None = PLAN_LINES) -> list[str]:
     lines = [clean(line) for line in json.dumps(value, indent=2, ensure_ascii=False).split("\n")]
-    if len(lines) > PLAN_LINES:
-        return [*lines[:PLAN_LINES], f"… {len(lines) - PLAN_LINES} more lines; --json prints them all"]
+    if limit and len(lines) > limit:
+        return [*lines[:limit], f"… {len(lines) - limit} more lines; --json prints them all"]
     return lines

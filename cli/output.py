@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Coroutine
 from enum import IntEnum
@@ -9,6 +10,8 @@ from typing import Any, NoReturn
 
 from pydantic import ValidationError
 from pydantic_core import to_json
+
+from common.visible import visible
 
 
 class ExitCode(IntEnum):
@@ -31,8 +34,8 @@ class CommandError(Exception):
 
 
 def clean(text: object) -> str:
-    """``text`` without what could steer a terminal: control characters become spaces, so it is one line."""
-    return "".join(sign if sign.isprintable() else " " for sign in str(text))
+    """``text`` as one line that shows what is in it; what could steer a terminal is spelled out."""
+    return visible(re.sub(r"\r\n|[\n\t]", " ", str(text)))
 
 
 def say(text: str) -> None:
@@ -42,7 +45,8 @@ def say(text: str) -> None:
 
 def print_document(value: object) -> None:
     """Print ``value`` (pydantic types too) as the one JSON document on stdout."""
-    print(to_json(value, indent=2).decode(), flush=True)
+    # Escaped as JSON does it, so that it stays exact.
+    print(visible(to_json(value, indent=2).decode()), flush=True)
 
 
 def flat(error: ValidationError) -> str:

@@ -158,7 +158,8 @@ def _plain(value: Value) -> Value:
 
 
 # Types of fields that are read by this grammar.
-Duration = Annotated[timedelta, BeforeValidator(_read_span), Field(ge=timedelta(), le=LONGEST)]
+Duration = Annotated[timedelta, Field(ge=timedelta(), le=LONGEST), BeforeValidator(_read_span)]
+Span = Annotated[timedelta, Field(gt=timedelta(), le=LONGEST), BeforeValidator(_read_span)]
 # A time with an offset, kept in UTC. In JSON it may have any form of RFC 3339; this one is promised.
 Moment = Annotated[
     AwareDatetime,

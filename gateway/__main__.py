@@ -62,7 +62,7 @@ def main() -> int:
     """Run the gateway and return its exit code."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
-        asyncio.run(serve(Settings.read(os.environ)))
+        asyncio.run(serve(Settings.at_start(os.environ)))
     except SettingsError as error:
         print(error, file=sys.stderr)
         return 2

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from decimal import Decimal
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
-from common.grammar import PLAIN, Duration
+from common import grammar
+from common.grammar import PLAIN
 
 
 def _split_commas(value: object) -> object:
@@ -23,8 +23,7 @@ Words = Annotated[list[str], BeforeValidator(_split_commas)]
 LocalPath = Annotated[str, Field(min_length=1, json_schema_extra={"format": "path"})]
 # How long something lasts. More forms are read (see common/grammar.py); this one is promised.
 Span = Annotated[
-    Duration,
-    Field(gt=timedelta(0)),
+    grammar.Span,
     WithJsonSchema(
         {"type": "string", "format": "duration", "pattern": "^P([1-9][0-9]{0,2}D|T[1-9][0-9]{0,3}[HMS])$"}
     ),
@@ -32,8 +31,8 @@ Span = Annotated[
 # Bounded, so that a sum, a product or a printed line cannot grow without end. In JSON it is a string.
 Amount = Annotated[
     Decimal,
-    PLAIN,
     Field(gt=0, le=10**12, max_digits=24, decimal_places=10),
+    PLAIN,
     WithJsonSchema(
         {
             "type": "string",
@@ -43,7 +42,7 @@ Amount = Annotated[
     ),
 ]
 # A bound of each field's own says how many at most.
-Count = Annotated[int, PLAIN, Field(le=10**12)]
+Count = Annotated[int, Field(le=10**12), PLAIN]
 # Either a path, likewise made absolute, or an http or https address.
 PathOrAddress = Annotated[str, Field(json_schema_extra={"format": "path-or-address"})]
 

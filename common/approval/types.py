@@ -21,7 +21,7 @@ from pydantic import (
 )
 
 from common.business_time import BusinessHours
-from common.grammar import Duration
+from common.grammar import Span
 
 # The first character of a group's name where people are named.
 GROUP = "@"
@@ -34,7 +34,6 @@ ALREADY_RECEIVED = "this decision was already received"
 
 ShortText = Annotated[str, Field(max_length=200)]
 LongText = Annotated[str, Field(max_length=4000)]
-Later = Annotated[Duration, Field(gt=timedelta())]
 
 
 class OnExpiry(StrEnum):
@@ -65,10 +64,10 @@ class ApprovalPolicy(BaseModel, frozen=True):
     quorum: int = Field(1, ge=1)
     requester_may_approve: bool = False
     editable: tuple[str, ...] = ()
-    reminders: tuple[Later, ...] = Field((), max_length=100)
+    reminders: tuple[Span, ...] = Field((), max_length=100)
     escalate_to: tuple[str, ...] = ()
-    escalate_after: Later | None = None
-    expires_after: Later | None = None
+    escalate_after: Span | None = None
+    expires_after: Span | None = None
     on_expiry: OnExpiry = OnExpiry.GIVE_UP
     business_hours: BusinessHours | None = None
 

@@ -5,7 +5,10 @@ Temporal's own settings (``TEMPORAL_*``) are read by the SDK's envconfig in ``co
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import ValidationError, model_validator
@@ -42,43 +45,43 @@ class Settings(Group):
 
     data_dir: Folder = setting(
         "HIBERNAUT_DATA_DIR",
-        ".hibernaut",
         "Folder of the embedded stack: database, artifacts, reports, keys.",
+        default=".hibernaut",
     )
     task_queue: str = setting(
-        "HIBERNAUT_TASK_QUEUE", "hibernaut", "Temporal task queue of workers and agents."
+        "HIBERNAUT_TASK_QUEUE", "Temporal task queue of workers and agents.", default="hibernaut"
     )
-    user: str = setting("HIBERNAUT_USER", "local", "Opaque id used where `--owner` or `--as` is not given.")
+    user: str = setting(
+        "HIBERNAUT_USER", "Opaque id used where `--owner` or `--as` is not given.", default="local"
+    )
     temporal_program: str = setting(
-        "HIBERNAUT_TEMPORAL_PROGRAM", "", "Path of a `temporal` program to use in place of the packaged one."
+        "HIBERNAUT_TEMPORAL_PROGRAM", "Path of a `temporal` program to use in place of the packaged one."
     )
     approval_keys: str = setting(
         "HIBERNAUT_APPROVAL_KEYS",
-        "",
         "Keys that sign decisions, as `id:hex,id:hex` (32 bytes or more each); the first signs, all verify. "
         "Empty: the embedded stack keeps one in its data folder.",
         secret=True,
     )
     groups: File = setting(
         "HIBERNAUT_GROUPS",
-        "",
         'Path of a JSON file of groups, `{"treasury": ["ann", "bob"]}`; `@treasury` then stands for its '
         "members where people are named. Empty: `groups.json` in the data folder, if there is one.",
     )
     unsigned: Literal["accept", "refuse"] = setting(
         "HIBERNAUT_UNSIGNED",
-        "refuse",
-        "`accept` also counts unsigned decisions (from the Web UI or `temporal workflow signal`) and marks "
-        "them unsigned. Set by `starter.py dev`; leave it alone anywhere else.",
+        "`accept` also counts unsigned decisions (from the Web UI or `temporal workflow signal`) and "
+        "marks them unsigned. Set by `starter.py dev`; do not set it anywhere else.",
+        default="refuse",
     )
     cached_agents: Whole = setting(
-        "HIBERNAUT_CACHED_AGENTS", "1000", "Agents a worker keeps in memory between steps."
+        "HIBERNAUT_CACHED_AGENTS", "How many agents a worker keeps in memory between steps.", default="1000"
     )
     model: str = setting(
         "HIBERNAUT_MODEL",
-        "offline",
         "Language model: `offline` (the built-in extractive analyst: no key, no network), `openai:NAME`, "
         "`anthropic:NAME` or `bedrock:NAME`.",
+        default="offline",
     )
     language_models: ModelSettings
     fetching: FetchSettings
@@ -106,6 +109,18 @@ class Settings(Group):
         return f"{self.task_queue}-fetch"
 
     @classmethod
+    def at_start(cls, environment: Mapping[str, str]) -> Settings:
+        """Read the settings of this process, and let only its user read what it writes from now on.
+
+        Raises:
+            SettingsError: as ``read`` does.
+        """
+        os.umask(0o077)
+        found = cls.read(environment)
+        keep_private(found.data_dir)
+        return found
+
+    @classmethod
     def read(cls, environment: Mapping[str, str]) -> Settings:
         """Read the settings from ``environment``; variables that are not known are ignored.
 
@@ -127,6 +142,12 @@ class Settings(Group):
             raise SettingsError(f"{complaint(first)}.") from None
         shown = f"={given[variable][:100]}" if table()[variable].repr else ""
         raise SettingsError(f"{variable}{shown}: {complaint(first)}.") from None
+
+
+def keep_private(folder: Path) -> None:
+    """Let only its owner into a data folder, if there is one; it holds keys, letters and reports."""
+    with contextlib.suppress(FileNotFoundError, PermissionError):
+        folder.chmod(0o700)
 
 
 def table(group: type[Group] = Settings) -> dict[str, FieldInfo]:

@@ -24,24 +24,24 @@ class ArchiveSettings(Group):
 
     after: Annotated[dict[str, Duration], BeforeValidator(_times_of)] = setting(
         "HIBERNAUT_ARCHIVE_AFTER",
-        "30d",
-        "How long closed agents stay in Temporal before they are archived; other times by kind or outcome "
-        "behind it, as in `30d, code-auditor=7d, failed=90d`. Where several fit, the longest.",
+        "How long closed agents stay in Temporal before they are archived, followed by exceptions for "
+        "kinds or outcomes, as in `30d, code-auditor=7d, failed=90d`. If several apply, the longest "
+        "counts.",
+        default="30d",
     )
     schedule: str = setting(
-        "HIBERNAUT_ARCHIVE_AT", "17 3 * * *", "When the archivist runs: a cron line, in UTC."
+        "HIBERNAUT_ARCHIVE_AT", "When the archivist runs: a cron expression, in UTC.", default="17 3 * * *"
     )
     holds: File = setting(
         "HIBERNAUT_ARCHIVE_HOLDS",
-        "",
         'Path of a JSON file of legal holds, `{"ids": [], "owners": [], "batches": []}`: what it names is '
         "left alone. Empty: `holds.json` in the data folder, if there is one.",
     )
     cold_after: Annotated[Duration | None, OR_NONE] = setting(
         "HIBERNAUT_ARCHIVE_COLD",
-        "90d",
         "When `archive setup` has S3 move archived agents to GLACIER_IR, cheaper and still read at once. "
         "`never`: no such rule.",
+        default="90d",
     )
 
     def ttl(self, kind: str, status: str) -> timedelta:

@@ -27,13 +27,13 @@ class Group(BaseModel):
         return self.model_copy(update=changes)
 
 
-def setting(variable: str, default: str, meaning: str, *, secret: bool = False) -> Any:
+def setting(variable: str, meaning: str, *, default: str = "", secret: bool = False) -> Any:
     """A field that is read from an environment variable.
 
     Args:
         variable: its name, `HIBERNAUT_…`.
-        default: the text that stands for an absent or empty variable.
         meaning: what the table in docs/settings.md says of it.
+        default: the text that stands for an absent or empty variable.
         secret: keeps the value out of every repr and error.
     """
     return Field(default, validation_alias=variable, description=meaning, repr=not secret)
@@ -57,7 +57,7 @@ def _none_of(text: object) -> object:
 Words = Annotated[tuple[str, ...], BeforeValidator(words_of)]
 Folder = Annotated[Path, BeforeValidator(_path_of)]
 File = Annotated[Path | None, BeforeValidator(_path_of)]
-Whole = Annotated[int, PLAIN, Field(ge=0, le=10**15)]
+Whole = Annotated[int, Field(ge=0, le=10**15), PLAIN]
 # Put before a type that may be None: empty, `none` and `never` say so.
 OR_NONE: Any = BeforeValidator(_none_of)
 

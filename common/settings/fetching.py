@@ -22,21 +22,19 @@ class FetchSettings(Group):
 
     allowed_hosts: Annotated[AllowedHosts, PlainValidator(AllowedHosts.parse)] = setting(
         "HIBERNAUT_ALLOWED_HOSTS",
-        "",
-        "Own hosts that may be fetched although they are not public, with commas between: a name, an address "
-        "or a network, each with `:port` or for 80 and 443.",
+        "Hosts that may be fetched although they are not public, separated by commas: a name, an "
+        "address or a network, each with `:port`; without, ports 80 and 443.",
     )
     user_agent: Annotated[str, AfterValidator(_header)] = setting(
         "HIBERNAUT_USER_AGENT",
-        "hibernaut/0.1",
-        "How the fetcher names itself to web sites, and in robots.txt.",
+        "User agent of the fetcher, for web sites and in robots.txt.",
+        default="hibernaut/0.1",
     )
-    rate: Annotated[float, PLAIN, Field(gt=0, lt=1000)] = setting(
-        "HIBERNAUT_FETCH_RATE", "1", "Requests a second that one web host gets at most."
+    rate: Annotated[float, Field(gt=0, lt=1000), PLAIN] = setting(
+        "HIBERNAUT_FETCH_RATE", "Most requests a second to one web host.", default="1"
     )
     search: Annotated[str, Field(pattern=r"^(searxng:https?://\S+)?$")] = setting(
         "HIBERNAUT_SEARCH",
-        "",
         "Search provider: `searxng:URL` asks a SearXNG instance. Empty: sitemaps, feeds and links of the "
         "sites named.",
     )

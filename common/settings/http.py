@@ -12,7 +12,7 @@ from common.settings.base import Group, setting, words_of
 
 # Whoever knows a symmetric algorithm's key could make tokens; of these, only the issuer can.
 Asymmetric = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
-AtLeastOne = Annotated[int, PLAIN, Field(ge=1, le=10**15)]
+AtLeastOne = Annotated[int, Field(ge=1, le=10**15), PLAIN]
 
 
 def is_safe(url: str) -> bool:
@@ -42,36 +42,42 @@ class HttpSettings(Group):
     """The gateway. `rate` is requests a second from one person; without an issuer only file tokens count."""
 
     address: Annotated[tuple[str, int], PlainValidator(_address_of)] = setting(
-        "HIBERNAUT_HTTP", "127.0.0.1:8080", "Where the gateway listens, `address:port`."
+        "HIBERNAUT_HTTP", "Where the gateway listens, `address:port`.", default="127.0.0.1:8080"
     )
     public_url: SafeUrl = setting(
         "HIBERNAUT_PUBLIC_URL",
-        "",
-        "How people reach the gateway, `https://agents.example.com`; approval links begin with it. Empty: "
-        "the address it listens on.",
+        "Address of the gateway for people, `https://agents.example.com`; approval links begin with it. "
+        "Empty: the address it listens on.",
     )
     oidc_issuer: SafeUrl = setting(
         "HIBERNAUT_OIDC_ISSUER",
-        "",
-        "Whose bearer tokens the gateway takes, the tokens' `iss`. Empty: only those of the token file.",
+        "Issuer of the bearer tokens that the gateway takes, their `iss`. Empty: only those of the "
+        "token file.",
     )
-    oidc_audience: str = setting("HIBERNAUT_OIDC_AUDIENCE", "hibernaut", "What the tokens' `aud` must name.")
+    oidc_audience: str = setting(
+        "HIBERNAUT_OIDC_AUDIENCE", "What the tokens' `aud` must name.", default="hibernaut"
+    )
     oidc_algorithms: Annotated[tuple[Asymmetric, ...], BeforeValidator(words_of)] = setting(
-        "HIBERNAUT_OIDC_ALGORITHMS", "RS256,ES256", "Signature algorithms of tokens; asymmetric ones only."
+        "HIBERNAUT_OIDC_ALGORITHMS",
+        "Signature algorithms of tokens; asymmetric ones only.",
+        default="RS256,ES256",
     )
     codec_origin: SafeUrl = setting(
         "HIBERNAUT_CODEC_ORIGIN",
-        "",
         "Address of the Temporal Web UI whose pages may have payloads decoded, "
         "`https://temporal.example.com`. Empty: no page may. Set by `starter.py dev`.",
     )
     rate: AtLeastOne = setting(
         "HIBERNAUT_HTTP_RATE",
-        "20",
-        "Requests a second the gateway takes from one person; three times that at once.",
+        "Requests a second that one person may send; three times as many in a burst.",
+        default="20",
     )
-    body_bytes: AtLeastOne = setting("HIBERNAUT_HTTP_BODY_BYTES", "262144", "Largest request body in bytes.")
-    streams: AtLeastOne = setting("HIBERNAUT_HTTP_STREAMS", "20", "Event streams one person may hold open.")
+    body_bytes: AtLeastOne = setting(
+        "HIBERNAUT_HTTP_BODY_BYTES", "Largest request body in bytes.", default="262144"
+    )
+    streams: AtLeastOne = setting(
+        "HIBERNAUT_HTTP_STREAMS", "Event streams that one person may hold open.", default="20"
+    )
 
     @field_validator("public_url")
     @classmethod

@@ -58,35 +58,30 @@ class MailSettings(Group):
     # A password before the @ would be a secret.
     smtp_url: str = setting(
         "HIBERNAUT_SMTP",
-        "",
-        "Server that mail goes out by: `smtps://host:465`, or `smtp://host:587`, which is encrypted by "
-        "STARTTLS everywhere but on this machine. Empty: no mail goes out.",
+        "Server for outgoing mail: `smtps://host:465`, or `smtp://host:587`, which is encrypted by "
+        "STARTTLS except on this machine. Empty: no mail goes out.",
         secret=True,
     )
-    smtp_user: str = setting("HIBERNAUT_SMTP_USER", "", "Who signs in there. Empty: nobody does.")
-    smtp_password: str = setting("HIBERNAUT_SMTP_PASSWORD", "", "The password for that.", secret=True)
+    smtp_user: str = setting("HIBERNAUT_SMTP_USER", "User name for that server. Empty: no sign-in.")
+    smtp_password: str = setting("HIBERNAUT_SMTP_PASSWORD", "Password for that server.", secret=True)
     mail_from: Annotated[tuple[str, str], PlainValidator(_mailbox_of)] = setting(
-        "HIBERNAUT_MAIL_FROM", "", "Whom mail is from, `agents@example.com` or `Agents <agents@example.com>`."
+        "HIBERNAUT_MAIL_FROM", "Sender of mail, `agents@example.com` or `Agents <agents@example.com>`."
     )
     reply_to: str = setting(
         "HIBERNAUT_MAIL_REPLY_TO",
-        "",
-        "Address of the mailbox that answers arrive in, `answers@example.com`; mail to `answers+anything@` "
-        "has to arrive there, too. Empty: letters have no address for answers.",
+        "Address of the mailbox for answers, `answers@example.com`; mail to `answers+anything@` must "
+        "arrive there too. Empty: letters have no address for answers.",
     )
     imap_url: str = setting(
         "HIBERNAUT_IMAP",
-        "",
-        "Server of that mailbox: `imaps://host:993`, or `imap://host:143`, encrypted as for SMTP. Empty: "
-        "answers are not read. The mailbox should be for this alone: what is in it is sorted into folders.",
+        "Server of that mailbox: `imaps://host:993`, or `imap://host:143`, encrypted as for SMTP. "
+        "Empty: answers are not read. Use the mailbox for nothing else: its mail is moved into folders.",
         secret=True,
     )
-    imap_user: str = setting("HIBERNAUT_IMAP_USER", "", "Whose mailbox it is there.")
-    imap_password: str = setting("HIBERNAUT_IMAP_PASSWORD", "", "The password for that.", secret=True)
+    imap_user: str = setting("HIBERNAUT_IMAP_USER", "User name for that mailbox.")
+    imap_password: str = setting("HIBERNAUT_IMAP_PASSWORD", "Password for that mailbox.", secret=True)
     imap_prefix: str = setting(
-        "HIBERNAUT_IMAP_PREFIX",
-        "",
-        "Put before the names of the folders, `INBOX.` where the server wants it so.",
+        "HIBERNAUT_IMAP_PREFIX", "Prefix of the folders' names, `INBOX.` if the server requires it."
     )
 
     @field_validator("reply_to")

@@ -13,10 +13,10 @@ from common.settings.base import OR_NONE, Group, SettingsError, setting
 
 PROVIDERS = ("openai", "anthropic", "bedrock")
 
-Usd = Annotated[Decimal, PLAIN, Field(gt=0)]
-Tokens = Annotated[int, PLAIN, Field(gt=0)]
+Usd = Annotated[Decimal, Field(gt=0), PLAIN]
+Tokens = Annotated[int, Field(gt=0), PLAIN]
 # Written a million tokens, kept a token.
-Price = Annotated[Decimal, PLAIN, Field(ge=0), AfterValidator(lambda usd: usd / 1_000_000)]
+Price = Annotated[Decimal, Field(ge=0), AfterValidator(lambda usd: usd / 1_000_000), PLAIN]
 
 
 def _prices_of(text: object) -> object:
@@ -37,50 +37,47 @@ class ModelSettings(Group):
 
     address: str = setting(
         "HIBERNAUT_MODEL_ADDRESS",
-        "",
         "Base address of the provider that `HIBERNAUT_MODEL` names, for example `http://localhost:8000/v1` "
         "of any server that speaks the OpenAI protocol. Empty: the provider's own.",
     )
     openai_key: str = setting(
         "HIBERNAUT_OPENAI_KEY",
-        "",
-        "Key for `openai:` models. Not needed where an address of one's own is set.",
+        "Key for `openai:` models. Not needed with `HIBERNAUT_MODEL_ADDRESS`.",
         secret=True,
     )
-    anthropic_key: str = setting("HIBERNAUT_ANTHROPIC_KEY", "", "Key for `anthropic:` models.", secret=True)
+    anthropic_key: str = setting("HIBERNAUT_ANTHROPIC_KEY", "Key for `anthropic:` models.", secret=True)
     bedrock_key: str = setting(
         "HIBERNAUT_BEDROCK_KEY",
-        "",
         "Key for `bedrock:` models: `access-key:secret`, or `aws` for the AWS credentials of the machine.",
         secret=True,
     )
-    region: str = setting("HIBERNAUT_BEDROCK_REGION", "us-east-1", "AWS region of `bedrock:` models.")
-    seconds: Annotated[float, PLAIN, Field(gt=0, le=600)] = setting(
+    region: str = setting("HIBERNAUT_BEDROCK_REGION", "AWS region of `bedrock:` models.", default="us-east-1")
+    seconds: Annotated[float, Field(gt=0, le=600), PLAIN] = setting(
         "HIBERNAUT_MODEL_SECONDS",
-        "180",
-        "Longest one exchange with a model may take, in seconds; at most 600.",
+        "Most seconds that one exchange with a model may take, up to 600.",
+        default="180",
     )
     prices: Annotated[dict[str, tuple[Price, Price]], BeforeValidator(_prices_of)] = setting(
         "HIBERNAUT_MODEL_PRICES",
-        "",
-        "Prices in US dollars a million tokens, as `openai:NAME=INPUT/OUTPUT,…`; they go before the list "
-        "that comes with the program. A price in neither is called unknown.",
+        "Prices in US dollars per million tokens, as `openai:NAME=INPUT/OUTPUT,…`; they override those "
+        "built in. The price of any other model is unknown.",
     )
     agent_tokens: Annotated[Tokens | None, OR_NONE] = setting(
         "HIBERNAUT_AGENT_TOKENS",
-        "2000000",
-        "Tokens an agent may spend before it asks for more; `none`: no limit.",
+        "Tokens that an agent may spend before it asks for more; `none`: no limit.",
+        default="2000000",
     )
     agent_usd: Annotated[Usd | None, OR_NONE] = setting(
-        "HIBERNAUT_AGENT_USD", "none", "US dollars likewise. Needs a known price of the model."
+        "HIBERNAUT_AGENT_USD", "The same in US dollars. Needs a known price of the model.", default="none"
     )
     owner_tokens: Annotated[Tokens | None, OR_NONE] = setting(
         "HIBERNAUT_OWNER_TOKENS_A_DAY",
-        "20000000",
-        "Tokens all agents of an owner may spend in a UTC day before they ask for more; `none`: no limit.",
+        "Tokens that all agents of an owner may spend in a UTC day before they ask for more; `none`: no "
+        "limit.",
+        default="20000000",
     )
     owner_usd: Annotated[Usd | None, OR_NONE] = setting(
-        "HIBERNAUT_OWNER_USD_A_DAY", "none", "US dollars likewise."
+        "HIBERNAUT_OWNER_USD_A_DAY", "The same in US dollars.", default="none"
     )
 
     @property

@@ -32,15 +32,13 @@ class NoticeSettings(Group):
 
     file: File = setting(
         "HIBERNAUT_NOTICES",
-        "",
-        "Path of a JSON file that says who is told what by which way (docs/notices.md). Empty: "
-        "`notices.json` in the data folder, if there is one; without it, notices go to the worker's "
-        "terminal.",
+        "Path of a JSON file with the routes of notices: who is told what, and how (docs/notices.md). "
+        "Empty: `notices.json` in the data folder, if there is one; without it, notices go to the "
+        "worker's terminal.",
     )
     webhook_secrets: Annotated[Words, AfterValidator(_secrets)] = setting(
         "HIBERNAUT_WEBHOOK_SECRETS",
-        "",
-        "Secrets that sign webhooks, `whsec_…` (24 to 64 bytes in base64), with commas between; every one "
-        "signs, so that a receiver may change over at its own time. Empty: no webhooks.",
+        "Secrets that sign webhooks, `whsec_…` (24 to 64 bytes in base64), separated by commas; all of "
+        "them sign, so that receivers can switch in their own time. Empty: no webhooks.",
         secret=True,
     )

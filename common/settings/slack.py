@@ -19,26 +19,24 @@ class SlackSettings(Group):
     """Slack. `api` ends with a slash."""
 
     bot_token: Annotated[str, Field(pattern=r"^(xox[!-~]*)?$")] = setting(
-        "HIBERNAUT_SLACK_BOT_TOKEN", "", "The Slack app's bot token, `xoxb-…`. Empty: no Slack.", secret=True
+        "HIBERNAUT_SLACK_BOT_TOKEN", "The Slack app's bot token, `xoxb-…`. Empty: no Slack.", secret=True
     )
     signing_secret: str = setting(
         "HIBERNAUT_SLACK_SIGNING_SECRET",
-        "",
-        "The Slack app's signing secret, by which `POST /slack/actions` tells Slack's requests from others'. "
-        "Empty: that route takes nothing.",
+        "The Slack app's signing secret, by which `POST /slack/actions` verifies that requests are "
+        "Slack's. Empty: that route takes nothing.",
         secret=True,
     )
     app_token: Annotated[str, Field(pattern=r"^(xapp-[!-~]*)?$")] = setting(
         "HIBERNAUT_SLACK_APP_TOKEN",
-        "",
-        "The Slack app's app-level token, `xapp-…`, with which the gateway fetches what people press by "
-        "Socket Mode; it needs no public address. Empty: no Socket Mode.",
+        "The Slack app's app-level token, `xapp-…`, with which the gateway receives button presses by "
+        "Socket Mode, without a public address. Empty: no Socket Mode.",
         secret=True,
     )
     api: Annotated[SafeUrl, AfterValidator(_with_slash)] = setting(
         "HIBERNAUT_SLACK_API",
-        "https://slack.com/api/",
-        "Address of Slack's Web API; another one for GovSlack.",
+        "Address of Slack's Web API; set another one for GovSlack.",
+        default="https://slack.com/api/",
     )
 
     @model_validator(mode="after")

@@ -14,27 +14,24 @@ class StateSettings(Group):
 
     encryption: Literal["", "on", "migrate", "off"] = setting(
         "HIBERNAUT_ENCRYPTION",
-        "",
-        "`on` encrypts what goes to Temporal and refuses what comes in plain; `migrate` encrypts and still "
-        "reads plain, while agents from before live on; `off` writes plain. Empty: on where there are keys.",
+        "`on` encrypts what goes to Temporal and refuses plain payloads; `migrate` encrypts and still "
+        "reads plain ones, for agents that were started before; `off` writes plain. Empty: on if there "
+        "are keys.",
     )
     payload_keys: str = setting(
         "HIBERNAUT_PAYLOAD_KEYS",
-        "",
         "Keys that encrypt, as `id:hex,id:hex` (32 bytes or more each); the first encrypts, all decrypt. "
         "Empty: `payload.keys` in the data folder, if there is one.",
         secret=True,
     )
     s3_bucket: str = setting(
-        "HIBERNAUT_S3_BUCKET", "", "Bucket of payloads over 128 KiB. Empty: a folder in the data folder."
+        "HIBERNAUT_S3_BUCKET", "Bucket for payloads over 128 KiB. Empty: a folder in the data folder."
     )
     s3_endpoint: str = setting(
-        "HIBERNAUT_S3_ENDPOINT", "", "Address of an S3-compatible service. Empty: Amazon's of the region."
+        "HIBERNAUT_S3_ENDPOINT", "Address of an S3-compatible service. Empty: Amazon's of the region."
     )
-    s3_region: str = setting("HIBERNAUT_S3_REGION", "", "Region of the bucket. Empty: as boto3 finds it.")
-    s3_prefix: str = setting(
-        "HIBERNAUT_S3_PREFIX", "", "Put before every key in the bucket, `team/` for example."
-    )
+    s3_region: str = setting("HIBERNAUT_S3_REGION", "Region of the bucket. Empty: the one that boto3 finds.")
+    s3_prefix: str = setting("HIBERNAUT_S3_PREFIX", "Prefix of every key in the bucket, `team/` for example.")
 
     @field_validator("s3_endpoint")
     @classmethod

@@ -15,41 +15,37 @@ class TradingSettings(Group):
 
     quotes: str = setting(
         "HIBERNAUT_QUOTES",
-        "",
         "Source of prices: path of a CSV file of closes (`Date,AAA,BBB,…`, also `.gz`) that is replayed, an "
         "address with `{symbol}` in it that answers JSON, or `alpaca`. Empty: a sample of real closes of "
         "2008 and 2009.",
     )
-    speed: Annotated[float, PLAIN, Field(ge=0, le=1_000_000)] = setting(
-        "HIBERNAUT_QUOTES_SPEED", "1", "Days of the CSV file that pass in a day; 0 stands still."
+    speed: Annotated[float, Field(ge=0, le=1_000_000), PLAIN] = setting(
+        "HIBERNAUT_QUOTES_SPEED", "Days of the CSV file that pass in one day; 0 stands still.", default="1"
     )
     price: str = setting(
-        "HIBERNAUT_QUOTES_PRICE", "price", "Where in the JSON the price stands, `data.0.last` for example."
+        "HIBERNAUT_QUOTES_PRICE", "Path of the price in the JSON, `data.0.last` for example.", default="price"
     )
     time: str = setting(
-        "HIBERNAUT_QUOTES_TIME",
-        "",
-        "Where in the JSON the price's time stands. Empty: it counts as of now.",
+        "HIBERNAUT_QUOTES_TIME", "Path of the price's time in the JSON. Empty: the price counts as of now."
     )
     stale: Annotated[Duration | None, OR_NONE] = setting(
         "HIBERNAUT_QUOTES_STALE",
-        "",
         "Age from which a price no longer counts, `15m` for example. Empty: any age.",
     )
     broker: Literal["paper", "alpaca-paper", "alpaca-live"] = setting(
         "HIBERNAUT_BROKER",
-        "paper",
-        "Who takes orders: `paper` (on this machine, in the data folder), `alpaca-paper` or `alpaca-live`.",
+        "The broker: `paper` (on this machine, in the data folder), `alpaca-paper` or `alpaca-live`.",
+        default="paper",
     )
     market: Literal["always", "NYSE"] = setting(
         "HIBERNAUT_MARKET",
-        "always",
         "When the paper broker fills orders: `always`, or `NYSE` for its sessions and holidays.",
+        default="always",
     )
-    alpaca_key: str = setting("HIBERNAUT_ALPACA_KEY", "", "Key id for Alpaca.")
-    alpaca_secret: str = setting("HIBERNAUT_ALPACA_SECRET", "", "Secret for Alpaca.", secret=True)
+    alpaca_key: str = setting("HIBERNAUT_ALPACA_KEY", "Key id for Alpaca.")
+    alpaca_secret: str = setting("HIBERNAUT_ALPACA_SECRET", "Secret for Alpaca.", secret=True)
     alpaca_address: str = setting(
-        "HIBERNAUT_ALPACA_ADDRESS", "", "Another address that speaks Alpaca's protocol. Empty: Alpaca's own."
+        "HIBERNAUT_ALPACA_ADDRESS", "Another address that speaks Alpaca's protocol. Empty: Alpaca's own."
     )
 
     @model_validator(mode="after")

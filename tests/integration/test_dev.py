@@ -108,6 +108,9 @@ async def test_the_stack_works_is_mended_and_leaves_nothing_behind(tmp_path: Pat
     (code / "a.py").write_text("import os\n")
     async with dev(tmp_path / "data") as stack:
         await stack.hears("ready")
+        assert [
+            each for each in (stack.folder, *stack.folder.rglob("*")) if each.stat().st_mode & 0o077
+        ] == []
         address = json.loads((stack.folder / "stack.json").read_text())
         assert address["temporal"] in stack.said
         assert address["ui"] in stack.said

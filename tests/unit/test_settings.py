@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import re
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+import starter
+import worker
+from cli.demo import main as demo_main
 from common.settings import Settings, SettingsError, table
+from gateway.__main__ import main as gateway_main
 
 ROOT = Path(__file__).parents[2]
 SECRETS = [variable for variable, row in table().items() if not row.repr]
@@ -46,7 +54,7 @@ def test_keys_passwords_and_tokens_are_secret() -> None:
     [
         ("HIBERNAUT_CACHED_AGENTS", "1_000", "plain digits"),
         ("HIBERNAUT_CACHED_AGENTS", "١٠", "plain digits"),
-        ("HIBERNAUT_FETCH_RATE", "nan", "greater than 0"),
+        ("HIBERNAUT_FETCH_RATE", "nan", "it should be"),
         ("HIBERNAUT_FETCH_RATE", "inf", "less than 1000"),
         ("HIBERNAUT_AGENT_USD", "Infinity", "finite"),
         ("HIBERNAUT_ARCHIVE_COLD", "P3000000D", "at most ten years"),
@@ -70,3 +78,26 @@ def test_settings_are_frozen_and_changed_by_known_names_only() -> None:
         found.user = "bob"  # type: ignore[misc]
     with pytest.raises(TypeError, match="accept_unsigned"):
         found.but(accept_unsigned=True)
+
+
+@pytest.fixture
+def open_umask() -> Iterator[None]:
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.parametrize("main", [starter.main, worker.main, gateway_main, demo_main])
+def test_what_an_entry_point_writes_is_for_its_user_alone(
+    main: Callable[[], int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, open_umask: None
+) -> None:
+    """Keys, letters, reports and the database were world-readable, in a folder that anybody could enter."""
+    monkeypatch.setattr(sys, "argv", ["starter.py", "list"])
+    monkeypatch.setenv("HIBERNAUT_DATA_DIR", str(tmp_path))
+    monkeypatch.setattr(asyncio, "run", lambda coroutine: coroutine.close())
+    tmp_path.chmod(0o755)
+    main()
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    modes = [path.stat().st_mode & 0o777 for path in (tmp_path, tmp_path / "file", tmp_path / "folder")]
+    assert modes == [0o700, 0o600, 0o700]
