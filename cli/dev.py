@@ -168,7 +168,6 @@ class _Stack:
             [sys.executable, "-m", "gateway"],
             environment={
                 **self._environment(),
-                HTTP.variable: self._http,
                 CODEC_ORIGIN.variable: self._server.ui,
                 "PYTHONPATH": str(ROOT),
             },
@@ -183,6 +182,8 @@ class _Stack:
             "TEMPORAL_ADDRESS": self._server.address,
             "TEMPORAL_CONFIG_FILE": os.devnull,
             DATA_DIR.variable: str(self._settings.data_dir),
+            # The worker's links lead to the gateway.
+            **({HTTP.variable: self._http} if self._http else {}),
         }
 
     @property
