@@ -12,7 +12,8 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from common.approval.plan_view import Diff, ShownPlan, label_of, plain, shape_of
+from common.approval.diff_view import Diff
+from common.approval.plan_view import ShownPlan, label_of, plain, shape_of
 from common.approval.types import ApprovalRequest
 from common.notices.slack import APPROVE, REJECT, escaped
 from common.notices.types import Notice, NoticeEvent
