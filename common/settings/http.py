@@ -42,6 +42,8 @@ TABLE = (
     *(CODEC_ORIGIN, HTTP_RATE, HTTP_BODY_BYTES, HTTP_STREAMS),
 )
 
+# Addresses to listen on at every interface, which no link can lead to.
+EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104
 # Whoever knows a symmetric algorithm's key could make tokens; of these, only the issuer can.
 ASYMMETRIC = frozenset(
     {"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}
@@ -73,6 +75,11 @@ class HttpSettings:
         host, _, port = value(HTTP).rpartition(":")
         if not host or not port.isdecimal() or not 0 < int(port) < 65536:
             raise SettingsError(f"{HTTP.variable}={value(HTTP)}: say address:port, as in 127.0.0.1:8080.")
+        if not value(PUBLIC_URL) and host.strip("[]") in EVERYWHERE:
+            raise SettingsError(
+                f"{HTTP.variable}={value(HTTP)}: links cannot lead to {host}; "
+                f"set {PUBLIC_URL.variable} to how people reach the gateway."
+            )
         for setting in (PUBLIC_URL, OIDC_ISSUER, CODEC_ORIGIN):
             if value(setting) and not is_safe(value(setting)):
                 raise SettingsError(
