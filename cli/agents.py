@@ -119,7 +119,7 @@ async def decide(
     decision = await agents.decide(
         id, verdict, by=by, note=note, edits=read_edits(edits), through="cli", digest=digest or ""
     )
-    record = await agents.outcome_of(id, decision.id)
+    record = await agents.outcome(id, decision.id)
     status = record.status.value if record else "recorded"
     reason = record.reason if record else "no worker has taken it yet; it counts once one runs"
     if as_json:

@@ -168,7 +168,6 @@ class _Stack:
             [sys.executable, "-m", "gateway"],
             environment={
                 **self._environment(),
-                "HIBERNAUT_HTTP": self._http,
                 "HIBERNAUT_CODEC_ORIGIN": self._server.ui,
                 "PYTHONPATH": str(ROOT),
             },
@@ -183,6 +182,8 @@ class _Stack:
             "TEMPORAL_ADDRESS": self._server.address,
             "TEMPORAL_CONFIG_FILE": os.devnull,
             "HIBERNAUT_DATA_DIR": str(self._settings.data_dir),
+            # The worker's links lead to the gateway.
+            **({"HIBERNAUT_HTTP": self._http} if self._http else {}),
         }
 
     @property

@@ -35,6 +35,10 @@ STARTS = 3
 # WAL doubles the write rate. `synchronous=FULL` puts on disk what the server has acknowledged; it is SQLite's
 # default, set here so that a changed default cannot lose data.
 PRAGMAS = {"journal_mode": "WAL", "synchronous": "FULL"}
+# Of this process's environment. The server needs none of its secrets, and would read TEMPORAL_* as options.
+INHERITED = frozenset(
+    {"PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR", "XDG_CONFIG_HOME", "GOMAXPROCS", "GOMEMLIMIT"}
+)
 DYNAMIC_CONFIG = {
     "frontend.WorkflowTimeSkippingEnabled": "true",
     "frontend.WorkflowPauseEnabled": "true",
@@ -125,8 +129,7 @@ class DevServer:
                     raise
 
     async def _start_once(self) -> None:
-        # The program reads TEMPORAL_* as options; those meant for clients must not change it.
-        environment = {key: value for key, value in os.environ.items() if not key.startswith("TEMPORAL_")}
+        environment = {name: value for name, value in os.environ.items() if name in INHERITED}
         self._process = await start_child(self._command(), environment=environment, log=self.log)
         try:
             await asyncio.wait_for(self._until_ready(self._process), READY_WITHIN)

@@ -51,6 +51,6 @@ async def decide(
 async def outcome_of(agents: AgentClient, id: str, decision: Decision) -> DecisionRecord | None:
     """What the agent made of a decision that Temporal has; None if it does not say so soon."""
     try:
-        return await agents.outcome_of(id, decision.id, OUTCOME_PATIENCE)
+        return await agents.outcome(id, decision.id, OUTCOME_PATIENCE)
     except (RPCError, RuntimeError):
         return None  # the decision itself is safe with Temporal

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
@@ -16,6 +16,7 @@ from common.approval.plan_view import label_of, plain, shape_of
 from common.client.view import AgentRow
 from common.grammar import in_utc
 from common.temporal import search_attributes
+from common.visible_text import visible
 from gateway.auth.sessions import SignInNeededError
 from gateway.problems import problem_of
 
@@ -91,10 +92,16 @@ def state_words(state: str) -> str:
     return _STATES.get(state, state)
 
 
+def _shown(value: object) -> object:
+    """Text as a person may see it; what is markup already, and what a form sends back, stays as it is."""
+    return value if hasattr(value, "__html__") else visible(str(value))
+
+
 _templates = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"),
     autoescape=True,
     undefined=StrictUndefined,
+    finalize=_shown,
     trim_blocks=True,
     lstrip_blocks=True,
 )
@@ -106,4 +113,5 @@ _templates.filters.update(
     words=state_words,
     shape=shape_of,
     plain=plain,
+    exact=escape,
 )

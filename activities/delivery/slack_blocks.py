@@ -12,7 +12,8 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from common.approval.plan_view import Diff, ShownPlan, label_of, plain, shape_of
+from common.approval.diff_view import Diff
+from common.approval.plan_view import ShownPlan, label_of, plain, shape_of
 from common.approval.types import ApprovalRequest
 from common.grammar import in_utc
 from common.notices.slack import APPROVE, REJECT, escaped

@@ -4,35 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from pydantic import JsonValue
 from temporalio.exceptions import ApplicationError
 
+from common.approval.diff_view import Diff, view_of
 from common.artifacts import ArtifactRef, ArtifactStore
+from common.visible_text import visible
 
-# What fits on a page; the artifact has the whole diff.
-DIFF_LINES = 1500
+# Larger diffs are not read for a page.
 DIFF_BYTES = 16_000_000
-LINE_LENGTH = 400
-
-
-@dataclass(frozen=True)
-class DiffLine:
-    """A line of a diff; its kind is `file`, `hunk`, `added`, `removed` or `same`."""
-
-    kind: str
-    text: str
-
-
-@dataclass(frozen=True)
-class Diff:
-    """The beginning of a unified diff and how many lines are left out, or why it is `missing`."""
-
-    lines: list[DiffLine] = field(default_factory=list)
-    left_out: int = 0
-    missing: str = ""
 
 
 @dataclass(frozen=True)
@@ -64,21 +48,23 @@ def ref_of(value: object) -> ArtifactRef | None:
 
 
 def read_diff(ref: ArtifactRef, artifacts: ArtifactStore) -> Diff:
-    """The diff that ``ref`` names, cut to what fits on a page."""
+    """The diff that ``ref`` names, as a page shows it. Blocks; the last ones are remembered."""
     if ref.size > DIFF_BYTES:
         return Diff(missing=f"The diff has {ref.size:,} bytes, too many to show here.")
     try:
-        text = artifacts.get(ref).decode(errors="replace")
+        return _read_diff(ref, artifacts)
     except (ApplicationError, OSError):
         return Diff(missing="The diff is not where the gateway looks for it, or it was changed on disk.")
-    lines = text.splitlines()
-    shown = [_diff_line(line) for line in lines[:DIFF_LINES]]
-    return Diff(shown, len(lines) - len(shown))
+
+
+@lru_cache(maxsize=64)
+def _read_diff(ref: ArtifactRef, artifacts: ArtifactStore) -> Diff:
+    return view_of(artifacts.get(ref).decode(errors="replace"))
 
 
 def label_of(name: str) -> str:
     """A field's name as a label."""
-    words = name.replace("_", " ").strip()
+    words = visible(name).replace("_", " ").strip()
     return words[:1].upper() + words[1:]
 
 
@@ -96,7 +82,7 @@ def shape_of(value: object) -> str:
 
 
 def plain(value: object) -> str:
-    """A small value in words."""
+    """A small value in words, with what is invisible in it spelled out."""
     if value is None or value in ([], {}, ()):
         return "none"
     if isinstance(value, bool):
@@ -104,16 +90,8 @@ def plain(value: object) -> str:
     if isinstance(value, int) and abs(value) >= 10_000:
         return f"{value:,}"
     if isinstance(value, dict):
-        return ", ".join(f"{name}: {plain(each)}" for name, each in value.items())
+        return ", ".join(f"{visible(str(name))}: {plain(each)}" for name, each in value.items())
     if isinstance(value, list | tuple):
         return ", ".join(map(plain, value))
-    text = str(value)
+    text = visible(str(value))
     return text[:12] if re.fullmatch("[0-9a-f]{64}", text) else text
-
-
-def _diff_line(line: str) -> DiffLine:
-    text = line if len(line) <= LINE_LENGTH else line[: LINE_LENGTH - 1] + "…"
-    if line.startswith(("+++", "---", "diff ")):
-        return DiffLine("file", text)
-    kinds = {"@": "hunk", "+": "added", "-": "removed"}
-    return DiffLine(kinds.get(line[:1], "same"), text)

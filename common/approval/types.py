@@ -22,6 +22,7 @@ from pydantic import (
 
 from common.business_time import BusinessHours
 from common.grammar import Span
+from common.visible_text import OneLine
 
 # The first character of a group's name where people are named.
 GROUP = "@"
@@ -206,11 +207,11 @@ class ApprovalRequest(BaseModel, frozen=True):
     """
 
     id: str
-    question: str
+    question: OneLine
     plan: dict[str, Any]
     digest: str
     origin: str = ""
-    evidence: tuple[str, ...] = ()
+    evidence: tuple[OneLine, ...] = ()
     premises: tuple[PremiseState, ...] = ()
     checked_at: AwareDatetime | None = None
     policy: ApprovalPolicy

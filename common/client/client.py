@@ -192,7 +192,7 @@ class AgentClient:
     ) -> Decision:
         """Sign a decision for the agent's open request and send it, once.
 
-        Temporal keeps it where no worker runs; ``outcome_of`` says what the agent made of it.
+        Temporal keeps it where no worker runs; ``outcome`` says what the agent made of it.
 
         Args:
             id: the agent.
@@ -230,7 +230,7 @@ class AgentClient:
         await self._signal(id, "decide", signed.model_dump(mode="json", exclude_defaults=True))
         return decision
 
-    async def outcome_of(
+    async def outcome(
         self, id: str, decision_id: str, patience: timedelta = timedelta(seconds=5)
     ) -> DecisionRecord | None:
         """What became of a decision; None if the agent has not judged it within ``patience``."""

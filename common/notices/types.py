@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, Field
 
 from common.approval.types import ApprovalRequest
+from common.visible_text import OneLine
 
 
 class NoticeEvent(StrEnum):
@@ -53,7 +54,7 @@ class Notice(BaseModel, frozen=True):
     kind: str
     owner: str
     event: NoticeEvent
-    text: str
+    text: OneLine
     request: ApprovalRequest | None = None
     courier: str = ""
 

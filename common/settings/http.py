@@ -10,6 +10,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, Val
 from common.grammar import PLAIN
 from common.settings.base import Group, setting, words_of
 
+# Addresses to listen on at every interface, which no link can lead to.
+EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104
 # Whoever knows a symmetric algorithm's key could make tokens; of these, only the issuer can.
 Asymmetric = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
 AtLeastOne = Annotated[int, Field(ge=1, le=10**15), PLAIN]
@@ -83,6 +85,10 @@ class HttpSettings(Group):
     @classmethod
     def _is_where_it_listens_if_empty(cls, url: str, found: ValidationInfo) -> str:
         host, port = found.data.get("address", ("", 0))
+        if not url and host.strip("[]") in EVERYWHERE:
+            raise ValueError(
+                f"links cannot lead to {host}; set HIBERNAUT_PUBLIC_URL to how people reach the gateway"
+            )
         return (url or f"http://{host}:{port}").rstrip("/")
 
     @field_validator("codec_origin")

@@ -20,7 +20,7 @@ from gateway.decision_form import FormDecision, FormError, read_decision, read_f
 from gateway.decisions import decide
 from gateway.pages import page
 from gateway.problems import Problem
-from gateway.request_view import RequestView, refresh_premises
+from gateway.request_view import RequestView, diff_file, refresh_premises
 from gateway.services import Gateway, Parts
 
 router = APIRouter()
@@ -43,7 +43,7 @@ async def show(request: Request, parts: Parts, token: str) -> Response:
     if request.method == "GET" and visit.asked and not visit.used[0]:
         asked = await refresh_premises(parts.agents, link.agent, [visit.asked])
         visit = replace(visit, view=visit.view.model_copy(update={"requests": asked}))
-    return visit.page()
+    return await visit.page()
 
 
 @router.post("/approve/{token}")
@@ -55,14 +55,22 @@ async def decide_by_link(request: Request, parts: Parts, token: str) -> Response
     visit = _Visit(request, parts, token, link, await parts.patient.view(link.agent))
     used, attempt = visit.used
     if used or (visit.view.live and not visit.asked):
-        return visit.page()
+        return await visit.page()
     try:
         if attempt >= MAX_ATTEMPTS:
             raise FormError("This link was tried too often.")
         decision = read_decision(form, visit.asked)
     except FormError as error:
-        return visit.page(str(error), form)
+        return await visit.page(str(error), form)
     return await _decide(visit, decision, attempt, form)
+
+
+@router.get("/approve/{token}/diff")
+async def diff(request: Request, parts: Parts, token: str) -> Response:
+    """The whole diff of what is asked, as a file."""
+    link = _read_link(request, parts, token)
+    visit = _Visit(request, parts, token, link, await parts.views.view(link.agent))
+    return await diff_file(visit.asked, parts.artifacts)
 
 
 @dataclass(frozen=True)
@@ -90,7 +98,7 @@ class _Visit:
                 return record, attempt
         return None, MAX_ATTEMPTS
 
-    def page(self, problem: str = "", given: dict[str, str] | None = None) -> Response:
+    async def page(self, problem: str = "", given: dict[str, str] | None = None) -> Response:
         """The question with the form to answer it, or why there is none."""
         if self.asked is None:
             return self._closed_page()
@@ -100,8 +108,10 @@ class _Visit:
             status=HTTPStatus.UNPROCESSABLE_ENTITY if problem else HTTPStatus.OK,
             view=self.view,
             link=self.link,
-            asked=RequestView.of(self.asked, self.parts.artifacts, problem, given),
-            action=self.request.url.path,
+            asked=await RequestView.of(
+                self.asked, self.parts.artifacts, f"/approve/{self.token}/diff", problem, given
+            ),
+            action=f"/approve/{self.token}",
             guard=form_token(self.token, self.parts.signer),
             used=self.used[0],
         )
@@ -150,11 +160,11 @@ async def _decide(visit: _Visit, wanted: FormDecision, attempt: int, form: dict[
             decision_id=decision_id(visit.token, attempt),
         )
     except AgentClientError:
-        return replace(visit, view=await parts.patient.view(link.agent)).page()
+        return await replace(visit, view=await parts.patient.view(link.agent)).page()
     parts.forget(link.agent)
     after = replace(visit, view=await parts.views.view(link.agent))
     if record and record.status is DecisionStatus.REFUSED:
-        return after.page(f"The agent did not take it: {record.reason}.", form)
+        return await after.page(f"The agent did not take it: {record.reason}.", form)
     told = SAID[wanted.verdict]
     if record is None:
         told += " It is kept safe, and counts as soon as the agent wakes."

@@ -23,7 +23,7 @@ from gateway.decisions import decide
 from gateway.events import Cursor, new_events
 from gateway.pages import HOME, page
 from gateway.problems import Problem
-from gateway.request_view import RequestView, refresh_premises
+from gateway.request_view import RequestView, diff_file, refresh_premises
 from gateway.routes.agents import event_stream
 from gateway.routes.steering import steer
 from gateway.services import Gateway, Parts
@@ -84,7 +84,7 @@ async def agent(
     await require_visible(parts.views, visitor.subject, id)
     view = await parts.views.view(id)
     view = view.model_copy(update={"requests": await refresh_premises(parts.agents, id, view.requests)})
-    return _agent_page(request, parts, visitor, view, told=TOLD.get(told, ""))
+    return await _agent_page(request, parts, visitor, view, told=TOLD.get(told, ""))
 
 
 @router.get("/ui/agents/{id}/events")
@@ -98,6 +98,17 @@ async def agent_events(
     """The events behind an agent's page."""
     visitor.require(Scope.READ)
     return await event_stream(parts, visitor.subject, id, last_event_id or after)
+
+
+@router.get("/ui/agents/{id}/diff")
+async def agent_diff(
+    parts: Parts, visitor: Visiting, id: str, wanted: Annotated[str, Query(alias="request")]
+) -> Response:
+    """The whole diff of something that an agent asks, as a file."""
+    visitor.require(Scope.READ)
+    await require_visible(parts.views, visitor.subject, id)
+    requests = (await parts.views.view(id)).requests
+    return await diff_file(next((each for each in requests if each.id == wanted), None), parts.artifacts)
 
 
 @router.post("/ui/agents/{id}/decisions")
@@ -127,7 +138,7 @@ async def decide_on_page(request: Request, parts: Parts, visitor: Visiting, id: 
         problem = str(error)
     parts.forget(id)
     if problem:
-        return _agent_page(request, parts, visitor, view, problem=problem, given=form)
+        return await _agent_page(request, parts, visitor, view, problem=problem, given=form)
     return _back_to(id, "decided")
 
 
@@ -153,7 +164,7 @@ async def press(request: Request, parts: Parts, visitor: Visiting, id: str) -> R
     return _back_to(id, what)
 
 
-def _agent_page(
+async def _agent_page(
     request: Request,
     parts: Gateway,
     visitor: Visitor,
@@ -169,7 +180,8 @@ def _agent_page(
     for each in view.requests:
         sent = given if given and given.get("digest") == each.digest else None
         flaw = problem if sent else ""
-        asked.append(RequestView.of(each, parts.artifacts, flaw, sent, _bars(each, subject)))
+        diff = f"{_address(view.id)}/diff?request={quote(each.id, safe='')}"
+        asked.append(await RequestView.of(each, parts.artifacts, diff, flaw, sent, _bars(each, subject)))
     return page(
         request,
         "agent.html",

@@ -3,9 +3,17 @@
 const page = document.getElementById("agent");
 const find = (id) => document.getElementById(id);
 
+// As the server shows it: what is invisible or reorders the text is spelled out.
+function visible(text) {
+  return text.replace(/(?![\n\t])[\p{C}\p{Zl}\p{Zp}]/gu, (sign) => {
+    const code = sign.codePointAt(0).toString(16);
+    return code.length <= 2 ? "\\x" + code.padStart(2, "0") : "\\u" + code.padStart(4, "0");
+  });
+}
+
 function element(name, text, kind) {
   const made = document.createElement(name);
-  made.textContent = text;
+  made.textContent = visible(text);
   if (kind) made.className = kind;
   return made;
 }
@@ -37,16 +45,17 @@ function note(entry) {
 }
 
 function changed(words) {
-  find("changed").firstElementChild.textContent = words;
+  find("changed").firstElementChild.textContent = visible(words);
   find("changed").hidden = false;
 }
 
 function state(now) {
   find("state").textContent = now.state.replaceAll("_", " ");
   find("state").className = "chip " + now.state;
-  find("node").textContent = now.node || "none";
+  find("node").textContent = visible(now.node || "none");
   const asks = now.requests.length;
-  find("waits").textContent = asks ? (asks === 1 ? "a decision" : `${asks} decisions`) : now.waiting_for || "nothing";
+  const waits = asks ? (asks === 1 ? "a decision" : `${asks} decisions`) : now.waiting_for || "nothing";
+  find("waits").textContent = visible(waits);
   if (now.wake_at) find("waits").append(" until ", moment(now.wake_at));
   find("progress").parentElement.parentElement.hidden = !now.progress.total;
   find("progress").max = now.progress.total || 1;

@@ -61,7 +61,7 @@ async def dev(folder: Path, port: int | None = None, ui_port: int | None = None)
         *(sys.executable, str(ROOT / "starter.py"), "dev", "--data-dir", str(folder)),
         *("--port", str(port or free_port()), "--ui-port", str(ui_port or free_port())),
         *("--http-port", str(free_port())),
-        env=CLEAN,
+        env={**CLEAN, "ANTHROPIC_API_KEY": "hush", "HIBERNAUT_SMTP_PASSWORD": "hush"},
         stderr=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
     )
@@ -118,6 +118,10 @@ async def test_the_stack_works_is_mended_and_leaves_nothing_behind(tmp_path: Pat
         health = await cli(stack.folder, "doctor", "--json")
         assert health[0] == 0, health
         before = stack.children()
+        assert "hush" not in before["server"].environ().values(), "secrets are no business of the server's"
+        assert f"http://{before['worker'].environ()['HIBERNAUT_HTTP']}" == address["http"], (
+            "its links lead there"
+        )
         before["worker"].kill()
         await stack.hears("worker 1 ended (killed by signal 9)")
         await stack.hears("worker 1 started again")

@@ -125,3 +125,12 @@ async def test_a_link_waits_for_a_worker(world: GatewayWorld) -> None:
     view = await world.until(id, lambda view: not view.running)
     assert view.result["verdict"] == "approved"
     assert await counted(world, id) == ["approver"]
+
+
+async def test_a_whole_diff_is_for_who_may_see_the_request(world: GatewayWorld) -> None:
+    """Without a link or a session there is none, nor where the plan has none."""
+    id, request = await world.asking()
+    link = world.link(id, request)
+    assert (await world.http.get(f"{link}/diff")).status_code == 404, "this plan has no diff"
+    assert (await world.http.get("/approve/x/diff")).status_code == 404
+    assert (await world.http.get(f"/ui/agents/{id}/diff?request={request.id}")).status_code == 303

@@ -157,7 +157,7 @@ async def by_web_ui(question: Question, who: str) -> str:
         await world.desk.client.get_workflow_handle(question.id).signal("decide", decision)
     except RPCError as error:
         return str(error)
-    record = await world.agents.outcome_of(question.id, id, timedelta(seconds=30))
+    record = await world.agents.outcome(question.id, id, timedelta(seconds=30))
     assert record
     return f"{record.status.value}: {record.reason}"
 

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.agents.agent import NotebookEntry
-from common.approval.plan_view import DIFF_LINES, plain, ref_of, shape_of, show_plan
+from common.approval.diff_view import DIFF_LINES
+from common.approval.plan_view import plain, ref_of, shape_of, show_plan
 from common.approval.types import ApprovalPolicy, ApprovalRequest, Verdict
 from common.artifacts import ArtifactStore
 from common.client.view import AgentView, RunStatus
