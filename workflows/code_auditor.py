@@ -123,7 +123,12 @@ class CodeAuditor(Agent[AuditInput, AuditorMemory]):
         with self.node("plan"):
             memory = self.memory
             assert memory.inventory is not None
-            request = PlanRequest(root=memory.inventory.root, findings=memory.findings, skip=memory.skipped)
+            request = PlanRequest(
+                root=memory.inventory.root,
+                findings=memory.findings,
+                skip=memory.skipped,
+                verify=self.input.verify,
+            )
             plan = await self.call(FixPlanner.plan_fixes, request, LONG)
             self.note(f"{plan.fixes} fixes in {plan.files} files", digest=digest(plan))
             return plan

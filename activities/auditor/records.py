@@ -145,11 +145,16 @@ class Triage(BaseModel, frozen=True):
 
 
 class PlanRequest(BaseModel, frozen=True):
-    """What to plan fixes for: every fixable finding in `findings`, but for the paths to `skip`."""
+    """What to plan fixes for: every fixable finding in `findings`, except in the paths to `skip`.
+
+    `verify` is a shell command that has to pass on a copy with the fixes, or nothing.
+    """
 
     root: str
     findings: list[ArtifactRef]
     skip: list[str] = Field(default_factory=list)
+    # Left out where empty, so that the digests of requests made before there was one stay what they are.
+    verify: str = Field("", exclude_if=lambda value: not value)
 
 
 class PlannedFix(BaseModel, frozen=True):

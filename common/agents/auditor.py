@@ -19,6 +19,11 @@ class AuditInput(AskingInput):
     )
     exclude: Words = Field(default_factory=list, description="leave out files matching these patterns")
     max_file_bytes: Count = Field(1_000_000, gt=0, description="larger files are counted and named, not read")
+    verify: str = Field(
+        "",
+        max_length=2000,
+        description="shell command, such as the project's tests, that has to pass on a copy with the fixes",
+    )
 
 
 class FilePreview(BaseModel, frozen=True):
@@ -31,10 +36,11 @@ class FilePreview(BaseModel, frozen=True):
 
 
 class FixPlan(BaseModel, frozen=True):
-    """What a human approves: `fixes` findings mended in `files` files.
+    """What a human approves: `fixes` findings fixed in `files` files.
 
     The digests in `listing` (one ``PlannedFix`` a line) and `diff` (one unified diff) bind every byte of it.
-    `skip` holds paths left out on the approver's word; it is the one field an approver may edit.
+    `skip` holds paths that the approver left out; it is the one field an approver may edit. `proof` says what
+    was proven about the fixes, and how.
     """
 
     root: str
@@ -44,6 +50,8 @@ class FixPlan(BaseModel, frozen=True):
     listing: ArtifactRef
     diff: ArtifactRef
     skip: Words = Field(default_factory=list)
+    # Left out where empty, so that the digests of plans made before there was one stay what they are.
+    proof: tuple[str, ...] = Field((), exclude_if=lambda value: not value)
 
 
 class AuditResult(BaseModel, frozen=True):

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from temporalio.testing import ActivityEnvironment
 
+from activities.auditor.fix import copies as fix_copies
 from activities.auditor.fix import plan as fix_plan
 from activities.auditor.fix.plan import FixPlanner
 from activities.auditor.records import FileFindings, Finding, PlanRequest, Severity, put_records
@@ -150,15 +151,15 @@ def test_a_fix_that_breaks_a_file_is_dropped(world: World, monkeypatch: pytest.M
     world.write("a.py")
     world.write("b.py")
     scanned = world.scan()
-    ruff = fix_plan._Copies._ruff
+    ruff = fix_copies.Copies._ruff
 
-    def breaking(self: fix_plan._Copies, *options: str, paths: dict[str, bytes]) -> bytes:
+    def breaking(self: fix_copies.Copies, *options: str, paths: dict[str, bytes]) -> bytes:
         output = ruff(self, *options, paths=paths)
         if "--fix-only" in options:
             (self._folder / "a.py").write_bytes(b"import sys\nprint(sys.path\n")
         return output
 
-    monkeypatch.setattr(fix_plan._Copies, "_ruff", breaking)
+    monkeypatch.setattr(fix_copies.Copies, "_ruff", breaking)
     assert list(world.listing(world.plan(scanned))) == ["b.py"]
 
 
@@ -187,7 +188,7 @@ def test_a_file_that_brings_ruff_down_costs_itself_only(
             raise AnalyserFailed("ended by signal 11")
         return programs.run(argv, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(fix_plan, "run", crashing)
+    monkeypatch.setattr(fix_copies, "run", crashing)
     assert list(world.listing(world.plan(scanned))) == [f"m{n}.py" for n in range(7) if n != 3]
 
 

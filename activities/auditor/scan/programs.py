@@ -9,16 +9,17 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
-from typing import IO
+from typing import IO, TypeVar
 
 from common.errors import permanent
 
 # No proxy, token or setting of the worker reaches a program that reads untrusted files.
-_ENVIRONMENT = {
+ENVIRONMENT = {
     "PATH": os.defpath,
     "HOME": "/nonexistent",
     "LANG": "C.UTF-8",
@@ -26,6 +27,8 @@ _ENVIRONMENT = {
     "RAYON_NUM_THREADS": "1",  # two analysers run side by side already
 }
 _POLL_SECONDS = 0.1
+BEAT_SECONDS = 1.0
+Result = TypeVar("Result")
 
 
 class AnalyserFailed(Exception):
@@ -64,10 +67,18 @@ def program(name: str, package: str) -> str:
     return str(path)
 
 
-def run(argv: Sequence[str], seconds: float, output_bytes: int, stop: Event) -> tuple[int, bytes, str]:
+def run(
+    argv: Sequence[str],
+    seconds: float,
+    output_bytes: int,
+    stop: Event,
+    *,
+    cwd: str | Path = "/",
+    environment: Mapping[str, str] = ENVIRONMENT,
+) -> tuple[int, bytes, str]:
     """Run a program to its end: exit status, standard output, last line of standard error (200 characters).
 
-    The working folder is `/`, where no audited project can have put a configuration file.
+    The working folder is usually `/`, where no audited project can have put a configuration file.
 
     Raises:
         AnalyserFailed: it took too long, wrote too much, or was ended by a signal.
@@ -82,8 +93,8 @@ def run(argv: Sequence[str], seconds: float, output_bytes: int, stop: Event) -> 
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=errors,
-                cwd="/",
-                env=_ENVIRONMENT,
+                cwd=cwd,
+                env=environment,
                 start_new_session=True,
             )
         except FileNotFoundError:
@@ -110,6 +121,19 @@ def run(argv: Sequence[str], seconds: float, output_bytes: int, stop: Event) -> 
             raise AnalyserFailed(f"ended by signal {-process.returncode}: {last_line}")
         output.seek(0)
         return process.returncode, output.read(), last_line
+
+
+def attended(beat: Callable[[], None], job: Callable[[Event], Result]) -> Result:
+    """The result of `job`; `beat` is called every second meanwhile, and whatever it raises stops the job."""
+    stop = Event()
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(job, stop)
+        try:
+            while wait([running], BEAT_SECONDS).not_done:
+                beat()
+        finally:
+            stop.set()
+    return running.result()
 
 
 def _size(file: IO[bytes]) -> int:
