@@ -38,7 +38,8 @@ from activities.delivery.webhooks import Webhooks
 from activities.documents.documents import Documents
 from activities.documents.extract import text_of
 from activities.fetching.scraper import Scraper
-from activities.llm.activities import ModelActivities, ranker
+from activities.llm.activities import ModelActivities
+from activities.llm.ranking import ranker
 from activities.llm.runner import ModelRunner
 from activities.mail.mailbox import Mailbox
 from activities.mail.sending import Mail

@@ -11,7 +11,6 @@ import asyncio
 import json
 import os
 import sys
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -22,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from activities.calls.interceptor import ReliableReports
 from bench.peers.side import KitSide
 from bench.peers.worker import kit_worker
+from bench.running import end_with, measured
 from cli.dev_server import DevServer
 from common.key_ring import rotate
 from common.settings import Settings
@@ -90,18 +90,14 @@ def main() -> int:
     options = parser.parse_args()
     if options.agents < 1:
         parser.error("give 1 or more agents")
-    with tempfile.TemporaryDirectory(prefix="hibernaut-bench-") as folder:
-        try:
-            report = asyncio.run(asyncio.wait_for(bench(options.agents, Path(folder)), options.limit))
-        except TimeoutError:
-            print(f"not done within {options.limit:g} s", file=sys.stderr)
-            return 1
+
+    async def limited(folder: Path) -> dict[str, float]:
+        return await asyncio.wait_for(bench(options.agents, folder), options.limit)
+
+    report = measured(limited, options.limit)
     print(json.dumps(report))
     return 0
 
 
 if __name__ == "__main__":
-    code = main()
-    sys.stdout.flush()
-    # The SDK's threads can crash an interpreter that is shutting down.
-    os._exit(code)
+    end_with(main)

@@ -14,7 +14,6 @@ import os
 import random
 import signal
 import sys
-import tempfile
 import uuid
 from collections import Counter
 from collections.abc import Awaitable, Sequence
@@ -35,6 +34,7 @@ from bench.peers.fleet import Fleet, Member
 from bench.peers.market import ALL, CUT_OFF
 from bench.peers.side import throttled
 from bench.peers.verdict import Ended, Role, attempts_over_one, compare
+from bench.running import end_with, measured
 from cli.dev_server import DevServer
 from common.agents.buyer import BuyerInput, BuyerResult, OnDrift
 from common.approval.signing import Signer
@@ -361,20 +361,10 @@ def main() -> int:
     if options.agents < len(Role) or options.workers < 1 or options.pauses >= options.workers:
         parser.error(f"give {len(Role)} or more agents, and more workers than pauses")
     options.seed = options.seed if options.seed is not None else random.SystemRandom().randrange(10**6)
-    with tempfile.TemporaryDirectory(prefix="hibernaut-bench-") as folder:
-        try:
-            report = asyncio.run(bench(options, Path(folder)))
-        except TimeoutError:
-            print(f"not done within {options.limit:g} s, seed {options.seed}", file=sys.stderr)
-            return 1
-        except asyncio.CancelledError:
-            return 130
+    report = measured(lambda folder: bench(options, folder), options.limit, f", seed {options.seed}")
     print(json.dumps(report))
     return 0 if holds(report) else 1
 
 
 if __name__ == "__main__":
-    code = main()
-    sys.stdout.flush()
-    # The SDK's threads can crash an interpreter that is shutting down.
-    os._exit(code)
+    end_with(main)

@@ -27,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from bench.peers.side import KitSide
 from bench.peers.tasks import KitInput
+from bench.running import end_with
 from bench.usage import cpu
 from cli.children import end_child, start_child
 from cli.dev_server import DevServer, free_port, listens
@@ -211,6 +212,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    code = main()
-    # The SDK's threads can crash an interpreter that is shutting down.
-    os._exit(code)
+    end_with(main)

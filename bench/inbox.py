@@ -14,7 +14,6 @@ import resource
 import signal
 import statistics
 import sys
-import tempfile
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -28,6 +27,7 @@ from bench.peers.buyers import Floor
 from bench.peers.fleet import ROOT, Fleet
 from bench.peers.market import ALL
 from bench.peers.side import throttled
+from bench.running import end_with, measured
 from cli.dev_server import DevServer
 from common.agents.buyer import BuyerInput
 from common.approval.signing import Signer
@@ -143,14 +143,7 @@ def main() -> int:
     options = parser.parse_args()
     if options.agents < 1 or options.runs < 1:
         parser.error("give 1 or more agents, and 1 or more runs")
-    with tempfile.TemporaryDirectory(prefix="hibernaut-bench-") as folder:
-        try:
-            report = asyncio.run(bench(options, Path(folder)))
-        except TimeoutError:
-            print(f"not done within {options.limit:g} s", file=sys.stderr)
-            return 1
-        except asyncio.CancelledError:
-            return 130
+    report = measured(lambda folder: bench(options, folder), options.limit)
     print(json.dumps(report))
     slowest = max(report[name]["max"] for name in ("table_seconds", "json_seconds", "for_seconds"))
     in_time = options.within is None or slowest <= options.within
@@ -158,7 +151,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    code = main()
-    sys.stdout.flush()
-    # The SDK's threads can crash an interpreter that is shutting down.
-    os._exit(code)
+    end_with(main)

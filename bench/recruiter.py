@@ -12,7 +12,6 @@ import json
 import os
 import sqlite3
 import sys
-import tempfile
 from asyncio.subprocess import Process
 from contextlib import closing
 from datetime import UTC, datetime
@@ -28,6 +27,7 @@ from aiosmtpd.handlers import Sink
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client
 
+from bench.running import end_with, measured
 from cli.children import end_child, start_child
 from cli.dev_server import DevServer, free_port
 from common.agents.recruiter import RecruiterInput
@@ -212,12 +212,7 @@ def main() -> int:
     options = parser.parse_args()
     if not 1 <= options.candidates <= 1000:
         parser.error("give 1 to 1000 candidates")
-    with tempfile.TemporaryDirectory(prefix="hibernaut-bench-") as folder:
-        try:
-            figures = asyncio.run(bench(options, Path(folder)))
-        except TimeoutError:
-            print(f"not done within {options.limit:g} s", file=sys.stderr)
-            return 1
+    figures = measured(lambda folder: bench(options, folder), options.limit)
     for each in figures:
         print(json.dumps(each))
     good = all(each["timers_asleep"] == 1 and each["processes_asleep"] == 0 for each in figures)
@@ -226,7 +221,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    code = main()
-    sys.stdout.flush()
-    # The SDK's threads can crash an interpreter that is shutting down.
-    os._exit(code)
+    end_with(main)

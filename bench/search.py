@@ -10,7 +10,6 @@ import argparse
 import asyncio
 import gzip
 import json
-import os
 import random
 import statistics
 import sys
@@ -25,6 +24,7 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from bench.running import end_with
 from common.agents.agent import NotebookEntry
 from common.archive.index import ArchiveIndex, IndexQuery, pack_rows
 from common.archive.layout import ArchivedObject, ArchivedRun, ArchiveRecord, IndexRow, day_of
@@ -167,7 +167,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    code = main()
-    sys.stdout.flush()
-    # The SDK's threads can crash an interpreter that is shutting down.
-    os._exit(code)
+    end_with(main)

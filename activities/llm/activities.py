@@ -1,30 +1,12 @@
-"""The activities of language models: think, and raise a budget; and ranking from within other activities."""
+"""The activities of language models: think, and raise a budget."""
 
 from __future__ import annotations
 
-import math
-
 from temporalio import activity
 
-from activities.llm.offline import OfflineAnalyst
-from activities.llm.outputs import Rank, Ranking, find_quote
-from activities.llm.records import (
-    OFFLINE,
-    Grant,
-    Granted,
-    LanguageModel,
-    Material,
-    ModelReply,
-    ModelRequest,
-    Quote,
-    RankedItem,
-    Structured,
-    Think,
-    Thought,
-)
+from activities.llm.records import Grant, Granted, Think, Thought
 from activities.llm.runner import Caller, ModelRunner
 from common.approval.signing import Authority
-from common.settings import Settings
 
 
 class ModelActivities:
@@ -57,58 +39,3 @@ def caller() -> Caller:
     info = activity.info()
     key = f"{info.workflow_id}/{info.workflow_run_id}/{info.activity_id}"
     return Caller(agent=info.workflow_id or "", key=key, attempt=info.attempt)
-
-
-_WISHES = "wishes"
-
-
-def ranker(runner: ModelRunner, settings: Settings) -> LanguageModel:
-    """Ranks by the model of the settings, from within an activity."""
-    return OfflineAnalyst() if settings.model == OFFLINE else RankingModel(runner, settings.model)
-
-
-class RankingModel:
-    """Ranks by a language model within the agent's budget, and offline once that is spent."""
-
-    def __init__(self, runner: ModelRunner, model: str) -> None:
-        self._runner = runner
-        self._model = model
-
-    def rank(self, request: ModelRequest) -> ModelReply:
-        """Rank by structured output, checked: only known items, and quotes only where they stand."""
-        if not request.instruction.strip() or not request.items:
-            return OfflineAnalyst().rank(request)
-        items = [Material(id=each.id, text=each.text) for each in request.items]
-        think = Think(
-            instruction=f"{request.task}: rank the materials by how well they fit what people want, which "
-            f"the material {_WISHES!r} says. At most {request.keep}, best first, only those that fit. Score "
-            "from 0 to 1. Quote of each the words that fit best, word for word.",
-            material=(Material(id=_WISHES, text=request.instruction), *items),
-            want=Structured(type="ranking"),
-            model=self._model,
-            max_output_tokens=16_000,
-        )
-        reply = self._runner.think(think, caller()).reply
-        if reply is None:
-            return OfflineAnalyst().rank(request)
-        ranked = [each for each in Ranking.model_validate(reply.value).items if each.id != _WISHES]
-        best = max((each.score for each in ranked), default=0.0)
-        return ModelReply(
-            model=reply.model,
-            ranking=[
-                RankedItem(
-                    id=each.id,
-                    score=round(each.score / best, 4),
-                    reason=each.reason,
-                    quote=_quote(each, items),
-                )
-                for each in sorted(ranked, key=lambda each: -each.score)[: request.keep]
-                if each.score > 0 and math.isfinite(each.score)
-            ],
-            input_tokens=reply.input_tokens,
-            output_tokens=reply.output_tokens,
-        )
-
-
-def _quote(rank: Rank, items: list[Material]) -> Quote:
-    return find_quote(rank.quote, items, rank.id) or Quote(text="", start=0, end=0)

@@ -10,9 +10,10 @@ import pytest
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
-from activities.llm.activities import ModelActivities, ranker
+from activities.llm.activities import ModelActivities
 from activities.llm.offline import OfflineAnalyst
 from activities.llm.prompt import Completion, Prompt
+from activities.llm.ranking import ranker
 from activities.llm.records import BudgetPlan, Grant, ModelItem, ModelReply, ModelRequest
 from activities.llm.runner import ModelRunner
 from common.approval.signing import Authority

@@ -6,8 +6,9 @@ import pytest
 
 from activities.llm.records import Think
 from activities.llm.runner import Caller, ModelRunner
+from activities.recruiting.answers import read_by_rules
 from activities.recruiting.candidacy import MailReading, Says
-from activities.recruiting.understanding import OUTPUTS, draft_of, opening_of, read_by_rules, reading_of
+from activities.recruiting.understanding import OUTPUTS, draft_of, opening_of, reading_of
 from common.agents.recruiter import Role, Slot
 from common.artifacts import ArtifactStore
 from common.mail import MailKind

@@ -1,0 +1,160 @@
+"""Reads candidates' answers by rules, which take only what is beyond doubt.
+
+An answer is cut into the phrases of `answers.toml`. With a single word that none of them covers it is
+`unclear`, and a person reads it: an exception, a condition, irony, our own letter quoted back. So the rules
+need not know every way to say no, only some ways to say what cannot mean anything else.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+import unicodedata
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+
+from activities.recruiting.candidacy import MailReading, Says
+
+
+class _Kind(StrEnum):
+    """What a phrase of `answers.toml` says."""
+
+    POLITE = "polite"
+    SORRY = "sorry"
+    YES = "yes"
+    NO = "no"
+    BARE_NO = "bare_no"
+    OTHER_TIME = "other_time"
+    ANY = "any"
+    MENTION = "mention"
+
+
+_DATA = tomllib.loads(Path(__file__).with_name("answers.toml").read_text(encoding="utf-8"))
+
+
+def _written_out(phrase: str) -> str:
+    while found := re.search(r"(?<!\?P)<(\w+)>", phrase):
+        phrase = phrase.replace(found[0], _DATA["parts"][found[1]])
+    return phrase
+
+
+_DAY, _DATE = map(_written_out, ("<day>", "<date>"))
+_END = r"(?![\w'])[\s.,;:!…–—-]*"
+_PHRASES = [
+    (_Kind(kind), re.compile(f"(?:{_written_out(phrase)}){_END}"))
+    for kind, phrases in _DATA["phrases"].items()
+    for phrase in phrases
+]
+_GREETING, _CLOSING, _NO_NAME = (
+    re.compile(_DATA["frame"][name]) for name in ("greeting", "closing", "no_name")
+)
+_NUMBERED = re.compile(r"^[ \t]*\(?\d{1,2}[.):][ \t]+\S[^\n]*$", re.MULTILINE)
+REFUSES, ACCEPTS = (re.compile(_DATA["signs"][name]) for name in ("refuses", "accepts"))
+
+
+def read_by_rules(text: str, offered: Sequence[str]) -> MailReading:
+    """What `text` says, where it can say nothing else; `question` or `unclear` for a person to read.
+
+    Args:
+        text: a mail, without what it quotes.
+        offered: the times proposed, each like `1. Tuesday, 1 December 2026, 10:00-10:45 (Europe/Berlin)`.
+    """
+    doubt = MailReading(says=Says.QUESTION if _asks(text) else Says.UNCLEAR)
+    own = _without_frame(unicodedata.normalize("NFKC", text).replace("’", "'"))
+    if not offered:
+        # Numbered lines answer the questions of our letter, and not whether it interests.
+        numbered = " ".join(_NUMBERED.findall(own)).lower()
+        own = _NUMBERED.sub("", own)
+        if "?" in numbered or REFUSES.search(numbered):
+            return doubt
+    phrases = _phrases(own)
+    if phrases is None:
+        return doubt
+    places = [_place(match, offered) for kind, match in phrases if kind is _Kind.MENTION and match.lastgroup]
+    if 0 in places:
+        return doubt
+    match {kind for kind, _ in phrases} - {_Kind.POLITE}:
+        case kinds if kinds == {_Kind.YES}:
+            return MailReading(says=Says.YES)
+        case kinds if kinds - {_Kind.SORRY} == {_Kind.NO} or kinds - {_Kind.SORRY} == {
+            _Kind.NO,
+            _Kind.BARE_NO,
+        }:
+            return MailReading(says=Says.NO)
+        case kinds if kinds - {_Kind.SORRY} == {_Kind.BARE_NO} and not offered:
+            # To a list of times it may also mean that none of them suits.
+            return MailReading(says=Says.NO)
+        case kinds if kinds - {_Kind.SORRY} == {_Kind.OTHER_TIME}:
+            return MailReading(says=Says.OTHER_TIME)
+        case kinds if offered and kinds - {_Kind.YES} in ({_Kind.MENTION}, {_Kind.ANY}):
+            if places or _Kind.ANY in kinds:
+                return MailReading(says=Says.SLOT, slot=(places or [1])[0])
+    return doubt
+
+
+def _asks(text: str) -> bool:
+    return "?" in text and not REFUSES.search(text.lower())
+
+
+def _without_frame(text: str) -> str:
+    """`text` without its greeting and its closing, in which names stand."""
+    if (greeting := _GREETING.match(text)) and not _NO_NAME.search(greeting[0]):
+        text = text[greeting.end() :]
+    if (closing := _CLOSING.search(text)) and not _NO_NAME.search(closing[0]):
+        text = text[: closing.start() + 1] if closing[0][0] in ".,!" else text[: closing.start()]
+    return text
+
+
+def _phrases(text: str) -> list[tuple[_Kind, re.Match[str]]] | None:
+    """The phrases that `text` is made of, each as long as can be; None where anything else stands in it."""
+    # A wrapped line goes on; a blank line, or one after the end of a sentence, does not.
+    text = re.sub(r"(?<=[.!])[ \t]*\n\s*|[ \t]*\n[ \t]*\n\s*", "\0", text.lower())
+    text = re.sub(r"\s+", " ", text).replace("\0", "\n").lstrip("\n .,;:!-–—…")
+    found, at = [], 0
+    while at < len(text):
+        matches = [(kind, match) for kind, pattern in _PHRASES if (match := pattern.match(text, at))]
+        kind, match = max(matches, key=lambda each: each[1].end(), default=(None, None))
+        if kind is None or match is None:
+            return None
+        found.append((kind, match))
+        at = match.end()
+    return found
+
+
+def _place(mention: re.Match[str], offered: Sequence[str]) -> int:
+    """The number of the time that a phrase names; 0 where it names none of them, or not one alone."""
+    if number := mention["number"] if "number" in mention.re.groupindex else None:
+        return int(number) if int(number) <= len(offered) else 0
+    if "ordinal" in mention.re.groupindex:
+        number = {"fi": 1, "1s": 1, "se": 2, "2n": 2}.get(mention["ordinal"][:2], 3)
+        return number if number <= len(offered) else 0
+    places = [place for place, each in enumerate(offered, 1) if _names(mention["when"], each.lower())]
+    return places[0] if len(places) == 1 else 0
+
+
+def _names(when: str, offered: str) -> bool:
+    """Whether all that `when` says of weekday, date and time is so of the time offered."""
+    said = re.match(r"\d+\. (\w+), (\d+) (\w{3})\w* (\d{4}), (\d+):(\d+)", offered)
+    if said is None:
+        return False
+    weekday, day, month, year, hour, minute = said.groups()
+    days = re.findall(_DAY, when)
+    dates = [re.findall(r"[a-z]{3,}|\d+", each) for each in re.findall(_DATE, when)]
+    times = re.findall(r"(\d{1,2})(?:[:.h](\d{2}))? ?(am|pm|o'clock|h)?(?![\w])", re.sub(_DATE, " ", when))
+    start = next(((h, m, half) for h, m, half in times if m or half), None)
+    return (
+        all(each == weekday for each in days)
+        and all(
+            any(part == day for part in date)
+            and any(part.startswith(month) for part in date)
+            and all(part == year for part in date if len(part) == 4 and part.isdecimal())
+            for date in dates
+        )
+        and (start is None or _clock(*start) == (int(hour), int(minute)))
+    )
+
+
+def _clock(hour: str, minute: str, half: str) -> tuple[int, int]:
+    shifted = int(hour) % 12 + (12 if half == "pm" else 0) if half in ("am", "pm") else int(hour)
+    return shifted, int(minute or 0)
