@@ -70,6 +70,6 @@ def complaint(error: ErrorDetails) -> str:
         case {"type": "literal_error", "ctx": {"expected": choices}}:
             return f"say {choices.replace(chr(39), '')}"
         case {"ctx": {"ge": least}}:
-            return f"give {least} or more"
+            return f"give {least:g} or more"
         case _:
             return f"it {error['msg'].removeprefix('Input ')}"

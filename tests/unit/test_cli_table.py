@@ -32,8 +32,8 @@ def test_what_does_not_fit_is_folded_at_a_space() -> None:
 
 
 def test_nothing_in_a_cell_steers_the_terminal() -> None:
-    """Control characters become spaces before anything is measured."""
-    assert table_lines(["A"], [["x\x1b[31m\ny"]], 80) == ["A", "x [31m y"]
+    """Control characters are spelled out before anything is measured."""
+    assert table_lines(["A"], [["x\x1b[31m\ny"]], 80) == ["A", "x\\u001b[31m y"]
 
 
 @given(text=TEXT, width=st.integers(1, 12))

@@ -110,7 +110,7 @@ def test_show_prints_the_whole_plan_and_its_diff(tmp_path: Path) -> None:
     assert sum(line.strip().rstrip(",").isdecimal() for line in lines) == 500
     assert lines.index("-import os") < next(n for n, line in enumerate(lines) if line.startswith("answer:"))
     file.unlink()
-    assert any(line.startswith("The diff is not") for line in show_lines(view, artifacts))
+    assert any(line.startswith("The diff is not") for line in show_lines(view, ArtifactStore.of(settings)))
 
 
 @pytest.mark.parametrize("digest", ["", "  "])
