@@ -18,12 +18,22 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-# A file is one worker's; those that take minutes begin first, so that none is left alone with one at the end.
-LONG = ("test_chain_machine.py", "test_archive.py", "test_bench_exactly_once.py")
+# A file is one worker's. Those that take minutes begin first and unit tests come last, so that no worker is
+# left alone with one at the end.
+LONG = (
+    *("integration/test_cli", "workflow/test_archive", "workflow/test_kit", "chaos/test_archive"),
+    *("integration/test_bench_exactly_once", "integration/test_gateway_schema", "workflow/test_drift"),
+    *("chaos/test_code_auditor_kills", "workflow/test_chain_machine"),
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: item.path.name not in LONG)
+    def place(item: pytest.Item) -> int:
+        folder, name = item.path.with_suffix("").parts[-2:]
+        long = f"{folder}/{name}" in LONG
+        return LONG.index(f"{folder}/{name}") if long else len(LONG) + (folder == "unit")
+
+    items.sort(key=place)
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import boto3
+import httpx
 import pytest
 from moto.server import ThreadedMotoServer
 
@@ -98,4 +99,6 @@ def moto() -> Iterator[str]:
         Bucket=BUCKET
     )
     yield endpoint
+    # All its servers share what a process has stored.
+    httpx.post(f"{endpoint}/moto-api/reset").raise_for_status()
     server.stop()

@@ -7,7 +7,7 @@ import random
 
 from hypothesis import settings
 
-FIXED = 1
+FIXED = 8  # with it the chain machine's scripts meet everything several times
 
 
 def seed(variable: str) -> int:

@@ -33,12 +33,16 @@ from tests.support.stage import eventually, state_is
 __all__ = ["credentials", "moto"]
 
 
-@pytest.fixture(params=["encrypted in a folder", "plain in S3"])
+STORES = ["encrypted in a folder", "plain in S3"]
+both_stores = pytest.mark.parametrize("stage", STORES, indirect=True)
+
+
+@pytest.fixture
 async def stage(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[ArchiveStage]:
     where = {}
-    if request.param == "plain in S3":
+    if getattr(request, "param", STORES[0]) == "plain in S3":
         # Of its own: all buckets of the process are one service's.
         where = in_bucket(request.getfixturevalue("moto"), prefix=f"{tmp_path.name}/")
     async with archive_stage(tmp_path, monkeypatch, encrypted=not where, **where) as stage:
@@ -62,6 +66,7 @@ async def gone(handle: WorkflowHandle[Any, Any]) -> bool:
     return False
 
 
+@both_stores
 async def test_a_closed_agent_is_moved_whole_and_an_open_one_stays(stage: ArchiveStage) -> None:
     """The same view as before, every run of its chain as Temporal's JSON that replays, payloads and all."""
     stage.world.step_text = "y" * 300_000
@@ -161,6 +166,7 @@ def entered(outbox: Outbox, agent: str) -> LetterRecord:
     return letter
 
 
+@both_stores
 async def test_an_owner_is_forgotten_whole_and_others_stay(stage: ArchiveStage) -> None:
     """Live and archived, payloads and rows, said in counts; a second time finds nothing; the chain holds."""
     stage.world.step_text = "y" * 300_000
