@@ -131,7 +131,7 @@ def _show(plan: FixPlan, settings: Settings) -> None:
 
 def _answer(plan: FixPlan) -> tuple[Verdict, str]:
     if not sys.stdin.isatty():
-        print("no terminal to ask on: approving without asking")
+        print("no terminal to ask on: approving by itself")
         return Verdict.APPROVE, "approved by the demo: no terminal to ask on"
     answer = input(f"Apply these {plan.fixes} fixes to {plan.files} files? [y/N] ")
     return (Verdict.APPROVE, "") if answer.strip().lower() in ("y", "yes") else (Verdict.REJECT, "no")

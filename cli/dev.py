@@ -207,7 +207,7 @@ class _Stack:
         say("an agent     starter.py start code-auditor --set path=FOLDER    (kinds: starter.py agents)")
         if self._elsewhere:
             say(f"other shells need HIBERNAUT_DATA_DIR={self._settings.data_dir}")
-        say("ready; Ctrl-C stops the stack, and the next start continues where it left off")
+        say("ready; Ctrl-C ends everything, and the next start brings it all back")
 
 
 async def _keep(

@@ -185,7 +185,7 @@ async def _worker(client: Client, settings: Settings) -> Check:
     return Check(
         "worker",
         Health.MEND,
-        f"no worker polls the task queue {settings.task_queue} for {' and '.join(silent)} tasks: "
+        f"none polls the task queue {settings.task_queue} for {' and '.join(silent)} tasks: "
         "start `python worker.py`, or read its log",
     )
 

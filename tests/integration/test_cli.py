@@ -42,7 +42,7 @@ async def test_start_prints_the_id_alone_and_show_and_result_know_it(desk: Desk)
         "looked at \x1b[31m[bold]things",
     ]
     assert shown.err == ""
-    assert "looked at  [31m[bold]things" in plain.out
+    assert r"looked at \u001b[31m[bold]things" in plain.out
     assert result.json == shown.json["result"] == {"looked": "plain"}
 
 
@@ -271,7 +271,7 @@ async def test_watch_follows_an_agent_through_a_restart_of_the_server(tmp_path: 
         id = await watched.asking("me")
         watching = await watched.spawn("watch", id)
         said = await heard(watching, f"starter.py approve {id}")
-        assert "looked at  [31m[bold]things" in said
+        assert r"looked at \u001b[31m[bold]things" in said
         own.kill()
         said += await heard(watching, "reconnecting…")
         await own.start()
