@@ -121,12 +121,20 @@ async def decide(
     edits: Sequence[str],
     digest: str,
     *,
+    request_id: str = "",
     as_json: bool,
 ) -> ExitCode:
     """Send a decision and say what the agent made of it."""
     agents = await open_agents(settings)
     decision = await agents.decide(
-        id, verdict, by=by, note=note, edits=read_edits(edits), through="cli", digest=digest
+        id,
+        verdict,
+        by=by,
+        note=note,
+        edits=read_edits(edits),
+        through="cli",
+        digest=digest,
+        request_id=request_id,
     )
     record = await agents.outcome(id, decision.id)
     status = record.status.value if record else "recorded"

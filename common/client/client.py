@@ -199,6 +199,7 @@ class AgentClient:
         digest: str = "",
         decision_id: str = "",
         request_id: str = "",
+        known: bool = False,
     ) -> Decision:
         """Sign a decision for the agent's open request and send it, once.
 
@@ -211,8 +212,10 @@ class AgentClient:
             note: the approver's words.
             edits: fields of the plan to change.
             through: the door it came through, `cli` for example.
-            digest: how the one that the approver saw begins; empty for the open one; whole with `request_id`.
+            digest: how the one that the approver saw begins; empty for the open one.
             decision_id: what the decision counts once by; made up where empty.
+            request_id: the request that is meant, if several may be open.
+            known: request and whole digest are those of a request that was asked, and need not be looked up.
 
         Raises:
             NoSuchAgentError: there is no agent of that id.
@@ -220,8 +223,8 @@ class AgentClient:
             AgentClientError: several are open, and the digest does not tell which is meant.
             ValidationError: a text is too long or empty.
         """
-        if not request_id:
-            request_id, digest = await self._open_request(id, digest)
+        if not known:
+            request_id, digest = await self._open_request(id, digest, request_id)
         now = datetime.now(UTC)
         decision = Decision(
             id=decision_id or str(uuid.uuid4()),
@@ -295,7 +298,7 @@ class AgentClient:
         async with for_agent(id):
             return await self._client.get_workflow_handle(id).describe()
 
-    async def _open_request(self, id: str, digest: str) -> tuple[str, str]:
+    async def _open_request(self, id: str, digest: str, request_id: str) -> tuple[str, str]:
         """Request id and digest of the open request; known to Temporal even where no worker answers."""
         description = await self.describe(id)
         row = row_of(description)
@@ -307,7 +310,7 @@ class AgentClient:
             open_requests = [(request.id, request.digest) for request in view.open]
         else:
             open_requests = search_attributes.parse_waiting_for_approvals(row.waiting_for)
-        return one_open_request(id, open_requests, digest)
+        return one_open_request(id, open_requests, digest, request_id)
 
     async def _signal(self, id: str, name: str, *arguments: Any) -> None:
         # Once: the client retries the call itself under one request id, so the server takes it once.

@@ -119,7 +119,7 @@ def test_the_stack_keeps_its_operator_token(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("address", ["0.0.0.0:8080", "[::]:8080"])
 def test_no_link_leads_to_every_interface(address: str) -> None:
-    """Whoever listens everywhere says how people reach the gateway; a link to 0.0.0.0 leads to who clicks it."""
+    """Whoever listens everywhere says how people reach the gateway; a link to 0.0.0.0 leads nowhere."""
     with pytest.raises(SettingsError, match="set HIBERNAUT_PUBLIC_URL"):
         Settings.read({"HIBERNAUT_HTTP": address})
     public = "https://agents.example.com"
