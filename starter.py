@@ -36,6 +36,7 @@ By = Annotated[
     str | None, typer.Option("--as", metavar="WHO", help="Who decides; your HIBERNAUT_USER if not given.")
 ]
 Digest = Annotated[str | None, typer.Option(metavar="PREFIX", help="Only if the plan's digest begins so.")]
+Request = Annotated[str, typer.Option("--request", metavar="R", help="The request, if several are open.")]
 NEWEST = typer.Option(min=1, help="At most so many, the newest.")
 Wait = Annotated[bool, typer.Option("--wait", help="Wait until the agent has closed.")]
 
@@ -151,6 +152,7 @@ def approve(
         typer.Option("--edit", metavar="k=v", help="Change a field of the plan; repeatable."),
     ] = None,
     digest: Digest = None,
+    request: Request = "",
     as_json: Json = False,
 ) -> None:
     """Approve what an agent asks. Exit code 4: the agent refused the decision."""
@@ -159,7 +161,8 @@ def approve(
 
     found = settings()
     edits = [*(edit or ()), *(more or ())]
-    run(decide(found, id, Verdict.APPROVE, by or found.user, note, edits, digest, as_json=as_json))
+    who = by or found.user
+    run(decide(found, id, Verdict.APPROVE, who, note, edits, digest, request_id=request, as_json=as_json))
 
 
 @app.command()
@@ -168,6 +171,7 @@ def reject(
     reason: Annotated[str, typer.Option(metavar="T", help="Why not.")],
     by: By = None,
     digest: Digest = None,
+    request: Request = "",
     as_json: Json = False,
 ) -> None:
     """Reject what an agent asks. Exit code 4: the agent refused the decision."""
@@ -175,7 +179,8 @@ def reject(
     from common.approval.types import Verdict
 
     found = settings()
-    run(decide(found, id, Verdict.REJECT, by or found.user, reason, (), digest, as_json=as_json))
+    who = by or found.user
+    run(decide(found, id, Verdict.REJECT, who, reason, (), digest, request_id=request, as_json=as_json))
 
 
 @app.command()

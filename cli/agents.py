@@ -106,6 +106,7 @@ async def decide(
     edits: Sequence[str],
     digest: str | None,
     *,
+    request_id: str = "",
     as_json: bool,
 ) -> ExitCode:
     """Send a decision and print its outcome.
@@ -117,7 +118,14 @@ async def decide(
         raise CommandError(f"--digest is empty: give the beginning of what `starter.py show {id}` prints.")
     agents = await open_agents(settings)
     decision = await agents.decide(
-        id, verdict, by=by, note=note, edits=read_edits(edits), through="cli", digest=digest or ""
+        id,
+        verdict,
+        by=by,
+        note=note,
+        edits=read_edits(edits),
+        through="cli",
+        digest=digest or "",
+        request_id=request_id,
     )
     record = await agents.outcome(id, decision.id)
     status = record.status.value if record else "recorded"

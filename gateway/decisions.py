@@ -25,6 +25,8 @@ async def decide(
     edits: dict[str, JsonValue],
     through: str,
     digest: str,
+    request_id: str,
+    known: bool = False,
     decision_id: str = "",
 ) -> tuple[Decision, DecisionRecord | None]:
     """Send a decision and return it once Temporal has it, with what became of it if the agent says so soon.
@@ -40,6 +42,8 @@ async def decide(
             edits=edits,
             through=through,
             digest=digest,
+            request_id=request_id,
+            known=known,
             decision_id=decision_id,
         )
     except NoSuchAgentError:

@@ -23,8 +23,8 @@ class Started(BaseModel):
 class DecisionBody(BaseModel):
     """A decision. The token's subject decides; nothing in here can say otherwise.
 
-    `digest` is the beginning of the digest of the plan that was shown; it may be empty if one request is
-    open. An approval with `edits` is a revision.
+    `digest` is the beginning of the digest of the plan that was shown, `request_id` names the request; both
+    may be empty if one is open. An approval with `edits` is a revision.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -33,6 +33,7 @@ class DecisionBody(BaseModel):
     note: LongText = ""
     edits: dict[ShortText, JsonValue] = Field(default_factory=dict)
     digest: str = Field("", pattern=r"^[0-9a-f]{0,64}$")
+    request_id: ShortText = ""
 
 
 class DecisionTaken(BaseModel):

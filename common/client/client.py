@@ -189,6 +189,7 @@ class AgentClient:
         digest: str = "",
         decision_id: str = "",
         request_id: str = "",
+        known: bool = False,
     ) -> Decision:
         """Sign a decision for the agent's open request and send it, once.
 
@@ -201,8 +202,10 @@ class AgentClient:
             note: the approver's note.
             edits: fields of the plan to change.
             through: the entry point it came through, `cli` for example.
-            digest: how the digest that the approver saw begins; the whole one with `request_id`.
+            digest: how the digest that the approver saw begins; empty for the open one.
             decision_id: the decision counts once by this id; generated if empty.
+            request_id: the request that is meant, if several may be open.
+            known: request and whole digest are those of a request that was asked, and need not be looked up.
 
         Raises:
             NoSuchAgentError: there is no agent of that id.
@@ -212,8 +215,8 @@ class AgentClient:
             ValidationError: a text is too long or empty.
         """
         check_person(by)
-        if not request_id:
-            request_id, digest = await self._open_request(id, digest)
+        if not known:
+            request_id, digest = await self._open_request(id, digest, request_id)
         now = datetime.now(UTC)
         decision = Decision(
             id=decision_id or uuid.uuid4().hex,
@@ -293,7 +296,7 @@ class AgentClient:
             if name.startswith(GROUP) and not self._directory.people([name]):
                 raise UnusableValueError(f"nobody is in the group {name}, so that nobody could approve.")
 
-    async def _open_request(self, id: str, digest: str) -> tuple[str, str]:
+    async def _open_request(self, id: str, digest: str, request_id: str) -> tuple[str, str]:
         """Request id and digest of the open request; Temporal knows them even if no worker answers."""
         description = await self.describe(id)
         row = row_of(description)
@@ -305,7 +308,7 @@ class AgentClient:
             open_requests = [(request.id, request.digest) for request in view.open]
         else:
             open_requests = search_attributes.parse_waiting_for_approvals(row.waiting_for)
-        return one_open_request(id, open_requests, digest)
+        return one_open_request(id, open_requests, digest, request_id)
 
     async def _signal(self, id: str, name: str, *arguments: Any) -> None:
         # Not in a loop: the client retries under one request id, so that the server takes it once.

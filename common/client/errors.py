@@ -41,25 +41,28 @@ async def for_agent(id: str) -> AsyncIterator[None]:
         ) from None
 
 
-def one_open_request(id: str, open_requests: Sequence[tuple[str, str]], digest: str) -> tuple[str, str]:
-    """The one of an agent's open requests, id and digest each, whose digest begins with ``digest``.
+def one_open_request(
+    id: str, open_requests: Sequence[tuple[str, str]], digest: str, request_id: str = ""
+) -> tuple[str, str]:
+    """The one of an agent's open requests, (id, digest) each, that fits the id and the digest's beginning.
 
     Raises:
-        NothingToDecideError: no request is open, or none with that digest.
-        AgentClientError: several are open, and the digest does not tell which is meant.
+        NothingToDecideError: no request is open, or none with that id and digest.
+        AgentClientError: several are open, and it is not said which is meant.
     """
     if not open_requests:
         raise NothingToDecideError(f"nothing to decide: agent {id} does not wait for an approval now.")
-    meant = [each for each in open_requests if each[1].startswith(digest)]
-    there_are = ", ".join(f"{request_id} {full_digest[:12]}" for request_id, full_digest in open_requests)
+    meant = [each for each in open_requests if each[1].startswith(digest) and request_id in ("", each[0])]
+    there_are = ", ".join(f"{other} {full_digest[:12]}" for other, full_digest in open_requests)
     if not meant:
+        named = f"is called {request_id} and has" if request_id else "has"
         raise NothingToDecideError(
-            f"no open request of agent {id} has a digest that begins with {digest}: "
+            f"no open request of agent {id} {named} a digest that begins with {digest!r}: "
             f"there are {there_are}; see `starter.py show {id}`."
         )
     if len(meant) > 1:
         raise AgentClientError(
-            f"agent {id} has several open requests: {there_are}; choose one by its digest, as in "
-            f"`starter.py approve {id} --digest {meant[0][1][:12]}`."
+            f"agent {id} has several open requests: {there_are}; choose one, as in "
+            f"`starter.py approve {id} --request {meant[0][0]} --digest {meant[0][1][:12]}`."
         )
     return meant[0]

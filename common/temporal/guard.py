@@ -22,8 +22,15 @@ from common.temporal.converter import INLINE, check_size
 class PayloadGuard(Interceptor):
     """On every worker of agents: what the server would refuse fails with a reason.
 
-    Answers to queries stay in their message, since reading an agent must not write to the store.
+    Answers to queries stay in their message, since reading an agent must not write to the store. References
+    in signals that cannot be followed are refused (`outside.py`).
     """
+
+    def __init__(self) -> None:
+        # Here, for the module is a worker's: it loads what a client need not.
+        from common.temporal.outside import mark_outside
+
+        mark_outside()
 
     def workflow_interceptor_class(self, input: WorkflowInterceptorClassInput) -> type[_Guarded]:
         """The interceptor around each agent."""

@@ -14,6 +14,7 @@ import re
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
 from typing import Self, TypeVar
 from urllib.parse import quote, unquote
 
@@ -32,7 +33,7 @@ from temporalio.converter import (
     StorageDriverWorkflowInfo,
 )
 
-from common.object_store import ObjectStore
+from common.object_store import ObjectMissingError, ObjectStore
 from common.temporal.codec import Cipher
 from common.temporal.converter import INLINE, MAX_BYTES, MAX_INLINE_BYTES, check_size, refused
 
@@ -50,6 +51,9 @@ _KEY = re.compile(rf"{PREFIX}/[^/]+/[^/]+/[^/]+/[0-9a-f]{{64}}")
 _SEGMENT_BYTES = 180
 
 Result = TypeVar("Result")
+
+# Whether a payload is decoded that anybody who may write to Temporal could have sent; `outside.py` sets it.
+FROM_OUTSIDE: ContextVar[bool] = ContextVar("from_outside", default=False)
 
 
 class PayloadDamagedError(Exception):
@@ -87,7 +91,7 @@ class PayloadStore(StorageDriver):
 
     def storage(self) -> ExternalStorage:
         """The data converter's external storage, with this as its only driver."""
-        return ExternalStorage(
+        return _TolerantStorage(
             drivers=[self], driver_selector=self._select, payload_size_threshold=THRESHOLD_BYTES
         )
 
@@ -121,10 +125,14 @@ class PayloadStore(StorageDriver):
 
         Raises:
             StoreUnavailableError: the store cannot be read now.
-            ObjectMissingError: an object is gone; its agent waits until it is restored.
+            ObjectMissingError: an object is gone; its agent waits until it is restored. In a payload from
+                outside, where waiting would stop the agent, such a reference comes out refused.
             PayloadDamagedError: an object was changed; likewise.
         """
-        return list(await asyncio.gather(*(self._in_thread(self._retrieve, each) for each in claims)))
+        outside = FROM_OUTSIDE.get()
+        return list(
+            await asyncio.gather(*(self._in_thread(self._retrieve, each, outside) for each in claims))
+        )
 
     async def _in_thread(self, work: Callable[..., Result], *arguments: object) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
@@ -152,19 +160,52 @@ class PayloadStore(StorageDriver):
     def _is_signed(self, key: str, signature: str) -> bool:
         return self._cipher is not None and self._cipher.is_signed(key.encode(), signature)
 
-    def _retrieve(self, claim: StorageDriverClaim) -> Payload:
+    def _retrieve(self, claim: StorageDriverClaim, outside: bool) -> Payload:
         key = claim.claim_data.get("key", "")
         if not _KEY.fullmatch(key):
             return refused("its reference names no payload")
         if not self._reads_unsigned and not self._is_signed(key, claim.claim_data.get("signature", "")):
             return refused("its reference is not signed by a key of this ring")
-        body = self.objects.get(key)
+        try:
+            body = self.objects.get(key)
+        except ObjectMissingError:
+            if outside:
+                return refused("its reference names an object that is not there")
+            raise
         if hashlib.sha256(body).hexdigest() != key.rpartition("/")[2]:
             raise PayloadDamagedError(f"the object {key} was changed in the store")
         try:
             return Payload.FromString(body)
         except DecodeError:
             return refused("its reference names an object that is no payload")
+
+
+class _TolerantStorage(ExternalStorage):
+    """Hands on references that nobody could follow as refused, where the SDK would fail the task for ever."""
+
+    def _decode_reference(self, payload: Payload) -> ExternalStorageReference | None:
+        try:
+            return super()._decode_reference(payload)
+        except Exception:
+            return None  # whatever it is, it is read as a value, and refused as one
+
+    def _get_driver_by_name(self, name: str) -> StorageDriver:
+        return self._driver_map.get(name) or _NoDriver()
+
+
+class _NoDriver(StorageDriver):
+    def name(self) -> str:
+        return "none"
+
+    async def store(
+        self, context: StorageDriverStoreContext, payloads: Sequence[Payload]
+    ) -> list[StorageDriverClaim]:
+        raise NotImplementedError
+
+    async def retrieve(
+        self, context: StorageDriverRetrieveContext, claims: Sequence[StorageDriverClaim]
+    ) -> list[Payload]:
+        return [refused("its reference is to another store") for _ in claims]
 
 
 def namespace_prefix(namespace: str) -> str:

@@ -157,6 +157,8 @@ async def _decide(visit: _Visit, wanted: FormDecision, attempt: int, form: dict[
             edits=wanted.edits,
             through=THROUGH,
             digest=link.digest,
+            request_id=link.request_id,
+            known=True,
             decision_id=decision_id(visit.token, attempt),
         )
     except AgentClientError:

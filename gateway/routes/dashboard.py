@@ -118,9 +118,11 @@ async def decide_on_page(request: Request, parts: Parts, visitor: Visiting, id: 
     visitor.require(Scope.DECIDE)
     await require_visible(parts.patient_views, visitor.subject, id)
     view = await parts.patient_views.view(id)
-    asked = next((each for each in view.requests if each.digest == form.get("digest")), None)
+    asked = next((each for each in view.requests if _is_for(form, each)), None)
     problem = ""
     try:
+        if view.live and not asked:
+            raise FormError("This is not asked any more; see below what became of it.")
         wanted = read_decision(form, asked)
         _, record = await decide(
             parts.patient,
@@ -131,6 +133,8 @@ async def decide_on_page(request: Request, parts: Parts, visitor: Visiting, id: 
             edits=wanted.edits,
             through="web",
             digest=form.get("digest", "none"),
+            request_id=form.get("request", "none"),
+            known=asked is not None,
         )
         if record and record.status is DecisionStatus.REFUSED:
             problem = f"The agent did not take it: {record.reason}."
@@ -178,7 +182,7 @@ async def _agent_page(
     subject = visitor.subject
     asked = []
     for each in view.requests:
-        sent = given if given and given.get("digest") == each.digest else None
+        sent = given if given and _is_for(given, each) else None
         flaw = problem if sent else ""
         diff = f"{_address(view.id)}/diff?request={quote(each.id, safe='')}"
         asked.append(await RequestView.of(each, parts.artifacts, diff, flaw, sent, _bars(each, subject)))
@@ -197,6 +201,10 @@ async def _agent_page(
         told=told,
         problem=problem if not any(each.problem for each in asked) else "",
     )
+
+
+def _is_for(form: dict[str, str], request: ApprovalRequest) -> bool:
+    return (form.get("request"), form.get("digest")) == (request.id, request.digest)
 
 
 def _bars(request: ApprovalRequest, subject: Subject) -> str:

@@ -61,6 +61,7 @@ async def decide_request(
         edits=body.edits,
         through="http",
         digest=body.digest,
+        request_id=body.request_id,
         decision_id=decision_id if key else "",
     )
     parts.forget(id)
@@ -119,7 +120,8 @@ async def steer(
 def _require_same(body: DecisionBody, known: Decision) -> None:
     verdict = Verdict.REVISE if body.edits and body.verdict is Verdict.APPROVE else body.verdict
     same = (verdict, body.note, body.edits) == (known.verdict, known.note, known.edits)
-    if not (same and known.digest.startswith(body.digest)):
+    same = same and known.digest.startswith(body.digest) and body.request_id in ("", known.request_id)
+    if not same:
         raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "This Idempotency-Key was used with another decision.")
 
 

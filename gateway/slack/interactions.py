@@ -158,6 +158,7 @@ class SlackActions:
                     through=THROUGH,
                     digest=button.digest,
                     request_id=button.request_id,
+                    known=True,
                     decision_id=f"slack-{hashlib.sha256(press.encode()).hexdigest()[:32]}",
                 )
         except TimeoutError:

@@ -207,3 +207,20 @@ async def test_the_gateway_says_how_it_is(world: GatewayWorld) -> None:
     metrics = (await world.http.get("/metrics")).text
     assert 'hibernaut_http_requests_total{method="GET",route="/agents/{id}",status="200"}' in metrics
     assert id not in metrics
+
+
+async def test_a_decision_may_name_its_request(world: GatewayWorld) -> None:
+    """Another request's name is refused; the open one's counts, and the same key may leave it out."""
+    id, request = await world.asking()
+    path = f"/agents/{id}/decisions"
+    headers = {**world.as_("approver"), "Idempotency-Key": f"named-{id}"}
+    for wrong in ({"request_id": "approval-9"}, {"request_id": "approval-9", "digest": request.digest}):
+        answer = await world.http.post(path, json={"verdict": "approve", **wrong}, headers=headers)
+        assert (answer.status_code, "approval-9" in answer.text) == (409, True)
+    body = {"verdict": "approve", "request_id": request.id}
+    taken = await world.http.post(path, json=body, headers=headers)
+    assert (taken.status_code, taken.json()["request_id"]) == (202, request.id)
+    again = await world.http.post(path, json={"verdict": "approve"}, headers=headers)
+    assert (again.status_code, again.json()["decision_id"]) == (202, taken.json()["decision_id"])
+    other = await world.http.post(path, json={**body, "request_id": "approval-9"}, headers=headers)
+    assert other.status_code == 422

@@ -16,6 +16,7 @@ from common.approval.diff_view import DIFF_LINES
 from common.approval.plan_view import plain, ref_of, shape_of, show_plan
 from common.approval.types import ApprovalPolicy, ApprovalRequest, Verdict
 from common.artifacts import ArtifactStore
+from common.client.errors import AgentClientError, NothingToDecideError, one_open_request
 from common.client.view import AgentView, RunStatus
 from gateway.decision_form import FormError, edit_fields, read_decision
 from gateway.events import Cursor, is_over, new_events
@@ -231,3 +232,18 @@ def test_the_counts_are_prometheus_text() -> None:
     assert 'method="other"' in text
     assert "process_resident_memory_bytes" in text
     assert "_created" not in text
+
+
+TWO = [("approval-1", "a" * 64), ("approval-2", "a" * 64)]
+
+
+def test_two_questions_about_one_plan_are_told_apart_by_their_request() -> None:
+    """The digest is the same then, and the error says what to name."""
+    for request in TWO:
+        assert one_open_request("x", TWO, "aa", request[0]) == request
+        assert one_open_request("x", TWO, "", request[0]) == request
+    with pytest.raises(AgentClientError, match="--request approval-1"):
+        one_open_request("x", TWO, "aa")
+    for digest, request_id in (("b", "approval-1"), ("", "approval-3")):
+        with pytest.raises(NothingToDecideError, match=f"called {request_id}"):
+            one_open_request("x", TWO, digest, request_id)
