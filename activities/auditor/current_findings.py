@@ -44,10 +44,10 @@ class CurrentFindings:
         """Every file, including those without findings."""
         return self._records(b"")
 
-    def of_analyser(self, analyser: str) -> Iterator[tuple[str, Finding]]:
-        """The findings of one analyser, each with its path, in the order of paths."""
+    def of_analyser(self, analyser: str) -> Iterator[tuple[FileFindings, Finding]]:
+        """The findings of one analyser, each with the record of its file, in the order of paths."""
         for record in self._records(f'"analyser":"{analyser}"'.encode()):
-            yield from ((record.path, finding) for finding in record.findings if finding.analyser == analyser)
+            yield from ((record, finding) for finding in record.findings if finding.analyser == analyser)
 
     def _records(self, mark: bytes) -> Iterator[FileFindings]:
         """The records whose lines contain `mark`; parsing the others would be most of the work."""

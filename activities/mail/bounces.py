@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
+import base64
 import logging
+import quopri
 import re
+from collections.abc import Iterator
 from email.message import Message
 from email.utils import parseaddr
 from enum import StrEnum
 
-_POSTMASTERS = ("mailer-daemon", "postmaster", "mail-daemon", "mdaemon", "bounce", "bounces")
+_POSTMASTERS = (
+    *("mailer-daemon", "postmaster", "post_master", "mail-daemon", "mailerdaemon", "mdaemon"),
+    *("bounce", "bounces"),
+)
 _LOOKED_AT = 200_000
+_ACTION = re.compile(r"^\s*Action:\s*([a-z]+)", re.IGNORECASE | re.MULTILINE)
+_STATUS = re.compile(r"^\s*Status:\s*([245])\.", re.IGNORECASE | re.MULTILINE)
+_LATE = re.compile(
+    r"\b(delay(ed)?|warning|still (being retried|trying)|will (be retried|keep trying|continue to)"
+    r"|not (yet )?been delivered yet|no action is required)\b",
+    re.IGNORECASE,
+)
+_FAILED = re.compile(
+    r"undeliver|not? (be )?deliver|deliver\w* (has )?(fail|error|problem)|fail(ed|ure)|reject"
+    r"|return(ed|ing) (mail|message|to)|mail system error|error sending|unknown user|user unknown"
+    r"|unzustellbar|non remis|配信|エラー",
+    re.IGNORECASE,
+)
 
 
 class DeliveryReport(StrEnum):
@@ -19,18 +38,41 @@ class DeliveryReport(StrEnum):
     UNDECIDED = "undecided"
 
 
-def report_of(mail: Message) -> DeliveryReport | None:
-    """What a report says, including that a letter was read or is late; None if the mail is no report."""
+def report_of(mail: Message, subject: str, text: str) -> DeliveryReport | None:
+    """What a report says, including that a letter was read or is late; None if the mail is no report.
+
+    A report that says nothing else says that the letter did not arrive: a failure must not go unnoticed, and
+    the letter's token tells whose it was. `subject` and `text` are those of the mail, decoded.
+    """
     kind = mail.get_content_type()
     subtype = str(mail.get_param("report-type", "") or "").lower()
-    if kind == "multipart/report" and subtype == "disposition-notification":
+    if kind == "multipart/report" and subtype in ("disposition-notification", "feedback-report"):
         return DeliveryReport.UNDECIDED
-    is_report = kind == "multipart/report" or any(
-        part.get_content_type() == "message/delivery-status" for part in mail.walk()
-    )
-    # A person may quote a bounce, so only mail sent by a machine is examined.
-    if not is_report and not _from_a_machine(mail):
+    by_postmaster = _sender(mail) in (*_POSTMASTERS, "")
+    # What a person quotes or forwards of a bounce is none, so only what a machine sent is examined.
+    if kind != "multipart/report" and not by_postmaster and not _has_no_return(mail):
         return None
+    for found in (_by_status(mail), _by_library(mail)):
+        if found is not None:
+            return found
+    if _LATE.search(subject) or (_LATE.search(text[:2000]) and not _FAILED.search(subject)):
+        return DeliveryReport.UNDECIDED
+    # Automatic replies have no return path either.
+    told = kind == "multipart/report" or by_postmaster or _FAILED.search(subject)
+    return DeliveryReport.BOUNCED if told else None
+
+
+def _by_status(mail: Message) -> DeliveryReport | None:
+    """What the machine-readable part says (RFC 3464, 6533); None if there is none, or it says nothing."""
+    said = "\n".join(map(_flat, _parts(mail, "delivery-status")))
+    actions = {each.lower() for each in _ACTION.findall(said)}
+    if actions & {"failed", "expired"} or (not actions and "5" in _STATUS.findall(said)):
+        return DeliveryReport.BOUNCED
+    return DeliveryReport.UNDECIDED if actions or _STATUS.search(said) else None
+
+
+def _by_library(mail: Message) -> DeliveryReport | None:
+    """What the texts that many mail servers write say; None if it is none of these."""
     from flufl.bounce import all_failures
 
     logging.getLogger("flufl.bounce").setLevel(logging.CRITICAL)
@@ -38,10 +80,35 @@ def report_of(mail: Message) -> DeliveryReport | None:
         late, failed = all_failures(mail)
     except Exception:
         # A malformed report may make a detector raise anything.
-        late, failed = frozenset(), frozenset()
+        return None
     if failed:
         return DeliveryReport.BOUNCED
-    return DeliveryReport.UNDECIDED if late or is_report else None
+    return DeliveryReport.UNDECIDED if late else None
+
+
+def _parts(mail: Message, ending: str) -> Iterator[Message]:
+    """The parts of the types `message/…` or `text/…` with this ending, but not those of attached mails."""
+    if mail.get_content_subtype().endswith(ending):
+        yield mail
+    elif mail.get_content_maintype() == "multipart" and mail.is_multipart():
+        for each in mail.get_payload():
+            if isinstance(each, Message):
+                yield from _parts(each, ending)
+
+
+def _flat(part: Message) -> str:
+    """The text of a part, which the parser may have taken for headers."""
+    held = part.get_payload()
+    text = "\n".join(map(str, held)) if isinstance(held, list) else str(held)
+    encoding = str(part.get("Content-Transfer-Encoding", "")).strip().lower()
+    try:
+        if encoding == "base64":
+            return base64.b64decode("".join(text.split())).decode("utf-8", "replace")
+        if encoding == "quoted-printable":
+            return quopri.decodestring(text.encode("ascii", "replace")).decode("utf-8", "replace")
+    except ValueError:
+        return ""
+    return text[:_LOOKED_AT]
 
 
 def named_tokens(raw: bytes, pattern: re.Pattern[str]) -> list[str]:
@@ -49,8 +116,11 @@ def named_tokens(raw: bytes, pattern: re.Pattern[str]) -> list[str]:
     return pattern.findall(raw[:_LOOKED_AT].decode("ascii", "replace"))
 
 
-def _from_a_machine(mail: Message) -> bool:
-    path = mail.get("Return-Path")
-    if path is not None and str(path).strip() == "<>":
-        return True
-    return parseaddr(str(mail.get("From", "")))[1].partition("@")[0].lower() in _POSTMASTERS
+def _has_no_return(mail: Message) -> bool:
+    return str(mail.get("Return-Path", "")).strip() == "<>"
+
+
+def _sender(mail: Message) -> str:
+    """The local part of who it is from; some mail systems write a name where the address belongs."""
+    name, address = parseaddr(str(mail.get("From", "")))
+    return (address or name).partition("@")[0].strip().lower()

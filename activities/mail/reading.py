@@ -106,8 +106,8 @@ def read(raw: bytes, received_at: datetime) -> ReadMail:
     mail = message_from_bytes(raw)
     subject = _line(_header(mail, "Subject"), 300)
     sender = next((each for _, each in getaddresses([_header(mail, "From")]) if "@" in each), "")
-    report = report_of(mail)
     whole, text = _texts(mail)
+    report = report_of(mail, subject, whole)
     addressed = [token for name in _RECIPIENTS for token in _tokens(mail, name, _IN_ADDRESS)]
     references = [
         token for name in ("In-Reply-To", "References") for token in _tokens(mail, name, _IN_MESSAGE_ID)

@@ -81,6 +81,30 @@ def test_each_analyser_finds(tmp_path: Path) -> None:
     assert rules(found["latin.txt"]) == {("detect-secrets", "aws-access-key", 2)}
 
 
+def test_columns_count_characters(tmp_path: Path) -> None:
+    """Whatever an analyser counts itself: a column is where the code of the finding begins."""
+    wide = '"ä😀é"'
+    files = {
+        "a.py": f"{wide}; import os\n",
+        "a.sh": f"#!/bin/bash\necho {wide}; echo $x\n",
+        "a.js": f"var s = {wide}; eval(s);\n",
+        ".github/workflows/ci.yml": "on: push\njobs:\n  a:\n    runs-on: ubuntu-latest\n    steps:\n"
+        f"      - {{name: {wide}, run: 'echo ${{{{ github.event.issue.title }}}}'}}\n",
+    }
+    begins = {
+        rule: files[path].split("\n")[each.line - 1][each.column - 1 :]
+        for path, found in scan(tmp_path, dict(files)).items()
+        for each in found
+        if (rule := each.rule) in ("F401", "SC2086", "eslint(no-eval)", "template-injection")
+    }
+    assert {rule: text[:6] for rule, text in begins.items()} == {
+        "F401": "os",
+        "SC2086": "$x",
+        "eslint(no-eval)": "eval(s",
+        "template-injection": "github",
+    }
+
+
 def test_secrets_are_not_repeated(tmp_path: Path) -> None:
     """No finding of any analyser holds the text of a secret."""
     password = "hunter2" + "Zq9xw7"

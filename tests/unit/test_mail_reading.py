@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from datetime import UTC, datetime, timedelta, timezone
 from email.message import EmailMessage
 
@@ -12,7 +13,17 @@ from activities.mail.absence import back_at
 from activities.mail.quotes import own_words
 from activities.mail.reading import ReadMail, UnreadableMailError, read, read_apart
 from common.mail import MailKind
-from tests.support.mail.mails import ADDRESS, LETTER_ID, TOKEN, dsn, exim_bounce, mail, qmail_bounce, raw
+from tests.support.mail.mails import (
+    ADDRESS,
+    LETTER_ID,
+    TOKEN,
+    dsn,
+    exim_bounce,
+    mail,
+    odd_dsn,
+    qmail_bounce,
+    raw,
+)
 
 NOW = datetime(2026, 8, 3, 8, 0, tzinfo=UTC)
 OWN = "Yes, Tuesday suits me.\nAt ten?"
@@ -227,6 +238,69 @@ def test_a_bounce_names_its_letter(bounce: bytes) -> None:
     found = read(bounce, NOW)
     assert (found.kind, found.addressed) == (MailKind.BOUNCE, (TOKEN,))
     assert "deliver" in found.text
+
+
+GROUP = "Final-Recipient: rfc822; bob@example.com\r\nAction: {}\r\nStatus: {}\r\n"
+STATUS = "Reporting-MTA: dns; mx\r\n\r\n" + GROUP
+
+
+@pytest.mark.parametrize(
+    ("bounce", "kind"),
+    [
+        (odd_dsn(STATUS.format("failed", "5.1.1"), "message/global-delivery-status"), MailKind.BOUNCE),
+        (odd_dsn(STATUS.format("delayed", "4.4.1"), "message/global-delivery-status"), None),
+        (
+            odd_dsn(
+                base64.b64encode(STATUS.format("failed", "5.1.1").encode()).decode(),
+                headers="Content-Transfer-Encoding: base64\r\n",
+            ),
+            MailKind.BOUNCE,
+        ),
+        (odd_dsn(STATUS.format("expired", "4.4.7")), MailKind.BOUNCE),
+        (odd_dsn("Reporting-MTA: dns; mx\r\n\r\nAction: failed\r\nStatus: 5.0.0\r\n"), MailKind.BOUNCE),
+        (odd_dsn("Reporting-MTA: dns; mx\r\n\r\nStatus: 5.0.0\r\n"), MailKind.BOUNCE),
+        (odd_dsn("Reporting-MTA: dns; mx\r\n\r\nStatus: 2.0.0\r\n"), None),
+        (odd_dsn("nothing of use"), MailKind.BOUNCE),
+        (
+            odd_dsn(STATUS.format("delayed", "4.0.0") + "\r\n" + GROUP.format("failed", "5.1.1")),
+            MailKind.BOUNCE,
+        ),
+        (mail("See below.", From="postmaster@mx.example", Subject="Undeliverable: A talk"), MailKind.BOUNCE),
+        (mail("It waits.", From="MAILER-DAEMON <>", Subject="Delivery status"), MailKind.BOUNCE),
+        (mail("Still trying.", From="MAILER-DAEMON <>", Subject="Delivery status"), None),
+        (mail("It waits.", From="mailer-daemon@mx.example", Subject="Delayed 24 hours"), None),
+        (
+            mail("It came back.", From="x@mx.example", Return_Path="<>", Subject="Mail failure"),
+            MailKind.BOUNCE,
+        ),
+        (mail("I am at sea.", From="bob@example.com", Return_Path="<>", Subject="Hello"), MailKind.ANSWER),
+        (mail("I failed to see it.", From="bob@example.com", Subject="Delivery failed"), MailKind.ANSWER),
+    ],
+    ids=[
+        *("global", "global, late", "base64", "expired", "no address", "status alone", "delivered"),
+        *("no status", "several", "Exchange", "name alone", "trying", "late", "no return path"),
+        *("away without a return path", "a person"),
+    ],
+)
+def test_no_failure_goes_unnoticed(bounce: bytes, kind: MailKind | None) -> None:
+    """However a server words it; what is late or arrived is no failure, and a person's mail is none."""
+    found = read(bounce, NOW)
+    assert (found.kind, found.addressed) == (kind, (TOKEN,))
+
+
+def test_what_a_person_forwards_of_a_bounce_is_an_answer() -> None:
+    """Whole or in parts."""
+    inner = "Content-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\n\r\nSee?\r\n--x\r\n"
+    whole = inner.encode() + b"Content-Type: message/rfc822\r\n\r\n" + dsn() + b"\r\n--x--\r\n"
+    part = (
+        inner
+        + "Content-Type: message/delivery-status\r\n\r\n"
+        + STATUS.format("failed", "5.1.1")
+        + "--x--\r\n"
+    )
+    head = f"Delivered-To: {ADDRESS}\r\nFrom: bob@example.com\r\nTo: {ADDRESS}\r\nSubject: Fwd\r\n".encode()
+    for body in (whole, part.encode()):
+        assert read(head + body, NOW).kind is MailKind.ANSWER
 
 
 @pytest.mark.parametrize("action", ["delayed", "delivered", "relayed"])

@@ -11,6 +11,7 @@ from typing import Any
 import jsonschema
 import pytest
 
+from activities.auditor.records import AppliedFix
 from activities.auditor.report.write import safe_name
 from tests.support.auditor.report_world import Audit, finding, small_audit, with_fixes
 
@@ -66,6 +67,36 @@ def test_sarif_tells_what_was_not_analysed(audit: Audit) -> None:
         "1 files were left out of the audit: name",
     ]
     assert results(log)["shellcheck"] == []
+
+
+def test_sarif_lists_what_is_left_where_it_is_now(audit: Audit) -> None:
+    """What was fixed is gone, the rest stands on its present lines; a file that was left is as it was."""
+    text = "import os\nimport sys\nimport re\n\nprint(sys)\n"
+    audit.add(
+        "src/c.py",
+        text,
+        finding(line=1, fixable=True),
+        finding("S602", line=5, end_line=5),
+        finding(line=3, fixable=True, message="stays"),
+    )
+    audit = with_fixes(audit)
+    audit.fixes["src/c.py"] = text.replace("import os\n", "")
+    audit.applied.append(AppliedFix(path="src/c.py", outcome="written"))
+    (audit.root / "src/c.py").write_text(audit.fixes["src/c.py"])
+    found = results(json.loads(audit.write()["sarif"].read_bytes()))["ruff"]
+    places = [each["locations"][0]["physicalLocation"] for each in found]
+    where = {
+        (each["ruleId"], place["artifactLocation"]["uri"], place["region"]["startLine"])
+        for each, place in zip(found, places, strict=True)
+        if place["artifactLocation"]["uri"].startswith("src/")
+    }
+    assert where == {
+        ("S602", "src/a.py", 3),
+        ("F401", "src/b.py", 1),
+        ("F401", "src/c.py", 2),
+        ("S602", "src/c.py", 4),
+    }
+    assert [place["region"].get("endLine") for place in places if place["region"]["startLine"] == 4] == [4]
 
 
 def test_a_fingerprint_outlives_a_move(audit: Audit) -> None:

@@ -80,8 +80,11 @@ def test_source_is_shown_only_while_it_is_what_was_scanned(audit: Audit, tmp_pat
 
 def test_the_page_tells_what_was_fixed_and_what_was_not(audit: Audit) -> None:
     """Each planned file with its outcome and reason, the decision, the diff; fixed findings say so."""
-    page = with_fixes(audit).write()["html"].read_text()
+    request = with_fixes(audit).request()
+    plan = request.plans[0].model_copy(update={"proof": ("2 modules can be imported <still>.",)})
+    page = audit.write(request.model_copy(update={"plans": [plan]}))["html"].read_text()
     assert "2 files planned: 1 written, 1 left." in page
+    assert "2 modules can be imported &lt;still&gt;." in page
     assert "changed since the plan" in page
     assert "approved by ann through cli: fine" in page
     assert 'class="line removed"><span class="no">1</span><span class="mark">-</span><code>import os' in page

@@ -44,6 +44,12 @@ def diff_file(path: str, before: bytes, after: bytes) -> FileDiff:
     return FileDiff(b"".join([*_header(path), *hunks]) if hunks else b"", added, removed)
 
 
+def kept_lines(before: bytes, after: bytes) -> list[Match]:
+    """The runs of lines that are in both contents: where each begins, from 0, in `a` (before) and in `b`."""
+    old, new = (io.BytesIO(data).readlines() for data in (before, after))
+    return _LocalMatcher(None, old, new, autojunk=False).get_matching_blocks()
+
+
 class _LocalMatcher(SequenceMatcher[bytes]):
     """Matches two files window by window.
 

@@ -1,9 +1,10 @@
-"""A separate program: tries which modules can be imported, each in a process of its own with limits.
+"""A separate program: tries which modules can be imported, in processes with limits.
 
 `imports_program.py REQUEST` reads a JSON object from the file REQUEST: `folder`, the `paths` to search, the
-`modules` to try (name and file), and how many `seconds` it may take. For each module it prints its file and
-the files of the folder that its import loaded, or null if the import failed. Unless `each` is set, modules
-that an earlier import loaded are not tried; nothing is printed for them, nor for those without time left.
+`modules` to try (name and file), how many of these to try `alone`, and how many `seconds` it may take. For
+each module it prints its file and the files of the folder that its import loaded, or null if the import
+failed. Those not tried alone share processes, and are left out if an earlier import loaded them. Nothing is
+printed for them, nor for those without time left.
 """
 
 from __future__ import annotations
@@ -17,15 +18,31 @@ import select
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 _SECONDS = 20
+_TOGETHER = 50
 _MEMORY = 8_000_000_000  # address space: libraries reserve far more than they use
 _FILE_BYTES = 16_000_000
 
 
-def attempt(name: str, file: Path, folder: Path) -> list[str] | None:
-    """Import a module in a child process; the files of `folder` that it loaded, None if it failed."""
+Module = tuple[str, str]
+Result = tuple[str, list[str] | None]
+
+
+def attempt(modules: list[Module], folder: Path) -> Iterator[Result]:
+    """Import modules one after another, in a new process wherever one hangs, crashes or ends it."""
+    while modules:
+        said = _in_a_child(modules, folder)
+        yield from said
+        # What goes wrong behind others may do so because of them: then it comes first in the next process.
+        if not said:
+            yield modules[0][1], None
+        modules = modules[max(len(said), 1) :]
+
+
+def _in_a_child(modules: list[Module], folder: Path) -> list[Result]:
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
@@ -33,13 +50,14 @@ def attempt(name: str, file: Path, folder: Path) -> list[str] | None:
             os.setsid()
             os.close(reading)
             _silence(keep=writing)
-            os.write(writing, json.dumps(_loaded(name, file, folder)).encode())
-            os.close(writing)
+            for name, file in modules:
+                told = json.dumps([file, _loaded(name, folder / file, folder)])
+                os.write(writing, told.encode() + b"\n")
         finally:
             os._exit(0)
     os.close(writing)
-    said, deadline = b"", time.monotonic() + _SECONDS
-    while select.select([reading], [], [], max(deadline - time.monotonic(), 0))[0]:
+    said = b""
+    while said.count(b"\n") < len(modules) and select.select([reading], [], [], _SECONDS)[0]:
         part = os.read(reading, 1_000_000)
         if not part:
             break
@@ -50,24 +68,34 @@ def attempt(name: str, file: Path, folder: Path) -> list[str] | None:
     except ProcessLookupError:
         os.kill(child, signal.SIGKILL)  # it does not lead a group of its own yet
     os.waitpid(child, 0)
+    results: list[Result] = []
+    for line, (_, file) in zip(said.split(b"\n")[:-1], modules, strict=False):
+        try:
+            printed, loaded = json.loads(line)
+        except ValueError:
+            break
+        if printed != file:
+            break
+        results.append((file, loaded))
+    return results
+
+
+def _loaded(name: str, file: Path, folder: Path) -> list[str] | None:
+    """Import a module; all files of the folder that are loaded now, None if the import failed."""
     try:
-        return list(json.loads(said))
-    except ValueError:
+        if name:
+            importlib.import_module(name)
+        else:
+            spec = importlib.util.spec_from_file_location("_tried", file)
+            if spec is None or spec.loader is None:
+                return None
+            module = sys.modules["_tried"] = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(module)
+        files = [getattr(each, "__file__", None) for each in list(sys.modules.values())]
+        prefix = f"{folder}/"
+        return [str(each)[len(prefix) :] for each in files if each and str(each).startswith(prefix)]
+    except BaseException:
         return None
-
-
-def _loaded(name: str, file: Path, folder: Path) -> list[str]:
-    if name:
-        importlib.import_module(name)
-    else:
-        spec = importlib.util.spec_from_file_location("_tried", file)
-        if spec is None or spec.loader is None:
-            raise ImportError(file)
-        module = sys.modules["_tried"] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-    files = [getattr(each, "__file__", None) for each in list(sys.modules.values())]
-    prefix = f"{folder}/"
-    return [str(each)[len(prefix) :] for each in files if each and str(each).startswith(prefix)]
 
 
 def _silence(keep: int) -> None:
@@ -77,25 +105,29 @@ def _silence(keep: int) -> None:
         os.dup2(null, descriptor)
     os.set_inheritable(keep, False)
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
-    resource.setrlimit(resource.RLIMIT_CPU, (_SECONDS, _SECONDS))
+    resource.setrlimit(resource.RLIMIT_CPU, (_SECONDS * _TOGETHER, _SECONDS * _TOGETHER))
     resource.setrlimit(resource.RLIMIT_FSIZE, (_FILE_BYTES, _FILE_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def main(folder: Path, paths: list[str], modules: list[tuple[str, str]], seconds: float, each: bool) -> None:
+def main(folder: Path, paths: list[str], modules: list[Module], alone: int, seconds: float) -> None:
     """Try the modules in the order given."""
     sys.path[:0] = paths
     sys.argv = [""]
     loaded: set[str] = set()
     end = time.monotonic() + seconds
-    for name, file in modules:
-        if file in loaded and not each:
-            continue
+    groups = [[each] for each in modules[:alone]]
+    groups += [modules[first : first + _TOGETHER] for first in range(alone, len(modules), _TOGETHER)]
+    for place, group in enumerate(groups):
         if time.monotonic() > end:
             break
-        result = attempt(name, folder / file, folder)
-        loaded.update(result or ())
-        print(json.dumps([file, result]), flush=True)
+        names = {file: name for name, file in group if place < alone or file not in loaded}
+        for file, found in attempt([(name, file) for file, name in names.items()], folder):
+            result = found
+            if found is None and len(names) > 1:  # perhaps because of those before it
+                [(_, result)] = attempt([(names[file], file)], folder)
+            loaded.update(result or ())
+            print(json.dumps([file, result]), flush=True)
 
 
 if __name__ == "__main__":

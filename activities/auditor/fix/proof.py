@@ -73,11 +73,13 @@ class Prover:
         modules.sort(key=lambda path: (path not in planned, path))
         try:
             while True:
-                after = self._scratch.imports([path for path in modules if path not in neither], "after")
+                left = [path for path in modules if path not in neither]
+                changed = sum(path in planned for path in left)
+                after = self._scratch.imports(left, changed, "after")
                 failing = {path for path, loaded in after.items() if loaded is None}
                 lost = self._lost(planned.values(), failing)
                 neither |= failing - lost.keys()
-                if not lost:
+                if not lost or not planned:
                     break
                 loaded = {path for files in lost.values() for path in files} | lost.keys()
                 # Where none of the fixed files had to do with it, nobody knows which did.
@@ -85,7 +87,7 @@ class Prover:
                     self._restore([planned.pop(path)])
         except (AnalyserFailed, ValueError) as error:
             self.words.append(f"Whether modules can still be imported could not be tried: {error}.")
-            return fixes
+            return list(planned.values())
         tried = {path for files in after.values() for path in files or ()} & set(modules)
         tried |= {path for path, files in after.items() if files is not None}
         words = f"{len(tried):,} modules can be imported with the fixes as without"
@@ -103,7 +105,7 @@ class Prover:
         if not failing:
             return {}
         self._restore(fixes)
-        before = self._scratch.imports(sorted(failing), "before", each=True)
+        before = self._scratch.imports(sorted(failing), len(failing), "before")
         self._make(fixes)
         return {path: loaded for path, loaded in before.items() if loaded is not None}
 

@@ -87,13 +87,12 @@ class Scratch:
         output = self._python(uses_program.__file__, request, _LIMITS.seconds(size))
         return {path: list(lines) for path, lines in json.loads(output).items()}
 
-    def imports(
-        self, modules: Iterable[str], state: str, *, each: bool = False
-    ) -> dict[str, list[str] | None]:
-        """For each module tried, by its file: the files that its import loads, None if it fails.
+    def imports(self, modules: list[str], alone: int, state: str) -> dict[str, list[str] | None]:
+        """For each module tried, by its file: the files loaded with it, None if its import fails.
 
-        Modules that another's import loaded are left out, unless `each` is set; so are those for which there
-        was no time. `state` keeps the bytecode of different contents of the copy apart.
+        The first `alone` are imported in processes of their own. Of the others, those that another's import
+        loaded are left out. So are those for which there was no time. `state` keeps the bytecode of different
+        contents of the copy apart.
         """
         paths = [self.root / "src", self.root]
         prefix: tuple[str, ...] = ()
@@ -103,8 +102,8 @@ class Scratch:
             "folder": str(self.root),
             "paths": [str(path) for path in paths],
             "modules": [(_dotted(file, prefix), file) for file in modules],
+            "alone": alone,
             "seconds": IMPORT_SECONDS,
-            "each": each,
         }
         bytecode = self._outer / f"bytecode-{state}"
         shutil.rmtree(bytecode, ignore_errors=True)

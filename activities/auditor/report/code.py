@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from activities.auditor.current_findings import CurrentFindings
-from activities.auditor.records import Finding, PlannedFix, ReportRequest, Severity
+from activities.auditor.records import Finding, ReportRequest, Severity
 from activities.auditor.report.charts import in_words
-from activities.auditor.report.facts import RANK, Facts, FixOutcome, is_fixed, web_address
+from activities.auditor.report.facts import RANK, Facts, FixOutcome, WrittenFixes, web_address
 from activities.auditor.report.source import SourceLine, excerpts, fix_hunks, read_lines, split_lines
 from common.artifacts import ArtifactStore
 
@@ -71,19 +71,21 @@ def shown_files(
     outcomes: list[FixOutcome],
 ) -> Iterator[ShownFile]:
     """The files with the worst findings, the worst file first; one at a time is held in memory."""
-    written = {outcome.fix.path: outcome.fix for outcome in outcomes if outcome.outcome == "written"}
+    written = WrittenFixes(store, outcomes)
     located = sorted(facts.worst, key=lambda one: (one.path, one.finding.line))
     by_file = [list(group) for _, group in groupby(located, key=lambda one: one.path)]
     by_file.sort(key=lambda group: (min(RANK[one.finding.severity] for one in group), group[0].path))
     for group in by_file:
         path, sha256 = group[0].path, group[0].sha256
-        source, fix = read_lines(request.inventory.root, path, sha256), written.get(path)
-        if source is None and fix and fix.before.sha256 == sha256:
+        source, fix = read_lines(request.inventory.root, path, sha256), written.of(path, sha256)
+        if source is None and fix:
             source = split_lines(store.get(fix.before))
         notes: dict[int, list[Note]] = {}
         for finding in (one.finding for one in group):
             line = min(finding.line, len(source)) if source else finding.line
-            notes.setdefault(line, []).append(_note(finding, fix))
+            fixed = written.has_fixed(path, sha256, finding)
+            state = "fixed" if fixed else "has a safe fix" if finding.fixable else ""
+            notes.setdefault(line, []).append(Note(finding, web_address(finding.url), state))
         remark = "As it was before the fixes." if fix else ""
         if not source:
             gone = "The file is no longer what was scanned: no source shown."
@@ -96,12 +98,6 @@ def shown_files(
             runs=list(excerpts(source or [], notes, hidden)),
             remark=remark,
         )
-
-
-def _note(finding: Finding, fix: PlannedFix | None) -> Note:
-    fixed = fix is not None and is_fixed(finding, fix)
-    state = "fixed" if fixed else "has a safe fix" if finding.fixable else ""
-    return Note(finding, web_address(finding.url), state)
 
 
 def number(count: int, noun: str, plural: str = "s") -> str:

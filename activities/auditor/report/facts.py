@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from difflib import Match
 
 from activities.auditor.current_findings import CurrentFindings, top_folder
+from activities.auditor.fix.diff import kept_lines
 from activities.auditor.records import (
     FAILED_RULE,
     AppliedFix,
@@ -108,6 +110,46 @@ def fix_outcomes(store: ArtifactStore, request: ReportRequest) -> list[FixOutcom
     return outcomes
 
 
-def is_fixed(finding: Finding, fix: PlannedFix) -> bool:
-    """Whether `fix`, which was written, fixed `finding` in the same file."""
-    return finding.fixable and finding.rule in fix.rules
+class WrittenFixes:
+    """The fixes that were written: which findings they fixed, and where the others are now."""
+
+    def __init__(self, store: ArtifactStore, outcomes: Iterable[FixOutcome]) -> None:
+        self._store = store
+        self._fixes = {each.fix.path: each.fix for each in outcomes if each.outcome == "written"}
+        self._kept: dict[str, list[Match]] = {}
+
+    def of(self, path: str, sha256: str) -> PlannedFix | None:
+        """The fix that was written to a file that had this digest."""
+        fix = self._fixes.get(path)
+        return fix if fix and fix.before.sha256 == sha256 else None
+
+    def has_fixed(self, path: str, sha256: str, finding: Finding) -> bool:
+        """Whether a finding is gone: a fix of its rule was written, and changed its line."""
+        fix = self.of(path, sha256)
+        if fix is None or not finding.fixable or finding.rule not in fix.rules:
+            return False
+        return not any(block.a < finding.line <= block.a + block.size for block in self._blocks(fix))
+
+    def now(self, path: str, sha256: str, finding: Finding) -> Finding | None:
+        """The finding with the lines it has now; None if it was fixed."""
+        fix = self.of(path, sha256)
+        if fix is None:
+            return finding
+        if self.has_fixed(path, sha256, finding):
+            return None
+        moved = {"line": self._moved(fix, finding.line)}
+        if finding.end_line:
+            moved["end_line"] = self._moved(fix, finding.end_line)
+        return finding.model_copy(update=moved)
+
+    def _moved(self, fix: PlannedFix, line: int) -> int:
+        """Where a line is now; if it was changed, the line after the last one before it that was not."""
+        above = [block for block in self._blocks(fix) if block.size and block.a < line]
+        if not above:
+            return 1
+        return above[-1].b + min(line - above[-1].a, above[-1].size + 1)
+
+    def _blocks(self, fix: PlannedFix) -> list[Match]:
+        if fix.path not in self._kept:
+            self._kept[fix.path] = kept_lines(self._store.get(fix.before), self._store.get(fix.after))
+        return self._kept[fix.path]

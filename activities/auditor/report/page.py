@@ -36,6 +36,7 @@ def page(
         inventory=request.inventory,
         triage=triage,
         decisions=request.decisions,
+        proof=request.plans[-1].proof if request.plans else (),
         applied=request.applied,
         versions=versions,
         severities=list(Severity),

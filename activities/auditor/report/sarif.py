@@ -11,15 +11,23 @@ from urllib.parse import quote
 
 from activities.auditor.current_findings import CurrentFindings
 from activities.auditor.records import FAILED_RULE, Finding, Inventory, Severity
+from activities.auditor.report.facts import WrittenFixes
 
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 _LEVEL = {Severity.HIGH: "error", Severity.MEDIUM: "warning", Severity.LOW: "note", Severity.NOTE: "note"}
 
 
 def sarif(
-    inventory: Inventory, findings: CurrentFindings, versions: Mapping[str, str], rules: Mapping[str, Rules]
+    inventory: Inventory,
+    findings: CurrentFindings,
+    versions: Mapping[str, str],
+    rules: Mapping[str, Rules],
+    written: WrittenFixes,
 ) -> Iterator[bytes]:
-    """The log in chunks. `versions` and `rules` are keyed by analyser; each key of either gets a run."""
+    """The log in chunks, of what is found in the files as they are now: without what was fixed.
+
+    `versions` and `rules` are keyed by analyser; each key of either gets a run.
+    """
     yield f'{{"$schema":{_json(SCHEMA)},"version":"2.1.0","runs":['.encode()
     for number, analyser in enumerate(sorted({*versions, *rules})):
         yield b",\n" if number else b"\n"
@@ -29,7 +37,10 @@ def sarif(
         failures = []
         comma = b"\n"
         seen: Counter[tuple[str, str, str]] = Counter()
-        for path, finding in findings.of_analyser(analyser):
+        for record, scanned in findings.of_analyser(analyser):
+            path, finding = record.path, written.now(record.path, record.sha256, scanned)
+            if finding is None:
+                continue
             if finding.rule == FAILED_RULE:
                 failures.append(_notification("error", f"{path}: {finding.message}", path))
                 continue

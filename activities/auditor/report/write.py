@@ -14,7 +14,7 @@ from temporalio import activity
 
 from activities.auditor.current_findings import CurrentFindings
 from activities.auditor.records import ReportFiles, ReportRequest
-from activities.auditor.report.facts import Facts, survey
+from activities.auditor.report.facts import Facts, WrittenFixes, fix_outcomes, survey
 from activities.auditor.report.page import CAP, page
 from activities.auditor.report.sarif import sarif
 from common.artifacts import ArtifactRef, ArtifactStore, write_atomically
@@ -50,8 +50,11 @@ class AuditReport:
         versions = dict(sorted(self._versions().items()))
         findings = CurrentFindings(self._artifacts, request.findings, activity.heartbeat)
         facts = survey(findings, keep=CAP)
+        written = WrittenFixes(self._artifacts, fix_outcomes(self._artifacts, request))
         files = {"sarif": "report.sarif", "json": "report.json", "html": "report.html"}
-        write_atomically(folder / files["sarif"], sarif(request.inventory, findings, versions, facts.urls))
+        write_atomically(
+            folder / files["sarif"], sarif(request.inventory, findings, versions, facts.urls, written)
+        )
         write_atomically(
             folder / files["json"], _document(self._artifacts, request, findings, facts, versions)
         )

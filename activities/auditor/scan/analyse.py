@@ -6,7 +6,7 @@ A file that makes an analyser crash or hang loses its findings from that analyse
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from importlib.metadata import version
 from pathlib import Path
@@ -96,9 +96,21 @@ def _run(
     if status not in analyser.good_exits:
         raise AnalyserFailed(f"exit status {status}: {last_line}")
     try:
-        return list(_tidied(analyser.read(output), folder, paths))
+        found = list(_tidied(analyser.read(output), folder, paths))
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         raise AnalyserFailed(f"output that cannot be read: {last_line}") from None
+    return list(_in_characters(found, folder)) if analyser.counts_bytes else found
+
+
+def _in_characters(found: Iterable[tuple[str, Finding]], folder: Path) -> Iterator[tuple[str, Finding]]:
+    """The findings with columns that count characters in place of bytes."""
+    lines: dict[str, list[bytes]] = {}
+    for path, finding in found:
+        if path not in lines:
+            lines[path] = (folder / path).read_bytes().split(b"\n")
+        line = lines[path][finding.line - 1] if finding.line <= len(lines[path]) else b""
+        before = line[: finding.column - 1].decode("utf-8", "replace")
+        yield path, finding.model_copy(update={"column": len(before) + 1}) if line else finding
 
 
 def _tidied(

