@@ -11,7 +11,7 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import datetime, timedelta
 from email import message_from_bytes
 from email.errors import HeaderParseError
@@ -32,6 +32,7 @@ _PROGRAM = Path(__file__).with_name("reading_program.py")
 _SECONDS = 30
 _MEMORY = 768_000_000
 MAX_PARTS = 200
+MAX_DEPTH = 20
 MAX_ATTACHMENTS = 20
 MAX_TOKENS = 20
 _TEXT_BYTES = 400_000
@@ -146,21 +147,34 @@ def _tokens(mail: Message, name: str, pattern: re.Pattern[str]) -> Iterator[str]
 
 
 def _texts(mail: Message) -> tuple[str, str]:
-    """The whole text of the mail, and the part that its author wrote."""
-    plain: list[str] = []
-    html: list[str] = []
-    for part in _leaves(mail):
-        kind = part.get_content_type()
-        if kind in ("text/plain", "text/html") and not _filename(part):
-            data = part.get_payload(decode=True)
-            if isinstance(data, bytes):
-                text = decode(data[:_TEXT_BYTES], said=_charset(part), markup=kind == "text/html")
-                (plain if kind == "text/plain" else html).append(text.replace("\0", ""))
-    whole = "\n".join(plain)
-    if not whole.strip():
-        whole = "\n".join(map(html_words, html))
+    """All that the mail says, and what of it its author wrote."""
+    leaves = {id(part) for part in _leaves(mail)}
+    whole = "\n".join(text for text in _said(mail, leaves) if text.strip())
     whole = whole.encode("utf-8", "replace").decode()  # lone surrogates cannot be stored or sent
     return whole, own_words(whole)
+
+
+def _said(part: Message, leaves: Collection[int], depth: int = 0) -> list[str]:
+    """The texts of a part in their order; of alternatives the plain one, where it says anything."""
+    if part.get_content_maintype() == "multipart" and part.is_multipart() and depth < MAX_DEPTH:
+        parts = [each for each in part.get_payload() if isinstance(each, Message)]
+        texts = [_said(each, leaves, depth + 1) for each in parts]
+        if part.get_content_type() == "multipart/alternative":
+            plain = [
+                text
+                for each, text in zip(parts, texts, strict=True)
+                if each.get_content_type() != "text/html" and "".join(text).strip()
+            ]
+            return next(iter(plain or texts), [])
+        return [text for found in texts for text in found]
+    kind = part.get_content_type()
+    if id(part) not in leaves or kind not in ("text/plain", "text/html") or _filename(part):
+        return []
+    data = part.get_payload(decode=True)
+    if not isinstance(data, bytes):
+        return []
+    text = decode(data[:_TEXT_BYTES], said=_charset(part), markup=kind == "text/html").replace("\0", "")
+    return [html_words(text) if kind == "text/html" else text]
 
 
 def _charset(part: Message) -> str | None:

@@ -40,7 +40,7 @@ def _written_out(phrase: str) -> str:
 
 
 _DAY, _DATE = map(_written_out, ("<day>", "<date>"))
-_END = r"(?![\w'])[\s.,;:!…–—-]*"
+_END = r"(?![\w']|-\S)[\s.,;:!…–—-]*"
 _PHRASES = [
     (_Kind(kind), re.compile(f"(?:{_written_out(phrase)}){_END}"))
     for kind, phrases in _DATA["phrases"].items()
@@ -72,7 +72,9 @@ def read_by_rules(text: str, offered: Sequence[str]) -> MailReading:
     if phrases is None:
         return doubt
     places = [_place(match, offered) for kind, match in phrases if kind is _Kind.MENTION and match.lastgroup]
-    if 0 in places:
+    joined = any(match[0].strip(" ,.") in ("or", "and") for _, match in phrases)
+    if 0 in places or (len(set(places)) > 1 and not joined):
+        # Several times without a word between them are our own list, quoted back.
         return doubt
     match {kind for kind, _ in phrases} - {_Kind.POLITE}:
         case kinds if kinds == {_Kind.YES}:
@@ -135,14 +137,14 @@ def _place(mention: re.Match[str], offered: Sequence[str]) -> int:
 
 def _names(when: str, offered: str) -> bool:
     """Whether all that `when` says of weekday, date and time is so of the time offered."""
-    said = re.match(r"\d+\. (\w+), (\d+) (\w{3})\w* (\d{4}), (\d+):(\d+)", offered)
+    said = re.match(r"\d+\. (\w+), (\d+) (\w{3})\w* (\d{4}), (\d+:\d+)(?:-(\d+:\d+))?", offered)
     if said is None:
         return False
-    weekday, day, month, year, hour, minute = said.groups()
+    weekday, day, month, year, *clock = said.groups()
     days = re.findall(_DAY, when)
     dates = [re.findall(r"[a-z]{3,}|\d+", each) for each in re.findall(_DATE, when)]
     times = re.findall(r"(\d{1,2})(?:[:.h](\d{2}))? ?(am|pm|o'clock|h)?(?![\w])", re.sub(_DATE, " ", when))
-    start = next(((h, m, half) for h, m, half in times if m or half), None)
+    told = [_clock(*each) for each in times if each[1] or each[2]]
     return (
         all(each == weekday for each in days)
         and all(
@@ -151,10 +153,11 @@ def _names(when: str, offered: str) -> bool:
             and all(part == year for part in date if len(part) == 4 and part.isdecimal())
             for date in dates
         )
-        and (start is None or _clock(*start) == (int(hour), int(minute)))
+        and told == [f"{each:0>5}" for each in clock if each][: len(told)]
     )
 
 
-def _clock(hour: str, minute: str, half: str) -> tuple[int, int]:
+def _clock(hour: str, minute: str, half: str) -> str:
+    """A time of day as `HH:MM`."""
     shifted = int(hour) % 12 + (12 if half == "pm" else 0) if half in ("am", "pm") else int(hour)
-    return shifted, int(minute or 0)
+    return f"{shifted:02}:{minute or '00'}"

@@ -46,11 +46,11 @@ class Stripped:
 def strip(profile: str, name: str, email: str = "") -> Stripped:
     """`profile` without protected attributes, and without its owner's name and address."""
     removed: Counter[Protected] = Counter()
-    names = _Names(name, email)
+    names, table = _Names(name, email), _Table()
     lines, after_label = [], False
     for line in _lines(profile):
         kept = []
-        for segment, separator in _segments(line):
+        for segment, separator in table.without(list(_segments(line)), removed):
             text, after_label = _segment(segment, after_label, removed)
             kept.append(names.without(_without_words(text, removed), removed) + separator)
         lines.append(re.sub(rf"(?:{re.escape(REMOVED)}[ \t]*)+", f"{REMOVED} ", "".join(kept)).rstrip())
@@ -61,15 +61,56 @@ def _lines(profile: str) -> list[str]:
     """Normalised lines: one form of each character, none invisible, wrapped lines joined."""
     text = unicodedata.normalize("NFKC", profile)
     text = text.replace("\r\n", "\n").replace("\r", "\n").replace("’", "'")
-    text = "".join(char for char in text if char == "\n" or unicodedata.category(char) not in ("Cf", "Cc"))
-    text = re.sub(r"(?<=\w-)\n(?=[a-z])", "", text)
-    return re.sub(r"(?<=[^\n.!?:])\n(?=[a-z(])", " ", text).split("\n")
+    # What ends a line, a page or a record; what separates fields; then whatever else cannot be seen.
+    text = re.sub("[\v\f\x1c-\x1e\x85\u2028\u2029]", "\n", text).replace("\x1f", "\t")
+    text = "".join(char for char in text if char in "\n\t" or unicodedata.category(char) not in ("Cf", "Cc"))
+    lines: list[str] = []
+    for line in re.sub(r"(?<=\w-)\n(?=[a-z])", "", text).split("\n"):
+        goes_on = re.match(r"[a-z(][^\t]*$", line) and lines and re.search(r"[^.!?:]$", lines[-1])
+        if goes_on and "\t" not in lines[-1] and not _is_label(lines[-1]):
+            lines[-1] += f" {line}"
+        else:
+            lines.append(line)
+    return lines
 
 
 def _segments(line: str) -> Iterator[tuple[str, str]]:
     """The fields of a line, each with the separator that follows it."""
-    parts = re.split(r"(\s*[|;•·¦]\s*|\s{3,})", line)
+    parts = re.split(r"([ ]*[\t|;•·¦][ ]*|\s{2,})", line)
     yield from zip(parts[::2], [*parts[1::2], ""], strict=True)
+
+
+class _Table:
+    """Removes the columns below the labels of a header row, for as long as rows have as many fields."""
+
+    def __init__(self) -> None:
+        self._columns: dict[int, Protected] = {}
+        self._width = 0
+
+    def without(self, fields: list[tuple[str, str]], removed: Counter[Protected]) -> list[tuple[str, str]]:
+        """The fields of the next line."""
+        filled = [place for place, (text, _) in enumerate(fields) if text.strip()]
+        labels = {
+            place: _BY_GROUP[found.lastgroup or ""]
+            for place in filled
+            if (found := _LABEL.match(fields[place][0])) and _is_label(fields[place][0])
+        }
+        # Labels in pairs with their values stand at the first, third, fifth place.
+        if any(filled.index(place) % 2 for place in labels):
+            self._columns, self._width = labels, len(fields)
+        elif len(fields) != self._width:
+            self._columns = {}
+        for place, category in self._columns.items():
+            if place not in labels and place in filled:
+                fields[place] = (REMOVED, fields[place][1])
+                removed[category] += 1
+        return fields
+
+
+def _is_label(field: str) -> bool:
+    """Whether it is the label of a field whose value stands elsewhere."""
+    found = _LABEL.match(field)
+    return found is not None and not field[found.end() :].strip()
 
 
 def _segment(text: str, after_label: bool, removed: Counter[Protected]) -> tuple[str, bool]:
@@ -85,7 +126,7 @@ def _segment(text: str, after_label: bool, removed: Counter[Protected]) -> tuple
 
 
 def _sentences(text: str) -> list[str]:
-    return re.split(r"(?<=[.!?])\s+(?=[\W\d]*[A-ZÀ-Þ])", text)
+    return re.split(r"(?<=[.!?])(?<!\b\d\.)(?<!\b\d\d\.)\s+(?=[\W\d]*[A-ZÀ-Þ])|(?<=。)", text)
 
 
 def _sentence(text: str, removed: Counter[Protected]) -> str:
@@ -116,7 +157,11 @@ class _Names:
     """The forms a name may take in a text: its parts in any spelling, alone and joined."""
 
     def __init__(self, name: str, email: str) -> None:
-        parts = [part for part in re.split(r"[^\w]+|_", name) if len(part) > 1]
+        parts = [
+            part
+            for part in re.split(r"[^\w]+|_", unicodedata.normalize("NFKC", name))
+            if len(part) > 1 or _is_glyph(part)
+        ]
         local = email.partition("@")[0]
         self._short = {part for part in parts if len(part) <= 3}
         long = [part for part in parts if len(part) > 3]
@@ -124,11 +169,29 @@ class _Names:
         self._long = {form for part in long for form in _folded(part)}
         whole = [form for part in parts for form in _folded(part)]
         self._joined = {one + other for one in whole for other in whole if one != other}
+        # Scripts without spaces and capitals: the name stands within what looks like one word.
+        glyphs = [part for part in parts if all(map(_is_glyph, part))]
+        within = {one + other for one in glyphs for other in glyphs if one != other}
+        within |= {part for part in glyphs if len(part) > 1}
+        self._within = sorted(within, key=len, reverse=True)
+        first = "".join(dict.fromkeys(part[0] for part in parts if part[0].isupper()))
+        initial = rf"[{re.escape(first)}]\."
+        self._initials = (
+            re.compile(
+                rf"(?<!\w){initial}(?:[ -]?{initial})+|(?<!\w){initial}[ ,-]*(?={re.escape(REMOVED)})"
+                rf"|(?<={re.escape(REMOVED)}),? {initial}"
+            )
+            if first
+            else None
+        )
 
     def without(self, text: str, removed: Counter[Protected]) -> str:
         """`text` without the name, and without addresses, phone numbers and handles."""
         text, count = _CONTACT.subn(REMOVED, text)
         removed[Protected.NAME] += count
+        for name in self._within:
+            removed[Protected.NAME] += text.count(name)
+            text = text.replace(name, REMOVED)
 
         def word(match: re.Match[str]) -> str:
             if not self._is_name(match[0]) or match[0] == "removed":
@@ -136,7 +199,11 @@ class _Names:
             removed[Protected.NAME] += 1
             return REMOVED
 
-        return re.sub(r"[^\W_]+", word, text)
+        text = re.sub(r"[^\W_]+", word, text)
+        if self._initials:
+            text, count = self._initials.subn(REMOVED, text)
+            removed[Protected.NAME] += count
+        return text
 
     def _is_name(self, word: str) -> bool:
         if word in self._short or (word.isupper() and word.title() in self._short):
@@ -153,15 +220,21 @@ def _folded(word: str) -> tuple[str, ...]:
     word = word.casefold()
     forms = []
     for table in (_PLAIN, _GERMAN):
-        bare = unicodedata.normalize("NFKD", word.translate(table))
+        bare = unicodedata.normalize("NFKD", word.translate(_LATIN).translate(table))
         forms.append("".join(char for char in bare if not unicodedata.combining(char)))
     return tuple(dict.fromkeys(forms))
+
+
+def _is_glyph(char: str) -> bool:
+    """Whether it is a letter of a script without spaces between words, such as Chinese or Thai."""
+    return char.isalpha() and char.lower() == char.upper() and ord(char) >= 0xE00
 
 
 _PLAIN = {ord(char): text for char, text in zip("øæłđðþ", ("o", "ae", "l", "d", "d", "th"), strict=True)}
 _GERMAN = {ord(char): text for char, text in zip("äöüåøæ", ("ae", "oe", "ue", "aa", "oe", "ae"), strict=True)}
 _DATA = tomllib.loads(Path(__file__).with_name("protected.toml").read_text(encoding="utf-8"))
 _PARTS: dict[str, str] = _DATA["parts"]
+_LATIN = str.maketrans(dict(pair.split("=") for pair in _DATA["latin"].split()))
 
 
 def _pattern(source: str, *, any_case: bool = True) -> re.Pattern[str]:

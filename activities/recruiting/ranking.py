@@ -106,11 +106,20 @@ def _told(what: str, must: bool, text: str) -> Reason | None:
     if not wanted:
         return None
     for start, end in lines_and_sentences(text):
-        sentence = _spelled(text[start:end])
+        sentence = _spelled(_line_before(text, start) + text[start:end])
         if wanted <= {stem for _, stem, _ in stems(sentence)} and not _denied(sentence, wanted):
             end = min(end, start + MAX_QUOTE)
             return Reason(about=what, must=must, quote=text[start:end], start=start, end=end)
     return None
+
+
+def _line_before(text: str, start: int) -> str:
+    """The clause that a line begins within: `no experience with` before a line break is meant, too."""
+    before = text[:start].rstrip(" \t")
+    if not before.endswith("\n") or before.endswith("\n\n") or not text[start].isalpha():
+        return ""
+    clause = re.split(r"[.!?,;:|\t]", before[:-1].rpartition("\n")[2])[-1]
+    return f"{clause} " if _DENIAL.search(clause) else ""
 
 
 def _spelled(text: str) -> str:
@@ -121,14 +130,14 @@ def _spelled(text: str) -> str:
 
 
 _DENIAL = re.compile(
-    r"\b(?:no|not|neither|nor|never|without|lacks?|lacking|non|n't|yet to|want to learn)\b|n't\b",
+    r"\b(?:no|none|not|neither|nor|never|without|lacks?|lacking|non|n't|yet to|want to learn)\b|n't\b",
     re.IGNORECASE,
 )
 
 
 def _denied(sentence: str, wanted: set[str]) -> bool:
     """Whether the clause with the words denies them, as in `no experience with Python`."""
-    for clause in re.split(r"[,;:]|\bbut\b", sentence):
+    for clause in re.split(rf"[,;]|:(?!\s*{_DENIAL.pattern})|\bbut\b", sentence):
         if wanted & {stem for _, stem, _ in stems(clause)} and _DENIAL.search(clause):
             return True
     return False

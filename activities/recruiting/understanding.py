@@ -37,7 +37,7 @@ def reading_of(mail: IncomingMail, offered: Sequence[Slot], address: str) -> Mai
         return MailReading(says=Says.BOUNCE)
     if mail.kind is MailKind.OUT_OF_OFFICE:
         return MailReading(says=Says.OUT_OF_OFFICE, back_at=mail.back_at)
-    if not mail.text.strip() or address.lower() not in mail.sender.lower():
+    if not mail.text.strip() or address.lower() != mail.sender.lower():
         # From another address: the candidate, or anyone who was shown the letter.
         return MailReading(says=Says.UNCLEAR)
     slots = "\n".join(f"{number}. {each.in_words}" for number, each in enumerate(offered, 1))

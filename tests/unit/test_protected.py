@@ -248,3 +248,79 @@ def test_nothing_of_nothing() -> None:
     assert strip("", "x y").text == ""
     assert strip("\n" * 1000 + "|" * 1000 + "(" * 1000, "x y").removed == {}
     assert len(strip("a b c " * 15_000, "x y").text) > 1000
+
+
+@pytest.mark.parametrize(
+    ("profile", "left"),
+    [
+        ("Age\t41\nGender\tfemale\nNationality\tKlingon\nSkills\tPython\tGo", "Skills\tPython\tGo"),
+        ("Gender\x1fmale\x1fPython", "Python"),
+        ("Nationality\u2028Klingon\u2028Python", "Python"),
+        ("Nationality\x0bKlingon\x0bPython", "Python"),
+        ("Nationality\nklingon\nPython", "Python"),
+        ("Python\x0cAge\t41", "Python"),
+        ("Gender  Klingon", ""),
+        ("Skill\tAge\tTown\nPython\t41\tUlm\nGo\t\tBonn", "Skill Python Ulm Go Bonn"),
+        ("| Religion | Jedi |\n| Python | 5 years |", "| Python | 5 years |"),
+        ("name\tage\tskill\nrobin\t41\tpython", "skill python"),
+        ("Skills\tYears\nPython\t5\nGo\t3", "Skills\tYears Python\t5 Go\t3"),
+    ],
+)
+def test_fields_end_where_something_separates_them(profile: str, left: str) -> None:
+    """Tabs, unit separators, line and page breaks, two blanks; pairs, and columns below a header row."""
+    text = strip(profile, "Robin Kowalski").text.replace("[removed]", " ")
+    assert " ".join(word for word in text.split() if word != "|") == " ".join(
+        word for word in left.split() if word != "|"
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Né le 3 mai 1985 à Lyon.",
+        "Née en 1985.",
+        "1er mars 1982",
+        "Nacida el 2 de junio de 1980.",
+        "3. März 1990",
+        "Nato a Roma nel 1985.",
+        "urodzona w 1985",
+        "Родился 5 мая 1980 года.",
+        "Дата рождения: 05.05.1980",
+        "1985年3月2日",
+        "1985年出生",
+        "出生日期：1985-03-02",
+        "나이: 41",
+        "Пол: мужской",
+        "性别：男",
+        "Płeć: kobieta",
+        "Гражданство: Украина",
+        "国籍：日本",
+        "婚姻状况：已婚",
+        "Семейное положение: женат",
+        "Имя: Роман",
+        "الجنسية: مصري",
+    ],
+)
+def test_other_languages_and_scripts_tell_as_well(text: str) -> None:
+    """What a form asks for in many countries, and dates of birth as they are written there."""
+    stripped = strip(f"{text}\nPython", "x y")
+    assert stripped.text.replace("[removed]", "").split() == ["Python"]
+    assert sum(stripped.removed.values()) >= 1
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "left"),
+    [
+        ("Robin Kowalski", "R. Kowalski wrote it, R. K. tested it.", "wrote it, tested it."),
+        ("Robin Kowalski", "Kowalski, R. wrote Rust", "wrote Rust"),
+        ("Anna-Lena Müller", "A.-L. M. wrote Rust", "wrote Rust"),
+        ("李 明", "我叫李明。李明会Python。", "我叫 。 会Python。"),
+        ("山田 太郎", "山田太郎はRustを書く", "はRustを書く"),
+        ("Irina Petrova", "Ирина Петрова знает Python", "знает Python"),
+        ("Ирина Петрова", "Irina Petrova knows Python", "knows Python"),
+        ("Robin Kowalski", "U.S. law, K. means kilo, R and C", "U.S. law, K. means kilo, R and C"),
+    ],
+)
+def test_names_in_initials_and_other_scripts(name: str, text: str, left: str) -> None:
+    """Skills beside them stay."""
+    assert " ".join(strip(text, name).text.replace("[removed]", " ").split()) == left

@@ -63,6 +63,21 @@ def test_who_tells_more_of_the_role_is_first_and_each_reason_is_a_quote() -> Non
     assert ranked[-1].missing == ("tide tables", "C++")
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["I have no experience with\nPython", "Not yet\nPython, but Go", "Python: none", "Python: no\nGo: yes"],
+)
+def test_what_is_denied_across_a_line_or_a_colon_is_no_skill(text: str) -> None:
+    """A mail or a PDF wraps its lines where it likes."""
+    role = Role(title="x", must_have=("Python",))
+    ranked, _ = rank(
+        role,
+        [profile(1, text), profile(2, "- not a smoker\n- Python"), profile(3, "Go: no, Python")],
+        OfflineAnalyst(),
+    )
+    assert {each.id for each in ranked if each.musts} == {"c2", "c3"}
+
+
 class Model:
     """A language model that says what it was told, and keeps what it saw."""
 

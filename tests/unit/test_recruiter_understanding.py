@@ -127,7 +127,11 @@ def test_what_kind_and_sender_alone_decide() -> None:
     kinds = {MailKind.BOUNCE: Says.BOUNCE, MailKind.OUT_OF_OFFICE: Says.OUT_OF_OFFICE}
     for kind, says in kinds.items():
         assert reading_of(mail("c1", "Yes", kind), [], "c1@example.com") == MailReading(says=says)
-    for strange in (mail("c1", "Yes", sender="x@example.org"), mail("c1", " \n")):
+    for strange in (
+        mail("c1", "Yes", sender="x@example.org"),
+        mail("c1", "Yes", sender="xc1@example.com"),
+        mail("c1", " \n"),
+    ):
         assert reading_of(strange, [], "c1@example.com") == MailReading(says=Says.UNCLEAR)
 
 

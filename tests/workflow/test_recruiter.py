@@ -190,7 +190,7 @@ async def test_a_question_that_was_overtaken_is_withdrawn(office: Office) -> Non
     agent = await office.sent_out()
     await office.writes(agent, "c1", "What does it pay?")
     request = await office.question(agent, "Answer c1")
-    await office.writes(agent, "c1", "Never runner. Yes, I am interested.")
+    await office.writes(agent, "c1", "Never mind. Yes, I am interested.")
     await office.stage_is(agent, "c1", "slots_proposed")
     decision = await office.decide(agent, request)
     fate = await office.fate(agent, decision.id)
