@@ -72,8 +72,8 @@ from workflows.mailroom import Mailroom
 PASSED_THROUGH = ("common", "activities", "workflows.core", "pydantic", "pydantic_core")
 THREADS = 16
 DRAIN_SECONDS = 20
-# A worker that has not ended so long after that is left as it is: it takes no more work, and what it had is
-# handed out again.
+# A worker that has not ended so long after that is abandoned: it takes no more work, and the server hands out
+# again what it had.
 END_SECONDS = 10
 
 
@@ -162,14 +162,16 @@ def sandbox() -> QueriesLast:
 
 
 class EndingWorker(Worker):
-    """A worker whose end nobody waits for in vain: now and then the SDK's waits for ever, for itself."""
+    """A worker that always ends: the SDK's own sometimes waits for ever while it shuts down."""
 
     async def shutdown(self) -> None:
         """Take no more work, finish what is under way, and end, within `DRAIN_SECONDS` and `END_SECONDS`."""
         try:
             await asyncio.wait_for(super().shutdown(), DRAIN_SECONDS + END_SECONDS)
         except TimeoutError:
-            logging.getLogger(__name__).warning("the worker of %s does not end; it is left", self.task_queue)
+            logging.getLogger(__name__).warning(
+                "abandoned the worker of %s, which does not end", self.task_queue
+            )
 
 
 def build(

@@ -47,7 +47,7 @@ with workflow.unsafe.imports_passed_through():
         Head,
     )
 
-# So many agents at once: the archivist must not be felt by those that work.
+# So many agents at once: archiving must not slow down those that work.
 AT_ONCE = 4
 DRY_RUN_IDS = 1000
 # A store or a server that is away comes back sooner or later, and nothing is lost by waiting.

@@ -1,7 +1,7 @@
-"""A courier takes one notice everywhere it goes, side by side, and goes on where the agent need not wait.
+"""Notice delivery: takes one notice to every place it goes to, side by side, while the agent goes on.
 
-No agent: it sleeps while a way is away, for a day in all, notes with the agent what it could not deliver, and
-ends with a log. Where a message can be brought up to date, it waits for how the request ends.
+It is not an agent. It retries for up to a day where a way is down, tells the agent what it could not deliver,
+and ends with a log. Where a posted message can be updated, it waits until the request has ended.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ ACTIVITIES: dict[str, tuple[str, type | None]] = {
     "email": ("mail_notice", Sent),
     "webhook": ("webhook_post", None),
 }
-# A way that is away comes back within the day, or a person has to look; `Retry-After` goes before this.
+# A way that is down comes back within the day, or a person has to look; `Retry-After` goes before this.
 DELIVERY = workflow.ActivityConfig(
     start_to_close_timeout=timedelta(minutes=2),
     schedule_to_close_timeout=timedelta(days=1),
     retry_policy=RetryPolicy(initial_interval=timedelta(seconds=2), maximum_interval=timedelta(hours=1)),
 )
-# A request that never expires is waited for so long.
+# How long it waits for the end of a request that never expires.
 LONGEST_WAIT = timedelta(days=90)
 GRACE = timedelta(days=1)
 

@@ -1,4 +1,4 @@
-"""The mailroom has one worker at a time listen at the mailbox. No agent: nobody owns it, it knows nothing."""
+"""The mail listener: has one worker at a time listen to the mailbox. It is not an agent."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ with workflow.unsafe.imports_passed_through():
     from activities.mail.mailbox import ListenRequest, Mailbox
     from common.mail import MAILROOM
 
-# A run each, so that its history stays short.
+# The length of one run, so that its history stays short.
 ROUND = timedelta(hours=1)
 
 
 @workflow.defn(name=MAILROOM)
 class Mailroom:
-    """Under its one id, so that Temporal itself keeps two from listening at a time."""
+    """Runs under one id, so that Temporal itself keeps two from listening at a time."""
 
     @workflow.run
     async def run(self) -> None:

@@ -26,14 +26,14 @@ MINUTE = timedelta(minutes=1)
 
 @workflow.defn(name="bench-bare")
 class BareAgent:
-    """Takes steps, waits for a word, checks the fact again, acts."""
+    """Takes steps, waits for an approval, checks the fact again, acts."""
 
     def __init__(self) -> None:
         self._approval: Approval | None = None
 
     @workflow.signal
     def approve(self, approval: Approval) -> None:
-        """Take the word."""
+        """Take the approval."""
         self._approval = approval
 
     @workflow.run

@@ -18,7 +18,7 @@ class Role(StrEnum):
 
     APPROVED = "approved"  # one
     REJECTED = "rejected"  # none
-    DRIFTED = "drifted"  # none: the price has moved before the word comes
+    DRIFTED = "drifted"  # none: the price has moved before the approval comes
     RACED = "raced"  # as it says itself: the price moves while it acts
     CANCELLED = "cancelled"  # one or none, and none that is open
 

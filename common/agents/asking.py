@@ -28,7 +28,7 @@ class AskingInput(AgentInput):
 
     @model_validator(mode="after")
     def _is_a_policy(self) -> Self:
-        # Here, at the door: in a running agent a policy that cannot be would be a bug, retried for ever.
+        # Checked while the input is read: in a running agent an impossible policy is a bug, retried for ever.
         self.policy("owner")
         return self
 

@@ -1,4 +1,4 @@
-"""What crosses doors for the code auditor: its input, the plan a human approves, its result."""
+"""What entry points share of the code auditor: its input, the plan a human approves, its result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What crosses doors for the buyer: its input, the plan a human approves, its result. No money is a float."""
+"""What entry points share of the buyer: input, the plan a human approves, result. Money is never a float."""
 
 from __future__ import annotations
 

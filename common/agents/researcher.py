@@ -1,4 +1,4 @@
-"""What crosses doors for the link researcher: its input, the plan a human approves, its memory and result."""
+"""What entry points share of the link researcher: input, the plan a human approves, memory, result."""
 
 from __future__ import annotations
 

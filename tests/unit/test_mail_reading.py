@@ -286,7 +286,10 @@ STATUS = "Reporting-MTA: dns; mx\r\n\r\n" + GROUP
             mail("It came back.", From="x@mx.example", Return_Path="<>", Subject="Mail failure"),
             MailKind.BOUNCE,
         ),
-        (mail("I am at sea.", From="bob@example.com", Return_Path="<>", Subject="Hello"), MailKind.OUT_OF_OFFICE),
+        (
+            mail("I am at sea.", From="bob@example.com", Return_Path="<>", Subject="Hello"),
+            MailKind.OUT_OF_OFFICE,
+        ),
         (mail("I failed to see it.", From="bob@example.com", Subject="Delivery failed"), MailKind.ANSWER),
     ],
     ids=[
