@@ -56,11 +56,11 @@ class Siege:
             **in_bucket(f"http://127.0.0.1:{rclone.port}"),
             "CHAOS_FOLDER": str(folder),
             "CHAOS_CHANCE": str(CHANCE),
-            "CHAOS_SEED": str(SEED),
         }
         self.settings = Settings.read(self.environment)
         self.said: dict[str, str] = {}
         self.worker: Process
+        self.starts = 0
         self.store: AsyncExitStack
         for name in ("kills", "struck"):
             (folder / name).mkdir()
@@ -82,9 +82,10 @@ class Siege:
         await self.start_store()
 
     async def start_worker(self) -> None:
+        self.starts += 1
         self.worker = await start_child(
             [sys.executable, str(ROOT / "tests" / "support" / "archive" / "worker.py")],
-            environment={**os.environ, **self.environment},
+            environment={**os.environ, **self.environment, "CHAOS_SEED": str(SEED + self.starts)},
             log=self.folder / "worker.log",
         )
 

@@ -154,13 +154,15 @@ def fates(chance: random.Random, today: date) -> list[Fate]:
     made = []
     for number in range(COUNT):
         archived = number % 2 == 0
+        # Whatever is drawn, one in each half got stuck at the Login node on the last day but one.
+        certain = number < 2
         made.append(
             Fate(
                 id=f"agent-{number:03}",
                 owner=chance.choice(["ann", "bob"]),
-                node=chance.choice(["Login", "Checkout", "Login2"]),
-                day=today + timedelta(days=1 + chance.randrange(DAYS)),
-                stuck=chance.random() < 0.5,
+                node="Login" if certain else chance.choice(["Login", "Checkout", "Login2"]),
+                day=today + timedelta(days=DAYS - 1 if certain else 1 + chance.randrange(DAYS)),
+                stuck=certain or chance.random() < 0.5,
                 ending=chance.choice(["done", "fails"] if archived else ["done", "fails", "sleeps"]),
                 word=chance.choice(["heron", "Curlew", "o'stilt%_"]),
                 archived=archived,

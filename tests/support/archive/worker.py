@@ -39,7 +39,7 @@ from workflows.archivist import Archivist, Eraser
 FOLDER = Path(os.environ["CHAOS_FOLDER"])
 CHANCE = float(os.environ["CHAOS_CHANCE"])
 MAX_FAULTS = 1  # of a worker's life, for each agent and each file of index and chain
-DICE = random.Random(int(os.environ["CHAOS_SEED"]) + os.getpid())
+DICE = random.Random(int(os.environ["CHAOS_SEED"]))
 
 
 def strike(step: str) -> None:
