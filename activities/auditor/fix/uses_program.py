@@ -45,15 +45,17 @@ class Import(NamedTuple):
 
 
 class Source:
-    """A file of the folder."""
+    """A file of the folder; scripts are known by their first line."""
 
     def __init__(self, folder: Path, path: str) -> None:
         self.path = path
         # What others call it: a package is named by its folder.
         pure = PurePosixPath(path)
         self.stem = pure.parent.name or folder.name if pure.stem == "__init__" else pure.stem
-        self.is_python = pure.suffix in (".py", ".pyi", ".pyw")
         self.data = (folder / path).read_bytes()
+        self.is_python = (
+            pure.suffix in (".py", ".pyi", ".pyw") or b"python" in self.data[:100].split(b"\n")[0]
+        )
         self.text = "" if b"\0" in self.data else self.data.decode("utf-8", "replace")
         self.words = set(_WORD.findall(self.text))
 
@@ -276,6 +278,7 @@ def main(folder: Path, fixable: list[str], files: list[str]) -> dict[str, list[i
     kept: dict[str, list[int]] = {}
     for path in fixable:
         source = Source(folder, path)
+        source.is_python = True
         imports, kept[path] = removable(source, own)
         found[path] = source.stem, imports
     names = {each.name for _, imports in found.values() for each in imports}
