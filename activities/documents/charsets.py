@@ -1,41 +1,22 @@
-"""Decodes the bytes of a text: which character set to use, and what to do where none is declared."""
+"""Decodes text as the WHATWG Encoding Standard says; where nothing is declared, finds the character set."""
 
 from __future__ import annotations
 
 import codecs
 import re
+import tomllib
+from pathlib import Path
 
-# Those of the web, and no others: Python also calls compression, escapes and riddles a "codec".
-_KNOWN = frozenset(
-    re.findall(
-        r"\S+",
-        """utf-8 utf-16-le utf-16-be cp866 iso8859-2 iso8859-3 iso8859-4 iso8859-5 iso8859-6 iso8859-7
-        iso8859-8 iso8859-10 iso8859-13 iso8859-14 iso8859-15
-        iso8859-16 koi8-r koi8-u mac-roman cp874 cp1250 cp1251 cp1252
-        cp1253 cp1254 cp1255 cp1256 cp1257 cp1258
-        mac-cyrillic gbk gb18030 big5 big5hkscs euc_jp iso2022_jp
-        shift_jis cp932 euc_kr cp949""",
-    )
-)
-# What pages say, and what they mean by it; the names on the right are supersets.
-_MEANT = {
-    "ascii": "cp1252",
-    "iso8859-1": "cp1252",
-    "iso8859-9": "cp1254",
-    "iso8859-11": "cp874",
-    "tis-620": "cp874",
-    "gb2312": "gb18030",
-    "gbk": "gb18030",
-    "shift_jis": "cp932",
-    "euc_kr": "cp949",
-    "big5": "big5hkscs",
-    "utf-16": "utf-16-le",
-    "utf-8-sig": "utf-8",
-}
+# No codec but these: Python also calls compression, escapes and riddles so.
+_LABELS: dict[str, str] = tomllib.loads(Path(__file__).with_name("charsets.toml").read_text("utf-8"))
+_CODECS = {label: codec for codec, labels in _LABELS.items() for label in labels.split()}
 _MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
-_META = re.compile(rb"""<meta[^>]{0,300}?charset\s*=\s*["']?\s*([A-Za-z0-9_:.-]{2,40})""", re.IGNORECASE)
-_XML = re.compile(rb"""^\s{0,20}<\?xml[^>]{0,200}?encoding\s*=\s*["']([A-Za-z0-9_:.-]{2,40})""")
-# Where the web's standard says a declaration must stand, with some room.
+_COMMENT = re.compile(rb"<!--.*?(?:-->|$)", re.DOTALL)
+_META = re.compile(rb"<meta[\s/]([^>]{0,500})", re.IGNORECASE)
+_ATTRIBUTE = re.compile(rb"""([^\s/=>"']{1,40})\s*(?:=\s*(?:"([^"]*)"|'([^']*)'|([^\s>"']*)))?""")
+_CONTENT = re.compile(rb"""charset\s*=\s*["']?\s*([^\s;"']{1,40})""", re.IGNORECASE)
+_XML = re.compile(rb"""^\s{0,20}<\?xml[^>]{0,200}?encoding\s*=\s*["']\s*([A-Za-z0-9_:.-]{1,40})""")
+# Where the standard says a declaration must stand, with some room.
 _HEAD = 4096
 _SAMPLE = 200_000
 
@@ -43,47 +24,53 @@ _SAMPLE = 200_000
 def decode(data: bytes, *, said: str | None = None, markup: bool = False) -> str:
     """``data`` as text.
 
-    A byte order mark decides. Else the first that fits all the bytes: ``said`` (by the sender), what the
-    markup declares, UTF-8. Else what a detector finds, and else the declared one with U+FFFD for what does
-    not fit. Never fails.
+    A byte order mark decides, then ``said`` (by the sender), then what the markup declares: bytes that do not
+    fit become U+FFFD. Where nothing is declared it is UTF-8 if nearly all bytes fit, else what a detector
+    finds, else windows-1252. Never fails.
 
     Args:
         data: the bytes.
-        said: the name in the sender's header, in any spelling; unknown ones are passed over.
+        said: the label in the sender's header; unknown ones are ignored.
         markup: look for a declaration in the text.
     """
     for mark, name in _MARKS:
         if data.startswith(mark):
             return data[len(mark) :].decode(name, "replace")
-    declared = [name for name in (_known(said), _declared(data) if markup else None) if name]
-    for name in [*declared, "utf-8"]:
-        try:
-            return data.decode(name)
-        except UnicodeDecodeError:
-            continue
-    return data.decode(_detected(data) or (declared[0] if declared else "cp1252"), "replace")
+    declared = _CODECS.get((said or "").strip(" \t\n\f\r\"'").lower())
+    if declared is None and markup:
+        declared = _declared(_COMMENT.sub(b"", data[:_HEAD]))
+    if declared is not None:
+        return "\ufffd" if declared == "replacement" else data.decode(declared, "replace")
+    text = data.decode("utf-8", "replace")
+    bad = text.count("\ufffd")
+    if not bad or sum(not char.isascii() for char in text) > 5 * bad:
+        return text
+    return data.decode(_detected(data), "replace")
 
 
-def _known(name: str | None) -> str | None:
-    try:
-        found = codecs.lookup((name or "").strip().strip("\"'")).name
-    except (LookupError, ValueError):
-        return None
-    found = _MEANT.get(found, found)
-    return found if found in _KNOWN else None
-
-
-def _declared(data: bytes) -> str | None:
-    head = data[:_HEAD]
-    found = _XML.search(head) or _META.search(head)
-    name = _known(found[1].decode("ascii")) if found else None
+def _declared(head: bytes) -> str | None:
+    """The codec of the first declaration that names one."""
+    names = [found[1] for found in [_XML.search(head)] if found]
+    for tag in _META.findall(head):
+        attributes: dict[bytes, bytes] = {}
+        for name, *values in _ATTRIBUTE.findall(tag):
+            attributes.setdefault(name.lower(), b"".join(values))
+        if b"charset" in attributes:
+            names.append(attributes[b"charset"].strip())
+        elif attributes.get(b"http-equiv", b"").lower() == b"content-type":
+            names += _CONTENT.findall(attributes.get(b"content", b""))[:1]
+    codecs_named = (_CODECS.get(name.decode("ascii", "replace").lower()) for name in names)
+    codec = next((each for each in codecs_named if each is not None), None)
     # It could be read as ASCII, so it is not UTF-16, whatever it says.
-    return "utf-8" if name and name.startswith("utf-16") else name
+    return "utf-8" if codec and codec.startswith("utf-16") else codec
 
 
-def _detected(data: bytes) -> str | None:
+def _detected(data: bytes) -> str:
     # Late, as its tables take a while to load and few pages need them.
     from charset_normalizer import from_bytes
 
     best = from_bytes(data[:_SAMPLE]).best()
-    return _known(best.encoding) if best else None
+    name = codecs.lookup(best.encoding if best else "cp1252").name
+    # A newer edition of a set of the web.
+    name = {"euc_jis_2004": "euc_jp", "euc_jisx0213": "euc_jp"}.get(name, name)
+    return name if name in _LABELS else _CODECS.get(name.replace("_", "-"), "cp1252")

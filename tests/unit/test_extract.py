@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import resource
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from activities.documents import extract
-from activities.documents.charsets import decode
+from activities.documents.charsets import _CODECS, decode
 from activities.documents.extract import ExtractError, Link, ReadingLimits, links_of, text_of
 from tests.support.documents import ARTICLE, pdf
 
@@ -256,3 +257,46 @@ def test_links_are_bounded() -> None:
     """A page of a million links gives the first 5,000."""
     page = "".join(f'<a href="/{number}">x</a>' for number in range(6000))
     assert len(links_of(page, "https://site.example/")) == 5000
+
+
+@pytest.mark.parametrize(
+    ("data", "said", "wanted"),
+    [
+        (
+            b"<meta charset=utf-8>" + "château".encode() + b" \x80 " + "façade".encode(),
+            None,
+            "château \ufffd façade",
+        ),
+        ("château ".encode() * 9 + b"\x80", None, "château " * 9 + "\ufffd"),
+        (b"<meta charset=utf-8>" + "été".encode("cp1252"), "iso-8859-1", "été"),
+        ("été".encode("cp1252"), "utf-8", "\ufffdt\ufffd"),
+        (b"<!-- <meta charset=koi8-r> --><meta charset=utf-8>" + "été".encode(), None, "été"),
+        (b"<meta name=charset content=koi8-r><meta charset='UTF-8'>" + "été".encode(), None, "été"),
+        (
+            b"<META content='text/html;charset=latin1' HTTP-EQUIV=content-type>" + "été".encode("cp1252"),
+            None,
+            "été",
+        ),
+        (b"<meta charset=nonsense><meta charset=utf8>" + "été".encode(), None, "été"),
+        ("日本語".encode("euc_jp"), "X-EUC-JP", "日本語"),
+        ("日本語".encode("shift_jis"), "Windows-31J", "日本語"),
+        ("한국어".encode("cp949"), "ks_c_5601-1987", "한국어"),
+        ("中文".encode("gbk"), "gb_2312-80", "中文"),
+        ("“Smart”".encode("cp1252"), "l1", "“Smart”"),
+        ("שלום".encode("iso8859-8"), "logical", "שלום"),
+        ("Ünal".encode("cp1254"), "csisolatin5", "Ünal"),
+        (b"plain", "hz-gb-2312", "\ufffd"),
+        ("日本語の文章です。これは例文です。".encode("euc_jp") * 20, None, "日本語の文章"),
+    ],
+)
+def test_what_is_declared_decides_and_bad_bytes_are_marked(
+    data: bytes, said: str | None, wanted: str
+) -> None:
+    """One stray byte garbles no page; the header goes before the markup; labels are the standard's."""
+    assert wanted in decode(data, said=said, markup=True)
+
+
+def test_every_label_of_the_standard_is_known() -> None:
+    """And nothing else: 227 labels, each read by a codec there is."""
+    assert len(_CODECS) == 227
+    assert all(codecs.lookup(codec) for codec in _CODECS.values() if codec != "replacement")

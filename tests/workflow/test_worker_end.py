@@ -57,7 +57,7 @@ async def test_a_worker_that_does_not_end_is_left(
     with caplog.at_level(logging.WARNING):
         async with built:
             await eventually(lambda: true_if(held.begun))
-    assert "does not end; it is left" in caplog.text
+    assert "which does not end" in caplog.text
     assert not held.enough.is_set()
     held.enough.set()
     await stage.work()
