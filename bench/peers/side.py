@@ -137,7 +137,7 @@ class KitSide(Side):
         await self._door.start("bench-kit", KitInput(steps=steps, local=local), id=id, owner=OWNER)
 
     async def _approve(self, handle: WorkflowHandle[Any, Any]) -> None:
-        # As an entry point signs and sends it. It has looked up before what is open, and on which digest; here
+        # As an entry point signs and sends it. It has looked up what is open, and on which digest; here
         # all agents ask the same, and the bare side has nothing to look up.
         now = datetime.now(UTC)
         decision = Decision(
