@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.requests import Request
 
@@ -104,6 +104,7 @@ def test_a_diff_has_the_lines_that_patch_would_see() -> None:
     ]
 
 
+@settings(deadline=None)  # the first diff loads the library that finds secrets
 @given(st.integers(0, 3000), st.integers(0, 3000))
 def test_a_change_in_a_long_line_is_in_view(before: int, after: int) -> None:
     """Wherever it is; and how much is left out around it stands there."""
