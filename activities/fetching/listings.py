@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 MAX_BYTES = 10_000_000
 MAX_LINKS = 5_000
 _GZIP = b"\x1f\x8b"
-_ENDS = re.compile(rb"</[^<>]*>\s*$")
+_TAG_OF_LOC = re.compile(rb"<(/?)(?:[\w.-]+:)?loc\b[^>]*>")
+_BARE = re.compile(rb"&(?!(?:amp|lt|gt|quot|apos|#\d+|#[xX][0-9a-fA-F]+);)")
 XML_TYPES = (
     *("application/xml", "text/xml", "application/rss+xml", "application/atom+xml", "application/rdf+xml"),
     *("application/gzip", "application/x-gzip", "application/octet-stream"),
@@ -54,7 +55,7 @@ def read_sitemap(data: bytes, base: str) -> Sitemap:
     # As far as it can be read: bare ampersands, prefixes that nobody declared, and an end that is missing.
     parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, recover=True)
     try:
-        root = etree.fromstring(data.strip(), parser)
+        root = etree.fromstring(_BARE.sub(b"&amp;", data.strip()), parser)
     except etree.XMLSyntaxError as error:
         raise ExtractError(f"the sitemap is no XML: {error}"[:300]) from None
     name = _name(root) if root is not None else ""
@@ -63,7 +64,7 @@ def read_sitemap(data: bytes, base: str) -> Sitemap:
     if name not in ("urlset", "sitemapindex"):
         raise ExtractError("it is no sitemap")
     places = [place for entry in root for place in entry if _name(place) == "loc"]
-    if places and not _ENDS.search(data.replace(b"\0", b"")) and [*root.iter()][-1] is places[-1]:
+    if places and _TAG_OF_LOC.findall(data.replace(b"\0", b""))[-1:] == [b""]:
         places.pop()  # cut off within the address
     found = [url for place in places if (url := joined(base, place.text or ""))][:MAX_LINKS]
     if not found and len(parser.error_log):
