@@ -9,11 +9,11 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urldefrag, urljoin, urlsplit
 
 from pydantic import BaseModel
 
 from activities.documents.charsets import decode
+from activities.fetching.addresses import joined
 
 if TYPE_CHECKING:
     from lxml.etree import _Element
@@ -123,27 +123,17 @@ def links_of(html: str | bytes, base: str, *, charset: str | None = None) -> lis
     if tree is None:
         return []
     for element in tree.iter("base"):
-        base = _join(base, element.get("href") or "") or base
+        base = joined(base, element.get("href") or "") or base
         break
     found: dict[str, str] = {}
     for element in tree.iter("a", "area"):
-        url = _join(base, element.get("href") or "")
+        url = joined(base, element.get("href") or "")
         if url and "nofollow" not in (element.get("rel") or "").lower().split():
             words = " ".join("".join(element.itertext()).split())[:300] or element.get("title") or ""
             found[url] = found.get(url) or words
         if len(found) >= MAX_LINKS:
             break
     return [Link(url=url, text=words) for url, words in found.items()]
-
-
-def _join(base: str, reference: str) -> str | None:
-    try:
-        url = urldefrag(urljoin(base, reference.strip())).url
-        parts = urlsplit(url)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and len(url) <= 2000
-    except ValueError:
-        return None
-    return url if usable and reference.strip() else None
 
 
 def _plain(text: str, *, headings: bool) -> Extracted:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import quote, urldefrag, urljoin, urlsplit, urlunsplit
 
 _PORTS = {"http": 80, "https": 443}
 # What Temporal takes as a fairness key, in bytes.
@@ -13,8 +13,8 @@ _KEY_BYTES = 64
 def normalised(url: str) -> str:
     """`url` in the one spelling under which its page is stored.
 
-    Scheme and host in lower case, no default port, no fragment, `/` for an empty path, odd characters
-    escaped. The order of a query's parts may matter to a site and stays.
+    Scheme and host in lower case, no default port, no fragment, `/` for an empty path and for a backslash, no
+    `.` and `..`, odd characters escaped. The order of a query's parts may matter and stays.
 
     Raises:
         ValueError: it is no absolute http or https address.
@@ -27,9 +27,34 @@ def normalised(url: str) -> str:
     port = "" if parts.port in (None, _PORTS[scheme]) else f":{parts.port}"
     # Credentials are kept so that the guard sees and refuses them.
     user = f"{parts.netloc.rpartition('@')[0]}@" if "@" in parts.netloc else ""
-    path = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~-._")
+    path = _without_dots(quote(parts.path.replace("\\", "/"), safe="/%:@!$&'()*+,;=~-._"))
     query = quote(parts.query, safe="/%:@!$&'()*+,;=~-._?[]{}|")
     return urlunsplit((scheme, f"{user}{host}{port}", path, query, ""))
+
+
+def joined(base: str, reference: str) -> str | None:
+    """The address that a page at `base` means by `reference`; None where it is no http or https address."""
+    try:
+        url = urldefrag(urljoin(base, reference.strip())).url
+        normalised(url)
+    except ValueError:
+        return None
+    return url if reference.strip() and len(url) <= 2000 else None
+
+
+def _without_dots(path: str) -> str:
+    kept: list[str] = []
+    parts = path.split("/")[1:] or [""]
+    for part in parts:
+        # Browsers and servers take escaped dots for dots.
+        dots = part.lower().replace("%2e", ".")
+        if dots == "..":
+            kept = kept[:-1]
+        elif dots != ".":
+            kept.append(part)
+    if dots in (".", ".."):
+        kept.append("")
+    return "/" + "/".join(kept)
 
 
 def host_of(url: str) -> str:

@@ -91,16 +91,20 @@ def pause_of(headers: Mapping[str, str], now: datetime | None = None) -> timedel
 async def _read(response: httpx.Response, most: int) -> tuple[bytes, bool]:
     """The body, unpacked here: httpx would unpack whole chunks, a thousandfold and nested codings, too."""
     coding = response.headers.get("content-encoding", "").strip().lower()
-    if coding in ("", "identity"):
-        unpack = None
-    elif coding in ("gzip", "x-gzip", "deflate"):
-        unpack = zlib.decompressobj(zlib.MAX_WBITS | 32)
-    else:
+    if coding not in ("", "identity", "gzip", "x-gzip", "deflate"):
         raise permanent("AddressRefused", f"{response.url}: the content coding {coding[:40]!r} is not read")
+    unpack = zlib.decompressobj(zlib.MAX_WBITS | 32) if coding not in ("", "identity") else None
     body, received = bytearray(), 0
     async for piece in response.aiter_raw():
         received += len(piece)
-        body += unpack.decompress(piece, most + 1 - len(body)) if unpack else piece
+        while unpack and piece and len(body) <= most:
+            if unpack.eof:  # gzip may have several members
+                unpack = zlib.decompressobj(zlib.MAX_WBITS | 32)
+            body += unpack.decompress(piece, most + 1 - len(body))
+            piece = unpack.unused_data
+        body += piece if not unpack else b""
         if len(body) > most or received > most:
             return bytes(body[:most]), True
+    if unpack and received and not unpack.eof:
+        raise zlib.error("the compressed body is cut off")
     return bytes(body), False

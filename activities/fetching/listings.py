@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import io
+import re
 import zlib
 from dataclasses import dataclass, field
-from urllib.parse import urljoin
+from typing import TYPE_CHECKING
 
 from activities.documents.extract import ExtractError, Link
+from activities.fetching.addresses import joined
+
+if TYPE_CHECKING:
+    from lxml.etree import _Element
 
 MAX_BYTES = 10_000_000
 MAX_LINKS = 5_000
+_GZIP = b"\x1f\x8b"
+_TAG_OF_LOC = re.compile(rb"<(/?)(?:[\w.-]+:)?loc\b[^>]*>")
+_BARE = re.compile(rb"&(?!(?:amp|lt|gt|quot|apos|#\d+|#[xX][0-9a-fA-F]+);)")
 XML_TYPES = (
     *("application/xml", "text/xml", "application/rss+xml", "application/atom+xml", "application/rdf+xml"),
     *("application/gzip", "application/x-gzip", "application/octet-stream"),
@@ -38,24 +46,30 @@ def read_sitemap(data: bytes, base: str) -> Sitemap:
     data = _unpacked(data)
     # The zero bytes and byte order marks of UTF-16 count as blanks here.
     if not data.lstrip(b"\xef\xbb\xbf\xff\xfe\0 \t\r\n").startswith(b"<"):
-        lines = (line.strip() for line in data.decode("utf-8-sig", "replace").splitlines())
-        return Sitemap([Link(url=line) for line in lines if _is_web(line)][:MAX_LINKS])
+        lines = data.decode("utf-8-sig", "replace").splitlines()
+        found = [url for line in lines if line.strip().startswith("http") and (url := joined(base, line))]
+        return Sitemap([Link(url=url) for url in found[:MAX_LINKS]])
     _refuse_entities(data)
     from lxml import etree
 
-    parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, recover=False)
+    # As far as it can be read: bare ampersands, prefixes that nobody declared, and an end that is missing.
+    parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, recover=True)
     try:
-        root = etree.fromstring(data, parser)
+        root = etree.fromstring(_BARE.sub(b"&amp;", data.strip()), parser)
     except etree.XMLSyntaxError as error:
         raise ExtractError(f"the sitemap is no XML: {error}"[:300]) from None
-    found: list[str] = []
-    for place in root.iterfind("{*}*/{*}loc"):
-        url = urljoin(base, (place.text or "").strip())
-        if _is_web(url) and len(found) < MAX_LINKS:
-            found.append(url)
-    if etree.QName(root).localname == "sitemapindex":
-        return Sitemap(sitemaps=found)
-    return Sitemap([Link(url=url) for url in found])
+    name = _name(root) if root is not None else ""
+    if name in ("rss", "feed", "RDF"):
+        return Sitemap(read_feed(data, base))
+    if name not in ("urlset", "sitemapindex"):
+        raise ExtractError("it is no sitemap")
+    places = [place for entry in root for place in entry if _name(place) == "loc"]
+    if places and _TAG_OF_LOC.findall(data.replace(b"\0", b""))[-1:] == [b""]:
+        places.pop()  # cut off within the address
+    found = [url for place in places if (url := joined(base, place.text or ""))][:MAX_LINKS]
+    if not found and len(parser.error_log):
+        raise ExtractError(f"the sitemap is no XML: {parser.error_log[0].message}"[:300])
+    return Sitemap(sitemaps=found) if name == "sitemapindex" else Sitemap([Link(url=url) for url in found])
 
 
 def read_feed(data: bytes, base: str) -> list[Link]:
@@ -74,8 +88,7 @@ def read_feed(data: bytes, base: str) -> list[Link]:
         raise ExtractError("it is no feed")
     links = {}
     for entry in feed.entries[:MAX_LINKS]:
-        url = urljoin(base, str(entry.get("link") or "").strip())
-        if _is_web(url):
+        if url := joined(base, str(entry.get("link") or "")):
             links[url] = " ".join(str(entry.get("title") or "").split())[:300]
     return [Link(url=url, text=title) for url, title in links.items()]
 
@@ -95,25 +108,28 @@ def feeds_of(html: bytes, base: str) -> list[str]:
         if "alternate" in (element.get("rel") or "").lower().split() and kind.endswith(
             ("rss+xml", "atom+xml")
         ):
-            url = urljoin(base, (element.get("href") or "").strip())
-            if _is_web(url):
-                found.append(url)
-    return list(dict.fromkeys(found))
+            found.append(joined(base, element.get("href") or ""))
+    return list(dict.fromkeys(url for url in found if url))
 
 
-def _is_web(url: str) -> bool:
-    return url.startswith(("http://", "https://")) and len(url) <= 2000
+def _name(element: _Element) -> str:
+    """The name without its prefix, declared or not; empty for comments and the like."""
+    return element.tag.rpartition("}")[2].rpartition(":")[2] if isinstance(element.tag, str) else ""
 
 
 def _unpacked(data: bytes) -> bytes:
-    if data.startswith(b"\x1f\x8b"):
+    """`data`, of all members where it is gzip; of a file that is cut off, what there is."""
+    unpacked = data if not data.startswith(_GZIP) else b""
+    while data.startswith(_GZIP) and len(unpacked) <= MAX_BYTES:
+        member = zlib.decompressobj(zlib.MAX_WBITS | 16)
         try:
-            data = zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(data, MAX_BYTES + 1)
+            unpacked += member.decompress(data, MAX_BYTES + 1 - len(unpacked))
         except zlib.error as error:
             raise ExtractError(f"it is damaged gzip: {error}") from None
-    if len(data) > MAX_BYTES:
+        data = member.unused_data
+    if len(unpacked) > MAX_BYTES:
         raise ExtractError(f"over {MAX_BYTES} bytes")
-    return data
+    return unpacked
 
 
 def _refuse_entities(data: bytes) -> None:

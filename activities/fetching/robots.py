@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,9 @@ KEPT_SECONDS = 86_400.0
 MAX_BYTES = 512_000
 
 
+_USER_AGENT = re.compile(r"(?im)^([ \t]*user[ -]?agent[ \t]*:)([^#\r\n]*)")
+
+
 @dataclass(frozen=True)
 class Robots:
     """The rules of one origin for one user agent."""
@@ -27,7 +31,7 @@ class Robots:
 
     def allow(self, url: str) -> bool:
         """Whether this address may be fetched."""
-        return bool(self.rules.can_fetch(url, self.agent))
+        return bool(self.rules.can_fetch(_unescaped(url), self.agent))
 
     def interval(self, usual: float) -> float:
         """Seconds between two requests: `usual`, or more where the site asks for it."""
@@ -38,6 +42,16 @@ class Robots:
     def sitemaps(self) -> list[str]:
         """The sitemaps that it names."""
         return list(self.rules.sitemaps)
+
+
+def _unescaped(url: str) -> str:
+    """`url` without escapes of what needs none, as rules are compared (RFC 9309, 2.2.2)."""
+
+    def plain(escape: re.Match[str]) -> str:
+        char = chr(int(escape[1], 16))
+        return char if char.isascii() and (char.isalnum() or char in "-._~") else escape[0].upper()
+
+    return re.sub("%([0-9A-Fa-f]{2})", plain, url)
 
 
 class _Kept(BaseModel):
@@ -67,7 +81,13 @@ class RobotsStore:
         return self._read(text)
 
     def _read(self, text: str) -> Robots:
-        return Robots(Protego.parse(text), self._agent)
+        # The library matches parts of names; RFC 9309 matches whole product names, whatever follows them.
+        def named(line: re.Match[str]) -> str:
+            name = re.split(r"[/\s]", line[2].strip())[0]
+            ours = name.lower() == self._agent.lower()
+            return f"{line[1]} {self._agent if ours else '*' if name == '*' else '-'}"
+
+        return Robots(Protego.parse(_USER_AGENT.sub(named, text)), self._agent)
 
     def _file(self, url: str) -> Path:
         return self._folder / f"{digest_bytes(origin_of(url).encode())[:32]}.json"

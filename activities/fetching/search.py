@@ -9,6 +9,7 @@ import httpx
 from temporalio.exceptions import ApplicationError
 
 from activities.documents.extract import Link
+from activities.fetching.addresses import joined
 from activities.fetching.exchange import exchange, pause_of
 from activities.fetching.guard import Resolver, guarded_client
 from common.allowed_hosts import AllowedHosts
@@ -62,7 +63,7 @@ class SearxNG:
         links = [
             Link(url=url, text=" ".join(title.split())[:300])
             for url, title in found.items()
-            if url.startswith(("http://", "https://")) and len(url) <= 2000
+            if joined(url, url)
         ]
         return links[:limit]
 

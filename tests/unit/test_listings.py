@@ -172,3 +172,65 @@ async def test_without_a_provider_and_sites_the_setting_is_named(reader: Reader)
     """There is nothing to search in."""
     with pytest.raises(ApplicationError, match="HIBERNAUT_SEARCH"):
         await reader.run(reader.scraper.search, SearchRequest(query="x"))
+
+
+MANY = "<url><loc>http://x/a</loc></url>"
+
+
+@pytest.mark.parametrize(
+    ("data", "urls"),
+    [
+        (SITEMAP.format(f"{MANY}<url><loc>http://[x/b</loc></url>"), ["http://x/a"]),
+        (SITEMAP.format(f"{MANY}<url><loc>http://x:99999/b</loc></url>"), ["http://x/a"]),
+        (f"\n  \n<?xml version='1.0'?>{SITEMAP.format(MANY)}", ["http://x/a"]),
+        (f"<urlset>{MANY}</urlset>", ["http://x/a"]),
+        (SITEMAP.format("<url><loc>http://x/a?b=1&c=2</loc></url>"), ["http://x/a?b=1&c=2"]),
+        (
+            SITEMAP.format(
+                "<url><loc>http://x/a</loc><image:image><image:loc>http://x/i.png</image:loc></image:image></url>"
+            ),
+            ["http://x/a"],
+        ),
+        ("<sm:urlset><sm:url><sm:loc>http://x/a</sm:loc></sm:url></sm:urlset>", ["http://x/a"]),
+        (SITEMAP.format(f"{MANY}<url><loc>http://x/b</loc></url>")[:-12], ["http://x/a", "http://x/b"]),
+        (f"<urlset>{MANY}<url><loc>http://x/trunca", ["http://x/a"]),
+        (FEED, ["http://x/news/1"]),
+        (
+            '<feed xmlns="http://www.w3.org/2005/Atom"><title>t</title>'
+            '<entry><title>e</title><link href="/e"/></entry></feed>',
+            ["http://x/e"],
+        ),
+        ("http://x/1\nhttp://[x/2\nhttp://x/3", ["http://x/1", "http://x/3"]),
+    ],
+)
+def test_sitemaps_are_read_as_far_as_they_can_be(data: str, urls: list[str]) -> None:
+    """A malformed address costs itself alone; what is sloppy, cut off or a feed is read nevertheless."""
+    assert [link.url for link in read_sitemap(data.encode(), "http://x/s.xml").links] == urls
+
+
+def test_what_is_no_sitemap_is_none() -> None:
+    """A page that a site serves for whatever is asked, for one."""
+    for data in (b"<html><body><p>Not found</p></body></html>", b"<urlset><url><loc>http://x/tr"):
+        with pytest.raises(ExtractError):
+            read_sitemap(data, "http://x/")
+
+
+def test_gzip_in_several_members_or_cut_off_is_read() -> None:
+    """Tools append to archives, and transfers break."""
+    data = SITEMAP.format(MANY * 3 + "<url><loc>http://x/b</loc></url>").encode()
+    packed = gzip.compress(data[:50]) + gzip.compress(data[50:])
+    assert [link.url for link in read_sitemap(packed, "http://x/").links][-1] == "http://x/b"
+    long = SITEMAP.format("".join(f"<url><loc>http://x/{n * 7919 % 10007}</loc></url>" for n in range(2000)))
+    cut = read_sitemap(gzip.compress(long.encode())[:-4000], "http://x/").links
+    assert 10 < len(cut) < 2000
+    bomb = gzip_bomb(6_000_000)
+    with pytest.raises(ExtractError, match="over"):
+        read_sitemap(bomb + bomb, "http://x/")
+
+
+def test_a_malformed_address_in_a_feed_or_a_head_is_left_out() -> None:
+    """And the others are not."""
+    feed = FEED.replace("</item>", "</item><item><title>x</title><link>http://[h/</link></item>")
+    assert [link.url for link in read_feed(feed.encode(), "http://x/")] == ["http://x/news/1"]
+    link = b"<link rel=alternate type=application/rss+xml href='%b'>"
+    assert feeds_of(link % b"http://[h/" + link % b"f", "http://x/") == ["http://x/f"]

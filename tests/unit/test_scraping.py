@@ -144,3 +144,64 @@ def test_the_time_limit_of_an_activity_covers_a_whole_fetch() -> None:
 
     assert exchange.MAX_SECONDS < LEASE_SECONDS
     assert fetcher.MAX_REDIRECTS == 5
+
+
+@pytest.mark.parametrize(
+    ("url", "one"),
+    [
+        ("http://x/a/../b", "http://x/b"),
+        ("http://x/../../b", "http://x/b"),
+        ("http://x/a/./b/.", "http://x/a/b/"),
+        ("http://x/a/%2e%2E/b", "http://x/b"),
+        ("http://x/a/b/..", "http://x/a/"),
+        ("http://x/a\\..\\b", "http://x/b"),
+        ("http://x/..a/b..", "http://x/..a/b.."),
+        ("http://x//a", "http://x//a"),
+        ("http://x/a?b=../c", "http://x/a?b=../c"),
+        ("http://x", "http://x/"),
+    ],
+)
+def test_dots_in_a_path_lead_where_browsers_go(url: str, one: str) -> None:
+    """Otherwise `/open/../private` would pass a rule for `/private`."""
+    assert normalised(url) == one
+
+
+@pytest.mark.parametrize(
+    "path", ["/a/../private/x", "/a/%2e%2e/private/x", "/%70rivate/x", "/a\\..\\private/x"]
+)
+async def test_no_spelling_of_an_address_passes_robots_txt(
+    reader: Reader, site: WebServer, path: str
+) -> None:
+    """What is forbidden is not asked for."""
+    site.routes["/robots.txt"] = Route("User-agent: *\nDisallow: /private\n", content_type="text/plain")
+    assert (await refused(reader, site.url(path))).type == "RobotsForbid"
+    assert site.paths() == ["/robots.txt"]
+
+
+@pytest.mark.parametrize(
+    ("rules", "allowed"),
+    [
+        ("User-agent: hibernaut/2.0 beta\nDisallow: /", False),
+        ("User-agent: HIBERNAUT # us\nDisallow: /", False),
+        ("User-agent: hiber\nAllow: /\n\nUser-agent: *\nDisallow: /", False),
+        ("User-agent: hibernaut-news\nDisallow: /", True),
+        ("User-agent: naut\nDisallow: /", True),
+        (
+            "User-agent: hibernaut\nDisallow: /x\n\nUser-agent: *\nAllow: /\n\nUser-agent: hibernaut\n"
+            "Disallow: /a",
+            False,
+        ),
+        ("User-agent: other\nUser-agent: hibernaut\nDisallow: /", False),
+        ("User-agent: *\nDisallow: /\n\nUser-agent: hibernaut\nDisallow:", True),
+    ],
+)
+async def test_groups_of_robots_txt_go_by_whole_product_names(
+    reader: Reader, site: WebServer, rules: str, allowed: bool
+) -> None:
+    """In any case, with or without a version; groups of one name are one."""
+    site.routes["/robots.txt"] = Route(rules, content_type="text/plain")
+    site.routes["/a"] = Route("<p>words")
+    if allowed:
+        await reader.page(site.url("/a"))
+    else:
+        assert (await refused(reader, site.url("/a"))).type == "RobotsForbid"

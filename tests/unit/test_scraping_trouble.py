@@ -81,3 +81,13 @@ async def test_an_unwanted_body_is_not_read(reader: Reader, site: WebServer) -> 
     """An endless film ends with its headers."""
     site.routes["/film"] = Route("x", content_type="video/mp4", endless=True)
     assert (await refused(reader, site.url("/film"))).type == "MediaTypeRefused"
+
+
+async def test_a_compressed_page_is_read_whole_or_asked_for_again(reader: Reader, site: WebServer) -> None:
+    """Of several members all are read; what is cut off is not taken for the page."""
+    packed = {"headers": {"Content-Encoding": "gzip"}, "content_type": "text/plain"}
+    site.routes["/two"] = Route(gzip.compress(b"Spring tides ") + gzip.compress(b"and neap tides."), **packed)
+    assert reader.text(await reader.page(site.url("/two"))) == "Spring tides and neap tides."
+    site.routes["/cut"] = Route(gzip.compress(b"Spring tides and neap tides." * 99)[:-9], **packed)
+    error = await refused(reader, site.url("/cut"))
+    assert (error.type, error.non_retryable) == ("SiteUnreachable", False)
