@@ -30,7 +30,7 @@ RETRY_AFTER = {AgentState.WORKING: 2, AgentState.SLEEPING: 30}
 DEFAULT_RETRY_AFTER = 5
 
 # What Temporal can look for; an id is letters, digits and these signs.
-FINDABLE = r"^[\w .:@/+=,#-]{1,200}$"
+FINDABLE = r"^[\p{L}\p{M}\p{N}_ .:@/+=,#-]{1,200}$"
 
 
 class Listing(AgentFilter, frozen=True):

@@ -43,7 +43,7 @@ class Plan(BaseModel):
 
 
 class Memory(BaseModel):
-    runs: int = 1
+    runs: int = 0
 
 
 class Counter:
@@ -58,23 +58,23 @@ class Counter:
 
 
 @workflow.defn(name="code-auditor", sandboxed=False)
-class StandIn(Agent):
+class StandIn(Agent[AuditInput, Memory]):
     """Stands in for the code auditor; the folder's name says what it does."""
 
     @workflow.init
     def __init__(self, input: AuditInput) -> None:
-        super().__init__(input)
+        super().__init__(input, Memory)
 
     @workflow.run
     async def run(self, input: AuditInput) -> dict[str, Any]:
         errand = Path(input.path).name
-        memory = self.remembered(Memory)
         with self.node("look"):
-            self.note("looked at \x1b[31m[bold]things", run=memory.runs if memory else 0)
+            self.note("looked at \x1b[31m[bold]things", run=self.memory.runs)
         if errand == "fails":
             raise ApplicationError("no folder\nthere", type="PathMissing", non_retryable=True)
-        if errand == "chain" and memory is None:
-            await self.carry_over(Memory(), now=True)
+        if errand == "chain" and not self.memory.runs:
+            self.memory.runs = 1
+            await self.carry_over(now=True)
         if errand in ("sleeps", "chain"):
             with self.node("rest"):
                 woken = await self.hibernate(workflow.now() + timedelta(days=9))

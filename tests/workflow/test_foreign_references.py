@@ -17,7 +17,7 @@ from common.settings import Settings
 from common.temporal.codec import load_codec
 from common.temporal.connect import connect
 from tests.support.agents.doubles import ErrandInput
-from tests.workflow.conftest import Stage, eventually, noted
+from tests.support.stage import Stage, eventually, noted
 
 REFERENCE = ExternalStorageReference.DESCRIPTOR.full_name.encode()
 
