@@ -142,7 +142,7 @@ def replayer(workflows: Sequence[type], data_converter: DataConverter) -> Replay
         workflows=workflows,
         data_converter=data_converter,
         workflow_runner=sandbox(),
-        interceptors=[TellEnd()],
+        interceptors=[PayloadGuard(), TellEnd()],
     )
 
 
