@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from hypothesis.internal.conjecture import providers
 
 from cli.dev_server import DevServer
 from common.settings import Settings
@@ -16,6 +17,12 @@ from tests.support.limits import QUICK_TASKS
 # A shell starts what runs in its background with Ctrl-C ignored, and children inherit that; tests send it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # Hypothesis also draws constants of the modules loaded so far; which those are differs from run to run.
+    if config.getoption("--hypothesis-profile") == "ci":
+        providers._get_local_constants = lambda: providers._local_constants
 
 
 # A file is one worker's. Those that take minutes begin first and unit tests come last, so that no worker is

@@ -34,7 +34,8 @@ from tests.support.archive.worker_steps import CI_STEPS, SOAK_STEPS
 from tests.support.limits import QUICK_DELETION, QUICK_TASKS
 from tests.support.s3 import BUCKET, KEY_ID, SECRET, Rclone, in_bucket
 from tests.support.seeds import seed
-from tests.support.stack import ROOT, until
+from tests.support.stack import ROOT
+from tests.support.waiting import eventually
 
 SEED = seed("CHAOS_SEED")
 CHANCE = 0.03
@@ -165,7 +166,7 @@ async def _archive_under_fire(
                 result_type=ArchiveReport,
             )
 
-        await until(all_closed, 300)
+        await eventually(all_closed, 300)
         first = asyncio.create_task(archive())
         # Agents go on to close while the archivist works and dies.
         for step in steps:
@@ -176,7 +177,7 @@ async def _archive_under_fire(
         reports = [await first]
         snapshot = folder / "snapshot"
         shutil.copytree(besieged.files / "archive", snapshot)
-        await until(none_runs, 120)
+        await eventually(none_runs, 120)
         (folder / "calm").touch()
         reports.append(await archive())
 

@@ -13,7 +13,8 @@ from common.agents.auditor import AuditInput
 from common.approval.types import Verdict
 from common.client.view import AgentView
 from tests.support.auditor.code_base import assert_every_fix_was_written_once, code_base, ended, seen
-from tests.support.stack import Stack, until
+from tests.support.stack import Stack
+from tests.support.waiting import eventually
 
 
 def scanned(stack: Stack) -> dict[str, int]:
@@ -52,22 +53,22 @@ async def test_kills_of_worker_server_and_both_change_nothing_in_what_an_audit_f
         agents = await rough.agents()
         id = await agents.start("code-auditor", AuditInput(path=str(root), apply=True), owner="local")
 
-        async def past(share: float) -> bool:
+        def past(share: float) -> bool:
             return sum(scanned(rough).values()) > share * files
 
-        await until(lambda: past(0.1))
+        await eventually(lambda: past(0.1), every=0.1)
         await rough.kill_worker()
         at_first = scanned(rough)
         assert 0 < sum(at_first.values()) < files, "the kill did not hit the scan"
         await rough.start_worker()
 
-        await until(lambda: past(0.3))
+        await eventually(lambda: past(0.3), every=0.1)
         await rough.kill_server()
         assert sum(scanned(rough).values()) < files, "the kill did not hit the scan"
         await asyncio.sleep(2)
         await rough.server.start()
 
-        await until(lambda: past(0.5))
+        await eventually(lambda: past(0.5), every=0.1)
         # The worker first: it scans on without a server.
         await rough.kill_worker()
         await rough.kill_server()
@@ -80,7 +81,7 @@ async def test_kills_of_worker_server_and_both_change_nothing_in_what_an_audit_f
             view = await seen(agents, id)
             return view if view and view.approval else None
 
-        view = await until(asked, 240)
+        view = await eventually(asked, 240)
         for shard, begun_at in attempts(rough).items():
             assert begun_at[0] == 0
             assert len(begun_at) > 1, f"shard {shard} was not disturbed"

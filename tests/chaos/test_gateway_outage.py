@@ -20,7 +20,8 @@ from common.agents.auditor import AuditInput
 from common.approval.types import Verdict
 from common.client.client import AgentClient
 from common.client.tokens import Scope, TokenFile
-from tests.support.stack import ROOT, Stack, until
+from tests.support.stack import ROOT, Stack
+from tests.support.waiting import eventually
 
 OUTAGE_SECONDS = 8
 SHOP = ROOT / "tests" / "samples" / "shop"
@@ -49,7 +50,7 @@ class Gateway:
         }
         log = self._stack.settings.data_dir / "logs" / "gateway.log"
         self._process = await start_child([sys.executable, "-m", "gateway"], environment=environment, log=log)
-        await until(self._answers)
+        await eventually(self._answers)
 
     async def kill(self) -> None:
         assert self._process is not None
@@ -75,7 +76,7 @@ async def asking(agents: AgentClient, shop: Path) -> str:
     async def asked() -> bool:
         return bool((await agents.view(id)).requests)
 
-    await until(asked)
+    await eventually(asked)
     return id
 
 
@@ -114,7 +115,7 @@ async def test_a_decision_that_got_202_is_there_though_temporal_was_killed(tmp_p
                         async def again(id: str = id, number: int = number) -> bool:
                             return (await decide(id, number)).status_code == 202
 
-                        await until(again)
+                        await eventually(again)
                 print(f"statuses during the outage: {[answer.status_code for answer in answers]}")
                 for number, id in enumerate(ids):
 
@@ -122,7 +123,7 @@ async def test_a_decision_that_got_202_is_there_though_temporal_was_killed(tmp_p
                         view = await agents.view(id)
                         return view.live and not view.running
 
-                    await until(ended)
+                    await eventually(ended)
                     view = await agents.view(id)
                     counted = [each for each in view.decisions if each.status == "counted"]
                     assert [each.decision.note for each in counted] == [f"decision {number}"]
@@ -156,7 +157,7 @@ class Reader:
         async def has() -> bool:
             return len(self.events) >= events and self.connections >= connections
 
-        await until(has)
+        await eventually(has)
 
     async def _read_on(self, client: httpx.AsyncClient) -> None:
         headers = {**self._gateway.headers, **({"Last-Event-ID": self._last} if self._last else {})}
@@ -205,7 +206,7 @@ async def test_a_stream_resumes_without_gap_or_duplicate_over_a_restart_of_the_g
             async def asked() -> bool:
                 return bool((await agents.view(id)).requests)
 
-            await until(asked)
+            await eventually(asked)
 
             await agents.decide(id, Verdict.REJECT, by="boss", note="no", through="cli")
             await asyncio.wait_for(reading, 90)

@@ -15,7 +15,8 @@ from common.approval.types import Verdict
 from common.client.client import AgentClient
 from common.client.view import AgentView, RunStatus
 from common.temporal.connect import connect
-from tests.support.stack import Stack, until
+from tests.support.stack import Stack
+from tests.support.waiting import eventually
 from tests.support.web import Route, WebServer
 
 TOPIC = "the tides of five harbours"
@@ -62,7 +63,7 @@ async def view_without_worker(stack: Stack, agents: AgentClient, id: str) -> Age
         view = await agents.view(id)
         return view if view.notebook else None
 
-    return await until(find)
+    return await eventually(find)
 
 
 async def ended(agents: AgentClient, id: str) -> bool:
@@ -81,7 +82,7 @@ async def test_a_wait_that_a_host_asked_for_outlives_every_worker(tmp_path: Path
     async with Stack(tmp_path / "data") as stack:
         agents = await stack.agents()
         id = await agents.start("link-researcher", input, owner="local")
-        await until(lambda: told_to_wait(stack, id))
+        await eventually(lambda: told_to_wait(stack, id))
         await stack.kill_worker()
         before = site.paths()
         assert [path for path in before if path in PATHS] == PATHS[:3], "the third link was refused"
@@ -93,7 +94,7 @@ async def test_a_wait_that_a_host_asked_for_outlives_every_worker(tmp_path: Path
         assert saved == list(HARBOURS), "five links were saved"
         assert site.paths() == before
 
-        view = await until(lambda: asking(agents, id), 60 + WAIT)
+        view = await eventually(lambda: asking(agents, id), 60 + WAIT)
         after = site.paths()[len(before) :]
         assert after == PATHS[2:], "link three, then the rest; none of the first two again"
         refused, served = site.hits(PATHS[2])
@@ -102,7 +103,7 @@ async def test_a_wait_that_a_host_asked_for_outlives_every_worker(tmp_path: Path
         assert view.approval is not None
         assert len(view.approval.plan["sources"]) == 5
         await agents.decide(id, Verdict.APPROVE, by="local", through="cli")
-        await until(lambda: ended(agents, id), 120)
+        await eventually(lambda: ended(agents, id), 120)
         result = ResearchResult.model_validate((await agents.view(id)).result)
         assert sorted(result.places) == sorted(str(file) for file in reports.iterdir())
         assert Counter(site.paths())[PATHS[0]] == 2, "once to read, once to validate"

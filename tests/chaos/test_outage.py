@@ -20,7 +20,7 @@ from common.settings import Settings
 from common.temporal.connect import connect
 from tests.support.agents.agents import ErrandAgent
 from tests.support.agents.doubles import ErrandInput, World
-from tests.support.stack import until
+from tests.support.waiting import eventually
 
 OUTAGE_SECONDS = 15  # the SDK by itself gives up after some ten
 
@@ -46,7 +46,7 @@ async def test_an_activity_that_ends_while_temporal_is_away_is_not_run_again(
             agent = await client.start_workflow(
                 "errand", ErrandInput(), id="errand-1", task_queue=settings.task_queue
             )
-            await until(lambda: _true(world.fact_fetches == 1))
+            await eventually(lambda: world.fact_fetches == 1)
             server.kill()
             await server.wait()
             world.hold.set()
@@ -58,10 +58,10 @@ async def test_an_activity_that_ends_while_temporal_is_away_is_not_run_again(
 
             # Its start-to-close time-out is a minute; after it Temporal would hand it out again.
             if reliable:
-                await until(asked, 50)
+                await eventually(asked, 50)
                 assert world.fact_fetches == 1
             else:
-                await until(lambda: _true(world.fact_fetches == 2), 90)
+                await eventually(lambda: world.fact_fetches == 2, 90)
 
 
 def _worker(client: Client, settings: Settings, objects: list[object], *, reliable: bool) -> Worker:
@@ -76,7 +76,3 @@ def _worker(client: Client, settings: Settings, objects: list[object], *, reliab
         activities=worker.activity_methods(objects),
         workflow_runner=worker.sandbox(),
     )
-
-
-async def _true(value: bool) -> bool:
-    return value

@@ -25,7 +25,8 @@ from common.temporal import search_attributes
 from common.temporal.connect import connect
 from tests.support.recruiting.outbox import Delivered, LedgerOutbox
 from tests.support.recruiting.stage import mail, recruiter_input
-from tests.support.stack import ROOT, Stack, until
+from tests.support.stack import ROOT, Stack
+from tests.support.waiting import eventually
 
 # So many of them, beside the one that wakes first, go the whole way to an invitation.
 INVITED = 10
@@ -60,7 +61,7 @@ class Fleet(Stack):
         async def begun() -> bool:
             return len(self.outbox.letters(kind)) >= least
 
-        await until(begun)
+        await eventually(begun, every=0.1)
         await self.kill_worker()
         out = len(self.outbox.letters(kind))
         assert least <= out < all, "the kill did not come amidst them"
@@ -106,7 +107,7 @@ class Doors:
                 return next((each for each in view.open if each.question.startswith(begins)), None)
             return None
 
-        return await until(find)
+        return await eventually(find)
 
     async def approve(self, id: str, request: ApprovalRequest) -> None:
         decision = Decision(
@@ -156,17 +157,17 @@ async def test_an_answer_in_hour_seventy_wakes_the_right_one_of_many(agents: int
     async with Fleet(tmp_path / "data") as fleet:
         doors = Doors(await connect(fleet.settings), fleet)
         await throttled(ids, doors.start)
-        await until(lambda: all_drafted(fleet, agents))
+        await eventually(lambda: all_drafted(fleet, agents))
         request = await doors.asked(ids[0], "Write to 1 candidates")
         # All ask the same: what is open and on which digest is known.
         await throttled(ids, lambda id: doors.approve(id, request))
         await fleet.kill_amid("first", agents // 10, agents)
-        await until(lambda: is_out(fleet, "first", agents))
+        await eventually(lambda: is_out(fleet, "first", agents))
 
         forwarding = asyncio.create_task(throttled(ids, lambda id: doors.forward(id, hours=48, minutes=2)))
         await fleet.kill_amid("follow_up", agents // 10, agents)
         await forwarding
-        await until(lambda: is_out(fleet, "follow_up", agents))
+        await eventually(lambda: is_out(fleet, "follow_up", agents))
         once_each(fleet.outbox.letters("follow_up"), ids)
 
         await throttled(ids, lambda id: doors.forward(id, hours=22))
@@ -175,19 +176,19 @@ async def test_an_answer_in_hour_seventy_wakes_the_right_one_of_many(agents: int
         await doors.writes(right, "Yes, I am interested.")
         assert fleet.outbox.letters("proposal") == [], "nothing is alive that could answer"
         await fleet.start_worker()
-        await until(lambda: is_out(fleet, "proposal", 1))
+        await eventually(lambda: is_out(fleet, "proposal", 1))
         assert [each.agent for each in fleet.outbox.letters("proposal")] == [right]
         assert await throttled(others, doors.events) == before, "the others sleep on"
 
         willing = [right, *others[:INVITED]]
         await throttled(willing[1:], lambda id: doors.writes(id, "Yes, gladly"))
-        await until(lambda: is_out(fleet, "proposal", len(willing)))
+        await eventually(lambda: is_out(fleet, "proposal", len(willing)))
         await throttled(willing, lambda id: until_stage(doors, id, "slots_proposed"))
         await throttled(willing, lambda id: doors.writes(id, "number 1"))
         asked = await throttled(willing, lambda id: doors.asked(id, "Invite 1 candidate"))
         requests = dict(zip(willing, asked, strict=True))
         await doors.approve(right, requests[right])
-        await until(lambda: is_out(fleet, "invitation", 1))
+        await eventually(lambda: is_out(fleet, "invitation", 1))
         await fleet.kill_worker()
         assert await doors.under_way(right) == ["send_invitations"], "it went out, and nobody was told"
         await fleet.start_worker()
@@ -213,4 +214,4 @@ async def until_stage(doors: Doors, id: str, stage: str) -> None:
     async def reached() -> bool:
         return await doors.stage(id) == stage
 
-    await until(reached)
+    await eventually(reached)

@@ -15,7 +15,8 @@ from common.approval.types import Verdict
 from common.client.view import AgentView
 from tests.support.auditor.code_base import assert_every_fix_was_written_once, code_base, ended, seen
 from tests.support.seeds import seed
-from tests.support.stack import Stack, until
+from tests.support.stack import Stack
+from tests.support.waiting import eventually
 
 FILES = 1600
 ROUNDS = int(os.environ.get("SOAK_ROUNDS", "5"))
@@ -38,7 +39,7 @@ async def test_an_audit_killed_at_random_moments_fixes_every_file_once(round: in
             view = await seen(agents, id)
             return view if view and view.approval else None
 
-        await until(asked, 600)
+        await eventually(asked, 600)
         await agents.decide(id, Verdict.APPROVE, by="local", through="cli")
         view = await ended(agents, id)
         killed = await murders

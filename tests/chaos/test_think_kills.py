@@ -18,7 +18,8 @@ from common.temporal.connect import connect
 from tests.support.agents.talker import Talker
 from tests.support.agents.talker_doubles import TalkInput
 from tests.support.model_servers import ModelServer, Seen, serving
-from tests.support.stage import Stage, eventually, true_if
+from tests.support.stage import Stage
+from tests.support.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
 # What the server charges for a call, and the limit: some four calls.
@@ -68,7 +69,7 @@ async def test_a_call_that_dies_with_its_worker_is_made_again_within_the_budget(
         )
         agent = await stage.start(talk, "talker")
         try:
-            await eventually(lambda: true_if(asked.is_set()))
+            await eventually(lambda: asked.is_set())
         finally:
             first.kill()
         assert await first.wait() == -signal.SIGKILL

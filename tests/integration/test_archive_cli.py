@@ -14,7 +14,7 @@ from common.temporal.connect import data_converter
 from tests.support.archive.stage import ArchiveStage, archive_stage, closed
 from tests.support.desk import Desk, StandIn
 from tests.support.s3 import BUCKET, credentials, in_bucket, moto
-from tests.support.stage import eventually
+from tests.support.waiting import eventually
 
 __all__ = ["credentials", "moto"]
 

@@ -10,7 +10,7 @@ import re
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
@@ -22,6 +22,7 @@ from temporalio.common import SearchAttributePair, TypedSearchAttributes
 from cli.dev_server import DevServer, DevServerError, find_program, free_port
 from common.settings import Settings
 from common.temporal.search_attributes import OWNER
+from tests.support.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
 CLEAN = {k: v for k, v in os.environ.items() if not k.startswith(("HIBERNAUT_", "TEMPORAL_"))}
@@ -95,12 +96,6 @@ async def cli(folder: Path, *words: str) -> tuple[int, str, str]:
     return process.returncode, out.decode(), err.decode()
 
 
-async def until(condition: Callable[[], object], seconds: float = 20) -> None:
-    async with asyncio.timeout(seconds):
-        while not condition():
-            await asyncio.sleep(0.05)
-
-
 async def test_the_stack_works_is_mended_and_leaves_nothing_behind(tmp_path: Path) -> None:
     """One command gives a working Temporal; what is killed comes back; Ctrl-C ends all of it."""
     code = tmp_path / "code"
@@ -172,7 +167,7 @@ async def test_a_killed_stack_leaves_no_process_and_its_data_comes_back(tmp_path
         children = stack.children()
         stack.process.kill()
         await stack.process.wait()
-        await until(lambda: not any(each.is_running() for each in children.values()), 5)
+        await eventually(lambda: not any(each.is_running() for each in children.values()), 5)
     code, _, err = await cli(tmp_path / "data", "list")
     assert code == 5
     assert f"127.0.0.1:{port}" in err

@@ -29,7 +29,7 @@ from tests.support.agents.brief_input import BriefInput
 from tests.support.archive.stage import ArchiveStage, archive_stage
 from tests.support.desk import Desk
 from tests.support.seeds import seed
-from tests.support.stage import eventually
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.seeded
 COUNT = 80

@@ -156,9 +156,9 @@ async def test_the_inbox_is_ones_own(world: GatewayWorld) -> None:
     async def listed() -> bool:
         return mine in await inbox("approver")
 
-    from tests.support.stack import until
+    from tests.support.waiting import eventually
 
-    await until(listed)
+    await eventually(listed)
     assert mine in await inbox("member")
     assert mine not in await inbox("stranger")
     assert mine not in await inbox("stranger", **{"for": "approver"})

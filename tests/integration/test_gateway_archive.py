@@ -23,7 +23,7 @@ from tests.support.archive.stage import ArchiveStage, archive_stage, closed
 from tests.support.desk import Desk, StandIn
 from tests.support.gateway.world import bearer, session, without_date
 from tests.support.serving import Serving
-from tests.support.stage import eventually
+from tests.support.waiting import eventually
 
 
 class ArchiveWorld:

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from cli.dev_server import free_port
 from common.client.tokens import Scope
-from tests.support.stack import ROOT, until
+from tests.support.stack import ROOT
+from tests.support.waiting import eventually
 
 PAGE = (ROOT / "docs" / "http.md").read_text()
 
@@ -37,7 +38,7 @@ async def test_every_command_of_the_page_runs(tmp_path: Path) -> None:
         return "ready; Ctrl-C ends everything" in said.read_text()
 
     try:
-        await until(ready)
+        await eventually(ready)
         script = "set -euo pipefail\n" + "".join(re.findall(r"^```sh\n(.*?)^```$", PAGE, re.DOTALL | re.M))
         assert script.count("curl") >= 14
         run = subprocess.run(

@@ -40,7 +40,8 @@ from tests.support.mail.desk import MailDesk, approved, letter
 from tests.support.mail.dovecot import PASSWORD, USER, Dovecot, dovecot
 from tests.support.mail.mails import dsn, mail
 from tests.support.mail.smtp_server import SmtpWitness, Taken, certificate, smtp_server
-from tests.support.stack import ROOT, until
+from tests.support.stack import ROOT
+from tests.support.waiting import eventually
 from workflows.mailroom import Mailroom
 
 AGENTS = 4
@@ -112,7 +113,7 @@ class Post:
         async def empty() -> bool:
             return not self.box.holds()
 
-        await until(empty)
+        await eventually(empty)
 
     async def sort(self) -> dict[str, int]:
         """Listen until the inbox is empty, as a worker that ends then."""
@@ -341,13 +342,13 @@ async def test_a_listener_hears_what_comes_and_gets_over_a_servers_restart(
 
         try:
             async with built:
-                await until(is_told)
+                await eventually(is_told)
                 box.deliver(desk.answer(0))
-                await until(lambda: heard(0))
+                await eventually(lambda: heard(0))
                 await box.stop()
                 await box.start()
                 box.deliver(desk.answer(1))
-                await until(lambda: heard(1))
+                await eventually(lambda: heard(1))
                 await desk.until_sorted()
         finally:
             await room.terminate()
@@ -391,15 +392,15 @@ async def test_a_killed_listeners_place_is_taken(desk: Post, server: DevServer, 
         return all("worker ready" in log.read_text() for log in logs)
 
     try:
-        await until(both_ready)
-        first = await until(listener)
+        await eventually(both_ready)
+        first = await eventually(listener)
         desk.box.deliver(desk.answer(0))
-        await until(lambda: heard(0))
+        await eventually(lambda: heard(0))
         assert first in [each.pid for each in workers]
         os.kill(first, signal.SIGKILL)
         desk.box.deliver(desk.answer(1))
-        await until(lambda: heard(1))
-        assert await until(listener) in {each.pid for each in workers} - {first}
+        await eventually(lambda: heard(1))
+        assert await eventually(listener) in {each.pid for each in workers} - {first}
     finally:
         await room.terminate()
         for each in workers:

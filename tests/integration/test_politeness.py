@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -30,6 +30,7 @@ from common.settings import Settings
 from common.temporal.connect import connect
 from tests.support.agents.readers import ReaderAgent
 from tests.support.agents.readings import Reading, ReadingInput
+from tests.support.waiting import eventually
 from tests.support.web import Route, WebServer
 from workflows.core.calls import FETCH
 
@@ -77,12 +78,6 @@ async def has_failed(handle: WorkflowHandle[ReaderAgent, Reading]) -> bool:
     """Whether Temporal has heard of a failed attempt of the call that is open."""
     pending = (await handle.describe()).raw_description.pending_activities
     return bool(pending) and pending[0].HasField("last_failure")
-
-
-async def until(condition: Callable[[], bool], seconds: float = 40) -> None:
-    async with asyncio.timeout(seconds):
-        while not condition():
-            await asyncio.sleep(0.05)
 
 
 def allowing(settings: Settings, *sites: WebServer) -> Settings:
@@ -137,7 +132,7 @@ async def test_a_wait_that_a_host_asked_for_outlives_all_workers(settings: Setti
             async with fetching(settings, 2):
                 input = ReadingInput(urls=[site.url(f"/{n}") for n in range(4)], side_by_side=False)
                 handle = await start(client, settings, input)
-                await until(lambda: bool(site.hits("/2")))
+                await eventually(lambda: site.hits("/2"))
                 # The refusal is in Temporal's hands before the workers go.
                 async with asyncio.timeout(20):
                     while not await has_failed(handle):

@@ -17,8 +17,8 @@ import pytest
 from cli.dev_server import free_port
 from common.settings import Settings
 from common.temporal.connect import connect
-from tests.support.stack import until
 from tests.support.stage import Stage
+from tests.support.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -54,7 +54,7 @@ async def test_the_sessions_of_the_readme_run_as_they_stand(tmp_path: Path) -> N
     with said.open("w") as log:
         dev = subprocess.Popen([*DEV.split(), *ports], cwd=copy, env=environment, stderr=log)
     try:
-        await until(lambda: _true("ready; Ctrl-C ends everything" in said.read_text()))
+        await eventually(lambda: "ready; Ctrl-C ends everything" in said.read_text())
         told = ""
         for session in SESSIONS:
             script = "set -euo pipefail\nshopt -s expand_aliases\n" + session
@@ -68,10 +68,6 @@ async def test_the_sessions_of_the_readme_run_as_they_stand(tmp_path: Path) -> N
     finally:
         dev.terminate()
         assert dev.wait(60) == 0
-
-
-async def _true(value: bool) -> bool:
-    return value
 
 
 def test_make_demo_ends_well_and_leaves_nothing_running(tmp_path: Path) -> None:
@@ -170,7 +166,7 @@ async def test_the_agent_of_the_readme_runs(
         async def sleeping() -> bool:
             return (await stage.status(handle)).state == "sleeping"
 
-        await until(sleeping)
+        await eventually(sleeping)
         (watched / "big.txt").write_text("x" * 200)
         await handle.signal("wake")
         request = await stage.asked(handle)

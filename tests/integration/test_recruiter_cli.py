@@ -17,7 +17,7 @@ from common.approval.types import ApprovalsView
 from common.mail import IncomingMail, MailKind
 from tests.support.desk import ROOT, Desk, open_desk
 from tests.support.mail.smtp_server import SmtpWitness, smtp_server
-from tests.support.stack import until
+from tests.support.waiting import eventually
 
 DOCS = (ROOT / "docs" / "recruiter.md").read_text()
 
@@ -51,20 +51,20 @@ async def live(desk: Desk, smtp: SmtpWitness, id: str) -> None:
     await asked(desk, id, "Write to 2 candidates")
     assert smtp.taken == []
     assert (await desk.run("approve", id, "--edit", 'leave_out=["c2"]')).code == 0
-    await until(lambda: arrived(smtp, 1))
+    await eventually(lambda: arrived(smtp, 1))
     first = smtp.taken[0].mail
     assert str(first["Reply-To"]).startswith("answers+")
     assert "1. When could you start?" in first.get_content()
 
     await writes(desk, id, "Yes, I am interested.")
-    await until(lambda: arrived(smtp, 2))
+    await eventually(lambda: arrived(smtp, 2))
     assert "1. Tuesday, 1 December 2099, 10:00-10:45 (Europe/Berlin)" in smtp.taken[1].mail.get_content()
     assert smtp.taken[1].mail["In-Reply-To"] == "<1@example.com>"
 
     await writes(desk, id, "1", number=2)
     await asked(desk, id, "Invite 1 candidate")
     assert (await desk.run("approve", id)).code == 0
-    await until(lambda: arrived(smtp, 3))
+    await eventually(lambda: arrived(smtp, 3))
     parts = {part.get_content_type(): part for part in smtp.taken[2].mail.walk()}
     invitation = parts["text/calendar"]
     assert invitation.get_param("method") == "REQUEST"
@@ -85,7 +85,7 @@ async def asked(desk: Desk, id: str, begins: str) -> None:
         view = await desk.client.get_workflow_handle(id).query("approvals", result_type=ApprovalsView)
         return any(each.question.startswith(begins) for each in view.open)
 
-    await until(find)
+    await eventually(find)
 
 
 async def arrived(smtp: SmtpWitness, count: int) -> bool:

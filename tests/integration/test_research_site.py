@@ -20,7 +20,7 @@ from common.approval.types import Verdict
 from common.client.client import AgentClient
 from common.settings import Settings
 from common.temporal.connect import connect
-from tests.support.stack import until
+from tests.support.waiting import eventually
 from tests.support.web import Hit, Route, WebServer
 
 # Debian packages of documentation, the largest first: folder below /usr/share/doc, topic, forbidden part.
@@ -112,7 +112,7 @@ async def test_every_quote_of_a_report_stands_in_the_page_it_names(
             async def asked() -> bool:
                 return (await agents.view(id)).approval is not None
 
-            await until(asked, 180)
+            await eventually(asked, 180)
             await agents.decide(id, Verdict.APPROVE, by="ann", through="cli")
             handle: WorkflowHandle[Any, Any] = client.get_workflow_handle(id)
             result = ResearchResult.model_validate(await handle.result())

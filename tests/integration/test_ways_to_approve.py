@@ -34,7 +34,7 @@ from tests.support.gateway.world import GatewayWorld, open_world
 from tests.support.slack.checks import texts
 from tests.support.slack.server import Fault, SlackServer
 from tests.support.slack.world import PEOPLE, delivery_of, run, write_people
-from tests.support.stack import until
+from tests.support.waiting import eventually
 
 APPROVERS = ["approver", "member"]
 STALE = "0" * 64
@@ -309,7 +309,7 @@ async def test_a_question_finds_its_people_and_its_messages_hear_the_answer(mark
 
     with slack.failing("chat.postMessage", Fault(429, {"Retry-After": "1"}, "ratelimited")):
         id = await market.start(owner="told")
-        posted = await until(three, 30)
+        posted = await eventually(three, 30)
     assert set(posted) == {"C0GENERAL", "D0ANN", "D0BOB"}
     for channel, who in (("C0GENERAL", "approver"), ("D0BOB", "member")):
         payload = slack.pressed(channel, posted[channel]["ts"], "approve", PEOPLE[who]["slack"])
@@ -319,7 +319,7 @@ async def test_a_question_finds_its_people_and_its_messages_hear_the_answer(mark
     async def updated() -> bool:
         return all("actions" not in kinds(each) for each in (await messages()).values())
 
-    await until(updated, 30)
+    await eventually(updated, 30)
     for message in (await messages()).values():
         assert any("approved" in text and "member" in text for text in texts(message))
 

@@ -27,7 +27,8 @@ from common.digest import digest_bytes
 from common.mail import IncomingMail, MailKind
 from common.settings import Settings
 from common.temporal.connect import connect
-from tests.support.stack import Stack, until
+from tests.support.stack import Stack
+from tests.support.waiting import eventually
 from tests.support.worlds import FOLDER, AuditWorld, MailWorld, MarketWorld, SiteWorld, World
 
 HERE = Path(__file__).parent
@@ -38,7 +39,7 @@ async def asked(agents: AgentClient, id: str, after: str = "") -> AgentView:
         view = await agents.view(id)
         return view if view.approval and view.approval.id != after else None
 
-    return await until(find)
+    return await eventually(find)
 
 
 async def decide(agents: AgentClient, id: str, verdict: Verdict = Verdict.APPROVE, **more: Any) -> None:
@@ -116,7 +117,7 @@ async def staged(id: str, candidate: str, stage: str) -> None:
         view = await handle.query("candidates", result_type=CandidatesView)
         return view.courses[candidate].stage == stage
 
-    await until(find)
+    await eventually(find)
 
 
 async def waiting(agents: AgentClient, id: str, world: World) -> None:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import sys
 from asyncio.subprocess import Process
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TypeVar
 
 from cli.children import end_child, start_child
 from cli.dev_server import DevServer
@@ -19,7 +16,6 @@ from common.settings import Settings
 from common.temporal.connect import connect
 from tests.support.limits import QUICK_TASKS
 
-Found = TypeVar("Found")
 ROOT = Path(__file__).parents[2]
 
 
@@ -71,14 +67,3 @@ class Stack:
     async def agents(self) -> AgentClient:
         """A client of the agents here."""
         return AgentClient(await connect(self.settings), self.settings, self.signer)
-
-
-async def until(find: Callable[[], Awaitable[Found]], seconds: float = 120) -> Found:
-    """The first true result of `find`."""
-    deadline = asyncio.get_running_loop().time() + seconds
-    while True:
-        found = await find()
-        if found:
-            return found
-        assert asyncio.get_running_loop().time() < deadline, f"it did not happen within {seconds} s"
-        await asyncio.sleep(0.1)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import uuid
-from collections.abc import Callable
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -28,6 +26,7 @@ from common.temporal.connect import data_converter
 from common.temporal.guard import PayloadGuard
 from tests.support.agents.agents import ErrandAgent, PanelAgent
 from tests.support.agents.doubles import NoticeBoard, World
+from tests.support.waiting import eventually
 from workflows.core.ending import TellEnd
 
 OWNER = "owner-1"
@@ -200,25 +199,6 @@ class Stage:
                 run_id = (
                     last.workflow_execution_continued_as_new_event_attributes.new_execution_run_id or None
                 )
-
-
-async def eventually(find: Callable[[], Any], seconds: float = 60) -> Any:
-    """The first result of `find` that is not None or False."""
-    deadline = asyncio.get_running_loop().time() + seconds
-    pause = 0.05
-    while True:
-        found = await find()
-        if found:
-            return found
-        if asyncio.get_running_loop().time() > deadline:
-            raise AssertionError(f"it did not happen within {seconds} s")
-        await asyncio.sleep(pause)
-        # Looking is work too, where many look and the machine is busy.
-        pause = min(pause * 1.2, 0.4)
-
-
-async def true_if(value: bool) -> bool:
-    return value
 
 
 async def state_is(stage: Stage, agent: WorkflowHandle[Any, Any], state: str) -> bool:

@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 from common.approval.signing import Authority
 from common.approval.types import ApprovalPolicy, OnExpiry, Verdict
 from tests.support.agents.doubles import ErrandInput
-from tests.support.stage import OWNER, Stage, eventually, state_is
+from tests.support.stage import OWNER, Stage, state_is
+from tests.support.waiting import eventually
 
 
 async def test_decisions_that_do_not_count_are_recorded_with_their_reason_and_change_nothing(

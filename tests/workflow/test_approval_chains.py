@@ -16,7 +16,8 @@ from common.approval.types import ApprovalPolicy, OnExpiry, Verdict
 from common.business_time import NYSE
 from common.client.client import AgentClient
 from tests.support.agents.doubles import ErrandInput, PanelInput
-from tests.support.stage import Stage, eventually, noted
+from tests.support.stage import Stage, noted
+from tests.support.waiting import eventually
 
 LADDER = (timedelta(hours=4), timedelta(hours=24), timedelta(hours=48))
 

@@ -28,7 +28,8 @@ from tests.support.agents.doubles import ErrandInput
 from tests.support.agents.keepers import KeeperAgent, Kept
 from tests.support.archive.stage import ArchiveStage, archive_stage
 from tests.support.s3 import credentials, in_bucket, moto
-from tests.support.stage import eventually, state_is
+from tests.support.stage import state_is
+from tests.support.waiting import eventually
 
 __all__ = ["credentials", "moto"]
 

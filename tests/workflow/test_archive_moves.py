@@ -21,7 +21,7 @@ from common.client.filters import AgentFilter
 from tests.support.agents.keepers import KeeperInput
 from tests.support.archive.stage import ArchiveStage, archive_stage
 from tests.support.canary import CANARY, is_in
-from tests.support.stage import eventually
+from tests.support.waiting import eventually
 from workflows.archivist import AT_ONCE
 
 

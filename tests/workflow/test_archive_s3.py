@@ -14,7 +14,7 @@ from common.archive.layout import AGENTS, ARCHIVIST, MANIFESTS, RECORD, Head, Ma
 from common.object_store import FolderStore
 from tests.support.archive.stage import ArchiveStage, archive_stage
 from tests.support.s3 import BUCKET, SECRET, Rclone, credentials, in_bucket
-from tests.support.stage import eventually
+from tests.support.waiting import eventually
 
 __all__ = ["credentials"]
 

@@ -27,8 +27,9 @@ from common.approval.types import Verdict
 from common.artifacts import ArtifactStore
 from common.settings import Settings
 from common.temporal.connect import connect
-from tests.support.stage import OWNER, Stage, eventually
+from tests.support.stage import OWNER, Stage
 from tests.support.trading.real_prices import real_closes
+from tests.support.waiting import eventually
 from workflows.buyer import Buyer
 
 FIRST, NEXT = datetime(2008, 11, 21, tzinfo=UTC), datetime(2008, 11, 24, tzinfo=UTC)

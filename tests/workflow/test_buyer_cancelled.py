@@ -19,7 +19,8 @@ from activities.trading.quotes import Quotes
 from common.agents.buyer import BuyerInput, Order, OrderState, Quote
 from common.settings import Settings
 from common.temporal.connect import connect
-from tests.support.stage import Stage, eventually, true_if
+from tests.support.stage import Stage
+from tests.support.waiting import eventually
 from workflows.buyer import Buyer
 
 
@@ -118,7 +119,7 @@ async def test_an_order_that_is_followed_is_withdrawn(floor: Floor) -> None:
     """Days later the order is still open; it ends with the agent."""
     buyer = await floor.sending()
     floor.market.arrive.set()
-    await eventually(lambda: true_if(bool(floor.broker.orders())))
+    await eventually(lambda: floor.broker.orders())
     assert await floor.states() == [OrderState.ACCEPTED]
     await buyer.cancel()
     await ends_cancelled(buyer)
@@ -130,7 +131,7 @@ async def test_an_agent_that_is_paused_withdraws_its_order_too(floor: Floor) -> 
     buyer = await floor.sending()
     await buyer.signal("pause")
     floor.market.arrive.set()
-    await eventually(lambda: true_if(bool(floor.broker.orders())))
+    await eventually(lambda: floor.broker.orders())
 
     async def paused() -> bool:
         return (await floor.attributes(buyer)).get("AgentState") == "paused"
@@ -148,7 +149,7 @@ async def test_an_order_that_the_broker_is_slow_to_cancel_is_seen_to_its_end(flo
     buyer = await floor.sending()
     await buyer.cancel()
     floor.market.arrive.set()
-    await eventually(lambda: true_if(floor.broker.cancels > 1))
+    await eventually(lambda: floor.broker.cancels > 1)
     assert (await buyer.describe()).status == WorkflowExecutionStatus.RUNNING
     floor.broker.takes_cancels = True
     await ends_cancelled(buyer)
@@ -160,7 +161,7 @@ async def test_patience_that_has_ended_asks_the_broker_now_and_then(floor: Floor
     floor.broker.takes_cancels = False
     buyer = await floor.sending(patience=timedelta(seconds=1))
     floor.market.arrive.set()
-    await eventually(lambda: true_if(floor.broker.cancels > 0))
+    await eventually(lambda: floor.broker.cancels > 0)
 
     async def sleeping() -> bool:
         return (await floor.attributes(buyer)).get("AgentState") == "sleeping"

@@ -18,7 +18,8 @@ from common.settings import Settings
 from common.temporal.connect import connect
 from tests.support.agents.keepers import KeeperAgent, KeeperInput, Kept
 from tests.support.canary import CANARY, is_in
-from tests.support.stage import Stage, eventually, state_is
+from tests.support.stage import Stage, state_is
+from tests.support.waiting import eventually
 
 
 def holders(files: Iterable[Path]) -> list[Path]:

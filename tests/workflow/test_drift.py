@@ -23,7 +23,8 @@ from common.approval.types import ApprovalRequest, Decision
 from common.settings import Settings
 from tests.support.drift.agent import DriftAgent
 from tests.support.drift.world import TOLERANCES, DriftInput, DriftResult, DriftWorld
-from tests.support.stage import Stage, eventually, noted, state_is, true_if
+from tests.support.stage import Stage, noted, state_is
+from tests.support.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
 # So many agents are played at once; each is asked again and again how it is.
@@ -221,7 +222,7 @@ async def test_drift_between_validation_and_action(trials: Trials) -> None:
             assert world.fetched == len(CASES)
             world.hold = asyncio.Event()
             await trials.each(lambda trial: trial.approve(requests[trial.agent.id]))
-            await eventually(lambda: true_if(world.fetched == 2 * len(CASES)))
+            await eventually(lambda: world.fetched == 2 * len(CASES))
             asyncio.get_running_loop().call_later(1, world.hold.set)
             # Leaving the block stops taking work at once and lets the fetches under way end.
         for trial in trials.all:
@@ -262,7 +263,7 @@ async def test_drift_where_the_worker_is_killed_between_validation_and_action(
     )
     try:
         await trials.each(lambda trial: stage.decide(trial.agent, requests[trial.agent.id]))
-        await eventually(lambda: true_if(len(world.stopped()) == len(trials.all)))
+        await eventually(lambda: len(world.stopped()) == len(trials.all))
     finally:
         process.kill()
     assert await process.wait() == -signal.SIGKILL

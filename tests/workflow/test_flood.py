@@ -11,7 +11,8 @@ from activities.calendars import Calendars
 from activities.decisions import DecisionChecks, EnvelopeCheck, EnvelopeChecked
 from common.approval.types import ApprovalRequest, ApprovalsView
 from tests.support.agents.doubles import ErrandInput
-from tests.support.stage import Stage, eventually
+from tests.support.stage import Stage
+from tests.support.waiting import eventually
 from workflows.core.gate import MAX_WAITING
 
 MARKER = "EVENT_TYPE_MARKER_RECORDED"

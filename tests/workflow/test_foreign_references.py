@@ -17,7 +17,8 @@ from common.settings import Settings
 from common.temporal.codec import load_codec
 from common.temporal.connect import connect
 from tests.support.agents.doubles import ErrandInput
-from tests.support.stage import Stage, eventually, noted
+from tests.support.stage import Stage, noted
+from tests.support.waiting import eventually
 
 REFERENCE = ExternalStorageReference.DESCRIPTOR.full_name.encode()
 

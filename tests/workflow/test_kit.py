@@ -13,7 +13,8 @@ from temporalio.exceptions import CancelledError
 from common.agents.agent import Notebook, WakeUp
 from common.approval.types import ApprovalPolicy
 from tests.support.agents.doubles import ErrandInput
-from tests.support.stage import OWNER, Stage, eventually, noted, state_is, true_if
+from tests.support.stage import OWNER, Stage, noted, state_is
+from tests.support.waiting import eventually
 
 
 async def test_an_approved_plan_is_acted_on_once_after_its_fact_was_fetched_again(stage: Stage) -> None:
@@ -100,7 +101,7 @@ async def test_a_premise_that_cannot_be_fetched_is_drift(stage: Stage) -> None:
     stage.world.fact_fails = True
     await stage.decide(agent, first)
     with pytest.raises(AssertionError):
-        await eventually(lambda: true_if(stage.world.act_attempts > 0), seconds=2)
+        await eventually(lambda: stage.world.act_attempts > 0, seconds=2)
     assert any("cannot be fetched" in note for note in await stage.notes(agent))
 
 
@@ -125,7 +126,7 @@ async def test_facts_are_fetched_again_where_the_worker_died_between_validation_
             request = await stage.asked(agent)
             stage.world.hold = asyncio.Event()
             await stage.decide(agent, request)
-            await eventually(lambda: true_if(stage.world.fact_fetches == 2))
+            await eventually(lambda: stage.world.fact_fetches == 2)
             asyncio.get_running_loop().call_later(1, stage.world.hold.set)
             # Leaving the block stops taking work at once and lets the fetch under way end.
         assert stage.world.fact_fetches == 2
@@ -244,7 +245,7 @@ async def test_an_attempt_that_takes_effect_late_is_not_taken_for_none(stage: St
     stage.world.keeps_on_the_wire = True
     agent = await stage.start(ErrandInput(settles=timedelta(seconds=5)))
     await stage.decide(agent, await stage.asked(agent))
-    await eventually(lambda: true_if(bool(stage.world.on_the_wire)))
+    await eventually(lambda: stage.world.on_the_wire)
     if then == "drift":
         stage.world.value = 99
     else:
@@ -273,7 +274,7 @@ async def test_cancel_reaches_an_agent_in_the_middle_of_a_call(stage: Stage) -> 
     """A call that ends well all the same does not swallow it: the agent takes no further step."""
     stage.world.hold = asyncio.Event()
     agent = await stage.start(ErrandInput())
-    await eventually(lambda: true_if(stage.world.fact_fetches > 0))
+    await eventually(lambda: stage.world.fact_fetches > 0)
     await agent.cancel()
 
     async def heard() -> bool:
@@ -293,7 +294,7 @@ async def test_cancel_reaches_an_agent_whose_deed_is_under_way(stage: Stage) -> 
     request = await stage.asked(agent)
     stage.world.hold = asyncio.Event()
     await stage.decide(agent, request)
-    await eventually(lambda: true_if(stage.world.fact_fetches > 1))
+    await eventually(lambda: stage.world.fact_fetches > 1)
     await agent.cancel()
     await asyncio.sleep(0.5)
     stage.world.hold.set()

@@ -18,7 +18,8 @@ from common.approval.types import Verdict
 from common.settings import Settings
 from common.temporal.connect import connect
 from tests.support.research_stage import TEXTS, TOPIC, ObedientModel, ResearchStage, open_site, page
-from tests.support.stage import OWNER, eventually
+from tests.support.stage import OWNER
+from tests.support.waiting import eventually
 from tests.support.web import Hit, Route, WebServer
 
 READING = {"find_links", "choose_links", "fetch_page", "take_excerpt", "think", "check_quotes"}

@@ -11,7 +11,8 @@ from temporalio.client import WorkflowHandle, WorkflowUpdateFailedError
 
 from common.approval.types import PREMISES_FRESH_FOR, ApprovalPolicy, ApprovalRequest, PremiseState
 from tests.support.agents.doubles import ErrandInput, PanelInput
-from tests.support.stage import Stage, eventually, true_if
+from tests.support.stage import Stage
+from tests.support.waiting import eventually
 from workflows.core.approval import MAX_REFRESHES
 
 POLICY = ApprovalPolicy(approvers=("ann",))
@@ -64,7 +65,7 @@ async def test_what_cannot_be_fetched_is_said_and_a_closed_request_is_not_looked
     stage.world.hold = asyncio.Event()
     fetched = stage.world.fact_fetches
     under_way = asyncio.create_task(look(other, asked.id))
-    await eventually(lambda: true_if(stage.world.fact_fetches > fetched))
+    await eventually(lambda: stage.world.fact_fetches > fetched)
     assert "looked at just now" in await refusal(other, "look", asked.id)
     await stage.decide(other, asked, verdict="reject", note="no")
     await eventually(lambda: _closed(stage, other))

@@ -43,7 +43,8 @@ from common.notices.types import (
 from common.settings import Settings
 from common.temporal.connect import connect
 from tests.support.agents.doubles import ErrandInput
-from tests.support.stage import OWNER, Stage, eventually, noted
+from tests.support.stage import OWNER, Stage, noted
+from tests.support.waiting import eventually
 from tests.support.web import Route, WebServer
 from workflows.courier import Courier
 

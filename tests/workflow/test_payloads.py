@@ -34,7 +34,8 @@ from common.temporal import converter
 from common.temporal.connect import connect
 from tests.support.agents.doubles import ErrandInput
 from tests.support.agents.keepers import KeeperAgent, KeeperInput, Kept
-from tests.support.stage import Stage, eventually, noted, state_is
+from tests.support.stage import Stage, noted, state_is
+from tests.support.waiting import eventually
 
 KEYS = "k1:" + "ab" * 32
 

@@ -16,7 +16,8 @@ from activities.decisions import DecisionChecks, EnvelopeCheck, EnvelopeChecked
 from common.approval.types import Verdict
 from common.temporal.queries_last import ALONE, _QueriesLast
 from tests.support.agents.doubles import ErrandInput
-from tests.support.stage import Stage, eventually, true_if
+from tests.support.stage import Stage
+from tests.support.waiting import eventually
 
 
 class Meeting(DecisionChecks):
@@ -71,7 +72,7 @@ async def test_a_query_amidst_a_check_is_answered_after_it(
         queries = [asyncio.create_task(agent.query("status")) for _ in range(3)]
         await asyncio.sleep(seconds)
         await stage.work()
-        await eventually(lambda: true_if(meeting.begun.is_set()))
+        await eventually(lambda: meeting.begun.is_set())
         met = await asyncio.to_thread(meeting.asked.wait, 1)
         if met and verdict is Verdict.APPROVE:
             await agent.signal("pause")

@@ -13,7 +13,8 @@ from common.mail import MailKind, SentStatus
 from common.settings import Settings
 from common.temporal.connect import connect
 from tests.support.recruiting.stage import Office, slots
-from tests.support.stage import Stage, eventually, true_if
+from tests.support.stage import Stage
+from tests.support.waiting import eventually
 from workflows.core.history import History
 
 
@@ -89,7 +90,7 @@ async def test_silence_is_followed_up_once_and_then_left_alone(office: Office) -
     await office.later(agent, hours=47)
     assert office.outbox.letters("follow_up") == []
     await office.later(agent, hours=2)
-    await eventually(lambda: true_if(len(office.outbox.letters("follow_up")) == 2))
+    await eventually(lambda: len(office.outbox.letters("follow_up")) == 2)
     await office.later(agent, hours=49)
     result = await office.result(agent)
     assert result.counts == {"silent": 2}
@@ -114,7 +115,7 @@ async def test_out_of_office_moves_the_timer(office: Office) -> None:
     await office.later(agent, days=6)
     assert office.outbox.letters("follow_up") == []
     await office.later(agent, days=2)
-    await eventually(lambda: true_if(len(office.outbox.letters("follow_up")) == 1))
+    await eventually(lambda: len(office.outbox.letters("follow_up")) == 1)
 
 
 async def moved(office: Office, agent: object) -> bool:
@@ -145,7 +146,7 @@ async def test_another_time_gets_other_slots(office: Office) -> None:
     await office.writes(agent, "c1", "Yes, gladly!")
     first = await office.stage_is(agent, "c1", "slots_proposed")
     await office.writes(agent, "c1", "None of these times suit me.")
-    await eventually(lambda: true_if(len(office.outbox.letters("proposal")) == 2))
+    await eventually(lambda: len(office.outbox.letters("proposal")) == 2)
     second = await office.stage_is(agent, "c1", "slots_proposed")
     assert set(first.offered).isdisjoint(second.offered)
 
@@ -157,7 +158,7 @@ async def test_no_slot_is_offered_to_two(office: Office) -> None:
     for id in ("c1", "c2", "c3"):
         await office.writes(agent, id, "Yes")
     await agent.signal("resume")
-    await eventually(lambda: true_if(len(office.outbox.letters("proposal")) == 2))
+    await eventually(lambda: len(office.outbox.letters("proposal")) == 2)
     await office.stage_is(agent, "c2", "slots_proposed")
     stages = {}
     for id in ("c1", "c2", "c3"):

@@ -18,7 +18,8 @@ from common.errors import retry_after
 from common.settings import Settings
 from tests.support.agents.talker import Talker
 from tests.support.agents.talker_doubles import TalkInput, TestModel
-from tests.support.stage import Stage, eventually
+from tests.support.stage import Stage
+from tests.support.waiting import eventually
 from workflows.core.thinking import told_model
 
 MODEL = "openai:in-process"

@@ -15,7 +15,8 @@ from common.settings import Settings
 from common.temporal.connect import connect
 from tests.support.agents.agents import ErrandAgent
 from tests.support.agents.doubles import ErrandInput, Step, Stepped, World
-from tests.support.stage import Stage, eventually, true_if
+from tests.support.stage import Stage
+from tests.support.waiting import eventually
 
 
 class Stubborn(World):
@@ -56,7 +57,7 @@ async def test_a_worker_that_does_not_end_is_left(
     )
     with caplog.at_level(logging.WARNING):
         async with built:
-            await eventually(lambda: true_if(held.begun))
+            await eventually(lambda: held.begun)
     assert "which does not end" in caplog.text
     assert not held.enough.is_set()
     held.enough.set()

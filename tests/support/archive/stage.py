@@ -40,7 +40,8 @@ from common.temporal import search_attributes
 from common.temporal.connect import connect
 from tests.support.agents.keepers import KeeperAgent, KeeperInput
 from tests.support.limits import QUICK_DELETION, QUICK_TASKS
-from tests.support.stage import OWNER, Stage, eventually
+from tests.support.stage import OWNER, Stage
+from tests.support.waiting import eventually
 from workflows.archivist import Archivist, Eraser
 
 NOW = timedelta()

@@ -10,7 +10,8 @@ from temporalio.service import RPCError
 
 from common.client.client import AgentClient
 from common.client.view import AgentView, RunStatus
-from tests.support.stack import Stack, until
+from tests.support.stack import Stack
+from tests.support.waiting import eventually
 
 FLAWED = (
     "import os\nimport subprocess\n\n\ndef run(name):\n    return subprocess.call('ls ' + name, shell=True)\n"
@@ -39,7 +40,7 @@ async def ended(agents: AgentClient, id: str) -> AgentView:
         view = await seen(agents, id)
         return view if view and not view.running else None
 
-    view = await until(find, 240)
+    view = await eventually(find, 240)
     assert view.status is RunStatus.COMPLETED, view.failure
     return view
 

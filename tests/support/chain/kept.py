@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from tests.support.chain.model import Rules
-from tests.support.chain.scripts import Decide, Script, Simple
+from tests.support.chain.scripts import Advance, Decide, Script, Simple
 
 _REVISED = (Decide(verdict="revise", edits="right"), Decide(which=1, verdict="revise", edits="right"))
 _AGAIN = (Decide(by="bob", verdict="reject", again=True), Simple("tell"), Simple("tell"), Simple("tell"))
@@ -31,6 +31,35 @@ KEPT: dict[str, Script] = {
             *_AGAIN,
             *_AGAIN,
             Simple("resume"),
+        ),
+    ),
+    # Paused, one question expires and is given up while the other is asked again; its answer must come along
+    # into the history that then starts afresh.
+    "an expired question beside one that is asked again": Script(
+        (
+            Rules(
+                approvers=("ann", "@desk", "bob"),
+                quorum=3,
+                requester_may=True,
+                reminders=(timedelta(minutes=23), timedelta(minutes=71)),
+                others=("dee",),
+                expires_after=timedelta(minutes=317),
+            ),
+            Rules(
+                approvers=("ann", "bob", "owner-1"),
+                reminders=(timedelta(minutes=30), timedelta(minutes=78)),
+                others=("dee",),
+                escalate_after=timedelta(minutes=164),
+                expires_after=timedelta(minutes=324),
+                on_expiry="ask_again",
+            ),
+        ),
+        (
+            Simple("pause"),
+            Decide(which=1, verdict="revise", edits="ill-typed"),
+            Advance(timedelta(days=15)),
+            Simple("resume"),
+            Simple("restart"),
         ),
     ),
 }

@@ -34,7 +34,8 @@ from tests.support.chain.agent import ChainAgent
 from tests.support.chain.model import Ask, Model, Rules, UncertainOrderError, Word
 from tests.support.chain.scripts import GROUPS, Action, Advance, AtOnce, Decide, Move, Script, Simple
 from tests.support.chain.world import START_VALUE, ChainInput, Market
-from tests.support.stage import OWNER, Stage, eventually
+from tests.support.stage import OWNER, Stage
+from tests.support.waiting import eventually
 
 # Words of a refusal, and which reason of the model's they give.
 REASONS = {

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from cli.dev_server import free_port, listens
-from tests.support.stack import until
+from tests.support.waiting import eventually
 
 DOVECOT = shutil.which("dovecot", path="/usr/sbin:/usr/bin:/usr/local/sbin")
 # It lets nobody read mail as root.
@@ -142,7 +142,7 @@ class Dovecot:
             assert started.returncode is None, (self.folder / "log").read_text()
             return await listens(self.port)
 
-        await until(is_there)
+        await eventually(is_there)
 
     async def stop(self) -> None:
         """End it and the connections it has."""

@@ -24,7 +24,8 @@ from common.approval.types import ApprovalRequest, ApprovalsView
 from common.artifacts import ArtifactStore
 from common.mail import IncomingMail, MailKind
 from tests.support.recruiting.outbox import LedgerOutbox
-from tests.support.stage import Stage, eventually
+from tests.support.stage import Stage
+from tests.support.waiting import eventually
 from workflows.recruiter.recruiter import Recruiter
 
 ROLE = {
