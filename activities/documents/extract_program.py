@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import resource
 import signal
 import sys
@@ -34,6 +35,16 @@ def html(data: bytes) -> dict[str, object]:
     return {"text": text or ""}
 
 
+def mended(data: bytes) -> bytes:
+    """A PDF with an end, where it is missing: the reader then looks for the objects itself."""
+    if b"startxref" in data[-4096:]:
+        return data
+    root = re.search(rb"(\d{1,9})\s+(\d{1,5})\s+obj\b[^>]{0,200}/Type\s*/Catalog\b", data)
+    if b"trailer" not in data and root:
+        data += b"\ntrailer << /Root %b %b R >>" % root.groups()
+    return data + b"\nstartxref\n0\n%%EOF"
+
+
 def pdf(data: bytes, characters: int, most_pages: int) -> dict[str, object]:
     """Title and text of a PDF, or ``error``: why there is none."""
     import logging
@@ -45,7 +56,7 @@ def pdf(data: bytes, characters: int, most_pages: int) -> dict[str, object]:
     parts: list[str] = []
     length = 0
     try:
-        reader = PdfReader(io.BytesIO(data))
+        reader = PdfReader(io.BytesIO(mended(data)))
         if reader.is_encrypted and not reader.decrypt(""):
             return {"error": "it is encrypted, and no password is known"}
         title = str(reader.metadata.title or "") if reader.metadata else ""
@@ -63,7 +74,8 @@ def pdf(data: bytes, characters: int, most_pages: int) -> dict[str, object]:
     except Exception as error:
         # A damaged file makes the reader raise anything.
         return {"error": f"it is damaged: {type(error).__name__}: {error}"[:300]}
-    return {"title": title, "text": "\n\n".join(parts)[:characters], "cut": length > characters}
+    cut = length > characters or b"xref" not in data
+    return {"title": title, "text": "\n\n".join(parts)[:characters], "cut": cut}
 
 
 if __name__ == "__main__":

@@ -24,8 +24,8 @@ from common.errors import permanent, retry_after
 
 Answer = TypeVar("Answer")
 
-# Alpaca's own code for an order that the account may not place: too little money, a halted symbol, …
-_NOT_ALLOWED = 40310000
+# Alpaca's own codes for orders that the account may not place: too little money, a halted symbol, day trading.
+_NOT_ALLOWED = range(40310000, 40320000)
 # With every other status the unfilled part of the order is still open.
 _ENDED = {
     "filled": OrderState.FILLED,
@@ -88,7 +88,7 @@ class AlpacaBroker:
             return _order(answer)
         if answer.status == 422 and "client_order_id" in answer.message:
             raise DuplicateOrderError(answer.message)
-        if answer.status == 422 or (answer.status == 403 and answer.code == _NOT_ALLOWED):
+        if answer.status == 422 or (answer.status == 403 and answer.code in _NOT_ALLOWED):
             return _refused(order, answer.message, self._clock())
         raise _classified(answer)
 

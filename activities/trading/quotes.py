@@ -28,6 +28,8 @@ class Fault(StrEnum):
     TOO_MANY = "TooManyRequests"
 
 
+# How far the clocks of a source and of this machine may be apart.
+MAX_AHEAD = timedelta(minutes=5)
 # Somebody has to change the order or a setting. Everything else may pass in a minute and must not end an
 # agent that waits for days: it is retried, and the agent shows as stuck meanwhile.
 _PERMANENT = frozenset({Fault.UNKNOWN_SYMBOL, Fault.REFUSED})
@@ -99,11 +101,16 @@ def checked_quote(symbol: str, price: object, at: datetime, source: str) -> Quot
 
 
 def check_age(quote: Quote, now: datetime, limit: timedelta | None) -> Quote:
-    """`quote`, if it is no older than `limit`; without a limit, any age will do.
+    """`quote`, if it is no older than `limit` (without one, any age will do) and not from the future.
 
     Raises:
-        ApplicationError: type `StaleQuote`.
+        ApplicationError: type `StaleQuote` or `BadPrice`.
     """
+    if quote.at - now > MAX_AHEAD:
+        raise no_quote(
+            Fault.BAD_PRICE,
+            f"{quote.source}: the price of {quote.symbol} is of {quote.at:%F %R}, in the future",
+        )
     if limit is not None and now - quote.at > limit:
         raise no_quote(
             Fault.STALE, f"{quote.source}: the newest price of {quote.symbol} is of {quote.at:%F %R}"

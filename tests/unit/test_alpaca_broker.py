@@ -208,6 +208,18 @@ async def test_an_order_that_makes_no_sense_to_alpaca_is_rejected(server: Alpaca
     assert (order.state, order.reason) == (OrderState.REJECTED, "asset BRK.B is not tradable")
 
 
+async def test_a_day_trading_rejection_is_no_wrong_key(server: AlpacaServer) -> None:
+    """403 with a code of its own is about the order; without one it is about the key."""
+    denied = "trade denied due to pattern day trading protection"
+    server.script(Answer(403, {"code": 40310100, "message": denied}))
+    order = await broker(server).submit(ORDER)
+    assert (order.state, order.reason) == (OrderState.REJECTED, denied)
+    server.script(Answer(403, {"message": "forbidden."}))
+    with pytest.raises(ApplicationError) as caught:
+        await broker(server).submit(ORDER)
+    assert caught.value.type == "BrokerRefused"
+
+
 async def test_an_order_is_cancelled_by_its_client_order_id(server: AlpacaServer) -> None:
     """What is unknown is None; what ended while we asked stays as it ended."""
     await broker(server).submit(ORDER)

@@ -300,3 +300,11 @@ def test_every_label_of_the_standard_is_known() -> None:
     """And nothing else: 227 labels, each read by a codec there is."""
     assert len(_CODECS) == 227
     assert all(codecs.lookup(codec) for codec in _CODECS.values() if codec != "replacement")
+
+
+def test_a_pdf_without_its_end_is_read_as_far_as_it_goes() -> None:
+    """Without `startxref`, and cut off before the table of objects; the latter says that it was cut."""
+    whole = pdf("Tides and moons")
+    for end, cut in ((b"startxref", False), (b"trailer", False), (b"xref", True)):
+        found = text_of(whole[: whole.index(end)], "application/pdf")
+        assert (found.text, found.cut) == ("Tides and moons", cut)

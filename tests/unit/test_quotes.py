@@ -228,6 +228,15 @@ async def test_the_time_of_a_price_is_read_and_judged(at: bytes) -> None:
     assert caught.value.type == Fault.STALE
 
 
+async def test_a_price_from_the_future_is_none() -> None:
+    """Five minutes are a clock that goes wrong; more is a wrong price, whatever age is asked for."""
+    quote, _ = await http_quote(b'{"price": "1", "time": "2026-11-24T15:04:00Z"}', price="price", at="time")
+    assert quote.at > NOW
+    with pytest.raises(ApplicationError, match="in the future") as caught:
+        await http_quote(b'{"price": "1", "time": "2027-11-24T15:00:00Z"}', price="price", at="time")
+    assert caught.value.type == Fault.BAD_PRICE
+
+
 @pytest.mark.parametrize(
     ("body", "fault"),
     [
