@@ -3,8 +3,8 @@
 `imports_program.py REQUEST` reads a JSON object from the file REQUEST: `folder`, the `paths` to search, the
 `modules` to try (name and file), how many of these to try `alone`, and how many `seconds` it may take. For
 each module it prints its file and the files of the folder that its import loaded, or null if the import
-failed. Those not tried alone share processes, and are left out if an earlier import loaded them. Nothing is
-printed for them, nor for those without time left.
+failed. Those not tried alone share processes, name only files that no module before them loaded, and are left
+out if one did. Nothing is printed for those without time left.
 """
 
 from __future__ import annotations
@@ -126,8 +126,9 @@ def main(folder: Path, paths: list[str], modules: list[Module], alone: int, seco
             result = found
             if found is None and len(names) > 1:  # perhaps because of those before it
                 [(_, result)] = attempt([(names[file], file)], folder)
+            new = result and [each for each in result if place < alone or each not in loaded]
+            print(json.dumps([file, new]), flush=True)
             loaded.update(result or ())
-            print(json.dumps([file, result]), flush=True)
 
 
 if __name__ == "__main__":
