@@ -181,7 +181,7 @@ def test_bad_output_is_repaired_once_with_the_error_shown(serve: Serve) -> None:
     assert reply.value is not None
     assert reply.input_tokens == 60
     assert "does not stand in the material" in str(server.seen[1].body)
-    assert any("mended" in note for note in reply.notes)
+    assert any("repaired" in note for note in reply.notes)
     assert states(runner) == ["answered", "answered"]
 
 
