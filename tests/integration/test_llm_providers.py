@@ -117,19 +117,19 @@ TOO_LONG = (
     '"type":"exceed_context_size_error","n_prompt_tokens":9000,"n_ctx":4096}}',
     '400:{"object":"error","message":"This model\'s maximum context length is 4096 tokens. However, you '
     'requested 9000 tokens (8500 in the messages, 500 to complete).","type":"BadRequestError","code":400}',
-    '400:{"error":{"message":"The input (9000 tokens) is longer than the model\'s context length (4096 tokens)."}}',
+    '400:{"error":{"message":"The input (9000 tokens) is longer than the model\'s context length (4096)."}}',
     '422:{"error":"Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4096. Given: 9000"}',
     '400:{"error":{"message":"prompt too long; exceeded max context length by 4904 tokens"}}',
-    '400:{"error":"Trying to keep the first 9000 tokens when context the overflows. However, the model is loaded"}',
-    '500:{"error":{"code":500,"message":"the request exceeds the available context size. try increasing it"}}',
-    '400:{"error":{"message":"The input token count (9000) exceeds the maximum number of tokens allowed (4096)."}}',
+    '400:{"error":"Trying to keep the first 9000 tokens when context the overflows. However, the model"}',
+    '500:{"error":{"code":500,"message":"the request exceeds the available context size. try again"}}',
+    '400:{"error":{"message":"The input token count (9000) exceeds the maximum number of tokens allowed."}}',
     '400:{"error":{"message":"Please reduce the length of the messages or completion."}}',
     '413:{"error":{"message":"too large"}}',
 )
 OTHERS_TOO_LONG = {
     "anthropic": (
-        '400:{"type":"error","error":{"type":"invalid_request_error","message":"input length and `max_tokens` exceed '
-        'context limit: 190000 + 20000 > 200000"}}',
+        '400:{"type":"error","error":{"type":"invalid_request_error","message":"input length and `max_tokens` '
+        'exceed context limit: 190000 + 20000 > 200000"}}',
     ),
     "bedrock": (
         '400:{"message":"Input is too long for requested model."}',
