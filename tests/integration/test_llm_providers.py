@@ -128,7 +128,7 @@ TOO_LONG = (
 )
 OTHERS_TOO_LONG = {
     "anthropic": (
-        '400:{"type":"error","error":{"type":"invalid_request_error","message":"input length and `max_tokens` '
+        '400:{"error":{"type":"invalid_request_error","message":"input length and `max_tokens` '
         'exceed context limit: 190000 + 20000 > 200000"}}',
     ),
     "bedrock": (
