@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from datetime import timedelta
 
@@ -13,6 +14,22 @@ from common.settings.models import key_variable, provider_of
 
 # Bounds for the wait that a server may ask for.
 SHORTEST_WAIT, LONGEST_WAIT = timedelta(seconds=1), timedelta(hours=1)
+# How servers say that a prompt does not fit: OpenAI, those that speak its protocol (llama.cpp, vLLM, SGLang,
+# TGI, Ollama, LM Studio, Gemini, Mistral), Anthropic and Bedrock.
+_TOO_LONG = re.compile(
+    "|".join(
+        (
+            r"context_length_exceeded|exceed_context_size",
+            r"(?:maximum|max|model's|available) context",
+            r"context (?:length|size|window) (?:of|is|exceed|limit)",
+            r"context the overflows|exceeds? (?:the )?(?:model's )?context",
+            r"(?:prompt|input|request|message)s?(?: is| are|) too (?:long|large)|too large for model",
+            r"too many (?:input )?tokens(?! per)|reduce the length of the (?:messages|prompt)",
+            r"input (?:length|token count|tokens?)\b.{0,80}exceed|inputs. tokens \+",
+        )
+    ),
+    re.IGNORECASE,
+)
 # HTML or half a JSON is mostly a passing error page of a proxy; if it persists, the address is wrong.
 UNREADABLE_ATTEMPTS = 5
 
@@ -58,6 +75,9 @@ def classify_failure(error: Exception, model: str, attempt: int) -> ProviderErro
         return _failed(permanent("AnswerTooLarge", too_large), cost=True)
     if _filtered(error):
         return _failed(permanent("ContentFiltered", f"{said} (the provider's content filter)"), cost=True)
+    is_http = isinstance(error, ai.ModelHTTPError) and error.status_code != 429
+    if is_http and _TOO_LONG.search(str(error)):
+        return _failed(permanent("ContextTooLong", said), too_long=True)
     match error:
         case ai.ModelContextWindowExceededError() | ai.ModelHTTPError(status_code=413):
             return _failed(permanent("ContextTooLong", said), too_long=True)

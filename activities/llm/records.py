@@ -156,9 +156,9 @@ class Reply(BaseModel, frozen=True):
         input_tokens: tokens read, over all exchanges of this request.
         output_tokens: tokens written, likewise.
         usd: what it cost; None where the price is unknown.
-        notes: what people should know: a repair, a compaction, an unknown price.
+        notes: what people should know: a repair, a conversation or material that was cut, an unknown price.
         nearly_spent: the budgets that passed 80 % with this request, in words.
-        cut: the answer stopped at `max_output_tokens`.
+        cut: the answer stopped at `max_output_tokens`; a `text` says so at its end.
     """
 
     model: str

@@ -16,7 +16,7 @@ from activities.llm.ledger import BudgetLimits, Call, Ledger, Recorded
 from activities.llm.offline import OfflineAnalyst
 from activities.llm.outputs import BadOutputError, Outputs, OutputType
 from activities.llm.prices import Prices
-from activities.llm.prompt import Completion, Prompt, Provider, Turn, task_text
+from activities.llm.prompt import Completion, Prompt, Provider, Turn, shortened, task_text
 from activities.llm.records import (
     OFFLINE,
     Choose,
@@ -33,6 +33,11 @@ from common.artifacts import ArtifactRef, ArtifactStore
 from common.errors import permanent
 from common.settings import Settings, SettingsError
 from common.settings.models import check_model, provider_of
+
+# Characters of material: with less than this, it is not the material that is too long for a model.
+LEAST_MATERIAL = 500
+# No tokenizer makes fewer tokens than this of a text of some length.
+MANY_BYTES, BYTES_A_TOKEN = 10_000, 8
 
 
 @dataclass(frozen=True)
@@ -170,39 +175,46 @@ class _Request:
     input_tokens: int = 0
     output_tokens: int = 0
     exchanges: int = 0
+    head: ArtifactRef | None = None
+    conversation: Conversation = field(default_factory=Conversation)
+    compacted: bool = False
 
     def answer(self) -> Reply:
         think, transcripts = self.think, self.runner._transcripts
-        head, conversation = think.after, transcripts.read(think.after)
-        asked = Turn("user", task_text(think.instruction + _options(think), think.material))
+        self.head, self.conversation = think.after, transcripts.read(think.after)
+        got = self._ask()
         try:
-            got = self._exchange([*conversation.turns(), asked])
-        except ProviderError as failed:
-            if not (failed.too_long and conversation.exchanges):
-                raise
-            head, conversation = self._compact(head, conversation)
-            got = self._exchange([*conversation.turns(), asked])
-        try:
-            value, choice = self.runner._outputs.read(got.text, think)
+            value, choice = self.runner._outputs.read(got.text, self.think)
         except BadOutputError as flaw:
             self.notes.append(f"the first answer was invalid and was repaired: {flaw}"[:500])
-            repair = f"That was not a valid answer: {flaw}. Answer again, correctly."
+            cut = f"It was cut off after {think.max_output_tokens} tokens. " if got.cut else ""
+            repair = f"That was not a valid answer: {flaw}. {cut}Answer again, correctly."
             # Some providers refuse an empty message.
-            bad = Turn("assistant", got.text or "(no answer)")
-            got = self._exchange([*conversation.turns(), asked, bad, Turn("user", repair)])
+            got = self._ask(Turn("assistant", got.text or "(no answer)"), Turn("user", repair))
             try:
-                value, choice = self.runner._outputs.read(got.text, think)
+                value, choice = self.runner._outputs.read(got.text, self.think)
             except BadOutputError as still:
                 raise permanent("BadModelOutput", f"{self.model}: {still}"[:1000]) from None
+        material = self.think.material
+        if material != think.material:
+            kept, whole = (sum(len(part.text) for part in each) for each in (material, think.material))
+            self.notes.append(
+                f"the material was too long for {self.model}: "
+                f"of its {whole:,} characters it was given {kept:,}"
+            )
+        text = choice or got.text
+        if got.cut and isinstance(think.want, Text):
+            limit = f"{think.max_output_tokens:,} tokens"
+            text += f"\n\n[The language model's answer was cut off here, after {limit}.]"
         exchange = Exchange(
-            instruction=think.instruction + _options(think), material=think.material, answer=got.text
+            instruction=think.instruction + _options(think), material=material, answer=got.text
         )
         return Reply(
             model=self.model,
-            text=choice or got.text,
+            text=text,
             value=value,
             choice=choice,
-            transcript=transcripts.append(head, exchange),
+            transcript=transcripts.append(self.head, exchange),
             input_tokens=self.input_tokens,
             output_tokens=self.output_tokens,
             usd=self._usd(),
@@ -210,6 +222,16 @@ class _Request:
             nearly_spent=tuple(self.nearly_spent),
             cut=got.cut,
         )
+
+    def _ask(self, *more: Turn) -> Completion:
+        """One exchange, with as much of the conversation and then of the material as the model takes."""
+        while True:
+            task = task_text(self.think.instruction + _options(self.think), self.think.material)
+            try:
+                return self._exchange([*self.conversation.turns(), Turn("user", task), *more])
+            except ProviderError as failed:
+                if not (failed.too_long and (self._compact() or self._halve_material())):
+                    raise
 
     def _exchange(self, turns: list[Turn]) -> Completion:
         think, runner = self.think, self.runner
@@ -237,14 +259,31 @@ class _Request:
         self.input_tokens += got.input_tokens
         self.output_tokens += got.output_tokens
         self.nearly_spent += nearly_spent
+        sent = sum(len(turn.text.encode()) for turn in turns)
+        if sent > max(MANY_BYTES, BYTES_A_TOKEN * got.input_tokens):
+            self.notes.append(
+                f"{self.model} counted {got.input_tokens:,} tokens for {sent:,} bytes: its server "
+                "may have cut them without saying so, as Ollama does beyond `num_ctx`"
+            )
         return got
 
-    def _compact(
-        self, head: ArtifactRef | None, conversation: Conversation
-    ) -> tuple[ArtifactRef, Conversation]:
-        shorter, note = compacted(conversation)
+    def _compact(self) -> bool:
+        """Compact the conversation; False where there is none, or this was done before."""
+        if self.compacted or not self.conversation.exchanges:
+            return False
+        self.compacted = True
+        self.conversation, note = compacted(self.conversation)
         self.notes.append(note)
-        return self.runner._transcripts.rewrite(shorter, head), shorter
+        self.head = self.runner._transcripts.rewrite(self.conversation, self.head)
+        return True
+
+    def _halve_material(self) -> bool:
+        """Keep half of the material; False where so little is left that it is not worth asking."""
+        size = sum(len(each.text) for each in self.think.material)
+        if size < LEAST_MATERIAL:
+            return False
+        self.think = self.think.model_copy(update={"material": shortened(self.think.material, size // 2)})
+        return True
 
     def _usd(self) -> Decimal | None:
         usd = self.runner._prices.usd(self.model, self.input_tokens, self.output_tokens)

@@ -24,7 +24,7 @@ from common.errors import permanent, retry_after
 
 Answer = TypeVar("Answer")
 
-# Alpaca's codes for orders that the account may not place: too little money, a halted symbol, day trading.
+# Alpaca's own codes for orders that the account may not place: too little money, day trading and so on.
 _NOT_ALLOWED = range(40310000, 40320000)
 # With every other status the unfilled part of the order is still open.
 _ENDED = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import sqlite3
 import subprocess
@@ -109,6 +110,86 @@ def test_waiting_for_a_model_heartbeats(serve: Serve, monkeypatch: pytest.Monkey
     environment = ActivityEnvironment()
     environment.on_heartbeat = heard
     assert environment.run(think, runner).text == "It is red."
+
+
+TOO_LONG = (
+    '400:{"error":{"code":400,"message":"request (9000 tokens) exceeds the available context size",'
+    '"type":"exceed_context_size_error","n_prompt_tokens":9000,"n_ctx":4096}}',
+    '400:{"object":"error","message":"This model\'s maximum context length is 4096 tokens. However, you '
+    'requested 9000 tokens (8500 in the messages, 500 to complete).","type":"BadRequestError","code":400}',
+    '400:{"error":{"message":"The input (9000 tokens) is longer than the model\'s context length (4096)."}}',
+    '422:{"error":"Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4096. Given: 9000"}',
+    '400:{"error":{"message":"prompt too long; exceeded max context length by 4904 tokens"}}',
+    '400:{"error":"Trying to keep the first 9000 tokens when context the overflows. However, the model"}',
+    '500:{"error":{"code":500,"message":"the request exceeds the available context size. try again"}}',
+    '400:{"error":{"message":"The input token count (9000) exceeds the maximum number of tokens allowed."}}',
+    '400:{"error":{"message":"Please reduce the length of the messages or completion."}}',
+    '413:{"error":{"message":"too large"}}',
+)
+OTHERS_TOO_LONG = {
+    "anthropic": (
+        '400:{"error":{"type":"invalid_request_error","message":"input length and `max_tokens` '
+        'exceed context limit: 190000 + 20000 > 200000"}}',
+    ),
+    "bedrock": (
+        '400:{"message":"Input is too long for requested model."}',
+        '400:{"message":"The model returned the following errors: prompt is too long: 9 tokens > 8 maximum"}',
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("protocol", "said"),
+    [
+        *(("openai", said) for said in TOO_LONG),
+        *((protocol, said) for protocol, texts in OTHERS_TOO_LONG.items() for said in texts),
+    ],
+)
+def test_material_that_is_too_long_is_cut_to_what_fits_and_that_is_said(serve: Serve, said: str) -> None:
+    """However a server says so; small texts stay whole, and the longest are cut to one length."""
+    long = Material(id="b", text="y" * 40_000)
+
+    def answer(seen: Seen) -> str:
+        return f"status:{said}" if "y" * 12_000 in json.dumps(seen.body) else "fine"
+
+    runner, server = serve(answer)
+    reply = think(runner, THINK.model_copy(update={"material": (*THINK.material, long)}))
+    assert reply.text == "fine"
+    assert len(server.seen) == 3
+    assert "the door is red" in json.dumps(server.seen[-1].body)
+    [note] = [note for note in reply.notes if "too long" in note]
+    assert "of its 40,022 characters it was given 10,005" in note
+    assert states(runner) == ["released", "released", "answered"]
+
+
+def test_what_never_fits_fails_for_good(serve: Serve) -> None:
+    """Once so little material is left that it cannot be what is too long."""
+    runner, server = serve("long")
+    with pytest.raises(ApplicationError) as caught:
+        think(runner, THINK.model_copy(update={"material": (Material(id="b", text="y" * 4000),)}))
+    assert (caught.value.type, caught.value.non_retryable) == ("ContextTooLong", True)
+    assert len(server.seen) == 5
+
+
+def test_an_answer_that_is_cut_off_says_so(serve: Serve) -> None:
+    """As text with a mark at its end; as a value it is repaired, and the model is told."""
+    runner, _ = serve("stop:It is")
+    reply = think(runner)
+    assert reply.cut
+    assert reply.text == "It is\n\n[The language model's answer was cut off here, after 2,000 tokens.]"
+    runner, server = serve("stop:The points are", GOOD)
+    assert think(runner, POINTS, key="other").value
+    assert "cut off after 2000 tokens" in json.dumps(server.seen[-1].body)
+
+
+def test_a_server_that_cuts_in_silence_is_told_of(serve: Serve) -> None:
+    """Far fewer tokens than there can be."""
+    runner, _ = serve("fine")
+    reply = think(
+        runner, THINK.model_copy(update={"material": (Material(id="b", text="some words " * 2000),)})
+    )
+    assert any("may have cut" in note for note in reply.notes)
+    assert not any("may have cut" in note for note in think(runner, key="short").notes)
 
 
 # What the server does, the attempt, the type of the failure, whether it is permanent, the seconds to wait,

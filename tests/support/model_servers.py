@@ -65,7 +65,8 @@ class ModelServer:
     """Answers each request with the next of `script`, and with the last from then on.
 
     An entry is a text (a good answer), or the name of a fault: `429:SECONDS`, `429:date`, `500`, `529`,
-    `slow`, `cut`, `malformed`, `html`, `huge`, `401`, `filter`, `long`; or a function of the request to one.
+    `slow`, `cut`, `malformed`, `html`, `huge`, `401`, `filter`, `long`, `stop:TEXT` (cut at the most tokens),
+    `status:NUMBER:BODY`; or a function of the request to one.
     """
 
     protocol: str
@@ -140,6 +141,10 @@ def _handle(request: BaseHTTPRequestHandler, server: ModelServer) -> None:
             "401": {"bedrock": 403}.get(server.protocol, 401),
         }
         _send(request, server, status.get(kind, 500), _error(server, int(kind)), error=int(kind))
+    elif kind == "status":
+        status, _, said = detail.partition(":")
+        kind_of_error = "long" if server.protocol == "bedrock" else None
+        _send(request, server, int(status), said.encode(), error=kind_of_error)
     elif kind == "long":
         _send(request, server, 400, _error(server, "long"), error="long")
     elif kind == "filter" and server.protocol == "openai" and detail == "http":
@@ -164,7 +169,10 @@ def _handle(request: BaseHTTPRequestHandler, server: ModelServer) -> None:
             request.wfile.write(b" " * 100_000)
             server.bytes_sent += 100_000
     else:
-        data = json.dumps(_good(server, step, body, filtered=kind == "filter")).encode()
+        answer = _good(server, detail if kind == "stop" else step, body, filtered=kind == "filter")
+        if kind == "stop":
+            _cut(answer)
+        data = json.dumps(answer).encode()
         _send(request, server, 200, data)
         server.answered.append(number)
         server.on_answered()
@@ -204,6 +212,16 @@ def _error(server: ModelServer, kind: Any) -> bytes:
         "message": "no",
     }
     return json.dumps(ERRORS[server.protocol].get(kind, plain)).encode()
+
+
+def _cut(answer: dict[str, Any]) -> None:
+    """Make an answer one that stopped at the most output tokens."""
+    if "choices" in answer:
+        answer["choices"][0]["finish_reason"] = "length"
+    elif "stop_reason" in answer:
+        answer["stop_reason"] = "max_tokens"
+    else:
+        answer["stopReason"] = "max_tokens"
 
 
 def _good(server: ModelServer, text: str, body: dict[str, Any], filtered: bool = False) -> dict[str, Any]:
