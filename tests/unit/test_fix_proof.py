@@ -157,6 +157,14 @@ def test_a_fix_that_costs_a_module_is_left_out(world: World, monkeypatch: pytest
     )
 
 
+def test_every_module_counts_once(world: World) -> None:
+    """One that loads only as part of another, and not by itself, fails by itself."""
+    world.write("a.py")
+    world.write("part.py", b"import sys\nassert 'whole' in sys.modules\n")
+    world.write("whole.py", b"import part\nprint(part)\n")
+    assert world.plan().proof[1] == "2 modules can be imported with the fixes as without, 1 neither way."
+
+
 def test_a_folder_that_is_a_package_is_imported_as_one(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its modules import each other by its name."""
     world.write("__init__.py", b"")
