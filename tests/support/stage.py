@@ -5,11 +5,13 @@ from __future__ import annotations
 import uuid
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
+from pydantic import BaseModel
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowHandle
 from temporalio.common import SearchAttributePair, TypedSearchAttributes
+from temporalio.service import RPCError, RPCStatusCode
 from temporalio.testing import TimeSkipper
 from temporalio.worker import Worker
 
@@ -30,6 +32,9 @@ from tests.support.waiting import eventually
 from workflows.core.ending import TellEnd
 
 OWNER = "owner-1"
+Answer = TypeVar("Answer", bound=BaseModel)
+# Between two histories an agent cannot answer yet, and on a busy machine it may take long.
+NOT_NOW = (RPCStatusCode.FAILED_PRECONDITION, RPCStatusCode.CANCELLED, RPCStatusCode.DEADLINE_EXCEEDED)
 
 
 class Stage:
@@ -113,18 +118,31 @@ class Stage:
         self.handles.append(handle)
         return handle
 
+    async def query(self, handle: WorkflowHandle[Any, Any], name: str, result_type: type[Answer]) -> Answer:
+        """What the agent answers, asked again where it could not answer just then."""
+
+        async def find() -> Answer | None:
+            try:
+                return await handle.query(name, result_type=result_type)
+            except RPCError as error:
+                if error.status not in NOT_NOW:
+                    raise
+                return None
+
+        return await eventually(find)
+
     async def status(self, handle: WorkflowHandle[Any, Any]) -> AgentStatus:
-        return await handle.query("status", result_type=AgentStatus)
+        return await self.query(handle, "status", AgentStatus)
 
     async def notes(self, handle: WorkflowHandle[Any, Any]) -> list[str]:
-        notebook = await handle.query("notebook", result_type=Notebook)
+        notebook = await self.query(handle, "notebook", Notebook)
         return [f"{entry.node}: {entry.text}" for entry in notebook.entries]
 
     async def asked(self, handle: WorkflowHandle[Any, Any], after: str = "") -> ApprovalRequest:
         """The open request, once there is one other than `after`."""
 
         async def find() -> ApprovalRequest | None:
-            view = await handle.query("approvals", result_type=ApprovalsView)
+            view = await self.query(handle, "approvals", ApprovalsView)
             return next((request for request in view.open if request.id != after), None)
 
         return await eventually(find)
@@ -165,7 +183,7 @@ class Stage:
         """What became of a decision, once it is judged."""
 
         async def find() -> DecisionRecord | None:
-            view = await handle.query("approvals", result_type=ApprovalsView)
+            view = await self.query(handle, "approvals", ApprovalsView)
             return next(
                 (
                     each

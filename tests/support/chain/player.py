@@ -34,7 +34,7 @@ from tests.support.chain.agent import ChainAgent
 from tests.support.chain.model import Ask, Model, Rules, UncertainOrderError, Word
 from tests.support.chain.scripts import GROUPS, Action, Advance, AtOnce, Decide, Move, Script, Simple
 from tests.support.chain.world import START_VALUE, ChainInput, Market
-from tests.support.stage import OWNER, Stage
+from tests.support.stage import NOT_NOW, OWNER, Stage
 from tests.support.waiting import eventually
 
 # Words of a refusal, and which reason of the model's they give.
@@ -56,9 +56,6 @@ REASONS = {
     "already received": "duplicate",
     "is closed": "closed",
 }
-
-# Between two histories an agent cannot answer yet, and on a busy machine it may take long.
-NOT_NOW = (RPCStatusCode.FAILED_PRECONDITION, RPCStatusCode.CANCELLED, RPCStatusCode.DEADLINE_EXCEEDED)
 
 
 class DisagreementError(AssertionError):
