@@ -51,19 +51,19 @@ with workflow.unsafe.imports_passed_through():
 AT_ONCE = 4
 DRY_RUN_IDS = 1000
 # A store or a server that is away comes back sooner or later, and nothing is lost by waiting.
-PATIENTLY = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(minutes=1))
+ARCHIVE_RETRY = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(minutes=1))
 # Heartbeats come every second, so a killed worker is noticed soon.
 WORK = workflow.ActivityConfig(
     start_to_close_timeout=timedelta(hours=6),
     heartbeat_timeout=timedelta(seconds=5),
-    retry_policy=PATIENTLY,
+    retry_policy=ARCHIVE_RETRY,
 )
 # One agent that cannot be moved must not keep all others in Temporal; the next run tries it again.
 ONE_AGENT = workflow.ActivityConfig(
     start_to_close_timeout=timedelta(hours=1),
     schedule_to_close_timeout=timedelta(hours=6),
     heartbeat_timeout=timedelta(seconds=5),
-    retry_policy=PATIENTLY,
+    retry_policy=ARCHIVE_RETRY,
 )
 
 
@@ -133,7 +133,7 @@ class Archivist:
             AgentArchiver.list_due,
             wanted,
             start_to_close_timeout=timedelta(minutes=1),
-            retry_policy=PATIENTLY,
+            retry_policy=ARCHIVE_RETRY,
         )
         self._report.due += len(page.agents)
         return page
