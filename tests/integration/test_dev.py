@@ -46,14 +46,16 @@ class Dev:
                 self.said += line.decode()
 
     def children(self) -> dict[str, psutil.Process]:
-        """Its server, worker and gateway by name."""
+        """Its server, worker and gateway by name; what ends while we look is left out."""
         names = {"start-dev": "server", "worker.py": "worker", "gateway": "gateway"}
-        return {
-            name: each
-            for each in psutil.Process(self.process.pid).children()
-            for word, name in names.items()
-            if any(part.endswith(word) for part in each.cmdline())
-        }
+        found: dict[str, psutil.Process] = {}
+        for each in psutil.Process(self.process.pid).children():
+            with contextlib.suppress(psutil.NoSuchProcess):  # a zombie is one, too
+                command = each.cmdline()
+                found |= {
+                    name: each for word, name in names.items() if any(part.endswith(word) for part in command)
+                }
+        return found
 
 
 @contextlib.asynccontextmanager
