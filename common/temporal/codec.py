@@ -11,6 +11,9 @@ import hashlib
 import hmac
 import re
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
+from copy import copy
+from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Self
@@ -29,6 +32,7 @@ from temporalio.converter import (
     WorkflowSerializationContext,
 )
 
+from common.artifacts import write_atomically
 from common.key_ring import KeyRing, rotate
 from common.settings import Settings, SettingsError
 from common.temporal.converter import INLINE, REFUSED, refused
@@ -37,11 +41,16 @@ ENCRYPTED = b"binary/encrypted"
 KEY_ID = "encryption-key-id"
 # The agent a payload was encrypted for. Readable, because a codec endpoint is not told whose payload it gets.
 SEALED_FOR = "sealed-for"
+# The embedded stack's database, in the data folder.
+DATABASE = "temporal.db"
 NONCE_BYTES = 12
 # Larger payloads are encrypted in a thread, so that they do not hold up a worker's other agents.
 IN_THREAD_BYTES = 256 * 1024
 # A schedule encrypts for its configured id, to which the server appends the time when it starts an agent.
 _SCHEDULED = re.compile(r"-\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
+
+# When a payload arrived that anybody who may write to Temporal could have sent; `outside.py` sets it.
+ARRIVED_AT: ContextVar[datetime | None] = ContextVar("arrived_at", default=None)
 
 
 class UnreadableError(Exception):
@@ -104,17 +113,26 @@ class EncryptingCodec(PayloadCodec, WithSerializationContext):
         cipher: holds the keys.
         writes: encrypt; False where encryption was turned off, and only older payloads are decrypted.
         reads_plain: accept payloads that are not encrypted; else they are refused.
+        plain_until: also accept what is plain because it is from before, when nothing was encrypted here.
     """
 
-    def __init__(self, cipher: Cipher, *, writes: bool, reads_plain: bool) -> None:
-        self.cipher, self.writes, self.reads_plain = cipher, writes, reads_plain
+    def __init__(
+        self, cipher: Cipher, *, writes: bool, reads_plain: bool, plain_until: datetime | None = None
+    ) -> None:
+        self.cipher, self.writes = cipher, writes
+        self.reads_plain, self._plain_until = reads_plain, plain_until
         self._agent = ""
+
+    @property
+    def reads_unsigned(self) -> bool:
+        """Whether references to large payloads may come without a signature, as those from before do."""
+        return self.reads_plain or self._plain_until is not None
 
     def with_context(self, context: SerializationContext) -> Self:
         """This codec for one agent, to whose id its payloads are bound."""
         if not isinstance(context, WorkflowSerializationContext | ActivitySerializationContext):
             return self
-        bound = type(self)(self.cipher, writes=self.writes, reads_plain=self.reads_plain)
+        bound = copy(self)
         bound._agent = context.workflow_id or ""
         return bound
 
@@ -145,7 +163,7 @@ class EncryptingCodec(PayloadCodec, WithSerializationContext):
         if encoding == REFUSED:
             return payload
         if encoding != ENCRYPTED:
-            return payload if self.reads_plain else refused("it came in plain, and encryption is on")
+            return payload if self._admits_plain() else refused("it came in plain, and encryption is on")
         agent = agent_of(payload)
         if agent and self._agent and not _is_for(agent, self._agent):
             return refused("it was encrypted for another agent")
@@ -153,6 +171,12 @@ class EncryptingCodec(PayloadCodec, WithSerializationContext):
             return self.open(payload)
         except UnreadableError as error:
             return refused(str(error))
+
+    def _admits_plain(self) -> bool:
+        if self.reads_plain or self._plain_until is None:
+            return self.reads_plain
+        arrived_at = ARRIVED_AT.get()
+        return arrived_at is None or arrived_at < self._plain_until
 
     def open(self, payload: Payload) -> Payload:
         """The decrypted payload, whichever agent it was encrypted for.
@@ -184,7 +208,10 @@ def load_codec(settings: Settings) -> EncryptingCodec | None:
     ring = KeyRing(settings.state.payload_keys, key_file(settings), "HIBERNAUT_PAYLOAD_KEYS")
     if ring:
         mode = settings.state.encryption or "on"
-        return EncryptingCodec(Cipher(ring), writes=mode != "off", reads_plain=mode != "on")
+        plain_until = None if settings.state.encryption else _plain_until(settings)
+        return EncryptingCodec(
+            Cipher(ring), writes=mode != "off", reads_plain=mode != "on", plain_until=plain_until
+        )
     if settings.state.encryption in ("on", "migrate"):
         raise SettingsError(
             f"HIBERNAUT_ENCRYPTION={settings.state.encryption}, and there are no keys: "
@@ -194,16 +221,37 @@ def load_codec(settings: Settings) -> EncryptingCodec | None:
 
 
 def create_keys(settings: Settings) -> None:
-    """Write the embedded stack's first key, if encryption is asked for and there is none."""
-    if settings.state.encryption in ("on", "migrate") and not settings.state.payload_keys:
-        file = key_file(settings)
-        if not file.exists():
-            rotate(file)
+    """Write the embedded stack's first key if there is none, unless encryption is turned off.
+
+    Where agents lived without, the time is kept: what they left until now is plain, and stays readable.
+    """
+    file = key_file(settings)
+    if settings.state.encryption == "off" or settings.state.payload_keys or file.exists():
+        return
+    if (settings.data_dir / DATABASE).exists():
+        write_atomically(_plain_until_file(settings), datetime.now(UTC).isoformat().encode())
+    rotate(file)
 
 
 def key_file(settings: Settings) -> Path:
     """The file in which the embedded stack keeps its keys."""
     return settings.data_dir / "payload.keys"
+
+
+def _plain_until_file(settings: Settings) -> Path:
+    return settings.data_dir / "payload.plain-until"
+
+
+def _plain_until(settings: Settings) -> datetime | None:
+    file = _plain_until_file(settings)
+    try:
+        return datetime.fromisoformat(file.read_text().strip()).astimezone(UTC)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise SettingsError(
+            f"{file} should hold the time until which payloads were plain: {error}."
+        ) from None
 
 
 class _Keys:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,15 @@ from temporalio.exceptions import ApplicationError
 
 from common.key_ring import parse_keys, rotate
 from common.settings import Settings, SettingsError
-from common.temporal.codec import KEY_ID, SEALED_FOR, create_keys, key_file, load_codec
+from common.temporal.codec import (
+    ARRIVED_AT,
+    DATABASE,
+    KEY_ID,
+    SEALED_FOR,
+    create_keys,
+    key_file,
+    load_codec,
+)
 from common.temporal.connect import data_converter
 from common.temporal.converter import MAX_BYTES, AgentPayloadConverter, reason_of
 
@@ -160,16 +169,46 @@ def test_unknown_key_ids_do_not_make_the_file_be_parsed_again(tmp_path: Path, mo
     assert len(parsed) == 1
 
 
-def test_the_embedded_stack_writes_a_key_where_encryption_is_asked_for(tmp_path: Path) -> None:
-    """And nowhere else: by default keys would lie beside the database that they protect."""
-    create_keys(settings(tmp_path))
-    create_keys(settings(tmp_path, encryption="on", payload_keys=f"k:{KEY}"))
+def test_the_embedded_stack_writes_a_key_unless_encryption_is_turned_off(tmp_path: Path) -> None:
+    """And only where none is there or set; it stays the same."""
+    create_keys(settings(tmp_path, encryption="off"))
+    create_keys(settings(tmp_path, payload_keys=f"k:{KEY}"))
     assert not key_file(settings(tmp_path)).exists()
-    create_keys(settings(tmp_path, encryption="on"))
-    first = key_file(settings(tmp_path)).read_text()
-    create_keys(settings(tmp_path, encryption="on"))
-    assert key_file(settings(tmp_path)).read_text() == first
-    assert load_codec(settings(tmp_path)) is not None
+    create_keys(settings(tmp_path))
+    file = key_file(settings(tmp_path))
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    kept = file.read_text()
+    create_keys(settings(tmp_path))
+    assert file.read_text() == kept
+    found = load_codec(settings(tmp_path))
+    assert found is not None
+    assert (found.writes, found.reads_plain, found.reads_unsigned) == (True, False, False)
+
+
+async def test_where_agents_lived_in_plain_their_past_stays_readable_and_nothing_later(
+    tmp_path: Path,
+) -> None:
+    """What is stored is read; what arrives from outside, only if it came before the first key."""
+    (tmp_path / DATABASE).touch()
+    before = datetime.now(UTC)
+    create_keys(settings(tmp_path))
+    found = load_codec(settings(tmp_path))
+    assert found is not None
+    bound = found.with_context(WorkflowSerializationContext(namespace="n", workflow_id="a"))
+    plain = Payload(metadata={"encoding": b"json/plain"}, data=b"1")
+    assert await bound.decode([plain]) == [plain]
+    assert found.reads_unsigned
+    for arrived_at, refusal in (
+        (before, None),
+        (datetime.now(UTC), "it came in plain, and encryption is on"),
+    ):
+        token = ARRIVED_AT.set(arrived_at)
+        [got] = await bound.decode([plain])
+        ARRIVED_AT.reset(token)
+        assert reason_of(got) == refusal
+    strict = load_codec(settings(tmp_path, encryption="on"))
+    assert strict is not None
+    assert reason_of((await strict.decode([plain]))[0])
 
 
 @pytest.mark.parametrize("text", ["k1", f":{KEY}", "k1:xyz", "k1:abcd", f"k1:{KEY},k1:{OTHER}"])
