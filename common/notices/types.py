@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, Field
 
+from common.approval.starts import SignedStart
 from common.approval.types import ApprovalRequest
 from common.visible_text import OneLine
 
@@ -107,7 +108,7 @@ class Place(BaseModel, frozen=True):
     person: str = ""
 
 
-class Dispatch(BaseModel, frozen=True):
+class Dispatch(SignedStart, frozen=True):
     """What a courier delivers, and where."""
 
     notice: Notice
