@@ -25,7 +25,7 @@ from common.approval.signing import Signer
 from common.artifacts import write_atomically
 from common.client.tokens import operator_token
 from common.settings import Settings, keep_private
-from common.temporal.codec import create_keys, load_codec
+from common.temporal.codec import load_codec, prepare
 from common.temporal.connect import StackAddress
 
 WORKER = Path(__file__).parent.parent / "worker.py"
@@ -72,7 +72,7 @@ async def dev(
             if number:
                 await _require_free(number, option)
         Signer.load(settings, create=True)
-        create_keys(settings)
+        prepare(settings, accepts_plain=unsigned)
         try:
             load_codec(settings)  # its complaints come now, and not from each process
             ui = f"http://{HOST}:{ui_port}"
@@ -233,9 +233,7 @@ class _Stack:
         say(f"data         {self._settings.data_dir}")
         say("an agent     starter.py start code-auditor --set path=FOLDER    (kinds: starter.py agents)")
         if self._unsigned == "accept":
-            say(
-                "WARNING      --unsigned: whoever reaches Temporal can decide as anybody, without a signature"
-            )
+            say("WARNING      --unsigned: whoever reaches Temporal, a web page maybe, can decide as anybody")
         if self._elsewhere:
             say(f"other shells need HIBERNAUT_DATA_DIR={self._settings.data_dir}")
         say("ready; Ctrl-C ends everything, and the next start brings it all back")

@@ -49,6 +49,10 @@ IN_THREAD_BYTES = 256 * 1024
 # A schedule encrypts for its configured id, to which the server appends the time when it starts an agent.
 _SCHEDULED = re.compile(r"-\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 
+# From when until when.
+Span = tuple[datetime, datetime]
+ALWAYS: Span = (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
+
 # When a payload arrived that anybody who may write to Temporal could have sent; `outside.py` sets it.
 ARRIVED_AT: ContextVar[datetime | None] = ContextVar("arrived_at", default=None)
 
@@ -113,20 +117,21 @@ class EncryptingCodec(PayloadCodec, WithSerializationContext):
         cipher: holds the keys.
         writes: encrypt; False where encryption was turned off, and only older payloads are decrypted.
         reads_plain: accept payloads that are not encrypted; else they are refused.
-        plain_until: also accept what is plain because it is from before, when nothing was encrypted here.
+        plain_at: from when until when plain payloads were accepted here. What is from those times stays
+            readable, or an agent could not be replayed.
     """
 
     def __init__(
-        self, cipher: Cipher, *, writes: bool, reads_plain: bool, plain_until: datetime | None = None
+        self, cipher: Cipher, *, writes: bool, reads_plain: bool, plain_at: Sequence[Span] = ()
     ) -> None:
         self.cipher, self.writes = cipher, writes
-        self.reads_plain, self._plain_until = reads_plain, plain_until
+        self.reads_plain, self._plain_at = reads_plain, plain_at
         self._agent = ""
 
     @property
     def reads_unsigned(self) -> bool:
         """Whether references to large payloads may come without a signature, as those from before do."""
-        return self.reads_plain or self._plain_until is not None
+        return self.reads_plain or bool(self._plain_at)
 
     def with_context(self, context: SerializationContext) -> Self:
         """This codec for one agent, to whose id its payloads are bound."""
@@ -173,10 +178,10 @@ class EncryptingCodec(PayloadCodec, WithSerializationContext):
             return refused(str(error))
 
     def _admits_plain(self) -> bool:
-        if self.reads_plain or self._plain_until is None:
-            return self.reads_plain
         arrived_at = ARRIVED_AT.get()
-        return arrived_at is None or arrived_at < self._plain_until
+        if self.reads_plain or arrived_at is None:
+            return self.reads_unsigned
+        return any(since <= arrived_at < until for since, until in self._plain_at)
 
     def open(self, payload: Payload) -> Payload:
         """The decrypted payload, whichever agent it was encrypted for.
@@ -208,9 +213,9 @@ def load_codec(settings: Settings) -> EncryptingCodec | None:
     ring = KeyRing(settings.state.payload_keys, key_file(settings), "HIBERNAUT_PAYLOAD_KEYS")
     if ring:
         mode = settings.state.encryption or "on"
-        plain_until = None if settings.state.encryption else _plain_until(settings)
+        plain_at = () if settings.state.encryption else _plain_times(settings)
         return EncryptingCodec(
-            Cipher(ring), writes=mode != "off", reads_plain=mode != "on", plain_until=plain_until
+            Cipher(ring), writes=mode != "off", reads_plain=mode != "on", plain_at=plain_at
         )
     if settings.state.encryption in ("on", "migrate"):
         raise SettingsError(
@@ -220,17 +225,29 @@ def load_codec(settings: Settings) -> EncryptingCodec | None:
     return None
 
 
-def create_keys(settings: Settings) -> None:
-    """Write the embedded stack's first key if there is none, unless encryption is turned off.
+def prepare(settings: Settings, *, accepts_plain: bool) -> None:
+    """Have the embedded stack encrypt: write its first key if there is none, unless encryption is turned off.
 
-    Where agents lived without, the time is kept: what they left until now is plain, and stays readable.
+    Args:
+        settings: of the stack, before anything of it runs.
+        accepts_plain: plain payloads are accepted from now on, until the next start says otherwise.
+
+    Raises:
+        SettingsError: the file of the times cannot be read.
     """
-    file = key_file(settings)
-    if settings.state.encryption == "off" or settings.state.payload_keys or file.exists():
+    file, now = key_file(settings), datetime.now(UTC)
+    times = list(_plain_times(settings))
+    if settings.state.encryption == "off" or settings.state.payload_keys:
         return
-    if (settings.data_dir / DATABASE).exists():
-        write_atomically(_plain_until_file(settings), datetime.now(UTC).isoformat().encode())
-    rotate(file)
+    if not file.exists() and not times and (settings.data_dir / DATABASE).exists():
+        times.append((ALWAYS[0], now))  # agents lived here without keys
+    times = [(since, min(until, now)) for since, until in times]
+    times += [(now, ALWAYS[1])] if accepts_plain else []
+    if times:
+        lines = "".join(f"{since.isoformat()} {until.isoformat()}\n" for since, until in times)
+        write_atomically(_times_file(settings), lines.encode())
+    if not file.exists():
+        rotate(file)
 
 
 def key_file(settings: Settings) -> Path:
@@ -238,20 +255,20 @@ def key_file(settings: Settings) -> Path:
     return settings.data_dir / "payload.keys"
 
 
-def _plain_until_file(settings: Settings) -> Path:
-    return settings.data_dir / "payload.plain-until"
+def _times_file(settings: Settings) -> Path:
+    return settings.data_dir / "payload.plain"
 
 
-def _plain_until(settings: Settings) -> datetime | None:
-    file = _plain_until_file(settings)
+def _plain_times(settings: Settings) -> tuple[Span, ...]:
+    file = _times_file(settings)
     try:
-        return datetime.fromisoformat(file.read_text().strip()).astimezone(UTC)
+        lines = file.read_text().splitlines()
+        spans = [tuple(map(datetime.fromisoformat, line.split())) for line in lines]
+        return tuple((since, until) for since, until in spans)
     except FileNotFoundError:
-        return None
+        return ()
     except (OSError, ValueError) as error:
-        raise SettingsError(
-            f"{file} should hold the time until which payloads were plain: {error}."
-        ) from None
+        raise SettingsError(f"{file}: each line should be two times: {error}.") from None
 
 
 class _Keys:

@@ -21,9 +21,9 @@ from common.temporal.codec import (
     DATABASE,
     KEY_ID,
     SEALED_FOR,
-    create_keys,
     key_file,
     load_codec,
+    prepare,
 )
 from common.temporal.connect import data_converter
 from common.temporal.converter import MAX_BYTES, AgentPayloadConverter, reason_of
@@ -171,41 +171,48 @@ def test_unknown_key_ids_do_not_make_the_file_be_parsed_again(tmp_path: Path, mo
 
 def test_the_embedded_stack_writes_a_key_unless_encryption_is_turned_off(tmp_path: Path) -> None:
     """And only where none is there or set; it stays the same."""
-    create_keys(settings(tmp_path, encryption="off"))
-    create_keys(settings(tmp_path, payload_keys=f"k:{KEY}"))
+    prepare(settings(tmp_path, encryption="off"), accepts_plain=False)
+    prepare(settings(tmp_path, payload_keys=f"k:{KEY}"), accepts_plain=False)
     assert not key_file(settings(tmp_path)).exists()
-    create_keys(settings(tmp_path))
+    prepare(settings(tmp_path), accepts_plain=False)
     file = key_file(settings(tmp_path))
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     kept = file.read_text()
-    create_keys(settings(tmp_path))
+    prepare(settings(tmp_path), accepts_plain=False)
     assert file.read_text() == kept
     found = load_codec(settings(tmp_path))
     assert found is not None
     assert (found.writes, found.reads_plain, found.reads_unsigned) == (True, False, False)
 
 
-async def test_where_agents_lived_in_plain_their_past_stays_readable_and_nothing_later(
+async def test_what_came_in_plain_while_that_was_accepted_stays_readable_and_nothing_else(
     tmp_path: Path,
 ) -> None:
-    """What is stored is read; what arrives from outside, only if it came before the first key."""
-    (tmp_path / DATABASE).touch()
-    before = datetime.now(UTC)
-    create_keys(settings(tmp_path))
-    found = load_codec(settings(tmp_path))
-    assert found is not None
-    bound = found.with_context(WorkflowSerializationContext(namespace="n", workflow_id="a"))
+    """Before the first key, and from a start with `--unsigned` until the next without."""
     plain = Payload(metadata={"encoding": b"json/plain"}, data=b"1")
-    assert await bound.decode([plain]) == [plain]
-    assert found.reads_unsigned
-    for arrived_at, refusal in (
-        (before, None),
-        (datetime.now(UTC), "it came in plain, and encryption is on"),
-    ):
-        token = ARRIVED_AT.set(arrived_at)
-        [got] = await bound.decode([plain])
-        ARRIVED_AT.reset(token)
-        assert reason_of(got) == refusal
+    arrivals: list[tuple[datetime, bool]] = []
+
+    async def admitted() -> list[bool]:
+        """Whether what came at each of these times is read today."""
+        found = load_codec(settings(tmp_path))
+        assert found is not None
+        bound = found.with_context(WorkflowSerializationContext(namespace="n", workflow_id="a"))
+        assert await bound.decode([plain]) == [plain], "what is stored is read"
+        assert found.reads_unsigned
+        read = []
+        for arrived_at, _ in arrivals:
+            token = ARRIVED_AT.set(arrived_at)
+            [got] = await bound.decode([plain])
+            ARRIVED_AT.reset(token)
+            read.append(reason_of(got) is None)
+        return read
+
+    (tmp_path / DATABASE).touch()
+    arrivals.append((datetime.now(UTC), True))
+    for accepts_plain in (False, True, True, False, False):
+        prepare(settings(tmp_path), accepts_plain=accepts_plain)
+        arrivals.append((datetime.now(UTC), accepts_plain))
+        assert await admitted() == [wanted for _, wanted in arrivals]
     strict = load_codec(settings(tmp_path, encryption="on"))
     assert strict is not None
     assert reason_of((await strict.decode([plain]))[0])
