@@ -22,6 +22,7 @@ from common.agents.auditor import AuditInput, AuditResult, FixPlan
 from common.approval.types import Verdict
 from common.artifacts import ArtifactStore
 from common.client.client import AgentClient
+from common.client.tokens import operator_token
 from common.client.view import AgentView, RunStatus
 from common.settings import Settings, SettingsError
 from common.temporal.connect import StackAddress
@@ -49,6 +50,7 @@ async def demo(settings: Settings, target: Path | None, *, keep: bool) -> ExitCo
         id = await agents.start("code-auditor", audit, owner=settings.user)
         say(f"agent {id} audits {folder}")
         say(f"see it in the Web UI: {stack.ui}/namespaces/default/workflows/{id}")
+        say(f"sign in for it at {stack.http}/ui with the token {operator_token(settings)}")
         view = await _follow(agents, id, settings)
         if view.status is not RunStatus.COMPLETED:
             raise CommandError(f"the audit ended {view.status}: {view.failure}", ExitCode.AGENT_FAILED)

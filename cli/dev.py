@@ -127,6 +127,8 @@ class _Stack:
             await self._server.start()
             await self._limit_fetches()
             http = f"http://{self._http}" if self._http else ""
+            if self._http:
+                operator_token(self._settings)  # the gateway does not start where nobody could sign in
             stack = StackAddress(temporal=self._server.address, ui=self._ui, http=http)
             write_atomically(address, json.dumps(asdict(stack)).encode())
             keepers = [asyncio.create_task(self._keep_server())]
@@ -134,7 +136,6 @@ class _Stack:
                 await self._start_worker(number)
                 keepers.append(asyncio.create_task(self._keep_worker(number)))
             if self._http:
-                operator_token(self._settings)  # the gateway does not start where nobody could sign in
                 await self._start_gateway()
                 keepers.append(asyncio.create_task(self._keep_gateway()))
             keepers.append(asyncio.create_task(self._introduce()))

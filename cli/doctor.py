@@ -226,14 +226,18 @@ async def _reached(name: str, well: str, look: Awaitable[None]) -> Check:
 
 
 async def _archivist(client: Client, settings: Settings) -> Check:
+    anchor = ArchiveAnchor(client, settings)
     try:
-        found = await ArchiveAnchor(client, settings).describe()
+        found = await anchor.describe()
     except RPCError as error:
         return Check("archive", Health.UNSEEN, f"not shown: {error.message}")
     if found is None or found.schedule.state.paused:
         how = "is not scheduled" if found is None else "is paused"
         mend = f"the archivist {how}; without, closed agents are lost: `starter.py archive setup`"
         return Check("archive", Health.WARNING, mend)
+    if not await anchor.is_signed(found):
+        mend = "the schedule is not signed, so the archivist refuses its starts: `starter.py archive setup`"
+        return Check("archive", Health.MEND, mend)
     return Check("archive", Health.OK, f"the archivist runs at `{settings.archive.schedule}` UTC")
 
 

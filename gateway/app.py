@@ -66,7 +66,7 @@ KNOWN_ERRORS: tuple[type[Exception], ...] = (
 def build(gateway: Gateway, http: httpx.AsyncClient) -> Edge:
     """The application on its parts; it closes ``http`` when it ends."""
     at = gateway.settings.http
-    ui_http = httpx.AsyncClient(trust_env=False, timeout=web_ui.TIMEOUT)
+    ui_http = web_ui.client()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

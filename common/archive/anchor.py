@@ -25,7 +25,7 @@ from temporalio.client import (
 from temporalio.service import RPCError, RPCStatusCode
 
 from common.approval.signing import Signer
-from common.approval.starts import sign_start
+from common.approval.starts import digest_of, is_signed_start, sign_start
 from common.archive.layout import ARCHIVIST, SCHEDULE, ArchiveRequest, Head
 from common.settings import Settings
 
@@ -50,6 +50,13 @@ class ArchiveAnchor:
         """The head of the chain as Temporal stores it; None if it stores none."""
         found = await self.describe()
         return await self._head_in(found) if found else None
+
+    async def is_signed(self, description: ScheduleDescription) -> bool:
+        """Whether the archivist will take the schedule's starts."""
+        request = await self._request_in(description)
+        return request is not None and is_signed_start(
+            ARCHIVIST, digest_of(request), request.signature, self._signer
+        )
 
     async def keep(self, head: Head) -> None:
         """Have Temporal store ``head``. If there is no schedule yet, one is created that is paused."""
@@ -106,10 +113,14 @@ class ArchiveAnchor:
         )
 
     async def _head_in(self, description: ScheduleDescription) -> Head | None:
+        request = await self._request_in(description)
+        return request.anchor if request else None
+
+    async def _request_in(self, description: ScheduleDescription) -> ArchiveRequest | None:
         action = description.schedule.action
         arguments: Any = action.args if isinstance(action, ScheduleActionStartWorkflow) else []
         try:
             [request] = await self._client.data_converter.decode(arguments, [ArchiveRequest])
         except (ValueError, RuntimeError, TypeError):
             return None
-        return request.anchor if isinstance(request, ArchiveRequest) else None
+        return request if isinstance(request, ArchiveRequest) else None

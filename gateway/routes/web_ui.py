@@ -6,6 +6,7 @@ Its codec endpoint is of the same origin, so its pages send the session's cookie
 from __future__ import annotations
 
 from http import HTTPStatus
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
 
 import httpx
@@ -33,6 +34,12 @@ POLICY = "connect-src 'self'; object-src 'none'; base-uri 'self'; form-action 's
 READ = ("GET", "HEAD")
 # Its pages wait for new events as long as Temporal lets them, which is under a minute.
 TIMEOUT = httpx.Timeout(70, connect=2)
+
+
+def client() -> httpx.AsyncClient:
+    """What asks the Web UI's own server. It keeps no cookies: each is its visitor's, and part of a guard."""
+    none = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
+    return httpx.AsyncClient(trust_env=False, timeout=TIMEOUT, cookies=none)
 
 
 class ByPort:

@@ -143,11 +143,13 @@ async def test_behind_the_sign_in_other_pages_change_nothing(owner: Owner) -> No
         assert owner.id in seen.text
         csrf = next(each for each in seen.headers.get_list("set-cookie") if each.startswith("_csrf="))
         csrf = csrf.split(";")[0]
+        http.cookies.clear()
         path = f"{owner.ui}/api/v1/namespaces/default/workflows/{owner.id}/terminate"
         own = {"Cookie": f"{cookie}; {csrf}", "X-CSRF-Token": csrf.partition("=")[2]}
         for site in ("same-site", "cross-site"):
             answer = await http.post(path, json={}, headers={**own, "Sec-Fetch-Site": site})
             assert answer.status_code == 403, answer.text
+            http.cookies.clear()
         forged = await http.post(path, json={}, headers={**own, "Cookie": cookie})
         assert forged.status_code >= 400, "without the Web UI's own guard"
     assert (await owner.view()).running
