@@ -22,13 +22,21 @@ class WatchedFile(Generic[Content]):
         read: parses the bytes; raises ValueError where they are invalid.
         empty: the content while there is no file.
         example: what such a file looks like, for the error.
+        required: whether a missing file is an error rather than `empty`.
     """
 
     def __init__(
-        self, variable: str, file: Path, read: Callable[[bytes], Content], empty: Content, example: str
+        self,
+        variable: str,
+        file: Path,
+        read: Callable[[bytes], Content],
+        empty: Content,
+        example: str,
+        *,
+        required: bool = False,
     ) -> None:
         self._variable, self._file, self._read = variable, file, read
-        self._empty, self._example = empty, example
+        self._empty, self._example, self._required = empty, example, required
         self._read_at, self._content = 0, empty
 
     def content(self) -> Content:
@@ -43,6 +51,8 @@ class WatchedFile(Generic[Content]):
                 self._content = self._read(self._file.read_bytes())
                 self._read_at = changed_at
         except FileNotFoundError:
+            if self._required:
+                raise SettingsError(f"{self._variable}={self._file}: there is no such file.") from None
             self._content, self._read_at = self._empty, 0
         except (OSError, ValueError) as error:
             raise SettingsError(

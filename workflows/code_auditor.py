@@ -128,6 +128,8 @@ class CodeAuditor(Agent[AuditInput, AuditorMemory]):
                 findings=memory.findings,
                 skip=memory.skipped,
                 verify=self.input.verify,
+                # Plans that sleepers have already made were made without.
+                owner=self.owner if workflow.patched("owner-of-the-plan") else "",
             )
             plan = await self.call(FixPlanner.plan_fixes, request, LONG)
             self.note(f"{plan.fixes} fixes in {plan.files} files", digest=digest(plan))

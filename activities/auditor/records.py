@@ -147,7 +147,8 @@ class Triage(BaseModel, frozen=True):
 class PlanRequest(BaseModel, frozen=True):
     """What to plan fixes for: every fixable finding in `findings`, except in the paths to `skip`.
 
-    `verify` is a shell command that has to pass on a copy with the fixes, or nothing.
+    `verify` is a shell command that has to pass on a copy with the fixes, or nothing; `owner` is whom the
+    audit is for, whose rule in the operator's policy says whether code of the project may be run.
     """
 
     root: str
@@ -155,6 +156,7 @@ class PlanRequest(BaseModel, frozen=True):
     skip: list[str] = Field(default_factory=list)
     # Left out where empty, so that the digests of requests made before there was one stay what they are.
     verify: str = Field("", exclude_if=lambda value: not value)
+    owner: str = Field("", exclude_if=lambda value: not value)
 
 
 class PlannedFix(BaseModel, frozen=True):

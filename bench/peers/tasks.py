@@ -109,8 +109,7 @@ class KitDeeds:
     @activity.defn(name="do")
     async def do(self, deed: KitDeed) -> Done:
         """Do it, where the authorization holds."""
-        agent = activity.info().workflow_id or ""
-        return Done(key=self._authority.authorize(deed.authorization, deed.plan, agent).key)
+        return Done(key=self._authority.authorize(deed.authorization, deed.plan, activity.info()).key)
 
 
 class BareDeeds:

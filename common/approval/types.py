@@ -204,6 +204,8 @@ class ApprovalRequest(BaseModel, frozen=True):
         votes: the approvals so far, each by a different person.
         reminded: how many reminders have gone out.
         escalated: whether those in the policy's `escalate_to` may decide, too.
+        own_policy: what the agent asked for, where the operator's policy asks for more than that; None where
+            `policy` is the agent's own.
     """
 
     id: str
@@ -223,6 +225,31 @@ class ApprovalRequest(BaseModel, frozen=True):
     votes: tuple[Vote, ...] = ()
     reminded: int = 0
     escalated: bool = False
+    own_policy: ApprovalPolicy | None = Field(None, exclude_if=lambda policy: policy is None)
+
+    @property
+    def floor(self) -> str:
+        """What the operator's policy asks for over what the agent did, in words; empty if nothing."""
+        if self.own_policy is None:
+            return ""
+        alone = (
+            "" if self.policy.requester_may_approve else f", but never {self.requester or 'the requester'}"
+        )
+        many = self.policy.quorum
+        who = ", ".join(self.policy.approvers) or "nobody"
+        return f"the operator's policy asks for {many} approval{'s' if many > 1 else ''} of: {who}{alone}"
+
+    def under(self, policy: ApprovalPolicy | None) -> Self:
+        """The request decided under `policy`, the agent's own raised to the operator's; None is the own."""
+        own = self.own_policy or self.policy
+        if policy is None or policy == own:
+            return self.model_copy(update={"policy": own, "own_policy": None})
+        return self.model_copy(update={"policy": policy, "own_policy": own})
+
+    def told(self, words: str) -> str:
+        """The question with what happens to it, how it stands and who may decide, in a line."""
+        deciders = ", ".join(self.deciders)
+        return f"{self.question} ({words}; {self.standing}; may decide: {deciders})"
 
     @property
     def deciders(self) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, Field
 
-from common.approval.types import ApprovalRequest
+from common.approval.types import ApprovalPolicy, ApprovalRequest
 from common.visible_text import OneLine
 
 
@@ -91,12 +91,17 @@ class SlackUpdate(BaseModel, frozen=True):
 
 
 class Told(BaseModel, frozen=True):
-    """The answer to a notice if notices go anywhere but the terminal; otherwise the answer is None.
+    """The answer to a notice; None where it went to the terminal, as all do, and there is nothing to say.
 
-    `courier` is to be passed on in the notice of the decision; None if that one is not needed.
+    `courier` is to be passed on in the notice of the decision; None if that one is not needed. `policy` is
+    the one that a new request is to be decided under, where the operator asks for more than the agent did,
+    and `gap` says why nobody could. `elsewhere`: notices also go elsewhere than to the terminal.
     """
 
     courier: str | None = None
+    policy: ApprovalPolicy | None = Field(None, exclude_if=lambda policy: policy is None)
+    gap: str = Field("", exclude_if=lambda gap: not gap)
+    elsewhere: bool = Field(True, exclude_if=lambda elsewhere: elsewhere)
 
 
 class Place(BaseModel, frozen=True):

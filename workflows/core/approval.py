@@ -11,6 +11,7 @@ from temporalio import workflow
 from activities.calendars import Calendars, MomentsRequest
 from activities.decisions import DecisionChecks, EnvelopeCheck
 from common.agents.agent import AgentState, Carried
+from common.approval.stakes import stakes_of
 from common.approval.types import (
     PREMISES_FRESH_FOR,
     ApprovalPolicy,
@@ -180,11 +181,14 @@ class Approvals:
         """Open `draft` under an id of its own, its durations counted from now."""
         self._gate.memory.asked += 1
         id = f"{self._display.node_name}-{self._gate.memory.asked}"
-        request = await self._timed(draft.model_copy(update={"id": id, "reminded": 0}))
-        told = await self._notifier.tell(NoticeEvent.ASKED, _in_question(request, "asked"), request)
+        request = await self._timed(draft.under(None).model_copy(update={"id": id, "reminded": 0}))
+        told = await self._notifier.tell(NoticeEvent.ASKED, request.told("asked"), request)
         if told and told.courier is not None:
             self._carried.couriers[id] = told.courier
+        request = request.under(told.policy if told else None)
         self._gate.open(request)
+        if told and told.gap:
+            self._display.note(told.gap, request=id)
         self._display.note(f"asks: {request.question}", request=id, digest=request.digest)
         return request
 
@@ -253,6 +257,7 @@ class Approvals:
                     if outcome is not None:
                         return outcome
                     request = self._gate.memory.open[id]
+                    wait.approvers = request.deciders
                 elif due is not None and due <= now:
                     if step is Step.EXPIRE:
                         plan = kind.model_validate(request.plan)
@@ -277,22 +282,30 @@ class Approvals:
             request = self._gate.update(request.id, reminded=reminded)
             event, words = NoticeEvent.REMINDER, f"reminder {reminded} of {len(request.remind_at)}"
         self._display.note(f"{words}: {request.question}", request=request.id)
-        await self._notifier.tell(event, _in_question(request, words), request)
+        await self._notifier.tell(event, request.told(words), request)
         return request
 
     async def _judged(
         self, decision: Decision, request: ApprovalRequest, kind: type[Plan]
     ) -> Outcome[Plan] | None:
         """What a decision makes of its request: an end, one vote more, or nothing but a record."""
-        check = EnvelopeCheck(agent=workflow.info().workflow_id, decision=decision)
+        asked = kind.model_validate(request.plan)
+        plan, misfit = _edited(asked, request, decision) if decision.edits else (asked, None)
+        check = EnvelopeCheck(
+            agent=workflow.info().workflow_id,
+            decision=decision,
+            requester=request.requester,
+            policy=request.own_policy or request.policy,
+            stakes=stakes_of(plan),
+        )
         # Not through `call`: a paused agent judges decisions too, and goes on only when resumed.
         checked = await self._calls.execute(DecisionChecks.check_envelope, check, QUICK)
         # Only now: until its record stands, it must not be missing from what is carried over.
         self._gate.take(request.id)
-        plan = kind.model_validate(request.plan)
-        reason = gate.refusal(decision, request, workflow.now(), checked.flaw, checked.groups)
-        if reason is None and decision.edits:
-            plan, reason = _edited(plan, request, decision)
+        request = self._under(request, checked.policy)
+        reason = gate.refusal(decision, request, workflow.now(), checked.flaw, checked.groups) or misfit
+        if reason is not None:
+            plan = asked
         record = self._gate.record(decision, workflow.now(), reason or "")
         if record.status is not DecisionStatus.COUNTED:
             self._note_refusal(record)
@@ -308,15 +321,18 @@ class Approvals:
         self._display.note(f"{request.standing}: yes {in_words(decision)}", request=request.id)
         return None
 
+    def _under(self, request: ApprovalRequest, policy: ApprovalPolicy | None) -> ApprovalRequest:
+        """The open request under what the operator's policy asks for by now."""
+        found = request.under(policy)
+        if found.policy == request.policy:
+            return request
+        self._display.note(found.floor or "the operator's policy asks for nothing more", request=request.id)
+        return self._gate.update(request.id, policy=found.policy, own_policy=found.own_policy)
+
     def _note_refusal(self, record: DecisionRecord) -> None:
         which = "a" if record.signed else "an unsigned"
         told = f"refused {which} decision by {record.decision.by}: {record.reason}"
         self._display.note(told, id=record.decision.id)
-
-
-def _in_question(request: ApprovalRequest, words: str) -> str:
-    deciders = ", ".join(request.deciders)
-    return f"{request.question} ({words}; {request.standing}; may decide: {deciders})"
 
 
 def _edited(plan: Plan, request: ApprovalRequest, decision: Decision) -> tuple[Plan, str | None]:

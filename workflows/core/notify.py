@@ -27,7 +27,7 @@ class Notifier:
         fields = {"id": id, "agent": agent, "kind": kind, "owner": owner(), "event": event, "text": text}
         notice = Notice(**fields, request=request, courier=courier)
         told: Told | None = await self._calls.execute(Notices.notify, notice, QUICK)
-        self._elsewhere = told is not None
+        self._elsewhere = told is not None and told.elsewhere
         return told
 
     async def tell_end(self, event: NoticeEvent, text: str) -> None:

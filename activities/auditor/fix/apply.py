@@ -80,7 +80,7 @@ class FixApplier:
             others changed since the approval (sorted, the first 1,000); `details` says why a file was left.
 
         Raises:
-            ApplicationError: type ``NotAuthorized``; nothing was touched.
+            ApplicationError: type ``NotAuthorized`` or ``PolicyRefused``; nothing was touched.
         """
         plan = request.plan
         authorization = self._authorized(request)
@@ -105,8 +105,7 @@ class FixApplier:
 
     def _authorized(self, request: ApplyRequest) -> Authorization:
         """The authorization of ``request``, if it holds for exactly the plan given."""
-        agent = activity.info().workflow_id or ""
-        authorization = self._authority.authorize(request.authorization, request.plan, agent)
+        authorization = self._authority.authorize(request.authorization, request.plan, activity.info())
         if any(set(vote.decision.edits) - {"skip"} for vote in authorization.votes):
             raise permanent("NotAuthorized", "the decision edits more of the plan than `skip`")
         return authorization
