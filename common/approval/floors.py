@@ -136,7 +136,9 @@ class Floors:
 
     def rule(self, kind: str, owner: str) -> Rule:
         """The rule for agents of this kind that work for ``owner``; raises as ``check`` does."""
-        names = {owner, *(GROUP + group for group in self._directory.groups_of(owner))} if owner else set()
+        names = {owner, *(GROUP + group for group in self._directory.groups_of(owner))}
+        if owner.startswith(GROUP):  # nobody is called so, whatever a start says
+            names = set()
         for rule in self.check().rules:
             if rule.kind in (None, kind) and (rule.owners is None or rule.owners & names):
                 return rule
@@ -170,10 +172,12 @@ class Floors:
         found = len(self._people((*policy.approvers, *policy.escalate_to), barred))
         if found >= policy.quorum:
             return None
-        who = f" other than {owner}" if barred else ""
+        needed = "an approval" if policy.quorum == 1 else f"{policy.quorum} approvals"
+        others = f" by others than {owner}" if barred else ""
+        can = f"only {found} of those named" if found else "nobody named"
         return (
-            f"the operator's policy asks for {policy.quorum} approvers{who}, and {found} of those named can: "
-            f"name more in `approvers`, or have `approvers` or `requester` of {kind} set in {WHERE}"
+            f"the operator's policy asks for {needed}{others}, and {can} may give one: name more in "
+            f"`approvers`, or have `approvers` or `requester` of {kind} set in {WHERE}"
         )
 
     def flaw(self, stakes: Stakes, kind: str, owner: str) -> str | None:

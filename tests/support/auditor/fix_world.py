@@ -86,10 +86,16 @@ class World:
             for path, data in content.items()
         ]
 
-    def plan(self, scanned: list[FileFindings] | None = None, **options: Any) -> FixPlan:
+    def plan(
+        self,
+        scanned: list[FileFindings] | None = None,
+        planner: FixPlanner | None = None,
+        **options: Any,
+    ) -> FixPlan:
         findings = put_records(self.store, self.scan() if scanned is None else scanned)
         request = PlanRequest(root=str(self.root), findings=[findings], **options)
-        return ActivityEnvironment().run(FixPlanner(self.store, floors()).plan_fixes, request)
+        planner = planner or FixPlanner(self.store, floors())
+        return ActivityEnvironment().run(planner.plan_fixes, request)
 
     def planned(self, contents: dict[str, tuple[bytes, bytes]]) -> FixPlan:
         """A plan made without ruff, for files with these contents before and after."""
