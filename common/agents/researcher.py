@@ -55,7 +55,12 @@ class ResearcherInput(AskingInput, ThinkerInput):
 
 def _hosts(target: str) -> tuple[str, ...]:
     """The host that a report is sent to; none where the target is a folder."""
-    return (urlsplit(target).hostname or target,) if is_address(target) else ()
+    if not is_address(target):
+        return ()
+    try:
+        return (urlsplit(target).hostname or target,)
+    except ValueError:
+        return (target,)  # no address at all, and no domain that a policy could name
 
 
 class SavedLink(BaseModel, frozen=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -35,7 +36,7 @@ from common.agents.buyer import BuyerInput, BuyPlan, Quote, TimeInForce
 from common.agents.kinds import KINDS
 from common.agents.recruiter import OutreachPlan, RecruiterInput, ReplyPlan
 from common.agents.researcher import PublishPlan, ResearcherInput
-from common.approval.floors import Floors, PolicyRefusedError
+from common.approval.floors import ALONE, Floors, Policy, PolicyRefusedError, Rule
 from common.approval.groups import Directory
 from common.approval.signing import Authority, Signer
 from common.approval.stakes import Stakes, stakes_of
@@ -161,6 +162,7 @@ ACTS: list[tuple[dict[str, Any], tuple[str, ...], BaseModel, str | None]] = [
     (OUTSIDE, ("ann",), report("/srv/reports"), None),
     ({"recipients": ["wiki.test"]}, ("ann",), report("https://wiki.test:8443/x/"), None),
     ({"recipients": ["wiki.test"]}, ("ann",), report("https://wiki.test@evil.test/"), "evil.test"),
+    ({"recipients": ["wiki.test"]}, ("ann",), report("https://[::1"), "nothing be sent to https://[::1"),
     ({"agent_tokens": 150}, ("ann",), more(100), "no budget over 150"),
     ({"agent_tokens": 200}, ("ann",), more(100), None),
     ({"owner_tokens": 150}, ("ann",), more(100, "owner:tom:2026-01-01"), "no budget over 150"),
@@ -516,6 +518,17 @@ def test_code_of_a_project_is_not_run_where_the_policy_forbids_it(tmp_path: Path
         if not runs:
             assert all("F401" not in fix.rules for fix in world.listing(plan).values())
             assert plan.files == 1
+
+
+def test_the_policies_of_the_page_are_policies() -> None:
+    """The last is what `dev` writes."""
+    page = (Path(__file__).parents[2] / "docs" / "policy.md").read_text()
+    written = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
+    assert len(written) == 2
+    assert [len(Policy.model_validate_json(each).rules) for each in written] == [5, 1]
+    assert written[-1] == ALONE
+    rows = set(re.findall(r"`(\w+)`", " ".join(re.findall(r"^\| (`.*?) \|", page, re.MULTILINE))))
+    assert rows == set(Rule.model_fields)
 
 
 def test_a_rule_is_read_back_as_it_was_written() -> None:
