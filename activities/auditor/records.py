@@ -176,6 +176,13 @@ class ChangedRequest(BaseModel, frozen=True):
     plan: FixPlan
 
 
+class UnprovenRequest(BaseModel, frozen=True):
+    """Which chosen files of a `plan` are not in the same plan `proven` once more, without those left out."""
+
+    plan: FixPlan
+    proven: FixPlan
+
+
 class ApplyRequest(BaseModel, frozen=True):
     """The approved plan and its approval; the kit fills in `authorization`."""
 
@@ -222,6 +229,7 @@ class AuditorMemory(BaseModel):
         plan: the fixes that people are asked about, or decided about and that are still to be applied.
         plans: those that people decided about, as they decided.
         changed: files that others changed since the last approval.
+        unproven: files whose fixes do not hold without those that the last approval left out.
     """
 
     inventory: Inventory | None = None
@@ -233,6 +241,7 @@ class AuditorMemory(BaseModel):
     applied: list[ApplyResult] = Field(default_factory=list)
     skipped: list[str] = Field(default_factory=list)
     changed: list[str] = Field(default_factory=list)
+    unproven: list[str] = Field(default_factory=list)
     settled: bool = False
 
 

@@ -18,6 +18,7 @@ from activities.auditor.records import (
     ApplyResult,
     ChangedRequest,
     PlannedFix,
+    UnprovenRequest,
     get_records,
     put_records,
 )
@@ -41,6 +42,12 @@ ALREADY_SO = "already so"
 
 class ChangedFiles(BaseModel, frozen=True):
     """The first 1,000 files, sorted, that are not as approved."""
+
+    paths: list[str]
+
+
+class UnprovenFiles(BaseModel, frozen=True):
+    """The first 1,000 files, sorted, whose fixes do not hold by themselves."""
 
     paths: list[str]
 
@@ -70,6 +77,27 @@ class FixApplier:
             if fix.path not in skip and not _is_as_planned(plan.root, fix):
                 changed.append(fix.path)
         return ChangedFiles(paths=sorted({*changed, *misspelt})[:MAX_NAMED])
+
+    @activity.defn(name="unproven_files")
+    def unproven_files(self, request: UnprovenRequest) -> UnprovenFiles:
+        """Which chosen files of the plan are not fixed alike where it was proven without those left out.
+
+        Files that have changed since are not among them: they are asked about anyway.
+        """
+        plan = request.plan
+        proven = {
+            fix.path: fix.after for fix in get_records(self._artifacts, request.proven.listing, PlannedFix)
+        }
+        unproven = []
+        for done, fix in enumerate(get_records(self._artifacts, plan.listing, PlannedFix), 1):
+            activity.heartbeat(Progress(done=done, total=plan.files))
+            if (
+                fix.path not in plan.skip
+                and proven.get(fix.path) != fix.after
+                and _is_as_planned(plan.root, fix)
+            ):
+                unproven.append(fix.path)
+        return UnprovenFiles(paths=sorted(unproven)[:MAX_NAMED])
 
     @activity.defn(name="apply_fixes")
     def apply_fixes(self, request: ApplyRequest) -> ApplyResult:
