@@ -286,7 +286,8 @@ def _policy(settings: Settings) -> Check:
         told = "no file: nobody approves their own plans, nothing is sent or ordered (docs/policy.md)"
         return Check("policy", Health.OK, told)
     file = settings.policy or policy_file(settings)
-    return Check("policy", Health.OK, f"{len(rules)} rule{'s' if len(rules) > 1 else ''} in {file}")
+    alone = ", by which some decide alone" if any(rule.requester == "allowed" for rule in rules) else ""
+    return Check("policy", Health.OK, f"{len(rules)} rule{'s' if len(rules) > 1 else ''} in {file}{alone}")
 
 
 def _keys(settings: Settings) -> Check:

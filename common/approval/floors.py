@@ -181,9 +181,14 @@ class Floors:
         )
 
     def flaw(self, stakes: Stakes, kind: str, owner: str) -> str | None:
-        """Which limit of the policy ``stakes`` are over, in words; None if none."""
+        """What of ``stakes`` the policy does not allow such an agent, in words; None if nothing."""
         rule = self.rule(kind, owner)
-        return self._flaw(stakes, rule) and f"the operator's policy {self._flaw(stakes, rule)}; see {WHERE}"
+        if rule.start == "never":
+            return f"the operator's policy lets {owner or 'nobody'} start no {kind}"
+        if rule.requester == "never" and not owner:
+            return "the operator's policy asks for whom the agent works, and its start does not say"
+        flaw = self._flaw(stakes, rule)
+        return flaw and f"the operator's policy {flaw}; see {WHERE}"
 
     def check_start(self, kind: str, owner: str, input: AgentInput) -> None:
         """Refuse what could only be refused later.
@@ -192,9 +197,7 @@ class Floors:
             PolicyRefusedError: ``owner`` may not start such an agent.
             SettingsError: as ``check``.
         """
-        rule = self.rule(kind, owner)
-        flaw = f"the operator's policy lets {owner} start no {kind}" if rule.start == "never" else None
-        flaw = flaw or self.flaw(input.stakes, kind, owner) or self._flaw_in_budget(input.stakes, kind, owner)
+        flaw = self.flaw(input.stakes, kind, owner) or self._flaw_in_budget(input.stakes, kind, owner)
         if flaw is None and isinstance(input, AskingInput) and input.asks:
             flaw = self.gap(self.raised(input.policy(owner), kind, owner), kind, owner)
         if flaw:

@@ -164,14 +164,12 @@ class Authority:
         if authorization is None or flaw:
             raise permanent("NotAuthorized", flaw or "")
         kind, owner = action.workflow_type or "", authorization.requester
-        if self.floors.rule(kind, owner).start == "never":
-            raise permanent(POLICY_REFUSED, f"the operator's policy lets {owner} start no {kind}")
+        self.check_stakes(stakes_of(plan), authorization, action)
         raised = self.floors.raised(authorization.policy, kind, owner)
         if raised != authorization.policy:
             flaw = self._flaw_for(authorization.model_copy(update={"policy": raised}), plan, agent)
             if flaw:
                 raise permanent(POLICY_REFUSED, f"the operator's policy asks for more: {flaw}")
-        self.check_stakes(stakes_of(plan), authorization, action)
         return authorization
 
     def check_stakes(self, stakes: Stakes, authorization: Authorization, action: Info) -> None:

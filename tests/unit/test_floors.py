@@ -268,6 +268,15 @@ async def test_each_letter_is_judged_by_where_it_really_goes(tmp_path: Path, gro
     assert refused.value.type == "PolicyRefused"
 
 
+def test_an_agent_that_works_for_nobody_cannot_have_its_requester_kept_out(groups: Path) -> None:
+    """Our entry points always say for whom; where requesters may approve, it makes no difference."""
+    plan, nobody = Errand(), approved(Errand(), "ann", requester="")
+    with pytest.raises(ApplicationError, match="asks for whom the agent works") as refused:
+        authority(floors(OUTSIDE), groups).authorize(nobody, plan, action("a"))
+    assert refused.value.type == "PolicyRefused"
+    assert authority(floors(), groups).authorize(nobody, plan, action("a")) is nobody
+
+
 def test_the_first_rule_that_fits_kind_and_owner_counts(groups: Path) -> None:
     """Names are compared exactly; nobody in particular is in no group."""
     found = floors(
