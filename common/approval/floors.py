@@ -7,7 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field, model_validator
 
 from common.agents.agent import AgentInput
 from common.agents.asking import AskingInput
@@ -15,7 +15,7 @@ from common.agents.fields import Amount
 from common.agents.kinds import KINDS
 from common.approval.groups import Directory
 from common.approval.stakes import Stakes
-from common.approval.types import GROUP, ApprovalPolicy
+from common.approval.types import GROUP, ApprovalPolicy, too_few
 from common.artifacts import write_atomically
 from common.grammar import PLAIN
 from common.names import check_approver
@@ -74,6 +74,12 @@ class Rule(BaseModel, frozen=True, extra="forbid"):
     owner_tokens: Tokens | None = None
     owner_usd: Amount | None = None
     runs_project_code: Allowed = "never"
+
+    @model_validator(mode="after")
+    def _can_be_fulfilled(self) -> Self:
+        if self.approvers and (few := too_few(self.approvers, self.quorum)):
+            raise ValueError(few)
+        return self
 
 
 class Policy(BaseModel, frozen=True, extra="forbid"):
@@ -157,6 +163,8 @@ class Floors:
                 approvers = rule.approvers
             if policy.escalate_to and not escalate_to:
                 escalate_to = rule.approvers
+        if too_few((*approvers, *escalate_to), quorum):
+            approvers = ()  # nobody decides until more are named: `gap` says so
         return policy.model_copy(
             update={
                 "approvers": approvers,
@@ -169,15 +177,13 @@ class Floors:
     def gap(self, policy: ApprovalPolicy, kind: str, owner: str) -> str | None:
         """Why nobody could ever approve under ``policy``, and what to do; None if enough people can."""
         barred = "" if policy.requester_may_approve else owner
-        found = len(self._people((*policy.approvers, *policy.escalate_to), barred))
-        if found >= policy.quorum:
+        if len(self._people((*policy.approvers, *policy.escalate_to), barred)) >= policy.quorum:
             return None
         needed = "an approval" if policy.quorum == 1 else f"{policy.quorum} approvals"
         others = f" by others than {owner}" if barred else ""
-        can = f"only {found} of those named" if found else "nobody named"
         return (
-            f"the operator's policy asks for {needed}{others}, and {can} may give one: name more in "
-            f"`approvers`, or have `approvers` or `requester` of {kind} set in {WHERE}"
+            f"the operator's policy asks for {needed}{others}, and too few of those named may give one: name "
+            f"more in `approvers`, or have `approvers` or `requester` of {kind} set in {WHERE}"
         )
 
     def flaw(self, stakes: Stakes, kind: str, owner: str) -> str | None:

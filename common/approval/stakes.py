@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Protocol, runtime_checkable
 
 from pydantic import BaseModel
 
@@ -28,16 +27,7 @@ class Stakes(BaseModel, frozen=True):
     runs_project_code: bool = False
 
 
-@runtime_checkable
-class HasStakes(Protocol):
-    """A plan that says what is at stake; one that does not has nothing that a policy limits."""
-
-    @property
-    def stakes(self) -> Stakes:
-        """What can come of the plan as it is."""
-        ...
-
-
 def stakes_of(plan: object) -> Stakes:
-    """What is at stake in ``plan``."""
-    return plan.stakes if isinstance(plan, HasStakes) else Stakes()
+    """What is at stake in ``plan``, as its property `stakes` says; nothing where it has none."""
+    found = getattr(plan, "stakes", None)
+    return found if isinstance(found, Stakes) else Stakes()

@@ -74,9 +74,8 @@ class ApprovalPolicy(BaseModel, frozen=True):
 
     @model_validator(mode="after")
     def _can_be_fulfilled(self) -> Self:
-        named = {*self.approvers, *self.escalate_to}
-        if self.approvers and len(named) < self.quorum and not any(each.startswith(GROUP) for each in named):
-            raise ValueError(f"a quorum of {self.quorum} cannot come from {len(named)} people")
+        if self.approvers and (few := too_few((*self.approvers, *self.escalate_to), self.quorum)):
+            raise ValueError(few)
         escalates = self.escalate_after is not None or self.on_expiry is OnExpiry.ESCALATE
         if escalates and not self.escalate_to:
             raise ValueError("an escalation needs people in escalate_to")
@@ -103,6 +102,14 @@ class ApprovalPolicy(BaseModel, frozen=True):
             return None
         may = ", ".join(self.editable) or "nothing"
         return f"{', '.join(foreign)} may not be edited; what may be: {may}"
+
+
+def too_few(named: Iterable[str], quorum: int) -> str | None:
+    """Why so many cannot approve of those `named`, in words; None if they can, or groups are among them."""
+    people = set(named)
+    if len(people) >= quorum or any(each.startswith(GROUP) for each in people):
+        return None
+    return f"a quorum of {quorum} cannot come from {len(people)} people"
 
 
 class Verdict(StrEnum):

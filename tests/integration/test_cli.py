@@ -356,7 +356,7 @@ async def test_a_start_and_a_yes_are_held_against_the_operators_policy(desk: Des
     auditor = ("start", "code-auditor", f"path={tmp_path}/asks", "apply=true", "approvers=ann")
     for words, told in (
         (("start", "buyer", "symbol=A", "quantity=1", "limit=1"), "lets me start no buyer"),
-        (auditor, "asks for 2 approvals by others than me, and only 1 of those named"),
+        (auditor, "asks for 2 approvals by others than me, and too few of those named"),
     ):
         ran = await desk.run(*words, HIBERNAUT_POLICY=str(policy))
         assert (ran.code, ran.out, ran.err.count("\n")) == (2, "", 1)

@@ -309,6 +309,14 @@ def test_the_first_rule_that_fits_kind_and_owner_counts(groups: Path) -> None:
             {"approvers": ("ann",), "escalate_to": ("eve",)},
             {"escalate_to": ("@treasury",)},
         ),
+        # Too few: nobody decides, and `gap` says why.
+        ({"quorum": 2}, {"approvers": ("ann",)}, {"approvers": (), "quorum": 2}),
+        (
+            {"approvers": ["ann", "bob"]},
+            {"approvers": ("ann", "eve", "kim"), "quorum": 3},
+            {"approvers": ()},
+        ),
+        ({"quorum": 2}, {"approvers": ("ann",), "escalate_to": ("bob",)}, {"quorum": 2}),
         # Whom the agent works for is no second approver.
         (
             {"approvers": ["ann", "tom"], "requester": "never"},
@@ -327,6 +335,7 @@ def test_what_an_agent_asks_for_is_raised_to_the_floor_and_never_lowered(
     after = found.raised(policy, "buyer", "tom")
     assert after == policy.model_copy(update={**raised, "requester_may_approve": alone})
     assert found.raised(after, "buyer", "tom") == after
+    assert ApprovalPolicy.model_validate_json(after.model_dump_json()) == after, "an agent can read it"
 
 
 async def test_a_decision_is_judged_by_the_policy_of_that_moment(groups: Path) -> None:
@@ -378,7 +387,7 @@ async def test_a_question_goes_to_those_who_may_decide_it_under_the_policy(group
     assert "may decide: @treasury" in asked.told("asked")
     assert asked.under(None) == request
     told = await ask(OUTSIDE)
-    assert "asks for an approval by others than tom, and nobody named may" in told.gap
+    assert "asks for an approval by others than tom, and too few of those named may" in told.gap
 
 
 PEOPLE = [{"id": "c", "name": "C", "email": "c@gmail.test"}]
@@ -386,7 +395,7 @@ PEOPLE = [{"id": "c", "name": "C", "email": "c@gmail.test"}]
 STARTS: list[tuple[str, dict[str, Any], dict[str, Any], str | None]] = [
     ("buyer", {}, {"start": "never"}, "lets tom start no buyer"),
     ("buyer", {}, {"largest_order": 999}, "no order over 999"),
-    ("buyer", {}, {"largest_order": 1000}, "an approval by others than tom, and nobody"),
+    ("buyer", {}, {"largest_order": 1000}, "an approval by others than tom, and too few"),
     ("buyer", {"approvers": ["ann"]}, {"largest_order": 1000}, None),
     ("buyer", {"approvers": ["tom"]}, {"largest_order": "any"}, "others than tom"),
     ("buyer", {"approvers": ["ann"]}, {"largest_order": "any", "quorum": 2}, "asks for 2 approvals"),
@@ -478,6 +487,7 @@ def test_without_a_file_careful_defaults_hold_and_a_broken_one_lets_nothing_thro
         "[]",
         '{"rules": [{"quorom": 2}]}',
         '{"rules": [{"quorum": 0}]}',
+        '{"rules": [{"quorum": 2, "approvers": ["ann", "ann"]}]}',
         '{"rules": [{"quorum": "1_0"}]}',
         '{"rules": [{"kind": "byer"}]}',
         '{"rules": [{"approvers": ["@"]}]}',
