@@ -199,7 +199,7 @@ async def test_unsigned_decisions_count_where_the_settings_say_so_and_are_marked
 
 
 async def test_while_the_operators_policy_cannot_be_read_a_decision_waits(stage: Stage) -> None:
-    """Nothing is lost and nothing is done; once the file is mended, it counts."""
+    """Nothing is lost and nothing is done; once the file is mended it is judged, and others are asked."""
     agent = await stage.start(ErrandInput())
     request = await stage.asked(agent)
     file = policy_file(stage.settings)
@@ -213,7 +213,9 @@ async def test_while_the_operators_policy_cannot_be_read_a_decision_waits(stage:
 
     await eventually(tried)
     assert stage.world.act_attempts == 0
-    file.write_text('{"rules": [{"approvers": ["ann"]}]}')
+    file.write_text('{"rules": [{"approvers": ["bob"]}]}')
+    assert "ann is not among those" in (await stage.fate(agent, decision.id)).reason
+    await stage.decide(agent, await stage.asked(agent), by="bob")
     await agent.result()
-    assert (await stage.fate(agent, decision.id)).status == "counted"
+    assert stage.notices.events(agent.id)[:2] == ["asked", "reminder"]
     assert stage.world.act_attempts == 1

@@ -302,11 +302,16 @@ class Approvals:
         checked = await self._calls.execute(DecisionChecks.check_envelope, check, QUICK)
         # Only now: until its record stands, it must not be missing from what is carried over.
         self._gate.take(request.id)
+        deciders = request.deciders
         request = self._under(request, checked.policy)
         reason = gate.refusal(decision, request, workflow.now(), checked.flaw, checked.groups) or misfit
         if reason is not None:
             plan = asked
         record = self._gate.record(decision, workflow.now(), reason or "")
+        if set(request.deciders) - set(deciders):
+            # Only once the record stands: whoever has to decide now was never asked.
+            told = request.told("the operator's policy has changed")
+            await self._notifier.tell(NoticeEvent.REMINDER, told, request)
         if record.status is not DecisionStatus.COUNTED:
             self._note_refusal(record)
             return None
