@@ -94,15 +94,14 @@ class Notices:
             return notice, Told()
         try:
             policy = self._floors.raised(request.policy, notice.kind, notice.owner)
-            gap = self._floors.gap(policy, notice.kind, notice.owner) or ""
-        except SettingsError as error:
-            # No decision counts until it can be read again.
-            return notice, Told(gap=str(error))
-        if policy == request.policy:
-            return notice, Told(gap=gap)
-        request = request.under(policy)
-        notice = notice.model_copy(update={"request": request, "text": request.told("asked")})
-        return notice, Told(policy=policy, gap=gap)
+            flaw = self._floors.flaw(notice.stakes, notice.kind, notice.owner)
+            gap = flaw or self._floors.gap(policy, notice.kind, notice.owner) or ""
+        except SettingsError:
+            policy = request.policy
+            gap = "the operator's policy cannot be read: no decision counts until it is mended"
+        raised = request.under(policy).warned(gap)
+        notice = notice.model_copy(update={"request": raised, "text": raised.told("asked")})
+        return notice, Told(policy=policy if policy != request.policy else None, gap=gap)
 
     def _outlets(self, notice: Notice) -> Outlets:
         return self._routes.outlets(notice) if self._routes else Outlets(terminal=True)

@@ -253,6 +253,12 @@ class ApprovalRequest(BaseModel, frozen=True):
             return self.model_copy(update={"policy": own, "own_policy": None})
         return self.model_copy(update={"policy": policy, "own_policy": own})
 
+    def warned(self, gap: str) -> Self:
+        """The request with why nobody can approve it as it is, if there is a reason, for all to see."""
+        if not gap or gap in self.evidence:
+            return self
+        return self.model_copy(update={"evidence": (*self.evidence, gap)})
+
     def told(self, words: str) -> str:
         """The question with what happens to it, how it stands and who may decide, in a line."""
         deciders = ", ".join(self.deciders)

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, Field
 
+from common.approval.stakes import Stakes
 from common.approval.types import ApprovalPolicy, ApprovalRequest
 from common.visible_text import OneLine
 
@@ -44,9 +45,9 @@ class Notice(BaseModel, frozen=True):
     """What happened, in words, to which agent.
 
     `id` stays the same however often the notice is sent, and is unique: `AGENT/RUN/NUMBER`; an agent knows
-    only the number. `request` is the approval it is about, as it stands, for those who may decide it; a
-    notice without one is for the agent's owner. `courier`, in the notice of how a request ended, is the one
-    that was returned for the notice that asked.
+    only the number. `request` is the approval it is about, as it stands, for those who may decide it, and
+    `stakes` what is at stake in its plan; a notice without one is for the agent's owner. `courier`, in the
+    notice of how a request ended, is the one that was returned for the notice that asked.
     """
 
     id: str
@@ -56,6 +57,7 @@ class Notice(BaseModel, frozen=True):
     event: NoticeEvent
     text: OneLine
     request: ApprovalRequest | None = None
+    stakes: Stakes = Stakes()
     courier: str = ""
 
 
@@ -95,7 +97,7 @@ class Told(BaseModel, frozen=True):
 
     `courier` is to be passed on in the notice of the decision; None if that one is not needed. `policy` is
     the one that a new request is to be decided under, where the operator asks for more than the agent did,
-    and `gap` says why nobody could. `elsewhere`: notices also go elsewhere than to the terminal.
+    and `gap` says why nobody can approve it. `elsewhere`: notices also go elsewhere than to the terminal.
     """
 
     courier: str | None = None

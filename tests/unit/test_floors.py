@@ -386,6 +386,11 @@ async def test_a_question_goes_to_those_who_may_decide_it_under_the_policy(group
     assert (told.elsewhere, told.gap) == (False, "")
     assert "may decide: @treasury" in asked.told("asked")
     assert asked.under(None) == request
+    notice = notice.model_copy(update={"stakes": Stakes(order=Decimal(7))})
+    told = await ask({"requester": "allowed", "largest_order": 5})
+    assert (told.policy, told.elsewhere) == (None, False)
+    assert "allows no order over 5" in request.warned(told.gap).warned(told.gap).evidence[0]
+    notice = notice.model_copy(update={"stakes": Stakes()})
     told = await ask(OUTSIDE)
     assert "asks for an approval by others than tom, and too few of those named may" in told.gap
 

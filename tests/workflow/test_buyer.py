@@ -321,6 +321,8 @@ async def test_no_start_decision_or_edit_gets_under_the_operators_policy(floor: 
     floor.notices = Notices(None, floor.authority.floors)  # type: ignore[assignment]
     await floor.work()
     floor.broker.open = False
+    over = await floor.asked(await floor.buy(approvers=["ann"], quantity=200))
+    assert "allows no order over 1200" in over.evidence[-1]
     agent = await floor.buy(approvers=[OWNER])
     request = await floor.asked(agent)
     assert (request.deciders, request.policy.quorum) == (("@treasury",), 2)

@@ -82,9 +82,11 @@ class Approvals:
         else:
             draft = gate.first_request(question, plan, policy, evidence, owner())
             self._answers.forget(question, draft.origin)
-            outcome = await self._ended(request or await self._open(draft), type(plan), premises, resumable)
+            outcome = await self._ended(
+                request or await self._open(draft, type(plan)), type(plan), premises, resumable
+            )
             while following := gate.follow_up(outcome):
-                request = await self._open(following)
+                request = await self._open(following, type(plan))
                 outcome = await self._ended(request, type(plan), premises, resumable)
         self._answers.give(outcome.answer)
         await self._display.while_paused()
@@ -177,18 +179,18 @@ class Approvals:
                 return request
         return None
 
-    async def _open(self, draft: ApprovalRequest) -> ApprovalRequest:
+    async def _open(self, draft: ApprovalRequest, kind: type[BaseModel]) -> ApprovalRequest:
         """Open `draft` under an id of its own, its durations counted from now."""
         self._gate.memory.asked += 1
         id = f"{self._display.node_name}-{self._gate.memory.asked}"
         request = await self._timed(draft.under(None).model_copy(update={"id": id, "reminded": 0}))
-        told = await self._notifier.tell(NoticeEvent.ASKED, request.told("asked"), request)
+        stakes = stakes_of(kind.model_validate(request.plan))
+        told = await self._notifier.tell(NoticeEvent.ASKED, request.told("asked"), request, stakes=stakes)
         if told and told.courier is not None:
             self._carried.couriers[id] = told.courier
-        request = request.under(told.policy if told else None)
+        if told is not None:
+            request = request.under(told.policy).warned(told.gap)
         self._gate.open(request)
-        if told and told.gap:
-            self._display.note(told.gap, request=id)
         self._display.note(f"asks: {request.question}", request=id, digest=request.digest)
         return request
 
