@@ -80,6 +80,7 @@ END_SECONDS = 10
 def activity_objects(settings: Settings) -> list[Any]:
     """Every activity object with its clients."""
     authority = Authority.load(settings)
+    floors = authority.floors
     artifacts = ArtifactStore.of(settings)
     journals = settings.data_dir / "journals"
     runner = ModelRunner(settings, artifacts, outputs=OUTPUTS)
@@ -88,7 +89,7 @@ def activity_objects(settings: Settings) -> list[Any]:
     feed = price_feed(settings.trading, settings.data_dir, _now)
     return [
         DecisionChecks(authority),
-        Notices(Routes.load(settings)),
+        Notices(Routes.load(settings), floors),
         Webhooks.build(settings),
         mail,
         Slack.build(settings, artifacts),
@@ -102,7 +103,7 @@ def activity_objects(settings: Settings) -> list[Any]:
         Publisher.build(settings, artifacts, authority),
         RecruitingActivities(artifacts, ranker(runner, settings), text_of, settings.data_dir / "recruiting"),
         LetterActivities(artifacts, authority, mail),
-        FixPlanner(artifacts),
+        FixPlanner(artifacts, floors),
         FixApplier(artifacts, authority, journals / "apply"),
         Documents(artifacts, text_of),
         Quotes(feed),

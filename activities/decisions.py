@@ -1,4 +1,4 @@
-"""Checks decisions for the gate: the envelope, and the approver's groups. Keys stay out of workflows."""
+"""Checks decisions for the gate: envelope, groups, the operator's policy. Keys stay out of workflows."""
 
 from __future__ import annotations
 
@@ -6,22 +6,34 @@ from pydantic import BaseModel, Field
 from temporalio import activity
 
 from common.approval.signing import Authority
-from common.approval.types import Decision
+from common.approval.stakes import Stakes
+from common.approval.types import ApprovalPolicy, Decision, Verdict
 
 
 class EnvelopeCheck(BaseModel, frozen=True):
-    """A decision, and the agent that received it."""
+    """A decision, the agent that received it, and what is asked.
+
+    `requester` is whom the agent works for, `policy` the agent's own for this request, `stakes` what is at
+    stake in the plan as the decision would have it.
+    """
 
     agent: str
     decision: Decision
+    requester: str = ""
+    policy: ApprovalPolicy = ApprovalPolicy()
+    stakes: Stakes = Stakes()
 
 
 class EnvelopeChecked(BaseModel, frozen=True):
-    """What is wrong with the envelope (None where it is valid), and the approver's current groups."""
+    """What is wrong with the decision (None if it is valid), and the approver's current groups.
+
+    `policy` is the one to judge it by, if the operator asks for more than the agent did.
+    """
 
     # Defaults are left out: the answer stands in history with every decision.
     flaw: str | None = Field(None, exclude_if=lambda flaw: flaw is None)
     groups: list[str] = Field(default_factory=list, exclude_if=lambda groups: not groups)
+    policy: ApprovalPolicy | None = Field(None, exclude_if=lambda policy: policy is None)
 
 
 class DecisionChecks:
@@ -32,8 +44,18 @@ class DecisionChecks:
 
     @activity.defn(name="check_envelope")
     async def check_envelope(self, check: EnvelopeCheck) -> EnvelopeChecked:
-        """Say what is wrong with a decision's envelope, and which groups its approver is in."""
+        """Say what is wrong with a decision, which groups its approver is in, and what to judge it by.
+
+        Raises:
+            SettingsError: groups or policy cannot be read just now; the decision waits.
+        """
+        kind, floors = activity.info().workflow_type or "", self._authority.floors
+        flaw = self._authority.flaw(check.decision, check.agent)
+        if flaw is None and check.decision.verdict is not Verdict.REJECT:
+            flaw = floors.flaw(check.stakes, kind, check.requester)
+        raised = floors.raised(check.policy, kind, check.requester)
         return EnvelopeChecked(
-            flaw=self._authority.flaw(check.decision, check.agent),
+            flaw=flaw,
             groups=self._authority.groups_of(check.decision.by),
+            policy=raised if raised != check.policy else None,
         )

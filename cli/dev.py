@@ -21,6 +21,7 @@ from cli.children import end_child, last_line, put_aside, start_child
 from cli.dev_server import HOST, NAMESPACE, DevServer, DevServerError
 from cli.output import CommandError, ExitCode, say
 from cli.rates import set_fetch_rate
+from common.approval.floors import write_alone
 from common.approval.signing import Signer
 from common.artifacts import write_atomically
 from common.client.tokens import operator_token
@@ -96,6 +97,7 @@ class _Stack:
         numbers = range(1, self._count + 1)
         for log in (self._server.log, self._gateway_log, *map(self._worker_log, numbers)):
             put_aside(log)
+        write_alone(self._settings)
         address = StackAddress.file(self._settings)
         keepers: list[asyncio.Task[None]] = []
         try:

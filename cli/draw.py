@@ -84,6 +84,8 @@ def approval_lines(id: str, request: ApprovalRequest, artifacts: ArtifactStore |
     ]
     if policy.quorum > 1:
         lines.append(f"needs {policy.quorum} approvals, has {len(request.votes)}")
+    if request.floor:
+        lines.append(request.floor)
     lines += [f"yes {in_words(vote.decision)}" for vote in request.votes]
     if policy.editable:
         lines.append(f"may be edited: {', '.join(policy.editable)}")

@@ -6,6 +6,8 @@ from enum import StrEnum
 
 from pydantic import AwareDatetime, BaseModel
 
+from common.approval.stakes import Stakes
+
 # The mail listener: a workflow of this type and id, one for all workers.
 MAILROOM = "mailroom"
 # Its folders: mail that an agent received, mail whose agent had ended, mail for no agent.
@@ -37,6 +39,11 @@ class LetterPlan(BaseModel, frozen=True, extra="allow"):
     """
 
     letters: tuple[Letter | str, ...]
+
+    @property
+    def stakes(self) -> Stakes:
+        """Who is written to, as far as letters are here in full."""
+        return Stakes(recipients=tuple(each.to for each in self.letters if isinstance(each, Letter)))
 
 
 class SentStatus(StrEnum):

@@ -147,7 +147,8 @@ class Triage(BaseModel, frozen=True):
 class PlanRequest(BaseModel, frozen=True):
     """What to plan fixes for: every fixable finding in `findings`, except in the paths to `skip`.
 
-    `verify` is a shell command that has to pass on a copy with the fixes, or nothing.
+    `verify` is a shell command that has to pass on a copy with the fixes, or nothing; `owner` is whom the
+    audit is for, whose rule in the operator's policy says whether code of the project may be run.
     """
 
     root: str
@@ -155,6 +156,7 @@ class PlanRequest(BaseModel, frozen=True):
     skip: list[str] = Field(default_factory=list)
     # Left out where empty, so that the digests of requests made before there was one stay what they are.
     verify: str = Field("", exclude_if=lambda value: not value)
+    owner: str = Field("", exclude_if=lambda value: not value)
 
 
 class PlannedFix(BaseModel, frozen=True):
@@ -172,6 +174,13 @@ class ChangedRequest(BaseModel, frozen=True):
     """Which files to look at again: the chosen ones of a plan."""
 
     plan: FixPlan
+
+
+class UnprovenRequest(BaseModel, frozen=True):
+    """Which chosen files of a `plan` are not in the same plan `proven` once more, without those left out."""
+
+    plan: FixPlan
+    proven: FixPlan
 
 
 class ApplyRequest(BaseModel, frozen=True):
@@ -220,6 +229,7 @@ class AuditorMemory(BaseModel):
         plan: the fixes that people are asked about, or decided about and that are still to be applied.
         plans: those that people decided about, as they decided.
         changed: files that others changed since the last approval.
+        unproven: files whose fixes do not hold without those that the last approval left out.
     """
 
     inventory: Inventory | None = None
@@ -231,6 +241,7 @@ class AuditorMemory(BaseModel):
     applied: list[ApplyResult] = Field(default_factory=list)
     skipped: list[str] = Field(default_factory=list)
     changed: list[str] = Field(default_factory=list)
+    unproven: list[str] = Field(default_factory=list)
     settled: bool = False
 
 

@@ -21,6 +21,7 @@ from temporalio.common import (
 from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
+from common.approval.floors import Floors
 from common.notices.routes import Outlets, Routes
 from common.notices.types import COURIER, SETTLED, Dispatch, Notice, NoticeEvent, Told, courier_id
 from common.settings import SettingsError
@@ -39,17 +40,19 @@ class Notices:
 
     Args:
         routes: who is told what in which way; None sends everything to the terminal.
+        floors: the operator's policy, so that those are asked who may decide under it.
     """
 
-    def __init__(self, routes: Routes | None = None) -> None:
+    def __init__(self, routes: Routes | None = None, floors: Floors | None = None) -> None:
         self._routes = routes
+        self._floors = floors
 
     @activity.defn(name="notify")
     async def notify(self, notice: Notice) -> Told | None:
         """Have people told; repeating the same notice tells nobody twice.
 
         Returns:
-            None if the terminal is the only way there is.
+            None if the terminal is the only way there is, and the operator's policy changes nothing.
 
         Raises:
             ApplicationError: type `TemporalAway`, the first few times; it is retried.
@@ -58,13 +61,14 @@ class Notices:
         notice = notice.model_copy(
             update={"id": f"{notice.agent}/{(info.workflow_run_id or '')[-12:]}/{notice.id}"}
         )
+        notice, told = self._under_policy(notice)
         try:
             outlets = self._outlets(notice)
             is_set = bool(self._routes and self._routes.ways())
             follows = is_set and notice.event is NoticeEvent.ASKED and self._follows(notice, outlets)
         except SettingsError as error:
             say(notice.event, notice.agent, f"{notice.text} (to nobody else: {error})")
-            return Told()
+            return told
         if outlets.terminal and info.attempt == 1:
             gap = f" (not reached: {outlets.gap})" if outlets.gap else ""
             say(notice.event, notice.agent, f"{notice.text}{gap}")
@@ -78,9 +82,26 @@ class Notices:
             if info.attempt < ATTEMPTS and _passes(error):
                 raise ApplicationError("Temporal is away", type="TemporalAway") from None
             say(notice.event, notice.agent, f"{notice.text} (to nobody else: {error or 'Temporal is away'})")
-        if not is_set:
+        if not is_set and told == Told():
             return None
-        return Told(courier=courier_id(notice.id) if follows else None)
+        courier = courier_id(notice.id) if follows else None
+        return told.model_copy(update={"courier": courier, "elsewhere": is_set})
+
+    def _under_policy(self, notice: Notice) -> tuple[Notice, Told]:
+        """A new request's notice under the operator's policy, and what the agent is told of that."""
+        request = notice.request
+        if self._floors is None or request is None or notice.event is not NoticeEvent.ASKED:
+            return notice, Told()
+        try:
+            policy = self._floors.raised(request.policy, notice.kind, notice.owner)
+            flaw = self._floors.flaw(notice.stakes, notice.kind, notice.owner)
+            gap = flaw or self._floors.gap(policy, notice.kind, notice.owner) or ""
+        except SettingsError:
+            policy = request.policy
+            gap = "the operator's policy cannot be read: no decision counts until it is mended"
+        raised = request.under(policy).warned(gap)
+        notice = notice.model_copy(update={"request": raised, "text": raised.told("asked")})
+        return notice, Told(policy=policy if policy != request.policy else None, gap=gap)
 
     def _outlets(self, notice: Notice) -> Outlets:
         return self._routes.outlets(notice) if self._routes else Outlets(terminal=True)

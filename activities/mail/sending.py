@@ -17,6 +17,7 @@ from activities.mail.notice_words import notice_words
 from activities.mail.outbox import FAILED, LetterRecord, Outbox
 from activities.mail.smtp import SmtpServer, UnsentError
 from common.approval.signing import Authority, Signer
+from common.approval.stakes import Stakes
 from common.approval.types import Authorization
 from common.digest import digest
 from common.errors import permanent
@@ -100,10 +101,11 @@ class Mail:
         """`send` the approved letter.
 
         Raises:
-            ApplicationError: as `send` does; for good: `NotAuthorized`.
+            ApplicationError: as `send` does; for good: `NotAuthorized`, `PolicyRefused`.
         """
         letter, plan = request.letter, request.plan
-        self._authority.authorize(request.authorization, plan, activity.info().workflow_id or "")
+        authorization = self._authority.authorize(request.authorization, plan, activity.info())
+        self._authority.check_stakes(Stakes(recipients=(letter.to,)), authorization, activity.info())
         if letter not in plan.letters and digest(letter) not in plan.letters:
             raise permanent("NotAuthorized", "the letter is not among those that were approved")
         return await self.send(letter)

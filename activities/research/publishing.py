@@ -64,12 +64,12 @@ class Publisher:
         """Publish the approved report at the plan's target, once, and say where it is.
 
         Raises:
-            ApplicationError: for good: `NotAuthorized`, `AddressRefused`, `PublishRefused`,
-                `PublishConflict`. For now, the outcome unknown: `PublishBusy`, `PublishFailing`.
+            ApplicationError: for good: `NotAuthorized`, `PolicyRefused`, `AddressRefused`,
+                `PublishRefused`, `PublishConflict`. For now, the outcome unknown: `PublishBusy`,
+                `PublishFailing`.
         """
         plan = request.plan
-        agent = activity.info().workflow_id or ""
-        key = self._authority.authorize(request.authorization, plan, agent).key
+        key = self._authority.authorize(request.authorization, plan, activity.info()).key
         if not is_address(plan.target):
             return await asyncio.to_thread(self._to_folder, plan, key)
         if plan.target.endswith("/"):

@@ -12,6 +12,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from common.agents.fields import Amount, Count
 from common.agents.states import AgentState as AgentState
+from common.approval.stakes import Stakes
 from common.approval.types import Answer, ApprovalRequest, Decision, DecisionRecord
 from common.grammar import Moment
 from common.mail import IncomingMail
@@ -101,6 +102,11 @@ class AgentInput(BaseModel):
 
     carried: SkipJsonSchema[Carried | None] = Field(None, exclude_if=lambda carried: carried is None)
 
+    @property
+    def stakes(self) -> Stakes:
+        """The most that can come of it, for the operator's policy to judge."""
+        return Stakes()
+
 
 class ThinkerInput(AgentInput):
     """Base of the input of agents that think with a language model."""
@@ -114,6 +120,11 @@ class ThinkerInput(AgentInput):
         None, gt=0, description="tokens to spend before it asks for more; as the settings say where empty"
     )
     budget_usd: Amount | None = Field(None, description="US dollars likewise")
+
+    @property
+    def stakes(self) -> Stakes:
+        """The most that can come of it, for the operator's policy to judge."""
+        return Stakes(agent_tokens=self.budget_tokens or 0, agent_usd=self.budget_usd or Decimal(0))
 
 
 class WakeUp(BaseModel, frozen=True):

@@ -6,6 +6,7 @@ from pydantic import BaseModel, Field
 
 from common.agents.asking import AskingInput
 from common.agents.fields import Count, LocalPath, Words
+from common.approval.stakes import Stakes
 from common.artifacts import ArtifactRef
 
 
@@ -24,6 +25,16 @@ class AuditInput(AskingInput):
         max_length=2000,
         description="shell command, such as the project's tests, that has to pass on a copy with the fixes",
     )
+
+    @property
+    def asks(self) -> bool:
+        """Whether the agent comes to ask at all."""
+        return self.apply
+
+    @property
+    def stakes(self) -> Stakes:
+        """The most that can come of it, for the operator's policy to judge."""
+        return Stakes(runs_project_code=self.apply and bool(self.verify))
 
 
 class FilePreview(BaseModel, frozen=True):

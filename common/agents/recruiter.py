@@ -14,6 +14,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, Field, model_vali
 from common.agents.agent import ThinkerInput
 from common.agents.asking import AskingInput
 from common.agents.fields import Count, LocalPath, Span
+from common.approval.stakes import Stakes
 from common.artifacts import ArtifactRef
 from common.mail import Letter
 
@@ -150,6 +151,12 @@ class RecruiterInput(AskingInput, ThinkerInput):
     )
     sender: OneLine = Field("The recruiting team", description="who the letters are from, in words")
 
+    @property
+    def stakes(self) -> Stakes:
+        """The most that can come of it, for the operator's policy to judge."""
+        recipients = tuple(each.email for each in self.candidates)
+        return super().stakes.model_copy(update={"recipients": recipients})
+
     @cached_property
     def people(self) -> dict[str, Candidate]:
         """The candidates by id."""
@@ -209,6 +216,12 @@ class OutreachPlan(BaseModel, frozen=True):
     leave_out: tuple[str, ...] = Field((), max_length=MAX_CANDIDATES)
     model: str
 
+    @property
+    def stakes(self) -> Stakes:
+        """Who is written to, of those named here; all letters are judged when they are sent."""
+        named = (each.removesuffix(">").partition(" <") for each in self.recipients)
+        return Stakes(recipients=tuple(address for id, _, address in named if id not in self.leave_out))
+
 
 class Invitation(BaseModel, frozen=True):
     """One invitation: the index of the slot, the time in words, and the letter."""
@@ -226,6 +239,12 @@ class InvitationPlan(BaseModel, frozen=True):
     invitations: tuple[Invitation, ...]
     leave_out: tuple[str, ...] = Field((), max_length=MAX_CANDIDATES)
 
+    @property
+    def stakes(self) -> Stakes:
+        """Who is invited."""
+        invited = (each.letter.to for each in self.invitations if each.candidate not in self.leave_out)
+        return Stakes(recipients=tuple(invited))
+
 
 class ReplyPlan(BaseModel, frozen=True):
     """What people approve as a reply: `text`, which may be edited, answers what the candidate `wrote`.
@@ -241,6 +260,11 @@ class ReplyPlan(BaseModel, frozen=True):
     in_reply_to: str = ""
     number: int = 1
     model: str
+
+    @property
+    def stakes(self) -> Stakes:
+        """Who is answered."""
+        return Stakes(recipients=(self.to,))
 
 
 class RecruitingOutcome(StrEnum):

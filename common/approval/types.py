@@ -74,9 +74,8 @@ class ApprovalPolicy(BaseModel, frozen=True):
 
     @model_validator(mode="after")
     def _can_be_fulfilled(self) -> Self:
-        named = {*self.approvers, *self.escalate_to}
-        if self.approvers and len(named) < self.quorum and not any(each.startswith(GROUP) for each in named):
-            raise ValueError(f"a quorum of {self.quorum} cannot come from {len(named)} people")
+        if self.approvers and (few := too_few((*self.approvers, *self.escalate_to), self.quorum)):
+            raise ValueError(few)
         escalates = self.escalate_after is not None or self.on_expiry is OnExpiry.ESCALATE
         if escalates and not self.escalate_to:
             raise ValueError("an escalation needs people in escalate_to")
@@ -103,6 +102,14 @@ class ApprovalPolicy(BaseModel, frozen=True):
             return None
         may = ", ".join(self.editable) or "nothing"
         return f"{', '.join(foreign)} may not be edited; what may be: {may}"
+
+
+def too_few(named: Iterable[str], quorum: int) -> str | None:
+    """Why so many cannot approve of those `named`, in words; None if they can, or groups are among them."""
+    people = set(named)
+    if len(people) >= quorum or any(each.startswith(GROUP) for each in people):
+        return None
+    return f"a quorum of {quorum} cannot come from {len(people)} people"
 
 
 class Verdict(StrEnum):
@@ -204,6 +211,8 @@ class ApprovalRequest(BaseModel, frozen=True):
         votes: the approvals so far, each by a different person.
         reminded: how many reminders have gone out.
         escalated: whether those in the policy's `escalate_to` may decide, too.
+        own_policy: what the agent asked for, where the operator's policy asks for more than that; None where
+            `policy` is the agent's own.
     """
 
     id: str
@@ -223,6 +232,37 @@ class ApprovalRequest(BaseModel, frozen=True):
     votes: tuple[Vote, ...] = ()
     reminded: int = 0
     escalated: bool = False
+    own_policy: ApprovalPolicy | None = Field(None, exclude_if=lambda policy: policy is None)
+
+    @property
+    def floor(self) -> str:
+        """What the operator's policy asks for over what the agent did, in words; empty if nothing."""
+        if self.own_policy is None:
+            return ""
+        alone = (
+            "" if self.policy.requester_may_approve else f", but never {self.requester or 'the requester'}"
+        )
+        many = self.policy.quorum
+        who = ", ".join(self.policy.approvers) or "nobody"
+        return f"the operator's policy asks for {many} approval{'s' if many > 1 else ''} of: {who}{alone}"
+
+    def under(self, policy: ApprovalPolicy | None) -> Self:
+        """The request decided under `policy`, the agent's own raised to the operator's; None is the own."""
+        own = self.own_policy or self.policy
+        if policy is None or policy == own:
+            return self.model_copy(update={"policy": own, "own_policy": None})
+        return self.model_copy(update={"policy": policy, "own_policy": own})
+
+    def warned(self, gap: str) -> Self:
+        """The request with why nobody can approve it as it is, if there is a reason, for all to see."""
+        if not gap or gap in self.evidence:
+            return self
+        return self.model_copy(update={"evidence": (*self.evidence, gap)})
+
+    def told(self, words: str) -> str:
+        """The question with what happens to it, how it stands and who may decide, in a line."""
+        deciders = ", ".join(self.deciders)
+        return f"{self.question} ({words}; {self.standing}; may decide: {deciders})"
 
     @property
     def deciders(self) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from common.agents.agent import AgentInput, WakeUp
 from common.agents.asking import AskingInput
+from common.approval.floors import Floors, PolicyRefusedError
 from common.approval.groups import Directory
 from common.approval.signing import Signer
 from common.approval.types import (
@@ -38,6 +39,7 @@ from common.client.errors import (
     AgentExistsError,
     NoSuchAgentError,
     NothingToDecideError,
+    StartRefusedError,
     for_agent,
     one_open_request,
 )
@@ -74,6 +76,7 @@ class AgentClient:
         self._settings = settings
         self._signer = signer
         self._directory = Directory.load(settings)
+        self._floors = Floors.load(settings)
 
     async def start(
         self, kind: str, input: AgentInput, *, id: str | None = None, owner: str, request: str = ""
@@ -85,12 +88,18 @@ class AgentClient:
 
         Raises:
             AgentExistsError: there is or was an agent of that id.
+            StartRefusedError: the operator's policy does not let the owner.
+            SettingsError: that policy cannot be read.
             UnusableValueError: no agent may have such an id, or no person such a name.
         """
         check_person(owner)
         id = check_agent_id(id or f"{kind}-{uuid.uuid4().hex[:8]}")
         if isinstance(input, AskingInput):
             self._check_approvers(input.approvers)
+        try:
+            self._floors.check_start(kind, owner, input)
+        except PolicyRefusedError as error:
+            raise StartRefusedError(str(error)) from None
         try:
             await self._client.start_workflow(
                 kind,
@@ -208,10 +217,13 @@ class AgentClient:
             NoSuchAgentError: there is no agent of that id.
             NothingToDecideError: no request is open, or none with that digest.
             AgentClientError: the digest fits several open requests.
+            SettingsError: the operator's policy cannot be read, so that nothing can be approved now.
             UnusableValueError: no person may have such a name.
             ValidationError: a text is too long or empty.
         """
         check_person(by)
+        if verdict is not Verdict.REJECT:
+            self._floors.check()
         if not known:
             request_id, digest = await self._open_request(id, digest, request_id)
         now = datetime.now(UTC)

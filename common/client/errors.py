@@ -24,6 +24,10 @@ class NothingToDecideError(AgentClientError):
     """The agent has no open request that the decision could be for."""
 
 
+class StartRefusedError(AgentClientError):
+    """The operator's policy does not let this person start such an agent."""
+
+
 @asynccontextmanager
 async def for_agent(id: str) -> AsyncIterator[None]:
     """Turn Temporal's answers about an unknown agent into errors.

@@ -7,7 +7,8 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, Field
 
-from common.approval.types import ApprovalRequest
+from common.approval.stakes import Stakes
+from common.approval.types import ApprovalPolicy, ApprovalRequest
 from common.visible_text import OneLine
 
 
@@ -44,9 +45,9 @@ class Notice(BaseModel, frozen=True):
     """What happened, in words, to which agent.
 
     `id` stays the same however often the notice is sent, and is unique: `AGENT/RUN/NUMBER`; an agent knows
-    only the number. `request` is the approval it is about, as it stands, for those who may decide it; a
-    notice without one is for the agent's owner. `courier`, in the notice of how a request ended, is the one
-    that was returned for the notice that asked.
+    only the number. `request` is the approval it is about, as it stands, for those who may decide it, and
+    `stakes` what is at stake in its plan; a notice without one is for the agent's owner. `courier`, in the
+    notice of how a request ended, is the one that was returned for the notice that asked.
     """
 
     id: str
@@ -56,6 +57,7 @@ class Notice(BaseModel, frozen=True):
     event: NoticeEvent
     text: OneLine
     request: ApprovalRequest | None = None
+    stakes: Stakes = Stakes()
     courier: str = ""
 
 
@@ -91,12 +93,17 @@ class SlackUpdate(BaseModel, frozen=True):
 
 
 class Told(BaseModel, frozen=True):
-    """The answer to a notice if notices go anywhere but the terminal; otherwise the answer is None.
+    """The answer to a notice; None where it went to the terminal, as all do, and there is nothing to say.
 
-    `courier` is to be passed on in the notice of the decision; None if that one is not needed.
+    `courier` is to be passed on in the notice of the decision; None if that one is not needed. `policy` is
+    the one that a new request is to be decided under, where the operator asks for more than the agent did,
+    and `gap` says why nobody can approve it. `elsewhere`: notices also go elsewhere than to the terminal.
     """
 
     courier: str | None = None
+    policy: ApprovalPolicy | None = Field(None, exclude_if=lambda policy: policy is None)
+    gap: str = Field("", exclude_if=lambda gap: not gap)
+    elsewhere: bool = Field(True, exclude_if=lambda elsewhere: elsewhere)
 
 
 class Place(BaseModel, frozen=True):

@@ -68,6 +68,12 @@ class Settings(Group):
         'Path of a JSON file of groups, `{"treasury": ["ann", "bob"]}`; `@treasury` then stands for its '
         "members where people are named. Empty: `groups.json` in the data folder, if there is one.",
     )
+    policy: File = setting(
+        "HIBERNAUT_POLICY",
+        "Path of a JSON file of the operator's policy: who may start which agents, who has to approve, how "
+        "much at most (docs/policy.md). Empty: `policy.json` in the data folder, if there is one; without, "
+        "careful defaults hold. `starter.py dev` writes one for a single person.",
+    )
     unsigned: Literal["accept", "refuse"] = setting(
         "HIBERNAUT_UNSIGNED",
         "`accept` also counts unsigned decisions (from the Web UI or `temporal workflow signal`) and "

@@ -349,6 +349,28 @@ async def test_doctor_finds_all_well_and_says_what_to_mend(desk: Desk, tmp_path:
     assert "HIBERNAUT_APPROVAL_KEYS" in ill.out
 
 
+async def test_a_start_and_a_yes_are_held_against_the_operators_policy(desk: Desk, tmp_path: Path) -> None:
+    """A line says what it asks for; while it cannot be read nothing can be approved, and `doctor` says so."""
+    policy = tmp_path / "floors.json"
+    policy.write_text('{"rules": [{"kind": "buyer", "start": "never"}, {"quorum": 2}]}')
+    auditor = ("start", "code-auditor", f"path={tmp_path}/asks", "apply=true", "approvers=ann")
+    for words, told in (
+        (("start", "buyer", "symbol=A", "quantity=1", "limit=1"), "lets me start no buyer"),
+        (auditor, "asks for 2 approvals by others than me, and too few of those named"),
+    ):
+        ran = await desk.run(*words, HIBERNAUT_POLICY=str(policy))
+        assert (ran.code, ran.out, ran.err.count("\n")) == (2, "", 1)
+        assert told in ran.err
+    id = (await desk.run(*auditor)).out.strip()
+    policy.write_text("{")
+    for words in (("approve", id, "--as", "ann"), auditor):
+        ran = await desk.run(*words, HIBERNAUT_POLICY=str(policy))
+        assert (ran.code, ran.err.count("\n")) == (2, 1)
+        assert f"HIBERNAUT_POLICY: {policy} is not a JSON object such as" in ran.err
+    ill = await desk.run("doctor", HIBERNAUT_POLICY=str(policy))
+    assert (ill.code, "Nothing destructive is done until then" in ill.out) == (1, True)
+
+
 async def test_a_bad_setting_is_exit_code_2(desk: Desk) -> None:
     """The line names the setting."""
     ran = await desk.run("list", HIBERNAUT_CACHED_AGENTS="many")

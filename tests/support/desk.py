@@ -27,6 +27,7 @@ from activities.delivery.notices import Notices
 from cli.dev_server import DevServer
 from common.agents.agent import Progress
 from common.agents.auditor import AuditInput
+from common.approval.floors import write_alone
 from common.approval.signing import Authority, Signer
 from common.approval.types import ApprovalPolicy
 from common.client.client import AgentClient
@@ -122,6 +123,7 @@ class Desk:
             "HIBERNAUT_TASK_QUEUE": settings.task_queue,
             "HIBERNAUT_USER": "me",
         }
+        write_alone(settings)
         self.signer = Signer.load(settings, create=True)
         self._worker = AsyncExitStack()
         self.spawned: list[asyncio.subprocess.Process] = []

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from cli.children import end_child, start_child
 from cli.dev_server import DevServer
+from common.approval.floors import write_alone
 from common.approval.signing import Signer
 from common.client.client import AgentClient
 from common.settings import Settings
@@ -25,6 +26,7 @@ class Stack:
     def __init__(self, folder: Path) -> None:
         self.settings = Settings.read({"HIBERNAUT_DATA_DIR": str(folder)})
         self.server = DevServer(self.settings, ui_port=None, limits=QUICK_TASKS)
+        write_alone(self.settings)
         self.signer = Signer.load(self.settings, create=True)
         self.worker: Process | None = None
         self.log = folder / "logs" / "worker.log"

@@ -263,3 +263,21 @@ async def test_odd_things_in_the_tree_become_lines_in_the_report(audit: AuditSta
     assert result["skipped"] == {"link": 1, "name": 1, "oversized": 1, "special": 1}
     report = json.loads(Path(result["report"]["json"]).read_text())
     assert {each["path"]: each["reason"] for each in report["left_out"]}["big.txt"] == "oversized"
+
+
+async def test_what_does_not_hold_without_a_file_left_out_is_not_applied(audit: AuditStage) -> None:
+    """The fixes were proven all together; the rest is proven by itself, and asked about again."""
+    for name in ("a.py", "b.py", "c.py"):
+        (audit.shop / name).write_text("import os\n\nX = 1\n")
+    both = "test $(grep -l '^import os' a.py b.py | wc -l) -ne 1"
+    agent = await audit.start(verify=both, include=["/*.py"])
+    first = await audit.asked(agent)
+    assert first.plan["files"] == 3
+    await audit.stage.decide(agent, first, Verdict.REVISE, by=OWNER, edits={"skip": ["b.py"]})
+    again = await audit.asked(agent, after=first.id)
+    assert [each["path"] for each in again.plan["preview"]] == ["c.py"]
+    assert "does not hold without what was left out: a.py" in again.evidence
+    await audit.stage.decide(agent, again, by=OWNER)
+    await agent.result()
+    left = [name for name in ("a.py", "b.py", "c.py") if "import os" in (audit.shop / name).read_text()]
+    assert left == ["a.py", "b.py"]

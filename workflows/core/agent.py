@@ -108,8 +108,8 @@ class Agent(Generic[Input, Memory]):
         memory: the agent's own state, a pydantic model that can be made without arguments; None where the
             agent has none.
         reads_mail: whether mail that people send to the agent is kept in `mail`; otherwise it is refused.
-        budget_approvers: who may raise the budget for language models; whoever the agent works for where
-            empty, as it is their money.
+        budget_approvers: who may raise the budget for language models; where empty whoever the agent works
+            for, as it is their money, and whoever approves its plans.
     """
 
     reads_mail = False

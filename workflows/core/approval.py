@@ -11,6 +11,7 @@ from temporalio import workflow
 from activities.calendars import Calendars, MomentsRequest
 from activities.decisions import DecisionChecks, EnvelopeCheck
 from common.agents.agent import AgentState, Carried
+from common.approval.stakes import stakes_of
 from common.approval.types import (
     PREMISES_FRESH_FOR,
     ApprovalPolicy,
@@ -81,9 +82,11 @@ class Approvals:
         else:
             draft = gate.first_request(question, plan, policy, evidence, owner())
             self._answers.forget(question, draft.origin)
-            outcome = await self._ended(request or await self._open(draft), type(plan), premises, resumable)
+            outcome = await self._ended(
+                request or await self._open(draft, type(plan)), type(plan), premises, resumable
+            )
             while following := gate.follow_up(outcome):
-                request = await self._open(following)
+                request = await self._open(following, type(plan))
                 outcome = await self._ended(request, type(plan), premises, resumable)
         self._answers.give(outcome.answer)
         await self._display.while_paused()
@@ -176,14 +179,17 @@ class Approvals:
                 return request
         return None
 
-    async def _open(self, draft: ApprovalRequest) -> ApprovalRequest:
+    async def _open(self, draft: ApprovalRequest, kind: type[BaseModel]) -> ApprovalRequest:
         """Open `draft` under an id of its own, its durations counted from now."""
         self._gate.memory.asked += 1
         id = f"{self._display.node_name}-{self._gate.memory.asked}"
-        request = await self._timed(draft.model_copy(update={"id": id, "reminded": 0}))
-        told = await self._notifier.tell(NoticeEvent.ASKED, _in_question(request, "asked"), request)
+        request = await self._timed(draft.under(None).model_copy(update={"id": id, "reminded": 0}))
+        stakes = stakes_of(kind.model_validate(request.plan))
+        told = await self._notifier.tell(NoticeEvent.ASKED, request.told("asked"), request, stakes=stakes)
         if told and told.courier is not None:
             self._carried.couriers[id] = told.courier
+        if told is not None:
+            request = request.under(told.policy).warned(told.gap)
         self._gate.open(request)
         self._display.note(f"asks: {request.question}", request=id, digest=request.digest)
         return request
@@ -253,6 +259,7 @@ class Approvals:
                     if outcome is not None:
                         return outcome
                     request = self._gate.memory.open[id]
+                    wait.approvers = request.deciders
                 elif due is not None and due <= now:
                     if step is Step.EXPIRE:
                         plan = kind.model_validate(request.plan)
@@ -277,23 +284,36 @@ class Approvals:
             request = self._gate.update(request.id, reminded=reminded)
             event, words = NoticeEvent.REMINDER, f"reminder {reminded} of {len(request.remind_at)}"
         self._display.note(f"{words}: {request.question}", request=request.id)
-        await self._notifier.tell(event, _in_question(request, words), request)
+        await self._notifier.tell(event, request.told(words), request)
         return request
 
     async def _judged(
         self, decision: Decision, request: ApprovalRequest, kind: type[Plan]
     ) -> Outcome[Plan] | None:
         """What a decision makes of its request: an end, one vote more, or nothing but a record."""
-        check = EnvelopeCheck(agent=workflow.info().workflow_id, decision=decision)
+        asked = kind.model_validate(request.plan)
+        plan, misfit = _edited(asked, request, decision) if decision.edits else (asked, None)
+        check = EnvelopeCheck(
+            agent=workflow.info().workflow_id,
+            decision=decision,
+            requester=request.requester,
+            policy=request.own_policy or request.policy,
+            stakes=stakes_of(plan),
+        )
         # Not through `call`: a paused agent judges decisions too, and goes on only when resumed.
         checked = await self._calls.execute(DecisionChecks.check_envelope, check, QUICK)
         # Only now: until its record stands, it must not be missing from what is carried over.
         self._gate.take(request.id)
-        plan = kind.model_validate(request.plan)
-        reason = gate.refusal(decision, request, workflow.now(), checked.flaw, checked.groups)
-        if reason is None and decision.edits:
-            plan, reason = _edited(plan, request, decision)
+        deciders = request.deciders
+        request = self._under(request, checked.policy)
+        reason = gate.refusal(decision, request, workflow.now(), checked.flaw, checked.groups) or misfit
+        if reason is not None:
+            plan = asked
         record = self._gate.record(decision, workflow.now(), reason or "")
+        if set(request.deciders) - set(deciders):
+            # Only once the record stands: whoever has to decide now was never asked.
+            told = request.told("the operator's policy has changed")
+            await self._notifier.tell(NoticeEvent.REMINDER, told, request)
         if record.status is not DecisionStatus.COUNTED:
             self._note_refusal(record)
             return None
@@ -308,15 +328,18 @@ class Approvals:
         self._display.note(f"{request.standing}: yes {in_words(decision)}", request=request.id)
         return None
 
+    def _under(self, request: ApprovalRequest, policy: ApprovalPolicy | None) -> ApprovalRequest:
+        """The open request under what the operator's policy asks for by now."""
+        found = request.under(policy)
+        if found.policy == request.policy:
+            return request
+        self._display.note(found.floor or "the operator's policy asks for nothing more", request=request.id)
+        return self._gate.update(request.id, policy=found.policy, own_policy=found.own_policy)
+
     def _note_refusal(self, record: DecisionRecord) -> None:
         which = "a" if record.signed else "an unsigned"
         told = f"refused {which} decision by {record.decision.by}: {record.reason}"
         self._display.note(told, id=record.decision.id)
-
-
-def _in_question(request: ApprovalRequest, words: str) -> str:
-    deciders = ", ".join(request.deciders)
-    return f"{request.question} ({words}; {request.standing}; may decide: {deciders})"
 
 
 def _edited(plan: Plan, request: ApprovalRequest, decision: Decision) -> tuple[Plan, str | None]:

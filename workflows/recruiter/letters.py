@@ -108,7 +108,7 @@ class Letters:
             return None
 
     async def send(self, letters: Sequence[Outgoing]) -> None:
-        """Send letters of the approved plan; where the approval has grown too old, none."""
+        """Send letters of the approved plan; where the approval no longer holds, none."""
         agent, memory = self._agent, self._agent.memory
         assert memory.approval is not None
         with agent.node("send"):
@@ -122,7 +122,7 @@ class Letters:
             )
             acted = await agent.act(action)
         if acted.result is None:
-            # Nothing but the approval's age can drift here.
+            # The approval has grown too old, or the operator's policy asks for another.
             memory.approval, memory.decision, memory.evidence = None, "", acted.evidence
             return
         now, within = workflow.now(), agent.input.answer_within

@@ -27,10 +27,12 @@ class Prover:
     Args:
         scratch: the copy, still empty.
         artifacts: where contents are stored.
+        runs_code: whether code of the project may be run. Where it may not, no import is removed either: that
+            nothing needs it has to be tried.
     """
 
-    def __init__(self, scratch: Scratch, artifacts: ArtifactStore) -> None:
-        self._scratch, self._artifacts = scratch, artifacts
+    def __init__(self, scratch: Scratch, artifacts: ArtifactStore, *, runs_code: bool) -> None:
+        self._scratch, self._artifacts, self._runs_code = scratch, artifacts, runs_code
         self._whole = False
         self._verify, self._end = "", 0.0
         self.words: list[str] = []
@@ -43,6 +45,8 @@ class Prover:
         try:
             if not self._whole:
                 raise AnalyserFailed("the folder is too large to copy")
+            if not self._runs_code:
+                raise AnalyserFailed("whether something needs it has to be tried, which is forbidden here")
             paths = [path for path, theirs in fixable.items() if theirs & IMPORT_RULES]
             needed = self._scratch.needed_imports(paths) if paths else {}
         except (AnalyserFailed, ValueError) as error:
@@ -59,7 +63,10 @@ class Prover:
             verify: a shell command that has to pass in the copy, or nothing.
         """
         self._verify = verify
-        if fixes and self._whole:
+        if not self._runs_code:
+            tried = f"`{verify}` was not run" if verify else "no module was imported"
+            self.words.append(f"The operator's policy forbids running the project's code, so {tried}.")
+        elif fixes and self._whole:
             if any(IMPORT_RULES & fix.rules.keys() for fix in fixes):
                 self.words.append(_IMPORTS)
             fixes = self._importable(fixes)

@@ -21,6 +21,7 @@ from common.mail import Letter, LetterPlan, Sent
 from common.notices.types import Notice, NoticeEvent
 from common.object_store import FolderStore
 from common.settings import Settings
+from tests.support.floors import floors
 
 RING = Signer(KeyRing.of({"test": bytes(range(32))}))
 AGENT = ActivityEnvironment().info.workflow_id or ""
@@ -119,7 +120,7 @@ class MailDesk:
         assert mail.smtp
         self.store = FolderStore(folder / "objects")
         self.outbox = Outbox(self.store, RING, settles=settles)
-        authority = Authority(RING, Directory(folder / "groups.json"), accept_unsigned=False)
+        authority = Authority(RING, Directory(folder / "groups.json"), floors(), accept_unsigned=False)
         server = SmtpServer(mail.smtp, "example.com", data_seconds)
         self.mail = Mail(mail, self.settings.http.public_url, server, self.outbox, authority, RING)
 
