@@ -33,6 +33,9 @@ PREMISES_FRESH_FOR = timedelta(seconds=30)
 # Why a decision that arrives again is refused; the first record says what became of it.
 ALREADY_RECEIVED = "this decision was already received"
 
+# Characters of edits that the record of a decision keeps as they were.
+MAX_RECORDED_EDITS = 1000
+
 ShortText = Annotated[str, Field(max_length=200)]
 LongText = Annotated[str, Field(max_length=4000)]
 
@@ -249,6 +252,12 @@ class DecisionStatus(StrEnum):
     REFUSED = "refused"
 
 
+def _in_short(edits: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    if len(str(edits)) <= MAX_RECORDED_EDITS:
+        return edits
+    return {name: said(value) for name, value in list(edits.items())[:10]}
+
+
 class DecisionRecord(BaseModel, frozen=True):
     """A decision and what became of it; `reason` says why it was refused."""
 
@@ -260,8 +269,13 @@ class DecisionRecord(BaseModel, frozen=True):
 
     @classmethod
     def of(cls, decision: Decision, status: DecisionStatus, at: datetime, reason: str = "") -> Self:
-        """The record of ``decision`` as of ``at``."""
+        """The record of ``decision`` as of ``at``.
+
+        Hundreds are kept, so of what was judged they keep no long edits; a vote that counts has the whole.
+        """
         signed = decision.signature is not None
+        if status is not DecisionStatus.WAITING:
+            decision = decision.model_copy(update={"edits": _in_short(decision.edits)})
         return cls(decision=decision, status=status, reason=reason, signed=signed, at=at)
 
 

@@ -163,5 +163,5 @@ def test_the_memory_of_the_gate_is_bounded_and_no_decision_is_both_waiting_and_j
     memory = gate.memory
     assert len(memory.records) <= MAX_RECORDS
     assert len(memory.closed) <= MAX_CLOSED
-    waiting = [each.id for each in memory.waiting]
+    waiting = [each.id for each in gate.waiting]
     assert len(waiting) == len(set(waiting))
