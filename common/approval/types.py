@@ -274,7 +274,7 @@ class DecisionRecord(BaseModel, frozen=True):
         Hundreds are kept, so of what was judged they keep no long edits; a vote that counts has the whole.
         """
         signed = decision.signature is not None
-        if status is not DecisionStatus.WAITING:
+        if decision.edits and status is not DecisionStatus.WAITING:
             decision = decision.model_copy(update={"edits": _in_short(decision.edits)})
         return cls(decision=decision, status=status, reason=reason, signed=signed, at=at)
 

@@ -105,6 +105,7 @@ class Gate:
         self.memory = memory
         # Also of decisions whose record has made room for newer ones in this history.
         self._known = {record.decision.id for record in memory.records} | {each.id for each in self.waiting}
+        self._early = self._count_early()
 
     @property
     def waiting(self) -> list[Decision]:
@@ -119,6 +120,7 @@ class Gate:
     def open(self, request: ApprovalRequest) -> None:
         """Start asking."""
         self.memory.open[request.id] = request
+        self._early = self._count_early()
 
     def update(self, request_id: str, **changes: Any) -> ApprovalRequest:
         """The open request with `changes` to how it stands."""
@@ -138,6 +140,7 @@ class Gate:
         while len(memory.closed) > MAX_CLOSED:
             memory.closed.pop(next(iter(memory.closed)))
         late = memory.waiting.pop(request_id, ())
+        self._early = self._count_early()
         return [self.record(each, now, f"{request_id} is closed: {how}") for each in late]
 
     def offer(self, decision: Decision, now: datetime) -> DecisionRecord | None:
@@ -152,8 +155,10 @@ class Gate:
         self._known.add(decision.id)
         if (how := memory.closed.get(decision.request_id)) is not None:
             return self.record(decision, now, f"{decision.request_id} is closed: {how}")
-        if decision.request_id not in memory.open and self._early >= MAX_WAITING:
-            return self.record(decision, now, "too many decisions wait for requests that were never made")
+        if decision.request_id not in memory.open:
+            if self._early >= MAX_WAITING:
+                return self.record(decision, now, "too many decisions wait for requests that were never made")
+            self._early += 1
         memory.waiting.setdefault(decision.request_id, deque()).append(decision)
         return None
 
@@ -181,9 +186,8 @@ class Gate:
             del records[next(refused, 0)]
         return entry
 
-    @property
-    def _early(self) -> int:
-        """How many decisions wait for requests that were never made; at most a hundred requests."""
+    def _count_early(self) -> int:
+        """How many decisions wait for requests that were never made."""
         memory = self.memory
         return sum(len(queue) for id, queue in memory.waiting.items() if id not in memory.open)
 
