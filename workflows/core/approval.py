@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
@@ -195,7 +196,9 @@ class Approvals:
     async def _open(self, draft: ApprovalRequest) -> ApprovalRequest:
         """Open `draft` under an id of its own, its durations counted from now."""
         self._gate.memory.asked += 1
-        id = f"{self._display.node_name}-{self._gate.memory.asked}"
+        # People type it, and `AgentWaitingFor` separates by these.
+        node = re.sub(r"[\s;]+", "-", self._display.node_name)
+        id = f"{node}-{self._gate.memory.asked}"
         request = await self._timed(draft.model_copy(update={"id": id, "reminded": 0}))
         told = await self._notifier.tell(NoticeEvent.ASKED, _in_question(request, "asked"), request)
         if told and told.courier is not None:

@@ -127,7 +127,7 @@ class Display:
         self._shows_wait = bool(self._waits)
         stuck = self.watchdog.stuck
         node, since = (stuck.node, stuck.since) if stuck else (self.node_name, self._node_since)
-        approvers = search_attributes.fit_list(self._approvers())
+        approvers = search_attributes.fit_names(self._approvers())
         self._write(
             {
                 search_attributes.NODE: search_attributes.fit(node),
@@ -186,7 +186,9 @@ class Display:
         workflow.set_current_details(notebook.as_markdown(self._carried.notebook, headline, questions))
 
     def _waiting_for(self) -> str | None:
-        return search_attributes.SEPARATOR.join(wait.waiting_for for wait in self._waits) or None
+        # Approvals first: an inbox is asked for by how this begins.
+        waits = sorted(self._waits, key=lambda wait: wait.state is not AgentState.AWAITING_APPROVAL)
+        return search_attributes.SEPARATOR.join(wait.waiting_for for wait in waits) or None
 
     def _wake_at(self) -> datetime | None:
         return min((wait.until for wait in self._waits if wait.until), default=None)
