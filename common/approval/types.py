@@ -33,6 +33,7 @@ PREMISES_FRESH_FOR = timedelta(seconds=30)
 # Why a decision that arrives again is refused; the first record says what became of it.
 ALREADY_RECEIVED = "this decision was already received"
 
+MAX_REMINDERS = 100
 # Characters of edits that the record of a decision keeps as they were.
 MAX_RECORDED_EDITS = 1000
 
@@ -68,7 +69,7 @@ class ApprovalPolicy(BaseModel, frozen=True):
     quorum: int = Field(1, ge=1)
     requester_may_approve: bool = False
     editable: tuple[str, ...] = ()
-    reminders: tuple[Span, ...] = Field((), max_length=100)
+    reminders: tuple[Span, ...] = Field((), max_length=MAX_REMINDERS)
     escalate_to: tuple[str, ...] = ()
     escalate_after: Span | None = None
     expires_after: Span | None = None
@@ -83,7 +84,14 @@ class ApprovalPolicy(BaseModel, frozen=True):
         escalates = self.escalate_after is not None or self.on_expiry is OnExpiry.ESCALATE
         if escalates and not self.escalate_to:
             raise ValueError("an escalation needs people in escalate_to")
+        if self.business_hours:
+            self.business_hours.check_countable(self.durations)
         return self
+
+    @property
+    def durations(self) -> list[timedelta]:
+        """Every duration that the policy counts from the question."""
+        return [each for each in (*self.reminders, self.escalate_after, self.expires_after) if each]
 
     def deciders(self, *, escalated: bool) -> tuple[str, ...]:
         """The people and groups who may decide now."""
