@@ -39,11 +39,13 @@ from common.client.errors import (
     AgentExistsError,
     NoSuchAgentError,
     NothingToDecideError,
+    TooMuchSaidError,
     for_agent,
     one_open_request,
 )
 from common.client.filters import AgentFilter
 from common.client.inbox import open_requests
+from common.client.limits import OwnerQuota, check_room, priority_of
 from common.client.view import (
     QUERY_PATIENCE,
     AgentRow,
@@ -76,6 +78,7 @@ class AgentClient:
         self._settings = settings
         self._signer = signer
         self._directory = Directory.load(settings)
+        self._quota = OwnerQuota(client, settings.working_agents)
 
     async def start(
         self, kind: str, input: AgentInput, *, id: str | None = None, owner: str, request: str = ""
@@ -87,9 +90,11 @@ class AgentClient:
 
         Raises:
             AgentExistsError: there is or was an agent of that id.
+            TooManyAgentsError: the owner has as many at work as may be.
             UnusableValueError: no agent may have such an id, or no person such a name.
         """
         check_person(owner)
+        await self._quota.take(owner)
         id = check_agent_id(id or f"{kind}-{uuid.uuid4().hex[:8]}")
         if isinstance(input, AskingInput):
             self._check_approvers(input.approvers)
@@ -102,6 +107,7 @@ class AgentClient:
                 id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
                 id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
                 memo={REQUEST_DIGEST: request} if request else None,
+                priority=priority_of(owner),
                 search_attributes=TypedSearchAttributes(
                     [SearchAttributePair(search_attributes.OWNER, owner)]
                 ),
@@ -236,7 +242,13 @@ class AgentClient:
         return None
 
     async def tell(self, id: str, text: str) -> None:
-        """Steer the agent in words."""
+        """Steer the agent in words.
+
+        Raises:
+            NoSuchAgentError: there is no agent of that id, or it has ended.
+            TooMuchSaidError: it has so much to read that only signals that matter are taken.
+        """
+        check_room(await self.describe(id))
         await self._signal(id, "tell", text)
 
     async def pause(self, id: str) -> None:
@@ -305,7 +317,12 @@ class AgentClient:
         try:
             await self._client.get_workflow_handle(id).signal(name, args=arguments)
         except RPCError as error:
-            if error.status != RPCStatusCode.NOT_FOUND:
+            if error.status is RPCStatusCode.INVALID_ARGUMENT and "limit for signal" in error.message:
+                raise TooMuchSaidError(
+                    f"agent {id} has had as many signals as Temporal takes into one history: "
+                    f"wait until it starts afresh, or end it with `starter.py cancel {id}`."
+                ) from None
+            if error.status is not RPCStatusCode.NOT_FOUND:
                 raise
             row = row_of(await self.describe(id))
             raise NoSuchAgentError(f"agent {id} has ended: it is {row.status}.") from None
