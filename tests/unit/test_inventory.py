@@ -6,7 +6,7 @@ import hashlib
 import os
 import socket
 import tracemalloc
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -454,7 +454,7 @@ def test_a_tree_that_would_take_for_ever_is_one_clear_failure(
     take: Taker, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing else in the worker waits for it, and it ends with what its limits allow."""
-    monkeypatch.setattr(inventory, "CPU_SECONDS", 1)
+    monkeypatch.setattr(inventory, "LIMITS", replace(inventory.LIMITS, cpu_seconds=1))
     write(root, {"a" * 250: ""})
     take.lister = inventory.listed_apart
     assert kind_of_failure(take, root, exclude=["*a" * 40 + "b"]) == "TreeTooCostly"

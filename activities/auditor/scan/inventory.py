@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterable
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from temporalio import activity
 
+from activities.apart import LimitsExceededError, ProcessLimits, run_apart
 from activities.auditor.records import FileEntry, Inventory, InventoryRequest, SkippedFile, put_records
-from activities.auditor.scan.listing import CannotListError, Listing
-from activities.auditor.scan.programs import AnalyserFailed, attended, run
+from activities.auditor.scan.listing import CannotListError, Listing, answer
 from common.agents.agent import Progress
 from common.artifacts import ArtifactStore
 from common.errors import permanent
 
-_PROGRAM = Path(__file__).with_name("listing_program.py")
-# A tree of 100,000 files with a thousand rules of git takes a minute and 300 MB.
-CPU_SECONDS = 300
-MEMORY = 2 * 1024**3
-# On the clock: a disk may be slow.
-_SECONDS = 3600.0
-_OUTPUT_BYTES = 512 * 1024**2
+# A tree of 100,000 files with a thousand rules of git takes a minute and 300 MB; a disk may be slow.
+LIMITS = ProcessLimits(memory=2 * 1024**3, cpu_seconds=300, seconds=3600.0)
 
 Lister = Callable[[dict[str, Any], Callable[[int], None]], Listing]
 
@@ -36,23 +27,14 @@ def listed_apart(request: dict[str, Any], beat: Callable[[int], None]) -> Listin
     Raises:
         CannotListError: also of the kind `TreeTooCostly`.
     """
-    with TemporaryDirectory() as folder:
-        file = Path(folder, "request.json")
-        file.write_text(json.dumps(request))
-        command = [sys.executable, "-I", str(_PROGRAM), str(file), str(MEMORY), str(CPU_SECONDS)]
-        try:
-            status, output, last_line = attended(
-                lambda: beat(0), lambda stop: run(command, _SECONDS, _OUTPUT_BYTES, stop)
-            )
-        except AnalyserFailed as error:
-            status, output, last_line = 1, b"", str(error)
-    if status:
+    try:
+        said = run_apart(answer, request, LIMITS, lambda: beat(0))
+    except LimitsExceededError as error:
         raise CannotListError(
             "TreeTooCostly",
-            f"listing {request['root']} went over its limits ({last_line}): give a folder with fewer files, "
-            "or with fewer rules in its .gitignore files",
-        )
-    said = json.loads(output)
+            f"listing {request['root']} went over its limits ({error}): give a folder with fewer files, or "
+            "with fewer rules in its .gitignore files",
+        ) from None
     if "error" in said:
         raise CannotListError(*said["error"])
     return Listing(**said)

@@ -1,10 +1,10 @@
-"""Walks a folder for the inventory. It imports little, for `listing_program.py` runs it apart."""
+"""Walks a folder for the inventory. It imports little, for a process of its own does it."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +71,14 @@ def list_files(request: dict[str, Any], beat: Callable[[int], None]) -> Listing:
     listing.entries.sort(key=lambda entry: entry[0])
     listing.skipped.sort(key=lambda entry: entry[0])
     return listing
+
+
+def answer(request: dict[str, Any]) -> dict[str, Any]:
+    """`list_files` as JSON values; a `CannotListError` is the `error` in it."""
+    try:
+        return asdict(list_files(request, lambda done: None))
+    except CannotListError as error:
+        return {"error": [error.kind, str(error)]}
 
 
 def _real_root(path: str) -> Path:
