@@ -121,6 +121,25 @@ async def test_an_agent_that_woke_while_paused_does_not_sleep_again_in_a_fresh_h
     assert (await agent.result())["memory"]["woken"] == ["signal"]
 
 
+@pytest.mark.parametrize(("ending", "same"), [("asks", True), ("asks anew", False)])
+async def test_an_agent_without_a_memory_that_asks_first_of_all_starts_afresh(
+    short_histories: Stage, ending: str, same: bool
+) -> None:
+    """It goes on asking the same; a question that changed is asked anew, and the old one closed."""
+    stage = short_histories
+    stage.agents.append(BriefAgent)
+    await stage.rest()
+    await stage.work()
+    agent = await stage.start(BriefInput(ending=ending), "brief")
+    first = await stage.asked(agent)
+    await flood(stage, agent)
+    now = await stage.asked(agent, after="" if same else first.id)
+    assert (now.id == first.id) is same
+    assert len((await stage.query(agent, "approvals", ApprovalsView)).open) == 1
+    await stage.decide(agent, now)
+    assert "approved by ann" in await agent.result()
+
+
 async def test_pauses_that_come_together_are_shown_once(stage: Stage) -> None:
     """Of thousands that a worker finds waiting, each would add a command to one workflow task."""
     agent = await stage.start(ErrandInput())
