@@ -114,7 +114,8 @@ async def bench(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         fleet = Fleet(floor, settings, server.address, 1)
         keeping = asyncio.create_task(fleet.keep_up())
         try:
-            await ask(AgentClient(await connect(settings), settings, signer), options.agents)
+            unlimited = settings.but(working_agents=None)
+            await ask(AgentClient(await connect(settings), unlimited, signer), options.agents)
             load = os.getloadavg()[0]
             environment = {**os.environ, "HIBERNAUT_DATA_DIR": str(folder)}
             table, table_seconds = await timed(environment, options.runs, in_table)

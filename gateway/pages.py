@@ -84,6 +84,8 @@ def waits_for(row: AgentRow) -> str:
     approvals = search_attributes.parse_waiting_for_approvals(row.waiting_for)
     if not approvals:
         return row.waiting_for or ""
+    if search_attributes.is_cut(row.waiting_for):
+        return f"over {len(approvals)} decisions"
     return "a decision" if len(approvals) == 1 else f"{len(approvals)} decisions"
 
 

@@ -12,7 +12,7 @@ from temporalio import activity
 
 from activities.documents.documents import MAX_BYTES, MEDIA_TYPES, DocumentText
 from activities.llm.records import LanguageModel
-from activities.recruiting.calendar_file import busy_slots
+from activities.recruiting.calendar_file import busy_slots_apart
 from activities.recruiting.invitations import invitation
 from activities.recruiting.letters import LetterBook, book_of, sample_slots
 from activities.recruiting.protected import strip
@@ -127,7 +127,8 @@ class RecruitingActivities:
         """
         if not request.calendar:
             return BusySlots(busy=())
-        return BusySlots(busy=tuple(busy_slots(Path(request.calendar), request.slots)))
+        busy = busy_slots_apart(Path(request.calendar), request.slots, lambda: None)
+        return BusySlots(busy=tuple(busy))
 
     @activity.defn(name="draft_invitations")
     def draft_invitations(self, request: DraftInvitations) -> InvitationPlan:

@@ -53,6 +53,10 @@ _NUMBERED = re.compile(r"^[ \t]*\(?\d{1,2}[.):][ \t]+\S[^\n]*$", re.MULTILINE)
 REFUSES, ACCEPTS = (re.compile(_DATA["signs"][name]) for name in ("refuses", "accepts"))
 
 
+# Whoever says nothing but yes, no or a time takes fewer.
+MAX_CHARACTERS = 5000
+
+
 def read_by_rules(text: str, offered: Sequence[str]) -> MailReading:
     """What `text` says, where it can say nothing else; `question` or `unclear` for a person to read.
 
@@ -60,6 +64,8 @@ def read_by_rules(text: str, offered: Sequence[str]) -> MailReading:
         text: a mail, without what it quotes.
         offered: the times proposed, each like `1. Tuesday, 1 December 2026, 10:00-10:45 (Europe/Berlin)`.
     """
+    if len(text) > MAX_CHARACTERS:
+        return MailReading(says=Says.UNCLEAR)
     doubt = MailReading(says=Says.QUESTION if _asks(text) else Says.UNCLEAR)
     own = _without_frame(unicodedata.normalize("NFKC", text).replace("’", "'"))
     if not offered:

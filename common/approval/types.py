@@ -33,6 +33,10 @@ PREMISES_FRESH_FOR = timedelta(seconds=30)
 # Why a decision that arrives again is refused; the first record says what became of it.
 ALREADY_RECEIVED = "this decision was already received"
 
+MAX_REMINDERS = 100
+# Characters of edits that the record of a decision keeps as they were.
+MAX_RECORDED_EDITS = 1000
+
 ShortText = Annotated[str, Field(max_length=200)]
 LongText = Annotated[str, Field(max_length=4000)]
 
@@ -65,7 +69,7 @@ class ApprovalPolicy(BaseModel, frozen=True):
     quorum: int = Field(1, ge=1)
     requester_may_approve: bool = False
     editable: tuple[str, ...] = ()
-    reminders: tuple[Span, ...] = Field((), max_length=100)
+    reminders: tuple[Span, ...] = Field((), max_length=MAX_REMINDERS)
     escalate_to: tuple[str, ...] = ()
     escalate_after: Span | None = None
     expires_after: Span | None = None
@@ -79,7 +83,14 @@ class ApprovalPolicy(BaseModel, frozen=True):
         escalates = self.escalate_after is not None or self.on_expiry is OnExpiry.ESCALATE
         if escalates and not self.escalate_to:
             raise ValueError("an escalation needs people in escalate_to")
+        if self.business_hours:
+            self.business_hours.check_countable(self.durations)
         return self
+
+    @property
+    def durations(self) -> list[timedelta]:
+        """Every duration that the policy counts from the question."""
+        return [each for each in (*self.reminders, self.escalate_after, self.expires_after) if each]
 
     def deciders(self, *, escalated: bool) -> tuple[str, ...]:
         """The people and groups who may decide now."""
@@ -289,6 +300,12 @@ class DecisionStatus(StrEnum):
     REFUSED = "refused"
 
 
+def _in_short(edits: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    if len(str(edits)) <= MAX_RECORDED_EDITS:
+        return edits
+    return {name: said(value) for name, value in list(edits.items())[:10]}
+
+
 class DecisionRecord(BaseModel, frozen=True):
     """A decision and what became of it; `reason` says why it was refused."""
 
@@ -300,8 +317,13 @@ class DecisionRecord(BaseModel, frozen=True):
 
     @classmethod
     def of(cls, decision: Decision, status: DecisionStatus, at: datetime, reason: str = "") -> Self:
-        """The record of ``decision`` as of ``at``."""
+        """The record of ``decision`` as of ``at``.
+
+        Hundreds are kept, so of what was judged they keep no long edits; a vote that counts has the whole.
+        """
         signed = decision.signature is not None
+        if decision.edits and status is not DecisionStatus.WAITING:
+            decision = decision.model_copy(update={"edits": _in_short(decision.edits)})
         return cls(decision=decision, status=status, reason=reason, signed=signed, at=at)
 
 

@@ -36,14 +36,18 @@ from common.approval.types import (
     judged,
 )
 from common.client.errors import (
+    AgentClientError,
     AgentExistsError,
     NoSuchAgentError,
     NothingToDecideError,
     StartRefusedError,
+    TooMuchSaidError,
     for_agent,
     one_open_request,
 )
 from common.client.filters import AgentFilter
+from common.client.inbox import open_requests
+from common.client.limits import OwnerQuota, check_room, priority_of
 from common.client.view import (
     QUERY_PATIENCE,
     AgentRow,
@@ -55,7 +59,7 @@ from common.client.view import (
     patient_view_of,
     row_of,
 )
-from common.client.visibility import exactly, is_exactly, quote, rows_of
+from common.client.visibility import exactly, is_exactly, rows_of
 from common.names import UnusableValueError, check_agent_id, check_approver, check_person
 from common.settings import Settings
 from common.temporal import search_attributes
@@ -77,6 +81,7 @@ class AgentClient:
         self._signer = signer
         self._directory = Directory.load(settings)
         self._floors = Floors.load(settings)
+        self._quota = OwnerQuota(client, settings.working_agents)
 
     async def start(
         self, kind: str, input: AgentInput, *, id: str | None = None, owner: str, request: str = ""
@@ -90,9 +95,11 @@ class AgentClient:
             AgentExistsError: there is or was an agent of that id.
             StartRefusedError: the operator's policy does not let the owner.
             SettingsError: that policy cannot be read.
+            TooManyAgentsError: the owner has as many at work as may be.
             UnusableValueError: no agent may have such an id, or no person such a name.
         """
         check_person(owner)
+        await self._quota.take(owner)
         id = check_agent_id(id or f"{kind}-{uuid.uuid4().hex[:8]}")
         if isinstance(input, AskingInput):
             self._check_approvers(input.approvers)
@@ -109,6 +116,7 @@ class AgentClient:
                 id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
                 id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
                 memo={REQUEST_DIGEST: request} if request else None,
+                priority=priority_of(owner),
                 search_attributes=TypedSearchAttributes(
                     [SearchAttributePair(search_attributes.OWNER, owner)]
                 ),
@@ -140,36 +148,22 @@ class AgentClient:
     async def inbox(self, who: str | None = None, limit: int = 5000) -> list[InboxRow]:
         """The open requests of running agents, all or those ``who`` may decide; newest agents first.
 
-        It is read from visibility alone: it needs no worker and is quick. An agent with several open requests
-        is listed with all of them if ``who`` may decide one.
+        An agent with several open requests is listed with all of them if ``who`` may decide one.
         """
         names = set[str]()
         if who is not None:
             names = {who, *(GROUP + group for group in self._directory.groups_of(who))}
-        conditions = [
-            # Not by state: a paused agent takes decisions too.
-            f"{search_attributes.WAITING_FOR.name} STARTS_WITH {quote(search_attributes.APPROVAL)}",
-            "ExecutionStatus = 'Running'",
-        ]
-        if names:
-            literals = ", ".join(map(quote, sorted(names)))
-            conditions.append(f"{search_attributes.APPROVERS.name} IN ({literals})")
-        return [
-            InboxRow(**row.model_dump(), request_id=request_id, digest=digest)
-            for row in await rows_of(self._client, conditions, limit)
-            if not names or names.intersection(row.approvers)  # some databases ignore case and accents
-            for request_id, digest in search_attributes.parse_waiting_for_approvals(row.waiting_for)
-        ]
+        return await open_requests(self._client, names, limit)
 
     async def questions(self, ids: Sequence[str], patience: timedelta) -> dict[tuple[str, str], str]:
         """Open questions by agent and request, of those in ``ids`` that answer within ``patience``."""
 
-        async def open_requests(id: str) -> list[tuple[tuple[str, str], str]]:
+        async def asked_by(id: str) -> list[tuple[tuple[str, str], str]]:
             handle = self._client.get_workflow_handle(id)
             view = await answer_of(handle, "approvals", ApprovalsView, patience)
             return [((id, request.id), request.asked) for request in (view.open if view else ())]
 
-        answers = await asyncio.gather(*map(open_requests, ids))
+        answers = await asyncio.gather(*map(asked_by, ids))
         return dict(question for answer in answers for question in answer)
 
     async def refresh_premises(self, id: str, request_id: str, patience: timedelta) -> ApprovalRequest | None:
@@ -260,7 +254,13 @@ class AgentClient:
         return None
 
     async def tell(self, id: str, text: str) -> None:
-        """Steer the agent in words."""
+        """Steer the agent in words.
+
+        Raises:
+            NoSuchAgentError: there is no agent of that id, or it has ended.
+            TooMuchSaidError: it has so much to read that only signals that matter are taken.
+        """
+        check_room(await self.describe(id))
         await self._signal(id, "tell", text)
 
     async def pause(self, id: str) -> None:
@@ -315,17 +315,26 @@ class AgentClient:
         handle = self._client.get_workflow_handle(id)
         view = await answer_of(handle, "approvals", ApprovalsView, QUERY_PATIENCE)
         if view:
-            open_requests = [(request.id, request.digest) for request in view.open]
+            requests = [(request.id, request.digest) for request in view.open]
         else:
-            open_requests = search_attributes.parse_waiting_for_approvals(row.waiting_for)
-        return one_open_request(id, open_requests, digest, request_id)
+            requests = search_attributes.parse_waiting_for_approvals(row.waiting_for)
+            if search_attributes.is_cut(row.waiting_for) and (request_id, digest) not in requests:
+                raise AgentClientError(
+                    f"agent {id} asks more than can be listed, and does not answer just now: start a worker."
+                )
+        return one_open_request(id, requests, digest, request_id)
 
     async def _signal(self, id: str, name: str, *arguments: Any) -> None:
         # Not in a loop: the client retries under one request id, so that the server takes it once.
         try:
             await self._client.get_workflow_handle(id).signal(name, args=arguments)
         except RPCError as error:
-            if error.status != RPCStatusCode.NOT_FOUND:
+            if error.status is RPCStatusCode.INVALID_ARGUMENT and "limit for signal" in error.message:
+                raise TooMuchSaidError(
+                    f"agent {id} has had as many signals as Temporal takes into one history: "
+                    f"wait until it starts afresh, or end it with `starter.py cancel {id}`."
+                ) from None
+            if error.status is not RPCStatusCode.NOT_FOUND:
                 raise
             row = row_of(await self.describe(id))
             raise NoSuchAgentError(f"agent {id} has ended: it is {row.status}.") from None

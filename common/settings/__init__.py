@@ -9,13 +9,13 @@ import contextlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
 from common.settings.archive import ArchiveSettings
-from common.settings.base import File, Folder, Group, SettingsError, Whole, complaint, setting
+from common.settings.base import OR_NONE, File, Folder, Group, SettingsError, Whole, complaint, setting
 from common.settings.fetching import FetchSettings
 from common.settings.http import HttpSettings
 from common.settings.mail import MailSettings
@@ -82,6 +82,12 @@ class Settings(Group):
     )
     cached_agents: Whole = setting(
         "HIBERNAUT_CACHED_AGENTS", "How many agents a worker keeps in memory between steps.", default="1000"
+    )
+    working_agents: Annotated[Whole | None, OR_NONE] = setting(
+        "HIBERNAUT_WORKING_AGENTS",
+        "How many agents of one owner may be at work at once; those that sleep or wait do not count, and "
+        "more are refused at the start. `none`: no limit.",
+        default="1000",
     )
     model: str = setting(
         "HIBERNAUT_MODEL",

@@ -307,3 +307,8 @@ def test_a_language_model_is_not_believed_against_the_words(
     assert output.check is not None
     flaw = output.check(output.type.model_validate(answer), asked)
     assert (flaw is None) == believed
+
+
+def test_a_mail_too_long_to_be_a_plain_answer_goes_to_a_person() -> None:
+    """However it begins; and however it is made to take long, it does not."""
+    assert read_by_rules("Yes, I am interested." + " " * 100_000 + "!", []).says is Says.UNCLEAR

@@ -38,6 +38,7 @@ from common.agents.agent import AgentInput, AgentStatus, Carried, Notebook, Wake
 from common.approval.types import ApprovalPolicy, ApprovalRequest, ApprovalsView
 from common.mail import IncomingMail
 from common.notices.types import NoticeEvent
+from workflows.core.answers import Answers
 from workflows.core.approval import Approvals, Premises
 from workflows.core.calls import (
     ACTION,
@@ -54,7 +55,7 @@ from workflows.core.calls import (
 )
 from workflows.core.display import Display, cause_of, owner
 from workflows.core.final_check import Acted, Action, Actions
-from workflows.core.gate import Outcome, Plan
+from workflows.core.gate import Gate, Outcome, Plan
 from workflows.core.history import History
 from workflows.core.notify import Notifier
 from workflows.core.premises import Exact, Premise, SameDigest, StillTrue, Within
@@ -123,9 +124,12 @@ class Agent(Generic[Input, Memory]):
         self._display = Display(carried, self._tell_stuck)
         self._calls = Calls(self._display)
         self._notifier = Notifier(self._calls)
-        self._sleep = Sleep(self._display)
-        history = History(input, carried, self.memory, self._calls)
-        self._approvals = Approvals(carried, self._display, self._calls, history, self._notifier)
+        gate, answers = Gate(carried.approvals), Answers(carried)
+        history = History(input, carried, self.memory, self._calls, gate, answers)
+        self._sleep = Sleep(carried, self._display, self._calls, history)
+        self._approvals = Approvals(
+            carried, self._display, self._calls, gate, answers, history, self._notifier
+        )
         self._actions = Actions(self._display, self._calls, self._notifier, self._approvals)
         self._thinking = Thinking(
             input, carried, self._display, self._calls, self._notifier, self._approvals, self._actions
@@ -263,6 +267,7 @@ class Agent(Generic[Input, Memory]):
 
     async def tell_people(self, text: str, event: NoticeEvent = NoticeEvent.DRIFT) -> None:
         """Note `text`, and have people told of it who want to know of such events."""
+        self._calls.has_begun = True
         self.note(text)
         await self._notifier.tell(event, text)
 
@@ -307,7 +312,7 @@ class Agent(Generic[Input, Memory]):
             case "pause" | "resume":
                 self._carried.paused = name == "pause"
                 self.note(f"{name}d")
-                self._display.show()
+                self._display.show_soon()
 
     @workflow.query
     def status(self) -> AgentStatus:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
@@ -33,10 +34,9 @@ from workflows.core.answers import Answers
 from workflows.core.calls import QUICK, Calls
 from workflows.core.display import Display, Wait, owner
 from workflows.core.gate import Gate, Outcome, Plan, Step
-from workflows.core.history import History
+from workflows.core.history import History, wait_until
 from workflows.core.notify import Notifier
 from workflows.core.premises import Premise, fetched_all, unfetched_state
-from workflows.core.sleep import wait_until
 
 Premises = Callable[[Plan], Sequence[Premise]]
 
@@ -49,15 +49,22 @@ class Approvals:
     """Asks people on behalf of one agent, and remembers what they answered."""
 
     def __init__(
-        self, carried: Carried, display: Display, calls: Calls, history: History, notifier: Notifier
+        self,
+        carried: Carried,
+        display: Display,
+        calls: Calls,
+        gate: Gate,
+        answers: Answers,
+        history: History,
+        notifier: Notifier,
     ) -> None:
         self._carried = carried
         self._display = display
         self._calls = calls
         self._history = history
         self._notifier = notifier
-        self._gate = Gate(carried.approvals)
-        self._answers = Answers(carried)
+        self._gate = gate
+        self._answers = answers
         # Requests that were open when history started afresh; the agent comes back to each.
         self._left_open = list(self._gate.memory.open)
         # What each open request rests on, and when that was fetched for people to see.
@@ -80,6 +87,8 @@ class Approvals:
         if request is None and (answer := self._answers.take(question, plan)) is not None:
             outcome = Outcome.of(answer, type(plan))
         else:
+            if request is None and not self._history.remembers:
+                await self._close_left_open()
             draft = gate.first_request(question, plan, policy, evidence, owner())
             self._answers.forget(question, draft.origin)
             outcome = await self._ended(
@@ -89,7 +98,8 @@ class Approvals:
                 request = await self._open(following, type(plan))
                 outcome = await self._ended(request, type(plan), premises, resumable)
         self._answers.give(outcome.answer)
-        await self._display.while_paused()
+        await self._display.while_paused(self._history.wait if resumable else workflow.wait_condition)
+        self._calls.has_begun = True
         return outcome
 
     def move_on(self) -> None:
@@ -102,7 +112,6 @@ class Approvals:
         while now or self._history.has_grown:
             if self._history.at_rest():
                 # Nothing may run between this look and the end: a call that began would be lost half-way.
-                self._answers.keep()
                 self._history.start_afresh()
             await workflow.wait_condition(self._history.at_rest)
 
@@ -110,10 +119,7 @@ class Approvals:
         """See `Agent.withdraw`."""
         for request in list(self._gate.memory.open.values()):
             if request.origin == digest(plan):
-                words = f"withdrawn: {why}"
-                self._gate.close(request.id, words, workflow.now())
-                self._display.note(f"{request.question} {words}", request=request.id)
-                await self._tell_settled(request, words)
+                await self._close_unanswered(request, f"withdrawn: {why}")
 
     async def tell_unanswered(self, why: str) -> None:
         """Have those told who were asked that the agent has ended without their answer."""
@@ -143,7 +149,7 @@ class Approvals:
         memory = self._gate.memory
         waiting = [
             DecisionRecord.of(each, DecisionStatus.WAITING, each.at or workflow.now())
-            for each in memory.waiting
+            for each in self._gate.waiting
         ]
         return ApprovalsView(open=list(memory.open.values()), decisions=memory.records + waiting)
 
@@ -179,10 +185,23 @@ class Approvals:
                 return request
         return None
 
+    async def _close_left_open(self) -> None:
+        """Close what was asked before history started afresh: `run` asks something else in its place."""
+        for id in self._left_open:
+            await self._close_unanswered(self._gate.memory.open[id], "asked anew")
+        self._left_open = []
+
+    async def _close_unanswered(self, request: ApprovalRequest, words: str) -> None:
+        self._gate.close(request.id, words, workflow.now())
+        self._display.note(f"{request.question} {words}", request=request.id)
+        await self._tell_settled(request, words)
+
     async def _open(self, draft: ApprovalRequest, kind: type[BaseModel]) -> ApprovalRequest:
         """Open `draft` under an id of its own, its durations counted from now."""
         self._gate.memory.asked += 1
-        id = f"{self._display.node_name}-{self._gate.memory.asked}"
+        # People type it, and `AgentWaitingFor` separates by these.
+        node = re.sub(r"[\s;]+", "-", self._display.node_name)
+        id = f"{node}-{self._gate.memory.asked}"
         request = await self._timed(draft.under(None).model_copy(update={"id": id, "reminded": 0}))
         stakes = stakes_of(kind.model_validate(request.plan))
         told = await self._notifier.tell(NoticeEvent.ASKED, request.told("asked"), request, stakes=stakes)
@@ -247,11 +266,10 @@ class Approvals:
                 step, due = gate.next_step(request)
                 await wait_until(
                     due,
-                    lambda: bool(self._gate.next_decision(id)) or (resumable and self._may_start_afresh()),
+                    lambda: bool(self._gate.next_decision(id)) or (resumable and self._history.is_due()),
                 )
                 # First of all: of decisions that come one upon the other there would be no end to wait for.
-                if resumable and self._may_start_afresh():
-                    self._answers.keep()
+                if resumable and self._history.is_due():
                     self._history.start_afresh()
                 decision, now = self._gate.next_decision(id), workflow.now()
                 if decision and not gate.precedes(step, due, decision, now):
@@ -267,11 +285,6 @@ class Approvals:
                     request = await self._climb(request, step)
                     wait.approvers = request.deciders
                 self._display.show()
-
-    def _may_start_afresh(self) -> bool:
-        # Not with a flood that has come already: what is carried over has its limit in bytes.
-        few = len(self._gate.memory.waiting) <= gate.MAX_WAITING
-        return few and self._history.has_grown and self._history.at_rest()
 
     async def _climb(self, request: ApprovalRequest, step: Step) -> ApprovalRequest:
         """Remind people or escalate to others; the request as it stands then."""

@@ -118,7 +118,8 @@ class Actions:
         if acted is not None:
             return acted
         watch, name = self._display.watchdog.watch, attempts.action.activity.__name__
-        with watch(name, self._display.node_name, policy.stuck_after, since):
+        # Under way between its attempts, too: what it came to must not be lost to a fresh history.
+        with self._calls.counted(), watch(name, self._display.node_name, policy.stuck_after, since):
             pause = timedelta(seconds=1)
             while acted is None:
                 self._display.show()

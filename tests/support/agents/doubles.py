@@ -68,9 +68,11 @@ class ErrandResult(BaseModel):
 
 
 class PanelInput(AgentInput):
-    """What the panel agent takes: questions, each with its policy."""
+    """What the panel agent takes: questions, each with its policy; its node; whether it sleeps meanwhile."""
 
     questions: dict[str, ApprovalPolicy]
+    node: str = "panel"
+    sleeps_beside: bool = False
 
 
 class PanelMemory(BaseModel):
