@@ -33,6 +33,7 @@ from activities.calendars import Calendars
 from activities.calls.interceptor import ReliableReports
 from activities.decisions import DecisionChecks
 from activities.delivery.notices import Notices
+from activities.delivery.open_questions import OpenQuestions
 from activities.delivery.slack import Slack
 from activities.delivery.webhooks import Webhooks
 from activities.documents.documents import Documents
@@ -89,6 +90,7 @@ def activity_objects(settings: Settings) -> list[Any]:
     return [
         DecisionChecks(authority),
         Notices(Routes.load(settings)),
+        OpenQuestions(),
         Webhooks.build(settings),
         mail,
         Slack.build(settings, artifacts),

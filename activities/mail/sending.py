@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
 from pydantic import BaseModel, SerializeAsAny
@@ -12,6 +12,7 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from activities.calls.heartbeats import heartbeats
+from activities.delivery.open_questions import require_open
 from activities.mail.letters import letter_bytes, notice_bytes
 from activities.mail.notice_words import notice_words
 from activities.mail.outbox import FAILED, LetterRecord, Outbox
@@ -21,7 +22,7 @@ from common.approval.types import Authorization
 from common.digest import digest
 from common.errors import permanent
 from common.mail import Letter, LetterPlan, Sent, SentStatus
-from common.notices.types import Delivery
+from common.notices.types import Delivery, Notice
 from common.object_store import StoreUnavailableError, open_store
 from common.settings import Settings, SettingsError
 from common.settings.mail import MailSettings, is_address
@@ -48,6 +49,7 @@ class Mail:
         outbox: keeps what is known of each letter.
         authority: checks approvals.
         signer: signs links.
+        require_open: raises where the question of a notice has ended.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class Mail:
         outbox: Outbox,
         authority: Authority,
         signer: Signer,
+        require_open: Callable[[Notice], Awaitable[None]] = require_open,
     ) -> None:
         self._settings = settings
         self._public_url = public_url
@@ -65,6 +68,7 @@ class Mail:
         self._outbox = outbox
         self._authority = authority
         self._signer = signer
+        self._require_open = require_open
 
     @classmethod
     def build(cls, settings: Settings, authority: Authority) -> Mail:
@@ -78,9 +82,11 @@ class Mail:
         """Mail a notice to `delivery.address`, with an approval link for `delivery.person` if it asks.
 
         Raises:
-            ApplicationError: for good: `MailNotSet`. For now: `MailBusy`, `MailLoginRefused`, `MailAway`.
+            ApplicationError: for good: `MailNotSet`, `NoLongerAsked`. For now: `MailBusy`,
+                `MailLoginRefused`, `MailAway`, `AgentSilent`.
         """
         notice, now = delivery.notice, datetime.now(UTC)
+        await self._require_open(notice)
         record = await self._entered(
             f"notice:{notice.id}:{delivery.address}", delivery.address, digest(notice.id)
         )

@@ -56,17 +56,26 @@ class _SignedRequest(BaseModel, frozen=True):
         Raises:
             BadLinkError: it is damaged, not signed by a key of the ring, or expired.
         """
+        found = cls.read_even_expired(token, signer)
+        found.require_valid(now)
+        return found
+
+    @classmethod
+    def read_even_expired(cls, token: str, signer: Signer) -> Self:
+        """What a token says or said; raises `BadLinkError` where it is damaged or not ours."""
         try:
             if len(token) > MAX_LENGTH:
                 raise ValueError("too long")
             claims = verify(token, f"approval {cls.name}", signer)
-            found = cls.model_validate(dict(zip(cls.order, claims, strict=True)))  # type: ignore[arg-type]
+            return cls.model_validate(dict(zip(cls.order, claims, strict=True)))  # type: ignore[arg-type]
         except (ValueError, TypeError, ValidationError):
             raise BadLinkError(f"this {cls.name} is not whole; use it exactly as it was sent.") from None
-        if found.expires_at <= now:
-            ended = found.expires_at.astimezone(UTC)
-            raise BadLinkError(f"this {cls.name} expired at {ended:%Y-%m-%d %H:%M} UTC.")
-        return found
+
+    def require_valid(self, now: datetime) -> None:
+        """Raise `BadLinkError` if it has expired."""
+        if self.expires_at <= now:
+            ended = self.expires_at.astimezone(UTC)
+            raise BadLinkError(f"this {self.name} expired at {ended:%Y-%m-%d %H:%M} UTC.")
 
 
 class ApprovalLink(_SignedRequest, frozen=True):

@@ -96,6 +96,7 @@ class AgentView(AgentRow):
 
     `live` is false if no worker answered: then only what visibility holds is known. `requests` are the open
     ones, oldest first, `approval` the oldest; `dropped` counts notebook lines that only history keeps.
+    `closed_requests` says in words how those that are no longer open ended, by id.
     """
 
     live: bool = False
@@ -106,6 +107,7 @@ class AgentView(AgentRow):
     notebook: list[NotebookEntry] = Field(default_factory=list)
     dropped: int = 0
     decisions: list[DecisionRecord] = Field(default_factory=list)
+    closed_requests: dict[str, str] = Field(default_factory=dict)
     failure: str | None = None
     result: JsonValue = None
 
@@ -172,7 +174,7 @@ async def view_of(client: Client, description: WorkflowExecutionDescription) -> 
     if notebook:
         view.notebook, view.dropped = notebook.entries, notebook.dropped
     if approvals:
-        view.decisions = approvals.decisions
+        view.decisions, view.closed_requests = approvals.decisions, approvals.closed
         view.requests = approvals.open if view.running else []
         view.approval = next(iter(view.requests), None)
     if status:

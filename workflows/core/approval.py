@@ -142,7 +142,9 @@ class Approvals:
             DecisionRecord.of(each, DecisionStatus.WAITING, each.at or workflow.now())
             for each in memory.waiting
         ]
-        return ApprovalsView(open=list(memory.open.values()), decisions=memory.records + waiting)
+        return ApprovalsView(
+            open=list(memory.open.values()), decisions=memory.records + waiting, closed=memory.closed
+        )
 
     async def refresh(self, request_id: str) -> ApprovalRequest | None:
         """Fetch what an open request rests on, for people to see; None where it was decided meanwhile."""
@@ -181,9 +183,7 @@ class Approvals:
         self._gate.memory.asked += 1
         id = f"{self._display.node_name}-{self._gate.memory.asked}"
         request = await self._timed(draft.model_copy(update={"id": id, "reminded": 0}))
-        told = await self._notifier.tell(NoticeEvent.ASKED, _in_question(request, "asked"), request)
-        if told and told.courier is not None:
-            self._carried.couriers[id] = told.courier
+        await self._tell_asked(NoticeEvent.ASKED, request, "asked")
         self._gate.open(request)
         self._display.note(f"asks: {request.question}", request=id, digest=request.digest)
         return request
@@ -221,11 +221,17 @@ class Approvals:
         await self._tell_settled(outcome.request, outcome.words)
         return outcome
 
+    async def _tell_asked(self, event: NoticeEvent, request: ApprovalRequest, words: str) -> None:
+        """Have those told who may decide; each message that asks is to hear how its request ends."""
+        told = await self._notifier.tell(event, _in_question(request, words), request)
+        if told and told.courier is not None:
+            self._carried.couriers.setdefault(request.id, []).append(told.courier)
+
     async def _tell_settled(self, request: ApprovalRequest, words: str) -> None:
         """Have those told how a request ended who want to know."""
-        courier = self._carried.couriers.pop(request.id, None)
-        if courier is not None:
-            await self._notifier.tell(NoticeEvent.DECIDED, words, request, courier)
+        couriers = self._carried.couriers.pop(request.id, None)
+        if couriers is not None:
+            await self._notifier.tell(NoticeEvent.DECIDED, words, request, couriers)
 
     async def _outcome(self, id: str, kind: type[Plan], resumable: bool) -> Outcome[Plan]:
         """Sleep until the open request is decided, reminding and escalating on the way."""
@@ -277,7 +283,7 @@ class Approvals:
             request = self._gate.update(request.id, reminded=reminded)
             event, words = NoticeEvent.REMINDER, f"reminder {reminded} of {len(request.remind_at)}"
         self._display.note(f"{words}: {request.question}", request=request.id)
-        await self._notifier.tell(event, _in_question(request, words), request)
+        await self._tell_asked(event, request, words)
         return request
 
     async def _judged(
