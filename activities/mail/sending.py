@@ -86,12 +86,12 @@ class Mail:
                 `MailLoginRefused`, `MailAway`, `AgentSilent`.
         """
         notice, now = delivery.notice, datetime.now(UTC)
-        await self._require_open(notice)
         record = await self._entered(
             f"notice:{notice.id}:{delivery.address}", delivery.address, digest(notice.id)
         )
         if record is None:
             return _no_address(delivery.address)
+        await self._require_open(notice)
         words = notice_words(delivery, self._public_url, self._signer, now)
 
         def mail() -> bytes:

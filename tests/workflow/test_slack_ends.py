@@ -130,7 +130,8 @@ async def test_every_message_that_asks_loses_its_buttons(stage: SlackStage) -> N
         text="Buy?",
         request=request,
     )
-    mail = Mail.build(stage.settings, stage.authority)
+    smtp = {"HIBERNAUT_SMTP": "smtp://127.0.0.1:1", "HIBERNAUT_MAIL_FROM": "agents@example.com"}
+    mail = Mail.build(stage.settings.but(mail=Settings.read(smtp).mail), stage.authority)
     with pytest.raises(ApplicationError) as refused:
         await ActivityEnvironment(client=stage.client).run(
             mail.mail_notice, Delivery(notice=late, way="email", address="ann@example.com", person="ann")
