@@ -17,6 +17,7 @@ from activities.mail.letters import letter_bytes, notice_bytes
 from activities.mail.notice_words import notice_words
 from activities.mail.outbox import FAILED, LetterRecord, Outbox
 from activities.mail.smtp import SmtpServer, UnsentError
+from common.approval.link import ANSWER_LIFETIME, AnswerLink, recipient_of
 from common.approval.signing import Authority, Signer
 from common.approval.types import Authorization
 from common.digest import digest
@@ -50,6 +51,7 @@ class Mail:
         authority: checks approvals.
         signer: signs links.
         require_open: raises where the question of a notice has ended.
+        answers_at: where recipients of letters reach the gateway; letters have no links if empty.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class Mail:
         authority: Authority,
         signer: Signer,
         require_open: Callable[[Notice], Awaitable[None]] = require_open,
+        answers_at: str = "",
     ) -> None:
         self._settings = settings
         self._public_url = public_url
@@ -69,13 +72,22 @@ class Mail:
         self._authority = authority
         self._signer = signer
         self._require_open = require_open
+        self._answers_at = answers_at
 
     @classmethod
     def build(cls, settings: Settings, authority: Authority) -> Mail:
         """The mail activities of these settings."""
         mail, signer = settings.mail, Signer.load(settings)
         outbox = Outbox(open_store(settings), signer)
-        return cls(mail, settings.http.public_url, smtp_server(mail), outbox, authority, signer)
+        return cls(
+            mail,
+            settings.http.public_url,
+            smtp_server(mail),
+            outbox,
+            authority,
+            signer,
+            answers_at=settings.http.outside_url,
+        )
 
     @activity.defn(name="mail_notice")
     async def mail_notice(self, delivery: Delivery) -> Sent:
@@ -135,8 +147,12 @@ class Mail:
         # Bounces go to the envelope sender, which therefore identifies the letter.
         mailbox = self._settings.reply_to
         sender = record.reply_address(mailbox) if mailbox else self._settings.sender
+        links = self._links(letter, record)
         return await self._send(
-            record, sender, letter.to, lambda: letter_bytes(letter, record, self._settings, datetime.now(UTC))
+            record,
+            sender,
+            letter.to,
+            lambda: letter_bytes(letter, record, self._settings, datetime.now(UTC), links),
         )
 
     async def find(self, letter: Letter) -> Sent | None:
@@ -153,6 +169,26 @@ class Mail:
             await self._claim(record, state.number)
             await self._settle(record, state.number, FAILED, "given up")
         return state.sent
+
+    def _links(self, letter: Letter, record: LetterRecord) -> list[tuple[str, str]]:
+        """The letter's choices as links, the same at every attempt."""
+        if not self._answers_at:
+            return []
+        link = AnswerLink(
+            agent=letter.agent,
+            recipient=recipient_of(letter.agent, letter.chain, letter.thread),
+            letter=record.id,
+            choice="-",
+            expires_at=record.at + ANSWER_LIFETIME,
+        )
+        return [
+            (
+                each.label,
+                f"{self._answers_at}/answer/"
+                + link.model_copy(update={"choice": each.name}).token(self._signer),
+            )
+            for each in letter.choices
+        ]
 
     def _smtp(self) -> SmtpServer:
         if self._server is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, TypeVar
 
@@ -199,12 +200,16 @@ async def patient_view_of(
 
 
 async def answer_of(
-    handle: WorkflowHandle[Any, Any], query: str, kind: type[Answer], patience: timedelta = QUERY_PATIENCE
+    handle: WorkflowHandle[Any, Any],
+    query: str,
+    kind: type[Answer],
+    patience: timedelta = QUERY_PATIENCE,
+    arguments: Sequence[Any] = (),
 ) -> Answer | None:
     """The answer to a query; None if no worker gives a readable one within ``patience``."""
     try:
         async with asyncio.timeout(patience.total_seconds()):
-            answer = await handle.query(query, result_type=kind, rpc_timeout=patience)
+            answer = await handle.query(query, args=arguments, result_type=kind, rpc_timeout=patience)
     except (TimeoutError, WorkflowQueryFailedError, ValidationError):
         return None
     except RPCError as error:

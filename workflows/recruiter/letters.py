@@ -9,6 +9,7 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 from activities.recruiting.candidacy import Stage
+from activities.recruiting.choices import interested, on_offer, times
 from activities.recruiting.memory import RecruiterMemory
 from activities.recruiting.records import LetterKind, Outgoing, SendOutreach, SentLetters
 from activities.recruiting.sending import LetterActivities
@@ -24,6 +25,11 @@ SEND = CallPolicy(
 )
 # A calendar that cannot be read now is looked at again.
 LOOK_AGAIN = timedelta(hours=1)
+
+
+def chain() -> str:
+    """The first run of this agent's chain."""
+    return workflow.info().first_execution_run_id
 
 
 class Letters:
@@ -62,9 +68,17 @@ class Letters:
     async def due(self) -> list[Outgoing]:
         """What is to be sent now: first letters, follow-ups, and proposals of slots that are free."""
         memory, now = self._agent.memory, workflow.now()
-        first = [Outgoing(candidate=id, kind=LetterKind.FIRST) for id, _ in memory.at(Stage.LISTED)]
+        first = [
+            Outgoing(candidate=id, kind=LetterKind.FIRST, choices=interested())
+            for id, _ in memory.at(Stage.LISTED)
+        ]
         follow_ups = [
-            Outgoing(candidate=id, kind=LetterKind.FOLLOW_UP, in_reply_to=candidacy.last)
+            Outgoing(
+                candidate=id,
+                kind=LetterKind.FOLLOW_UP,
+                in_reply_to=candidacy.last,
+                choices=on_offer(candidacy, self._agent.input.slots),
+            )
             for id, candidacy in memory.at(Stage.ASKED, Stage.PROPOSED)
             if candidacy.due and candidacy.due <= now and not candidacy.followed_up
         ]
@@ -89,6 +103,7 @@ class Letters:
                 slots=places,
                 number=memory.courses[id].proposals + 1,
                 in_reply_to=memory.courses[id].last,
+                choices=times(places, memory.courses[id].proposals + 1, slots),
             )
             for id, places in shares.proposals.items()
         ]
@@ -115,7 +130,7 @@ class Letters:
             outcome = Outcome.of(memory.approval, OutreachPlan)
             action = Action[SentLetters](
                 LetterActivities.send_outreach,
-                SendOutreach(plan=outcome.plan, letters=tuple(letters)),
+                SendOutreach(plan=outcome.plan, letters=tuple(letters), chain=chain()),
                 outcome,
                 lookup=LetterActivities.find_outreach,
                 policy=SEND,
