@@ -18,6 +18,7 @@ from common.agents.recruiter import OutreachPlan, RecruiterInput
 from common.mail import Sent, SentStatus
 from workflows.core.agent import ONCE, Action, Agent, CallPolicy, Outcome, cause_of
 from workflows.recruiter.calendar import Calendar
+from workflows.recruiter.links import Links
 
 # A letter's exchange with a mail server heartbeats every second: a dead worker is noticed soon.
 SEND = CallPolicy(
@@ -35,9 +36,12 @@ def chain() -> str:
 class Letters:
     """Writes to candidates, only what people approved."""
 
-    def __init__(self, agent: Agent[RecruiterInput, RecruiterMemory], calendar: Calendar) -> None:
+    def __init__(
+        self, agent: Agent[RecruiterInput, RecruiterMemory], calendar: Calendar, links: Links
+    ) -> None:
         self._agent = agent
         self._calendar = calendar
+        self._links = links
 
     def fall_due(self) -> None:
         """Move those on whose moment has come and who get no letter."""
@@ -132,6 +136,8 @@ class Letters:
                 LetterActivities.send_outreach,
                 SendOutreach(plan=outcome.plan, letters=tuple(letters), chain=chain()),
                 outcome,
+                # Looked at before each attempt: a mail server that is away holds letters up for hours.
+                fence=lambda argument, facts: argument.model_copy(update={"letters": self._still(letters)}),
                 lookup=LetterActivities.find_outreach,
                 policy=SEND,
             )
@@ -152,6 +158,17 @@ class Letters:
             else:
                 candidacy.proposed(letter.slots, now, within)
             self.record(letter.candidate, str(letter.kind), sent)
+
+    def _still(self, letters: Sequence[Outgoing]) -> tuple[Outgoing, ...]:
+        """The letters to send now: not to who has written meanwhile, and of no time that has passed."""
+        agent, now = self._agent, workflow.now()
+        wrote = {self._links.candidate(mail) for mail in agent.mail}
+        return tuple(
+            each
+            for each in letters
+            if each.candidate not in wrote
+            and all(agent.input.slots[place].start > now for place in each.slots)
+        )
 
     def record(self, id: str, what: str, sent: Sent) -> None:
         """Put on record what became of a letter. One unheard of may have arrived; it is awaited."""

@@ -38,8 +38,8 @@ class Recruiter(Agent[RecruiterInput, RecruiterMemory]):
     def __init__(self, input: RecruiterInput) -> None:
         super().__init__(input, RecruiterMemory)
         self._calendar = Calendar(self)
-        self._letters = Letters(self, self._calendar)
         self._links = Links(self)
+        self._letters = Letters(self, self._calendar, self._links)
         self._questions = Questions(self, self._calendar, self._letters, self._links)
         self._mail = Mail(self, self._questions, self._links)
 
@@ -141,6 +141,8 @@ class Recruiter(Agent[RecruiterInput, RecruiterMemory]):
                     self._letters.stop()
                     return
                 await self._letters.send(letters[start : start + SENT_AT_ONCE])
+            if self.mail:
+                return  # what came meanwhile may change what is due
 
     async def _rest(self) -> None:
         """Sleep until the nearest moment that anything is due, or until a mail or an answer comes."""
