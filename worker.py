@@ -62,7 +62,7 @@ from common.object_store import open_store
 from common.settings import Settings, SettingsError
 from common.temporal.connect import CannotConnectError, connect
 from common.temporal.guard import PayloadGuard
-from common.temporal.queries_last import QueriesLast
+from common.temporal.sandbox import AgentSandbox
 from workflows.archivist import Archivist, Eraser
 from workflows.core.ending import TellEnd
 from workflows.courier import Courier
@@ -164,9 +164,9 @@ def activity_methods(objects: Sequence[Any]) -> list[Any]:
     ]
 
 
-def sandbox() -> QueriesLast:
+def sandbox() -> AgentSandbox:
     """The sandbox that agents run in, here and in every replay."""
-    return QueriesLast(SandboxRestrictions.default.with_passthrough_modules(*PASSED_THROUGH))
+    return AgentSandbox(SandboxRestrictions.default.with_passthrough_modules(*PASSED_THROUGH))
 
 
 class EndingWorker(Worker):

@@ -53,9 +53,9 @@ class Side:
     async def start_worker(self) -> None:
         """Start the worker process and wait until it works."""
         self._log.unlink(missing_ok=True)
-        kept = {
-            key: value for key, value in os.environ.items() if not key.startswith(("TEMPORAL_", "HIBERNAUT_"))
-        }
+        # Compiled files are written: the sandbox reads an agent's at each start.
+        dropped = ("TEMPORAL_", "HIBERNAUT_", "PYTHONDONTWRITEBYTECODE")
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(dropped)}
         self._process = await start_child(
             [sys.executable, "-m", "bench.peers.worker", self.name],
             environment={
@@ -141,7 +141,7 @@ class KitSide(Side):
         # all agents ask the same, and the bare side has nothing to look up.
         now = datetime.now(UTC)
         decision = Decision(
-            id=uuid.uuid4().hex,
+            id=uuid.uuid4().hex[:16],
             request_id="approval-1",
             digest=self._digest,
             verdict=Verdict.APPROVE,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 from pydantic import BaseModel
 from temporalio import activity
 
@@ -81,9 +83,9 @@ class BareDeed(BaseModel):
 
 
 class Done(BaseModel):
-    """The result of the destructive activity, and of the agent."""
+    """The result of the destructive activity, and of the agent: the number of the order, of equal length."""
 
-    key: str
+    order: str
 
 
 class Steps:
@@ -110,7 +112,7 @@ class KitDeeds:
     async def do(self, deed: KitDeed) -> Done:
         """Do it, where the authorization holds."""
         agent = activity.info().workflow_id or ""
-        return Done(key=self._authority.authorize(deed.authorization, deed.plan, agent).key)
+        return Done(order=_number(self._authority.authorize(deed.authorization, deed.plan, agent).key))
 
 
 class BareDeeds:
@@ -119,4 +121,9 @@ class BareDeeds:
     @activity.defn(name="do")
     async def do(self, deed: BareDeed) -> Done:
         """Do it."""
-        return Done(key=deed.key)
+        return Done(order=_number(deed.key))
+
+
+def _number(key: str) -> str:
+    """The number that a broker gives the order of an idempotency key."""
+    return hashlib.sha256(key.encode()).hexdigest()[:12]

@@ -10,6 +10,7 @@ from datetime import timedelta
 
 from temporalio.client import Client
 from temporalio.worker import Worker
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 import worker
 from activities.calls.interceptor import ReliableReports
@@ -51,7 +52,9 @@ def bare_worker(client: Client, settings: Settings) -> Worker:
         task_queue=settings.task_queue,
         workflows=[BareAgent],
         activities=worker.activity_methods([Steps(), BareDeeds()]),
-        workflow_runner=worker.sandbox(),
+        workflow_runner=SandboxedWorkflowRunner(
+            SandboxRestrictions.default.with_passthrough_modules(*worker.PASSED_THROUGH)
+        ),
         sticky_queue_schedule_to_start_timeout=timedelta(seconds=1),
     )
 

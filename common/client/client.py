@@ -20,7 +20,7 @@ from temporalio.common import (
 from temporalio.exceptions import TemporalError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
-from common.agents.agent import AgentInput, AgentState, WakeUp
+from common.agents.agent import AgentInput, WakeUp
 from common.agents.asking import AskingInput
 from common.approval.groups import Directory
 from common.approval.link import AnswerLink
@@ -103,10 +103,7 @@ class AgentClient:
                 id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
                 memo={REQUEST_DIGEST: request} if request else None,
                 search_attributes=TypedSearchAttributes(
-                    [
-                        SearchAttributePair(search_attributes.OWNER, owner),
-                        SearchAttributePair(search_attributes.STATE, AgentState.WORKING.value),
-                    ]
+                    [SearchAttributePair(search_attributes.OWNER, owner)]
                 ),
             )
         except WorkflowAlreadyStartedError:
@@ -221,7 +218,8 @@ class AgentClient:
             request_id, digest = await self._open_request(id, digest, request_id)
         now = datetime.now(UTC)
         decision = Decision(
-            id=decision_id or uuid.uuid4().hex,
+            # Unique within its agent; it is in history twice, with the decision and with the action.
+            id=decision_id or uuid.uuid4().hex[:16],
             request_id=request_id,
             digest=digest,
             verdict=Verdict.REVISE if edits and verdict == Verdict.APPROVE else verdict,

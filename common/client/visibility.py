@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from temporalio.api.workflowservice.v1 import ListWorkflowExecutionsRequest
 from temporalio.client import Client
 
+from common.agents.states import AgentState
 from common.client.filters import AgentFilter
 from common.client.view import AgentRow, RunStatus, row_of_info
 from common.names import check_findable
@@ -53,11 +54,19 @@ def exactly(wanted: AgentFilter) -> list[str]:
     values = {
         "WorkflowType": wanted.kind,
         search_attributes.OWNER.name: wanted.owner,
-        search_attributes.STATE.name: wanted.state,
         search_attributes.BATCH_ID.name: wanted.batch,
         "ExecutionStatus": status and IN_VISIBILITY[status],
     }
-    return [AGENTS, *(f"{name} = {quote(value)}" for name, value in values.items() if value is not None)]
+    conditions = [
+        AGENTS,
+        *(f"{name} = {quote(value)}" for name, value in values.items() if value is not None),
+    ]
+    if wanted.state is not None:
+        state = f"{search_attributes.STATE.name} = {quote(wanted.state)}"
+        # An agent works until it says otherwise, and writes its state with its first wait or long call.
+        none = f"{search_attributes.STATE.name} IS NULL"
+        conditions.append(f"({state} OR {none})" if wanted.state is AgentState.WORKING else state)
+    return conditions
 
 
 def is_exactly(row: AgentRow, wanted: AgentFilter) -> bool:

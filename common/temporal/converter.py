@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 from temporalio.api.common.v1 import Payload
@@ -35,8 +36,8 @@ class AgentPayloadConverter(PydanticPayloadConverter):
     """The payload converter of every client and worker."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self._set_converters(*self.converters.values(), _RefusedPayloads())
+        # Shared, for the SDK makes a converter for every payload, and theirs keep nothing.
+        self._set_converters(*_converters())
 
     def to_payloads(self, values: Sequence[Any]) -> list[Payload]:
         """``values`` as payloads.
@@ -77,6 +78,11 @@ class _RefusedPayloads(EncodingPayloadConverter):
 
     def from_payload(self, payload: Payload, type_hint: type | None = None) -> Any:
         raise permanent(NOT_READABLE, reason_of(payload) or "refused")
+
+
+@cache
+def _converters() -> Sequence[EncodingPayloadConverter]:
+    return (*PydanticPayloadConverter().converters.values(), _RefusedPayloads())
 
 
 def reason_of(payload: Payload) -> str | None:

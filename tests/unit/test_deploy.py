@@ -34,6 +34,13 @@ def test_the_image_holds_every_package_the_doors_import() -> None:
     assert copied == {"common", "activities", "workflows", "cli", "gateway"}
 
 
+def test_the_image_holds_compiled_files() -> None:
+    """They are written after the last package came, and before the user who may not write them."""
+    steps = (ROOT / "deploy" / "Dockerfile").read_text().splitlines()
+    last_copy = max(number for number, step in enumerate(steps) if step.startswith("COPY"))
+    assert last_copy < steps.index("RUN python -m compileall -q .") < steps.index("USER hibernaut")
+
+
 def test_the_settings_page_is_the_table_of_the_code() -> None:
     """Every setting with its default and meaning, and no other."""
     page = (ROOT / "docs" / "settings.md").read_text()

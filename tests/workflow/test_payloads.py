@@ -34,6 +34,7 @@ from common.temporal import converter
 from common.temporal.connect import connect
 from tests.support.agents.doubles import ErrandInput
 from tests.support.agents.keepers import KeeperAgent, KeeperInput, Kept
+from tests.support.agents.neighbour import NeighbourWorkflow
 from tests.support.stage import Stage, noted, state_is
 from tests.support.waiting import eventually
 
@@ -46,7 +47,7 @@ async def stage(request: pytest.FixtureRequest, settings: Settings) -> AsyncIter
     state = settings.state.but(payload_keys=KEYS)
     settings = settings.but(state=state)
     stage = Stage(await connect(settings), settings, getattr(request, "param", 1000))
-    stage.agents = [*stage.agents, KeeperAgent]
+    stage.agents = [*stage.agents, KeeperAgent, NeighbourWorkflow]
     await stage.work()
     try:
         yield stage
@@ -167,6 +168,21 @@ async def test_large_payloads_lie_under_their_run_and_come_back(stage: Stage) ->
     assert len(lying(stage)) == 4
     assert set(lying(stage)) == await references(stage.client, handle.id, run_id)
     await stage.replay_all()
+
+
+async def test_what_goes_to_another_workflow_is_encrypted_for_that_one(stage: Stage) -> None:
+    """A signal to an agent, and the input of a child, which is stored under the child besides."""
+    agent = await sleeping(stage, KeeperInput())
+    large = "x" * 200_000
+    neighbour = await stage.client.start_workflow(
+        "neighbour",
+        args=[large, agent.id],
+        id=f"neighbour-of-{agent.id}",
+        task_queue=stage.settings.task_queue,
+    )
+    assert Kept.model_validate(await neighbour.result()).said == large
+    assert f"was told: {large[:10]}" in "".join(await stage.notes(agent))
+    assert [key for key in lying(stage) if f"/{neighbour.id}-child/-/" in key]
 
 
 async def test_queries_replays_and_retries_write_nothing(stage: Stage) -> None:

@@ -14,7 +14,7 @@ from temporalio.bridge.proto.workflow_completion import WorkflowActivationComple
 from activities.calendars import Calendars
 from activities.decisions import DecisionChecks, EnvelopeCheck, EnvelopeChecked
 from common.approval.types import Verdict
-from common.temporal.queries_last import ALONE, _QueriesLast
+from common.temporal.sandbox import ALONE, _Instance
 from tests.support.agents.doubles import ErrandInput
 from tests.support.stage import Stage
 from tests.support.waiting import eventually
@@ -35,8 +35,8 @@ class Meeting(DecisionChecks):
         asyncio.get_running_loop().call_soon(self.checked.set)
         return await super().check_envelope(check)
 
-    def activate(self, run: _QueriesLast, act: WorkflowActivation) -> WorkflowActivationCompletion:
-        """In place of `_QueriesLast.activate`, in a thread of the worker."""
+    def activate(self, run: _Instance, act: WorkflowActivation) -> WorkflowActivationCompletion:
+        """In place of `_Instance.activate`, in a thread of the worker."""
         queries = [job.query_workflow for job in act.jobs if job.HasField("query_workflow")]
         meets = bool(queries and run._local) and queries[0].query_id != ALONE
         if meets:
@@ -49,7 +49,7 @@ class Meeting(DecisionChecks):
             self.left.set()
         return completion
 
-    real = staticmethod(_QueriesLast.activate)
+    real = staticmethod(_Instance.activate)
 
 
 @pytest.mark.parametrize("verdict", [Verdict.APPROVE, Verdict.REJECT])
@@ -59,7 +59,7 @@ async def test_a_query_amidst_a_check_is_answered_after_it(
     """More signals come meanwhile. They count after the check, as in the replay after the test."""
     await stage.rest()
     meeting = Meeting(stage.authority)
-    monkeypatch.setattr(_QueriesLast, "activate", lambda run, act: meeting.activate(run, act))
+    monkeypatch.setattr(_Instance, "activate", lambda run, act: meeting.activate(run, act))
     stage.objects = lambda: [stage.world, meeting, Calendars(), stage.notices]  # type: ignore[method-assign]
     # The queries have to be there before the worker is, and nothing shows when they are.
     for seconds in (0.3, 1, 3, 9):

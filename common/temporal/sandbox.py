@@ -1,0 +1,87 @@
+"""The sandbox that agents run in: the SDK's, except for two things.
+
+An agent answers no query while a local activity of its own runs. The SDK answers at once, and the answer ends
+the workflow task: the local activity's result is then delivered in the next task, together with whatever
+arrived meanwhile. A replay knows of no query and delivers the result in the task that scheduled the activity.
+An agent for which that order matters could never be replayed. The server keeps unanswered queries open, and
+asks again right after the task.
+
+And whose a payload is, is said without entering the sandbox. The SDK enters it six times for each payload, a
+quarter of a worker's CPU. The codec and the store ask only for the agent's id and run, which are the same for
+everything but what goes to another workflow.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from temporalio.api.enums.v1 import CommandType
+from temporalio.bridge.proto.workflow_activation import WorkflowActivation
+from temporalio.bridge.proto.workflow_completion import WorkflowActivationCompletion
+from temporalio.converter import (
+    SerializationContext,
+    StorageDriverStoreContext,
+    StorageDriverWorkflowInfo,
+    WorkflowSerializationContext,
+)
+from temporalio.worker import WorkflowInstance, WorkflowInstanceDetails
+from temporalio.worker._command_aware_visitor import CommandInfo
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
+from temporalio.workflow import Info
+
+# The id of a query that is a task of its own, which the server would not ask again.
+ALONE = "legacy_query"
+
+
+class AgentSandbox(SandboxedWorkflowRunner):
+    """Runs each workflow in a sandbox of its own."""
+
+    def create_instance(self, det: WorkflowInstanceDetails) -> WorkflowInstance:
+        """An instance of a workflow."""
+        return cast(WorkflowInstance, _Instance(super().create_instance(det), det.info))
+
+
+class _Instance:
+    def __init__(self, run: WorkflowInstance, info: Info) -> None:
+        self._run = run
+        self._local: set[int] = set()
+        self._context = WorkflowSerializationContext(namespace=info.namespace, workflow_id=info.workflow_id)
+        self._target = StorageDriverStoreContext(
+            target=StorageDriverWorkflowInfo(
+                id=info.workflow_id, run_id=info.run_id, type=info.workflow_type, namespace=info.namespace
+            )
+        )
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._run, name)
+
+    def activate(self, act: WorkflowActivation) -> WorkflowActivationCompletion:
+        for job in act.jobs:
+            if job.HasField("resolve_activity") and job.resolve_activity.is_local:
+                self._local.discard(job.resolve_activity.seq)
+        if self._local and all(
+            job.HasField("query_workflow") and job.query_workflow.query_id != ALONE for job in act.jobs
+        ):
+            unanswered = WorkflowActivationCompletion()
+            unanswered.successful.SetInParent()
+            return unanswered
+        completion = self._run.activate(act)
+        for command in completion.successful.commands:
+            if command.HasField("schedule_local_activity"):
+                self._local.add(command.schedule_local_activity.seq)
+        return completion
+
+    def get_serialization_context(self, command_info: CommandInfo | None) -> SerializationContext | None:
+        if _stays(command_info):
+            return self._context
+        return self._run.get_serialization_context(command_info)
+
+    def get_external_store_context(self, command_info: CommandInfo | None) -> StorageDriverStoreContext:
+        if _stays(command_info):
+            return self._target
+        return self._run.get_external_store_context(command_info)
+
+
+def _stays(command: CommandInfo | None) -> bool:
+    """Whether a payload is the workflow's own or its activity's, and not for another workflow."""
+    return command is None or command.command_type == CommandType.COMMAND_TYPE_SCHEDULE_ACTIVITY_TASK
