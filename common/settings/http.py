@@ -49,8 +49,8 @@ class HttpSettings(Group):
     )
     public_url: SafeUrl = setting(
         "HIBERNAUT_PUBLIC_URL",
-        "Address of the gateway for people, `https://agents.example.com`; approval links begin with it. "
-        "Empty: the address it listens on.",
+        "Address of the gateway for people, `https://agents.example.com`; links begin with it. Empty: the "
+        "address it listens on; then letters have no links where that is this machine's own.",
     )
     oidc_issuer: SafeUrl = setting(
         "HIBERNAUT_OIDC_ISSUER",

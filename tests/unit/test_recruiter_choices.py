@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
+from temporalio.testing import ActivityEnvironment
 
+from activities.documents.extract import text_of
+from activities.llm.offline import OfflineAnalyst
+from activities.recruiting.activities import LINK, RecruitingActivities
 from activities.recruiting.candidacy import MAX_PROPOSALS, Candidacy, MailReading, Says, Stage
 from activities.recruiting.choices import on_offer, reading_of_choice
+from activities.recruiting.records import DraftLetters
 from common.agents.recruiter import Slot
+from common.artifacts import ArtifactStore
 from common.settings import Settings
-from tests.support.recruiting.stage import slots
+from tests.support.recruiting.stage import recruiter_input, slots
 
 SLOTS: Sequence[Slot] = [Slot.model_validate(each) for each in slots(6)]
 NOW = datetime.now(UTC)
@@ -68,3 +75,27 @@ def test_letters_have_links_only_where_their_recipients_can_follow_them(
 ) -> None:
     """The address of this machine is nobody else's."""
     assert Settings.read(given).http.outside_url == address
+
+
+@pytest.mark.parametrize("links", [True, False])
+async def test_drafts_show_the_links_that_letters_will_have(tmp_path: Path, links: bool) -> None:
+    """Not their addresses, which only the letter itself has; and none where there will be none."""
+    input = recruiter_input(2)
+    artifacts = ArtifactStore(tmp_path / "artifacts")
+    activities = RecruitingActivities(artifacts, OfflineAnalyst(), text_of, tmp_path, links)
+    request = DraftLetters(
+        role=input.role,
+        candidates=input.candidates,
+        questions=input.questions,
+        slots=input.slots,
+        answer_within=input.answer_within,
+        sender=input.sender,
+        opening="we write to you.",
+        model="offline",
+    )
+    drafted = ActivityEnvironment().run(activities.draft_letters, request)
+    shown = f"Yes, I am interested:\n{LINK}"
+    assert (shown in drafted.plan.sample[0].text) == links
+    assert (f"{input.slots[0].in_words}:\n{LINK}" in drafted.plan.proposal) == links
+    # Two letters for each of two, and the proposal's own.
+    assert Path(drafted.path).read_text().count(shown) == (4 if links else 0)
