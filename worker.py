@@ -33,6 +33,7 @@ from activities.calendars import Calendars
 from activities.calls.interceptor import ReliableReports
 from activities.decisions import DecisionChecks
 from activities.delivery.notices import Notices
+from activities.delivery.open_questions import OpenQuestions
 from activities.delivery.slack import Slack
 from activities.delivery.webhooks import Webhooks
 from activities.documents.documents import Documents
@@ -90,6 +91,7 @@ def activity_objects(settings: Settings) -> list[Any]:
     return [
         DecisionChecks(authority),
         Notices(Routes.load(settings), floors),
+        OpenQuestions(),
         Webhooks.build(settings),
         mail,
         Slack.build(settings, artifacts),
@@ -101,7 +103,13 @@ def activity_objects(settings: Settings) -> list[Any]:
         Scraper.build(settings, artifacts),
         ResearchActivities(artifacts, settings.data_dir / "research", settings.data_dir / "published"),
         Publisher.build(settings, artifacts, authority),
-        RecruitingActivities(artifacts, ranker(runner, settings), text_of, settings.data_dir / "recruiting"),
+        RecruitingActivities(
+            artifacts,
+            ranker(runner, settings),
+            text_of,
+            settings.data_dir / "recruiting",
+            links=bool(settings.http.outside_url),
+        ),
         LetterActivities(artifacts, authority, mail),
         FixPlanner(artifacts, floors),
         FixApplier(artifacts, authority, journals / "apply"),

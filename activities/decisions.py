@@ -1,10 +1,14 @@
-"""Checks decisions for the gate: envelope, groups, the operator's policy. Keys stay out of workflows."""
+"""Checks decisions for the gate (signature, groups, the operator's policy), and used links of letters.
+
+Keys stay out of workflows.
+"""
 
 from __future__ import annotations
 
 from pydantic import BaseModel, Field
 from temporalio import activity
 
+from common.approval.link import AnswerLink, BadLinkError
 from common.approval.signing import Authority
 from common.approval.stakes import Stakes
 from common.approval.types import ApprovalPolicy, Decision, Verdict
@@ -36,8 +40,24 @@ class EnvelopeChecked(BaseModel, frozen=True):
     policy: ApprovalPolicy | None = Field(None, exclude_if=lambda policy: policy is None)
 
 
+class AnswerCheck(BaseModel, frozen=True):
+    """A link of a letter that was used, the agent that heard of it, and whom it claims to be from."""
+
+    agent: str
+    recipient: str
+    link: str
+
+
+class AnswerChecked(BaseModel, frozen=True):
+    """The letter that was answered and the choice; or what is wrong with the link."""
+
+    letter: str = ""
+    choice: str = ""
+    flaw: str = ""
+
+
 class DecisionChecks:
-    """The activity that checks envelopes with this process's keys."""
+    """The activities that check signatures with this process's keys."""
 
     def __init__(self, authority: Authority) -> None:
         self._authority = authority
@@ -59,3 +79,17 @@ class DecisionChecks:
             groups=self._authority.groups_of(check.decision.by),
             policy=raised if raised != check.policy else None,
         )
+
+    @activity.defn(name="check_answer")
+    async def check_answer(self, check: AnswerCheck) -> AnswerChecked:
+        """Say what a link of a letter stands for, or what is wrong with it.
+
+        The gateway has looked whether it had expired; a worker may be late.
+        """
+        try:
+            link = AnswerLink.read_even_expired(check.link, self._authority.signer)
+        except BadLinkError:
+            return AnswerChecked(flaw="it is not signed by us")
+        if (link.agent, link.recipient) != (check.agent, check.recipient):
+            return AnswerChecked(flaw="it is for somebody else")
+        return AnswerChecked(letter=link.letter, choice=link.choice)

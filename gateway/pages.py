@@ -21,7 +21,7 @@ from gateway.auth.sessions import SignInNeededError
 from gateway.problems import problem_of
 
 # Below these paths errors are pages, too.
-PAGES = ("/ui", "/approve", "/docs")
+PAGES = ("/ui", "/approve", "/answer", "/docs")
 HOME, SIGN_IN = "/ui", "/ui/sign-in"
 
 # States as the end of a sentence about the agent.

@@ -23,7 +23,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from common.approval.floors import Floors
 from common.notices.routes import Outlets, Routes
-from common.notices.types import COURIER, SETTLED, Dispatch, Notice, NoticeEvent, Told, courier_id
+from common.notices.types import ASKS, COURIER, SETTLED, Dispatch, Notice, NoticeEvent, Told, courier_id
 from common.settings import SettingsError
 from common.temporal import search_attributes
 
@@ -65,7 +65,7 @@ class Notices:
         try:
             outlets = self._outlets(notice)
             is_set = bool(self._routes and self._routes.ways())
-            follows = is_set and notice.event is NoticeEvent.ASKED and self._follows(notice, outlets)
+            follows = is_set and notice.event in ASKS and self._follows(notice, outlets)
         except SettingsError as error:
             say(notice.event, notice.agent, f"{notice.text} (to nobody else: {error})")
             return told
@@ -74,8 +74,7 @@ class Notices:
             say(notice.event, notice.agent, f"{notice.text}{gap}")
         try:
             async with asyncio.timeout(PATIENCE.total_seconds()):
-                if notice.courier:
-                    await self._settle(notice)
+                await asyncio.gather(*(self._settle(each, notice) for each in notice.couriers))
                 if outlets.places:
                     await self._send(notice, outlets)
         except (RPCError, TimeoutError) as error:
@@ -107,7 +106,7 @@ class Notices:
         return self._routes.outlets(notice) if self._routes else Outlets(terminal=True)
 
     def _follows(self, notice: Notice, outlets: Outlets) -> bool:
-        """Whether the end of the request matters: there is a message to update, or a route for it."""
+        """Whether the end of the request matters: there may be a message to update, or a route for it."""
         decided = notice.model_copy(update={"event": NoticeEvent.DECIDED})
         return any(place.way == "slack" for place in outlets.places) or bool(self._outlets(decided).places)
 
@@ -126,8 +125,8 @@ class Notices:
                 rpc_timeout=PATIENCE,
             )
 
-    async def _settle(self, notice: Notice) -> None:
-        courier = activity.client().get_workflow_handle(notice.courier)
+    async def _settle(self, courier_id: str, notice: Notice) -> None:
+        courier = activity.client().get_workflow_handle(courier_id)
         try:
             await courier.signal(SETTLED, notice.text, rpc_timeout=PATIENCE)
         except RPCError as error:

@@ -125,6 +125,8 @@ class LetterActivities:
                     text=text,
                     thread=each.candidate,
                     in_reply_to=each.in_reply_to,
+                    choices=each.choices,
+                    chain=request.chain,
                 )
             )
         return letters
@@ -148,9 +150,7 @@ def _key(authorization: Authorization | None) -> str:
 
 def _name(letter: Outgoing) -> str:
     """Names the letter, and what is only known when it is sent: one key stands for one content."""
-    later = (
-        digest([list(letter.slots), letter.in_reply_to])[:12] if letter.slots or letter.in_reply_to else ""
-    )
+    later = digest(letter.model_dump(mode="json", include={"slots", "in_reply_to", "choices"}))[:12]
     return f"{letter.candidate}:{letter.kind}:{letter.number}:{later}"
 
 
@@ -158,7 +158,7 @@ def _invitations(request: SendInvitations, key: str) -> list[Letter]:
     plan = request.plan
     only = set(request.only or [each.candidate for each in plan.invitations]) - set(plan.leave_out)
     return [
-        each.letter.model_copy(update={"key": f"{key}:{each.letter.key}"})
+        each.letter.model_copy(update={"key": f"{key}:{each.letter.key}", "chain": request.chain})
         for each in plan.invitations
         if each.candidate in only
     ]
@@ -175,5 +175,7 @@ def _reply(request: SendReply, key: str) -> list[Letter]:
             text=plan.text,
             thread=plan.candidate,
             in_reply_to=plan.in_reply_to,
+            choices=request.choices,
+            chain=request.chain,
         )
     ]

@@ -109,7 +109,7 @@ class Carried(BaseModel):
     """Everything an agent takes along when its history starts afresh.
 
     ``memory`` is the agent's own state as JSON; ``model`` the language model people told it to use; ``mail``
-    what came in and is not read yet; ``couriers`` who wants to know, by request, how it ends; ``answers``
+    what came in and is not read yet; ``couriers`` who want to know, by request, how it ends; ``answers``
     what people decided and the agent's memory may not hold yet; ``sleeps`` the sleeps under way; the rest
     belongs to the kit.
     """
@@ -124,7 +124,7 @@ class Carried(BaseModel):
     stuck_at: list[str] = Field(default_factory=list)
     progress: Progress = Field(default_factory=Progress)
     cost: Cost = Field(default_factory=Cost)
-    couriers: dict[str, str] = Field(default_factory=dict)
+    couriers: dict[str, list[str]] = Field(default_factory=dict)
     answers: list[Answer] = Field(default_factory=list)
     sleeps: list[Asleep] = Field(default_factory=list)
     memory: dict[str, Any] | None = None

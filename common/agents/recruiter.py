@@ -249,12 +249,14 @@ class InvitationPlan(BaseModel, frozen=True):
 class ReplyPlan(BaseModel, frozen=True):
     """What people approve as a reply: `text`, which may be edited, answers what the candidate `wrote`.
 
-    `wrote` is untrusted. `model` wrote the draft; `offline` is a fixed text.
+    `wrote` is untrusted. `read_as` is what a language model took it for, which decides nothing. `model` wrote
+    the draft; `offline` is a fixed text.
     """
 
     candidate: str
     to: str
     wrote: str
+    read_as: str = Field("", exclude_if=lambda read_as: not read_as)
     subject: str
     text: str = Field(min_length=1, max_length=8_000)
     in_reply_to: str = ""

@@ -142,6 +142,11 @@ class Authority:
             return None
         return self._signer.flaw(decision, agent)
 
+    @property
+    def signer(self) -> Signer:
+        """Verifies what these keys signed."""
+        return self._signer
+
     def groups_of(self, who: str) -> list[str]:
         """The groups that ``who`` is in now."""
         return self._directory.groups_of(who)

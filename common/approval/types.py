@@ -342,10 +342,14 @@ def judged(records: Iterable[DecisionRecord], decision_id: str) -> DecisionRecor
 
 
 class ApprovalsView(BaseModel, frozen=True):
-    """The answer to the query ``approvals``: the open requests, and every decision with its outcome."""
+    """The answer to the query ``approvals``: the open requests, and every decision with its outcome.
+
+    ``closed`` says how requests that are no longer open ended, in words, by id; of the newest 200.
+    """
 
     open: list[ApprovalRequest]
     decisions: list[DecisionRecord]
+    closed: dict[str, str] = Field(default_factory=dict)
 
 
 class OutcomeVerdict(StrEnum):

@@ -24,6 +24,7 @@ from common.agents.agent import AgentInput, WakeUp
 from common.agents.asking import AskingInput
 from common.approval.floors import Floors, PolicyRefusedError
 from common.approval.groups import Directory
+from common.approval.link import AnswerLink
 from common.approval.signing import Signer
 from common.approval.types import (
     GROUP,
@@ -60,6 +61,7 @@ from common.client.view import (
     row_of,
 )
 from common.client.visibility import exactly, is_exactly, rows_of
+from common.mail import ChoiceAsked, ChoiceView, IncomingMail, MailKind
 from common.names import UnusableValueError, check_agent_id, check_approver, check_person
 from common.settings import Settings
 from common.temporal import search_attributes
@@ -263,6 +265,36 @@ class AgentClient:
         check_room(await self.describe(id))
         await self._signal(id, "tell", text)
 
+    async def choice(self, link: AnswerLink) -> ChoiceView | None:
+        """How the link of a letter stands; None if no worker answers.
+
+        Raises:
+            NoSuchAgentError: the agent has ended.
+        """
+        row = row_of(await self.describe(link.agent))
+        if not row.running:
+            raise NoSuchAgentError(f"agent {link.agent} has ended: it is {row.status}.")
+        handle = self._client.get_workflow_handle(link.agent)
+        return await answer_of(handle, "choice", ChoiceView, arguments=[_asked(link)])
+
+    async def choose(self, link: AnswerLink, token: str) -> None:
+        """Give the agent the answer of a link, `token`; it verifies it, and counts one for each letter.
+
+        Raises:
+            NoSuchAgentError: the agent has ended.
+        """
+        mail = IncomingMail(
+            message_id=_asked(link).message_id,
+            thread=link.recipient,
+            kind=MailKind.CHOICE,
+            sender="",
+            subject="",
+            text="",
+            received_at=datetime.now(UTC),
+            link=token,
+        )
+        await self._signal(link.agent, "mail", mail.model_dump(mode="json", exclude_defaults=True))
+
     async def pause(self, id: str) -> None:
         """Ask the agent to start nothing new until ``resume``."""
         await self._signal(id, "pause")
@@ -338,3 +370,7 @@ class AgentClient:
                 raise
             row = row_of(await self.describe(id))
             raise NoSuchAgentError(f"agent {id} has ended: it is {row.status}.") from None
+
+
+def _asked(link: AnswerLink) -> ChoiceAsked:
+    return ChoiceAsked(recipient=link.recipient, letter=link.letter, choice=link.choice)

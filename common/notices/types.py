@@ -46,8 +46,8 @@ class Notice(BaseModel, frozen=True):
 
     `id` stays the same however often the notice is sent, and is unique: `AGENT/RUN/NUMBER`; an agent knows
     only the number. `request` is the approval it is about, as it stands, for those who may decide it, and
-    `stakes` what is at stake in its plan; a notice without one is for the agent's owner. `courier`, in the
-    notice of how a request ended, is the one that was returned for the notice that asked.
+    `stakes` what is at stake in its plan; a notice without one is for the agent's owner. `couriers`, in the
+    notice of how a request ended, are those that were returned for the notices that asked.
     """
 
     id: str
@@ -58,7 +58,7 @@ class Notice(BaseModel, frozen=True):
     text: OneLine
     request: ApprovalRequest | None = None
     stakes: Stakes = Stakes()
-    courier: str = ""
+    couriers: tuple[str, ...] = ()
 
 
 class Delivery(BaseModel, frozen=True):
@@ -122,13 +122,22 @@ class Dispatch(BaseModel, frozen=True):
 
 
 class Receipt(BaseModel, frozen=True):
-    """The outcome of one delivery; `address` is masked, `reason` says why it failed."""
+    """The outcome of one delivery; `address` is masked, `reason` says why it was not delivered.
+
+    `needless`: it was to ask what is not asked any more.
+    """
 
     way: str
     address: str
     person: str = ""
     delivered: bool
+    needless: bool = False
     reason: str = ""
+
+    @property
+    def failed(self) -> bool:
+        """Whether somebody was to be told and was not."""
+        return not (self.delivered or self.needless)
 
 
 class DeliveryLog(BaseModel):
@@ -141,6 +150,8 @@ class DeliveryLog(BaseModel):
 
 # A workflow of this type delivers one notice everywhere it goes, and outlasts failing ways.
 COURIER = "courier"
+# The type of the error of a message that is not sent because its question has ended.
+NO_LONGER_ASKED = "NoLongerAsked"
 SETTLED = "settled"
 
 

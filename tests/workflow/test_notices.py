@@ -20,6 +20,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
 from activities.delivery.notices import Notices
+from activities.delivery.open_questions import OpenQuestions
 from activities.delivery.webhooks import Webhooks
 from cli.notice_log import CourierRow, recent_couriers
 from common.approval.types import ApprovalPolicy, Verdict
@@ -97,7 +98,13 @@ class NoticeStage(Stage):
 
     def objects(self) -> list[Any]:
         kept = [each for each in super().objects() if each is not self.notices]
-        return [*kept, Notices(Routes.load(self.settings)), self.ways, Webhooks.build(self.settings)]
+        return [
+            *kept,
+            Notices(Routes.load(self.settings)),
+            self.ways,
+            OpenQuestions(),
+            Webhooks.build(self.settings),
+        ]
 
     def route(self, *ways: str, **more: Any) -> None:
         self.settings.data_dir.mkdir(parents=True, exist_ok=True)

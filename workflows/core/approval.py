@@ -12,7 +12,7 @@ from temporalio import workflow
 from activities.calendars import Calendars, MomentsRequest
 from activities.decisions import DecisionChecks, EnvelopeCheck
 from common.agents.agent import AgentState, Carried
-from common.approval.stakes import stakes_of
+from common.approval.stakes import Stakes, stakes_of
 from common.approval.types import (
     PREMISES_FRESH_FOR,
     ApprovalPolicy,
@@ -27,7 +27,7 @@ from common.approval.types import (
 )
 from common.digest import digest
 from common.errors import permanent
-from common.notices.types import NoticeEvent
+from common.notices.types import NoticeEvent, Told
 from common.temporal import search_attributes
 from workflows.core import gate
 from workflows.core.answers import Answers
@@ -151,7 +151,9 @@ class Approvals:
             DecisionRecord.of(each, DecisionStatus.WAITING, each.at or workflow.now())
             for each in self._gate.waiting
         ]
-        return ApprovalsView(open=list(memory.open.values()), decisions=memory.records + waiting)
+        return ApprovalsView(
+            open=list(memory.open.values()), decisions=memory.records + waiting, closed=memory.closed
+        )
 
     async def refresh(self, request_id: str) -> ApprovalRequest | None:
         """Fetch what an open request rests on, for people to see; None where it was decided meanwhile."""
@@ -204,9 +206,7 @@ class Approvals:
         id = f"{node}-{self._gate.memory.asked}"
         request = await self._timed(draft.under(None).model_copy(update={"id": id, "reminded": 0}))
         stakes = stakes_of(kind.model_validate(request.plan))
-        told = await self._notifier.tell(NoticeEvent.ASKED, request.told("asked"), request, stakes=stakes)
-        if told and told.courier is not None:
-            self._carried.couriers[id] = told.courier
+        told = await self._tell_asked(NoticeEvent.ASKED, request, "asked", stakes)
         if told is not None:
             request = request.under(told.policy).warned(told.gap)
         self._gate.open(request)
@@ -246,11 +246,20 @@ class Approvals:
         await self._tell_settled(outcome.request, outcome.words)
         return outcome
 
+    async def _tell_asked(
+        self, event: NoticeEvent, request: ApprovalRequest, words: str, stakes: Stakes | None = None
+    ) -> Told | None:
+        """Have those told who may decide; each message that asks is to hear how its request ends."""
+        told = await self._notifier.tell(event, request.told(words), request, stakes=stakes)
+        if told and told.courier is not None:
+            self._carried.couriers.setdefault(request.id, []).append(told.courier)
+        return told
+
     async def _tell_settled(self, request: ApprovalRequest, words: str) -> None:
         """Have those told how a request ended who want to know."""
-        courier = self._carried.couriers.pop(request.id, None)
-        if courier is not None:
-            await self._notifier.tell(NoticeEvent.DECIDED, words, request, courier)
+        couriers = self._carried.couriers.pop(request.id, None)
+        if couriers is not None:
+            await self._notifier.tell(NoticeEvent.DECIDED, words, request, couriers)
 
     async def _outcome(self, id: str, kind: type[Plan], resumable: bool) -> Outcome[Plan]:
         """Sleep until the open request is decided, reminding and escalating on the way."""
@@ -297,7 +306,7 @@ class Approvals:
             request = self._gate.update(request.id, reminded=reminded)
             event, words = NoticeEvent.REMINDER, f"reminder {reminded} of {len(request.remind_at)}"
         self._display.note(f"{words}: {request.question}", request=request.id)
-        await self._notifier.tell(event, request.told(words), request)
+        await self._tell_asked(event, request, words)
         return request
 
     async def _judged(
@@ -325,8 +334,7 @@ class Approvals:
         record = self._gate.record(decision, workflow.now(), reason or "")
         if set(request.deciders) - set(deciders):
             # Only once the record stands: whoever has to decide now was never asked.
-            told = request.told("the operator's policy has changed")
-            await self._notifier.tell(NoticeEvent.REMINDER, told, request)
+            await self._tell_asked(NoticeEvent.REMINDER, request, "the operator's policy has changed")
         if record.status is not DecisionStatus.COUNTED:
             self._note_refusal(record)
             return None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from temporalio import workflow
 
 from activities.delivery.notices import Notices, say
@@ -25,13 +27,13 @@ class Notifier:
         event: NoticeEvent,
         text: str,
         request: ApprovalRequest | None = None,
-        courier: str = "",
+        couriers: Sequence[str] = (),
         stakes: Stakes | None = None,
     ) -> Told | None:
         """Have people told. What fails on the way to them is noted later, and never felt here."""
         agent, kind, id = workflow.info().workflow_id, workflow.info().workflow_type, self._calls.next_id
         fields = {"id": id, "agent": agent, "kind": kind, "owner": owner(), "event": event, "text": text}
-        notice = Notice(**fields, request=request, courier=courier, stakes=stakes or Stakes())
+        notice = Notice(**fields, request=request, couriers=tuple(couriers), stakes=stakes or Stakes())
         told: Told | None = await self._calls.execute(Notices.notify, notice, QUICK)
         self._elsewhere = told is not None and told.elsewhere
         return told

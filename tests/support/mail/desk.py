@@ -103,6 +103,10 @@ def settings_for(folder: Path, port: int, more: Mapping[str, str] | None = None)
     )
 
 
+async def _say_open(notice: Notice) -> None:
+    """In place of a look at the agent, which is none."""
+
+
 class MailDesk:
     """Sends over a server, with an outbox in `folder`."""
 
@@ -122,7 +126,7 @@ class MailDesk:
         self.outbox = Outbox(self.store, RING, settles=settles)
         authority = Authority(RING, Directory(folder / "groups.json"), floors(), accept_unsigned=False)
         server = SmtpServer(mail.smtp, "example.com", data_seconds)
-        self.mail = Mail(mail, self.settings.http.public_url, server, self.outbox, authority, RING)
+        self.mail = Mail(mail, self.settings.http.public_url, server, self.outbox, authority, RING, _say_open)
 
     async def send(self, request: SendLetter) -> Sent:
         return await ActivityEnvironment().run(self.mail.send_letter, request)
