@@ -122,6 +122,19 @@ class WakeUp(BaseModel, frozen=True):
     until: Moment | None = None
 
 
+class Receipt(BaseModel, frozen=True):
+    """What came of a signal: whether the agent took it, and in words what it does now or why not."""
+
+    taken: bool
+    words: str
+
+
+class Receipts(BaseModel):
+    """What the query ``receipts`` answers: the newest receipts by the ids that senders gave their signals."""
+
+    receipts: dict[str, Receipt] = Field(default_factory=dict)
+
+
 class Woken(StrEnum):
     """Why a sleep ended."""
 

@@ -43,7 +43,7 @@ class FixPlan(BaseModel, frozen=True):
     was proven about the fixes, and how.
     """
 
-    root: str
+    root: LocalPath
     files: int
     fixes: int
     preview: tuple[FilePreview, ...]

@@ -20,8 +20,9 @@ from temporalio.common import (
 from temporalio.exceptions import TemporalError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
-from common.agents.agent import AgentInput, WakeUp
+from common.agents.agent import AgentInput, Receipt, Receipts, WakeUp
 from common.agents.asking import AskingInput
+from common.agents.fields import paths_of
 from common.approval.groups import Directory
 from common.approval.signing import Signer
 from common.approval.types import (
@@ -55,6 +56,7 @@ from common.client.view import (
 )
 from common.client.visibility import exactly, is_exactly, quote, rows_of
 from common.names import UnusableValueError, check_agent_id, check_approver, check_person
+from common.roots import Roots
 from common.settings import Settings
 from common.temporal import search_attributes
 
@@ -74,6 +76,7 @@ class AgentClient:
         self._settings = settings
         self._signer = signer
         self._directory = Directory.load(settings)
+        self._roots = Roots.load(settings)
 
     async def start(
         self, kind: str, input: AgentInput, *, id: str | None = None, owner: str, request: str = ""
@@ -85,12 +88,16 @@ class AgentClient:
 
         Raises:
             AgentExistsError: there is or was an agent of that id.
-            UnusableValueError: no agent may have such an id, or no person such a name.
+            UnusableValueError: no agent may have such an id, no person such a name, or the owner's agents
+                may not use such a path.
         """
         check_person(owner)
         id = check_agent_id(id or f"{kind}-{uuid.uuid4().hex[:8]}")
         if isinstance(input, AskingInput):
             self._check_approvers(input.approvers)
+        # For a clear word at once; what counts is the same check where an activity opens it.
+        for field, path in paths_of(input):
+            self._roots.of(owner).check(field, path)
         try:
             await self._client.start_workflow(
                 kind,
@@ -247,21 +254,39 @@ class AgentClient:
             await asyncio.sleep(OUTCOME_INTERVAL)
         return None
 
-    async def tell(self, id: str, text: str) -> None:
-        """Steer the agent in words."""
-        await self._signal(id, "tell", text)
+    async def tell(self, id: str, text: str) -> str:
+        """Steer the agent in words; like the next three this gives the id of the ``receipt``."""
+        return await self._steer(id, "tell", text)
 
-    async def pause(self, id: str) -> None:
+    async def pause(self, id: str) -> str:
         """Ask the agent to start nothing new until ``resume``."""
-        await self._signal(id, "pause")
+        return await self._steer(id, "pause")
 
-    async def resume(self, id: str) -> None:
+    async def resume(self, id: str) -> str:
         """End a pause."""
-        await self._signal(id, "resume")
+        return await self._steer(id, "resume")
 
-    async def wake(self, id: str, until: datetime | None = None) -> None:
+    async def wake(self, id: str, until: datetime | None = None) -> str:
         """End the agent's sleep now, or move its end to ``until``."""
-        await self._signal(id, "wake", *([WakeUp(until=until)] if until else []))
+        return await self._steer(id, "wake", *([WakeUp(until=until)] if until else []))
+
+    async def receipt(
+        self, id: str, receipt: str, patience: timedelta = timedelta(seconds=5)
+    ) -> Receipt | None:
+        """What came of what was sent; None if the agent has not said within ``patience``.
+
+        Temporal keeps what was sent, and the agent takes it once a worker runs.
+        """
+        handle = self._client.get_workflow_handle(id)
+        end = time.monotonic() + patience.total_seconds()
+        while (left := end - time.monotonic()) > 0:
+            answer = await answer_of(
+                handle, "receipts", Receipts, min(QUERY_PATIENCE, timedelta(seconds=left))
+            )
+            if answer and receipt in answer.receipts:
+                return answer.receipts[receipt]
+            await asyncio.sleep(OUTCOME_INTERVAL)
+        return None
 
     async def cancel(self, id: str) -> None:
         """Ask the agent to end; it cleans up first."""
@@ -307,6 +332,11 @@ class AgentClient:
         else:
             open_requests = search_attributes.parse_waiting_for_approvals(row.waiting_for)
         return one_open_request(id, open_requests, digest, request_id)
+
+    async def _steer(self, id: str, name: str, *arguments: Any) -> str:
+        receipt = uuid.uuid4().hex
+        await self._signal(id, name, *arguments, {"receipt": receipt})
+        return receipt
 
     async def _signal(self, id: str, name: str, *arguments: Any) -> None:
         # Not in a loop: the client retries under one request id, so that the server takes it once.

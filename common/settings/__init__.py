@@ -68,6 +68,13 @@ class Settings(Group):
         'Path of a JSON file of groups, `{"treasury": ["ann", "bob"]}`; `@treasury` then stands for its '
         "members where people are named. Empty: `groups.json` in the data folder, if there is one.",
     )
+    roots: File = setting(
+        "HIBERNAUT_ROOTS",
+        "Path of a JSON file with the folders that agents may read and write below, by owner, `@group` or "
+        '`*` for everybody: `{"ann": ["/srv/ann"], "*": ["/srv/code"]}`. Empty: `roots.json` in the data '
+        "folder, if there is one. Without it no agent may use files, except on `starter.py dev`: there the "
+        "home folder and the one it was started in.",
+    )
     unsigned: Literal["accept", "refuse"] = setting(
         "HIBERNAUT_UNSIGNED",
         "`accept` also counts unsigned decisions (from the Web UI or `temporal workflow signal`) and "

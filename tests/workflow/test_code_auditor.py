@@ -263,3 +263,17 @@ async def test_odd_things_in_the_tree_become_lines_in_the_report(audit: AuditSta
     assert result["skipped"] == {"link": 1, "name": 1, "oversized": 1, "special": 1}
     report = json.loads(Path(result["report"]["json"]).read_text())
     assert {each["path"]: each["reason"] for each in report["left_out"]}["big.txt"] == "oversized"
+
+
+async def test_an_agent_uses_what_its_owner_may_whoever_started_it_how(audit: AuditStage) -> None:
+    """The activity asks Temporal whose the agent is, so that a start past every entry point gains nothing."""
+    roots = audit.stage.settings.data_dir / "roots.json"
+    roots.write_text(json.dumps({"owner-2": [str(audit.shop.parent)]}))
+    agent = await audit.start(apply=False)
+    with pytest.raises(WorkflowFailureError) as failed:
+        await agent.result()
+    cause = failed.value.cause.__cause__
+    assert getattr(cause, "type", "") == "PathRefused"
+    assert f"agents of {OWNER} may use" in str(cause)
+    roots.write_text(json.dumps({OWNER: [str(audit.shop.parent)]}))
+    assert (await (await audit.start(apply=False)).result())["files"]

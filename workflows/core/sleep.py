@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 from temporalio import workflow
 
-from common.agents.agent import AgentState, WakeUp, Woken
+from common.agents.agent import AgentState, Receipt, WakeUp, Woken
 from workflows.core.display import Display, Wait
 
 
@@ -16,6 +17,7 @@ class Sleep:
 
     def __init__(self, display: Display) -> None:
         self.woken: WakeUp | None = None
+        self._asleep = False
         self._display = display
 
     async def until(
@@ -24,7 +26,7 @@ class Sleep:
         """See `Agent.hibernate`."""
         wait = Wait(AgentState.AWAITING_EVENT if wake_on else AgentState.SLEEPING, waiting_for, until)
         self.woken = None
-        with self._display.waiting(wait):
+        with self._display.waiting(wait), self._sleeping():
             while True:
                 happened = await wait_until(
                     wait.until, lambda: self.woken is not None or (wake_on is not None and wake_on())
@@ -38,6 +40,30 @@ class Sleep:
         self._display.note(f"woke: {reason}")
         await self._display.while_paused()
         return reason
+
+    def wake(self, wake: WakeUp) -> Receipt:
+        """Take in the signal `wake`, and say what comes of it."""
+        if not self._asleep:
+            words = f"it does not sleep now (it is {self._display.status().state}), so nothing was woken"
+            self._display.note(f"refused to wake: {words}")
+            return Receipt(taken=False, words=words)
+        self.woken = wake
+        if wake.until is None:
+            words = "it wakes"
+        elif wake.until > workflow.now():
+            return Receipt(taken=True, words=f"it sleeps until {wake.until:%Y-%m-%d %H:%M:%S} UTC instead")
+        else:
+            words = f"{wake.until:%Y-%m-%d %H:%M:%S} UTC has passed, so it wakes now"
+        later = "; it is paused, and goes on once resumed" if self._display.is_paused else ""
+        return Receipt(taken=True, words=words + later)
+
+    @contextmanager
+    def _sleeping(self) -> Iterator[None]:
+        self._asleep = True
+        try:
+            yield
+        finally:
+            self._asleep = False
 
 
 async def wait_until(until: datetime | None, condition: Callable[[], bool]) -> bool:

@@ -22,6 +22,7 @@ from dulwich.object_format import SHA1, SHA256
 from dulwich.repo import read_gitfile
 
 from activities.safe_files import LeftOut, read_inside
+from common.errors import flaw_of
 
 log = logging.getLogger(__name__)
 
@@ -142,7 +143,8 @@ def _tracked(index: Path) -> frozenset[bytes]:
                 tracked.add(folder + b"/")
                 folder = folder.rpartition(b"/")[0]
     except Exception as error:  # untrusted bytes: a damaged index may raise anything
-        log.warning("cannot read the git index %s (%r): what it tracks may count as ignored", index, error)
+        said = "cannot read the git index %s (%s): what it tracks may count as ignored"
+        log.warning(said, index, flaw_of(error))
     return frozenset(tracked)
 
 
