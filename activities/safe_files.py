@@ -135,6 +135,12 @@ def write_inside(root: Path, name: str, data: bytes, mode: int) -> None:
         os.close(folder)
 
 
+def in_bounds(path: Path) -> bool:
+    """Whether what `path` leads to may be read."""
+    territory = WITHIN.get()
+    return territory is None or territory.holds(Path(os.path.realpath(path)))
+
+
 def _check_bounds(folder: int, name: str = "") -> None:
     territory = WITHIN.get()
     if territory is not None and not territory.holds(_place_of(folder) / name):

@@ -50,7 +50,7 @@ def pdf(data: bytes, characters: int, most_pages: int) -> dict[str, object]:
     import logging
 
     from pypdf import PdfReader
-    from pypdf.errors import PyPdfError
+    from pypdf.errors import LimitReachedError, PyPdfError
 
     logging.disable()
     parts: list[str] = []
@@ -65,7 +65,7 @@ def pdf(data: bytes, characters: int, most_pages: int) -> dict[str, object]:
                 return {"title": title, "text": "\n\n".join(parts)[:characters], "cut": True}
             parts.append(page.extract_text())
             length += len(parts[-1]) + 2
-    except MemoryError:
+    except (MemoryError, LimitReachedError):
         return {"error": "it asks for more memory than a PDF may have"}
     except RecursionError:
         return {"error": "it is nested too deeply"}

@@ -321,10 +321,8 @@ class Agent(Generic[Input, Memory]):
         self.note("paused" if pause else "resumed")
         self._display.show()
         if before == pause:
-            words = "it was paused already" if pause else "it was not paused"
-        else:
-            words = "it starts nothing new until it is resumed" if pause else "it goes on"
-        return Receipt(taken=True, words=words)
+            return Receipt(taken=True, words="it was paused already" if pause else "it was not paused")
+        return Receipt(taken=True, words="it begins nothing until it is resumed" if pause else "it goes on")
 
     @workflow.query
     def status(self) -> AgentStatus:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter, ValidationError
@@ -37,14 +38,11 @@ class UnreadableSignalError(Exception):
 
 def receipt_asked(arguments: Sequence[RawValue]) -> tuple[str, Sequence[RawValue]]:
     """The id under which a receipt is asked for, empty where none is; and the signal's own arguments."""
-    if not arguments or len(arguments[-1].payload.data) > MAX_RECEIPT_BYTES:
-        return "", arguments
-    try:
-        value = workflow.payload_converter().from_payload(arguments[-1].payload)
-    except Exception:
-        # Whatever this is, `read_signal` refuses it with its reason.
-        return "", arguments
-    if isinstance(value, dict) and set(value) == {RECEIPT} and isinstance(value[RECEIPT], str):
+    value = None
+    if arguments and len(arguments[-1].payload.data) <= MAX_RECEIPT_BYTES:
+        with suppress(Exception):  # whatever this is, `read_signal` refuses it with its reason
+            value = workflow.payload_converter().from_payload(arguments[-1].payload)
+    if isinstance(value, dict) and list(value) == [RECEIPT] and isinstance(value[RECEIPT], str):
         return value[RECEIPT], arguments[:-1]
     return "", arguments
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from temporalio import workflow
@@ -17,16 +16,16 @@ class Sleep:
 
     def __init__(self, display: Display) -> None:
         self.woken: WakeUp | None = None
-        self._asleep = False
         self._display = display
+        self._wait: Wait | None = None
 
     async def until(
         self, until: datetime | None, wake_on: Callable[[], bool] | None, waiting_for: str
     ) -> Woken:
         """See `Agent.hibernate`."""
         wait = Wait(AgentState.AWAITING_EVENT if wake_on else AgentState.SLEEPING, waiting_for, until)
-        self.woken = None
-        with self._display.waiting(wait), self._sleeping():
+        self.woken, self._wait = None, wait
+        with self._display.waiting(wait):
             while True:
                 happened = await wait_until(
                     wait.until, lambda: self.woken is not None or (wake_on is not None and wake_on())
@@ -43,27 +42,15 @@ class Sleep:
 
     def wake(self, wake: WakeUp) -> Receipt:
         """Take in the signal `wake`, and say what comes of it."""
-        if not self._asleep:
-            words = f"it does not sleep now (it is {self._display.status().state}), so nothing was woken"
+        if not self._display.is_waiting(self._wait):
+            words = f"it does not sleep now, it is {self._display.status().state}"
             self._display.note(f"refused to wake: {words}")
             return Receipt(taken=False, words=words)
-        self.woken = wake
-        if wake.until is None:
-            words = "it wakes"
-        elif wake.until > workflow.now():
-            return Receipt(taken=True, words=f"it sleeps until {wake.until:%Y-%m-%d %H:%M:%S} UTC instead")
-        else:
-            words = f"{wake.until:%Y-%m-%d %H:%M:%S} UTC has passed, so it wakes now"
-        later = "; it is paused, and goes on once resumed" if self._display.is_paused else ""
-        return Receipt(taken=True, words=words + later)
-
-    @contextmanager
-    def _sleeping(self) -> Iterator[None]:
-        self._asleep = True
-        try:
-            yield
-        finally:
-            self._asleep = False
+        self.woken, at = wake, f"{wake.until:%Y-%m-%d %H:%M:%S} UTC" if wake.until else ""
+        words = f"it sleeps until {at} instead" if at else "it wakes"
+        if wake.until and wake.until <= workflow.now():
+            words = f"{at} has passed, so it wakes"
+        return Receipt(taken=True, words=words + (", once it is resumed" if self._display.is_paused else ""))
 
 
 async def wait_until(until: datetime | None, condition: Callable[[], bool]) -> bool:

@@ -21,7 +21,7 @@ from dulwich.index import read_index
 from dulwich.object_format import SHA1, SHA256
 from dulwich.repo import read_gitfile
 
-from activities.safe_files import LeftOut, read_inside
+from activities.safe_files import LeftOut, in_bounds, read_inside
 from common.errors import flaw_of
 
 log = logging.getLogger(__name__)
@@ -95,6 +95,9 @@ def open_checkout(top: Path) -> IgnoreRules | None:
         if not git.is_dir():
             git = top / read_gitfile(io.BytesIO(_read(git, _MAX_RULES_BYTES)))
         common = git / os.fsdecode(_read(git / "commondir", _MAX_RULES_BYTES) or b".").strip()
+        # A `.git` file may name any folder.
+        if not in_bounds(git) or not in_bounds(common):
+            return None
         if not ((git / "HEAD").is_file() and (common / "objects").is_dir()):
             return None
     except (OSError, ValueError):
