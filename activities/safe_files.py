@@ -143,7 +143,11 @@ def in_bounds(path: Path) -> bool:
 
 def _check_bounds(folder: int, name: str = "") -> None:
     territory = WITHIN.get()
-    if territory is not None and not territory.holds(_place_of(folder) / name):
+    if territory is None:
+        return
+    place = _place_of(folder)
+    # Of a file the folder alone decides, except directly in the home folder.
+    if not territory.holds(place / name if place == territory.home else place):
         raise LeftOut("private")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from pydantic import TypeAdapter
@@ -26,7 +27,7 @@ class PathRefusedError(UnusableValueError):
     """A path that agents of this owner may not use; the message says what to do."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Territory:
     """Where the agents of one owner may read and write. All paths are real ones, free of links.
 
@@ -42,6 +43,7 @@ class Territory:
     data: Path | None = None
     home: Path | None = None
 
+    @lru_cache(maxsize=10_000)  # noqa: B019 -- they are small, and one is made for each activity
     def holds(self, place: Path) -> bool:
         """Whether `place`, a real path, may be read and written."""
         if any(place.is_relative_to(each) for each in _SYSTEM) or self._is_data(place):
