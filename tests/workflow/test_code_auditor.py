@@ -276,4 +276,8 @@ async def test_an_agent_uses_what_its_owner_may_whoever_started_it_how(audit: Au
     assert getattr(cause, "type", "") == "PathRefused"
     assert f"agents of {OWNER} may use" in str(cause)
     roots.write_text(json.dumps({OWNER: [str(audit.shop.parent)]}))
-    assert (await (await audit.start(apply=False)).result())["files"]
+    # The data folder lies in that root, and stays closed.
+    done = await (await audit.start(apply=False, path=str(audit.shop.parent))).result()
+    report = json.loads(Path(done["report"]["json"]).read_text())
+    assert {each["path"].split("/")[0] for each in report["files"]} == {"shop"}
+    assert {"path": "data/", "reason": "private"} in report["left_out"]
