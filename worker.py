@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from temporalio.client import Client
@@ -31,6 +32,7 @@ from activities.auditor.scan.shard import CodeScan
 from activities.auditor.triage import FindingTriage
 from activities.calendars import Calendars
 from activities.calls.interceptor import ReliableReports
+from activities.calls.territory import WithinRoots
 from activities.decisions import DecisionChecks
 from activities.delivery.notices import Notices
 from activities.delivery.open_questions import OpenQuestions
@@ -59,6 +61,7 @@ from common.artifacts import ArtifactStore
 from common.mail import MAILROOM
 from common.notices.routes import Routes
 from common.object_store import open_store
+from common.roots import Roots
 from common.settings import Settings, SettingsError
 from common.temporal.connect import CannotConnectError, connect
 from common.temporal.guard import PayloadGuard
@@ -101,8 +104,8 @@ def activity_objects(settings: Settings) -> list[Any]:
         FindingTriage(artifacts, ranker(runner, settings)),
         ModelActivities(runner, authority),
         Scraper.build(settings, artifacts),
-        ResearchActivities(artifacts, settings.data_dir / "research", settings.data_dir / "published"),
-        Publisher.build(settings, artifacts, authority),
+        ResearchActivities(artifacts, settings.data_dir / "research", published(settings)),
+        Publisher.build(settings, artifacts, authority, published(settings)),
         RecruitingActivities(
             artifacts,
             ranker(runner, settings),
@@ -118,6 +121,11 @@ def activity_objects(settings: Settings) -> list[Any]:
         Orders(broker(settings.trading, settings.data_dir, feed, _now), authority),
         AuditReport(artifacts, settings.data_dir / "reports", scan.clear_journals, versions),
     ]
+
+
+def published(settings: Settings) -> Path:
+    """The folder for reports that were given no place of their own."""
+    return settings.data_dir / "published"
 
 
 def archive_objects(client: Client, settings: Settings) -> list[Any]:
@@ -192,6 +200,7 @@ def build(
     objects: Sequence[Any] | None = None,
 ) -> Worker:
     """The worker of this process; tests and benches hand in workflows and activity objects of their own."""
+    within = WithinRoots(client, Roots.load(settings), published(settings))
     return EndingWorker(
         client,
         task_queue=settings.task_queue,
@@ -200,7 +209,7 @@ def build(
         activity_executor=ThreadPoolExecutor(THREADS, thread_name_prefix="activity"),
         max_concurrent_activities=THREADS,
         workflow_runner=sandbox(),
-        interceptors=[PayloadGuard(), TellEnd(), reports],
+        interceptors=[PayloadGuard(), TellEnd(), reports, within],
         max_cached_workflows=settings.cached_agents,
         # After a worker's death its agents' first task waits this long for it before another may have it.
         sticky_queue_schedule_to_start_timeout=timedelta(seconds=1),

@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from activities.safe_files import WITHIN
+
 _PROGRAM = Path(__file__).with_name("apart_program.py")
 _BEAT_SECONDS = 1.0
 _ENVIRONMENT = {"PATH": os.defpath, "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"}
@@ -43,6 +45,7 @@ def run_apart(
 ) -> Any:
     """What `function`, at the top of a module of ours, makes of `argument`; both are JSON values.
 
+    It may open what the activity that calls this may.
     `beat` is called every second, and whatever it raises ends the process.
 
     Raises:
@@ -50,8 +53,10 @@ def run_apart(
     """
     target = f"{function.__module__}:{function.__qualname__}"
     command = [sys.executable, "-I", str(_PROGRAM), target, str(limits.memory), str(limits.cpu_seconds)]
+    territory = WITHIN.get()
+    within = None if territory is None else territory.as_json()
     with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as said:
-        given.write(json.dumps(argument).encode())
+        given.write(json.dumps([within, argument]).encode())
         given.seek(0)
         process = subprocess.Popen(
             command,

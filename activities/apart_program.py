@@ -1,6 +1,7 @@
 """A program of its own: calls one function of this project within limits; JSON in, JSON out.
 
-`apart.py` starts it; nothing imports it. Arguments: `module:function`, bytes of memory, seconds of CPU.
+`apart.py` starts it; nothing imports it. Arguments: `module:function`, bytes of memory, seconds of CPU;
+on standard input the territory (or null) and the function's argument.
 """
 
 from __future__ import annotations
@@ -18,6 +19,11 @@ if __name__ == "__main__":
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     # It runs isolated; it may import only this project's modules besides.
     sys.path.insert(0, str(Path(__file__).parents[1]))
+    from activities.safe_files import WITHIN
+    from common.roots import Territory
+
     module, _, name = target.partition(":")
     function = getattr(importlib.import_module(module), name)
-    json.dump(function(json.load(sys.stdin)), sys.stdout)
+    within, argument = json.load(sys.stdin)
+    WITHIN.set(None if within is None else Territory.from_json(within))
+    json.dump(function(argument), sys.stdout)

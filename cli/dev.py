@@ -104,7 +104,8 @@ class _Stack:
             await self._server.start()
             await self._limit_fetches()
             http = f"http://{self._http}" if self._http else ""
-            stack = StackAddress(temporal=self._server.address, ui=self._server.ui, http=http)
+            roots = tuple(map(str, {Path.home(), Path.cwd()} - {Path("/")}))
+            stack = StackAddress(temporal=self._server.address, ui=self._server.ui, http=http, roots=roots)
             write_atomically(address, json.dumps(asdict(stack)).encode())
             keepers = [asyncio.create_task(self._keep_server())]
             for number in numbers:

@@ -12,6 +12,7 @@ from typing import TypeVar
 from pydantic import BaseModel, Field
 
 from common.agents.auditor import FixPlan
+from common.agents.fields import LocalPath
 from common.approval.types import Authorization
 from common.artifacts import ArtifactRef, ArtifactStore
 
@@ -72,7 +73,7 @@ class SkippedFile(BaseModel, frozen=True):
 class InventoryRequest(BaseModel, frozen=True):
     """What to list under `root`. `only` names paths to look at again, in place of walking."""
 
-    root: str
+    root: LocalPath
     include: list[str] = Field(default_factory=list)
     exclude: list[str] = Field(default_factory=list)
     max_file_bytes: int
@@ -85,7 +86,7 @@ class Inventory(BaseModel, frozen=True):
     `root` is the real path; `skipped` counts by reason; `languages` counts files by language.
     """
 
-    root: str
+    root: LocalPath
     listing: ArtifactRef
     files: int
     bytes: int
@@ -97,7 +98,7 @@ class Inventory(BaseModel, frozen=True):
 class ScanRequest(BaseModel, frozen=True):
     """Which slice of an inventory to scan: entries `first` up to, not including, `last`."""
 
-    root: str
+    root: LocalPath
     listing: ArtifactRef
     first: int
     last: int
@@ -151,7 +152,7 @@ class PlanRequest(BaseModel, frozen=True):
     audit is for, whose rule in the operator's policy says whether code of the project may be run.
     """
 
-    root: str
+    root: LocalPath
     findings: list[ArtifactRef]
     skip: list[str] = Field(default_factory=list)
     # Left out where empty, so that the digests of requests made before there was one stay what they are.

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 from temporalio.exceptions import ApplicationError
 
 from activities.apart import LimitsExceededError, ProcessLimits, run_apart
+from activities.safe_files import LeftOut, read_real
 from common.agents.recruiter import Slot
 from common.errors import permanent
 
@@ -53,7 +54,9 @@ def busy_slots(path: Path, slots: Mapping[int, Slot]) -> list[int]:
         if "@" in file.stem and path.is_dir() and not of:
             continue
         try:
-            busy |= _busy(file.read_bytes(), asked)
+            busy |= _busy(read_real(file, MAX_BYTES), asked)
+        except LeftOut as error:
+            raise permanent("CalendarUnreadable", f"{file} cannot be read: {error.reason}") from None
         except UnreadableError as error:
             raise permanent("CalendarUnreadable", f"{file}: {error}") from None
         except Exception as error:

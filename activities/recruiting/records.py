@@ -8,6 +8,7 @@ from enum import StrEnum
 from pydantic import AwareDatetime, BaseModel, Field
 
 from activities.recruiting.candidacy import Candidacy
+from common.agents.fields import PathOrAddress
 from common.agents.recruiter import Candidate, InvitationPlan, OutreachPlan, ReplyPlan, Role, Slot
 from common.approval.types import Authorization
 from common.artifacts import ArtifactRef
@@ -19,7 +20,7 @@ class RankRequest(BaseModel, frozen=True):
 
     role: Role
     candidates: tuple[Candidate, ...]
-    profiles: str = ""
+    profiles: PathOrAddress = ""
 
 
 class Reason(BaseModel, frozen=True):
@@ -150,7 +151,7 @@ class SentLetters(BaseModel, frozen=True):
 class CalendarRequest(BaseModel, frozen=True):
     """Asks which of the slots are taken by the calendar at this path; no path is no calendar."""
 
-    calendar: str = ""
+    calendar: PathOrAddress = ""
     slots: dict[int, Slot]
 
 

@@ -164,3 +164,16 @@ class WakeUp(BaseModel, frozen=True):
     """The argument of the signal ``wake``: nothing to wake now, or the time to sleep until instead."""
 
     until: Moment | None = None
+
+
+class Receipt(BaseModel, frozen=True):
+    """What came of a signal: whether the agent took it, and in words what it does now or why not."""
+
+    taken: bool
+    words: str
+
+
+class Receipts(BaseModel):
+    """What the query ``receipts`` answers: the newest receipts by the ids that senders gave their signals."""
+
+    receipts: dict[str, Receipt] = Field(default_factory=dict)

@@ -54,7 +54,7 @@ class FixPlan(BaseModel, frozen=True):
     was proven about the fixes, and how.
     """
 
-    root: str
+    root: LocalPath
     files: int
     fixes: int
     preview: tuple[FilePreview, ...]

@@ -9,13 +9,22 @@ from functools import cached_property
 from typing import Annotated, Any, Self
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 
 from common.agents.agent import ThinkerInput
 from common.agents.asking import AskingInput
 from common.agents.fields import Count, LocalPath, Span
 from common.approval.stakes import Stakes
 from common.artifacts import ArtifactRef
+from common.grammar import EARLIEST, LATEST
 from common.mail import Letter
 
 MAX_CANDIDATES = 1_000
@@ -78,13 +87,15 @@ class Slot(BaseModel, frozen=True):
     @model_validator(mode="before")
     @classmethod
     def _in_zone(cls, values: Any) -> Any:
-        if not isinstance(values, dict) or not values.get("zone"):
+        if not isinstance(values, dict):
             return values
-        zone = _zone(str(values["zone"]))
-        return values | {name: _local(values.get(name), zone) for name in ("start", "end")}
+        zone = _zone(str(values["zone"])) if values.get("zone") else None
+        return values | {name: _moment(values[name], zone) for name in ("start", "end") if name in values}
 
     @model_validator(mode="after")
     def _lasts(self) -> Self:
+        if not EARLIEST <= self.start <= LATEST:
+            raise ValueError(f"give a time between {EARLIEST.year} and {LATEST.year}")
         if not timedelta(0) < self.end - self.start <= timedelta(days=1):
             raise ValueError("a slot ends after it starts, within a day")
         if not self.place.isprintable():
@@ -100,6 +111,9 @@ class Slot(BaseModel, frozen=True):
         return f"{start:%A}, {start.day} {start:%B %Y, %H:%M}-{until} ({self.zone or f'{start:%Z}'})"
 
 
+_WRITTEN = TypeAdapter(datetime)
+
+
 def _zone(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
@@ -107,18 +121,21 @@ def _zone(name: str) -> ZoneInfo:
         raise ValueError(f"zone: {name!r} is no IANA time zone such as Europe/Berlin") from None
 
 
-def _local(value: object, zone: ZoneInfo) -> object:
-    """`value` with the offset of `zone` where it has none."""
+def _moment(value: object, zone: ZoneInfo | None) -> object:
+    """The time that a text says, in `zone` where it has no offset; anything else as it is.
+
+    A time and no text: what comes over HTTP is read strictly, and past this function a text counts as none.
+    """
     try:
-        moment = datetime.fromisoformat(value) if isinstance(value, str) else value
-    except ValueError:
+        moment = _WRITTEN.validate_python(value) if isinstance(value, str) and "-" in value else value
+    except ValidationError:
         return value
-    if not isinstance(moment, datetime) or moment.tzinfo is not None:
-        return value
+    if zone is None or not isinstance(moment, datetime) or moment.tzinfo is not None:
+        return moment
     aware = moment.replace(tzinfo=zone)
     if aware.astimezone(UTC).astimezone(zone).replace(tzinfo=None) != moment:
         raise ValueError(f"{moment:%Y-%m-%d %H:%M} does not exist in {zone.key}: clocks go forward then")
-    return aware.isoformat()
+    return _WRITTEN.validate_python(aware.isoformat())
 
 
 class RecruiterInput(AskingInput, ThinkerInput):

@@ -117,7 +117,7 @@ class PublishPlan(BaseModel, frozen=True):
     """
 
     topic: str
-    target: str
+    target: PathOrAddress
     markdown: ArtifactRef
     html: ArtifactRef
     opening: str

@@ -20,8 +20,9 @@ from temporalio.common import (
 from temporalio.exceptions import TemporalError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
-from common.agents.agent import AgentInput, WakeUp
+from common.agents.agent import AgentInput, Receipt, Receipts, WakeUp
 from common.agents.asking import AskingInput
+from common.agents.fields import paths_of
 from common.approval.floors import Floors, PolicyRefusedError
 from common.approval.groups import Directory
 from common.approval.link import AnswerLink
@@ -63,6 +64,7 @@ from common.client.view import (
 from common.client.visibility import exactly, is_exactly, rows_of
 from common.mail import ChoiceAsked, ChoiceView, IncomingMail, MailKind
 from common.names import UnusableValueError, check_agent_id, check_approver, check_person
+from common.roots import Roots
 from common.settings import Settings
 from common.temporal import search_attributes
 
@@ -84,6 +86,7 @@ class AgentClient:
         self._directory = Directory.load(settings)
         self._floors = Floors.load(settings)
         self._quota = OwnerQuota(client, settings.working_agents)
+        self._roots = Roots.load(settings)
 
     async def start(
         self, kind: str, input: AgentInput, *, id: str | None = None, owner: str, request: str = ""
@@ -98,13 +101,17 @@ class AgentClient:
             StartRefusedError: the operator's policy does not let the owner.
             SettingsError: that policy cannot be read.
             TooManyAgentsError: the owner has as many at work as may be.
-            UnusableValueError: no agent may have such an id, or no person such a name.
+            UnusableValueError: no agent may have such an id, no person such a name, or the owner's agents
+                may not use such a path.
         """
         check_person(owner)
         await self._quota.take(owner)
         id = check_agent_id(id or f"{kind}-{uuid.uuid4().hex[:8]}")
         if isinstance(input, AskingInput):
             self._check_approvers(input.approvers)
+        # For a clear word at once; what counts is the same check where an activity opens it.
+        for field, path in paths_of(input):
+            self._roots.of(owner).check(field, path)
         try:
             self._floors.check_start(kind, owner, input)
         except PolicyRefusedError as error:
@@ -255,15 +262,15 @@ class AgentClient:
             await asyncio.sleep(OUTCOME_INTERVAL)
         return None
 
-    async def tell(self, id: str, text: str) -> None:
-        """Steer the agent in words.
+    async def tell(self, id: str, text: str) -> str:
+        """Steer the agent in words; like the next three this gives the id of the ``receipt``.
 
         Raises:
             NoSuchAgentError: there is no agent of that id, or it has ended.
             TooMuchSaidError: it has so much to read that only signals that matter are taken.
         """
         check_room(await self.describe(id))
-        await self._signal(id, "tell", text)
+        return await self._steer(id, "tell", text)
 
     async def choice(self, link: AnswerLink) -> ChoiceView | None:
         """How the link of a letter stands; None if no worker answers.
@@ -295,17 +302,35 @@ class AgentClient:
         )
         await self._signal(link.agent, "mail", mail.model_dump(mode="json", exclude_defaults=True))
 
-    async def pause(self, id: str) -> None:
+    async def pause(self, id: str) -> str:
         """Ask the agent to start nothing new until ``resume``."""
-        await self._signal(id, "pause")
+        return await self._steer(id, "pause")
 
-    async def resume(self, id: str) -> None:
+    async def resume(self, id: str) -> str:
         """End a pause."""
-        await self._signal(id, "resume")
+        return await self._steer(id, "resume")
 
-    async def wake(self, id: str, until: datetime | None = None) -> None:
+    async def wake(self, id: str, until: datetime | None = None) -> str:
         """End the agent's sleep now, or move its end to ``until``."""
-        await self._signal(id, "wake", *([WakeUp(until=until)] if until else []))
+        return await self._steer(id, "wake", *([WakeUp(until=until)] if until else []))
+
+    async def receipt(
+        self, id: str, receipt: str, patience: timedelta = timedelta(seconds=5)
+    ) -> Receipt | None:
+        """What came of what was sent; None if the agent has not said within ``patience``.
+
+        Temporal keeps what was sent, and the agent takes it once a worker runs.
+        """
+        handle = self._client.get_workflow_handle(id)
+        end = time.monotonic() + patience.total_seconds()
+        while (left := end - time.monotonic()) > 0:
+            answer = await answer_of(
+                handle, "receipts", Receipts, min(QUERY_PATIENCE, timedelta(seconds=left))
+            )
+            if answer and receipt in answer.receipts:
+                return answer.receipts[receipt]
+            await asyncio.sleep(OUTCOME_INTERVAL)
+        return None
 
     async def cancel(self, id: str) -> None:
         """Ask the agent to end; it cleans up first."""
@@ -355,6 +380,11 @@ class AgentClient:
                     f"agent {id} asks more than can be listed, and does not answer just now: start a worker."
                 )
         return one_open_request(id, requests, digest, request_id)
+
+    async def _steer(self, id: str, name: str, *arguments: Any) -> str:
+        receipt = uuid.uuid4().hex
+        await self._signal(id, name, *arguments, {"receipt": receipt})
+        return receipt
 
     async def _signal(self, id: str, name: str, *arguments: Any) -> None:
         # Not in a loop: the client retries under one request id, so that the server takes it once.

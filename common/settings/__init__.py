@@ -74,6 +74,13 @@ class Settings(Group):
         "much at most (docs/policy.md). Empty: `policy.json` in the data folder, if there is one; without, "
         "careful defaults hold. `starter.py dev` writes one for a single person.",
     )
+    roots: File = setting(
+        "HIBERNAUT_ROOTS",
+        "Path of a JSON file with the folders that agents may read and write below, by owner, `@group` or "
+        '`*` for everybody: `{"ann": ["/srv/ann"], "*": ["/srv/code"]}`. Empty: `roots.json` in the data '
+        "folder, if there is one. Without it no agent may use files, except on `starter.py dev`: there the "
+        "home folder and the one it was started in.",
+    )
     unsigned: Literal["accept", "refuse"] = setting(
         "HIBERNAUT_UNSIGNED",
         "`accept` also counts unsigned decisions (from the Web UI or `temporal workflow signal`) and "

@@ -109,6 +109,7 @@ async def test_steering_an_agent_that_has_ended_is_exit_code_3(desk: Desk) -> No
     [
         (("start", "nothing"), "there are: code-auditor"),
         (("start", "code-auditor", "path=x", "--set", "apply=maybe"), "apply"),
+        (("start", "code-auditor", "path=/proc/self/environ"), "HIBERNAUT_ROOTS"),
         (("start", "code-auditor", "--input", "/no/such/file"), "No such file"),
         (("frobnicate",), "frobnicate"),
         (("show",), "ID"),
@@ -224,14 +225,19 @@ async def test_no_value_can_bend_the_query(desk: Desk) -> None:
 
 
 async def test_an_agent_is_told_paused_resumed_and_woken(desk: Desk) -> None:
-    """Each steering command arrives."""
+    """Each steering command arrives, and says what the agent made of it."""
     id = await desk.until(await desk.start("sleeps"), "sleeping")
+    too_long = await desk.run("tell", id, "x" * 4001)
+    assert (too_long.code, too_long.err.count("\n")) == (4, 1)
+    assert "refused" in too_long.err
+    assert "4000" in too_long.err
     assert (await desk.run("list", "--state", "sleeping", "--json")).json[0]["id"] == id
     assert (await desk.run("tell", id, "be brief")).code == 0
     assert (await desk.run("pause", id)).code == 0
     await desk.until(id, "paused")
     assert (await desk.run("resume", id)).code == 0
     await desk.until(id, "sleeping")
+    assert "it was not paused" in (await desk.run("resume", id)).err
     assert (await desk.run("wake", id, "--until", "2031-01-01T00:00:00Z")).code == 0
     running = await desk.run("result", id)
     assert (running.code, running.json["status"]) == (0, "running")

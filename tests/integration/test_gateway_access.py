@@ -200,6 +200,8 @@ async def test_what_each_may_do_with_an_agent_that_asks(world: GatewayWorld) -> 
         "/agents/{id}/decisions": dict.fromkeys(see, 409),
         **{f"/agents/{{id}}/{what}": steer for what in ("tell", "pause", "resume", "wake")},
     }
+    # It does not sleep.
+    expected["/agents/{id}/wake"] = steer | {"owner": 409, "operator": 409}
     id, _ = await world.asking()
     for path, by_person in expected.items():
         for who, status in by_person.items():

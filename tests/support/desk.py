@@ -33,6 +33,7 @@ from common.approval.types import ApprovalPolicy
 from common.client.client import AgentClient
 from common.settings import Settings
 from common.temporal.connect import connect
+from tests.support.roots import open_all
 from workflows.core.agent import Agent
 
 ROOT = Path(__file__).parents[2]
@@ -210,6 +211,7 @@ async def desk(server: DevServer, tmp_path_factory: pytest.TempPathFactory) -> A
 
 @contextlib.asynccontextmanager
 async def open_desk(server: DevServer, folder: Path) -> AsyncIterator[Desk]:
+    open_all(folder)
     settings = Settings.read({"HIBERNAUT_DATA_DIR": str(folder), "HIBERNAUT_TASK_QUEUE": folder.name})
     desk = Desk(settings, server.address)
     await desk.connect()

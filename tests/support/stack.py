@@ -16,6 +16,7 @@ from common.client.client import AgentClient
 from common.settings import Settings
 from common.temporal.connect import connect
 from tests.support.limits import QUICK_TASKS
+from tests.support.roots import open_all
 
 ROOT = Path(__file__).parents[2]
 
@@ -24,6 +25,7 @@ class Stack:
     """A Temporal server on a database of its own, and one worker."""
 
     def __init__(self, folder: Path) -> None:
+        open_all(folder)
         self.settings = Settings.read({"HIBERNAUT_DATA_DIR": str(folder)})
         self.server = DevServer(self.settings, ui_port=None, limits=QUICK_TASKS)
         write_alone(self.settings)

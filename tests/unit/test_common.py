@@ -122,7 +122,9 @@ def test_errors_are_sorted_in_one_place() -> None:
     assert isinstance(sorted_error, ApplicationError)
     assert (sorted_error.type, sorted_error.non_retryable) == ("FileNotFoundError", True)
     bug = KeyError("x")
-    assert classify_error(bug) is bug
+    told = classify_error(bug)
+    assert isinstance(told, ApplicationError)
+    assert (told.type, told.message, told.non_retryable) == ("KeyError", "KeyError", False)
     chosen = permanent("PathMissing", "x")
     assert classify_error(chosen) is chosen
 

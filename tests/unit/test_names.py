@@ -29,6 +29,7 @@ from common.names import (
 )
 from common.notices.types import courier_id
 from common.settings import Settings, SettingsError
+from tests.support.roots import open_all
 
 ODD = (
     "",
@@ -64,6 +65,7 @@ def recorder() -> Recorder:
 
 @pytest.fixture
 def agents(tmp_path: Path, recorder: Recorder) -> AgentClient:
+    open_all(tmp_path)
     (tmp_path / "groups.json").write_text('{"treasury": ["ann"], "empty": []}')
     settings = Settings.read({"HIBERNAUT_DATA_DIR": str(tmp_path)})
     return AgentClient(cast(Any, recorder), settings, Signer(KeyRing.of({"k": b"1" * 32})))

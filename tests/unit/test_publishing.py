@@ -44,7 +44,7 @@ def store(tmp_path: Path) -> ArtifactStore:
 @pytest.fixture
 def publisher(store: ArtifactStore, desk: WebServer, tmp_path: Path) -> Publisher:
     authority = Authority(RING, Directory(tmp_path / "groups.json"), floors(), accept_unsigned=False)
-    return Publisher(store, authority, guarded_client(AllowedHosts.parse(desk.host)))
+    return Publisher(store, authority, guarded_client(AllowedHosts.parse(desk.host)), tmp_path / "own")
 
 
 def plan_for(store: ArtifactStore, target: str | Path) -> PublishPlan:

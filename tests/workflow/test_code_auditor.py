@@ -281,3 +281,21 @@ async def test_what_does_not_hold_without_a_file_left_out_is_not_applied(audit: 
     await agent.result()
     left = [name for name in ("a.py", "b.py", "c.py") if "import os" in (audit.shop / name).read_text()]
     assert left == ["a.py", "b.py"]
+
+
+async def test_an_agent_uses_what_its_owner_may_whoever_started_it_how(audit: AuditStage) -> None:
+    """The activity asks Temporal whose the agent is, so that a start past every entry point gains nothing."""
+    roots = audit.stage.settings.data_dir / "roots.json"
+    roots.write_text(json.dumps({"owner-2": [str(audit.shop.parent)]}))
+    agent = await audit.start(apply=False)
+    with pytest.raises(WorkflowFailureError) as failed:
+        await agent.result()
+    cause = failed.value.cause.__cause__
+    assert getattr(cause, "type", "") == "PathRefused"
+    assert f"agents of {OWNER} may use" in str(cause)
+    roots.write_text(json.dumps({OWNER: [str(audit.shop.parent)]}))
+    # The data folder lies in that root, and stays closed.
+    done = await (await audit.start(apply=False, path=str(audit.shop.parent))).result()
+    report = json.loads(Path(done["report"]["json"]).read_text())
+    assert {each["path"].split("/")[0] for each in report["files"]} == {"shop"}
+    assert {"path": "data/", "reason": "private"} in report["left_out"]

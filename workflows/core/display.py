@@ -87,6 +87,10 @@ class Display:
             if self._waits and not is_collected():
                 self.show()
 
+    def is_waiting(self, wait: Wait | None) -> bool:
+        """Whether this very wait lasts."""
+        return wait in self._waits
+
     @property
     def is_paused(self) -> bool:
         """Whether nothing may begin: a cancelled agent tidies up, paused or not."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
-from common.agents.agent import AgentState, Asleep, Carried, WakeUp, Woken
+from temporalio import workflow
+
+from common.agents.agent import AgentState, Asleep, Carried, Receipt, WakeUp, Woken
 from workflows.core.calls import Calls
 from workflows.core.display import Display, Wait
 from workflows.core.history import History
@@ -22,14 +24,16 @@ class Sleep:
         self._history = history
         # Those under way when history started afresh; the agent comes back to each.
         self._left, carried.sleeps = carried.sleeps, []
+        self._wait: Wait | None = None
 
     async def until(
         self, until: datetime | None, wake_on: Callable[[], bool] | None, waiting_for: str
     ) -> Woken:
         """See `Agent.hibernate`."""
-        asleep = self._taken_up(waiting_for) or Asleep(
-            node=self._display.node_name, waiting_for=waiting_for, until=until
-        )
+        asleep = self._taken_up(waiting_for)
+        if asleep is None:
+            asleep = Asleep(node=self._display.node_name, waiting_for=waiting_for, until=until)
+            self.woken = None
         self._carried.sleeps.append(asleep)
         try:
             reason = asleep.woken or await self._slept(asleep, wake_on)
@@ -43,8 +47,7 @@ class Sleep:
 
     async def _slept(self, asleep: Asleep, wake_on: Callable[[], bool] | None) -> Woken:
         state = AgentState.AWAITING_EVENT if wake_on else AgentState.SLEEPING
-        wait = Wait(state, asleep.waiting_for, asleep.until)
-        self.woken = None
+        wait = self._wait = Wait(state, asleep.waiting_for, asleep.until)
         with self._display.waiting(wait):
             while True:
                 happened = await self._history.wait(
@@ -67,3 +70,16 @@ class Sleep:
                 self._left.remove(asleep)
                 return asleep
         return None
+
+    def wake(self, wake: WakeUp) -> Receipt:
+        """Take in the signal `wake`, and say what comes of it."""
+        # A sleep that has not been taken up yet in a fresh history is no end of it.
+        if not self._left and not self._display.is_waiting(self._wait):
+            words = f"it does not sleep now, it is {self._display.status().state}"
+            self._display.note(f"refused to wake: {words}")
+            return Receipt(taken=False, words=words)
+        self.woken, at = wake, f"{wake.until:%Y-%m-%d %H:%M:%S} UTC" if wake.until else ""
+        words = f"it sleeps until {at} instead" if at else "it wakes"
+        if wake.until and wake.until <= workflow.now():
+            words = f"{at} has passed, so it wakes"
+        return Receipt(taken=True, words=words + (", once it is resumed" if self._display.is_paused else ""))

@@ -11,6 +11,7 @@ from activities.auditor.fix.scratch import Scratch
 from activities.auditor.records import PlannedFix
 from activities.auditor.scan.programs import AnalyserFailed
 from common.artifacts import ArtifactStore
+from common.errors import flaw_of
 
 # How long the user's own check may be repeated to find the fixes that turn it red.
 CHECKS_SECONDS = 2700.0
@@ -50,7 +51,7 @@ class Prover:
             paths = [path for path, theirs in fixable.items() if theirs & IMPORT_RULES]
             needed = self._scratch.needed_imports(paths) if paths else {}
         except (AnalyserFailed, ValueError) as error:
-            self.words.append(f"No import was removed: {error}.")
+            self.words.append(f"No import was removed: {_words(error)}.")
             rules -= IMPORT_RULES
         ignores = per_file_ignores(self._scratch.root, self._scratch.files, rules)
         return Copies(self._scratch.root, rules, needed, ignores, beat)
@@ -93,7 +94,7 @@ class Prover:
                 for path in planned.keys() & loaded or set(planned):
                     self._restore([planned.pop(path)])
         except (AnalyserFailed, ValueError) as error:
-            self.words.append(f"Whether modules can still be imported could not be tried: {error}.")
+            self.words.append(f"Whether modules can still be imported could not be tried: {_words(error)}.")
             return list(planned.values())
         tried = {path for files in after.values() for path in files or ()} & set(modules)
         tried |= {path for path, files in after.items() if files is not None}
@@ -155,3 +156,7 @@ class Prover:
             named = ", ".join(sorted(paths)[:_NAMED])
             more = f" and {len(paths) - _NAMED:,} more" if len(paths) > _NAMED else ""
             self.words.append(f"{what}: {named}{more}.")
+
+
+def _words(error: Exception) -> str:
+    return str(error) if isinstance(error, AnalyserFailed) else flaw_of(error)

@@ -21,7 +21,8 @@ from dulwich.index import read_index
 from dulwich.object_format import SHA1, SHA256
 from dulwich.repo import read_gitfile
 
-from activities.safe_files import LeftOut, read_inside
+from activities.safe_files import LeftOut, in_bounds, read_inside
+from common.errors import flaw_of
 
 log = logging.getLogger(__name__)
 
@@ -152,6 +153,9 @@ def open_checkout(top: Path) -> IgnoreRules | None:
         if not git.is_dir():
             git = top / read_gitfile(io.BytesIO(_read(git, _MAX_RULES_BYTES)))
         common = git / os.fsdecode(_read(git / "commondir", _MAX_RULES_BYTES) or b".").strip()
+        # A `.git` file may name any folder.
+        if not in_bounds(git) or not in_bounds(common):
+            return None
         if not ((git / "HEAD").is_file() and (common / "objects").is_dir()):
             return None
     except (OSError, ValueError):
@@ -201,7 +205,8 @@ def _tracked(index: Path) -> frozenset[bytes]:
                 size += len(folder)
                 folder = folder.rpartition(b"/")[0]
     except Exception as error:  # untrusted bytes: a damaged index may raise anything
-        log.warning("cannot read the git index %s (%r): what it tracks may count as ignored", index, error)
+        said = "cannot read the git index %s (%s): what it tracks may count as ignored"
+        log.warning(said, index, flaw_of(error))
     return frozenset(tracked)
 
 

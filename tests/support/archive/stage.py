@@ -40,6 +40,7 @@ from common.temporal import search_attributes
 from common.temporal.connect import connect
 from tests.support.agents.keepers import KeeperAgent, KeeperInput
 from tests.support.limits import QUICK_DELETION, QUICK_TASKS
+from tests.support.roots import open_all
 from tests.support.stage import OWNER, Stage
 from tests.support.waiting import eventually
 from workflows.archivist import Archivist, Eraser
@@ -151,6 +152,7 @@ async def archive_stage(
     ui_port: int | None = None,
     **changes: str,
 ) -> AsyncIterator[ArchiveStage]:
+    open_all(folder)
     settings = Settings.read(
         {
             "HIBERNAUT_DATA_DIR": str(folder),
