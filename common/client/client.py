@@ -105,7 +105,6 @@ class AgentClient:
                 may not use such a path.
         """
         check_person(owner)
-        await self._quota.take(owner)
         id = check_agent_id(id or f"{kind}-{uuid.uuid4().hex[:8]}")
         if isinstance(input, AskingInput):
             self._check_approvers(input.approvers)
@@ -116,6 +115,7 @@ class AgentClient:
             self._floors.check_start(kind, owner, input)
         except PolicyRefusedError as error:
             raise StartRefusedError(str(error)) from None
+        await self._quota.take(owner)
         try:
             await self._client.start_workflow(
                 kind,

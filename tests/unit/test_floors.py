@@ -202,7 +202,7 @@ async def _apply(keeper: Authority, folder: Path) -> None:
 
 async def _publish(keeper: Authority, folder: Path) -> None:
     plan = report(str(folder))
-    publisher = Publisher(ArtifactStore(folder), keeper, None)  # type: ignore[arg-type]
+    publisher = Publisher(ArtifactStore(folder), keeper, None, folder)  # type: ignore[arg-type]
     request = PublishReport(plan=plan, authorization=approved(plan, "tom"))
     await environment("link-researcher").run(publisher.publish_report, request)
 
@@ -210,7 +210,7 @@ async def _publish(keeper: Authority, folder: Path) -> None:
 async def _answer(keeper: Authority, folder: Path) -> None:
     plan = reply("c@example.com")
     letters = LetterActivities(ArtifactStore(folder), keeper, None)  # type: ignore[arg-type]
-    request = SendReply(plan=plan, authorization=approved(plan, "tom"))
+    request = SendReply(plan=plan, chain="c", authorization=approved(plan, "tom"))
     await environment("recruiter").run(letters.send_reply, request)
 
 
@@ -262,7 +262,7 @@ async def test_each_letter_is_judged_by_where_it_really_goes(tmp_path: Path, gro
         None,  # type: ignore[arg-type]
     )
     first = (Outgoing(candidate="c", kind=LetterKind.FIRST),)
-    request = SendOutreach(plan=plan, letters=first, authorization=approved(plan, "ann"))
+    request = SendOutreach(plan=plan, letters=first, chain="c", authorization=approved(plan, "ann"))
     with pytest.raises(ApplicationError, match="nothing be sent to gmail") as refused:
         await environment("recruiter").run(letters.send_outreach, request)
     assert refused.value.type == "PolicyRefused"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -56,6 +57,9 @@ class Recorder:
 
     async def start_workflow(self, kind: str, input: object, *, id: str, **_: Any) -> None:
         self.started.append(id)
+
+    async def count_workflows(self, query: str) -> Any:
+        return SimpleNamespace(count=0)
 
 
 @pytest.fixture

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from pydantic import BaseModel, ValidationError
 from temporalio import workflow
 
-from activities.calendars import Calendars, MomentsRequest
 from activities.decisions import DecisionChecks, EnvelopeCheck
 from common.agents.agent import AgentState, Carried
 from common.approval.stakes import Stakes, stakes_of
@@ -32,6 +31,7 @@ from common.temporal import search_attributes
 from workflows.core import gate
 from workflows.core.answers import Answers
 from workflows.core.calls import QUICK, Calls
+from workflows.core.deadlines import timed
 from workflows.core.display import Display, Wait, owner
 from workflows.core.gate import Gate, Outcome, Plan, Step
 from workflows.core.history import History, wait_until
@@ -204,7 +204,7 @@ class Approvals:
         # People type it, and `AgentWaitingFor` separates by these.
         node = re.sub(r"[\s;]+", "-", self._display.node_name)
         id = f"{node}-{self._gate.memory.asked}"
-        request = await self._timed(draft.under(None).model_copy(update={"id": id, "reminded": 0}))
+        request = await timed(draft.under(None).model_copy(update={"id": id, "reminded": 0}), self._calls)
         stakes = stakes_of(kind.model_validate(request.plan))
         told = await self._tell_asked(NoticeEvent.ASKED, request, "asked", stakes)
         if told is not None:
@@ -212,25 +212,6 @@ class Approvals:
         self._gate.open(request)
         self._display.note(f"asks: {request.question}", request=id, digest=request.digest)
         return request
-
-    async def _timed(self, request: ApprovalRequest) -> ApprovalRequest:
-        policy, now = request.policy, workflow.now()
-        durations = [policy.expires_after, policy.escalate_after, *policy.reminders]
-        expires_at, escalate_at, *reminders = await self._moments(policy, now, durations)
-        moments = {"expires_at": expires_at, "escalate_at": escalate_at, "asked_at": now}
-        remind_at = tuple(sorted(at for at in reminders if at))
-        return request.model_copy(update={**moments, "remind_at": remind_at})
-
-    async def _moments(
-        self, policy: ApprovalPolicy, start: datetime, durations: Sequence[timedelta | None]
-    ) -> list[datetime | None]:
-        """Each duration as a moment after `start`; in business hours an activity tells them."""
-        given = [each for each in durations if each is not None]
-        if policy.business_hours is None or not given:
-            return [None if each is None else start + each for each in durations]
-        request = MomentsRequest(hours=policy.business_hours, start=start, after=given)
-        moments = iter((await self._calls.execute(Calendars.moments, request, QUICK)).at)
-        return [None if each is None else next(moments) for each in durations]
 
     async def _ended(
         self, request: ApprovalRequest, kind: type[Plan], premises: Premises[Plan], resumable: bool
