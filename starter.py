@@ -50,6 +50,9 @@ def dev(
         int, typer.Option(min=0, max=65535, help="Port of HTTP and the dashboard; 0 for none.")
     ] = 8080,
     workers: Annotated[int, typer.Option(min=1, help="Worker processes.")] = 1,
+    unsigned: Annotated[
+        bool, typer.Option("--unsigned", help="Also count unsigned decisions, of whoever reaches Temporal.")
+    ] = False,
 ) -> None:
     """Run the whole stack on this machine: Temporal on a SQLite file, its Web UI, a worker, HTTP."""
     from cli.dev import dev
@@ -57,7 +60,8 @@ def dev(
     found = settings()
     folder = data_dir.expanduser().absolute() if data_dir else found.data_dir
     chosen = found.but(data_dir=folder)
-    run(dev(chosen, port, ui_port, http_port, workers, elsewhere=folder != found.data_dir))
+    elsewhere = folder != found.data_dir
+    run(dev(chosen, port, ui_port, http_port, workers, unsigned=unsigned, elsewhere=elsewhere))
 
 
 @app.command()

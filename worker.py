@@ -51,14 +51,16 @@ from activities.recruiting.sending import LetterActivities
 from activities.recruiting.understanding import OUTPUTS
 from activities.research.activities import ResearchActivities
 from activities.research.publishing import Publisher
+from activities.starts import StartChecks
 from activities.trading.choose import broker, price_feed
 from activities.trading.orders import Orders
 from activities.trading.quotes import Quotes
 from common.agents.kinds import KINDS
-from common.approval.signing import Authority
+from common.approval.signing import Authority, Signer
+from common.approval.starts import sign_start
 from common.archive.anchor import ArchiveAnchor
 from common.artifacts import ArtifactStore
-from common.mail import MAILROOM
+from common.mail import MAILROOM, MailroomRequest
 from common.notices.routes import Routes
 from common.object_store import open_store
 from common.roots import Roots
@@ -83,7 +85,7 @@ END_SECONDS = 10
 
 def activity_objects(settings: Settings) -> list[Any]:
     """Every activity object with its clients."""
-    authority = Authority.load(settings)
+    authority, signer = Authority.load(settings), Signer.load(settings)
     floors = authority.floors
     artifacts = ArtifactStore.of(settings)
     journals = settings.data_dir / "journals"
@@ -93,7 +95,8 @@ def activity_objects(settings: Settings) -> list[Any]:
     feed = price_feed(settings.trading, settings.data_dir, _now)
     return [
         DecisionChecks(authority),
-        Notices(Routes.load(settings), floors),
+        StartChecks(signer),
+        Notices(Routes.load(settings), signer, floors),
         OpenQuestions(),
         Webhooks.build(settings),
         mail,
@@ -241,6 +244,7 @@ async def open_mailroom(client: Client, settings: Settings) -> None:
     if settings.mail.imap:
         await client.start_workflow(
             MAILROOM,
+            sign_start(MAILROOM, MailroomRequest(), Signer.load(settings)),
             id=MAILROOM,
             task_queue=settings.task_queue,
             id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,

@@ -17,6 +17,7 @@ from cli.draw import show_lines
 from cli.output import CommandError, ExitCode, clean, print_document, say
 from cli.revival import revived_input
 from common.approval.signing import Signer
+from common.approval.starts import sign_start
 from common.archive.anchor import ArchiveAnchor
 from common.archive.chain import verify
 from common.archive.layout import (
@@ -40,6 +41,9 @@ from common.s3_store import S3Store
 from common.settings import Settings
 from common.temporal.connect import connect
 
+# The server's clock, by which agents were started, may be ahead of this one.
+CLOCKS_DIFFER = timedelta(minutes=10)
+
 Done = TypeVar("Done")
 
 
@@ -47,7 +51,9 @@ async def archive_run(
     settings: Settings, older_than: timedelta | None, *, dry_run: bool, as_json: bool
 ) -> ExitCode:
     """Run the archivist now and wait for it."""
-    request = ArchiveRequest(older_than=older_than, dry_run=dry_run)
+    request = sign_start(
+        ARCHIVIST, ArchiveRequest(older_than=older_than, dry_run=dry_run), Signer.load(settings)
+    )
     client = await connect(settings, patience=PATIENCE)
     id = f"{ARCHIVIST}-looks-{uuid.uuid4().hex[:8]}" if dry_run else ARCHIVIST
     report = await _work(client, settings, ARCHIVIST, request, id, ArchiveReport)
@@ -140,7 +146,9 @@ async def forget(settings: Settings, owner: str) -> ExitCode:
     """Erase an owner's agents, and print what was erased."""
     quote(owner)  # raises
     client = await connect(settings, patience=PATIENCE)
-    erased = await _work(client, settings, ERASER, EraseRequest(owner=owner), ARCHIVIST, Erased)
+    request = EraseRequest(owner=owner, until=datetime.now(UTC) + CLOCKS_DIFFER)
+    signed = sign_start(ERASER, request, Signer.load(settings))
+    erased = await _work(client, settings, ERASER, signed, ARCHIVIST, Erased)
     print_document(erased)
     if erased.held:
         say(f"{erased.held} are on legal hold and were left alone.")

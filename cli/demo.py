@@ -84,7 +84,7 @@ async def _start_stack(settings: Settings, ending: AsyncExitStack, *, keep: bool
     """Start `starter.py dev` on free ports; it ends with `ending` unless it is kept."""
     log = settings.data_dir / "logs" / "dev.log"
     program = [sys.executable, str(CHECKOUT / "starter.py"), "dev"]
-    ports = ["--port", str(free_port()), "--ui-port", str(free_port()), "--http-port", "0"]
+    ports = ["--port", str(free_port()), "--ui-port", str(free_port()), "--http-port", str(free_port())]
     StackAddress.file(settings).unlink(missing_ok=True)
     environment = {**os.environ, "HIBERNAUT_DATA_DIR": str(settings.data_dir)}
     process = await start_child([*program, *ports], environment=environment, log=log, outlive=keep)

@@ -18,7 +18,7 @@ from pathlib import Path
 from temporalio.service import ConnectConfig, RPCError, ServiceClient
 
 from cli.children import end_child, last_line, put_aside, start_child
-from cli.dev_server import HOST, NAMESPACE, DevServer, DevServerError
+from cli.dev_server import HOST, NAMESPACE, DevServer, DevServerError, hidden_host
 from cli.output import CommandError, ExitCode, say
 from cli.rates import set_fetch_rate
 from common.approval.floors import write_alone
@@ -26,7 +26,7 @@ from common.approval.signing import Signer
 from common.artifacts import write_atomically
 from common.client.tokens import operator_token
 from common.settings import Settings, keep_private
-from common.temporal.codec import create_keys, load_codec
+from common.temporal.codec import load_codec, prepare
 from common.temporal.connect import StackAddress
 
 WORKER = Path(__file__).parent.parent / "worker.py"
@@ -43,7 +43,14 @@ PORT_PATIENCE = 2.0  # the server of a stack that was just killed may still be s
 
 
 async def dev(
-    settings: Settings, port: int, ui_port: int, http_port: int, workers: int, *, elsewhere: bool
+    settings: Settings,
+    port: int,
+    ui_port: int,
+    http_port: int,
+    workers: int,
+    *,
+    unsigned: bool,
+    elsewhere: bool,
 ) -> ExitCode:
     """Run the stack until SIGINT or SIGTERM.
 
@@ -53,6 +60,7 @@ async def dev(
         ui_port: of the Web UI.
         http_port: of the gateway; 0 leaves the gateway out.
         workers: how many worker processes.
+        unsigned: count decisions that no entry point has signed.
         elsewhere: other shells do not find this data folder by default.
 
     Raises:
@@ -65,11 +73,18 @@ async def dev(
             if number:
                 await _require_free(number, option)
         Signer.load(settings, create=True)
-        create_keys(settings)
+        prepare(settings, accepts_plain=unsigned)
         try:
-            codec = f"http://{HOST}:{http_port}/codec" if http_port and load_codec(settings) else ""
-            server = DevServer(settings, port=port, ui_port=ui_port, codec=codec)
-            await _Stack(settings, server, workers, http_port, elsewhere=elsewhere).run()
+            load_codec(settings)  # its complaints come now, and not from each process
+            ui = f"http://{HOST}:{ui_port}"
+            if http_port:
+                # The gateway serves it there, to whoever has signed in.
+                server = DevServer(settings, port=port, ui_host=hidden_host(), codec=f"{ui}/codec")
+            else:
+                server = DevServer(settings, port=port, ui_port=ui_port)
+            await _Stack(
+                settings, server, ui, workers, http_port, unsigned=unsigned, elsewhere=elsewhere
+            ).run()
         except DevServerError as error:
             raise CommandError(str(error), ExitCode.NO_TEMPORAL) from error
     return ExitCode.DONE
@@ -79,10 +94,20 @@ class _Stack:
     """Supervises the server, its workers and the gateway."""
 
     def __init__(
-        self, settings: Settings, server: DevServer, workers: int, http_port: int, *, elsewhere: bool
+        self,
+        settings: Settings,
+        server: DevServer,
+        ui: str,
+        workers: int,
+        http_port: int,
+        *,
+        unsigned: bool,
+        elsewhere: bool,
     ) -> None:
         self._settings = settings
         self._server = server
+        self._ui = ui
+        self._unsigned = "accept" if unsigned else "refuse"
         self._workers: dict[int, Process] = {}
         self._count = workers
         self._http = f"{HOST}:{http_port}" if http_port else ""
@@ -105,7 +130,7 @@ class _Stack:
             await self._limit_fetches()
             http = f"http://{self._http}" if self._http else ""
             roots = tuple(map(str, {Path.home(), Path.cwd()} - {Path("/")}))
-            stack = StackAddress(temporal=self._server.address, ui=self._server.ui, http=http, roots=roots)
+            stack = StackAddress(temporal=self._server.address, ui=self._ui, http=http, roots=roots)
             write_atomically(address, json.dumps(asdict(stack)).encode())
             keepers = [asyncio.create_task(self._keep_server())]
             for number in numbers:
@@ -156,7 +181,7 @@ class _Stack:
     async def _start_worker(self, number: int) -> None:
         self._workers[number] = await start_child(
             [sys.executable, str(WORKER)],
-            environment={**self._environment(), "HIBERNAUT_UNSIGNED": "accept"},
+            environment={**self._environment(), "HIBERNAUT_UNSIGNED": self._unsigned},
             log=self._worker_log(number),
         )
 
@@ -171,7 +196,8 @@ class _Stack:
             [sys.executable, "-m", "gateway"],
             environment={
                 **self._environment(),
-                "HIBERNAUT_CODEC_ORIGIN": self._server.ui,
+                "HIBERNAUT_CODEC_ORIGIN": self._ui,
+                "HIBERNAUT_WEB_UI": self._server.ui,
                 "PYTHONPATH": str(ROOT),
             },
             log=self._gateway_log,
@@ -202,12 +228,15 @@ class _Stack:
         if self._http:
             await _says(self._gateway_log, GATEWAY_READY)
         say(f"Temporal     {self._server.address}")
-        say(f"Web UI       {self._server.ui}")
+        signed_in = "    (once signed in at the dashboard)" if self._http else ""
+        say(f"Web UI       {self._ui}{signed_in}")
         if self._http:
             say(f"dashboard    http://{self._http}    token: {operator_token(self._settings)}")
             say(f"HTTP         http://{self._http}/docs")
         say(f"data         {self._settings.data_dir}")
         say("an agent     starter.py start code-auditor --set path=FOLDER    (kinds: starter.py agents)")
+        if self._unsigned == "accept":
+            say("WARNING      --unsigned: whoever reaches Temporal, a web page maybe, can decide as anybody")
         if self._elsewhere:
             say(f"other shells need HIBERNAUT_DATA_DIR={self._settings.data_dir}")
         say("ready; Ctrl-C ends everything, and the next start brings it all back")

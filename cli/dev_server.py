@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import shutil
 import socket
 import sys
@@ -22,6 +23,7 @@ from temporalio.service import ConnectConfig, RPCError, ServiceClient
 
 from cli.children import end_child, last_line, start_child
 from common.settings import Settings
+from common.temporal.codec import DATABASE
 from common.temporal.search_attributes import REGISTRY
 
 HOST = "127.0.0.1"
@@ -46,6 +48,9 @@ DYNAMIC_CONFIG = {
     "matching.numTaskqueueReadPartitions": "1",
     "matching.numTaskqueueWritePartitions": "1",
     "history.transferProcessorMaxPollRPS": "5000",
+    # The server's HTTP API cannot be switched off, asks for nothing, and any web page can send to it. So it
+    # answers only to a name that no host has.
+    "frontend.httpAllowedHosts": '["nobody.invalid"]',
 }
 
 
@@ -66,7 +71,8 @@ class DevServer:
         settings: which `temporal` program to run, and the data folder.
         port: TCP port of Temporal; 0 picks a free one.
         ui_port: TCP port of the Web UI; 0 picks a free one, None leaves the Web UI out.
-        database: the SQLite file; `temporal.db` in the data folder where None.
+        ui_host: address that the Web UI listens on.
+        database: the SQLite file; the data folder's own where None.
         limits: more of the server's dynamic configuration.
         codec: address of the codec that decodes payloads for the Web UI; empty for none.
     """
@@ -77,6 +83,7 @@ class DevServer:
         *,
         port: int = 0,
         ui_port: int | None = 0,
+        ui_host: str = HOST,
         database: Path | None = None,
         limits: Mapping[str, str] | None = None,
         codec: str = "",
@@ -86,7 +93,8 @@ class DevServer:
         self._program = find_program(settings)
         self._port = port or free_port()
         self._ui_port = free_port() if ui_port == 0 else ui_port
-        self._database = database or settings.data_dir / "temporal.db"
+        self._ui_host = ui_host
+        self._database = database or settings.data_dir / DATABASE
         self._process: Process | None = None
         self.log = settings.data_dir / "logs" / "temporal.log"
 
@@ -98,7 +106,7 @@ class DevServer:
     @property
     def ui(self) -> str:
         """The address of the Web UI; empty without one."""
-        return f"http://{HOST}:{self._ui_port}" if self._ui_port else ""
+        return f"http://{self._ui_host}:{self._ui_port}" if self._ui_port else ""
 
     @property
     def pid(self) -> int:
@@ -169,8 +177,9 @@ class DevServer:
         command += (
             ["--ui-port", str(self._ui_port), "--ui-disable-news-fetch"] if self._ui_port else ["--headless"]
         )
-        if self._ui_port and self._codec:
-            command += ["--ui-codec-endpoint", self._codec]
+        if self._ui_port:
+            command += ["--ui-ip", self._ui_host]
+            command += ["--ui-codec-endpoint", self._codec] if self._codec else []
         for name, value in PRAGMAS.items():
             command += ["--sqlite-pragma", f"{name}={value}"]
         for name, value in self._dynamic_config.items():
@@ -237,6 +246,13 @@ def find_program(settings: Settings) -> str:
 def attribute_type(kind: SearchAttributeIndexedValueType) -> str:
     """The name of a search attribute's type as the `temporal` program takes it, `KeywordList` for example."""
     return "".join(word.capitalize() for word in kind.name.split("_"))
+
+
+def hidden_host() -> str:
+    """An address of this machine that no web page finds by trying; on Linux all of 127.0.0.0/8 is local."""
+    if sys.platform != "linux":
+        return HOST
+    return ".".join(["127", *(str(1 + secrets.randbelow(254)) for _ in range(3))])
 
 
 def free_port() -> int:

@@ -7,11 +7,18 @@ from enum import StrEnum
 from pydantic import AwareDatetime, BaseModel
 
 from common.approval.stakes import Stakes
+from common.approval.starts import SignedStart
 
 # The mail listener: a workflow of this type and id, one for all workers.
 MAILROOM = "mailroom"
+
+
 # Its folders: mail that an agent received, mail whose agent had ended, mail for no agent.
 DONE, LATE, UNMATCHED = FOLDERS = ("Done", "Late", "Unmatched")
+
+
+class MailroomRequest(SignedStart, frozen=True):
+    """The input of the mail listener: nothing but its signature."""
 
 
 class Choice(BaseModel, frozen=True):

@@ -38,22 +38,23 @@ async def serve(settings: Settings) -> None:
     Raises:
         SettingsError: a setting is missing or not valid, or the address is in use.
     """
-    listener = _listener(settings)
+    http = settings.http
+    listeners = [_listener("HIBERNAUT_HTTP", http.host, http.port)]
+    if http.web_ui:
+        listeners.append(_listener("HIBERNAUT_CODEC_ORIGIN", *http.web_ui_address))
     server = uvicorn.Server(uvicorn.Config(await build_from(settings), **OPTIONS))
-    print(f"{READY} at http://{settings.http.host}:{settings.http.port}", file=sys.stderr, flush=True)
-    await server.serve(sockets=[listener])
+    print(f"{READY} at http://{http.host}:{http.port}", file=sys.stderr, flush=True)
+    await server.serve(sockets=listeners)
 
 
-def _listener(settings: Settings) -> socket.socket:
-    family = socket.AF_INET6 if ":" in settings.http.host else socket.AF_INET
+def _listener(variable: str, host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind((settings.http.host, settings.http.port))
+        listener.bind((host, port))
     except OSError as error:
-        raise SettingsError(
-            f"HIBERNAUT_HTTP: cannot listen at {settings.http.host}:{settings.http.port}: {error.strerror}."
-        ) from None
+        raise SettingsError(f"{variable}: cannot listen at {host}:{port}: {error.strerror}.") from None
     listener.listen(2048)
     return listener
 

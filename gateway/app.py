@@ -40,6 +40,7 @@ from gateway.routes import (
     slack,
     starts,
     steering,
+    web_ui,
 )
 from gateway.services import Gateway, open_gateway
 from gateway.slack.socket_mode import socket_mode
@@ -65,10 +66,12 @@ KNOWN_ERRORS: tuple[type[Exception], ...] = (
 
 def build(gateway: Gateway, http: httpx.AsyncClient) -> Edge:
     """The application on its parts; it closes ``http`` when it ends."""
+    at = gateway.settings.http
+    ui_http = httpx.AsyncClient(trust_env=False, timeout=web_ui.TIMEOUT)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with http, socket_mode(gateway.settings, gateway.slack):
+        async with http, ui_http, socket_mode(gateway.settings, gateway.slack):
             yield
 
     app = FastAPI(
@@ -95,14 +98,20 @@ def build(gateway: Gateway, http: httpx.AsyncClient) -> Edge:
     for page in (answer, approve, codec, dashboard, docs, sign_in, slack):
         app.include_router(page.router, include_in_schema=False)
     app.mount("/static", StaticFiles(directory=STATIC))
+    ui = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    ui.state.gateway, ui.state.http = gateway, ui_http
+    for each in (codec, web_ui):
+        ui.include_router(each.router)
     for kind in (*KNOWN_ERRORS, Exception):
         app.add_exception_handler(kind, _answer)
+        ui.add_exception_handler(kind, _answer)
     _describe_problems(app)
     return Edge(
-        app,
+        web_ui.ByPort(app, ui, at.web_ui_address[1]) if at.web_ui else app,
         gateway.metrics,
-        gateway.settings.http.body_bytes,
-        secure=gateway.settings.http.public_url.startswith("https:"),
+        at.body_bytes,
+        names=at.names,
+        secure=at.public_url.startswith("https:"),
     )
 
 

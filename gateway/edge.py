@@ -1,10 +1,12 @@
-"""The outermost middleware: limits a request's body, sets headers on every answer, counts requests."""
+"""The outermost middleware: checks whom a request is for, limits its body, sets headers, counts it."""
 
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import time
 from http import HTTPStatus
+from urllib.parse import urlsplit
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -35,11 +37,15 @@ class Edge:
         app: the application.
         metrics: counts the requests.
         max_bytes: of a request's body.
+        names: hosts that requests may be for, besides numeric addresses.
         secure: people reach the gateway by https, and browsers are told to insist on it.
     """
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, max_bytes: int, *, secure: bool) -> None:
+    def __init__(
+        self, app: ASGIApp, metrics: Metrics, max_bytes: int, *, names: frozenset[str], secure: bool
+    ) -> None:
         self._app = app
+        self._names = names
         self._metrics = metrics
         self._max_bytes = max_bytes
         self._headers = dict(HEADERS)
@@ -62,11 +68,37 @@ class Edge:
                 self._metrics.count(scope["method"], route, message["status"], time.monotonic() - began)
             await send(message)
 
+        if not _is_for(scope, self._names):
+            problem = Problem(HTTPStatus.MISDIRECTED_REQUEST, "This gateway does not answer to that name.")
+            await respond(problem)(scope, receive, send_with_headers)
+            return
         declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
         if declared.isdigit() and int(declared) > self._max_bytes:
             await respond(body.too_large())(scope, receive, send_with_headers)
             return
         await self._app(scope, body.receive, send_with_headers)
+
+
+def _is_for(scope: Scope, names: frozenset[str]) -> bool:
+    """Whether a request is for one of these hosts, or for a numeric address.
+
+    Whose page asks is not said; but another's page can ask under its own name alone, which its DNS may well
+    have given this machine's address, and no page's name is numeric.
+    """
+    try:
+        [given] = [value.decode("ascii") for name, value in scope["headers"] if name == b"host"]
+        host = urlsplit(f"//{given}").hostname or ""
+    except ValueError:
+        return False
+    return host in names or _is_numeric(host)
+
+
+def _is_numeric(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 class _Body:

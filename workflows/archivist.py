@@ -46,6 +46,7 @@ with workflow.unsafe.imports_passed_through():
         EraseRequest,
         Head,
     )
+    from workflows.starts import require_signed
 
 # So many agents at once: archiving must not slow down those that work.
 AT_ONCE = 4
@@ -78,6 +79,7 @@ class Archivist:
     @workflow.run
     async def run(self, request: ArchiveRequest) -> ArchiveReport:
         """Work until no more agents are due; what was done."""
+        await require_signed(request)
         if request.dry_run:
             return await self._look(request)
         if workflow.info().workflow_id != ARCHIVIST:
@@ -205,7 +207,14 @@ class Eraser:
     @workflow.run
     async def run(self, request: EraseRequest) -> Erased:
         """Erase until nothing of the owner is left; what was erased."""
-        part = ErasePart(owner=request.owner, by=workflow.info().run_id, at=workflow.now())
+        await require_signed(request)
+        if workflow.info().workflow_id != ARCHIVIST:
+            raise ApplicationError(
+                f"an {ERASER} works under the id {ARCHIVIST}", type="WrongId", non_retryable=True
+            )
+        part = ErasePart(
+            owner=request.owner, by=workflow.info().run_id, at=workflow.now(), until=request.until
+        )
         # What a kill left of an archivist's last batch is finished first: it may be this owner's.
         await workflow.execute_activity_method(ArchiveLedger.recover, RecoverRequest(by=part.by), **WORK)
         erased = Erased(owner=request.owner)

@@ -31,6 +31,7 @@ with workflow.unsafe.imports_passed_through():
         SlackUpdate,
         masked,
     )
+    from workflows.starts import require_signed
 
 # By the way: the activity's wire name, and what it returns.
 ACTIVITIES: dict[str, tuple[str, type | None]] = {
@@ -72,6 +73,7 @@ class Courier:
     @workflow.run
     async def run(self, dispatch: Dispatch) -> DeliveryLog:
         """Deliver; what became of each delivery."""
+        await require_signed(dispatch)
         await asyncio.gather(*(self._deliver(place) for place in dispatch.places))
         return self._log
 

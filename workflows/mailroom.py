@@ -9,7 +9,8 @@ from temporalio.common import RetryPolicy
 
 with workflow.unsafe.imports_passed_through():
     from activities.mail.mailbox import ListenRequest, Mailbox
-    from common.mail import MAILROOM
+    from common.mail import MAILROOM, MailroomRequest
+    from workflows.starts import require_signed
 
 # The length of one run, so that its history stays short.
 ROUND = timedelta(hours=1)
@@ -20,8 +21,9 @@ class Mailroom:
     """Runs under one id, so that Temporal itself keeps two from listening at a time."""
 
     @workflow.run
-    async def run(self) -> None:
+    async def run(self, request: MailroomRequest | None = None) -> None:
         """Listen for ever. Ends only where a worker has no mailbox set; the next that has one starts it."""
+        await require_signed(request)
         await workflow.execute_activity_method(
             Mailbox.listen,
             ListenRequest(seconds=ROUND.total_seconds()),

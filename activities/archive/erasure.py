@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection
+from datetime import datetime
 
 from pydantic import AwareDatetime, BaseModel
 from temporalio import activity
@@ -29,11 +30,15 @@ from common.temporal.payload_store import agent_prefix
 
 
 class ErasePart(BaseModel, frozen=True):
-    """Asks for an owner's agents to be erased; `by` names the work, the same in each attempt."""
+    """Asks for an owner's agents to be erased, of those started until then.
+
+    `by` names the work, the same in each attempt.
+    """
 
     owner: str
     by: str
     at: AwareDatetime
+    until: AwareDatetime
 
 
 class Erasure:
@@ -61,6 +66,7 @@ class Erasure:
         async with heartbeats():
             holds, found = Holds.load(self._settings), Erased(owner=request.owner)
             runs, kinds, held = dict[str, list[str]](), dict[str, str](), set[str]()
+            first = dict[str, datetime]()
             query = f"{search_attributes.OWNER.name} = {quote(request.owner)}"
             async for execution in self._client.list_workflows(query):
                 batch = execution.typed_search_attributes.get(search_attributes.BATCH_ID) or ""
@@ -71,6 +77,9 @@ class Erasure:
                     continue
                 runs.setdefault(execution.id, []).append(execution.run_id)
                 kinds[execution.id] = execution.workflow_type
+                first[execution.id] = min(execution.start_time, first.get(execution.id, execution.start_time))
+            for id in [id for id, started in first.items() if started > request.until]:
+                del runs[id], kinds[id]
             found.held = len(held)
             there = {id for id in runs if await self._end(id)}
             # Before the agents themselves, by which an attempt after a kill finds these.
@@ -150,9 +159,13 @@ class Erasure:
             theirs = [
                 row
                 for row in rows
-                if row.owner == request.owner and not holds.cover(row.id, row.owner, row.batch)
+                if row.owner == request.owner
+                and row.started <= request.until
+                and not holds.cover(row.id, row.owner, row.batch)
             ]
-            erased.held += sum(row.owner == request.owner for row in rows) - len(theirs)
+            erased.held += sum(
+                row.owner == request.owner and row.started <= request.until for row in rows
+            ) - len(theirs)
             if theirs:
                 removed.append(key)
                 kept += [row for row in rows if row not in theirs]

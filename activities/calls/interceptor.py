@@ -55,6 +55,9 @@ class _Reporting(ActivityInboundInterceptor):
 
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:
         outcome, failure = None, None
+        if not activity.info().workflow_id:
+            # Whoever reaches Temporal can start one by itself, past the workflow that guards it.
+            raise permanent("NoAgent", f"{activity.info().activity_type} runs only for a workflow")
         try:
             outcome = await super().execute_activity(input)
         except CancelledError:

@@ -22,6 +22,9 @@ from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from common.approval.floors import Floors
+from common.approval.signing import Signer
+from common.approval.starts import sign_start
+from common.key_ring import KeyRing
 from common.notices.routes import Outlets, Routes
 from common.notices.types import ASKS, COURIER, SETTLED, Dispatch, Notice, NoticeEvent, Told, courier_id
 from common.settings import SettingsError
@@ -40,11 +43,14 @@ class Notices:
 
     Args:
         routes: who is told what in which way; None sends everything to the terminal.
+        signer: signs the starts of couriers; not needed without routes.
         floors: the operator's policy, so that those are asked who may decide under it.
     """
 
-    def __init__(self, routes: Routes | None = None, floors: Floors | None = None) -> None:
-        self._routes = routes
+    def __init__(
+        self, routes: Routes | None = None, signer: Signer | None = None, floors: Floors | None = None
+    ) -> None:
+        self._routes, self._signer = routes, signer or Signer(KeyRing.of({}))
         self._floors = floors
 
     @activity.defn(name="notify")
@@ -77,8 +83,8 @@ class Notices:
                 await asyncio.gather(*(self._settle(each, notice) for each in notice.couriers))
                 if outlets.places:
                     await self._send(notice, outlets)
-        except (RPCError, TimeoutError) as error:
-            if info.attempt < ATTEMPTS and _passes(error):
+        except (RPCError, TimeoutError, SettingsError) as error:
+            if info.attempt < ATTEMPTS and not isinstance(error, SettingsError) and _passes(error):
                 raise ApplicationError("Temporal is away", type="TemporalAway") from None
             say(notice.event, notice.agent, f"{notice.text} (to nobody else: {error or 'Temporal is away'})")
         if not is_set and told == Told():
@@ -115,7 +121,9 @@ class Notices:
         with suppress(WorkflowAlreadyStartedError):  # by an attempt before this one
             await activity.client().start_workflow(
                 COURIER,
-                Dispatch(notice=_within_bounds(notice), places=outlets.places),
+                sign_start(
+                    COURIER, Dispatch(notice=_within_bounds(notice), places=outlets.places), self._signer
+                ),
                 id=courier_id(notice.id),
                 task_queue=activity.info().task_queue,
                 id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,

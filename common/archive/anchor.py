@@ -24,6 +24,8 @@ from temporalio.client import (
 )
 from temporalio.service import RPCError, RPCStatusCode
 
+from common.approval.signing import Signer
+from common.approval.starts import sign_start
 from common.archive.layout import ARCHIVIST, SCHEDULE, ArchiveRequest, Head
 from common.settings import Settings
 
@@ -33,6 +35,7 @@ class ArchiveAnchor:
 
     def __init__(self, client: Client, settings: Settings) -> None:
         self._client, self._settings = client, settings
+        self._signer = Signer.load(settings)
 
     async def describe(self) -> ScheduleDescription | None:
         """The schedule; None if there is none."""
@@ -97,8 +100,9 @@ class ArchiveAnchor:
         )
 
     def _action(self, head: Head | None) -> ScheduleActionStartWorkflow:
+        request = sign_start(ARCHIVIST, ArchiveRequest(anchor=head), self._signer)
         return ScheduleActionStartWorkflow(
-            ARCHIVIST, ArchiveRequest(anchor=head), id=ARCHIVIST, task_queue=self._settings.task_queue
+            ARCHIVIST, request, id=ARCHIVIST, task_queue=self._settings.task_queue
         )
 
     async def _head_in(self, description: ScheduleDescription) -> Head | None:

@@ -12,6 +12,7 @@ from datetime import UTC, date, datetime, timedelta
 
 from pydantic import AwareDatetime, BaseModel, Field
 
+from common.approval.starts import SignedStart
 from common.client.view import RunStatus
 from common.temporal.payload_store import segment
 
@@ -155,7 +156,7 @@ class ArchiveReport(BaseModel):
     due_ids: list[str] = Field(default_factory=list)
 
 
-class ArchiveRequest(BaseModel):
+class ArchiveRequest(SignedStart):
     """An archivist's input.
 
     Attributes:
@@ -177,10 +178,11 @@ class ArchiveRequest(BaseModel):
     report: ArchiveReport = Field(default_factory=ArchiveReport)
 
 
-class EraseRequest(BaseModel, frozen=True):
-    """Whose agents to erase."""
+class EraseRequest(SignedStart, frozen=True):
+    """Whose agents to erase: those started until then, so that the same request sent again erases no more."""
 
     owner: str
+    until: AwareDatetime
 
 
 def agent_folder(kind: str, id: str) -> str:

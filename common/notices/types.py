@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, Field
 
 from common.approval.stakes import Stakes
+from common.approval.starts import SignedStart
 from common.approval.types import ApprovalPolicy, ApprovalRequest
 from common.visible_text import OneLine
 
@@ -114,7 +115,7 @@ class Place(BaseModel, frozen=True):
     person: str = ""
 
 
-class Dispatch(BaseModel, frozen=True):
+class Dispatch(SignedStart, frozen=True):
     """What a courier delivers, and where."""
 
     notice: Notice

@@ -84,7 +84,7 @@ class Settings(Group):
     unsigned: Literal["accept", "refuse"] = setting(
         "HIBERNAUT_UNSIGNED",
         "`accept` also counts unsigned decisions (from the Web UI or `temporal workflow signal`) and "
-        "marks them unsigned. Set by `starter.py dev`; do not set it anywhere else.",
+        "marks them unsigned. Set by `starter.py dev --unsigned`; do not set it anywhere else.",
         default="refuse",
     )
     cached_agents: Whole = setting(

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PlainValidator,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from common.grammar import PLAIN
 from common.settings.base import Group, setting, words_of
@@ -70,6 +78,16 @@ class HttpSettings(Group):
         "Address of the Temporal Web UI whose pages may have payloads decoded, "
         "`https://temporal.example.com`. Empty: no page may. Set by `starter.py dev`.",
     )
+    web_ui: str = setting(
+        "HIBERNAUT_WEB_UI",
+        "Address of a Temporal Web UI that the gateway serves at `HIBERNAUT_CODEC_ORIGIN`, on this machine, "
+        "to whoever has signed in. Empty: none. Set by `starter.py dev`.",
+    )
+    hosts: Annotated[tuple[str, ...], BeforeValidator(words_of)] = setting(
+        "HIBERNAUT_HTTP_HOSTS",
+        "Names by which the gateway may be asked, besides that in `HIBERNAUT_PUBLIC_URL`, `localhost` and "
+        "numeric addresses; separated by commas, `gateway.agents.svc` for example.",
+    )
     rate: AtLeastOne = setting(
         "HIBERNAUT_HTTP_RATE",
         "Requests a second that one person may send; three times as many in a burst.",
@@ -101,6 +119,26 @@ class HttpSettings(Group):
     def outside_url(self) -> str:
         """The gateway's address for people elsewhere; empty where it is not known to have one."""
         return self.public_url if self.host not in HERE or "public_url" in self.model_fields_set else ""
+
+    @property
+    def web_ui_address(self) -> tuple[str, int]:
+        """The address to listen on for the Web UI that the gateway serves."""
+        parts = urlsplit(self.codec_origin)
+        return parts.hostname or "", parts.port or 80
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The names of hosts that requests may be for, in lower case."""
+        public = urlsplit(self.public_url).hostname or ""
+        return frozenset({public, "localhost", *(name.lower() for name in self.hosts)})
+
+    @model_validator(mode="after")
+    def _knows_where_the_web_ui_is(self) -> Self:
+        if self.web_ui and not self.codec_origin.startswith("http://"):
+            raise ValueError(
+                "HIBERNAUT_WEB_UI is set: set HIBERNAUT_CODEC_ORIGIN to http://127.0.0.1:PORT, too"
+            )
+        return self
 
     @property
     def host(self) -> str:

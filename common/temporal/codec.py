@@ -11,6 +11,9 @@ import hashlib
 import hmac
 import re
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
+from copy import copy
+from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Self
@@ -29,6 +32,7 @@ from temporalio.converter import (
     WorkflowSerializationContext,
 )
 
+from common.artifacts import write_atomically
 from common.key_ring import KeyRing, rotate
 from common.settings import Settings, SettingsError
 from common.temporal.converter import INLINE, REFUSED, refused
@@ -37,11 +41,20 @@ ENCRYPTED = b"binary/encrypted"
 KEY_ID = "encryption-key-id"
 # The agent a payload was encrypted for. Readable, because a codec endpoint is not told whose payload it gets.
 SEALED_FOR = "sealed-for"
+# The embedded stack's database, in the data folder.
+DATABASE = "temporal.db"
 NONCE_BYTES = 12
 # Larger payloads are encrypted in a thread, so that they do not hold up a worker's other agents.
 IN_THREAD_BYTES = 256 * 1024
 # A schedule encrypts for its configured id, to which the server appends the time when it starts an agent.
 _SCHEDULED = re.compile(r"-\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
+
+# From when until when.
+Span = tuple[datetime, datetime]
+ALWAYS: Span = (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
+
+# When a payload arrived that anybody who may write to Temporal could have sent; `outside.py` sets it.
+ARRIVED_AT: ContextVar[datetime | None] = ContextVar("arrived_at", default=None)
 
 
 class UnreadableError(Exception):
@@ -104,17 +117,27 @@ class EncryptingCodec(PayloadCodec, WithSerializationContext):
         cipher: holds the keys.
         writes: encrypt; False where encryption was turned off, and only older payloads are decrypted.
         reads_plain: accept payloads that are not encrypted; else they are refused.
+        plain_at: from when until when plain payloads were accepted here. What is from those times stays
+            readable, or an agent could not be replayed.
     """
 
-    def __init__(self, cipher: Cipher, *, writes: bool, reads_plain: bool) -> None:
-        self.cipher, self.writes, self.reads_plain = cipher, writes, reads_plain
+    def __init__(
+        self, cipher: Cipher, *, writes: bool, reads_plain: bool, plain_at: Sequence[Span] = ()
+    ) -> None:
+        self.cipher, self.writes = cipher, writes
+        self.reads_plain, self._plain_at = reads_plain, plain_at
         self._agent = ""
+
+    @property
+    def reads_unsigned(self) -> bool:
+        """Whether references to large payloads may come without a signature, as those from before do."""
+        return self.reads_plain or bool(self._plain_at)
 
     def with_context(self, context: SerializationContext) -> Self:
         """This codec for one agent, to whose id its payloads are bound."""
         if not isinstance(context, WorkflowSerializationContext | ActivitySerializationContext):
             return self
-        bound = type(self)(self.cipher, writes=self.writes, reads_plain=self.reads_plain)
+        bound = copy(self)
         bound._agent = context.workflow_id or ""
         return bound
 
@@ -145,7 +168,7 @@ class EncryptingCodec(PayloadCodec, WithSerializationContext):
         if encoding == REFUSED:
             return payload
         if encoding != ENCRYPTED:
-            return payload if self.reads_plain else refused("it came in plain, and encryption is on")
+            return payload if self._admits_plain() else refused("it came in plain, and encryption is on")
         agent = agent_of(payload)
         if agent and self._agent and not _is_for(agent, self._agent):
             return refused("it was encrypted for another agent")
@@ -153,6 +176,12 @@ class EncryptingCodec(PayloadCodec, WithSerializationContext):
             return self.open(payload)
         except UnreadableError as error:
             return refused(str(error))
+
+    def _admits_plain(self) -> bool:
+        arrived_at = ARRIVED_AT.get()
+        if self.reads_plain or arrived_at is None:
+            return self.reads_unsigned
+        return any(since <= arrived_at < until for since, until in self._plain_at)
 
     def open(self, payload: Payload) -> Payload:
         """The decrypted payload, whichever agent it was encrypted for.
@@ -184,7 +213,10 @@ def load_codec(settings: Settings) -> EncryptingCodec | None:
     ring = KeyRing(settings.state.payload_keys, key_file(settings), "HIBERNAUT_PAYLOAD_KEYS")
     if ring:
         mode = settings.state.encryption or "on"
-        return EncryptingCodec(Cipher(ring), writes=mode != "off", reads_plain=mode != "on")
+        plain_at = () if settings.state.encryption else _plain_times(settings)
+        return EncryptingCodec(
+            Cipher(ring), writes=mode != "off", reads_plain=mode != "on", plain_at=plain_at
+        )
     if settings.state.encryption in ("on", "migrate"):
         raise SettingsError(
             f"HIBERNAUT_ENCRYPTION={settings.state.encryption}, and there are no keys: "
@@ -193,17 +225,50 @@ def load_codec(settings: Settings) -> EncryptingCodec | None:
     return None
 
 
-def create_keys(settings: Settings) -> None:
-    """Write the embedded stack's first key, if encryption is asked for and there is none."""
-    if settings.state.encryption in ("on", "migrate") and not settings.state.payload_keys:
-        file = key_file(settings)
-        if not file.exists():
-            rotate(file)
+def prepare(settings: Settings, *, accepts_plain: bool) -> None:
+    """Have the embedded stack encrypt: write its first key if there is none, unless encryption is turned off.
+
+    Args:
+        settings: of the stack, before anything of it runs.
+        accepts_plain: plain payloads are accepted from now on, until the next start says otherwise.
+
+    Raises:
+        SettingsError: the file of the times cannot be read.
+    """
+    file, now = key_file(settings), datetime.now(UTC)
+    times = list(_plain_times(settings))
+    if settings.state.encryption == "off" or settings.state.payload_keys:
+        return
+    if not file.exists() and not times and (settings.data_dir / DATABASE).exists():
+        times.append((ALWAYS[0], now))  # agents lived here without keys
+    times = [(since, min(until, now)) for since, until in times]
+    times += [(now, ALWAYS[1])] if accepts_plain else []
+    if times:
+        lines = "".join(f"{since.isoformat()} {until.isoformat()}\n" for since, until in times)
+        write_atomically(_times_file(settings), lines.encode())
+    if not file.exists():
+        rotate(file)
 
 
 def key_file(settings: Settings) -> Path:
     """The file in which the embedded stack keeps its keys."""
     return settings.data_dir / "payload.keys"
+
+
+def _times_file(settings: Settings) -> Path:
+    return settings.data_dir / "payload.plain"
+
+
+def _plain_times(settings: Settings) -> tuple[Span, ...]:
+    file = _times_file(settings)
+    try:
+        lines = file.read_text().splitlines()
+        spans = [tuple(map(datetime.fromisoformat, line.split())) for line in lines]
+        return tuple((since, until) for since, until in spans)
+    except FileNotFoundError:
+        return ()
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"{file}: each line should be two times: {error}.") from None
 
 
 class _Keys:

@@ -125,7 +125,7 @@ def payload_store(settings: Settings, codec: EncryptingCodec | None, *, writes: 
     return PayloadStore(
         open_store(settings),
         codec.cipher if codec else None,
-        reads_unsigned=codec is None or codec.reads_plain,
+        reads_unsigned=codec is None or codec.reads_unsigned,
         writes=writes,
     )
 

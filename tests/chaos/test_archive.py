@@ -20,6 +20,7 @@ import pytest
 from cli.children import end_child, start_child
 from cli.dev_server import DevServer, listens
 from common.approval.signing import Signer
+from common.approval.starts import sign_start
 from common.archive.anchor import ArchiveAnchor
 from common.archive.chain import verify
 from common.archive.index import IndexQuery
@@ -59,6 +60,7 @@ class Siege:
             "CHAOS_CHANCE": str(CHANCE),
         }
         self.settings = Settings.read(self.environment)
+        self.signer = Signer.load(self.settings, create=True)
         self.said: dict[str, str] = {}
         self.worker: Process
         self.starts = 0
@@ -146,7 +148,7 @@ async def _archive_under_fire(
     print(f"CHAOS_SEED={SEED}")
     async with siege(folder, monkeypatch) as besieged:
         client = await connect(besieged.settings)
-        agents = AgentClient(client, besieged.settings, Signer.load(besieged.settings))
+        agents = AgentClient(client, besieged.settings, besieged.signer)
         await besieged.start_agents(agents, count)
 
         async def all_closed() -> bool:
@@ -160,7 +162,7 @@ async def _archive_under_fire(
         async def archive() -> ArchiveReport:
             return await client.execute_workflow(
                 ARCHIVIST,
-                ArchiveRequest(older_than=timedelta()),
+                sign_start(ARCHIVIST, ArchiveRequest(older_than=timedelta()), besieged.signer),
                 id=ARCHIVIST,
                 task_queue="siege",
                 result_type=ArchiveReport,

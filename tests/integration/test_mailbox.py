@@ -29,9 +29,12 @@ import worker
 from activities.calls.interceptor import ReliableReports
 from activities.mail.imap import ImapSession
 from activities.mail.mailbox import ListenRequest, Mailbox
+from activities.starts import StartChecks
 from cli.children import end_child, start_child
 from cli.dev_server import DevServer
-from common.mail import MAILROOM, IncomingMail, MailKind
+from common.approval.signing import Signer
+from common.approval.starts import sign_start
+from common.mail import MAILROOM, IncomingMail, MailKind, MailroomRequest
 from common.notices.types import Delivery, Notice, NoticeEvent
 from common.settings import Settings
 from common.settings.mail import MailServer
@@ -322,16 +325,20 @@ async def test_a_listener_hears_what_comes_and_gets_over_a_servers_restart(
     monkeypatch.setattr(listening, "POLL_SECONDS", 0.3)
     # So long that only what the server tells by itself can be heard in time.
     monkeypatch.setattr(listening, "IDLE_SECONDS", 3600.0)
+    signer = Signer.load(settings, create=True)
     async with dovecot(idle=idle) as box, post(settings, box) as desk:
         room = await desk.client.start_workflow(
-            MAILROOM, id=f"{MAILROOM}-{settings.task_queue}", task_queue=settings.task_queue
+            MAILROOM,
+            sign_start(MAILROOM, MailroomRequest(), signer),
+            id=f"{MAILROOM}-{settings.task_queue}",
+            task_queue=settings.task_queue,
         )
         built = worker.build(
             desk.client,
             settings,
             reports=ReliableReports(desk.client),
             workflows=[Mailroom],
-            objects=[desk.mailbox],
+            objects=[desk.mailbox, StartChecks(signer)],
         )
 
         async def heard(number: int) -> bool:

@@ -19,6 +19,7 @@ import worker
 from activities.calendars import Calendars
 from activities.calls.interceptor import ReliableReports
 from activities.decisions import DecisionChecks
+from activities.starts import StartChecks
 from common.agents.agent import AgentInput, AgentStatus, Notebook
 from common.approval.floors import write_alone
 from common.approval.signing import Authority, Signer
@@ -55,7 +56,13 @@ class Stage:
         self._worker: AsyncExitStack | None = None
 
     def objects(self) -> list[Any]:
-        return [self.world, DecisionChecks(self.authority), Calendars(), self.notices]
+        return [
+            self.world,
+            DecisionChecks(self.authority),
+            StartChecks(self.signer),
+            Calendars(),
+            self.notices,
+        ]
 
     async def work(self) -> None:
         """Start the worker."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,15 @@ from temporalio.exceptions import ApplicationError
 
 from common.key_ring import parse_keys, rotate
 from common.settings import Settings, SettingsError
-from common.temporal.codec import KEY_ID, SEALED_FOR, create_keys, key_file, load_codec
+from common.temporal.codec import (
+    ARRIVED_AT,
+    DATABASE,
+    KEY_ID,
+    SEALED_FOR,
+    key_file,
+    load_codec,
+    prepare,
+)
 from common.temporal.connect import data_converter
 from common.temporal.converter import MAX_BYTES, AgentPayloadConverter, reason_of
 
@@ -160,16 +169,53 @@ def test_unknown_key_ids_do_not_make_the_file_be_parsed_again(tmp_path: Path, mo
     assert len(parsed) == 1
 
 
-def test_the_embedded_stack_writes_a_key_where_encryption_is_asked_for(tmp_path: Path) -> None:
-    """And nowhere else: by default keys would lie beside the database that they protect."""
-    create_keys(settings(tmp_path))
-    create_keys(settings(tmp_path, encryption="on", payload_keys=f"k:{KEY}"))
+def test_the_embedded_stack_writes_a_key_unless_encryption_is_turned_off(tmp_path: Path) -> None:
+    """And only where none is there or set; it stays the same."""
+    prepare(settings(tmp_path, encryption="off"), accepts_plain=False)
+    prepare(settings(tmp_path, payload_keys=f"k:{KEY}"), accepts_plain=False)
     assert not key_file(settings(tmp_path)).exists()
-    create_keys(settings(tmp_path, encryption="on"))
-    first = key_file(settings(tmp_path)).read_text()
-    create_keys(settings(tmp_path, encryption="on"))
-    assert key_file(settings(tmp_path)).read_text() == first
-    assert load_codec(settings(tmp_path)) is not None
+    prepare(settings(tmp_path), accepts_plain=False)
+    file = key_file(settings(tmp_path))
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    kept = file.read_text()
+    prepare(settings(tmp_path), accepts_plain=False)
+    assert file.read_text() == kept
+    found = load_codec(settings(tmp_path))
+    assert found is not None
+    assert (found.writes, found.reads_plain, found.reads_unsigned) == (True, False, False)
+
+
+async def test_what_came_in_plain_while_that_was_accepted_stays_readable_and_nothing_else(
+    tmp_path: Path,
+) -> None:
+    """Before the first key, and from a start with `--unsigned` until the next without."""
+    plain = Payload(metadata={"encoding": b"json/plain"}, data=b"1")
+    arrivals: list[tuple[datetime, bool]] = []
+
+    async def admitted() -> list[bool]:
+        """Whether what came at each of these times is read today."""
+        found = load_codec(settings(tmp_path))
+        assert found is not None
+        bound = found.with_context(WorkflowSerializationContext(namespace="n", workflow_id="a"))
+        assert await bound.decode([plain]) == [plain], "what is stored is read"
+        assert found.reads_unsigned
+        read = []
+        for arrived_at, _ in arrivals:
+            token = ARRIVED_AT.set(arrived_at)
+            [got] = await bound.decode([plain])
+            ARRIVED_AT.reset(token)
+            read.append(reason_of(got) is None)
+        return read
+
+    (tmp_path / DATABASE).touch()
+    arrivals.append((datetime.now(UTC), True))
+    for accepts_plain in (False, True, True, False, False):
+        prepare(settings(tmp_path), accepts_plain=accepts_plain)
+        arrivals.append((datetime.now(UTC), accepts_plain))
+        assert await admitted() == [wanted for _, wanted in arrivals]
+    strict = load_codec(settings(tmp_path, encryption="on"))
+    assert strict is not None
+    assert reason_of((await strict.decode([plain]))[0])
 
 
 @pytest.mark.parametrize("text", ["k1", f":{KEY}", "k1:xyz", "k1:abcd", f"k1:{KEY},k1:{OTHER}"])

@@ -25,7 +25,7 @@ def test_compose_runs_the_server_as_the_embedded_stack_does() -> None:
     """Same durability, same limits; skipping time is for tests alone."""
     assert dict(re.findall(r"--sqlite-pragma=(\w+)=(\w+)", COMPOSE)) == PRAGMAS
     expected = {name: value for name, value in DYNAMIC_CONFIG.items() if "TimeSkipping" not in name}
-    assert dict(re.findall(r"--dynamic-config-value=([\w.]+)=(\w+)", COMPOSE)) == expected
+    assert dict(re.findall(r"--dynamic-config-value=([\w.]+)=(\S+)", COMPOSE)) == expected
 
 
 def test_the_image_holds_every_package_the_doors_import() -> None:

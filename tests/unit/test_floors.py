@@ -377,7 +377,7 @@ async def test_a_question_goes_to_those_who_may_decide_it_under_the_policy(group
 
     async def ask(*rules: dict[str, Any]) -> Any:
         given = floors(*rules, groups=groups)
-        return await environment("buyer").run(Notices(None, given).notify, notice)
+        return await environment("buyer").run(Notices(floors=given).notify, notice)
 
     assert await ask() is None
     told = await ask({"approvers": ["@treasury"], "quorum": 2})

@@ -318,7 +318,7 @@ async def test_no_start_decision_or_edit_gets_under_the_operators_policy(floor: 
     rule = {"kind": "buyer", "approvers": ["@treasury"], "quorum": 2, "largest_order": 1200}
     policy_file(floor.settings).write_text(json.dumps({"rules": [rule]}))
     await floor.rest()
-    floor.notices = Notices(None, floor.authority.floors)  # type: ignore[assignment]
+    floor.notices = Notices(floors=floor.authority.floors)  # type: ignore[assignment]
     await floor.work()
     floor.broker.open = False
     over = await floor.asked(await floor.buy(approvers=["ann"], quantity=200))

@@ -23,6 +23,7 @@ from activities.delivery.notices import Notices
 from activities.delivery.open_questions import OpenQuestions
 from activities.delivery.webhooks import Webhooks
 from cli.notice_log import CourierRow, recent_couriers
+from common.approval.starts import sign_start
 from common.approval.types import ApprovalPolicy, Verdict
 from common.client.client import AgentClient
 from common.client.filters import AgentFilter
@@ -30,6 +31,7 @@ from common.errors import permanent
 from common.mail import Sent, SentStatus
 from common.notices.routes import Routes
 from common.notices.types import (
+    COURIER,
     Delivery,
     DeliveryLog,
     Dispatch,
@@ -100,7 +102,7 @@ class NoticeStage(Stage):
         kept = [each for each in super().objects() if each is not self.notices]
         return [
             *kept,
-            Notices(Routes.load(self.settings)),
+            Notices(Routes.load(self.settings), self.signer),
             self.ways,
             OpenQuestions(),
             Webhooks.build(self.settings),
@@ -324,7 +326,9 @@ async def test_a_way_that_is_away_for_a_day_is_given_up_and_noted(
     )
     courier = await stage.skipper.client.start_workflow(
         "courier",
-        Dispatch(notice=notice(agent.id, id=f"{agent.id}/0/7"), places=places),
+        sign_start(
+            COURIER, Dispatch(notice=notice(agent.id, id=f"{agent.id}/0/7"), places=places), stage.signer
+        ),
         id=courier_id(f"{agent.id}/0/7"),
         task_queue=stage.settings.task_queue,
         result_type=DeliveryLog,
@@ -363,7 +367,7 @@ async def test_the_same_notice_twice_starts_one_courier(stage: NoticeStage) -> N
         task_queue=stage.settings.task_queue,
         workflow_run_id=f"run-{stage.settings.task_queue}",
     )
-    notices = Notices(Routes.load(stage.settings))
+    notices = Notices(Routes.load(stage.settings), stage.signer)
     given = notice(f"agent-{stage.settings.task_queue}")
     for _ in range(2):
         assert await environment.run(notices.notify, given) == Told()

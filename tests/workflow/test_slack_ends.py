@@ -57,7 +57,7 @@ class SlackStage(Stage):
         kept = [each for each in super().objects() if each is not self.notices]
         slack = Slack.build(self.settings, ArtifactStore.of(self.settings))
         mail = Mail.build(self.settings, self.authority)
-        return [*kept, Notices(Routes.load(self.settings)), OpenQuestions(), slack, mail]
+        return [*kept, Notices(Routes.load(self.settings), self.signer), OpenQuestions(), slack, mail]
 
     def messages(self) -> list[dict[str, Any]]:
         return [each for channel in self.slack.channels.values() for each in channel.messages]

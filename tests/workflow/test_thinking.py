@@ -199,7 +199,7 @@ async def test_a_budget_is_raised_by_others_than_the_one_it_binds_and_only_so_fa
     rule = {"approvers": ["bob"], "agent_tokens": 150}
     policy_file(stage.settings).write_text(json.dumps({"rules": [rule]}))
     objects = [each for each in stage.objects() if each is not stage.notices]
-    objects.append(Notices(None, stage.authority.floors))
+    objects.append(Notices(floors=stage.authority.floors))
     await stage.rest()
     stage.objects = lambda: objects  # type: ignore[method-assign]
     await stage.work()

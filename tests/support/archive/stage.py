@@ -19,6 +19,7 @@ import worker
 from activities.archive.agents import AgentArchiver
 from activities.archive.records import DueAgent, StoreOutcome, StoreRequest
 from cli.dev_server import DevServer
+from common.approval.starts import sign_start
 from common.archive.anchor import ArchiveAnchor
 from common.archive.chain import Verified, verify
 from common.archive.layout import (
@@ -79,7 +80,7 @@ class ArchiveStage(Stage):
     ) -> WorkflowHandle[Any, ArchiveReport]:
         return await self.client.start_workflow(
             ARCHIVIST,
-            ArchiveRequest(older_than=older_than, dry_run=dry_run),
+            sign_start(ARCHIVIST, ArchiveRequest(older_than=older_than, dry_run=dry_run), self.signer),
             id=ARCHIVIST,
             task_queue=self.settings.task_queue,
             result_type=ArchiveReport,
@@ -111,7 +112,7 @@ class ArchiveStage(Stage):
     async def forget(self, owner: str) -> Erased:
         return await self.client.execute_workflow(
             ERASER,
-            EraseRequest(owner=owner),
+            sign_start(ERASER, EraseRequest(owner=owner, until=datetime.now(UTC)), self.signer),
             id=ARCHIVIST,
             task_queue=self.settings.task_queue,
             result_type=Erased,

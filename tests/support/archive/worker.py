@@ -26,6 +26,8 @@ from activities.archive.erasure import Erasure
 from activities.archive.ledger import ArchiveLedger
 from activities.calls.interceptor import ReliableReports
 from activities.delivery.notices import Notices
+from activities.starts import StartChecks
+from common.approval.signing import Signer
 from common.archive.anchor import ArchiveAnchor
 from common.archive.chain import Chain, get_checked
 from common.archive.layout import RECORD, ArchiveRecord, Head
@@ -156,6 +158,7 @@ async def work() -> None:
         workflows=[BriefAgent, Archivist, Eraser],
         objects=[
             Notices(),
+            StartChecks(Signer.load(settings)),
             AgentArchiver(client, objects, settings),
             ledger,
             Erasure(client, objects, settings, ledger),

@@ -1,0 +1,38 @@
+"""Checks who had a workflow started that is no agent. Keys stay out of workflows."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel
+from temporalio import activity
+
+from common.approval.signing import Signer
+from common.approval.starts import is_signed_start
+from common.errors import permanent
+
+
+class StartCheck(BaseModel, frozen=True):
+    """A start: the type of the workflow, the digest of its input, and that input's signature."""
+
+    kind: str
+    digest: str
+    signature: str
+
+
+class StartChecks:
+    """The activity that checks signatures with this process's keys."""
+
+    def __init__(self, signer: Signer) -> None:
+        self._signer = signer
+
+    @activity.defn(name="check_start")
+    async def check_start(self, check: StartCheck) -> None:
+        """Let the workflow go on, if an entry point or a worker had it started with just this input.
+
+        Raises:
+            ApplicationError: type `ForgedStart`, permanent.
+        """
+        if not is_signed_start(check.kind, check.digest, check.signature, self._signer):
+            raise permanent(
+                "ForgedStart",
+                f"nothing was done: no entry point signed this start of {check.kind}, or its key is unknown",
+            )
