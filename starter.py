@@ -192,7 +192,7 @@ def tell(id: Id, text: Annotated[str, typer.Argument(metavar="TEXT")]) -> None:
     """Steer an agent in words."""
     from cli.agents import steer
 
-    run(steer(settings(), lambda agents: agents.tell(id, text), f"told {id}."))
+    run(steer(settings(), id, lambda agents: agents.tell(id, text)))
 
 
 @app.command()
@@ -200,8 +200,7 @@ def pause(id: Id) -> None:
     """Let an agent start nothing new until `resume`."""
     from cli.agents import steer
 
-    said = f"{id} pauses before its next step; `starter.py resume {id}` ends that."
-    run(steer(settings(), lambda agents: agents.pause(id), said))
+    run(steer(settings(), id, lambda agents: agents.pause(id)))
 
 
 @app.command()
@@ -209,7 +208,7 @@ def resume(id: Id) -> None:
     """End a pause."""
     from cli.agents import steer
 
-    run(steer(settings(), lambda agents: agents.resume(id), f"{id} goes on."))
+    run(steer(settings(), id, lambda agents: agents.resume(id)))
 
 
 @app.command()
@@ -221,17 +220,15 @@ def wake(
     from cli.agents import steer
 
     at = read_option("--until", until, lambda text: parse_moment(text, datetime.now(UTC), None))
-    said = f"{id} sleeps until {at:%Y-%m-%d %H:%M:%S} UTC instead." if at else f"woke {id}."
-    run(steer(settings(), lambda agents: agents.wake(id, at), said))
+    run(steer(settings(), id, lambda agents: agents.wake(id, at)))
 
 
 @app.command()
 def cancel(id: Id) -> None:
     """Ask an agent to end; it cleans up first."""
-    from cli.agents import steer
+    from cli.agents import cancel
 
-    said = f"asked {id} to end; it cleans up first."
-    run(steer(settings(), lambda agents: agents.cancel(id), said))
+    run(cancel(settings(), id))
 
 
 @app.command()

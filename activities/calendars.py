@@ -7,16 +7,20 @@ from datetime import timedelta
 from pydantic import AwareDatetime, BaseModel, Field
 from temporalio import activity
 
+from common.approval.types import MAX_REMINDERS
 from common.business_time import BusinessHours, add, next_open
 from common.errors import permanent
 
 
 class MomentsRequest(BaseModel, frozen=True):
-    """Asks when each of `after`, durations of open time, will have passed since `start`."""
+    """Asks when each of `after`, durations of open time, will have passed since `start`.
+
+    Beside the reminders a policy has an escalation and an end.
+    """
 
     hours: BusinessHours
     start: AwareDatetime
-    after: list[timedelta] = Field(max_length=100)
+    after: list[timedelta] = Field(max_length=MAX_REMINDERS + 2)
 
 
 class Moments(BaseModel, frozen=True):

@@ -1,14 +1,25 @@
-"""Reads files below an untrusted folder: no link is followed, no special file is opened.
+"""Reads and writes files below an untrusted folder: no link is followed, no special file is opened.
 
-Every component of a path is opened from its parent's descriptor, so that a folder that is replaced by a link
-at that very moment does not lead outside either.
+What is opened lies in the territory of the agent's owner: that is asked of the open folder itself. Every
+component of a path is opened from its parent's descriptor, so that a folder that is replaced by a link at
+that very moment does not lead outside either.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
+import secrets
 import stat
+import sys
+from contextlib import suppress
+from contextvars import ContextVar
 from pathlib import Path
+
+from common.roots import Territory
+
+# Set for each activity by `activities/calls/territory.py`; None outside a worker.
+WITHIN: ContextVar[Territory | None] = ContextVar("territory", default=None)
 
 # Leaves room for a prefix: programs take absolute paths, and the system's limit is 4,096 bytes.
 _MAX_PATH_BYTES = 3000
@@ -19,7 +30,7 @@ _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 class LeftOut(Exception):
-    """A path that is not read, and why: oversized, unreadable, link, name, vanished or special."""
+    """A path that is not read, and why: oversized, unreadable, link, name, private, vanished or special."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -30,7 +41,7 @@ def open_folder(root: Path, path: str) -> int:
     """A descriptor of the folder `path` below `root` (empty: `root` itself); the caller closes it.
 
     Raises:
-        LeftOut: with the reason; `special` if the path is not a folder.
+        LeftOut: with the reason; `special` if the path is not a folder, `private` if it is out of bounds.
     """
     parts = _parts(path) if path else []
     try:
@@ -47,6 +58,11 @@ def open_folder(root: Path, path: str) -> int:
         finally:
             os.close(descriptor)
         descriptor = deeper
+    try:
+        _check_bounds(descriptor)
+    except BaseException:
+        os.close(descriptor)
+        raise
     return descriptor
 
 
@@ -62,6 +78,7 @@ def read_inside(root: Path, path: str, limit: int) -> bytes:
         # Checked before opening: merely opening a pipe or a device affects it.
         if not stat.S_ISREG(_kind(name, folder)):
             raise LeftOut("special")
+        _check_bounds(folder, name)
         descriptor = os.open(name, _FLAGS, dir_fd=folder)
         with os.fdopen(descriptor, "rb") as file:
             status = os.fstat(descriptor)
@@ -77,6 +94,68 @@ def read_inside(root: Path, path: str, limit: int) -> bytes:
     if len(data) > limit:  # it grew meanwhile
         raise LeftOut("oversized")
     return data
+
+
+def read_real(path: Path, limit: int) -> bytes:
+    """The bytes of the regular file that `path` leads to, at most `limit`; links to it are followed.
+
+    Raises:
+        LeftOut: as `read_inside`.
+    """
+    real = Path(os.path.realpath(path))
+    return read_inside(real.parent, real.name, limit)
+
+
+def write_inside(root: Path, name: str, data: bytes, mode: int) -> None:
+    """Write the file `name` in the folder `root`, whole or not at all; a missing folder is made.
+
+    Raises:
+        LeftOut: with the reason.
+        OSError: it cannot be written.
+    """
+    [name] = _parts(name)
+    root.mkdir(parents=True, exist_ok=True)
+    folder = open_folder(root, "")
+    temporary = f".{secrets.token_hex(8)}.hibernaut"
+    try:
+        _check_bounds(folder, name)
+        descriptor = os.open(
+            temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=folder
+        )
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fchmod(descriptor, mode)
+            os.fsync(descriptor)
+        os.replace(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+        os.fsync(folder)
+    finally:
+        with suppress(FileNotFoundError):
+            os.unlink(temporary, dir_fd=folder)
+        os.close(folder)
+
+
+def in_bounds(path: Path) -> bool:
+    """Whether what `path` leads to may be read."""
+    territory = WITHIN.get()
+    return territory is None or territory.holds(Path(os.path.realpath(path)))
+
+
+def _check_bounds(folder: int, name: str = "") -> None:
+    territory = WITHIN.get()
+    if territory is None:
+        return
+    place = _place_of(folder)
+    # Of a file the folder alone decides, except directly in the home folder.
+    if not territory.holds(place / name if place == territory.home else place):
+        raise LeftOut("private")
+
+
+def _place_of(descriptor: int) -> Path:
+    """Where an open folder is now, whatever links led there."""
+    if sys.platform == "darwin":
+        return Path(os.fsdecode(fcntl.fcntl(descriptor, fcntl.F_GETPATH, bytes(1024)).rstrip(b"\0")))
+    return Path(os.readlink(f"/proc/self/fd/{descriptor}"))
 
 
 def _parts(path: str) -> list[str]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pydantic import BaseModel
 from temporalio import activity
 
+from common.approval.signed import is_signed_start
 from common.approval.signing import Signer
-from common.approval.starts import is_signed_start
 from common.errors import permanent
 
 

@@ -37,6 +37,7 @@ from bench.peers.verdict import Ended, Role, attempts_over_one, compare
 from bench.running import end_with, measured
 from cli.dev_server import DevServer
 from common.agents.buyer import BuyerInput, BuyerResult, OnDrift
+from common.approval.floors import write_alone
 from common.approval.signing import Signer
 from common.approval.types import Decision, Verdict
 from common.client.client import AgentClient
@@ -99,6 +100,7 @@ class Chaos:
         self._floor = Floor(settings.data_dir / "floor", faults, liquidity=Decimal(1))
         self._floor.folder.mkdir(parents=True)
         self._prices = {ALL: PRICE}
+        write_alone(settings)
         self._signer = Signer.load(settings, create=True)
         self._count = Counter[str]()
         self._up = asyncio.Event()

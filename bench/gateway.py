@@ -31,6 +31,7 @@ from bench.running import end_with
 from bench.usage import cpu
 from cli.children import end_child, start_child
 from cli.dev_server import DevServer, free_port, listens
+from common.approval.floors import write_alone
 from common.approval.signing import Signer
 from common.client.client import AgentClient
 from common.client.tokens import Scope, TokenFile
@@ -128,6 +129,7 @@ async def gateway(settings: Settings, server: DevServer, port: int) -> AsyncIter
 async def bench(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """One run; its report."""
     settings = Settings.read({"HIBERNAUT_DATA_DIR": str(folder)})
+    write_alone(settings)
     signer = Signer.load(settings, create=True)
     tokens = [TokenFile.of(settings).add(f"person-{number}", [Scope.READ]) for number in range(PEOPLE)]
     port = free_port()

@@ -30,6 +30,7 @@ from bench.peers.side import throttled
 from bench.running import end_with, measured
 from cli.dev_server import DevServer
 from common.agents.buyer import BuyerInput
+from common.approval.floors import write_alone
 from common.approval.signing import Signer
 from common.client.client import AgentClient
 from common.settings import Settings
@@ -98,6 +99,7 @@ def in_json(out: str) -> int:
 async def bench(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Run everything in `folder`, bounded in time."""
     settings = Settings.read({"HIBERNAUT_DATA_DIR": str(folder)})
+    write_alone(settings)
     signer = Signer.load(settings, create=True)
     floor = Floor(folder / "floor", Faults())
     floor.folder.mkdir()
@@ -112,7 +114,8 @@ async def bench(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         fleet = Fleet(floor, settings, server.address, 1)
         keeping = asyncio.create_task(fleet.keep_up())
         try:
-            await ask(AgentClient(await connect(settings), settings, signer), options.agents)
+            unlimited = settings.but(working_agents=None)
+            await ask(AgentClient(await connect(settings), unlimited, signer), options.agents)
             load = os.getloadavg()[0]
             environment = {**os.environ, "HIBERNAUT_DATA_DIR": str(folder)}
             table, table_seconds = await timed(environment, options.runs, in_table)

@@ -31,6 +31,7 @@ from bench.running import end_with, measured
 from cli.children import end_child, start_child
 from cli.dev_server import DevServer, free_port
 from common.agents.recruiter import RecruiterInput
+from common.approval.floors import write_alone
 from common.approval.signing import Signer
 from common.approval.types import Verdict
 from common.client.client import AgentClient
@@ -67,6 +68,7 @@ class Bench:
 
     def __init__(self, folder: Path, mail_port: int, count: int) -> None:
         self.settings = Settings.read({"HIBERNAUT_DATA_DIR": str(folder)})
+        write_alone(self.settings)
         self.signer = Signer.load(self.settings, create=True)
         self.server = DevServer(self.settings, ui_port=None)
         self._mail_port = mail_port

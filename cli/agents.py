@@ -147,10 +147,21 @@ async def decide(
     return ExitCode.REFUSED if record and record.status is DecisionStatus.REFUSED else ExitCode.DONE
 
 
-async def steer(settings: Settings, command: Callable[[AgentClient], Awaitable[None]], said: str) -> None:
-    """Send a command to an agent, and say that it was sent."""
-    await command(await open_agents(settings))
-    say(said)
+async def steer(settings: Settings, id: str, send: Callable[[AgentClient], Awaitable[str]]) -> ExitCode:
+    """Send an agent something, and say what came of it."""
+    agents = await open_agents(settings)
+    receipt = await agents.receipt(id, await send(agents))
+    if receipt is None:
+        say(f"{id}: sent; not confirmed, for no worker has taken it yet.")
+        return ExitCode.DONE
+    say(f"{id}: {'' if receipt.taken else 'refused: '}{clean(receipt.words)}.")
+    return ExitCode.DONE if receipt.taken else ExitCode.REFUSED
+
+
+async def cancel(settings: Settings, id: str) -> None:
+    """Ask an agent to end."""
+    await (await open_agents(settings)).cancel(id)
+    say(f"asked {id} to end; it cleans up first.")
 
 
 async def _until_closed(agents: AgentClient, id: str) -> Ending:

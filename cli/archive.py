@@ -16,8 +16,8 @@ from cli.clients import PATIENCE
 from cli.draw import show_lines
 from cli.output import CommandError, ExitCode, clean, print_document, say
 from cli.revival import revived_input
+from common.approval.signed import sign_start
 from common.approval.signing import Signer
-from common.approval.starts import sign_start
 from common.archive.anchor import ArchiveAnchor
 from common.archive.chain import verify
 from common.archive.layout import (

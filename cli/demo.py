@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
 import sys
@@ -20,10 +21,11 @@ from cli.output import CommandError, ExitCode, clean, say
 from cli.watch import PATIENCE, LiveScreen, PlainScreen, views
 from common.agents.auditor import AuditInput, AuditResult, FixPlan
 from common.approval.types import Verdict
-from common.artifacts import ArtifactStore
+from common.artifacts import ArtifactStore, write_atomically
 from common.client.client import AgentClient
 from common.client.tokens import operator_token
 from common.client.view import AgentView, RunStatus
+from common.roots import EVERYBODY
 from common.settings import Settings, SettingsError
 from common.temporal.connect import StackAddress
 
@@ -44,6 +46,7 @@ async def demo(settings: Settings, target: Path | None, *, keep: bool) -> ExitCo
     """
     async with AsyncExitStack() as ending:
         folder = target or _copy_of_checkout(ending, keep=keep)
+        _allow(settings, folder)
         stack = await _start_stack(settings, ending, keep=keep)
         agents = await open_agents(settings, PATIENCE)
         audit = AuditInput(path=str(folder), apply=True)
@@ -71,6 +74,12 @@ def _copy_of_checkout(ending: AsyncExitStack, *, keep: bool) -> Path:
         ending.callback(shutil.rmtree, scratch, ignore_errors=True)
     shutil.copytree(CHECKOUT, scratch / "checkout", ignore=LEFT_OUT)
     return scratch / "checkout"
+
+
+def _allow(settings: Settings, folder: Path) -> None:
+    """Name `folder` as the one that agents of the demo's own stack may use."""
+    roots = settings.data_dir / "roots.json"
+    write_atomically(roots, json.dumps({EVERYBODY: [str(folder)]}).encode())
 
 
 async def _start_stack(settings: Settings, ending: AsyncExitStack, *, keep: bool) -> StackAddress:

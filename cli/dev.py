@@ -21,6 +21,7 @@ from cli.children import end_child, last_line, put_aside, start_child
 from cli.dev_server import HOST, NAMESPACE, DevServer, DevServerError, hidden_host
 from cli.output import CommandError, ExitCode, say
 from cli.rates import set_fetch_rate
+from common.approval.floors import write_alone
 from common.approval.signing import Signer
 from common.artifacts import write_atomically
 from common.client.tokens import operator_token
@@ -121,6 +122,7 @@ class _Stack:
         numbers = range(1, self._count + 1)
         for log in (self._server.log, self._gateway_log, *map(self._worker_log, numbers)):
             put_aside(log)
+        write_alone(self._settings)
         address = StackAddress.file(self._settings)
         keepers: list[asyncio.Task[None]] = []
         try:
@@ -129,7 +131,8 @@ class _Stack:
             http = f"http://{self._http}" if self._http else ""
             if self._http:
                 operator_token(self._settings)  # the gateway does not start where nobody could sign in
-            stack = StackAddress(temporal=self._server.address, ui=self._ui, http=http)
+            roots = tuple(map(str, {Path.home(), Path.cwd()} - {Path("/")}))
+            stack = StackAddress(temporal=self._server.address, ui=self._ui, http=http, roots=roots)
             write_atomically(address, json.dumps(asdict(stack)).encode())
             keepers = [asyncio.create_task(self._keep_server())]
             for number in numbers:

@@ -27,7 +27,10 @@ from activities.mail.imap import ImapSession
 from activities.mail.sending import smtp_server
 from cli.dev_server import attribute_type
 from cli.output import ExitCode, clean, print_document
+from common.approval.floors import Floors, policy_file
+from common.approval.groups import Directory
 from common.approval.signing import Signer
+from common.approval.types import GROUP
 from common.archive.anchor import ArchiveAnchor
 from common.notices.routes import Routes
 from common.object_store import StoreUnavailableError, open_store
@@ -253,6 +256,7 @@ def _of_machine(settings: Settings) -> Iterator[Check]:
     )
     yield _keys(settings)
     yield _notices(settings)
+    yield _policy(settings)
     yield Check(
         "language model",
         Health.OK,
@@ -269,6 +273,25 @@ def _notices(settings: Settings) -> Check:
         f"by {', '.join(ways)}" if ways else "to the worker's terminal; HIBERNAUT_NOTICES names other ways"
     )
     return Check("notices", Health.OK, where)
+
+
+def _policy(settings: Settings) -> Check:
+    try:
+        floors, directory = Floors.load(settings), Directory.load(settings)
+        rules = floors.check().rules
+        named = {name for rule in rules for name in (*(rule.owners or ()), *rule.approvers)}
+        empty = sorted(name for name in named if name.startswith(GROUP) and not directory.people([name]))
+    except SettingsError as error:
+        return Check("policy", Health.MEND, f"{error} Nothing destructive is done until then.")
+    if empty:
+        told = f"nobody is in {', '.join(empty)}, which the policy names: add them to HIBERNAUT_GROUPS"
+        return Check("policy", Health.MEND, told)
+    if not rules:
+        told = "no file: nobody approves their own plans, nothing is sent or ordered (docs/policy.md)"
+        return Check("policy", Health.OK, told)
+    file = settings.policy or policy_file(settings)
+    alone = ", by which some decide alone" if any(rule.requester == "allowed" for rule in rules) else ""
+    return Check("policy", Health.OK, f"{len(rules)} rule{'s' if len(rules) > 1 else ''} in {file}{alone}")
 
 
 def _keys(settings: Settings) -> Check:

@@ -28,6 +28,8 @@ def waits_for(row: AgentRow) -> str:
     approvals = search_attributes.parse_waiting_for_approvals(row.waiting_for)
     if not approvals:
         return row.waiting_for or ""
+    if search_attributes.is_cut(row.waiting_for):
+        return f"over {len(approvals)} approvals"
     return "an approval" if len(approvals) == 1 else f"{len(approvals)} approvals"
 
 
@@ -84,6 +86,8 @@ def approval_lines(id: str, request: ApprovalRequest, artifacts: ArtifactStore |
     ]
     if policy.quorum > 1:
         lines.append(f"needs {policy.quorum} approvals, has {len(request.votes)}")
+    if request.floor:
+        lines.append(request.floor)
     lines += [f"yes {in_words(vote.decision)}" for vote in request.votes]
     if policy.editable:
         lines.append(f"may be edited: {', '.join(policy.editable)}")

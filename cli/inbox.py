@@ -7,7 +7,9 @@ from datetime import timedelta
 from cli.clients import open_agents
 from cli.output import print_document, say
 from cli.table import print_table
+from common.client.view import InboxRow
 from common.settings import Settings
+from common.temporal.search_attributes import MORE
 
 QUESTIONS_SHOWN = 20
 QUESTION_PATIENCE = timedelta(seconds=0.5)  # the list itself is complete without them
@@ -28,8 +30,12 @@ async def inbox(settings: Settings, who: str | None, *, as_json: bool) -> None:
     print_table(
         ["ID", "KIND", "OWNER", "REQUEST", "QUESTION"],
         [
-            [row.id, row.kind, row.owner, row.request_id, questions.get((row.id, row.request_id), "")]
+            [row.id, row.kind, row.owner, row.request_id, questions.get((row.id, row.request_id), _else(row))]
             for row in rows
         ],
     )
     say("look with `starter.py show ID`; answer with `starter.py approve ID` or `starter.py reject ID`.")
+
+
+def _else(row: InboxRow) -> str:
+    return "and more: no worker answers just now" if row.request_id == MORE else ""

@@ -13,6 +13,8 @@ from common.notices.types import COURIER, DeliveryLog, NoticeEvent, Receipt, age
 
 # A delivery that sleeps answers by a query, which needs a worker.
 QUERY_PATIENCE = timedelta(seconds=2)
+# The activity that waits for the end of a question, and delivers nothing.
+WATCH = "question_end"
 
 
 class CourierRow(BaseModel):
@@ -32,7 +34,7 @@ class CourierRow(BaseModel):
     @property
     def failed(self) -> bool:
         """Whether a delivery failed for good."""
-        return any(not each.delivered for each in self.receipts)
+        return any(each.failed for each in self.receipts)
 
 
 async def recent_couriers(client: Client, agent: str | None, *, failed: bool, limit: int) -> list[CourierRow]:
@@ -69,7 +71,8 @@ async def _row(client: Client, execution: WorkflowExecution) -> CourierRow | Non
             log = await handle.result()
         else:
             for pending in (await handle.describe()).raw_description.pending_activities:
-                row.attempts[pending.activity_type.name] = pending.attempt
+                if pending.activity_type.name != WATCH:
+                    row.attempts[pending.activity_type.name] = pending.attempt
             log = await handle.query("log", result_type=DeliveryLog, rpc_timeout=QUERY_PATIENCE)
     except WorkflowQueryFailedError:
         return row

@@ -76,6 +76,7 @@ def _ended(
             "approvals": approvals,
             "told": [*carried.told, *told][-MAX_TOLD:],
             "paused": False,
+            "sleeps": [],
             "stuck_at": view.stuck_at,
             "progress": view.progress,
             "cost": view.cost,

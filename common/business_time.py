@@ -8,7 +8,7 @@ counts, so a session over a clock change is an hour longer or shorter.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -54,6 +54,21 @@ class BusinessHours(BaseModel, frozen=True):
         if self.closes <= self.opens:
             raise ValueError(f"closes ({self.closes}) must be later in the day than opens ({self.opens})")
         return self
+
+    def check_countable(self, durations: Iterable[timedelta]) -> None:
+        """Let `durations` of open time pass that surely end within the ten years that are looked ahead.
+
+        Raises:
+            ValueError: one may not. With weekends and holidays, more than half of all days are open.
+        """
+        a_day = datetime.combine(date.min, self.closes) - datetime.combine(date.min, self.opens)
+        longest = max(durations, default=timedelta())
+        if longest > a_day * (REACH.days // 2):
+            days = longest / a_day
+            raise ValueError(
+                f"{longest} in business hours of {a_day} a day are {days:,.0f} days; give at most "
+                f"{REACH.days // 2:,} such days"
+            )
 
 
 def is_open(hours: BusinessHours, at: datetime) -> bool:

@@ -27,7 +27,30 @@ _PERMANENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError, Permissi
 
 
 def classify_error(error: Exception) -> Exception:
-    """``error`` as Temporal should see it: unchanged where it is already classified or worth a retry."""
-    if isinstance(error, FailureError) or not isinstance(error, _PERMANENT):
+    """``error`` as Temporal should see it: whether to retry, and nothing in it but our own words.
+
+    A library's message, also that of a cause, may quote what it read; only a worker's log has it.
+    """
+    if isinstance(error, FailureError):
+        error.__cause__ = None
         return error
-    return permanent(type(error).__name__, str(error))
+    said = str(error) if isinstance(error, OSError) else flaw_of(error)
+    kind = type(error).__name__
+    if isinstance(error, _PERMANENT):
+        return permanent(kind, said)
+    return ApplicationError(said, type=kind).with_traceback(error.__traceback__)
+
+
+def flaw_of(error: BaseException) -> str:
+    """What kind of thing is wrong with something that was read, and on which line if ``error`` says so.
+
+    It quotes nothing: files, pages, mail and answers are other people's, and parsers love to repeat them.
+    """
+    if isinstance(error, ValidationError):
+        flaws = error.errors(include_url=False, include_context=False, include_input=False)
+        return f"{error.title}: " + ", ".join(
+            f"{'.'.join(map(str, flaw['loc'])) or 'all of it'} ({flaw['type']})" for flaw in flaws[:5]
+        )
+    # json, lxml, ast and yaml each in their own way.
+    line = getattr(error, "lineno", None) or getattr(getattr(error, "problem_mark", None), "line", None)
+    return f"{type(error).__name__} on line {line}" if isinstance(line, int) else type(error).__name__

@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from pydantic import AwareDatetime, BaseModel
 
+from common.approval.stakes import Stakes
 from common.approval.starts import SignedStart
 
 # The mail listener: a workflow of this type and id, one for all workers.
@@ -20,11 +21,20 @@ class MailroomRequest(SignedStart, frozen=True):
     """The input of the mail listener: nothing but its signature."""
 
 
+class Choice(BaseModel, frozen=True):
+    """An answer that a letter offers as a link: its name to the agent, and its words to the recipient."""
+
+    name: str
+    label: str
+
+
 class Letter(BaseModel, frozen=True):
     """A mail to send once. `key` is its idempotency key: the same key is the same mail, whoever sends it.
 
     `agent` and `thread` (a name of the agent's choice, such as a candidate's) come back with the answers.
     `in_reply_to` is the Message-ID it answers. `calendar` is an iCalendar object with the method REQUEST.
+    `choices` are put below the text as links, where the gateway has an address for the recipient; `chain` is
+    the first run of the agent, which their answers are bound to.
     """
 
     key: str
@@ -36,6 +46,8 @@ class Letter(BaseModel, frozen=True):
     thread: str = ""
     in_reply_to: str = ""
     calendar: str = ""
+    choices: tuple[Choice, ...] = ()
+    chain: str = ""
 
 
 class LetterPlan(BaseModel, frozen=True, extra="allow"):
@@ -45,6 +57,11 @@ class LetterPlan(BaseModel, frozen=True, extra="allow"):
     """
 
     letters: tuple[Letter | str, ...]
+
+    @property
+    def stakes(self) -> Stakes:
+        """Who is written to, as far as letters are here in full."""
+        return Stakes(recipients=tuple(each.to for each in self.letters if isinstance(each, Letter)))
 
 
 class SentStatus(StrEnum):
@@ -66,19 +83,22 @@ class Sent(BaseModel, frozen=True):
 class MailKind(StrEnum):
     """What kind of mail it is, judged by its headers and structure alone.
 
-    Every automatic reply counts as out of office; without `back_at` it is unknown until when.
+    Every automatic reply counts as out of office; without `back_at` it is unknown until when. A choice is no
+    mail: somebody used a link of a letter, and `link` says and proves which.
     """
 
     ANSWER = "answer"
     OUT_OF_OFFICE = "out_of_office"
     BOUNCE = "bounce"
+    CHOICE = "choice"
 
 
 class IncomingMail(BaseModel, frozen=True):
     """Mail for an agent, matched by its signed reply address; untrusted. The argument of the signal ``mail``.
 
     `thread` is that of the letter it answers. `text` is what its author wrote, without quotes and signature,
-    cut at 16,000 characters. `back_at` is when somebody out of office is back, if they say so.
+    cut at 16,000 characters. `back_at` is when somebody out of office is back, if they say so. Of a choice,
+    `link` is the signed token, which has to be checked, and `thread` is the `recipient` that it names.
     """
 
     message_id: str
@@ -90,3 +110,38 @@ class IncomingMail(BaseModel, frozen=True):
     received_at: AwareDatetime
     back_at: AwareDatetime | None = None
     attachments: tuple[str, ...] = ()
+    link: str = ""
+
+
+class ChoiceStanding(StrEnum):
+    """How a link of a letter stands: to be used; its letter answered; the matter over; not on offer now."""
+
+    OPEN = "open"
+    USED = "used"
+    OVER = "over"
+    PASSED = "passed"
+
+
+class ChoiceAsked(BaseModel, frozen=True):
+    """The argument of the query ``choice``: a link of a letter, as its token names it."""
+
+    recipient: str
+    letter: str
+    choice: str
+
+    @property
+    def message_id(self) -> str:
+        """What an answer to the letter by a link has as its Message-ID, whichever link it is."""
+        return f"<answer-{self.letter}@links.invalid>"
+
+
+class ChoiceView(BaseModel, frozen=True):
+    """What the page behind a link shows: nothing that the letter did not say.
+
+    `label` is the choice in words where it is open; `subject` what the letter is about, `sender` whom from.
+    """
+
+    standing: ChoiceStanding
+    subject: str
+    sender: str
+    label: str = ""

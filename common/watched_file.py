@@ -22,14 +22,23 @@ class WatchedFile(Generic[Content]):
         read: parses the bytes; raises ValueError where they are invalid.
         empty: the content while there is no file.
         example: what such a file looks like, for the error.
+        required: whether a missing file is an error rather than `empty`.
     """
 
     def __init__(
-        self, variable: str, file: Path, read: Callable[[bytes], Content], empty: Content, example: str
+        self,
+        variable: str,
+        file: Path,
+        read: Callable[[bytes], Content],
+        empty: Content,
+        example: str,
+        *,
+        required: bool = False,
     ) -> None:
         self._variable, self._file, self._read = variable, file, read
-        self._empty, self._example = empty, example
-        self._read_at, self._content = 0, empty
+        self._empty, self._example, self._required = empty, example, required
+        self._seen: tuple[int, ...] | None = None
+        self._content = empty
 
     def content(self) -> Content:
         """What the file says now.
@@ -38,12 +47,16 @@ class WatchedFile(Generic[Content]):
             SettingsError: it cannot be read; try again later.
         """
         try:
-            changed_at = self._file.stat().st_mtime_ns
-            if changed_at != self._read_at:
+            status = self._file.stat()
+            # Not by the time alone: images and copies give different files the same one.
+            seen = (status.st_mtime_ns, status.st_ino, status.st_size)
+            if seen != self._seen:
                 self._content = self._read(self._file.read_bytes())
-                self._read_at = changed_at
+                self._seen = seen
         except FileNotFoundError:
-            self._content, self._read_at = self._empty, 0
+            if self._required:
+                raise SettingsError(f"{self._variable}={self._file}: there is no such file.") from None
+            self._content, self._seen = self._empty, None
         except (OSError, ValueError) as error:
             raise SettingsError(
                 f"{self._variable}: {self._file} is not {self._example}{_where(error)}."

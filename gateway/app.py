@@ -30,6 +30,7 @@ from gateway.pages import PAGES, error_page
 from gateway.problems import ProblemDocument
 from gateway.routes import (
     agents,
+    answer,
     approve,
     codec,
     dashboard,
@@ -94,7 +95,7 @@ def build(gateway: Gateway, http: httpx.AsyncClient) -> Edge:
     # Starts come first: POST `/agents/{kind}` is theirs.
     for each in (starts, agents, steering, operations):
         app.include_router(each.router, responses=described)
-    for page in (approve, codec, dashboard, docs, sign_in, slack):
+    for page in (answer, approve, codec, dashboard, docs, sign_in, slack):
         app.include_router(page.router, include_in_schema=False)
     app.mount("/static", StaticFiles(directory=STATIC))
     ui = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)

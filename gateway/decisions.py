@@ -7,6 +7,7 @@ from datetime import timedelta
 from pydantic import JsonValue
 from temporalio.service import RPCError
 
+from common.agents.agent import Receipt
 from common.approval.types import Decision, DecisionRecord, Verdict
 from common.client.client import AgentClient
 from common.client.errors import NoSuchAgentError, NothingToDecideError
@@ -50,6 +51,14 @@ async def decide(
         # The approver has just seen it, so it has ended, and may be archived already.
         raise NothingToDecideError(f"nothing to decide: agent {id} has ended.") from None
     return decision, await outcome_of(agents, id, decision)
+
+
+async def receipt_of(agents: AgentClient, id: str, receipt: str) -> Receipt | None:
+    """What the agent made of something that Temporal has; None if it does not say so soon."""
+    try:
+        return await agents.receipt(id, receipt, OUTCOME_PATIENCE)
+    except (RPCError, RuntimeError):
+        return None
 
 
 async def outcome_of(agents: AgentClient, id: str, decision: Decision) -> DecisionRecord | None:

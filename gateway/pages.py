@@ -21,7 +21,7 @@ from gateway.auth.sessions import SignInNeededError
 from gateway.problems import problem_of
 
 # Below these paths errors are pages, too.
-PAGES = ("/ui", "/approve", "/docs")
+PAGES = ("/ui", "/approve", "/answer", "/docs")
 HOME, SIGN_IN = "/ui", "/ui/sign-in"
 
 # States as the end of a sentence about the agent.
@@ -84,6 +84,8 @@ def waits_for(row: AgentRow) -> str:
     approvals = search_attributes.parse_waiting_for_approvals(row.waiting_for)
     if not approvals:
         return row.waiting_for or ""
+    if search_attributes.is_cut(row.waiting_for):
+        return f"over {len(approvals)} decisions"
     return "a decision" if len(approvals) == 1 else f"{len(approvals)} decisions"
 
 

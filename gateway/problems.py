@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse
 from temporalio.service import RPCError, RPCStatusCode
 
 from common.archive.chain import ArchiveDamagedError
-from common.client.errors import AgentClientError, NoSuchAgentError
+from common.client.errors import AgentClientError, NoSuchAgentError, StartRefusedError, TooManyAgentsError
 from common.grammar import UnreadableTimeError
 from common.names import UnusableValueError
 from common.object_store import StoreUnavailableError
@@ -78,6 +78,11 @@ def problem_of(error: Exception) -> Problem:
             return invalid(error.errors(include_url=False, include_context=False))
         case NoSuchAgentError():
             return no_such_agent()
+        case StartRefusedError():
+            return Problem(HTTPStatus.FORBIDDEN, str(error))
+        case TooManyAgentsError():
+            headers = {"Retry-After": str(RETRY_AFTER)}
+            return Problem(HTTPStatus.TOO_MANY_REQUESTS, str(error), headers=headers)
         case AgentClientError():
             return Problem(HTTPStatus.CONFLICT, str(error))
         case UnusableValueError() | UnreadableTimeError():

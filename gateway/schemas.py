@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
@@ -80,9 +80,15 @@ class Wake(BaseModel):
 
 
 class Accepted(BaseModel):
-    """The command is safe with Temporal; the agent follows it at its next step."""
+    """It is safe with Temporal.
+
+    `status` is `taken` if the agent has said so, with what it does now in `detail`; `sent` if it has not
+    answered yet, and takes or refuses it once a worker runs.
+    """
 
     id: str
+    status: Literal["taken", "sent"] = "sent"
+    detail: str = ""
 
 
 class Health(BaseModel):

@@ -13,6 +13,7 @@ from hypothesis.internal.conjecture import providers
 from cli.dev_server import DevServer
 from common.settings import Settings
 from tests.support.limits import QUICK_TASKS
+from tests.support.roots import open_all
 
 # A shell starts what runs in its background with Ctrl-C ignored, and children inherit that; tests send it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -61,6 +62,7 @@ async def server(session_settings: Settings) -> AsyncIterator[DevServer]:
 def settings(tmp_path: Path, server: DevServer, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """Settings with a data folder and a task queue of the test's own, pointing at the session's server."""
     monkeypatch.setenv("TEMPORAL_ADDRESS", server.address)
+    open_all(tmp_path / "data")
     return Settings.read(
         {
             **{key: value for key, value in os.environ.items() if not key.startswith("HIBERNAUT_")},

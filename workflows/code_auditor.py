@@ -21,6 +21,7 @@ with workflow.unsafe.imports_passed_through():
         ScanRequest,
         ShardFindings,
         TriageRequest,
+        UnprovenRequest,
     )
     from activities.auditor.report.write import AuditReport
     from activities.auditor.scan.inventory import CodeInventory
@@ -79,7 +80,21 @@ class CodeAuditor(Agent[AuditInput, AuditorMemory]):
         memory.plans.append(outcome.plan)
         memory.decisions.append(outcome.words)
         memory.skipped += outcome.plan.skip
-        return not outcome.approved or await self._apply(outcome)
+        if not outcome.approved:
+            return True
+        return await self._holds(outcome.plan) and await self._apply(outcome)
+
+    async def _holds(self, plan: FixPlan) -> bool:
+        """Whether the fixes hold without those the approvers left out: they were proven all together."""
+        if not plan.skip or not workflow.patched("proven-without-those-left-out"):
+            return True
+        request = UnprovenRequest(plan=plan, proven=await self._plan())
+        self.memory.unproven = (await self.call(FixApplier.unproven_files, request, LONG)).paths
+        if self.memory.unproven:
+            self.note(
+                "not applied: not all of it holds without what was left out", files=self.memory.unproven
+            )
+        return not self.memory.unproven
 
     async def _take_inventory(self, only: list[str] | None = None) -> Inventory:
         with self.node("inventory"):
@@ -128,6 +143,8 @@ class CodeAuditor(Agent[AuditInput, AuditorMemory]):
                 findings=memory.findings,
                 skip=memory.skipped,
                 verify=self.input.verify,
+                # Plans that sleepers have already made were made without.
+                owner=self.owner if workflow.patched("owner-of-the-plan") else "",
             )
             plan = await self.call(FixPlanner.plan_fixes, request, LONG)
             self.note(f"{plan.fixes} fixes in {plan.files} files", digest=digest(plan))
@@ -139,6 +156,7 @@ class CodeAuditor(Agent[AuditInput, AuditorMemory]):
             question = f"Apply {plan.fixes} fixes in {plan.files} files of {plan.root}?"
             evidence = [
                 *(f"not as it was approved: {path}" for path in self.memory.changed[:20]),
+                *(f"does not hold without what was left out: {path}" for path in self.memory.unproven[:20]),
                 *self.memory.triage.top,
             ]
             policy = self.input.policy(self.owner, editable=("skip",))

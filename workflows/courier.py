@@ -1,7 +1,7 @@
 """Notice delivery: takes one notice to every place it goes to, side by side, while the agent goes on.
 
 It is not an agent. It retries for up to a day where a way is down, tells the agent what it could not deliver,
-and ends with a log. Where a posted message can be updated, it waits until the request has ended.
+and ends with a log. It follows messages with buttons until their question has ended, and removes the buttons.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ from temporalio.exceptions import ActivityError, FailureError, is_cancelled_exce
 with workflow.unsafe.imports_passed_through():
     from common.mail import Sent, SentStatus
     from common.notices.types import (
+        ASKS,
         COURIER,
+        NO_LONGER_ASKED,
         SETTLED,
         Delivery,
         DeliveryLog,
         Dispatch,
-        NoticeEvent,
         Place,
         Receipt,
         SlackPost,
@@ -44,9 +45,18 @@ DELIVERY = workflow.ActivityConfig(
     schedule_to_close_timeout=timedelta(days=1),
     retry_policy=RetryPolicy(initial_interval=timedelta(seconds=2), maximum_interval=timedelta(hours=1)),
 )
-# How long it waits for the end of a request that never expires.
+# Live buttons must not stay because Slack was away for a weekend.
+UPDATE = workflow.ActivityConfig(
+    start_to_close_timeout=timedelta(minutes=2),
+    schedule_to_close_timeout=timedelta(days=30),
+    retry_policy=RetryPolicy(initial_interval=timedelta(seconds=2), maximum_interval=timedelta(hours=1)),
+)
+# How often to look whether a question has ended of which nobody told: its agent was terminated.
+LOOKS = RetryPolicy(initial_interval=timedelta(minutes=1), maximum_interval=timedelta(hours=1))
+# How long it waits for the end of a request that never expires; by then its buttons have.
 LONGEST_WAIT = timedelta(days=90)
 GRACE = timedelta(days=1)
+UNHEARD_OF = "The buttons have expired. The agent's page tells how its question stands."
 
 
 @workflow.defn(name=COURIER)
@@ -57,6 +67,7 @@ class Courier:
     def __init__(self, dispatch: Dispatch) -> None:
         self._notice = dispatch.notice
         self._outcome: str | None = None
+        self._watch: asyncio.Task[None] | None = None
         self._log = DeliveryLog(agent=dispatch.notice.agent, event=dispatch.notice.event)
 
     @workflow.run
@@ -85,7 +96,7 @@ class Courier:
     async def _deliver(self, place: Place) -> None:
         delivery = Delivery(notice=self._notice, **place.model_dump())
         name, kind = ACTIVITIES[place.way]
-        reason = ""
+        reason, needless = "", False
         try:
             done = await workflow.execute_activity(name, delivery, result_type=kind, **DELIVERY)
             reason = _refusal(done)
@@ -93,15 +104,21 @@ class Courier:
             if is_cancelled_exception(error):
                 raise
             done, reason = None, str(error.cause or error)[:300]
+            needless = getattr(error.cause, "type", "") == NO_LONGER_ASKED
         where = masked(place.way, place.address)
         receipt = Receipt(
-            way=place.way, address=where, person=place.person, delivered=not reason, reason=reason
+            way=place.way,
+            address=where,
+            person=place.person,
+            delivered=not reason,
+            needless=needless,
+            reason=reason,
         )
         self._log.receipts.append(receipt)
-        if reason:
+        if receipt.failed:
             await self._note(f"{self._notice.event} by {place.way} to {place.person or where}: {reason}")
-        elif isinstance(done, SlackPost) and self._notice.event is NoticeEvent.ASKED:
-            await self._update(delivery, done)
+        elif isinstance(done, SlackPost) and self._notice.request and self._notice.event in ASKS:
+            await self._follow(delivery, done)
 
     async def _note(self, words: str) -> None:
         """Have it noted by the agent, if that still lives."""
@@ -115,24 +132,40 @@ class Courier:
                 raise
             workflow.logger.info("%s has ended and cannot note: %s", self._notice.agent, words)
 
-    async def _update(self, delivery: Delivery, posted: SlackPost) -> None:
-        """Bring the posted message up to date once its request is over."""
-        request = self._notice.request
-        expires_at = request.expires_at if request else None
-        left = expires_at - workflow.now() + GRACE if expires_at else LONGEST_WAIT
-        try:
-            await workflow.wait_condition(lambda: self._outcome is not None, timeout=max(left, GRACE))
-        except TimeoutError:
-            self._outcome = "no longer open"
+    async def _follow(self, delivery: Delivery, posted: SlackPost) -> None:
+        """Take the buttons of a posted message away once its question is over."""
+        if self._watch is None:
+            self._watch = asyncio.create_task(self._await_end())
+        await workflow.wait_condition(lambda: self._outcome is not None)
         update = SlackUpdate(
             delivery=delivery, channel=posted.channel, ts=posted.ts, outcome=self._outcome or ""
         )
         try:
-            await workflow.execute_activity("slack_update", update, **DELIVERY)
+            await workflow.execute_activity("slack_update", update, **UPDATE)
         except ActivityError as error:
             if is_cancelled_exception(error):
                 raise
             workflow.logger.warning("a message in Slack stays as it was: %s", error.cause)
+
+    async def _await_end(self) -> None:
+        """Find out that the question is over, should nobody tell."""
+        expires_at = self._notice.request.expires_at if self._notice.request else None
+        left = expires_at - workflow.now() + GRACE if expires_at else LONGEST_WAIT
+        try:
+            how = await workflow.execute_activity(
+                "question_end",
+                self._notice,
+                result_type=str,
+                start_to_close_timeout=timedelta(minutes=1),
+                schedule_to_close_timeout=max(left, GRACE),
+                retry_policy=LOOKS,
+            )
+        except ActivityError as error:
+            if is_cancelled_exception(error):
+                raise
+            how = UNHEARD_OF
+        if self._outcome is None:
+            self._outcome = how
 
 
 def _refusal(done: object) -> str:

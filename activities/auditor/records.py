@@ -12,6 +12,7 @@ from typing import TypeVar
 from pydantic import BaseModel, Field
 
 from common.agents.auditor import FixPlan
+from common.agents.fields import LocalPath
 from common.approval.types import Authorization
 from common.artifacts import ArtifactRef, ArtifactStore
 
@@ -72,7 +73,7 @@ class SkippedFile(BaseModel, frozen=True):
 class InventoryRequest(BaseModel, frozen=True):
     """What to list under `root`. `only` names paths to look at again, in place of walking."""
 
-    root: str
+    root: LocalPath
     include: list[str] = Field(default_factory=list)
     exclude: list[str] = Field(default_factory=list)
     max_file_bytes: int
@@ -85,7 +86,7 @@ class Inventory(BaseModel, frozen=True):
     `root` is the real path; `skipped` counts by reason; `languages` counts files by language.
     """
 
-    root: str
+    root: LocalPath
     listing: ArtifactRef
     files: int
     bytes: int
@@ -97,7 +98,7 @@ class Inventory(BaseModel, frozen=True):
 class ScanRequest(BaseModel, frozen=True):
     """Which slice of an inventory to scan: entries `first` up to, not including, `last`."""
 
-    root: str
+    root: LocalPath
     listing: ArtifactRef
     first: int
     last: int
@@ -147,14 +148,16 @@ class Triage(BaseModel, frozen=True):
 class PlanRequest(BaseModel, frozen=True):
     """What to plan fixes for: every fixable finding in `findings`, except in the paths to `skip`.
 
-    `verify` is a shell command that has to pass on a copy with the fixes, or nothing.
+    `verify` is a shell command that has to pass on a copy with the fixes, or nothing; `owner` is whom the
+    audit is for, whose rule in the operator's policy says whether code of the project may be run.
     """
 
-    root: str
+    root: LocalPath
     findings: list[ArtifactRef]
     skip: list[str] = Field(default_factory=list)
     # Left out where empty, so that the digests of requests made before there was one stay what they are.
     verify: str = Field("", exclude_if=lambda value: not value)
+    owner: str = Field("", exclude_if=lambda value: not value)
 
 
 class PlannedFix(BaseModel, frozen=True):
@@ -172,6 +175,13 @@ class ChangedRequest(BaseModel, frozen=True):
     """Which files to look at again: the chosen ones of a plan."""
 
     plan: FixPlan
+
+
+class UnprovenRequest(BaseModel, frozen=True):
+    """Which chosen files of a `plan` are not in the same plan `proven` once more, without those left out."""
+
+    plan: FixPlan
+    proven: FixPlan
 
 
 class ApplyRequest(BaseModel, frozen=True):
@@ -220,6 +230,7 @@ class AuditorMemory(BaseModel):
         plan: the fixes that people are asked about, or decided about and that are still to be applied.
         plans: those that people decided about, as they decided.
         changed: files that others changed since the last approval.
+        unproven: files whose fixes do not hold without those that the last approval left out.
     """
 
     inventory: Inventory | None = None
@@ -231,6 +242,7 @@ class AuditorMemory(BaseModel):
     applied: list[ApplyResult] = Field(default_factory=list)
     skipped: list[str] = Field(default_factory=list)
     changed: list[str] = Field(default_factory=list)
+    unproven: list[str] = Field(default_factory=list)
     settled: bool = False
 
 

@@ -64,6 +64,8 @@ class _Reporting(ActivityInboundInterceptor):
             raise
         except Exception as error:
             failure = classify_error(error)
+            if failure is not error or error.__cause__:
+                activity.logger.warning("activity failed", exc_info=error)
         info = activity.info()
         if info.is_local:
             if failure:

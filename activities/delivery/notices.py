@@ -21,11 +21,12 @@ from temporalio.common import (
 from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
+from common.approval.floors import Floors
+from common.approval.signed import sign_start
 from common.approval.signing import Signer
-from common.approval.starts import sign_start
 from common.key_ring import KeyRing
 from common.notices.routes import Outlets, Routes
-from common.notices.types import COURIER, SETTLED, Dispatch, Notice, NoticeEvent, Told, courier_id
+from common.notices.types import ASKS, COURIER, SETTLED, Dispatch, Notice, NoticeEvent, Told, courier_id
 from common.settings import SettingsError
 from common.temporal import search_attributes
 
@@ -43,17 +44,21 @@ class Notices:
     Args:
         routes: who is told what in which way; None sends everything to the terminal.
         signer: signs the starts of couriers; not needed without routes.
+        floors: the operator's policy, so that those are asked who may decide under it.
     """
 
-    def __init__(self, routes: Routes | None = None, signer: Signer | None = None) -> None:
+    def __init__(
+        self, routes: Routes | None = None, signer: Signer | None = None, floors: Floors | None = None
+    ) -> None:
         self._routes, self._signer = routes, signer or Signer(KeyRing.of({}))
+        self._floors = floors
 
     @activity.defn(name="notify")
     async def notify(self, notice: Notice) -> Told | None:
         """Have people told; repeating the same notice tells nobody twice.
 
         Returns:
-            None if the terminal is the only way there is.
+            None if the terminal is the only way there is, and the operator's policy changes nothing.
 
         Raises:
             ApplicationError: type `TemporalAway`, the first few times; it is retried.
@@ -62,35 +67,52 @@ class Notices:
         notice = notice.model_copy(
             update={"id": f"{notice.agent}/{(info.workflow_run_id or '')[-12:]}/{notice.id}"}
         )
+        notice, told = self._under_policy(notice)
         try:
             outlets = self._outlets(notice)
             is_set = bool(self._routes and self._routes.ways())
-            follows = is_set and notice.event is NoticeEvent.ASKED and self._follows(notice, outlets)
+            follows = is_set and notice.event in ASKS and self._follows(notice, outlets)
         except SettingsError as error:
             say(notice.event, notice.agent, f"{notice.text} (to nobody else: {error})")
-            return Told()
+            return told
         if outlets.terminal and info.attempt == 1:
             gap = f" (not reached: {outlets.gap})" if outlets.gap else ""
             say(notice.event, notice.agent, f"{notice.text}{gap}")
         try:
             async with asyncio.timeout(PATIENCE.total_seconds()):
-                if notice.courier:
-                    await self._settle(notice)
+                await asyncio.gather(*(self._settle(each, notice) for each in notice.couriers))
                 if outlets.places:
                     await self._send(notice, outlets)
         except (RPCError, TimeoutError, SettingsError) as error:
             if info.attempt < ATTEMPTS and not isinstance(error, SettingsError) and _passes(error):
                 raise ApplicationError("Temporal is away", type="TemporalAway") from None
             say(notice.event, notice.agent, f"{notice.text} (to nobody else: {error or 'Temporal is away'})")
-        if not is_set:
+        if not is_set and told == Told():
             return None
-        return Told(courier=courier_id(notice.id) if follows else None)
+        courier = courier_id(notice.id) if follows else None
+        return told.model_copy(update={"courier": courier, "elsewhere": is_set})
+
+    def _under_policy(self, notice: Notice) -> tuple[Notice, Told]:
+        """A new request's notice under the operator's policy, and what the agent is told of that."""
+        request = notice.request
+        if self._floors is None or request is None or notice.event is not NoticeEvent.ASKED:
+            return notice, Told()
+        try:
+            policy = self._floors.raised(request.policy, notice.kind, notice.owner)
+            flaw = self._floors.flaw(notice.stakes, notice.kind, notice.owner)
+            gap = flaw or self._floors.gap(policy, notice.kind, notice.owner) or ""
+        except SettingsError:
+            policy = request.policy
+            gap = "the operator's policy cannot be read: no decision counts until it is mended"
+        raised = request.under(policy).warned(gap)
+        notice = notice.model_copy(update={"request": raised, "text": raised.told("asked")})
+        return notice, Told(policy=policy if policy != request.policy else None, gap=gap)
 
     def _outlets(self, notice: Notice) -> Outlets:
         return self._routes.outlets(notice) if self._routes else Outlets(terminal=True)
 
     def _follows(self, notice: Notice, outlets: Outlets) -> bool:
-        """Whether the end of the request matters: there is a message to update, or a route for it."""
+        """Whether the end of the request matters: there may be a message to update, or a route for it."""
         decided = notice.model_copy(update={"event": NoticeEvent.DECIDED})
         return any(place.way == "slack" for place in outlets.places) or bool(self._outlets(decided).places)
 
@@ -111,8 +133,8 @@ class Notices:
                 rpc_timeout=PATIENCE,
             )
 
-    async def _settle(self, notice: Notice) -> None:
-        courier = activity.client().get_workflow_handle(notice.courier)
+    async def _settle(self, courier_id: str, notice: Notice) -> None:
+        courier = activity.client().get_workflow_handle(courier_id)
         try:
             await courier.signal(SETTLED, notice.text, rpc_timeout=PATIENCE)
         except RPCError as error:

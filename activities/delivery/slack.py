@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from http.client import HTTPException
 from typing import Any, Self
@@ -16,6 +17,7 @@ from temporalio.exceptions import ApplicationError
 
 from activities.calls.retry_header import asked_wait
 from activities.delivery import slack_blocks
+from activities.delivery.open_questions import require_open
 from common.approval.link import BUTTON_LIFETIME, LINK_LIFETIME, ApprovalButton, ApprovalLink
 from common.approval.plan_view import ShownPlan, show_plan
 from common.approval.signing import Signer
@@ -24,7 +26,7 @@ from common.artifacts import ArtifactStore
 from common.errors import permanent, retry_after
 from common.notices.people import approvers_in_slack
 from common.notices.slack import slack_client
-from common.notices.types import ASKS, Delivery, SlackPost, SlackUpdate
+from common.notices.types import ASKS, Delivery, Notice, SlackPost, SlackUpdate
 from common.settings import Settings
 
 NOTICE = "hibernaut_notice"
@@ -65,6 +67,7 @@ class Slack:
         artifacts: where diffs are stored.
         approver_of: the opaque id of a Slack user; None for strangers.
         public_url: how people reach the gateway.
+        require_open: raises where the question of a notice has ended.
     """
 
     def __init__(
@@ -74,7 +77,9 @@ class Slack:
         artifacts: ArtifactStore,
         approver_of: Callable[[str], str | None],
         public_url: str,
+        require_open: Callable[[Notice], Awaitable[None]] = require_open,
     ) -> None:
+        self._require_open = require_open
         self._client = client
         self._signer = signer
         self._artifacts = artifacts
@@ -82,24 +87,35 @@ class Slack:
         self._public_url = public_url
 
     @classmethod
-    def build(cls, settings: Settings, artifacts: ArtifactStore) -> Self:
+    def build(
+        cls,
+        settings: Settings,
+        artifacts: ArtifactStore,
+        require_open: Callable[[Notice], Awaitable[None]] = require_open,
+    ) -> Self:
         """The activities for these settings; without a token they refuse and name the setting."""
         client = slack_client(settings) if settings.slack.bot_token else None
         known = approvers_in_slack(settings)
-        return cls(client, Signer.load(settings), artifacts, known, settings.http.public_url)
+        return cls(client, Signer.load(settings), artifacts, known, settings.http.public_url, require_open)
 
     @activity.defn(name="slack_post")
-    def slack_post(self, delivery: Delivery) -> SlackPost:
+    async def slack_post(self, delivery: Delivery) -> SlackPost:
         """Post a notice to a channel or, if the address is a user's id, to that person alone.
 
-        After an attempt with an unknown outcome, the message is looked for before it is posted again.
+        After an attempt with an unknown outcome, the message is looked for before it is posted again, and
+        before the question may turn out to have ended: buttons that were posted must be found.
 
         Raises:
-            ApplicationError: for good: `SlackRefused` (the token, the address or the message). For now:
-                `SlackBusy` (with the wait Slack asked for), `SlackAway`.
+            ApplicationError: for good: `SlackRefused` (the token, the address or the message),
+                `NoLongerAsked`. For now: `SlackBusy` (with the wait Slack asked for), `SlackAway`,
+                `AgentSilent`.
         """
-        if activity.info().attempt > 1 and (found := self._posted(delivery)):
+        if activity.info().attempt > 1 and (found := await asyncio.to_thread(self._posted, delivery)):
             return found
+        await self._require_open(delivery.notice)
+        return await asyncio.to_thread(self._post, delivery)
+
+    def _post(self, delivery: Delivery) -> SlackPost:
         answer = self._call(
             "chat_postMessage",
             delivery,

@@ -17,7 +17,7 @@ from common.approval.plan_view import ShownPlan, label_of, plain, shape_of
 from common.approval.types import ApprovalRequest
 from common.grammar import in_utc
 from common.notices.slack import APPROVE, REJECT, escaped
-from common.notices.types import HEADINGS, Notice, NoticeEvent
+from common.notices.types import HEADINGS, Notice
 
 # Slack's limits. The one for a whole message is undocumented; others measured 13.2 KB.
 MESSAGE_BLOCKS, MESSAGE_BYTES = 50, 12_000
@@ -56,7 +56,7 @@ def asked(
 def decided(notice: Notice, request: ApprovalRequest | None, shown: ShownPlan, outcome: str) -> list[Block]:
     """A message whose request is over: what was asked, how it ended, and no buttons."""
     head = [
-        _header(HEADINGS[NoticeEvent.DECIDED]),
+        _header("No longer asked"),
         section(outcome, PART),
         section(request.question if request else notice.text, PART),
     ]

@@ -40,6 +40,7 @@ _REASONS = {
     "oversized": f"over {MAX_BYTES} bytes",
     "link": "a link",
     "special": "no regular file",
+    "private": "out of bounds",
     "vanished": "gone while it was read",
     "name": "its path is too long",
     "unreadable": "no permission to read it",

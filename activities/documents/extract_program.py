@@ -50,7 +50,7 @@ def pdf(data: bytes, characters: int, most_pages: int) -> dict[str, object]:
     import logging
 
     from pypdf import PdfReader
-    from pypdf.errors import PyPdfError
+    from pypdf.errors import LimitReachedError, PyPdfError
 
     logging.disable()
     parts: list[str] = []
@@ -65,15 +65,15 @@ def pdf(data: bytes, characters: int, most_pages: int) -> dict[str, object]:
                 return {"title": title, "text": "\n\n".join(parts)[:characters], "cut": True}
             parts.append(page.extract_text())
             length += len(parts[-1]) + 2
-    except MemoryError:
+    except (MemoryError, LimitReachedError):
         return {"error": "it asks for more memory than a PDF may have"}
     except RecursionError:
         return {"error": "it is nested too deeply"}
     except PyPdfError as error:
-        return {"error": f"it cannot be read as a PDF: {error}"[:300]}
+        return {"error": f"it cannot be read as a PDF: {type(error).__name__}"}
     except Exception as error:
         # A damaged file makes the reader raise anything.
-        return {"error": f"it is damaged: {type(error).__name__}: {error}"[:300]}
+        return {"error": f"it is damaged: {type(error).__name__}"}
     cut = length > characters or b"xref" not in data
     return {"title": title, "text": "\n\n".join(parts)[:characters], "cut": cut}
 

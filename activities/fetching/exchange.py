@@ -13,7 +13,7 @@ from temporalio.exceptions import ApplicationError
 
 from activities.calls.retry_header import asked_wait
 from activities.fetching.guard import AddressRefusedError
-from common.errors import permanent
+from common.errors import flaw_of, permanent
 
 MAX_SECONDS = 60.0
 # How long a busy site is left alone that does not say how long.
@@ -79,8 +79,10 @@ async def exchange(
         raise ApplicationError(f"{url}: no whole answer within {seconds:g} s", type="SiteTimeout") from error
     except (httpx.TransportError, zlib.error) as error:
         if "location header" in str(error):  # httpx parses it although it does not follow redirects
-            raise permanent("AddressRefused", f"{url}: {error}") from error
-        raise ApplicationError(f"{url}: {type(error).__name__}: {error}", type="SiteUnreachable") from error
+            raise permanent("AddressRefused", f"{url}: its redirect leads to no address") from error
+        # What an answer holds that is no HTTP is not for a failure; why there was none is.
+        why = f": {error}" if isinstance(error, httpx.NetworkError | httpx.ProxyError) else ""
+        raise ApplicationError(f"{url}: {flaw_of(error)}{why}", type="SiteUnreachable") from error
 
 
 def pause_of(headers: Mapping[str, str], now: datetime | None = None) -> timedelta:

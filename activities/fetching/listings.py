@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from activities.documents.extract import ExtractError, Link
 from activities.fetching.addresses import joined
+from common.errors import flaw_of
 
 if TYPE_CHECKING:
     from lxml.etree import _Element
@@ -57,7 +58,7 @@ def read_sitemap(data: bytes, base: str) -> Sitemap:
     try:
         root = etree.fromstring(_BARE.sub(b"&amp;", data.strip()), parser)
     except etree.XMLSyntaxError as error:
-        raise ExtractError(f"the sitemap is no XML: {error}"[:300]) from None
+        raise ExtractError(f"the sitemap is no XML: {flaw_of(error)}") from None
     name = _name(root) if root is not None else ""
     if name in ("rss", "feed", "RDF"):
         return Sitemap(read_feed(data, base))
@@ -124,8 +125,8 @@ def _unpacked(data: bytes) -> bytes:
         member = zlib.decompressobj(zlib.MAX_WBITS | 16)
         try:
             unpacked += member.decompress(data, MAX_BYTES + 1 - len(unpacked))
-        except zlib.error as error:
-            raise ExtractError(f"it is damaged gzip: {error}") from None
+        except zlib.error:
+            raise ExtractError("it is damaged gzip") from None
         data = member.unused_data
     if len(unpacked) > MAX_BYTES:
         raise ExtractError(f"over {MAX_BYTES} bytes")

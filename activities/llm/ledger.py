@@ -182,12 +182,28 @@ class Ledger:
                     told += [spending] if by == (call.key,) else []
         return told
 
-    def grant(self, key: str, scope: str, tokens: int, usd: Decimal) -> None:
-        """Raise the limits of `scope`, once per `key`."""
+    def grant(
+        self,
+        key: str,
+        scope: str,
+        tokens: int,
+        usd: Decimal,
+        most: tuple[int | None, Decimal | None] = (None, None),
+    ) -> bool:
+        """Raise the limits of `scope`, once per `key`; False, and nothing is, if that is over `most`.
+
+        `most` is what all grants of the scope may come to, in tokens and in dollars.
+        """
         with self._database.transaction() as ledger:
+            granted_tokens, granted_nano = _granted(ledger, scope, without=key)
+            usd_in_all = granted_nano * NANO + usd
+            for value, limit in ((granted_tokens + tokens, most[0]), (usd_in_all, most[1])):
+                if limit is not None and value > limit:
+                    return False
             ledger.execute(
                 "INSERT OR IGNORE INTO grants VALUES (?, ?, ?, ?)", (key, scope, tokens, _nano(usd))
             )
+        return True
 
     def spendings(self, call: Call, limits: BudgetLimits) -> list[Spending]:
         """What currently counts against the limits of the agent and of the owner's day."""
@@ -222,9 +238,7 @@ def _spending(
     # `column` is one of two names written above, never from outside.
     total = f"SELECT coalesce(sum(tokens), 0), coalesce(sum(nano_usd), 0) FROM calls WHERE {column} = ?"  # noqa: S608
     tokens, nano = ledger.execute(total, (who,)).fetchone()
-    more_tokens, more_nano = ledger.execute(
-        "SELECT coalesce(sum(tokens), 0), coalesce(sum(nano_usd), 0) FROM grants WHERE scope = ?", (scope,)
-    ).fetchone()
+    more_tokens, more_nano = _granted(ledger, scope)
     return Spending(
         scope=scope,
         tokens=tokens,
@@ -232,6 +246,16 @@ def _spending(
         tokens_limit=None if tokens_limit is None else tokens_limit + more_tokens,
         usd_limit=None if usd_limit is None else usd_limit + more_nano * NANO,
     )
+
+
+def _granted(ledger: sqlite3.Connection, scope: str, without: str = "") -> tuple[int, int]:
+    """The tokens and nanodollars that were granted to a scope, but for the grant of the key `without`."""
+    tokens, nano = ledger.execute(
+        "SELECT coalesce(sum(tokens), 0), coalesce(sum(nano_usd), 0) FROM grants "
+        "WHERE scope = ? AND key != ?",
+        (scope, without),
+    ).fetchone()
+    return tokens, nano
 
 
 def _is_spent(spending: Spending) -> bool:

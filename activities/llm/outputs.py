@@ -26,11 +26,13 @@ class OutputType:
         type: what the answer must be; its JSON schema is shown to the model.
         check: what is wrong with a value given the request; None where nothing is.
         offline: makes the value by rules, without a language model; None where there are none.
+        judge: what counts of a language model's valid value, given the request; all of it where None.
     """
 
     type: type[BaseModel]
     check: Callable[[Any, Think], str | None] | None = None
     offline: Callable[[OfflineAnalyst, Think], BaseModel] | None = None
+    judge: Callable[[Any, Think], BaseModel] | None = None
 
 
 class Point(BaseModel, frozen=True):
@@ -175,7 +177,7 @@ class Outputs:
         flaw = output.check(value, think) if output.check else None
         if flaw:
             raise BadOutputError(flaw)
-        return value.model_dump(mode="json")
+        return (output.judge(value, think) if output.judge else value).model_dump(mode="json")
 
 
 def _choice(answer: str, want: Choose) -> str:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Protocol
 
 from pydantic import BaseModel, Field, JsonValue
 
+from common.approval.stakes import Stakes
 from common.approval.types import Authorization
 from common.artifacts import ArtifactRef
 
@@ -176,19 +177,25 @@ class Reply(BaseModel, frozen=True):
 
 
 class Spending(BaseModel, frozen=True):
-    """Spending of one budget. `scope` is `agent:ID`, or `owner:ID:YYYY-MM-DD` for an owner's UTC day."""
+    """Spending of one budget. `scope` is `agent:ID`, or `owner:ID:YYYY-MM-DD` for an owner's UTC day.
+
+    `most_tokens` and `most_usd` are what the operator's policy lets the limits come to at most.
+    """
 
     scope: str
     tokens: int
     usd: Decimal
     tokens_limit: int | None
     usd_limit: Decimal | None
+    most_tokens: int | None = Field(None, exclude_if=lambda most: most is None)
+    most_usd: Decimal | None = Field(None, exclude_if=lambda most: most is None)
 
     def raise_by_as_much(self) -> BudgetPlan:
-        """The plan to double the limits."""
+        """The plan to double the limits, as far as the operator's policy allows."""
+        tokens, usd = self.tokens_limit or 0, self.usd_limit or Decimal(0)
         return BudgetPlan(
-            tokens=self.tokens_limit or 0,
-            usd=self.usd_limit or Decimal(0),
+            tokens=tokens if self.most_tokens is None else max(0, min(tokens, self.most_tokens - tokens)),
+            usd=usd if self.most_usd is None else max(Decimal(0), min(usd, self.most_usd - usd)),
             scope=self.scope,
             spent_tokens=self.tokens,
             spent_usd=self.usd,
@@ -217,6 +224,13 @@ class BudgetPlan(BaseModel, frozen=True):
     spent_usd: Decimal
     tokens_limit: int | None
     usd_limit: Decimal | None
+
+    @property
+    def stakes(self) -> Stakes:
+        """What the budget would come to."""
+        whose = self.scope.partition(":")[0]
+        tokens, usd = (self.tokens_limit or 0) + self.tokens, (self.usd_limit or Decimal(0)) + self.usd
+        return Stakes.model_validate({f"{whose}_tokens": tokens, f"{whose}_usd": usd})
 
 
 class Grant(BaseModel, frozen=True):

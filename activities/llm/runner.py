@@ -87,6 +87,11 @@ class ModelRunner:
         self._analyst = OfflineAnalyst()
         self.ledger = Ledger(settings.data_dir / "model-ledger.sqlite")
 
+    @property
+    def limits(self) -> BudgetLimits:
+        """What the settings let everybody spend."""
+        return BudgetLimits.of(self._settings.language_models, None, None)
+
     def think(self, think: Think, caller: Caller) -> Thought:
         """The reply to `think`, or the budget that stopped it.
 

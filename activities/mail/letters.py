@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import datetime
 from email.headerregistry import Address
 from email.message import EmailMessage
@@ -18,15 +19,26 @@ _POLICY = SMTP.clone(cte_type="7bit")
 _MESSAGE_ID = re.compile(r"<[!-;=?-~]{3,250}>")
 
 
-def letter_bytes(letter: Letter, record: LetterRecord, settings: MailSettings, now: datetime) -> bytes:
-    """A letter: its text, its HTML if any, and an invitation if it has a calendar."""
+LINKS = (
+    "You can also answer with a link. Each opens a page with a button; nothing is sent before you press it."
+)
+
+
+def letter_bytes(
+    letter: Letter,
+    record: LetterRecord,
+    settings: MailSettings,
+    now: datetime,
+    links: Sequence[tuple[str, str]] = (),
+) -> bytes:
+    """A letter: its text with the `links`, its HTML if any, and an invitation if it has a calendar."""
     mail = _begun(letter.to, letter.subject, record, settings, now)
     if settings.reply_to:
         mail["Reply-To"] = Address(addr_spec=record.reply_address(settings.reply_to))
     if _MESSAGE_ID.fullmatch(letter.in_reply_to):
         mail["In-Reply-To"] = letter.in_reply_to
         mail["References"] = letter.in_reply_to
-    mail.set_content(letter.text)
+    mail.set_content(with_links(letter.text, links))
     if letter.html:
         mail.add_alternative(letter.html, subtype="html")
     if letter.calendar:
@@ -36,6 +48,13 @@ def letter_bytes(letter: Letter, record: LetterRecord, settings: MailSettings, n
             letter.calendar.encode(), maintype="application", subtype="ics", filename="invitation.ics"
         )
     return mail.as_bytes()
+
+
+def with_links(text: str, links: Sequence[tuple[str, str]]) -> str:
+    """`text` with links below it, each its words and its address."""
+    if not links:
+        return text
+    return "\n\n".join([text, LINKS, *(f"{words}:\n{address}" for words, address in links)])
 
 
 def notice_bytes(

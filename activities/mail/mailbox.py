@@ -20,6 +20,8 @@ from activities.mail.matching import UnmatchedError, letters_of
 from activities.mail.outbox import LetterRecord, Outbox
 from activities.mail.reading import ReadMail, UnreadableMailError, read_apart
 from common.approval.signing import Signer
+from common.client.errors import TooMuchSaidError
+from common.client.limits import check_room
 from common.errors import permanent
 from common.mail import DONE, FOLDERS, LATE, UNMATCHED, IncomingMail
 from common.object_store import open_store
@@ -116,7 +118,12 @@ class Mailbox:
         if mail is None:
             return True
         try:
-            await self._client.get_workflow_handle(record.agent).signal("mail", mail)
+            agent = self._client.get_workflow_handle(record.agent)
+            check_room(await agent.describe())
+            await agent.signal("mail", mail)
+        except TooMuchSaidError as error:
+            _log.warning("mail %s is filed as late: %s", mail.message_id, error)
+            return False
         except RPCError as error:
             if error.status not in (RPCStatusCode.NOT_FOUND, RPCStatusCode.INVALID_ARGUMENT):
                 raise

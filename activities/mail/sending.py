@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
 from pydantic import BaseModel, SerializeAsAny
@@ -12,16 +12,19 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from activities.calls.heartbeats import heartbeats
+from activities.delivery.open_questions import require_open
 from activities.mail.letters import letter_bytes, notice_bytes
 from activities.mail.notice_words import notice_words
 from activities.mail.outbox import FAILED, LetterRecord, Outbox
 from activities.mail.smtp import SmtpServer, UnsentError
+from common.approval.link import ANSWER_LIFETIME, AnswerLink, recipient_of
 from common.approval.signing import Authority, Signer
+from common.approval.stakes import Stakes
 from common.approval.types import Authorization
 from common.digest import digest
 from common.errors import permanent
 from common.mail import Letter, LetterPlan, Sent, SentStatus
-from common.notices.types import Delivery
+from common.notices.types import Delivery, Notice
 from common.object_store import StoreUnavailableError, open_store
 from common.settings import Settings, SettingsError
 from common.settings.mail import MailSettings, is_address
@@ -48,6 +51,8 @@ class Mail:
         outbox: keeps what is known of each letter.
         authority: checks approvals.
         signer: signs links.
+        require_open: raises where the question of a notice has ended.
+        answers_at: where recipients of letters reach the gateway; letters have no links if empty.
     """
 
     def __init__(
@@ -58,6 +63,8 @@ class Mail:
         outbox: Outbox,
         authority: Authority,
         signer: Signer,
+        require_open: Callable[[Notice], Awaitable[None]] = require_open,
+        answers_at: str = "",
     ) -> None:
         self._settings = settings
         self._public_url = public_url
@@ -65,20 +72,31 @@ class Mail:
         self._outbox = outbox
         self._authority = authority
         self._signer = signer
+        self._require_open = require_open
+        self._answers_at = answers_at
 
     @classmethod
     def build(cls, settings: Settings, authority: Authority) -> Mail:
         """The mail activities of these settings."""
         mail, signer = settings.mail, Signer.load(settings)
         outbox = Outbox(open_store(settings), signer)
-        return cls(mail, settings.http.public_url, smtp_server(mail), outbox, authority, signer)
+        return cls(
+            mail,
+            settings.http.public_url,
+            smtp_server(mail),
+            outbox,
+            authority,
+            signer,
+            answers_at=settings.http.outside_url,
+        )
 
     @activity.defn(name="mail_notice")
     async def mail_notice(self, delivery: Delivery) -> Sent:
         """Mail a notice to `delivery.address`, with an approval link for `delivery.person` if it asks.
 
         Raises:
-            ApplicationError: for good: `MailNotSet`. For now: `MailBusy`, `MailLoginRefused`, `MailAway`.
+            ApplicationError: for good: `MailNotSet`, `NoLongerAsked`. For now: `MailBusy`,
+                `MailLoginRefused`, `MailAway`, `AgentSilent`.
         """
         notice, now = delivery.notice, datetime.now(UTC)
         record = await self._entered(
@@ -86,6 +104,7 @@ class Mail:
         )
         if record is None:
             return _no_address(delivery.address)
+        await self._require_open(notice)
         words = notice_words(delivery, self._public_url, self._signer, now)
 
         def mail() -> bytes:
@@ -100,10 +119,11 @@ class Mail:
         """`send` the approved letter.
 
         Raises:
-            ApplicationError: as `send` does; for good: `NotAuthorized`.
+            ApplicationError: as `send` does; for good: `NotAuthorized`, `PolicyRefused`.
         """
         letter, plan = request.letter, request.plan
-        self._authority.authorize(request.authorization, plan, activity.info().workflow_id or "")
+        authorization = self._authority.authorize(request.authorization, plan, activity.info())
+        self._authority.check_stakes(Stakes(recipients=(letter.to,)), authorization, activity.info())
         if letter not in plan.letters and digest(letter) not in plan.letters:
             raise permanent("NotAuthorized", "the letter is not among those that were approved")
         return await self.send(letter)
@@ -129,8 +149,12 @@ class Mail:
         # Bounces go to the envelope sender, which therefore identifies the letter.
         mailbox = self._settings.reply_to
         sender = record.reply_address(mailbox) if mailbox else self._settings.sender
+        links = self._links(letter, record)
         return await self._send(
-            record, sender, letter.to, lambda: letter_bytes(letter, record, self._settings, datetime.now(UTC))
+            record,
+            sender,
+            letter.to,
+            lambda: letter_bytes(letter, record, self._settings, datetime.now(UTC), links),
         )
 
     async def find(self, letter: Letter) -> Sent | None:
@@ -147,6 +171,26 @@ class Mail:
             await self._claim(record, state.number)
             await self._settle(record, state.number, FAILED, "given up")
         return state.sent
+
+    def _links(self, letter: Letter, record: LetterRecord) -> list[tuple[str, str]]:
+        """The letter's choices as links, the same at every attempt."""
+        if not self._answers_at:
+            return []
+        link = AnswerLink(
+            agent=letter.agent,
+            recipient=recipient_of(letter.agent, letter.chain, letter.thread),
+            letter=record.id,
+            choice="-",
+            expires_at=record.at + ANSWER_LIFETIME,
+        )
+        return [
+            (
+                each.label,
+                f"{self._answers_at}/answer/"
+                + link.model_copy(update={"choice": each.name}).token(self._signer),
+            )
+            for each in letter.choices
+        ]
 
     def _smtp(self) -> SmtpServer:
         if self._server is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
@@ -12,7 +12,9 @@ from temporalio import activity
 
 from activities.documents.documents import MAX_BYTES, MEDIA_TYPES, DocumentText
 from activities.llm.records import LanguageModel
-from activities.recruiting.calendar_file import busy_slots
+from activities.mail.letters import with_links
+from activities.recruiting.calendar_file import busy_slots_apart
+from activities.recruiting.choices import interested, times
 from activities.recruiting.invitations import invitation
 from activities.recruiting.letters import LetterBook, book_of, sample_slots
 from activities.recruiting.protected import strip
@@ -36,9 +38,12 @@ from activities.safe_files import LeftOut, read_inside
 from common.agents.agent import Progress
 from common.agents.recruiter import Candidate, InvitationPlan, OutreachPlan, Sample
 from common.artifacts import ArtifactStore, write_atomically
+from common.mail import Choice
 
 SAMPLES, NAMED = 3, 50
 MAX_PROFILE = 100_000
+# In place of an address that only the letter itself has.
+LINK = "<a link of this letter's own>"
 
 
 class RecruitingActivities:
@@ -49,6 +54,7 @@ class RecruitingActivities:
         model: ranks; the offline analyst, or a language model.
         text_of: gets the text out of a file's bytes, given its media type.
         folder: where people find drafts and reports.
+        links: letters go out with links to answer by, so drafts show them.
     """
 
     def __init__(
@@ -57,11 +63,13 @@ class RecruitingActivities:
         model: LanguageModel,
         text_of: Callable[[bytes, str], DocumentText],
         folder: Path,
+        links: bool = False,
     ) -> None:
         self._artifacts = artifacts
         self._model = model
         self._text_of = text_of
         self._folder = folder
+        self._links = links
 
     @activity.defn(name="rank_candidates")
     def rank_candidates(self, request: RankRequest) -> RankingDone:
@@ -95,14 +103,15 @@ class RecruitingActivities:
                 candidate=id,
                 to=letter.to,
                 subject=letter.subject,
-                text=letter.first,
-                follow_up=letter.follow_up,
+                text=self._linked(letter.first, interested()),
+                follow_up=self._linked(letter.follow_up, interested()),
             )
             for id, letter in list(book.letters.items())[:SAMPLES]
         )
-        proposal = (
-            book.proposal(request.candidates[0].name, sample_slots(request.slots)) if request.slots else ""
-        )
+        proposal, named = "", sample_slots(request.slots)
+        if named:
+            text = book.proposal(request.candidates[0].name, named)
+            proposal = self._linked(text, times(range(len(named)), 1, request.slots))
         plan = OutreachPlan(
             role=request.role.title,
             count=len(book.letters),
@@ -115,7 +124,7 @@ class RecruitingActivities:
             model=request.model,
         )
         path = self._place("letters.md")
-        write_atomically(path, _readable(book, proposal).encode(), mode=0o644)
+        write_atomically(path, self._readable(book, proposal).encode(), mode=0o644)
         return DraftedLetters(plan=plan, path=str(path))
 
     @activity.defn(name="busy_slots")
@@ -127,7 +136,8 @@ class RecruitingActivities:
         """
         if not request.calendar:
             return BusySlots(busy=())
-        return BusySlots(busy=tuple(busy_slots(Path(request.calendar), request.slots)))
+        busy = busy_slots_apart(Path(request.calendar), request.slots, lambda: None)
+        return BusySlots(busy=tuple(busy))
 
     @activity.defn(name="draft_invitations")
     def draft_invitations(self, request: DraftInvitations) -> InvitationPlan:
@@ -135,7 +145,9 @@ class RecruitingActivities:
         agent = activity.info().workflow_id or ""
         return InvitationPlan(
             role=request.role,
-            invitations=tuple(invitation(request, draft, agent) for draft in request.drafts),
+            invitations=tuple(
+                invitation(request, draft, agent, links=self._links) for draft in request.drafts
+            ),
         )
 
     @activity.defn(name="recruiting_report")
@@ -167,24 +179,27 @@ class RecruitingActivities:
             return candidate.profile, f"{candidate.file}: {error}"[:300]
         return f"{candidate.profile}\n{text}"[:MAX_PROFILE], ""
 
+    def _linked(self, text: str, choices: Sequence[Choice]) -> str:
+        """A letter as its recipient will see it."""
+        return with_links(text, [(each.label, LINK) for each in choices] if self._links else [])
+
+    def _readable(self, book: LetterBook, proposal: str) -> str:
+        """Every letter, for people to read before they approve."""
+        parts = [f"# Letters about {book.title}\n"]
+        for id, letter in book.letters.items():
+            first, follow_up = (
+                self._linked(book.compose(Outgoing(candidate=id, kind=kind))[1], interested())
+                for kind in (LetterKind.FIRST, LetterKind.FOLLOW_UP)
+            )
+            parts.append(
+                f"## {id} <{letter.to}>\n\nSubject: {letter.subject}\n\n{first}\n\n### Without an "
+                f"answer\n\n{follow_up}\n"
+            )
+        if proposal:
+            times = "\n".join(f"- {slot.in_words}, {slot.interviewer}" for slot in book.slots)
+            parts.append(f"## To whoever says yes\n\n{proposal}\n\nTimes that may be proposed:\n\n{times}\n")
+        return "\n".join(parts)
+
     def _place(self, name: str) -> Path:
         agent = quote(activity.info().workflow_id or "", safe="")[:200]
         return self._folder / agent / name
-
-
-def _readable(book: LetterBook, proposal: str) -> str:
-    """Every letter, for people to read before they approve."""
-    parts = [f"# Letters about {book.title}\n"]
-    for id, letter in book.letters.items():
-        first, follow_up = (
-            book.compose(Outgoing(candidate=id, kind=kind))[1]
-            for kind in (LetterKind.FIRST, LetterKind.FOLLOW_UP)
-        )
-        parts.append(
-            f"## {id} <{letter.to}>\n\nSubject: {letter.subject}\n\n{first}\n\n### Without an "
-            f"answer\n\n{follow_up}\n"
-        )
-    if proposal:
-        times = "\n".join(f"- {slot.in_words}, {slot.interviewer}" for slot in book.slots)
-        parts.append(f"## To whoever says yes\n\n{proposal}\n\nTimes that may be proposed:\n\n{times}\n")
-    return "\n".join(parts)

@@ -22,7 +22,9 @@ class _Kind(StrEnum):
 
     POLITE = "polite"
     SORRY = "sorry"
+    INTERESTED = "interested"
     YES = "yes"
+    FINAL_NO = "final_no"
     NO = "no"
     BARE_NO = "bare_no"
     OTHER_TIME = "other_time"
@@ -49,17 +51,34 @@ _PHRASES = [
 _GREETING, _CLOSING, _NO_NAME = (
     re.compile(_DATA["frame"][name]) for name in ("greeting", "closing", "no_name")
 )
+# Where our own letter asked, what names its subject says no more than what does not.
+_IN_SHORT = {_Kind.INTERESTED: _Kind.YES, _Kind.FINAL_NO: _Kind.NO}
 _NUMBERED = re.compile(r"^[ \t]*\(?\d{1,2}[.):][ \t]+\S[^\n]*$", re.MULTILINE)
 REFUSES, ACCEPTS = (re.compile(_DATA["signs"][name]) for name in ("refuses", "accepts"))
 
 
-def read_by_rules(text: str, offered: Sequence[str]) -> MailReading:
+# Whoever says nothing but yes, no or a time takes fewer.
+MAX_CHARACTERS = 5000
+
+
+class Asked(StrEnum):
+    """What was asked last, as far as a bare yes or no depends on it."""
+
+    INTEREST = "whether the position interests, or which of the times suits"
+    QUESTIONS = "whether the position interests, and questions that a no may answer, too"
+    PERSON = "something that a person wrote, which is not known here"
+
+
+def read_by_rules(text: str, offered: Sequence[str], asked: Asked = Asked.INTEREST) -> MailReading:
     """What `text` says, where it can say nothing else; `question` or `unclear` for a person to read.
 
     Args:
         text: a mail, without what it quotes.
+        asked: what it answers.
         offered: the times proposed, each like `1. Tuesday, 1 December 2026, 10:00-10:45 (Europe/Berlin)`.
     """
+    if len(text) > MAX_CHARACTERS:
+        return MailReading(says=Says.UNCLEAR)
     doubt = MailReading(says=Says.QUESTION if _asks(text) else Says.UNCLEAR)
     own = _without_frame(unicodedata.normalize("NFKC", text).replace("’", "'"))
     if not offered:
@@ -76,17 +95,22 @@ def read_by_rules(text: str, offered: Sequence[str]) -> MailReading:
     if 0 in places or (len(set(places)) > 1 and not joined):
         # Several times without a word between them are our own list, quoted back.
         return doubt
-    match {kind for kind, _ in phrases} - {_Kind.POLITE}:
+    said = {kind for kind, _ in phrases} - {_Kind.POLITE}
+    if asked is Asked.PERSON:
+        # A yes, a no or a number answers what the person asked; only what names its subject is sure.
+        if _Kind.INTERESTED in said and said <= {_Kind.INTERESTED, _Kind.YES}:
+            return MailReading(says=Says.YES)
+        if _Kind.FINAL_NO in said and said <= {_Kind.FINAL_NO, _Kind.NO, _Kind.BARE_NO, _Kind.SORRY}:
+            return MailReading(says=Says.NO)
+        return doubt
+    match {_IN_SHORT.get(kind, kind) for kind in said}:
         case kinds if kinds == {_Kind.YES}:
             return MailReading(says=Says.YES)
-        case kinds if kinds - {_Kind.SORRY} == {_Kind.NO} or kinds - {_Kind.SORRY} == {
-            _Kind.NO,
-            _Kind.BARE_NO,
-        }:
+        case kinds if _Kind.NO in kinds and kinds <= {_Kind.NO, _Kind.BARE_NO, _Kind.SORRY}:
             return MailReading(says=Says.NO)
         case kinds if kinds - {_Kind.SORRY} == {_Kind.BARE_NO} and not offered:
             # To a list of times it may also mean that none of them suits.
-            return MailReading(says=Says.NO)
+            return doubt if asked is Asked.QUESTIONS else MailReading(says=Says.NO)
         case kinds if kinds - {_Kind.SORRY} == {_Kind.OTHER_TIME}:
             return MailReading(says=Says.OTHER_TIME)
         case kinds if offered and kinds - {_Kind.YES} in ({_Kind.MENTION}, {_Kind.ANY}):

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from temporalio.exceptions import ApplicationError
+
+from activities.apart import LimitsExceededError, ProcessLimits, run_apart
+from activities.safe_files import LeftOut, read_real
 from common.agents.recruiter import Slot
 from common.errors import permanent
 
 MAX_BYTES = 20_000_000
 MAX_FILES = 200
+# A full folder of ordinary calendars takes some seconds. The call has a minute.
+LIMITS = ProcessLimits(memory=2 * 1024**3, cpu_seconds=30, seconds=50.0)
 # No person keeps a series that repeats more often than this before the last slot.
 MAX_REPEATS = 200_000
 _PER_DAY = {"SECONDLY": 86_400, "MINUTELY": 1_440, "HOURLY": 24}
@@ -48,7 +54,9 @@ def busy_slots(path: Path, slots: Mapping[int, Slot]) -> list[int]:
         if "@" in file.stem and path.is_dir() and not of:
             continue
         try:
-            busy |= _busy(file.read_bytes(), asked)
+            busy |= _busy(read_real(file, MAX_BYTES), asked)
+        except LeftOut as error:
+            raise permanent("CalendarUnreadable", f"{file} cannot be read: {error.reason}") from None
         except UnreadableError as error:
             raise permanent("CalendarUnreadable", f"{file}: {error}") from None
         except Exception as error:
@@ -57,6 +65,32 @@ def busy_slots(path: Path, slots: Mapping[int, Slot]) -> list[int]:
             name = type(error).__name__
             raise permanent("CalendarUnreadable", f"{file} cannot be read as a calendar: {name}") from None
     return sorted(busy)
+
+
+def busy_slots_apart(path: Path, slots: Mapping[int, Slot], beat: Callable[[], None]) -> list[int]:
+    """As `busy_slots`, in a process with limits: a short rule may repeat for thousands of years."""
+    if not slots:
+        return []
+    request = {
+        "path": str(path),
+        "slots": {place: slot.model_dump(mode="json") for place, slot in slots.items()},
+    }
+    try:
+        said = run_apart(answer, request, LIMITS, beat)
+    except LimitsExceededError as error:
+        raise permanent("CalendarUnreadable", f"{path} went over the limits of a calendar: {error}") from None
+    if "error" in said:
+        raise permanent("CalendarUnreadable", said["error"])
+    return list(said["busy"])
+
+
+def answer(request: dict[str, Any]) -> dict[str, Any]:
+    """`busy_slots` as JSON values; why a calendar is unreadable is the `error` in it."""
+    slots = {int(place): Slot.model_validate(slot) for place, slot in request["slots"].items()}
+    try:
+        return {"busy": busy_slots(Path(request["path"]), slots)}
+    except ApplicationError as error:
+        return {"error": error.message}
 
 
 def _files(path: Path) -> list[Path]:

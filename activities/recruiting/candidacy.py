@@ -66,6 +66,14 @@ class MailReading(BaseModel, frozen=True):
     back_at: AwareDatetime | None = None
 
 
+class JudgedReading(MailReading, frozen=True):
+    """A reading, held against the rules. `read_as`: what a language model took the mail for, where a person
+    is to read it.
+    """
+
+    read_as: str = ""
+
+
 class Happened(BaseModel, frozen=True):
     """One event of a candidacy. `told` is untrusted where a candidate wrote it."""
 
@@ -86,6 +94,8 @@ class Candidacy(BaseModel):
         slot: the slot chosen.
         back: the stage to return to once a person has answered the candidate.
         wrote: what a person is to answer.
+        read_as: what a language model took that for; empty without one.
+        person_asked: the last letter was a person's own words, not one of ours.
         last: Message-ID of the last mail, to keep the thread together.
     """
 
@@ -101,6 +111,8 @@ class Candidacy(BaseModel):
     moves: int = 0
     back: Stage | None = None
     wrote: str = ""
+    read_as: str = ""
+    person_asked: bool = False
     last: str = ""
     happened: list[Happened] = Field(default_factory=list)
 
@@ -134,7 +146,8 @@ class Candidacy(BaseModel):
 
     def end(self, stage: Stage) -> None:
         """Go to a final stage and release every slot but that of an interview."""
-        self.stage, self.due, self.back, self.wrote, self.offered = stage, None, None, "", ()
+        self.stage, self.due, self.back, self.wrote, self.read_as = stage, None, None, "", ""
+        self.offered = ()
         if stage is not Stage.INTERVIEW:
             self.slot = None
 
@@ -160,10 +173,12 @@ class Candidacy(BaseModel):
             return self._declined()
         is_clear = reading.says in (Says.YES, Says.SLOT, Says.OTHER_TIME)
         if is_clear and self.stage is Stage.WITH_HUMAN and self.back in (Stage.ASKED, Stage.PROPOSED):
-            self.stage, self.back, self.wrote = self.back, None, ""
+            self._resume()
         if self._goes_on(reading, slots):
             return "said yes; there are no slots to propose" if self.stage is Stage.ACCEPTED else ""
         self.ask_human(text)
+        if isinstance(reading, JudgedReading):
+            self.read_as = reading.read_as
         return ""
 
     def _goes_on(self, reading: MailReading, slots: Sequence[Slot]) -> bool:
@@ -206,7 +221,8 @@ class Candidacy(BaseModel):
         if stage in ENDS:
             self.end(stage)
             return
-        self.stage, self.back, self.wrote = stage, None, ""
+        self._resume()
+        self.person_asked = True
         if stage in (Stage.ASKED, Stage.PROPOSED):
             self.due = _minute(now + within)
         elif stage in (Stage.CHOSEN, Stage.INVITED) and self.slot is not None:
@@ -215,7 +231,7 @@ class Candidacy(BaseModel):
     def left(self, slots: Sequence[Slot]) -> None:
         """A person takes over; an invitation stands."""
         if self.back is Stage.INVITED and self.slot is not None:
-            self.stage, self.back, self.wrote = Stage.INVITED, None, ""
+            self._resume()
             self.due = slots[self.slot].start
         else:
             self.end(Stage.LEFT)
@@ -223,26 +239,35 @@ class Candidacy(BaseModel):
     def asked(self, now: datetime, within: timedelta) -> None:
         """The first letter went out."""
         self.stage, self.due = Stage.ASKED, _minute(now + within)
+        self.person_asked = False
 
     def reminded(self, now: datetime, within: timedelta) -> None:
         """The one follow-up went out."""
         self.followed_up, self.due = True, _minute(now + within)
+        self.person_asked = False
 
     def proposed(self, places: Sequence[int], now: datetime, within: timedelta) -> None:
         """A letter that offers these slots went out; they are held."""
         self.stage, self.offered, self.due = Stage.PROPOSED, tuple(places), _minute(now + within)
         self.proposals += 1
+        self.person_asked = False
 
     def invited(self, slots: Sequence[Slot]) -> None:
         """The invitation went out; the candidate may still withdraw until the interview begins."""
         assert self.slot is not None
         self.stage, self.due = Stage.INVITED, slots[self.slot].start
         self.invitations += 1
+        self.person_asked = False
 
     def queue(self) -> None:
         """Wait for slots; those held are released and not offered to this candidate again."""
         self.seen = tuple(dict.fromkeys((*self.seen, *self.holds)))
         self.stage, self.slot, self.offered, self.due = Stage.WAITING, None, (), None
+
+    def _resume(self) -> None:
+        """Return from a person to the stage before."""
+        assert self.back is not None
+        self.stage, self.back, self.wrote, self.read_as = self.back, None, "", ""
 
     def _choose(self, place: int, slots: Sequence[Slot]) -> None:
         # Due when it begins: unless the invitation was approved by then, it is too late.

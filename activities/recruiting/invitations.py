@@ -5,14 +5,20 @@ from __future__ import annotations
 import hashlib
 from datetime import UTC
 
+from activities.recruiting.choices import invited
 from activities.recruiting.letters import invitation_text
 from activities.recruiting.records import DraftInvitations, InvitationDraft
 from common.agents.recruiter import Invitation
 from common.mail import Letter
 
 
-def invitation(request: DraftInvitations, draft: InvitationDraft, agent: str) -> Invitation:
-    """The invitation of one candidate as it will be sent; the same draft gives the same bytes."""
+def invitation(
+    request: DraftInvitations, draft: InvitationDraft, agent: str, *, links: bool = False
+) -> Invitation:
+    """The invitation of one candidate as it will be sent; the same draft gives the same bytes.
+
+    With `links`, it offers answers as links.
+    """
     text = invitation_text(request.role, request.sender, draft)
     letter = Letter(
         # The activity that sends it prefixes the key of its approval.
@@ -24,6 +30,7 @@ def invitation(request: DraftInvitations, draft: InvitationDraft, agent: str) ->
         thread=draft.candidate.id,
         in_reply_to=draft.in_reply_to,
         calendar=calendar_object(request, draft, agent, text),
+        choices=invited(draft.number + 1) if links else (),
     )
     return Invitation(candidate=draft.candidate.id, slot=draft.place, when=draft.slot.in_words, letter=letter)
 

@@ -35,7 +35,7 @@ class RecruiterMemory(BaseModel):
         invitations: the invitations people are asked about, kept until their answer has been acted on.
         replies: likewise, by candidate.
         answers: what people decided, by question, until it has been acted on.
-        seen: short digests of the Message-IDs of mails that were read.
+        seen: short digests of the Message-IDs of mails that were read, and of letters answered by a link.
         letters: number of letters by what became of them.
         look_again: when to try again to read a calendar.
     """
@@ -73,11 +73,14 @@ class RecruiterMemory(BaseModel):
 
     def is_new(self, message_id: str) -> bool:
         """Whether this mail has not been read before; marks it as read."""
-        name = digest_bytes(message_id.encode("utf-8", "replace"))[:12]
-        if name in self.seen:
+        if self.has_seen(message_id):
             return False
-        self.seen = [*self.seen, name][-MAX_SEEN:]
+        self.seen = [*self.seen, _short(message_id)][-MAX_SEEN:]
         return True
+
+    def has_seen(self, message_id: str) -> bool:
+        """Whether this mail has been read before."""
+        return _short(message_id) in self.seen
 
     def count(self, status: str) -> None:
         """Count a letter under what became of it."""
@@ -87,3 +90,7 @@ class RecruiterMemory(BaseModel):
     def counts(self) -> dict[str, int]:
         """Number of candidacies by stage."""
         return dict(Counter(str(candidacy.stage) for candidacy in self.courses.values()))
+
+
+def _short(message_id: str) -> str:
+    return digest_bytes(message_id.encode("utf-8", "replace"))[:12]

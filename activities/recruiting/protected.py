@@ -43,6 +43,11 @@ class Stripped:
     removed: dict[Protected, int]
 
 
+# What is looked for takes time with the square of a line's length, and nobody writes lines so long.
+MAX_LINE = 1000
+_PART = re.compile(rf".{{1,{MAX_LINE}}}(?:(?<= )|(?= )|$)|.{{1,{MAX_LINE}}}", re.DOTALL)
+
+
 def strip(profile: str, name: str, email: str = "") -> Stripped:
     """`profile` without protected attributes, and without its owner's name and address."""
     removed: Counter[Protected] = Counter()
@@ -66,12 +71,12 @@ def _lines(profile: str) -> list[str]:
     text = "".join(char for char in text if char in "\n\t" or unicodedata.category(char) not in ("Cf", "Cc"))
     lines: list[str] = []
     for line in re.sub(r"(?<=\w-)\n(?=[a-z])", "", text).split("\n"):
-        goes_on = re.match(r"[a-z(][^\t]*$", line) and lines and re.search(r"[^.!?:]$", lines[-1])
-        if goes_on and "\t" not in lines[-1] and not _is_label(lines[-1]):
+        goes_on = re.match(r"[a-z(][^\t]*$", line) and lines and lines[-1][-1:] not in ("", *".!?:")
+        if goes_on and len(lines[-1]) < MAX_LINE and "\t" not in lines[-1] and not _is_label(lines[-1]):
             lines[-1] += f" {line}"
         else:
             lines.append(line)
-    return lines
+    return [part for line in lines for part in _PART.findall(line) or [""]]
 
 
 def _segments(line: str) -> Iterator[tuple[str, str]]:

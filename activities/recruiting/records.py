@@ -8,10 +8,11 @@ from enum import StrEnum
 from pydantic import AwareDatetime, BaseModel, Field
 
 from activities.recruiting.candidacy import Candidacy
+from common.agents.fields import PathOrAddress
 from common.agents.recruiter import Candidate, InvitationPlan, OutreachPlan, ReplyPlan, Role, Slot
 from common.approval.types import Authorization
 from common.artifacts import ArtifactRef
-from common.mail import Sent
+from common.mail import Choice, Sent
 
 
 class RankRequest(BaseModel, frozen=True):
@@ -19,7 +20,7 @@ class RankRequest(BaseModel, frozen=True):
 
     role: Role
     candidates: tuple[Candidate, ...]
-    profiles: str = ""
+    profiles: PathOrAddress = ""
 
 
 class Reason(BaseModel, frozen=True):
@@ -102,7 +103,8 @@ class LetterKind(StrEnum):
 class Outgoing(BaseModel, frozen=True):
     """One of the approved letters, to go out now. `slots` are the indices of the slots a proposal offers.
 
-    `number` tells letters of one kind apart; with candidate and kind it makes the letter's key.
+    `number` tells letters of one kind apart; with candidate and kind it makes the letter's key. `choices` are
+    the answers that it offers as links.
     """
 
     candidate: str
@@ -110,13 +112,15 @@ class Outgoing(BaseModel, frozen=True):
     slots: tuple[int, ...] = ()
     number: int = 1
     in_reply_to: str = ""
+    choices: tuple[Choice, ...] = ()
 
 
 class SendOutreach(BaseModel, frozen=True):
-    """Send these of the plan's letters, as allowed by `authorization`."""
+    """Send these of the plan's letters, as allowed by `authorization`. `chain`: see `Letter`."""
 
     plan: OutreachPlan
     letters: tuple[Outgoing, ...] = Field(max_length=200)
+    chain: str
     authorization: Authorization | None = None
 
 
@@ -125,13 +129,16 @@ class SendInvitations(BaseModel, frozen=True):
 
     plan: InvitationPlan
     only: tuple[str, ...] = ()
+    chain: str
     authorization: Authorization | None = None
 
 
 class SendReply(BaseModel, frozen=True):
-    """Send the plan's reply, as allowed by `authorization`."""
+    """Send the plan's reply, as allowed by `authorization`, with what it offers as links."""
 
     plan: ReplyPlan
+    choices: tuple[Choice, ...] = ()
+    chain: str
     authorization: Authorization | None = None
 
 
@@ -144,7 +151,7 @@ class SentLetters(BaseModel, frozen=True):
 class CalendarRequest(BaseModel, frozen=True):
     """Asks which of the slots are taken by the calendar at this path; no path is no calendar."""
 
-    calendar: str = ""
+    calendar: PathOrAddress = ""
     slots: dict[int, Slot]
 
 

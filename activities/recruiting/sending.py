@@ -12,6 +12,7 @@ from activities.calls.heartbeats import heartbeats
 from activities.recruiting.letters import LetterBook
 from activities.recruiting.records import Outgoing, SendInvitations, SendOutreach, SendReply, SentLetters
 from common.approval.signing import Authority
+from common.approval.stakes import Stakes
 from common.approval.types import Authorization
 from common.artifacts import ArtifactStore
 from common.digest import digest
@@ -56,11 +57,14 @@ class LetterActivities:
         """Send these of the approved letters, and say what became of each.
 
         Raises:
-            ApplicationError: permanent: `NotAuthorized`, and what the sender raises. Retryable: what the
-                sender raises; letters that went out before are found under their keys.
+            ApplicationError: permanent: `NotAuthorized`, `PolicyRefused`, and what the sender raises.
+                Retryable: what the sender raises; letters that went out before are found under their keys.
         """
-        key = self._allowed(request.authorization, request.plan, OUTREACH_EDITABLE)
-        return await self._send(self._outreach(request, key))
+        authorization = self._allowed(request.authorization, request.plan, OUTREACH_EDITABLE)
+        letters = self._outreach(request, authorization.key)
+        recipients = tuple(each.to for each in letters)
+        self._authority.check_stakes(Stakes(recipients=recipients), authorization, activity.info())
+        return await self._send(letters)
 
     @activity.defn(name="find_outreach")
     async def find_outreach(self, request: SendOutreach) -> SentLetters | None:
@@ -70,8 +74,8 @@ class LetterActivities:
     @activity.defn(name="send_invitations")
     async def send_invitations(self, request: SendInvitations) -> SentLetters:
         """Send the approved invitations of those in `only`; raises as `send_outreach` does."""
-        key = self._allowed(request.authorization, request.plan, INVITATIONS_EDITABLE)
-        return await self._send(_invitations(request, key))
+        authorization = self._allowed(request.authorization, request.plan, INVITATIONS_EDITABLE)
+        return await self._send(_invitations(request, authorization.key))
 
     @activity.defn(name="find_invitations")
     async def find_invitations(self, request: SendInvitations) -> SentLetters | None:
@@ -81,23 +85,24 @@ class LetterActivities:
     @activity.defn(name="send_reply")
     async def send_reply(self, request: SendReply) -> SentLetters:
         """Send the approved reply; raises as `send_outreach` does."""
-        key = self._allowed(request.authorization, request.plan, REPLY_EDITABLE)
-        return await self._send(_reply(request, key))
+        authorization = self._allowed(request.authorization, request.plan, REPLY_EDITABLE)
+        return await self._send(_reply(request, authorization.key))
 
     @activity.defn(name="find_reply")
     async def find_reply(self, request: SendReply) -> SentLetters | None:
         """Like `find_outreach`, for the one reply."""
         return await self._find(_reply(request, _key(request.authorization)))
 
-    def _allowed(self, given: Authorization | None, plan: BaseModel, editable: Sequence[str]) -> str:
-        """The key of the approval of this plan."""
-        agent = activity.info().workflow_id or ""
-        authorization = self._authority.authorize(given, plan, agent)
+    def _allowed(
+        self, given: Authorization | None, plan: BaseModel, editable: Sequence[str]
+    ) -> Authorization:
+        """The approval of this plan."""
+        authorization = self._authority.authorize(given, plan, activity.info())
         if any(set(vote.decision.edits) - set(editable) for vote in authorization.votes):
             raise permanent(
                 "NotAuthorized", f"the decision edits more of the plan than {', '.join(editable)}"
             )
-        return authorization.key
+        return authorization
 
     def _outreach(self, request: SendOutreach, key: str) -> list[Letter]:
         book = LetterBook.model_validate_json(self._artifacts.get(request.plan.letters))
@@ -120,6 +125,8 @@ class LetterActivities:
                     text=text,
                     thread=each.candidate,
                     in_reply_to=each.in_reply_to,
+                    choices=each.choices,
+                    chain=request.chain,
                 )
             )
         return letters
@@ -143,9 +150,7 @@ def _key(authorization: Authorization | None) -> str:
 
 def _name(letter: Outgoing) -> str:
     """Names the letter, and what is only known when it is sent: one key stands for one content."""
-    later = (
-        digest([list(letter.slots), letter.in_reply_to])[:12] if letter.slots or letter.in_reply_to else ""
-    )
+    later = digest(letter.model_dump(mode="json", include={"slots", "in_reply_to", "choices"}))[:12]
     return f"{letter.candidate}:{letter.kind}:{letter.number}:{later}"
 
 
@@ -153,7 +158,7 @@ def _invitations(request: SendInvitations, key: str) -> list[Letter]:
     plan = request.plan
     only = set(request.only or [each.candidate for each in plan.invitations]) - set(plan.leave_out)
     return [
-        each.letter.model_copy(update={"key": f"{key}:{each.letter.key}"})
+        each.letter.model_copy(update={"key": f"{key}:{each.letter.key}", "chain": request.chain})
         for each in plan.invitations
         if each.candidate in only
     ]
@@ -170,5 +175,7 @@ def _reply(request: SendReply, key: str) -> list[Letter]:
             text=plan.text,
             thread=plan.candidate,
             in_reply_to=plan.in_reply_to,
+            choices=request.choices,
+            chain=request.chain,
         )
     ]

@@ -14,13 +14,13 @@ from pydantic import BaseModel, Field
 from activities.llm.offline import OfflineAnalyst
 from activities.llm.outputs import OutputType
 from activities.llm.records import Material, Structured, Think
-from activities.recruiting.answers import ACCEPTS, REFUSES, read_by_rules
-from activities.recruiting.candidacy import MailReading, Says
+from activities.recruiting.answers import ACCEPTS, REFUSES, Asked, read_by_rules
+from activities.recruiting.candidacy import Candidacy, JudgedReading, MailReading, Says
 from activities.recruiting.letters import HOLDING, OPENING
 from common.agents.recruiter import Role, Slot
 from common.mail import IncomingMail, MailKind
 
-MAIL, OFFERED, ROLE = "mail", "offered", "role"
+MAIL, OFFERED, ASKED, ROLE = "mail", "offered", "asked", "role"
 READING, WORDS, DRAFT = "candidate_reading", "letter_opening", "reply_draft"
 MAX_READ = 4_000
 
@@ -31,7 +31,18 @@ class ShortWords(BaseModel, frozen=True):
     text: str = Field(min_length=1, max_length=800)
 
 
-def reading_of(mail: IncomingMail, offered: Sequence[Slot], address: str) -> MailReading | Think:
+def asked_last(candidacy: Candidacy, questions: Sequence[str]) -> Asked:
+    """What a candidate's mail answers."""
+    if candidacy.person_asked:
+        return Asked.PERSON
+    letter_has_them = candidacy.proposals == 0 and not candidacy.followed_up
+    may_be_denied = any(not _OPEN_QUESTION.match(question) for question in questions)
+    return Asked.QUESTIONS if letter_has_them and may_be_denied else Asked.INTEREST
+
+
+def reading_of(
+    mail: IncomingMail, offered: Sequence[Slot], address: str, asked: Asked = Asked.INTEREST
+) -> MailReading | Think:
     """What `mail` says where its kind or sender decides alone; else what to ask a model about its text."""
     if mail.kind is MailKind.BOUNCE:
         return MailReading(says=Says.BOUNCE)
@@ -49,9 +60,14 @@ def reading_of(mail: IncomingMail, offered: Sequence[Slot], address: str) -> Mai
             f"{OFFERED!r}, whose number goes into slot. other_time: wants another time. question: asks "
             "something. unclear: anything else, more than one of these, or anything you are not sure of. "
             "slot "
-            "is 0 in all cases but slot, and back_at is null."
+            "is 0 in all cases but slot, and back_at is null. What our letter asked is in the material "
+            f"{ASKED!r}; a bare yes or no to anything else is unclear."
         ),
-        material=(Material(id=MAIL, text=mail.text[:MAX_READ]), Material(id=OFFERED, text=slots or "none")),
+        material=(
+            Material(id=MAIL, text=mail.text[:MAX_READ]),
+            Material(id=OFFERED, text=slots or "none"),
+            Material(id=ASKED, text=asked),
+        ),
         want=Structured(type=READING),
         max_output_tokens=300,
     )
@@ -91,31 +107,44 @@ def draft_of(role: Role, wrote: str) -> Think:
     )
 
 
-def _mail_and_times(think: Think) -> tuple[str, list[str]]:
+def _mail_times_asked(think: Think) -> tuple[str, list[str], Asked]:
     material = {each.id: each.text for each in think.material}
     times = [line for line in material.get(OFFERED, "").split("\n") if re.match(r"\d+\. ", line)]
-    return material.get(MAIL, ""), times
+    # Material is cut where it is too long; what is not known is taken for what gives the rules least.
+    asked = next((each for each in Asked if each == material.get(ASKED)), Asked.PERSON)
+    return material.get(MAIL, ""), times, asked
 
 
 def _offline_reading(analyst: OfflineAnalyst, think: Think) -> MailReading:
-    return read_by_rules(*_mail_and_times(think))
+    return read_by_rules(*_mail_times_asked(think))
 
 
 def _flaw_in_reading(reading: MailReading, think: Think) -> str | None:
-    text, offered = _mail_and_times(think)
+    _, offered, _ = _mail_times_asked(think)
     if reading.says in (Says.BOUNCE, Says.OUT_OF_OFFICE) or reading.back_at is not None:
         return "it has come from a person: say yes, no, slot, other_time, question or unclear"
     if (reading.says is Says.SLOT) != (0 < reading.slot <= len(offered)):
         return f"slot is the number of one of the {len(offered)} times offered, and 0 unless it says slot"
-    # What ends a candidacy or leads to an invitation is not taken against the signs: a person reads the mail.
-    ruled, words = read_by_rules(text, offered), text.replace("’", "'").lower()
-    against = {Says.YES: REFUSES, Says.SLOT: REFUSES, Says.NO: ACCEPTS}.get(reading.says)
-    certain = ruled.says not in (Says.UNCLEAR, Says.QUESTION)
-    if against and (ruled != reading if certain else against.search(words)):
-        return f"the mail does not clearly say {reading.says}: say unclear, and a person reads it"
     return None
 
 
+def _held_against_rules(reading: MailReading, think: Think) -> JudgedReading:
+    """A language model's reading, as far as it counts; the whole of it is for whoever reads the mail."""
+    text, offered, asked = _mail_times_asked(think)
+    ruled, words = read_by_rules(text, offered, asked), text.replace("’", "'").lower()
+    against = {Says.YES: REFUSES, Says.SLOT: REFUSES, Says.NO: ACCEPTS}.get(reading.says)
+    certain = ruled.says not in (Says.UNCLEAR, Says.QUESTION)
+    # What ends a candidacy or leads to an invitation is not taken against the signs. And what answers words
+    # that are not known here is not taken where the rules are not sure of it, too.
+    contradicted = against and (ruled != reading if certain else against.search(words))
+    unfounded = asked is Asked.PERSON and not certain and against is not None
+    says = Says.UNCLEAR if contradicted or unfounded else reading.says
+    read_as = f"{reading.says} {reading.slot or ''}".strip()
+    return JudgedReading(says=says, slot=reading.slot if says is Says.SLOT else 0, read_as=read_as)
+
+
+# A no alone cannot answer it.
+_OPEN_QUESTION = re.compile(r"\W*(?:when|where|what|which|how|who|why|please|tell|describe)\b", re.IGNORECASE)
 _ADDRESS = re.compile(r"https?:|www\.|\S@\S|\b[\w-]+\.(?:com|org|net|io|ai|de|co|info|biz)\b", re.IGNORECASE)
 
 
@@ -130,7 +159,7 @@ def _offline_opening(analyst: OfflineAnalyst, think: Think) -> ShortWords:
 
 
 OUTPUTS: Mapping[str, OutputType] = {
-    READING: OutputType(MailReading, _flaw_in_reading, _offline_reading),
+    READING: OutputType(MailReading, _flaw_in_reading, _offline_reading, _held_against_rules),
     WORDS: OutputType(ShortWords, _flaw_in_words, _offline_opening),
     DRAFT: OutputType(ShortWords, _flaw_in_words, lambda analyst, think: ShortWords(text=HOLDING)),
 }

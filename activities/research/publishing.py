@@ -16,6 +16,7 @@ from temporalio.exceptions import ApplicationError
 
 from activities.calls.retry_header import asked_wait
 from activities.fetching.guard import AddressRefusedError, guarded_client
+from activities.safe_files import LeftOut, write_inside
 from common.agents.fields import is_address
 from common.agents.researcher import Published, PublishPlan
 from common.approval.signing import Authority
@@ -45,31 +46,37 @@ class Publisher:
         artifacts: where reports are stored.
         authority: checks approvals.
         client: from `activities.fetching.guard.guarded_client`.
+        own: the folder for reports that were given no place of their own.
     """
 
-    def __init__(self, artifacts: ArtifactStore, authority: Authority, client: httpx.AsyncClient) -> None:
+    def __init__(
+        self, artifacts: ArtifactStore, authority: Authority, client: httpx.AsyncClient, own: Path
+    ) -> None:
         self._artifacts = artifacts
         self._authority = authority
         self._client = client
+        self._own = own
 
     @classmethod
-    def build(cls, settings: Settings, artifacts: ArtifactStore, authority: Authority) -> Publisher:
+    def build(
+        cls, settings: Settings, artifacts: ArtifactStore, authority: Authority, own: Path
+    ) -> Publisher:
         """The publisher of these settings."""
         headers = {"User-Agent": settings.fetching.user_agent}
         client = guarded_client(settings.fetching.allowed_hosts, headers=headers)
-        return cls(artifacts, authority, client)
+        return cls(artifacts, authority, client, own)
 
     @activity.defn(name="publish_report")
     async def publish_report(self, request: PublishReport) -> Published:
         """Publish the approved report at the plan's target, once, and say where it is.
 
         Raises:
-            ApplicationError: for good: `NotAuthorized`, `AddressRefused`, `PublishRefused`,
-                `PublishConflict`. For now, the outcome unknown: `PublishBusy`, `PublishFailing`.
+            ApplicationError: for good: `NotAuthorized`, `PolicyRefused`, `AddressRefused`,
+                `PublishRefused`, `PublishConflict`. For now, the outcome unknown: `PublishBusy`,
+                `PublishFailing`.
         """
         plan = request.plan
-        agent = activity.info().workflow_id or ""
-        key = self._authority.authorize(request.authorization, plan, agent).key
+        key = self._authority.authorize(request.authorization, plan, activity.info()).key
         if not is_address(plan.target):
             return await asyncio.to_thread(self._to_folder, plan, key)
         if plan.target.endswith("/"):
@@ -109,8 +116,15 @@ class Publisher:
         files = self._files(plan, key)
         for file, data in zip(files, self._bytes(plan), strict=True):
             # A file of this name is this report, complete; if people have edited it since, it is theirs.
-            if not file.exists():
+            if file.exists():
+                continue
+            if file.parent == self._own:
                 write_atomically(file, data, mode=0o644)
+                continue
+            try:
+                write_inside(file.parent, file.name, data, 0o644)
+            except LeftOut as error:
+                raise permanent("PublishRefused", f"{file.parent}: {error.reason}") from None
         return Published(places=tuple(map(str, files)))
 
     async def _put(self, plan: PublishPlan, key: str) -> Published:

@@ -20,7 +20,7 @@ from activities.trading.alpaca import (
 )
 from activities.trading.broker import DuplicateOrderError, MarketState, OrderRequest, TooLateError
 from common.agents.buyer import Order, OrderState, Side
-from common.errors import permanent, retry_after
+from common.errors import flaw_of, permanent, retry_after
 
 Answer = TypeVar("Answer")
 
@@ -123,7 +123,7 @@ class AlpacaBroker:
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ApplicationError(
-                f"Alpaca's clock cannot be read: {error}", type="UnreadableAnswer"
+                f"Alpaca's clock cannot be read: {flaw_of(error)}", type="UnreadableAnswer"
             ) from error
 
     async def _ask(self, call: Callable[[], Answer]) -> Answer | Refusal:
@@ -176,7 +176,7 @@ def _order(answer: Any) -> Order:
         )
     except (KeyError, TypeError, AttributeError, ValueError, InvalidOperation) as error:
         raise ApplicationError(
-            f"Alpaca's order cannot be read: {error!r}", type="UnreadableAnswer"
+            f"Alpaca's order cannot be read: {flaw_of(error)}", type="UnreadableAnswer"
         ) from error
 
 

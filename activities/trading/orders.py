@@ -76,12 +76,12 @@ class Orders:
         within the time that the agent lets an unknown outcome settle.
 
         Raises:
-            ApplicationError: type `NotAuthorized` or `LimitExceeded`; the broker was not asked.
+            ApplicationError: type `NotAuthorized`, `PolicyRefused` or `LimitExceeded`; the broker was not
+                asked.
         """
         plan = request.plan
         attempt = activity.info()
-        agent = attempt.workflow_id or ""
-        authorization = self._authority.authorize(request.authorization, plan, agent)
+        authorization = self._authority.authorize(request.authorization, plan, attempt)
         if any(set(vote.decision.edits) - set(EDITABLE) for vote in authorization.votes):
             raise permanent(
                 "NotAuthorized", f"the decision edits more of the plan than {', '.join(EDITABLE)}"

@@ -12,6 +12,7 @@ import requests
 from activities.trading.alpaca import CREDENTIALS, SECONDS, check_credentials, make_quiet, read_refusal
 from activities.trading.quotes import Fault, check_age, checked_quote, no_quote, status_fault
 from common.agents.buyer import Quote
+from common.errors import flaw_of
 
 SOURCE = "Alpaca"
 
@@ -48,7 +49,7 @@ class AlpacaFeed:
         try:
             price, at = trade["p"], datetime.fromisoformat(trade["t"])
         except (KeyError, TypeError, ValueError) as error:
-            raise no_quote(Fault.UNREADABLE, f"{SOURCE}: no trade in the answer: {error!r}") from error
+            raise no_quote(Fault.UNREADABLE, f"{SOURCE}: no trade in the answer: {flaw_of(error)}") from error
         return check_age(checked_quote(symbol, price, at, SOURCE), self._clock(), self._stale_after)
 
     def _latest(self, symbol: str) -> Any:
@@ -64,7 +65,7 @@ class AlpacaFeed:
         except requests.RequestException as error:
             raise no_quote(Fault.UNREACHABLE, f"{SOURCE}: {error}") from error
         except ValueError as error:
-            raise no_quote(Fault.UNREADABLE, f"{SOURCE}: {error}") from error
+            raise no_quote(Fault.UNREADABLE, f"{SOURCE}: {flaw_of(error)}") from error
         if symbol not in trades:
             raise no_quote(Fault.UNKNOWN_SYMBOL, f"{SOURCE} does not know {symbol}")
         return trades[symbol]

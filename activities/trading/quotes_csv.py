@@ -18,6 +18,7 @@ from threading import Lock
 from activities.trading.quotes import Fault, check_age, checked_quote, no_quote
 from common.agents.buyer import Quote
 from common.artifacts import write_atomically
+from common.errors import flaw_of
 
 MAX_BYTES = 200_000_000  # unpacked
 
@@ -89,7 +90,8 @@ class CsvFeed:
                     for symbol, price in zip(header[1:], row[1:], strict=True)
                 ]
         except (ValueError, IndexError, csv.Error) as error:
-            raise no_quote(Fault.UNREADABLE, f"{self._file} line {rows.line_num}: {error}") from error
+            where = f"{self._file} line {rows.line_num}"
+            raise no_quote(Fault.UNREADABLE, f"{where}: {flaw_of(error)}") from error
         if not ticks:
             raise no_quote(Fault.UNREADABLE, f"{self._file} holds no prices")
         ticks.sort(key=lambda tick: tick[0])
@@ -115,7 +117,8 @@ def _text(file: Path) -> str:
             raise no_quote(Fault.UNREADABLE, f"{file} is larger than {MAX_BYTES} bytes")
         return data.decode("utf-8-sig")
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise no_quote(Fault.UNREADABLE, f"{file}: {error}") from error
+        said = error.strerror if isinstance(error, OSError) and error.strerror else flaw_of(error)
+        raise no_quote(Fault.UNREADABLE, f"{file}: {said}") from error
 
 
 def _moment(text: str) -> datetime:

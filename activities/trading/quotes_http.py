@@ -15,6 +15,7 @@ import httpx
 from activities.calls.retry_header import asked_wait
 from activities.trading.quotes import Fault, check_age, checked_quote, no_quote, status_fault
 from common.agents.buyer import Quote
+from common.errors import flaw_of
 
 MAX_BYTES = 1_000_000
 
@@ -78,7 +79,7 @@ class HttpFeed:
             return json.loads(body, parse_float=Decimal, parse_constant=str)
         # Nested too deeply, a number too long for an int, not UTF-8, not JSON.
         except (RecursionError, ValueError) as error:
-            raise no_quote(Fault.UNREADABLE, f"{self._source}: no JSON: {str(error)[:100]}") from error
+            raise no_quote(Fault.UNREADABLE, f"{self._source}: no JSON: {flaw_of(error)}") from error
 
 
 async def _read(response: httpx.Response, source: str) -> bytes:

@@ -18,6 +18,7 @@ from temporalio.client import Client, WorkflowHandle
 from bench.peers.tasks import APPROVER, Approval, BareInput, KitInput, Plan
 from bench.peers.worker import READY
 from cli.children import end_child, last_line, start_child
+from common.approval.floors import write_alone
 from common.approval.signing import Signer
 from common.approval.types import Decision, Verdict
 from common.client.client import AgentClient
@@ -129,6 +130,7 @@ class KitSide(Side):
 
     def __init__(self, client: Client, settings: Settings, server: str) -> None:
         super().__init__(client, settings, server)
+        write_alone(settings)
         self._signer = Signer.load(settings, create=True)
         self._door = AgentClient(client, self.settings, self._signer)
         self._digest = digest(Plan().model_dump(mode="json"))

@@ -111,8 +111,8 @@ class KitDeeds:
     @activity.defn(name="do")
     async def do(self, deed: KitDeed) -> Done:
         """Do it, where the authorization holds."""
-        agent = activity.info().workflow_id or ""
-        return Done(order=_number(self._authority.authorize(deed.authorization, deed.plan, agent).key))
+        key = self._authority.authorize(deed.authorization, deed.plan, activity.info()).key
+        return Done(order=_number(key))
 
 
 class BareDeeds:

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+from collections import deque
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-from pydantic import AwareDatetime, BaseModel, Field, JsonValue
+from pydantic import AwareDatetime, BaseModel, Field, JsonValue, field_validator
 from pydantic.json_schema import SkipJsonSchema
 
 from common.agents.fields import Amount, Count
 from common.agents.states import AgentState as AgentState
+from common.approval.stakes import Stakes
 from common.approval.types import Answer, ApprovalRequest, Decision, DecisionRecord
 from common.grammar import Moment
 from common.mail import IncomingMail
+
+
+class Woken(StrEnum):
+    """Why a sleep ended."""
+
+    TIME = "time"
+    SIGNAL = "signal"
+    EVENT = "event"
 
 
 class NotebookEntry(BaseModel, frozen=True):
@@ -64,21 +74,44 @@ class Notebook(BaseModel):
 
 
 class Approvals(BaseModel):
-    """The gate's memory: open requests, how closed ones ended, decisions waiting and decisions judged."""
+    """The gate's memory: open requests, how closed ones ended, decisions waiting and decisions judged.
+
+    ``waiting`` holds, by the request they name, the decisions that are still to be judged, oldest first.
+    """
 
     asked: int = 0
     open: dict[str, ApprovalRequest] = Field(default_factory=dict)
     closed: dict[str, str] = Field(default_factory=dict)
-    waiting: list[Decision] = Field(default_factory=list)
+    waiting: dict[str, deque[Decision]] = Field(default_factory=dict)
     records: list[DecisionRecord] = Field(default_factory=list)
+
+    # One list for all requests, as histories before carried it.
+    @field_validator("waiting", mode="before")
+    @classmethod
+    def _by_request(cls, value: Any) -> Any:
+        if not isinstance(value, list):
+            return value
+        decisions = [Decision.model_validate(each) for each in value]
+        ids = dict.fromkeys(each.request_id for each in decisions)
+        return {id: [each for each in decisions if each.request_id == id] for id in ids}
+
+
+class Asleep(BaseModel):
+    """A sleep under way: where and what for, until when; ``woken`` says why it ended, for a paused agent."""
+
+    node: str
+    waiting_for: str
+    until: datetime | None
+    woken: Woken | None = None
 
 
 class Carried(BaseModel):
     """Everything an agent takes along when its history starts afresh.
 
     ``memory`` is the agent's own state as JSON; ``model`` the language model people told it to use; ``mail``
-    what came in and is not read yet; ``couriers`` who wants to know, by request, how it ends; ``answers``
-    what people decided and the agent's memory may not hold yet; the rest belongs to the kit.
+    what came in and is not read yet; ``couriers`` who want to know, by request, how it ends; ``answers``
+    what people decided and the agent's memory may not hold yet; ``sleeps`` the sleeps under way; the rest
+    belongs to the kit.
     """
 
     started_at: AwareDatetime
@@ -91,8 +124,9 @@ class Carried(BaseModel):
     stuck_at: list[str] = Field(default_factory=list)
     progress: Progress = Field(default_factory=Progress)
     cost: Cost = Field(default_factory=Cost)
-    couriers: dict[str, str] = Field(default_factory=dict)
+    couriers: dict[str, list[str]] = Field(default_factory=dict)
     answers: list[Answer] = Field(default_factory=list)
+    sleeps: list[Asleep] = Field(default_factory=list)
     memory: dict[str, Any] | None = None
 
 
@@ -100,6 +134,11 @@ class AgentInput(BaseModel):
     """Base of every agent's input. ``carried`` is the kit's: set by carry-over, never by a user."""
 
     carried: SkipJsonSchema[Carried | None] = Field(None, exclude_if=lambda carried: carried is None)
+
+    @property
+    def stakes(self) -> Stakes:
+        """The most that can come of it, for the operator's policy to judge."""
+        return Stakes()
 
 
 class ThinkerInput(AgentInput):
@@ -115,6 +154,11 @@ class ThinkerInput(AgentInput):
     )
     budget_usd: Amount | None = Field(None, description="US dollars likewise")
 
+    @property
+    def stakes(self) -> Stakes:
+        """The most that can come of it, for the operator's policy to judge."""
+        return Stakes(agent_tokens=self.budget_tokens or 0, agent_usd=self.budget_usd or Decimal(0))
+
 
 class WakeUp(BaseModel, frozen=True):
     """The argument of the signal ``wake``: nothing to wake now, or the time to sleep until instead."""
@@ -122,9 +166,14 @@ class WakeUp(BaseModel, frozen=True):
     until: Moment | None = None
 
 
-class Woken(StrEnum):
-    """Why a sleep ended."""
+class Receipt(BaseModel, frozen=True):
+    """What came of a signal: whether the agent took it, and in words what it does now or why not."""
 
-    TIME = "time"
-    SIGNAL = "signal"
-    EVENT = "event"
+    taken: bool
+    words: str
+
+
+class Receipts(BaseModel):
+    """What the query ``receipts`` answers: the newest receipts by the ids that senders gave their signals."""
+
+    receipts: dict[str, Receipt] = Field(default_factory=dict)

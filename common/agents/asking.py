@@ -32,6 +32,11 @@ class AskingInput(AgentInput):
         self.policy("owner")
         return self
 
+    @property
+    def asks(self) -> bool:
+        """Whether the agent comes to ask at all."""
+        return True
+
     def policy(self, owner: str, **more: Any) -> ApprovalPolicy:
         """The policy for a plan of an agent that works for `owner`; `more` are further fields of it."""
         named = tuple(self.approvers)

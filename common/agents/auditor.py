@@ -6,6 +6,7 @@ from pydantic import BaseModel, Field
 
 from common.agents.asking import AskingInput
 from common.agents.fields import Count, LocalPath, Words
+from common.approval.stakes import Stakes
 from common.artifacts import ArtifactRef
 
 
@@ -25,6 +26,16 @@ class AuditInput(AskingInput):
         description="shell command, such as the project's tests, that has to pass on a copy with the fixes",
     )
 
+    @property
+    def asks(self) -> bool:
+        """Whether the agent comes to ask at all."""
+        return self.apply
+
+    @property
+    def stakes(self) -> Stakes:
+        """The most that can come of it, for the operator's policy to judge."""
+        return Stakes(runs_project_code=self.apply and bool(self.verify))
+
 
 class FilePreview(BaseModel, frozen=True):
     """One file of a plan as a person reads it: `rules` counts the findings that go, by rule."""
@@ -43,7 +54,7 @@ class FixPlan(BaseModel, frozen=True):
     was proven about the fixes, and how.
     """
 
-    root: str
+    root: LocalPath
     files: int
     fixes: int
     preview: tuple[FilePreview, ...]

@@ -12,6 +12,7 @@ from pydantic import AwareDatetime, BaseModel, BeforeValidator, Field, WithJsonS
 from common.agents.agent import ThinkerInput
 from common.agents.asking import AskingInput
 from common.agents.fields import Amount, LocalPath, Span
+from common.approval.stakes import Stakes
 
 
 def _share(value: object) -> object:
@@ -107,6 +108,11 @@ class BuyerInput(AskingInput, ThinkerInput):
         description="how long to follow the order; what is open then is cancelled",
     )
 
+    @property
+    def stakes(self) -> Stakes:
+        """The most that can come of it, for the operator's policy to judge."""
+        return super().stakes.model_copy(update={"order": self.quantity * self.limit})
+
 
 class BuyPlan(BaseModel, frozen=True):
     """What a human approves: to buy `quantity` of `symbol` at no more than `limit` each.
@@ -125,6 +131,11 @@ class BuyPlan(BaseModel, frozen=True):
     case: str
     documents: str
     model: str
+
+    @property
+    def stakes(self) -> Stakes:
+        """What the order costs at most."""
+        return Stakes(order=self.quantity * self.limit)
 
 
 # What an approver may change of a plan: how much, at what price at most, how long the order stands.

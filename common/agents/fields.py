@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from decimal import Decimal
-from typing import Annotated, Any
+from functools import cache
+from typing import Annotated, Any, get_args
 
-from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, Field, WithJsonSchema
+from pydantic.fields import FieldInfo
 
 from common import grammar
 from common.grammar import PLAIN
@@ -19,7 +22,8 @@ def _split_commas(value: object) -> object:
 
 # On the command line a list is written `a,b`.
 Words = Annotated[list[str], BeforeValidator(_split_commas)]
-# The CLI makes it absolute: a worker has a working folder of its own.
+# The CLI makes it absolute: a worker has a working folder of its own. Every path that an agent or an activity
+# takes has this type or the next: it is how they are known, and checked against the owner's roots.
 LocalPath = Annotated[str, Field(min_length=1, json_schema_extra={"format": "path"})]
 # How long something lasts. More forms are read (see common/grammar.py); this one is promised.
 Span = Annotated[
@@ -56,3 +60,34 @@ def holds_path(schema: dict[str, Any], value: str) -> bool:
     """Whether `value` is a path, in a field of this JSON schema; an empty one is none."""
     formats = {part.get("format") for part in (schema, *schema.get("anyOf", ()))}
     return bool(value) and ("path" in formats or ("path-or-address" in formats and not is_address(value)))
+
+
+def paths_of(value: object, name: str = "") -> Iterator[tuple[str, str]]:
+    """Every path in `value`, a model or a list of some: the name of its field, and the path."""
+    if isinstance(value, BaseModel):
+        paths = _path_fields(type(value))
+        for field, held in value:
+            if isinstance(held, str):
+                if field in paths and held and not (paths[field] == "path-or-address" and is_address(held)):
+                    yield field, held
+            elif isinstance(held, BaseModel | list | tuple):
+                yield from paths_of(held, field)
+    elif isinstance(value, list | tuple):
+        for each in value:
+            yield from paths_of(each, name)
+
+
+@cache
+def _path_fields(kind: type[BaseModel]) -> dict[str, str]:
+    """The fields of paths, each with its format."""
+    formats = {name: _format_of(field) for name, field in kind.model_fields.items()}
+    return {name: found for name, found in formats.items() if found in ("path", "path-or-address")}
+
+
+def _format_of(hint: Any) -> str:
+    """The format that an annotation gives its text, also within a union."""
+    if isinstance(hint, FieldInfo):
+        extra = hint.json_schema_extra if isinstance(hint.json_schema_extra, dict) else {}
+        return str(extra.get("format", "")) or _format_of(hint.annotation)
+    parts = (*get_args(hint), *getattr(hint, "__metadata__", ()))
+    return next((found for each in parts if (found := _format_of(each))), "")

@@ -9,12 +9,22 @@ from functools import cached_property
 from typing import Annotated, Any, Self
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 
 from common.agents.agent import ThinkerInput
 from common.agents.asking import AskingInput
 from common.agents.fields import Count, LocalPath, Span
+from common.approval.stakes import Stakes
 from common.artifacts import ArtifactRef
+from common.grammar import EARLIEST, LATEST
 from common.mail import Letter
 
 MAX_CANDIDATES = 1_000
@@ -77,13 +87,15 @@ class Slot(BaseModel, frozen=True):
     @model_validator(mode="before")
     @classmethod
     def _in_zone(cls, values: Any) -> Any:
-        if not isinstance(values, dict) or not values.get("zone"):
+        if not isinstance(values, dict):
             return values
-        zone = _zone(str(values["zone"]))
-        return values | {name: _local(values.get(name), zone) for name in ("start", "end")}
+        zone = _zone(str(values["zone"])) if values.get("zone") else None
+        return values | {name: _moment(values[name], zone) for name in ("start", "end") if name in values}
 
     @model_validator(mode="after")
     def _lasts(self) -> Self:
+        if not EARLIEST <= self.start <= LATEST:
+            raise ValueError(f"give a time between {EARLIEST.year} and {LATEST.year}")
         if not timedelta(0) < self.end - self.start <= timedelta(days=1):
             raise ValueError("a slot ends after it starts, within a day")
         if not self.place.isprintable():
@@ -99,6 +111,9 @@ class Slot(BaseModel, frozen=True):
         return f"{start:%A}, {start.day} {start:%B %Y, %H:%M}-{until} ({self.zone or f'{start:%Z}'})"
 
 
+_WRITTEN = TypeAdapter(datetime)
+
+
 def _zone(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
@@ -106,18 +121,21 @@ def _zone(name: str) -> ZoneInfo:
         raise ValueError(f"zone: {name!r} is no IANA time zone such as Europe/Berlin") from None
 
 
-def _local(value: object, zone: ZoneInfo) -> object:
-    """`value` with the offset of `zone` where it has none."""
+def _moment(value: object, zone: ZoneInfo | None) -> object:
+    """The time that a text says, in `zone` where it has no offset; anything else as it is.
+
+    A time and no text: what comes over HTTP is read strictly, and past this function a text counts as none.
+    """
     try:
-        moment = datetime.fromisoformat(value) if isinstance(value, str) else value
-    except ValueError:
+        moment = _WRITTEN.validate_python(value) if isinstance(value, str) and "-" in value else value
+    except ValidationError:
         return value
-    if not isinstance(moment, datetime) or moment.tzinfo is not None:
-        return value
+    if zone is None or not isinstance(moment, datetime) or moment.tzinfo is not None:
+        return moment
     aware = moment.replace(tzinfo=zone)
     if aware.astimezone(UTC).astimezone(zone).replace(tzinfo=None) != moment:
         raise ValueError(f"{moment:%Y-%m-%d %H:%M} does not exist in {zone.key}: clocks go forward then")
-    return aware.isoformat()
+    return _WRITTEN.validate_python(aware.isoformat())
 
 
 class RecruiterInput(AskingInput, ThinkerInput):
@@ -149,6 +167,12 @@ class RecruiterInput(AskingInput, ThinkerInput):
         None, ge=1, le=MAX_CANDIDATES, description="write to so many, the best; to all where empty"
     )
     sender: OneLine = Field("The recruiting team", description="who the letters are from, in words")
+
+    @property
+    def stakes(self) -> Stakes:
+        """The most that can come of it, for the operator's policy to judge."""
+        recipients = tuple(each.email for each in self.candidates)
+        return super().stakes.model_copy(update={"recipients": recipients})
 
     @cached_property
     def people(self) -> dict[str, Candidate]:
@@ -209,6 +233,12 @@ class OutreachPlan(BaseModel, frozen=True):
     leave_out: tuple[str, ...] = Field((), max_length=MAX_CANDIDATES)
     model: str
 
+    @property
+    def stakes(self) -> Stakes:
+        """Who is written to, of those named here; all letters are judged when they are sent."""
+        named = (each.removesuffix(">").partition(" <") for each in self.recipients)
+        return Stakes(recipients=tuple(address for id, _, address in named if id not in self.leave_out))
+
 
 class Invitation(BaseModel, frozen=True):
     """One invitation: the index of the slot, the time in words, and the letter."""
@@ -226,21 +256,34 @@ class InvitationPlan(BaseModel, frozen=True):
     invitations: tuple[Invitation, ...]
     leave_out: tuple[str, ...] = Field((), max_length=MAX_CANDIDATES)
 
+    @property
+    def stakes(self) -> Stakes:
+        """Who is invited."""
+        invited = (each.letter.to for each in self.invitations if each.candidate not in self.leave_out)
+        return Stakes(recipients=tuple(invited))
+
 
 class ReplyPlan(BaseModel, frozen=True):
     """What people approve as a reply: `text`, which may be edited, answers what the candidate `wrote`.
 
-    `wrote` is untrusted. `model` wrote the draft; `offline` is a fixed text.
+    `wrote` is untrusted. `read_as` is what a language model took it for, which decides nothing. `model` wrote
+    the draft; `offline` is a fixed text.
     """
 
     candidate: str
     to: str
     wrote: str
+    read_as: str = Field("", exclude_if=lambda read_as: not read_as)
     subject: str
     text: str = Field(min_length=1, max_length=8_000)
     in_reply_to: str = ""
     number: int = 1
     model: str
+
+    @property
+    def stakes(self) -> Stakes:
+        """Who is answered."""
+        return Stakes(recipients=(self.to,))
 
 
 class RecruitingOutcome(StrEnum):

@@ -10,7 +10,8 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, Field
 
 from common.agents.agent import ThinkerInput
 from common.agents.asking import AskingInput
-from common.agents.fields import Count, PathOrAddress, Words
+from common.agents.fields import Count, PathOrAddress, Words, is_address
+from common.approval.stakes import Stakes
 from common.artifacts import ArtifactRef
 
 
@@ -45,6 +46,21 @@ class ResearcherInput(AskingInput, ThinkerInput):
         description="where the report goes: a folder, an address it is posted to, or one ending in / that it "
         "is put below; the data folder where empty",
     )
+
+    @property
+    def stakes(self) -> Stakes:
+        """The most that can come of it, for the operator's policy to judge."""
+        return super().stakes.model_copy(update={"recipients": _hosts(self.publish)})
+
+
+def _hosts(target: str) -> tuple[str, ...]:
+    """The host that a report is sent to; none where the target is a folder."""
+    if not is_address(target):
+        return ()
+    try:
+        return (urlsplit(target).hostname or target,)
+    except ValueError:
+        return (target,)  # no address at all, and no domain that a policy could name
 
 
 class SavedLink(BaseModel, frozen=True):
@@ -101,7 +117,7 @@ class PublishPlan(BaseModel, frozen=True):
     """
 
     topic: str
-    target: str
+    target: PathOrAddress
     markdown: ArtifactRef
     html: ArtifactRef
     opening: str
@@ -109,6 +125,11 @@ class PublishPlan(BaseModel, frozen=True):
     sources: tuple[Source, ...]
     unread: tuple[Unread, ...]
     model: str
+
+    @property
+    def stakes(self) -> Stakes:
+        """Where the report is sent."""
+        return Stakes(recipients=_hosts(self.target))
 
 
 class Published(BaseModel, frozen=True):

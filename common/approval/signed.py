@@ -1,13 +1,17 @@
-"""Small values that people and browsers keep for us, signed so that they come back unchanged."""
+"""Small values that people, browsers and Temporal keep for us, signed so that they come back unchanged."""
 
 from __future__ import annotations
 
 import base64
 import json
+from typing import TypeVar
 
 from pydantic import JsonValue
 
 from common.approval.signing import Signer
+from common.approval.starts import SignedStart, digest_of
+
+Request = TypeVar("Request", bound=SignedStart)
 
 
 def sign(value: JsonValue, purpose: str, signer: Signer) -> str:
@@ -35,6 +39,23 @@ def verify(text: str, purpose: str, signer: Signer) -> JsonValue:
         raise ValueError("the signature does not fit")
     value: JsonValue = json.loads(data)
     return value
+
+
+def sign_start(kind: str, request: Request, signer: Signer) -> Request:
+    """``request`` with its signature, for a workflow of the type ``kind``.
+
+    Raises:
+        SettingsError: there is no key to sign with.
+    """
+    return request.model_copy(update={"signature": sign(digest_of(request), f"start {kind}", signer)})
+
+
+def is_signed_start(kind: str, digest: str, signature: str, signer: Signer) -> bool:
+    """Whether the ``signature`` is that of a request with this ``digest``."""
+    try:
+        return verify(signature, f"start {kind}", signer) == digest
+    except ValueError:
+        return False
 
 
 def _encode(data: bytes) -> str:

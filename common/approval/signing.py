@@ -13,13 +13,19 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pydantic import BaseModel, JsonValue, ValidationError
+from temporalio.activity import Info
 
+from common.approval.floors import Floors
 from common.approval.groups import Directory
+from common.approval.stakes import Stakes, stakes_of
 from common.approval.types import Authorization, Decision, Signature, Verdict, Vote
 from common.digest import canonical, digest
 from common.errors import permanent
 from common.key_ring import KeyRing, rotate
 from common.settings import Settings, SettingsError
+
+# What a destructive activity is refused by that the operator's policy does not allow, or no longer.
+POLICY_REFUSED = "PolicyRefused"
 
 # A decision waits at the server for a worker that may be down over a week of holidays.
 ENVELOPE_LIFETIME = timedelta(days=14)
@@ -105,9 +111,16 @@ def _same(mac: str, given: str) -> bool:
 
 
 class Authority:
-    """Says which decisions are valid under the keys, groups and rules of this process's settings."""
+    """Says which decisions are valid under the keys, groups and rules of this process's settings.
 
-    def __init__(self, signer: Signer, directory: Directory, *, accept_unsigned: bool) -> None:
+    Attributes:
+        floors: the operator's policy.
+    """
+
+    def __init__(
+        self, signer: Signer, directory: Directory, floors: Floors, *, accept_unsigned: bool
+    ) -> None:
+        self.floors = floors
         self._signer = signer
         self._directory = directory
         self._accept_unsigned = accept_unsigned
@@ -117,10 +130,11 @@ class Authority:
         """The authority of these settings; ``create`` as for ``Signer.load``.
 
         Raises:
-            SettingsError: keys or groups cannot be read.
+            SettingsError: keys, groups or policy cannot be read.
         """
-        signer = Signer.load(settings, create=create)
-        return cls(signer, Directory.load(settings), accept_unsigned=settings.accept_unsigned)
+        signer, floors = Signer.load(settings, create=create), Floors.load(settings)
+        floors.check()  # raises
+        return cls(signer, Directory.load(settings), floors, accept_unsigned=settings.accept_unsigned)
 
     def flaw(self, decision: Decision, agent: str) -> str | None:
         """What is wrong with the envelope of ``decision`` for ``agent``; None if it may count."""
@@ -128,20 +142,46 @@ class Authority:
             return None
         return self._signer.flaw(decision, agent)
 
+    @property
+    def signer(self) -> Signer:
+        """Verifies what these keys signed."""
+        return self._signer
+
     def groups_of(self, who: str) -> list[str]:
         """The groups that ``who`` is in now."""
         return self._directory.groups_of(who)
 
-    def authorize(self, authorization: Authorization | None, plan: BaseModel, agent: str) -> Authorization:
-        """The ``authorization``, if it allows ``agent`` to act on exactly this ``plan``.
+    def authorize(self, authorization: Authorization | None, plan: BaseModel, action: Info) -> Authorization:
+        """The ``authorization``, if it and the operator's policy allow exactly this ``plan``.
+
+        Args:
+            authorization: what came with the request.
+            plan: what is to be done.
+            action: the activity that is about to do it, for its agent.
 
         Raises:
-            ApplicationError: type `NotAuthorized`, permanent, saying what is wrong.
+            ApplicationError: permanent, saying what is wrong: type `NotAuthorized`, or, where the operator's
+                policy asks for more, `PolicyRefused`.
+            SettingsError: the policy cannot be read just now.
         """
+        agent = action.workflow_id or ""
         flaw = self._flaw_for(authorization, plan, agent) if authorization else "no approval came with it"
         if authorization is None or flaw:
             raise permanent("NotAuthorized", flaw or "")
+        kind, owner = action.workflow_type or "", authorization.requester
+        self.check_stakes(stakes_of(plan), authorization, action)
+        raised = self.floors.raised(authorization.policy, kind, owner)
+        if raised != authorization.policy:
+            flaw = self._flaw_for(authorization.model_copy(update={"policy": raised}), plan, agent)
+            if flaw:
+                raise permanent(POLICY_REFUSED, f"the operator's policy asks for more: {flaw}")
         return authorization
+
+    def check_stakes(self, stakes: Stakes, authorization: Authorization, action: Info) -> None:
+        """Refuse what is over a limit of the operator's policy; raises as ``authorize`` does."""
+        flaw = self.floors.flaw(stakes, action.workflow_type or "", authorization.requester)
+        if flaw:
+            raise permanent(POLICY_REFUSED, flaw)
 
     def _flaw_for(self, authorization: Authorization, plan: BaseModel, agent: str) -> str | None:
         people = {vote.decision.by for vote in authorization.votes}

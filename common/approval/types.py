@@ -33,6 +33,10 @@ PREMISES_FRESH_FOR = timedelta(seconds=30)
 # Why a decision that arrives again is refused; the first record says what became of it.
 ALREADY_RECEIVED = "this decision was already received"
 
+MAX_REMINDERS = 100
+# Characters of edits that the record of a decision keeps as they were.
+MAX_RECORDED_EDITS = 1000
+
 ShortText = Annotated[str, Field(max_length=200)]
 LongText = Annotated[str, Field(max_length=4000)]
 
@@ -65,7 +69,7 @@ class ApprovalPolicy(BaseModel, frozen=True):
     quorum: int = Field(1, ge=1)
     requester_may_approve: bool = False
     editable: tuple[str, ...] = ()
-    reminders: tuple[Span, ...] = Field((), max_length=100)
+    reminders: tuple[Span, ...] = Field((), max_length=MAX_REMINDERS)
     escalate_to: tuple[str, ...] = ()
     escalate_after: Span | None = None
     expires_after: Span | None = None
@@ -74,13 +78,19 @@ class ApprovalPolicy(BaseModel, frozen=True):
 
     @model_validator(mode="after")
     def _can_be_fulfilled(self) -> Self:
-        named = {*self.approvers, *self.escalate_to}
-        if self.approvers and len(named) < self.quorum and not any(each.startswith(GROUP) for each in named):
-            raise ValueError(f"a quorum of {self.quorum} cannot come from {len(named)} people")
+        if self.approvers and (few := too_few((*self.approvers, *self.escalate_to), self.quorum)):
+            raise ValueError(few)
         escalates = self.escalate_after is not None or self.on_expiry is OnExpiry.ESCALATE
         if escalates and not self.escalate_to:
             raise ValueError("an escalation needs people in escalate_to")
+        if self.business_hours:
+            self.business_hours.check_countable(self.durations)
         return self
+
+    @property
+    def durations(self) -> list[timedelta]:
+        """Every duration that the policy counts from the question."""
+        return [each for each in (*self.reminders, self.escalate_after, self.expires_after) if each]
 
     def deciders(self, *, escalated: bool) -> tuple[str, ...]:
         """The people and groups who may decide now."""
@@ -103,6 +113,14 @@ class ApprovalPolicy(BaseModel, frozen=True):
             return None
         may = ", ".join(self.editable) or "nothing"
         return f"{', '.join(foreign)} may not be edited; what may be: {may}"
+
+
+def too_few(named: Iterable[str], quorum: int) -> str | None:
+    """Why so many cannot approve of those `named`, in words; None if they can, or groups are among them."""
+    people = set(named)
+    if len(people) >= quorum or any(each.startswith(GROUP) for each in people):
+        return None
+    return f"a quorum of {quorum} cannot come from {len(people)} people"
 
 
 class Verdict(StrEnum):
@@ -204,6 +222,8 @@ class ApprovalRequest(BaseModel, frozen=True):
         votes: the approvals so far, each by a different person.
         reminded: how many reminders have gone out.
         escalated: whether those in the policy's `escalate_to` may decide, too.
+        own_policy: what the agent asked for, where the operator's policy asks for more than that; None where
+            `policy` is the agent's own.
     """
 
     id: str
@@ -223,6 +243,37 @@ class ApprovalRequest(BaseModel, frozen=True):
     votes: tuple[Vote, ...] = ()
     reminded: int = 0
     escalated: bool = False
+    own_policy: ApprovalPolicy | None = Field(None, exclude_if=lambda policy: policy is None)
+
+    @property
+    def floor(self) -> str:
+        """What the operator's policy asks for over what the agent did, in words; empty if nothing."""
+        if self.own_policy is None:
+            return ""
+        alone = (
+            "" if self.policy.requester_may_approve else f", but never {self.requester or 'the requester'}"
+        )
+        many = self.policy.quorum
+        who = ", ".join(self.policy.approvers) or "nobody"
+        return f"the operator's policy asks for {many} approval{'s' if many > 1 else ''} of: {who}{alone}"
+
+    def under(self, policy: ApprovalPolicy | None) -> Self:
+        """The request decided under `policy`, the agent's own raised to the operator's; None is the own."""
+        own = self.own_policy or self.policy
+        if policy is None or policy == own:
+            return self.model_copy(update={"policy": own, "own_policy": None})
+        return self.model_copy(update={"policy": policy, "own_policy": own})
+
+    def warned(self, gap: str) -> Self:
+        """The request with why nobody can approve it as it is, if there is a reason, for all to see."""
+        if not gap or gap in self.evidence:
+            return self
+        return self.model_copy(update={"evidence": (*self.evidence, gap)})
+
+    def told(self, words: str) -> str:
+        """The question with what happens to it, how it stands and who may decide, in a line."""
+        deciders = ", ".join(self.deciders)
+        return f"{self.question} ({words}; {self.standing}; may decide: {deciders})"
 
     @property
     def deciders(self) -> tuple[str, ...]:
@@ -249,6 +300,12 @@ class DecisionStatus(StrEnum):
     REFUSED = "refused"
 
 
+def _in_short(edits: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    if len(str(edits)) <= MAX_RECORDED_EDITS:
+        return edits
+    return {name: said(value) for name, value in list(edits.items())[:10]}
+
+
 class DecisionRecord(BaseModel, frozen=True):
     """A decision and what became of it; `reason` says why it was refused."""
 
@@ -260,8 +317,13 @@ class DecisionRecord(BaseModel, frozen=True):
 
     @classmethod
     def of(cls, decision: Decision, status: DecisionStatus, at: datetime, reason: str = "") -> Self:
-        """The record of ``decision`` as of ``at``."""
+        """The record of ``decision`` as of ``at``.
+
+        Hundreds are kept, so of what was judged they keep no long edits; a vote that counts has the whole.
+        """
         signed = decision.signature is not None
+        if decision.edits and status is not DecisionStatus.WAITING:
+            decision = decision.model_copy(update={"edits": _in_short(decision.edits)})
         return cls(decision=decision, status=status, reason=reason, signed=signed, at=at)
 
 
@@ -280,10 +342,14 @@ def judged(records: Iterable[DecisionRecord], decision_id: str) -> DecisionRecor
 
 
 class ApprovalsView(BaseModel, frozen=True):
-    """The answer to the query ``approvals``: the open requests, and every decision with its outcome."""
+    """The answer to the query ``approvals``: the open requests, and every decision with its outcome.
+
+    ``closed`` says how requests that are no longer open ended, in words, by id; of the newest 200.
+    """
 
     open: list[ApprovalRequest]
     decisions: list[DecisionRecord]
+    closed: dict[str, str] = Field(default_factory=dict)
 
 
 class OutcomeVerdict(StrEnum):

@@ -24,8 +24,9 @@ from temporalio.client import (
 )
 from temporalio.service import RPCError, RPCStatusCode
 
+from common.approval.signed import is_signed_start, sign_start
 from common.approval.signing import Signer
-from common.approval.starts import digest_of, is_signed_start, sign_start
+from common.approval.starts import digest_of
 from common.archive.layout import ARCHIVIST, SCHEDULE, ArchiveRequest, Head
 from common.settings import Settings
 

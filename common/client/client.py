@@ -20,9 +20,12 @@ from temporalio.common import (
 from temporalio.exceptions import TemporalError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
-from common.agents.agent import AgentInput, WakeUp
+from common.agents.agent import AgentInput, Receipt, Receipts, WakeUp
 from common.agents.asking import AskingInput
+from common.agents.fields import paths_of
+from common.approval.floors import Floors, PolicyRefusedError
 from common.approval.groups import Directory
+from common.approval.link import AnswerLink
 from common.approval.signing import Signer
 from common.approval.types import (
     GROUP,
@@ -35,13 +38,18 @@ from common.approval.types import (
     judged,
 )
 from common.client.errors import (
+    AgentClientError,
     AgentExistsError,
     NoSuchAgentError,
     NothingToDecideError,
+    StartRefusedError,
+    TooMuchSaidError,
     for_agent,
     one_open_request,
 )
 from common.client.filters import AgentFilter
+from common.client.inbox import open_requests
+from common.client.limits import OwnerQuota, check_room, priority_of
 from common.client.view import (
     QUERY_PATIENCE,
     AgentRow,
@@ -53,8 +61,10 @@ from common.client.view import (
     patient_view_of,
     row_of,
 )
-from common.client.visibility import exactly, is_exactly, quote, rows_of
+from common.client.visibility import exactly, is_exactly, rows_of
+from common.mail import ChoiceAsked, ChoiceView, IncomingMail, MailKind
 from common.names import UnusableValueError, check_agent_id, check_approver, check_person
+from common.roots import Roots
 from common.settings import Settings
 from common.temporal import search_attributes
 
@@ -74,6 +84,9 @@ class AgentClient:
         self._settings = settings
         self._signer = signer
         self._directory = Directory.load(settings)
+        self._floors = Floors.load(settings)
+        self._quota = OwnerQuota(client, settings.working_agents)
+        self._roots = Roots.load(settings)
 
     async def start(
         self, kind: str, input: AgentInput, *, id: str | None = None, owner: str, request: str = ""
@@ -85,12 +98,24 @@ class AgentClient:
 
         Raises:
             AgentExistsError: there is or was an agent of that id.
-            UnusableValueError: no agent may have such an id, or no person such a name.
+            StartRefusedError: the operator's policy does not let the owner.
+            SettingsError: that policy cannot be read.
+            TooManyAgentsError: the owner has as many at work as may be.
+            UnusableValueError: no agent may have such an id, no person such a name, or the owner's agents
+                may not use such a path.
         """
         check_person(owner)
         id = check_agent_id(id or f"{kind}-{uuid.uuid4().hex[:8]}")
         if isinstance(input, AskingInput):
             self._check_approvers(input.approvers)
+        # For a clear word at once; what counts is the same check where an activity opens it.
+        for field, path in paths_of(input):
+            self._roots.of(owner).check(field, path)
+        try:
+            self._floors.check_start(kind, owner, input)
+        except PolicyRefusedError as error:
+            raise StartRefusedError(str(error)) from None
+        await self._quota.take(owner)
         try:
             await self._client.start_workflow(
                 kind,
@@ -100,6 +125,7 @@ class AgentClient:
                 id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
                 id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
                 memo={REQUEST_DIGEST: request} if request else None,
+                priority=priority_of(owner),
                 search_attributes=TypedSearchAttributes(
                     [SearchAttributePair(search_attributes.OWNER, owner)]
                 ),
@@ -131,36 +157,22 @@ class AgentClient:
     async def inbox(self, who: str | None = None, limit: int = 5000) -> list[InboxRow]:
         """The open requests of running agents, all or those ``who`` may decide; newest agents first.
 
-        It is read from visibility alone: it needs no worker and is quick. An agent with several open requests
-        is listed with all of them if ``who`` may decide one.
+        An agent with several open requests is listed with all of them if ``who`` may decide one.
         """
         names = set[str]()
         if who is not None:
             names = {who, *(GROUP + group for group in self._directory.groups_of(who))}
-        conditions = [
-            # Not by state: a paused agent takes decisions too.
-            f"{search_attributes.WAITING_FOR.name} STARTS_WITH {quote(search_attributes.APPROVAL)}",
-            "ExecutionStatus = 'Running'",
-        ]
-        if names:
-            literals = ", ".join(map(quote, sorted(names)))
-            conditions.append(f"{search_attributes.APPROVERS.name} IN ({literals})")
-        return [
-            InboxRow(**row.model_dump(), request_id=request_id, digest=digest)
-            for row in await rows_of(self._client, conditions, limit)
-            if not names or names.intersection(row.approvers)  # some databases ignore case and accents
-            for request_id, digest in search_attributes.parse_waiting_for_approvals(row.waiting_for)
-        ]
+        return await open_requests(self._client, names, limit)
 
     async def questions(self, ids: Sequence[str], patience: timedelta) -> dict[tuple[str, str], str]:
         """Open questions by agent and request, of those in ``ids`` that answer within ``patience``."""
 
-        async def open_requests(id: str) -> list[tuple[tuple[str, str], str]]:
+        async def asked_by(id: str) -> list[tuple[tuple[str, str], str]]:
             handle = self._client.get_workflow_handle(id)
             view = await answer_of(handle, "approvals", ApprovalsView, patience)
             return [((id, request.id), request.asked) for request in (view.open if view else ())]
 
-        answers = await asyncio.gather(*map(open_requests, ids))
+        answers = await asyncio.gather(*map(asked_by, ids))
         return dict(question for answer in answers for question in answer)
 
     async def refresh_premises(self, id: str, request_id: str, patience: timedelta) -> ApprovalRequest | None:
@@ -208,10 +220,13 @@ class AgentClient:
             NoSuchAgentError: there is no agent of that id.
             NothingToDecideError: no request is open, or none with that digest.
             AgentClientError: the digest fits several open requests.
+            SettingsError: the operator's policy cannot be read, so that nothing can be approved now.
             UnusableValueError: no person may have such a name.
             ValidationError: a text is too long or empty.
         """
         check_person(by)
+        if verdict is not Verdict.REJECT:
+            self._floors.check()
         if not known:
             request_id, digest = await self._open_request(id, digest, request_id)
         now = datetime.now(UTC)
@@ -247,21 +262,75 @@ class AgentClient:
             await asyncio.sleep(OUTCOME_INTERVAL)
         return None
 
-    async def tell(self, id: str, text: str) -> None:
-        """Steer the agent in words."""
-        await self._signal(id, "tell", text)
+    async def tell(self, id: str, text: str) -> str:
+        """Steer the agent in words; like the next three this gives the id of the ``receipt``.
 
-    async def pause(self, id: str) -> None:
+        Raises:
+            NoSuchAgentError: there is no agent of that id, or it has ended.
+            TooMuchSaidError: it has so much to read that only signals that matter are taken.
+        """
+        check_room(await self.describe(id))
+        return await self._steer(id, "tell", text)
+
+    async def choice(self, link: AnswerLink) -> ChoiceView | None:
+        """How the link of a letter stands; None if no worker answers.
+
+        Raises:
+            NoSuchAgentError: the agent has ended.
+        """
+        row = row_of(await self.describe(link.agent))
+        if not row.running:
+            raise NoSuchAgentError(f"agent {link.agent} has ended: it is {row.status}.")
+        handle = self._client.get_workflow_handle(link.agent)
+        return await answer_of(handle, "choice", ChoiceView, arguments=[_asked(link)])
+
+    async def choose(self, link: AnswerLink, token: str) -> None:
+        """Give the agent the answer of a link, `token`; it verifies it, and counts one for each letter.
+
+        Raises:
+            NoSuchAgentError: the agent has ended.
+        """
+        mail = IncomingMail(
+            message_id=_asked(link).message_id,
+            thread=link.recipient,
+            kind=MailKind.CHOICE,
+            sender="",
+            subject="",
+            text="",
+            received_at=datetime.now(UTC),
+            link=token,
+        )
+        await self._signal(link.agent, "mail", mail.model_dump(mode="json", exclude_defaults=True))
+
+    async def pause(self, id: str) -> str:
         """Ask the agent to start nothing new until ``resume``."""
-        await self._signal(id, "pause")
+        return await self._steer(id, "pause")
 
-    async def resume(self, id: str) -> None:
+    async def resume(self, id: str) -> str:
         """End a pause."""
-        await self._signal(id, "resume")
+        return await self._steer(id, "resume")
 
-    async def wake(self, id: str, until: datetime | None = None) -> None:
+    async def wake(self, id: str, until: datetime | None = None) -> str:
         """End the agent's sleep now, or move its end to ``until``."""
-        await self._signal(id, "wake", *([WakeUp(until=until)] if until else []))
+        return await self._steer(id, "wake", *([WakeUp(until=until)] if until else []))
+
+    async def receipt(
+        self, id: str, receipt: str, patience: timedelta = timedelta(seconds=5)
+    ) -> Receipt | None:
+        """What came of what was sent; None if the agent has not said within ``patience``.
+
+        Temporal keeps what was sent, and the agent takes it once a worker runs.
+        """
+        handle = self._client.get_workflow_handle(id)
+        end = time.monotonic() + patience.total_seconds()
+        while (left := end - time.monotonic()) > 0:
+            answer = await answer_of(
+                handle, "receipts", Receipts, min(QUERY_PATIENCE, timedelta(seconds=left))
+            )
+            if answer and receipt in answer.receipts:
+                return answer.receipts[receipt]
+            await asyncio.sleep(OUTCOME_INTERVAL)
+        return None
 
     async def cancel(self, id: str) -> None:
         """Ask the agent to end; it cleans up first."""
@@ -303,17 +372,35 @@ class AgentClient:
         handle = self._client.get_workflow_handle(id)
         view = await answer_of(handle, "approvals", ApprovalsView, QUERY_PATIENCE)
         if view:
-            open_requests = [(request.id, request.digest) for request in view.open]
+            requests = [(request.id, request.digest) for request in view.open]
         else:
-            open_requests = search_attributes.parse_waiting_for_approvals(row.waiting_for)
-        return one_open_request(id, open_requests, digest, request_id)
+            requests = search_attributes.parse_waiting_for_approvals(row.waiting_for)
+            if search_attributes.is_cut(row.waiting_for) and (request_id, digest) not in requests:
+                raise AgentClientError(
+                    f"agent {id} asks more than can be listed, and does not answer just now: start a worker."
+                )
+        return one_open_request(id, requests, digest, request_id)
+
+    async def _steer(self, id: str, name: str, *arguments: Any) -> str:
+        receipt = uuid.uuid4().hex
+        await self._signal(id, name, *arguments, {"receipt": receipt})
+        return receipt
 
     async def _signal(self, id: str, name: str, *arguments: Any) -> None:
         # Not in a loop: the client retries under one request id, so that the server takes it once.
         try:
             await self._client.get_workflow_handle(id).signal(name, args=arguments)
         except RPCError as error:
-            if error.status != RPCStatusCode.NOT_FOUND:
+            if error.status is RPCStatusCode.INVALID_ARGUMENT and "limit for signal" in error.message:
+                raise TooMuchSaidError(
+                    f"agent {id} has had as many signals as Temporal takes into one history: "
+                    f"wait until it starts afresh, or end it with `starter.py cancel {id}`."
+                ) from None
+            if error.status is not RPCStatusCode.NOT_FOUND:
                 raise
             row = row_of(await self.describe(id))
             raise NoSuchAgentError(f"agent {id} has ended: it is {row.status}.") from None
+
+
+def _asked(link: AnswerLink) -> ChoiceAsked:
+    return ChoiceAsked(recipient=link.recipient, letter=link.letter, choice=link.choice)

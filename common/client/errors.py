@@ -20,8 +20,20 @@ class AgentExistsError(AgentClientError):
     """There is an agent of that id already. Ids are not reused: idempotency keys are made of them."""
 
 
+class TooManyAgentsError(AgentClientError):
+    """An owner has as many agents at work as may be."""
+
+
+class TooMuchSaidError(AgentClientError):
+    """The agent's history takes no more of what it need not hear, or nothing any more."""
+
+
 class NothingToDecideError(AgentClientError):
     """The agent has no open request that the decision could be for."""
+
+
+class StartRefusedError(AgentClientError):
+    """The operator's policy does not let this person start such an agent."""
 
 
 @asynccontextmanager

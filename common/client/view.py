@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, TypeVar
 
@@ -96,6 +97,7 @@ class AgentView(AgentRow):
 
     `live` is false if no worker answered: then only what visibility holds is known. `requests` are the open
     ones, oldest first, `approval` the oldest; `dropped` counts notebook lines that only history keeps.
+    `closed_requests` says in words how those that are no longer open ended, by id.
     """
 
     live: bool = False
@@ -106,6 +108,7 @@ class AgentView(AgentRow):
     notebook: list[NotebookEntry] = Field(default_factory=list)
     dropped: int = 0
     decisions: list[DecisionRecord] = Field(default_factory=list)
+    closed_requests: dict[str, str] = Field(default_factory=dict)
     failure: str | None = None
     result: JsonValue = None
 
@@ -172,7 +175,7 @@ async def view_of(client: Client, description: WorkflowExecutionDescription) -> 
     if notebook:
         view.notebook, view.dropped = notebook.entries, notebook.dropped
     if approvals:
-        view.decisions = approvals.decisions
+        view.decisions, view.closed_requests = approvals.decisions, approvals.closed
         view.requests = approvals.open if view.running else []
         view.approval = next(iter(view.requests), None)
     if status:
@@ -197,12 +200,16 @@ async def patient_view_of(
 
 
 async def answer_of(
-    handle: WorkflowHandle[Any, Any], query: str, kind: type[Answer], patience: timedelta = QUERY_PATIENCE
+    handle: WorkflowHandle[Any, Any],
+    query: str,
+    kind: type[Answer],
+    patience: timedelta = QUERY_PATIENCE,
+    arguments: Sequence[Any] = (),
 ) -> Answer | None:
     """The answer to a query; None if no worker gives a readable one within ``patience``."""
     try:
         async with asyncio.timeout(patience.total_seconds()):
-            answer = await handle.query(query, result_type=kind, rpc_timeout=patience)
+            answer = await handle.query(query, args=arguments, result_type=kind, rpc_timeout=patience)
     except (TimeoutError, WorkflowQueryFailedError, ValidationError):
         return None
     except RPCError as error:

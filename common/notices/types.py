@@ -7,8 +7,9 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, Field
 
+from common.approval.stakes import Stakes
 from common.approval.starts import SignedStart
-from common.approval.types import ApprovalRequest
+from common.approval.types import ApprovalPolicy, ApprovalRequest
 from common.visible_text import OneLine
 
 
@@ -45,9 +46,9 @@ class Notice(BaseModel, frozen=True):
     """What happened, in words, to which agent.
 
     `id` stays the same however often the notice is sent, and is unique: `AGENT/RUN/NUMBER`; an agent knows
-    only the number. `request` is the approval it is about, as it stands, for those who may decide it; a
-    notice without one is for the agent's owner. `courier`, in the notice of how a request ended, is the one
-    that was returned for the notice that asked.
+    only the number. `request` is the approval it is about, as it stands, for those who may decide it, and
+    `stakes` what is at stake in its plan; a notice without one is for the agent's owner. `couriers`, in the
+    notice of how a request ended, are those that were returned for the notices that asked.
     """
 
     id: str
@@ -57,7 +58,8 @@ class Notice(BaseModel, frozen=True):
     event: NoticeEvent
     text: OneLine
     request: ApprovalRequest | None = None
-    courier: str = ""
+    stakes: Stakes = Stakes()
+    couriers: tuple[str, ...] = ()
 
 
 class Delivery(BaseModel, frozen=True):
@@ -92,12 +94,17 @@ class SlackUpdate(BaseModel, frozen=True):
 
 
 class Told(BaseModel, frozen=True):
-    """The answer to a notice if notices go anywhere but the terminal; otherwise the answer is None.
+    """The answer to a notice; None where it went to the terminal, as all do, and there is nothing to say.
 
-    `courier` is to be passed on in the notice of the decision; None if that one is not needed.
+    `courier` is to be passed on in the notice of the decision; None if that one is not needed. `policy` is
+    the one that a new request is to be decided under, where the operator asks for more than the agent did,
+    and `gap` says why nobody can approve it. `elsewhere`: notices also go elsewhere than to the terminal.
     """
 
     courier: str | None = None
+    policy: ApprovalPolicy | None = Field(None, exclude_if=lambda policy: policy is None)
+    gap: str = Field("", exclude_if=lambda gap: not gap)
+    elsewhere: bool = Field(True, exclude_if=lambda elsewhere: elsewhere)
 
 
 class Place(BaseModel, frozen=True):
@@ -116,13 +123,22 @@ class Dispatch(SignedStart, frozen=True):
 
 
 class Receipt(BaseModel, frozen=True):
-    """The outcome of one delivery; `address` is masked, `reason` says why it failed."""
+    """The outcome of one delivery; `address` is masked, `reason` says why it was not delivered.
+
+    `needless`: it was to ask what is not asked any more.
+    """
 
     way: str
     address: str
     person: str = ""
     delivered: bool
+    needless: bool = False
     reason: str = ""
+
+    @property
+    def failed(self) -> bool:
+        """Whether somebody was to be told and was not."""
+        return not (self.delivered or self.needless)
 
 
 class DeliveryLog(BaseModel):
@@ -135,6 +151,8 @@ class DeliveryLog(BaseModel):
 
 # A workflow of this type delivers one notice everywhere it goes, and outlasts failing ways.
 COURIER = "courier"
+# The type of the error of a message that is not sent because its question has ended.
+NO_LONGER_ASKED = "NoLongerAsked"
 SETTLED = "settled"
 
 

@@ -9,13 +9,13 @@ import contextlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
 from common.settings.archive import ArchiveSettings
-from common.settings.base import File, Folder, Group, SettingsError, Whole, complaint, setting
+from common.settings.base import OR_NONE, File, Folder, Group, SettingsError, Whole, complaint, setting
 from common.settings.fetching import FetchSettings
 from common.settings.http import HttpSettings
 from common.settings.mail import MailSettings
@@ -68,6 +68,19 @@ class Settings(Group):
         'Path of a JSON file of groups, `{"treasury": ["ann", "bob"]}`; `@treasury` then stands for its '
         "members where people are named. Empty: `groups.json` in the data folder, if there is one.",
     )
+    policy: File = setting(
+        "HIBERNAUT_POLICY",
+        "Path of a JSON file of the operator's policy: who may start which agents, who has to approve, how "
+        "much at most (docs/policy.md). Empty: `policy.json` in the data folder, if there is one; without, "
+        "careful defaults hold. `starter.py dev` writes one for a single person.",
+    )
+    roots: File = setting(
+        "HIBERNAUT_ROOTS",
+        "Path of a JSON file with the folders that agents may read and write below, by owner, `@group` or "
+        '`*` for everybody: `{"ann": ["/srv/ann"], "*": ["/srv/code"]}`. Empty: `roots.json` in the data '
+        "folder, if there is one. Without it no agent may use files, except on `starter.py dev`: there the "
+        "home folder and the one it was started in.",
+    )
     unsigned: Literal["accept", "refuse"] = setting(
         "HIBERNAUT_UNSIGNED",
         "`accept` also counts unsigned decisions (from the Web UI or `temporal workflow signal`) and "
@@ -76,6 +89,12 @@ class Settings(Group):
     )
     cached_agents: Whole = setting(
         "HIBERNAUT_CACHED_AGENTS", "How many agents a worker keeps in memory between steps.", default="1000"
+    )
+    working_agents: Annotated[Whole | None, OR_NONE] = setting(
+        "HIBERNAUT_WORKING_AGENTS",
+        "How many agents of one owner may be at work at once; those that sleep or wait do not count, and "
+        "more are refused at the start. `none`: no limit.",
+        default="1000",
     )
     model: str = setting(
         "HIBERNAUT_MODEL",

@@ -19,6 +19,7 @@ from common.grammar import PLAIN
 from common.settings.base import Group, setting, words_of
 
 # Addresses to listen on at every interface, which no link can lead to.
+HERE = ("127.0.0.1", "::1", "localhost")
 EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104
 # Whoever knows a symmetric algorithm's key could make tokens; of these, only the issuer can.
 Asymmetric = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
@@ -56,8 +57,8 @@ class HttpSettings(Group):
     )
     public_url: SafeUrl = setting(
         "HIBERNAUT_PUBLIC_URL",
-        "Address of the gateway for people, `https://agents.example.com`; approval links begin with it. "
-        "Empty: the address it listens on.",
+        "Address of the gateway for people, `https://agents.example.com`; links begin with it. Empty: the "
+        "address it listens on; then letters have no links where that is this machine's own.",
     )
     oidc_issuer: SafeUrl = setting(
         "HIBERNAUT_OIDC_ISSUER",
@@ -113,6 +114,11 @@ class HttpSettings(Group):
     @classmethod
     def _is_an_origin(cls, url: str) -> str:
         return url.rstrip("/")
+
+    @property
+    def outside_url(self) -> str:
+        """The gateway's address for people elsewhere; empty where it is not known to have one."""
+        return self.public_url if self.host not in HERE or "public_url" in self.model_fields_set else ""
 
     @property
     def web_ui_address(self) -> tuple[str, int]:

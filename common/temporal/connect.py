@@ -31,11 +31,15 @@ class CannotConnectError(Exception):
 
 @dataclass(frozen=True)
 class StackAddress:
-    """Where the embedded stack listens; `starter.py dev` writes it into the data folder."""
+    """Where the embedded stack listens; `starter.py dev` writes it into the data folder.
+
+    `roots` are the folders that its agents may use, where the operator named none.
+    """
 
     temporal: str
     ui: str
     http: str = ""
+    roots: tuple[str, ...] = ()
 
     @staticmethod
     def file(settings: Settings) -> Path:
@@ -47,7 +51,8 @@ class StackAddress:
         """The address of this data folder's embedded stack; None if no file of one is there."""
         try:
             found = json.loads(cls.file(settings).read_text())
-            return cls(str(found["temporal"]), str(found["ui"]), str(found.get("http", "")))
+            roots = tuple(map(str, found.get("roots", ())))
+            return cls(str(found["temporal"]), str(found["ui"]), str(found.get("http", "")), roots)
         except (OSError, ValueError, KeyError, TypeError):
             return None
 

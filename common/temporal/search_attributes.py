@@ -33,8 +33,12 @@ APPROVAL = "approval "
 # Separates several things that an agent waits for at once.
 SEPARATOR = "; "
 
+# Ends a value that was cut, and stands for the names that a list has no room for; the agent has them all.
+MORE = "…"
+
 # Below the server's 2,048 with room for the payload's own framing.
 MAX_BYTES = 1900
+MAX_NAME_BYTES = 200
 
 
 def fit(text: str, limit: int = MAX_BYTES) -> str:
@@ -42,7 +46,12 @@ def fit(text: str, limit: int = MAX_BYTES) -> str:
     data = text.encode("utf-8", "replace")
     if len(data) <= limit:
         return data.decode()
-    return data[: limit - 3].decode(errors="ignore") + "…"
+    return data[: limit - 3].decode(errors="ignore") + MORE
+
+
+def is_cut(value: str | None) -> bool:
+    """Whether the agent has more to say than `value`."""
+    return bool(value) and str(value).endswith(MORE)
 
 
 def fit_list(values: Sequence[str], limit: int = MAX_BYTES) -> list[str]:
@@ -50,12 +59,20 @@ def fit_list(values: Sequence[str], limit: int = MAX_BYTES) -> list[str]:
     kept: list[str] = []
     size = 2
     for value in reversed(values):
-        value = fit(value, 200)
+        value = fit(value, MAX_NAME_BYTES)
         size += len(json.dumps(value).encode()) + 2
         if size > limit:
             break
         kept.append(value)
     return kept[::-1]
+
+
+def fit_names(names: Sequence[str]) -> list[str]:
+    """``names`` as far as they fit, in order, and `MORE` in the place of those that do not."""
+    kept = fit_list([name for name in reversed(names) if name == fit(name, MAX_NAME_BYTES)])[::-1]
+    if len(kept) == len(names):
+        return kept
+    return [*kept[: len(fit_list(kept[::-1], MAX_BYTES - 10))], MORE]
 
 
 def waiting_for_approval(request_id: str, digest: str) -> str:

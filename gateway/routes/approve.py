@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -11,6 +12,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from common.approval.link import ApprovalLink, BadLinkError, decision_id
+from common.approval.signing import Signer
 from common.approval.types import ApprovalRequest, DecisionRecord, DecisionStatus, Verdict, judged
 from common.client.errors import AgentClientError
 from common.client.view import AgentView
@@ -37,9 +39,11 @@ SAID = {
 
 @router.api_route("/approve/{token}", methods=["GET", "HEAD"])
 async def show(request: Request, parts: Parts, token: str) -> Response:
-    """What is asked, or what has become of it."""
-    link = _read_link(request, parts, token)
+    """What is asked, or what has become of it; the latter also after the link has expired."""
+    link = _read_link(request, parts, token, ApprovalLink.read_even_expired)
     visit = _Visit(request, parts, token, link, await parts.views.view(link.agent))
+    if visit.asked:
+        _read_link(request, parts, token)
     if request.method == "GET" and visit.asked and not visit.used[0]:
         asked = await refresh_premises(parts.agents, link.agent, [visit.asked])
         visit = replace(visit, view=visit.view.model_copy(update={"requests": asked}))
@@ -138,11 +142,9 @@ class _Visit:
             )
         if records:
             return self.message_page("This was decided", "There is nothing left for you to do.", records)
-        return self.message_page(
-            "This is not asked any more",
-            "The agent has gone on or ended without a decision, or asks something else by now.",
-            [],
-        )
+        how = self.view.closed_requests.get(self.link.request_id)
+        told = "The agent has gone on or ended without a decision, or asks something else by now."
+        return self.message_page("This is not asked any more", f"How it ended: {how}." if how else told, [])
 
 
 async def _decide(visit: _Visit, wanted: FormDecision, attempt: int, form: dict[str, str]) -> Response:
@@ -176,9 +178,18 @@ async def _decide(visit: _Visit, wanted: FormDecision, attempt: int, form: dict[
     return after.message_page("Your decision counts", told, [record])
 
 
-def _read_link(request: Request, parts: Gateway, token: str) -> ApprovalLink:
+def _read_valid(token: str, signer: Signer) -> ApprovalLink:
+    return ApprovalLink.read(token, signer, datetime.now(UTC))
+
+
+def _read_link(
+    request: Request,
+    parts: Gateway,
+    token: str,
+    read: Callable[[str, Signer], ApprovalLink] = _read_valid,
+) -> ApprovalLink:
     try:
-        link = ApprovalLink.read(token, parts.signer, datetime.now(UTC))
+        link = read(token, parts.signer)
     except BadLinkError as error:
         parts.buckets.take(f"address {address_of(request)}")
         text = str(error)

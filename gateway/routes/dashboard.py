@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from http import HTTPStatus
 from typing import Annotated
@@ -11,6 +12,7 @@ from fastapi import APIRouter, Header, Query, Request
 from starlette.responses import RedirectResponse, Response
 
 from common.approval.types import ApprovalRequest, DecisionStatus
+from common.client.client import AgentClient
 from common.client.errors import AgentClientError
 from common.client.filters import AgentFilter
 from common.client.tokens import Scope
@@ -35,13 +37,13 @@ router = APIRouter()
 ROWS = 200
 QUESTIONS = 50
 QUESTION_PATIENCE = timedelta(seconds=1)  # the list is complete without them
-MAX_TOLD = 4000  # characters
 TOLD = {
     "decided": "Your decision was received; below is what became of it.",
     "tell": "Told.",
     "pause": "It pauses before its next step.",
     "resume": "It goes on.",
     "wake": "Woken.",
+    "sent": "It was sent, and no worker has taken it yet: what comes of it shows in the notebook.",
     "cancel": "It was asked to end; it cleans up first.",
 }
 
@@ -151,9 +153,8 @@ async def tell(request: Request, parts: Parts, visitor: Visiting, id: str) -> Re
     """Steer it in words."""
     form = await session_form(request, parts)
     visitor.require(Scope.WRITE)
-    if text := form.get("text", "").strip()[:MAX_TOLD]:
-        await steer(parts, visitor.subject, id, lambda agents: agents.tell(id, text))
-    return _back_to(id, "tell")
+    text = form.get("text", "").strip()
+    return await _steer(request, parts, visitor, id, "tell", lambda agents: agents.tell(id, text))
 
 
 @router.post("/ui/agents/{id}/steer")
@@ -164,8 +165,26 @@ async def press(request: Request, parts: Parts, visitor: Visiting, id: str) -> R
     what = form.get("what", "")
     if what not in ("pause", "resume", "wake", "cancel"):
         raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "Press one of the buttons.")
-    await steer(parts, visitor.subject, id, lambda agents: getattr(agents, what)(id))
-    return _back_to(id, what)
+    return await _steer(request, parts, visitor, id, what, lambda agents: getattr(agents, what)(id))
+
+
+async def _steer(
+    request: Request,
+    parts: Gateway,
+    visitor: Visitor,
+    id: str,
+    what: str,
+    send: Callable[[AgentClient], Awaitable[str | None]],
+) -> Response:
+    """The agent's page, saying what came of it; what the agent refuses is not reported as done."""
+    try:
+        accepted = await steer(parts, visitor.subject, id, send)
+    except Problem as problem:
+        if problem.status_code != HTTPStatus.CONFLICT:
+            raise
+        view = await parts.views.view(id)
+        return await _agent_page(request, parts, visitor, view, problem=problem.detail)
+    return _back_to(id, what if accepted.status == "taken" or what == "cancel" else "sent")
 
 
 async def _agent_page(

@@ -24,7 +24,7 @@ from gateway.schemas import Started
 from gateway.services import Gateway, Parts
 
 # Paths must be absolute, since a worker has a working folder of its own.
-ABSOLUTE = {"path": "^/", "path-or-address": "^(/|https?://|$)"}
+ABSOLUTE = {"path": r"^/[^\u0000]*$", "path-or-address": r"^(/[^\u0000]*$|https?://|$)"}
 router = APIRouter(tags=["starting agents"])
 
 Key = Annotated[

@@ -14,7 +14,7 @@ from common.client.client import AgentClient
 from common.client.errors import NoSuchAgentError
 from gateway.auth.authentication import Decider, Subject, Writer
 from gateway.auth.authorization import require_steerable, require_visible
-from gateway.decisions import decide
+from gateway.decisions import decide, receipt_of
 from gateway.problems import Problem
 from gateway.schemas import Accepted, DecisionBody, DecisionTaken, Tell, Wake
 from gateway.services import Gateway, Parts
@@ -22,7 +22,9 @@ from gateway.services import Gateway, Parts
 router = APIRouter(tags=["deciding and steering"])
 
 REFUSED = "No such request is open, or the agent refused the decision; `detail` says why."
-ENDED: dict[int | str, dict[str, Any]] = {409: {"description": "The agent has ended."}}
+ENDED: dict[int | str, dict[str, Any]] = {
+    409: {"description": "It has ended, or refused it; `detail` says why."}
+}
 Key = Annotated[
     str,
     Header(
@@ -99,22 +101,27 @@ async def cancel(parts: Parts, subject: Writer, id: str) -> Accepted:
 
 
 async def steer(
-    parts: Gateway, subject: Subject, id: str, send: Callable[[AgentClient], Awaitable[None]]
+    parts: Gateway, subject: Subject, id: str, send: Callable[[AgentClient], Awaitable[str | None]]
 ) -> Accepted:
     """Send something to an agent that the subject may steer.
 
     Raises:
         NoSuchAgentError: there is none, or it is not theirs to see.
-        Problem: 403, it is not theirs to steer; 409, it has ended.
+        Problem: 403, it is not theirs to steer; 409, it has ended, or refuses what was sent.
     """
     await require_steerable(parts.patient_views, subject, id)
     try:
-        await send(parts.patient)
+        asked = await send(parts.patient)
     except NoSuchAgentError:
         # It was there a moment ago.
         raise Problem(HTTPStatus.CONFLICT, "The agent has ended; nothing was asked of it.") from None
     parts.forget(id)
-    return Accepted(id=id)
+    receipt = await receipt_of(parts.agents, id, asked) if asked else None
+    if receipt is None:
+        return Accepted(id=id)
+    if not receipt.taken:
+        raise Problem(HTTPStatus.CONFLICT, f"The agent refused it: {receipt.words}.")
+    return Accepted(id=id, status="taken", detail=receipt.words)
 
 
 def _require_same(body: DecisionBody, known: Decision) -> None:

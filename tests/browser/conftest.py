@@ -27,7 +27,7 @@ async def pages(server: DevServer, tmp_path_factory: pytest.TempPathFactory) -> 
         built = worker.build(world.desk.client, world.settings, reports=ReliableReports(world.desk.client))
         async with built, async_playwright() as playwright:
             browser = await playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
-            pages = Pages(world, browser, folder)
+            pages = Pages(world, browser, tmp_path_factory.mktemp("shops"))
             yield pages
             await browser.close()
     os.environ.pop("TEMPORAL_ADDRESS")

@@ -131,8 +131,8 @@ async def test_an_agent_is_live(pages: Pages, shots: Path) -> None:
     assert pages.complaints == []
 
 
-async def test_an_owner_steers(pages: Pages) -> None:
-    """Words, pause and resume from the page; an operator's page has them, too."""
+async def test_an_owner_steers(pages: Pages, shots: Path) -> None:
+    """Words, pause and resume from the page; an operator's page has them, too. A refusal is shown as one."""
     view, _ = await pages.asking()
     page = await pages.sign_in("local-owner")
     address = f"{pages.world.address}/ui/agents/{view.id}"
@@ -141,6 +141,14 @@ async def test_an_owner_steers(pages: Pages) -> None:
     await page.get_by_label("Tell it something").fill("be careful")
     await page.get_by_role("button", name="Tell").click()
     await page.get_by_text("Told.").wait_for()
+    box = page.get_by_label("Tell it something")
+    await box.evaluate("field => field.removeAttribute('maxlength')")
+    await box.fill("x" * 4001)
+    await page.get_by_role("button", name="Tell").click()
+    await page.get_by_text("The agent refused it: argument: String should have at most 4000").wait_for()
+    assert await page.get_by_text("Told.").count() == 0
+    pages.complaints.clear()  # the browser logs the 409 above
+    await page.screenshot(path=shots / "steer-refused.png", full_page=True)
     await page.get_by_role("button", name="Pause").click()
     await page.get_by_text("It pauses before its next step.").wait_for()
     await pages.world.until(view.id, lambda view: view.state == "paused")

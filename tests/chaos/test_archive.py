@@ -19,8 +19,8 @@ import pytest
 
 from cli.children import end_child, start_child
 from cli.dev_server import DevServer, listens
+from common.approval.signed import sign_start
 from common.approval.signing import Signer
-from common.approval.starts import sign_start
 from common.archive.anchor import ArchiveAnchor
 from common.archive.chain import verify
 from common.archive.index import IndexQuery

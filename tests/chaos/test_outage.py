@@ -14,6 +14,7 @@ from activities.calls.interceptor import ReliableReports
 from activities.decisions import DecisionChecks
 from activities.delivery.notices import Notices
 from cli.dev_server import DevServer
+from common.approval.floors import write_alone
 from common.approval.signing import Authority
 from common.approval.types import ApprovalsView
 from common.settings import Settings
@@ -38,6 +39,7 @@ async def test_an_activity_that_ends_while_temporal_is_away_is_not_run_again(
     async with DevServer(settings, ui_port=None) as server:
         monkeypatch.setenv("TEMPORAL_ADDRESS", server.address)
         client = await connect(settings)
+        write_alone(settings)
         authority = Authority.load(settings, create=True)
         world = World(authority)
         world.hold = asyncio.Event()

@@ -109,6 +109,7 @@ async def test_steering_an_agent_that_has_ended_is_exit_code_3(desk: Desk) -> No
     [
         (("start", "nothing"), "there are: code-auditor"),
         (("start", "code-auditor", "path=x", "--set", "apply=maybe"), "apply"),
+        (("start", "code-auditor", "path=/proc/self/environ"), "HIBERNAUT_ROOTS"),
         (("start", "code-auditor", "--input", "/no/such/file"), "No such file"),
         (("frobnicate",), "frobnicate"),
         (("show",), "ID"),
@@ -224,14 +225,19 @@ async def test_no_value_can_bend_the_query(desk: Desk) -> None:
 
 
 async def test_an_agent_is_told_paused_resumed_and_woken(desk: Desk) -> None:
-    """Each steering command arrives."""
+    """Each steering command arrives, and says what the agent made of it."""
     id = await desk.until(await desk.start("sleeps"), "sleeping")
+    too_long = await desk.run("tell", id, "x" * 4001)
+    assert (too_long.code, too_long.err.count("\n")) == (4, 1)
+    assert "refused" in too_long.err
+    assert "4000" in too_long.err
     assert (await desk.run("list", "--state", "sleeping", "--json")).json[0]["id"] == id
     assert (await desk.run("tell", id, "be brief")).code == 0
     assert (await desk.run("pause", id)).code == 0
     await desk.until(id, "paused")
     assert (await desk.run("resume", id)).code == 0
     await desk.until(id, "sleeping")
+    assert "it was not paused" in (await desk.run("resume", id)).err
     assert (await desk.run("wake", id, "--until", "2031-01-01T00:00:00Z")).code == 0
     running = await desk.run("result", id)
     assert (running.code, running.json["status"]) == (0, "running")
@@ -347,6 +353,28 @@ async def test_doctor_finds_all_well_and_says_what_to_mend(desk: Desk, tmp_path:
     assert ill.code == 1
     assert "none polls the task queue nobody" in ill.out
     assert "HIBERNAUT_APPROVAL_KEYS" in ill.out
+
+
+async def test_a_start_and_a_yes_are_held_against_the_operators_policy(desk: Desk, tmp_path: Path) -> None:
+    """A line says what it asks for; while it cannot be read nothing can be approved, and `doctor` says so."""
+    policy = tmp_path / "floors.json"
+    policy.write_text('{"rules": [{"kind": "buyer", "start": "never"}, {"quorum": 2}]}')
+    auditor = ("start", "code-auditor", f"path={tmp_path}/asks", "apply=true", "approvers=ann")
+    for words, told in (
+        (("start", "buyer", "symbol=A", "quantity=1", "limit=1"), "lets me start no buyer"),
+        (auditor, "asks for 2 approvals by others than me, and too few of those named"),
+    ):
+        ran = await desk.run(*words, HIBERNAUT_POLICY=str(policy))
+        assert (ran.code, ran.out, ran.err.count("\n")) == (2, "", 1)
+        assert told in ran.err
+    id = (await desk.run(*auditor)).out.strip()
+    policy.write_text("{")
+    for words in (("approve", id, "--as", "ann"), auditor):
+        ran = await desk.run(*words, HIBERNAUT_POLICY=str(policy))
+        assert (ran.code, ran.err.count("\n")) == (2, 1)
+        assert f"HIBERNAUT_POLICY: {policy} is not a JSON object such as" in ran.err
+    ill = await desk.run("doctor", HIBERNAUT_POLICY=str(policy))
+    assert (ill.code, "Nothing destructive is done until then" in ill.out) == (1, True)
 
 
 async def test_a_bad_setting_is_exit_code_2(desk: Desk) -> None:

@@ -78,6 +78,9 @@ async def test_the_stack_works_is_mended_and_leaves_nothing_behind(tmp_path: Pat
         await stack.hears("the Temporal server started again")
         after = stack.children()
         assert {each.pid for each in before.values()}.isdisjoint(each.pid for each in after.values())
+        outside = await cli(stack.folder, "start", "code-auditor", "path=/etc")
+        assert (outside[0], "HIBERNAUT_ROOTS" in outside[2]) == (2, True)
+        # Below the folder in which `dev` was started.
         started = await cli(stack.folder, "start", "code-auditor", f"path={code}", "--wait", "--json")
         assert json.loads(started[1])["status"] == "completed", started
         stack.process.send_signal(signal.SIGINT)
@@ -112,7 +115,7 @@ async def test_a_killed_stack_leaves_no_process_and_its_data_comes_back(tmp_path
     async with dev(tmp_path / "data", port) as stack:
         await stack.hears("ready")
         id = f"kept-{port}"
-        assert (await cli(stack.folder, "start", "code-auditor", "path=/none", "--id", id))[0] == 0
+        assert (await cli(stack.folder, "start", "code-auditor", f"path={tmp_path}/none", "--id", id))[0] == 0
         children = stack.children()
         stack.process.kill()
         await stack.process.wait()

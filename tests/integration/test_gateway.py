@@ -46,6 +46,7 @@ async def test_an_agent_is_started_asked_for_and_found(world: GatewayWorld) -> N
         ({"path": "relative"}, "absolute path"),
         ({"path": "/x", "carried": {"started_at": "2026-01-01T00:00:00Z"}}, "no such field"),
         ({"path": "/x", "apply": "yes"}, "apply"),
+        ({"path": "/proc/self/environ"}, "HIBERNAUT_ROOTS"),
         ({"path": "/x", "max_file_bytes": 0}, "greater than 0"),
         ({"path": "/x", "approvers": "a,b"}, "give a list"),
         ([], "one JSON object"),
@@ -137,7 +138,11 @@ async def test_steering_is_the_owners(world: GatewayWorld) -> None:
         barred = await world.http.post(f"/agents/{id}/{path}", json=body, headers=world.as_("approver"))
         assert barred.status_code == 403
         asked = await world.http.post(f"/agents/{id}/{path}", json=body, headers=world.as_("owner"))
-        assert (asked.status_code, asked.json()) == (202, {"id": id})
+        assert asked.status_code == 202
+        assert asked.json()["status"] == ("sent" if path == "cancel" else "taken")
+    too_early = await world.http.post(f"/agents/{id}/wake", headers=world.as_("owner"))
+    assert too_early.status_code == 409
+    assert "does not sleep" in too_early.json()["detail"] or "ended" in too_early.json()["detail"]
     await world.until(id, lambda view: not view.running)
     ended = await world.http.post(f"/agents/{id}/pause", headers=world.as_("owner"))
     assert ended.status_code == 409

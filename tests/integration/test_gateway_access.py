@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 
 from common.agents.kinds import KINDS
+from common.approval.floors import policy_file
 from common.client.tokens import Scope, TokenFile, digest_of
 from common.object_store import open_store
 from gateway.auth.ended_sessions import EndedSessions
@@ -140,6 +141,23 @@ async def test_a_scope_opens_what_it_says(world: GatewayWorld) -> None:
     assert (await world.agents.view(id)).running
 
 
+async def test_a_start_that_the_operators_policy_does_not_allow_is_a_403(world: GatewayWorld) -> None:
+    """The caller reads what it asks for; whoever it allows starts the same."""
+    file = policy_file(world.settings)
+    before = file.read_text()
+    file.write_text('{"rules": [{"owners": ["@treasury"], "requester": "allowed"}, {"start": "never"}]}')
+    body = {"path": "/x/sleeps"}
+    try:
+        answers = [
+            await world.http.post("/agents/code-auditor", json=body, headers=world.as_(who))
+            for who in ("owner", "member")
+        ]
+    finally:
+        file.write_text(before)
+    assert [each.status_code for each in answers] == [403, 202]
+    assert answers[0].json()["detail"] == "the operator's policy lets owner start no code-auditor."
+
+
 async def test_what_is_somebody_elses_is_not_there(world: GatewayWorld) -> None:
     """A stranger gets, for another's agent, byte for byte what there is for none; lists show none of it."""
     asks, request = await world.asking()
@@ -182,6 +200,8 @@ async def test_what_each_may_do_with_an_agent_that_asks(world: GatewayWorld) -> 
         "/agents/{id}/decisions": dict.fromkeys(see, 409),
         **{f"/agents/{{id}}/{what}": steer for what in ("tell", "pause", "resume", "wake")},
     }
+    # It does not sleep.
+    expected["/agents/{id}/wake"] = steer | {"owner": 409, "operator": 409}
     id, _ = await world.asking()
     for path, by_person in expected.items():
         for who, status in by_person.items():

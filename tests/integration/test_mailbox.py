@@ -32,8 +32,8 @@ from activities.mail.mailbox import ListenRequest, Mailbox
 from activities.starts import StartChecks
 from cli.children import end_child, start_child
 from cli.dev_server import DevServer
+from common.approval.signed import sign_start
 from common.approval.signing import Signer
-from common.approval.starts import sign_start
 from common.mail import MAILROOM, IncomingMail, MailKind, MailroomRequest
 from common.notices.types import Delivery, Notice, NoticeEvent
 from common.settings import Settings

@@ -24,6 +24,7 @@ from activities.fetching.scraper import Scraper
 from cli.dev_server import NAMESPACE, DevServer
 from cli.rates import set_fetch_rate
 from common.allowed_hosts import AllowedHosts
+from common.approval.floors import write_alone
 from common.approval.signing import Authority
 from common.artifacts import ArtifactStore
 from common.settings import Settings
@@ -59,6 +60,7 @@ async def fetching(settings: Settings, count: int) -> AsyncIterator[None]:
 
 @contextlib.asynccontextmanager
 async def agents(client: Client, settings: Settings) -> AsyncIterator[None]:
+    write_alone(settings)
     authority = Authority.load(settings, create=True)
     objects = [DecisionChecks(authority), Notices()]
     async with worker.build(

@@ -27,7 +27,7 @@ async def test_the_command_of_the_docs_ends_in_an_invitation(server: DevServer, 
     [command] = re.findall(r"^    python starter\.py (start recruiter .*)$", DOCS, re.MULTILINE)
     sample = tmp_path / "sample"
     shutil.copytree(ROOT / "tests" / "samples" / "recruiting", sample)
-    async with smtp_server() as smtp, open_desk(server, tmp_path) as desk:
+    async with smtp_server() as smtp, open_desk(server, tmp_path / tmp_path.name) as desk:
         worker = await start_child(
             [sys.executable, str(ROOT / "worker.py")],
             environment={

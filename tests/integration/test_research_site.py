@@ -15,6 +15,7 @@ import worker
 from activities.calls.interceptor import ReliableReports
 from common.agents.researcher import ResearcherInput, ResearchResult
 from common.allowed_hosts import AllowedHosts
+from common.approval.floors import write_alone
 from common.approval.signing import Signer
 from common.approval.types import Verdict
 from common.client.client import AgentClient
@@ -96,6 +97,7 @@ async def test_every_quote_of_a_report_stands_in_the_page_it_names(
         site.default = Route(docs.answer)
         fetching = settings.fetching.but(allowed_hosts=AllowedHosts.parse(site.host), rate=10.0)
         settings = settings.but(fetching=fetching)
+        write_alone(settings)
         client, signer = await connect(settings), Signer.load(settings, create=True)
         agents = AgentClient(client, settings, signer)
         objects, reports = worker.activity_objects(settings), ReliableReports(client)

@@ -151,7 +151,7 @@ async def test_nothing_that_is_written_mentions_anybody_or_links_anywhere(world:
     request = request_of(question=hostile, plan=plan, evidence=(hostile,) * 30)
     for event in NoticeEvent:
         delivery = delivery_of("agent-1", request, "C0GENERAL", event=event, text=hostile + "!")
-        where = await world.post(delivery)
+        where = await run(world.unasked.slack_post, delivery)
         message = world.slack.message(where.channel, where.ts)
         assert parsed(message) == []
         assert "&lt;!channel&gt;" in "".join(texts(message))
@@ -173,7 +173,7 @@ async def test_a_plan_of_any_size_is_a_message_that_slack_takes(world: SlackWorl
     ):
         request = request_of(question=long, plan=plan, evidence=(long,) * 30)
         delivery = delivery_of("agent-1", request, "C0GENERAL", text=long)
-        where = await world.post(delivery)
+        where = await run(world.unasked.slack_post, delivery)
         message = world.slack.message(where.channel, where.ts)
         assert [each["action_id"] for each in message["blocks"][-1]["elements"]] == [
             "approve",

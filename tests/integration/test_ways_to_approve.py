@@ -66,7 +66,11 @@ class Market:
             # A slow machine: it expired before anybody could look.
             return await self.ask(stack=stack, expires_after=8 * more["expires_after"])
         request = view.requests[0]
-        post = await run(self._slack.slack_post, delivery_of(id, request, "C0GENERAL", kind="buyer"))
+        post = await run(
+            self._slack.slack_post,
+            delivery_of(id, request, "C0GENERAL", kind="buyer"),
+            client=self.world.desk.client,
+        )
         return Question(self, id, request, post)
 
 
@@ -188,7 +192,7 @@ TABLE: list[tuple[Way, str, str, list[tuple[str, str, bool]]]] = [
     (by_link, "wrong person", f"^422: .*{STRANGER}", NOTHING),
     (by_link, "stale", "^200: .*not asked any more", NOTHING),
     (by_link, "twice", "^200: .*Your decision was already received", yes("email")),
-    (by_link, "expired", "^404: .*expired", NOTHING),
+    (by_link, "expired", "^200: .*How it ended: approval-1: expired", NOTHING),
     (by_slack, "right", "^200: Your approval counts", yes("slack")),
     (by_slack, "wrong person", f"^200: .*{STRANGER}", NOTHING),
     (by_slack, "stale", f"^200: .*{OTHER_PLAN}", NOTHING),

@@ -141,7 +141,7 @@ async def answered(agents: AgentClient, id: str, world: World) -> None:
     await asked(agents, id, after=reply.approval.id)
     await decide(agents, id)
     await staged(id, "c1", "invited")
-    await writes(id, "c2", "No thank you.")
+    await writes(id, "c2", "No thank you, I have accepted another offer.")
     await writes(id, "c1", "I have to withdraw, sorry.")
 
 

@@ -27,11 +27,13 @@ from activities.delivery.notices import Notices
 from cli.dev_server import DevServer
 from common.agents.agent import Progress
 from common.agents.auditor import AuditInput
+from common.approval.floors import write_alone
 from common.approval.signing import Authority, Signer
 from common.approval.types import ApprovalPolicy
 from common.client.client import AgentClient
 from common.settings import Settings
 from common.temporal.connect import connect
+from tests.support.roots import open_all
 from workflows.core.agent import Agent
 
 ROOT = Path(__file__).parents[2]
@@ -122,6 +124,7 @@ class Desk:
             "HIBERNAUT_TASK_QUEUE": settings.task_queue,
             "HIBERNAUT_USER": "me",
         }
+        write_alone(settings)
         self.signer = Signer.load(settings, create=True)
         self._worker = AsyncExitStack()
         self.spawned: list[asyncio.subprocess.Process] = []
@@ -208,6 +211,7 @@ async def desk(server: DevServer, tmp_path_factory: pytest.TempPathFactory) -> A
 
 @contextlib.asynccontextmanager
 async def open_desk(server: DevServer, folder: Path) -> AsyncIterator[Desk]:
+    open_all(folder)
     settings = Settings.read({"HIBERNAUT_DATA_DIR": str(folder), "HIBERNAUT_TASK_QUEUE": folder.name})
     desk = Desk(settings, server.address)
     await desk.connect()

@@ -57,6 +57,7 @@ async def dev(
         *("--port", str(port or free_port()), "--ui-port", str(ui_port or free_port())),
         *("--http-port", str(free_port()), *more),
         env={**CLEAN, "ANTHROPIC_API_KEY": "hush", "HIBERNAUT_SMTP_PASSWORD": "hush"},
+        cwd=folder.parent,
         stderr=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
     )

@@ -74,7 +74,7 @@ class ResearchStage(Stage):
         artifacts = ArtifactStore.of(settings)
         runner = ModelRunner(settings, artifacts, providers=(lambda _: self.model) if self.model else None)
         self.scraper = Scraper.build(settings, artifacts)
-        self.publisher = Publisher.build(settings, artifacts, self.authority)
+        self.publisher = Publisher.build(settings, artifacts, self.authority, worker.published(settings))
         return [
             DecisionChecks(self.authority),
             Calendars(),

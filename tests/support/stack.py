@@ -10,11 +10,13 @@ from pathlib import Path
 
 from cli.children import end_child, start_child
 from cli.dev_server import DevServer
+from common.approval.floors import write_alone
 from common.approval.signing import Signer
 from common.client.client import AgentClient
 from common.settings import Settings
 from common.temporal.connect import connect
 from tests.support.limits import QUICK_TASKS
+from tests.support.roots import open_all
 
 ROOT = Path(__file__).parents[2]
 
@@ -23,8 +25,10 @@ class Stack:
     """A Temporal server on a database of its own, and one worker."""
 
     def __init__(self, folder: Path) -> None:
+        open_all(folder)
         self.settings = Settings.read({"HIBERNAUT_DATA_DIR": str(folder)})
         self.server = DevServer(self.settings, ui_port=None, limits=QUICK_TASKS)
+        write_alone(self.settings)
         self.signer = Signer.load(self.settings, create=True)
         self.worker: Process | None = None
         self.log = folder / "logs" / "worker.log"

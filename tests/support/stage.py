@@ -21,6 +21,7 @@ from activities.calls.interceptor import ReliableReports
 from activities.decisions import DecisionChecks
 from activities.starts import StartChecks
 from common.agents.agent import AgentInput, AgentStatus, Notebook
+from common.approval.floors import write_alone
 from common.approval.signing import Authority, Signer
 from common.approval.types import ApprovalRequest, ApprovalsView, Decision, DecisionRecord, Verdict
 from common.settings import Settings
@@ -44,6 +45,7 @@ class Stage:
     def __init__(self, client: Client, settings: Settings, cached: int) -> None:
         self.client = client
         self.settings = settings.but(cached_agents=cached)
+        write_alone(settings)
         self.signer = Signer.load(settings, create=True)
         self.authority = Authority.load(settings)
         self.world = World(self.authority)

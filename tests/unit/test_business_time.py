@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -16,6 +16,7 @@ from temporalio.testing import ActivityEnvironment
 
 from activities.calendars import Calendars, MomentsRequest
 from common import business_time
+from common.approval.types import ApprovalPolicy
 from common.business_time import NYSE, BusinessHours, NeverOpenError, add, closes_at, is_open, next_open
 
 OFFICES = [
@@ -29,6 +30,7 @@ OFFICES = [
 ]
 hours_ = st.sampled_from(OFFICES)
 # Whole minutes: the oracle steps from one to the next.
+DAY = date(2026, 11, 23)
 moments = st.integers(0, 25 * 365 * 24 * 60).map(
     lambda minutes: datetime(2010, 1, 1, tzinfo=UTC) + timedelta(minutes=minutes)
 )
@@ -218,3 +220,33 @@ async def test_what_never_comes_is_permanent() -> None:
     with pytest.raises(ApplicationError) as caught:
         await ActivityEnvironment().run(Calendars().moments, request)
     assert (caught.value.type, caught.value.non_retryable) == ("UnknownCalendar", True)
+
+
+@pytest.mark.parametrize("which", ["reminders", "escalate_after", "expires_after"])
+def test_deadlines_in_business_hours_that_end_too_far_away_are_refused_where_they_are_read(
+    which: str,
+) -> None:
+    """A thousand days around the clock are four thousand of six and a half hours."""
+    span: object = timedelta(days=1000)
+    more = {"escalate_to": ["bob"]} if which == "escalate_after" else {}
+    wanted = {"approvers": ["ann"], which: [span] if which == "reminders" else span, **more}
+    assert ApprovalPolicy.model_validate(wanted)
+    with pytest.raises(ValidationError, match="3,692 days; give at most 1,830"):
+        ApprovalPolicy.model_validate(wanted | {"business_hours": NYSE})
+
+
+async def test_the_longest_ladder_of_a_policy_can_be_counted() -> None:
+    """A hundred reminders, an escalation and an end, each as far away as is read."""
+    most = (datetime.combine(DAY, NYSE.closes) - datetime.combine(DAY, NYSE.opens)) * 1830
+    policy = ApprovalPolicy(
+        approvers=("ann",),
+        reminders=(most,) * 100,
+        escalate_after=most,
+        escalate_to=("bob",),
+        expires_after=most,
+        business_hours=NYSE,
+    )
+    request = MomentsRequest(hours=NYSE, start=new_york(2026, 11, 26), after=policy.durations)
+    assert len(request.after) == 102
+    one = request.model_copy(update={"after": request.after[-1:]})
+    assert (await Calendars().moments(one)).at[0].year < 2036

@@ -24,6 +24,7 @@ from common.errors import classify_error, permanent
 from common.key_ring import KeyRing
 from common.settings import Settings, SettingsError
 from common.temporal import search_attributes
+from tests.support.floors import action, floors
 from workflows.core.agent import Agent
 
 # An envelope is good for two weeks by the clock of who checks it.
@@ -121,7 +122,9 @@ def test_errors_are_sorted_in_one_place() -> None:
     assert isinstance(sorted_error, ApplicationError)
     assert (sorted_error.type, sorted_error.non_retryable) == ("FileNotFoundError", True)
     bug = KeyError("x")
-    assert classify_error(bug) is bug
+    told = classify_error(bug)
+    assert isinstance(told, ApplicationError)
+    assert (told.type, told.message, told.non_retryable) == ("KeyError", "KeyError", False)
     chosen = permanent("PathMissing", "x")
     assert classify_error(chosen) is chosen
 
@@ -203,13 +206,13 @@ def test_only_an_approval_of_exactly_this_plan_authorizes() -> None:
         changed = good.model_copy(update=changes)
         changed = changed.model_copy(update={"policy": changed.policy.model_copy(update=policy)})
         with pytest.raises(ApplicationError) as refused:
-            authority(signer).authorize(changed, plan, agent)
+            authority(signer).authorize(changed, plan, action(agent))
         assert (refused.value.type, refused.value.non_retryable) == ("NotAuthorized", True)
         return refused.value.message
 
-    assert authority(signer).authorize(good, plan, "agent") is good
+    assert authority(signer).authorize(good, plan, action("agent")) is good
     with pytest.raises(ApplicationError, match="no approval"):
-        authority(signer).authorize(None, plan, "agent")
+        authority(signer).authorize(None, plan, action("agent"))
     assert flaw(agent="other")
     assert flaw(plan=Errand(x=2)) == "the decision is for another plan"
     assert flaw({"key": f"agent:node:{digest(Errand(x=2))}"}) == "its key is for another action"
@@ -220,7 +223,7 @@ def test_only_an_approval_of_exactly_this_plan_authorizes() -> None:
     unsigned = vote.model_copy(update={"decision": vote.decision.model_copy(update={"signature": None})})
     assert flaw({"votes": (unsigned,)}) == "unsigned"
     lax = authority(signer, accept_unsigned=True)
-    assert lax.authorize(good.model_copy(update={"votes": (unsigned,)}), plan, "agent")
+    assert lax.authorize(good.model_copy(update={"votes": (unsigned,)}), plan, action("agent"))
     rejected = signer.sign(vote.decision.model_copy(update={"verdict": Verdict.REJECT}), "agent", NOW)
     assert "not an approval" in flaw({"votes": (vote.model_copy(update={"decision": rejected}),)})
 
@@ -235,13 +238,13 @@ def test_a_quorum_is_counted_again_by_people(tmp_path: Path) -> None:
     [ann], [bob] = (authorization(signer, plan, by=by, **two).votes for by in ("ann", "bob"))
     both = authorization(signer, plan, **two).model_copy(update={"votes": (ann, bob)})
     asked = authority(signer, groups)
-    assert asked.authorize(both, plan, "agent")
+    assert asked.authorize(both, plan, action("agent"))
     with pytest.raises(ApplicationError, match="1 of 2 approvals"):
-        asked.authorize(both.model_copy(update={"votes": (ann, ann)}), plan, "agent")
+        asked.authorize(both.model_copy(update={"votes": (ann, ann)}), plan, action("agent"))
     groups.write_text('{"treasury": ["ann"]}')
     os.utime(groups, ns=(1, 1))  # a file system with coarse times must not hide the change
     with pytest.raises(ApplicationError, match="bob is not among those"):
-        asked.authorize(both, plan, "agent")
+        asked.authorize(both, plan, action("agent"))
 
 
 def test_an_edited_plan_is_authorized_with_exactly_the_edits_decided() -> None:
@@ -249,15 +252,17 @@ def test_an_edited_plan_is_authorized_with_exactly_the_edits_decided() -> None:
     signer = Signer(KeyRing.of({"k": b"1" * 32}))
     shown, edited = Errand(x=1, y=1), Errand(x=1, y=5)
     good = authorization(signer, shown, edited, editable=("y",))
-    assert authority(signer).authorize(good, edited, "agent") is good
+    assert authority(signer).authorize(good, edited, action("agent")) is good
     for wrong, told in (
         (Errand(x=1, y=6), "edits make of it"),
         (Errand(x=2, y=5), "another plan"),
     ):
         with pytest.raises(ApplicationError, match=told):
-            authority(signer).authorize(good, wrong, "agent")
+            authority(signer).authorize(good, wrong, action("agent"))
     with pytest.raises(ApplicationError, match="may not be edited"):
-        authority(signer).authorize(authorization(signer, shown, edited, editable=()), edited, "agent")
+        authority(signer).authorize(
+            authorization(signer, shown, edited, editable=()), edited, action("agent")
+        )
 
 
 def authorization(
@@ -279,7 +284,7 @@ def authorization(
 def authority(
     signer: Signer, groups: Path = Path("no-such-file"), *, accept_unsigned: bool = False
 ) -> Authority:
-    return Authority(signer, Directory(groups), accept_unsigned=accept_unsigned)
+    return Authority(signer, Directory(groups), floors(groups=groups), accept_unsigned=accept_unsigned)
 
 
 def test_lists_are_written_with_commas_on_the_command_line() -> None:

@@ -51,6 +51,13 @@ def test_the_settings_page_is_the_table_of_the_code() -> None:
     ]
 
 
+def test_the_page_on_security_names_tests_that_are_there() -> None:
+    """A promise is worth the test that holds it."""
+    named = set(re.findall(r"tests/[\w/]+\.py", (ROOT / "docs" / "security.md").read_text()))
+    assert named
+    assert [each for each in sorted(named) if not (ROOT / each).exists()] == []
+
+
 def test_the_page_of_the_kit_lists_the_search_attributes() -> None:
     """All of them, in backquotes."""
     page = (ROOT / "docs" / "kit.md").read_text()

@@ -17,6 +17,7 @@ from activities.auditor.scan.programs import AnalyserFailed
 from common.agents.agent import Progress
 from common.digest import digest, digest_bytes
 from tests.support.auditor.fix_world import FLAWED, MENDED, World
+from tests.support.floors import floors
 
 
 @pytest.fixture
@@ -211,7 +212,7 @@ def test_planning_tells_how_far_it_is(world: World) -> None:
     environment = ActivityEnvironment()
     environment.on_heartbeat = beats.append
     request = PlanRequest(root=str(world.root), findings=[put_records(world.store, world.scan())])
-    environment.run(FixPlanner(world.store).plan_fixes, request)
+    environment.run(FixPlanner(world.store, floors()).plan_fixes, request)
     assert beats[-1] == Progress(done=2, total=2)
 
 

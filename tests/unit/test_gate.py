@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from types import FrameType
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -147,6 +151,73 @@ def test_decisions_for_requests_never_made_cannot_crowd_out_one_for_an_open_requ
     assert gate.next_decision("r-1") == decision()
 
 
+def steps_of(work: Callable[[], object]) -> int:
+    """How many instructions of the gate's own `work` takes."""
+    steps = 0
+
+    def trace(frame: FrameType, event: str, argument: object) -> Any:
+        nonlocal steps
+        if frame.f_code.co_filename != Gate.offer.__code__.co_filename:
+            return None
+        frame.f_trace_opcodes = True
+        steps += event == "opcode"
+        return trace
+
+    sys.settrace(trace)
+    try:
+        work()
+    finally:
+        sys.settrace(None)
+    return steps
+
+
+@pytest.mark.parametrize("flood", ["r-1", "r-9"], ids=["open", "never made"])
+def test_a_decision_costs_no_more_when_thousands_came_before_it(flood: str) -> None:
+    """Ten thousand come in one workflow task, which may take two seconds: none walks over the others."""
+
+    def cost(before: int) -> int:
+        gate = Gate(Approvals())
+        gate.open(request())
+        for number in range(before):
+            gate.offer(decision(id=f"before-{number}", request_id=flood), NOW)
+        gate.memory.records[:] = gate.memory.records[-MAX_RECORDS:]
+
+        def one() -> None:
+            gate.offer(decision(id="again", request_id=flood), NOW)
+            gate.offer(decision(id="again", request_id=flood), NOW)
+            assert gate.next_decision("r-1") or flood != "r-1"
+            if flood == "r-1":
+                gate.take("r-1")
+
+        return steps_of(one)
+
+    assert cost(4000) <= cost(700) + 20
+
+
+def test_no_flood_of_refused_decisions_hides_who_decided_or_lets_a_decision_count_again() -> None:
+    """Refused records make room first, and what was received is known for as long as the history lasts."""
+    gate = Gate(Approvals())
+    gate.open(request())
+    gate.offer(decision(), NOW)
+    gate.record(gate.take("r-1"), NOW)
+    for number in range(MAX_RECORDS + MAX_WAITING + 10):
+        gate.offer(decision(id=f"f{number}", request_id="nowhere", edits={"what": "x" * 2000}), NOW)
+    counted = gate.memory.records[0]
+    assert (counted.decision.id, counted.status) == ("1", DecisionStatus.COUNTED)
+    assert len(gate.memory.records) == MAX_RECORDS
+    assert max(len(str(each.decision.edits)) for each in gate.memory.records) < 200
+    again = gate.offer(decision(id="f101"), NOW)
+    assert again is not None
+    assert again.reason == ALREADY_RECEIVED
+
+
+def test_decisions_that_an_older_version_carried_over_still_wait() -> None:
+    """They were one list for all requests."""
+    carried = Approvals.model_validate({"waiting": [decision().model_dump(mode="json")]})
+    gate = Gate(Approvals.model_validate(carried.model_dump(mode="json")))
+    assert gate.next_decision("r-1") == decision()
+
+
 @given(st.lists(st.tuples(st.sampled_from(["open", "close", "offer"]), st.integers(0, 400)), max_size=300))
 def test_the_memory_of_the_gate_is_bounded_and_no_decision_is_both_waiting_and_judged(
     steps: list[tuple[str, int]],
@@ -163,5 +234,5 @@ def test_the_memory_of_the_gate_is_bounded_and_no_decision_is_both_waiting_and_j
     memory = gate.memory
     assert len(memory.records) <= MAX_RECORDS
     assert len(memory.closed) <= MAX_CLOSED
-    waiting = [each.id for each in memory.waiting]
+    waiting = [each.id for each in gate.waiting]
     assert len(waiting) == len(set(waiting))

@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi.exceptions import RequestValidationError
 from hypothesis import given
 from hypothesis import strategies as st
 
 from common.agents.agent import NotebookEntry
+from common.agents.kinds import KINDS
+from common.agents.recruiter import RecruiterInput
 from common.approval.diff_view import DIFF_LINES
 from common.approval.plan_view import plain, ref_of, shape_of, show_plan
 from common.approval.types import ApprovalPolicy, ApprovalRequest, Verdict
@@ -22,7 +25,8 @@ from gateway.decision_form import FormError, edit_fields, read_decision
 from gateway.events import Cursor, is_over, new_events
 from gateway.limits import Buckets, Places
 from gateway.metrics import Metrics
-from gateway.problems import Problem
+from gateway.problems import Problem, problem_of
+from gateway.routes.starts import read_input
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
@@ -37,6 +41,50 @@ def view(lines: int, *, dropped: int = 0, state: str = "working", live: bool = T
         waiting_for=None, wake_at=None, started_at=NOW, closed_at=None, live=live,
         notebook=entries if live else [], dropped=dropped if live else 0,
     )  # fmt: skip
+
+
+SAMPLE = Path(__file__).parents[1] / "samples" / "recruiting" / "candidates.json"
+
+
+def recruiting(**slot: Any) -> RecruiterInput:
+    """The sample as it is sent over HTTP, its one slot changed."""
+    body = json.loads(SAMPLE.read_text()) | {"profiles": "/srv/profiles"}
+    body["slots"] = [body["slots"][0] | slot]
+    return RecruiterInput.model_validate(read_input(KINDS["recruiter"], json.dumps(body).encode()))
+
+
+def test_a_recruiter_with_slots_can_be_started_over_http() -> None:
+    """In the forms that the command line takes: on the clock of a zone, or with an offset."""
+    zoned = recruiting().slots[0]
+    offset = recruiting(start="2099-12-01T09:00:00Z", end="2099-12-01T10:45:00+01:00", zone="").slots[0]
+    assert zoned.start == offset.start == datetime(2099, 12, 1, 9, tzinfo=UTC)
+    assert zoned.end == offset.end
+    assert zoned.in_words == "Tuesday, 1 December 2099, 10:00-10:45 (Europe/Berlin)"
+    again = RecruiterInput.model_validate_json(recruiting().model_dump_json())
+    assert again.slots == recruiting().slots
+
+
+@pytest.mark.parametrize(
+    "slot",
+    [
+        {"start": 4099755600},
+        {"start": "4099755600"},
+        {"start": True},
+        {"start": "soon"},
+        {"start": "2099-12-01T10:00", "zone": ""},
+        {"start": "9999-12-31T23:59:59-14:00", "end": "9999-12-31T23:59:59-14:00", "zone": ""},
+        {"start": "2099-03-29T02:30", "end": "2099-03-29T03:30"},
+        {"zone": "Nowhere/City"},
+        {"zone": 7},
+    ],
+)
+def test_a_slot_that_says_no_clear_time_is_refused_by_its_place(slot: dict[str, Any]) -> None:
+    """With 422 and one line."""
+    with pytest.raises(RequestValidationError) as caught:
+        recruiting(**slot)
+    problem = problem_of(caught.value)
+    assert problem.status_code == 422
+    assert problem.detail.startswith("slots.0")
 
 
 def read(events: list[bytes]) -> list[tuple[str, str, Any]]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import socket
 import tracemalloc
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
 from activities.auditor.records import FileEntry, Inventory, InventoryRequest, SkippedFile, get_records
-from activities.auditor.scan import git_rules
-from activities.auditor.scan.inventory import CodeInventory
+from activities.auditor.scan import git_rules, inventory
+from activities.auditor.scan.inventory import CodeInventory, Lister
+from activities.auditor.scan.listing import list_files
 from common.artifacts import ArtifactStore
 
 
@@ -36,15 +38,18 @@ class Taken:
 
 
 class Taker:
+    """Takes inventories in this process, where a test can see what is opened, unless told another way."""
+
     def __init__(self, store: ArtifactStore) -> None:
         self.store = store
+        self.lister: Lister = list_files
 
     def __call__(self, root: Path | str, **options: Any) -> Taken:
         beats: list[object] = []
         environment = ActivityEnvironment()
         environment.on_heartbeat = beats.append
         request = InventoryRequest(root=str(root), **{"max_file_bytes": 1_000_000, **options})
-        inventory = environment.run(CodeInventory(self.store).take_inventory, request)
+        inventory = environment.run(CodeInventory(self.store, self.lister).take_inventory, request)
         left_out = get_records(self.store, inventory.left_out, SkippedFile)
         return Taken(
             inventory,
@@ -422,3 +427,58 @@ def test_heartbeats(take: Taker, root: Path) -> None:
     """A long inventory heartbeats every 200 files."""
     write(root, {f"{n}.py": "" for n in range(401)})
     assert take(root).beats == 3
+
+
+def kind_of_failure(take: Taker, root: Path, **options: Any) -> str:
+    with pytest.raises(ApplicationError) as caught:
+        take(root, **options)
+    assert caught.value.non_retryable
+    assert "\n" not in caught.value.message
+    return str(caught.value.type)
+
+
+def test_apart_it_is_the_same_inventory(take: Taker, root: Path) -> None:
+    """As a worker takes it: in a process of its own, failures included."""
+    write(root, {"a.py": "x", ".gitignore": "*.log\n", "b.log": "", "nul": b"\0"})
+    checkout(root)
+    here = take(root)
+    take.lister = inventory.listed_apart
+    apart = take(root)
+    assert (apart.inventory, apart.entries, apart.left_out) == (here.inventory, here.entries, here.left_out)
+    assert apart.paths == [".gitignore", "a.py"]
+    assert kind_of_failure(take, root / "none") == "PathMissing"
+    assert kind_of_failure(take, root, include=["[a"]) == "PatternMalformed"
+
+
+def test_a_tree_that_would_take_for_ever_is_one_clear_failure(
+    take: Taker, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing else in the worker waits for it, and it ends with what its limits allow."""
+    monkeypatch.setattr(inventory, "LIMITS", replace(inventory.LIMITS, cpu_seconds=1))
+    write(root, {"a" * 250: ""})
+    take.lister = inventory.listed_apart
+    assert kind_of_failure(take, root, exclude=["*a" * 40 + "b"]) == "TreeTooCostly"
+
+
+def test_rules_of_git_are_held_to_a_budget(take: Taker, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file of rules that no project has is passed over; and so many names for so many rules are refused."""
+    checkout(root)
+    write(root, {".gitignore": "x.py\n" + "".join(f"{n}*\n" for n in range(90_000)), "x.py": ""})
+    assert take(root).paths == [".gitignore", "x.py"]
+    write(root, {".gitignore": "".join(f"{n}.log\n" for n in range(60)), **{f"{n}.py": "" for n in range(9)}})
+    assert take(root).inventory.files == 11
+    monkeypatch.setattr(git_rules.Budget, "__init__", lambda self: setattr(self, "left", 500))
+    assert kind_of_failure(take, root) == "TooManyRules"
+
+
+def test_an_index_that_names_more_than_a_checkout_holds_is_damaged(take: Taker, root: Path) -> None:
+    """In version 4 each name takes over the one before: a few megabytes name gigabytes."""
+    checkout(root)
+    write(root, {".gitignore": "*.log\n", "x.log": "", "y.py": ""})
+    entry = bytes(60) + (1).to_bytes(2, "big")
+    count = 6000
+    data = b"DIRC" + (4).to_bytes(4, "big") + count.to_bytes(4, "big")
+    data += (entry + b"\0" + b"d/\0") * count
+    (root / ".git" / "index").write_bytes(data + hashlib.sha1(data, usedforsecurity=False).digest())
+    assert take(root).paths == [".gitignore", "y.py"]
+    assert max(map(len, git_rules.open_checkout(root).tracked)) <= 4096  # type: ignore[union-attr]

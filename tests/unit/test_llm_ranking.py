@@ -16,6 +16,7 @@ from activities.llm.prompt import Completion, Prompt
 from activities.llm.ranking import ranker
 from activities.llm.records import BudgetPlan, Grant, ModelItem, ModelReply, ModelRequest
 from activities.llm.runner import ModelRunner
+from common.approval.floors import write_alone
 from common.approval.signing import Authority
 from common.artifacts import ArtifactStore
 from common.settings import Settings
@@ -89,6 +90,7 @@ def test_the_model_of_the_settings_ranks(tmp_path: Path) -> None:
 def test_a_budget_is_raised_by_a_signed_approval_alone(tmp_path: Path) -> None:
     """What raises a limit checks the approval itself; without one nothing is granted."""
     settings = Settings.read({"HIBERNAUT_DATA_DIR": str(tmp_path)})
+    write_alone(settings)
     authority = Authority.load(settings, create=True)
     thinking = ModelActivities(ModelRunner(settings, ArtifactStore(tmp_path)), authority)
     plan = BudgetPlan(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -29,6 +30,7 @@ from common.names import (
 )
 from common.notices.types import courier_id
 from common.settings import Settings, SettingsError
+from tests.support.roots import open_all
 
 ODD = (
     "",
@@ -56,6 +58,9 @@ class Recorder:
     async def start_workflow(self, kind: str, input: object, *, id: str, **_: Any) -> None:
         self.started.append(id)
 
+    async def count_workflows(self, query: str) -> Any:
+        return SimpleNamespace(count=0)
+
 
 @pytest.fixture
 def recorder() -> Recorder:
@@ -64,6 +69,7 @@ def recorder() -> Recorder:
 
 @pytest.fixture
 def agents(tmp_path: Path, recorder: Recorder) -> AgentClient:
+    open_all(tmp_path)
     (tmp_path / "groups.json").write_text('{"treasury": ["ann"], "empty": []}')
     settings = Settings.read({"HIBERNAUT_DATA_DIR": str(tmp_path)})
     return AgentClient(cast(Any, recorder), settings, Signer(KeyRing.of({"k": b"1" * 32})))

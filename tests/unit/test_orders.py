@@ -33,6 +33,7 @@ from common.approval.signing import Authority, Signer
 from common.approval.types import ApprovalPolicy, Authorization, Decision, Verdict, Vote
 from common.digest import digest
 from common.key_ring import KeyRing
+from tests.support.floors import floors
 
 NOW = datetime(2026, 11, 24, 17, tzinfo=UTC)
 RING = Signer(KeyRing.of({"test": bytes(range(32))}))
@@ -93,7 +94,7 @@ class World:
     def __init__(self, folder: Path, faults: Faults = Faults()) -> None:  # noqa: B008
         self.broker = PaperBroker(folder / "paper.db", price, lambda: NOW, faults)
         self.orders = Orders(
-            self.broker, Authority(RING, Directory(Path("no-such-file")), accept_unsigned=False)
+            self.broker, Authority(RING, Directory(Path("no-such-file")), floors(), accept_unsigned=False)
         )
 
     async def place(self, request: PlaceOrder | None = None) -> Order:
@@ -222,7 +223,9 @@ async def test_an_order_that_another_worker_placed_meanwhile_is_the_order(tmp_pa
     world = World(tmp_path)
     rival = _Rival(tmp_path / "paper.db", price, lambda: NOW)
     order = await attempt().run(
-        Orders(rival, Authority(RING, Directory(Path("no-such-file")), accept_unsigned=False)).place_order,
+        Orders(
+            rival, Authority(RING, Directory(Path("no-such-file")), floors(), accept_unsigned=False)
+        ).place_order,
         place(),
     )
     assert world.broker.orders() == [order]
@@ -249,7 +252,9 @@ async def test_a_broker_that_contradicts_itself_is_asked_again_later(tmp_path: P
     odd = _Contradictory(tmp_path / "paper.db", price, lambda: NOW)
     with pytest.raises(DuplicateOrderError):
         await attempt().run(
-            Orders(odd, Authority(RING, Directory(Path("no-such-file")), accept_unsigned=False)).place_order,
+            Orders(
+                odd, Authority(RING, Directory(Path("no-such-file")), floors(), accept_unsigned=False)
+            ).place_order,
             place(),
         )
 

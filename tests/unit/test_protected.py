@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from activities.recruiting import protected
 from activities.recruiting.protected import Protected, strip
 
 NAME, EMAIL = "Anna-Lena Müller", "anna.mueller85@example.com"
@@ -324,3 +325,11 @@ def test_other_languages_and_scripts_tell_as_well(text: str) -> None:
 def test_names_in_initials_and_other_scripts(name: str, text: str, left: str) -> None:
     """Skills beside them stay."""
     assert " ".join(strip(text, name).text.replace("[removed]", " ").split()) == left
+
+
+def test_a_line_without_end_is_looked_at_in_parts() -> None:
+    """What is looked for takes time with the square of a line's length, so a hostile profile has none."""
+    long = "a.b " * 5000 + "\n" + "born: 1990-02-03\n" + "x" * 5000 + "\n" + "wrapped\n" * 2000
+    assert max(map(len, protected._lines(long))) <= protected.MAX_LINE + len(" wrapped")
+    assert "".join(protected._lines("word " * 900)) == "word " * 900
+    assert "1990" not in strip(long, "Ann").text

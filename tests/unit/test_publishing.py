@@ -22,6 +22,7 @@ from common.approval.types import ApprovalPolicy, Authorization, Decision, Verdi
 from common.artifacts import ArtifactStore
 from common.digest import digest
 from common.key_ring import KeyRing
+from tests.support.floors import floors
 from tests.support.web import Hit, Route, WebServer, redirect
 
 RING = Signer(KeyRing.of({"test": bytes(range(32))}))
@@ -42,8 +43,8 @@ def store(tmp_path: Path) -> ArtifactStore:
 
 @pytest.fixture
 def publisher(store: ArtifactStore, desk: WebServer, tmp_path: Path) -> Publisher:
-    authority = Authority(RING, Directory(tmp_path / "groups.json"), accept_unsigned=False)
-    return Publisher(store, authority, guarded_client(AllowedHosts.parse(desk.host)))
+    authority = Authority(RING, Directory(tmp_path / "groups.json"), floors(), accept_unsigned=False)
+    return Publisher(store, authority, guarded_client(AllowedHosts.parse(desk.host)), tmp_path / "own")
 
 
 def plan_for(store: ArtifactStore, target: str | Path) -> PublishPlan:

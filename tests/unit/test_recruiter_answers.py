@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from activities.recruiting.answers import read_by_rules
-from activities.recruiting.candidacy import MailReading, Says
-from activities.recruiting.understanding import OUTPUTS, reading_of
+from activities.recruiting.answers import Asked, read_by_rules
+from activities.recruiting.candidacy import Candidacy, JudgedReading, MailReading, Says
+from activities.recruiting.understanding import OUTPUTS, asked_last, reading_of
 from common.agents.recruiter import Slot
 from tests.support.recruiting.stage import mail
 
@@ -305,5 +305,64 @@ def test_a_language_model_is_not_believed_against_the_words(
     output = OUTPUTS["candidate_reading"]
     assert not isinstance(asked, MailReading)
     assert output.check is not None
-    flaw = output.check(output.type.model_validate(answer), asked)
-    assert (flaw is None) == believed
+    assert output.judge is not None
+    reading = output.type.model_validate(answer)
+    assert output.check(reading, asked) is None
+    judged = JudgedReading.model_validate(output.judge(reading, asked))
+    assert (judged.says == answer["says"]) == believed
+    assert judged.says == answer["says"] or judged.says is Says.UNCLEAR
+    assert judged.read_as.startswith(str(answer["says"])), "a person sees it beside the text"
+
+
+@pytest.mark.parametrize("letter", [Asked.PERSON, Asked.QUESTIONS, Asked.INTEREST])
+@pytest.mark.parametrize(
+    ("text", "sure_of"),
+    [
+        ("No", {Asked.INTEREST}),
+        ("no, thank you", {Asked.INTEREST}),
+        ("Nein, danke", {Asked.INTEREST}),
+        ("Sorry, no.", {Asked.INTEREST}),
+        ("Yes", {Asked.INTEREST, Asked.QUESTIONS}),
+        ("Sounds good", {Asked.INTEREST, Asked.QUESTIONS}),
+        ("I am not interested", {Asked.INTEREST, Asked.QUESTIONS}),
+        ("That's not for me", {Asked.INTEREST, Asked.QUESTIONS}),
+        ("I'll pass on this one", {Asked.INTEREST, Asked.QUESTIONS}),
+        ("Then yes, I'm interested.", set(Asked)),
+        ("I have to withdraw, sorry.", set(Asked)),
+        ("No, I have accepted another job", set(Asked)),
+        ("I am not interested in the position", set(Asked)),
+    ],
+)
+def test_a_bare_answer_counts_only_where_its_question_is_ours(
+    text: str, sure_of: set[Asked], letter: Asked
+) -> None:
+    """After a person's own words, or where our questions may be denied as well, it is for a person."""
+    reading = read_by_rules(text, [], letter)
+    assert (reading.says in (Says.YES, Says.NO)) == (letter in sure_of)
+
+
+@pytest.mark.parametrize("text", ["2", "the first one", "any of them works", "Tuesday works", "another day"])
+def test_after_a_persons_words_no_time_is_taken(text: str) -> None:
+    """The person may have named other times, and nobody here knows."""
+    assert read_by_rules(text, OFFERED).says in (Says.SLOT, Says.OTHER_TIME)
+    assert read_by_rules(text, OFFERED, Asked.PERSON).says is Says.UNCLEAR
+
+
+@pytest.mark.parametrize(
+    ("candidacy", "questions", "asked"),
+    [
+        (Candidacy(), ["When could you start?"], Asked.INTEREST),
+        (Candidacy(), ["When could you start?", "Do you have a licence?"], Asked.QUESTIONS),
+        (Candidacy(followed_up=True), ["Do you have a licence?"], Asked.INTEREST),
+        (Candidacy(proposals=1), ["Do you have a licence?"], Asked.INTEREST),
+        (Candidacy(person_asked=True, followed_up=True), [], Asked.PERSON),
+    ],
+)
+def test_what_was_asked_last(candidacy: Candidacy, questions: list[str], asked: Asked) -> None:
+    """By our letters, their questions, or a person."""
+    assert asked_last(candidacy, questions) is asked
+
+
+def test_a_mail_too_long_to_be_a_plain_answer_goes_to_a_person() -> None:
+    """However it begins; and however it is made to take long, it does not."""
+    assert read_by_rules("Yes, I am interested." + " " * 100_000 + "!", []).says is Says.UNCLEAR

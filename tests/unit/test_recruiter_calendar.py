@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from temporalio.exceptions import ApplicationError
 
+from activities.recruiting import calendar_file
 from activities.recruiting.calendar_file import busy_slots
 from common.agents.recruiter import Slot
 
@@ -227,3 +229,20 @@ def unreadable(folder: Path, data: bytes) -> str:
         busy_slots(file, {0: slot()})
     assert (caught.value.type, caught.value.__cause__) == ("CalendarUnreadable", None)
     return str(caught.value)
+
+
+def test_a_rule_that_repeats_for_ever_is_an_unreadable_calendar(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is read in a process with limits, and otherwise as ever."""
+    file = tmp_path / "busy.ics"
+    file.write_text(ics("DTSTART:20261201T090000Z\r\nDURATION:PT1H"))
+    slots = {3: slot()}
+    assert calendar_file.busy_slots_apart(file, slots, lambda: None) == busy_slots(file, slots) == [3]
+    with pytest.raises(ApplicationError, match="has to be an iCalendar file"):
+        calendar_file.busy_slots_apart(tmp_path / "missing.ics", slots, lambda: None)
+    never = "DTSTART:20261130T090000Z\r\nDURATION:PT1H\r\nRRULE:FREQ=SECONDLY;BYMONTH=2;BYMONTHDAY=30"
+    file.write_text(ics(*[never] * 50))
+    monkeypatch.setattr(calendar_file, "LIMITS", replace(calendar_file.LIMITS, cpu_seconds=2))
+    with pytest.raises(ApplicationError, match="went over the limits of a calendar"):
+        calendar_file.busy_slots_apart(file, slots, lambda: None)

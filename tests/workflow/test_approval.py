@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+from common.approval.floors import policy_file
 from common.approval.signing import Authority
 from common.approval.types import ApprovalPolicy, OnExpiry, Verdict
 from tests.support.agents.doubles import ErrandInput
@@ -195,3 +196,26 @@ async def test_unsigned_decisions_count_where_the_settings_say_so_and_are_marked
     record = await stage.fate(agent, decision.id)
     assert (record.status, record.signed) == ("counted", False)
     assert (await agent.result())["words"] == "approval-1: approved by ann (through ui, unsigned)"
+
+
+async def test_while_the_operators_policy_cannot_be_read_a_decision_waits(stage: Stage) -> None:
+    """Nothing is lost and nothing is done; once the file is mended it is judged, and others are asked."""
+    agent = await stage.start(ErrandInput())
+    request = await stage.asked(agent)
+    file = policy_file(stage.settings)
+    file.write_text("{")
+    decision = await stage.decide(agent, request)
+
+    async def tried() -> bool:
+        described = await agent.describe()
+        pending = described.raw_description.pending_activities
+        return any("is not a JSON object" in each.last_failure.message for each in pending)
+
+    await eventually(tried)
+    assert stage.world.act_attempts == 0
+    file.write_text('{"rules": [{"approvers": ["bob"]}]}')
+    assert "ann is not among those" in (await stage.fate(agent, decision.id)).reason
+    await stage.decide(agent, await stage.asked(agent), by="bob")
+    await agent.result()
+    assert stage.notices.events(agent.id)[:2] == ["asked", "reminder"]
+    assert stage.world.act_attempts == 1

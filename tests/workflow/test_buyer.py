@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 from temporalio.client import WorkflowFailureError, WorkflowHandle
 
+from activities.delivery.notices import Notices
 from activities.documents.documents import Documents
 from activities.documents.extract import text_of
 from activities.llm.activities import ModelActivities
@@ -23,6 +25,7 @@ from activities.trading.paper_faults import Faults
 from activities.trading.quotes import Quotes
 from activities.trading.quotes_csv import CsvFeed, stand_at
 from common.agents.buyer import BuyerInput, BuyerResult, Order
+from common.approval.floors import policy_file
 from common.approval.types import Verdict
 from common.artifacts import ArtifactStore
 from common.settings import Settings
@@ -306,3 +309,47 @@ async def test_without_named_approvers_the_owner_decides_about_their_own_money(f
 
 async def noted_in(floor: Floor, agent: WorkflowHandle[Any, Any], text: str) -> bool:
     return any(text in note for note in await floor.notes(agent))
+
+
+async def test_no_start_decision_or_edit_gets_under_the_operators_policy(floor: Floor) -> None:
+    """Started past our entry points by one who would approve alone; others are asked, and asked again."""
+    data = floor.settings.data_dir
+    (data / "groups.json").write_text('{"treasury": ["ann", "bob"]}')
+    rule = {"kind": "buyer", "approvers": ["@treasury"], "quorum": 2, "largest_order": 1200}
+    policy_file(floor.settings).write_text(json.dumps({"rules": [rule]}))
+    await floor.rest()
+    floor.notices = Notices(floors=floor.authority.floors)  # type: ignore[assignment]
+    await floor.work()
+    floor.broker.open = False
+    over = await floor.asked(await floor.buy(approvers=["ann"], quantity=200))
+    assert "allows no order over 1200" in over.evidence[-1]
+    agent = await floor.buy(approvers=[OWNER])
+    request = await floor.asked(agent)
+    assert (request.deciders, request.policy.quorum) == (("@treasury",), 2)
+    assert "the operator's policy asks for 2 approvals of: @treasury" in request.floor
+    for by, edits, told in (
+        (OWNER, {}, "not among those"),
+        ("ann", {"quantity": 200}, "allows no order over 1200, and this one is 2400"),
+    ):
+        verdict = Verdict.REVISE if edits else Verdict.APPROVE
+        refused = await floor.decide(agent, request, verdict, by=by, edits=edits)
+        assert told in (await floor.fate(agent, refused.id)).reason
+    for by in ("ann", "bob"):
+        await floor.decide(agent, request, by=by)
+
+    async def waits() -> bool:
+        return (await floor.status(agent)).waiting_for == "the market to open"
+
+    await eventually(waits)
+    # The policy has become another one while the approved order waits for the market.
+    rule = {"kind": "buyer", "approvers": ["cat"], "largest_order": "any"}
+    policy_file(floor.settings).write_text(json.dumps({"rules": [rule]}))
+    floor.broker.open = True
+    await agent.signal("wake")
+    again = await floor.asked(agent, after=request.id)
+    assert (again.deciders, again.policy.quorum) == (("cat",), 1)
+    assert "asks for more: ann is not among those" in again.evidence[0]
+    assert floor.broker.attempts() == []
+    await floor.decide(agent, again, by="cat")
+    assert (await floor.outcome(agent)).outcome == "bought"
+    assert len(floor.broker.orders()) == 1

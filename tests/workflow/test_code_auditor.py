@@ -263,3 +263,39 @@ async def test_odd_things_in_the_tree_become_lines_in_the_report(audit: AuditSta
     assert result["skipped"] == {"link": 1, "name": 1, "oversized": 1, "special": 1}
     report = json.loads(Path(result["report"]["json"]).read_text())
     assert {each["path"]: each["reason"] for each in report["left_out"]}["big.txt"] == "oversized"
+
+
+async def test_what_does_not_hold_without_a_file_left_out_is_not_applied(audit: AuditStage) -> None:
+    """The fixes were proven all together; the rest is proven by itself, and asked about again."""
+    for name in ("a.py", "b.py", "c.py"):
+        (audit.shop / name).write_text("import os\n\nX = 1\n")
+    both = "test $(grep -l '^import os' a.py b.py | wc -l) -ne 1"
+    agent = await audit.start(verify=both, include=["/*.py"])
+    first = await audit.asked(agent)
+    assert first.plan["files"] == 3
+    await audit.stage.decide(agent, first, Verdict.REVISE, by=OWNER, edits={"skip": ["b.py"]})
+    again = await audit.asked(agent, after=first.id)
+    assert [each["path"] for each in again.plan["preview"]] == ["c.py"]
+    assert "does not hold without what was left out: a.py" in again.evidence
+    await audit.stage.decide(agent, again, by=OWNER)
+    await agent.result()
+    left = [name for name in ("a.py", "b.py", "c.py") if "import os" in (audit.shop / name).read_text()]
+    assert left == ["a.py", "b.py"]
+
+
+async def test_an_agent_uses_what_its_owner_may_whoever_started_it_how(audit: AuditStage) -> None:
+    """The activity asks Temporal whose the agent is, so that a start past every entry point gains nothing."""
+    roots = audit.stage.settings.data_dir / "roots.json"
+    roots.write_text(json.dumps({"owner-2": [str(audit.shop.parent)]}))
+    agent = await audit.start(apply=False)
+    with pytest.raises(WorkflowFailureError) as failed:
+        await agent.result()
+    cause = failed.value.cause.__cause__
+    assert getattr(cause, "type", "") == "PathRefused"
+    assert f"agents of {OWNER} may use" in str(cause)
+    roots.write_text(json.dumps({OWNER: [str(audit.shop.parent)]}))
+    # The data folder lies in that root, and stays closed.
+    done = await (await audit.start(apply=False, path=str(audit.shop.parent))).result()
+    report = json.loads(Path(done["report"]["json"]).read_text())
+    assert {each["path"].split("/")[0] for each in report["files"]} == {"shop"}
+    assert {"path": "data/", "reason": "private"} in report["left_out"]

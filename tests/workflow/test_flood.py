@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from temporalio import activity
+from temporalio.client import WorkflowHandle
 
 from activities.calendars import Calendars
 from activities.decisions import DecisionChecks, EnvelopeCheck, EnvelopeChecked
+from common.agents.agent import AgentInput, AgentState, WakeUp
 from common.approval.types import ApprovalRequest, ApprovalsView
+from tests.support.agents.brief import BriefAgent
+from tests.support.agents.brief_input import BriefInput
 from tests.support.agents.doubles import ErrandInput
 from tests.support.stage import Stage
 from tests.support.waiting import eventually
 from workflows.core.gate import MAX_WAITING
 
 MARKER = "EVENT_TYPE_MARKER_RECORDED"
+UPSERT = "EVENT_TYPE_UPSERT_WORKFLOW_SEARCH_ATTRIBUTES"
 
 
 async def judged(stage: Stage, agent: object, count: int) -> bool:
@@ -44,6 +51,107 @@ async def test_a_history_starts_afresh_before_decisions_that_wait_are_judged(
     assert events[-1] == "EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW"
     await stage.decide(agent, await stage.asked(agent))
     assert (await agent.result())["confirmation"]
+
+
+SLEEPERS = {
+    "memory": (ErrandInput(sleep=timedelta(days=3)), "errand"),
+    "no memory": (BriefInput(after=timedelta(days=3)), "brief"),
+}
+
+
+async def flood(stage: Stage, agent: WorkflowHandle[Any, Any], count: int = 60) -> None:
+    """Many words come while no worker runs; then one works."""
+    await stage.rest()
+    await asyncio.gather(*(agent.signal("tell", f"word {number}") for number in range(count)))
+    await stage.work()
+    await eventually(lambda: began_afresh(agent))
+
+
+async def began_afresh(agent: WorkflowHandle[Any, Any]) -> bool:
+    described = await agent.describe()
+    return described.run_id != described.raw_description.workflow_execution_info.first_run_id
+
+
+@pytest.mark.parametrize(("input", "kind"), SLEEPERS.values(), ids=SLEEPERS)
+async def test_a_sleeping_agent_starts_afresh_and_sleeps_on_until_the_same_moment(
+    short_histories: Stage, input: AgentInput, kind: str
+) -> None:
+    """Pause, words and a moved end come along, and the signals that matter still get through."""
+    stage = short_histories
+    stage.agents.append(BriefAgent)
+    await stage.rest()
+    await stage.work()
+    agent = await stage.start(input, kind)
+    until = datetime(2100, 1, 1, tzinfo=UTC)
+    await eventually(lambda: sleeps(stage, agent))
+    await agent.signal("wake", WakeUp(until=until))
+    await agent.signal("pause")
+    await flood(stage, agent)
+    status = await stage.status(agent)
+    assert (status.state, status.wake_at) == (AgentState.PAUSED, until)
+    assert "word 59" in " ".join(await stage.notes(agent))
+    assert not any("woke" in note for note in await stage.notes(agent))
+    await agent.signal("resume")
+    await agent.signal("wake")
+    await eventually(lambda: woke(stage, agent))
+
+
+async def sleeps(stage: Stage, agent: WorkflowHandle[Any, Any]) -> bool:
+    return (await stage.status(agent)).state is AgentState.SLEEPING
+
+
+async def woke(stage: Stage, agent: WorkflowHandle[Any, Any]) -> bool:
+    return sum("woke: signal" in note for note in await stage.notes(agent)) == 1
+
+
+async def test_an_agent_that_woke_while_paused_does_not_sleep_again_in_a_fresh_history(
+    short_histories: Stage,
+) -> None:
+    """The pause holds it where it is, and what woke it is remembered."""
+    stage = short_histories
+    agent = await stage.start(ErrandInput(sleep=timedelta(days=3)))
+    await eventually(lambda: sleeps(stage, agent))
+    await agent.signal("pause")
+    await agent.signal("wake")
+    await eventually(lambda: woke(stage, agent))
+    await flood(stage, agent)
+    assert (await stage.status(agent)).state is AgentState.PAUSED
+    await agent.signal("resume")
+    await stage.decide(agent, await stage.asked(agent))
+    assert (await agent.result())["memory"]["woken"] == ["signal"]
+
+
+@pytest.mark.parametrize(("ending", "same"), [("asks", True), ("asks anew", False)])
+async def test_an_agent_without_a_memory_that_asks_first_of_all_starts_afresh(
+    short_histories: Stage, ending: str, same: bool
+) -> None:
+    """It goes on asking the same; a question that changed is asked anew, and the old one closed."""
+    stage = short_histories
+    stage.agents.append(BriefAgent)
+    await stage.rest()
+    await stage.work()
+    agent = await stage.start(BriefInput(ending=ending), "brief")
+    first = await stage.asked(agent)
+    await flood(stage, agent)
+    now = await stage.asked(agent, after="" if same else first.id)
+    assert (now.id == first.id) is same
+    assert len((await stage.query(agent, "approvals", ApprovalsView)).open) == 1
+    await stage.decide(agent, now)
+    assert "approved by ann" in await agent.result()
+
+
+async def test_pauses_that_come_together_are_shown_once(stage: Stage) -> None:
+    """Of thousands that a worker finds waiting, each would add a command to one workflow task."""
+    agent = await stage.start(ErrandInput())
+    await stage.asked(agent)
+    before = (await stage.events(agent)).count(UPSERT)
+    await stage.rest()
+    for number in range(20):
+        await agent.signal("resume" if number % 2 else "pause")
+    await agent.signal("pause")
+    await stage.work()
+    assert (await stage.status(agent)).state is AgentState.PAUSED
+    assert (await stage.events(agent)).count(UPSERT) - before == 1
 
 
 class StuckChecks(DecisionChecks):

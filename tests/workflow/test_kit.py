@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -12,6 +13,7 @@ from temporalio.exceptions import CancelledError
 
 from common.agents.agent import Notebook, WakeUp
 from common.approval.types import ApprovalPolicy
+from common.client.client import AgentClient
 from tests.support.agents.doubles import ErrandInput
 from tests.support.stage import OWNER, Stage, noted, state_is
 from tests.support.waiting import eventually
@@ -174,6 +176,40 @@ async def test_wake_can_move_the_end_of_a_sleep(stage: Stage) -> None:
     assert (await stage.attributes(agent))["AgentWakeAt"] == later
     await agent.signal("wake")
     assert (await stage.asked(agent)).id == "approval-1"
+
+
+async def test_whoever_steers_an_agent_hears_what_came_of_it(stage: Stage) -> None:
+    """A signal has no reply: each is asked about by its id, and what was refused is not reported as done."""
+    agents = AgentClient(stage.client, stage.settings, stage.signer)
+    agent = await stage.start(ErrandInput(sleep=timedelta(days=30)))
+    await eventually(lambda: state_is(stage, agent, "sleeping"))
+
+    async def came_of(sending: Awaitable[str]) -> tuple[bool, str]:
+        found = await agents.receipt(agent.id, await sending)
+        assert found is not None
+        return found.taken, found.words
+
+    taken, words = await came_of(agents.tell(agent.id, "x" * 4001))
+    assert (taken, "4000 characters" in words) == (False, True)
+    assert await came_of(agents.tell(agent.id, "be brief")) == (True, "it was told")
+    assert (await came_of(agents.pause(agent.id)))[0]
+    assert await came_of(agents.pause(agent.id)) == (True, "it was paused already")
+    later = datetime(2040, 1, 1, tzinfo=UTC)
+    moved = "it sleeps until 2040-01-01 00:00:00 UTC instead, once it is resumed"
+    assert await came_of(agents.wake(agent.id, later)) == (True, moved)
+    assert await came_of(agents.resume(agent.id)) == (True, "it goes on")
+    assert await came_of(agents.resume(agent.id)) == (True, "it was not paused")
+    past = datetime(2001, 1, 1, tzinfo=UTC)
+    passed = "2001-01-01 00:00:00 UTC has passed, so it wakes"
+    assert await came_of(agents.wake(agent.id, past)) == (True, passed)
+    await stage.asked(agent)
+    early = "it does not sleep now, it is awaiting_approval"
+    assert await came_of(agents.wake(agent.id)) == (False, early)
+    assert f"refused to wake: {early}" in "\n".join(await stage.notes(agent))
+    assert await agents.receipt(agent.id, "never sent", timedelta(seconds=0.2)) is None
+    await agent.signal("tell", {"receipt": "mine"})
+    refused = await agents.receipt(agent.id, "mine")
+    assert (refused and refused.taken) is False
 
 
 async def test_a_call_that_does_not_get_through_marks_the_agent_stuck_until_it_does(stage: Stage) -> None:

@@ -20,9 +20,10 @@ from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
 from activities.delivery.notices import Notices
+from activities.delivery.open_questions import OpenQuestions
 from activities.delivery.webhooks import Webhooks
 from cli.notice_log import CourierRow, recent_couriers
-from common.approval.starts import sign_start
+from common.approval.signed import sign_start
 from common.approval.types import ApprovalPolicy, Verdict
 from common.client.client import AgentClient
 from common.client.filters import AgentFilter
@@ -103,6 +104,7 @@ class NoticeStage(Stage):
             *kept,
             Notices(Routes.load(self.settings), self.signer),
             self.ways,
+            OpenQuestions(),
             Webhooks.build(self.settings),
         ]
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from activities.llm.prompt import Completion, Prompt
 from common.approval.types import Verdict
 from common.mail import MailKind, SentStatus
 from common.settings import Settings
@@ -299,6 +301,63 @@ async def test_nothing_is_lost_when_history_starts_afresh(
 async def heard(office: Office, agent: object, count: int) -> bool:
     candidacy = await office.candidacy(agent, "c3")  # type: ignore[arg-type]
     return sum(each.what == "out_of_office" for each in candidacy.happened) == count
+
+
+async def test_a_letter_held_up_by_an_outage_does_not_go_to_who_has_written_since(office: Office) -> None:
+    """The mail server is away when three are followed up; one says no by mail, one by a link."""
+    agent = await office.sent_out(3)
+    office.outbox.away = True
+    await office.later(agent, hours=48, minutes=2)
+    await eventually(lambda: office.outbox.tried)
+    await office.writes(agent, "c1", "No thank you, I have accepted another offer.")
+    await office.follows(agent, "c2", "no")
+    office.outbox.away = False
+    await office.later(agent, minutes=6)  # it tries again every few minutes by now
+    await office.stage_is(agent, "c1", "declined")
+    await office.stage_is(agent, "c2", "declined")
+    await eventually(lambda: office.outbox.letters("follow_up"))
+    assert [each.to for each in office.outbox.letters("follow_up")] == ["c3@example.com"]
+
+
+async def test_a_link_that_was_not_read_yet_holds_an_invitation_back(office: Office) -> None:
+    """As a mail does: the no is there before the word, and nothing goes out."""
+    agent = await office.sent_out()
+    await office.follows(agent, "c1", "yes", letter="1")
+    candidacy = await office.stage_is(agent, "c1", "slots_proposed")
+    await office.follows(agent, "c1", f"slot-{candidacy.offered[0]}", letter="2")
+    request = await office.question(agent, "Invite 1 candidate")
+    await office.rest()
+    await office.follows(agent, "c1", "no", letter="3")
+    await office.decide(agent, request)
+    await office.work()
+    assert (await office.result(agent)).counts == {"declined": 1}
+    assert office.outbox.letters("invitation") == []
+
+
+class Believer:
+    """A language model that takes every mail for a yes."""
+
+    def complete(self, prompt: Prompt, attempt: int) -> Completion:
+        says = {"says": "yes"} if "says" in str(prompt.schema) else {"text": "We are glad to hear from you."}
+        return Completion(text=json.dumps(says), input_tokens=60, output_tokens=10)
+
+
+async def test_what_a_language_model_makes_of_a_mail_stands_beside_it(office: Office) -> None:
+    """A refusal that it takes for a yes goes to a person; so does a bare word to a person's reply."""
+    await office.rest()
+    office.model = Believer()
+    await office.work()
+    agent = await office.sent_out()
+    await office.writes(agent, "c1", "I'd rather not, but what does it pay?")
+    await office.writes(agent, "c1", "I am not interested")
+    request = await office.question(agent, "Answer c1")
+    assert request.plan["read_as"] == "yes (by openai:small)"
+    await office.decide(agent, request)
+    await office.stage_is(agent, "c1", "asked")
+    await office.writes(agent, "c1", "No")
+    again = await office.question(agent, "Answer c1")
+    assert (again.plan["wrote"], again.plan["read_as"]) == ("No", "yes (by openai:small)")
+    assert (await office.candidacy(agent)).stage == "with_a_human"
 
 
 HIJACKS = (

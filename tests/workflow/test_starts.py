@@ -11,8 +11,9 @@ import pytest
 from temporalio.client import WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import ApplicationError
 
+from common.approval.signed import sign_start
 from common.approval.signing import Signer
-from common.approval.starts import SignedStart, sign_start
+from common.approval.starts import SignedStart
 from common.archive.layout import ARCHIVIST, ERASER, ArchiveRequest, Erased, EraseRequest
 from common.key_ring import KeyRing
 from common.mail import MAILROOM, MailroomRequest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from typing import Any
 
@@ -9,16 +10,18 @@ import pytest
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import WorkflowFailureError
 
+from activities.delivery.notices import Notices
 from activities.llm.activities import ModelActivities
 from activities.llm.failures import ProviderError
 from activities.llm.runner import ModelRunner
+from common.approval.floors import policy_file
 from common.approval.types import Verdict
 from common.artifacts import ArtifactStore
 from common.errors import retry_after
 from common.settings import Settings
 from tests.support.agents.talker import Talker
 from tests.support.agents.talker_doubles import TalkInput, TestModel
-from tests.support.stage import Stage
+from tests.support.stage import OWNER, Stage
 from tests.support.waiting import eventually
 from workflows.core.thinking import told_model
 
@@ -188,3 +191,31 @@ async def test_people_switch_the_model_of_a_running_agent_in_words(desk: Desk) -
 def test_only_words_that_are_nothing_but_a_model_name_one(words: str, model: str | None) -> None:
     """A wish that happens to speak of models switches nothing."""
     assert told_model(words) == model
+
+
+async def test_a_budget_is_raised_by_others_than_the_one_it_binds_and_only_so_far(desk: Desk) -> None:
+    """The operator's policy says who may, and how much in all; the question goes to them at once."""
+    stage = desk.stage
+    rule = {"approvers": ["bob"], "agent_tokens": 150}
+    policy_file(stage.settings).write_text(json.dumps({"rules": [rule]}))
+    objects = [each for each in stage.objects() if each is not stage.notices]
+    objects.append(Notices(floors=stage.authority.floors))
+    await stage.rest()
+    stage.objects = lambda: objects  # type: ignore[method-assign]
+    await stage.work()
+    agent = await stage.start(TalkInput(rounds=6, budget_tokens=100), kind="talker")
+    request = await stage.asked(agent)
+    assert (request.deciders, request.plan["tokens"]) == (("bob",), 50)
+    for by, edits, told in (
+        (OWNER, {}, "not among those"),
+        ("bob", {"tokens": 51}, "no budget over 150 (agent_tokens), and this would make it 151"),
+    ):
+        verdict = Verdict.REVISE if edits else Verdict.APPROVE
+        refused = await stage.decide(agent, request, verdict, by=by, edits=edits)
+        assert told in (await stage.fate(agent, refused.id)).reason
+    await stage.decide(agent, request, by="bob")
+    with pytest.raises(WorkflowFailureError) as caught:
+        await agent.result()
+    cause: Any = caught.value.cause
+    assert "the operator's policy allows no more" in str(cause.cause or cause)
+    assert len(desk.model.prompts) == 4

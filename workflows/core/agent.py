@@ -34,10 +34,11 @@ from temporalio import workflow
 from temporalio.common import RawValue
 
 from activities.llm.records import Reply, Think
-from common.agents.agent import AgentInput, AgentStatus, Carried, Notebook, WakeUp, Woken
+from common.agents.agent import AgentInput, AgentStatus, Carried, Notebook, Receipt, Receipts, Woken
 from common.approval.types import ApprovalPolicy, ApprovalRequest, ApprovalsView
 from common.mail import IncomingMail
 from common.notices.types import NoticeEvent
+from workflows.core.answers import Answers
 from workflows.core.approval import Approvals, Premises
 from workflows.core.calls import (
     ACTION,
@@ -54,11 +55,11 @@ from workflows.core.calls import (
 )
 from workflows.core.display import Display, cause_of, owner
 from workflows.core.final_check import Acted, Action, Actions
-from workflows.core.gate import Outcome, Plan
+from workflows.core.gate import Gate, Outcome, Plan
 from workflows.core.history import History
 from workflows.core.notify import Notifier
 from workflows.core.premises import Exact, Premise, SameDigest, StillTrue, Within
-from workflows.core.signals import UnreadableSignalError, read_signal
+from workflows.core.signals import UnreadableSignalError, read_signal, receipt_asked
 from workflows.core.sleep import Sleep
 from workflows.core.thinking import THINK, Thinking, told_model
 from workflows.core.watchdog import OpenCall
@@ -91,6 +92,7 @@ Input = TypeVar("Input", bound=AgentInput)
 Memory = TypeVar("Memory", bound=BaseModel | None)
 
 MAX_TOLD = 50
+MAX_RECEIPTS = 50
 
 
 class Agent(Generic[Input, Memory]):
@@ -108,8 +110,8 @@ class Agent(Generic[Input, Memory]):
         memory: the agent's own state, a pydantic model that can be made without arguments; None where the
             agent has none.
         reads_mail: whether mail that people send to the agent is kept in `mail`; otherwise it is refused.
-        budget_approvers: who may raise the budget for language models; whoever the agent works for where
-            empty, as it is their money.
+        budget_approvers: who may raise the budget for language models; where empty whoever the agent works
+            for, as it is their money, and whoever approves its plans.
     """
 
     reads_mail = False
@@ -120,12 +122,17 @@ class Agent(Generic[Input, Memory]):
         self.input = input
         self.memory = cast(Memory, _remembered(memory, carried))
         self._carried = carried
+        # Of this history alone: whoever asks does so within seconds.
+        self._receipts: dict[str, Receipt] = {}
         self._display = Display(carried, self._tell_stuck)
         self._calls = Calls(self._display)
         self._notifier = Notifier(self._calls)
-        self._sleep = Sleep(self._display)
-        history = History(input, carried, self.memory, self._calls)
-        self._approvals = Approvals(carried, self._display, self._calls, history, self._notifier)
+        gate, answers = Gate(carried.approvals), Answers(carried)
+        history = History(input, carried, self.memory, self._calls, gate, answers)
+        self._sleep = Sleep(carried, self._display, self._calls, history)
+        self._approvals = Approvals(
+            carried, self._display, self._calls, gate, answers, history, self._notifier
+        )
         self._actions = Actions(self._display, self._calls, self._notifier, self._approvals)
         self._thinking = Thinking(
             input, carried, self._display, self._calls, self._notifier, self._approvals, self._actions
@@ -263,6 +270,7 @@ class Agent(Generic[Input, Memory]):
 
     async def tell_people(self, text: str, event: NoticeEvent = NoticeEvent.DRIFT) -> None:
         """Note `text`, and have people told of it who want to know of such events."""
+        self._calls.has_begun = True
         self.note(text)
         await self._notifier.tell(event, text)
 
@@ -284,11 +292,16 @@ class Agent(Generic[Input, Memory]):
     @workflow.signal(dynamic=True)
     def on_signal(self, name: str, arguments: Sequence[RawValue]) -> None:
         """Every signal comes in here, so that none can fail the agent or be dropped unseen."""
+        asked, arguments = receipt_asked(arguments)
         try:
-            value = read_signal(name, arguments)
+            receipt = self._take(name, read_signal(name, arguments))
         except UnreadableSignalError as error:
             self.note(f"refused the signal {name[:40]!r}: {error}")
-            return
+            receipt = Receipt(taken=False, words=str(error))
+        if asked:
+            self._receipts = dict([*self._receipts.items(), (asked, receipt)][-MAX_RECEIPTS:])
+
+    def _take(self, name: str, value: Any) -> Receipt:
         match name:
             case "decide":
                 self._approvals.decide(value)
@@ -299,15 +312,22 @@ class Agent(Generic[Input, Memory]):
             case "undelivered":
                 self.note(f"not told: {value}")
             case "wake":
-                self._sleep.woken = cast(WakeUp, value)
+                return self._sleep.wake(value)
             case "mail" if self.reads_mail:
                 self._carried.mail.append(value)
             case "mail":
                 self.note(f"refused mail from {value.sender}: this agent reads none")
             case "pause" | "resume":
-                self._carried.paused = name == "pause"
-                self.note(f"{name}d")
-                self._display.show()
+                return self._pause(name == "pause")
+        return Receipt(taken=True, words="it was told")
+
+    def _pause(self, pause: bool) -> Receipt:
+        before, self._carried.paused = self._carried.paused, pause
+        self.note("paused" if pause else "resumed")
+        self._display.show_soon()
+        if before == pause:
+            return Receipt(taken=True, words="it was paused already" if pause else "it was not paused")
+        return Receipt(taken=True, words="it begins nothing until it is resumed" if pause else "it goes on")
 
     @workflow.query
     def status(self) -> AgentStatus:
@@ -318,6 +338,11 @@ class Agent(Generic[Input, Memory]):
     def notebook(self) -> Notebook:
         """The newest lines of the notebook."""
         return self._carried.notebook
+
+    @workflow.query
+    def receipts(self) -> Receipts:
+        """What came of the newest signals whose senders asked."""
+        return Receipts(receipts=self._receipts)
 
     @workflow.query
     def approvals(self) -> ApprovalsView:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from pydantic import BaseModel, ValidationError
 from temporalio import workflow
 
-from activities.calendars import Calendars, MomentsRequest
 from activities.decisions import DecisionChecks, EnvelopeCheck
 from common.agents.agent import AgentState, Carried
+from common.approval.stakes import Stakes, stakes_of
 from common.approval.types import (
     PREMISES_FRESH_FOR,
     ApprovalPolicy,
@@ -25,17 +26,17 @@ from common.approval.types import (
 )
 from common.digest import digest
 from common.errors import permanent
-from common.notices.types import NoticeEvent
+from common.notices.types import NoticeEvent, Told
 from common.temporal import search_attributes
 from workflows.core import gate
 from workflows.core.answers import Answers
 from workflows.core.calls import QUICK, Calls
+from workflows.core.deadlines import timed
 from workflows.core.display import Display, Wait, owner
 from workflows.core.gate import Gate, Outcome, Plan, Step
-from workflows.core.history import History
+from workflows.core.history import History, wait_until
 from workflows.core.notify import Notifier
 from workflows.core.premises import Premise, fetched_all, unfetched_state
-from workflows.core.sleep import wait_until
 
 Premises = Callable[[Plan], Sequence[Premise]]
 
@@ -48,15 +49,22 @@ class Approvals:
     """Asks people on behalf of one agent, and remembers what they answered."""
 
     def __init__(
-        self, carried: Carried, display: Display, calls: Calls, history: History, notifier: Notifier
+        self,
+        carried: Carried,
+        display: Display,
+        calls: Calls,
+        gate: Gate,
+        answers: Answers,
+        history: History,
+        notifier: Notifier,
     ) -> None:
         self._carried = carried
         self._display = display
         self._calls = calls
         self._history = history
         self._notifier = notifier
-        self._gate = Gate(carried.approvals)
-        self._answers = Answers(carried)
+        self._gate = gate
+        self._answers = answers
         # Requests that were open when history started afresh; the agent comes back to each.
         self._left_open = list(self._gate.memory.open)
         # What each open request rests on, and when that was fetched for people to see.
@@ -79,14 +87,19 @@ class Approvals:
         if request is None and (answer := self._answers.take(question, plan)) is not None:
             outcome = Outcome.of(answer, type(plan))
         else:
+            if request is None and not self._history.remembers:
+                await self._close_left_open()
             draft = gate.first_request(question, plan, policy, evidence, owner())
             self._answers.forget(question, draft.origin)
-            outcome = await self._ended(request or await self._open(draft), type(plan), premises, resumable)
+            outcome = await self._ended(
+                request or await self._open(draft, type(plan)), type(plan), premises, resumable
+            )
             while following := gate.follow_up(outcome):
-                request = await self._open(following)
+                request = await self._open(following, type(plan))
                 outcome = await self._ended(request, type(plan), premises, resumable)
         self._answers.give(outcome.answer)
-        await self._display.while_paused()
+        await self._display.while_paused(self._history.wait if resumable else workflow.wait_condition)
+        self._calls.has_begun = True
         return outcome
 
     def move_on(self) -> None:
@@ -99,7 +112,6 @@ class Approvals:
         while now or self._history.has_grown:
             if self._history.at_rest():
                 # Nothing may run between this look and the end: a call that began would be lost half-way.
-                self._answers.keep()
                 self._history.start_afresh()
             await workflow.wait_condition(self._history.at_rest)
 
@@ -107,10 +119,7 @@ class Approvals:
         """See `Agent.withdraw`."""
         for request in list(self._gate.memory.open.values()):
             if request.origin == digest(plan):
-                words = f"withdrawn: {why}"
-                self._gate.close(request.id, words, workflow.now())
-                self._display.note(f"{request.question} {words}", request=request.id)
-                await self._tell_settled(request, words)
+                await self._close_unanswered(request, f"withdrawn: {why}")
 
     async def tell_unanswered(self, why: str) -> None:
         """Have those told who were asked that the agent has ended without their answer."""
@@ -140,9 +149,11 @@ class Approvals:
         memory = self._gate.memory
         waiting = [
             DecisionRecord.of(each, DecisionStatus.WAITING, each.at or workflow.now())
-            for each in memory.waiting
+            for each in self._gate.waiting
         ]
-        return ApprovalsView(open=list(memory.open.values()), decisions=memory.records + waiting)
+        return ApprovalsView(
+            open=list(memory.open.values()), decisions=memory.records + waiting, closed=memory.closed
+        )
 
     async def refresh(self, request_id: str) -> ApprovalRequest | None:
         """Fetch what an open request rests on, for people to see; None where it was decided meanwhile."""
@@ -176,36 +187,31 @@ class Approvals:
                 return request
         return None
 
-    async def _open(self, draft: ApprovalRequest) -> ApprovalRequest:
+    async def _close_left_open(self) -> None:
+        """Close what was asked before history started afresh: `run` asks something else in its place."""
+        for id in self._left_open:
+            await self._close_unanswered(self._gate.memory.open[id], "asked anew")
+        self._left_open = []
+
+    async def _close_unanswered(self, request: ApprovalRequest, words: str) -> None:
+        self._gate.close(request.id, words, workflow.now())
+        self._display.note(f"{request.question} {words}", request=request.id)
+        await self._tell_settled(request, words)
+
+    async def _open(self, draft: ApprovalRequest, kind: type[BaseModel]) -> ApprovalRequest:
         """Open `draft` under an id of its own, its durations counted from now."""
         self._gate.memory.asked += 1
-        id = f"{self._display.node_name}-{self._gate.memory.asked}"
-        request = await self._timed(draft.model_copy(update={"id": id, "reminded": 0}))
-        told = await self._notifier.tell(NoticeEvent.ASKED, _in_question(request, "asked"), request)
-        if told and told.courier is not None:
-            self._carried.couriers[id] = told.courier
+        # People type it, and `AgentWaitingFor` separates by these.
+        node = re.sub(r"[\s;]+", "-", self._display.node_name)
+        id = f"{node}-{self._gate.memory.asked}"
+        request = await timed(draft.under(None).model_copy(update={"id": id, "reminded": 0}), self._calls)
+        stakes = stakes_of(kind.model_validate(request.plan))
+        told = await self._tell_asked(NoticeEvent.ASKED, request, "asked", stakes)
+        if told is not None:
+            request = request.under(told.policy).warned(told.gap)
         self._gate.open(request)
         self._display.note(f"asks: {request.question}", request=id, digest=request.digest)
         return request
-
-    async def _timed(self, request: ApprovalRequest) -> ApprovalRequest:
-        policy, now = request.policy, workflow.now()
-        durations = [policy.expires_after, policy.escalate_after, *policy.reminders]
-        expires_at, escalate_at, *reminders = await self._moments(policy, now, durations)
-        moments = {"expires_at": expires_at, "escalate_at": escalate_at, "asked_at": now}
-        remind_at = tuple(sorted(at for at in reminders if at))
-        return request.model_copy(update={**moments, "remind_at": remind_at})
-
-    async def _moments(
-        self, policy: ApprovalPolicy, start: datetime, durations: Sequence[timedelta | None]
-    ) -> list[datetime | None]:
-        """Each duration as a moment after `start`; in business hours an activity tells them."""
-        given = [each for each in durations if each is not None]
-        if policy.business_hours is None or not given:
-            return [None if each is None else start + each for each in durations]
-        request = MomentsRequest(hours=policy.business_hours, start=start, after=given)
-        moments = iter((await self._calls.execute(Calendars.moments, request, QUICK)).at)
-        return [None if each is None else next(moments) for each in durations]
 
     async def _ended(
         self, request: ApprovalRequest, kind: type[Plan], premises: Premises[Plan], resumable: bool
@@ -221,11 +227,20 @@ class Approvals:
         await self._tell_settled(outcome.request, outcome.words)
         return outcome
 
+    async def _tell_asked(
+        self, event: NoticeEvent, request: ApprovalRequest, words: str, stakes: Stakes | None = None
+    ) -> Told | None:
+        """Have those told who may decide; each message that asks is to hear how its request ends."""
+        told = await self._notifier.tell(event, request.told(words), request, stakes=stakes)
+        if told and told.courier is not None:
+            self._carried.couriers.setdefault(request.id, []).append(told.courier)
+        return told
+
     async def _tell_settled(self, request: ApprovalRequest, words: str) -> None:
         """Have those told how a request ended who want to know."""
-        courier = self._carried.couriers.pop(request.id, None)
-        if courier is not None:
-            await self._notifier.tell(NoticeEvent.DECIDED, words, request, courier)
+        couriers = self._carried.couriers.pop(request.id, None)
+        if couriers is not None:
+            await self._notifier.tell(NoticeEvent.DECIDED, words, request, couriers)
 
     async def _outcome(self, id: str, kind: type[Plan], resumable: bool) -> Outcome[Plan]:
         """Sleep until the open request is decided, reminding and escalating on the way."""
@@ -241,11 +256,10 @@ class Approvals:
                 step, due = gate.next_step(request)
                 await wait_until(
                     due,
-                    lambda: bool(self._gate.next_decision(id)) or (resumable and self._may_start_afresh()),
+                    lambda: bool(self._gate.next_decision(id)) or (resumable and self._history.is_due()),
                 )
                 # First of all: of decisions that come one upon the other there would be no end to wait for.
-                if resumable and self._may_start_afresh():
-                    self._answers.keep()
+                if resumable and self._history.is_due():
                     self._history.start_afresh()
                 decision, now = self._gate.next_decision(id), workflow.now()
                 if decision and not gate.precedes(step, due, decision, now):
@@ -253,6 +267,7 @@ class Approvals:
                     if outcome is not None:
                         return outcome
                     request = self._gate.memory.open[id]
+                    wait.approvers = request.deciders
                 elif due is not None and due <= now:
                     if step is Step.EXPIRE:
                         plan = kind.model_validate(request.plan)
@@ -260,11 +275,6 @@ class Approvals:
                     request = await self._climb(request, step)
                     wait.approvers = request.deciders
                 self._display.show()
-
-    def _may_start_afresh(self) -> bool:
-        # Not with a flood that has come already: what is carried over has its limit in bytes.
-        few = len(self._gate.memory.waiting) <= gate.MAX_WAITING
-        return few and self._history.has_grown and self._history.at_rest()
 
     async def _climb(self, request: ApprovalRequest, step: Step) -> ApprovalRequest:
         """Remind people or escalate to others; the request as it stands then."""
@@ -277,23 +287,35 @@ class Approvals:
             request = self._gate.update(request.id, reminded=reminded)
             event, words = NoticeEvent.REMINDER, f"reminder {reminded} of {len(request.remind_at)}"
         self._display.note(f"{words}: {request.question}", request=request.id)
-        await self._notifier.tell(event, _in_question(request, words), request)
+        await self._tell_asked(event, request, words)
         return request
 
     async def _judged(
         self, decision: Decision, request: ApprovalRequest, kind: type[Plan]
     ) -> Outcome[Plan] | None:
         """What a decision makes of its request: an end, one vote more, or nothing but a record."""
-        check = EnvelopeCheck(agent=workflow.info().workflow_id, decision=decision)
+        asked = kind.model_validate(request.plan)
+        plan, misfit = _edited(asked, request, decision) if decision.edits else (asked, None)
+        check = EnvelopeCheck(
+            agent=workflow.info().workflow_id,
+            decision=decision,
+            requester=request.requester,
+            policy=request.own_policy or request.policy,
+            stakes=stakes_of(plan),
+        )
         # Not through `call`: a paused agent judges decisions too, and goes on only when resumed.
         checked = await self._calls.execute(DecisionChecks.check_envelope, check, QUICK)
         # Only now: until its record stands, it must not be missing from what is carried over.
         self._gate.take(request.id)
-        plan = kind.model_validate(request.plan)
-        reason = gate.refusal(decision, request, workflow.now(), checked.flaw, checked.groups)
-        if reason is None and decision.edits:
-            plan, reason = _edited(plan, request, decision)
+        deciders = request.deciders
+        request = self._under(request, checked.policy)
+        reason = gate.refusal(decision, request, workflow.now(), checked.flaw, checked.groups) or misfit
+        if reason is not None:
+            plan = asked
         record = self._gate.record(decision, workflow.now(), reason or "")
+        if set(request.deciders) - set(deciders):
+            # Only once the record stands: whoever has to decide now was never asked.
+            await self._tell_asked(NoticeEvent.REMINDER, request, "the operator's policy has changed")
         if record.status is not DecisionStatus.COUNTED:
             self._note_refusal(record)
             return None
@@ -308,15 +330,18 @@ class Approvals:
         self._display.note(f"{request.standing}: yes {in_words(decision)}", request=request.id)
         return None
 
+    def _under(self, request: ApprovalRequest, policy: ApprovalPolicy | None) -> ApprovalRequest:
+        """The open request under what the operator's policy asks for by now."""
+        found = request.under(policy)
+        if found.policy == request.policy:
+            return request
+        self._display.note(found.floor or "the operator's policy asks for nothing more", request=request.id)
+        return self._gate.update(request.id, policy=found.policy, own_policy=found.own_policy)
+
     def _note_refusal(self, record: DecisionRecord) -> None:
         which = "a" if record.signed else "an unsigned"
         told = f"refused {which} decision by {record.decision.by}: {record.reason}"
         self._display.note(told, id=record.decision.id)
-
-
-def _in_question(request: ApprovalRequest, words: str) -> str:
-    deciders = ", ".join(request.deciders)
-    return f"{request.question} ({words}; {request.standing}; may decide: {deciders})"
 
 
 def _edited(plan: Plan, request: ApprovalRequest, decision: Decision) -> tuple[Plan, str | None]:

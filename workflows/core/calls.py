@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -121,11 +123,13 @@ LONG_ACTION = CallPolicy(
 class Calls:
     """Runs the activities of one agent.
 
-    `under_way` is how many run now.
+    `under_way` is how many run now; `has_begun`, whether the agent has done anything yet: called an activity,
+    told people, or waited to the end of a wait.
     """
 
     def __init__(self, display: Display) -> None:
         self.under_way = 0
+        self.has_begun = False
         self._display = display
         self._sequence = 0
         self._local = asyncio.Lock()
@@ -137,6 +141,7 @@ class Calls:
 
     async def call(self, activity: Any, argument: BaseModel, policy: CallPolicy) -> Any:
         """See `Agent.call`."""
+        self.has_begun = True
         await self._display.while_paused()
         if policy.lasting:
             self._display.show()
@@ -161,11 +166,16 @@ class Calls:
             if is_cancelled_exception(error) or is_permanent(error):
                 raise
             pause = getattr(error.cause, "next_retry_delay", None) or policy.retry.initial_interval
+        with self.counted(), watch(name, self._display.node_name, policy.stuck_after, since):
+            await workflow.sleep(pause)
+            return await self.execute(activity, argument, replace(policy, local=False))
+
+    @contextmanager
+    def counted(self) -> Iterator[None]:
+        """Count what happens inside as under way."""
         self.under_way += 1
         try:
-            with watch(name, self._display.node_name, policy.stuck_after, since):
-                await workflow.sleep(pause)
-                return await self.execute(activity, argument, replace(policy, local=False))
+            yield
         finally:
             self.under_way -= 1
 
@@ -182,11 +192,8 @@ class Calls:
             id += f"/{hashlib.sha256(body).hexdigest()[:12]}"
         task = asyncio.current_task()
         cancelled_before = task.cancelling() if task else 0
-        self.under_way += 1
-        try:
+        with self.counted():
             result = await self._run(activity, argument, policy, id)
-        finally:
-            self.under_way -= 1
         if task and task.cancelling() > cancelled_before:
             # The SDK waits for the call's own end; where that is a good one, the cancellation would be lost.
             raise asyncio.CancelledError

@@ -43,6 +43,7 @@ class Display:
         self._on_stuck = on_stuck
         self._node_since = workflow.now()
         self._waits: list[Wait] = []
+        self._soon: set[Callable[[], None]] = set()
         # Whether the search attributes tell of a wait that may be over by now.
         self._shows_wait = False
         # After history started afresh the server still shows what the run before wrote.
@@ -70,7 +71,7 @@ class Display:
     def note(self, text: str, **facts: Any) -> None:
         """See `Agent.note`."""
         notebook.write(self._carried.notebook, workflow.now(), self.node_name, text, facts)
-        self._show_details()
+        self._do_soon(self._show_details)
 
     @contextmanager
     def waiting(self, wait: Wait) -> Iterator[None]:
@@ -86,16 +87,22 @@ class Display:
             if self._waits and not is_collected():
                 self.show()
 
+    def is_waiting(self, wait: Wait | None) -> bool:
+        """Whether this very wait lasts."""
+        return wait in self._waits
+
     @property
     def is_paused(self) -> bool:
         """Whether nothing may begin: a cancelled agent tidies up, paused or not."""
         return self._carried.paused and workflow.cancellation_reason() is None
 
-    async def while_paused(self) -> None:
-        """Wait until the agent is not paused."""
+    async def while_paused(
+        self, wait: Callable[[Callable[[], bool]], Awaitable[Any]] = workflow.wait_condition
+    ) -> None:
+        """Wait until the agent is not paused, by `wait` for a condition."""
         if self.is_paused:
             with self.waiting(Wait(AgentState.PAUSED, "the signal resume", None)):
-                await workflow.wait_condition(lambda: not self._carried.paused)
+                await wait(lambda: not self._carried.paused)
 
     def status(self) -> AgentStatus:
         """The answer to the query `status`."""
@@ -124,7 +131,7 @@ class Display:
         self._shows_wait = bool(self._waits)
         stuck = self.watchdog.stuck
         node, since = (stuck.node, stuck.since) if stuck else (self.node_name, self._node_since)
-        approvers = search_attributes.fit_list(self._approvers())
+        approvers = search_attributes.fit_names(self._approvers())
         self._write(
             {
                 search_attributes.NODE: search_attributes.fit(node),
@@ -137,6 +144,20 @@ class Display:
                 **({search_attributes.APPROVERS: approvers} if approvers else {}),
             }
         )
+
+    def show_soon(self) -> None:
+        """`show`, once for all signals that come at the same time."""
+        self._do_soon(self.show)
+
+    def _do_soon(self, what: Callable[[], None]) -> None:
+        """Do `what` once for however many asked for it, after what is ready to run now."""
+        if what not in self._soon:
+            self._soon.add(what)
+            asyncio.get_running_loop().call_soon(self._do, what)
+
+    def _do(self, what: Callable[[], None]) -> None:
+        self._soon.discard(what)
+        what()
 
     async def _now_stuck(self, call: OpenCall) -> None:
         entry = f"{call.node}@{workflow.now():%Y-%m-%d}"
@@ -169,7 +190,9 @@ class Display:
         workflow.set_current_details(notebook.as_markdown(self._carried.notebook, headline, questions))
 
     def _waiting_for(self) -> str | None:
-        return search_attributes.SEPARATOR.join(wait.waiting_for for wait in self._waits) or None
+        # Approvals first: an inbox is asked for by how this begins.
+        waits = sorted(self._waits, key=lambda wait: wait.state is not AgentState.AWAITING_APPROVAL)
+        return search_attributes.SEPARATOR.join(wait.waiting_for for wait in waits) or None
 
     def _wake_at(self) -> datetime | None:
         return min((wait.until for wait in self._waits if wait.until), default=None)

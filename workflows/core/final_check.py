@@ -11,12 +11,13 @@ from pydantic import BaseModel
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, TimeoutError, TimeoutType, is_cancelled_exception
 
+from common.approval.signing import POLICY_REFUSED
 from common.digest import digest
 from common.errors import permanent
 from common.notices.types import NoticeEvent
 from workflows.core.approval import Approvals
 from workflows.core.calls import ACTION, READ, CallPolicy, Calls, Result, is_permanent
-from workflows.core.display import Display, cause_of
+from workflows.core.display import Display, cause_of, cause_type_of
 from workflows.core.gate import Outcome
 from workflows.core.notify import Notifier
 from workflows.core.premises import Drift, Premise, expired, fetched_all
@@ -117,7 +118,8 @@ class Actions:
         if acted is not None:
             return acted
         watch, name = self._display.watchdog.watch, attempts.action.activity.__name__
-        with watch(name, self._display.node_name, policy.stuck_after, since):
+        # Under way between its attempts, too: what it came to must not be lost to a fresh history.
+        with self._calls.counted(), watch(name, self._display.node_name, policy.stuck_after, since):
             pause = timedelta(seconds=1)
             while acted is None:
                 self._display.show()
@@ -149,7 +151,12 @@ class Actions:
             if is_permanent(error):
                 if attempts.unknown and (found := await self._settled(action, argument)):
                     return Acted(found)
-                raise
+                if cause_type_of(error) != POLICY_REFUSED:
+                    raise
+                # The approval does not suffice any more; whoever has to approve now is asked.
+                drifts = [Drift("policy", None, None, cause_of(error))]
+                await self._void(action.approval, drifts)
+                return Acted(drifts=drifts)
             attempts.asked_pause = getattr(error.cause, "next_retry_delay", None) or timedelta()
             name = action.activity.__name__
             if _never_started(error):

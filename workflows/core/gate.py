@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -95,14 +96,31 @@ class Outcome(Generic[Plan]):
 
 
 class Gate:
-    """Takes decisions in and remembers what became of each. Its memory is carried over whole."""
+    """Takes decisions in and remembers what became of each. Its memory is carried over whole.
+
+    Decisions may come by the ten thousand within one workflow task, so none costs a walk over the others.
+    """
 
     def __init__(self, memory: Approvals) -> None:
         self.memory = memory
+        # Also of decisions whose record has made room for newer ones in this history.
+        self._known = {record.decision.id for record in memory.records} | {each.id for each in self.waiting}
+        self._early = self._count_early()
+
+    @property
+    def waiting(self) -> list[Decision]:
+        """The decisions that are still to be judged."""
+        return [each for queue in self.memory.waiting.values() for each in queue]
+
+    @property
+    def is_flooded(self) -> bool:
+        """Whether more decisions wait than are carried over to a fresh history."""
+        return sum(map(len, self.memory.waiting.values())) > MAX_WAITING
 
     def open(self, request: ApprovalRequest) -> None:
         """Start asking."""
         self.memory.open[request.id] = request
+        self._early = self._count_early()
 
     def update(self, request_id: str, **changes: Any) -> ApprovalRequest:
         """The open request with `changes` to how it stands."""
@@ -121,8 +139,8 @@ class Gate:
         memory.closed[request_id] = how
         while len(memory.closed) > MAX_CLOSED:
             memory.closed.pop(next(iter(memory.closed)))
-        late = [each for each in memory.waiting if each.request_id == request_id]
-        memory.waiting[:] = [each for each in memory.waiting if each.request_id != request_id]
+        late = memory.waiting.pop(request_id, ())
+        self._early = self._count_early()
         return [self.record(each, now, f"{request_id} is closed: {how}") for each in late]
 
     def offer(self, decision: Decision, now: datetime) -> DecisionRecord | None:
@@ -132,32 +150,46 @@ class Gate:
             The record of the refusal; None where the decision now waits to be judged.
         """
         memory = self.memory
-        known = {record.decision.id for record in memory.records} | {each.id for each in memory.waiting}
-        if decision.id in known:
+        if decision.id in self._known:
             return self.record(decision, now, ALREADY_RECEIVED)
+        self._known.add(decision.id)
         if (how := memory.closed.get(decision.request_id)) is not None:
             return self.record(decision, now, f"{decision.request_id} is closed: {how}")
-        if decision.request_id not in memory.open and len(memory.waiting) >= MAX_WAITING:
-            return self.record(decision, now, "too many decisions wait for requests that were never made")
-        memory.waiting.append(decision)
+        if decision.request_id not in memory.open:
+            if self._early >= MAX_WAITING:
+                return self.record(decision, now, "too many decisions wait for requests that were never made")
+            self._early += 1
+        memory.waiting.setdefault(decision.request_id, deque()).append(decision)
         return None
 
     def next_decision(self, request_id: str) -> Decision | None:
         """The oldest decision that waits to be judged for this request; it goes on waiting until taken."""
-        return next((each for each in self.memory.waiting if each.request_id == request_id), None)
+        return next(iter(self.memory.waiting.get(request_id, ())), None)
 
     def take(self, request_id: str) -> Decision:
         """The oldest decision that waits for this request, which no longer waits from now on."""
-        position = next(i for i, each in enumerate(self.memory.waiting) if each.request_id == request_id)
-        return self.memory.waiting.pop(position)
+        queue = self.memory.waiting[request_id]
+        decision = queue.popleft()
+        if not queue:
+            del self.memory.waiting[request_id]
+        return decision
 
     def record(self, decision: Decision, now: datetime, reason: str = "") -> DecisionRecord:
         """Remember a decision as refused for `reason`, or as counted where there is none."""
         status = DecisionStatus.REFUSED if reason else DecisionStatus.COUNTED
         entry = DecisionRecord.of(decision, status, now, reason)
-        self.memory.records.append(entry)
-        del self.memory.records[:-MAX_RECORDS]
+        records = self.memory.records
+        records.append(entry)
+        if len(records) > MAX_RECORDS:
+            # Refused ones make room first: no flood of them hides who decided.
+            refused = (at for at, each in enumerate(records) if each.status is DecisionStatus.REFUSED)
+            del records[next(refused, 0)]
         return entry
+
+    def _count_early(self) -> int:
+        """How many decisions wait for requests that were never made."""
+        memory = self.memory
+        return sum(len(queue) for id, queue in memory.waiting.items() if id not in memory.open)
 
 
 class Step(Enum):

@@ -2,39 +2,90 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import NoReturn
 
 from pydantic import BaseModel
 from temporalio import workflow
 
 from common.agents.agent import AgentInput, Carried
+from workflows.core.answers import Answers
 from workflows.core.calls import Calls
+from workflows.core.gate import Gate
 
 
 class History:
     """Starts an agent's history afresh with its input, its memory and all that the kit carries.
 
-    `memory` is the agent's own, kept up to date by the agent; None where it has none, and then its history
-    is never started afresh, since `run` could not go on from where it was.
+    `memory` is the agent's own, kept up to date by the agent. `run` of an agent that has none (None) could
+    not go on from where it was: its history is started afresh only before it has done anything.
     """
 
-    def __init__(self, input: AgentInput, carried: Carried, memory: BaseModel | None, calls: Calls) -> None:
+    def __init__(
+        self,
+        input: AgentInput,
+        carried: Carried,
+        memory: BaseModel | None,
+        calls: Calls,
+        gate: Gate,
+        answers: Answers,
+    ) -> None:
         self._input = input
         self._carried = carried
         self._memory = memory
         self._calls = calls
+        self._gate = gate
+        self._answers = answers
+
+    @property
+    def remembers(self) -> bool:
+        """Whether the agent has a memory, to go on from in a new history."""
+        return self._memory is not None
 
     @property
     def has_grown(self) -> bool:
         """Whether history should start afresh: it can, and the server suggests it."""
-        return self._memory is not None and workflow.info().is_continue_as_new_suggested()
+        return workflow.info().is_continue_as_new_suggested() and (
+            self.remembers or not self._calls.has_begun
+        )
 
     def at_rest(self) -> bool:
         """Whether nothing is under way that would be lost half-way: no call, no handler."""
         return workflow.all_handlers_finished() and not self._calls.under_way
 
+    def is_due(self) -> bool:
+        """Whether history starts afresh in the midst of a wait."""
+        # Not with a flood that has come already: what is carried over has its limit in bytes.
+        return self.has_grown and self.at_rest() and not self._gate.is_flooded
+
+    async def wait(self, condition: Callable[[], bool], until: datetime | None = None) -> bool:
+        """As `wait_until`, and meanwhile history starts afresh where it is due.
+
+        `run` of the new history must come back to this wait.
+        """
+        while True:
+            happened = await wait_until(until, lambda: condition() or self.is_due())
+            if condition() or not happened:
+                return happened
+            if self.is_due():
+                self.start_afresh()
+
     def start_afresh(self) -> NoReturn:
         """End this run and go on in a new one; only while `at_rest`, with nothing in between."""
-        assert self._memory is not None
-        carried = self._carried.model_copy(update={"memory": self._memory.model_dump(mode="json")})
+        self._answers.keep()
+        memory = None if self._memory is None else self._memory.model_dump(mode="json")
+        carried = self._carried.model_copy(update={"memory": memory})
         workflow.continue_as_new(self._input.model_copy(update={"carried": carried}))
+
+
+async def wait_until(until: datetime | None, condition: Callable[[], bool]) -> bool:
+    """Wait for `condition`, at most until `until`; whether it came true."""
+    remaining = None if until is None else until - workflow.now()
+    if remaining is not None and remaining <= timedelta():
+        return condition()
+    try:
+        await workflow.wait_condition(condition, timeout=remaining)
+    except TimeoutError:
+        return condition()
+    return True

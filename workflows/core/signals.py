@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter, ValidationError
@@ -26,10 +27,24 @@ ARGUMENTS: dict[str, TypeAdapter[Any]] = {
 }
 DEFAULTS: dict[str, Any] = {"wake": WakeUp(), "pause": None, "resume": None}
 MAX_BYTES = 256 * 1024
+# A last argument `{"receipt": ID}` asks for a receipt under that id.
+RECEIPT = "receipt"
+MAX_RECEIPT_BYTES = 100
 
 
 class UnreadableSignalError(Exception):
     """Why a signal cannot be taken, in words for the notebook."""
+
+
+def receipt_asked(arguments: Sequence[RawValue]) -> tuple[str, Sequence[RawValue]]:
+    """The id under which a receipt is asked for, empty where none is; and the signal's own arguments."""
+    value = None
+    if arguments and len(arguments[-1].payload.data) <= MAX_RECEIPT_BYTES:
+        with suppress(Exception):  # whatever this is, `read_signal` refuses it with its reason
+            value = workflow.payload_converter().from_payload(arguments[-1].payload)
+    if isinstance(value, dict) and list(value) == [RECEIPT] and isinstance(value[RECEIPT], str):
+        return value[RECEIPT], arguments[:-1]
+    return "", arguments
 
 
 def read_signal(name: str, arguments: Sequence[RawValue]) -> Any:

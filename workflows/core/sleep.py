@@ -3,50 +3,83 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from temporalio import workflow
 
-from common.agents.agent import AgentState, WakeUp, Woken
+from common.agents.agent import AgentState, Asleep, Carried, Receipt, WakeUp, Woken
+from workflows.core.calls import Calls
 from workflows.core.display import Display, Wait
+from workflows.core.history import History
 
 
 class Sleep:
     """Puts an agent to sleep, and keeps the signal `wake` that came for it."""
 
-    def __init__(self, display: Display) -> None:
+    def __init__(self, carried: Carried, display: Display, calls: Calls, history: History) -> None:
         self.woken: WakeUp | None = None
+        self._carried = carried
         self._display = display
+        self._calls = calls
+        self._history = history
+        # Those under way when history started afresh; the agent comes back to each.
+        self._left, carried.sleeps = carried.sleeps, []
+        self._wait: Wait | None = None
 
     async def until(
         self, until: datetime | None, wake_on: Callable[[], bool] | None, waiting_for: str
     ) -> Woken:
         """See `Agent.hibernate`."""
-        wait = Wait(AgentState.AWAITING_EVENT if wake_on else AgentState.SLEEPING, waiting_for, until)
-        self.woken = None
+        asleep = self._taken_up(waiting_for)
+        if asleep is None:
+            asleep = Asleep(node=self._display.node_name, waiting_for=waiting_for, until=until)
+            self.woken = None
+        self._carried.sleeps.append(asleep)
+        try:
+            reason = asleep.woken or await self._slept(asleep, wake_on)
+            asleep.woken = reason
+            await self._display.while_paused(self._history.wait)
+        finally:
+            self._carried.sleeps = [each for each in self._carried.sleeps if each is not asleep]
+        self._left = []
+        self._calls.has_begun = True
+        return reason
+
+    async def _slept(self, asleep: Asleep, wake_on: Callable[[], bool] | None) -> Woken:
+        state = AgentState.AWAITING_EVENT if wake_on else AgentState.SLEEPING
+        wait = self._wait = Wait(state, asleep.waiting_for, asleep.until)
         with self._display.waiting(wait):
             while True:
-                happened = await wait_until(
-                    wait.until, lambda: self.woken is not None or (wake_on is not None and wake_on())
+                happened = await self._history.wait(
+                    lambda: self.woken is not None or (wake_on is not None and wake_on()), wait.until
                 )
                 if not happened or self.woken is None or self.woken.until is None:
                     break
                 wait.until, self.woken = self.woken.until, None
+                asleep.until = wait.until
                 self._display.note(f"sleeps until {wait.until:%Y-%m-%d %H:%M} UTC instead")
                 self._display.show()
         reason = Woken.TIME if not happened else Woken.SIGNAL if self.woken else Woken.EVENT
         self._display.note(f"woke: {reason}")
-        await self._display.while_paused()
         return reason
 
+    def _taken_up(self, waiting_for: str) -> Asleep | None:
+        """The sleep that was under way here when history started afresh."""
+        for asleep in self._left:
+            if (asleep.node, asleep.waiting_for) == (self._display.node_name, waiting_for):
+                self._left.remove(asleep)
+                return asleep
+        return None
 
-async def wait_until(until: datetime | None, condition: Callable[[], bool]) -> bool:
-    """Wait for `condition`, at most until `until`; whether it came true."""
-    remaining = None if until is None else until - workflow.now()
-    if remaining is not None and remaining <= timedelta():
-        return condition()
-    try:
-        await workflow.wait_condition(condition, timeout=remaining)
-    except TimeoutError:
-        return condition()
-    return True
+    def wake(self, wake: WakeUp) -> Receipt:
+        """Take in the signal `wake`, and say what comes of it."""
+        # A sleep that has not been taken up yet in a fresh history is no end of it.
+        if not self._left and not self._display.is_waiting(self._wait):
+            words = f"it does not sleep now, it is {self._display.status().state}"
+            self._display.note(f"refused to wake: {words}")
+            return Receipt(taken=False, words=words)
+        self.woken, at = wake, f"{wake.until:%Y-%m-%d %H:%M:%S} UTC" if wake.until else ""
+        words = f"it sleeps until {at} instead" if at else "it wakes"
+        if wake.until and wake.until <= workflow.now():
+            words = f"{at} has passed, so it wakes"
+        return Receipt(taken=True, words=words + (", once it is resumed" if self._display.is_paused else ""))

@@ -12,6 +12,7 @@ from temporalio.exceptions import ActivityError
 from activities.llm.activities import ModelActivities
 from activities.llm.records import Budget, Grant, Reply, Spending, Think, Thought
 from common.agents.agent import AgentInput, Carried, ThinkerInput
+from common.agents.asking import AskingInput
 from common.approval.types import ApprovalPolicy, OutcomeVerdict
 from common.errors import permanent
 from common.notices.types import NoticeEvent
@@ -48,6 +49,8 @@ class Thinking:
         self._actions = actions
         self._model = ""
         self._budget = Budget()
+        # Whoever approves the plans may pay more, too, if the operator's policy keeps the owner from it.
+        self._others = tuple(input.approvers) if isinstance(input, AskingInput) else ()
         if isinstance(input, ThinkerInput):
             self._model = input.model
             self._budget = Budget(tokens=input.budget_tokens, usd=input.budget_usd)
@@ -102,7 +105,7 @@ class Thinking:
         try:
             await self._notifier.tell(NoticeEvent.BUDGET, f"the budget {spent.scope} is spent; asks for more")
             question = f"The budget {spent.scope} is spent. May it be raised by this much?"
-            policy = _budget_policy(spent, approvers)
+            policy = _budget_policy(spent, approvers or (owner(), *self._others))
             plan = spent.raise_by_as_much()
             # The agent is in the middle of something, and could not come back to this question.
             outcome = await self._approvals.ask(question, plan, policy, resumable=False)
@@ -121,7 +124,7 @@ def _budget_policy(spent: Spending, approvers: Sequence[str]) -> ApprovalPolicy:
     # A day's budget is a new one tomorrow, and then nobody needs to be asked.
     midnight = (now + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
     return ApprovalPolicy(
-        approvers=tuple(approvers) or (owner(),),
+        approvers=tuple(dict.fromkeys(approvers)),
         expires_after=midnight - now if spent.scope.startswith("owner:") else None,
         requester_may_approve=True,
         editable=("tokens", "usd"),

@@ -9,6 +9,7 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 from activities.recruiting.candidacy import Stage
+from activities.recruiting.choices import interested, on_offer, times
 from activities.recruiting.memory import RecruiterMemory
 from activities.recruiting.records import LetterKind, Outgoing, SendOutreach, SentLetters
 from activities.recruiting.sending import LetterActivities
@@ -17,6 +18,7 @@ from common.agents.recruiter import OutreachPlan, RecruiterInput
 from common.mail import Sent, SentStatus
 from workflows.core.agent import ONCE, Action, Agent, CallPolicy, Outcome, cause_of
 from workflows.recruiter.calendar import Calendar
+from workflows.recruiter.links import Links
 
 # A letter's exchange with a mail server heartbeats every second: a dead worker is noticed soon.
 SEND = CallPolicy(
@@ -26,12 +28,20 @@ SEND = CallPolicy(
 LOOK_AGAIN = timedelta(hours=1)
 
 
+def chain() -> str:
+    """The first run of this agent's chain."""
+    return workflow.info().first_execution_run_id
+
+
 class Letters:
     """Writes to candidates, only what people approved."""
 
-    def __init__(self, agent: Agent[RecruiterInput, RecruiterMemory], calendar: Calendar) -> None:
+    def __init__(
+        self, agent: Agent[RecruiterInput, RecruiterMemory], calendar: Calendar, links: Links
+    ) -> None:
         self._agent = agent
         self._calendar = calendar
+        self._links = links
 
     def fall_due(self) -> None:
         """Move those on whose moment has come and who get no letter."""
@@ -62,9 +72,17 @@ class Letters:
     async def due(self) -> list[Outgoing]:
         """What is to be sent now: first letters, follow-ups, and proposals of slots that are free."""
         memory, now = self._agent.memory, workflow.now()
-        first = [Outgoing(candidate=id, kind=LetterKind.FIRST) for id, _ in memory.at(Stage.LISTED)]
+        first = [
+            Outgoing(candidate=id, kind=LetterKind.FIRST, choices=interested())
+            for id, _ in memory.at(Stage.LISTED)
+        ]
         follow_ups = [
-            Outgoing(candidate=id, kind=LetterKind.FOLLOW_UP, in_reply_to=candidacy.last)
+            Outgoing(
+                candidate=id,
+                kind=LetterKind.FOLLOW_UP,
+                in_reply_to=candidacy.last,
+                choices=on_offer(candidacy, self._agent.input.slots),
+            )
             for id, candidacy in memory.at(Stage.ASKED, Stage.PROPOSED)
             if candidacy.due and candidacy.due <= now and not candidacy.followed_up
         ]
@@ -89,6 +107,7 @@ class Letters:
                 slots=places,
                 number=memory.courses[id].proposals + 1,
                 in_reply_to=memory.courses[id].last,
+                choices=times(places, memory.courses[id].proposals + 1, slots),
             )
             for id, places in shares.proposals.items()
         ]
@@ -108,21 +127,23 @@ class Letters:
             return None
 
     async def send(self, letters: Sequence[Outgoing]) -> None:
-        """Send letters of the approved plan; where the approval has grown too old, none."""
+        """Send letters of the approved plan; where the approval no longer holds, none."""
         agent, memory = self._agent, self._agent.memory
         assert memory.approval is not None
         with agent.node("send"):
             outcome = Outcome.of(memory.approval, OutreachPlan)
             action = Action[SentLetters](
                 LetterActivities.send_outreach,
-                SendOutreach(plan=outcome.plan, letters=tuple(letters)),
+                SendOutreach(plan=outcome.plan, letters=tuple(letters), chain=chain()),
                 outcome,
+                # Looked at before each attempt: a mail server that is away holds letters up for hours.
+                fence=lambda argument, facts: argument.model_copy(update={"letters": self._still(letters)}),
                 lookup=LetterActivities.find_outreach,
                 policy=SEND,
             )
             acted = await agent.act(action)
         if acted.result is None:
-            # Nothing but the approval's age can drift here.
+            # The approval has grown too old, or the operator's policy asks for another.
             memory.approval, memory.decision, memory.evidence = None, "", acted.evidence
             return
         now, within = workflow.now(), agent.input.answer_within
@@ -137,6 +158,17 @@ class Letters:
             else:
                 candidacy.proposed(letter.slots, now, within)
             self.record(letter.candidate, str(letter.kind), sent)
+
+    def _still(self, letters: Sequence[Outgoing]) -> tuple[Outgoing, ...]:
+        """The letters to send now: not to who has written meanwhile, and of no time that has passed."""
+        agent, now = self._agent, workflow.now()
+        wrote = {self._links.candidate(mail) for mail in agent.mail}
+        return tuple(
+            each
+            for each in letters
+            if each.candidate not in wrote
+            and all(agent.input.slots[place].start > now for place in each.slots)
+        )
 
     def record(self, id: str, what: str, sent: Sent) -> None:
         """Put on record what became of a letter. One unheard of may have arrived; it is awaited."""

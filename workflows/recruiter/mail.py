@@ -3,69 +3,95 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 
-from activities.recruiting.candidacy import MailReading, Says
+from activities.recruiting.candidacy import JudgedReading, MailReading, Says
 from activities.recruiting.memory import RecruiterMemory
-from activities.recruiting.understanding import reading_of
+from activities.recruiting.understanding import asked_last, reading_of
 from common.agents.recruiter import RecruiterInput
-from common.mail import IncomingMail
+from common.mail import IncomingMail, MailKind
 from workflows.core.agent import Agent, cause_of
+from workflows.recruiter.links import Links
 from workflows.recruiter.questions import Questions
 
 # Mails that are read side by side.
 READ_AT_ONCE = 20
 
 
+@dataclass(frozen=True)
+class _Heard:
+    """What one mail, or one answer by a link, comes to. `name` is how it is known when it comes again."""
+
+    candidate: str
+    reading: MailReading
+    text: str
+    name: str
+
+
 class Mail:
     """Reads what came in. Whatever a mail says, it can only move its own candidacy."""
 
-    def __init__(self, agent: Agent[RecruiterInput, RecruiterMemory], questions: Questions) -> None:
+    def __init__(
+        self, agent: Agent[RecruiterInput, RecruiterMemory], questions: Questions, links: Links
+    ) -> None:
         self._agent = agent
         self._questions = questions
+        self._links = links
 
     async def read(self) -> None:
         """Take every mail for what it says."""
         agent = self._agent
         while batch := agent.mail[:READ_AT_ONCE]:
-            readings = await asyncio.gather(*map(self._reading, batch))
+            heard = await asyncio.gather(*map(self._hear, batch))
             # Only now: a mail that is read half-way must not be missing from what is carried over.
             del agent.mail[: len(batch)]
-            for mail, reading in zip(batch, readings, strict=True):
-                if reading is not None and agent.memory.is_new(mail.message_id):
-                    await self._take(mail, reading)
+            for mail, each in zip(batch, heard, strict=True):
+                if each is not None and agent.memory.is_new(each.name):
+                    await self._take(mail, each)
 
-    async def _reading(self, mail: IncomingMail) -> MailReading | None:
-        agent = self._agent
-        candidacy = agent.memory.courses.get(mail.thread)
-        if candidacy is None:
+    async def _hear(self, mail: IncomingMail) -> _Heard | None:
+        agent, candidate = self._agent, self._links.candidate(mail)
+        if mail.kind is MailKind.CHOICE:
+            chosen = await self._links.reading(mail)
+            return None if chosen is None else _Heard(candidate, *chosen)
+        if candidate not in agent.memory.courses:
             agent.note(f"mail from {mail.sender[:100]} for no candidate here; nothing comes of it")
             return None
+        return _Heard(candidate, await self._reading(mail), mail.text or mail.subject, mail.message_id)
+
+    async def _reading(self, mail: IncomingMail) -> MailReading:
+        agent = self._agent
+        candidacy = agent.memory.courses[mail.thread]
         offered = [agent.input.slots[place] for place in candidacy.offered]
-        asked = reading_of(mail, offered, agent.input.people[mail.thread].email)
+        answers = asked_last(candidacy, agent.input.questions)
+        asked = reading_of(mail, offered, agent.input.people[mail.thread].email, answers)
         if isinstance(asked, MailReading):
             return asked
         try:
-            return MailReading.model_validate((await agent.think(asked)).value)
+            reply = await agent.think(asked)
+            reading = JudgedReading.model_validate(reply.value)
+            read_as = f"{reading.read_as} (by {reply.model})" if reading.read_as else ""
+            return reading.model_copy(update={"read_as": read_as})
         except (ActivityError, ApplicationError) as error:
             if is_cancelled_exception(error):
                 raise
             agent.note(f"{mail.thread}: the mail was not understood: {cause_of(error)}")
             return MailReading(says=Says.UNCLEAR)
 
-    async def _take(self, mail: IncomingMail, reading: MailReading) -> None:
-        agent = self._agent
-        candidacy = agent.memory.courses[mail.thread]
+    async def _take(self, mail: IncomingMail, heard: _Heard) -> None:
+        agent, id, reading = self._agent, heard.candidate, heard.reading
+        candidacy = agent.memory.courses[id]
         wrote = candidacy.wrote
-        text = mail.text or mail.subject
         told = candidacy.take(
-            reading, text, workflow.now(), agent.input.answer_within, slots=agent.input.slots
+            reading, heard.text, workflow.now(), agent.input.answer_within, slots=agent.input.slots
         )
-        candidacy.last = mail.message_id[:250]
-        agent.note(f"{mail.thread}: {reading.says}; now {candidacy.stage}", attachments=len(mail.attachments))
+        if mail.kind is not MailKind.CHOICE:
+            candidacy.last = mail.message_id[:250]
+        agent.note(f"{id}: {reading.says}; now {candidacy.stage}", attachments=len(mail.attachments))
         if candidacy.wrote != wrote:
-            await self._questions.withdraw_reply(mail.thread, "the candidate wrote again")
+            await self._questions.withdraw_reply(id, "the candidate wrote again")
         if told:
-            await agent.tell_people(f"{mail.thread} {told}")
+            await agent.tell_people(f"{id} {told}")

@@ -10,6 +10,7 @@ from temporalio import workflow
 
 from activities.recruiting.activities import RecruitingActivities
 from activities.recruiting.candidacy import Candidacy, Stage
+from activities.recruiting.choices import on_offer
 from activities.recruiting.letters import reply_text
 from activities.recruiting.memory import RecruiterMemory
 from activities.recruiting.records import (
@@ -25,7 +26,8 @@ from activities.recruiting.understanding import ShortWords, draft_of
 from common.agents.recruiter import Invitation, InvitationPlan, RecruiterInput, ReplyPlan
 from workflows.core.agent import QUICK, Acted, Action, Agent, Outcome, Plan, Premise, Premises, StillTrue
 from workflows.recruiter.calendar import Calendar
-from workflows.recruiter.letters import SEND, Letters
+from workflows.recruiter.letters import SEND, Letters, chain
+from workflows.recruiter.links import Links
 
 # Invitations of one question, and questions about single candidates that are open at a time.
 INVITED_AT_ONCE, ASKED_AT_ONCE = 25, 10
@@ -39,11 +41,16 @@ class Questions:
     """
 
     def __init__(
-        self, agent: Agent[RecruiterInput, RecruiterMemory], calendar: Calendar, letters: Letters
+        self,
+        agent: Agent[RecruiterInput, RecruiterMemory],
+        calendar: Calendar,
+        letters: Letters,
+        links: Links,
     ) -> None:
         self._agent = agent
         self._calendar = calendar
         self._letters = letters
+        self._links = links
         self._asking: dict[str, asyncio.Task[None]] = {}
 
     @property
@@ -148,6 +155,7 @@ class Questions:
             candidate=id,
             to=person.email,
             wrote=candidacy.wrote,
+            read_as=candidacy.read_as,
             subject=f"Re: {input.role.title}",
             text=reply_text(person.name, input.sender, body),
             in_reply_to=candidacy.last,
@@ -200,7 +208,9 @@ class Questions:
         return await self._agent.act(
             Action[SentLetters](
                 LetterActivities.send_invitations,
-                SendInvitations(plan=outcome.plan, only=tuple(each.candidate for each in holding)),
+                SendInvitations(
+                    plan=outcome.plan, only=tuple(each.candidate for each in holding), chain=chain()
+                ),
                 outcome,
                 [
                     Premise(
@@ -221,7 +231,7 @@ class Questions:
     def _holding(self, plan: InvitationPlan, busy: Collection[int]) -> list[Invitation]:
         """The invitations that hold: the slot is chosen, free and ahead, and no unread mail may say no."""
         agent = self._agent
-        wrote = {mail.thread for mail in agent.mail}
+        wrote = {self._links.candidate(mail) for mail in agent.mail}
         return [
             each
             for each in plan.invitations
@@ -246,7 +256,7 @@ class Questions:
         with agent.node("reply"):
             action = Action[SentLetters](
                 LetterActivities.send_reply,
-                SendReply(plan=outcome.plan),
+                SendReply(plan=outcome.plan, choices=on_offer(candidacy, agent.input.slots), chain=chain()),
                 outcome,
                 lookup=LetterActivities.find_reply,
                 policy=SEND,

@@ -12,9 +12,11 @@ with workflow.unsafe.imports_passed_through():
     from activities.recruiting.sending import OUTREACH_EDITABLE
     from activities.recruiting.understanding import ShortWords, opening_of
     from common.agents.recruiter import RecruiterInput, RecruiterResult, RecruitingOutcome
+    from common.mail import ChoiceAsked, ChoiceView
     from workflows.core.agent import LONG, QUICK, READ, Agent
     from workflows.recruiter.calendar import Calendar
     from workflows.recruiter.letters import Letters
+    from workflows.recruiter.links import Links
     from workflows.recruiter.mail import Mail
     from workflows.recruiter.questions import Questions
 
@@ -36,9 +38,10 @@ class Recruiter(Agent[RecruiterInput, RecruiterMemory]):
     def __init__(self, input: RecruiterInput) -> None:
         super().__init__(input, RecruiterMemory)
         self._calendar = Calendar(self)
-        self._letters = Letters(self, self._calendar)
-        self._questions = Questions(self, self._calendar, self._letters)
-        self._mail = Mail(self, self._questions)
+        self._links = Links(self)
+        self._letters = Letters(self, self._calendar, self._links)
+        self._questions = Questions(self, self._calendar, self._letters, self._links)
+        self._mail = Mail(self, self._questions, self._links)
 
     @workflow.run
     async def run(self, input: RecruiterInput) -> RecruiterResult:
@@ -138,6 +141,8 @@ class Recruiter(Agent[RecruiterInput, RecruiterMemory]):
                     self._letters.stop()
                     return
                 await self._letters.send(letters[start : start + SENT_AT_ONCE])
+            if self.mail:
+                return  # what came meanwhile may change what is due
 
     async def _rest(self) -> None:
         """Sleep until the nearest moment that anything is due, or until a mail or an answer comes."""
@@ -184,3 +189,8 @@ class Recruiter(Agent[RecruiterInput, RecruiterMemory]):
     def candidates(self) -> CandidatesView:
         """The candidacies so far."""
         return CandidatesView(courses=self.memory.courses)
+
+    @workflow.query
+    def choice(self, asked: ChoiceAsked) -> ChoiceView:
+        """How a link of a letter stands, for the page behind it."""
+        return self._links.standing(asked)

@@ -18,6 +18,7 @@ from activities.auditor.records import (
     ApplyResult,
     ChangedRequest,
     PlannedFix,
+    UnprovenRequest,
     get_records,
     put_records,
 )
@@ -41,6 +42,12 @@ ALREADY_SO = "already so"
 
 class ChangedFiles(BaseModel, frozen=True):
     """The first 1,000 files, sorted, that are not as approved."""
+
+    paths: list[str]
+
+
+class UnprovenFiles(BaseModel, frozen=True):
+    """The first 1,000 files, sorted, whose fixes do not hold by themselves."""
 
     paths: list[str]
 
@@ -71,6 +78,27 @@ class FixApplier:
                 changed.append(fix.path)
         return ChangedFiles(paths=sorted({*changed, *misspelt})[:MAX_NAMED])
 
+    @activity.defn(name="unproven_files")
+    def unproven_files(self, request: UnprovenRequest) -> UnprovenFiles:
+        """Which chosen files of the plan are not fixed alike where it was proven without those left out.
+
+        Files that have changed since are not among them: they are asked about anyway.
+        """
+        plan = request.plan
+        proven = {
+            fix.path: fix.after for fix in get_records(self._artifacts, request.proven.listing, PlannedFix)
+        }
+        unproven = []
+        for done, fix in enumerate(get_records(self._artifacts, plan.listing, PlannedFix), 1):
+            activity.heartbeat(Progress(done=done, total=plan.files))
+            if (
+                fix.path not in plan.skip
+                and proven.get(fix.path) != fix.after
+                and _is_as_planned(plan.root, fix)
+            ):
+                unproven.append(fix.path)
+        return UnprovenFiles(paths=sorted(unproven)[:MAX_NAMED])
+
     @activity.defn(name="apply_fixes")
     def apply_fixes(self, request: ApplyRequest) -> ApplyResult:
         """Write the chosen fixes, each file whole or not at all, and none twice under one idempotency key.
@@ -80,7 +108,7 @@ class FixApplier:
             others changed since the approval (sorted, the first 1,000); `details` says why a file was left.
 
         Raises:
-            ApplicationError: type ``NotAuthorized``; nothing was touched.
+            ApplicationError: type ``NotAuthorized`` or ``PolicyRefused``; nothing was touched.
         """
         plan = request.plan
         authorization = self._authorized(request)
@@ -105,8 +133,7 @@ class FixApplier:
 
     def _authorized(self, request: ApplyRequest) -> Authorization:
         """The authorization of ``request``, if it holds for exactly the plan given."""
-        agent = activity.info().workflow_id or ""
-        authorization = self._authority.authorize(request.authorization, request.plan, agent)
+        authorization = self._authority.authorize(request.authorization, request.plan, activity.info())
         if any(set(vote.decision.edits) - {"skip"} for vote in authorization.votes):
             raise permanent("NotAuthorized", "the decision edits more of the plan than `skip`")
         return authorization

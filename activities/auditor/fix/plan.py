@@ -21,6 +21,7 @@ from activities.auditor.records import FileFindings, PlannedFix, PlanRequest, pu
 from activities.safe_files import LeftOut
 from common.agents.agent import Progress
 from common.agents.auditor import FilePreview, FixPlan
+from common.approval.floors import Floors
 from common.artifacts import ArtifactStore
 from common.digest import digest_bytes
 
@@ -30,10 +31,14 @@ LARGEST = 64_000_000  # bytes; scans stop earlier
 
 
 class FixPlanner:
-    """Plans fixes; the contents before and after, the listing and the diff go to `artifacts`."""
+    """Plans fixes; the contents before and after, the listing and the diff go to `artifacts`.
 
-    def __init__(self, artifacts: ArtifactStore) -> None:
+    `floors` say for whom the project's code may be run.
+    """
+
+    def __init__(self, artifacts: ArtifactStore, floors: Floors) -> None:
         self._artifacts = artifacts
+        self._floors = floors
 
     @activity.defn(name="plan_fixes")
     def plan_fixes(self, request: PlanRequest) -> FixPlan:
@@ -43,6 +48,7 @@ class FixPlanner:
         ruff cannot handle, and what the proof rules out. `rules` counts the findings that are gone when the
         fixed copy is linted.
         """
+        rule = self._floors.rule(activity.info().workflow_type or "", request.owner)
         skip = set(request.skip)
         findings = CurrentFindings(self._artifacts, request.findings, lambda: activity.heartbeat(Progress()))
         known = {file.path: file for file in findings if file.path not in skip and _fixable_rules(file)}
@@ -55,7 +61,8 @@ class FixPlanner:
             activity.heartbeat(Progress(done=done, total=len(fixable)))
 
         with tempfile.TemporaryDirectory(prefix="hibernaut-fix-") as temporary:
-            prover = Prover(Scratch(Path(temporary).resolve(), request.root, beat), self._artifacts)
+            scratch = Scratch(Path(temporary).resolve(), request.root, beat)
+            prover = Prover(scratch, self._artifacts, runs_code=rule.runs_project_code == "allowed")
             copies = prover.copies(fixable, beat) if fixable else None
             paths = iter(fixable)
             while copies and (batch := list(islice(paths, BATCH))):

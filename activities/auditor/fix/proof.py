@@ -11,6 +11,7 @@ from activities.auditor.fix.scratch import Scratch
 from activities.auditor.records import PlannedFix
 from activities.auditor.scan.programs import AnalyserFailed
 from common.artifacts import ArtifactStore
+from common.errors import flaw_of
 
 # How long the user's own check may be repeated to find the fixes that turn it red.
 CHECKS_SECONDS = 2700.0
@@ -27,10 +28,12 @@ class Prover:
     Args:
         scratch: the copy, still empty.
         artifacts: where contents are stored.
+        runs_code: whether code of the project may be run. Where it may not, no import is removed either: that
+            nothing needs it has to be tried.
     """
 
-    def __init__(self, scratch: Scratch, artifacts: ArtifactStore) -> None:
-        self._scratch, self._artifacts = scratch, artifacts
+    def __init__(self, scratch: Scratch, artifacts: ArtifactStore, *, runs_code: bool) -> None:
+        self._scratch, self._artifacts, self._runs_code = scratch, artifacts, runs_code
         self._whole = False
         self._verify, self._end = "", 0.0
         self.words: list[str] = []
@@ -43,10 +46,12 @@ class Prover:
         try:
             if not self._whole:
                 raise AnalyserFailed("the folder is too large to copy")
+            if not self._runs_code:
+                raise AnalyserFailed("whether something needs it has to be tried, which is forbidden here")
             paths = [path for path, theirs in fixable.items() if theirs & IMPORT_RULES]
             needed = self._scratch.needed_imports(paths) if paths else {}
         except (AnalyserFailed, ValueError) as error:
-            self.words.append(f"No import was removed: {error}.")
+            self.words.append(f"No import was removed: {_words(error)}.")
             rules -= IMPORT_RULES
         ignores = per_file_ignores(self._scratch.root, self._scratch.files, rules)
         return Copies(self._scratch.root, rules, needed, ignores, beat)
@@ -59,7 +64,10 @@ class Prover:
             verify: a shell command that has to pass in the copy, or nothing.
         """
         self._verify = verify
-        if fixes and self._whole:
+        if not self._runs_code:
+            tried = f"`{verify}` was not run" if verify else "no module was imported"
+            self.words.append(f"The operator's policy forbids running the project's code, so {tried}.")
+        elif fixes and self._whole:
             if any(IMPORT_RULES & fix.rules.keys() for fix in fixes):
                 self.words.append(_IMPORTS)
             fixes = self._importable(fixes)
@@ -86,7 +94,7 @@ class Prover:
                 for path in planned.keys() & loaded or set(planned):
                     self._restore([planned.pop(path)])
         except (AnalyserFailed, ValueError) as error:
-            self.words.append(f"Whether modules can still be imported could not be tried: {error}.")
+            self.words.append(f"Whether modules can still be imported could not be tried: {_words(error)}.")
             return list(planned.values())
         tried = {path for files in after.values() for path in files or ()} & set(modules)
         tried |= {path for path, files in after.items() if files is not None}
@@ -148,3 +156,7 @@ class Prover:
             named = ", ".join(sorted(paths)[:_NAMED])
             more = f" and {len(paths) - _NAMED:,} more" if len(paths) > _NAMED else ""
             self.words.append(f"{what}: {named}{more}.")
+
+
+def _words(error: Exception) -> str:
+    return str(error) if isinstance(error, AnalyserFailed) else flaw_of(error)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,10 +10,12 @@ from pathlib import Path
 from activities.auditor.current_findings import CurrentFindings
 from activities.auditor.fix.diff import diff_file
 from activities.auditor.records import PlannedFix
+from activities.safe_files import LeftOut, read_inside
 from common.artifacts import ArtifactStore
 from common.digest import digest_bytes
 
 CONTEXT = 3
+_MAX_BYTES = 64_000_000  # scans stop earlier
 _WIDEST = 300
 _HUNK = re.compile(r"^@@ (.*?) @@.*\n((?:(?!@@ ).*\n)*)", re.MULTILINE)
 
@@ -32,14 +32,10 @@ class SourceLine:
 def read_lines(root: str, path: str, sha256: str) -> list[str] | None:
     """The lines of an audited file, or None if it is no longer the file that was scanned."""
     try:
-        # The folder is untrusted: a link put there since the scan is not followed, a pipe not waited for.
-        flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-        descriptor = os.open(Path(root, path), flags)
-        with os.fdopen(descriptor, "rb") as file:
-            data = file.read() if stat.S_ISREG(os.fstat(descriptor).st_mode) else None
-    except (OSError, ValueError):
+        data = read_inside(Path(root), path, _MAX_BYTES)
+    except LeftOut:
         return None
-    return split_lines(data) if data is not None and digest_bytes(data) == sha256 else None
+    return split_lines(data) if digest_bytes(data) == sha256 else None
 
 
 def split_lines(data: bytes) -> list[str]:

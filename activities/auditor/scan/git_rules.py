@@ -21,15 +21,72 @@ from dulwich.index import read_index
 from dulwich.object_format import SHA1, SHA256
 from dulwich.repo import read_gitfile
 
-from activities.safe_files import LeftOut, read_inside
+from activities.safe_files import LeftOut, in_bounds, read_inside
+from common.errors import flaw_of
 
 log = logging.getLogger(__name__)
 
 _MAX_RULES_BYTES = 1_000_000
 _MAX_INDEX_BYTES = 256_000_000
+_MAX_ENTRIES = 1_000_000
+_MAX_NAME_BYTES = 4096
+# Bytes of all tracked names and their folders.
+_MAX_TRACKED_BYTES = 256_000_000
+# A file with more patterns is passed over, and all files together may be held against so many names.
+MAX_PATTERNS = 10_000
+MAX_MATCHES = 50_000_000
 # Patterns become regular expressions, and one with many stars takes name-length-to-the-power-of-stars steps
 # (while nothing else in this process runs). A pattern that may take more is ignored: the file is audited.
 _MAX_STEPS = 3_000_000
+
+
+class TooManyRulesError(Exception):
+    """The rules of a checkout would take too long to apply; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A line of a `.gitignore` file.
+
+    `by_name`: it looks at a name alone, as it has no slash inside; `stars`: how many runs of stars it has.
+    """
+
+    pattern: Pattern
+    by_name: bool
+    stars: int
+
+    @classmethod
+    def of(cls, pattern: Pattern) -> Rule:
+        """The rule of a pattern."""
+        written = bytes(pattern)
+        return cls(pattern, b"/" not in written.rstrip(b"/"), len(re.findall(rb"\*+", written)))
+
+    def matches(self, path: bytes, is_folder: bool) -> bool:
+        """Whether it is about the entry `path`, relative to the folder of the rule."""
+        name = path[path.rfind(b"/") + 1 :] if self.by_name else path
+        if self.stars > 2 and math.comb(len(name), min(self.stars, len(name) // 2)) > _MAX_STEPS:
+            return False
+        return self.pattern.matches(name, is_folder)
+
+
+@dataclass
+class Budget:
+    """How many more names may be held against patterns."""
+
+    left: int = MAX_MATCHES
+
+    def spend(self, matches: int) -> None:
+        """Count `matches`.
+
+        Raises:
+            TooManyRulesError: they are more than are left.
+        """
+        self.left -= matches
+        if self.left < 0:
+            raise TooManyRulesError(
+                f"its .gitignore files ask for over {MAX_MATCHES:,} comparisons: give a folder with fewer "
+                "files, or shorten them"
+            )
 
 
 @dataclass(frozen=True)
@@ -38,12 +95,13 @@ class IgnoreRules:
 
     `top` is the checkout's folder; `folder` the one the rules apply to, relative to `top`, empty or ending in
     `/`; `tracked` holds the index's files, and their folders ending in `/`; `levels` holds the patterns,
-    outermost first, each with the folder that it is relative to.
+    outermost first, each with the folder that it is relative to; `budget` is that of the whole checkout.
     """
 
     top: Path
     tracked: frozenset[bytes]
-    levels: tuple[tuple[bytes, tuple[Pattern, ...]], ...]
+    levels: tuple[tuple[bytes, tuple[Rule, ...]], ...]
+    budget: Budget
     folder: bytes = b""
     in_ignored_folder: bool = False
 
@@ -66,10 +124,11 @@ class IgnoreRules:
 
     def _excluded(self, path: bytes, is_folder: bool) -> bool:
         # The innermost file decides, and in it the last line that matches.
-        for base, patterns in reversed(self.levels):
-            for pattern in reversed(patterns):
-                if _matches(pattern, path[len(base) :], is_folder):
-                    return pattern.is_exclude
+        for base, rules in reversed(self.levels):
+            self.budget.spend(len(rules))
+            for rule in reversed(rules):
+                if rule.matches(path[len(base) :], is_folder):
+                    return bool(rule.pattern.is_exclude)
         return False
 
 
@@ -94,6 +153,9 @@ def open_checkout(top: Path) -> IgnoreRules | None:
         if not git.is_dir():
             git = top / read_gitfile(io.BytesIO(_read(git, _MAX_RULES_BYTES)))
         common = git / os.fsdecode(_read(git / "commondir", _MAX_RULES_BYTES) or b".").strip()
+        # A `.git` file may name any folder.
+        if not in_bounds(git) or not in_bounds(common):
+            return None
         if not ((git / "HEAD").is_file() and (common / "objects").is_dir()):
             return None
     except (OSError, ValueError):
@@ -103,28 +165,23 @@ def open_checkout(top: Path) -> IgnoreRules | None:
         top=top,
         tracked=_tracked(git / "index"),
         levels=((b"", excluded), (b"", _folder_patterns(top, b""))),
+        budget=Budget(),
     )
 
 
-def _matches(pattern: Pattern, path: bytes, is_folder: bool) -> bool:
-    written = bytes(pattern)
-    # Without a slash inside, a pattern looks at the name alone.
-    name = path if b"/" in written.rstrip(b"/") else path[path.rfind(b"/") + 1 :]
-    stars = len(re.findall(rb"\*+", written))
-    if stars > 2 and math.comb(len(name), min(stars, len(name) // 2)) > _MAX_STEPS:
-        return False
-    return pattern.matches(name, is_folder)
-
-
-def _folder_patterns(top: Path, folder: bytes) -> tuple[Pattern, ...]:
+def _folder_patterns(top: Path, folder: bytes) -> tuple[Rule, ...]:
     try:
         return _patterns(read_inside(top, os.fsdecode(folder) + ".gitignore", _MAX_RULES_BYTES))
     except LeftOut:
         return ()
 
 
-def _patterns(data: bytes) -> tuple[Pattern, ...]:
-    return tuple(IgnoreFilter(read_ignore_patterns(io.BytesIO(data))).patterns)
+def _patterns(data: bytes) -> tuple[Rule, ...]:
+    written = list(read_ignore_patterns(io.BytesIO(data)))
+    if len(written) > MAX_PATTERNS:
+        log.warning("passed over %d patterns of git in one file: %d count", len(written), MAX_PATTERNS)
+        return ()
+    return tuple(map(Rule.of, IgnoreFilter(written).patterns))
 
 
 def _tracked(index: Path) -> frozenset[bytes]:
@@ -134,15 +191,22 @@ def _tracked(index: Path) -> frozenset[bytes]:
     # Git writes no object format into the index; its trailing checksum reveals it.
     form = SHA256 if hashlib.sha256(data[:-32]).digest() == data[-32:] else SHA1
     tracked: set[bytes] = set()
+    size = 0
     try:
         for entry in read_index(io.BytesIO(data), form):
-            tracked.add(entry.name)
-            folder = entry.name.rpartition(b"/")[0]
+            name = entry.name
+            size += len(name)
+            if len(name) > _MAX_NAME_BYTES or len(tracked) > _MAX_ENTRIES or size > _MAX_TRACKED_BYTES:
+                raise ValueError("it names more than a checkout holds")
+            tracked.add(name)
+            folder = name.rpartition(b"/")[0]
             while folder and folder + b"/" not in tracked:
                 tracked.add(folder + b"/")
+                size += len(folder)
                 folder = folder.rpartition(b"/")[0]
     except Exception as error:  # untrusted bytes: a damaged index may raise anything
-        log.warning("cannot read the git index %s (%r): what it tracks may count as ignored", index, error)
+        said = "cannot read the git index %s (%s): what it tracks may count as ignored"
+        log.warning(said, index, flaw_of(error))
     return frozenset(tracked)
 
 

@@ -88,7 +88,10 @@ class PanelAgent(Agent[PanelInput, PanelMemory]):
 
     @workflow.run
     async def run(self, input: PanelInput) -> PanelResult:
-        with self.node("panel"):
+        with self.node(input.node):
+            sleep = asyncio.create_task(self.hibernate(None)) if input.sleeps_beside else None
+            if sleep:
+                await asyncio.sleep(0)
             asked = (
                 self.ask(f"{what}?", ErrandPlan(what=what, value=0), policy)
                 for what, policy in input.questions.items()

@@ -8,6 +8,8 @@ from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
+    from common.agents.agent import Progress
+    from common.approval.types import ApprovalPolicy
     from common.errors import permanent
     from tests.support.agents.brief_input import BriefInput
     from workflows.core.agent import Agent
@@ -35,6 +37,10 @@ class BriefAgent(Agent[BriefInput, None]):
         with self.node("end"):
             if input.ending == "sleeps":
                 await self.hibernate(None)
+            if input.ending.startswith("asks"):
+                when = f" at {workflow.now().isoformat()}" if input.ending == "asks anew" else ""
+                policy = ApprovalPolicy(approvers=("ann",))
+                return (await self.ask(f"Say it{when}?", Progress(total=1), policy)).words
             if input.ending == "fails":
                 raise permanent("Broken", "it did not work out")
         return input.say

@@ -68,9 +68,11 @@ class ErrandResult(BaseModel):
 
 
 class PanelInput(AgentInput):
-    """What the panel agent takes: questions, each with its policy."""
+    """What the panel agent takes: questions, each with its policy; its node; whether it sleeps meanwhile."""
 
     questions: dict[str, ApprovalPolicy]
+    node: str = "panel"
+    sleeps_beside: bool = False
 
 
 class PanelMemory(BaseModel):
@@ -151,8 +153,7 @@ class World:
     @activity.defn(name="act")
     async def act(self, errand: Errand) -> Confirmation:
         """Act once per key; an acknowledgement may get lost afterwards."""
-        agent = activity.info().workflow_id or ""
-        key = self.authority.authorize(errand.authorization, errand.plan, agent).key
+        key = self.authority.authorize(errand.authorization, errand.plan, activity.info()).key
         self.act_attempts += 1
         if key in self.acted:
             raise permanent("ActedTwice", key)

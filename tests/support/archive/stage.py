@@ -19,7 +19,7 @@ import worker
 from activities.archive.agents import AgentArchiver
 from activities.archive.records import DueAgent, StoreOutcome, StoreRequest
 from cli.dev_server import DevServer
-from common.approval.starts import sign_start
+from common.approval.signed import sign_start
 from common.archive.anchor import ArchiveAnchor
 from common.archive.chain import Verified, verify
 from common.archive.layout import (
@@ -41,6 +41,7 @@ from common.temporal import search_attributes
 from common.temporal.connect import connect
 from tests.support.agents.keepers import KeeperAgent, KeeperInput
 from tests.support.limits import QUICK_DELETION, QUICK_TASKS
+from tests.support.roots import open_all
 from tests.support.stage import OWNER, Stage
 from tests.support.waiting import eventually
 from workflows.archivist import Archivist, Eraser
@@ -152,6 +153,7 @@ async def archive_stage(
     ui_port: int | None = None,
     **changes: str,
 ) -> AsyncIterator[ArchiveStage]:
+    open_all(folder)
     settings = Settings.read(
         {
             "HIBERNAUT_DATA_DIR": str(folder),

@@ -44,6 +44,7 @@ from common.approval.types import ApprovalPolicy, Authorization, Decision, Verdi
 from common.artifacts import ArtifactRef, ArtifactStore
 from common.digest import digest, digest_bytes
 from common.key_ring import KeyRing
+from tests.support.floors import floors
 
 REPOSITORY = Path(__file__).parents[3]
 RUFF = tuple(analyser for analyser in ANALYSERS if analyser.name == "ruff")
@@ -85,10 +86,16 @@ class World:
             for path, data in content.items()
         ]
 
-    def plan(self, scanned: list[FileFindings] | None = None, **options: Any) -> FixPlan:
+    def plan(
+        self,
+        scanned: list[FileFindings] | None = None,
+        planner: FixPlanner | None = None,
+        **options: Any,
+    ) -> FixPlan:
         findings = put_records(self.store, self.scan() if scanned is None else scanned)
         request = PlanRequest(root=str(self.root), findings=[findings], **options)
-        return ActivityEnvironment().run(FixPlanner(self.store).plan_fixes, request)
+        planner = planner or FixPlanner(self.store, floors())
+        return ActivityEnvironment().run(planner.plan_fixes, request)
 
     def planned(self, contents: dict[str, tuple[bytes, bytes]]) -> FixPlan:
         """A plan made without ruff, for files with these contents before and after."""
@@ -176,7 +183,7 @@ def authorized(plan: FixPlan, edits: dict[str, Any] | None = None, **changes: An
 
 def authority(signer: Signer = RING, *, accept_unsigned: bool = False) -> Authority:
     """An authority that knows no groups."""
-    return Authority(signer, Directory(Path("no-such-file")), accept_unsigned=accept_unsigned)
+    return Authority(signer, Directory(Path("no-such-file")), floors(), accept_unsigned=accept_unsigned)
 
 
 def _kill_self(*_: object, **__: object) -> None:

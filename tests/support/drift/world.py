@@ -128,7 +128,7 @@ class DriftWorld:
         if self.stops_before_acting.exists():
             (self.folder / f"{agent}.stopped").touch()
             await asyncio.sleep(600)
-        key = self._authority.authorize(order.authorization, order.plan, agent).key
+        key = self._authority.authorize(order.authorization, order.plan, activity.info()).key
         # Two with one key would raise here.
         with (self.folder / f"{agent}.{digest(key)[:12]}.order").open("x") as file:
             json.dump(order.fence, file)

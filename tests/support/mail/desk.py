@@ -21,6 +21,7 @@ from common.mail import Letter, LetterPlan, Sent
 from common.notices.types import Notice, NoticeEvent
 from common.object_store import FolderStore
 from common.settings import Settings
+from tests.support.floors import floors
 
 RING = Signer(KeyRing.of({"test": bytes(range(32))}))
 AGENT = ActivityEnvironment().info.workflow_id or ""
@@ -102,6 +103,10 @@ def settings_for(folder: Path, port: int, more: Mapping[str, str] | None = None)
     )
 
 
+async def _say_open(notice: Notice) -> None:
+    """In place of a look at the agent, which is none."""
+
+
 class MailDesk:
     """Sends over a server, with an outbox in `folder`."""
 
@@ -119,9 +124,9 @@ class MailDesk:
         assert mail.smtp
         self.store = FolderStore(folder / "objects")
         self.outbox = Outbox(self.store, RING, settles=settles)
-        authority = Authority(RING, Directory(folder / "groups.json"), accept_unsigned=False)
+        authority = Authority(RING, Directory(folder / "groups.json"), floors(), accept_unsigned=False)
         server = SmtpServer(mail.smtp, "example.com", data_seconds)
-        self.mail = Mail(mail, self.settings.http.public_url, server, self.outbox, authority, RING)
+        self.mail = Mail(mail, self.settings.http.public_url, server, self.outbox, authority, RING, _say_open)
 
     async def send(self, request: SendLetter) -> Sent:
         return await ActivityEnvironment().run(self.mail.send_letter, request)

@@ -54,11 +54,16 @@ class LedgerOutbox:
         self.path = path
         self._pause = pause
         self.lose = 0
+        self.away = False
+        self.tried = 0
         with closing(self._open()) as ledger:
             ledger.executescript(_SCHEMA)
 
     async def send(self, letter: Letter) -> Sent:
         """Write a row unless there is one under this key; then the sender may die before it is told."""
+        if self.away:
+            self.tried += 1
+            raise ConnectionRefusedError("the mail server is away")
         with closing(self._open()) as ledger, ledger:
             ledger.execute("BEGIN IMMEDIATE")
             found = _found(ledger, letter)

@@ -20,9 +20,12 @@ from activities.recruiting.memory import CandidatesView
 from activities.recruiting.sending import LetterActivities
 from activities.recruiting.understanding import OUTPUTS
 from common.agents.recruiter import RecruiterInput, RecruiterResult
+from common.approval.link import AnswerLink, recipient_of
 from common.approval.types import ApprovalRequest, ApprovalsView
 from common.artifacts import ArtifactStore
+from common.client.client import AgentClient
 from common.mail import IncomingMail, MailKind
+from common.settings import Settings
 from tests.support.recruiting.outbox import LedgerOutbox
 from tests.support.stage import Stage
 from tests.support.waiting import eventually
@@ -101,15 +104,24 @@ class Office(Stage):
         self.agents = [Recruiter]
         self.folder = folder
         self.outbox = LedgerOutbox(folder / "outbox.db")
+        # A language model to think with, in place of the rules.
+        self.model: Any = None
 
     def objects(self) -> list[Any]:
         artifacts = ArtifactStore.of(self.settings)
         mine = [
             RecruitingActivities(artifacts, OfflineAnalyst(), text_of, self.settings.data_dir / "recruiting"),
             LetterActivities(artifacts, self.authority, self.outbox),
-            ModelActivities(ModelRunner(self.settings, artifacts, outputs=OUTPUTS), self.authority),
+            ModelActivities(self._runner(artifacts), self.authority),
         ]
         return [*super().objects(), *mine]
+
+    def _runner(self, artifacts: ArtifactStore) -> ModelRunner:
+        if self.model is None:
+            return ModelRunner(self.settings, artifacts, outputs=OUTPUTS)
+        named = {"HIBERNAUT_MODEL": "openai:small", "HIBERNAUT_OPENAI_KEY": "dummy"}
+        read = Settings.read({**named, "HIBERNAUT_DATA_DIR": str(self.settings.data_dir)})
+        return ModelRunner(read, artifacts, outputs=OUTPUTS, providers=lambda _: self.model)
 
     async def recruit(self, count: int = 1, slot_count: int = 6, **wanted: Any) -> WorkflowHandle[Any, Any]:
         """Start a recruiter."""
@@ -139,6 +151,21 @@ class Office(Stage):
     async def writes(self, agent: WorkflowHandle[Any, Any], thread: str, text: str, **more: Any) -> None:
         """Mail comes in."""
         await agent.signal("mail", mail(thread, text, **more))
+
+    async def follows(
+        self, agent: WorkflowHandle[Any, Any], thread: str, choice: str, letter: str = "1"
+    ) -> None:
+        """A candidate uses a link of a letter, as the gateway hands it on."""
+        described = await agent.describe()
+        chain = described.raw_description.workflow_execution_info.first_run_id
+        link = AnswerLink(
+            agent=agent.id,
+            recipient=recipient_of(agent.id, chain, thread),
+            letter=f"{thread}-{letter}",
+            choice=choice,
+            expires_at=datetime.now(UTC) + timedelta(days=1),
+        )
+        await AgentClient(self.client, self.settings, self.signer).choose(link, link.token(self.signer))
 
     async def question(self, agent: WorkflowHandle[Any, Any], begins: str) -> ApprovalRequest:
         """The open request whose question begins so."""

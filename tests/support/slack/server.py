@@ -71,6 +71,8 @@ class SlackServer:
         self.words: list[tuple[str, dict[str, Any]]] = []
         self.views: list[dict[str, Any]] = []
         self.connections = 0
+        # Every call gets a 503.
+        self.down = False
         self._triggers: set[str] = set()
         self._socket: WebSocket | None = None
         self._acks: dict[str, asyncio.Future[dict[str, Any]]] = {}
@@ -211,6 +213,8 @@ class SlackServer:
         method = request.path_params["method"]
         arguments = await _arguments(request)
         self.calls.append((method, arguments))
+        if self.down:
+            return JSONResponse({"ok": False, "error": "service_unavailable"}, 503)
         fault = next((each for each in self.faults if each[0] == method), None)
         if fault:
             self.faults.remove(fault)

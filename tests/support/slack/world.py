@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
+from temporalio.client import Client
 from temporalio.testing import ActivityEnvironment
 
 from activities.delivery.slack import Slack
@@ -37,9 +38,11 @@ class SlackWorld:
         self.slack = slack
         self.artifacts = ArtifactStore.of(world.settings)
         self.activities = Slack.build(world.settings, self.artifacts)
+        # For requests that no agent makes.
+        self.unasked = Slack.build(world.settings, self.artifacts, _say_open)
 
     async def post(self, delivery: Delivery, *, attempt: int = 1) -> SlackPost:
-        return await run(self.activities.slack_post, delivery, attempt)
+        return await run(self.activities.slack_post, delivery, attempt, self.world.desk.client)
 
     async def asked(self, *approvers: str, address: str = "C0GENERAL") -> Asked:
         """An agent that asks in a channel."""
@@ -50,6 +53,10 @@ class SlackWorld:
     async def decisions(self, id: str) -> list[tuple[str, str, str]]:
         view = await self.world.agents.view(id)
         return [(each.decision.by, each.decision.verdict.value, each.status.value) for each in view.decisions]
+
+
+async def _say_open(notice: Notice) -> None:
+    """In place of a look at the agent."""
 
 
 class Asked:
@@ -127,11 +134,13 @@ def write_people(settings: Settings, *routes: dict[str, Any]) -> None:
     (settings.data_dir / "notices.json").write_text(json.dumps(content))
 
 
-async def run(activity: Any, argument: Any, attempt: int = 1) -> Any:
-    environment = ActivityEnvironment()
+async def run(activity: Any, argument: Any, attempt: int = 1, client: Client | None = None) -> Any:
+    environment = ActivityEnvironment(client=client)
     environment.info = replace(
         ActivityEnvironment.default_info(), attempt=attempt, scheduled_time=datetime.now(UTC)
     )
+    if asyncio.iscoroutinefunction(activity):
+        return await environment.run(activity, argument)
     return await asyncio.to_thread(environment.run, activity, argument)
 
 

@@ -1,0 +1,65 @@
+"""For every activity: what it is told to open, and what it opens, may be opened for the agent's owner."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from temporalio import activity
+from temporalio.client import Client
+from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
+
+from activities.safe_files import WITHIN
+from common.agents.fields import paths_of
+from common.errors import permanent
+from common.roots import NOWHERE, PathRefusedError, Roots, Territory
+from common.temporal.search_attributes import OWNER
+
+
+class WithinRoots(Interceptor):
+    """A worker interceptor.
+
+    Args:
+        client: asks Temporal whose the agent is.
+        roots: where the agents of each owner may read and write.
+        own: a folder of the program's own that a plan may name.
+    """
+
+    def __init__(self, client: Client, roots: Roots, own: Path) -> None:
+        self.client, self.roots, self.own = client, roots, own
+
+    def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:
+        """Wrap one activity execution."""
+        return _Bounded(next, self)
+
+
+class _Bounded(ActivityInboundInterceptor):
+    def __init__(self, next: ActivityInboundInterceptor, within: WithinRoots) -> None:
+        super().__init__(next)
+        self._within = within
+
+    async def execute_activity(self, input: ExecuteActivityInput) -> Any:
+        # The activity runs in a copy of this context, also in a thread.
+        WITHIN.set(await self._territory(input.args))
+        return await super().execute_activity(input)
+
+    async def _territory(self, arguments: Sequence[Any]) -> Territory:
+        named = [(field, path) for field, path in paths_of(arguments) if path != str(self._within.own)]
+        if not named:
+            return NOWHERE
+        territory = self._within.roots.of(await self._owner())
+        for field, path in named:
+            try:
+                territory.check(field, path)
+            except PathRefusedError as error:
+                raise permanent("PathRefused", str(error)) from None
+        return territory
+
+    async def _owner(self) -> str:
+        """Whose the agent is, as Temporal knows it since the start; no argument can say otherwise."""
+        info = activity.info()
+        if not info.workflow_id:
+            return ""
+        handle = self._within.client.get_workflow_handle(info.workflow_id, run_id=info.workflow_run_id)
+        return (await handle.describe()).typed_search_attributes.get(OWNER) or ""

@@ -1,0 +1,33 @@
+"""What an agent's input or plan would spend, send and run, in the units that an operator's policy limits."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from pydantic import BaseModel
+
+
+class Stakes(BaseModel, frozen=True):
+    """The most that can come of it.
+
+    Attributes:
+        order: what an order costs at its limit, in the currency of the quotes.
+        recipients: mail addresses and hosts that something is sent to.
+        agent_tokens, agent_usd: what an agent's budget for language models would come to.
+        owner_tokens, owner_usd: likewise, of all agents of an owner in a day.
+        runs_project_code: whether code of an audited project is run.
+    """
+
+    order: Decimal = Decimal(0)
+    recipients: tuple[str, ...] = ()
+    agent_tokens: int = 0
+    agent_usd: Decimal = Decimal(0)
+    owner_tokens: int = 0
+    owner_usd: Decimal = Decimal(0)
+    runs_project_code: bool = False
+
+
+def stakes_of(plan: object) -> Stakes:
+    """What is at stake in ``plan``, as its property `stakes` says; nothing where it has none."""
+    found = getattr(plan, "stakes", None)
+    return found if isinstance(found, Stakes) else Stakes()

@@ -1,0 +1,78 @@
+"""How much one owner and one agent may be given, so that nobody crowds out others or what matters."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+
+from temporalio.client import Client, WorkflowExecutionDescription, WorkflowExecutionStatus
+from temporalio.common import Priority
+
+from common.agents.states import AgentState
+from common.client.errors import TooManyAgentsError, TooMuchSaidError
+from common.client.filters import AgentFilter
+from common.client.visibility import exactly
+
+# For how long a count of an owner's agents is good; what is started meanwhile is added to it.
+COUNTED_FOR = 1.0
+MAX_OWNERS = 10_000
+# The server takes 10,000 signals into one history, and then no decision, pause or wake any more. From so many
+# events on an agent is told nothing, which leaves room for these.
+MAX_EVENTS = 8_000
+# The server's limit of a fairness key.
+KEY_BYTES = 64
+
+
+def priority_of(owner: str) -> Priority:
+    """How Temporal hands out the tasks of an owner's agents: owners take turns, whoever has more agents."""
+    key = owner if len(owner.encode()) <= KEY_BYTES else hashlib.sha256(owner.encode()).hexdigest()
+    return Priority(fairness_key=key) if key else Priority.default
+
+
+class OwnerQuota:
+    """Holds each owner to so many agents at work at once; those that sleep or wait do not count.
+
+    Visibility is a moment behind, and every process counts for itself: an owner who starts many at once may
+    get a few more.
+    """
+
+    def __init__(self, client: Client, most: int | None) -> None:
+        self._client = client
+        self._most = most
+        # By owner: when the agents were counted, and how many there are with those started since.
+        self._counted: dict[str, tuple[float, int]] = {}
+
+    async def take(self, owner: str) -> None:
+        """Count one agent more.
+
+        Raises:
+            TooManyAgentsError: the owner has as many at work as may be.
+        """
+        if self._most is None:
+            return
+        now = time.monotonic()
+        at, working = self._counted.get(owner, (-COUNTED_FOR, 0))
+        if now - at >= COUNTED_FOR:
+            conditions = exactly(AgentFilter(owner=owner, state=AgentState.WORKING))
+            at, working = now, (await self._client.count_workflows(" AND ".join(conditions))).count
+        if working >= self._most:
+            raise TooManyAgentsError(
+                f"{owner or 'nobody'} has {working} agents at work, and {self._most} may be at once: wait "
+                "until some have ended, or cancel some (HIBERNAUT_WORKING_AGENTS sets how many)."
+            )
+        if len(self._counted) > MAX_OWNERS:
+            self._counted.clear()
+        self._counted[owner] = at, working + 1
+
+
+def check_room(description: WorkflowExecutionDescription) -> None:
+    """Let an agent be told something that it need not hear, if its history has room.
+
+    Raises:
+        TooMuchSaidError: it has not.
+    """
+    if description.status is WorkflowExecutionStatus.RUNNING and description.history_length >= MAX_EVENTS:
+        raise TooMuchSaidError(
+            f"agent {description.id} has too much to read already: until its history starts afresh it takes "
+            "decisions, pause, resume, wake and cancel alone."
+        )
