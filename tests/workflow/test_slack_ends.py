@@ -17,6 +17,7 @@ from activities.delivery.open_questions import OpenQuestions
 from activities.delivery.slack import Slack
 from activities.mail.sending import Mail
 from cli.notice_log import recent_couriers
+from common.approval.signed import sign_start
 from common.approval.types import ApprovalPolicy, ApprovalRequest, Verdict
 from common.artifacts import ArtifactStore
 from common.notices.routes import Routes
@@ -205,7 +206,11 @@ async def test_messages_of_an_agent_that_is_terminated_lose_their_buttons(stage:
     )
     courier = await stage.skipper.client.start_workflow(
         "courier",
-        Dispatch(notice=notice, places=(Place(way="slack", address="C0GENERAL"),)),
+        sign_start(
+            "courier",
+            Dispatch(notice=notice, places=(Place(way="slack", address="C0GENERAL"),)),
+            stage.signer,
+        ),
         id=courier_id(notice.id),
         task_queue=stage.settings.task_queue,
     )
