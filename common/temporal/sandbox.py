@@ -6,9 +6,9 @@ arrived meanwhile. A replay knows of no query and delivers the result in the tas
 An agent for which that order matters could never be replayed. The server keeps unanswered queries open, and
 asks again right after the task.
 
-And whose a payload is, is said without entering the sandbox. The SDK enters it six times for each payload, a
-quarter of a worker's CPU. The codec and the store ask only for the agent's id and run, which are the same for
-everything but what goes to another workflow.
+And it is said outside the sandbox whose a payload is. The SDK enters the sandbox three or four times for each
+payload to find that out, which was a quarter of a worker's CPU. The codec and the store need no more than the
+agent's id and run, which are the same for everything but what goes to another workflow.
 """
 
 from __future__ import annotations
