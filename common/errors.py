@@ -29,12 +29,14 @@ _PERMANENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError, Permissi
 def classify_error(error: Exception) -> Exception:
     """``error`` as Temporal should see it: whether to retry, and nothing in it but our own words.
 
-    A library's message, also that of a cause, may quote what it read; only a worker's log has it.
+    A library's message, also that of a cause, may quote what it read; only a worker's log has it. A class of
+    ours that says `quotes_nothing` is believed.
     """
     if isinstance(error, FailureError):
         error.__cause__ = None
         return error
-    said = str(error) if isinstance(error, OSError) else flaw_of(error)
+    ours = isinstance(error, OSError) or getattr(error, "quotes_nothing", False)
+    said = str(error) if ours else flaw_of(error)
     kind = type(error).__name__
     if isinstance(error, _PERMANENT):
         return permanent(kind, said)

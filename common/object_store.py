@@ -20,6 +20,8 @@ class ObjectMissingError(Exception):
 class StoreUnavailableError(Exception):
     """The store cannot do it now; `code` is what S3 or its client calls the error."""
 
+    quotes_nothing = True
+
     def __init__(self, message: str, code: str = "") -> None:
         super().__init__(message)
         self.code = code

@@ -14,6 +14,8 @@ from common.grammar import PLAIN
 class SettingsError(ValueError):
     """A setting that cannot be used; the message names it and says what to set."""
 
+    quotes_nothing = True
+
 
 class Group(BaseModel):
     """Settings that belong together, frozen. Each field is one setting."""
