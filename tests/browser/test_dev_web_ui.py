@@ -57,7 +57,9 @@ async def _visit(tmp_path: Path, shots: Path, foreign: str) -> None:
         ui, http = address["ui"], address["http"]
         [token] = re.findall(r"token: (\S+)", stack.said)
         settings = Settings.read({"HIBERNAUT_DATA_DIR": str(stack.folder)})
-        agents = AgentClient(await connect(settings), settings, Signer.load(settings))
+        with pytest.MonkeyPatch.context() as patch:  # others of this process may have named another server
+            patch.setenv("TEMPORAL_ADDRESS", address["temporal"])
+            agents = AgentClient(await connect(settings), settings, Signer.load(settings))
         id = await agents.start(
             "code-auditor", AuditInput(path=str(tmp_path / "zebra-secret"), apply=True), owner="local"
         )

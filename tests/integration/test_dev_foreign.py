@@ -42,7 +42,9 @@ class Owner:
 
     async def begin(self) -> None:
         settings = Settings.read({"HIBERNAUT_DATA_DIR": str(self.stack.folder)})
-        self.agents = AgentClient(await connect(settings), settings, Signer.load(settings))
+        with pytest.MonkeyPatch.context() as patch:  # others of this process may have named another server
+            patch.setenv("TEMPORAL_ADDRESS", self.temporal)
+            self.agents = AgentClient(await connect(settings), settings, Signer.load(settings))
         audit = AuditInput(path=str(self.folder), apply=True, approvers=["owner"])
         self.id = await self.agents.start("code-auditor", audit, owner="victim")
         await self.request()
