@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import uuid
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from pydantic import BaseModel
 from temporalio.api.enums.v1 import EventType
-from temporalio.client import Client, WorkflowHandle
+from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
 from temporalio.common import SearchAttributePair, TypedSearchAttributes
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.testing import TimeSkipper
@@ -63,6 +64,20 @@ class Stage:
             Calendars(),
             self.notices,
         ]
+
+    @asynccontextmanager
+    async def at_work(self, *, replays: bool = True) -> AsyncIterator[Self]:
+        """A worker at work; where all went well every history is replayed, and no agent is left behind."""
+        await self.work()
+        try:
+            yield self
+            if replays:
+                await self.replay_all()
+        finally:
+            await self.rest()
+            for handle in self.handles:
+                if (await handle.describe()).status == WorkflowExecutionStatus.RUNNING:
+                    await handle.terminate("the test is over")
 
     async def work(self) -> None:
         """Start the worker."""

@@ -28,15 +28,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 async def stage(request: pytest.FixtureRequest, settings: Settings) -> AsyncIterator[Stage]:
     """A stage with a worker at work; its histories are replayed in the end."""
     stage = Stage(await connect(settings), settings, getattr(request, "param", 1000))
-    await stage.work()
-    try:
+    async with stage.at_work():
         yield stage
-        await stage.replay_all()
-    finally:
-        await stage.rest()
-        for handle in stage.handles:
-            if (await handle.describe()).status == 1:
-                await handle.terminate("the test is over")
 
 
 @pytest.fixture

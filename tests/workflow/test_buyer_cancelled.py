@@ -86,16 +86,11 @@ class Floor(Stage):
 @pytest.fixture
 async def floor(settings: Settings) -> AsyncIterator[Floor]:
     stage = Floor(await connect(settings), settings, 1000)
-    await stage.work()
-    try:
-        yield stage
-        await stage.replay_all()
-    finally:
-        stage.market.arrive.set()
-        await stage.rest()
-        for handle in stage.handles:
-            if (await handle.describe()).status == 1:
-                await handle.terminate("the test is over")
+    async with stage.at_work():
+        try:
+            yield stage
+        finally:
+            stage.market.arrive.set()
 
 
 async def ends_cancelled(buyer: WorkflowHandle[Any, Any]) -> None:

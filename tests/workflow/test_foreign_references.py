@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 from temporalio.api.common.v1 import Payload
 from temporalio.api.sdk.v1 import ExternalStorageReference
-from temporalio.client import Client, WorkflowExecutionStatus
+from temporalio.client import Client
 from temporalio.common import RawValue
 from temporalio.converter import JSONProtoPayloadConverter
 
@@ -30,15 +30,8 @@ async def stage(request: pytest.FixtureRequest, settings: Settings) -> AsyncIter
         settings.data_dir.mkdir(parents=True, exist_ok=True)
         (settings.data_dir / "payload.keys").write_text("k1:" + "ab" * 32)
     stage = Stage(await connect(settings), settings, 0)
-    await stage.work()
-    try:
+    async with stage.at_work():
         yield stage
-        await stage.replay_all()
-    finally:
-        await stage.rest()
-        for handle in stage.handles:
-            if (await handle.describe()).status == WorkflowExecutionStatus.RUNNING:
-                await handle.terminate("the test is over")
 
 
 def reference(driver: str, **claim: str) -> RawValue:

@@ -44,15 +44,8 @@ def desk() -> Iterator[WebServer]:
 async def stage(settings: Settings, site: WebServer, desk: WebServer) -> AsyncIterator[ResearchStage]:
     stage = ResearchStage(await connect(settings), settings, cached=1000)
     stage.allow(site, desk)
-    await stage.work()
-    try:
+    async with stage.at_work():
         yield stage
-        await stage.replay_all()
-    finally:
-        await stage.rest()
-        for handle in stage.handles:
-            if (await handle.describe()).status == 1:
-                await handle.terminate("the test is over")
 
 
 def wanted(site: WebServer, publish: str | Path, **more: Any) -> ResearcherInput:

@@ -140,15 +140,8 @@ async def stage(settings: Settings, receiver: WebServer) -> AsyncIterator[Notice
     more = Settings.read({"HIBERNAUT_ALLOWED_HOSTS": receiver.host, **WAYS})
     settings = settings.but(fetching=more.fetching, notices=more.notices, slack=more.slack, mail=more.mail)
     stage = NoticeStage(await connect(settings), settings, cached=1000)
-    await stage.work()
-    try:
+    async with stage.at_work():
         yield stage
-        await stage.replay_all()
-    finally:
-        await stage.rest()
-        for handle in stage.handles:
-            if (await handle.describe()).status == 1:
-                await handle.terminate("the test is over")
 
 
 def told(receiver: WebServer) -> list[str]:

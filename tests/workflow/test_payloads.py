@@ -14,7 +14,6 @@ from temporalio.api.common.v1 import Payload
 from temporalio.api.sdk.v1 import ExternalStorageReference
 from temporalio.client import (
     Client,
-    WorkflowExecutionStatus,
     WorkflowFailureError,
     WorkflowHandle,
     WorkflowQueryFailedError,
@@ -48,14 +47,8 @@ async def stage(request: pytest.FixtureRequest, settings: Settings) -> AsyncIter
     settings = settings.but(state=state)
     stage = Stage(await connect(settings), settings, getattr(request, "param", 1000))
     stage.agents = [*stage.agents, KeeperAgent, NeighbourWorkflow]
-    await stage.work()
-    try:
+    async with stage.at_work(replays=False):
         yield stage
-    finally:
-        await stage.rest()
-        for handle in stage.handles:
-            if (await handle.describe()).status == WorkflowExecutionStatus.RUNNING:
-                await handle.terminate("the test is over")
 
 
 @pytest.fixture

@@ -90,20 +90,25 @@ class SlackStage(Stage):
         return await eventually(find)
 
 
+def reminder(agent: WorkflowHandle[Any, Any], request: ApprovalRequest, number: int) -> Notice:
+    return Notice(
+        id=f"{agent.id}/0/{number}",
+        agent=agent.id,
+        kind="errand",
+        owner=OWNER,
+        event=NoticeEvent.REMINDER,
+        text="Buy?",
+        request=request,
+    )
+
+
 @pytest.fixture
 async def stage(settings: Settings) -> AsyncIterator[SlackStage]:
     async with SlackServer() as slack:
         settings = settings.but(slack=slack.settings())
         stage = SlackStage(await connect(settings), settings, slack)
-        await stage.work()
-        try:
+        async with stage.at_work():
             yield stage
-            await stage.replay_all()
-        finally:
-            await stage.rest()
-            for handle in stage.handles:
-                if (await handle.describe()).status == 1:
-                    await handle.terminate("the test is over")
 
 
 async def test_every_message_that_asks_loses_its_buttons(stage: SlackStage) -> None:
@@ -122,15 +127,7 @@ async def test_every_message_that_asks_loses_its_buttons(stage: SlackStage) -> N
     assert stage.alive() == []
     assert all("approved by ann" in json.dumps(message["blocks"]) for message in stage.messages())
     # A mail that was held up is not sent any more, either; it could not be taken back.
-    late = Notice(
-        id=f"{agent.id}/0/9",
-        agent=agent.id,
-        kind="errand",
-        owner=OWNER,
-        event=NoticeEvent.REMINDER,
-        text="Buy?",
-        request=request,
-    )
+    late = reminder(agent, request, 9)
     smtp = {"HIBERNAUT_SMTP": "smtp://127.0.0.1:1", "HIBERNAUT_MAIL_FROM": "agents@example.com"}
     mail = Mail.build(stage.settings.but(mail=Settings.read(smtp).mail), stage.authority)
     with pytest.raises(ApplicationError) as refused:
@@ -195,15 +192,7 @@ async def test_messages_of_an_agent_that_is_terminated_lose_their_buttons(stage:
     agent = await stage.start(ErrandInput())
     request = await stage.asked(agent)
     await stage.posted(2)
-    notice = Notice(
-        id=f"{agent.id}/0/7",
-        agent=agent.id,
-        kind="errand",
-        owner=OWNER,
-        event=NoticeEvent.REMINDER,
-        text="Buy?",
-        request=request,
-    )
+    notice = reminder(agent, request, 7)
     courier = await stage.skipper.client.start_workflow(
         "courier",
         sign_start(
