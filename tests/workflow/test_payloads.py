@@ -21,6 +21,7 @@ from temporalio.client import (
 from temporalio.common import RawValue
 from temporalio.converter import JSONProtoPayloadConverter
 from temporalio.exceptions import ActivityError, ApplicationError
+from temporalio.service import RPCError
 from temporalio.worker import Worker
 
 from cli.dev_server import DevServer
@@ -65,14 +66,16 @@ def lying(stage: Stage) -> dict[str, datetime]:
 
 async def sleeping(stage: Stage, input: KeeperInput) -> WorkflowHandle[Any, Any]:
     handle = await stage.start(input, "keeper")
-
-    async def asleep() -> bool:
-        described = await handle.describe()
-        current = described.typed_search_attributes
-        return any(each.key.name == "AgentState" and each.value == "sleeping" for each in current)
-
-    await eventually(asleep, 90)
+    await eventually(lambda: asleep(handle), 90)
     return handle
+
+
+async def asleep(handle: WorkflowHandle[Any, Any]) -> bool:
+    try:
+        current = (await handle.describe()).typed_search_attributes
+    except RPCError:
+        return False  # it has not started yet
+    return any(each.key.name == "AgentState" and each.value == "sleeping" for each in current)
 
 
 async def result_of(handle: WorkflowHandle[Any, Any]) -> Kept:
@@ -173,6 +176,10 @@ async def test_what_goes_to_another_workflow_is_encrypted_for_that_one(stage: St
         id=f"neighbour-of-{agent.id}",
         task_queue=stage.settings.task_queue,
     )
+    child = stage.client.get_workflow_handle(f"{neighbour.id}-child")
+    # A wake that came before its sleep would be refused.
+    await eventually(lambda: asleep(child), 90)
+    await child.signal("wake")
     assert Kept.model_validate(await neighbour.result()).said == large
     assert f"was told: {large[:10]}" in "".join(await stage.notes(agent))
     assert [key for key in lying(stage) if f"/{neighbour.id}-child/-/" in key]

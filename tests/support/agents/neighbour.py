@@ -16,8 +16,6 @@ class NeighbourWorkflow:
         other: workflow.ExternalWorkflowHandle[KeeperAgent] = workflow.get_external_workflow_handle(agent)
         await other.signal("tell", words[:100])
         await other.signal("wake")
-        child = await workflow.start_child_workflow(
+        return await workflow.execute_child_workflow(
             KeeperAgent.run, KeeperInput(say=words), id=f"{workflow.info().workflow_id}-child"
         )
-        await child.signal("wake")
-        return await child
