@@ -65,11 +65,18 @@ def dev(
 
 
 @app.command()
-def agents(as_json: Json = False) -> None:
-    """List the kinds of agents and what each takes."""
+def agents(
+    owner: Annotated[
+        str | None, typer.Option(metavar="WHO", help="Whom they would work for; your HIBERNAUT_USER.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """List the kinds of agents, what each takes, and what the operator's policy says of them."""
     from cli.inputs import print_kinds
+    from common.approval.floors import Floors
 
-    print_kinds(as_json=as_json)
+    found = settings()
+    print_kinds(Floors.load(found), found.user if owner is None else owner, as_json=as_json)
 
 
 @app.command()

@@ -10,10 +10,11 @@ from typing import Any
 
 from pydantic import BaseModel, JsonValue, TypeAdapter, ValidationError
 
-from cli.output import CommandError, flat, print_document
+from cli.output import CommandError, clean, flat, print_document
 from common.agents.agent import AgentInput
 from common.agents.fields import holds_path
 from common.agents.kinds import KINDS, Kind
+from common.approval.floors import Floors
 
 
 class Field(BaseModel):
@@ -54,18 +55,29 @@ def fields_of(kind: Kind) -> list[Field]:
     return sorted(fields, key=lambda field: (not field.required, field.name not in own))
 
 
-def print_kinds(*, as_json: bool) -> None:
-    """Print the kinds of agents and what each takes."""
+def print_kinds(floors: Floors, owner: str, *, as_json: bool) -> None:
+    """Print the kinds of agents, what each takes, and what the operator's policy says of those of ``owner``.
+
+    Raises:
+        SettingsError: the policy cannot be read.
+    """
+    rules = {name: floors.rule(name, owner) for name in KINDS}
     if as_json:
         print_document(
             [
-                {"kind": kind.name, "summary": kind.summary, "fields": fields_of(kind)}
+                {
+                    "kind": kind.name,
+                    "summary": kind.summary,
+                    "fields": fields_of(kind),
+                    "policy": rules[kind.name].shown,
+                }
                 for kind in KINDS.values()
             ]
         )
         return
     for kind in KINDS.values():
         print(f"{kind.name}: {kind.summary}")
+        print(clean(f"  policy for {owner or 'nobody'}: {rules[kind.name].in_words}"))
         for field in fields_of(kind):
             default = "required" if field.required else f"default {json.dumps(field.default)}"
             print(f"  {field.name:<16} {field.description}\n  {'':<16} {field.type}; {default}")

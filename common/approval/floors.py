@@ -7,7 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, BaseModel, Field, model_validator
+from pydantic import AfterValidator, BaseModel, Field, JsonValue, model_validator
 
 from common.agents.agent import AgentInput
 from common.agents.asking import AskingInput
@@ -80,6 +80,32 @@ class Rule(BaseModel, frozen=True, extra="forbid"):
         if self.approvers and (few := too_few(self.approvers, self.quorum)):
             raise ValueError(few)
         return self
+
+    @property
+    def shown(self) -> dict[str, JsonValue]:
+        """What the rule asks for, as JSON."""
+        shown = self.model_dump(mode="json", exclude={"kind", "owners"})
+        return shown | {"recipients": "any" if self.recipients == "any" else sorted(self.recipients)}
+
+    @property
+    def in_words(self) -> str:
+        """What the rule asks for, in one line."""
+        if self.start == "never":
+            return "may not be started"
+        alone = "whom it works for may approve" if self.requester == "allowed" else "others approve"
+        who = f" ({', '.join(self.approvers)})" if self.approvers else ""
+        count = f", {self.quorum} at least" if self.quorum > 1 else ""
+        sends = "anybody" if self.recipients == "any" else ", ".join(sorted(self.recipients)) or "nobody"
+        orders = "any" if self.largest_order == "any" else f"up to {self.largest_order:f}"
+        limits = [
+            f"{what.replace('_', ' ')} up to {value:f}"
+            for what in ("agent_tokens", "agent_usd", "owner_tokens", "owner_usd")
+            if (value := getattr(self, what)) is not None
+        ]
+        code = "may run" if self.runs_project_code == "allowed" else "may not run"
+        return "; ".join(
+            [f"{alone}{who}{count}", f"sends to {sends}", f"orders {orders}", *limits, f"{code} project code"]
+        )
 
 
 class Policy(BaseModel, frozen=True, extra="forbid"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import pty
 import signal
@@ -391,6 +392,26 @@ async def test_the_kinds_are_listed_for_people_and_programs(desk: Desk) -> None:
     assert ran.json[0]["kind"] == "code-auditor"
     assert {"path", "apply"} <= fields
     assert "path" in (await desk.run("agents")).out
+
+
+async def test_the_kinds_are_listed_with_what_the_operator_asks_for(desk: Desk, tmp_path: Path) -> None:
+    """For the person who would start them; a policy that cannot be read is said in a line."""
+    file = tmp_path / "policy.json"
+    asked = {"approvers": ["bob", "eve"], "quorum": 2, "largest_order": 5}
+    rules = [{"kind": "buyer", "owners": ["ann"], **asked}, {"kind": "buyer", "start": "never"}]
+    file.write_text(json.dumps({"rules": rules}))
+    for owner, words in (("ann", "others approve (bob, eve), 2 at least"), ("bob", "may not be started")):
+        listed = await desk.run("agents", "--owner", owner, HIBERNAUT_POLICY=str(file))
+        assert f"policy for {owner}: {words}" in listed.out
+    [buyer] = [
+        each
+        for each in (await desk.run("agents", "--owner", "ann", "--json", HIBERNAUT_POLICY=str(file))).json
+        if each["kind"] == "buyer"
+    ]
+    assert (buyer["policy"]["quorum"], buyer["policy"]["largest_order"]) == (2, "5")
+    file.write_text("{")
+    unread = await desk.run("agents", HIBERNAUT_POLICY=str(file))
+    assert (unread.code, unread.err.count("\n")) == (2, 1)
 
 
 __all__ = ["desk"]
