@@ -291,7 +291,7 @@ def _reason_of(error: BaseException) -> str:
     if is_cancelled_exception(error):
         return "cancelled"
     kind = error.type if isinstance(error, ApplicationError) and error.type else type(error).__name__
-    words = str(error) if isinstance(error, ApplicationError) else ""
+    words = error.message if isinstance(error, ApplicationError) else ""
     return f"{kind}: {words}"[:MAX_REASON].rstrip(": ")
 
 
