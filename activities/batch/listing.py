@@ -79,11 +79,10 @@ class BatchListing:
         listed = _Lister(self._artifacts, agents=True)
         for number, line in enumerate(data.splitlines(), 1):
             if line.strip():
-                key = f"line-{number}"
                 try:
-                    listed.add(_item_of(line, key, request.kind))
+                    listed.add(_item_of(line, f"line-{number}", request.kind))
                 except _RefusedError as error:
-                    listed.refuse(key, f"line {number}: {error}")
+                    listed.refuse(error.key, f"line {number}: {error}")
         return listed.listing()
 
     def _try_again(self, request: RetryRequest) -> Retry:
@@ -105,7 +104,11 @@ class BatchListing:
 
 
 class _RefusedError(Exception):
-    """Why a line is no item, in words that quote nothing."""
+    """Why a line is no item, in words that quote nothing, and what it would be called."""
+
+    def __init__(self, key: str, reason: str) -> None:
+        super().__init__(reason)
+        self.key = key
 
 
 class _Lister:
@@ -137,9 +140,11 @@ class _Lister:
 
     def refuse(self, key: str, reason: str) -> None:
         """Quarantine a line before anything has begun."""
-        if key not in self.known:
-            self._know(key)
-            self._set_aside(key, reason)
+        if key in self.known:
+            self._duplicates += 1
+            return
+        self._know(key)
+        self._set_aside(key, reason)
 
     def listing(self) -> Listing:
         """All of it."""
@@ -184,19 +189,20 @@ def _item_of(line: bytes, key: str, kind: str) -> BatchItem:
     try:
         value = json.loads(line)
     except (ValueError, RecursionError):
-        raise _RefusedError("it is not JSON") from None
+        raise _RefusedError(key, "it is not JSON") from None
     if not isinstance(value, dict):
-        raise _RefusedError("it is no JSON object")
+        raise _RefusedError(key, "it is no JSON object")
     taken = KINDS[kind].input
     if "id" not in taken.model_fields and "id" in value:
-        key = str(value.pop("id"))
-        if not 0 < len(key) <= MAX_KEY or not key.isprintable():
-            raise _RefusedError(f"its id is not of 1 to {MAX_KEY} printable characters")
+        id = str(value.pop("id"))
+        if not 0 < len(id) <= MAX_KEY or not id.isprintable():
+            raise _RefusedError(key, f"its id is not of 1 to {MAX_KEY} printable characters")
+        key = id
     if "carried" in value or (unknown := sorted(set(value) - set(taken.model_fields))):
         names = ", ".join(repr(each[:40]) for each in (["carried"] if "carried" in value else unknown)[:5])
-        raise _RefusedError(f"{kind} takes no {names}")
+        raise _RefusedError(key, f"{kind} takes no {names}")
     try:
         taken.model_validate(value)
     except ValidationError as error:
-        raise _RefusedError(flaw_of(error)) from None
+        raise _RefusedError(key, flaw_of(error)) from None
     return BatchItem(key=key, argument=value)

@@ -13,11 +13,20 @@ from common.artifacts import ArtifactRef
 from common.names import check_agent_id
 
 
+def _known(kind: str) -> str:
+    # Here, for the list of kinds names this one's input.
+    from common.agents.kinds import KINDS
+
+    if kind not in KINDS:
+        raise ValueError(f"there is no kind {kind[:40]!r}; there are: {', '.join(KINDS)}")
+    return kind
+
+
 class BatchInput(AgentInput):
     """What a batch is started with."""
 
-    kind: str = Field(
-        min_length=1, max_length=100, description="what kind of agent does each item; `agents` lists them"
+    kind: Annotated[str, AfterValidator(_known)] = Field(
+        description="what kind of agent does each item; `agents` lists them"
     )
     items: LocalPath = Field(
         description="a file of JSON lines, the input of one agent each; a field `id` names it"

@@ -45,7 +45,7 @@ class Notifier:
         fields = {"id": id, "agent": agent, "kind": kind, "owner": owner(), "event": event, "text": text}
         notice = Notice(**fields, request=request, couriers=tuple(couriers), stakes=stakes or Stakes())
         if people or self.is_item:
-            gathered = self.is_item and event in ASKS
+            gathered = self.is_item and event in ASKS and not people
             notice = notice.model_copy(update={"people": tuple(people), "gathered": gathered})
         told: Told | None = await self._calls.execute(Notices.notify, notice, QUICK)
         self._elsewhere = told is not None and told.elsewhere

@@ -76,6 +76,8 @@ class Jobs:
         try:
             while (event := self.held.get(job.name)) is not None:
                 activity.heartbeat()
+                if activity.is_worker_shutdown():
+                    raise RuntimeError("this worker ends, and another tries again")
                 try:
                     await asyncio.wait_for(event.wait(), 0.2)
                 except TimeoutError:
