@@ -11,6 +11,7 @@ from importlib import import_module
 
 from common.agents.agent import AgentInput
 from common.agents.auditor import AuditInput
+from common.agents.batch_agent import BatchInput
 from common.agents.buyer import BuyerInput
 from common.agents.recruiter import RecruiterInput
 from common.agents.researcher import ResearcherInput
@@ -65,6 +66,12 @@ KINDS = {
             "ranks candidates, writes to those people approve, waits for each answer, invites on a yes",
             RecruiterInput,
             "workflows.recruiter.recruiter:Recruiter",
+        ),
+        Kind(
+            "batch",
+            "has a file of inputs done, each by an agent of one kind, so many at once",
+            BatchInput,
+            "workflows.batch:Batch",
         ),
     )
 }
