@@ -16,7 +16,7 @@ from activities.documents.docx import reader as docx
 from activities.documents.extract import MAX_HTML_BYTES
 from activities.documents.structure import UnreadableError
 
-# XML is nested at most 256 deep and HTML 2,048, as the parsers see to it; Python's own limit is too low for that.
+# The parsers see to it that XML is nested at most 256 deep and HTML 2,048; Python's own limit is lower.
 _RECURSION = 8_000
 
 
