@@ -1,0 +1,136 @@
+"""Blocks out of lines: which lines are one paragraph, which a heading, and what number they show.
+
+Plain text and PDF know only lines. A line begins a paragraph after a gap, with a clause number or a bullet,
+and after a line that ended early.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from activities.documents.assembly import Assembly
+from activities.documents.numbers import Trail, typed_number, words
+
+MAX_HEADING = 120
+MAX_HEADING_WORDS = 14
+_BULLET = re.compile(r"[•●▪■◦○·➢❖*–—-][ \t]+")
+_LEADERS = re.compile(r"(?:[.·…] ?){4,}")
+# A number without a full stop begins a sentence as often as a clause, so only a heading shows it so.
+_BARE = re.compile(r"(\d{1,2})[ \t]+(?=[A-Z])")
+_SMALL = words(
+    """a an and as at by for from in into of on or the to upon with without not no nor per via der die das
+    und"""
+)
+_ENDS = (".", ";", ":", "?", "!", ".”", '."', ";”", ",")
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line as it is set: whether there is a gap above it, and whether it ends before its neighbours do."""
+
+    text: str
+    page: int | None = None
+    gap: bool = False
+    short: bool = False
+    kind: str = "paragraph"
+
+
+def add_lines(lines: Iterable[Line], assembly: Assembly, trail: Trail | None = None) -> None:
+    """Add the paragraphs that the lines make."""
+    trail = trail or Trail()
+    paragraph: list[Line] = []
+    for line in lines:
+        if paragraph and _begins(line, paragraph):
+            _add(paragraph, assembly, trail)
+            paragraph = []
+        paragraph.append(line)
+    if paragraph:
+        _add(paragraph, assembly, trail)
+
+
+def is_heading(text: str, number: str) -> bool:
+    """Whether a paragraph is set as a heading: short, no sentence, in capitals or with capital words."""
+    if not text:
+        return bool(number) and number[0].isalpha() and len(number) > 2
+    if len(text) > MAX_HEADING:
+        return False
+    # Leaders are of a table of contents.
+    said = [] if _LEADERS.search(text) else re.findall(r"[^\W\d_][^\s]*", text)
+    if not said or len(said) > MAX_HEADING_WORDS or "\t" in text:
+        return False
+    if text.isupper():
+        return len(said[0]) > 1 and not text.endswith((",", ";"))
+    if not number or text.rstrip(".").endswith(_ENDS) or not said[0][0].isupper():
+        return False
+    if text.endswith(".") and len(said) > 5:
+        return False
+    return all(word[0].isupper() or word.lower() in _SMALL for word in said)
+
+
+def join_lines(lines: list[str]) -> str:
+    """Lines of one paragraph as one line; a word that was divided at a line's end is whole again."""
+    parts: list[str] = []
+    for line in lines:
+        if parts and re.search(r"[^\W\d_]-$", parts[-1]) and line[:1].islower():
+            word = parts[-1].rsplit(None, 1)[-1][:-1]
+            parts[-1] = parts[-1][:-1] + hyphen_after(word) + line
+        else:
+            parts.append(line)
+    return " ".join(parts)
+
+
+def hyphen_after(word: str) -> str:
+    """The hyphen that stays where a line ends with it: it was the word's own, not a division's."""
+    return "-" if "-" in word or word.lower() in _PREFIXES else ""
+
+
+_PREFIXES = words(
+    """all co cross ex full good half high in inter low mid multi non off on over part post pre pro quasi re
+    self semi short so sub third well year"""
+)
+
+
+def _begins(line: Line, before: list[Line]) -> bool:
+    """Whether a line begins a paragraph of its own."""
+    last = before[-1]
+    number, rest = typed_number(line.text)
+    own, words = typed_number(last.text) if len(before) == 1 else ("", last.text)
+    if own and not words and not number and line.kind == last.kind:
+        # "ARTICLE IV" alone on its line is the number of what follows.
+        return False
+    if line.gap or line.kind != last.kind:
+        # A sentence that goes on over the page is one paragraph.
+        over = line.page != last.page and line.kind == last.kind and not last.text.endswith(_ENDS)
+        return not (over and not number and (line.text[:1].islower() or not last.short))
+    if _BULLET.match(line.text):
+        return True
+    if number:
+        # "pursuant to Section" at the end of a line is followed by a number that begins no clause.
+        refers = re.search(r"(?i)\b(sections?|clauses?|articles?|paragraphs?|and|or|to|of|§)$", last.text)
+        if not refers and (rest or last.short or last.text.endswith(_ENDS)):
+            return True
+    if len(before) == 1 and last.short and is_heading(words, own):
+        return True
+    return last.short and (last.text.endswith(_ENDS) or (line.text[:1].isupper() and last.text.isupper()))
+
+
+def _add(paragraph: list[Line], assembly: Assembly, trail: Trail) -> None:
+    first = paragraph[0]
+    text = join_lines([line.text for line in paragraph])
+    if first.kind != "paragraph":
+        assembly.add(text, first.kind, page=first.page)
+        return
+    number, rest = typed_number(text)
+    if not number and (bare := _BARE.match(text)) and is_heading(text[bare.end() :], bare[1]):
+        number, rest = bare[1], text[bare.end() :]
+    path = trail.path(number) if number else ""
+    assembly.add(
+        rest,
+        "heading" if is_heading(rest, number) else "paragraph",
+        number=number,
+        path=path,
+        level=len(trail) if number else 0,
+        page=first.page,
+    )
