@@ -28,6 +28,7 @@ from activities.auditor.fix.plan import FixPlanner
 from activities.auditor.report.write import AuditReport
 from activities.auditor.scan.analyse import versions
 from activities.auditor.scan.inventory import CodeInventory
+from activities.auditor.scan.kept import KeptResults
 from activities.auditor.scan.shard import CodeScan
 from activities.auditor.triage import FindingTriage
 from activities.calendars import Calendars
@@ -103,6 +104,7 @@ def activity_objects(settings: Settings) -> list[Any]:
         Slack.build(settings, artifacts),
         Calendars(),
         CodeInventory(artifacts),
+        KeptResults(artifacts, open_store(settings)),
         scan,
         FindingTriage(artifacts, ranker(runner, settings)),
         ModelActivities(runner, authority),

@@ -44,12 +44,17 @@ class Finding(BaseModel, frozen=True):
 
 
 class FileEntry(BaseModel, frozen=True):
-    """A file of the inventory: path relative to the root with `/`, SHA-256, size in bytes, language."""
+    """A file of the inventory: path relative to the root with `/`, SHA-256, size in bytes, language.
+
+    `packages`: how many of a Python file's folders, from the innermost outwards, are packages; what is found
+    in the file may depend on it.
+    """
 
     path: str
     sha256: str
     size: int
     language: str
+    packages: int = Field(0, exclude_if=lambda value: not value)
 
 
 class FileFindings(BaseModel, frozen=True):
@@ -111,6 +116,46 @@ class ShardFindings(BaseModel, frozen=True):
     files: int
     by_severity: dict[str, int]
     failures: int
+
+
+class Tree(BaseModel, frozen=True):
+    """What an audit looks at, by which its results are kept: whose it is, the folder, and what of it."""
+
+    owner: str
+    root: LocalPath
+    include: list[str] = Field(default_factory=list)
+    exclude: list[str] = Field(default_factory=list)
+
+
+class RecallRequest(BaseModel, frozen=True):
+    """Asks what earlier audits of `tree` found in the files of a `listing`, as they are now."""
+
+    tree: Tree
+    listing: ArtifactRef
+
+
+class Recalled(BaseModel, frozen=True):
+    """Of `known` files the `findings`, and `rest`, the listing of the `left` files that are to be scanned."""
+
+    findings: list[ArtifactRef]
+    known: int
+    rest: ArtifactRef
+    left: int
+
+
+class KeepRequest(BaseModel, frozen=True):
+    """What was found in the files of a `listing`, to be kept for the next audit of `tree`."""
+
+    tree: Tree
+    listing: ArtifactRef
+    findings: list[ArtifactRef]
+
+
+class Kept(BaseModel, frozen=True):
+    """Of how many files the results were kept, in how many bytes."""
+
+    files: int
+    bytes: int
 
 
 class TriageRequest(BaseModel, frozen=True):

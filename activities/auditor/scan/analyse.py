@@ -53,7 +53,9 @@ def analyse(
             jobs = [
                 pool.submit(_findings, analyser, folder, paths, limits, stop)
                 for analyser in analysers
-                if (paths := [path for path in languages if _takes(analyser, languages[path])])
+                for paths in _together(
+                    analyser, folder, [path for path in languages if takes(analyser, languages[path])]
+                )
             ]
             while wait(jobs, _BEAT_SECONDS).not_done:
                 beat()
@@ -68,8 +70,17 @@ def analyse(
     return found
 
 
-def _takes(analyser: Analyser, language: str) -> bool:
+def takes(analyser: Analyser, language: str) -> bool:
+    """Whether an analyser checks files of a language."""
     return analyser.languages is None or language in analyser.languages
+
+
+def _together(analyser: Analyser, folder: Path, paths: Sequence[str]) -> Iterator[Sequence[str]]:
+    """`paths` in groups that one run of the analyser can be asked about."""
+    alone = {path for path in paths if analyser.alone and analyser.alone in (folder / path).read_bytes()}
+    if others := [path for path in paths if path not in alone]:
+        yield others
+    yield from ([path] for path in paths if path in alone)
 
 
 def _findings(
