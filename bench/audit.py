@@ -19,7 +19,6 @@ import tempfile
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,6 @@ import psutil
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
-from activities.auditor.records import FileEntry  # noqa: E402
 from activities.auditor.scan.analyse import takes  # noqa: E402
 from activities.auditor.scan.analysers import ANALYSERS  # noqa: E402 -- the checkout is no installed package
 from bench.code_tree import code_tree  # noqa: E402
@@ -36,6 +34,7 @@ from bench.usage import cpu  # noqa: E402
 from common.agents.auditor import AuditInput, AuditResult  # noqa: E402
 from common.client.client import AgentClient  # noqa: E402
 from common.client.view import AgentView, RunStatus  # noqa: E402
+from common.digest import digest  # noqa: E402
 from common.temporal.connect import connect  # noqa: E402
 from tests.support.stack import Stack  # noqa: E402
 
@@ -122,17 +121,8 @@ def _cpu(stack: Stack) -> tuple[float, float]:
 
 
 def findings_digest(report: Path) -> str:
-    """A digest of every finding in a report; its lines are records in the order of their paths."""
-    found, inside = sha256(), False
-    with report.open("rb") as file:
-        for line in file:
-            if line.startswith(b'"findings":['):
-                inside = True
-            elif inside and line.startswith(b"]"):
-                break
-            elif inside:
-                found.update(line.rstrip(b",\n") + b"\n")
-    return found.hexdigest()
+    """A digest of every finding in a report."""
+    return digest(json.loads(report.read_bytes())["findings"])
 
 
 @contextlib.asynccontextmanager
@@ -158,19 +148,7 @@ async def killing(stack: Stack, every: float) -> AsyncIterator[list[float]]:
 
 def listing_of(report: Path) -> list[tuple[str, str]]:
     """Path and language of every file of a report."""
-    entries, inside = [], False
-    with report.open("rb") as file:
-        for line in file:
-            if line.startswith(b'"files":['):
-                inside = True
-            elif inside and line.startswith(b"]"):
-                break
-            elif inside:
-                entry = FileEntry.model_validate_json(line.strip(b",\n"))
-                entries.append((entry.path, entry.language))
-    if not entries:
-        raise SystemExit("the report lists no file")
-    return entries
+    return [(file["path"], file["language"]) for file in json.loads(report.read_bytes())["files"]]
 
 
 def bare(root: Path, listing: list[tuple[str, str]], scratch: Path) -> Usage:

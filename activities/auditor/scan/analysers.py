@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from activities.auditor.records import Finding, Severity
-from activities.auditor.scan import secrets_program
 from activities.auditor.scan.programs import program
 
 SECRETS = "detect-secrets"
+SECRETS_PROGRAM = Path(__file__).absolute().with_name("secrets_program.py")
 HIGH, MEDIUM, LOW, NOTE = Severity.HIGH, Severity.MEDIUM, Severity.LOW, Severity.NOTE
 
 # ruff looks for bugs and security issues, wherever it runs. Asserts (S101) are how tests are written.
@@ -240,8 +240,7 @@ def _read_zizmor(output: bytes) -> Iterator[tuple[str, Finding]]:
 
 def _call_secrets(folder: Path, paths: Sequence[str]) -> list[str]:
     # Isolated (-I): neither the working folder nor the environment can shadow the library's modules.
-    script = str(Path(secrets_program.__file__).absolute())
-    return [sys.executable, "-I", script, str(folder), *(f"./{path}" for path in paths)]
+    return [sys.executable, "-I", str(SECRETS_PROGRAM), str(folder), *(f"./{path}" for path in paths)]
 
 
 def _read_secrets(output: bytes) -> Iterator[tuple[str, Finding]]:

@@ -33,7 +33,7 @@ from activities.auditor.records import (
     get_records,
     put_records,
 )
-from activities.auditor.scan import analyse, analysers, programs, secrets_program
+from activities.auditor.scan import analyse, analysers, programs
 from common.agents.agent import Progress
 from common.artifacts import ArtifactRef, ArtifactStore
 from common.digest import digest, digest_bytes
@@ -136,11 +136,11 @@ def _checks(language: str) -> list[JsonValue]:
         for each in analysers.ANALYSERS
         if analyse.takes(each, language)
     ]
-    ours = b"".join(Path(str(module.__file__)).read_bytes() for module in _OURS)
+    ours = b"".join(Path(file).read_bytes() for file in _OURS)
     return [language, *used, platform.python_version(), digest_bytes(ours)]
 
 
-_OURS = (analyse, analysers, programs, secrets_program)
+_OURS = (analyse.__file__, analysers.__file__, programs.__file__, analysers.SECRETS_PROGRAM)
 
 
 def _is_sound(record: FileFindings) -> bool:

@@ -17,7 +17,15 @@ import sys
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
+from types import ModuleType
 from typing import Any
+
+if __name__ == "__main__":
+    # In place of an HTTP client, which the library would try secrets with, and which is most of its start.
+    stand_in = ModuleType("requests")
+    vars(stand_in).update(Response=object, exceptions=ModuleType("requests.exceptions"))
+    vars(stand_in.exceptions)["RequestException"] = OSError
+    sys.modules.update({"requests": stand_in, "requests.exceptions": stand_in.exceptions})
 
 from detect_secrets.core import scan
 from detect_secrets.plugins.base import BasePlugin, RegexBasedDetector
