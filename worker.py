@@ -23,6 +23,7 @@ from temporalio.worker.workflow_sandbox import SandboxRestrictions
 from activities.archive.agents import AgentArchiver
 from activities.archive.erasure import Erasure
 from activities.archive.ledger import ArchiveLedger
+from activities.auditor.baseline import BaselineReader
 from activities.auditor.fix.apply import FixApplier
 from activities.auditor.fix.plan import FixPlanner
 from activities.auditor.report.write import AuditReport
@@ -104,6 +105,7 @@ def activity_objects(settings: Settings) -> list[Any]:
         Slack.build(settings, artifacts),
         Calendars(),
         CodeInventory(artifacts),
+        BaselineReader(artifacts),
         KeptResults(artifacts, open_store(settings)),
         scan,
         FindingTriage(artifacts, ranker(runner, settings)),

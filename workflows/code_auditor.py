@@ -10,12 +10,15 @@ from temporalio import workflow
 from temporalio.common import RetryPolicy
 
 with workflow.unsafe.imports_passed_through():
+    from activities.auditor.baseline import BaselineReader
     from activities.auditor.fix.apply import FixApplier
     from activities.auditor.fix.plan import FixPlanner
     from activities.auditor.records import (
         ApplyRequest,
         ApplyResult,
         AuditorMemory,
+        Baseline,
+        BaselineRequest,
         ChangedRequest,
         Inventory,
         InventoryRequest,
@@ -80,13 +83,26 @@ class CodeAuditor(Agent[AuditInput, AuditorMemory]):
     async def _examine(self) -> None:
         """Scan every file, and put what was found in order."""
         memory = self.memory
+        if self.input.baseline:
+            memory.baseline = await self._read_baseline(self.input.baseline)
         memory.inventory = await self._take_inventory()
         memory.findings = await self._scan(memory.inventory)
         with self.node("triage"):
-            request = TriageRequest(findings=memory.findings, wishes=list(self.instructions))
+            request = TriageRequest(
+                findings=memory.findings, wishes=list(self.instructions), baseline=memory.baseline
+            )
             memory.triage = await self.call(FindingTriage.triage, request, STEADY)
+            if memory.baseline:
+                new = memory.triage.findings - memory.triage.accepted
+                self.note(f"{new} new findings", accepted=memory.triage.accepted, absent=memory.triage.absent)
             for line in memory.triage.top:
                 self.note(line)
+
+    async def _read_baseline(self, path: str) -> Baseline:
+        with self.node("baseline"):
+            baseline = await self.call(BaselineReader.read_baseline, BaselineRequest(path=path), STEADY)
+            self.note(f"{baseline.findings} findings are known and accepted")
+            return baseline
 
     async def _fix(self, plan: FixPlan) -> bool:
         """Ask about the plan and apply it; whether that settled it, or `memory.changed` is in the way."""
@@ -239,6 +255,7 @@ class CodeAuditor(Agent[AuditInput, AuditorMemory]):
                 plans=memory.plans,
                 decisions=memory.decisions,
                 applied=memory.applied,
+                baseline=memory.baseline,
             )
             report = await self.call(AuditReport.write_report, request, STEADY)
         planned = max(memory.plans, key=lambda plan: plan.files, default=None)
@@ -246,6 +263,8 @@ class CodeAuditor(Agent[AuditInput, AuditorMemory]):
         return AuditResult(
             files=memory.inventory.files,
             findings=memory.triage.findings,
+            accepted=memory.triage.accepted,
+            absent=memory.triage.absent,
             by_severity=memory.triage.by_severity,
             skipped=memory.inventory.skipped,
             fixes_planned=planned.fixes if planned else 0,

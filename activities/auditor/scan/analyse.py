@@ -12,9 +12,11 @@ from importlib.metadata import version
 from pathlib import Path
 from threading import Event
 
+from activities.auditor.current_findings import is_secret
 from activities.auditor.records import FAILED_RULE, Finding, Severity
 from activities.auditor.scan.analysers import ANALYSERS, SECRETS, Analyser
 from activities.auditor.scan.programs import AnalyserFailed, ProgramLimits, run
+from common.digest import digest_bytes
 
 _SIDE_BY_SIDE = 2
 _BEAT_SECONDS = 1.0
@@ -65,7 +67,7 @@ def analyse(
         finally:
             stop.set()
     for path, findings in found.items():
-        findings[:] = _without_secrets(folder / path, findings)
+        findings[:] = _marked(folder / path, _without_secrets(folder / path, findings))
         findings.sort(key=lambda one: (one.line, one.column, one.analyser, one.rule, one.message))
     return found
 
@@ -152,6 +154,20 @@ def _without_secrets(path: Path, findings: list[Finding]) -> list[Finding]:
         finding
         if _is_secret(finding)
         else finding.model_copy(update={"message": _QUOTABLE.sub(struck, finding.message)})
+        for finding in findings
+    ]
+
+
+def _marked(path: Path, findings: list[Finding]) -> list[Finding]:
+    """The findings, each with a digest of its line; of a line that may hold a secret there is none."""
+    if not findings:
+        return findings
+    secret_lines = {number for finding in findings if is_secret(finding) for number in finding.lines}
+    lines = path.read_bytes().split(b"\n")
+    return [
+        finding
+        if finding.line in secret_lines or finding.line > len(lines) or finding.rule == FAILED_RULE
+        else finding.model_copy(update={"mark": digest_bytes(lines[finding.line - 1].strip())[:16]})
         for finding in findings
     ]
 
