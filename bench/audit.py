@@ -4,7 +4,8 @@ Both sides look at the same files: `--files` of them out of packages from the pa
 `--path`. The durable side is the code auditor as people run it: a Temporal server, a worker, shards with
 journals, a report; then the same audit again, and once more with a few files changed. The bare side is one
 process that runs each analyser over all files, one after the other, and keeps nothing. With `--kill-every`
-another audit is made by a worker that is killed every so many seconds, and finds the same or the bench fails.
+there is, beside the first audit, only one by a worker that is killed every so many seconds; it finds the same
+or the bench fails.
 """
 
 from __future__ import annotations
@@ -17,10 +18,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import psutil
 
@@ -75,6 +75,11 @@ class Audit:
     history_bytes: int
     report: dict[str, str]
     nodes: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def words(self) -> str:
+        """On one line."""
+        return f"{self.usage.words}, seconds by node: {self.nodes}"
 
 
 async def audit(stack: Stack, agents: AgentClient, id: str, root: Path) -> Audit:
@@ -187,34 +192,43 @@ def run_bare(root: Path, names: Path) -> None:
     )
 
 
-async def durable(root: Path, scratch: Path, kill_every: float) -> dict[str, Any]:
-    """Every audit of the durable side: calm, again, with a few files changed, and killed again and again."""
-    done: dict[str, Any] = {"kills": 0}
+async def undisturbed(root: Path, scratch: Path, *, again: bool) -> list[Audit]:
+    """An audit; with `again`, the same once more, and then with a few files changed."""
     async with Stack(scratch / "data") as stack:
         agents = await stack.agents()
-        done["first"] = await audit(stack, agents, "first", root)
-        print(f"   first: {done['first'].usage.words}\n          {done['first'].nodes}", flush=True)
-        done["second"] = await audit(stack, agents, "second", root)
-        print(f"  second: {done['second'].usage.words}\n          {done['second'].nodes}", flush=True)
-        with _changed(root, done["first"]):
-            done["third"] = await audit(stack, agents, "third", root)
-        print(f"   third: {done['third'].usage.words}, {CHANGED} files changed", flush=True)
-    if done["second"].found != done["first"].found:
-        raise SystemExit("the second audit did not find what the first one did")
-    if kill_every:
-        async with Stack(scratch / "killed") as stack:
-            agents = await stack.agents()
-            async with killing(stack, kill_every) as kills:
-                done["killed"] = await audit(stack, agents, "killed", root)
-            done["kills"] = len(kills)
-        print(f"  killed: {done['killed'].usage.words}, {len(kills)} kills", flush=True)
-        if done["killed"].found != done["first"].found:
-            raise SystemExit("the audit that was killed again and again did not find the same")
+        done = [await audit(stack, agents, "first", root)]
+        print(f"   first: {done[0].words}", flush=True)
+        if again:
+            done.append(await audit(stack, agents, "second", root))
+            print(f"  second: {done[1].words}", flush=True)
+            if done[1].found != done[0].found:
+                raise SystemExit("the second audit did not find what the first one did")
+            with _changed(root, done[0]):
+                done.append(await audit(stack, agents, "third", root))
+            print(f"   third: {done[2].words}, {CHANGED} files changed", flush=True)
     return done
 
 
+async def killed(root: Path, scratch: Path, every: float, first: Audit) -> dict[str, float]:
+    """An audit whose worker is killed again and again, beside the first one."""
+    async with Stack(scratch / "killed") as stack:
+        agents = await stack.agents()
+        async with killing(stack, every) as kills:
+            done = await audit(stack, agents, "killed", root)
+    print(f"  killed: {done.words}, {len(kills)} kills", flush=True)
+    if done.found != first.found:
+        raise SystemExit("the audit that was killed again and again did not find the same")
+    return {
+        "kills": len(kills),
+        "killed_seconds": round(done.usage.seconds, 1),
+        "killed_history_events": done.events,
+        "killed_worker_memory_mb": round(done.usage.memory / MB),
+        "same_findings": done.usage.findings,
+    }
+
+
 @contextlib.contextmanager
-def _changed(root: Path, first: Audit) -> Any:
+def _changed(root: Path, first: Audit) -> Iterator[None]:
     """A few files with another line at their end, and then as they were."""
     paths = [path for path, _ in listing_of(Path(first.report["json"]))]
     before = {path: (root / path).read_bytes() for path in paths[:: max(1, len(paths) // CHANGED)][:CHANGED]}
@@ -225,6 +239,33 @@ def _changed(root: Path, first: Audit) -> Any:
     finally:
         for path, data in before.items():
             (root / path).write_bytes(data)
+
+
+def figures_of(first: Audit) -> dict[str, float]:
+    """What the first audit came to."""
+    return {
+        "files": first.usage.files,
+        "findings": first.usage.findings,
+        "seconds": round(first.usage.seconds, 1),
+        "files_per_second": round(first.usage.files / first.usage.seconds, 1),
+        "worker_memory_mb": round(first.usage.memory / MB),
+        "history_events": first.events,
+        "history_kb": round(first.history_bytes / 1000),
+    }
+
+
+def compared(done: list[Audit], peer: Usage) -> dict[str, float]:
+    """Three audits beside the bare analysers and each other."""
+    first, second, third = done
+    return {
+        "bare_files_per_second": round(peer.files / peer.seconds, 1),
+        "pace_against_bare": round(peer.seconds / first.usage.seconds, 2),
+        "cpu_against_bare": round((first.usage.cpu + first.usage.server_cpu) / peer.cpu, 2),
+        "second_audit_seconds": round(second.usage.seconds, 1),
+        "second_audit_times_faster": round(first.usage.seconds / second.usage.seconds, 1),
+        "third_audit_seconds": round(third.usage.seconds, 1),
+        "worker_memory_mb": round(max(each.usage.memory for each in done) / MB),
+    }
 
 
 def main() -> None:
@@ -245,26 +286,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="hibernaut-bench-") as temporary:
         scratch = Path(temporary)
         root = (arguments.path or code_tree(arguments.tree or scratch / "tree", arguments.files)).resolve()
-        done = asyncio.run(durable(root, scratch, arguments.kill_every))
-        first, second = done["first"], done["second"]
-        peer = bare(root, listing_of(Path(first.report["json"])), scratch)
-    print(f"    bare: {peer.words}")
-    figures = {
-        "files": first.usage.files,
-        "load_before": round(load, 1),
-        "files_per_second": round(first.usage.files / first.usage.seconds, 1),
-        "bare_files_per_second": round(peer.files / peer.seconds, 1),
-        "pace_against_bare": round(peer.seconds / first.usage.seconds, 2),
-        "cpu_against_bare": round((first.usage.cpu + first.usage.server_cpu) / peer.cpu, 2),
-        "second_audit_times_faster": round(first.usage.seconds / second.usage.seconds, 1),
-        "second_audit_seconds": round(second.usage.seconds, 1),
-        "third_audit_seconds": round(done["third"].usage.seconds, 1),
-        "worker_memory_mb": round(max(done[each].usage.memory for each in ("first", "second")) / MB),
-        "history_events": first.events,
-        "history_kb": round(first.history_bytes / 1000),
-        "kills": done["kills"],
-        "killed_seconds": round(done["killed"].usage.seconds, 1) if "killed" in done else None,
-    }
+        done = asyncio.run(undisturbed(root, scratch, again=not arguments.kill_every))
+        figures: dict[str, float] = {"load_before": round(load, 1)} | figures_of(done[0])
+        if arguments.kill_every:
+            figures |= asyncio.run(killed(root, scratch, arguments.kill_every, done[0]))
+        else:
+            peer = bare(root, listing_of(Path(done[0].report["json"])), scratch)
+            print(f"    bare: {peer.words}")
+            figures |= compared(done, peer)
+    figures["load_after"] = round(psutil.getloadavg()[0], 1)
     for name, figure in figures.items():
         print(f"{name.replace('_', ' '):>28}: {figure}")
     if arguments.json:
