@@ -23,11 +23,13 @@ from temporalio.worker.workflow_sandbox import SandboxRestrictions
 from activities.archive.agents import AgentArchiver
 from activities.archive.erasure import Erasure
 from activities.archive.ledger import ArchiveLedger
+from activities.auditor.baseline import BaselineReader
 from activities.auditor.fix.apply import FixApplier
 from activities.auditor.fix.plan import FixPlanner
 from activities.auditor.report.write import AuditReport
 from activities.auditor.scan.analyse import versions
 from activities.auditor.scan.inventory import CodeInventory
+from activities.auditor.scan.kept import KeptResults
 from activities.auditor.scan.shard import CodeScan
 from activities.auditor.triage import FindingTriage
 from activities.batch.listing import BatchListing
@@ -106,6 +108,8 @@ def activity_objects(settings: Settings) -> list[Any]:
         Slack.build(settings, artifacts),
         Calendars(),
         CodeInventory(artifacts),
+        BaselineReader(artifacts),
+        KeptResults(artifacts, open_store(settings)),
         scan,
         FindingTriage(artifacts, ranker(runner, settings)),
         ModelActivities(runner, authority),

@@ -3,28 +3,39 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
+from datetime import timedelta
 
 from temporalio import workflow
+from temporalio.common import RetryPolicy
 
 with workflow.unsafe.imports_passed_through():
+    from activities.auditor.baseline import BaselineReader
     from activities.auditor.fix.apply import FixApplier
     from activities.auditor.fix.plan import FixPlanner
     from activities.auditor.records import (
         ApplyRequest,
         ApplyResult,
         AuditorMemory,
+        Baseline,
+        BaselineRequest,
         ChangedRequest,
         Inventory,
         InventoryRequest,
+        KeepRequest,
         PlanRequest,
+        Recalled,
+        RecallRequest,
         ReportRequest,
         ScanRequest,
         ShardFindings,
+        Tree,
         TriageRequest,
         UnprovenRequest,
     )
     from activities.auditor.report.write import AuditReport
     from activities.auditor.scan.inventory import CodeInventory
+    from activities.auditor.scan.kept import KeptResults
     from activities.auditor.scan.shard import CodeScan
     from activities.auditor.triage import FindingTriage
     from common.agents.auditor import AuditInput, AuditResult, FixPlan
@@ -37,6 +48,13 @@ with workflow.unsafe.imports_passed_through():
 SHARD_FILES = 1000
 SMALL_SHARD_FILES = 50
 SIDE_BY_SIDE = 4
+
+# A worker that dies is noticed in ten seconds, and one that dies again and again makes nothing wait longer.
+STEADY = replace(
+    LONG,
+    heartbeat=timedelta(seconds=10),
+    retry=RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=5)),
+)
 
 
 @workflow.defn(name="code-auditor")
@@ -65,13 +83,26 @@ class CodeAuditor(Agent[AuditInput, AuditorMemory]):
     async def _examine(self) -> None:
         """Scan every file, and put what was found in order."""
         memory = self.memory
+        if self.input.baseline:
+            memory.baseline = await self._read_baseline(self.input.baseline)
         memory.inventory = await self._take_inventory()
         memory.findings = await self._scan(memory.inventory)
         with self.node("triage"):
-            request = TriageRequest(findings=memory.findings, wishes=list(self.instructions))
-            memory.triage = await self.call(FindingTriage.triage, request, LONG)
+            request = TriageRequest(
+                findings=memory.findings, wishes=list(self.instructions), baseline=memory.baseline
+            )
+            memory.triage = await self.call(FindingTriage.triage, request, STEADY)
+            if memory.baseline:
+                new = memory.triage.findings - memory.triage.accepted
+                self.note(f"{new} new findings", accepted=memory.triage.accepted, absent=memory.triage.absent)
             for line in memory.triage.top:
                 self.note(line)
+
+    async def _read_baseline(self, path: str) -> Baseline:
+        with self.node("baseline"):
+            baseline = await self.call(BaselineReader.read_baseline, BaselineRequest(path=path), STEADY)
+            self.note(f"{baseline.findings} findings are known and accepted")
+            return baseline
 
     async def _fix(self, plan: FixPlan) -> bool:
         """Ask about the plan and apply it; whether that settled it, or `memory.changed` is in the way."""
@@ -105,34 +136,61 @@ class CodeAuditor(Agent[AuditInput, AuditorMemory]):
                 max_file_bytes=self.input.max_file_bytes,
                 only=only,
             )
-            inventory = await self.call(CodeInventory.take_inventory, request, LONG)
+            inventory = await self.call(CodeInventory.take_inventory, request, STEADY)
             self.note(
                 f"{inventory.files} files to scan", languages=inventory.languages, skipped=inventory.skipped
             )
             return inventory
 
-    async def _scan(self, inventory: Inventory) -> list[ArtifactRef]:
+    async def _scan(self, inventory: Inventory, *, again: bool = False) -> list[ArtifactRef]:
+        """Scan every file of which no earlier audit knows what is in it."""
         with self.node("scan"):
-            size = max(SMALL_SHARD_FILES, min(SHARD_FILES, -(-inventory.files // SIDE_BY_SIDE)))
-            free = asyncio.Semaphore(SIDE_BY_SIDE)
-            done = 0
-
-            async def shard(first: int) -> ShardFindings:
-                nonlocal done
-                last = min(first + size, inventory.files)
-                request = ScanRequest(root=inventory.root, listing=inventory.listing, first=first, last=last)
-                async with free:
-                    found = await self.call(CodeScan.scan_shard, request, LONG)
-                done += found.files
-                self.progress(done, inventory.files)
-                self.note(
-                    f"files {first + 1} to {last} scanned", findings=found.by_severity, crashes=found.failures
+            keeps = bool(self.owner) and not again and workflow.patched("keeps-results")
+            tree = Tree(
+                owner=self.owner,
+                root=inventory.root,
+                include=self.input.include,
+                exclude=self.input.exclude,
+            )
+            known = Recalled(findings=[], known=0, rest=inventory.listing, left=inventory.files)
+            if keeps:
+                known = await self.call(
+                    KeptResults.recall, RecallRequest(tree=tree, listing=inventory.listing), STEADY
                 )
-                return found
+                self.note(f"{known.known} files are as an earlier audit found them", left=known.left)
+            findings = known.findings + await self._scan_shards(inventory, known)
+            if keeps and known.left:
+                kept = KeepRequest(tree=tree, listing=inventory.listing, findings=findings)
+                await self.call(KeptResults.keep, kept, STEADY)
+            return findings
 
-            self.progress(0, inventory.files)
-            shards = await asyncio.gather(*(shard(first) for first in range(0, inventory.files, size)))
-            return [each.findings for each in shards]
+    async def _scan_shards(self, inventory: Inventory, known: Recalled) -> list[ArtifactRef]:
+        files = known.left
+        size = max(SMALL_SHARD_FILES, min(SHARD_FILES, -(-files // SIDE_BY_SIDE)))
+        free = asyncio.Semaphore(SIDE_BY_SIDE)
+        began, done = workflow.now(), 0
+
+        async def shard(first: int) -> ShardFindings:
+            nonlocal done
+            last = min(first + size, files)
+            request = ScanRequest(root=inventory.root, listing=known.rest, first=first, last=last)
+            async with free:
+                found = await self.call(CodeScan.scan_shard, request, STEADY)
+            done += found.files
+            self.progress(known.known + done, inventory.files)
+            seconds = (workflow.now() - began).total_seconds()
+            self.note(
+                f"files {first + 1} to {last} scanned",
+                findings=found.by_severity,
+                crashes=found.failures,
+                files_per_minute=round(60 * done / seconds) if seconds else 0,
+                minutes_left=round(seconds * (files - done) / done / 60, 1) if done else 0,
+            )
+            return found
+
+        self.progress(known.known, inventory.files)
+        shards = await asyncio.gather(*(shard(first) for first in range(0, files, size)))
+        return [each.findings for each in shards]
 
     async def _plan(self) -> FixPlan:
         with self.node("plan"):
@@ -183,7 +241,7 @@ class CodeAuditor(Agent[AuditInput, AuditorMemory]):
     async def _examine_again(self) -> None:
         """Scan the changed files once more; the plan that follows rests on what they are now."""
         inventory = await self._take_inventory(only=self.memory.changed)
-        self.memory.findings += await self._scan(inventory)
+        self.memory.findings += await self._scan(inventory, again=True)
 
     async def _report(self) -> AuditResult:
         memory = self.memory
@@ -197,13 +255,16 @@ class CodeAuditor(Agent[AuditInput, AuditorMemory]):
                 plans=memory.plans,
                 decisions=memory.decisions,
                 applied=memory.applied,
+                baseline=memory.baseline,
             )
-            report = await self.call(AuditReport.write_report, request, LONG)
+            report = await self.call(AuditReport.write_report, request, STEADY)
         planned = max(memory.plans, key=lambda plan: plan.files, default=None)
         fixed = sum(each.written for each in memory.applied)
         return AuditResult(
             files=memory.inventory.files,
             findings=memory.triage.findings,
+            accepted=memory.triage.accepted,
+            absent=memory.triage.absent,
             by_severity=memory.triage.by_severity,
             skipped=memory.inventory.skipped,
             fixes_planned=planned.fixes if planned else 0,

@@ -25,6 +25,7 @@ from common.artifacts import ArtifactStore
 from common.client.visibility import quote
 from common.notices.types import COURIER, agent_of, courier_id
 from common.object_store import ObjectStore, StoredObject
+from common.owned import owned_prefix
 from common.settings import Settings
 from common.temporal import search_attributes
 from common.temporal.payload_store import agent_prefix
@@ -86,6 +87,8 @@ class Erasure:
             # Before the agents themselves, by which an attempt after a kill finds these.
             theirs = await asyncio.to_thread(objects_of, self._objects, runs)
             theirs += await asyncio.to_thread(self._never_entered, request.owner, kinds)
+            # Also of an owner whose agents are all on hold: it only saves time.
+            theirs += await asyncio.to_thread(self._lying, owned_prefix(request.owner))
             await asyncio.to_thread(self._objects.delete, [each.key for each in theirs])
             files = await asyncio.to_thread(self._forget_files, runs)
             found.objects, found.artifacts = len(theirs), len(files)

@@ -37,17 +37,16 @@ class CurrentFindings:
             for line in store.get(ref).splitlines():
                 record = FileFindings.model_validate_json(line)
                 self._lines[record.path] = line
-                if lines := {number for f in record.findings if is_secret(f) for number in _span(f)}:
+                if lines := {number for f in record.findings if is_secret(f) for number in f.lines}:
                     self._secrets[record.path, record.sha256] = lines
 
     def __iter__(self) -> Iterator[FileFindings]:
         """Every file, including those without findings."""
         return self._records(b"")
 
-    def of_analyser(self, analyser: str) -> Iterator[tuple[FileFindings, Finding]]:
-        """The findings of one analyser, each with the record of its file, in the order of paths."""
-        for record in self._records(f'"analyser":"{analyser}"'.encode()):
-            yield from ((record, finding) for finding in record.findings if finding.analyser == analyser)
+    def with_analyser(self, analyser: str) -> Iterator[FileFindings]:
+        """Every file in which an analyser found something, in the order of paths."""
+        return self._records(f'"analyser":"{analyser}"'.encode())
 
     def _records(self, mark: bytes) -> Iterator[FileFindings]:
         """The records whose lines contain `mark`; parsing the others would be most of the work."""
@@ -83,7 +82,3 @@ def printable(text: str, limit: int = 200) -> str:
     """`text` on one line, cut to `limit`; characters that a terminal or browser would obey are replaced."""
     text = "".join(char if char.isprintable() else "�" for char in text[: limit + 1])
     return text if len(text) <= limit else text[: limit - 1] + "…"
-
-
-def _span(finding: Finding) -> range:
-    return range(finding.line, max(finding.line, finding.end_line or 0) + 1)

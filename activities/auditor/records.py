@@ -30,7 +30,11 @@ class Severity(StrEnum):
 
 
 class Finding(BaseModel, frozen=True):
-    """One thing an analyser found. Lines and columns count from 1; `fixable`: the analyser has a safe fix."""
+    """One thing an analyser found. Lines and columns count from 1; `fixable`: the analyser has a safe fix.
+
+    `mark` is a digest of what its line says, by which it is known again where it has moved; empty where a
+    secret is in that line, which could be guessed from it.
+    """
 
     analyser: str
     rule: str
@@ -41,15 +45,26 @@ class Finding(BaseModel, frozen=True):
     end_line: int | None = None
     url: str = ""
     fixable: bool = False
+    mark: str = Field("", exclude_if=lambda value: not value)
+
+    @property
+    def lines(self) -> range:
+        """The numbers of all its lines."""
+        return range(self.line, max(self.line, self.end_line or 0) + 1)
 
 
 class FileEntry(BaseModel, frozen=True):
-    """A file of the inventory: path relative to the root with `/`, SHA-256, size in bytes, language."""
+    """A file of the inventory: path relative to the root with `/`, SHA-256, size in bytes, language.
+
+    `packages`: how many of a Python file's folders, from the innermost outwards, are packages; what is found
+    in the file may depend on it.
+    """
 
     path: str
     sha256: str
     size: int
     language: str
+    packages: int = Field(0, exclude_if=lambda value: not value)
 
 
 class FileFindings(BaseModel, frozen=True):
@@ -113,11 +128,79 @@ class ShardFindings(BaseModel, frozen=True):
     failures: int
 
 
+class Tree(BaseModel, frozen=True):
+    """What an audit looks at, by which its results are kept: whose it is, the folder, and what of it."""
+
+    owner: str
+    root: LocalPath
+    include: list[str] = Field(default_factory=list)
+    exclude: list[str] = Field(default_factory=list)
+
+
+class RecallRequest(BaseModel, frozen=True):
+    """Asks what earlier audits of `tree` found in the files of a `listing`, as they are now."""
+
+    tree: Tree
+    listing: ArtifactRef
+
+
+class Recalled(BaseModel, frozen=True):
+    """Of `known` files the `findings`, and `rest`, the listing of the `left` files that are to be scanned."""
+
+    findings: list[ArtifactRef]
+    known: int
+    rest: ArtifactRef
+    left: int
+
+
+class KeepRequest(BaseModel, frozen=True):
+    """What was found in the files of a `listing`, to be kept for the next audit of `tree`."""
+
+    tree: Tree
+    listing: ArtifactRef
+    findings: list[ArtifactRef]
+
+
+class Kept(BaseModel, frozen=True):
+    """Of how many files the results were kept, in how many bytes."""
+
+    files: int
+    bytes: int
+
+
+class BaselineRequest(BaseModel, frozen=True):
+    """Which file to read as the baseline: SARIF or JSON, the report of an earlier audit."""
+
+    path: LocalPath
+
+
+class AcceptedFinding(BaseModel, frozen=True):
+    """One line of a baseline: a finding that is known and accepted, by its fingerprint."""
+
+    fingerprint: str
+    analyser: str
+    rule: str
+    path: str
+    line: int
+    message: str
+
+
+class Baseline(BaseModel, frozen=True):
+    """A baseline: `accepted` has one ``AcceptedFinding`` a line."""
+
+    accepted: ArtifactRef
+    findings: int
+
+
 class TriageRequest(BaseModel, frozen=True):
-    """Findings to rank and group; `wishes` are the instructions that people gave the agent, in words."""
+    """Findings to rank and group; `wishes` are the instructions that people gave the agent, in words.
+
+    With a `baseline` only what is not in it is ranked and grouped.
+    """
 
     findings: list[ArtifactRef]
     wishes: list[str] = Field(default_factory=list)
+    baseline: Baseline | None = None
 
 
 class FindingGroup(BaseModel, frozen=True):
@@ -135,7 +218,10 @@ class FindingGroup(BaseModel, frozen=True):
 
 
 class Triage(BaseModel, frozen=True):
-    """The ranking: `groups` has one ``FindingGroup`` a line. `model` says who ranked them."""
+    """The ranking: `groups` has one ``FindingGroup`` a line. `model` says who ranked them.
+
+    Of a baseline `accepted` findings are still there, and `absent` ones are not.
+    """
 
     groups: ArtifactRef
     findings: int
@@ -143,6 +229,8 @@ class Triage(BaseModel, frozen=True):
     fixable: int
     top: list[str]
     model: str
+    accepted: int = 0
+    absent: int = 0
 
 
 class PlanRequest(BaseModel, frozen=True):
@@ -220,12 +308,14 @@ class ReportRequest(BaseModel, frozen=True):
     plans: list[FixPlan] = Field(default_factory=list)
     decisions: list[str] = Field(default_factory=list)
     applied: list[ApplyResult] = Field(default_factory=list)
+    baseline: Baseline | None = None
 
 
 class AuditorMemory(BaseModel):
     """What the auditor carries over.
 
     Attributes:
+        baseline: what is known and accepted, where the audit was given that.
         triage: None until everything has been scanned.
         plan: the fixes that people are asked about, or decided about and that are still to be applied.
         plans: those that people decided about, as they decided.
@@ -233,6 +323,7 @@ class AuditorMemory(BaseModel):
         unproven: files whose fixes do not hold without those that the last approval left out.
     """
 
+    baseline: Baseline | None = None
     inventory: Inventory | None = None
     findings: list[ArtifactRef] = Field(default_factory=list)
     triage: Triage | None = None
@@ -247,7 +338,7 @@ class AuditorMemory(BaseModel):
 
 
 class ReportFiles(BaseModel, frozen=True):
-    """Absolute paths by name: sarif, json, html, and with fixes diff and undo."""
+    """Absolute paths by name: sarif (and sarif-2 and so on), json, html, and with fixes diff and undo."""
 
     files: dict[str, str]
 

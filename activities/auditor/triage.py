@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from temporalio import activity
 
+from activities.auditor.baseline import Accepted
 from activities.auditor.current_findings import CurrentFindings, is_secret, printable, top_folder
 from activities.auditor.records import (
     FAILED_RULE,
@@ -41,11 +42,14 @@ class FindingTriage:
     @activity.defn(name="triage")
     def triage(self, request: TriageRequest) -> Triage:
         """Group by rule, analyser and top folder; rank by severity, spread and people's instructions."""
-        groups = _grouped(CurrentFindings(self._artifacts, request.findings, activity.heartbeat))
+        findings = CurrentFindings(self._artifacts, request.findings, activity.heartbeat)
+        accepted = Accepted(self._artifacts, request.baseline, activity.heartbeat)
+        counts = Counter[Severity]()
+        groups = _grouped(_news(findings, accepted, counts))
         by_rule = sorted(groups, key=lambda group: (-group.points, group.name))
         reply = self._model.rank(_question(by_rule[:_ASKED], request.wishes))
         ranked = sorted(_finished(by_rule, reply), key=lambda pair: (-pair[0].score, pair[1].name))
-        counts = Counter(severity for group in groups for severity in group.severities.elements())
+        ranked_count = sum(group.severities.total() for group in groups)
         return Triage(
             groups=put_records(self._artifacts, (finished for finished, _ in ranked)),
             findings=counts.total(),
@@ -53,6 +57,8 @@ class FindingTriage:
             fixable=sum(group.fixable for group in groups),
             top=[_sentence(group) for _, group in ranked[:_TOP]],
             model=reply.model,
+            accepted=counts.total() - ranked_count,
+            absent=accepted.absent_count,
         )
 
 
@@ -91,6 +97,17 @@ class _Group:
         self.fixable += finding.fixable
         self.files += path != self.last_path
         self.last_path = path
+
+
+def _news(
+    findings: Iterable[FileFindings], accepted: Accepted, counts: Counter[Severity]
+) -> Iterator[FileFindings]:
+    """The files with what is not accepted in them; `counts` counts everything."""
+    for record in findings:
+        counts.update(finding.severity for finding in record.findings)
+        states = accepted.states(record)
+        news = [each for each, known in zip(record.findings, states, strict=True) if not known]
+        yield record if len(news) == len(states) else record.model_copy(update={"findings": news})
 
 
 def _grouped(records: Iterable[FileFindings]) -> list[_Group]:

@@ -20,6 +20,9 @@ class AuditInput(AskingInput):
     )
     exclude: Words = Field(default_factory=list, description="leave out files matching these patterns")
     max_file_bytes: Count = Field(1_000_000, gt=0, description="larger files are counted and named, not read")
+    baseline: LocalPath | None = Field(
+        None, description="report.sarif or report.json of an earlier audit, whose findings are accepted"
+    )
     verify: str = Field(
         "",
         max_length=2000,
@@ -66,10 +69,15 @@ class FixPlan(BaseModel, frozen=True):
 
 
 class AuditResult(BaseModel, frozen=True):
-    """What the audit came to. `report` holds the paths of the report files by format; times in UTC."""
+    """What the audit came to. `report` holds the paths of the report files by format; times in UTC.
+
+    Of the `findings`, `accepted` ones are in the baseline; of the baseline, `absent` ones were not found.
+    """
 
     files: int
     findings: int
+    accepted: int = 0
+    absent: int = 0
     by_severity: dict[str, int]
     skipped: dict[str, int]
     fixes_planned: int

@@ -105,7 +105,7 @@ def test_a_fingerprint_outlives_a_move(audit: Audit) -> None:
 
     def prints() -> list[str]:
         found = results(json.loads(audit.write()["sarif"].read_bytes()))["ruff"]
-        return [r["partialFingerprints"]["finding/v1"] for r in found if r["ruleId"] == "M"]
+        return [r["partialFingerprints"]["finding/v2"] for r in found if r["ruleId"] == "M"]
 
     before = prints()
     audit.found["m.py"] = [finding("M", line=5), finding("M", line=7)]

@@ -111,7 +111,9 @@ def test_a_giant_audit_makes_a_page_of_bounded_size(audit: Audit, monkeypatch: p
     page = written["html"].read_text()
     total = sum(len(found) for found in audit.found.values())
     assert page.count('class="finding ') == 20
-    assert f"{total - 20} more findings, none graver than these, are in report.json and report.sarif." in page
+    assert (
+        f"{total - 20} more findings, none graver than these, are in report.json and the SARIF files." in page
+    )
     assert 'data-path="z.py"' in page
     assert written["sarif"].read_text().count('"partialFingerprints"') == total - 1
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import fcntl
-import json
 import os
 import signal
 import subprocess
@@ -12,77 +11,30 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 from temporalio.exceptions import ApplicationError, CancelledError
-from temporalio.testing import ActivityEnvironment
 
 from activities.auditor.records import (
     FileEntry,
     FileFindings,
-    InventoryRequest,
     ScanRequest,
     ShardFindings,
-    get_records,
     put_records,
 )
 from activities.auditor.scan import shard as scan_module
 from activities.auditor.scan.analysers import ANALYSERS
-from activities.auditor.scan.inventory import CodeInventory
-from activities.auditor.scan.shard import CodeScan
 from common.agents.agent import Progress
-from common.artifacts import ArtifactRef, ArtifactStore
 from common.digest import digest_bytes
-
-
-class Bench:
-    """A tree with its inventory taken, and scans of it as Temporal would run them."""
-
-    def __init__(self, folder: Path) -> None:
-        self.root = folder / "code"
-        self.root.mkdir()
-        self.store = ArtifactStore(folder / "artifacts")
-        self.journals = folder / "journals"
-        self.scan = CodeScan(self.store, self.journals)
-        self.beats: list[Progress] = []
-
-    def write(self, files: dict[str, str]) -> None:
-        for name, content in files.items():
-            (self.root / name).parent.mkdir(parents=True, exist_ok=True)
-            (self.root / name).write_text(content)
-
-    def request(self, first: int = 0, last: int = 1_000_000) -> ScanRequest:
-        request = InventoryRequest(root=str(self.root), max_file_bytes=1_000_000)
-        inventory = ActivityEnvironment().run(CodeInventory(self.store).take_inventory, request)
-        return ScanRequest(root=inventory.root, listing=inventory.listing, first=first, last=last)
-
-    def environment(self, **info: Any) -> ActivityEnvironment:
-        environment = ActivityEnvironment()
-        environment.info = dataclasses.replace(environment.info, **info)
-        environment.on_heartbeat = self.beats.append
-        return environment
-
-    def run(self, request: ScanRequest, **info: Any) -> ShardFindings:
-        return self.environment(**info).run(self.scan.scan_shard, request)
-
-    def records(self, ref: ArtifactRef) -> list[FileFindings]:
-        return list(get_records(self.store, ref, FileFindings))
-
-    def journal(self) -> Path:
-        return next(self.journals.glob("*/*.journal"))
-
-    def attempts(self) -> list[dict[str, int]]:
-        text = self.journal().with_suffix(".attempts").read_text()
-        return [json.loads(line) for line in text.splitlines()]
+from tests.support.auditor.scan_bench import ScanBench
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Bench:
-    return Bench(tmp_path)
+def bench(tmp_path: Path) -> ScanBench:
+    return ScanBench(tmp_path)
 
 
-def test_one_line_per_file(bench: Bench) -> None:
+def test_one_line_per_file(bench: ScanBench) -> None:
     """Every file of the slice has its line, in listing order, with the digest of what was scanned."""
     bench.write({"a.py": "import os\n", "b.txt": "", "c.sh": "#!/bin/sh\necho $1\n", "d.py": "x = 1\n"})
     result = bench.run(bench.request(first=0, last=3))
@@ -98,12 +50,12 @@ def test_one_line_per_file(bench: Bench) -> None:
     assert not list(bench.journals.glob("*/*.files"))
 
 
-def test_empty_slice(bench: Bench) -> None:
+def test_empty_slice(bench: ScanBench) -> None:
     """A slice of nothing is scanned at once."""
     assert bench.run(bench.request()).files == 0
 
 
-def test_changed_and_gone_files(bench: Bench, tmp_path: Path) -> None:
+def test_changed_and_gone_files(bench: ScanBench, tmp_path: Path) -> None:
     """A changed file is scanned as it is; one that is gone, a link now, or behind one has no digest."""
     bench.write(
         {"changed.py": "x = 1\n", "gone.py": "import os\n", "link.py": "x = 1\n", "d/x.py": "x = 1\n"}
@@ -129,7 +81,7 @@ def test_changed_and_gone_files(bench: Bench, tmp_path: Path) -> None:
         assert (records[path].sha256, records[path].findings) == ("", [])
 
 
-def test_listing_that_leads_outside(bench: Bench) -> None:
+def test_listing_that_leads_outside(bench: ScanBench) -> None:
     """An entry that names a path outside the root is not read and nothing is written for it."""
     bench.write({"a.py": "import os\n"})
     entries = [FileEntry(path="../escape.py", sha256="", size=1, language="python")]
@@ -139,7 +91,7 @@ def test_listing_that_leads_outside(bench: Bench) -> None:
     assert bench.records(result.findings) == [FileFindings(path="../escape.py", sha256="")]
 
 
-def test_root_gone(bench: Bench) -> None:
+def test_root_gone(bench: ScanBench) -> None:
     """A root that went away is a permanent error, not a tree of vanished files."""
     bench.write({"a.py": ""})
     request = bench.request()
@@ -149,7 +101,7 @@ def test_root_gone(bench: Bench) -> None:
     assert (caught.value.type, caught.value.non_retryable) == ("PathMissing", True)
 
 
-def test_done_is_done(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_done_is_done(bench: ScanBench, monkeypatch: pytest.MonkeyPatch) -> None:
     """A retry of a finished scan answers from the journal and analyses nothing."""
     bench.write({f"{n}.py": "import os\n" for n in range(3)})
     request = bench.request()
@@ -162,7 +114,7 @@ def test_done_is_done(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     "tail", [b'{"path":"2.py","sha', b"\0" * 100, b"\xff\n", b'{"path":"no","sha256":""}\n']
 )
-def test_torn_tail(bench: Bench, tail: bytes) -> None:
+def test_torn_tail(bench: ScanBench, tail: bytes) -> None:
     """What a kill or a power cut left half written at the journal's end is cut off."""
     bench.write({f"{n}.py": "import os\n" for n in range(4)})
     request = bench.request()
@@ -173,7 +125,7 @@ def test_torn_tail(bench: Bench, tail: bytes) -> None:
     assert bench.attempts()[-1] == {"attempt": 2, "resumed_at": 2}
 
 
-def test_agents_have_their_own_journals(bench: Bench) -> None:
+def test_agents_have_their_own_journals(bench: ScanBench) -> None:
     """Ids of any shape stay inside the folder; another run starts afresh; clearing takes one agent's only."""
     bench.write({"a.py": ""})
     request = bench.request()
@@ -201,7 +153,7 @@ ActivityEnvironment().run(scan.scan_shard, ScanRequest.model_validate_json(sys.a
 """
 
 
-def test_kill_and_resume(bench: Bench, tmp_path: Path) -> None:
+def test_kill_and_resume(bench: ScanBench, tmp_path: Path) -> None:
     """Killed with SIGKILL midway, a scan goes on at its last batch and gives the very same bytes."""
     bench.write({f"{n:03}.py": f"import os\nx{n} = undefined\n" for n in range(250)})
     request = bench.request()
@@ -226,7 +178,9 @@ def test_kill_and_resume(bench: Bench, tmp_path: Path) -> None:
     assert bench.attempts() == [{"attempt": 1, "resumed_at": 0}, {"attempt": 2, "resumed_at": written}]
 
 
-def test_heartbeats_and_cancellation_in_a_long_batch(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_heartbeats_and_cancellation_in_a_long_batch(
+    bench: ScanBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Heartbeats go on while an analyser takes its time; a cancellation ends it promptly, leaving no copy."""
     hanging = [sys.executable, "-c", "import time; time.sleep(600)"]
     real = scan_module.analyse
@@ -257,7 +211,7 @@ def test_heartbeats_and_cancellation_in_a_long_batch(bench: Bench, monkeypatch: 
     assert not list(bench.journals.glob("*/*.files"))
 
 
-def test_two_attempts_at_once(bench: Bench) -> None:
+def test_two_attempts_at_once(bench: ScanBench) -> None:
     """An attempt waits, heartbeating, while an earlier one still holds the journal."""
     bench.write({"a.py": "import os\n"})
     request = bench.request()

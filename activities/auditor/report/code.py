@@ -10,7 +10,7 @@ from itertools import groupby
 from activities.auditor.current_findings import CurrentFindings
 from activities.auditor.records import Finding, ReportRequest, Severity
 from activities.auditor.report.charts import in_words
-from activities.auditor.report.facts import RANK, Facts, FixOutcome, WrittenFixes, web_address
+from activities.auditor.report.facts import Facts, FixOutcome, WrittenFixes, web_address
 from activities.auditor.report.source import SourceLine, excerpts, fix_hunks, read_lines, split_lines
 from common.artifacts import ArtifactStore
 
@@ -74,17 +74,19 @@ def shown_files(
     written = WrittenFixes(store, outcomes)
     located = sorted(facts.worst, key=lambda one: (one.path, one.finding.line))
     by_file = [list(group) for _, group in groupby(located, key=lambda one: one.path)]
-    by_file.sort(key=lambda group: (min(RANK[one.finding.severity] for one in group), group[0].path))
+    by_file.sort(key=lambda group: (min(one.order[:2] for one in group), group[0].path))
     for group in by_file:
         path, sha256 = group[0].path, group[0].sha256
         source, fix = read_lines(request.inventory.root, path, sha256), written.of(path, sha256)
         if source is None and fix:
             source = split_lines(store.get(fix.before))
         notes: dict[int, list[Note]] = {}
-        for finding in (one.finding for one in group):
+        for one in group:
+            finding = one.finding
             line = min(finding.line, len(source)) if source else finding.line
             fixed = written.has_fixed(path, sha256, finding)
             state = "fixed" if fixed else "has a safe fix" if finding.fixable else ""
+            state = ", ".join(filter(None, ("accepted" if one.accepted else "", state)))
             notes.setdefault(line, []).append(Note(finding, web_address(finding.url), state))
         remark = "As it was before the fixes." if fix else ""
         if not source:

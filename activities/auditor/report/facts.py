@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from difflib import Match
 
+from activities.auditor.baseline import Accepted
 from activities.auditor.current_findings import CurrentFindings, top_folder
 from activities.auditor.fix.diff import kept_lines
 from activities.auditor.records import (
@@ -26,11 +27,17 @@ RANK = {severity: rank for rank, severity in enumerate(Severity)}
 
 @dataclass(frozen=True)
 class Located:
-    """A finding, the file it is in, and the digest of the bytes it was found in."""
+    """A finding, the file it is in, the digest of the bytes it was found in, and whether it is accepted."""
 
     path: str
     sha256: str
     finding: Finding
+    accepted: bool = False
+
+    @property
+    def order(self) -> tuple[bool, int, str, int]:
+        """New ones first, then by severity, path and line."""
+        return self.accepted, RANK[self.finding.severity], self.path, self.finding.line
 
 
 @dataclass
@@ -41,6 +48,7 @@ class Facts:
     """
 
     total: int = 0
+    accepted: int = 0
     by_rule: dict[tuple[str, str], Counter[Severity]] = field(default_factory=lambda: defaultdict(Counter))
     by_folder: dict[str, Counter[Severity]] = field(default_factory=lambda: defaultdict(Counter))
     by_severity: Counter[Severity] = field(default_factory=Counter)
@@ -49,15 +57,16 @@ class Facts:
     worst: list[Located] = field(default_factory=list)
 
 
-def survey(findings: CurrentFindings, keep: int) -> Facts:
-    """Count `findings`, and keep the `keep` worst by severity, path and line."""
+def survey(findings: CurrentFindings, accepted: Accepted, keep: int) -> Facts:
+    """Count `findings`, and keep the first `keep` of them."""
     facts = Facts()
 
     def walk() -> Iterator[Located]:
         for record in findings:
             folder = top_folder(record.path)
-            for finding in record.findings:
+            for finding, known in zip(record.findings, accepted.states(record), strict=True):
                 facts.total += 1
+                facts.accepted += known
                 facts.by_severity[finding.severity] += 1
                 facts.by_folder[folder][finding.severity] += 1
                 facts.by_rule[finding.analyser, finding.rule][finding.severity] += 1
@@ -66,11 +75,9 @@ def survey(findings: CurrentFindings, keep: int) -> Facts:
                     facts.failed[finding.analyser] += 1
                 else:
                     rules[finding.rule] = rules.get(finding.rule) or web_address(finding.url)
-                yield Located(record.path, record.sha256, finding)
+                yield Located(record.path, record.sha256, finding, known)
 
-    facts.worst = heapq.nsmallest(
-        keep, walk(), key=lambda located: (RANK[located.finding.severity], located.path, located.finding.line)
-    )
+    facts.worst = heapq.nsmallest(keep, walk(), key=lambda located: located.order)
     return facts
 
 

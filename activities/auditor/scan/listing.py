@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -21,8 +22,8 @@ MAX_NAMES = 2_000_000
 _SNIFFED_BYTES = 8192
 _BEAT_EVERY = 200
 
-# Path, SHA-256, size in bytes, language.
-Entry = tuple[str, str, int, str]
+# Path, SHA-256, size in bytes, language, packages (as in a `FileEntry`).
+Entry = tuple[str, str, int, str, int]
 
 
 class CannotListError(Exception):
@@ -51,6 +52,7 @@ def list_files(request: dict[str, Any], beat: Callable[[int], None]) -> Listing:
     """
     root = _real_root(request["root"])
     listing = Listing(str(root))
+    packages = Packages(root)
     if request["only"] is None:
         found = _walk(root, _patterns(request["include"]), _patterns(request["exclude"]))
     else:
@@ -62,7 +64,7 @@ def list_files(request: dict[str, Any], beat: Callable[[int], None]) -> Listing:
             try:
                 if reason:
                     raise LeftOut(reason)
-                listing.entries.append(_entry(root, path, request["max_file_bytes"]))
+                listing.entries.append(_entry(root, path, request["max_file_bytes"], packages))
             except LeftOut as left_out:
                 listing.skipped.append((_shown(path), left_out.reason))
     except TooManyRulesError as error:
@@ -163,13 +165,47 @@ def _kind(entry: os.DirEntry[str]) -> str:
     return "file" if entry.is_file(follow_symlinks=False) else "special"
 
 
-def _entry(root: Path, path: str, max_bytes: int) -> Entry:
+class Packages:
+    """Which folders below `root` are Python packages."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._known: dict[str, bool] = {}
+
+    def above(self, path: str) -> int:
+        """How many of a file's folders, from the innermost outwards, are packages."""
+        count, folder = 0, path.rpartition("/")[0]
+        while folder and self._is_package(folder):
+            count, folder = count + 1, folder.rpartition("/")[0]
+        return count
+
+    def _is_package(self, folder: str) -> bool:
+        if folder not in self._known:
+            self._known[folder] = self._has_marker(folder)
+        return self._known[folder]
+
+    def _has_marker(self, folder: str) -> bool:
+        try:
+            descriptor = open_folder(self._root, folder)
+        except LeftOut:
+            return False
+        try:
+            return stat.S_ISREG(os.stat("__init__.py", dir_fd=descriptor, follow_symlinks=False).st_mode)
+        except OSError:
+            return False
+        finally:
+            os.close(descriptor)
+
+
+def _entry(root: Path, path: str, max_bytes: int, packages: Packages) -> Entry:
     if path != _shown(path):
         raise LeftOut("name")
     data = read_inside(root, path, max_bytes)
     if _is_binary(data[:_SNIFFED_BYTES]):
         raise LeftOut("binary")
-    return path, digest_bytes(data), len(data), language_of(path, data[:200])
+    language = language_of(path, data[:200])
+    above = packages.above(path) if language == "python" else 0
+    return path, digest_bytes(data), len(data), language, above
 
 
 def _is_binary(head: bytes) -> bool:

@@ -2,6 +2,9 @@
 
 Prints a JSON list of [path, kind, line]; never the secret, nor its hash. The library's own command line is
 not used: it starts a process per core, prints hashes, and skips files that are not UTF-8.
+
+The library is asked only about lines in which a plugin may find something: its way from a line to the
+patterns costs many times what the patterns do.
 """
 
 from __future__ import annotations
@@ -9,18 +12,33 @@ from __future__ import annotations
 import functools
 import json
 import os
+import re
 import sys
-from typing import cast
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
+from types import ModuleType
+from typing import Any
+
+if __name__ == "__main__":
+    # In place of an HTTP client, which the library would try secrets with, and which is most of its start.
+    stand_in = ModuleType("requests")
+    vars(stand_in).update(Response=object, exceptions=ModuleType("requests.exceptions"))
+    vars(stand_in.exceptions)["RequestException"] = OSError
+    sys.modules.update({"requests": stand_in, "requests.exceptions": stand_in.exceptions})
 
 from detect_secrets.core import scan
 from detect_secrets.plugins.base import BasePlugin, RegexBasedDetector
+from detect_secrets.plugins.high_entropy_strings import HighEntropyStringsPlugin
+from detect_secrets.plugins.keyword import DENYLIST, KeywordDetector
 from detect_secrets.settings import default_settings, get_plugins
-from detect_secrets.transformers import get_transformed_file
-from detect_secrets.types import NamedIO
+from detect_secrets.util.code_snippet import get_code_snippet
 
 # The library opens files as strict UTF-8 and skips others; a latin-1 file may hold a secret too.
-_open = functools.partial(open, encoding="utf-8", errors="replace")
-vars(scan)["open"] = _open
+vars(scan)["open"] = functools.partial(open, encoding="utf-8", errors="replace")
+
+# Every pattern of the keyword plugin asks for one of these words.
+_KEYWORDS = re.compile("|".join(DENYLIST), re.IGNORECASE)
 
 
 def main(folder: str, *paths: str) -> None:
@@ -29,30 +47,75 @@ def main(folder: str, *paths: str) -> None:
     found = set()
     with default_settings() as settings:
         settings.disable_plugins("IPPublicDetector")  # an address is no secret
-        plugins = list(get_plugins())
+        finders = [Finder(plugin) for plugin in get_plugins()]
+        vars(scan)["_process_line_based_plugins"] = functools.partial(_secrets_in, finders)
         for path in paths:
-            lines = _lines(path)
-            settings.plugins = {}
-            settings.configure_plugins([one.json() for one in plugins if _may_find(one, lines)])
             found |= {(path, secret.type, secret.line_number) for secret in scan.scan_file(path)}
     json.dump(sorted(found), sys.stdout)
 
 
-def _lines(path: str) -> list[str]:
-    """All lines that the library may look at: the file's own, and those of its transformations."""
-    with _open(path) as file:
-        lines = file.readlines()
-        for eager in (False, True):
-            file.seek(0)
-            lines += get_transformed_file(cast(NamedIO, file), use_eager_transformers=eager) or []
-    return [line.rstrip() for line in lines]
+class Finder:
+    """A plugin of the library, and in which lines of a text it may find something."""
+
+    def __init__(self, plugin: BasePlugin) -> None:
+        self.plugin = plugin
+        self._by_line: list[re.Pattern[str]] = []
+        self._by_text: list[re.Pattern[str]] = []
+        if isinstance(plugin, RegexBasedDetector):
+            self._by_line = list(plugin.denylist)
+            # Finds whatever finds something in a line, and something across lines besides.
+            self._by_text = [re.compile(each.pattern, each.flags | re.MULTILINE) for each in self._by_line]
+
+    def lines(self, text: str, lines: Sequence[str], starts: Sequence[int]) -> set[int]:
+        """The indexes of `lines`; `text` is all of them, and `starts` says where in it each begins."""
+        if isinstance(self.plugin, KeywordDetector):
+            places = [match.start() for match in _KEYWORDS.finditer(text)]
+        elif isinstance(self.plugin, HighEntropyStringsPlugin):
+            # So many different characters are needed at the least to reach the limit.
+            shortest = 2**self.plugin.entropy_limit
+            places = [m.start() for m in self.plugin.regex.finditer(text) if len(m[2]) > shortest]
+        elif not self._by_line:
+            return set(range(len(lines)))
+        else:
+            patterns = [
+                exact for exact, rough in zip(self._by_line, self._by_text, strict=True) if rough.search(text)
+            ]
+            return (
+                {
+                    index
+                    for index, line in enumerate(lines)
+                    if any(pattern.search(line) for pattern in patterns)
+                }
+                if patterns
+                else set()
+            )
+        return {bisect_right(starts, place) - 1 for place in places}
 
 
-def _may_find(plugin: BasePlugin, lines: list[str]) -> bool:
-    """Whether to run `plugin` at all: the library's path from line to pattern costs ten times the match."""
-    if not isinstance(plugin, RegexBasedDetector):
-        return True
-    return any(pattern.search(line) for pattern in plugin.denylist for line in lines)
+def _secrets_in(finders: Sequence[Finder], lines: list[tuple[int, str]], filename: str) -> Iterator[Any]:
+    """What the library's function of that name finds in numbered lines."""
+    content = [line for _, line in lines]
+    stripped = [line.rstrip() for line in content]
+    text = "\n".join(stripped)
+    starts = list(accumulate((len(line) + 1 for line in stripped), initial=0))
+    promising: dict[int, list[BasePlugin]] = {}
+    for finder in finders:
+        for index in finder.lines(text, stripped, starts):
+            promising.setdefault(index, []).append(finder.plugin)
+    for index, plugins in sorted(promising.items()):
+        number = lines[index][0]
+        place: dict[str, Any] = {
+            "filename": filename,
+            "line": stripped[index],
+            "context": get_code_snippet(lines=content, line_number=number),
+        }
+        if scan._is_filtered_out(required_filter_parameters=["line"], **place):
+            continue
+        for plugin in plugins:
+            for secret in scan._scan_line(plugin=plugin, line_number=number, **place):
+                value = {"secret": secret.secret_value, "plugin": plugin}
+                if not scan._is_filtered_out(required_filter_parameters=["context"], **place, **value):
+                    yield secret
 
 
 if __name__ == "__main__":
