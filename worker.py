@@ -46,15 +46,16 @@ from activities.llm.ranking import ranker
 from activities.llm.runner import ModelRunner
 from activities.mail.mailbox import Mailbox
 from activities.mail.sending import Mail
+from activities.quotes.choose import price_feed
+from activities.quotes.quotes import Quotes
 from activities.recruiting.activities import RecruitingActivities
 from activities.recruiting.sending import LetterActivities
 from activities.recruiting.understanding import OUTPUTS
 from activities.research.activities import ResearchActivities
 from activities.research.publishing import Publisher
 from activities.starts import StartChecks
-from activities.trading.choose import broker, price_feed
+from activities.trading.choose import broker
 from activities.trading.orders import Orders
-from activities.trading.quotes import Quotes
 from common.agents.kinds import KINDS
 from common.approval.signed import sign_start
 from common.approval.signing import Authority, Signer
@@ -92,7 +93,7 @@ def activity_objects(settings: Settings) -> list[Any]:
     runner = ModelRunner(settings, artifacts, outputs=OUTPUTS)
     mail = Mail.build(settings, authority)
     scan = CodeScan(artifacts, journals / "scan")
-    feed = price_feed(settings.trading, settings.data_dir, _now)
+    feed = price_feed(settings.trading, settings.data_dir, _now, settings.fetching.allowed_hosts)
     return [
         DecisionChecks(authority),
         StartChecks(signer),

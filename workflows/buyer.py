@@ -15,7 +15,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.documents.documents import Documents, DocumentSet, DocumentsRequest
     from activities.llm.records import Material, Think
     from activities.trading.orders import CancelOrder, FindOrder, MarketRequest, Orders, PlaceOrder
-    from activities.trading.quotes import QuoteRequest, Quotes
+    from activities.quotes.quotes import QuoteRequest, Quotes
     from common.agents.buyer import (
         EDITABLE,
         BuyerInput,

@@ -19,7 +19,7 @@ from activities.decisions import DecisionChecks
 from activities.delivery.notices import Notices
 from activities.trading.orders import Orders
 from activities.trading.paper_faults import Faults
-from activities.trading.quotes import Quotes
+from activities.quotes.quotes import Quotes
 from bench.peers.market import Board, Journal, WatchedBroker
 from common.approval.signing import Authority
 from common.settings import Settings

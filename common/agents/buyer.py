@@ -3,44 +3,19 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from enum import StrEnum
-from typing import Annotated
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, Field, WithJsonSchema
+from pydantic import AwareDatetime, BaseModel, Field
 
 from common.agents.agent import ThinkerInput
 from common.agents.asking import AskingInput
-from common.agents.fields import Amount, LocalPath, Span
+from common.agents.fields import Amount, LocalPath, Share, Span
 from common.approval.stakes import Stakes
+from common.quotes import Money, Quote, Symbol
 
 
-def _share(value: object) -> object:
-    """`1%`, `1 %` and `0.01` are the same share."""
-    if not isinstance(value, str):
-        return value
-    number = value.strip()
-    try:
-        return Decimal(number.removesuffix("%")) / 100 if number.endswith("%") else Decimal(number)
-    except InvalidOperation:
-        raise ValueError("give a share such as 1% or 0.01") from None
-
-
-Money = Amount
 Quantity = Amount
-Share = Annotated[
-    Decimal,
-    BeforeValidator(_share),
-    Field(ge=0, lt=1),
-    WithJsonSchema(
-        {
-            "type": "string",
-            "format": "share",
-            "pattern": r"^(0(\.[0-9]{1,10})?|[0-9]{1,2}(\.[0-9]{1,8})?%)$",
-        }
-    ),
-]
-Symbol = Annotated[str, Field(pattern=r"^[A-Z0-9][A-Z0-9.\-/]{0,19}$")]
 
 
 class Side(StrEnum):
@@ -78,15 +53,6 @@ class OnDrift(StrEnum):
 
     ASK_AGAIN = "ask_again"
     STOP = "stop"
-
-
-class Quote(BaseModel, frozen=True):
-    """What one unit of `symbol` cost at the moment `at`, and who says so."""
-
-    symbol: Symbol
-    price: Money
-    at: AwareDatetime
-    source: str
 
 
 class BuyerInput(AskingInput, ThinkerInput):

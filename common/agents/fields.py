@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from functools import cache
 from typing import Annotated, Any, get_args
 
@@ -18,6 +18,17 @@ def _split_commas(value: object) -> object:
     if not isinstance(value, str):
         return value
     return [word for part in value.split(",") if (word := part.strip())]
+
+
+def read_share(value: object) -> object:
+    """`1%`, `1 %` and `0.01` are the same share."""
+    if not isinstance(value, str):
+        return value
+    number = value.strip()
+    try:
+        return Decimal(number.removesuffix("%")) / 100 if number.endswith("%") else Decimal(number)
+    except InvalidOperation:
+        raise ValueError("give a share such as 1% or 0.01") from None
 
 
 # On the command line a list is written `a,b`.
@@ -42,6 +53,19 @@ Amount = Annotated[
             "type": "string",
             "format": "decimal",
             "pattern": r"^(?=.*[1-9])[0-9]{1,12}(\.[0-9]{1,10})?$",
+        }
+    ),
+]
+# `1%` or `0.01`.
+Share = Annotated[
+    Decimal,
+    BeforeValidator(read_share),
+    Field(ge=0, lt=1),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "format": "share",
+            "pattern": r"^(0(\.[0-9]{1,10})?|[0-9]{1,2}(\.[0-9]{1,8})?%)$",
         }
     ),
 ]

@@ -22,8 +22,8 @@ from activities.trading.broker import MarketState, OrderRequest
 from activities.trading.orders import Orders
 from activities.trading.paper import PaperBroker
 from activities.trading.paper_faults import Faults
-from activities.trading.quotes import Quotes
-from activities.trading.quotes_csv import CsvFeed, stand_at
+from activities.quotes.quotes import Quotes
+from activities.quotes.csv_feed import CsvFeed, stand_at
 from common.agents.buyer import BuyerInput, BuyerResult, Order
 from common.approval.floors import policy_file
 from common.approval.types import Verdict
