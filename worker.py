@@ -46,6 +46,8 @@ from activities.llm.ranking import ranker
 from activities.llm.runner import ModelRunner
 from activities.mail.mailbox import Mailbox
 from activities.mail.sending import Mail
+from activities.market.look import MarketWatch
+from activities.market.report import MarketReports
 from activities.quotes.choose import price_feed
 from activities.quotes.quotes import Quotes
 from activities.recruiting.activities import RecruitingActivities
@@ -122,6 +124,8 @@ def activity_objects(settings: Settings) -> list[Any]:
         FixApplier(artifacts, authority, journals / "apply"),
         Documents(artifacts, text_of),
         Quotes(feed),
+        MarketWatch(feed, artifacts),
+        MarketReports(artifacts, settings.data_dir / "reports"),
         Orders(broker(settings.trading, settings.data_dir, feed, _now), authority),
         AuditReport(artifacts, settings.data_dir / "reports", scan.clear_journals, versions),
     ]

@@ -14,8 +14,8 @@ from temporalio.exceptions import ActivityError, is_cancelled_exception
 with workflow.unsafe.imports_passed_through():
     from activities.documents.documents import Documents, DocumentSet, DocumentsRequest
     from activities.llm.records import Material, Think
-    from activities.trading.orders import CancelOrder, FindOrder, MarketRequest, Orders, PlaceOrder
     from activities.quotes.quotes import QuoteRequest, Quotes
+    from activities.trading.orders import CancelOrder, FindOrder, MarketRequest, Orders, PlaceOrder
     from common.agents.buyer import (
         EDITABLE,
         BuyerInput,

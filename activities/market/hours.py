@@ -1,7 +1,7 @@
 """When a market is open: sessions, half days, lunch breaks and clock changes, by `exchange-calendars`.
 
-The library learns of closures and moved holidays with its releases, so nothing here is remembered by an agent:
-it asks again with every look. Importing it takes seconds, and only activities do.
+The library learns of closures and moved holidays with its releases, so no agent remembers what it says: it is
+asked again with every look. Importing it takes seconds, and only activities do.
 """
 
 from __future__ import annotations

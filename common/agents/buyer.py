@@ -14,7 +14,6 @@ from common.agents.fields import Amount, LocalPath, Share, Span
 from common.approval.stakes import Stakes
 from common.quotes import Money, Quote, Symbol
 
-
 Quantity = Amount
 
 

@@ -7,7 +7,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, WithJsonSchema
 
 from common.agents.asking import AskingInput
 from common.agents.fields import Span
@@ -16,12 +16,25 @@ from common.artifacts import ArtifactRef
 from common.quotes import Symbol
 
 # Without rules of one's own: an index seldom does any of this on an ordinary day.
-USUAL_RULES = ("change 2% in 1d alert", "gap 1%", "volatility 30% over 20", "missing 1h alert", "stale 1h alert")
+USUAL_RULES = (
+    "change 2% in 1d alert",
+    "gap 1%",
+    "volatility 30% over 20",
+    "missing 1h alert",
+    "stale 1h alert",
+)
 SHORTEST, LONGEST = timedelta(minutes=1), timedelta(days=1)
+
+
+def _bearable(pace: timedelta) -> timedelta:
+    if not SHORTEST <= pace <= LONGEST:
+        raise ValueError("give a time from 1m to 1d")
+    return pace
+
 
 Pace = Annotated[
     Span,
-    Field(ge=SHORTEST, le=LONGEST),
+    AfterValidator(_bearable),
     WithJsonSchema({"type": "string", "format": "duration", "pattern": "^PT[1-9][0-9]{0,2}M$"}),
 ]
 # As `exchange-calendars` names them, by their ISO code or an alias such as NYSE.
@@ -40,7 +53,9 @@ class MarketInput(AskingInput):
         default_factory=lambda: [parse_rule(rule) for rule in USUAL_RULES],
         description="what to look out for, as in: above 5000; fall 3% in 1d alert; stale 1h ask",
     )
-    calendar: CalendarName = Field("XNYS", description="the exchange whose sessions count, such as XNYS or XTKS")
+    calendar: CalendarName = Field(
+        "XNYS", description="the exchange whose sessions count, such as XNYS or XTKS"
+    )
 
 
 class Seen(StrEnum):
@@ -132,24 +147,29 @@ class MarketMemory(BaseModel):
     """What the analyst carries over.
 
     Attributes:
-        until: when the watch is to end.
+        started, until: when the watch began, and when it is to end.
+        ends_at: the close it ends with, as the calendar had it at the newest look.
+        next_at, open: when to look again, and whether the market is open now.
         every, rules: as people have changed them; None as the input has them.
         series: where the watch stands.
         asking: what people are asked about.
-        report, finish: what people have told it to do, and is not done yet.
+        report, finish: what people have told it to do, and is not done yet; `finish` says who or what did.
         reports: how many reports were written.
         crossings: how many there were.
         failing: whether the newest looks did not even get to the source.
     """
 
+    started: AwareDatetime | None = None
     until: AwareDatetime | None = None
+    ends_at: AwareDatetime | None = None
+    next_at: AwareDatetime | None = None
+    open: bool = False
     every: timedelta | None = None
     rules: list[Rule] | None = None
     series: Series = Field(default_factory=Series)
     asking: list[Crossing] = Field(default_factory=list)
     report: bool = False
-    finish: bool = False
-    finished_by: str = ""
+    finish: str = ""
     reports: int = 0
     crossings: int = 0
     failing: bool = False
@@ -193,10 +213,17 @@ class MarketFigures(BaseModel, frozen=True):
     worst_on: str = ""
 
 
+class WatchOutcome(StrEnum):
+    """How a watch ended: with its last close, or because people wanted it to."""
+
+    WATCHED = "watched"
+    FINISHED_EARLY = "finished_early"
+
+
 class MarketResult(BaseModel, frozen=True):
     """How a watch ended, its numbers, and where its report is, by kind of file."""
 
-    outcome: str
+    outcome: WatchOutcome
     index: Symbol
     crossings: int
     figures: MarketFigures

@@ -19,13 +19,14 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, WithJsonSchema, model_serializer, model_validator
 
 from common.agents.fields import Amount, Span, read_share
 from common.grammar import UnreadableTimeError, parse_span
 
 MAX_RULES = 20
 MAX_POINTS = 500
+SHORTEST = timedelta(minutes=1)
 
 Part = Annotated[Decimal, BeforeValidator(read_share), Field(gt=0, le=10, max_digits=12, decimal_places=8)]
 
@@ -101,7 +102,14 @@ class Rule(BaseModel, frozen=True):
         given = {name for name in ("level", "by", "span", "points") if getattr(self, name) is not None}
         if given != _PARTS[self.when]:
             raise ValueError(f"{self.when} takes {', '.join(sorted(_PARTS[self.when]))}")
+        if self.span is not None and (self.span < SHORTEST or self.span.microseconds):
+            raise ValueError("give a time of a minute or more, in whole seconds")
         return self
+
+    @model_serializer
+    def _as_text(self) -> str:
+        # Short, as it is carried and sent with every look; the words are read again to the same rule.
+        return str(self)
 
     @property
     def condition(self) -> str:
@@ -181,7 +189,7 @@ def _later_counts(value: list[Rule]) -> list[Rule]:
     return list(by_condition(value).values())
 
 
-# On the command line a list is written `above 5000; fall 3% in 1d alert`. In JSON a rule may be an object, too.
+# On the command line: `above 5000; fall 3% in 1d alert`. In JSON a rule may be an object, too.
 Rules = Annotated[
     list[Rule],
     BeforeValidator(_split),
@@ -192,7 +200,8 @@ Rules = Annotated[
             "maxItems": MAX_RULES,
             "items": {
                 "type": "string",
-                "pattern": r"^((above|below) [1-9][0-9]{0,8}|(rise|fall|change) [1-9][0-9]?% in [1-9][0-9]?[hd]"
+                "pattern": r"^((above|below) [1-9][0-9]{0,8}"
+                r"|(rise|fall|change) [1-9][0-9]?% in [1-9][0-9]?[hd]"
                 r"|volatility [1-9][0-9]?% over [1-9][0-9]|gap [1-9][0-9]?%|(missing|stale) [1-9][0-9]?[hd])"
                 r"( (note|alert|ask))?$",
             },

@@ -1,4 +1,4 @@
-"""What people may tell a market analyst: a few plain sentences, read strictly; what is no such is said back."""
+"""What people may tell a market analyst: a few plain sentences, read strictly."""
 
 from __future__ import annotations
 

@@ -16,13 +16,13 @@ import pytest
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
-from activities.quotes.choose import price_feed
-from activities.trading.choose import broker
-from activities.trading.paper import PaperBroker
-from activities.quotes.quotes import Fault, QuoteFeed, QuoteRequest, Quotes
 from activities.quotes.alpaca_feed import AlpacaFeed
+from activities.quotes.choose import price_feed
 from activities.quotes.csv_feed import CsvFeed, stand_at
 from activities.quotes.http_feed import HttpFeed
+from activities.quotes.quotes import Fault, QuoteFeed, QuoteRequest, Quotes
+from activities.trading.choose import broker
+from activities.trading.paper import PaperBroker
 from common.agents.buyer import Quote
 from common.settings import Settings, SettingsError
 from tests.support.trading.alpaca_server import KEY, SECRET, AlpacaServer, Answer

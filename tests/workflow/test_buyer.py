@@ -18,12 +18,12 @@ from activities.documents.documents import Documents
 from activities.documents.extract import text_of
 from activities.llm.activities import ModelActivities
 from activities.llm.runner import ModelRunner
+from activities.quotes.csv_feed import CsvFeed, stand_at
+from activities.quotes.quotes import Quotes
 from activities.trading.broker import MarketState, OrderRequest
 from activities.trading.orders import Orders
 from activities.trading.paper import PaperBroker
 from activities.trading.paper_faults import Faults
-from activities.quotes.quotes import Quotes
-from activities.quotes.csv_feed import CsvFeed, stand_at
 from common.agents.buyer import BuyerInput, BuyerResult, Order
 from common.approval.floors import policy_file
 from common.approval.types import Verdict
