@@ -14,7 +14,9 @@ from typing import Any
 
 INK, LINE, ALERT, FAINT = "#1d2126", "#1f4fa3", "#b3261e", "#d5d9de"
 SIZE, DPI = (10.0, 3.7), 160
-MAX_TICKS, MAX_SESSION_LINES, MAX_NUMBERED = 8, 45, 60
+MAX_TICKS, MAX_SESSION_LINES = 8, 45
+# So many marks are all numbered; of more, one within so large a part of the axis.
+FEW_MARKS, NUMBER_WIDTH = 25, 0.03
 
 
 def draw(data: dict[str, Any]) -> dict[str, str]:
@@ -44,7 +46,7 @@ def _png(drawer: Callable[[Any, dict[str, Any]], None], data: dict[str, Any]) ->
 
 
 def _price(axes: Any, data: dict[str, Any]) -> None:
-    axes.plot(*_broken(data, data["prices"]), color=LINE, linewidth=1.4)
+    axes.plot(*_broken(data, data["prices"]), color=LINE, linewidth=_width(data))
     axes.set_ylabel("Price", color=INK)
     axes.yaxis.set_major_formatter("{x:,.6g}")
     axes.margins(y=0.18)
@@ -53,29 +55,35 @@ def _price(axes: Any, data: dict[str, Any]) -> None:
     for level in data["levels"]:
         if low - room < level < high + room:
             axes.axhline(level, color=ALERT, linewidth=0.9, linestyle=(0, (5, 4)))
-    for place, mark in enumerate(data["marks"]):
-        below = place % 2
-        axes.plot(
-            [mark["hours"]], [mark["price"]], marker="v" if not below else "^", color=ALERT, markersize=6
-        )
-        if place < MAX_NUMBERED:
+    _mark(axes, data)
+
+
+def _mark(axes: Any, data: dict[str, Any]) -> None:
+    """Mark the crossings on the line, and number as many as can be told apart."""
+    marks, hours = data["marks"], data["hours"]
+    few = len(marks) <= FEW_MARKS
+    room, numbered = (hours[-1] - hours[0]) * NUMBER_WIDTH, float("-inf")
+    words = {"ha": "center", "fontweight": "bold", "color": ALERT}
+    for place, mark in enumerate(marks):
+        below, at, price = place % 2, mark["hours"], mark["price"]
+        axes.plot([at], [price], marker="^" if below else "v", color=ALERT, markersize=6 if few else 4)
+        if few:
+            shift = (0, -15 if below else 8)
             axes.annotate(
-                str(mark["number"]),
-                (mark["hours"], mark["price"]),
-                xytext=(0, -15 if below else 8),
-                textcoords="offset points",
-                ha="center",
-                fontsize=8.5,
-                fontweight="bold",
-                color=ALERT,
-                bbox={"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.85},
+                str(mark["number"]), (at, price), shift, textcoords="offset points", fontsize=8.5, **words
             )
+        elif at - numbered >= room:
+            # In a row along the foot, where the line does not run through them.
+            numbered = at
+            axes.axvline(at, color=ALERT, linewidth=0.5, alpha=0.35, zorder=0)
+            foot = axes.get_xaxis_transform()
+            axes.text(at, 0.02, str(mark["number"]), transform=foot, fontsize=7, **words)
 
 
 def _drawdown(axes: Any, data: dict[str, Any]) -> None:
     across, falls = _broken(data, [100 * each for each in data["drawdowns"]])
     axes.fill_between(across, falls, 0, color=LINE, alpha=0.25, linewidth=0)
-    axes.plot(across, falls, color=LINE, linewidth=1.2)
+    axes.plot(across, falls, color=LINE, linewidth=_width(data))
     axes.set_ylabel("Below the high before", color=INK)
     axes.yaxis.set_major_formatter("{x:.3g}%")
     deepest = min(range(len(data["drawdowns"])), key=data["drawdowns"].__getitem__)
@@ -108,7 +116,7 @@ def _volatility(axes: Any, data: dict[str, Any]) -> None:
     axes.plot(
         *_broken(data, [nan if each is None else 100 * each for each in data["volatility"]]),
         color=LINE,
-        linewidth=1.4,
+        linewidth=_width(data),
     )
     axes.set_ylim(0, 115 * max(known) or 1)
     for level in data["volatility_levels"]:
@@ -132,6 +140,10 @@ def _across(axes: Any, data: dict[str, Any]) -> None:
     axes.set_xticks([hours[place] for place in places], [f"{moments[place]:{form}}" for place in places])
     pad = (hours[-1] - hours[0]) * 0.02 or 0.5
     axes.set_xlim(hours[0] - pad, hours[-1] + pad)
+
+
+def _width(data: dict[str, Any]) -> float:
+    return 1.4 if len(data["hours"]) < 1000 else 0.8
 
 
 def _thinned(places: Sequence[int]) -> list[int]:

@@ -116,6 +116,7 @@ def _page(
         "market/page.html",
         title=f"{request.index}, {found.sessions} session{'' if found.sessions == 1 else 's'}",
         eyebrow="Hibernaut · market watch" + (" · interim report" if request.number else ""),
+        lead=lead(found, len(marks)),
         request=request,
         found=found,
         plots={
@@ -125,6 +126,18 @@ def _page(
         more=max(0, len(marks) - MAX_SHOWN_CROSSINGS),
         zone=zone,
         local=local,
+    )
+
+
+def lead(found: MarketFigures, crossings: int) -> str:
+    """What happened, in two sentences; empty where there was no price."""
+    if not found.prices or found.first is None or found.last is None:
+        return ""
+    told = f"From {found.first:,} to {found.last:,}, {found.total_return or 0:+.2%}; "
+    told += f"at worst {-found.max_drawdown:.2%} below" if found.max_drawdown else "never below"
+    times = "once" if crossings == 1 else f"{crossings:,} times"
+    return f"{told} an earlier high. " + (
+        f"Rules were crossed {times}." if crossings else "No rule was crossed."
     )
 
 
