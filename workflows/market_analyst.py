@@ -13,6 +13,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.market.records import Look, Looked, MarketReportFiles, MarketReportRequest
     from activities.market.report import MarketReports
     from common.agents.agent import Receipt, Woken
+    from common.agents.fields import FASTEST, SLOWEST
     from common.agents.market import Crossing, MarketInput, MarketMemory, MarketResult, WatchOutcome
     from common.agents.market_rules import MAX_RULES, Rule, Then, by_condition, short
     from common.agents.market_words import NotUnderstoodError, Order, Told, parse_told
@@ -169,7 +170,7 @@ class MarketAnalyst(Agent[MarketInput, MarketMemory]):
     async def _ask(self, crossing: Crossing) -> None:
         memory = self.memory
         policy = self.input.policy(self.owner)
-        outcome = await self.ask(f"{crossing.words} Go on watching?", crossing, policy)
+        outcome = await self.ask(f"{crossing.words}. Go on watching?", crossing, policy)
         memory.asking = [each for each in memory.asking if each != crossing]
         if not outcome.approved and outcome.decision is not None:
             memory.finish = memory.finish or outcome.words
@@ -250,7 +251,7 @@ class MarketAnalyst(Agent[MarketInput, MarketMemory]):
         return f"it watches until the last close by {_minute(memory.until)}"
 
     def _look_every(self, span: timedelta) -> str:
-        if not timedelta(minutes=1) <= span <= timedelta(days=1):
+        if not FASTEST <= span <= SLOWEST:
             raise NotUnderstoodError("it looks once a minute at most, and once a day at least")
         self.memory.every = span
         return f"it looks every {short(span)}, from the next look on"

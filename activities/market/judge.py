@@ -95,7 +95,7 @@ def _silence(rule: Rule, series: Series, point: Point) -> Verdict | None:
         return None
     of = series.last.of if series.last else None
     words = f"the same price for {short(lasts)} of open market" + (f", as of {of:%F %H:%M} UTC" if of else "")
-    return Verdict(lasts >= span, lasts < span, f"{words}. The market may be closed unannounced.")
+    return Verdict(lasts >= span, lasts < span, f"{words}; the market may be closed unannounced")
 
 
 def _gap(rule: Rule, series: Series, point: Point) -> Verdict | None:

@@ -10,7 +10,7 @@ from pydantic import AwareDatetime, BaseModel, Field
 
 from common.agents.agent import ThinkerInput
 from common.agents.asking import AskingInput
-from common.agents.fields import Amount, LocalPath, Share, Span
+from common.agents.fields import Amount, LocalPath, Pace, Share, Span
 from common.approval.stakes import Stakes
 from common.quotes import Money, Quote, Symbol
 
@@ -54,6 +54,13 @@ class OnDrift(StrEnum):
     STOP = "stop"
 
 
+class BuyWhen(StrEnum):
+    """When the buyer asks: now, or once the price is within the limit."""
+
+    NOW = "now"
+    WITHIN_LIMIT = "within-limit"
+
+
 class BuyerInput(AskingInput, ThinkerInput):
     """What `start buyer` takes."""
 
@@ -68,6 +75,15 @@ class BuyerInput(AskingInput, ThinkerInput):
         OnDrift.ASK_AGAIN, description="when facts have moved too far: ask_again or stop"
     )
     time_in_force: TimeInForce = Field(TimeInForce.DAY, description="how long the order stands: day or gtc")
+    when: BuyWhen = Field(
+        BuyWhen.NOW, description="when to ask: now, or within-limit, once the price is at or under the limit"
+    )
+    look_every: Pace = Field(
+        timedelta(minutes=15), description="how often to look at the price while it waits for it, 1m to 1d"
+    )
+    wait_for: Span = Field(
+        timedelta(days=30), description="how long to wait for the price; then it ends, and nothing is bought"
+    )
     patience: Span = Field(
         timedelta(days=3),
         description="how long to follow the order; what is open then is cancelled",
@@ -128,7 +144,11 @@ class Order(BaseModel, frozen=True):
 
 
 class BuyerMemory(BaseModel):
-    """What the buyer carries over. `key` is that of the last action, `drifts` what voided the last word."""
+    """What the buyer carries over.
+
+    `key` is that of the last action, `drifts` what voided the last word; `wait_until` is until when it waits
+    for the price, `quote` the newest it has seen meanwhile.
+    """
 
     plan: BuyPlan | None = None
     decision: str = ""
@@ -136,6 +156,8 @@ class BuyerMemory(BaseModel):
     key: str = ""
     order: Order | None = None
     give_up_at: AwareDatetime | None = None
+    wait_until: AwareDatetime | None = None
+    quote: Quote | None = None
 
 
 class BuyOutcome(StrEnum):
@@ -147,10 +169,14 @@ class BuyOutcome(StrEnum):
     REFUSED = "refused"
     NOT_APPROVED = "not_approved"
     DRIFTED = "drifted"
+    NOT_REACHED = "not_reached"
 
 
 class BuyerResult(BaseModel, frozen=True):
-    """What became of it. `spent` is `filled` times `average_price`; `refused` is the broker's word."""
+    """What became of it. `spent` is `filled` times `average_price`.
+
+    `refused` is the broker's word; `not_reached`, that the price never came within the limit.
+    """
 
     outcome: BuyOutcome
     symbol: Symbol

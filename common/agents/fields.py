@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from decimal import Decimal, InvalidOperation
 from functools import cache
 from typing import Annotated, Any, get_args
 
-from pydantic import BaseModel, BeforeValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, WithJsonSchema
 from pydantic.fields import FieldInfo
 
 from common import grammar
@@ -31,6 +32,16 @@ def read_share(value: object) -> object:
         raise ValueError("give a share such as 1% or 0.01") from None
 
 
+# How often an outside system may be looked at.
+FASTEST, SLOWEST = timedelta(minutes=1), timedelta(days=1)
+
+
+def _bearable(pace: timedelta) -> timedelta:
+    if not FASTEST <= pace <= SLOWEST:
+        raise ValueError("give a time from 1m to 1d")
+    return pace
+
+
 # On the command line a list is written `a,b`.
 Words = Annotated[list[str], BeforeValidator(_split_commas)]
 # The CLI makes it absolute: a worker has a working folder of its own. Every path that an agent or an activity
@@ -42,6 +53,12 @@ Span = Annotated[
     WithJsonSchema(
         {"type": "string", "format": "duration", "pattern": "^P([1-9][0-9]{0,2}D|T[1-9][0-9]{0,3}[HMS])$"}
     ),
+]
+# How often to look at something.
+Pace = Annotated[
+    Span,
+    AfterValidator(_bearable),
+    WithJsonSchema({"type": "string", "format": "duration", "pattern": "^PT[1-9][0-9]{0,2}M$"}),
 ]
 # Bounded, so that a sum, a product or a printed line cannot grow without end. In JSON it is a string.
 Amount = Annotated[

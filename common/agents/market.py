@@ -7,10 +7,10 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from common.agents.asking import AskingInput
-from common.agents.fields import Span
+from common.agents.fields import Pace, Span
 from common.agents.market_rules import Rule, Rules, Then, parse_rule
 from common.artifacts import ArtifactRef
 from common.quotes import Symbol
@@ -23,20 +23,7 @@ USUAL_RULES = (
     "missing 1h alert",
     "stale 1h alert",
 )
-SHORTEST, LONGEST = timedelta(minutes=1), timedelta(days=1)
 
-
-def _bearable(pace: timedelta) -> timedelta:
-    if not SHORTEST <= pace <= LONGEST:
-        raise ValueError("give a time from 1m to 1d")
-    return pace
-
-
-Pace = Annotated[
-    Span,
-    AfterValidator(_bearable),
-    WithJsonSchema({"type": "string", "format": "duration", "pattern": "^PT[1-9][0-9]{0,2}M$"}),
-]
 # As `exchange-calendars` names them, by their ISO code or an alias such as NYSE.
 CalendarName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_/]{2,20}$")]
 

@@ -19,7 +19,15 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, BeforeValidator, Field, WithJsonSchema, model_serializer, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    Field,
+    WithJsonSchema,
+    model_serializer,
+    model_validator,
+)
 
 from common.agents.fields import Amount, Span, read_share
 from common.grammar import UnreadableTimeError, parse_span
@@ -194,6 +202,7 @@ Rules = Annotated[
     list[Rule],
     BeforeValidator(_split),
     Field(max_length=MAX_RULES),
+    AfterValidator(_later_counts),
     WithJsonSchema(
         {
             "type": "array",

@@ -16,8 +16,8 @@ HOW_TO_TELL = (
     "tell it: for 3 days more; report now; finish now; add RULE; drop RULE; change RULE to RULE; every 30m"
 )
 _UNITS = {"minute": "m", "hour": "h", "day": "d", "week": "w"}
-_LONGER = re.compile(r"(?:(?:go|watch) on )?for (?:another )?(?P<span>.{1,30}?)(?: more| longer)?")
-_COUNTED = re.compile(r"(\d{1,4}|an?) (minute|hour|day|week)s?", re.ASCII)
+_LONGER = re.compile(r"(?:(?:go|watch) on )?for (?P<span>.{1,30}?)(?: more| longer)?")
+_COUNTED = re.compile(r"(\d{1,4}|an?|another) (minute|hour|day|week)s?", re.ASCII)
 
 
 class Order(StrEnum):
@@ -74,7 +74,7 @@ def parse_told(text: str) -> Told:
 def _span(words: str) -> timedelta:
     counted = _COUNTED.fullmatch(words)
     if counted:
-        number = "1" if counted[1] in ("a", "an") else counted[1]
+        number = "1" if counted[1].isalpha() else counted[1]
         words = f"{number}{_UNITS[counted[2]]}"
     try:
         found = parse_span(words)

@@ -14,6 +14,7 @@ from aiosmtpd.handlers import Sink
 from common.agents.agent import AgentInput
 from common.agents.auditor import AuditInput
 from common.agents.buyer import BuyerInput
+from common.agents.market import MarketInput
 from common.agents.recruiter import RecruiterInput
 from common.agents.researcher import ResearcherInput
 from tests.support.web import Route, WebServer
@@ -78,6 +79,24 @@ class MarketWorld(World):
 
     def change(self, name: str) -> None:
         (FOLDER / name / "news.md").write_text("# News\n\nThe outlook of KO was lowered this morning.\n")
+
+
+class IndexWorld(World):
+    """A price that stands still at a market that is always open: before long it is stale, and people are asked."""
+
+    kind = "market-analyst"
+    environment: ClassVar = {"HIBERNAUT_QUOTES_SPEED": "0"}
+
+    def prepare(self, name: str, *, exists: bool) -> AgentInput:
+        return MarketInput.model_validate(
+            {
+                "index": "KO",
+                "calendar": "24/7",
+                "for": "3m",
+                "every": "1m",
+                "rules": "above 5 alert; stale 1m ask",
+            }
+        )
 
 
 class SiteWorld(World):
