@@ -82,7 +82,7 @@ class MarketWorld(World):
 
 
 class IndexWorld(World):
-    """A price that stands still at a market that is always open: before long it is stale, and people are asked."""
+    """A price that stands still at a market that is always open: before long people are asked about it."""
 
     kind = "market-analyst"
     environment: ClassVar = {"HIBERNAUT_QUOTES_SPEED": "0"}
