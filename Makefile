@@ -51,7 +51,7 @@ check: setup-dev
 
 # What runs long, and what draws from a seed, with a fresh one; a test that fails says which it was.
 soak: setup-dev
-	$(BIN)/python -m pytest -q -s -m 'soak or seeded or hypothesis' --override-ini addopts= --hypothesis-profile=default $(ARGS)
+	$(BIN)/python -m pytest -q -s -m 'soak or seeded or hypothesis' --override-ini addopts= --timeout=0 --hypothesis-profile=default $(ARGS)
 
 bench-kit: setup-dev
 	$(BIN)/python bench/kit.py --agents 1000 --steps 3

@@ -50,15 +50,18 @@ from activities.llm.ranking import ranker
 from activities.llm.runner import ModelRunner
 from activities.mail.mailbox import Mailbox
 from activities.mail.sending import Mail
+from activities.market.look import MarketWatch
+from activities.market.report import MarketReports
+from activities.quotes.choose import price_feed
+from activities.quotes.quotes import Quotes
 from activities.recruiting.activities import RecruitingActivities
 from activities.recruiting.sending import LetterActivities
 from activities.recruiting.understanding import OUTPUTS
 from activities.research.activities import ResearchActivities
 from activities.research.publishing import Publisher
 from activities.starts import StartChecks
-from activities.trading.choose import broker, price_feed
+from activities.trading.choose import broker
 from activities.trading.orders import Orders
-from activities.trading.quotes import Quotes
 from common.agents.kinds import KINDS
 from common.approval.signed import sign_start
 from common.approval.signing import Authority, Signer
@@ -97,7 +100,7 @@ def activity_objects(settings: Settings) -> list[Any]:
     runner = ModelRunner(settings, artifacts, outputs=OUTPUTS)
     mail = Mail.build(settings, authority)
     scan = CodeScan(artifacts, journals / "scan")
-    feed = price_feed(settings.trading, settings.data_dir, _now)
+    feed = price_feed(settings.trading, settings.data_dir, _now, settings.fetching.allowed_hosts)
     return [
         DecisionChecks(authority),
         StartChecks(signer),
@@ -128,6 +131,8 @@ def activity_objects(settings: Settings) -> list[Any]:
         FixApplier(artifacts, authority, journals / "apply"),
         Documents(artifacts, text_of),
         Quotes(feed),
+        MarketWatch(feed, artifacts),
+        MarketReports(artifacts, settings.data_dir / "reports"),
         Orders(broker(settings.trading, settings.data_dir, feed, _now), authority),
         AuditReport(artifacts, settings.data_dir / "reports", scan.clear_journals, versions),
     ]

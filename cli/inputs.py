@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, JsonValue, TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
 
 from cli.output import CommandError, clean, flat, print_document
 from common.agents.agent import AgentInput
@@ -52,7 +53,9 @@ def fields_of(kind: Kind) -> list[Field]:
         for name, part in schema["properties"].items()
     ]
     own = kind.input.__annotations__
-    return sorted(fields, key=lambda field: (not field.required, field.name not in own))
+    return sorted(
+        fields, key=lambda field: (not field.required, _model_field(kind, field.name)[0] not in own)
+    )
 
 
 def print_kinds(floors: Floors, owner: str, *, as_json: bool) -> None:
@@ -139,7 +142,7 @@ def _known(kind: Kind, name: str) -> None:
 
 
 def _field_value(kind: Kind, name: str, text: str) -> JsonValue:
-    adapter: TypeAdapter[Any] = TypeAdapter(kind.input.model_fields[name].rebuild_annotation())
+    adapter: TypeAdapter[Any] = TypeAdapter(_model_field(kind, name)[1].rebuild_annotation())
     for candidate in (_json_or_text(text), text):
         try:
             adapter.validate_python(candidate)
@@ -174,8 +177,14 @@ def _read_json(source: str) -> dict[str, JsonValue]:
     return values
 
 
+def _model_field(kind: Kind, name: str) -> tuple[str, FieldInfo]:
+    """The field that users know by this name, which may be a keyword of Python, and its name in the model."""
+    fields = kind.input.model_fields
+    return next((own, field) for own, field in fields.items() if name == (field.alias or own))
+
+
 def _default(kind: Kind, name: str) -> JsonValue:
-    field = kind.input.model_fields[name]
+    _, field = _model_field(kind, name)
     if field.is_required():
         return None
     default: JsonValue = TypeAdapter(Any).dump_python(

@@ -1,4 +1,4 @@
-"""The buyer: a quote, documents, a short case, approval, final validation, one limit order to its end."""
+"""The buyer: a price, documents, a short case, approval, final validation, one limit order to its end."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from temporalio.exceptions import ActivityError, is_cancelled_exception
 with workflow.unsafe.imports_passed_through():
     from activities.documents.documents import Documents, DocumentSet, DocumentsRequest
     from activities.llm.records import Material, Think
+    from activities.quotes.quotes import QuoteRequest, Quotes
     from activities.trading.orders import CancelOrder, FindOrder, MarketRequest, Orders, PlaceOrder
-    from activities.trading.quotes import QuoteRequest, Quotes
     from common.agents.buyer import (
         EDITABLE,
         BuyerInput,
@@ -23,6 +23,7 @@ with workflow.unsafe.imports_passed_through():
         BuyerResult,
         BuyOutcome,
         BuyPlan,
+        BuyWhen,
         OnDrift,
         Order,
         OrderState,
@@ -60,10 +61,16 @@ class Buyer(Agent[BuyerInput, BuyerMemory]):
 
     @workflow.run
     async def run(self, input: BuyerInput) -> BuyerResult:
-        """Plan, ask, validate, buy, follow; on drift ask again or stop, as the input says."""
+        """Wait for the price, plan, ask, validate, buy, follow; on drift ask again or stop."""
         memory = self.memory
         while memory.order is None:
+            if memory.plan is None and not await self._until_within_limit():
+                return self._not_reached()
             plan = memory.plan = memory.plan or await self._plan()
+            if input.when is BuyWhen.WITHIN_LIMIT and plan.quote.price > plan.limit:
+                # It has left the limit while the documents were read.
+                memory.plan = None
+                continue
             outcome = await self._ask(plan)
             memory.decision = outcome.words
             if not outcome.approved:
@@ -74,6 +81,49 @@ class Buyer(Agent[BuyerInput, BuyerMemory]):
             if memory.order is None and input.on_drift is OnDrift.STOP:
                 return _result(BuyOutcome.DRIFTED, outcome.plan, memory)
         return await self._follow()
+
+    async def _until_within_limit(self) -> bool:
+        """Sleep until the price is within the limit, where the buyer is to wait for that; whether it came.
+
+        While the market is closed nothing is looked at: a price of then could not be had.
+        """
+        input, memory = self.input, self.memory
+        if input.when is BuyWhen.NOW:
+            return True
+        with self.node("wait"):
+            memory.wait_until = memory.wait_until or workflow.now() + input.wait_for
+            while True:
+                market = await self.call(Orders.market, MarketRequest(), READ)
+                if market.open:
+                    quote = memory.quote = await self.call(
+                        Quotes.quote, QuoteRequest(symbol=input.symbol), READ
+                    )
+                    if quote.price <= input.limit:
+                        self.note(f"{quote.symbol} costs {quote.price}, within the limit of {input.limit}")
+                        return True
+                if workflow.now() >= memory.wait_until:
+                    return False
+                opening = None if market.open else market.next_open
+                until = min(opening or workflow.now() + input.look_every, memory.wait_until)
+                # The same words before and after a history that starts afresh, which comes back to them.
+                await self.hibernate(until, waiting_for=f"a price of {input.limit} or less", quietly=True)
+                await self.carry_over()
+
+    def _not_reached(self) -> BuyerResult:
+        """Nobody was asked: how near the price has come."""
+        input, quote = self.input, self.memory.quote
+        reason = f"the price was not at or under {input.limit} within {input.wait_for}"
+        if quote is not None:
+            reason += f"; {quote.price} at the last look"
+        self.note(reason)
+        return BuyerResult(
+            outcome=BuyOutcome.NOT_REACHED,
+            symbol=input.symbol,
+            quantity=input.quantity,
+            limit=input.limit,
+            decision=self.memory.decision,
+            reason=reason,
+        )
 
     async def _plan(self) -> BuyPlan:
         with self.node("case"):

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from temporalio.exceptions import ApplicationError
 
-from activities.trading.alpaca import (
+from activities.quotes.alpaca import (
     CREDENTIALS,
     SECONDS,
     Refusal,

@@ -7,7 +7,8 @@ from typing import Protocol
 
 from pydantic import AwareDatetime, BaseModel, Field
 
-from common.agents.buyer import Money, Order, Quantity, Side, Symbol, TimeInForce
+from common.agents.buyer import Order, Quantity, Side, TimeInForce
+from common.quotes import Money, Symbol
 
 
 class DuplicateOrderError(Exception):

@@ -9,10 +9,11 @@ from pydantic import AwareDatetime, BaseModel
 from temporalio import activity
 
 from activities.trading.broker import Broker, DuplicateOrderError, MarketState, OrderRequest
-from common.agents.buyer import EDITABLE, BuyPlan, Money, Order
+from common.agents.buyer import EDITABLE, BuyPlan, Order
 from common.approval.signing import Authority
 from common.approval.types import Authorization
 from common.errors import permanent
+from common.quotes import Money
 
 PREFIX = "hibernaut-"
 

@@ -12,12 +12,13 @@ from uuid import uuid4
 
 from temporalio.exceptions import ApplicationError
 
+from activities.quotes.quotes import Fault
 from activities.trading.broker import DuplicateOrderError, MarketState, OrderRequest, TooLateError
 from activities.trading.paper_book import Attempt, Book, Entry, PaperBook
 from activities.trading.paper_faults import Faults
-from activities.trading.quotes import Fault
-from common.agents.buyer import Order, OrderState, Quote, Side, TimeInForce
+from common.agents.buyer import Order, OrderState, Side, TimeInForce
 from common.business_time import NYSE, BusinessHours, closes_at, is_open, next_open
+from common.quotes import Quote
 
 CASH = Decimal(1_000_000)
 

@@ -17,9 +17,9 @@ from activities.calendars import Calendars
 from activities.calls.interceptor import ReliableReports
 from activities.decisions import DecisionChecks
 from activities.delivery.notices import Notices
+from activities.quotes.quotes import Quotes
 from activities.trading.orders import Orders
 from activities.trading.paper_faults import Faults
-from activities.trading.quotes import Quotes
 from bench.peers.market import Board, Journal, WatchedBroker
 from common.approval.signing import Authority
 from common.settings import Settings

@@ -3,44 +3,18 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from enum import StrEnum
-from typing import Annotated
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, Field, WithJsonSchema
+from pydantic import AwareDatetime, BaseModel, Field
 
 from common.agents.agent import ThinkerInput
 from common.agents.asking import AskingInput
-from common.agents.fields import Amount, LocalPath, Span
+from common.agents.fields import Amount, LocalPath, Pace, Share, Span
 from common.approval.stakes import Stakes
+from common.quotes import Money, Quote, Symbol
 
-
-def _share(value: object) -> object:
-    """`1%`, `1 %` and `0.01` are the same share."""
-    if not isinstance(value, str):
-        return value
-    number = value.strip()
-    try:
-        return Decimal(number.removesuffix("%")) / 100 if number.endswith("%") else Decimal(number)
-    except InvalidOperation:
-        raise ValueError("give a share such as 1% or 0.01") from None
-
-
-Money = Amount
 Quantity = Amount
-Share = Annotated[
-    Decimal,
-    BeforeValidator(_share),
-    Field(ge=0, lt=1),
-    WithJsonSchema(
-        {
-            "type": "string",
-            "format": "share",
-            "pattern": r"^(0(\.[0-9]{1,10})?|[0-9]{1,2}(\.[0-9]{1,8})?%)$",
-        }
-    ),
-]
-Symbol = Annotated[str, Field(pattern=r"^[A-Z0-9][A-Z0-9.\-/]{0,19}$")]
 
 
 class Side(StrEnum):
@@ -80,13 +54,11 @@ class OnDrift(StrEnum):
     STOP = "stop"
 
 
-class Quote(BaseModel, frozen=True):
-    """What one unit of `symbol` cost at the moment `at`, and who says so."""
+class BuyWhen(StrEnum):
+    """When the buyer asks: now, or once the price is within the limit."""
 
-    symbol: Symbol
-    price: Money
-    at: AwareDatetime
-    source: str
+    NOW = "now"
+    WITHIN_LIMIT = "within-limit"
 
 
 class BuyerInput(AskingInput, ThinkerInput):
@@ -103,6 +75,15 @@ class BuyerInput(AskingInput, ThinkerInput):
         OnDrift.ASK_AGAIN, description="when facts have moved too far: ask_again or stop"
     )
     time_in_force: TimeInForce = Field(TimeInForce.DAY, description="how long the order stands: day or gtc")
+    when: BuyWhen = Field(
+        BuyWhen.NOW, description="when to ask: now, or within-limit, once the price is at or under the limit"
+    )
+    look_every: Pace = Field(
+        timedelta(minutes=15), description="how often to look at the price while it waits for it, 1m to 1d"
+    )
+    wait_for: Span = Field(
+        timedelta(days=30), description="how long to wait for the price; then it ends, and nothing is bought"
+    )
     patience: Span = Field(
         timedelta(days=3),
         description="how long to follow the order; what is open then is cancelled",
@@ -163,7 +144,11 @@ class Order(BaseModel, frozen=True):
 
 
 class BuyerMemory(BaseModel):
-    """What the buyer carries over. `key` is that of the last action, `drifts` what voided the last word."""
+    """What the buyer carries over.
+
+    `key` is that of the last action, `drifts` what voided the last word; `wait_until` is until when it waits
+    for the price, `quote` the newest it has seen meanwhile.
+    """
 
     plan: BuyPlan | None = None
     decision: str = ""
@@ -171,6 +156,8 @@ class BuyerMemory(BaseModel):
     key: str = ""
     order: Order | None = None
     give_up_at: AwareDatetime | None = None
+    wait_until: AwareDatetime | None = None
+    quote: Quote | None = None
 
 
 class BuyOutcome(StrEnum):
@@ -182,10 +169,14 @@ class BuyOutcome(StrEnum):
     REFUSED = "refused"
     NOT_APPROVED = "not_approved"
     DRIFTED = "drifted"
+    NOT_REACHED = "not_reached"
 
 
 class BuyerResult(BaseModel, frozen=True):
-    """What became of it. `spent` is `filled` times `average_price`; `refused` is the broker's word."""
+    """What became of it. `spent` is `filled` times `average_price`.
+
+    `refused` is the broker's word; `not_reached`, that the price never came within the limit.
+    """
 
     outcome: BuyOutcome
     symbol: Symbol

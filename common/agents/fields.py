@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from decimal import Decimal
+from datetime import timedelta
+from decimal import Decimal, InvalidOperation
 from functools import cache
 from typing import Annotated, Any, get_args
 
-from pydantic import BaseModel, BeforeValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, WithJsonSchema
 from pydantic.fields import FieldInfo
 
 from common import grammar
@@ -18,6 +19,27 @@ def _split_commas(value: object) -> object:
     if not isinstance(value, str):
         return value
     return [word for part in value.split(",") if (word := part.strip())]
+
+
+def read_share(value: object) -> object:
+    """`1%`, `1 %` and `0.01` are the same share."""
+    if not isinstance(value, str):
+        return value
+    number = value.strip()
+    try:
+        return Decimal(number.removesuffix("%")) / 100 if number.endswith("%") else Decimal(number)
+    except InvalidOperation:
+        raise ValueError("give a share such as 1% or 0.01") from None
+
+
+# How often an outside system may be looked at.
+FASTEST, SLOWEST = timedelta(minutes=1), timedelta(days=1)
+
+
+def _bearable(pace: timedelta) -> timedelta:
+    if not FASTEST <= pace <= SLOWEST:
+        raise ValueError("give a time from 1m to 1d")
+    return pace
 
 
 # On the command line a list is written `a,b`.
@@ -32,6 +54,12 @@ Span = Annotated[
         {"type": "string", "format": "duration", "pattern": "^P([1-9][0-9]{0,2}D|T[1-9][0-9]{0,3}[HMS])$"}
     ),
 ]
+# How often to look at something.
+Pace = Annotated[
+    Span,
+    AfterValidator(_bearable),
+    WithJsonSchema({"type": "string", "format": "duration", "pattern": "^PT[1-9][0-9]{0,2}M$"}),
+]
 # Bounded, so that a sum, a product or a printed line cannot grow without end. In JSON it is a string.
 Amount = Annotated[
     Decimal,
@@ -42,6 +70,19 @@ Amount = Annotated[
             "type": "string",
             "format": "decimal",
             "pattern": r"^(?=.*[1-9])[0-9]{1,12}(\.[0-9]{1,10})?$",
+        }
+    ),
+]
+# `1%` or `0.01`.
+Share = Annotated[
+    Decimal,
+    BeforeValidator(read_share),
+    Field(ge=0, lt=1),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "format": "share",
+            "pattern": r"^(0(\.[0-9]{1,10})?|[0-9]{1,2}(\.[0-9]{1,8})?%)$",
         }
     ),
 ]

@@ -13,6 +13,7 @@ from common.agents.agent import AgentInput
 from common.agents.auditor import AuditInput
 from common.agents.batch_agent import BatchInput
 from common.agents.buyer import BuyerInput
+from common.agents.market import MarketInput
 from common.agents.recruiter import RecruiterInput
 from common.agents.researcher import ResearcherInput
 
@@ -60,6 +61,12 @@ KINDS = {
             "reads the best links on a topic and publishes a report of quotes on a human's yes",
             ResearcherInput,
             "workflows.link_researcher:LinkResearcher",
+        ),
+        Kind(
+            "market-analyst",
+            "watches an index while its market is open, tells what its rules notice, reports at the end",
+            MarketInput,
+            "workflows.market_analyst:MarketAnalyst",
         ),
         Kind(
             "recruiter",

@@ -23,6 +23,7 @@ class NoticeEvent(StrEnum):
     STUCK = "stuck"
     BUDGET = "budget"
     DRIFT = "drift"
+    ALERT = "alert"
     FINISHED = "finished"
     FAILED = "failed"
 
@@ -36,6 +37,7 @@ HEADINGS = {
     NoticeEvent.STUCK: "Stuck",
     NoticeEvent.BUDGET: "Budget spent",
     NoticeEvent.DRIFT: "Changed since it was approved",
+    NoticeEvent.ALERT: "Alert",
     NoticeEvent.FINISHED: "Finished",
     NoticeEvent.FAILED: "Failed",
 }

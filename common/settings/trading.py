@@ -1,4 +1,4 @@
-"""Settings of the buyer's outside systems: where prices come from, and which broker takes orders."""
+"""Settings of markets: where prices come from, and which broker takes orders."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class TradingSettings(Group):
     quotes: str = setting(
         "HIBERNAUT_QUOTES",
         "Source of prices: path of a CSV file of closes (`Date,AAA,BBB,…`, also `.gz`) that is replayed, an "
-        "address with `{symbol}` in it that answers JSON, or `alpaca`. Empty: a sample of real closes of "
-        "2008 and 2009.",
+        "address with `{symbol}` in it that answers JSON, `alpaca`, or `twelvedata`. Empty: a sample of real "
+        "closes of 2008 and 2009.",
     )
     speed: Annotated[float, Field(ge=0, le=1_000_000), PLAIN] = setting(
         "HIBERNAUT_QUOTES_SPEED", "Days of the CSV file that pass in one day; 0 stands still.", default="1"
@@ -48,12 +48,20 @@ class TradingSettings(Group):
         "HIBERNAUT_ALPACA_ADDRESS", "Another address that speaks Alpaca's protocol. Empty: Alpaca's own."
     )
 
+    twelve_data_key: str = setting("HIBERNAUT_TWELVE_DATA_KEY", "Key for Twelve Data.", secret=True)
+    twelve_data_address: str = setting(
+        "HIBERNAUT_TWELVE_DATA_ADDRESS",
+        "Another address that speaks Twelve Data's protocol. Empty: Twelve Data's own.",
+    )
+
     @model_validator(mode="after")
     def _is_complete(self) -> Self:
         if "alpaca" in (self.quotes, self.broker.partition("-")[0]):
             for name, value in (("KEY", self.alpaca_key), ("SECRET", self.alpaca_secret)):
                 if not value:
                     raise ValueError(f"HIBERNAUT_ALPACA_{name} is not set, and Alpaca needs it")
+        if self.quotes == "twelvedata" and not self.twelve_data_key:
+            raise ValueError("HIBERNAUT_TWELVE_DATA_KEY is not set, and Twelve Data needs it")
         if self.stale and "{symbol}" in self.quotes and not self.time:
             raise ValueError("HIBERNAUT_QUOTES_STALE needs HIBERNAUT_QUOTES_TIME: an age needs a time")
         return self

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
+from activities.quotes.csv_feed import CsvFeed, stand_at
 from activities.trading.paper import PaperBroker
-from activities.trading.quotes_csv import CsvFeed, stand_at
 from cli.children import end_child, start_child
 from cli.dev_server import DevServer, find_program
 from common.agents.buyer import Order

@@ -32,7 +32,16 @@ from common.settings import Settings
 from common.temporal.connect import connect
 from tests.support.stack import Stack
 from tests.support.waiting import eventually
-from tests.support.worlds import FOLDER, AuditWorld, BatchWorld, MailWorld, MarketWorld, SiteWorld, World
+from tests.support.worlds import (
+    FOLDER,
+    AuditWorld,
+    BatchWorld,
+    IndexWorld,
+    MailWorld,
+    MarketWorld,
+    SiteWorld,
+    World,
+)
 
 HERE = Path(__file__).parent
 # Of a recorded batch.
@@ -181,11 +190,29 @@ async def parts_of(id: str) -> dict[str, str]:
     return {f"{PAGE}-{id.removeprefix('batch-')}": page} | {f"{id}.{item}": f"{id}.{item}" for item in ITEMS}
 
 
+async def told(agents: AgentClient, id: str, world: World) -> None:
+    await watching(agents, id, world)
+    for words in ("for 3 days more", "buy low", "change above 5 to below 50 alert", "report now"):
+        await agents.tell(id, words)
+    await asked(agents, id)
+    await agents.pause(id)
+    await agents.resume(id)
+    await agents.tell(id, "finish now")
+
+
+async def watching(agents: AgentClient, id: str, world: World) -> None:
+    async def find() -> bool:
+        return (await agents.view(id)).waiting_for == "the next price"
+
+    await eventually(find)
+
+
 Story = Callable[[AgentClient, str, World], Awaitable[None]]
 STORIES: dict[type[World], tuple[Story, ...]] = {
     AuditWorld: (approved, looked, revised, rejected, changed, asleep, failed),
     MarketWorld: (approved, looked, rejected, drifted, asleep),
     BatchWorld: (gathered, dormant),
+    IndexWorld: (approved, rejected, told, watching),
     SiteWorld: (approved, looked, rejected, changed, asleep),
     MailWorld: (answered, rejected, asleep, waiting),
 }
@@ -203,7 +230,7 @@ async def record(world: World, stories: tuple[Story, ...]) -> None:
             input = world.prepare(name, exists=story is not failed)
             await agents.start(world.kind, input, id=name, owner="local")
             await story(agents, name, world)
-            if story not in (asleep, waiting, dormant):
+            if story not in (asleep, waiting, dormant, watching):
                 try:
                     await client.get_workflow_handle(name).result()
                 except WorkflowFailureError:

@@ -16,6 +16,7 @@ from common.agents.agent import AgentInput
 from common.agents.auditor import AuditInput
 from common.agents.batch_agent import BatchInput
 from common.agents.buyer import BuyerInput
+from common.agents.market import MarketInput
 from common.agents.recruiter import RecruiterInput
 from common.agents.researcher import ResearcherInput
 from tests.support.web import Route, WebServer
@@ -96,6 +97,24 @@ class BatchWorld(MarketWorld):
         file = FOLDER / name / "orders.jsonl"
         file.write_text("\n".join([*lines, "nothing of the kind"]))
         return BatchInput(kind="buyer", items=str(file), at_once=2)
+
+
+class IndexWorld(World):
+    """A price that stands still at a market that is always open: before long people are asked about it."""
+
+    kind = "market-analyst"
+    environment: ClassVar = {"HIBERNAUT_QUOTES_SPEED": "0"}
+
+    def prepare(self, name: str, *, exists: bool) -> AgentInput:
+        return MarketInput.model_validate(
+            {
+                "index": "KO",
+                "calendar": "24/7",
+                "for": "3m",
+                "every": "1m",
+                "rules": "above 5 alert; stale 1m ask",
+            }
+        )
 
 
 class SiteWorld(World):

@@ -17,8 +17,8 @@ from temporalio.exceptions import ApplicationError
 
 from activities.documents.extract import text_of
 from activities.fetching.listings import read_feed, read_sitemap
+from activities.quotes.csv_feed import CsvFeed
 from activities.trading.alpaca_broker import _order
-from activities.trading.quotes_csv import CsvFeed
 from common.errors import classify_error, permanent
 
 SECRET = "s3cret-token"

@@ -15,11 +15,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from activities.quotes.csv_feed import CsvFeed, stand_at
+from activities.quotes.quotes import Fault, no_quote
 from activities.trading.broker import DuplicateOrderError, Order, OrderRequest, TooLateError
 from activities.trading.paper import PaperBroker
 from activities.trading.paper_faults import Faults
-from activities.trading.quotes import Fault, no_quote
-from activities.trading.quotes_csv import CsvFeed, stand_at
 from common.agents.buyer import OrderState, Quote, Side, TimeInForce
 from tests.support.trading.real_prices import real_closes
 

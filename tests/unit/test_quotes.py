@@ -10,22 +10,28 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
-from activities.trading.choose import broker, price_feed
+from activities.fetching.guard import guarded_client
+from activities.quotes.alpaca_feed import AlpacaFeed
+from activities.quotes.choose import price_feed
+from activities.quotes.csv_feed import CsvFeed, stand_at
+from activities.quotes.http_feed import HttpFeed
+from activities.quotes.quotes import Fault, QuoteFeed, QuoteRequest, Quotes
+from activities.quotes.twelve_data import TwelveDataFeed
+from activities.trading.choose import broker
 from activities.trading.paper import PaperBroker
-from activities.trading.quotes import Fault, QuoteFeed, QuoteRequest, Quotes
-from activities.trading.quotes_alpaca import AlpacaFeed
-from activities.trading.quotes_csv import CsvFeed, stand_at
-from activities.trading.quotes_http import HttpFeed
 from common.agents.buyer import Quote
+from common.allowed_hosts import AllowedHosts
 from common.settings import Settings, SettingsError
 from tests.support.trading.alpaca_server import KEY, SECRET, AlpacaServer, Answer
 from tests.support.trading.real_prices import real_closes
+from tests.support.web import Route, WebServer, as_json
 
 NOW = datetime(2026, 11, 24, 15, tzinfo=UTC)
 
@@ -343,3 +349,67 @@ def test_alpaca_without_credentials_names_the_settings() -> None:
     """At start, not at the first quote."""
     with pytest.raises(SettingsError, match="HIBERNAUT_ALPACA_SECRET"):
         AlpacaFeed("key", "", clock=Clock())
+
+
+TWELVE = {"symbol": "SPX", "close": "6012.45", "timestamp": 1795532400, "last_quote_at": 1795532340}
+
+
+def twelve_data(site: WebServer, **options: Any) -> TwelveDataFeed:
+    """The feed, at a server that speaks its documented protocol; as an internal host it has to be allowed."""
+    client = guarded_client(AllowedHosts.parse(f"127.0.0.1:{urlsplit(site.url()).port}"))
+    return TwelveDataFeed("secret-key", client, **{"clock": Clock(), "address": site.url(), **options})
+
+
+async def test_twelve_data_gives_the_newest_value_with_its_time() -> None:
+    """The key goes into a header and no address; the value keeps its digits."""
+    with WebServer({"/quote": as_json(TWELVE)}) as site:
+        quote = await twelve_data(site).quote("SPX")
+        [hit] = site.log
+    assert (quote.price, quote.source) == (Decimal("6012.45"), "Twelve Data")
+    assert quote.at == datetime.fromtimestamp(1795532340, UTC)
+    assert (hit.path, hit.headers["authorization"]) == ("/quote?symbol=SPX", "apikey secret-key")
+
+
+@pytest.mark.parametrize(
+    ("route", "fault", "permanent"),
+    [
+        (as_json({"code": 401, "message": "bad key secret-key", "status": "error"}), Fault.REFUSED, True),
+        (as_json({"code": 404, "message": "no such symbol", "status": "error"}), Fault.UNKNOWN_SYMBOL, True),
+        (as_json({"code": 400, "message": "no such symbol", "status": "error"}), Fault.UNKNOWN_SYMBOL, True),
+        (as_json({"code": 429, "message": "out of credits", "status": "error"}), Fault.TOO_MANY, False),
+        (as_json({"code": "x", "status": "error"}), Fault.UNREACHABLE, False),
+        (as_json(TWELVE | {"close": "NaN"}), Fault.BAD_PRICE, False),
+        (as_json(TWELVE | {"close": None}), Fault.MISSING, False),
+        (as_json({"close": "1"}), Fault.UNREADABLE, False),
+        (as_json(TWELVE | {"last_quote_at": 4_000_000_000}), Fault.BAD_PRICE, False),
+        (as_json([1]), Fault.UNREADABLE, False),
+        (Route("<html>"), Fault.UNREADABLE, False),
+        (Route(status=429, headers={"Retry-After": "30"}), Fault.TOO_MANY, False),
+        (Route(status=401), Fault.REFUSED, True),
+        (Route(status=500), Fault.UNREACHABLE, False),
+    ],
+)
+async def test_what_twelve_data_answers_else_is_a_sorted_error(
+    route: Route, fault: Fault, permanent: bool
+) -> None:
+    """Also where it answers 200 and means another status; its own words are not repeated."""
+    with WebServer({"/quote": route}) as site:
+        error = await fault_of(twelve_data(site), "SPX")
+    assert (error.type, error.non_retryable) == (fault, permanent)
+    assert "secret-key" not in error.message
+
+
+async def test_a_source_in_the_network_is_reached_only_where_it_is_allowed() -> None:
+    """The guard of everything that is fetched stands here, too."""
+    with WebServer({"/quote": as_json(TWELVE)}) as site:
+        feed = TwelveDataFeed("k", guarded_client(), clock=Clock(), address=site.url())
+        error = await fault_of(feed, "SPX")
+        assert (error.type, error.non_retryable, site.log) == (Fault.REFUSED, True, [])
+
+
+def test_twelve_data_without_a_key_is_refused_at_the_start() -> None:
+    """The message names the setting."""
+    with pytest.raises(SettingsError, match="HIBERNAUT_TWELVE_DATA_KEY"):
+        Settings.read({"HIBERNAUT_QUOTES": "twelvedata"})
+    trading = Settings.read({"HIBERNAUT_QUOTES": "twelvedata", "HIBERNAUT_TWELVE_DATA_KEY": "k"}).trading
+    assert isinstance(price_feed(trading, Path("/nowhere"), lambda: NOW), TwelveDataFeed)

@@ -18,12 +18,12 @@ from activities.documents.documents import Documents
 from activities.documents.extract import text_of
 from activities.llm.activities import ModelActivities
 from activities.llm.runner import ModelRunner
+from activities.quotes.csv_feed import CsvFeed, stand_at
+from activities.quotes.quotes import Quotes
 from activities.trading.broker import MarketState, OrderRequest
 from activities.trading.orders import Orders
 from activities.trading.paper import PaperBroker
 from activities.trading.paper_faults import Faults
-from activities.trading.quotes import Quotes
-from activities.trading.quotes_csv import CsvFeed, stand_at
 from common.agents.buyer import BuyerInput, BuyerResult, Order
 from common.approval.floors import policy_file
 from common.approval.types import Verdict
@@ -353,3 +353,44 @@ async def test_no_start_decision_or_edit_gets_under_the_operators_policy(floor: 
     await floor.decide(agent, again, by="cat")
     assert (await floor.outcome(agent)).outcome == "bought"
     assert len(floor.broker.orders()) == 1
+
+
+async def test_it_waits_until_the_price_is_within_the_limit_and_asks_then(floor: Floor) -> None:
+    """Nobody is asked about a price that may not be bought; asleep meanwhile, it looks again by itself."""
+    floor.stand_at(NEXT)
+    agent = await floor.buy(limit="10", when="within-limit")
+    await eventually(lambda: waits_for(floor, agent, "a price of 10 or less"))
+    assert (await agent.query("approvals"))["open"] == []
+    await floor.skipper.fast_forward(agent, timedelta(minutes=16))
+    assert await waits_for(floor, agent, "a price of 10 or less")
+    floor.stand_at(FIRST)
+    await floor.skipper.fast_forward(agent, timedelta(minutes=16))
+    request = await floor.asked(agent)
+    assert (request.plan["quote"]["price"], request.evidence) == ("9.231", ())
+    # It leaves the limit before the answer: nothing is bought, and it waits again instead of asking.
+    floor.stand_at(NEXT)
+    await floor.decide(agent, request)
+    await eventually(lambda: waits_for(floor, agent, "a price of 10 or less"))
+    assert floor.broker.attempts() == []
+    floor.stand_at(FIRST)
+    await agent.signal("wake")
+    await floor.decide(agent, await floor.asked(agent, after=request.id))
+    assert (await floor.outcome(agent)).outcome == "bought"
+
+
+async def test_a_price_that_never_comes_ends_it_with_nothing_bought(floor: Floor) -> None:
+    """After `wait_for`, with the newest price in the reason; while the market is closed it looks at none."""
+    floor.stand_at(NEXT)
+    floor.broker.open = False
+    agent = await floor.buy(limit="10", when="within-limit", wait_for="1h", look_every="1h")
+    await eventually(lambda: waits_for(floor, agent, "a price of 10 or less"))
+    floor.broker.open = True
+    await floor.skipper.fast_forward(agent, timedelta(hours=2))
+    result = await floor.outcome(agent)
+    assert (result.outcome, result.filled) == ("not_reached", 0)
+    assert result.reason == "the price was not at or under 10 within 1:00:00; 11.741 at the last look"
+    assert floor.broker.attempts() == []
+
+
+async def waits_for(floor: Floor, agent: WorkflowHandle[Any, Any], text: str) -> bool:
+    return (await floor.status(agent)).waiting_for == text

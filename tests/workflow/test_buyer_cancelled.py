@@ -12,10 +12,10 @@ import pytest
 from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import CancelledError
 
+from activities.quotes.quotes import Quotes
 from activities.trading.broker import OrderRequest
 from activities.trading.orders import Orders
 from activities.trading.paper import PaperBroker
-from activities.trading.quotes import Quotes
 from common.agents.buyer import BuyerInput, Order, OrderState, Quote
 from common.settings import Settings
 from common.temporal.connect import connect

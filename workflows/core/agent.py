@@ -195,7 +195,12 @@ class Agent(Generic[Input, Memory]):
         return await self._calls.call(activity, argument, policy)
 
     async def hibernate(
-        self, until: datetime | None, wake_on: Callable[[], bool] | None = None, waiting_for: str = "time"
+        self,
+        until: datetime | None,
+        wake_on: Callable[[], bool] | None = None,
+        waiting_for: str = "time",
+        *,
+        quietly: bool = False,
     ) -> Woken:
         """Sleep, for days if need be, at no cost. The signal `wake` ends it or moves its end.
 
@@ -203,11 +208,12 @@ class Agent(Generic[Input, Memory]):
             until: when to wake; None sleeps until something else wakes the agent.
             wake_on: looked at after every signal; true wakes.
             waiting_for: what people see the agent wait for.
+            quietly: no line in the notebook where it wakes by time, for who wakes thousands of times.
 
         Returns:
             Why it woke.
         """
-        woken = await self._sleep.until(until, wake_on, waiting_for)
+        woken = await self._sleep.until(until, wake_on, waiting_for, quietly)
         self._approvals.move_on()
         return woken
 
@@ -344,6 +350,7 @@ class Agent(Generic[Input, Memory]):
                 self._carried.told = [*self._carried.told, value][-MAX_TOLD:]
                 self._carried.model = told_model(value) or self._carried.model
                 self.note(f"was told: {value}")
+                return self.hear(value)
             case "undelivered":
                 self.note(f"not told: {value}")
             case "wake":
@@ -358,6 +365,13 @@ class Agent(Generic[Input, Memory]):
                 self._batches.reported(value)
             case "pause" | "resume":
                 return self._pause(name == "pause")
+        return Receipt(taken=True, words="it was told")
+
+    def hear(self, words: str) -> Receipt:
+        """Take in what the agent was told in words, and say what comes of it; for agents to override.
+
+        Called within the signal: it may change the memory, and waits for nothing.
+        """
         return Receipt(taken=True, words="it was told")
 
     def _pause(self, pause: bool) -> Receipt:

@@ -27,7 +27,11 @@ class Sleep:
         self._wait: Wait | None = None
 
     async def until(
-        self, until: datetime | None, wake_on: Callable[[], bool] | None, waiting_for: str
+        self,
+        until: datetime | None,
+        wake_on: Callable[[], bool] | None,
+        waiting_for: str,
+        quietly: bool = False,
     ) -> Woken:
         """See `Agent.hibernate`."""
         asleep = self._taken_up(waiting_for)
@@ -36,7 +40,7 @@ class Sleep:
             self.woken = None
         self._carried.sleeps.append(asleep)
         try:
-            reason = asleep.woken or await self._slept(asleep, wake_on)
+            reason = asleep.woken or await self._slept(asleep, wake_on, quietly)
             asleep.woken = reason
             await self._display.while_paused(self._history.wait)
         finally:
@@ -45,7 +49,7 @@ class Sleep:
         self._calls.has_begun = True
         return reason
 
-    async def _slept(self, asleep: Asleep, wake_on: Callable[[], bool] | None) -> Woken:
+    async def _slept(self, asleep: Asleep, wake_on: Callable[[], bool] | None, quietly: bool) -> Woken:
         state = AgentState.AWAITING_EVENT if wake_on else AgentState.SLEEPING
         wait = self._wait = Wait(state, asleep.waiting_for, asleep.until)
         with self._display.waiting(wait):
@@ -60,7 +64,8 @@ class Sleep:
                 self._display.note(f"sleeps until {wait.until:%Y-%m-%d %H:%M} UTC instead")
                 self._display.show()
         reason = Woken.TIME if not happened else Woken.SIGNAL if self.woken else Woken.EVENT
-        self._display.note(f"woke: {reason}")
+        if reason is not Woken.TIME or not quietly:
+            self._display.note(f"woke: {reason}")
         return reason
 
     def _taken_up(self, waiting_for: str) -> Asleep | None:

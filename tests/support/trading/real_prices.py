@@ -10,7 +10,16 @@ import pytest
 
 def real_closes() -> Path:
     """Daily closes of twenty shares from 1990 on, as a package ships them; found without importing it."""
+    return _shipped("sp500_dataset.csv.gz")
+
+
+def real_index() -> Path:
+    """Daily closes of the S&P 500 from 1990 on, likewise."""
+    return _shipped("sp500_index.csv.gz")
+
+
+def _shipped(name: str) -> Path:
     spec = importlib.util.find_spec("skfolio")
     if spec is None or not spec.submodule_search_locations:
         pytest.skip("no package with real prices")
-    return Path(spec.submodule_search_locations[0]) / "datasets" / "data" / "sp500_dataset.csv.gz"
+    return Path(spec.submodule_search_locations[0]) / "datasets" / "data" / name

@@ -11,8 +11,8 @@ from pydantic import BaseModel, ValidationError
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from common.agents.buyer import Quote, Symbol
 from common.errors import permanent, retry_after
+from common.quotes import Quote, Symbol
 
 
 class Fault(StrEnum):

@@ -15,10 +15,10 @@ from functools import cached_property
 from pathlib import Path
 from threading import Lock
 
-from activities.trading.quotes import Fault, check_age, checked_quote, no_quote
-from common.agents.buyer import Quote
+from activities.quotes.quotes import Fault, check_age, checked_quote, no_quote
 from common.artifacts import write_atomically
 from common.errors import flaw_of
+from common.quotes import Quote
 
 MAX_BYTES = 200_000_000  # unpacked
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import requests
 
-from activities.trading.alpaca import CREDENTIALS, SECONDS, check_credentials, make_quiet, read_refusal
-from activities.trading.quotes import Fault, check_age, checked_quote, no_quote, status_fault
-from common.agents.buyer import Quote
+from activities.quotes.alpaca import CREDENTIALS, SECONDS, check_credentials, make_quiet, read_refusal
+from activities.quotes.quotes import Fault, check_age, checked_quote, no_quote, status_fault
 from common.errors import flaw_of
+from common.quotes import Quote
 
 SOURCE = "Alpaca"
 

@@ -1,0 +1,169 @@
+"""Writes the report of a watch: one HTML page with its plots, the plots as PNG, the numbers and the prices.
+
+The same request over the same artifacts gives the same bytes: there is no clock and no randomness.
+"""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from pydantic_core import to_json
+from temporalio import activity
+
+from activities.apart import ProcessLimits, run_apart
+from activities.html.render import render
+from activities.market.figures import figures, plot_data
+from activities.market.hours import hours
+from activities.market.plots import draw
+from activities.market.records import MarketReportFiles, MarketReportRequest
+from activities.market.series import SeriesStore
+from common.agents.market import MarketFigures, Point
+from common.agents.market_rules import When
+from common.artifacts import ArtifactStore, write_atomically
+from common.names import safe_name
+
+FORMAT = "hibernaut-market/1"
+LIMITS = ProcessLimits(memory=4_000_000_000, cpu_seconds=120, seconds=180)
+# Of more crossings than this the page tells the number; the JSON file has all.
+MAX_SHOWN_CROSSINGS = 500
+
+
+class MarketReports:
+    """The activity that writes reports below a folder, one folder per agent."""
+
+    def __init__(self, artifacts: ArtifactStore, reports: Path) -> None:
+        self._store = SeriesStore(artifacts)
+        self._reports = reports
+
+    @activity.defn(name="write_market_report")
+    def write_market_report(self, request: MarketReportRequest) -> MarketReportFiles:
+        """Write every file of the report, each completely or not at all."""
+        market = hours(request.calendar, request.started, request.ended)
+        points = self._store.points(request.series)
+        found = figures(points, market.zone, market.open_a_year)
+        name = "report" if not request.number else f"interim-{request.number}"
+        folder = (self._reports / safe_name(activity.info().workflow_id or "")).absolute()
+        marks = crossings_of(points)
+        plots = self._plots(request, points, market.zone, market.open_a_year, marks) if found.prices else {}
+        files = {f"{name}.html": _page(request, found, plots, marks, market.zone).encode()}
+        files |= {f"{name}-{plot}.png": data for plot, data in plots.items()}
+        files |= {f"{name}.json": _document(request, found, marks), f"{name}.csv": _prices(points)}
+        for file, data in files.items():
+            write_atomically(folder / file, data, mode=0o644)
+        kinds = {
+            file.removeprefix(name).lstrip(".-").removesuffix(".png"): str(folder / file) for file in files
+        }
+        return MarketReportFiles(files=kinds, figures=found)
+
+    def _plots(
+        self,
+        request: MarketReportRequest,
+        points: Sequence[Point],
+        zone: str,
+        open_a_year: int,
+        marks: Sequence[dict[str, Any]],
+    ) -> dict[str, bytes]:
+        every = int(request.every.total_seconds())
+        data = plot_data(points, zone, open_a_year, every, [each for each in marks if each["price"]])
+        data["levels"] = [float(rule.level) for rule in request.rules if rule.level is not None]
+        data["volatility_levels"] = [
+            float(rule.by or 0) for rule in request.rules if rule.when is When.VOLATILITY
+        ]
+        drawn = run_apart(draw, data, LIMITS, activity.heartbeat)
+        return {name: base64.b64decode(picture) for name, picture in drawn.items()}
+
+
+def crossings_of(points: Sequence[Point]) -> list[dict[str, Any]]:
+    """What the rules have noticed, numbered, as JSON values; without a price, beside the last there was."""
+    found: list[dict[str, Any]] = []
+    price: float | None = None
+    for point in points:
+        price = float(point.price) if point.price is not None and not point.why else price
+        found += [
+            {
+                "number": len(found) + place,
+                "at": point.at.isoformat(),
+                "hours": point.open / 3600,
+                "price": price,
+                "rule": rule,
+            }
+            for place, rule in enumerate(point.crossed, 1)
+        ]
+    return found
+
+
+def _page(
+    request: MarketReportRequest,
+    found: MarketFigures,
+    plots: dict[str, bytes],
+    marks: Sequence[dict[str, Any]],
+    zone: str,
+) -> str:
+    here = ZoneInfo(zone)
+
+    def local(at: datetime | str | None) -> str:
+        moment = datetime.fromisoformat(at) if isinstance(at, str) else at
+        return f"{moment.astimezone(here):%a %d %b %Y, %H:%M}" if moment else ""
+
+    return render(
+        "market/page.html",
+        title=f"{request.index}, {found.sessions} session{'' if found.sessions == 1 else 's'}",
+        eyebrow="Hibernaut · market watch" + (" · interim report" if request.number else ""),
+        lead=lead(found, len(marks)),
+        request=request,
+        found=found,
+        plots={
+            name: f"data:image/png;base64,{base64.b64encode(data).decode()}" for name, data in plots.items()
+        },
+        marks=marks[:MAX_SHOWN_CROSSINGS],
+        more=max(0, len(marks) - MAX_SHOWN_CROSSINGS),
+        zone=zone,
+        local=local,
+    )
+
+
+def lead(found: MarketFigures, crossings: int) -> str:
+    """What happened, in two sentences; empty where there was no price."""
+    if not found.prices or found.first is None or found.last is None:
+        return ""
+    told = f"From {found.first:,} to {found.last:,}, {found.total_return or 0:+.2%}; "
+    told += f"at worst {-found.max_drawdown:.2%} below" if found.max_drawdown else "never below"
+    times = "once" if crossings == 1 else f"{crossings:,} times"
+    return f"{told} an earlier high. " + (
+        f"Rules were crossed {times}." if crossings else "No rule was crossed."
+    )
+
+
+def _document(request: MarketReportRequest, found: MarketFigures, marks: Sequence[dict[str, Any]]) -> bytes:
+    """Format, index, calendar, source, span, rules, numbers, and every crossing."""
+    document = {
+        "format": FORMAT,
+        "index": request.index,
+        "calendar": request.calendar,
+        "source": request.series.source,
+        "started": request.started,
+        "ended": request.ended,
+        "rules": [str(rule) for rule in request.rules],
+        "figures": found.model_dump(mode="json"),
+        "crossings": [{key: each[key] for key in ("number", "at", "price", "rule")} for each in marks],
+    }
+    return to_json(document, indent=1) + b"\n"
+
+
+def _prices(points: Sequence[Point]) -> bytes:
+    """Every look as a row."""
+    file = io.StringIO()
+    rows = csv.writer(file, lineterminator="\n")
+    rows.writerow(["at", "seen", "price", "price_of", "open_seconds", "crossed", "why"])
+    for point in points:
+        of = point.of.isoformat() if point.of else ""
+        crossed = "; ".join(point.crossed)
+        rows.writerow([point.at.isoformat(), point.seen, point.price, of, point.open, crossed, point.why])
+    return file.getvalue().encode()

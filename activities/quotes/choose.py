@@ -1,0 +1,66 @@
+"""Builds the price feed that the settings ask for. Heavy imports happen only if needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+from activities.quotes.csv_feed import CsvFeed
+from activities.quotes.quotes import QuoteFeed
+from common.allowed_hosts import AllowedHosts
+from common.settings import TradingSettings
+
+# A year of real daily closes of twenty shares, from November 2008.
+SAMPLE = Path(__file__).parent / "sample_closes.csv"
+Clock = Callable[[], datetime]
+
+
+def price_feed(
+    settings: TradingSettings, folder: Path, clock: Clock, allowed: AllowedHosts | None = None
+) -> QuoteFeed:
+    """The feed of `HIBERNAUT_QUOTES`; the sample where it is empty. `folder` keeps a replay's position.
+
+    `allowed` are the internal hosts that a source of prices may be at.
+    """
+    if settings.quotes == "alpaca":
+        from activities.quotes.alpaca_feed import AlpacaFeed
+
+        return AlpacaFeed(
+            settings.alpaca_key,
+            settings.alpaca_secret,
+            clock=clock,
+            stale_after=settings.stale,
+            url=settings.alpaca_address or None,
+        )
+    if settings.quotes == "twelvedata":
+        from activities.fetching.guard import guarded_client
+        from activities.quotes.twelve_data import ADDRESS, TwelveDataFeed
+
+        return TwelveDataFeed(
+            settings.twelve_data_key,
+            guarded_client(allowed),
+            clock=clock,
+            stale_after=settings.stale,
+            address=settings.twelve_data_address or ADDRESS,
+        )
+    if "{symbol}" in settings.quotes:
+        import httpx
+
+        from activities.quotes.http_feed import HttpFeed
+
+        return HttpFeed(
+            settings.quotes,
+            settings.price,
+            httpx.AsyncClient(timeout=20),
+            clock=clock,
+            at=settings.time or None,
+            stale_after=settings.stale,
+        )
+    return CsvFeed(
+        Path(settings.quotes).expanduser() if settings.quotes else SAMPLE,
+        folder / "quotes.json",
+        speed=settings.speed,
+        clock=clock,
+        stale_after=settings.stale,
+    )

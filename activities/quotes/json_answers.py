@@ -1,0 +1,78 @@
+"""What sources of prices answer over HTTP: JSON, untrusted, bounded, numbers never read as floats."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import httpx
+
+from activities.calls.retry_header import asked_wait
+from activities.fetching.guard import AddressRefusedError
+from activities.quotes.quotes import Fault, no_quote, status_fault
+from common.errors import flaw_of
+
+MAX_BYTES = 1_000_000
+
+
+async def fetch_json(
+    client: httpx.AsyncClient,
+    address: str,
+    symbol: str,
+    source: str,
+    clock: Callable[[], datetime],
+    *,
+    parameters: Mapping[str, str] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Any:
+    """What `address` answers.
+
+    Raises:
+        ApplicationError: there is no usable answer; the type is a `Fault`.
+    """
+    try:
+        async with client.stream(
+            "GET", address, params=parameters, headers=headers, follow_redirects=False
+        ) as response:
+            if response.status_code != httpx.codes.OK:
+                raise no_quote(
+                    status_fault(response.status_code),
+                    f"{source} answers {response.status_code} for {symbol}",
+                    asked_wait(response.headers.get("retry-after"), clock()),
+                )
+            body = await _read(response, source)
+    except AddressRefusedError as error:
+        raise no_quote(Fault.REFUSED, f"{source}: {error}") from None
+    except httpx.HTTPError as error:
+        raise no_quote(Fault.UNREACHABLE, f"{source}: {type(error).__name__} {error}") from error
+    try:
+        return json.loads(body, parse_float=Decimal, parse_constant=str)
+    # Nested too deeply, a number too long for an int, not UTF-8, not JSON.
+    except (RecursionError, ValueError) as error:
+        raise no_quote(Fault.UNREADABLE, f"{source}: no JSON: {flaw_of(error)}") from error
+
+
+async def _read(response: httpx.Response, source: str) -> bytes:
+    """The body, unpacked; counted chunk by chunk, as a small body may unpack to a large one."""
+    body = bytearray()
+    async for chunk in response.aiter_bytes():
+        body += chunk
+        if len(body) > MAX_BYTES:
+            raise no_quote(Fault.UNREADABLE, f"{source} sends more than {MAX_BYTES} bytes")
+    return bytes(body)
+
+
+def moment(value: Any) -> datetime | None:
+    """The time that a source means by ISO 8601 text or Unix seconds; None where it is none."""
+    try:
+        if isinstance(value, str):
+            at = datetime.fromisoformat(value)
+            return at if at.tzinfo else at.replace(tzinfo=UTC)
+        if isinstance(value, int | Decimal) and not isinstance(value, bool):
+            return datetime.fromtimestamp(float(value), UTC)
+    except (ValueError, OverflowError, OSError):
+        pass
+    return None

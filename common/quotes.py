@@ -1,0 +1,22 @@
+"""What a price is, for agents that trade and agents that watch. Money is never a float."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import AwareDatetime, BaseModel, Field
+
+from common.agents.fields import Amount
+
+Money = Amount
+# As the source of prices names it; the names of indices begin with `^` at some.
+Symbol = Annotated[str, Field(pattern=r"^\^?[A-Z0-9][A-Z0-9.\-/]{0,19}$")]
+
+
+class Quote(BaseModel, frozen=True):
+    """What one unit of `symbol` cost at the moment `at`, and who says so."""
+
+    symbol: Symbol
+    price: Money
+    at: AwareDatetime
+    source: str

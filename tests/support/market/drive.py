@@ -1,0 +1,117 @@
+"""Drives the look at the market as a workflow does, with neither server nor clock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from temporalio.testing import ActivityEnvironment
+
+from activities.market.look import MarketWatch
+from activities.market.records import Look, Looked
+from activities.market.series import SeriesStore
+from common.agents.market import Crossing, Point, Series
+from common.agents.market_rules import parse_rule
+from common.artifacts import ArtifactStore
+from common.quotes import Quote
+
+Says = Callable[[datetime], Quote | Exception]
+
+
+def quote(price: str | float | Decimal, at: datetime) -> Quote:
+    return Quote(symbol="SPX", price=Decimal(str(price)), at=at, source="test")
+
+
+class Watching:
+    """A watch on a source that says what `says` makes of the time; `looks` holds what came of each look."""
+
+    def __init__(
+        self,
+        folder: Path,
+        says: Says,
+        *,
+        start: datetime,
+        lasts: timedelta = timedelta(days=7),
+        rules: Iterable[str] = (),
+        calendar: str = "XNYS",
+        every: timedelta = timedelta(minutes=15),
+    ) -> None:
+        self.artifacts = ArtifactStore(folder / "artifacts")
+        self.asked: list[datetime] = []
+        self.looks: list[tuple[datetime, Looked]] = []
+        self.at: datetime | None = start
+        self.request = Look(
+            index="SPX",
+            calendar=calendar,
+            every=every,
+            rules=tuple(map(parse_rule, rules)),
+            started=start,
+            until=start + lasts,
+            at=start,
+            series=Series(),
+        )
+        self.activity = MarketWatch(self, self.artifacts)
+        self._says = says
+
+    async def quote(self, symbol: str) -> Quote:
+        assert self.at is not None
+        self.asked.append(self.at)
+        found = self._says(self.at)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    async def look(self) -> Looked:
+        """One look, now."""
+        assert self.at is not None
+        self.request = self.request.model_copy(update={"at": self.at})
+        looked = await ActivityEnvironment().run(self.activity.look, self.request)
+        self.looks.append((self.at, looked))
+        self.request = self.request.model_copy(update={"series": looked.series})
+        self.at = looked.next_at
+        return looked
+
+    async def to_the_end(self, most: int = 5000) -> None:
+        """Look whenever the look before said to."""
+        while self.at is not None:
+            await self.look()
+            assert len(self.looks) < most
+
+    async def until(self, moment: datetime) -> None:
+        """Look whenever the look before said to, up to a time."""
+        while self.at is not None and self.at <= moment:
+            await self.look()
+
+    @property
+    def series(self) -> Series:
+        return self.request.series
+
+    @property
+    def points(self) -> list[Point]:
+        return SeriesStore(self.artifacts).points(self.series)
+
+    @property
+    def crossings(self) -> list[Crossing]:
+        return [crossing for _, looked in self.looks for crossing in looked.crossings]
+
+    @property
+    def notes(self) -> list[str]:
+        return [note for _, looked in self.looks for note in looked.notes]
+
+
+def utc(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+def prices(table: dict[str, Any]) -> Says:
+    """A source that has had the newest of these prices, by time, ever since."""
+    times = {utc(text): value for text, value in table.items()}
+
+    def says(now: datetime) -> Quote | Exception:
+        known = [at for at in times if at <= now]
+        return quote(times[max(known)], max(known))
+
+    return says

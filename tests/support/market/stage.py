@@ -1,0 +1,115 @@
+"""A stage for market analysts: a source of prices that lives in the agent's time, and counts its looks."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Self
+
+from temporalio import activity
+from temporalio.client import WorkflowHandle
+
+from activities.market.look import MarketWatch
+from activities.market.records import Look, Looked
+from activities.market.report import MarketReports
+from activities.quotes.quotes import Fault, no_quote
+from common.agents.market import MarketInput, MarketResult
+from common.artifacts import ArtifactStore
+from common.quotes import Quote
+from common.settings import Settings
+from common.temporal.connect import connect
+from tests.support.stage import Stage
+from workflows.market_analyst import MarketAnalyst
+
+
+class Exchange:
+    """Prices that walk at random from 5,000, the same for the same times."""
+
+    def __init__(self) -> None:
+        self.now: datetime | None = None
+        self.looks: list[datetime] = []
+        self.price: Decimal | None = None
+        self.is_down = False
+        self._chance = random.Random(7)
+        self._walk = 5000.0
+
+    async def quote(self, symbol: str) -> Quote:
+        assert self.now is not None
+        self.looks.append(self.now)
+        if symbol == "NONE":
+            raise no_quote(Fault.UNKNOWN_SYMBOL, "the exchange has no NONE")
+        if self.is_down:
+            raise no_quote(Fault.UNREACHABLE, "the exchange does not answer")
+        self._walk *= 1 + self._chance.gauss(0, 0.001)
+        price = self.price if self.price is not None else Decimal(f"{self._walk:.2f}")
+        return Quote(symbol=symbol, price=price, at=self.now, source="test exchange")
+
+
+class WatchInItsTime(MarketWatch):
+    """The real activity, with an exchange that is told the agent's time, which is skipped."""
+
+    def __init__(self, exchange: Exchange, artifacts: ArtifactStore) -> None:
+        super().__init__(exchange, artifacts)
+        self._exchange = exchange
+
+    @activity.defn(name="look_at_market")
+    async def look(self, request: Look) -> Looked:
+        self._exchange.now = request.at
+        return await super().look(request)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one run of an agent came to: its events, and the bytes it was started with."""
+
+    events: int
+    carried: int
+
+
+class MarketStage(Stage):
+    """A stage with an exchange."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.exchange = Exchange()
+        self.agents = [MarketAnalyst]
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, settings: Settings, *, replays: bool = True) -> AsyncIterator[Self]:
+        stage = cls(await connect(settings), settings, 1000)
+        async with stage.at_work(replays=replays):
+            yield stage
+
+    def objects(self) -> list[Any]:
+        artifacts = ArtifactStore.of(self.settings)
+        return [
+            *super().objects(),
+            WatchInItsTime(self.exchange, artifacts),
+            MarketReports(artifacts, self.settings.data_dir / "reports"),
+        ]
+
+    async def watch(self, *, skipping: bool = True, **wanted: Any) -> WorkflowHandle[Any, Any]:
+        fields = {"index": "SPX", "calendar": "24/7", "approvers": ["ann"], **wanted}
+        return await self.start(MarketInput.model_validate(fields), "market-analyst", skipping=skipping)
+
+    async def result(self, agent: WorkflowHandle[Any, Any], seconds: float = 90) -> MarketResult:
+        async with asyncio.timeout(seconds):
+            return MarketResult.model_validate(await agent.result())
+
+    async def runs(self, agent: WorkflowHandle[Any, Any]) -> list[Run]:
+        """Each run of the agent, in order."""
+        found = []
+        run_id: str | None = (await agent.describe()).raw_description.workflow_execution_info.first_run_id
+        while run_id:
+            history = await self.client.get_workflow_handle(agent.id, run_id=run_id).fetch_history()
+            given = history.events[0].workflow_execution_started_event_attributes.input
+            found.append(Run(len(history.events), sum(len(each.data) for each in given.payloads)))
+            last = history.events[-1]
+            run_id = last.workflow_execution_continued_as_new_event_attributes.new_execution_run_id or None
+        return found
