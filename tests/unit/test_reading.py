@@ -8,6 +8,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -406,7 +407,7 @@ def test_time_of_the_cpu_is_limited() -> None:
     """A PDF of endless text ends at its limit."""
     endless = pdf("", stream=b"BT /F1 12 Tf (x) Tj ET " * 600_000)
     with pytest.raises(UnreadableError, match="1 s of CPU") as failed:
-        read_structured(endless, "application/pdf", SMALL)
+        read_structured(endless, "application/pdf", replace(SMALL, memory=2_000_000_000))
     assert failed.value.code == "bomb"
 
 
