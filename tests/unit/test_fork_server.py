@@ -69,6 +69,7 @@ def test_threads_may_call_at_once(server: ForkServer) -> None:
 @pytest.mark.parametrize(
     ("function", "argument", "limits", "words"),
     [
+        ("spin", None, LIMITS, "1 s of CPU"),
         ("sleep", 60, ProcessLimits(200_000_000, 5, 0.3), "over 0 s"),
         ("grow", 300_000_000, LIMITS, "memory"),
         ("fail", None, LIMITS, "crashed"),
@@ -78,7 +79,7 @@ def test_threads_may_call_at_once(server: ForkServer) -> None:
 def test_limits_end_a_call_and_the_next_one_is_served(
     server: ForkServer, function: str, argument: Any, limits: ProcessLimits, words: str
 ) -> None:
-    """The clock, memory and errors, in a process that has served before; of CPU `test_reading` sees to it."""
+    """CPU, the clock, memory and errors, in a process that has served before."""
     call(server)
     with pytest.raises(LimitsExceededError, match=words) as failed:
         server.run(function, b"secret", argument, limits)
