@@ -13,7 +13,7 @@ from typing import Any
 
 
 def read(argument: Any) -> dict[str, object]:
-    """The text of `data` (base64), which is `html` or `pdf` by its `kind`: `characters` and `pages` at most."""
+    """The text of `data` (base64), an `html` or `pdf` by its `kind`: `characters` and `pages` at most."""
     data = base64.b64decode(argument["data"])
     if argument["kind"] == "html":
         return html(data)
