@@ -93,7 +93,7 @@ class Assembly:
         self.pages: int | None = None
         self.cut = False
         self.unread: Counter[str] = Counter()
-        self.unread_words: list[str] = []
+        self.unread_more: list[str] = []
         self.remarks: list[str] = []
 
     def add(
@@ -159,15 +159,18 @@ class Assembly:
     def empty(self) -> bool:
         return not self._length
 
+    def unread_words(self) -> list[str]:
+        """What is seen on the page and was not read."""
+        return [counted(what, how_many) for what, how_many in self.unread.items()] + self.unread_more
+
     def result(self) -> dict[str, Any]:
-        words = [counted(what, how_many) for what, how_many in self.unread.items()] + self.unread_words
         return {
             "title": " ".join(seen(self.title or self.heading()).split())[:500],
             "media_type": self._media_type,
             "text": "".join(self._parts),
             "blocks": self._blocks,
             "pages": self.pages,
-            "unread": words[:MAX_SAID],
+            "unread": self.unread_words()[:MAX_SAID],
             "remarks": self.remarks[:MAX_SAID],
             "cut": self.cut,
         }

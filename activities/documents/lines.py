@@ -28,6 +28,10 @@ _SPELLED = re.compile(
     r"(?i)\b(one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|\w+teen|twenty|thirty|forty|fifty|sixty|"
     r"seventy|eighty|ninety|hundred|thousand|million|percent|dollars)$"
 )
+# "pursuant to Section" at the end of a line is followed by a number that begins no clause.
+_REFERS = re.compile(r"(?i)(\b(sections?|clauses?|articles?|paragraphs?|schedules?|annex|exhibits?|no\.)|§)$")
+_GOES_ON = re.compile(r"(?i)\b(and|or|to|of|in|under|by|with|than|from|the|a|least|about|through)$")
+_ITEM_ENDS = re.compile(r"(?i)[;,:.] ?(and|or|and/or|und|oder)$")
 _ENDS = (".", ";", ":", "?", "!", ".”", '."', ";”", ",")
 
 
@@ -100,7 +104,7 @@ _PREFIXES = words(
 def _begins(line: Line, before: list[Line]) -> bool:
     """Whether a line begins a paragraph of its own."""
     last = before[-1]
-    number, rest = typed_number(line.text)
+    number, _ = typed_number(line.text)
     own, words = typed_number(last.text) if len(before) == 1 else ("", last.text)
     if own and not words and not number and line.kind == last.kind:
         # "ARTICLE IV" alone on its line is the number of what follows.
@@ -111,12 +115,12 @@ def _begins(line: Line, before: list[Line]) -> bool:
         return not (over and not number and (line.text[:1].islower() or not last.short))
     if _BULLET.match(line.text):
         return True
-    if number:
-        # "pursuant to Section" at the end of a line is followed by a number that begins no clause.
-        refers = re.search(r"(?i)\b(sections?|clauses?|articles?|paragraphs?|and|or|to|of|§)$", last.text)
-        figures = line.text[:1] == "(" and line.text[1:2].isdigit() and _SPELLED.search(last.text)
-        if not refers and not figures and (rest or last.short or last.text.endswith(_ENDS)):
-            return True
+    ended = last.short or last.text.endswith(_ENDS) or bool(_ITEM_ENDS.search(last.text))
+    if number and not _REFERS.search(last.text):
+        # A sentence goes on with "(a) above" or "(30) days" as often as a clause begins with it.
+        spelled = line.text[1:2].isdigit() and _SPELLED.search(last.text)
+        if ended if line.text.startswith("(") else ended or not _GOES_ON.search(last.text):
+            return not (line.text.startswith("(") and spelled)
     if len(before) == 1 and last.short and is_heading(words, own):
         return True
     return last.short and (last.text.endswith(_ENDS) or (line.text[:1].isupper() and last.text.isupper()))

@@ -132,7 +132,7 @@ class _Reader:
             add_lines(pending, self.assembly, trail)
 
     def _say(self, pictured: list[int]) -> None:
-        words, remarks = self.assembly.unread_words, self.assembly.remarks
+        words, remarks = self.assembly.unread_more, self.assembly.remarks
         if pictured:
             words.append(f"{_pages(pictured)} without text: scanned or drawn")
         pictures = sum(

@@ -105,6 +105,35 @@ TERMINATION
 
 
 @pytest.mark.parametrize(
+    ("above", "line", "begins"),
+    [
+        ("shall pay the fees and", "(b) the costs.", True),
+        ("shall pay the fees; and", "(b) the costs.", True),
+        (
+            "which the Supplier shall pay to the Customer within a term of thirty",
+            "(30) days after it.",
+            False,
+        ),
+        ("which the Supplier shall pay to the Customer in the case that is set out", "(a) above.", False),
+        ("which the Supplier shall pay to the Customer in the case that is set out", "13. Assignment", True),
+        (
+            "which the Supplier shall pay to the Customer in the case of clauses 12 and",
+            "13. Those are",
+            False,
+        ),
+        ("which the Supplier shall pay to the Customer as is said in Section", "4.2 Fees of these.", False),
+    ],
+)
+def test_a_number_at_a_line_s_beginning_begins_a_clause_unless_the_sentence_goes_on(
+    above: str, line: str, begins: bool
+) -> None:
+    """What stands above tells; a line that ends early ends."""
+    wide = "The Supplier shall do all that is needed for what the parties have agreed"
+    found = read(f"{wide}\n{wide}\n{above}\n{line}\n", "text/plain")
+    assert len(found.blocks) == 1 + begins
+
+
+@pytest.mark.parametrize(
     ("text", "number"),
     [
         ("12.3 Term", "12.3"),
