@@ -19,10 +19,11 @@ MAX_CHANGES = 10_000
 MAX_CHANGE_CHARACTERS = 2_000
 MAX_SAID = 50
 
-# Nobody sees them, and they would part a word: soft hyphen, zero-width space, word joiner, byte order mark.
-_UNSEEN = dict.fromkeys(map(ord, "\u00ad\u200b\u2060\ufeff\0"))
+# Nobody sees them, and they would part a word: soft hyphen, zero-width space, word joiner, byte order marks.
+_UNSEEN = dict.fromkeys(map(ord, "\u00ad\u200b\u2060\ufeff\ufffe"))
 # Its kind, its text, its offset.
 Change = tuple[str, str, int]
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 # Half characters, which cannot be stored.
 _SURROGATES = re.compile(r"[\ud800-\udfff]")
 _SPACES = re.compile(r"[ \u00a0\u2000-\u200a\u202f\u205f\u3000]")
@@ -34,6 +35,9 @@ class FullError(Exception):
 
 def seen(text: str) -> str:
     """`text` as it is seen: without what has no width, each kind of space a plain one."""
+    text = _CONTROL.sub("", text)
+    if text.isascii():
+        return text
     return _SURROGATES.sub("\ufffd", _SPACES.sub(" ", text.translate(_UNSEEN)))
 
 

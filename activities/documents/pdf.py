@@ -162,8 +162,7 @@ def _lines_of(page: Any) -> list[_Set]:
         exact = len(text) == len(text.encode("utf-16-le", "surrogatepass")) // 2
         lines = []
         for found in _LINE_END.finditer(text):
-            said = _DIVIDED.sub(lambda word: word[1] + hyphen_after(word[1]), seen(found[0]))
-            said = "".join(char for char in said if char >= " " or char == "\t").strip()
+            said = seen(_DIVIDED.sub(lambda word: word[1] + hyphen_after(word[1]), found[0])).strip()
             if said:
                 first, last = found.start(), found.end() - 1
                 box = _box(text_page, first, last) if exact else (0.0, 0.0, 0.0, 0.0)

@@ -107,12 +107,24 @@ def test_a_caller_that_gives_up_ends_its_process(server: ForkServer) -> None:
 
 
 def test_a_server_that_was_lost_is_started_again(server: ForkServer) -> None:
-    """A call in flight fails, the next one is served."""
+    """The next call is served, and one in flight is made again; a second loss says nothing of the call."""
     process = call(server)[2]
     assert server._process is not None
     os.killpg(server._process.pid, signal.SIGKILL)
     server._process.wait()
     until(lambda: gone(process))
     assert call(server)[3] == 1
-    server.close()
+
+    def kill() -> None:
+        if losses:
+            losses.pop()
+            assert server._process is not None
+            os.killpg(server._process.pid, signal.SIGKILL)
+
+    losses = [1]
+    assert server.run("sleep", b"", 0.5, LIMITS, kill) == b""
+    assert not losses
+    losses = [1, 2, 3, 4]
+    with pytest.raises(ConnectionError):
+        server.run("sleep", b"", 0.5, LIMITS, kill)
     assert call(server)[3] == 1

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pypdf import PdfReader, PdfWriter
 
 from activities.documents import reading
 from activities.documents.extract import MAX_BYTES, ReadingLimits
@@ -383,17 +384,18 @@ def encrypted(data: bytes) -> bytes:
 
 
 def test_encrypted_files_say_so() -> None:
-    """An encrypted ZIP; a PDF that wants a password."""
+    """An encrypted ZIP; a PDF that wants a password. One that only its owner may change is open."""
     assert code_of(encrypted(docx(p("x"))), DOCX) == "encrypted"
-    locked = pages("secret").replace(
-        b"/Root 1 0 R",
-        b"/Root 1 0 R /ID [<00><00>] /Encrypt << /Filter /Standard /V 1 /R 2 /P -4 /O <"
-        + b"41" * 32
-        + b"> /U <"
-        + b"42" * 32
-        + b"> >>",
-    )
-    assert code_of(locked, "application/pdf") == "encrypted"
+    assert code_of(_locked("a password"), "application/pdf") == "encrypted"
+    assert read(_locked(""), "application/pdf").text == "open to all"
+
+
+def _locked(password: str) -> bytes:
+    writer = PdfWriter(PdfReader(io.BytesIO(pages("open to all"))))
+    writer.encrypt(password, "of the owner", algorithm="AES-256")
+    out = io.BytesIO()
+    writer.write(out)
+    return out.getvalue()
 
 
 # What is made to hurt

@@ -28,6 +28,9 @@ class Level:
     style: str = ""
 
 
+_PLAIN = Level()
+
+
 @dataclass
 class _List:
     """An abstract list: its levels, and how far it has counted."""
@@ -73,7 +76,7 @@ class Numbering:
             return None
         use, at = found
         self._count(use, at)
-        level = use.levels.get(at, Level())
+        level = use.levels.get(at, _PLAIN)
         shown = self._text(use, at)
         if not shown or level.form == "bullet":
             return Shown("", "", at + 1)
@@ -131,18 +134,18 @@ class Numbering:
         if at in use.starts:
             counts[at] = use.starts.pop(at)
         else:
-            counts[at] = use.levels.get(at, Level()).start if now is None else now + 1
+            counts[at] = use.levels.get(at, _PLAIN).start if now is None else now + 1
         for deeper in range(at + 1, LEVELS):
-            restart = use.levels.get(deeper, Level()).restart
+            restart = use.levels.get(deeper, _PLAIN).restart
             if restart is None or (restart > 0 and at < restart):
                 counts[deeper] = None
 
     def _text(self, use: _Use, at: int) -> str:
-        level = use.levels.get(at, Level())
+        level = use.levels.get(at, _PLAIN)
 
         def shown(found: re.Match[str]) -> str:
             other = int(found[1]) - 1
-            of = use.levels.get(other, Level())
+            of = use.levels.get(other, _PLAIN)
             count = use.list.counts[other]
             form = "decimal" if level.legal and of.form not in ("none", "bullet") else of.form
             return written(of.start if count is None else count, form)
@@ -152,7 +155,7 @@ class Numbering:
     def _path(self, use: _Use, at: int) -> str:
         own = self._text(use, at)
         own = bare(_CLAUSE.sub("", own))
-        places = {int(each) for each in _PLACE.findall(use.levels.get(at, Level()).text)}
+        places = {int(each) for each in _PLACE.findall(use.levels.get(at, _PLAIN).text)}
         if at == 0 or len(places) > 1 or use.list.counts[at - 1] is None:
             return own
         above = self._path(use, at - 1)
