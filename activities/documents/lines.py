@@ -16,7 +16,7 @@ from activities.documents.numbers import Trail, typed_number, words
 MAX_HEADING = 120
 MAX_HEADING_WORDS = 14
 _BULLET = re.compile(r"[•●▪■◦○·➢❖*–—-][ \t]+")
-_LEADERS = re.compile(r"(?:[.·…] ?){4,}")
+_LEADERS = re.compile(r"(?:[.·…] ?){4,}\s*(?:\d{1,4}|[ivxlc]{1,6})$")
 # A number without a full stop begins a sentence as often as a clause, so only a heading shows it so.
 _BARE = re.compile(r"(\d{1,2})[ \t]+(?=[A-Z])")
 _SMALL = words(
@@ -65,7 +65,7 @@ def is_heading(text: str, number: str) -> bool:
         return bool(number) and number[0].isalpha() and len(number) > 2
     if len(text) > MAX_HEADING:
         return False
-    # Leaders are of a table of contents.
+    # With leaders it is an entry of a table of contents.
     said = [] if _LEADERS.search(text) else re.findall(r"[^\W\d_][^\s]*", text)
     if not said or len(said) > MAX_HEADING_WORDS or "\t" in text:
         return False
@@ -104,7 +104,7 @@ _PREFIXES = words(
 def _begins(line: Line, before: list[Line]) -> bool:
     """Whether a line begins a paragraph of its own."""
     last = before[-1]
-    number, _ = typed_number(line.text)
+    number = "" if _LEADERS.search(line.text) else typed_number(line.text)[0]
     own, words = typed_number(last.text) if len(before) == 1 else ("", last.text)
     if own and not words and not number and line.kind == last.kind:
         # "ARTICLE IV" alone on its line is the number of what follows.
@@ -113,7 +113,7 @@ def _begins(line: Line, before: list[Line]) -> bool:
         # A sentence that goes on over the page is one paragraph.
         over = line.page != last.page and line.kind == last.kind and not last.text.endswith(_ENDS)
         return not (over and not number and (line.text[:1].islower() or not last.short))
-    if _BULLET.match(line.text):
+    if _BULLET.match(line.text) or _LEADERS.search(last.text):
         return True
     ended = last.short or last.text.endswith(_ENDS) or bool(_ITEM_ENDS.search(last.text))
     if number and not _REFERS.search(last.text):
@@ -132,7 +132,8 @@ def _add(paragraph: list[Line], assembly: Assembly, trail: Trail) -> None:
     if first.kind != "paragraph":
         assembly.add(text, first.kind, page=first.page)
         return
-    number, rest = typed_number(text)
+    # An entry of a table of contents names the clause of that number, and is none.
+    number, rest = ("", text) if _LEADERS.search(text) else typed_number(text)
     if not number and (bare := _BARE.match(text)) and is_heading(text[bare.end() :], bare[1]):
         number, rest = bare[1], text[bare.end() :]
     path = trail.path(number) if number else ""

@@ -105,6 +105,22 @@ TERMINATION
     assert (found.title, found.pages, found.blocks[-1].page) == ("MASTER SERVICES AGREEMENT", 2, 2)
 
 
+def test_a_table_of_contents_numbers_nothing() -> None:
+    """Each entry with its leaders is a paragraph of its own, and text."""
+    found = read(
+        "CONTENTS\n1. Term ........ 2\n2. Fees . . . . . 3\n\n1. Term\nIt is long.\n2. The fee is ........ EUR.\n",
+        "text/plain",
+    )
+    assert [(block.number, block.text) for block in found.blocks] == [
+        ("", "CONTENTS"),
+        ("", "1. Term ........ 2"),
+        ("", "2. Fees . . . . . 3"),
+        ("1.", "Term"),
+        ("", "It is long."),
+        ("2.", "The fee is ........ EUR."),
+    ]
+
+
 @pytest.mark.parametrize(
     ("above", "line", "begins"),
     [

@@ -129,7 +129,8 @@ class Story:
     def _emit(self, piece: Paragraph, place: Place) -> None:
         text, changes = piece.stripped()
         shown, kind = piece.shown, place.kind
-        if kind in ("paragraph", "cell", "box"):
+        # An entry of a table of contents names the clause of that number, and is none.
+        if kind in ("paragraph", "cell", "box") and not self._document.styles.is_contents(piece.style):
             if shown is None:
                 typed, text, changes = numbered(text, changes)
                 shown = self._document.numbering.typed(typed) if typed else None
