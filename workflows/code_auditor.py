@@ -22,20 +22,17 @@ with workflow.unsafe.imports_passed_through():
         ChangedRequest,
         Inventory,
         InventoryRequest,
-        KeepRequest,
         PlanRequest,
-        Recalled,
-        RecallRequest,
         ReportRequest,
         ScanRequest,
         ShardFindings,
-        Tree,
         TriageRequest,
         UnprovenRequest,
     )
     from activities.auditor.report.write import AuditReport
     from activities.auditor.scan.inventory import CodeInventory
     from activities.auditor.scan.kept import KeptResults
+    from activities.auditor.scan.records import KeepRequest, Recalled, RecallRequest, Tree
     from activities.auditor.scan.shard import CodeScan
     from activities.auditor.triage import FindingTriage
     from common.agents.auditor import AuditInput, AuditResult, FixPlan
