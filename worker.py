@@ -110,7 +110,7 @@ def activity_objects(settings: Settings) -> list[Any]:
         mail,
         Slack.build(settings, artifacts),
         Calendars(),
-        CodeInventory(artifacts),
+        CodeInventory(artifacts, journals=journals / "scan"),
         BaselineReader(artifacts),
         KeptResults(artifacts, open_store(settings)),
         scan,

@@ -119,20 +119,39 @@ def write_inside(root: Path, name: str, data: bytes, mode: int) -> None:
     temporary = f".{secrets.token_hex(8)}.hibernaut"
     try:
         _check_bounds(folder, name)
-        descriptor = os.open(
-            temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=folder
-        )
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fchmod(descriptor, mode)
-            os.fsync(descriptor)
+        write_new(folder, temporary, data, mode)
         os.replace(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
         os.fsync(folder)
     finally:
         with suppress(FileNotFoundError):
             os.unlink(temporary, dir_fd=folder)
         os.close(folder)
+
+
+def write_new(folder: int, name: str, data: bytes, mode: int, owner: tuple[int, int] | None = None) -> None:
+    """Write a file that is not there yet into an open folder, and sync it; its name is not synced.
+
+    Args:
+        folder: the folder's descriptor.
+        name: of the file alone.
+        data: all of it.
+        mode: its permissions.
+        owner: user and group that it is to belong to, where this process may give it away.
+
+    Raises:
+        OSError: it cannot be written, or is there.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+    with open(os.open(name, flags, 0o600, dir_fd=folder), "wb") as file:
+        file.write(data)
+        file.flush()
+        if owner is not None:
+            try:
+                os.fchown(file.fileno(), *owner)
+            except PermissionError:
+                mode &= 0o777  # set-user-id must not carry over to another owner
+        os.fchmod(file.fileno(), mode)
+        os.fsync(file.fileno())
 
 
 def in_bounds(path: Path) -> bool:

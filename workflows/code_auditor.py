@@ -22,20 +22,17 @@ with workflow.unsafe.imports_passed_through():
         ChangedRequest,
         Inventory,
         InventoryRequest,
-        KeepRequest,
         PlanRequest,
-        Recalled,
-        RecallRequest,
         ReportRequest,
         ScanRequest,
         ShardFindings,
-        Tree,
         TriageRequest,
         UnprovenRequest,
     )
     from activities.auditor.report.write import AuditReport
     from activities.auditor.scan.inventory import CodeInventory
     from activities.auditor.scan.kept import KeptResults
+    from activities.auditor.scan.records import KeepRequest, Recalled, RecallRequest, Tree
     from activities.auditor.scan.shard import CodeScan
     from activities.auditor.triage import FindingTriage
     from common.agents.auditor import AuditInput, AuditResult, FixPlan
@@ -94,14 +91,19 @@ class CodeAuditor(Agent[AuditInput, AuditorMemory]):
             memory.triage = await self.call(FindingTriage.triage, request, STEADY)
             if memory.baseline:
                 new = memory.triage.findings - memory.triage.accepted
-                self.note(f"{new} new findings", accepted=memory.triage.accepted, absent=memory.triage.absent)
+                self.note(
+                    "compared with the baseline",
+                    new=new,
+                    accepted=memory.triage.accepted,
+                    absent=memory.triage.absent,
+                )
             for line in memory.triage.top:
                 self.note(line)
 
     async def _read_baseline(self, path: str) -> Baseline:
         with self.node("baseline"):
             baseline = await self.call(BaselineReader.read_baseline, BaselineRequest(path=path), STEADY)
-            self.note(f"{baseline.findings} findings are known and accepted")
+            self.note("known and accepted", findings=baseline.findings)
             return baseline
 
     async def _fix(self, plan: FixPlan) -> bool:
@@ -157,7 +159,7 @@ class CodeAuditor(Agent[AuditInput, AuditorMemory]):
                 known = await self.call(
                     KeptResults.recall, RecallRequest(tree=tree, listing=inventory.listing), STEADY
                 )
-                self.note(f"{known.known} files are as an earlier audit found them", left=known.left)
+                self.note("known from an earlier audit", files=known.known, left=known.left)
             findings = known.findings + await self._scan_shards(inventory, known)
             if keeps and known.left:
                 kept = KeepRequest(tree=tree, listing=inventory.listing, findings=findings)

@@ -115,7 +115,7 @@ def read_report(path: str) -> dict[str, str]:
         report = json.loads(read_real(Path(path), _MAX_BYTES))
         accepted = {finding.fingerprint: finding for finding in _accepted(report)}
     except LeftOut as left_out:
-        return {"error": f"the file is {left_out.reason}"}
+        return {"error": _WHY_NOT.get(left_out.reason, "it cannot be read")}
     except _NoFingerprint:
         return {
             "error": f"it has results without our fingerprint, {FINGERPRINT}: give a report of this agent"
@@ -123,6 +123,13 @@ def read_report(path: str) -> dict[str, str]:
     except (ValueError, RecursionError, LookupError, TypeError, AttributeError, ValidationError):
         return {"error": "it is neither SARIF nor a JSON report of this agent"}
     return {"lines": "".join(f"{finding.model_dump_json()}\n" for finding in accepted.values())}
+
+
+_WHY_NOT = {
+    "vanished": "there is no such file",
+    "oversized": f"it is over {_MAX_BYTES // 1_000_000} MB",
+    "special": "it is no file",
+}
 
 
 class _NoFingerprint(Exception):

@@ -106,7 +106,7 @@ def test_what_a_report_told_is_accepted_and_the_rest_is_new(audit: Audit, form: 
     assert report["summary"]["baseline"] == {"new": 2, "accepted": 3, "absent": 1}
     assert [each["rule"] for each in report["absent"]] == ["S602"]
     page = written["html"].read_text()
-    assert "2 new findings since the baseline; 3 of it are still there and accepted, 1 are gone." in page
+    assert "Against the baseline: 2 new, 3 accepted, 1 gone." in page
     assert page.index("a new one") < page.index("about F401")
 
 
@@ -128,7 +128,7 @@ def test_only_what_is_new_is_ranked(audit: Audit) -> None:
         (b"[" * 100_000, "it is neither SARIF nor a JSON report"),
         (b'{"runs":[{"results":[{"ruleId":1}]}]}', "without our fingerprint"),
         (b'{"format":"hibernaut-audit/1","findings":[{"path":1}]}', "it is neither SARIF nor a JSON report"),
-        (None, "the file is vanished"),
+        (None, "there is no such file"),
     ],
 )
 def test_a_baseline_that_cannot_be_read_is_one_clear_line(audit: Audit, data: bytes | None, why: str) -> None:

@@ -126,13 +126,13 @@ def test_a_file_is_compared_right_before_it_is_replaced(
     file = world.write("a.py")
     theirs = FLAWED.replace(b"os", b"re")
     plan = world.plan()
-    write = files._write
+    write = files.write_new
 
     def slow(*arguments: Any) -> None:
         write(*arguments)
         file.write_bytes(theirs)
 
-    monkeypatch.setattr(files, "_write", slow)
+    monkeypatch.setattr(files, "write_new", slow)
     result = world.apply(plan, authorized(plan))
     assert (result.written, result.conflicts) == (0, ["a.py"])
     assert world.content() == {"a.py": theirs}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import socket
 import tracemalloc
@@ -18,9 +19,11 @@ from temporalio.testing import ActivityEnvironment
 
 from activities.auditor.records import FileEntry, Inventory, InventoryRequest, SkippedFile, get_records
 from activities.auditor.scan import git_rules, inventory
+from activities.auditor.scan import listing as listing_module
 from activities.auditor.scan.inventory import CodeInventory, Lister
 from activities.auditor.scan.listing import list_files
 from common.artifacts import ArtifactStore
+from common.digest import digest_bytes
 
 
 @dataclass
@@ -482,3 +485,43 @@ def test_an_index_that_names_more_than_a_checkout_holds_is_damaged(take: Taker, 
     (root / ".git" / "index").write_bytes(data + hashlib.sha1(data, usedforsecurity=False).digest())
     assert take(root).paths == [".gitignore", "y.py"]
     assert max(map(len, git_rules.open_checkout(root).tracked)) <= 4096  # type: ignore[union-attr]
+
+
+def test_a_listing_that_was_killed_reads_no_file_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What stands as it did is taken from the journal, torn or not; what was changed or replaced is read."""
+    root = tmp_path / "code"
+    root.mkdir()
+    for number in range(450):
+        (root / f"{number:03}.py").write_text(f"x = {number}\n")
+    journal = tmp_path / "journals" / "a.listing"
+    request = {
+        "root": str(root), "include": [], "exclude": [], "max_file_bytes": 1000, "only": None,
+        "journal": str(journal),
+    }  # fmt: skip
+    first = list_files(request, lambda done: None)
+    assert len(journal.read_text().splitlines()) == 400
+    with journal.open("a") as file:
+        file.write('[[1, 2], ["torn.py", "')
+    read: list[str] = []
+    real = listing_module._entry
+
+    def entry(root: Path, path: str, *rest: Any) -> Any:
+        read.append(path)
+        return real(root, path, *rest)
+
+    monkeypatch.setattr(listing_module, "_entry", entry)
+    kept = [json.loads(line)[1][0] for line in journal.read_text().splitlines()[:400]]
+    changed, replaced = kept[0], kept[1]
+    (root / changed).write_text("x = 'other'\n")
+    (root / replaced).unlink()
+    (root / replaced).write_bytes(b"x = 'new'\n")
+    again = list_files(request, lambda done: None)
+    assert set(read) == {changed, replaced, *(each[0] for each in first.entries if each[0] not in kept)}
+    digests = {each[0]: each[1] for each in again.entries}
+    assert digests[changed] == digest_bytes(b"x = 'other'\n")
+    assert digests[replaced] == digest_bytes(b"x = 'new'\n")
+    assert [each for each in again.entries if each[0] not in (changed, replaced)] == [
+        each for each in first.entries if each[0] not in (changed, replaced)
+    ]

@@ -13,16 +13,13 @@ from activities.auditor.records import (
     FileEntry,
     FileFindings,
     Finding,
-    KeepRequest,
-    Recalled,
-    RecallRequest,
     Severity,
-    Tree,
     get_records,
     put_records,
 )
 from activities.auditor.scan import kept as kept_module
 from activities.auditor.scan.kept import KeptResults
+from activities.auditor.scan.records import KeepRequest, Recalled, RecallRequest, Tree
 from common.digest import digest_bytes
 from common.object_store import FolderStore
 from common.owned import owned_prefix

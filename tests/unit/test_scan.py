@@ -228,3 +228,28 @@ def test_two_attempts_at_once(bench: ScanBench) -> None:
         fcntl.flock(held, fcntl.LOCK_UN)
     thread.join(10)
     assert results == [expected]
+
+
+def test_what_is_found_in_a_file_does_not_depend_on_what_is_scanned_with_it(bench: ScanBench) -> None:
+    """A package's modules and a script's library are the same findings in a batch and by themselves."""
+    bench.write(
+        {
+            "pkg/__init__.py": "",
+            "pkg/sub/__init__.py": "from pkg import x\nimport pkg.sub\n",
+            "run.sh": "#!/bin/bash\n# shellcheck source-path=SCRIPTDIR\nsource lib.sh\necho $WHAT\n",
+            "lib.sh": "#!/bin/bash\nexport WHAT=1\n",
+        }
+    )
+    request = bench.request()
+    together = bench.records(bench.run(request).findings)
+    alone = [
+        record
+        for n in range(4)
+        for record in bench.records(
+            bench.run(request.model_copy(update={"first": n, "last": n + 1}), activity_id=str(n)).findings
+        )
+    ]
+    assert alone == together
+    found = {finding.rule: finding.message for record in together for finding in record.findings}
+    assert "redundant alias" in found["F401"]
+    assert "SC1091" in found

@@ -22,6 +22,7 @@ from common.archive.index import IndexQuery
 from common.archive.layout import ARCHIVIST, SCHEDULE, Head
 from common.client.client import AgentClient
 from common.client.view import view_of
+from common.owned import owned_prefix
 from common.settings import Settings
 from common.temporal.connect import data_converter
 from tests.support.agents.doubles import ErrandInput
@@ -183,6 +184,8 @@ async def test_an_owner_is_forgotten_whole_and_others_stay(stage: ArchiveStage) 
     outbox = Outbox(stage.store, stage.signer)
     letters = [entered(outbox, handle.id) for handle in (mine[0], theirs, asleep)]
     files = [stage.artifact(handle, handle.id.encode()) for handle in (mine[0], theirs, live)]
+    for owner in ("owner-1", "owner-2"):
+        stage.store.put(f"{owned_prefix(owner)}auditor/tree.gz", b"what audits keep of a tree")
 
     erased = await stage.forget("owner-1")
     assert (erased.live, erased.archived, erased.index_rows, erased.held) == (2, 2, 2, 0)
@@ -193,6 +196,7 @@ async def test_an_owner_is_forgotten_whole_and_others_stay(stage: ArchiveStage) 
             await handle.describe()
         assert [each.key for each in stage.store.list("") if handle.id in each.key] == []
     assert [outbox.find(each.token) for each in letters] == [None, letters[1], None]
+    assert [len(list(stage.store.list(owned_prefix(owner)))) for owner in ("owner-1", "owner-2")] == [0, 1]
     assert (erased.artifacts, [each.exists() for each in files]) == (2, [False, True, False])
     [row] = stage.archived.index.find(IndexQuery())
     assert (row.id, row.owner) == (theirs.id, "owner-2")

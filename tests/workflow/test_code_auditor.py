@@ -299,3 +299,47 @@ async def test_an_agent_uses_what_its_owner_may_whoever_started_it_how(audit: Au
     report = json.loads(Path(done["report"]["json"]).read_text())
     assert {each["path"].split("/")[0] for each in report["files"]} == {"shop"}
     assert {"path": "data/", "reason": "private"} in report["left_out"]
+
+
+async def test_a_second_audit_scans_what_changed_and_tells_what_is_new(audit: AuditStage) -> None:
+    """What the first one found is kept and accepted; only the file that changed is scanned again."""
+    first = await (await audit.start(apply=False)).result()
+    flawed = audit.shop / "shop" / "flawed.py"
+    flawed.write_text("import subprocess\n\n\ndef run(name):\n    subprocess.call(name, shell=True)\n")
+    # What an audited project says about the analysers changes nothing that is found.
+    (audit.shop / "ruff.toml").write_text("[lint]\nignore = ['ALL']\n")
+    baseline = audit.shop.parent / "baseline.sarif"
+    shutil.copyfile(first["report"]["sarif"], baseline)
+    agent = await audit.start(apply=False, baseline=str(baseline))
+    second = await agent.result()
+    scans = [
+        json.loads(payload.data)
+        async for event in agent.fetch_history_events()
+        for payload in event.activity_task_scheduled_event_attributes.input.payloads
+        if event.activity_task_scheduled_event_attributes.activity_type.name == "scan_shard"
+    ]
+    assert [each["last"] for each in scans] == [2]
+    assert second["accepted"] == first["findings"]
+    assert second["absent"] == 0
+    report = json.loads(Path(second["report"]["json"]).read_text())
+    before = json.loads(Path(first["report"]["json"]).read_text())
+    fresh = {"shop/flawed.py", "ruff.toml"}
+    assert [each for each in report["findings"] if each["path"] not in fresh] == before["findings"]
+    assert second["findings"] - second["accepted"] == sum(
+        len(each["findings"]) for each in report["findings"] if each["path"] in fresh
+    )
+    assert report["summary"]["top"]
+    assert all("flawed.py" in line for line in report["summary"]["top"])
+
+
+async def test_a_baseline_that_cannot_be_read_fails_at_once_with_one_clear_line(audit: AuditStage) -> None:
+    """Before anything is scanned, and without a word of what is in the file."""
+    baseline = audit.shop.parent / "baseline.sarif"
+    baseline.write_text('{"very": "private"}')
+    agent = await audit.start(apply=False, baseline=str(baseline))
+    with pytest.raises(WorkflowFailureError) as failure:
+        await agent.result()
+    cause = failure.value.cause.cause  # type: ignore[union-attr]
+    assert str(baseline) in str(cause)
+    assert "private" not in str(cause)
+    assert (await audit.stage.attributes(agent))["AgentFailure"] == "BaselineUnreadable"

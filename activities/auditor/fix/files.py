@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from activities.safe_files import LeftOut, open_folder, read_inside
+from activities.safe_files import LeftOut, open_folder, read_inside, write_new
 
 
 @contextmanager
@@ -61,7 +61,8 @@ def swap_content(folder: int, name: str, *, before: str, after: bytes, temporary
         if not status.st_mode & 0o222:
             raise PermissionError(errno.EACCES, "Read-only file")
         try:
-            _write(folder, temporary, after, status)
+            mode, owner = stat.S_IMODE(status.st_mode), (status.st_uid, status.st_gid)
+            write_new(folder, temporary, after, mode, owner)
             if not _still_holds(folder, name, descriptor, before):
                 raise LeftOut("changed")
             os.replace(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
@@ -93,20 +94,6 @@ def _open_regular(folder: int, name: str) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
-
-
-def _write(folder: int, name: str, data: bytes, like: os.stat_result) -> None:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-    with open(os.open(name, flags, 0o600, dir_fd=folder), "wb") as file:
-        file.write(data)
-        file.flush()
-        mode = stat.S_IMODE(like.st_mode)
-        try:
-            os.fchown(file.fileno(), like.st_uid, like.st_gid)
-        except PermissionError:
-            mode &= 0o777  # set-user-id must not carry over to another owner
-        os.fchmod(file.fileno(), mode)
-        os.fsync(file.fileno())
 
 
 def _still_holds(folder: int, name: str, descriptor: int, sha256: str) -> bool:

@@ -82,10 +82,8 @@ def _against_baseline(facts: Facts, accepted: Accepted) -> str:
     """How much of what was found is new; empty without a baseline."""
     if not accepted.given:
         return ""
-    return (
-        f"{number(facts.total - facts.accepted, 'new finding')} since the baseline; "
-        f"{facts.accepted:,} of it are still there and accepted, {accepted.absent_count:,} are gone."
-    )
+    new = facts.total - facts.accepted
+    return f"Against the baseline: {new:,} new, {facts.accepted:,} accepted, {accepted.absent_count:,} gone."
 
 
 def _left_out(store: ArtifactStore, request: ReportRequest) -> Iterator[tuple[str, int, list[str]]]:

@@ -50,7 +50,7 @@ class AuditReport:
         accepted = Accepted(self._artifacts, request.baseline, activity.heartbeat)
         facts = survey(findings, accepted, keep=CAP)
         written = WrittenFixes(self._artifacts, fix_outcomes(self._artifacts, request))
-        files = {"json": "report.json", "html": "report.html"}
+        files = {"sarif": "report.sarif", "json": "report.json", "html": "report.html"}
         subject = Subject(request.inventory, findings, facts, versions, written, accepted)
         for number, log in enumerate(sarif_logs(subject), 1):
             name, file = (

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 from temporalio import activity
 
 from activities.apart import LimitsExceededError, ProcessLimits, run_apart
 from activities.auditor.records import FileEntry, Inventory, InventoryRequest, SkippedFile, put_records
+from activities.auditor.scan.journal import journal_path
 from activities.auditor.scan.listing import CannotListError, Listing, answer
 from common.agents.agent import Progress
 from common.artifacts import ArtifactStore
@@ -46,11 +48,15 @@ class CodeInventory:
     Args:
         artifacts: where the lists go.
         lister: walks the folder.
+        journals: where a listing keeps what it has read, in case it is killed; None keeps nothing.
     """
 
-    def __init__(self, artifacts: ArtifactStore, lister: Lister = listed_apart) -> None:
+    def __init__(
+        self, artifacts: ArtifactStore, lister: Lister = listed_apart, journals: Path | None = None
+    ) -> None:
         self._artifacts = artifacts
         self._lister = lister
+        self._journals = journals
 
     @activity.defn(name="take_inventory")
     def take_inventory(self, request: InventoryRequest) -> Inventory:
@@ -63,10 +69,9 @@ class CodeInventory:
             ApplicationError: PathMissing, NotAFolder, PathUnreadable, PatternMalformed, TreeTooLarge,
                 TooManyRules, TreeTooCostly; none is retried.
         """
+        listing = request.model_dump(mode="json") | {"journal": self._journal()}
         try:
-            found = self._lister(
-                request.model_dump(mode="json"), lambda done: activity.heartbeat(Progress(done=done))
-            )
+            found = self._lister(listing, lambda done: activity.heartbeat(Progress(done=done)))
         except CannotListError as error:
             raise permanent(error.kind, str(error)) from None
         entries = [
@@ -83,6 +88,13 @@ class CodeInventory:
             skipped=_counted(entry.reason for entry in skipped),
             left_out=put_records(self._artifacts, skipped),
         )
+
+    def _journal(self) -> str:
+        if self._journals is None:
+            return ""
+        info = activity.info()
+        id = f"{info.workflow_run_id} {info.activity_id}"
+        return str(journal_path(self._journals, info.workflow_id or "", id).with_suffix(".listing"))
 
 
 def _counted(words: Iterable[str]) -> dict[str, int]:

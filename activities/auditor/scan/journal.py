@@ -69,7 +69,7 @@ def open_journal(
     While an earlier attempt that Temporal has given up on still holds it, `wait` is called with the seconds
     to wait; whatever it raises propagates.
     """
-    path = _agent_folder(folder, workflow_id) / f"{digest_bytes(scan_id.encode())[:32]}.journal"
+    path = journal_path(folder, workflow_id, scan_id)
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
     try:
@@ -85,6 +85,11 @@ def clear_journals(folder: Path, workflow_id: str) -> None:
     """Remove all journals of an agent; none is no error."""
     with contextlib.suppress(FileNotFoundError):
         shutil.rmtree(_agent_folder(folder, workflow_id))
+
+
+def journal_path(folder: Path, workflow_id: str, scan_id: str) -> Path:
+    """The file of one scan of one agent, in the agent's own folder."""
+    return _agent_folder(folder, workflow_id) / f"{digest_bytes(scan_id.encode())[:32]}.journal"
 
 
 def _agent_folder(folder: Path, workflow_id: str) -> Path:

@@ -21,19 +21,9 @@ from pathlib import Path
 from pydantic import JsonValue
 from temporalio import activity
 
-from activities.auditor.records import (
-    FAILED_RULE,
-    FileEntry,
-    FileFindings,
-    KeepRequest,
-    Kept,
-    Recalled,
-    RecallRequest,
-    Tree,
-    get_records,
-    put_records,
-)
+from activities.auditor.records import FAILED_RULE, FileEntry, FileFindings, get_records, put_records
 from activities.auditor.scan import analyse, analysers, programs
+from activities.auditor.scan.records import KeepRequest, Kept, Recalled, RecallRequest, Tree
 from common.agents.agent import Progress
 from common.artifacts import ArtifactRef, ArtifactStore
 from common.digest import digest, digest_bytes

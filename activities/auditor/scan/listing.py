@@ -14,6 +14,7 @@ from dulwich.wildmatch import MalformedPattern
 
 from activities.auditor.scan.git_rules import IgnoreRules, TooManyRulesError, find_rules, open_checkout
 from activities.auditor.scan.languages import language_of
+from activities.auditor.scan.listing_journal import ListingJournal
 from activities.safe_files import LeftOut, open_folder, read_inside
 from common.digest import digest_bytes
 
@@ -46,6 +47,8 @@ class Listing:
 def list_files(request: dict[str, Any], beat: Callable[[int], None]) -> Listing:
     """List what an `InventoryRequest`, as its fields by name, asks for; `beat` is told how many so far.
 
+    `journal` among them is the file of a `ListingJournal`.
+
     Raises:
         CannotListError: PathMissing, NotAFolder, PathUnreadable, PatternMalformed, TreeTooLarge,
             TooManyRules.
@@ -53,6 +56,7 @@ def list_files(request: dict[str, Any], beat: Callable[[int], None]) -> Listing:
     root = _real_root(request["root"])
     listing = Listing(str(root))
     packages = Packages(root)
+    journal = ListingJournal(request.get("journal", ""))
     if request["only"] is None:
         found = _walk(root, _patterns(request["include"]), _patterns(request["exclude"]))
     else:
@@ -64,7 +68,13 @@ def list_files(request: dict[str, Any], beat: Callable[[int], None]) -> Listing:
             try:
                 if reason:
                     raise LeftOut(reason)
-                listing.entries.append(_entry(root, path, request["max_file_bytes"], packages))
+                stand, known = journal.find(root, path)
+                if known is None:
+                    entry = _entry(root, path, request["max_file_bytes"], packages)
+                    journal.add(stand, entry)
+                else:
+                    entry = (known[0], known[1], known[2], known[3], known[4])
+                listing.entries.append(entry)
             except LeftOut as left_out:
                 listing.skipped.append((_shown(path), left_out.reason))
     except TooManyRulesError as error:

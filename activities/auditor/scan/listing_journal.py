@@ -1,0 +1,59 @@
+"""What a listing has read so far, on disk, so that one that is killed does not read everything again.
+
+A line for each file: how it stood (inode, size, times) and what it was. A file that stands as it did seconds
+ago is not read again. The process that lists may outlive its worker, and goes on to write.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+_FLUSH_EVERY = 200
+
+Stand = tuple[int, ...]
+
+
+class ListingJournal:
+    """The journal in `file`; without one nothing is known and nothing is kept."""
+
+    def __init__(self, file: str) -> None:
+        self._file = Path(file) if file else None
+        self._known: dict[str, tuple[Stand, list[Any]]] = {}
+        self._lines: list[str] = []
+        if self._file and self._file.exists():
+            # Of lines that a kill or another attempt tore apart the files are read again.
+            for line in self._file.read_text(errors="replace").splitlines():
+                try:
+                    stand, entry = json.loads(line)
+                    self._known[entry[0]] = tuple(stand), entry
+                except (ValueError, LookupError, TypeError):
+                    continue
+
+    def find(self, root: Path, path: str) -> tuple[Stand | None, list[Any] | None]:
+        """How a file stands, and what it was when it last stood so."""
+        if self._file is None:
+            return None, None
+        try:
+            status = (root / path).lstat()
+        except (OSError, ValueError):
+            return None, None
+        stand = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+        before, entry = self._known.get(path, (None, None))
+        return stand, entry if before == stand else None
+
+    def add(self, stand: Stand | None, entry: tuple[Any, ...]) -> None:
+        """Keep what a file was that stood so before it was read."""
+        if self._file is None or stand is None:
+            return
+        self._lines.append(json.dumps([stand, entry]))
+        if len(self._lines) == _FLUSH_EVERY:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(self._file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            try:
+                os.write(descriptor, "".join(f"{line}\n" for line in self._lines).encode())
+            finally:
+                os.close(descriptor)
+            self._lines.clear()
