@@ -158,6 +158,16 @@ async def test_a_report_is_a_page_with_plots_and_files_beside(tmp_path: Path) ->
     assert {kind: Path(file).read_bytes() for kind, file in again.files.items()} == bytes_of
 
 
+async def test_one_price_is_told_and_nothing_is_made_of_it(tmp_path: Path) -> None:
+    """A report that is asked for right after the start: no return of zero, no empty plots."""
+    watching = Watching(tmp_path, prices({"2026-11-25T14:30": 5000}), start=utc("2026-11-25T14:30"))
+    await watching.look()
+    found = report(watching, tmp_path / "reports")
+    assert sorted(found.files) == ["csv", "html", "json"]
+    assert "One price, 5,000: too little to tell more." in Path(found.files["html"]).read_text()
+    assert (found.figures.first, found.figures.total_return) == (Decimal(5000), None)
+
+
 async def test_a_watch_without_a_price_has_a_report_that_says_so(tmp_path: Path) -> None:
     """No plots, no numbers, no crash."""
     watching = Watching(tmp_path, prices({}), start=utc("2026-11-25T14:00"))
