@@ -83,8 +83,10 @@ class MarketAnalyst(Agent[MarketInput, MarketMemory]):
         while not memory.finish:
             self._ask_open()
             if memory.next_at is None or memory.next_at <= workflow.now():
+                until = memory.until
                 await self._look()
-                if memory.next_at is None:
+                # Not over where people have told it to go on in the meantime.
+                if memory.next_at is None and memory.until == until:
                     break
                 continue
             if memory.report:

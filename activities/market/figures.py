@@ -34,6 +34,8 @@ def figures(points: Sequence[Point], zone: str, open_a_year: int) -> MarketFigur
     prices = prices_of(points)
     if not prices:
         return MarketFigures(**counted)
+    if len(prices) == 1:
+        return MarketFigures(**counted, sessions=1, first=_exact(prices[0]), last=_exact(prices[0]))
     values = [value for _, value in prices]
     high, low = max(prices, key=lambda each: each[1]), min(prices, key=lambda each: each[1])
     changes = [new / old - 1 for old, new in itertools.pairwise(values)]

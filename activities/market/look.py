@@ -66,7 +66,7 @@ class MarketWatch:
             series = request.series.model_copy(update={"failures": 0})
             return _looked(request, market, ends_at, series)
         series, point, wait = await self._seen(request, market, due)
-        series, looked = await asyncio.to_thread(self._judged, request, market, series, point)
+        series, looked = await asyncio.to_thread(self._judged, request, market, due, series, point)
         return _looked(request, market, ends_at, series, wait).model_copy(update=looked)
 
     async def _seen(self, request: Look, market: Hours, due: Due) -> tuple[Series, Point, timedelta | None]:
@@ -100,7 +100,7 @@ class MarketWatch:
         return series.model_copy(update=update), point, wait
 
     def _judged(
-        self, request: Look, market: Hours, series: Series, point: Point
+        self, request: Look, market: Hours, due: Due, series: Series, point: Point
     ) -> tuple[Series, dict[str, object]]:
         before = request.series
         with_point = series.model_copy(update={"recent": (*series.recent, point)})
@@ -112,7 +112,7 @@ class MarketWatch:
         )
         point = point.model_copy(update={"crossed": tuple(each.rule for each in crossings)})
         series = self._store.added(series, point).model_copy(update={"armed": armed})
-        return series, {"crossings": tuple(crossings), "notes": tuple(_notes(before, series, point))}
+        return series, {"crossings": tuple(crossings), "notes": tuple(_notes(before, series, point, due))}
 
 
 def placed(series: Series, quote: Quote, due: Due, opened: int) -> tuple[Series, Point]:
@@ -155,8 +155,12 @@ def _is_jump(price: float, last: float) -> bool:
     return not 1 / MAX_JUMP < price / last < MAX_JUMP
 
 
-def _notes(before: Series, series: Series, point: Point) -> list[str]:
+def _notes(before: Series, series: Series, point: Point, due: Due) -> list[str]:
     notes = []
+    if point.seen is Seen.PRICE and not before.points:
+        notes.append(f"stands at {point.price:,}, says {series.source}")
+    elif point.first:
+        notes.append(f"opens at {point.price:,}")
     if point.seen is Seen.REFUSED:
         notes.append(f"refused: {point.why}")
     elif point.seen is Seen.MISSING and not before.failures:
@@ -167,6 +171,8 @@ def _notes(before: Series, series: Series, point: Point) -> list[str]:
         )
     elif before.held is not None and series.held is None:
         notes.append("the price that was held back was a slip: it is left out")
+    if due.period.is_last and due.at == due.period.closes and series.last and not series.failures:
+        notes.append(f"closes at {series.last.price:,}")
     if before.failures and not series.failures:
         notes.append(f"a price again, after {before.failures} looks without")
     return notes

@@ -51,7 +51,9 @@ class MarketReports:
         name = "report" if not request.number else f"interim-{request.number}"
         folder = (self._reports / safe_name(activity.info().workflow_id or "")).absolute()
         marks = crossings_of(points)
-        plots = self._plots(request, points, market.zone, market.open_a_year, marks) if found.prices else {}
+        plots = (
+            self._plots(request, points, market.zone, market.open_a_year, marks) if found.prices > 1 else {}
+        )
         files = {f"{name}.html": _page(request, found, plots, marks, market.zone).encode()}
         files |= {f"{name}-{plot}.png": data for plot, data in plots.items()}
         files |= {f"{name}.json": _document(request, found, marks), f"{name}.csv": _prices(points)}
@@ -130,9 +132,11 @@ def _page(
 
 
 def lead(found: MarketFigures, crossings: int) -> str:
-    """What happened, in two sentences; empty where there was no price."""
-    if not found.prices or found.first is None or found.last is None:
-        return ""
+    """What happened, in two sentences; or in one where there was too little to tell."""
+    if found.first is None or found.last is None:
+        return "There was no price to report on."
+    if found.prices == 1:
+        return f"One price, {found.first:,}: too little to tell more."
     told = f"From {found.first:,} to {found.last:,}, {found.total_return or 0:+.2%}; "
     told += f"at worst {-found.max_drawdown:.2%} below" if found.max_drawdown else "never below"
     times = "once" if crossings == 1 else f"{crossings:,} times"

@@ -44,6 +44,11 @@ class MarketInput(AskingInput):
         "XNYS", description="the exchange whose sessions count, such as XNYS or XTKS"
     )
 
+    @property
+    def asks(self) -> bool:
+        """Whether any rule asks; what people tell it later is held to the operator's policy then."""
+        return any(rule.then is Then.ASK for rule in self.rules)
+
 
 class Seen(StrEnum):
     """What came of a look: a price, the one known before, none, or one that cannot be."""

@@ -106,7 +106,7 @@ async def test_the_numbers_are_those_that_pandas_finds_in_the_same_real_prices(
 
 
 async def test_volatility_is_the_standard_deviation_scaled_by_open_time(tmp_path: Path) -> None:
-    """Within one session by the quarter hour: the same by numpy, from the file of prices that lies beside."""
+    """Within one session by the quarter hour: the same by numpy."""
     chance = np.random.default_rng(3)
 
     def says(now: datetime) -> object:
@@ -115,13 +115,12 @@ async def test_volatility_is_the_standard_deviation_scaled_by_open_time(tmp_path
     start = utc("2026-11-25T14:00")
     watching = Watching(tmp_path, says, start=start, lasts=timedelta(hours=8))
     await watching.to_the_end()
-    found = report(watching, tmp_path / "reports")
-    with Path(found.files["csv"]).open() as file:
-        values = np.array([float(row["price"]) for row in csv.DictReader(file)])
     market = hours("XNYS", start, start)
+    found = figures(watching.points, market.zone, market.open_a_year)
+    values = np.array([float(point.price or 0) for point in watching.points])
     year_of_quarters = market.open_a_year / 900
     expected = np.std(np.diff(np.log(values)), ddof=1) * np.sqrt(year_of_quarters)
-    assert found.figures.volatility == pytest.approx(float(expected))
+    assert found.volatility == pytest.approx(float(expected))
 
 
 async def test_a_report_is_a_page_with_plots_and_files_beside(tmp_path: Path) -> None:
@@ -156,6 +155,16 @@ async def test_a_report_is_a_page_with_plots_and_files_beside(tmp_path: Path) ->
     assert len(rows) == len(watching.points)
     again = report(watching, tmp_path / "again")
     assert {kind: Path(file).read_bytes() for kind, file in again.files.items()} == bytes_of
+
+
+async def test_one_price_is_told_and_nothing_is_made_of_it(tmp_path: Path) -> None:
+    """A report that is asked for right after the start: no return of zero, no empty plots."""
+    watching = Watching(tmp_path, prices({"2026-11-25T14:30": 5000}), start=utc("2026-11-25T14:30"))
+    await watching.look()
+    found = report(watching, tmp_path / "reports")
+    assert sorted(found.files) == ["csv", "html", "json"]
+    assert "One price, 5,000: too little to tell more." in Path(found.files["html"]).read_text()
+    assert (found.figures.first, found.figures.total_return) == (Decimal(5000), None)
 
 
 async def test_a_watch_without_a_price_has_a_report_that_says_so(tmp_path: Path) -> None:

@@ -109,7 +109,9 @@ async def test_people_steer_it_in_words_and_what_it_does_not_understand_it_says(
 async def test_a_rule_may_ask_people_and_a_no_ends_the_watch(market: MarketStage) -> None:
     """It goes on looking while they think, over fresh histories; the question stays the same."""
     market.exchange.price = Decimal(4000)
-    agent = await market.watch(every="1h", rules="above 5000 ask; above 4500 ask", **{"for": "9d"})
+    agent = await market.watch(
+        every="1h", rules="above 5000 ask; above 4500 ask; above 4800 alert", **{"for": "9d"}
+    )
     await looked(market, 1)
     market.exchange.price = Decimal(5100)
     await market.skipper.fast_forward(agent, timedelta(hours=1, minutes=5))
@@ -123,7 +125,9 @@ async def test_a_rule_may_ask_people_and_a_no_ends_the_watch(market: MarketStage
     await market.decide(agent, view.open[1])
     await market.decide(agent, first, Verdict.REJECT, note="enough")
     result = await market.result(agent)
-    assert (result.outcome, result.crossings) == ("finished_early", 2)
+    assert (result.outcome, result.crossings) == ("finished_early", 3)
+    events = market.notices.events(agent.id)
+    assert (events.count("alert"), events.count("asked")) == (1, 2)
 
 
 async def test_with_the_last_close_what_was_asked_is_asked_no_more(market: MarketStage) -> None:

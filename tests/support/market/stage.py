@@ -13,6 +13,7 @@ from typing import Any, Self
 
 from temporalio import activity
 from temporalio.client import WorkflowHandle
+from temporalio.testing import TimeSkipper, TimeSkippingConfig
 
 from activities.market.look import MarketWatch
 from activities.market.records import Look, Looked
@@ -25,6 +26,8 @@ from common.settings import Settings
 from common.temporal.connect import connect
 from tests.support.stage import Stage
 from workflows.market_analyst import MarketAnalyst
+
+MAX_SKIPS = 50_000
 
 
 class Exchange:
@@ -77,6 +80,8 @@ class MarketStage(Stage):
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self.exchange = Exchange()
+        # By default the server stops to skip after some two hundred times.
+        self.skipper = TimeSkipper(self.client, config=TimeSkippingConfig(max_session_skip_count=MAX_SKIPS))
         self.agents = [MarketAnalyst]
 
     @classmethod
