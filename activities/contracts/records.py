@@ -1,0 +1,137 @@
+"""The records that the contract auditor's activities hand to each other, through history or as artifacts."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, Field
+
+from common.agents.contracts import ContractResult, Severity, Verdict
+from common.agents.fields import LocalPath
+from common.artifacts import ArtifactRef
+
+OTHER = "contract"
+
+
+class Position(BaseModel, frozen=True):
+    """Where words stand: offset in characters of the contract's text, page from 1, number of the clause."""
+
+    start: int
+    page: int | None = None
+    number: str = ""
+
+
+class Finding(BaseModel, frozen=True):
+    """One thing that a person should know of a contract.
+
+    `clause` and `rule` are ids of the playbook, or `contract` and the id of a rule that every contract is
+    judged by. `title` is the same in all contracts, `said` what this one says. `by` is who found it.
+    """
+
+    clause: str
+    rule: str
+    title: str
+    severity: Severity
+    verdict: Verdict
+    said: str = ""
+    why: str = ""
+    quote: str = ""
+    at: Position | None = None
+    by: str = "rules"
+
+
+class ClauseFound(BaseModel, frozen=True):
+    """A passage on a clause: its text (of a long one the beginning), and the facts that rules took from it."""
+
+    clause: str
+    heading: str
+    text: str
+    length: int
+    at: Position
+    facts: tuple[str, ...] = ()
+
+
+class ModelQuestion(BaseModel, frozen=True):
+    """What a language model is asked about a clause, with the passages as material, and what the rules say."""
+
+    clause: str
+    title: str
+    ask: str
+    passages: ArtifactRef
+    rules: Verdict
+
+
+class ModelAnswer(BaseModel, frozen=True):
+    """What a language model chose, and its name; nothing where it gave no usable answer."""
+
+    clause: str
+    title: str
+    rules: Verdict
+    model: str
+    choice: str
+    start: int = 0
+
+
+class Audit(BaseModel, frozen=True):
+    """A contract as it was judged: one artifact."""
+
+    name: str
+    digest: str
+    title: str
+    media_type: str
+    category: str
+    characters: int
+    pages: int | None
+    verdict: Verdict
+    findings: tuple[Finding, ...]
+    clauses: tuple[ClauseFound, ...]
+    missing: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+    model: str = ""
+
+
+class OpenRequest(BaseModel, frozen=True):
+    """Asks to list the contracts below a folder and to read a playbook, the default one where empty."""
+
+    folder: LocalPath
+    playbook: str = Field("", json_schema_extra={"format": "path"})
+    model: str = ""
+
+
+class Opened(BaseModel, frozen=True):
+    """What there is to audit.
+
+    `listing` has one item of a batch a line; `playbook` is the playbook itself, so that no change to the file
+    divides a batch. `other` counts files of other kinds, `left_out` names the first of those that cannot be
+    read at all, with the reasons. `thinks`: a language model is set up for it.
+    """
+
+    listing: ArtifactRef
+    items: int
+    playbook: ArtifactRef
+    playbook_name: str
+    other: int
+    left_out: dict[str, str]
+    thinks: bool
+
+
+class AuditRequest(BaseModel, frozen=True):
+    """Asks to read and judge one contract, by its path below the folder."""
+
+    folder: LocalPath
+    name: str
+    playbook: ArtifactRef
+    thinks: bool = False
+
+
+class Audited(BaseModel, frozen=True):
+    """A contract audited: the result, and what to ask a language model about it."""
+
+    result: ContractResult
+    questions: tuple[ModelQuestion, ...] = ()
+
+
+class CompareRequest(BaseModel, frozen=True):
+    """Asks to put a language model's answers beside what the rules say."""
+
+    result: ContractResult
+    answers: tuple[ModelAnswer, ...]
