@@ -1,0 +1,179 @@
+"""Puts the blocks of a document together: their offsets, what was not read, and where it was cut.
+
+The readers build it in a process of its own, so it holds nothing but what JSON has.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from activities.documents.numbers import typed_number
+
+MAX_CHARACTERS = 2_000_000
+MAX_BLOCKS = 100_000
+MAX_CHANGES = 10_000
+MAX_CHANGE_CHARACTERS = 2_000
+MAX_SAID = 50
+
+# Nobody sees them, and they would part a word: soft hyphen, zero-width space, word joiner, byte order mark.
+_UNSEEN = dict.fromkeys(map(ord, "\u00ad\u200b\u2060\ufeff\0"))
+# Its kind, its text, its offset.
+Change = tuple[str, str, int]
+_SPACES = re.compile(r"[ \u00a0\u2000-\u200a\u202f\u205f\u3000]")
+
+
+class FullError(Exception):
+    """The document is longer than is read."""
+
+
+def seen(text: str) -> str:
+    """`text` as it is seen: without what has no width, each kind of space a plain one."""
+    return _SPACES.sub(" ", text.translate(_UNSEEN))
+
+
+@dataclass
+class Piece:
+    """A block that grows: its text so far, and the changes with offsets in that text."""
+
+    parts: list[str] = field(default_factory=list)
+    length: int = 0
+    changes: list[Change] = field(default_factory=list)
+
+    def add(self, text: str) -> None:
+        if text := seen(text):
+            self.parts.append(text)
+            self.length += len(text)
+
+    def change(self, kind: str, text: str, at: int) -> None:
+        """Record a change; one that goes on where the last of its kind ended is the same change."""
+        text = seen(text)
+        if not text:
+            return
+        if self.changes:
+            last, before, place = self.changes[-1]
+            here = place if last in ("deleted", "moved_away") else place + len(before)
+            if last == kind and here == at:
+                self.changes[-1] = (kind, before + text, place)
+                return
+        self.changes.append((kind, text, at))
+
+    def stripped(self) -> tuple[str, list[Change]]:
+        """The text without blanks around it, and the changes that show."""
+        whole = "".join(self.parts)
+        text = whole.strip()
+        lead = len(whole) - len(whole.lstrip())
+        return text, [
+            (kind, said, min(max(at - lead, 0), len(text))) for kind, said, at in self.changes if said.strip()
+        ]
+
+
+def numbered(text: str, changes: list[Change]) -> tuple[str, str, list[Change]]:
+    """The clause number that is typed at the beginning of `text`, the rest, and the changes of the rest."""
+    number, rest = typed_number(text)
+    lead = len(text) - len(rest)
+    return number, rest, [(kind, said, max(at - lead, 0)) for kind, said, at in changes] if lead else changes
+
+
+class Assembly:
+    """The document so far; `result()` is what `StructuredDocument` takes."""
+
+    def __init__(self, media_type: str) -> None:
+        self._media_type = media_type
+        self._blocks: list[dict[str, Any]] = []
+        self._parts: list[str] = []
+        self._length = 0
+        self._changes = 0
+        self.title = ""
+        self.pages: int | None = None
+        self.cut = False
+        self.unread: Counter[str] = Counter()
+        self.unread_words: list[str] = []
+        self.remarks: list[str] = []
+
+    def add(
+        self,
+        text: str,
+        kind: str = "paragraph",
+        changes: Sequence[Change] = (),
+        *,
+        number: str = "",
+        path: str = "",
+        level: int = 0,
+        page: int | None = None,
+        row: int = 0,
+        column: int = 0,
+    ) -> None:
+        """Add a block whose text has no blanks around it; changes have offsets in the text.
+
+        Raises:
+            FullError: no more is read; the document is marked as cut.
+        """
+        if not text and not changes:
+            return
+        if len(self._blocks) >= MAX_BLOCKS or self._length >= MAX_CHARACTERS:
+            self.cut = True
+            raise FullError
+        if len(text) > MAX_CHARACTERS - self._length:
+            self.cut = True
+            text = text[: MAX_CHARACTERS - self._length]
+        before = self._blocks[-1] if self._blocks else None
+        lead = ""
+        if before is not None:
+            lead = "\t" if row and before["row"] == row and before["column"] != column else "\n\n"
+        lead += f"{number} " if number else ""
+        start = self._length + len(lead)
+        self._parts += (lead, text)
+        self._length = start + len(text)
+        kept = changes[: MAX_CHANGES - self._changes]
+        self.cut = self.cut or len(kept) < len(changes)
+        self._changes += len(kept)
+        self._blocks.append(
+            {
+                "text": text,
+                "kind": kind,
+                "number": number,
+                "path": path,
+                "level": level,
+                "page": page,
+                "start": start,
+                "row": row,
+                "column": column,
+                "changes": [
+                    {"kind": change, "text": said.strip()[:MAX_CHANGE_CHARACTERS], "at": start + at}
+                    for change, said, at in kept
+                ],
+            }
+        )
+
+    def heading(self) -> str:
+        """The first heading's text; empty where there is none."""
+        return next((block["text"] for block in self._blocks if block["kind"] == "heading"), "")
+
+    def empty(self) -> bool:
+        return not self._length
+
+    def result(self) -> dict[str, Any]:
+        words = [counted(what, how_many) for what, how_many in self.unread.items()] + self.unread_words
+        return {
+            "title": " ".join((self.title or self.heading()).split())[:500],
+            "media_type": self._media_type,
+            "text": "".join(self._parts),
+            "blocks": self._blocks,
+            "pages": self.pages,
+            "unread": words[:MAX_SAID],
+            "remarks": self.remarks[:MAX_SAID],
+            "cut": self.cut,
+        }
+
+
+def counted(what: str, how_many: int) -> str:
+    """"a picture", "3 pictures": of one the article, of several the number."""
+    if how_many == 1:
+        return what
+    article, _, noun = what.partition(" ")
+    first, of, rest = (noun if article in ("a", "an") else what).partition(" of ")
+    return f"{how_many} {first}s{of}{rest}"

@@ -1,0 +1,65 @@
+"""Short names of OOXML elements: `w:p` for a paragraph, whatever prefix the file uses."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+W = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
+R = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}"
+_PREFIXES = {
+    "http://schemas.openxmlformats.org/wordprocessingml/2006/main": "w",
+    "http://schemas.openxmlformats.org/officeDocument/2006/math": "m",
+    "http://schemas.openxmlformats.org/markup-compatibility/2006": "mc",
+    "http://schemas.openxmlformats.org/drawingml/2006/main": "a",
+    "http://schemas.openxmlformats.org/drawingml/2006/picture": "pic",
+    "http://schemas.openxmlformats.org/drawingml/2006/chart": "c",
+    "http://schemas.openxmlformats.org/drawingml/2006/diagram": "dgm",
+    "http://schemas.microsoft.com/office/word/2010/wordprocessingShape": "wps",
+    "http://schemas.microsoft.com/office/drawing/2014/chartex": "cx",
+    "urn:schemas-microsoft-com:vml": "v",
+    "urn:schemas-microsoft-com:office:office": "o",
+}
+# What Word of the last fifteen years understands in a choice of alternatives.
+UNDERSTOOD = ("http://schemas.microsoft.com/office/", "http://schemas.openxmlformats.org/")
+
+
+@lru_cache(4096)
+def short(tag: Any) -> str:
+    """`w:p`; empty for what is in no namespace that we know."""
+    if not isinstance(tag, str):
+        return ""
+    namespace, _, name = tag[1:].partition("}")
+    prefix = _PREFIXES.get(namespace)
+    return f"{prefix}:{name}" if prefix else ""
+
+
+def child(element: Any, *path: str) -> Any:
+    """The first descendant along `path` of elements of WordprocessingML; None where one is missing."""
+    for name in path:
+        if element is None:
+            return None
+        element = element.find(W + name)
+    return element
+
+
+def value(element: Any, *path: str) -> str | None:
+    """`w:val` of the element at `path`; None where there is none."""
+    found = child(element, *path)
+    return None if found is None else found.get(W + "val")
+
+
+def number(text: str | None, default: int = 0) -> int:
+    """An integer of the file, within reason."""
+    try:
+        return max(-1, min(int(text or ""), 1_000_000))
+    except ValueError:
+        return default
+
+
+def on(element: Any, *path: str) -> bool | None:
+    """A property that is on or off; None where it does not stand there."""
+    found = child(element, *path)
+    if found is None:
+        return None
+    return found.get(W + "val", "true") not in ("0", "false", "off", "none")

@@ -1,0 +1,179 @@
+"""Automatic numbers of a DOCX file, as a word processor counts and shows them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from activities.documents.docx.names import W, child, number, on, value
+from activities.documents.docx.styles import Styles
+from activities.documents.numbers import Trail, written
+
+LEVELS = 9
+_PLACE = re.compile(r"%([1-9])")
+_CLAUSE = re.compile(r"^[^\W\d_]{3,}\.?\s+")
+
+
+@dataclass(frozen=True)
+class Level:
+    """How one level of a list counts and is shown."""
+
+    start: int = 1
+    form: str = "decimal"
+    text: str = ""
+    legal: bool = False
+    restart: int | None = None
+    style: str = ""
+
+
+@dataclass
+class _List:
+    """An abstract list: its levels, and how far it has counted."""
+
+    levels: dict[int, Level]
+    counts: list[int | None] = field(default_factory=lambda: [None] * LEVELS)
+
+
+@dataclass
+class _Use:
+    """A list as paragraphs use it: it counts with its abstract list, but may start or look different."""
+
+    list: _List
+    levels: dict[int, Level]
+    starts: dict[int, int]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """The number of a paragraph as shown, its full path, and its depth from 1; both empty for bullets."""
+
+    number: str
+    path: str
+    level: int
+
+
+class Numbering:
+    """Counts paragraphs in the order in which they come."""
+
+    def __init__(self, root: Any, styles: Styles) -> None:
+        self._styles = styles
+        self._trail = Trail()
+        self._uses: dict[int, _Use] = {}
+        if root is None:
+            return
+        abstracts = {each.get(W + "abstractNumId"): each for each in root.findall(W + "abstractNum")}
+        nums = {each.get(W + "numId"): value(each, "abstractNumId") for each in root.findall(W + "num")}
+        lists: dict[str, _List] = {}
+        for name, element in abstracts.items():
+            linked = value(element, "numStyleLink")
+            if linked is not None:
+                # The levels stand in the list of a numbering style.
+                element = abstracts.get(nums.get(str(styles.list_of(linked))), element)
+            lists[name] = _List({_at(each): _level(each) for each in element.findall(W + "lvl")})
+        for each in root.findall(W + "num"):
+            abstract = lists.get(value(each, "abstractNumId") or "")
+            if abstract is not None:
+                self._uses[number(each.get(W + "numId"))] = _use(each, abstract)
+
+    def of(self, properties: Any, style: str) -> Shown | None:
+        """The next number of a paragraph with these properties and style; None where it has none."""
+        found = self._place(properties, style)
+        if found is None:
+            return None
+        use, at = found
+        self._count(use, at)
+        level = use.levels.get(at, Level())
+        shown = self._text(use, at)
+        if not shown or level.form == "bullet":
+            return Shown("", "", at + 1)
+        path = self._path(use, at)
+        relative = not path[:1].isdecimal() and (at == 0 or path.startswith("("))
+        return Shown(shown, self._trail.path(shown, "" if relative else path), at + 1)
+
+    def typed(self, shown: str) -> Shown:
+        """The same for a number that was typed."""
+        path = self._trail.path(shown)
+        return Shown(shown, path, len(self._trail))
+
+    def _place(self, properties: Any, style: str) -> tuple[_Use, int] | None:
+        num_id, at = value(properties, "numPr", "numId"), value(properties, "numPr", "ilvl")
+        linked = self._styles.numbering(style)
+        if num_id is None and linked is None:
+            return None
+        if num_id is not None and (linked is None or number(num_id) != linked[0]):
+            use = self._uses.get(number(num_id))
+            depth = number(at)
+        else:
+            assert linked is not None  # noqa: S101 - for the type checker
+            use = self._uses.get(linked[0])
+            depth = linked[1] if at is None else number(at)
+            if use is not None and at is None:
+                # A level names the style that it is for; that goes before what the style says.
+                depth = next((each for each, level in use.levels.items() if level.style == linked[2]), depth)
+        if use is None or not 0 <= depth < LEVELS:
+            return None
+        return use, depth
+
+    def _count(self, use: _Use, at: int) -> None:
+        counts = use.list.counts
+        now = counts[at]
+        if at in use.starts:
+            counts[at] = use.starts.pop(at)
+        else:
+            counts[at] = use.levels.get(at, Level()).start if now is None else now + 1
+        for deeper in range(at + 1, LEVELS):
+            restart = use.levels.get(deeper, Level()).restart
+            if restart is None or (restart > 0 and at < restart):
+                counts[deeper] = None
+
+    def _text(self, use: _Use, at: int) -> str:
+        level = use.levels.get(at, Level())
+
+        def shown(found: re.Match[str]) -> str:
+            other = int(found[1]) - 1
+            of = use.levels.get(other, Level())
+            count = use.list.counts[other]
+            form = "decimal" if level.legal and of.form not in ("none", "bullet") else of.form
+            return written(of.start if count is None else count, form)
+
+        return " ".join(_PLACE.sub(shown, level.text).split())
+
+    def _path(self, use: _Use, at: int) -> str:
+        own = self._text(use, at)
+        own = _CLAUSE.sub("", own).rstrip(".:").strip()
+        places = {int(each) for each in _PLACE.findall(use.levels.get(at, Level()).text)}
+        if at == 0 or len(places) > 1 or use.list.counts[at - 1] is None:
+            return own
+        above = self._path(use, at - 1)
+        return above + own if own.startswith("(") or not above else f"{above}.{own}"
+
+
+def _at(element: Any) -> int:
+    return number(element.get(W + "ilvl"))
+
+
+def _level(element: Any) -> Level:
+    restart = value(element, "lvlRestart")
+    return Level(
+        start=number(value(element, "start"), 1) if child(element, "start") is not None else 0,
+        form=value(element, "numFmt") or "decimal",
+        text=(value(element, "lvlText") or "")[:100],
+        legal=bool(on(element, "isLgl")),
+        restart=None if restart is None else number(restart),
+        style=value(element, "pStyle") or "",
+    )
+
+
+def _use(element: Any, abstract: _List) -> _Use:
+    levels, starts = dict(abstract.levels), {}
+    for override in element.findall(W + "lvlOverride"):
+        at = _at(override)
+        start = value(override, "startOverride")
+        own = child(override, "lvl")
+        if own is not None:
+            levels[at] = _level(own)
+        if start is not None:
+            starts[at] = number(start, 1)
+            levels[at] = replace(levels.get(at, Level()), start=starts[at])
+    return _Use(abstract, levels, starts)
