@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import AwareDatetime, BaseModel, Field, JsonValue, field_validator
 from pydantic.json_schema import SkipJsonSchema
 
+from common.agents.batch import BatchStatus
 from common.agents.fields import Amount, Count
 from common.agents.states import AgentState as AgentState
 from common.approval.stakes import Stakes
@@ -52,7 +53,7 @@ class Cost(BaseModel):
 
 
 class AgentStatus(BaseModel):
-    """What the query ``status`` answers. ``approval`` is the oldest open request."""
+    """What the query ``status`` answers. ``approval`` is the oldest open request, ``batch`` the latest batch."""
 
     owner: str
     state: AgentState
@@ -64,6 +65,7 @@ class AgentStatus(BaseModel):
     cost: Cost
     approval: ApprovalRequest | None
     stuck_at: list[str]
+    batch: BatchStatus | None = Field(None, exclude_if=lambda batch: batch is None)
 
 
 class Notebook(BaseModel):

@@ -35,7 +35,9 @@ from temporalio.common import RawValue
 
 from activities.llm.records import Reply, Think
 from common.agents.agent import AgentInput, AgentStatus, Carried, Notebook, Receipt, Receipts, Woken
+from common.agents.batch import BatchCounts, Work
 from common.approval.types import ApprovalPolicy, ApprovalRequest, ApprovalsView
+from common.artifacts import ArtifactRef
 from common.mail import IncomingMail
 from common.notices.types import NoticeEvent
 from workflows.core.answers import Answers
@@ -267,6 +269,25 @@ class Agent(Generic[Input, Memory]):
             ApplicationError: type `BudgetRefused`, where a human will not pay more.
         """
         return await self._thinking.think(think, policy, self.budget_approvers)
+
+    async def batch(self, items: ArtifactRef, work: Work, at_once: int = 20) -> BatchCounts:
+        """Do something with each of thousands of items, at most `at_once` at a time, over days if need be.
+
+        Every item gets exactly one verdict: done, or quarantined with a reason where its activity or agent
+        failed for good; the batch goes on. The signal `batch` changes the width, gives the quarantined
+        another go, and adds items, while it runs; `status` tells how it stands. While the agent is paused no
+        item is begun. An agent with a memory may start its history afresh meanwhile: `run` must come back to
+        this call with the same arguments, and it goes on. One batch runs at a time.
+
+        Args:
+            items: an artifact of JSON lines, a `BatchItem` each (`as_lines`), as an activity stored it.
+            work: `calling(activity, policy)` or `agents_of(kind)`, of `workflows/core/batch.py`.
+            at_once: how many items may be in flight at most.
+
+        Returns:
+            The counts, and the artifacts with each item's verdict and result.
+        """
+        raise NotImplementedError
 
     async def tell_people(self, text: str, event: NoticeEvent = NoticeEvent.DRIFT) -> None:
         """Note `text`, and have people told of it who want to know of such events."""
