@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
 from common.approval.types import GROUP
+from common.digest import digest_bytes
 
 MAX_NAME = 200
 # What is looked for may be a name with a prefix.
@@ -71,3 +74,11 @@ def check_agent_id(id: str) -> str:
             "spaces at either end."
         )
     return check_findable(id)
+
+
+def safe_name(workflow_id: str) -> str:
+    """A file name for `workflow_id`; if characters had to go, a digest keeps different ids apart."""
+    name = re.sub(r"[^A-Za-z0-9._-]", "_", workflow_id)[:100]
+    if name == workflow_id and not name.startswith("."):
+        return name
+    return f"{name.lstrip('.')}-{digest_bytes(workflow_id.encode())[:12]}"

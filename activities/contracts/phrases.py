@@ -1,7 +1,8 @@
 """Words and phrases as a playbook writes them, found in a text in time linear in its length.
 
-A phrase is words in order. `a|b` stands for either word, `word*` for every word that begins so (four letters or
-more), and `...` for up to eight words of the same sentence. There are no regular expressions, so that no
+A phrase is words in order. `a|b` stands for either word, `word*` for every word that begins so (three letters or
+more), and `...` for up to eight words of the same sentence. `=` before a phrase: it is all that a heading says.
+There are no regular expressions, so that no
 playbook can make a search take for ever.
 """
 
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 
 MAX_WORDS = 12
 GAP = 8
-_STEM = 4
+_STEM = 3
 
 # A number with its separators is one word; of a word with an apostrophe only what stands before it counts.
 _WORD = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d_]+(?:['’][^\W\d_]+)?|\w")
@@ -68,6 +69,7 @@ class Phrase:
 
     text: str
     places: tuple[tuple[str, ...], ...]
+    whole: bool = False
 
     @classmethod
     def read(cls, text: str) -> Phrase:
@@ -76,13 +78,14 @@ class Phrase:
         Raises:
             PhraseError: it writes none.
         """
-        parts = text.lower().replace("’", "'").replace("…", "...").split()
+        whole = text.startswith("=")
+        parts = text.removeprefix("=").lower().replace("…", "...").split()
         if not parts or len(parts) > MAX_WORDS:
             raise PhraseError(f"a phrase has 1 to {MAX_WORDS} words")
         if "..." in (parts[0], parts[-1]):
             raise PhraseError("a phrase begins and ends with a word")
         places = tuple(() if part == "..." else _alternatives(part) for part in parts)
-        return cls(text, places)
+        return cls(text, places, whole)
 
     def ends(self, words: Sequence[Word], first: int) -> int:
         """The number of the word after the phrase, where it begins with word `first`; 0 where it does not."""
@@ -126,7 +129,9 @@ class Phrases:
         """Every place where one begins, in order."""
         for at, word in enumerate(words):
             for number in (*self._by_word.get(word.plain, ()), *self._by_stem.get(word.plain[:_STEM], ())):
-                if end := self._phrases[number].ends(words, at):
+                phrase = self._phrases[number]
+                end = phrase.ends(words, at)
+                if end and not (phrase.whole and (at or end < len(words))):
                     yield Found(number, at, end - 1)
 
     def found_in(self, words: Sequence[Word]) -> Found | None:

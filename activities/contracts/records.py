@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, Field
 
-from common.agents.contracts import ContractResult, Severity, Verdict
+from common.agents.contracts import ContractResult, FindingGroup, GroupDecision, Severity, Verdict
 from common.agents.fields import LocalPath
 from common.artifacts import ArtifactRef
 
@@ -90,10 +90,13 @@ class Audit(BaseModel, frozen=True):
 
 
 class OpenRequest(BaseModel, frozen=True):
-    """Asks to list the contracts below a folder and to read a playbook, the default one where empty."""
+    """Asks to list the contracts below a folder and to read a playbook, the default one where None.
+
+    `model` is what people told the agent to think with; the settings say where empty.
+    """
 
     folder: LocalPath
-    playbook: str = Field("", json_schema_extra={"format": "path"})
+    playbook: LocalPath | None = None
     model: str = ""
 
 
@@ -101,8 +104,8 @@ class Opened(BaseModel, frozen=True):
     """What there is to audit.
 
     `listing` has one item of a batch a line; `playbook` is the playbook itself, so that no change to the file
-    divides a batch. `other` counts files of other kinds, `left_out` names the first of those that cannot be
-    read at all, with the reasons. `thinks`: a language model is set up for it.
+    divides a batch. `other` counts files of other kinds, `left_out` names the first of those that are not
+    looked at, with the reasons. `thinks`: a language model is set up.
     """
 
     listing: ArtifactRef
@@ -114,13 +117,29 @@ class Opened(BaseModel, frozen=True):
     thinks: bool
 
 
+class PinRequest(BaseModel, frozen=True):
+    """Asks for a playbook as it is now, the default one where None."""
+
+    playbook: LocalPath | None = None
+
+
+class Pinned(BaseModel, frozen=True):
+    """A playbook in the artifact store, and its name."""
+
+    playbook: ArtifactRef
+    name: str
+
+
 class AuditRequest(BaseModel, frozen=True):
-    """Asks to read and judge one contract, by its path below the folder."""
+    """Asks to read and judge one contract, by its path below the folder.
+
+    `asks`: also say what a language model is to be asked.
+    """
 
     folder: LocalPath
     name: str
     playbook: ArtifactRef
-    thinks: bool = False
+    asks: bool = False
 
 
 class Audited(BaseModel, frozen=True):
@@ -135,3 +154,48 @@ class CompareRequest(BaseModel, frozen=True):
 
     result: ContractResult
     answers: tuple[ModelAnswer, ...]
+
+
+class ResultsRequest(BaseModel, frozen=True):
+    """Names the results of a batch so far; of two results for one contract the later counts."""
+
+    results: tuple[ArtifactRef, ...]
+
+
+class Grouped(BaseModel, frozen=True):
+    """The findings that need a human, alike ones together, worst first; `more` are too many to ask about."""
+
+    groups: tuple[FindingGroup, ...]
+    more: int
+
+
+class CheckRequest(BaseModel, frozen=True):
+    """Asks which contracts are no longer what was read."""
+
+    folder: LocalPath
+    results: tuple[ArtifactRef, ...]
+    playbook: ArtifactRef
+
+
+class Checked(BaseModel, frozen=True):
+    """What changed: a listing of those to read again, and the names of those that are gone, one a line."""
+
+    changed: int
+    listing: ArtifactRef
+    vanished: int
+    gone: ArtifactRef
+
+
+class ContractsReportRequest(BaseModel, frozen=True):
+    """Asks for a report of the results so far."""
+
+    folder: LocalPath
+    playbook: ArtifactRef
+    results: tuple[ArtifactRef, ...]
+    decisions: tuple[GroupDecision, ...] = ()
+    items: int
+    other: int = 0
+    left_out: dict[str, str] = Field(default_factory=dict)
+    reread: int = 0
+    vanished: ArtifactRef | None = None
+    unfinished: bool = False

@@ -12,7 +12,7 @@ import jsonschema
 import pytest
 
 from activities.auditor.records import AppliedFix
-from activities.auditor.report.write import safe_name
+from common.names import safe_name
 from tests.support.auditor.report_world import Audit, finding, small_audit, with_fixes
 
 SCHEMA = json.loads(Path(__file__).with_name("sarif-2.1.0.schema.json").read_text())

@@ -5,7 +5,6 @@ The same request over the same artifacts and files gives the same bytes: there i
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from activities.auditor.report.facts import Facts, WrittenFixes, fix_outcomes, s
 from activities.auditor.report.page import CAP, page
 from activities.auditor.report.sarif import sarif
 from common.artifacts import ArtifactRef, ArtifactStore, write_atomically
-from common.digest import digest_bytes
+from common.names import safe_name
 
 FORMAT = "hibernaut-audit/1"
 
@@ -78,14 +77,6 @@ class AuditReport:
             write_atomically(folder / "undo.patch", undo)
             files["undo"] = "undo.patch"
         return files
-
-
-def safe_name(workflow_id: str) -> str:
-    """A file name for `workflow_id`; if characters had to go, a digest keeps different ids apart."""
-    name = re.sub(r"[^A-Za-z0-9._-]", "_", workflow_id)[:100]
-    if name == workflow_id and not name.startswith("."):
-        return name
-    return f"{name.lstrip('.')}-{digest_bytes(workflow_id.encode())[:12]}"
 
 
 def _document(
