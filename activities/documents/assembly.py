@@ -23,6 +23,8 @@ MAX_SAID = 50
 _UNSEEN = dict.fromkeys(map(ord, "\u00ad\u200b\u2060\ufeff\0"))
 # Its kind, its text, its offset.
 Change = tuple[str, str, int]
+# Half characters, which cannot be stored.
+_SURROGATES = re.compile(r"[\ud800-\udfff]")
 _SPACES = re.compile(r"[ \u00a0\u2000-\u200a\u202f\u205f\u3000]")
 
 
@@ -32,7 +34,7 @@ class FullError(Exception):
 
 def seen(text: str) -> str:
     """`text` as it is seen: without what has no width, each kind of space a plain one."""
-    return _SPACES.sub(" ", text.translate(_UNSEEN))
+    return _SURROGATES.sub("\ufffd", _SPACES.sub(" ", text.translate(_UNSEEN)))
 
 
 @dataclass
@@ -112,7 +114,7 @@ class Assembly:
         Raises:
             FullError: no more is read; the document is marked as cut.
         """
-        if not text and not changes:
+        if not text and not changes and not number:
             return
         if len(self._blocks) >= MAX_BLOCKS or self._length >= MAX_CHARACTERS:
             self.cut = True
@@ -124,7 +126,8 @@ class Assembly:
         lead = ""
         if before is not None:
             lead = "\t" if row and before["row"] == row and before["column"] != column else "\n\n"
-        lead += f"{number} " if number else ""
+        if number:
+            lead += f"{number} " if text else number
         start = self._length + len(lead)
         self._parts += (lead, text)
         self._length = start + len(text)
@@ -159,7 +162,7 @@ class Assembly:
     def result(self) -> dict[str, Any]:
         words = [counted(what, how_many) for what, how_many in self.unread.items()] + self.unread_words
         return {
-            "title": " ".join((self.title or self.heading()).split())[:500],
+            "title": " ".join(seen(self.title or self.heading()).split())[:500],
             "media_type": self._media_type,
             "text": "".join(self._parts),
             "blocks": self._blocks,
@@ -171,7 +174,7 @@ class Assembly:
 
 
 def counted(what: str, how_many: int) -> str:
-    """"a picture", "3 pictures": of one the article, of several the number."""
+    """ "a picture", "3 pictures": of one the article, of several the number."""
     if how_many == 1:
         return what
     article, _, noun = what.partition(" ")

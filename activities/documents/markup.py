@@ -14,14 +14,27 @@ from activities.documents.numbers import Trail, letters, roman
 _BLOCKS = frozenset(
     re.findall(
         r"\w+",
-        """address article aside blockquote body center caption dd details dialog div dl dt fieldset figcaption
-        figure footer form header hgroup hr html legend li main menu nav ol optgroup option p pre section summary
-        table tbody td tfoot th thead title tr ul h1 h2 h3 h4 h5 h6""",
+        """address article aside blockquote body center caption dd details dialog div dl dt fieldset
+        figcaption figure footer form header hgroup hr html legend li main menu nav ol optgroup option p pre
+        section summary table tbody td tfoot th thead title tr ul h1 h2 h3 h4 h5 h6""",
     )
 )
 _HEADINGS = {f"h{depth}": depth for depth in range(1, 7)}
 _SILENT = frozenset(
-    ("head", "script", "style", "noscript", "template", "datalist", "param", "source", "track", "area", "map", "title")
+    (
+        "head",
+        "script",
+        "style",
+        "noscript",
+        "template",
+        "datalist",
+        "param",
+        "source",
+        "track",
+        "area",
+        "map",
+        "title",
+    )
 )
 _UNREAD = {
     "img": "a picture", "svg": "a picture", "canvas": "a picture", "picture": "a picture", "video": "a video",
@@ -29,7 +42,9 @@ _UNREAD = {
     "object": "an embedded object", "embed": "an embedded object", "math": "a formula",
 }  # fmt: skip
 _CHANGES = {"ins": "inserted", "del": "deleted", "s": "deleted", "strike": "deleted"}
-_HIDDEN = re.compile(r"display\s*:\s*none|visibility\s*:\s*(hidden|collapse)|font-size\s*:\s*0(?![.\d]*[1-9])", re.I)
+_HIDDEN = re.compile(
+    r"display\s*:\s*none|visibility\s*:\s*(hidden|collapse)|font-size\s*:\s*0(?![.\d]*[1-9])", re.I
+)
 _MAX_SPAN = 1_000
 
 
@@ -57,6 +72,8 @@ class _Page:
         self._kind = "paragraph"
         self._level = 0
         self._number = ""
+        # The full number of the list item that is read, from the items around it.
+        self._known = ""
         self._change = ""
         self._hidden = 0
         self._rows = 0
@@ -106,9 +123,10 @@ class _Page:
         if not text and not changes:
             return
         kind, number, self._number = self._kind, self._number, ""
-        if not number:
+        own = bool(number)
+        if not own:
             number, text, changes = numbered(text, changes)
-        path = self._trail.path(number) if number else ""
+        path = self._trail.path(number, self._known if own else "") if number else ""
         kind = "cell" if self._row and kind == "paragraph" else kind
         if kind == "paragraph" and is_heading(text, number):
             kind = "heading"
@@ -159,7 +177,7 @@ class _Page:
         items = [each for each in element if each.tag == "li"]
         down = element.tag == "ol" and element.get("reversed") is not None
         count = _integer(element.get("start"), len(items) if down else 1)
-        self._number = ""
+        above, self._number = self._known, ""
         for each in element:
             if each.tag != "li":
                 if isinstance(each.tag, str):
@@ -169,17 +187,16 @@ class _Page:
             if not _is_hidden(each):
                 bare = element.tag != "ol" or "none" in (element.get("style") or "")
                 self._number = "" if bare else _marker(count, each.get("type") or element.get("type") or "1")
-            self._block_of_item(each, pre)
+                self._known = f"{above}.{self._number}".strip(".") if self._number else above
+            self._item(each, pre)
             count += -1 if down else 1
+        self._known, self._number = above, ""
 
-    def _block_of_item(self, item: Any, pre: bool) -> None:
+    def _item(self, item: Any, pre: bool) -> None:
         if _is_hidden(item):
             self.walk(item, pre)
-            return
-        marker = self._number
-        self._block(item, pre)
-        if self._number == marker:
-            self._number = ""
+        else:
+            self._block(item, pre)
 
     def _table(self, table: Any, pre: bool) -> None:
         self.flush()

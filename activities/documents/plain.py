@@ -48,4 +48,4 @@ def as_html(data: bytes, charset: str | None = None) -> str:
     from markdown_it import MarkdownIt
 
     parser = MarkdownIt("commonmark", {"html": True, "maxNesting": 50}).enable(["table", "strikethrough"])
-    return parser.render(decode(data, said=charset))
+    return str(parser.render(decode(data, said=charset)))

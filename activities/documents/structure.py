@@ -1,4 +1,4 @@
-"""A document as its reader sees it: blocks in reading order, with numbers, pages, offsets and open changes."""
+"""A document as its reader sees it: blocks in reading order, with numbers, pages, offsets, open changes."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class UnreadableError(ExtractError):
 
     - `encrypted`: a password is needed; `scanned`: it holds pictures of pages and no text;
     - `legacy`: .doc, RTF and other old formats; `unsupported`: anything else that is no document;
-    - `broken`: damaged; `bomb`: made to unpack or nest beyond all measure, or over the limits while it is read;
+    - `broken`: damaged; `bomb`: made to unpack or nest beyond all measure, or over the limits of its reading;
     - `too_large`: over the size that is read; `empty`: no text in it.
     """
 
@@ -64,12 +64,13 @@ class Change(BaseModel, frozen=True):
 class Block(BaseModel, frozen=True):
     """A paragraph, heading, table cell's paragraph, note, header, …
 
-    `number` is the number as it is shown ("12.3", "(a)", "Article IV"), empty where there is none, and no part
-    of `text`. `path` is the full number for cross-references ("12.3(a)"). `level` is the depth of a heading or
-    numbered clause from 1, 0 elsewhere. `page` counts from 1; None where the format has no pages. `start` is
-    where `text` begins in the document's text: `document.text[block.start:][: len(block.text)] == block.text`.
-    `row` counts the rows of tables through the document and `column` the cells of a row, from 1; 0 outside.
-    `text` is empty where all of a block was deleted, and then `changes` says so.
+    `number` is the number as it is shown ("12.3", "(a)", "Article IV"), empty where there is none, and no
+    part of `text`. `path` is the full number for cross-references ("12.3(a)"). `level` is the depth of a
+    heading or numbered clause from 1, 0 elsewhere. `page` counts from 1; None where the format has no pages.
+    `start` is where `text` begins in the document's text:
+    `document.text[block.start:][: len(block.text)] == block.text`. `row` counts the rows of tables through the
+    document and `column` the cells of a row, from 1; 0 outside. `text` is empty where all of a block was
+    deleted, and then `changes` says so, and where a number stands alone.
     """
 
     text: str
@@ -87,9 +88,10 @@ class Block(BaseModel, frozen=True):
 class StructuredDocument(BaseModel, frozen=True):
     """A document that was read.
 
-    `media_type` is what it is, whatever its suffix claims. `text` is the blocks in order, each behind its number.
-    `unread` names in words what a reader of the page sees and this text lacks ("2 pictures"); `remarks` what a
-    reader of the page does not see ("hidden text in 3 places, left out"). `cut`: there was more than is read.
+    `media_type` is what it is, whatever its suffix claims. `text` is the blocks in order, each behind its
+    number. `unread` names in words what a reader of the page sees and this text lacks ("2 pictures"); `remarks`
+    what a reader of the page does not see ("hidden text in 3 places, left out"). `cut`: there was more than is
+    read.
     """
 
     title: str

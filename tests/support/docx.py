@@ -84,7 +84,8 @@ def r(text: str, properties: str = "") -> str:
 def levels(*forms: tuple[str, str, str], list_id: int = 0, more: str = "") -> str:
     """An abstract list: of each level the number format, the text, and further XML."""
     inner = "".join(
-        f'<w:lvl w:ilvl="{at}"><w:start w:val="1"/><w:numFmt w:val="{form}"/>{extra}<w:lvlText w:val="{text}"/></w:lvl>'
+        f'<w:lvl w:ilvl="{at}"><w:start w:val="1"/><w:numFmt w:val="{form}"/>{extra}'
+        f'<w:lvlText w:val="{text}"/></w:lvl>'
         for at, (form, text, extra) in enumerate(forms)
     )
     return f'<w:abstractNum w:abstractNumId="{list_id}">{more}{inner}</w:abstractNum>'

@@ -105,7 +105,7 @@ class Numbering:
             use = self._uses.get(number(num_id))
             depth = number(at)
         else:
-            assert linked is not None  # noqa: S101 - for the type checker
+            assert linked is not None
             use = self._uses.get(linked[0])
             depth = linked[1] if at is None else number(at)
             if use is not None and at is None:

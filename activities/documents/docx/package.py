@@ -88,7 +88,9 @@ class Package:
         out = {}
         for each in root.iter(_RELATIONSHIP) if root is not None else ():
             target = unquote(each.get("Target", ""))
-            inside = target[1:] if target.startswith("/") else posixpath.normpath(f"{folder}/{target}").lstrip("/")
+            inside = (
+                target[1:] if target.startswith("/") else posixpath.normpath(f"{folder}/{target}").lstrip("/")
+            )
             out[each.get("Id", "")] = Relationship(
                 kind=each.get("Type", "").rpartition("/")[2],
                 target=inside,

@@ -67,7 +67,9 @@ class Document:
         title = next((each.text or "" for each in core.iter(_TITLE)), "") if core is not None else ""
         if self.assembly.empty():
             if self.assembly.unread:
-                raise UnreadableError("scanned", "it holds pictures and no text; text recognition comes first")
+                raise UnreadableError(
+                    "scanned", "it holds pictures and no text; text recognition comes first"
+                )
             raise UnreadableError("empty", "it holds no text")
         self.assembly.title = self.title or title
         self.assembly.pages = self.pages.now
@@ -144,6 +146,3 @@ class Document:
                     known.add(f"{name} {words}" if words else related.target)
                     found[name == "w:footerReference"].append(root)
         return found
-
-
-

@@ -8,7 +8,7 @@ from typing import Any
 
 from activities.documents.assembly import Piece
 from activities.documents.docx.fields import Fields
-from activities.documents.docx.names import R, UNDERSTOOD, W, child, on, short, value
+from activities.documents.docx.names import UNDERSTOOD, R, W, child, on, short, value
 from activities.documents.docx.numbering import Shown
 from activities.documents.docx.styles import Styles
 from activities.documents.docx.symbols import UNKNOWN, seen_in, symbol
@@ -17,7 +17,16 @@ REMOVED = ("deleted", "moved_away")
 CHANGES = {"w:ins": "inserted", "w:moveTo": "moved_here", "w:del": "deleted", "w:moveFrom": "moved_away"}
 # They only enclose what is read.
 WRAPPERS = frozenset(
-    ("w:hyperlink", "w:smartTag", "w:customXml", "w:bdo", "w:dir", "w:fldSimple", "w:sdtContent", "w:rubyBase")
+    (
+        "w:hyperlink",
+        "w:smartTag",
+        "w:customXml",
+        "w:bdo",
+        "w:dir",
+        "w:fldSimple",
+        "w:sdtContent",
+        "w:rubyBase",
+    )
 )
 _PRESERVE = "{http://www.w3.org/XML/1998/namespace}space"
 _MATHS = ("m:oMath", "m:oMathPara")
@@ -183,7 +192,9 @@ class Runs:
             self._say("handwriting")
             return
         if name == "w:object":
-            program = next((each.get("ProgID", "") for each in element.iter() if _is(each, "o:OLEObject")), "")
+            program = next(
+                (each.get("ProgID", "") for each in element.iter() if _is(each, "o:OLEObject")), ""
+            )
             if program.startswith(("Excel", "PowerPoint")):
                 self._say(_SHEET if program.startswith("Excel") else _SLIDES)
                 return

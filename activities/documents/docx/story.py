@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 
 # They only enclose blocks, rows or cells.
 _WRAPPERS = frozenset(("w:sdtContent", "w:customXml", "w:smartTag"))
-_HUNG = {"w:footnoteReference": "footnotes", "w:endnoteReference": "endnotes", "w:commentReference": "comments"}
+_HUNG = {
+    "w:footnoteReference": "footnotes",
+    "w:endnoteReference": "endnotes",
+    "w:commentReference": "comments",
+}
 
 
 @dataclass(frozen=True)
@@ -193,7 +197,12 @@ class Story:
 
 def _change(properties: Any) -> str:
     """What happened to a row or a cell as a whole."""
-    for name, kind in (("ins", "inserted"), ("del", "deleted"), ("cellIns", "inserted"), ("cellDel", "deleted")):
+    for name, kind in (
+        ("ins", "inserted"),
+        ("del", "deleted"),
+        ("cellIns", "inserted"),
+        ("cellDel", "deleted"),
+    ):
         if child(properties, name) is not None:
             return kind
     return ""

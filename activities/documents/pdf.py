@@ -1,0 +1,255 @@
+"""PDF files as structured documents: lines with their places, running headers, fields, marks, pictures."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any
+
+import pypdfium2
+from pypdfium2 import raw
+
+from activities.documents.assembly import Assembly, FullError, counted, seen
+from activities.documents.lines import Line, add_lines, hyphen_after
+from activities.documents.numbers import Trail
+from activities.documents.pdf_marks import Marks
+from activities.documents.pdf_objects import Drawn, drawn_on
+from activities.documents.structure import UnreadableError
+
+# How many lines at the top and at the bottom of a page may be a running header or footer.
+_RUNNING = 3
+_MAX_NAMED_PAGES = 20
+# What programs write where nobody gave a title.
+_NO_TITLE = re.compile(r"(?i)\(?(anonymous|untitled)\b|microsoft word\b|.*\.(docx?|rtf|pdf|odt)$")
+# PDFium marks where a line ended within a word, and joins the lines.
+_DIVIDED = re.compile(r"([^\W\d_]+)[\x02\ufffe]")
+_LINE_END = re.compile(r"[^\r\n]+")
+
+
+@dataclass(frozen=True)
+class _Set:
+    """A line as it is set on its page, in points: its left and right end, and its lower edge."""
+
+    text: str
+    left: float
+    right: float
+    low: float
+
+
+def read(data: bytes, most_pages: int) -> dict[str, Any]:
+    """What `StructuredDocument` takes.
+
+    Raises:
+        UnreadableError: it cannot be read.
+    """
+    try:
+        file = pypdfium2.PdfDocument(data)
+        count = len(file)
+    except pypdfium2.PdfiumError as error:
+        if getattr(error, "err_code", None) in (raw.FPDF_ERR_PASSWORD, raw.FPDF_ERR_SECURITY):
+            raise UnreadableError("encrypted", "the PDF is encrypted, and no password is known") from None
+        raise UnreadableError("broken", "the PDF is damaged") from None
+    if not count:
+        raise UnreadableError("broken", "the PDF has no page")
+    with suppress(pypdfium2.PdfiumError):
+        file.init_forms()
+    return _Reader(file, min(count, most_pages), cut=count > most_pages).result()
+
+
+class _Reader:
+    """Reads the pages one after the other, then puts them together."""
+
+    def __init__(self, file: Any, pages: int, *, cut: bool) -> None:
+        self._file = file
+        self._marks = Marks(file)
+        self._drawn: list[Drawn] = []
+        self._lines: list[list[_Set]] = []
+        self.assembly = Assembly("application/pdf")
+        self.assembly.cut = cut
+        self.assembly.pages = pages
+        for number in range(pages):
+            self._page(number)
+
+    def result(self) -> dict[str, Any]:
+        textless = [number for number, lines in enumerate(self._lines, 1) if not lines]
+        pictured = [number for number in textless if self._drawn[number - 1].anything]
+        self._put_together()
+        if self.assembly.empty():
+            if pictured:
+                raise UnreadableError("scanned", "the PDF holds no text; text recognition comes first")
+            raise UnreadableError("empty", "the PDF holds no text")
+        title = (self._file.get_metadata_value("Title") or "").strip()
+        self.assembly.title = "" if _NO_TITLE.match(title) else title
+        self._say(pictured)
+        return self.assembly.result()
+
+    def _page(self, number: int) -> None:
+        try:
+            page = self._file[number]
+        except pypdfium2.PdfiumError:
+            self.assembly.unread["a damaged page"] += 1
+            self._lines.append([])
+            self._drawn.append(Drawn())
+            return
+        try:
+            self._lines.append(_lines_of(page))
+            self._drawn.append(drawn_on(page, textless=not self._lines[-1]))
+            self._marks.read(page, number + 1)
+        finally:
+            page.close()
+
+    def _put_together(self) -> None:
+        running = _running(self._lines)
+        pitch = _pitch(self._lines)
+        trail, known, pending = Trail(), set[str](), list[Line]()
+        with suppress(FullError):
+            for number, lines in enumerate(self._lines, 1):
+                heads, feet = running[number - 1]
+                for kind, places in (("header", heads), ("footer", feet)):
+                    for place in places:
+                        said = _same_on_pages(lines[place].text, number, len(self._lines))
+                        if f"{kind} {said}" not in known:
+                            known.add(f"{kind} {said}")
+                            self.assembly.add(lines[place].text, kind, page=number)
+                left_out = {*heads, *feet}
+                body = [line for place, line in enumerate(lines) if place not in left_out]
+                pending += _flow(body, number, pitch)
+                marks = self._marks.on(number)
+                if marks:
+                    add_lines(pending, self.assembly, trail)
+                    pending = []
+                for kind, text in marks:
+                    self.assembly.add(text, kind, page=number)
+            add_lines(pending, self.assembly, trail)
+
+    def _say(self, pictured: list[int]) -> None:
+        words, remarks = self.assembly.unread_words, self.assembly.remarks
+        if pictured:
+            words.append(f"{_pages(pictured)} without text: scanned or drawn")
+        pictures = sum(
+            drawn.pictures for number, drawn in enumerate(self._drawn, 1) if number not in pictured
+        )
+        if pictures:
+            words.append(counted("a picture", pictures))
+        words += [counted(what, how_many) for what, how_many in self._marks.unread.items()]
+        with suppress(Exception):
+            if attached := raw.FPDFDoc_GetAttachmentCount(self._file):
+                words.append(counted("an attached file", attached))
+        if raw.FPDF_GetFormType(self._file) in (raw.FORMTYPE_XFA_FULL, raw.FORMTYPE_XFA_FOREGROUND):
+            words.append("a form that is drawn by a program")
+        if invisible := [number for number, drawn in enumerate(self._drawn, 1) if drawn.invisible]:
+            remarks.append(f"text that is not painted on {_pages(invisible)}, read nevertheless")
+        remarks += self._marks.remarks
+
+
+def _lines_of(page: Any) -> list[_Set]:
+    """The lines in the order of the file, which is that of reading but for rare programs."""
+    text_page = page.get_textpage()
+    try:
+        text = text_page.get_text_range()
+        if not text.strip():
+            return []
+        # Places are asked for by character, and text counts what is outside the BMP once.
+        exact = len(text) == len(text.encode("utf-16-le", "surrogatepass")) // 2
+        lines = []
+        for found in _LINE_END.finditer(text):
+            said = _DIVIDED.sub(lambda word: word[1] + hyphen_after(word[1]), seen(found[0]))
+            said = "".join(char for char in said if char >= " " or char == "\t").strip()
+            if said:
+                first, last = found.start(), found.end() - 1
+                box = _box(text_page, first, last) if exact else (0.0, 0.0, 0.0)
+                lines.append(_Set(said, *box))
+        return lines
+    finally:
+        text_page.close()
+
+
+def _box(text_page: Any, first: int, last: int) -> tuple[float, float, float]:
+    ends = []
+    for place in (first, last):
+        index = raw.FPDFText_GetCharIndexFromTextIndex(text_page, place)
+        try:
+            ends.append(text_page.get_charbox(max(index, 0), loose=True))
+        except pypdfium2.PdfiumError:
+            return 0.0, 0.0, 0.0
+    return ends[0][0], ends[1][2], ends[0][1]
+
+
+def _pitch(pages: list[list[_Set]]) -> float:
+    """The usual distance of one line from the next; 0 where it is not known."""
+    steps = Counter(
+        round(above.low - below.low)
+        for lines in pages
+        for above, below in pairwise(lines)
+        if 4 < above.low - below.low < 60
+    )
+    return float(steps.most_common(1)[0][0]) if steps else 0.0
+
+
+def _flow(lines: list[_Set], page: int, pitch: float) -> list[Line]:
+    """Lines of a page with what their places tell: gaps between them, and which end early."""
+    rights = sorted(line.right for line in lines)
+    lefts = sorted(line.left for line in lines)
+    out: list[Line] = []
+    if not lines:
+        return out
+    right, left = rights[len(rights) * 9 // 10], lefts[len(lefts) // 10]
+    for place, line in enumerate(lines):
+        step = lines[place - 1].low - line.low if place else 0.0
+        # What is set to the right of the line before is a further part of it.
+        beside = bool(place) and abs(step) < 2 and line.left > lines[place - 1].right - 1
+        if beside and out:
+            out[-1] = replace(out[-1], text=f"{out[-1].text}\t{line.text}", short=True)
+            continue
+        gap = place == 0 or (pitch > 0 and step > pitch * 1.35)
+        short = right > left and line.right < right - (right - left) * 0.15
+        out.append(Line(line.text, page, gap, short))
+    return out
+
+
+def _running(pages: list[list[_Set]]) -> list[tuple[list[int], list[int]]]:
+    """Of each page, which lines are its running header and footer: the same on most pages but for numbers."""
+    edges = []
+    for lines in pages:
+        order = sorted(range(len(lines)), key=lambda place, lines=lines: -lines[place].low)  # type: ignore[misc]
+        half = len(order) // 2
+        edges.append((order[: min(_RUNNING, half)], order[len(order) - min(_RUNNING, half) :]))
+    out: list[tuple[list[int], list[int]]] = [([], []) for _ in pages]
+    filled = sum(bool(lines) for lines in pages)
+    if filled < 2:
+        return out
+    for side in (0, 1):
+        seen_on = Counter(
+            shape
+            for lines, edge in zip(pages, edges, strict=True)
+            for shape in {_shape(lines[place].text) for place in edge[side]}
+        )
+        often = {shape for shape, count in seen_on.items() if count >= max(2, filled * 0.5)}
+        for number, (lines, edge) in enumerate(zip(pages, edges, strict=True)):
+            # From the edge inwards: a line of the text that repeats is none, nor is what lies beyond it.
+            places = edge[0] if side == 0 else edge[1][::-1]
+            for place in places:
+                if _shape(lines[place].text) not in often:
+                    break
+                out[number][side].append(place)
+            out[number][side].sort()
+    return out
+
+
+def _shape(text: str) -> str:
+    return re.sub(r"\d+|\b[ivxlc]+\b", "#", text.casefold())
+
+
+def _same_on_pages(text: str, page: int, pages: int) -> str:
+    """A running line without the number of its page."""
+    return re.sub(r"\d+", lambda found: "#" if int(found[0][:9]) in (page, pages) else found[0], text)
+
+
+def _pages(numbers: list[int]) -> str:
+    if len(numbers) == 1:
+        return f"page {numbers[0]}"
+    more = f" and {len(numbers) - _MAX_NAMED_PAGES} more" if len(numbers) > _MAX_NAMED_PAGES else ""
+    return f"pages {', '.join(map(str, numbers[:_MAX_NAMED_PAGES]))}{more}"
