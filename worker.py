@@ -33,6 +33,9 @@ from activities.auditor.triage import FindingTriage
 from activities.calendars import Calendars
 from activities.calls.interceptor import ReliableReports
 from activities.calls.territory import WithinRoots
+from activities.contracts.activities import Contracts
+from activities.contracts.judging import judge_apart
+from activities.contracts.report.write import ContractReports
 from activities.decisions import DecisionChecks
 from activities.delivery.notices import Notices
 from activities.delivery.open_questions import OpenQuestions
@@ -40,6 +43,7 @@ from activities.delivery.slack import Slack
 from activities.delivery.webhooks import Webhooks
 from activities.documents.documents import Documents
 from activities.documents.extract import text_of
+from activities.documents.reading import read_structured
 from activities.fetching.scraper import Scraper
 from activities.llm.activities import ModelActivities
 from activities.llm.ranking import ranker
@@ -120,6 +124,8 @@ def activity_objects(settings: Settings) -> list[Any]:
         FixPlanner(artifacts, floors),
         FixApplier(artifacts, authority, journals / "apply"),
         Documents(artifacts, text_of),
+        Contracts(artifacts, settings.model, read_structured, judge_apart),
+        ContractReports(artifacts, settings.data_dir / "reports"),
         Quotes(feed),
         Orders(broker(settings.trading, settings.data_dir, feed, _now), authority),
         AuditReport(artifacts, settings.data_dir / "reports", scan.clear_journals, versions),

@@ -7,6 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
+from pydantic import BaseModel
 from temporalio import activity
 
 from activities.contracts.audit import Auditor, in_order, passages_text, verdict_of, weight
@@ -22,26 +23,28 @@ from activities.contracts.records import (
     CheckRequest,
     CompareRequest,
     Grouped,
+    GroupRequest,
     ModelQuestion,
     Opened,
     OpenRequest,
     Pinned,
     PinRequest,
-    ResultsRequest,
+    Thinker,
 )
-from activities.contracts.results import audit_of, groups_of, read_results
+from activities.contracts.results import Decisions, audit_of, groups_of, read_results
 from activities.documents.extract import MAX_BYTES
 from activities.documents.structure import StructuredDocument, UnreadableError
 from activities.llm.records import OFFLINE
 from activities.safe_files import LeftOut, read_inside, read_real
 from common.agents.agent import Progress
 from common.agents.batch import BatchItem, as_lines
-from common.agents.contracts import ContractResult, Severity, Verdict
+from common.agents.contracts import ContractReaderInput, ContractResult, Severity
 from common.artifacts import ArtifactRef, ArtifactStore
 from common.digest import digest_bytes
 from common.errors import permanent
 
 MAX_NAMED = 200
+MAX_WORST = 20
 
 
 class ReadContract(Protocol):
@@ -99,13 +102,9 @@ class Contracts:
         """
         playbook, name = self._pin(request.playbook)
         found = list_contracts(Path(request.folder), _beat_progress)
-        items = [
-            BatchItem(
-                key=key_of(each),
-                argument=AuditRequest(folder=request.folder, name=each, playbook=playbook).model_dump(mode="json"),
-            )
-            for each in found.names
-        ]
+        thinks = (request.thinker.model or self._model) != OFFLINE
+        thinker = request.thinker if thinks else None
+        items = [_item(request.folder, each, playbook, thinker) for each in found.names]
         return Opened(
             listing=self._artifacts.put(as_lines(items)),
             items=len(items),
@@ -113,7 +112,7 @@ class Contracts:
             playbook_name=name,
             other=found.other,
             left_out=dict(sorted(found.left_out.items())[:MAX_NAMED]),
-            thinks=(request.model or self._model) != OFFLINE,
+            thinks=thinks,
         )
 
     @activity.defn(name="pin_playbook")
@@ -143,31 +142,36 @@ class Contracts:
             reason = f"too_large: over {MAX_BYTES:,} bytes" if error.reason == "oversized" else why(error)
             raise permanent("ContractUnreadable", reason) from None
         audit = self._judge(auditor, name, digest_bytes(data), document, _beat)
-        result = self._result(audit)
+        if not request.asks:
+            return Audited(result=self._result(audit))
         return Audited(
-            result=result, questions=self._questions(auditor.playbook, audit) if request.asks else ()
+            result=self._result(audit),
+            questions=self._questions(auditor.playbook, audit),
+            worst=_worst(audit),
         )
 
     @activity.defn(name="compare_opinions")
-    def compare_opinions(self, request: CompareRequest) -> ContractResult:
+    def compare_opinions(self, request: CompareRequest) -> Audited:
         """Put what a language model says beside what the rules say; where they differ a human is needed."""
         audit = audit_of(self._artifacts, request.result)
         findings = in_order([*audit.findings, *opinions(audit, request.answers)])
         models = sorted({each.model for each in request.answers if each.choice})
-        return self._result(
-            audit.model_copy(
-                update={
-                    "findings": tuple(findings),
-                    "verdict": verdict_of(findings),
-                    "model": ", ".join(models),
-                }
-            )
+        audit = audit.model_copy(
+            update={
+                "findings": tuple(findings),
+                "verdict": verdict_of(findings),
+                "model": ", ".join(models),
+            }
         )
+        return Audited(result=self._result(audit), worst=_worst(audit))
 
     @activity.defn(name="group_findings")
-    def group_findings(self, request: ResultsRequest) -> Grouped:
-        """The findings that people are asked about, alike ones together."""
-        groups, more = groups_of(self._artifacts, read_results(self._artifacts, request.results), _beat)
+    def group_findings(self, request: GroupRequest) -> Grouped:
+        """The findings that people are asked about and have not decided about, alike ones together."""
+        decisions = Decisions(self._artifacts, request.decisions)
+        groups, more = groups_of(
+            self._artifacts, read_results(self._artifacts, request.results), decisions, _beat
+        )
         return Grouped(groups=tuple(groups), more=more)
 
     @activity.defn(name="check_contracts")
@@ -186,8 +190,7 @@ class Contracts:
                     gone.append(result.name)
                     continue
             if not same:
-                again = AuditRequest(folder=request.folder, name=result.name, playbook=request.playbook)
-                changed.append(BatchItem(key=key_of(result.name), argument=again.model_dump(mode="json")))
+                changed.append(_item(request.folder, result.name, request.playbook, request.thinker))
             if not done % 50:
                 _beat_progress(done)
         return Checked(
@@ -243,6 +246,30 @@ class Contracts:
             for clause in playbook.clauses
             if clause.ask and (text := passages_text(audit, clause.id))
         )
+
+
+def _item(folder: str, name: str, playbook: ArtifactRef, thinker: Thinker | None) -> BatchItem:
+    """A contract as an item of a batch: for an agent where a language model reads it, too."""
+    if thinker is None:
+        argument: BaseModel = AuditRequest(folder=folder, name=name, playbook=playbook)
+    else:
+        argument = ContractReaderInput(
+            file=f"{folder}/{name}",
+            name=name,
+            pinned=playbook,
+            model=thinker.model,
+            budget_tokens=thinker.budget_tokens,
+            budget_usd=thinker.budget_usd,
+        )
+    return BatchItem(key=key_of(name), argument=argument.model_dump(mode="json"))
+
+
+def _worst(audit: Audit) -> tuple[str, ...]:
+    """The worst findings in words."""
+    return tuple(
+        f"{each.severity}: {each.title}{f': {each.said}' if each.said else ''}"
+        for each in audit.findings[:MAX_WORST]
+    )
 
 
 def _beat() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 from pydantic import BaseModel, Field
 
 from common.agents.contracts import ContractResult, FindingGroup, GroupDecision, Severity, Verdict
@@ -89,15 +91,20 @@ class Audit(BaseModel, frozen=True):
     model: str = ""
 
 
-class OpenRequest(BaseModel, frozen=True):
-    """Asks to list the contracts below a folder and to read a playbook, the default one where None.
+class Thinker(BaseModel, frozen=True):
+    """What a contract is thought about with: model and budget, as the settings say where empty."""
 
-    `model` is what people told the agent to think with; the settings say where empty.
-    """
+    model: str = ""
+    budget_tokens: int | None = None
+    budget_usd: Decimal | None = None
+
+
+class OpenRequest(BaseModel, frozen=True):
+    """Asks to list the contracts below a folder and to read a playbook, the default one where None."""
 
     folder: LocalPath
     playbook: LocalPath | None = None
-    model: str = ""
+    thinker: Thinker = Thinker()
 
 
 class Opened(BaseModel, frozen=True):
@@ -143,10 +150,11 @@ class AuditRequest(BaseModel, frozen=True):
 
 
 class Audited(BaseModel, frozen=True):
-    """A contract audited: the result, and what to ask a language model about it."""
+    """A contract audited: the result; where asked for, what to ask a language model, and the worst findings."""
 
     result: ContractResult
     questions: tuple[ModelQuestion, ...] = ()
+    worst: tuple[str, ...] = ()
 
 
 class CompareRequest(BaseModel, frozen=True):
@@ -156,10 +164,11 @@ class CompareRequest(BaseModel, frozen=True):
     answers: tuple[ModelAnswer, ...]
 
 
-class ResultsRequest(BaseModel, frozen=True):
-    """Names the results of a batch so far; of two results for one contract the later counts."""
+class GroupRequest(BaseModel, frozen=True):
+    """Asks what people are to be asked about. Of two results for one contract the later counts."""
 
     results: tuple[ArtifactRef, ...]
+    decisions: tuple[GroupDecision, ...] = ()
 
 
 class Grouped(BaseModel, frozen=True):
@@ -170,11 +179,12 @@ class Grouped(BaseModel, frozen=True):
 
 
 class CheckRequest(BaseModel, frozen=True):
-    """Asks which contracts are no longer what was read."""
+    """Asks which contracts are no longer what was read; `thinker`: a language model reads them again, too."""
 
     folder: LocalPath
     results: tuple[ArtifactRef, ...]
     playbook: ArtifactRef
+    thinker: Thinker | None = None
 
 
 class Checked(BaseModel, frozen=True):

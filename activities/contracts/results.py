@@ -72,12 +72,44 @@ def audit_of(store: ArtifactStore, result: ContractResult) -> Audit:
     return Audit.model_validate_json(store.get(result.audit))
 
 
+@dataclass(frozen=True)
+class Decided:
+    """A finding, and what people decided about it: in words, empty where nobody did; whether they accept it."""
+
+    finding: Finding
+    words: str = ""
+    accepted: bool | None = None
+
+
+class Decisions:
+    """What people decided, looked up for each finding."""
+
+    def __init__(self, store: ArtifactStore, decisions: Iterable[GroupDecision]) -> None:
+        self._of: dict[tuple[str, str], list[tuple[GroupDecision, frozenset[tuple[str, str]]]]] = {}
+        for each in decisions:
+            bound = frozenset((one.name, one.digest) for one in read_named(store, each.listing))
+            self._of.setdefault((each.clause, each.rule), []).append((each, bound))
+
+    def about(self, audit: Audit) -> list[Decided]:
+        """The findings of a contract, each with the newest decision for exactly the bytes that were judged."""
+        return [self._about(audit, finding) for finding in audit.findings]
+
+    def _about(self, audit: Audit, finding: Finding) -> Decided:
+        for decision, bound in reversed(self._of.get((finding.clause, finding.rule), [])):
+            if (audit.name, audit.digest) not in bound:
+                continue
+            if audit.name in decision.leave_out:
+                return Decided(finding, f"left out, {decision.words}")
+            return Decided(finding, decision.words, decision.accepted)
+        return Decided(finding)
+
+
 def groups_of(
-    store: ArtifactStore, results: Results, beat: Callable[[], None] = lambda: None
+    store: ArtifactStore, results: Results, decisions: Decisions, beat: Callable[[], None]
 ) -> tuple[list[FindingGroup], int]:
     """The findings that people are asked about, alike ones together, worst first; how many groups are too many.
 
-    Findings of low severity are only reported. Of a rule that some playbook judges differently from contract
+    Findings of low severity are only reported, and what is decided is not asked again. Of a rule that some playbook judges differently from contract
     to contract (a law that is refused), the worst verdict counts.
     """
     heads: dict[tuple[str, str], list[Finding]] = {}
@@ -85,9 +117,10 @@ def groups_of(
     for result in results.audited.values():
         beat()
         seen: set[tuple[str, str]] = set()
-        for finding in audit_of(store, result).findings:
+        for each in decisions.about(audit_of(store, result)):
+            finding = each.finding
             key = (finding.clause, finding.rule)
-            if finding.severity is Severity.LOW or key in seen:
+            if finding.severity is Severity.LOW or key in seen or each.words:
                 continue
             seen.add(key)
             heads.setdefault(key, [])
@@ -119,38 +152,6 @@ def groups_of(
         )
     )
     return groups[:MAX_QUESTIONS], max(0, len(groups) - MAX_QUESTIONS)
-
-
-@dataclass(frozen=True)
-class Decided:
-    """A finding, and what people decided about it: in words, empty where nobody did; whether they accept it."""
-
-    finding: Finding
-    words: str = ""
-    accepted: bool | None = None
-
-
-class Decisions:
-    """What people decided, looked up for each finding."""
-
-    def __init__(self, store: ArtifactStore, decisions: Iterable[GroupDecision]) -> None:
-        self._of: dict[tuple[str, str], list[tuple[GroupDecision, frozenset[tuple[str, str]]]]] = {}
-        for each in decisions:
-            bound = frozenset((one.name, one.digest) for one in read_named(store, each.listing))
-            self._of.setdefault((each.clause, each.rule), []).append((each, bound))
-
-    def about(self, audit: Audit) -> list[Decided]:
-        """The findings of a contract, each with the newest decision for exactly the bytes that were judged."""
-        return [self._about(audit, finding) for finding in audit.findings]
-
-    def _about(self, audit: Audit, finding: Finding) -> Decided:
-        for decision, bound in reversed(self._of.get((finding.clause, finding.rule), [])):
-            if (audit.name, audit.digest) not in bound:
-                continue
-            if audit.name in decision.leave_out:
-                return Decided(finding, f"left out, {decision.words}")
-            return Decided(finding, decision.words, decision.accepted)
-        return Decided(finding)
 
 
 def read_named(store: ArtifactStore, ref: ArtifactRef) -> Iterator[Named]:

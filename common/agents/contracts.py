@@ -134,7 +134,7 @@ class ContractsMemory(BaseModel):
 
     `results` are artifacts of results of the batches so far, a later result of a contract in place of an
     earlier one; `groups` what is asked, `decisions` what people said; `reread` names contracts that changed
-    meanwhile and were read again, `vanished` those that are gone.
+    meanwhile and were read again, `vanished` those that are gone. `checks` counts the looks at all documents, `reported` the reports that people asked for.
     """
 
     listing: ArtifactRef | None = None
@@ -151,6 +151,7 @@ class ContractsMemory(BaseModel):
     again: ArtifactRef | None = None
     reread: int = 0
     checks: int = 0
+    reported: int = 0
     vanished: ArtifactRef | None = None
 
     def undecided(self) -> Sequence[FindingGroup]:
@@ -185,7 +186,7 @@ class ContractsResult(BaseModel, frozen=True):
 
 
 class ContractReaderResult(BaseModel, frozen=True):
-    """What the contract reader came to: the result in short, and its worst findings in words."""
+    """What the contract reader came to: in short, and where it was not part of a batch its worst findings."""
 
     result: ContractResult
-    findings: tuple[str, ...]
+    findings: tuple[str, ...] = ()
