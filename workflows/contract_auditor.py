@@ -105,7 +105,11 @@ class ContractAuditor(Agent[ContractsInput, ContractsMemory]):
             self.memory.read = True
 
     async def _batch(self, listing: ArtifactRef) -> None:
-        work = agents_of("contract-reader") if self.memory.thinks else calling(Contracts.audit_contract, CONTRACT)
+        work = (
+            agents_of("contract-reader")
+            if self.memory.thinks
+            else calling(Contracts.audit_contract, CONTRACT)
+        )
         counts = await self.batch(listing, work, self.input.at_once, self.input.batch)
         self.memory.results += counts.results
         self.note(f"{counts.done} contracts judged, {counts.quarantined} could not be read")

@@ -50,9 +50,7 @@ MAX_WORST = 20
 class ReadContract(Protocol):
     """Reads a document whose first bytes decide what it is; `media_type` is what it claims to be."""
 
-    def __call__(
-        self, data: bytes, media_type: str, *, beat: Callable[[], None]
-    ) -> StructuredDocument:
+    def __call__(self, data: bytes, media_type: str, *, beat: Callable[[], None]) -> StructuredDocument:
         """The document; `UnreadableError` where there is none. `beat` is called every second."""
         ...
 

@@ -73,7 +73,9 @@ def in_order(findings: Iterable[Finding]) -> list[Finding]:
 
 def title_of(document: StructuredDocument) -> str:
     """The title of a contract: as its file says, or its first line."""
-    first = next((block.text for block in document.blocks if block.text.strip() and block.kind != "header"), "")
+    first = next(
+        (block.text for block in document.blocks if block.text.strip() and block.kind != "header"), ""
+    )
     return " ".join((document.title or first).split())[:160]
 
 
@@ -123,4 +125,6 @@ def passages_text(audit: Audit, clause: str) -> str:
 def weight(findings: Sequence[Finding]) -> int:
     """How bad a contract is, to put the worst first."""
     weights = {Severity.HIGH: 9, Severity.MEDIUM: 3, Severity.LOW: 1}
-    return sum(weights[each.severity] * (4 if each.verdict is Verdict.NOT_ACCEPTABLE else 1) for each in findings)
+    return sum(
+        weights[each.severity] * (4 if each.verdict is Verdict.NOT_ACCEPTABLE else 1) for each in findings
+    )

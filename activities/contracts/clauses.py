@@ -89,7 +89,12 @@ def _is_heading(block: Block) -> bool:
         return False
     if block.kind == "heading":
         return True
-    return bool(block.number) and len(text.split()) <= 8 and not text.endswith((".", ";", ",")) and _is_titled(text)
+    return (
+        bool(block.number)
+        and len(text.split()) <= 8
+        and not text.endswith((".", ";", ","))
+        and _is_titled(text)
+    )
 
 
 def _run_in(text: str) -> str:
@@ -120,14 +125,16 @@ class ClauseFinder:
         kinds = [self.kinds_of(unit) for unit in sections]
         for place, each in enumerate(self._types):
             numbers = [number for number, kind in enumerate(kinds) if place in kind]
-            for _, run in groupby(enumerate(numbers), lambda pair: (pair[1] - pair[0], sections[pair[1]].section)):
+            for _, run in groupby(
+                enumerate(numbers), lambda pair: (pair[1] - pair[0], sections[pair[1]].section)
+            ):
                 if passage := _passage(each, [sections[number] for _, number in run], document):
                     found[each.id].append(passage)
         return found
 
     def kinds_of(self, unit: Unit, *, by_heading: bool = True) -> set[int]:
         """The numbers of the clauses that a unit is part of."""
-        heads = [self._headings.of(words_of(heading)) for heading in unit.headings] if by_heading else []
+        heads = [self.named_by(heading) for heading in unit.headings] if by_heading else []
         nearest = heads[0] if heads else set()
         above = set().union(*heads[1:]) if heads[1:] else set()
         body = unit.words
@@ -138,6 +145,10 @@ class ClauseFinder:
             hints[number[0]] = hints.get(number[0], 0) + 1
         found |= {number for number, count in hints.items() if count > 1 or number in above} - never
         return nearest | found
+
+    def named_by(self, heading: str) -> set[int]:
+        """The numbers of the clauses that a heading names."""
+        return {number for number, _ in self._headings.each(words_of(heading))}
 
 
 class _Index:
@@ -151,10 +162,6 @@ class _Index:
     def each(self, words: Sequence[Word]) -> Iterator[tuple[int, int]]:
         for found in self._phrases.find(words):
             yield self._whose[found.phrase], found.first
-
-    def of(self, words: Sequence[Word]) -> set[int]:
-        """Whose phrases a heading says."""
-        return {number for number, _ in self.each(words)}
 
 
 def _passage(clause: ClauseType, run: Sequence[Unit], document: StructuredDocument) -> Passage | None:

@@ -179,7 +179,9 @@ def figures(text: str) -> Decimal | None:
     last = max(text.rfind(","), text.rfind("."))
     whole, fraction = text, ""
     # Three digits after the one separator are thousands; two after the last of several, or other than three, a fraction.
-    if last >= 0 and (len(text) - last - 1 != 3 or text[last] not in text[:last] and len(set(text) & set(",.")) == 2):
+    if last >= 0 and (
+        len(text) - last - 1 != 3 or text[last] not in text[:last] and len(set(text) & set(",.")) == 2
+    ):
         whole, fraction = text[:last], text[last + 1 :]
     try:
         return Decimal(re.sub(r"[.,]", "", whole) + ("." + fraction if fraction else ""))

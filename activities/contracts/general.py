@@ -37,7 +37,10 @@ _ELSEWHERE_AFTER = re.compile(
     r"\s*(?:\([a-z0-9]{1,4}\)\s*)*,?\s*(?:of|in|to|under)\s+(?:the|that|an?|any|its|such|[A-Z]|schedule|exhibit|annex|appendix|attachment)"
     r"(?!\w*\s*(?:agreement|contract|licen[cs]e|terms|eula)\b)",
 )
-_OWN_AFTER = re.compile(r"\s*(?:of|in|to|under)\s+(?:this|these|the)\s+(?:agreement|contract|licen[cs]e|terms|eula|present)", re.IGNORECASE)
+_OWN_AFTER = re.compile(
+    r"\s*(?:of|in|to|under)\s+(?:this|these|the)\s+(?:agreement|contract|licen[cs]e|terms|eula|present)",
+    re.IGNORECASE,
+)
 _ELSEWHERE_BEFORE = re.compile(
     r"(?:U\.?S\.?C\.?|C\.?F\.?R\.?|D?FARS?|Code|Act|Regulations?|Rules?|Law|Statutes?|GPL|Directive|Schedule|Exhibit|Annex|Appendix)\W*(?:\d\S*\W+)?$",
     re.IGNORECASE,
@@ -64,7 +67,14 @@ def general_findings(document: StructuredDocument, found: Sequence[Passage]) -> 
 
 
 def _of(
-    rule: str, title: str, severity: Severity, *, said: str, why: str = "", block: Block | None = None, at: int = 0
+    rule: str,
+    title: str,
+    severity: Severity,
+    *,
+    said: str,
+    why: str = "",
+    block: Block | None = None,
+    at: int = 0,
 ) -> Finding:
     return Finding(
         clause=OTHER,
@@ -75,7 +85,9 @@ def _of(
         said=said,
         why=why,
         quote=_around(block.text, at) if block else "",
-        at=Position(start=block.start + at, page=block.page, number=block.path or block.number) if block else None,
+        at=Position(start=block.start + at, page=block.page, number=block.path or block.number)
+        if block
+        else None,
     )
 
 

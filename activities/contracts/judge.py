@@ -87,7 +87,9 @@ def block_at(blocks: Sequence[Block], start: int) -> Block:
 def quote_at(passage: Passage, first: int, last: int) -> tuple[str, Position]:
     """The sentences from the word `first` to the word `last` of a passage, and where they stand."""
     if not passage.words:
-        return passage.text[:MAX_QUOTE], Position(start=passage.start, page=passage.page, number=passage.number)
+        return passage.text[:MAX_QUOTE], Position(
+            start=passage.start, page=passage.page, number=passage.number
+        )
     start, _ = sentence_span(passage.words, min(first, len(passage.words) - 1), passage.text)
     _, end = sentence_span(passage.words, min(last, len(passage.words) - 1), passage.text)
     block = block_at(passage.blocks, passage.start + start)
@@ -214,7 +216,9 @@ def _amount(rule: AmountRule, passages: Sequence[Passage]) -> Iterator[_Breach]:
             said = True
             listed = {*(rule.at_least or {}), *(rule.at_most or {})}
             if each.currency not in listed:
-                yield _Breach(f"{_line(each.text)}; the playbook has no limit in {each.currency}", passage, at, at)
+                yield _Breach(
+                    f"{_line(each.text)}; the playbook has no limit in {each.currency}", passage, at, at
+                )
                 continue
             yield from _beyond(
                 (rule.at_least or {}).get(each.currency),
@@ -242,7 +246,13 @@ def _percent(rule: PercentRule, passages: Sequence[Passage]) -> Iterator[_Breach
 
 
 def _beyond(
-    least: Decimal | None, most: Decimal | None, value: Decimal, said: str, unit: str, passage: Passage, at: int
+    least: Decimal | None,
+    most: Decimal | None,
+    value: Decimal,
+    said: str,
+    unit: str,
+    passage: Passage,
+    at: int,
 ) -> Iterator[_Breach]:
     if least is not None and value < least:
         yield _Breach(f"{said}; at least {least:,}{unit} is acceptable", passage, at, at)

@@ -10,7 +10,9 @@ _LAW_OF = re.compile(
     r"\b(?:laws?|courts?|jurisdictions?)(?:\s+(?:in|and)\s+(?:force|effect|equity))?(?:\s+located)?\s+(?:of|in)\s+"
     r"(?:the\s+)?((?:[A-Z][\w.’'-]*|of|the|and|&)(?:\s+(?:[A-Z][\w.’'-]*|of|the|and|&)){0,7})"
 )
-_ADJECTIVE = re.compile(r"\b([A-Z][a-z]+(?:\s(?:York|Jersey|Mexico|Zealand|Kong|Hampshire|Carolina|Dakota|Virginia))?)\s+laws?\b")
+_ADJECTIVE = re.compile(
+    r"\b([A-Z][a-z]+(?:\s(?:York|Jersey|Mexico|Zealand|Kong|Hampshire|Carolina|Dakota|Virginia))?)\s+laws?\b"
+)
 _PLACE_OF = re.compile(
     r"^(?:the\s+)?(?:State|Commonwealth|Republic|Province|Kingdom|Federal Republic|People[’']s Republic|Canton|"
     r"County|City|District|Courts?)\s+of\s+(?:the\s+)?"

@@ -147,7 +147,9 @@ def _alternatives(part: str) -> tuple[str, ...]:
     for word in words:
         stem = word.removesuffix("*")
         if not stem.isalnum():
-            raise PhraseError(f"{part[:40]!r}: a phrase has words of letters and digits, `a|b`, `word*` and `...`")
+            raise PhraseError(
+                f"{part[:40]!r}: a phrase has words of letters and digits, `a|b`, `word*` and `...`"
+            )
         if word.endswith("*") and len(stem) < _STEM:
             raise PhraseError(f"{part[:40]!r}: at least {_STEM} letters stand before `*`")
     if not words:

@@ -82,7 +82,11 @@ class ContractSource:
     """The audits of a report, read from the store one at a time, as often as needed."""
 
     def __init__(
-        self, store: ArtifactStore, request: ContractsReportRequest, playbook: Playbook, beat: Callable[[], None]
+        self,
+        store: ArtifactStore,
+        request: ContractsReportRequest,
+        playbook: Playbook,
+        beat: Callable[[], None],
     ) -> None:
         self._store = store
         self._beat = beat
@@ -138,7 +142,10 @@ def survey(source: ContractSource) -> Facts:
             alike = facts.alike.setdefault(
                 key,
                 AlikeRow(
-                    clause_title(finding.clause, source.titles), finding.title, finding.severity, finding.verdict
+                    clause_title(finding.clause, source.titles),
+                    finding.title,
+                    finding.severity,
+                    finding.verdict,
                 ),
             )
             if key not in seen:

@@ -15,10 +15,31 @@ from activities.html.render import visible
 from common.agents.contracts import Severity, Verdict
 
 FINDINGS = (
-    *("contract", "verdict", "clause", "finding", "severity", "needs", "says", "quote", "where", "number", "page"),
+    *(
+        "contract",
+        "verdict",
+        "clause",
+        "finding",
+        "severity",
+        "needs",
+        "says",
+        "quote",
+        "where",
+        "number",
+        "page",
+    ),
     *("character", "found by", "decision"),
 )
-CONTRACTS = ("contract", "title", "kind", "verdict", *(each.value for each in Severity), "accepted", "pages", "worst finding")
+CONTRACTS = (
+    "contract",
+    "title",
+    "kind",
+    "verdict",
+    *(each.value for each in Severity),
+    "accepted",
+    "pages",
+    "worst finding",
+)
 # What makes a spreadsheet take a cell for a formula, also behind white space that it would trim.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "|", "%")
 _MAX_CELL = 32_000
@@ -69,7 +90,16 @@ def contract_rows(rows: Iterable[Row]) -> Iterator[tuple[Cell, ...]]:
     """A row a contract."""
     for row in rows:
         counts = (row.counts.get(each, 0) for each in Severity)
-        yield (row.name, row.title, row.category, row.verdict.value, *counts, row.accepted, row.pages or "", row.top)
+        yield (
+            row.name,
+            row.title,
+            row.category,
+            row.verdict.value,
+            *counts,
+            row.accepted,
+            row.pages or "",
+            row.top,
+        )
 
 
 def as_csv(source: ContractSource) -> Iterator[bytes]:
@@ -107,7 +137,12 @@ def as_xlsx(source: ContractSource, rows: Iterable[Row]) -> bytes:
         }
         for name, heads, body, widths in (
             ("Contracts", CONTRACTS, contract_rows(rows), (44, 44, 26, 16, 8, 9, 8, 10, 8, 70)),
-            ("Findings", FINDINGS, finding_rows(source), (44, 16, 24, 40, 10, 16, 50, 70, 34, 10, 8, 11, 16, 40)),
+            (
+                "Findings",
+                FINDINGS,
+                finding_rows(source),
+                (44, 16, 24, 40, 10, 16, 50, 70, 34, 10, 8, 11, 16, 40),
+            ),
         ):
             sheet = book.add_worksheet(name)
             sheet.freeze_panes(1, 1)
