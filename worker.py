@@ -30,6 +30,8 @@ from activities.auditor.scan.analyse import versions
 from activities.auditor.scan.inventory import CodeInventory
 from activities.auditor.scan.shard import CodeScan
 from activities.auditor.triage import FindingTriage
+from activities.batch.listing import BatchListing
+from activities.batch.pages import BatchPages
 from activities.calendars import Calendars
 from activities.calls.interceptor import ReliableReports
 from activities.calls.territory import WithinRoots
@@ -73,6 +75,7 @@ from common.temporal.connect import CannotConnectError, connect
 from common.temporal.guard import PayloadGuard
 from common.temporal.sandbox import AgentSandbox
 from workflows.archivist import Archivist, Eraser
+from workflows.batch_page import BatchPage
 from workflows.core.ending import TellEnd
 from workflows.courier import Courier
 from workflows.mailroom import Mailroom
@@ -144,6 +147,12 @@ def archive_objects(client: Client, settings: Settings) -> list[Any]:
     return [AgentArchiver(client, objects, settings), ledger, Erasure(client, objects, settings, ledger)]
 
 
+def batch_objects(client: Client, settings: Settings) -> list[Any]:
+    """The activity objects of batches, which start workflows."""
+    artifacts = ArtifactStore.of(settings)
+    return [BatchListing(artifacts), BatchPages(client, settings, Signer.load(settings), artifacts)]
+
+
 def _now() -> datetime:
     return datetime.now(UTC)
 
@@ -153,13 +162,21 @@ def everything(client: Client, settings: Settings) -> list[Any]:
     return [
         *activity_objects(settings),
         *archive_objects(client, settings),
+        *batch_objects(client, settings),
         Mailbox.build(client, settings),
     ]
 
 
 def workflow_classes() -> list[type]:
-    """Every agent, and what serves them all: the archive, the delivery of notices, and the mail listener."""
-    return [*(kind.workflow_class() for kind in KINDS.values()), Archivist, Eraser, Courier, Mailroom]
+    """Every agent, and what serves them: archive, delivery of notices, mail listener, pages of batches."""
+    return [
+        *(kind.workflow_class() for kind in KINDS.values()),
+        Archivist,
+        Eraser,
+        Courier,
+        Mailroom,
+        BatchPage,
+    ]
 
 
 def replayer(workflows: Sequence[type], data_converter: DataConverter) -> Replayer:

@@ -40,16 +40,16 @@ class ArtifactStore:
         """The store in the data folder, which all workers share."""
         return cls(settings.data_dir / "artifacts")
 
-    def put(self, data: bytes) -> ArtifactRef:
+    def put(self, data: bytes, agent: str = "") -> ArtifactRef:
         """Store ``data`` durably (fsync before the name appears) and return its reference.
 
-        Within an activity, it is marked as its agent's.
+        Within an activity, it is marked as its agent's, or as that of the ``agent`` named.
         """
         ref = ArtifactRef(sha256=digest_bytes(data), size=len(data))
         path = self._path(ref)
         with _locked(path.parent, fcntl.LOCK_SH):
             if activity.in_activity():
-                path.with_suffix(_mark(activity.info().workflow_id or "")).touch(0o600)
+                path.with_suffix(_mark(agent or activity.info().workflow_id or "")).touch(0o600)
             if not path.exists():
                 write_atomically(path, data)
         return ref

@@ -12,7 +12,7 @@ MAX_NAME = 200
 MAX_FINDABLE = MAX_NAME + 50
 # Ids of the workflows that are not agents, and how those of others of their kind begin.
 RESERVED = frozenset({"archivist", "eraser", "mailroom"})
-RESERVED_PREFIXES = ("notice:", "archivist-")
+RESERVED_PREFIXES = ("notice:", "archivist-", "batch:")
 
 
 class UnusableValueError(ValueError):

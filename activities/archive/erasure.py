@@ -18,6 +18,7 @@ from activities.archive.removal import clear_payloads, delete_runs, is_there
 from activities.calls.heartbeats import heartbeats
 from activities.fetching.pages import PageStore
 from activities.mail.outbox import objects_of
+from common.agents.batch import PAGE_PREFIX
 from common.archive.index import ArchiveIndex, IndexQuery, unpack_rows
 from common.archive.layout import Erased, IndexRow, agent_folder, day_of, run_folder
 from common.artifacts import ArtifactStore
@@ -89,7 +90,7 @@ class Erasure:
             files = await asyncio.to_thread(self._forget_files, runs)
             found.objects, found.artifacts = len(theirs), len(files)
             found.bytes = sum(files) + sum(each.size for each in theirs)
-            found.live = sum(not id.startswith(courier_id("")) for id in there)
+            found.live = sum(not id.startswith((courier_id(""), PAGE_PREFIX)) for id in there)
             for id, ids in runs.items():
                 found = found.plus(await self._erase(id, ids))
             return found

@@ -68,6 +68,8 @@ class Notices:
             update={"id": f"{notice.agent}/{(info.workflow_run_id or '')[-12:]}/{notice.id}"}
         )
         notice, told = self._under_policy(notice)
+        if notice.gathered:
+            return told
         try:
             outlets = self._outlets(notice)
             is_set = bool(self._routes and self._routes.ways())

@@ -12,6 +12,7 @@ from pydantic import AwareDatetime, BaseModel, Field, JsonValue, field_validator
 from pydantic.json_schema import SkipJsonSchema
 
 from common.agents.batch import BatchStatus
+from common.agents.batch_state import BatchState
 from common.agents.fields import Amount, Count
 from common.agents.states import AgentState as AgentState
 from common.approval.stakes import Stakes
@@ -53,7 +54,7 @@ class Cost(BaseModel):
 
 
 class AgentStatus(BaseModel):
-    """What the query ``status`` answers. ``approval`` is the oldest open request, ``batch`` the latest batch."""
+    """What ``status`` answers. ``approval`` is the oldest open request, ``batch`` the latest batch."""
 
     owner: str
     state: AgentState
@@ -112,7 +113,8 @@ class Carried(BaseModel):
 
     ``memory`` is the agent's own state as JSON; ``model`` the language model people told it to use; ``mail``
     what came in and is not read yet; ``couriers`` who want to know, by request, how it ends; ``answers``
-    what people decided and the agent's memory may not hold yet; ``sleeps`` the sleeps under way; the rest
+    what people decided and the agent's memory may not hold yet; ``sleeps`` the sleeps under way; ``batch``
+    the latest batch; the rest
     belongs to the kit.
     """
 
@@ -129,6 +131,7 @@ class Carried(BaseModel):
     couriers: dict[str, list[str]] = Field(default_factory=dict)
     answers: list[Answer] = Field(default_factory=list)
     sleeps: list[Asleep] = Field(default_factory=list)
+    batch: BatchState | None = Field(None, exclude_if=lambda batch: batch is None)
     memory: dict[str, Any] | None = None
 
 

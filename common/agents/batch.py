@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -10,14 +11,39 @@ from typing import Annotated
 from pydantic import BaseModel, Field, JsonValue
 
 from common.artifacts import ArtifactRef
+from common.digest import digest_bytes
 from common.grammar import PLAIN
 
+# The type of the workflow that does a page of items, how its id begins, and the memo field by which an agent
+# knows the page that it is an item of.
+PAGE = "batch-page"
+PAGE_PREFIX = "batch:"
+ITEM_OF = "item_of"
+# The signals between them: how a page stands, and what one of its agents asks.
+REPORT = "batch-page"
+ASKING = "asking"
+WIDTH = "width"
+
+# As of any id, in bytes; see `common/names.py`.
+MAX_NAME = 200
 MAX_KEY = 100
 # Below these an agent's own state stays small: a batch keeps a few hundred bytes a page.
 MAX_ITEMS = 200_000
 MAX_AT_ONCE = 1000
+# A page's history holds all its items, so it never has to start afresh: an activity leaves some six events
+# there, an agent some fifteen with its questions.
+ITEMS_IN_A_PAGE = 500
+AGENTS_IN_A_PAGE = 200
+# All of a page's items, or of its verdicts, fit into one payload.
+MAX_PAGE_BYTES = 1_000_000
+MAX_ITEM_BYTES = 64 * 1024
+MAX_RESULT_BYTES = 2000
+MAX_REASON = 300
+# How many of the longest in flight, and of the quarantined, are shown.
+MAX_SHOWN = 20
 # What comes in one signal; more come in more signals.
 MAX_MORE = 100
+MAX_WAITING_MORE = 1000
 
 Key = Annotated[str, Field(min_length=1, max_length=MAX_KEY)]
 AtOnce = Annotated[int, Field(ge=1, le=MAX_AT_ONCE), PLAIN]
@@ -38,7 +64,7 @@ class Verdict(StrEnum):
 
 
 class ItemResult(BaseModel, frozen=True):
-    """The verdict on one item; `result` is what its activity or agent returned, `reason` why it was set aside."""
+    """The verdict on one item: what its activity or agent returned, or the reason why it was set aside."""
 
     key: Key
     verdict: Verdict
@@ -63,8 +89,32 @@ class Work(BaseModel, frozen=True):
     attempts: int = 0
 
 
+class ItemPage(BaseModel, frozen=True):
+    """Some hundred items, the artifact of their JSON lines."""
+
+    items: ArtifactRef
+    count: int
+
+
+class JudgedPage(BaseModel, frozen=True):
+    """Items with their verdicts, an artifact each; ``items`` is None where they were refused unread."""
+
+    items: ArtifactRef | None
+    results: ArtifactRef
+    done: int
+    quarantined: int
+
+
+class Listing(BaseModel, frozen=True):
+    """The items of a batch in pages, each key once; ``refused`` are those that cannot be done as they are."""
+
+    pages: tuple[ItemPage, ...] = ()
+    duplicates: int = 0
+    refused: JudgedPage | None = None
+
+
 class BatchCommand(BaseModel, frozen=True):
-    """The argument of the signal ``batch``: what to change in a batch that runs. Fields left out change nothing.
+    """The argument of the signal ``batch``: what to change in a batch that runs; what is left out stays.
 
     `at_once` is how many items may be in flight from now on, `retry` gives the quarantined another go, and
     `more` adds items; those whose key the batch has already are counted as duplicates and not done again.
@@ -83,6 +133,14 @@ class InFlight(BaseModel, frozen=True):
     agent: str = ""
 
 
+class ItemAsks(BaseModel, frozen=True):
+    """What an agent tells the page it is an item of: how many questions it has open, and for whom."""
+
+    agent: str
+    questions: int
+    deciders: tuple[str, ...] = ()
+
+
 class Quarantined(BaseModel, frozen=True):
     """An item that was set aside, and why."""
 
@@ -93,12 +151,13 @@ class Quarantined(BaseModel, frozen=True):
 class BatchStatus(BaseModel):
     """How a batch stands, in `AgentStatus.batch`; every number is of items.
 
-    ``items`` = ``done`` + ``quarantined`` + ``in_flight`` + ``waiting``; ``duplicates`` came besides and are in
-    none of these. ``pace`` is items an hour of time not paused, over the last reports, and ``eta`` follows from
-    it; both None until known. ``stuck`` are up to 20 of those in flight, the longest first; ``set_aside`` up to
-    20 of the quarantined; ``asking`` how many questions of its agents wait for people. ``pages`` are the ids
-    of the workflows that do the work now; ``results`` the artifacts (JSON lines of `ItemResult`) of those that
-    have ended. ``id`` is the batch id, in the search attribute `AgentBatchId` of everything that belongs to it.
+    ``items`` = ``done`` + ``quarantined`` + ``in_flight`` + ``waiting``; ``duplicates`` came besides and are
+    in none of these. ``pace`` is items an hour of time not paused, over the last reports, and ``eta`` follows
+    from it; both None until known. ``stuck`` are up to 20 of those in flight, the longest first;
+    ``set_aside`` up to 20 of the quarantined; ``asking`` how many questions of its agents wait for people.
+    ``pages`` are the ids of the workflows that do the work now; ``results`` the artifacts (JSON lines of
+    `ItemResult`) of those that have ended. ``id`` is the batch id, in the search attribute `AgentBatchId` of
+    everything that belongs to it.
     """
 
     id: str
@@ -130,6 +189,24 @@ class BatchCounts(BaseModel, frozen=True):
     quarantined: int
     duplicates: int
     results: tuple[ArtifactRef, ...] = ()
+
+
+def page_prefix(agent: str, run: str) -> str:
+    """How the ids of the pages of an agent's batch begin; `run` is the first run's of the agent."""
+    return f"{PAGE_PREFIX}{agent}/{run[:8]}-"
+
+
+def item_agent_id(parent: str, key: str) -> str:
+    """The id of the agent that does an item of `parent`'s batch."""
+    plain = re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,59}", key)
+    slug = key if plain else f"{re.sub(r'[^A-Za-z0-9_-]+', '-', key)[:40].strip('-')}-{_short(key)}"
+    if len(f"{parent}.{slug}".encode()) > MAX_NAME:
+        parent = f"{parent.encode()[:80].decode(errors='ignore')}-{_short(parent)}"
+    return f"{parent}.{slug}"
+
+
+def _short(text: str) -> str:
+    return digest_bytes(text.encode())[:8]
 
 
 def as_lines(items: Iterable[BaseModel]) -> bytes:

@@ -11,6 +11,7 @@ from importlib import import_module
 
 from common.agents.agent import AgentInput
 from common.agents.auditor import AuditInput
+from common.agents.batch_agent import BatchInput
 from common.agents.buyer import BuyerInput
 from common.agents.contracts import ContractReaderInput, ContractsInput
 from common.agents.recruiter import RecruiterInput
@@ -68,6 +69,7 @@ KINDS = {
             "workflows.recruiter.recruiter:Recruiter",
         ),
         Kind(
+<<<<<<< HEAD
             "contract-auditor",
             "judges every contract of a folder by a playbook, asks once about findings that are alike",
             ContractsInput,
@@ -78,6 +80,12 @@ KINDS = {
             "judges one contract by a playbook and with a language model beside it",
             ContractReaderInput,
             "workflows.contract_auditor:ContractReader",
+=======
+            "batch",
+            "has a file of inputs done, each by an agent of one kind, so many at once",
+            BatchInput,
+            "workflows.batch:Batch",
+>>>>>>> batch
         ),
     )
 }

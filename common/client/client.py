@@ -104,18 +104,8 @@ class AgentClient:
             UnusableValueError: no agent may have such an id, no person such a name, or the owner's agents
                 may not use such a path.
         """
-        check_person(owner)
         id = check_agent_id(id or f"{kind}-{uuid.uuid4().hex[:8]}")
-        if isinstance(input, AskingInput):
-            self._check_approvers(input.approvers)
-        # For a clear word at once; what counts is the same check where an activity opens it.
-        for field, path in paths_of(input):
-            self._roots.of(owner).check(field, path)
-        try:
-            self._floors.check_start(kind, owner, input)
-        except PolicyRefusedError as error:
-            raise StartRefusedError(str(error)) from None
-        await self._quota.take(owner)
+        await self.check_start(kind, input, owner)
         try:
             await self._client.start_workflow(
                 kind,
@@ -137,6 +127,20 @@ class AgentClient:
                 f"there is already an agent with the id {id}, running or ended; choose another."
             ) from None
         return id
+
+    async def check_start(self, kind: str, input: AgentInput, owner: str) -> None:
+        """Let ``owner`` start such an agent, which is counted as started; raises as ``start`` does."""
+        check_person(owner)
+        if isinstance(input, AskingInput):
+            self._check_approvers(input.approvers)
+        # For a clear word at once; what counts is the same check where an activity opens it.
+        for field, path in paths_of(input):
+            self._roots.of(owner).check(field, path)
+        try:
+            self._floors.check_start(kind, owner, input)
+        except PolicyRefusedError as error:
+            raise StartRefusedError(str(error)) from None
+        await self._quota.take(owner)
 
     async def view(self, id: str, described: WorkflowExecutionDescription | None = None) -> AgentView:
         """The view of the agent's latest run, or of the run that was ``described``.

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from temporalio.api.workflowservice.v1 import ListWorkflowExecutionsRequest
 from temporalio.client import Client
 
+from common.agents import batch
 from common.agents.states import AgentState
 from common.client.filters import AgentFilter
 from common.client.view import AgentRow, RunStatus, row_of_info
@@ -16,11 +17,11 @@ from common.temporal import search_attributes
 
 # The largest page that the server returns.
 PAGE = 1000
-# The last run of each agent, and no other workflow. Couriers have an owner too: they are erased with the
-# owner's agents.
+# The last run of each agent, and no other workflow. Couriers and the pages of batches have an owner too: they
+# are erased with the owner's agents.
 AGENTS = (
     f"{search_attributes.OWNER.name} IS NOT NULL AND WorkflowType != '{COURIER}' "
-    "AND ExecutionStatus != 'ContinuedAsNew'"
+    f"AND WorkflowType != '{batch.PAGE}' AND ExecutionStatus != 'ContinuedAsNew'"
 )
 
 

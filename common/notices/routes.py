@@ -101,10 +101,11 @@ class Routes:
         ]
 
     def _recipients(self, notice: Notice) -> list[str]:
-        """Those who may decide and have not yet, or the agent's owner."""
+        """Those who may decide and have not yet; those named; or the agent's owner."""
         request = notice.request
         if request is None or notice.event not in ASKS:
-            return [notice.owner] if notice.owner else []
+            named = self._directory.people(notice.people)
+            return named or ([notice.owner] if notice.owner else [])
         voted = {vote.decision.by for vote in request.votes}
         if not request.policy.requester_may_approve:
             voted.add(request.requester)

@@ -48,7 +48,9 @@ class Notice(BaseModel, frozen=True):
     `id` stays the same however often the notice is sent, and is unique: `AGENT/RUN/NUMBER`; an agent knows
     only the number. `request` is the approval it is about, as it stands, for those who may decide it, and
     `stakes` what is at stake in its plan; a notice without one is for the agent's owner. `couriers`, in the
-    notice of how a request ended, are those that were returned for the notices that asked.
+    notice of how a request ended, are those that were returned for the notices that asked. `people`, in a
+    notice without a request, are told in place of the owner; of what is `gathered` nobody is told by itself,
+    for the batch that the agent belongs to tells of all together.
     """
 
     id: str
@@ -60,6 +62,8 @@ class Notice(BaseModel, frozen=True):
     request: ApprovalRequest | None = None
     stakes: Stakes = Stakes()
     couriers: tuple[str, ...] = ()
+    people: tuple[str, ...] = Field((), exclude_if=lambda people: not people)
+    gathered: bool = Field(False, exclude_if=lambda gathered: not gathered)
 
 
 class Delivery(BaseModel, frozen=True):

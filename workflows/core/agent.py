@@ -33,15 +33,17 @@ from pydantic import BaseModel
 from temporalio import workflow
 from temporalio.common import RawValue
 
+from activities.batch.records import Gathered
 from activities.llm.records import Reply, Think
 from common.agents.agent import AgentInput, AgentStatus, Carried, Notebook, Receipt, Receipts, Woken
-from common.agents.batch import BatchCounts, Work
+from common.agents.batch import BatchCounts, Listing, Work
 from common.approval.types import ApprovalPolicy, ApprovalRequest, ApprovalsView
 from common.artifacts import ArtifactRef
 from common.mail import IncomingMail
 from common.notices.types import NoticeEvent
 from workflows.core.answers import Answers
 from workflows.core.approval import Approvals, Premises
+from workflows.core.batch import Batches, agents_of, calling
 from workflows.core.calls import (
     ACTION,
     FETCH,
@@ -87,6 +89,8 @@ __all__ = [
     "SameDigest",
     "StillTrue",
     "Within",
+    "agents_of",
+    "calling",
     "cause_of",
 ]
 
@@ -136,6 +140,7 @@ class Agent(Generic[Input, Memory]):
             carried, self._display, self._calls, gate, answers, history, self._notifier
         )
         self._actions = Actions(self._display, self._calls, self._notifier, self._approvals)
+        self._batches = Batches(carried, self._display, self._calls, history, self._notifier)
         self._thinking = Thinking(
             input, carried, self._display, self._calls, self._notifier, self._approvals, self._actions
         )
@@ -270,7 +275,9 @@ class Agent(Generic[Input, Memory]):
         """
         return await self._thinking.think(think, policy, self.budget_approvers)
 
-    async def batch(self, items: ArtifactRef, work: Work, at_once: int = 20) -> BatchCounts:
+    async def batch(
+        self, items: ArtifactRef | Listing, work: Work, at_once: int = 20, batch_id: str = ""
+    ) -> BatchCounts:
         """Do something with each of thousands of items, at most `at_once` at a time, over days if need be.
 
         Every item gets exactly one verdict: done, or quarantined with a reason where its activity or agent
@@ -280,14 +287,21 @@ class Agent(Generic[Input, Memory]):
         this call with the same arguments, and it goes on. One batch runs at a time.
 
         Args:
-            items: an artifact of JSON lines, a `BatchItem` each (`as_lines`), as an activity stored it.
+            items: an artifact of JSON lines, a `BatchItem` each (`as_lines`), as an activity stored it; or
+                items that an activity has listed already.
             work: `calling(activity, policy)` or `agents_of(kind)`, of `workflows/core/batch.py`.
             at_once: how many items may be in flight at most.
+            batch_id: in the search attribute `AgentBatchId` of all that belongs to it; the agent's id where
+                empty.
 
         Returns:
             The counts, and the artifacts with each item's verdict and result.
         """
-        raise NotImplementedError
+        return await self._batches.run(items, work, at_once, batch_id)
+
+    async def batch_results(self) -> Gathered | None:
+        """Every verdict of the batch so far, also of what is under way; None where there was no batch."""
+        return await self._batches.gathered()
 
     async def tell_people(self, text: str, event: NoticeEvent = NoticeEvent.DRIFT) -> None:
         """Note `text`, and have people told of it who want to know of such events."""
@@ -338,6 +352,10 @@ class Agent(Generic[Input, Memory]):
                 self._carried.mail.append(value)
             case "mail":
                 self.note(f"refused mail from {value.sender}: this agent reads none")
+            case "batch":
+                return self._batches.command(value)
+            case "batch-page":
+                self._batches.reported(value)
             case "pause" | "resume":
                 return self._pause(name == "pause")
         return Receipt(taken=True, words="it was told")
@@ -353,7 +371,7 @@ class Agent(Generic[Input, Memory]):
     @workflow.query
     def status(self) -> AgentStatus:
         """What the agent is doing now."""
-        return self._display.status()
+        return self._display.status().model_copy(update={"batch": self._batches.status()})
 
     @workflow.query
     def notebook(self) -> Notebook:

@@ -197,6 +197,7 @@ class Approvals:
         self._gate.close(request.id, words, workflow.now())
         self._display.note(f"{request.question} {words}", request=request.id)
         await self._tell_settled(request, words)
+        await self._notifier.tell_page(list(self._gate.memory.open.values()))
 
     async def _open(self, draft: ApprovalRequest, kind: type[BaseModel]) -> ApprovalRequest:
         """Open `draft` under an id of its own, its durations counted from now."""
@@ -211,6 +212,7 @@ class Approvals:
             request = request.under(told.policy).warned(told.gap)
         self._gate.open(request)
         self._display.note(f"asks: {request.question}", request=id, digest=request.digest)
+        await self._notifier.tell_page(list(self._gate.memory.open.values()))
         return request
 
     async def _ended(
@@ -225,6 +227,7 @@ class Approvals:
         for record in late:
             self._note_refusal(record)
         await self._tell_settled(outcome.request, outcome.words)
+        await self._notifier.tell_page(list(self._gate.memory.open.values()))
         return outcome
 
     async def _tell_asked(

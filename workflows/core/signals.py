@@ -11,6 +11,8 @@ from temporalio import workflow
 from temporalio.common import RawValue
 
 from common.agents.agent import WakeUp
+from common.agents.batch import REPORT, BatchCommand
+from common.agents.batch_state import PageReport
 from common.approval.types import Decision
 from common.mail import IncomingMail
 from common.temporal.converter import reason_of
@@ -24,6 +26,8 @@ ARGUMENTS: dict[str, TypeAdapter[Any]] = {
     "pause": TypeAdapter(None),
     "resume": TypeAdapter(None),
     "mail": TypeAdapter(IncomingMail),
+    "batch": TypeAdapter(BatchCommand),
+    REPORT: TypeAdapter(PageReport),
 }
 DEFAULTS: dict[str, Any] = {"wake": WakeUp(), "pause": None, "resume": None}
 MAX_BYTES = 256 * 1024

@@ -1,0 +1,171 @@
+"""Opens the pages of a batch, and gives them their items, their rules and a place for their verdicts."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from datetime import timedelta
+
+from pydantic import ValidationError
+from temporalio import activity
+from temporalio.client import Client, WorkflowExecutionStatus
+from temporalio.common import (
+    SearchAttributePair,
+    TypedSearchAttributes,
+    WorkflowIDConflictPolicy,
+    WorkflowIDReusePolicy,
+)
+from temporalio.exceptions import WorkflowAlreadyStartedError
+
+from activities.batch.listing import read_results
+from activities.batch.records import (
+    Gathered,
+    GatherRequest,
+    ItemCheck,
+    Items,
+    Looked,
+    LookRequest,
+    OpenedPage,
+    OpenRequest,
+    ReadRequest,
+    WriteRequest,
+)
+from common.agents.batch import MAX_SHOWN, PAGE, BatchItem, ItemResult, Quarantined, Verdict, as_lines
+from common.agents.batch_state import PageReport
+from common.agents.kinds import KINDS
+from common.approval.signed import sign_start
+from common.approval.signing import Signer
+from common.artifacts import ArtifactRef, ArtifactStore
+from common.client.client import AgentClient
+from common.client.errors import AgentClientError, TooManyAgentsError
+from common.client.limits import priority_of
+from common.errors import flaw_of, permanent, retry_after
+from common.names import UnusableValueError
+from common.settings import Settings
+from common.temporal import search_attributes
+
+# An owner who has as many agents at work as may be: the item waits in its slot.
+ROOM_AGAIN = timedelta(seconds=10)
+
+
+class BatchPages:
+    """The activities of pages.
+
+    Args:
+        client: starts and asks the workflows of pages.
+        settings: for the operator's rules of starts.
+        signer: signs those workflows' starts.
+        artifacts: holds items and verdicts.
+    """
+
+    def __init__(self, client: Client, settings: Settings, signer: Signer, artifacts: ArtifactStore) -> None:
+        self._client, self._signer, self._artifacts = client, signer, artifacts
+        self._agents = AgentClient(client, settings, signer)
+
+    @activity.defn(name="batch_open")
+    async def open_page(self, request: OpenRequest) -> None:
+        """Start the workflow of a page, once, for the owner of the agent whose batch it is."""
+        owner = await self._owner()
+        pairs = [
+            SearchAttributePair(search_attributes.BATCH_ID, request.request.batch),
+            *([SearchAttributePair(search_attributes.OWNER, owner)] if owner else []),
+        ]
+        with suppress(WorkflowAlreadyStartedError):  # by an attempt before this one
+            await self._client.start_workflow(
+                PAGE,
+                sign_start(PAGE, request.request, self._signer),
+                id=request.id,
+                task_queue=activity.info().task_queue,
+                id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+                id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
+                priority=priority_of(owner),
+                search_attributes=TypedSearchAttributes(pairs),
+            )
+
+    @activity.defn(name="batch_read")
+    async def read_items(self, request: ReadRequest) -> Items:
+        """The items of a page."""
+        return await asyncio.to_thread(self._read, request.items)
+
+    @activity.defn(name="batch_write")
+    async def write_results(self, request: WriteRequest) -> ArtifactRef:
+        """Keep the verdicts of a page, as the batch's own."""
+        data = as_lines(request.results)
+        return await asyncio.to_thread(self._artifacts.put, data, request.parent)
+
+    @activity.defn(name="batch_check")
+    async def check_item(self, check: ItemCheck) -> None:
+        """Let an agent be started as an item, under the rules of every start.
+
+        Raises:
+            ApplicationError: permanent: `BadItem`, `StartRefused`; retryable: `TooManyAgents`.
+        """
+        kind = KINDS.get(check.kind)
+        if kind is None:
+            raise permanent("BadItem", f"there is no kind {check.kind[:40]!r}")
+        try:
+            input = kind.input.model_validate(check.input)
+        except ValidationError as error:
+            raise permanent("BadItem", flaw_of(error)) from None
+        if input.carried is not None:
+            raise permanent("BadItem", "`carried` is the program's own")
+        try:
+            await self._agents.check_start(check.kind, input, await self._owner())
+        except TooManyAgentsError as error:
+            raise retry_after("TooManyAgents", str(error), ROOM_AGAIN) from None
+        except (AgentClientError, UnusableValueError) as error:
+            raise permanent("StartRefused", str(error)) from None
+
+    @activity.defn(name="batch_look")
+    async def look(self, request: LookRequest) -> Looked:
+        """The last reports of the pages that have ended and may not have been able to say so."""
+        found = [await self._last_report(each, request.parent) for each in request.pages]
+        return Looked(reports=tuple(each for each in found if each is not None))
+
+    @activity.defn(name="batch_gather")
+    async def gather(self, request: GatherRequest) -> Gathered:
+        """Every verdict so far, those of open pages as they stand."""
+        results = [each for ref in request.judged for each in read_results(self._artifacts, ref)]
+        for id in request.open:
+            results += (await self._verdicts(id)).results
+        ref = await asyncio.to_thread(self._artifacts.put, as_lines(results))
+        return Gathered(results=ref, count=len(results))
+
+    async def _last_report(self, opened: OpenedPage, parent: str) -> PageReport | None:
+        """What a page that ended has to say; where it was ended from outside, what it was about to do is
+        quarantined."""
+        status = (await self._client.get_workflow_handle(opened.id).describe()).status
+        if status == WorkflowExecutionStatus.RUNNING:
+            return None
+        results = list((await self._verdicts(opened.id)).results)
+        known, how = {each.key for each in results}, str(status.name if status else "gone").lower()
+        for item in (await asyncio.to_thread(self._read, opened.page.items)).items:
+            if item.key not in known:
+                reason = f"its page of the batch ended before it: {how}"
+                results.append(ItemResult(key=item.key, verdict=Verdict.QUARANTINED, reason=reason))
+        aside = [each for each in results if each.verdict is Verdict.QUARANTINED]
+        return PageReport(
+            number=opened.report.number,
+            serial=opened.report.serial + 1_000_000,
+            waiting=0,
+            done=len(results) - len(aside),
+            quarantined=len(aside),
+            set_aside=tuple(Quarantined(key=each.key, reason=each.reason) for each in aside[:MAX_SHOWN]),
+            results=await asyncio.to_thread(self._artifacts.put, as_lines(results), parent),
+        )
+
+    async def _verdicts(self, id: str) -> WriteRequest:
+        """The verdicts of a page, which answers also when it has ended."""
+        handle = self._client.get_workflow_handle(id)
+        found: WriteRequest = await handle.query("verdicts", result_type=WriteRequest)
+        return found
+
+    def _read(self, ref: ArtifactRef) -> Items:
+        lines = self._artifacts.get(ref).splitlines()
+        return Items(items=tuple(BatchItem.model_validate_json(line) for line in lines))
+
+    async def _owner(self) -> str:
+        """Whom the workflow that asks works for, as Temporal knows since its start."""
+        info = activity.info()
+        handle = self._client.get_workflow_handle(info.workflow_id or "", run_id=info.workflow_run_id)
+        return (await handle.describe()).typed_search_attributes.get(search_attributes.OWNER) or ""

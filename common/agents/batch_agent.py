@@ -1,0 +1,64 @@
+"""The kind `batch`: an agent that has a file of inputs done, each by an agent of some kind."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, Field
+
+from common.agents.agent import AgentInput
+from common.agents.batch import AtOnce, BatchCounts, Listing, Quarantined
+from common.agents.fields import LocalPath
+from common.artifacts import ArtifactRef
+from common.names import check_agent_id
+
+
+def _known(kind: str) -> str:
+    # Here, for the list of kinds names this one's input.
+    from common.agents.kinds import KINDS
+
+    if kind not in KINDS:
+        raise ValueError(f"there is no kind {kind[:40]!r}; there are: {', '.join(KINDS)}")
+    return kind
+
+
+class BatchInput(AgentInput):
+    """What a batch is started with."""
+
+    kind: Annotated[str, AfterValidator(_known)] = Field(
+        description="what kind of agent does each item; `agents` lists them"
+    )
+    items: LocalPath = Field(
+        description="a file of JSON lines, the input of one agent each; a field `id` names it"
+    )
+    at_once: AtOnce = Field(20, description="how many agents there are at once at most")
+    batch: Annotated[str, AfterValidator(lambda id: id and check_agent_id(id))] = Field(
+        "", description="the batch id, to find all of it by; the agent's own id where empty"
+    )
+
+
+class BatchMemory(BaseModel):
+    """What it carries over: the listed items."""
+
+    listing: Listing | None = None
+
+
+class BatchResult(BaseModel):
+    """What became of it: how many were done, and those set aside with their reasons, up to twenty of them.
+
+    ``results`` are artifacts of JSON lines, which together have one line for each item.
+    """
+
+    batch: str
+    items: int
+    done: int
+    quarantined: int
+    duplicates: int
+    set_aside: list[Quarantined] = Field(default_factory=list)
+    results: list[ArtifactRef] = Field(default_factory=list)
+
+    @classmethod
+    def of(cls, counts: BatchCounts, batch: str, set_aside: list[Quarantined]) -> BatchResult:
+        """The result that these counts make."""
+        found = counts.model_dump(exclude={"results"})
+        return cls(**found, batch=batch, set_aside=set_aside, results=list(counts.results))

@@ -1,0 +1,94 @@
+"""What the batcher takes, and the work its items are: it waits where held, and fails where told."""
+
+from __future__ import annotations
+
+import asyncio
+
+from pydantic import BaseModel
+from temporalio import activity
+
+from activities.batch.records import Gathered
+from common.agents.agent import AgentInput
+from common.agents.batch import BatchCounts
+from common.artifacts import ArtifactRef
+from common.errors import permanent
+
+
+class BatcherInput(AgentInput):
+    """The items of its batch, how many at once, and the kind of agent that does them; an activity if none."""
+
+    items: ArtifactRef
+    at_once: int = 4
+    kind: str = ""
+    reports: bool = False
+
+
+class BatcherMemory(BaseModel):
+    """What came of it."""
+
+    counts: BatchCounts | None = None
+
+
+class Batched(BaseModel):
+    """The counts, and what it gathered meanwhile."""
+
+    counts: BatchCounts
+    so_far: Gathered | None = None
+
+
+class Job(BaseModel):
+    """One item."""
+
+    name: str
+
+
+class JobDone(BaseModel):
+    """What came of it."""
+
+    said: str
+
+
+class Jobs:
+    """The activity that does an item, under the control of a test."""
+
+    def __init__(self) -> None:
+        self.running = set[str]()
+        self.most = 0
+        self.done = list[str]()
+        self.fails = set[str]()
+        self.held = dict[str, asyncio.Event]()
+        self.cancelled = list[str]()
+
+    def hold(self, *names: str) -> None:
+        """Have these wait until they are let go."""
+        self.held.update({name: asyncio.Event() for name in names})
+
+    def let_go(self, *names: str) -> None:
+        """End their wait."""
+        for name in names or tuple(self.held):
+            self.held.pop(name).set()
+
+    @activity.defn(name="job")
+    async def do(self, job: Job) -> JobDone:
+        """Do one item."""
+        self.running.add(job.name)
+        self.most = max(self.most, len(self.running))
+        try:
+            while (event := self.held.get(job.name)) is not None:
+                activity.heartbeat()
+                if activity.is_worker_shutdown():
+                    raise RuntimeError("this worker ends, and another tries again")
+                try:
+                    await asyncio.wait_for(event.wait(), 0.2)
+                except TimeoutError:
+                    continue
+            await asyncio.sleep(0)
+        except asyncio.CancelledError:
+            self.cancelled.append(job.name)
+            raise
+        finally:
+            self.running.discard(job.name)
+        if job.name in self.fails:
+            raise permanent("Unreadable", f"{job.name} cannot be read")
+        self.done.append(job.name)
+        return JobDone(said=f"did {job.name}")

@@ -1,0 +1,281 @@
+"""A batch from its agent's side: opens page after page, and keeps the width over all that are open."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from temporalio import workflow
+from temporalio.exceptions import FailureError, is_cancelled_exception
+
+from activities.batch.listing import BatchListing
+from activities.batch.pages import BatchPages
+from activities.batch.records import (
+    Gathered,
+    GatherRequest,
+    ListRequest,
+    LookRequest,
+    OpenedPage,
+    OpenRequest,
+    PageRequest,
+    RetryRequest,
+)
+from common.agents.agent import AgentState, Carried, Receipt
+from common.agents.batch import MAX_WAITING_MORE, WIDTH, BatchCommand, BatchCounts, Listing, Work, page_prefix
+from common.agents.batch_state import BatchState, OpenPage, PageReport
+from common.artifacts import ArtifactRef
+from common.digest import digest
+from common.errors import permanent
+from common.notices.types import NoticeEvent
+from common.temporal import search_attributes
+from workflows.core.calls import LONG, READ, CallPolicy, Calls
+from workflows.core.display import Display, Wait
+from workflows.core.history import History
+from workflows.core.notify import Notifier
+
+# Questions that come one upon the other are one notice.
+QUIET = timedelta(minutes=1)
+# People are reminded of those that are still open.
+REMIND_AFTER = timedelta(days=1)
+# A page that was terminated tells nobody: after so long without a word, somebody looks.
+SILENCE = timedelta(hours=1)
+
+
+def calling(activity: Callable[..., Any], policy: CallPolicy) -> Work:
+    """Each item is the argument of this activity, called as the policy says."""
+    definition = getattr(activity, "__temporal_activity_definition")
+    return Work(
+        activity=definition.name,
+        queue=policy.queue,
+        start_to_close=policy.start_to_close,
+        heartbeat=policy.heartbeat,
+        schedule_to_close=policy.schedule_to_close,
+        first_retry=policy.retry.initial_interval,
+        longest_retry=policy.retry.maximum_interval or policy.retry.initial_interval * 100,
+        attempts=policy.retry.maximum_attempts,
+    )
+
+
+def agents_of(kind: str) -> Work:
+    """Each item is the input of an agent of this kind."""
+    return Work(kind=kind)
+
+
+class Batches:
+    """Runs the batch of one agent; all that counts is in what the agent carries over."""
+
+    def __init__(
+        self, carried: Carried, display: Display, calls: Calls, history: History, notifier: Notifier
+    ) -> None:
+        self._carried = carried
+        self._display = display
+        self._calls = calls
+        self._history = history
+        self._notifier = notifier
+
+    async def run(self, items: ArtifactRef | Listing, work: Work, at_once: int, batch_id: str) -> BatchCounts:
+        """See `Agent.batch`."""
+        state = self._carried.batch
+        if state is None or state.over or state.source != digest(items):
+            if state is not None and not state.over:
+                raise permanent("BatchUnderWay", "one batch runs at a time, and another is under way")
+            state = await self._begin(items, work, at_once, batch_id)
+        try:
+            with self._display.waiting(Wait(AgentState.AWAITING_EVENT, "its batch", None)):
+                while not state.is_done:
+                    if not await self._step(state):
+                        await self._rest(state)
+        except asyncio.CancelledError:
+            for number in state.open:
+                await self._to_page(number, lambda page: page.cancel())
+            raise
+        state.over = True
+        counts = state.counts()
+        self._display.note("the batch is done", **counts.model_dump(exclude={"results"}))
+        return counts
+
+    def command(self, command: BatchCommand) -> Receipt:
+        """Take in the signal `batch`."""
+        state = self._carried.batch
+        if state is None or state.over:
+            return self._refused("no batch runs")
+        if len(state.more) + len(command.more) > MAX_WAITING_MORE:
+            return self._refused(f"{len(state.more)} more items wait to be listed: send the rest later")
+        done = []
+        if command.at_once is not None:
+            state.at_once = command.at_once
+            done.append(f"{command.at_once} at once from now on")
+        if command.retry:
+            state.retry = any(each.quarantined and each.items for each in state.judged)
+            for page in state.open.values():
+                page.retry = True
+            done.append("what is quarantined is tried again")
+        if command.more:
+            state.more += command.more
+            done.append(f"{len(command.more)} more items")
+        words = ", ".join(done) or "nothing to change"
+        self._display.note(f"batch: {words}")
+        return Receipt(taken=True, words=words)
+
+    def reported(self, report: PageReport) -> None:
+        """Take in what a page says."""
+        if (state := self._carried.batch) is not None:
+            state.take(report, workflow.now())
+            self._show(state)
+
+    async def gathered(self) -> Gathered | None:
+        """See `Agent.batch_results`."""
+        if (state := self._carried.batch) is None:
+            return None
+        request = GatherRequest(
+            judged=tuple(each.results for each in state.judged),
+            open=tuple(f"{self._prefix(state)}{number}" for number in state.open),
+        )
+        found: Gathered = await self._calls.watched(BatchPages.gather, request, READ)
+        return found
+
+    async def _begin(
+        self, items: ArtifactRef | Listing, work: Work, at_once: int, batch_id: str
+    ) -> BatchState:
+        """List the items; the batch as it begins."""
+        listing = items
+        if isinstance(items, ArtifactRef):
+            listing = await self._calls.call(
+                BatchListing.list_items, ListRequest(items=items, kind=work.kind), LONG
+            )
+        assert isinstance(listing, Listing)
+        info, before = workflow.info(), self._carried.batch
+        known = info.typed_search_attributes.get(search_attributes.BATCH_ID)
+        id = known or batch_id or info.workflow_id
+        if not known:
+            workflow.upsert_search_attributes([search_attributes.BATCH_ID.value_set(id)])
+        state = self._carried.batch = BatchState(
+            source=digest(items),
+            id=id,
+            run=info.first_execution_run_id,
+            work=work,
+            at_once=at_once,
+            active_since=workflow.now(),
+            opened=before.opened if before else 0,
+        )
+        state.add(listing)
+        self._show(state)
+        counts = {"duplicates": listing.duplicates, "pages": len(state.waiting)}
+        self._display.note(f"a batch of {self._carried.progress.total} items", **counts)
+        return state
+
+    async def _step(self, state: BatchState) -> bool:
+        """Do one thing that is to be done now; whether there was one."""
+        if state.paused != self._display.is_paused:
+            state.pause(self._display.is_paused, workflow.now())
+        if state.more:
+            await self._list_more(state)
+        elif state.retry:
+            await self._try_again(state)
+        elif (page := state.beginning) is not None:
+            width = state.free
+            if width == page.width:
+                return False
+            page.width = width
+            if not await self._to_page(page.report.number, lambda handle: handle.signal(WIDTH, width)):
+                await self._look([page])
+        elif state.waiting and state.free:
+            await self._open(state)
+        else:
+            return False
+        return True
+
+    async def _open(self, state: BatchState) -> None:
+        page = state.begin(state.free, workflow.now())
+        request = PageRequest(
+            parent=workflow.info().workflow_id,
+            batch=state.id,
+            number=page.report.number,
+            page=page.page,
+            work=state.work,
+            width=page.width,
+        )
+        opened = OpenRequest(id=f"{self._prefix(state)}{page.report.number}", request=request)
+        await self._calls.watched(BatchPages.open_page, opened, READ)
+
+    async def _list_more(self, state: BatchState) -> None:
+        more, state.more = tuple(state.more), []
+        request = ListRequest(more=more, kind=state.work.kind, earlier=state.listed)
+        state.add(await self._calls.watched(BatchListing.list_items, request, LONG))
+        self._show(state)
+
+    async def _try_again(self, state: BatchState) -> None:
+        judged = tuple(state.judged)
+        request = RetryRequest(judged=judged, agents=bool(state.work.kind))
+        found = await self._calls.watched(BatchListing.try_again, request, LONG)
+        # Pages that ended meanwhile come behind those that were looked through.
+        state.tried_again(found.pages, [*found.judged, *state.judged[len(judged) :]])
+        self._show(state)
+
+    async def _rest(self, state: BatchState) -> None:
+        """Wait for news; tell people what was asked, and look after pages that are silent."""
+        now, asked = workflow.now(), state.tell_at(QUIET, REMIND_AFTER)
+        silent = [page for page in state.open.values() if page.heard + SILENCE <= now]
+        if asked and asked <= now:
+            state.told, state.asked_at = state.asking, now
+            words = f"{state.told} questions of its agents wait for an answer"
+            self._display.note(words)
+            await self._notifier.tell(NoticeEvent.ASKED, words, people=state.deciders)
+        elif silent:
+            await self._look(silent)
+        else:
+            moments = [each.heard + SILENCE for each in state.open.values()]
+            until, seen = min([*moments, *([asked] if asked else [])], default=None), self._news(state)
+            await self._history.wait(lambda: self._news(state) != seen, until)
+
+    def _news(self, state: BatchState) -> tuple[object, ...]:
+        """What tells that there may be something to do."""
+        reports = tuple(each.report.serial for each in state.open.values())
+        waiting = (len(state.waiting), len(state.more), state.retry, state.at_once)
+        return self._display.is_paused, *waiting, *reports
+
+    async def _look(self, pages: list[OpenPage]) -> None:
+        """Find out whether pages ended that could not say so."""
+        state = self._carried.batch
+        assert state is not None
+        for page in pages:
+            page.heard = workflow.now()
+        looked = tuple(
+            OpenedPage(id=f"{self._prefix(state)}{each.report.number}", page=each.page, report=each.report)
+            for each in pages
+        )
+        request = LookRequest(parent=workflow.info().workflow_id, pages=looked)
+        for report in (await self._calls.watched(BatchPages.look, request, READ)).reports:
+            self.reported(report)
+
+    async def _to_page(self, number: int, send: Callable[[Any], Any]) -> bool:
+        """Tell a page something; whether it still runs."""
+        state = self._carried.batch
+        assert state is not None
+        handle: Any = workflow.get_external_workflow_handle(f"{self._prefix(state)}{number}")
+        with self._calls.counted():
+            try:
+                await send(handle)
+            except FailureError as error:
+                if is_cancelled_exception(error):
+                    raise
+                return False
+        return True
+
+    def _prefix(self, state: BatchState) -> str:
+        return page_prefix(workflow.info().workflow_id, state.run)
+
+    def _show(self, state: BatchState) -> None:
+        counts = state.counts()
+        self._carried.progress.done, self._carried.progress.total = state.ended, counts.items
+
+    def _refused(self, why: str) -> Receipt:
+        self._display.note(f"refused the signal 'batch': {why}")
+        return Receipt(taken=False, words=why)
+
+    def status(self) -> Any:
+        """The batch as people see it."""
+        state = self._carried.batch
+        return state and state.status(workflow.now(), self._prefix(state))
