@@ -2,9 +2,9 @@
 
 `fork_server.py` starts it; nothing imports it. Arguments: the module, and the socket on which processes are
 asked for, with three files each: what to read, where to write, and a socket. On that socket a byte asks for a
-call, and one answers; when the process has ended, how it ended. What to read begins with a line: the function's
-name, its argument, bytes of memory, seconds of CPU and on the clock. This process runs no thread, so that a
-fork is whole, and reads nothing itself, so that nothing hostile is ever in it.
+call, and one answers; when the process has ended, how it ended. What to read begins with a line: the
+function's name, its argument, bytes of memory, seconds of CPU and on the clock. This process runs no
+thread, so that a fork is whole, and reads nothing itself, so that nothing hostile is ever in it.
 """
 
 from __future__ import annotations

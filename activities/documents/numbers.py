@@ -11,17 +11,10 @@ def words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-_ROMAN: tuple[tuple[int, str], ...] = (
-    (1000, "m"),
-    (900, "cm"),
-    (500, "d"),
-    (400, "cd"),
-    (100, "c"),
-    (90, "xc"),
-    (50, "l"),
-    (40, "xl"),
-)
-_ROMAN += ((10, "x"), (9, "ix"), (5, "v"), (4, "iv"), (1, "i"))
+_ROMAN = (
+    (1000, "m"), (900, "cm"), (500, "d"), (400, "cd"), (100, "c"), (90, "xc"), (50, "l"), (40, "xl"),
+    (10, "x"), (9, "ix"), (5, "v"), (4, "iv"), (1, "i"),
+)  # fmt: skip
 _ROMAN_VALUES = {"i": 1, "v": 5, "x": 10, "l": 50, "c": 100, "d": 500, "m": 1000}
 _UNITS = (
     "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
@@ -175,16 +168,15 @@ class Trail:
                 step = self._steps[depth]
                 if (step.style, step.value + 1) == (style, value):
                     return self._put(depth, style, value, own, known)
-        first = next((reading for reading in readings if reading[1] == 1), None)
-        styles = [step.style for step in self._steps]
-        if first and first[0] not in styles:
-            return self._put(len(self._steps), *first, own, known)
+        # It continues nothing, so some number was left out: the reading that leaves out least is meant.
+        depths = {step.style: depth for depth, step in enumerate(self._steps)}
+        best: tuple[int, int, str, int] | None = None
         for style, value in readings:
-            if style in styles:
-                return self._put(len(styles) - 1 - styles[::-1].index(style), style, value, own, known)
-        if readings:
-            return self._put(len(self._steps), *readings[0], own, known)
-        return known or own
+            depth = depths.get(style, len(self._steps))
+            left_out = value - (self._steps[depth].value if style in depths else 0)
+            option = (left_out if left_out > 0 else 1_000, depth, style, value)
+            best = option if best is None else min(best, option)
+        return known or own if best is None else self._put(*best[1:], own, known)
 
     def _put(self, depth: int, style: str, value: int, own: str, known: str) -> str:
         del self._steps[depth:]
@@ -225,8 +217,7 @@ def _readings(number: str) -> list[tuple[str, int]]:
     value = _from_roman(small)
     if value:
         out.append((("I" if case == "A" else "i") + around, value))
-    # Where both fit, what begins a count is read as such: (i), not the ninth letter.
-    return sorted(out, key=lambda reading: reading[1] != 1)
+    return out
 
 
 def _from_roman(small: str) -> int:

@@ -68,8 +68,8 @@ class Block(BaseModel, frozen=True):
     part of `text`. `path` is the full number for cross-references ("12.3(a)"). `level` is the depth of a
     heading or numbered clause from 1, 0 elsewhere. `page` counts from 1; None where the format has no pages.
     `start` is where `text` begins in the document's text:
-    `document.text[block.start:][: len(block.text)] == block.text`. `row` counts the rows of tables through the
-    document and `column` the cells of a row, from 1; 0 outside. `text` is empty where all of a block was
+    `document.text[block.start:][: len(block.text)] == block.text`. `row` counts the rows of tables through
+    the document and `column` the cells of a row, from 1; 0 outside. `text` is empty where all of a block was
     deleted, and then `changes` says so, and where a number stands alone.
     """
 
@@ -89,9 +89,9 @@ class StructuredDocument(BaseModel, frozen=True):
     """A document that was read.
 
     `media_type` is what it is, whatever its suffix claims. `text` is the blocks in order, each behind its
-    number. `unread` names in words what a reader of the page sees and this text lacks ("2 pictures"); `remarks`
-    what a reader of the page does not see ("hidden text in 3 places, left out"). `cut`: there was more than is
-    read.
+    number. `unread` names in words what a reader of the page sees and this text lacks ("2 pictures");
+    `remarks` what a reader of the page does not see ("hidden text in 3 places, left out"). `cut`: there was
+    more than is read.
     """
 
     title: str

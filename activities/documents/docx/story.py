@@ -10,6 +10,7 @@ from activities.documents.assembly import numbered
 from activities.documents.docx.names import W, child, number, on, short, value
 from activities.documents.docx.numbering import Shown
 from activities.documents.docx.runs import CHANGES, REMOVED, Paragraph, Runs, alternative
+from activities.documents.lines import is_heading
 from activities.documents.numbers import roman
 
 if TYPE_CHECKING:
@@ -129,7 +130,8 @@ class Story:
             if shown is None:
                 typed, text, changes = numbered(text, changes)
                 shown = self._document.numbering.typed(typed) if typed else None
-            kind = "heading" if piece.heading and text and kind != "box" else kind
+            if text and kind != "box" and (piece.heading or _set_as_heading(kind, text, shown)):
+                kind = "heading"
         shown = shown or Shown("", "", 0)
         if kind == "heading" and not self._document.title and self._document.styles.is_title(piece.style):
             self._document.title = text
@@ -193,6 +195,11 @@ class Story:
                     )
                     self._blocks(cell, inner)
                 column += span
+
+
+def _set_as_heading(kind: str, text: str, shown: Shown | None) -> bool:
+    """Few contracts use styles for headings."""
+    return kind == "paragraph" and is_heading(text, shown.number if shown else "")
 
 
 def _change(properties: Any) -> str:
