@@ -38,6 +38,7 @@ with workflow.unsafe.imports_passed_through():
         FindingGroup,
         GroupDecision,
     )
+    from common.approval.types import OutcomeVerdict
     from common.artifacts import ArtifactRef
     from workflows.core.agent import LONG, READ, Agent, CallPolicy, agents_of, calling, cause_of
 
@@ -144,7 +145,7 @@ class ContractAuditor(Agent[ContractsInput, ContractsMemory]):
             GroupDecision(
                 clause=group.clause,
                 rule=group.rule,
-                accepted=None if outcome.expired else outcome.approved,
+                accepted=None if outcome.verdict is OutcomeVerdict.EXPIRED else outcome.approved,
                 words=outcome.words,
                 listing=group.listing,
                 leave_out=tuple(outcome.plan.leave_out),

@@ -91,7 +91,7 @@ def category_scores(playbook: Playbook, title: str, text: str) -> dict[str, int]
     head = words_of(f"{title}\n{text[:_TITLE_CHARACTERS]}")
     body = words_of(text)
     scores = {}
-    for place, category in enumerate(playbook.categories):
+    for category in playbook.categories:
         titles, phrases = _index(category.titles), _index(category.phrases)
         scores[category.id] = _TITLE_WEIGHT * len({each.phrase for each in titles.find(head)}) + 2 * len(
             {each.phrase for each in phrases.find(body)}

@@ -15,7 +15,31 @@ from activities.documents.structure import Block, StructuredDocument
 _ASIDE = frozenset({"header", "footer", "comment", "annotation"})
 # A heading before the text of a clause: `Governing Law. This Agreement …`, `12. TERM AND TERMINATION: …`
 _RUN_IN = re.compile(r"\s*[\"“]?([A-Z][^.:;\n—]{1,78}?)[\"”]?\s*(?:[.:—]|\s[-–]\s)(?:\s|$)")
-_LINKING = frozenset("a an and as at by for from in into no of on or the to under upon with your our".split())
+_LINKING = frozenset(
+    [
+        "a",
+        "an",
+        "and",
+        "as",
+        "at",
+        "by",
+        "for",
+        "from",
+        "in",
+        "into",
+        "no",
+        "of",
+        "on",
+        "or",
+        "the",
+        "to",
+        "under",
+        "upon",
+        "with",
+        "your",
+        "our",
+    ]
+)
 _MAX_HEADING = 100
 
 
@@ -113,10 +137,10 @@ class ClauseFinder:
 
     def __init__(self, playbook: Playbook) -> None:
         self._types = playbook.clauses
-        self._headings = _Index((each.headings for each in self._types))
-        self._phrases = _Index((each.phrases for each in self._types))
-        self._hints = _Index((each.hints for each in self._types))
-        self._never = _Index((each.never for each in self._types))
+        self._headings = _Index(each.headings for each in self._types)
+        self._phrases = _Index(each.phrases for each in self._types)
+        self._hints = _Index(each.hints for each in self._types)
+        self._never = _Index(each.never for each in self._types)
 
     def find(self, document: StructuredDocument) -> dict[str, list[Passage]]:
         """The passages of each clause, by its id; neighbouring blocks of a section are one passage."""

@@ -9,11 +9,29 @@ from decimal import Decimal, InvalidOperation
 
 from activities.contracts.phrases import Word
 
-_ONES = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
-    "seventeen eighteen nineteen"
-).split()
-_TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
+_ONES = [
+    "zero",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+    "thirteen",
+    "fourteen",
+    "fifteen",
+    "sixteen",
+    "seventeen",
+    "eighteen",
+    "nineteen",
+]
+_TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
 _SMALL = {word: value for value, word in enumerate(_ONES)} | {
     word: 20 + 10 * place for place, word in enumerate(_TENS)
 }
@@ -29,8 +47,24 @@ _UNITS = {
 }
 # What may stand between a number and its unit.
 _BETWEEN = frozenset(
-    "business calendar working banking trading consecutive full whole additional further successive "
-    "continuous more clear complete contract".split()
+    [
+        "business",
+        "calendar",
+        "working",
+        "banking",
+        "trading",
+        "consecutive",
+        "full",
+        "whole",
+        "additional",
+        "further",
+        "successive",
+        "continuous",
+        "more",
+        "clear",
+        "complete",
+        "contract",
+    ]
 )
 DAYS_A_MONTH = 30
 # Thirty days and a month, a year and 365 days are taken for the same.
@@ -180,7 +214,7 @@ def figures(text: str) -> Decimal | None:
     whole, fraction = text, ""
     # Three digits after the one separator are thousands; two after the last of several, or other than three, a fraction.
     if last >= 0 and (
-        len(text) - last - 1 != 3 or text[last] not in text[:last] and len(set(text) & set(",.")) == 2
+        len(text) - last - 1 != 3 or (text[last] not in text[:last] and len(set(text) & set(",.")) == 2)
     ):
         whole, fraction = text[:last], text[last + 1 :]
     try:
@@ -255,7 +289,20 @@ def _words_before(words: Sequence[Word], at: int, text: str, start: int) -> tupl
     return (spelled[0], text[words[spelled[1]].start : words[last].end]) if spelled else None
 
 
-_MONTHS = "january february march april may june july august september october november december".split()
+_MONTHS = [
+    "january",
+    "february",
+    "march",
+    "april",
+    "may",
+    "june",
+    "july",
+    "august",
+    "september",
+    "october",
+    "november",
+    "december",
+]
 _DATE = re.compile(
     rf"\b(?:\d{{1,2}}(?:st|nd|rd|th)?\s+(?:of\s+)?(?:{'|'.join(_MONTHS)})\,?\s+\d{{4}}"
     rf"|(?:{'|'.join(_MONTHS)})\s+\d{{1,2}}(?:st|nd|rd|th)?\,?\s+\d{{4}}|\d{{4}}-\d{{2}}-\d{{2}})\b",

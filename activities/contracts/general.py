@@ -205,12 +205,12 @@ def _changes(document: StructuredDocument, found: Sequence[Passage]) -> Iterator
     outside: list[tuple[Block, Change]] = []
     for block in document.blocks:
         for change in block.changes:
-            passage = of_clause.get(block.start) if block.text or block.changes else None
-            if passage is None:
+            home = of_clause.get(block.start)
+            if home is None:
                 outside.append((block, change))
-            elif passage.clause not in told:
-                told.add(passage.clause)
-                yield _changed(block, change).model_copy(update={"clause": passage.clause})
+            elif home.clause not in told:
+                told.add(home.clause)
+                yield _changed(block, change).model_copy(update={"clause": home.clause})
     if outside:
         finding = _changed(*outside[0])
         more = f" (and {len(outside) - 1} more)" if len(outside) > 1 else ""

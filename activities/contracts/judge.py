@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -11,7 +12,7 @@ from typing import Any
 from activities.contracts import facts
 from activities.contracts.clauses import Passage
 from activities.contracts.laws import laws, usual_name
-from activities.contracts.phrases import Phrase, Phrases, sentence_span
+from activities.contracts.phrases import FIGURE, Phrase, Phrases, sentence_span, with_figures
 from activities.contracts.playbook import (
     Absent,
     AmountRule,
@@ -160,20 +161,33 @@ def _mutual(rule: Mutual, passages: Sequence[Passage]) -> Iterator[_Breach]:
             yield _Breach(f"“{_line(passage.text[start:end])}”", passage, found.first, found.last)
 
 
-def _near(near: tuple[str, ...], passage: Passage) -> Callable[[int], bool]:
-    """Whether a word stands in a sentence that counts."""
+def _near(near: tuple[str, ...], passage: Passage, figures: Sequence[tuple[int, int]]) -> set[int]:
+    """The first words of the figures that count: those that a phrase holds as `#`, or whose sentence says one."""
     if not near:
-        return lambda _: True
-    sentences = {passage.words[each.first].sentence for each in _phrases(near).find(passage.words)}
-    return lambda at: passage.words[at].sentence in sentences
+        return {first for first, _ in figures}
+    words = with_figures(passage.words, figures)
+    held: set[int] = set()
+    sentences: set[int] = set()
+    for found in _phrases(near).find(words):
+        said = [word for word in words[found.first : found.last + 1] if word.plain == FIGURE]
+        if FIGURE in near[found.phrase]:
+            held.update(word.start for word in said)
+        else:
+            sentences.add(words[found.first].sentence)
+    return {
+        first
+        for first, _ in figures
+        if passage.words[first].start in held or passage.words[first].sentence in sentences
+    }
 
 
 def _duration(rule: DurationRule, passages: Sequence[Passage]) -> Iterator[_Breach]:
     said = False
     for passage in passages:
-        counts = _near(rule.near, passage)
-        for each in facts.durations(passage.words, passage.text):
-            if counts(each.last):
+        found = list(facts.durations(passage.words, passage.text))
+        counts = _near(rule.near, passage, [(each.first, each.last) for each in found])
+        for each in found:
+            if each.first in counts:
                 said = True
                 yield from _outside(rule, each, each.text, passage, each.first, each.last)
     yield from _unsaid(rule, passages, said)
@@ -183,9 +197,10 @@ def _fees(rule: FeesRule, passages: Sequence[Passage]) -> Iterator[_Breach]:
     said = False
     for passage in passages:
         sentences = {passage.words[each.first].sentence for each in _FEES.find(passage.words)}
-        counts = _near(rule.near, passage)
-        for each in facts.durations(passage.words, passage.text):
-            if passage.words[each.last].sentence in sentences and counts(each.last):
+        found = list(facts.durations(passage.words, passage.text))
+        counts = _near(rule.near, passage, [(each.first, each.last) for each in found])
+        for each in found:
+            if passage.words[each.last].sentence in sentences and each.first in counts:
                 said = True
                 yield from _outside(rule, each, f"{each.text} of fees", passage, each.first, each.last)
     yield from _unsaid(rule, passages, said)
@@ -208,10 +223,10 @@ def _limit(text: str) -> facts.Duration:
 def _amount(rule: AmountRule, passages: Sequence[Passage]) -> Iterator[_Breach]:
     said = False
     for passage in passages:
-        counts = _near(rule.near, passage)
-        for each in facts.amounts(passage.words, passage.text):
-            at = next((n for n, word in enumerate(passage.words) if word.end > each.start), 0)
-            if not counts(at):
+        found = [(_word_at(passage, each.start), each) for each in facts.amounts(passage.words, passage.text)]
+        counts = _near(rule.near, passage, [(at, _word_at(passage, each.end - 1)) for at, each in found])
+        for at, each in found:
+            if at not in counts:
                 continue
             said = True
             listed = {*(rule.at_least or {}), *(rule.at_most or {})}
@@ -235,9 +250,10 @@ def _amount(rule: AmountRule, passages: Sequence[Passage]) -> Iterator[_Breach]:
 def _percent(rule: PercentRule, passages: Sequence[Passage]) -> Iterator[_Breach]:
     said = False
     for passage in passages:
-        counts = _near(rule.near, passage)
-        for each in facts.percentages(passage.words, passage.text):
-            if counts(each.last):
+        found = list(facts.percentages(passage.words, passage.text))
+        counts = _near(rule.near, passage, [(each.first, each.last) for each in found])
+        for each in found:
+            if each.first in counts:
                 said = True
                 yield from _beyond(
                     rule.at_least, rule.at_most, each.value, _line(each.text), " %", passage, each.last
@@ -260,6 +276,12 @@ def _beyond(
         yield _Breach(f"{said}; at most {most:,}{unit} is acceptable", passage, at, at)
 
 
+def _word_at(passage: Passage, start: int) -> int:
+    """The number of the word at a place, or of the next one."""
+    ends = [word.end for word in passage.words]
+    return min(bisect_right(ends, start), len(ends) - 1)
+
+
 def _unsaid(rule: Any, passages: Sequence[Passage], said: bool) -> Iterator[_Breach]:
     if rule.unsaid and passages and not said:
         yield _Breach("not said in figures", passages[0], 0, 0)
@@ -273,7 +295,7 @@ def _law(rule: LawRule, passages: Sequence[Passage]) -> Iterator[_Breach]:
             name = each.place.lower()
             if name in allowed:
                 continue
-            at = next((n for n, word in enumerate(passage.words) if word.end > each.start), 0)
+            at = _word_at(passage, each.start)
             yield _Breach(f"law of {_line(each.place)}", passage, at, at, not_acceptable=name in refused)
 
 

@@ -43,12 +43,48 @@ _ADJECTIVES = {
     "polish": "Poland",
     "british": "England and Wales",
 }
-_STATES = (
-    "Alabama Alaska Arizona Arkansas California Colorado Connecticut Delaware Florida Georgia Hawaii Idaho Illinois "
-    "Indiana Iowa Kansas Kentucky Louisiana Maine Maryland Massachusetts Michigan Minnesota Mississippi Missouri "
-    "Montana Nebraska Nevada Ohio Oklahoma Oregon Pennsylvania Tennessee Texas Utah Vermont Virginia Washington "
-    "Wisconsin Wyoming"
-).split()
+_STATES = [
+    "Alabama",
+    "Alaska",
+    "Arizona",
+    "Arkansas",
+    "California",
+    "Colorado",
+    "Connecticut",
+    "Delaware",
+    "Florida",
+    "Georgia",
+    "Hawaii",
+    "Idaho",
+    "Illinois",
+    "Indiana",
+    "Iowa",
+    "Kansas",
+    "Kentucky",
+    "Louisiana",
+    "Maine",
+    "Maryland",
+    "Massachusetts",
+    "Michigan",
+    "Minnesota",
+    "Mississippi",
+    "Missouri",
+    "Montana",
+    "Nebraska",
+    "Nevada",
+    "Ohio",
+    "Oklahoma",
+    "Oregon",
+    "Pennsylvania",
+    "Tennessee",
+    "Texas",
+    "Utah",
+    "Vermont",
+    "Virginia",
+    "Washington",
+    "Wisconsin",
+    "Wyoming",
+]
 _STATES += [
     *("New York", "New Jersey", "New Mexico", "New Hampshire", "North Carolina", "South Carolina"),
     *("North Dakota", "South Dakota", "West Virginia", "Rhode Island"),
@@ -67,9 +103,51 @@ _SAME = {
 }
 # Words with a capital that are no place.
 _NO_PLACE = frozenset(
-    "agreement party parties licensor licensee company customer supplier court courts contract section exhibit "
-    "governing applicable federal state local international conflict conflicts such any no this that privacy "
-    "copyright patent trademark tax labor employment data public common civil export criminal the by and of".split()
+    [
+        "agreement",
+        "party",
+        "parties",
+        "licensor",
+        "licensee",
+        "company",
+        "customer",
+        "supplier",
+        "court",
+        "courts",
+        "contract",
+        "section",
+        "exhibit",
+        "governing",
+        "applicable",
+        "federal",
+        "state",
+        "local",
+        "international",
+        "conflict",
+        "conflicts",
+        "such",
+        "any",
+        "no",
+        "this",
+        "that",
+        "privacy",
+        "copyright",
+        "patent",
+        "trademark",
+        "tax",
+        "labor",
+        "employment",
+        "data",
+        "public",
+        "common",
+        "civil",
+        "export",
+        "criminal",
+        "the",
+        "by",
+        "and",
+        "of",
+    ]
 )
 
 

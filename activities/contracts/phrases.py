@@ -1,7 +1,7 @@
 """Words and phrases as a playbook writes them, found in a text in time linear in its length.
 
 A phrase is words in order. `a|b` stands for either word, `word*` for every word that begins so (three letters or
-more), and `...` for up to eight words of the same sentence. `=` before a phrase: it is all that a heading says.
+more), and `...` for up to eight words of the same sentence. `=` before a phrase: it is all that a heading says. `#` is the figure that a rule is about.
 There are no regular expressions, so that no
 playbook can make a search take for ever.
 """
@@ -13,14 +13,38 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 MAX_WORDS = 12
+FIGURE = "#"
 GAP = 8
 _STEM = 3
 
 # A number with its separators is one word; of a word with an apostrophe only what stands before it counts.
 _WORD = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d_]+(?:['’][^\W\d_]+)?|\w")
-_SENTENCE_END = re.compile(r"[.;?!][\"”’)\]]?\s")
+_SENTENCE_END = re.compile(r"[.;?!][\"”’)\]]?\s|\n\s*\n")
 # What stands before a full stop and ends no sentence.
-_SHORT = frozenset("inc ltd co corp llc no nos art sec mr mrs ms dr st vs e.g i.e cf etc u.s".split())
+_SHORT = frozenset(
+    [
+        "inc",
+        "ltd",
+        "co",
+        "corp",
+        "llc",
+        "no",
+        "nos",
+        "art",
+        "sec",
+        "mr",
+        "mrs",
+        "ms",
+        "dr",
+        "st",
+        "vs",
+        "e.g",
+        "i.e",
+        "cf",
+        "etc",
+        "u.s",
+    ]
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +81,18 @@ def sentence_span(words: Sequence[Word], at: int, text: str) -> tuple[int, int]:
         last += 1
     end = words[last + 1].start if last + 1 < len(words) else len(text)
     return words[first].start, words[first].start + len(text[words[first].start : end].rstrip())
+
+
+def with_figures(words: Sequence[Word], figures: Iterable[tuple[int, int]]) -> list[Word]:
+    """The words with each figure, given by its first and last word, as the one word `#`."""
+    found: list[Word] = []
+    at = 0
+    for first, last in sorted(figures):
+        if first >= at:
+            found += words[at:first]
+            found.append(Word(FIGURE, words[first].start, words[last].end, words[first].sentence))
+            at = last + 1
+    return [*found, *words[at:]]
 
 
 class PhraseError(ValueError):
@@ -146,7 +182,7 @@ def _alternatives(part: str) -> tuple[str, ...]:
     words = tuple(word for word in part.split("|") if word)
     for word in words:
         stem = word.removesuffix("*")
-        if not stem.isalnum():
+        if not stem.isalnum() and word != FIGURE:
             raise PhraseError(
                 f"{part[:40]!r}: a phrase has words of letters and digits, `a|b`, `word*` and `...`"
             )

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 import yaml
 from pydantic import (
@@ -263,15 +262,14 @@ def read_playbook(data: bytes) -> Playbook:
 
 def _check_size(text: str) -> None:
     """Before anything is built: no alias, and neither too deep nor too much."""
-    depth = nodes = 0
-    for event in yaml.parse(text, Loader=_LOADER):
+    depth = 0
+    for nodes, event in enumerate(yaml.parse(text, Loader=_LOADER)):
         if isinstance(event, yaml.AliasEvent):
             raise PlaybookError(f"line {event.start_mark.line + 1}: aliases are not read")
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
-        nodes += 1
         if depth > _MAX_DEPTH or nodes > _MAX_NODES:
             raise PlaybookError(f"line {event.start_mark.line + 1}: nested too deep, or too much of it")
 

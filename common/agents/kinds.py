@@ -69,7 +69,6 @@ KINDS = {
             "workflows.recruiter.recruiter:Recruiter",
         ),
         Kind(
-<<<<<<< HEAD
             "contract-auditor",
             "judges every contract of a folder by a playbook, asks once about findings that are alike",
             ContractsInput,
@@ -80,12 +79,12 @@ KINDS = {
             "judges one contract by a playbook and with a language model beside it",
             ContractReaderInput,
             "workflows.contract_auditor:ContractReader",
-=======
+        ),
+        Kind(
             "batch",
             "has a file of inputs done, each by an agent of one kind, so many at once",
             BatchInput,
             "workflows.batch:Batch",
->>>>>>> batch
         ),
     )
 }

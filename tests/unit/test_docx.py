@@ -140,9 +140,7 @@ def test_rows_and_cells_may_be_changes() -> None:
 )
 def test_numbers_are_written_as_the_list_says(form: str, wanted: list[str]) -> None:
     """Each number format; a bullet is no number."""
-    data = docx(
-        "".join(p("x", num=(1, 0)) for _ in range(28)), numbering=levels((form, "%1", "")) + num(1)
-    )
+    data = docx("".join(p("x", num=(1, 0)) for _ in range(28)), numbering=levels((form, "%1", "")) + num(1))
     found = [block.number for block in read(data).blocks]
     assert [found[0], found[1], found[27]] == wanted
 
@@ -249,10 +247,18 @@ def test_a_list_of_its_own_below_a_clause_continues_the_clause_s_path() -> None:
     """Many contracts set (a) in a list that knows nothing of clause 12.3; typed numbers are numbers, too."""
     own = levels(("lowerLetter", "(%1)", ""), list_id=1)
     data = docx(
-        p("12.3 Fees are due as follows:") + p("first;", num=(2, 0)) + p("second.", num=(2, 0)) + p("(iii) x y"),
+        p("12.3 Fees are due as follows:")
+        + p("first;", num=(2, 0))
+        + p("second.", num=(2, 0))
+        + p("(iii) x y"),
         numbering=CLAUSES + own + num(1) + num(2, 1),
     )
-    assert numbers(data) == [("12.3", "12.3"), ("(a)", "12.3(a)"), ("(b)", "12.3(b)"), ("(iii)", "12.3(b)(iii)")]
+    assert numbers(data) == [
+        ("12.3", "12.3"),
+        ("(a)", "12.3(a)"),
+        ("(b)", "12.3(b)"),
+        ("(iii)", "12.3(b)(iii)"),
+    ]
     assert texts(data)[0] == "Fees are due as follows:"
 
 
@@ -354,7 +360,12 @@ def test_tables_keep_rows_and_columns_through_merges_and_nesting() -> None:
 def field(instruction: str, result: str | None) -> str:
     mark = '<w:r><w:fldChar w:fldCharType="{}"/></w:r>'
     shown = "" if result is None else mark.format("separate") + result
-    return mark.format("begin") + f"<w:r><w:instrText>{instruction}</w:instrText></w:r>" + shown + mark.format("end")
+    return (
+        mark.format("begin")
+        + f"<w:r><w:instrText>{instruction}</w:instrText></w:r>"
+        + shown
+        + mark.format("end")
+    )
 
 
 def test_fields_show_their_results() -> None:
@@ -372,9 +383,15 @@ def test_ticked_boxes_and_chosen_entries_of_a_form_are_read() -> None:
     """Old form fields show what they hold, not what they are called."""
     begin = '<w:r><w:fldChar w:fldCharType="begin"><w:ffData>{}</w:ffData></w:fldChar></w:r>'
     rest = '<w:r><w:instrText>{}</w:instrText></w:r><w:r><w:fldChar w:fldCharType="end"/></w:r>'
-    box = begin.format("<w:checkBox><w:default w:val='0'/><w:checked/></w:checkBox>") + rest.format("FORMCHECKBOX")
-    entries = "<w:ddList><w:result w:val='1'/><w:listEntry w:val='net 30'/><w:listEntry w:val='net 60'/></w:ddList>"
-    assert texts(docx(p(box, " yes, ", begin.format(entries) + rest.format("FORMDROPDOWN")))) == ["☒ yes, net 60"]
+    box = begin.format("<w:checkBox><w:default w:val='0'/><w:checked/></w:checkBox>") + rest.format(
+        "FORMCHECKBOX"
+    )
+    entries = (
+        "<w:ddList><w:result w:val='1'/><w:listEntry w:val='net 30'/><w:listEntry w:val='net 60'/></w:ddList>"
+    )
+    assert texts(docx(p(box, " yes, ", begin.format(entries) + rest.format("FORMDROPDOWN")))) == [
+        "☒ yes, net 60"
+    ]
 
 
 def test_characters_are_as_they_are_seen() -> None:

@@ -45,7 +45,7 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "|", "%")
 _MAX_CELL = 32_000
 _MAX_ROWS = 1_000_000
 
-_EPOCH = datetime(2000, 1, 1)  # noqa: DTZ001 -- the file format has no time zones
+_EPOCH = datetime(2000, 1, 1)
 
 Cell = str | int
 
@@ -148,8 +148,8 @@ def as_xlsx(source: ContractSource, rows: Iterable[Row]) -> bytes:
             sheet.freeze_panes(1, 1)
             for column, width in enumerate(widths):
                 sheet.set_column(column, column, width)
-            for column, cell in enumerate(heads):
-                sheet.write_string(0, column, cell.capitalize(), head)
+            for column, title in enumerate(heads):
+                sheet.write_string(0, column, title.capitalize(), head)
             last = 0
             for last, cells in enumerate(body, 1):
                 if last > _MAX_ROWS:
