@@ -22,6 +22,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import NoReturn
 
 from activities.apart import LimitsExceededError, ProcessLimits
 
@@ -70,8 +71,13 @@ class ForkServer:
         with self._lock:
             used = self._idle.pop() if self._idle else None
         if used is not None:
-            with suppress(LimitsExceededError):
+            try:
                 return self._call(used, given, limits, beat)
+            except _OutOfTimeError:
+                # Time is its own; memory may have been another's.
+                raise
+            except LimitsExceededError:
+                pass
         return self._call(self._fork(), given, limits, beat)
 
     def close(self) -> None:
@@ -143,6 +149,10 @@ class ForkServer:
             self._process = None
 
 
+class _OutOfTimeError(LimitsExceededError):
+    """It went over its seconds of CPU or on the clock."""
+
+
 class _Fork:
     """The caller's side of a process: what it reads, what it writes, and a socket to ring."""
 
@@ -168,7 +178,7 @@ class _Fork:
         status = self._ring(limits, beat)
         os.ftruncate(self._given.fileno(), 0)
         if status not in (DONE, LAST):
-            raise LimitsExceededError(_words(int(status or b"1"), limits))
+            _raise(int(status or b"1"), limits)
         self.last = status == LAST
         size = os.fstat(self._said.fileno()).st_size
         return os.pread(self._said.fileno(), size, 0)
@@ -199,13 +209,13 @@ def _write(file: int, data: bytes) -> None:
         at += os.pwrite(file, rest[at:], at)
 
 
-def _words(status: int, limits: ProcessLimits) -> str:
-    """What limit ended a process, by its exit code or, below 0, its signal."""
+def _raise(status: int, limits: ProcessLimits) -> NoReturn:
+    """Say what limit ended a process, by its exit code or, below 0, its signal."""
     match -status:
         case signal.SIGXCPU | signal.SIGKILL as number:
-            return f"it used more than {limits.cpu_seconds} s of CPU (signal {number:d})"
+            raise _OutOfTimeError(f"it used more than {limits.cpu_seconds} s of CPU (signal {number:d})")
         case signal.SIGALRM as number:
-            return f"it took over {limits.seconds:.0f} s (signal {number:d})"
+            raise _OutOfTimeError(f"it took over {limits.seconds:.0f} s (signal {number:d})")
         case number if number > 0:
-            return f"it went over its memory, or crashed (signal {number})"
-    return "it ran out of memory, or crashed"
+            raise LimitsExceededError(f"it went over its memory, or crashed (signal {number})")
+    raise LimitsExceededError("it ran out of memory, or crashed")

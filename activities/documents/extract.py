@@ -1,4 +1,4 @@
-"""The text of untrusted documents: HTML, PDF, Markdown, plain text."""
+"""The text of untrusted documents: HTML, PDF, DOCX, Markdown, plain text."""
 
 from __future__ import annotations
 
@@ -23,6 +23,11 @@ MAX_HTML_BYTES = 5_000_000
 MAX_CHARACTERS = 2_000_000
 MAX_LINKS = 5_000
 MEDIA_TYPES = ("text/html", "application/xhtml+xml", "text/plain", "text/markdown", "application/pdf")
+
+DOCX_TYPES = (
+    "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+    "application/vnd.ms-word.document.macroenabled.12",
+)
 
 # Larger pages are read in a process of their own: the time it takes can grow with the square of the size.
 _SMALL_HTML = 200_000
@@ -69,11 +74,11 @@ class ReadingLimits:
 def text_of(
     data: bytes, media_type: str, *, charset: str | None = None, limits: ReadingLimits | None = None
 ) -> Extracted:
-    """Title and main text of a document. Blocks; a PDF or a big page is read in a process of its own.
+    """Title and main text of a document. Blocks; a PDF, a DOCX or a big page is read in a process of its own.
 
     Args:
         data: the document, at most 20 MB (HTML 5 MB).
-        media_type: one of `MEDIA_TYPES`; parameters after a semicolon are read for `charset`.
+        media_type: one of `MEDIA_TYPES` or `DOCX_TYPES`; parameters after a semicolon are read for `charset`.
         charset: the character set that the sender named, if any.
         limits: of that process.
 
@@ -94,6 +99,8 @@ def text_of(
             found = _html(decode(data, said=charset, markup=True), limits or ReadingLimits())
         case "application/pdf":
             found = _pdf(data, limits or ReadingLimits())
+        case _ if kind in DOCX_TYPES:
+            found = _docx(data, kind, limits or ReadingLimits())
         case _:
             raise ExtractError(f"no text is read from {kind[:80] or 'a document without a type'}")
     text = _tidy(found.text)
@@ -216,6 +223,14 @@ def _pdf(data: bytes, limits: ReadingLimits) -> Extracted:
     if not said["text"].strip():
         raise ExtractError("the PDF holds no text; a scanned one needs text recognition first")
     return Extracted(title=said["title"], text=said["text"], cut=said["cut"])
+
+
+def _docx(data: bytes, kind: str, limits: ReadingLimits) -> Extracted:
+    # Imported late, for it is built on this module.
+    from activities.documents.reading import read_structured
+
+    found = read_structured(data, kind, limits)
+    return Extracted(title=found.title, text=found.text, cut=found.cut)
 
 
 def _in_a_process(kind: str, data: bytes, limits: ReadingLimits) -> dict[str, Any]:

@@ -54,9 +54,11 @@ def is_heading(text: str, number: str) -> bool:
     """Whether a paragraph is set as a heading: short, no sentence, in capitals or with capital words."""
     if not text:
         return bool(number) and number[0].isalpha() and len(number) > 2
+    if len(text) > MAX_HEADING:
+        return False
     # Leaders are of a table of contents.
     said = [] if _LEADERS.search(text) else re.findall(r"[^\W\d_][^\s]*", text)
-    if not said or len(text) > MAX_HEADING or len(said) > MAX_HEADING_WORDS or "\t" in text:
+    if not said or len(said) > MAX_HEADING_WORDS or "\t" in text:
         return False
     if text.isupper():
         return len(said[0]) > 1 and not text.endswith((",", ";"))
@@ -72,7 +74,7 @@ def join_lines(lines: list[str]) -> str:
     parts: list[str] = []
     for line in lines:
         if parts and re.search(r"[^\W\d_]-$", parts[-1]) and line[:1].islower():
-            word = re.split(r"\s", parts[-1])[-1][:-1]
+            word = parts[-1].rsplit(None, 1)[-1][:-1]
             parts[-1] = parts[-1][:-1] + hyphen_after(word) + line
         else:
             parts.append(line)

@@ -6,10 +6,12 @@ import re
 from contextlib import suppress
 from typing import Any
 
+from lxml import etree
+
 from activities.documents.assembly import Assembly, FullError, Piece, numbered
-from activities.documents.extract import tree_of
 from activities.documents.lines import is_heading
 from activities.documents.numbers import Trail, letters, roman
+from activities.documents.structure import UnreadableError
 
 _BLOCKS = frozenset(
     re.findall(
@@ -51,7 +53,7 @@ _MAX_SPAN = 1_000
 def read(html: str, media_type: str = "text/html") -> dict[str, Any]:
     """The structure of a page."""
     page = _Page(media_type)
-    tree = tree_of(html)
+    tree = _tree(html)
     if tree is not None:
         with suppress(FullError):
             page.walk(tree, False)
@@ -60,6 +62,25 @@ def read(html: str, media_type: str = "text/html") -> dict[str, Any]:
             page.assembly.title = "".join(title.itertext()).strip()
             break
     return page.result()
+
+
+def _tree(html: str) -> Any:
+    """The element tree of a page; None where it has no elements.
+
+    Raises:
+        UnreadableError: it is nested so deeply that the parser would drop the rest.
+    """
+    # Old programs never end a font, so pages nest by the hundred; the parser's least limit is too low.
+    parser = etree.HTMLParser(
+        encoding="utf-8", no_network=True, remove_comments=True, remove_pis=True, huge_tree=True
+    )
+    try:
+        tree = etree.fromstring(html.replace("\0", "").encode("utf-8", "replace"), parser)
+    except etree.ParseError:
+        tree = None
+    if any(entry.type_name == "ERR_RESOURCE_LIMIT" for entry in parser.error_log):
+        raise UnreadableError("bomb", "its HTML is nested without measure")
+    return tree
 
 
 class _Page:

@@ -14,7 +14,7 @@ from pypdfium2 import raw
 
 from activities.documents.assembly import Assembly, FullError, counted, seen
 from activities.documents.lines import Line, add_lines, hyphen_after
-from activities.documents.numbers import Trail
+from activities.documents.numbers import Trail, typed_number
 from activities.documents.pdf_marks import Marks
 from activities.documents.pdf_objects import Drawn, drawn_on
 from activities.documents.structure import UnreadableError
@@ -25,7 +25,7 @@ _MAX_NAMED_PAGES = 20
 # What programs write where nobody gave a title.
 _NO_TITLE = re.compile(r"(?i)\(?(anonymous|untitled)\b|microsoft word\b|.*\.(docx?|rtf|pdf|odt)$")
 # PDFium marks where a line ended within a word, and joins the lines.
-_DIVIDED = re.compile(r"([^\W\d_]+)[\x02\ufffe]")
+_DIVIDED = re.compile(r"(?<![^\W\d_])([^\W\d_]+)[\x02\ufffe]")
 _LINE_END = re.compile(r"[^\r\n]+")
 
 
@@ -110,9 +110,9 @@ class _Reader:
                 heads, feet = running[number - 1]
                 for kind, places in (("header", heads), ("footer", feet)):
                     for place in places:
-                        said = _same_on_pages(lines[place].text, number, len(self._lines))
-                        if f"{kind} {said}" not in known:
-                            known.add(f"{kind} {said}")
+                        said = {f"{kind} {shape}" for shape in _shapes(lines[place].text, number)}
+                        if not said & known:
+                            known |= said
                             self.assembly.add(lines[place].text, kind, page=number)
                 left_out = {*heads, *feet}
                 body = [line for place, line in enumerate(lines) if place not in left_out]
@@ -222,30 +222,31 @@ def _running(pages: list[list[_Set]]) -> list[tuple[list[int], list[int]]]:
     if filled < 2:
         return out
     for side in (0, 1):
+        shapes = [
+            {place: _shapes(lines[place].text, page) for place in edge[side]}
+            for page, (lines, edge) in enumerate(zip(pages, edges, strict=True), 1)
+        ]
         seen_on = Counter(
-            shape
-            for lines, edge in zip(pages, edges, strict=True)
-            for shape in {_shape(lines[place].text) for place in edge[side]}
+            shape for page in shapes for shape in {shape for found in page.values() for shape in found}
         )
         often = {shape for shape, count in seen_on.items() if count >= max(2, filled * 0.5)}
-        for number, (lines, edge) in enumerate(zip(pages, edges, strict=True)):
+        for number, edge in enumerate(edges):
             # From the edge inwards: a line of the text that repeats is none, nor is what lies beyond it.
-            places = edge[0] if side == 0 else edge[1][::-1]
-            for place in places:
-                if _shape(lines[place].text) not in often:
+            for place in edge[0] if side == 0 else edge[1][::-1]:
+                if not shapes[number][place] & often:
                     break
                 out[number][side].append(place)
             out[number][side].sort()
     return out
 
 
-def _shape(text: str) -> str:
-    return re.sub(r"\d+|\b[ivxlc]+\b", "#", text.casefold())
-
-
-def _same_on_pages(text: str, page: int, pages: int) -> str:
-    """A running line without the number of its page."""
-    return re.sub(r"\d+", lambda found: "#" if int(found[0][:9]) in (page, pages) else found[0], text)
+def _shapes(text: str, page: int) -> set[str]:
+    """What a running line may be the same in on all pages: all of it, or all but the number of the page."""
+    shapes = {text}
+    if not typed_number(text)[0]:
+        for found in re.finditer(r"\d{1,5}", text):
+            shapes.add(f"{text[: found.start()]}{int(found[0]) - page:+}{text[found.end() :]}")
+    return shapes
 
 
 def _pages(numbers: list[int]) -> str:

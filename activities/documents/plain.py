@@ -47,5 +47,8 @@ def as_html(data: bytes, charset: str | None = None) -> str:
     """Markdown as HTML; HTML in it stays, and is read as such."""
     from markdown_it import MarkdownIt
 
-    parser = MarkdownIt("commonmark", {"html": True, "maxNesting": 50}).enable(["table", "strikethrough"])
+    # Beyond its own limit it drops text without a word; Python's limit on recursion comes first.
+    parser = MarkdownIt("commonmark", {"html": True, "maxNesting": 100_000}).enable(
+        ["table", "strikethrough"]
+    )
     return str(parser.render(decode(data, said=charset)))

@@ -16,8 +16,8 @@ from activities.documents.docx import reader as docx
 from activities.documents.extract import MAX_HTML_BYTES
 from activities.documents.structure import UnreadableError
 
-# Nesting is bounded by the parsers, at 256; Python's own limit is below what that needs.
-_RECURSION = 6_000
+# The parsers see to it that XML is nested at most 256 deep and HTML 2,048; Python's own limit is lower.
+_RECURSION = 8_000
 
 
 def structure(data: bytes, argument: Any) -> bytes:

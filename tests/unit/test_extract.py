@@ -16,6 +16,7 @@ from activities.documents import extract
 from activities.documents.charsets import _CODECS, decode
 from activities.documents.extract import ExtractError, Link, ReadingLimits, links_of, text_of
 from tests.support.documents import ARTICLE, pdf
+from tests.support.docx import docx, levels, num, p
 
 
 def test_the_main_text_comes_without_menus_adverts_and_footers() -> None:
@@ -140,6 +141,20 @@ def test_a_pdf_is_read() -> None:
     """Title and text of a PDF."""
     found = text_of(pdf("The tenant pays 900 EUR"), "application/pdf")
     assert (found.title, found.text, found.cut) == ("A lease", "The tenant pays 900 EUR", False)
+
+
+def test_a_docx_is_read() -> None:
+    """Title and text of a DOCX, with its numbers; what is none says so."""
+    word = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
+    made = docx(
+        p("Lease", style="Title") + p("Rent", num=(1, 0)),
+        numbering=levels(("decimal", "%1.", "")) + num(1),
+        styles='<w:style w:type="paragraph" w:styleId="Title"><w:name w:val="Title"/></w:style>',
+    )
+    found = text_of(made, word)
+    assert (found.title, found.text) == ("Lease", "Lease\n\n1. Rent")
+    with pytest.raises(ExtractError, match="before 2007"):
+        text_of(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600), word)
 
 
 def test_pypdf_is_never_in_the_worker() -> None:

@@ -1,0 +1,32 @@
+"""What a process that is forked may be asked to do, well and badly."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from typing import Any
+
+_CALLS: list[bytes] = []
+_HELD: list[bytes] = []
+
+
+def said(data: bytes, argument: Any) -> bytes:
+    """What came in, where it ran, and how many calls this process has had."""
+    _CALLS.append(data)
+    return json.dumps([data.decode(), argument, os.getpid(), len(_CALLS), sorted(os.environ)]).encode()
+
+
+def sleep(data: bytes, argument: Any) -> bytes:
+    time.sleep(argument)
+    return b""
+
+
+def grow(data: bytes, argument: Any) -> bytes:
+    """Take `argument` bytes and keep them."""
+    _HELD.append(bytes(argument))
+    return str(len(_HELD)).encode()
+
+
+def fail(data: bytes, argument: Any) -> bytes:
+    raise ValueError(data)
