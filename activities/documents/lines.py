@@ -23,6 +23,11 @@ _SMALL = words(
     """a an and as at by for from in into of on or the to upon with without not no nor per via der die das
     und"""
 )
+# What stands before figures in brackets: "thirty (30) days", which may be divided between lines.
+_SPELLED = re.compile(
+    r"(?i)\b(one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|\w+teen|twenty|thirty|forty|fifty|sixty|"
+    r"seventy|eighty|ninety|hundred|thousand|million|percent|dollars)$"
+)
 _ENDS = (".", ";", ":", "?", "!", ".”", '."', ";”", ",")
 
 
@@ -109,7 +114,8 @@ def _begins(line: Line, before: list[Line]) -> bool:
     if number:
         # "pursuant to Section" at the end of a line is followed by a number that begins no clause.
         refers = re.search(r"(?i)\b(sections?|clauses?|articles?|paragraphs?|and|or|to|of|§)$", last.text)
-        if not refers and (rest or last.short or last.text.endswith(_ENDS)):
+        figures = line.text[:1] == "(" and line.text[1:2].isdigit() and _SPELLED.search(last.text)
+        if not refers and not figures and (rest or last.short or last.text.endswith(_ENDS)):
             return True
     if len(before) == 1 and last.short and is_heading(words, own):
         return True
