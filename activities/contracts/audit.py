@@ -17,6 +17,7 @@ from common.agents.contracts import Severity, Verdict
 MAX_TEXT = 1_500
 _MAX_PASSAGES = 12
 _TITLE_CHARACTERS = 600
+_MAX_TITLE = 120
 _TITLE_WEIGHT = 4
 # Below this much evidence a contract is of no category.
 _LEAST = 2
@@ -72,11 +73,10 @@ def in_order(findings: Iterable[Finding]) -> list[Finding]:
 
 
 def title_of(document: StructuredDocument) -> str:
-    """The title of a contract: as its file says, or its first line."""
-    first = next(
-        (block.text for block in document.blocks if block.text.strip() and block.kind != "header"), ""
-    )
-    return " ".join((document.title or first).split())[:160]
+    """The title of a contract: its first line where that is short and no clause, or as its file says."""
+    first = next((each for each in document.blocks if each.text.strip() and each.kind != "header"), None)
+    titled = first and not first.number and len(first.text) <= _MAX_TITLE
+    return " ".join((first.text if first and (titled or not document.title) else document.title).split())[:160]
 
 
 def category_of(playbook: Playbook, document: StructuredDocument) -> str:

@@ -247,6 +247,8 @@ def read_playbook(data: bytes) -> Playbook:
         text = data.decode("utf-8-sig")
         _check_size(text)
         document = yaml.load(text, Loader=_LOADER)  # noqa: S506 -- a safe loader
+    except PlaybookError:
+        raise
     except UnicodeDecodeError:
         raise PlaybookError("not UTF-8") from None
     except yaml.YAMLError as error:

@@ -32,7 +32,7 @@ class Row:
     category: str
     pages: int | None
     verdict: Verdict
-    counts: dict[Severity, int]
+    counts: Counter[Severity]
     weight: int
     top: str
     accepted: int
@@ -114,7 +114,7 @@ class ContractSource:
                 category=self.categories.get(audit.category, ""),
                 pages=audit.pages,
                 verdict=verdict_after(decided),
-                counts=dict(Counter(each.severity for each in left)),
+                counts=Counter(each.severity for each in left),
                 weight=weight(left),
                 top=f"{top.title}: {top.said}" if top and top.said else top.title if top else "",
                 accepted=len(decided) - len(left),
