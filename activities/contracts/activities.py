@@ -31,7 +31,7 @@ from activities.contracts.records import (
     PinRequest,
     Thinker,
 )
-from activities.contracts.results import Decisions, audit_of, groups_of, read_results
+from activities.contracts.results import UNREADABLE, Decisions, audit_of, groups_of, read_results
 from activities.documents.extract import MAX_BYTES
 from activities.documents.structure import StructuredDocument, UnreadableError
 from activities.llm.records import OFFLINE
@@ -135,10 +135,10 @@ class Contracts:
             data = read_inside(Path(request.folder), name, MAX_BYTES)
             document = self._read(data, media_type_of(name) or "", beat=_beat)
         except UnreadableError as error:
-            raise permanent("ContractUnreadable", f"{error.code}: {error}") from None
+            raise permanent(UNREADABLE, f"{error.code}: {error}") from None
         except LeftOut as error:
             reason = f"too_large: over {MAX_BYTES:,} bytes" if error.reason == "oversized" else why(error)
-            raise permanent("ContractUnreadable", reason) from None
+            raise permanent(UNREADABLE, reason) from None
         audit = self._judge(auditor, name, digest_bytes(data), document, _beat)
         if not request.asks:
             return Audited(result=self._result(audit))

@@ -6,9 +6,11 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+# A word of a name; a full stop belongs to it only in an abbreviation such as U.S.
+_NAME = r"(?:[A-Z](?:\.[A-Z])+\.?|[A-Z][\w’'-]*|of|the|and|&)"
 _LAW_OF = re.compile(
     r"\b(?:laws?|courts?|jurisdictions?)(?:\s+(?:in|and)\s+(?:force|effect|equity))?(?:\s+located)?\s+(?:of|in)\s+"
-    r"(?:the\s+)?((?:[A-Z][\w.’'-]*|of|the|and|&)(?:\s+(?:[A-Z][\w.’'-]*|of|the|and|&)){0,7})"
+    rf"(?:the\s+)?({_NAME}(?:\s+{_NAME}){{0,7}})"
 )
 _ADJECTIVE = re.compile(
     r"\b([A-Z][a-z]+(?:\s(?:York|Jersey|Mexico|Zealand|Kong|Hampshire|Carolina|Dakota|Virginia))?)\s+laws?\b"

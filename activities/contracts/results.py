@@ -22,6 +22,8 @@ from common.agents.contracts import (
 )
 from common.artifacts import ArtifactRef, ArtifactStore
 
+# The type of the failure of a contract that cannot be read; its message says why.
+UNREADABLE = "ContractUnreadable"
 _MAX_SAID = 5
 _VERDICTS = list(Verdict)
 _SEVERITIES = list(Severity)
@@ -51,7 +53,7 @@ def read_results(store: ArtifactStore, refs: Iterable[ArtifactRef]) -> Results:
             result = _result_in(item)
             if result is None:
                 found.audited.pop(item.key, None)
-                found.set_aside[item.key] = item.reason or "no result"
+                found.set_aside[item.key] = item.reason.removeprefix(f"{UNREADABLE}: ") or "no result"
             else:
                 found.set_aside.pop(item.key, None)
                 found.audited[item.key] = result
