@@ -5,14 +5,14 @@
 The texts come from the package `licensedcode-data`, which is fetched once into a cache (26 MB). Three labels:
 
 - category: that of each text, as its editors gave it;
-- clauses: in texts with headings, the author's heading is the label, and the search is shown the text below it
-  without the heading. Only headings that name exactly one clause count. A section may well say something on
+- clauses: in texts with headings, the author's heading is the label, and the search is shown the text
+  below it without the heading. Only headings that name exactly one clause count. A section may well say something on
   another clause, too, so precision here is a lower bound;
 - passages that the editors filed as a disclaimer of warranty, or as one on export: how many are found.
 
-The score is of the half of the texts by owners that rules were not tuned on: those with an odd first byte of the
-SHA-256 of the owner's name (of the text's key, where the owner is not known), so that all versions of one text
-are on one side. `--all` scores the other half as well.
+The score is of the half of the texts by owners that rules were not tuned on: those with an odd first byte of
+the SHA-256 of the owner's name (of the text's key, where the owner is not known), so that all versions of one
+text are on one side. `--all` scores the other half as well.
 """
 
 from __future__ import annotations
@@ -33,9 +33,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-if str(ROOT) not in sys.path:
-    sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from activities.contracts.audit import category_of
 from activities.contracts.clauses import ClauseFinder, Unit, units
@@ -47,7 +45,7 @@ from activities.documents.structure import StructuredDocument
 VERSION = "32.1.0"
 WHEEL = f"licensedcode_data-{VERSION}-py3-none-any.whl"
 SHA256 = "18f60bde6dbabbc0a925d45ed80089cdbb7168156a2a1c118737198f9b743b96"
-CACHE = ROOT / ".hibernaut" / "bench"
+CACHE = Path(__file__).parents[1] / ".hibernaut" / "bench"
 # The editors' categories, as those of the default playbook. What they file as unstated is left out.
 CATEGORIES = {
     "Permissive": "permissive",
@@ -83,7 +81,7 @@ class Text:
 
 @dataclass(frozen=True)
 class Scored:
-    """What was found in a text: its category, and for each section with a label what its body was taken for."""
+    """What was found in a text: its category, and what the body of each labelled section was taken for."""
 
     category: str
     sections: tuple[tuple[str, tuple[str, ...]], ...]
@@ -242,9 +240,8 @@ def print_report(score: dict[str, Any]) -> None:
     for label, each in clauses["by_clause"].items():
         missed = ", ".join(f"{other} {count}" for other, count in each["instead"].items())
         precision = f"{each['precision']:.2f}" if each["precision"] is not None else "   -"
-        print(
-            f"  {label:<22}{each['sections']:>5}  recall {each['recall']:.2f}  precision {precision}  {missed}"
-        )
+        counts = f"{label:<22}{each['sections']:>5}  recall {each['recall']:.2f}"
+        print(f"  {counts}  precision {precision}  {missed}")
 
 
 def main() -> int:

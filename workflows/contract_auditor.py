@@ -1,4 +1,4 @@
-"""The contract auditor: list, read and judge as a batch, ask about alike findings once, look again, report."""
+"""The contract auditor: judge a folder as a batch, ask once about alike findings, look again, report."""
 
 from __future__ import annotations
 
@@ -42,11 +42,12 @@ with workflow.unsafe.imports_passed_through():
     from common.artifacts import ArtifactRef
     from workflows.core.agent import LONG, READ, Agent, CallPolicy, agents_of, calling, cause_of
 
-# One contract: a process reads it and one judges it, each within its own limits. A worker's death is noticed soon.
+# One contract: a process reads it and one judges it, each within its own limits. It heartbeats every few
+# seconds, so a worker's death is noticed soon.
 CONTRACT = CallPolicy(
-    start_to_close=timedelta(minutes=15), retry=READ.retry, heartbeat=timedelta(seconds=30), lasting=True
+    start_to_close=timedelta(minutes=15), retry=READ.retry, heartbeat=timedelta(seconds=15), lasting=True
 )
-# A contract may change again while the changed ones are read; people who edit all the time are not waited for.
+# A contract may change again while changed ones are read; people who edit all the time are not waited for.
 MAX_CHECKS = 5
 REPORT_NOW = "report now"
 
@@ -153,7 +154,7 @@ class ContractAuditor(Agent[ContractsInput, ContractsMemory]):
         )
 
     async def _look_again(self) -> bool:
-        """Read again what changed since it was read; whether there was any, and people have to be asked anew."""
+        """Read again what changed since it was read; whether there was any, and people are to be asked."""
         memory = self.memory
         assert memory.playbook is not None
         if memory.again is None:

@@ -1,4 +1,4 @@
-"""The contract auditor's activities: list, read and judge, compare with a language model, group, check again."""
+"""The contract auditor's activities: list, read and judge, compare, group, check again."""
 
 from __future__ import annotations
 
@@ -232,7 +232,7 @@ class Contracts:
         )
 
     def _questions(self, playbook: Playbook, audit: Audit) -> tuple[ModelQuestion, ...]:
-        """What a language model is asked: of each clause that the playbook has a question about and that is there."""
+        """What a language model is asked: about each clause that is there and has a question."""
         return tuple(
             ModelQuestion(
                 clause=clause.id,

@@ -76,7 +76,8 @@ def title_of(document: StructuredDocument) -> str:
     """The title of a contract: its first line where that is short and no clause, or as its file says."""
     first = next((each for each in document.blocks if each.text.strip() and each.kind != "header"), None)
     titled = first and not first.number and len(first.text) <= _MAX_TITLE
-    return " ".join((first.text if first and (titled or not document.title) else document.title).split())[:160]
+    title = first.text if first and (titled or not document.title) else document.title
+    return " ".join(title.split())[:160]
 
 
 def category_of(playbook: Playbook, document: StructuredDocument) -> str:
@@ -87,7 +88,7 @@ def category_of(playbook: Playbook, document: StructuredDocument) -> str:
 
 
 def category_scores(playbook: Playbook, title: str, text: str) -> dict[str, int]:
-    """How much speaks for each category: phrases in the title count most, and each phrase of the text once."""
+    """How much speaks for each category: phrases in the title most, each phrase of the text once."""
     head = words_of(f"{title}\n{text[:_TITLE_CHARACTERS]}")
     body = words_of(text)
     scores = {}

@@ -56,7 +56,7 @@ class Unit:
 
 @dataclass(frozen=True)
 class Passage:
-    """Where a contract says something on a clause: text, the words of it, offset, page, number and heading."""
+    """Where a contract says something on a clause: the text, its words, offset, page, number and heading."""
 
     clause: str
     text: str

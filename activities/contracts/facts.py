@@ -1,4 +1,4 @@
-"""What a clause says in figures: durations, amounts, percentages, multiples of the fees, laws, dates. Pure rules."""
+"""What a clause says in figures: durations, amounts, percentages, dates. Pure rules."""
 
 from __future__ import annotations
 
@@ -212,7 +212,8 @@ def figures(text: str) -> Decimal | None:
     """A number in digits: `1,000,000.50`, `1.000.000,50`, `30`."""
     last = max(text.rfind(","), text.rfind("."))
     whole, fraction = text, ""
-    # Three digits after the one separator are thousands; two after the last of several, or other than three, a fraction.
+    # Three digits after a separator are thousands; any other number of them is a fraction, as is what follows
+    # the last of two different separators.
     if last >= 0 and (
         len(text) - last - 1 != 3 or (text[last] not in text[:last] and len(set(text) & set(",.")) == 2)
     ):

@@ -1,4 +1,4 @@
-"""What every contract is judged by, whatever the playbook says: whether it is finished and agrees with itself."""
+"""What every contract is judged by, whatever the playbook: is it finished, and does it agree with itself?"""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _ELSEWHERE_BEFORE = re.compile(
 
 
 def general_findings(document: StructuredDocument, found: Sequence[Passage]) -> Iterator[Finding]:
-    """Blanks, figures that disagree, references to nowhere, changes nobody settled, and what could not be read."""
+    """Blanks, figures that disagree, references to nowhere, unsettled changes, and what could not be read."""
     texts = [block for block in document.blocks if block.kind not in ("comment", "annotation")]
     yield from _first(_blanks(texts))
     yield from _first(_disagreements(texts))
@@ -125,7 +125,7 @@ def _disagreements(blocks: Sequence[Block]) -> Iterator[Finding]:
                 "words-and-figures",
                 "Words and figures disagree",
                 Severity.HIGH,
-                said=f"“{' '.join(differs.words.split())[:60]}” in words, “{differs.figures[:40]}” in figures",
+                said=f"“{' '.join(differs.words.split())[:60]}” in words, “{differs.figures[:40]}” in digits",
                 why="In case of doubt courts often take the words.",
                 block=block,
                 at=at,

@@ -162,7 +162,7 @@ def _mutual(rule: Mutual, passages: Sequence[Passage]) -> Iterator[_Breach]:
 
 
 def _near(near: tuple[str, ...], passage: Passage, figures: Sequence[tuple[int, int]]) -> set[int]:
-    """The first words of the figures that count: those that a phrase holds as `#`, or whose sentence says one."""
+    """The first words of the figures that count: a phrase holds them as `#`, or their sentence says one."""
     if not near:
         return {first for first, _ in figures}
     words = with_figures(passage.words, figures)

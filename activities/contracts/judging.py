@@ -1,7 +1,7 @@
 """What the process that judges a contract calls, and how it is called.
 
-Rules take time in proportion to a contract's length, so no contract keeps a worker for long; but a thousand of
-them in the worker's own process would share one core, however many there are.
+Rules take time in proportion to a contract's length, so no contract keeps a worker for long; but a thousand
+of them in the worker's own process would share one core, however many there are.
 """
 
 from __future__ import annotations

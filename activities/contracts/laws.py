@@ -16,8 +16,8 @@ _ADJECTIVE = re.compile(
     r"\b([A-Z][a-z]+(?:\s(?:York|Jersey|Mexico|Zealand|Kong|Hampshire|Carolina|Dakota|Virginia))?)\s+laws?\b"
 )
 _PLACE_OF = re.compile(
-    r"^(?:the\s+)?(?:State|Commonwealth|Republic|Province|Kingdom|Federal Republic|People[’']s Republic|Canton|"
-    r"County|City|District|Courts?)\s+of\s+(?:the\s+)?"
+    r"^(?:the\s+)?(?:State|Commonwealth|Republic|Province|Kingdom|Federal Republic|People[’']s Republic|"
+    r"Canton|County|City|District|Courts?)\s+of\s+(?:the\s+)?"
 )
 _ADJECTIVES = {
     "english": "England and Wales",

@@ -1,9 +1,9 @@
 """Words and phrases as a playbook writes them, found in a text in time linear in its length.
 
-A phrase is words in order. `a|b` stands for either word, `word*` for every word that begins so (three letters or
-more), and `...` for up to eight words of the same sentence. `=` before a phrase: it is all that a heading says. `#` is the figure that a rule is about.
-There are no regular expressions, so that no
-playbook can make a search take for ever.
+A phrase is words in order. `a|b` stands for either word, `word*` for every word that begins so (three letters
+or more), and `...` for up to eight words of the same sentence. `=` before a phrase: it is all that a heading
+says. `#` is the figure that a rule is about. There are no regular expressions, so that no playbook can make a
+search take for ever.
 """
 
 from __future__ import annotations

@@ -123,7 +123,10 @@ class Mutual(_Rule):
 
 
 class _Bounds(_Rule):
-    """`near`: only sentences that say one of these count. `unsaid`: it is a finding, too, where none is said."""
+    """`near`: only figures that one of these holds as `#` count, or those in a sentence that says one.
+
+    `unsaid`: it is a finding, too, where no such figure is said.
+    """
 
     near: PhraseTexts = ()
     unsaid: bool = False
@@ -193,7 +196,7 @@ class ClauseType(_Strict):
 
     A heading that says one of `headings` is enough, as is a sentence that says one of `phrases` and none of
     `not`; of `hints` it takes two, or one below a heading that names the clause among others.
-    `ask` is the question that a language model is asked about the clause, by which it is judged beside the rules.
+    `ask` is the question that a language model is asked about the clause, beside the rules.
     """
 
     id: Id

@@ -41,7 +41,7 @@ class Finding(BaseModel, frozen=True):
 
 
 class ClauseFound(BaseModel, frozen=True):
-    """A passage on a clause: its text (of a long one the beginning), and the facts that rules took from it."""
+    """A passage on a clause: its text (of a long one the beginning), and the facts that rules see in it."""
 
     clause: str
     heading: str
@@ -52,7 +52,7 @@ class ClauseFound(BaseModel, frozen=True):
 
 
 class ModelQuestion(BaseModel, frozen=True):
-    """What a language model is asked about a clause, with the passages as material, and what the rules say."""
+    """What a language model is asked about a clause, the passages as material, and what the rules say."""
 
     clause: str
     title: str
@@ -150,7 +150,7 @@ class AuditRequest(BaseModel, frozen=True):
 
 
 class Audited(BaseModel, frozen=True):
-    """A contract audited: the result; where asked for, what to ask a language model, and the worst findings."""
+    """A contract audited: the result; where asked for, what to ask a model, and the worst findings."""
 
     result: ContractResult
     questions: tuple[ModelQuestion, ...] = ()

@@ -45,7 +45,7 @@ class Results:
 
 
 def read_results(store: ArtifactStore, refs: Iterable[ArtifactRef]) -> Results:
-    """The results in artifacts of item results; a later one of a contract takes the place of an earlier one."""
+    """The results in artifacts of item results; a later one of a contract replaces an earlier one."""
     found = Results()
     for ref in refs:
         for line in store.get(ref).splitlines():
@@ -76,7 +76,7 @@ def audit_of(store: ArtifactStore, result: ContractResult) -> Audit:
 
 @dataclass(frozen=True)
 class Decided:
-    """A finding, and what people decided about it: in words, empty where nobody did; whether they accept it."""
+    """A finding, and what people decided about it: in words, empty where nobody did; whether they accept."""
 
     finding: Finding
     words: str = ""
@@ -93,7 +93,7 @@ class Decisions:
             self._of.setdefault((each.clause, each.rule), []).append((each, bound))
 
     def about(self, audit: Audit) -> list[Decided]:
-        """The findings of a contract, each with the newest decision for exactly the bytes that were judged."""
+        """The findings of a contract, each with the newest decision for the very bytes that were judged."""
         return [self._about(audit, finding) for finding in audit.findings]
 
     def _about(self, audit: Audit, finding: Finding) -> Decided:
@@ -109,10 +109,10 @@ class Decisions:
 def groups_of(
     store: ArtifactStore, results: Results, decisions: Decisions, beat: Callable[[], None]
 ) -> tuple[list[FindingGroup], int]:
-    """The findings that people are asked about, alike ones together, worst first; how many groups are too many.
+    """The findings that people are asked about, alike ones together, worst first; how many are too many.
 
-    Findings of low severity are only reported, and what is decided is not asked again. Of a rule that some playbook judges differently from contract
-    to contract (a law that is refused), the worst verdict counts.
+    Findings of low severity are only reported, and what is decided is not asked again. Where a rule has other
+    verdicts in other contracts (a law that is refused), the worst counts.
     """
     heads: dict[tuple[str, str], list[Finding]] = {}
     named: dict[tuple[str, str], list[Named]] = {}

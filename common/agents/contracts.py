@@ -134,7 +134,8 @@ class ContractsMemory(BaseModel):
 
     `results` are artifacts of results of the batches so far, a later result of a contract in place of an
     earlier one; `groups` what is asked, `decisions` what people said; `reread` names contracts that changed
-    meanwhile and were read again, `vanished` those that are gone. `checks` counts the looks at all documents, `reported` the reports that people asked for.
+    meanwhile and were read again, `vanished` those that are gone. `checks` counts the looks at all documents,
+    `reported` the reports that people asked for.
     """
 
     listing: ArtifactRef | None = None

@@ -79,14 +79,15 @@ def desk(tmp_path: Path) -> Desk:
 @pytest.mark.parametrize("cell", [HOSTILE, "+1", "-1", "@x", "\t=1", " =1", "\u00a0=1", "\n=1", "%x", "|x"])
 def test_no_cell_begins_as_a_formula_does(cell: str) -> None:
     """Also behind what a spreadsheet would trim."""
-    assert str(harmless(cell)).startswith("'") or not str(harmless(cell)).strip()[:1] in "=+-@|%"
+    assert str(harmless(cell)).startswith("'") or str(harmless(cell)).strip()[:1] not in "=+-@|%"
     assert harmless("Neither party") == "Neither party"
 
 
 def test_hostile_words_of_a_contract_are_shown_and_run_nowhere(desk: Desk) -> None:
     """In the page they are escaped, in the tables they are text."""
     (desk.folder / "=1+1.txt").write_text(
-        f"{HOSTILE} <script>alert(1)</script>\n\nGoverning law. {HOSTILE} <script>alert(1)</script> \u202e is "
+        f"{HOSTILE} <script>alert(1)</script>\n\n"
+        f"Governing law. {HOSTILE} <script>alert(1)</script> \u202e is "
         "governed by the laws of Bermuda.\n"
     )
     opened = desk.open()

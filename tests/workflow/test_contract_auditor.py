@@ -102,8 +102,8 @@ async def test_contracts_of_all_formats_get_one_verdict_each_and_what_cannot_be_
 async def test_one_decision_is_about_all_alike_and_what_changed_is_read_again(
     stage: ContractsStage, folder: Path
 ) -> None:
-    """Accepted but for one that is left out, and rejected; then a contract changed, and only it is asked about."""
-    law = "Governing law. This Agreement is governed by the laws of {}. Liability shall not exceed the fees paid.\n"
+    """Accepted but for one left out, and rejected; then a contract changes, and only it is asked about."""
+    law = "Governing law. This is governed by the laws of {}. Liability shall not exceed the fees paid.\n"
     for name in ("a", "b", "c", "d"):
         (folder / f"{name}.txt").write_text(law.format("Bermuda" if name < "d" else "New York"))
     agent = await begin(stage, folder)
@@ -142,9 +142,8 @@ async def test_one_decision_is_about_all_alike_and_what_changed_is_read_again(
     assert "No longer there, and judged as they were read: c.txt" in page
     with Path(result.report["csv"]).open(encoding="utf-8-sig") as file:
         rows = list(csv.DictReader(file))
-    assert {row["decision"] for row in rows if row["contract"] == "b.txt"} >= {
-        f"left out, {next(row['decision'] for row in rows if row['contract'] == 'a.txt' and row['says'] == 'law of Bermuda')}"
-    }
+    decided = {row["contract"]: row["decision"] for row in rows if row["says"] == "law of Bermuda"}
+    assert decided["b.txt"] == f"left out, {decided['a.txt']}"
 
 
 async def test_where_nobody_answers_it_still_needs_a_human_and_a_report_is_there_at_any_moment(

@@ -25,7 +25,7 @@ from common.artifacts import ArtifactStore
 
 @dataclass(frozen=True)
 class Row:
-    """A contract in a line. `weight` is what is left of it once people have decided; `top` is its worst finding."""
+    """A contract in a line. `weight` is what is left once people have decided; `top` is its worst finding."""
 
     name: str
     title: str

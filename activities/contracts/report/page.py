@@ -1,4 +1,4 @@
-"""The report as one HTML page that loads nothing: counts, the worst contracts first, quotes, everything escaped."""
+"""The report as one HTML page that loads nothing: the worst contracts first, quotes, everything escaped."""
 
 from __future__ import annotations
 

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 -- clauses are long sentences
 """Contracts made up from a seed, between neutral parties, with flaws that are known."""
 
 from __future__ import annotations

@@ -60,7 +60,7 @@ def as_docx(contract: Draft) -> bytes:
                 before, _, after = text.partition(old)
                 runs = [
                     r(escape(before)),
-                    f'<w:del w:id="1" w:author="x"><w:r><w:delText xml:space="preserve">{old}</w:delText></w:r></w:del>',
+                    f'<w:del w:id="1" w:author="x"><w:r><w:delText>{old}</w:delText></w:r></w:del>',
                     f'<w:ins w:id="2" w:author="x">{r(new)}</w:ins>',
                     r(escape(after)),
                 ]

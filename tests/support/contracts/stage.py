@@ -1,4 +1,4 @@
-"""A stage for the contract auditor: real activities, with a log of every reading that Temporal does not keep."""
+"""A stage for the contract auditor: real activities, and a log of readings that Temporal does not keep."""
 
 from __future__ import annotations
 
