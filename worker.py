@@ -37,6 +37,9 @@ from activities.batch.pages import BatchPages
 from activities.calendars import Calendars
 from activities.calls.interceptor import ReliableReports
 from activities.calls.territory import WithinRoots
+from activities.contracts.activities import Contracts
+from activities.contracts.judging import judge_apart
+from activities.contracts.report.write import ContractReports
 from activities.decisions import DecisionChecks
 from activities.delivery.notices import Notices
 from activities.delivery.open_questions import OpenQuestions
@@ -44,6 +47,7 @@ from activities.delivery.slack import Slack
 from activities.delivery.webhooks import Webhooks
 from activities.documents.documents import Documents
 from activities.documents.extract import text_of
+from activities.documents.reading import read_structured
 from activities.fetching.scraper import Scraper
 from activities.llm.activities import ModelActivities
 from activities.llm.ranking import ranker
@@ -130,6 +134,8 @@ def activity_objects(settings: Settings) -> list[Any]:
         FixPlanner(artifacts, floors),
         FixApplier(artifacts, authority, journals / "apply"),
         Documents(artifacts, text_of),
+        Contracts(artifacts, settings.model, read_structured, judge_apart),
+        ContractReports(artifacts, settings.data_dir / "reports"),
         Quotes(feed),
         MarketWatch(feed, artifacts),
         MarketReports(artifacts, settings.data_dir / "reports"),

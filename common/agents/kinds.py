@@ -13,6 +13,7 @@ from common.agents.agent import AgentInput
 from common.agents.auditor import AuditInput
 from common.agents.batch_agent import BatchInput
 from common.agents.buyer import BuyerInput
+from common.agents.contracts import ContractReaderInput, ContractsInput
 from common.agents.market import MarketInput
 from common.agents.recruiter import RecruiterInput
 from common.agents.researcher import ResearcherInput
@@ -73,6 +74,18 @@ KINDS = {
             "ranks candidates, writes to those people approve, waits for each answer, invites on a yes",
             RecruiterInput,
             "workflows.recruiter.recruiter:Recruiter",
+        ),
+        Kind(
+            "contract-auditor",
+            "judges every contract of a folder by a playbook, asks once about findings that are alike",
+            ContractsInput,
+            "workflows.contract_auditor:ContractAuditor",
+        ),
+        Kind(
+            "contract-reader",
+            "judges one contract by a playbook and with a language model beside it",
+            ContractReaderInput,
+            "workflows.contract_auditor:ContractReader",
         ),
         Kind(
             "batch",

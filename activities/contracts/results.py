@@ -1,0 +1,175 @@
+"""The results of a batch of contracts, put together: the newest of each, alike findings grouped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+from pydantic import BaseModel, ValidationError
+
+from activities.contracts.audit import verdict_of
+from activities.contracts.records import OTHER, Audit, Finding
+from common.agents.batch import ItemResult
+from common.agents.batch import Verdict as ItemVerdict
+from common.agents.contracts import (
+    MAX_NAMED,
+    MAX_QUESTIONS,
+    ContractResult,
+    FindingGroup,
+    GroupDecision,
+    Severity,
+    Verdict,
+)
+from common.artifacts import ArtifactRef, ArtifactStore
+
+# The type of the failure of a contract that cannot be read; its message says why.
+UNREADABLE = "ContractUnreadable"
+_MAX_SAID = 5
+_VERDICTS = list(Verdict)
+_SEVERITIES = list(Severity)
+
+
+class Named(BaseModel, frozen=True):
+    """One line of a group's listing: a contract, and the digest of what was judged."""
+
+    name: str
+    digest: str
+
+
+@dataclass
+class Results:
+    """The newest result of each contract by name, and those set aside with their reasons."""
+
+    audited: dict[str, ContractResult] = field(default_factory=dict)
+    set_aside: dict[str, str] = field(default_factory=dict)
+
+
+def read_results(store: ArtifactStore, refs: Iterable[ArtifactRef]) -> Results:
+    """The results in artifacts of item results; a later one of a contract replaces an earlier one."""
+    found = Results()
+    for ref in refs:
+        for line in store.get(ref).splitlines():
+            item = ItemResult.model_validate_json(line)
+            result = _result_in(item)
+            if result is None:
+                found.audited.pop(item.key, None)
+                found.set_aside[item.key] = item.reason.removeprefix(f"{UNREADABLE}: ") or "no result"
+            else:
+                found.set_aside.pop(item.key, None)
+                found.audited[item.key] = result
+    return found
+
+
+def _result_in(item: ItemResult) -> ContractResult | None:
+    if item.verdict is not ItemVerdict.DONE or not isinstance(item.result, dict):
+        return None
+    try:
+        return ContractResult.model_validate(item.result.get("result"))
+    except ValidationError:
+        return None
+
+
+def audit_of(store: ArtifactStore, result: ContractResult) -> Audit:
+    """A contract's audit in full."""
+    return Audit.model_validate_json(store.get(result.audit))
+
+
+@dataclass(frozen=True)
+class Decided:
+    """A finding, and what people decided about it: in words, empty where nobody did; whether they accept."""
+
+    finding: Finding
+    words: str = ""
+    accepted: bool | None = None
+
+
+class Decisions:
+    """What people decided, looked up for each finding."""
+
+    def __init__(self, store: ArtifactStore, decisions: Iterable[GroupDecision]) -> None:
+        self._of: dict[tuple[str, str], list[tuple[GroupDecision, frozenset[tuple[str, str]]]]] = {}
+        for each in decisions:
+            bound = frozenset((one.name, one.digest) for one in read_named(store, each.listing))
+            self._of.setdefault((each.clause, each.rule), []).append((each, bound))
+
+    def about(self, audit: Audit) -> list[Decided]:
+        """The findings of a contract, each with the newest decision for the very bytes that were judged."""
+        return [self._about(audit, finding) for finding in audit.findings]
+
+    def _about(self, audit: Audit, finding: Finding) -> Decided:
+        for decision, bound in reversed(self._of.get((finding.clause, finding.rule), [])):
+            if (audit.name, audit.digest) not in bound:
+                continue
+            if audit.name in decision.leave_out:
+                return Decided(finding, f"left out, {decision.words}")
+            return Decided(finding, decision.words, decision.accepted)
+        return Decided(finding)
+
+
+def groups_of(
+    store: ArtifactStore, results: Results, decisions: Decisions, beat: Callable[[], None]
+) -> tuple[list[FindingGroup], int]:
+    """The findings that people are asked about, alike ones together, worst first; how many are too many.
+
+    Findings of low severity are only reported, and what is decided is not asked again. Where a rule has other
+    verdicts in other contracts (a law that is refused), the worst counts.
+    """
+    heads: dict[tuple[str, str], list[Finding]] = {}
+    named: dict[tuple[str, str], list[Named]] = {}
+    for result in results.audited.values():
+        beat()
+        seen: set[tuple[str, str]] = set()
+        for each in decisions.about(audit_of(store, result)):
+            finding = each.finding
+            key = (finding.clause, finding.rule)
+            if finding.severity is Severity.LOW or key in seen or each.words:
+                continue
+            seen.add(key)
+            heads.setdefault(key, [])
+            if len(heads[key]) < _MAX_SAID:
+                heads[key].append(finding)
+            named.setdefault(key, []).append(Named(name=result.name, digest=result.digest))
+    groups = []
+    for key, findings in heads.items():
+        listed = sorted(named[key], key=lambda each: each.name)
+        groups.append(
+            FindingGroup(
+                clause=key[0],
+                rule=key[1],
+                title=findings[0].title,
+                severity=findings[0].severity,
+                verdict=min((each.verdict for each in findings), key=_VERDICTS.index),
+                contracts=len(listed),
+                named=tuple(each.name for each in listed[:MAX_NAMED]),
+                said=tuple(dict.fromkeys(each.said for each in findings if each.said)),
+                listing=store.put(b"".join(each.model_dump_json().encode() + b"\n" for each in listed)),
+            )
+        )
+    groups.sort(
+        key=lambda each: (
+            _VERDICTS.index(each.verdict),
+            _SEVERITIES.index(each.severity),
+            -each.contracts,
+            each.key,
+        )
+    )
+    return groups[:MAX_QUESTIONS], max(0, len(groups) - MAX_QUESTIONS)
+
+
+def read_named(store: ArtifactStore, ref: ArtifactRef) -> Iterator[Named]:
+    """The contracts of a group's listing."""
+    for line in store.get(ref).splitlines():
+        yield Named.model_validate_json(line)
+
+
+def verdict_after(decided: Iterable[Decided]) -> Verdict:
+    """The verdict once people have decided: what they accepted does not count, what they did not is final."""
+    left = [each for each in decided if not each.accepted]
+    if any(each.accepted is False for each in left):
+        return Verdict.NOT_ACCEPTABLE
+    return verdict_of(each.finding for each in left)
+
+
+def clause_title(clause: str, titles: dict[str, str]) -> str:
+    """The title of a clause in words."""
+    return "Whole contract" if clause == OTHER else titles.get(clause, clause)

@@ -1,0 +1,193 @@
+"""What entry points share of the contract auditor: inputs, the plan a human approves, memory, results."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+
+from pydantic import BaseModel, Field
+from pydantic.json_schema import SkipJsonSchema
+
+from common.agents.agent import ThinkerInput
+from common.agents.asking import AskingInput
+from common.agents.fields import Count, LocalPath, Words
+from common.artifacts import ArtifactRef
+
+# So many kinds of findings are asked about; of all others the report says that they need a human.
+MAX_QUESTIONS = 40
+# So many contracts of a question are named in it; its listing has them all.
+MAX_NAMED = 100
+
+
+class Severity(StrEnum):
+    """How much a finding matters, worst first."""
+
+    HIGH = "high"
+    MEDIUM = "medium"
+    LOW = "low"
+
+
+class Verdict(StrEnum):
+    """What becomes of a contract or of a finding, worst first."""
+
+    NOT_ACCEPTABLE = "not acceptable"
+    NEEDS_HUMAN = "needs a human"
+    OK = "ok"
+
+
+class ContractsInput(AskingInput, ThinkerInput):
+    """What `start contract-auditor` takes."""
+
+    folder: LocalPath = Field(description="folder of the contracts")
+    playbook: LocalPath | None = Field(
+        None, description="what they are judged by, a YAML file; the playbook that comes along where empty"
+    )
+    batch: str = Field("", pattern=r"^[\w.-]{0,100}$", description="batch id; the agent's own id where empty")
+    at_once: Count = Field(20, ge=1, le=500, description="how many contracts are worked on at once")
+    decide: bool = Field(True, description="ask people about what needs a human, findings alike together")
+
+    @property
+    def asks(self) -> bool:
+        """Whether the agent comes to ask at all."""
+        return self.decide
+
+
+class ContractReaderInput(ThinkerInput):
+    """What `start contract-reader` takes. The auditor pins the playbook; a user names a file."""
+
+    file: LocalPath = Field(description="the contract")
+    playbook: LocalPath | None = Field(
+        None, description="what it is judged by, a YAML file; the playbook that comes along where empty"
+    )
+    name: SkipJsonSchema[str] = ""
+    pinned: SkipJsonSchema[ArtifactRef | None] = None
+
+
+class ContractResult(BaseModel, frozen=True):
+    """What came of one contract, in short; `audit` has it in full.
+
+    `digest` is of the bytes that were read, `weight` how bad it is, `findings` counts by severity, `model`
+    the language model that was asked as well.
+    """
+
+    name: str
+    digest: str
+    verdict: Verdict
+    title: str
+    category: str
+    pages: int | None
+    weight: int
+    findings: dict[Severity, int]
+    audit: ArtifactRef
+    model: str = ""
+
+
+class FindingGroup(BaseModel, frozen=True):
+    """Findings of one rule in many contracts, and what a human may decide about all of them at once."""
+
+    clause: str
+    rule: str
+    title: str
+    severity: Severity
+    verdict: Verdict
+    contracts: int
+    named: tuple[str, ...]
+    said: tuple[str, ...]
+    listing: ArtifactRef
+
+    @property
+    def key(self) -> str:
+        """What names the group among all others."""
+        return f"{self.clause}.{self.rule}"
+
+
+class AcceptPlan(BaseModel, frozen=True):
+    """What a human approves: to accept this finding in these contracts.
+
+    `contracts` counts them, `named` has the first, and `listing`, one contract and digest a line, binds them
+    all. `leave_out` holds contracts in which it stays as it is; it is the one field an approver may edit.
+    """
+
+    clause: str
+    rule: str
+    finding: str
+    contracts: int
+    named: tuple[str, ...]
+    said: tuple[str, ...]
+    listing: ArtifactRef
+    leave_out: Words = Field(default_factory=list)
+
+
+class GroupDecision(BaseModel, frozen=True):
+    """What people decided about a group: accepted or not, in words; None where nobody did."""
+
+    clause: str
+    rule: str
+    accepted: bool | None
+    words: str
+    listing: ArtifactRef
+    leave_out: tuple[str, ...] = ()
+
+
+class ContractsMemory(BaseModel):
+    """What the contract auditor carries over.
+
+    `results` are artifacts of results of the batches so far, a later result of a contract in place of an
+    earlier one; `groups` what is asked, `decisions` what people said; `reread` names contracts that changed
+    meanwhile and were read again, `vanished` those that are gone. `checks` counts the looks at all documents,
+    `reported` the reports that people asked for.
+    """
+
+    listing: ArtifactRef | None = None
+    playbook: ArtifactRef | None = None
+    playbook_name: str = ""
+    items: int = 0
+    other: int = 0
+    left_out: dict[str, str] = Field(default_factory=dict)
+    thinks: bool = False
+    results: list[ArtifactRef] = Field(default_factory=list)
+    read: bool = False
+    groups: list[FindingGroup] | None = None
+    decisions: list[GroupDecision] = Field(default_factory=list)
+    again: ArtifactRef | None = None
+    reread: int = 0
+    checks: int = 0
+    reported: int = 0
+    vanished: ArtifactRef | None = None
+
+    def undecided(self) -> Sequence[FindingGroup]:
+        """The groups that nobody has decided about, for exactly these contracts."""
+        decided = {(each.clause, each.rule, each.listing.sha256) for each in self.decisions}
+        groups = self.groups or []
+        return [each for each in groups if (each.clause, each.rule, each.listing.sha256) not in decided]
+
+
+class ContractsReport(BaseModel, frozen=True):
+    """A report that was written: its files by format, and what it counts."""
+
+    files: dict[str, str]
+    verdicts: dict[Verdict, int]
+    quarantined: int
+    findings: int
+    worst: tuple[str, ...]
+
+
+class ContractsResult(BaseModel, frozen=True):
+    """What the audit came to. `report` holds the paths of its files by format."""
+
+    contracts: int
+    verdicts: dict[Verdict, int]
+    quarantined: int
+    findings: int
+    asked: int
+    accepted: int
+    reread: int
+    worst: tuple[str, ...]
+    report: dict[str, str]
+
+
+class ContractReaderResult(BaseModel, frozen=True):
+    """What the contract reader came to: in short, and where it was not part of a batch its worst findings."""
+
+    result: ContractResult
+    findings: tuple[str, ...] = ()

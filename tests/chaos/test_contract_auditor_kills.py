@@ -1,0 +1,154 @@
+"""The contract auditor with real processes: workers are killed, the server is taken away, it is paused."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from temporalio.client import Client
+
+from cli.children import start_child
+from common.agents.batch import page_prefix
+from common.agents.contracts import ContractsInput, ContractsResult
+from common.digest import digest_bytes
+from common.temporal.connect import connect
+from tests.support.contracts.formats import unreadable, write_contracts
+from tests.support.contracts.stage import Witness
+from tests.support.stack import ROOT, Stack
+from tests.support.waiting import eventually
+
+AT_ONCE = 8
+
+
+class ContractsStack(Stack):
+    """A stack whose worker writes down what it reads."""
+
+    def __init__(self, folder: Path, pause: float) -> None:
+        super().__init__(folder)
+        self.readings = folder / "readings.log"
+        self.pause = pause
+
+    async def start_worker(self) -> None:
+        self.worker = await start_child(
+            [sys.executable, "-m", "tests.support.contracts.worker", str(self.readings), str(self.pause)],
+            environment={
+                **os.environ,
+                "TEMPORAL_ADDRESS": self.server.address,
+                "HIBERNAUT_DATA_DIR": str(self.settings.data_dir),
+                "PYTHONPATH": str(ROOT),
+            },
+            log=self.log,
+        )
+
+
+async def completions(client: Client, id: str) -> dict[str, float]:
+    """When Temporal took note of each contract's result: by the digest of what was read."""
+    handle = client.get_workflow_handle(id)
+    run = (await handle.describe()).raw_description.workflow_execution_info.first_run_id
+    found: dict[str, float] = {}
+    number = 1
+    while True:
+        page = client.get_workflow_handle(f"{page_prefix(id, run)}{number}")
+        try:
+            events = [event async for event in page.fetch_history_events()]
+        except Exception:
+            return found
+        kinds = {
+            each.event_id: each.activity_task_scheduled_event_attributes.activity_type.name
+            for each in events
+            if each.HasField("activity_task_scheduled_event_attributes")
+        }
+        for event in events:
+            completed = event.activity_task_completed_event_attributes
+            if kinds.get(completed.scheduled_event_id) != "audit_contract":
+                continue
+            [audited] = await client.data_converter.decode(completed.result.payloads)
+            found[audited["result"]["digest"]] = event.event_time.ToDatetime().timestamp()
+        number += 1
+
+
+def verdicts(result: ContractsResult) -> Counter[str]:
+    lines = [json.loads(line) for line in Path(result.report["jsonl"]).read_text().splitlines()]
+    return Counter(line["name"] for line in lines)
+
+
+async def audit_under_fire(
+    tmp_path: Path, count: int, *, kills: int, every: float, outage: float, pause: float
+) -> tuple[int, int]:
+    """Audit while workers are killed; how many kills hit, and the readings of what was read before."""
+    folder = tmp_path / "contracts"
+    made = write_contracts(folder, count, hostile=True)
+    digests = {digest_bytes((folder / name).read_bytes()): name for name in (*made, *unreadable())}
+    async with ContractsStack(tmp_path / "data", pause) as stack:
+        agents = await stack.agents()
+        input = ContractsInput(folder=str(folder), at_once=AT_ONCE, decide=False)
+        id = await agents.start("contract-auditor", input, owner="local")
+        hit = 0
+        await eventually(lambda: Witness(stack.readings).readings())
+        await agents.pause(id)
+        await paused(stack)
+        await agents.resume(id)
+        for number in range(kills):
+            before = len(Witness(stack.readings).readings())
+            await eventually(lambda seen=before: len(Witness(stack.readings).readings()) > seen + 2, 120)
+            await asyncio.sleep(every)
+            view = await agents.view(id)
+            if not view.running:
+                break
+            await stack.kill_worker()
+            hit += 1
+            if outage and number == kills // 2:
+                await stack.kill_server()
+                await asyncio.sleep(outage)
+                await stack.server.start()
+            await stack.start_worker()
+        client = await connect(stack.settings)
+        result = ContractsResult.model_validate(
+            await asyncio.wait_for(client.get_workflow_handle(id).result(), 1800)
+        )
+        assert result.contracts == count
+        assert result.quarantined == len(unreadable())
+        found = verdicts(result)
+        assert set(found) == set(digests.values())
+        assert set(found.values()) == {1}, "every contract has exactly one verdict"
+        readings = Witness(stack.readings).readings()
+        ended = await completions(client, id)
+        late = [digests[digest] for at, digest in readings if at > ended.get(digest, float("inf")) + 0.5]
+        assert late == [], "none was read again after it was done"
+        return hit, len(readings) - len({digest for _, digest in readings})
+
+
+async def paused(stack: ContractsStack) -> None:
+    """While it is paused no contract is begun, once what was under way has ended."""
+    witness = Witness(stack.readings)
+
+    async def rests() -> bool:
+        before = len(witness.readings())
+        await asyncio.sleep(2 + stack.pause)
+        return 0 < before == len(witness.readings())
+
+    await eventually(rests)
+    before = len(witness.readings())
+    await asyncio.sleep(3)
+    assert len(witness.readings()) == before
+
+
+async def test_sixty_contracts_get_one_verdict_each_though_every_worker_is_killed(tmp_path: Path) -> None:
+    """Two kills while contracts are being read, and a pause between."""
+    hit, twice = await audit_under_fire(tmp_path, 60, kills=2, every=0.5, outage=0, pause=0.3)
+    assert hit == 2
+    assert twice <= 2 * AT_ONCE, "only what was being read when its worker died is read again"
+
+
+@pytest.mark.soak
+async def test_a_thousand_contracts_under_kills_and_an_outage(tmp_path: Path) -> None:
+    """A kill every twenty seconds, the server away for thirty, and a pause."""
+    hit, twice = await audit_under_fire(tmp_path, 1000, kills=12, every=20, outage=30, pause=1.5)
+    print(f"{hit} kills, {twice} contracts read twice")
+    assert hit >= 5
+    assert twice <= hit * AT_ONCE

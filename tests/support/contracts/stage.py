@@ -1,0 +1,85 @@
+"""A stage for the contract auditor: real activities, and a log of readings that Temporal does not keep."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from temporalio.client import Client
+
+from activities.batch.listing import BatchListing
+from activities.batch.pages import BatchPages
+from activities.contracts.activities import Contracts
+from activities.contracts.judging import judge_apart
+from activities.contracts.report.write import ContractReports
+from activities.documents.reading import read_structured
+from activities.documents.structure import StructuredDocument
+from activities.llm.activities import ModelActivities
+from activities.llm.prompt import Completion, Prompt
+from activities.llm.runner import ModelRunner
+from common.artifacts import ArtifactStore
+from common.digest import digest_bytes
+from common.settings import Settings
+from tests.support.stage import Stage
+from workflows.batch_page import BatchPage
+from workflows.contract_auditor import ContractAuditor, ContractReader
+
+
+class Witness:
+    """Reads documents, and writes down which and when, in a file that several processes may share."""
+
+    def __init__(self, log: Path) -> None:
+        self._log = log
+
+    def __call__(self, data: bytes, media_type: str, *, beat: Callable[[], None]) -> StructuredDocument:
+        with self._log.open("a") as log:
+            fcntl.flock(log, fcntl.LOCK_EX)
+            log.write(f"{time.time():.6f} {digest_bytes(data)}\n")
+            log.flush()
+            os.fsync(log.fileno())
+        return read_structured(data, media_type, beat=beat)
+
+    def readings(self) -> list[tuple[float, str]]:
+        """When each reading began, and the digest of what was read."""
+        lines = self._log.read_text().splitlines() if self._log.exists() else []
+        return [(float(at), digest) for at, digest in map(str.split, lines)]
+
+
+class StubbornModel:
+    """A language model inside the process that always gives the same answer."""
+
+    def __init__(self, answer: str) -> None:
+        self.answer = answer
+        self.prompts: list[str] = []
+
+    def complete(self, prompt: Prompt, attempt: int) -> Completion:
+        self.prompts.append("\n".join(turn.text for turn in prompt.turns))
+        return Completion(text=self.answer, input_tokens=10, output_tokens=10)
+
+
+class ContractsStage(Stage):
+    """A stage whose activities are the real ones; only people and language models are doubles."""
+
+    def __init__(self, client: Client, settings: Settings, cached: int = 1000) -> None:
+        super().__init__(client, settings, cached)
+        self.artifacts = ArtifactStore.of(settings)
+        self.witness = Witness(settings.data_dir / "readings.log")
+        self.model: StubbornModel | None = None
+        self.agents = [ContractAuditor, ContractReader, BatchPage]
+
+    def objects(self) -> list[Any]:
+        runner = ModelRunner(
+            self.settings, self.artifacts, providers=(lambda _: self.model) if self.model else None
+        )
+        return [
+            *super().objects(),
+            BatchListing(self.artifacts),
+            BatchPages(self.client, self.settings, self.signer, self.artifacts),
+            Contracts(self.artifacts, self.settings.model, self.witness, judge_apart),
+            ContractReports(self.artifacts, self.settings.data_dir / "reports"),
+            ModelActivities(runner, self.authority),
+        ]

@@ -1,0 +1,57 @@
+"""A worker that writes down what it reads: `python -m tests.support.contracts.worker LOG PAUSE`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import worker
+from activities.calls.interceptor import ReliableReports
+from activities.contracts.activities import Contracts
+from activities.contracts.judging import judge_apart
+from activities.documents.structure import StructuredDocument
+from common.artifacts import ArtifactStore
+from common.settings import Settings
+from common.temporal.connect import connect
+from tests.support.contracts.stage import Witness
+
+
+class SlowWitness(Witness):
+    """A witness that takes its time, so that a kill meets contracts that are being read."""
+
+    def __init__(self, log: Path, pause: float) -> None:
+        super().__init__(log)
+        self._pause = pause
+
+    def __call__(self, data: bytes, media_type: str, *, beat: Callable[[], None]) -> StructuredDocument:
+        document = super().__call__(data, media_type, beat=beat)
+        time.sleep(self._pause)
+        return document
+
+
+async def work(witness: Witness, settings: Settings) -> None:
+    """Work until SIGTERM, with everything that a worker has but for the reader."""
+    client = await connect(settings)
+    reports = ReliableReports(client)
+    artifacts = ArtifactStore.of(settings)
+    objects = [
+        Contracts(artifacts, settings.model, witness, judge_apart) if isinstance(each, Contracts) else each
+        for each in worker.everything(client, settings)
+    ]
+    stopped = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
+    async with worker.build(client, settings, reports=reports, objects=objects):
+        print("worker ready", file=sys.stderr, flush=True)
+        await stopped.wait()
+    await reports.drain(5)
+
+
+if __name__ == "__main__":
+    asyncio.run(work(SlowWitness(Path(sys.argv[1]), float(sys.argv[2])), Settings.read(os.environ)))
+    # The SDK's threads can crash an interpreter that is shutting down.
+    os._exit(0)
