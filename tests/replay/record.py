@@ -65,6 +65,11 @@ async def approved(agents: AgentClient, id: str, world: World) -> None:
     await decide(agents, id)
 
 
+async def kept(agents: AgentClient, id: str, world: World) -> None:
+    """As `approved`, by code that keeps what it found: the other audits were recorded before it did."""
+    await approved(agents, id, world)
+
+
 async def looked(agents: AgentClient, id: str, world: World) -> None:
     view = await asked(agents, id)
     assert view.approval
@@ -209,7 +214,7 @@ async def watching(agents: AgentClient, id: str, world: World) -> None:
 
 Story = Callable[[AgentClient, str, World], Awaitable[None]]
 STORIES: dict[type[World], tuple[Story, ...]] = {
-    AuditWorld: (approved, looked, revised, rejected, changed, asleep, failed),
+    AuditWorld: (approved, kept, looked, revised, rejected, changed, asleep, failed),
     MarketWorld: (approved, looked, rejected, drifted, asleep),
     BatchWorld: (gathered, dormant),
     IndexWorld: (approved, rejected, told, watching),

@@ -190,7 +190,7 @@ def test_what_cannot_be_read_of_it_is_scanned_again(keeper: Keeper, harm: str) -
 
 
 def test_it_is_bounded(keeper: Keeper, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of many trees those audited last are kept; of a giant one what fits."""
+    """Of many trees those written last are kept; of a giant one what fits."""
     monkeypatch.setattr(kept_module, "MAX_TREES", 2)
     for pattern in ("a", "b", "c"):
         keeper.keep(keeper.tree(include=[pattern]))

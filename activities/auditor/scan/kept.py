@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 # A tree of 50,000 files with 300,000 findings takes 10 MB, packed. What does not fit is scanned again.
 MAX_BYTES = 64_000_000
-# Of one owner, those audited last.
+# Of one owner, those in which something changed last.
 MAX_TREES = 20
 _FILES_PER_ARTIFACT = 5000
 _BEAT_EVERY = 500
@@ -108,7 +108,7 @@ class KeptResults:
             yield from self._artifacts.get(ref).splitlines()
 
     def _tidy(self, owner: str) -> None:
-        """Delete what is kept of the trees whose last audit was the longest ago."""
+        """Delete what is kept of the trees in which nothing has changed for longest."""
         kept = sorted(self._objects.list(_folder(owner)), key=lambda each: each.written_at)
         self._objects.delete([each.key for each in kept[:-MAX_TREES]])
 
