@@ -172,6 +172,35 @@ async def test_a_source_that_is_away_is_asked_again_soon_and_told_of_once(tmp_pa
     assert Counter(point.seen for point in watching.points)[Seen.MISSING] == len(away)
 
 
+async def test_a_close_that_cannot_be_had_is_asked_for_five_times(tmp_path: Path) -> None:
+    """Then the night is slept through, and a watch that ends with it ends all the same."""
+    fault = no_quote(Fault.UNREACHABLE, "the exchange does not answer")
+    gone = utc("2026-11-25T20:50")
+    watching = Watching(
+        tmp_path,
+        lambda now: quote(5000, now) if now < gone else fault,
+        start=WEDNESDAY,
+        lasts=timedelta(hours=10),
+    )
+    await watching.to_the_end()
+    tries = [f"{at:%H:%M}" for at in watching.asked if at >= gone]
+    assert tries == ["21:00", "21:01", "21:03", "21:07", "21:15"]
+    assert watching.looks[-1][0] < utc("2026-11-25T22:00")
+    assert watching.series.open == 6.5 * 3600
+    assert {point.at for point in watching.points[-5:]} == {utc("2026-11-25T21:00")}
+
+
+async def test_a_price_that_the_settings_call_too_old_is_nothing_new(tmp_path: Path) -> None:
+    """It is an answer, so nothing is missing; the rule for stale prices speaks."""
+    old = no_quote(Fault.STALE, "the newest price of SPX is of 2026-11-24 21:00")
+    rules = ("missing 30m alert", "stale 30m alert")
+    watching = Watching(tmp_path, lambda now: old, start=WEDNESDAY, rules=rules)
+    await watching.until(utc("2026-11-25T16:00"))
+    assert {point.seen for point in watching.points} == {Seen.SAME}
+    [crossing] = watching.crossings
+    assert crossing.rule == "stale 30m"
+
+
 async def test_a_source_says_when_to_come_back(tmp_path: Path) -> None:
     """As long as that, and not sooner."""
     delay = timedelta(minutes=40)
