@@ -41,8 +41,8 @@ async def test_a_year_of_quarter_hours_stays_within_its_bounds(
     passed = [(a, b) for a, b in pairwise(looked) if market.open_between(a, b) > 16 * 60]
     events, carried = max(run.events for run in runs), max(run.carried for run in runs)
     print(
-        f"{len(looked)} looks up to {looked[-1]:%F}: {result.figures.sessions} sessions, {len(runs)} runs, at "
-        f"most {events} events and {carried} bytes carried, {len(passed)} jumps of the server's clock"
+        f"{len(looked)} looks up to {looked[-1]:%F}: {result.figures.sessions} sessions, {len(runs)} runs, "
+        f"at most {events} events and {carried} bytes carried, {len(passed)} jumps of the server's clock"
     )
     assert result.figures.prices == len(looked)
     assert events <= MAX_EVENTS
