@@ -219,10 +219,7 @@ def test_no_input_names_a_path_in_a_field_of_another_type() -> None:
 
     found = {kind.name: suspicious(kind.input.model_json_schema()) for kind in KINDS.values()}
     # Patterns and a bound of the auditor; the names of candidates' files, each below the folder `profiles`.
-    assert found == {
+    assert {kind: names for kind, names in found.items() if names} == {
         "code-auditor": ["include", "exclude", "max_file_bytes"],
-        "batch": [],
-        "buyer": [],
-        "link-researcher": [],
         "recruiter": ["candidates"],
     }
