@@ -65,6 +65,7 @@ class ForkServer:
 
         Raises:
             LimitsExceededError: it went over its limits, or crashed.
+            ConnectionError: its process was ended from outside, twice; that says nothing about the call.
         """
         order = [function, argument, limits.memory, limits.cpu_seconds, limits.seconds]
         given = json.dumps(order).encode() + b"\n" + data
@@ -76,9 +77,12 @@ class ForkServer:
             except _OutOfTimeError:
                 # Time is its own; memory may have been another's.
                 raise
-            except LimitsExceededError:
+            except (LimitsExceededError, _LostError):
                 pass
-        return self._call(self._fork(), given, limits, beat)
+        for _ in range(2):
+            with suppress(_LostError):
+                return self._call(self._fork(), given, limits, beat)
+        raise ConnectionError(f"the process that was to run {function} was ended from outside")
 
     def close(self) -> None:
         """End the server and its processes."""
@@ -153,6 +157,10 @@ class _OutOfTimeError(LimitsExceededError):
     """It went over its seconds of CPU or on the clock."""
 
 
+class _LostError(Exception):
+    """The process was ended from outside, as when the machine runs out of memory."""
+
+
 class _Fork:
     """The caller's side of a process: what it reads, what it writes, and a socket to ring."""
 
@@ -178,13 +186,13 @@ class _Fork:
         status = self._ring(limits, beat)
         os.ftruncate(self._given.fileno(), 0)
         if status not in (DONE, LAST):
-            _raise(int(status or b"1"), limits)
+            _raise(int(status or -signal.SIGKILL), limits)
         self.last = status == LAST
         size = os.fstat(self._said.fileno()).st_size
         return os.pread(self._said.fileno(), size, 0)
 
     def _ring(self, limits: ProcessLimits, beat: Callable[[], None]) -> bytes:
-        """How the call ended: done, done for the last time, or how the process ended."""
+        """How the call ended: done, done for the last time, how the process ended; empty if it was lost."""
         self._ours.settimeout(_BEAT_SECONDS)
         deadline = time.monotonic() + limits.seconds + _GRACE_SECONDS
         # A process that has just ended took no call; its status may still be there to be read.
@@ -198,7 +206,7 @@ class _Fork:
                 continue
             except OSError:
                 break
-        return b"1"
+        return b""
 
 
 def _write(file: int, data: bytes) -> None:
@@ -212,7 +220,10 @@ def _write(file: int, data: bytes) -> None:
 def _raise(status: int, limits: ProcessLimits) -> NoReturn:
     """Say what limit ended a process, by its exit code or, below 0, its signal."""
     match -status:
-        case signal.SIGXCPU | signal.SIGKILL as number:
+        case signal.SIGKILL:
+            # None of the limits does that.
+            raise _LostError
+        case signal.SIGXCPU as number:
             raise _OutOfTimeError(f"it used more than {limits.cpu_seconds} s of CPU (signal {number:d})")
         case signal.SIGALRM as number:
             raise _OutOfTimeError(f"it took over {limits.seconds:.0f} s (signal {number:d})")

@@ -19,10 +19,11 @@ MAX_CHANGES = 10_000
 MAX_CHANGE_CHARACTERS = 2_000
 MAX_SAID = 50
 
-# Nobody sees them, and they would part a word: soft hyphen, zero-width space, word joiner, byte order mark.
-_UNSEEN = dict.fromkeys(map(ord, "\u00ad\u200b\u2060\ufeff\0"))
+# Nobody sees them, and they would part a word: soft hyphen, zero-width space, word joiner, byte order marks.
+_UNSEEN = dict.fromkeys(map(ord, "\u00ad\u200b\u2060\ufeff\ufffe"))
 # Its kind, its text, its offset.
 Change = tuple[str, str, int]
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 # Half characters, which cannot be stored.
 _SURROGATES = re.compile(r"[\ud800-\udfff]")
 _SPACES = re.compile(r"[ \u00a0\u2000-\u200a\u202f\u205f\u3000]")
@@ -34,6 +35,9 @@ class FullError(Exception):
 
 def seen(text: str) -> str:
     """`text` as it is seen: without what has no width, each kind of space a plain one."""
+    text = _CONTROL.sub("", text)
+    if text.isascii():
+        return text
     return _SURROGATES.sub("\ufffd", _SPACES.sub(" ", text.translate(_UNSEEN)))
 
 
@@ -93,7 +97,7 @@ class Assembly:
         self.pages: int | None = None
         self.cut = False
         self.unread: Counter[str] = Counter()
-        self.unread_words: list[str] = []
+        self.unread_more: list[str] = []
         self.remarks: list[str] = []
 
     def add(
@@ -159,15 +163,18 @@ class Assembly:
     def empty(self) -> bool:
         return not self._length
 
+    def unread_words(self) -> list[str]:
+        """What is seen on the page and was not read."""
+        return [counted(what, how_many) for what, how_many in self.unread.items()] + self.unread_more
+
     def result(self) -> dict[str, Any]:
-        words = [counted(what, how_many) for what, how_many in self.unread.items()] + self.unread_words
         return {
             "title": " ".join(seen(self.title or self.heading()).split())[:500],
             "media_type": self._media_type,
             "text": "".join(self._parts),
             "blocks": self._blocks,
             "pages": self.pages,
-            "unread": words[:MAX_SAID],
+            "unread": self.unread_words()[:MAX_SAID],
             "remarks": self.remarks[:MAX_SAID],
             "cut": self.cut,
         }

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
+import base64
 import re
-import subprocess
-import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
@@ -31,7 +28,6 @@ DOCX_TYPES = (
 
 # Larger pages are read in a process of their own: the time it takes can grow with the square of the size.
 _SMALL_HTML = 200_000
-_PROGRAM = Path(__file__).with_name("extract_program.py")
 _BLOCKS = frozenset(
     re.findall(
         r"\w+",
@@ -234,33 +230,26 @@ def _docx(data: bytes, kind: str, limits: ReadingLimits) -> Extracted:
 
 
 def _in_a_process(kind: str, data: bytes, limits: ReadingLimits) -> dict[str, Any]:
-    """What the program makes of a document.
+    """What a process of its own makes of a document.
 
     Raises:
         ExtractError: it went over its limits.
     """
-    command = [sys.executable, "-I", str(_PROGRAM), kind]
-    command += map(str, (limits.memory, limits.cpu_seconds, limits.seconds, MAX_CHARACTERS, limits.pages))
+    # Imported late: this module's types are for workflow files.
+    from activities.apart import LimitsExceededError, ProcessLimits, run_apart
+    from activities.documents import extract_apart
+
+    argument = {
+        "kind": kind,
+        "data": base64.b64encode(data).decode(),
+        "characters": MAX_CHARACTERS,
+        "pages": limits.pages,
+    }
+    own = ProcessLimits(limits.memory, limits.cpu_seconds, limits.seconds)
     try:
-        # An empty environment: what reads the document can see no token or setting of the worker.
-        done = subprocess.run(
-            command,
-            input=data,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            timeout=limits.seconds,
-            env={},
-            cwd="/",
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise ExtractError(f"reading the document took over {limits.seconds} s") from None
-    try:
-        said: dict[str, Any] = json.loads(done.stdout)
-    except ValueError:
-        # A signal means that a limit of the kernel was hit: CPU time, or memory.
-        how = f"signal {-done.returncode}" if done.returncode < 0 else f"exit code {done.returncode}"
-        raise ExtractError(f"reading the document went over its limits ({how})") from None
+        said: dict[str, Any] = run_apart(extract_apart.read, argument, own, lambda: None)
+    except LimitsExceededError as error:
+        raise ExtractError(f"reading the document went over its limits: {error}") from None
     return said
 
 

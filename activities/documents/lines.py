@@ -16,7 +16,7 @@ from activities.documents.numbers import Trail, typed_number, words
 MAX_HEADING = 120
 MAX_HEADING_WORDS = 14
 _BULLET = re.compile(r"[•●▪■◦○·➢❖*–—-][ \t]+")
-_LEADERS = re.compile(r"(?:[.·…] ?){4,}")
+_LEADERS = re.compile(r"(?:[.·…] ?){4,}\s*(?:\d{1,4}|[ivxlc]{1,6})$")
 # A number without a full stop begins a sentence as often as a clause, so only a heading shows it so.
 _BARE = re.compile(r"(\d{1,2})[ \t]+(?=[A-Z])")
 _SMALL = words(
@@ -28,6 +28,10 @@ _SPELLED = re.compile(
     r"(?i)\b(one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|\w+teen|twenty|thirty|forty|fifty|sixty|"
     r"seventy|eighty|ninety|hundred|thousand|million|percent|dollars)$"
 )
+# "pursuant to Section" at the end of a line is followed by a number that begins no clause.
+_REFERS = re.compile(r"(?i)(\b(sections?|clauses?|articles?|paragraphs?|schedules?|annex|exhibits?|no\.)|§)$")
+_GOES_ON = re.compile(r"(?i)\b(and|or|to|of|in|under|by|with|than|from|the|a|least|about|through)$")
+_ITEM_ENDS = re.compile(r"(?i)[;,:.] ?(and|or|and/or|und|oder)$")
 _ENDS = (".", ";", ":", "?", "!", ".”", '."', ";”", ",")
 
 
@@ -61,7 +65,7 @@ def is_heading(text: str, number: str) -> bool:
         return bool(number) and number[0].isalpha() and len(number) > 2
     if len(text) > MAX_HEADING:
         return False
-    # Leaders are of a table of contents.
+    # With leaders it is an entry of a table of contents.
     said = [] if _LEADERS.search(text) else re.findall(r"[^\W\d_][^\s]*", text)
     if not said or len(said) > MAX_HEADING_WORDS or "\t" in text:
         return False
@@ -100,7 +104,7 @@ _PREFIXES = words(
 def _begins(line: Line, before: list[Line]) -> bool:
     """Whether a line begins a paragraph of its own."""
     last = before[-1]
-    number, rest = typed_number(line.text)
+    number = "" if _LEADERS.search(line.text) else typed_number(line.text)[0]
     own, words = typed_number(last.text) if len(before) == 1 else ("", last.text)
     if own and not words and not number and line.kind == last.kind:
         # "ARTICLE IV" alone on its line is the number of what follows.
@@ -109,14 +113,14 @@ def _begins(line: Line, before: list[Line]) -> bool:
         # A sentence that goes on over the page is one paragraph.
         over = line.page != last.page and line.kind == last.kind and not last.text.endswith(_ENDS)
         return not (over and not number and (line.text[:1].islower() or not last.short))
-    if _BULLET.match(line.text):
+    if _BULLET.match(line.text) or _LEADERS.search(last.text):
         return True
-    if number:
-        # "pursuant to Section" at the end of a line is followed by a number that begins no clause.
-        refers = re.search(r"(?i)\b(sections?|clauses?|articles?|paragraphs?|and|or|to|of|§)$", last.text)
-        figures = line.text[:1] == "(" and line.text[1:2].isdigit() and _SPELLED.search(last.text)
-        if not refers and not figures and (rest or last.short or last.text.endswith(_ENDS)):
-            return True
+    ended = last.short or last.text.endswith(_ENDS) or bool(_ITEM_ENDS.search(last.text))
+    if number and not _REFERS.search(last.text):
+        # A sentence goes on with "(a) above" or "(30) days" as often as a clause begins with it.
+        spelled = line.text[1:2].isdigit() and _SPELLED.search(last.text)
+        if ended if line.text.startswith("(") else ended or not _GOES_ON.search(last.text):
+            return not (line.text.startswith("(") and spelled)
     if len(before) == 1 and last.short and is_heading(words, own):
         return True
     return last.short and (last.text.endswith(_ENDS) or (line.text[:1].isupper() and last.text.isupper()))
@@ -128,7 +132,8 @@ def _add(paragraph: list[Line], assembly: Assembly, trail: Trail) -> None:
     if first.kind != "paragraph":
         assembly.add(text, first.kind, page=first.page)
         return
-    number, rest = typed_number(text)
+    # An entry of a table of contents names the clause of that number, and is none.
+    number, rest = ("", text) if _LEADERS.search(text) else typed_number(text)
     if not number and (bare := _BARE.match(text)) and is_heading(text[bare.end() :], bare[1]):
         number, rest = bare[1], text[bare.end() :]
     path = trail.path(number) if number else ""

@@ -43,6 +43,12 @@ _TYPED = re.compile(
 _TOKEN = re.compile(r"\d+|[^\W\d_]+")
 
 
+def bare(number: str) -> str:
+    """A number without what ends it: "6." and "6)" are 6; "(6)" stays."""
+    number = number.strip().rstrip(".:").strip()
+    return number if number.startswith("(") else number.rstrip(")")
+
+
 def roman(value: int) -> str:
     """In small letters; decimal past what Romans wrote."""
     if not 0 < value < 4000:
@@ -152,16 +158,16 @@ class Trail:
     def path(self, number: str, known: str = "") -> str:
         """The full number of the clause that shows `number`; `known` where the document itself says it."""
         if named := _NAMED.match(number):
-            own = number[named.end() :].strip(" .:)")
+            own = bare(number[named.end() :])
             value = int(own) if own.isdecimal() else _from_roman(own.lower())
             self._steps = (
                 self._dotted(own) if _DOTTED.fullmatch(own) else [_Step(named[0].lower(), value, own, True)]
             )
             return known or own
-        own = number.strip().rstrip(".").rstrip()
-        if _DOTTED.fullmatch(own.rstrip(")")):
-            self._steps = self._dotted(own.rstrip(")"))
-            return known or own.rstrip(")")
+        own = bare(number)
+        if _DOTTED.fullmatch(own):
+            self._steps = self._dotted(own)
+            return known or own
         readings = _readings(number)
         for style, value in readings:
             for depth in range(len(self._steps) - 1, -1, -1):

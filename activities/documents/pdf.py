@@ -22,6 +22,8 @@ from activities.documents.structure import UnreadableError
 # How many lines at the top and at the bottom of a page may be a running header or footer.
 _RUNNING = 3
 _MAX_NAMED_PAGES = 20
+# Columns are further apart than this, and indents less, in points.
+_COLUMN = 60.0
 # What programs write where nobody gave a title.
 _NO_TITLE = re.compile(r"(?i)\(?(anonymous|untitled)\b|microsoft word\b|.*\.(docx?|rtf|pdf|odt)$")
 # PDFium marks where a line ended within a word, and joins the lines.
@@ -31,12 +33,16 @@ _LINE_END = re.compile(r"[^\r\n]+")
 
 @dataclass(frozen=True)
 class _Set:
-    """A line as it is set on its page, in points: its left and right end, and its lower edge."""
+    """A line as it is set on its page, in points: its left and right end, and the lower edges of both.
+
+    They differ where the line goes on in the next one, within a divided word.
+    """
 
     text: str
     left: float
     right: float
     low: float
+    end: float
 
 
 def read(data: bytes, most_pages: int) -> dict[str, Any]:
@@ -126,7 +132,7 @@ class _Reader:
             add_lines(pending, self.assembly, trail)
 
     def _say(self, pictured: list[int]) -> None:
-        words, remarks = self.assembly.unread_words, self.assembly.remarks
+        words, remarks = self.assembly.unread_more, self.assembly.remarks
         if pictured:
             words.append(f"{_pages(pictured)} without text: scanned or drawn")
         pictures = sum(
@@ -156,58 +162,68 @@ def _lines_of(page: Any) -> list[_Set]:
         exact = len(text) == len(text.encode("utf-16-le", "surrogatepass")) // 2
         lines = []
         for found in _LINE_END.finditer(text):
-            said = _DIVIDED.sub(lambda word: word[1] + hyphen_after(word[1]), seen(found[0]))
-            said = "".join(char for char in said if char >= " " or char == "\t").strip()
+            said = seen(_DIVIDED.sub(lambda word: word[1] + hyphen_after(word[1]), found[0])).strip()
             if said:
                 first, last = found.start(), found.end() - 1
-                box = _box(text_page, first, last) if exact else (0.0, 0.0, 0.0)
+                box = _box(text_page, first, last) if exact else (0.0, 0.0, 0.0, 0.0)
                 lines.append(_Set(said, *box))
         return lines
     finally:
         text_page.close()
 
 
-def _box(text_page: Any, first: int, last: int) -> tuple[float, float, float]:
+def _box(text_page: Any, first: int, last: int) -> tuple[float, float, float, float]:
     ends = []
     for place in (first, last):
         index = raw.FPDFText_GetCharIndexFromTextIndex(text_page, place)
         try:
             ends.append(text_page.get_charbox(max(index, 0), loose=True))
         except pypdfium2.PdfiumError:
-            return 0.0, 0.0, 0.0
-    return ends[0][0], ends[1][2], ends[0][1]
+            return 0.0, 0.0, 0.0, 0.0
+    return ends[0][0], ends[1][2], ends[0][1], ends[1][1]
 
 
 def _pitch(pages: list[list[_Set]]) -> float:
     """The usual distance of one line from the next; 0 where it is not known."""
     steps = Counter(
-        round(above.low - below.low)
+        round(above.end - below.low)
         for lines in pages
         for above, below in pairwise(lines)
-        if 4 < above.low - below.low < 60
+        if 4 < above.end - below.low < 60
     )
     return float(steps.most_common(1)[0][0]) if steps else 0.0
 
 
 def _flow(lines: list[_Set], page: int, pitch: float) -> list[Line]:
     """Lines of a page with what their places tell: gaps between them, and which end early."""
-    rights = sorted(line.right for line in lines)
-    lefts = sorted(line.left for line in lines)
     out: list[Line] = []
-    if not lines:
-        return out
-    right, left = rights[len(rights) * 9 // 10], lefts[len(lefts) // 10]
+    margins = _margins(lines)
     for place, line in enumerate(lines):
-        step = lines[place - 1].low - line.low if place else 0.0
+        step = lines[place - 1].end - line.low if place else 0.0
         # What is set to the right of the line before is a further part of it.
         beside = bool(place) and abs(step) < 2 and line.left > lines[place - 1].right - 1
         if beside and out:
             out[-1] = replace(out[-1], text=f"{out[-1].text}\t{line.text}", short=True)
             continue
         gap = place == 0 or (pitch > 0 and step > pitch * 1.35)
+        left, right = margins[round(line.left / _COLUMN)]
         short = right > left and line.right < right - (right - left) * 0.15
         out.append(Line(line.text, page, gap, short))
     return out
+
+
+def _margins(lines: list[_Set]) -> dict[int, tuple[float, float]]:
+    """The left and right end of the column in which a line begins, by where it begins."""
+    beside: dict[int, list[_Set]] = {}
+    for line in lines:
+        at = round(line.left / _COLUMN)
+        # An indented line belongs to the column, the one of the next column does not.
+        for column in (at - 1, at, at + 1):
+            beside.setdefault(column, []).append(line)
+    return {
+        column: (min(line.left for line in found), sorted(line.right for line in found)[len(found) * 9 // 10])
+        for column, found in beside.items()
+    }
 
 
 def _running(pages: list[list[_Set]]) -> list[tuple[list[int], list[int]]]:

@@ -17,6 +17,11 @@ def said(data: bytes, argument: Any) -> bytes:
     return json.dumps([data.decode(), argument, os.getpid(), len(_CALLS), sorted(os.environ)]).encode()
 
 
+def spin(data: bytes, argument: Any) -> bytes:
+    while True:
+        pass
+
+
 def sleep(data: bytes, argument: Any) -> bytes:
     time.sleep(argument)
     return b""

@@ -234,6 +234,19 @@ def test_styles_carry_numbers() -> None:
     ]
 
 
+def test_a_table_of_contents_numbers_nothing() -> None:
+    """Its entries are text; the clause of that number is where the heading stands."""
+    data = docx(
+        p("1.\tTerm\t4", style="TOC1") + p("Term", num=(1, 0)),
+        numbering=CLAUSES + num(1),
+        styles='<w:style w:type="paragraph" w:styleId="TOC1"><w:name w:val="toc 1"/></w:style>',
+    )
+    assert [(block.number, block.text) for block in read(data).blocks] == [
+        ("", "1.\tTerm\t4"),
+        ("1.", "Term"),
+    ]
+
+
 def test_a_list_may_have_its_levels_from_a_numbering_style() -> None:
     """`numStyleLink` leads to the style, that to its list."""
     linked = '<w:abstractNum w:abstractNumId="5"><w:numStyleLink w:val="Legal"/></w:abstractNum>'

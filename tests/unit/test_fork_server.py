@@ -69,6 +69,7 @@ def test_threads_may_call_at_once(server: ForkServer) -> None:
 @pytest.mark.parametrize(
     ("function", "argument", "limits", "words"),
     [
+        ("spin", None, LIMITS, "1 s of CPU"),
         ("sleep", 60, ProcessLimits(200_000_000, 5, 0.3), "over 0 s"),
         ("grow", 300_000_000, LIMITS, "memory"),
         ("fail", None, LIMITS, "crashed"),
@@ -78,7 +79,7 @@ def test_threads_may_call_at_once(server: ForkServer) -> None:
 def test_limits_end_a_call_and_the_next_one_is_served(
     server: ForkServer, function: str, argument: Any, limits: ProcessLimits, words: str
 ) -> None:
-    """The clock, memory and errors, in a process that has served before; of CPU `test_reading` sees to it."""
+    """CPU, the clock, memory and errors, in a process that has served before."""
     call(server)
     with pytest.raises(LimitsExceededError, match=words) as failed:
         server.run(function, b"secret", argument, limits)
@@ -106,12 +107,24 @@ def test_a_caller_that_gives_up_ends_its_process(server: ForkServer) -> None:
 
 
 def test_a_server_that_was_lost_is_started_again(server: ForkServer) -> None:
-    """A call in flight fails, the next one is served."""
+    """The next call is served, and one in flight is made again; a second loss says nothing of the call."""
     process = call(server)[2]
     assert server._process is not None
     os.killpg(server._process.pid, signal.SIGKILL)
     server._process.wait()
     until(lambda: gone(process))
     assert call(server)[3] == 1
-    server.close()
+
+    def kill() -> None:
+        if losses:
+            losses.pop()
+            assert server._process is not None
+            os.killpg(server._process.pid, signal.SIGKILL)
+
+    losses = [1]
+    assert server.run("sleep", b"", 0.5, LIMITS, kill) == b""
+    assert not losses
+    losses = [1, 2, 3, 4]
+    with pytest.raises(ConnectionError):
+        server.run("sleep", b"", 0.5, LIMITS, kill)
     assert call(server)[3] == 1

@@ -8,9 +8,10 @@ from typing import Any
 
 from activities.documents.docx.names import W, child, number, on, value
 from activities.documents.docx.styles import Styles
-from activities.documents.numbers import Trail, written
+from activities.documents.numbers import Trail, bare, written
 
 LEVELS = 9
+_ABSTRACT, _NUM = W + "abstractNum", W + "num"
 _PLACE = re.compile(r"%([1-9])")
 _CLAUSE = re.compile(r"^[^\W\d_]{3,}\.?\s+")
 
@@ -25,6 +26,9 @@ class Level:
     legal: bool = False
     restart: int | None = None
     style: str = ""
+
+
+_PLAIN = Level()
 
 
 @dataclass
@@ -59,22 +63,11 @@ class Numbering:
     def __init__(self, root: Any, styles: Styles) -> None:
         self._styles = styles
         self._trail = Trail()
-        self._uses: dict[int, _Use] = {}
-        if root is None:
-            return
-        abstracts = {each.get(W + "abstractNumId"): each for each in root.findall(W + "abstractNum")}
-        nums = {each.get(W + "numId"): value(each, "abstractNumId") for each in root.findall(W + "num")}
-        lists: dict[str, _List] = {}
-        for name, element in abstracts.items():
-            linked = value(element, "numStyleLink")
-            if linked is not None:
-                # The levels stand in the list of a numbering style.
-                element = abstracts.get(nums.get(str(styles.list_of(linked))), element)
-            lists[name] = _List({_at(each): _level(each) for each in element.findall(W + "lvl")})
-        for each in root.findall(W + "num"):
-            abstract = lists.get(value(each, "abstractNumId") or "")
-            if abstract is not None:
-                self._uses[number(each.get(W + "numId"))] = _use(each, abstract)
+        self._uses: dict[int, _Use | None] = {}
+        self._lists: dict[str, _List] = {}
+        found = root if root is not None else ()
+        self._abstracts = {each.get(W + "abstractNumId", ""): each for each in found if each.tag == _ABSTRACT}
+        self._nums = {number(each.get(W + "numId")): each for each in found if each.tag == _NUM}
 
     def of(self, properties: Any, style: str) -> Shown | None:
         """The next number of a paragraph with these properties and style; None where it has none."""
@@ -83,7 +76,7 @@ class Numbering:
             return None
         use, at = found
         self._count(use, at)
-        level = use.levels.get(at, Level())
+        level = use.levels.get(at, _PLAIN)
         shown = self._text(use, at)
         if not shown or level.form == "bullet":
             return Shown("", "", at + 1)
@@ -102,11 +95,11 @@ class Numbering:
         if num_id is None and linked is None:
             return None
         if num_id is not None and (linked is None or number(num_id) != linked[0]):
-            use = self._uses.get(number(num_id))
+            use = self._use(number(num_id))
             depth = number(at)
         else:
             assert linked is not None
-            use = self._uses.get(linked[0])
+            use = self._use(linked[0])
             depth = linked[1] if at is None else number(at)
             if use is not None and at is None:
                 # A level names the style that it is for; that goes before what the style says.
@@ -115,24 +108,44 @@ class Numbering:
             return None
         return use, depth
 
+    def _use(self, num_id: int) -> _Use | None:
+        """A list, once a paragraph uses it: files hold hundreds that none does."""
+        if num_id not in self._uses:
+            element = self._nums.get(num_id)
+            name = value(element, "abstractNumId") or ""
+            found = self._list(name) if name in self._abstracts else None
+            self._uses[num_id] = None if found is None else _use(element, found)
+        return self._uses[num_id]
+
+    def _list(self, name: str) -> _List:
+        if name not in self._lists:
+            element = self._abstracts[name]
+            linked = value(element, "numStyleLink")
+            if linked is not None:
+                # The levels stand in the list of a numbering style.
+                num = self._nums.get(self._styles.list_of(linked) or 0)
+                element = self._abstracts.get(value(num, "abstractNumId") or "", element)
+            self._lists[name] = _List({_at(each): _level(each) for each in element.findall(W + "lvl")})
+        return self._lists[name]
+
     def _count(self, use: _Use, at: int) -> None:
         counts = use.list.counts
         now = counts[at]
         if at in use.starts:
             counts[at] = use.starts.pop(at)
         else:
-            counts[at] = use.levels.get(at, Level()).start if now is None else now + 1
+            counts[at] = use.levels.get(at, _PLAIN).start if now is None else now + 1
         for deeper in range(at + 1, LEVELS):
-            restart = use.levels.get(deeper, Level()).restart
+            restart = use.levels.get(deeper, _PLAIN).restart
             if restart is None or (restart > 0 and at < restart):
                 counts[deeper] = None
 
     def _text(self, use: _Use, at: int) -> str:
-        level = use.levels.get(at, Level())
+        level = use.levels.get(at, _PLAIN)
 
         def shown(found: re.Match[str]) -> str:
             other = int(found[1]) - 1
-            of = use.levels.get(other, Level())
+            of = use.levels.get(other, _PLAIN)
             count = use.list.counts[other]
             form = "decimal" if level.legal and of.form not in ("none", "bullet") else of.form
             return written(of.start if count is None else count, form)
@@ -141,8 +154,8 @@ class Numbering:
 
     def _path(self, use: _Use, at: int) -> str:
         own = self._text(use, at)
-        own = _CLAUSE.sub("", own).rstrip(".:").strip()
-        places = {int(each) for each in _PLACE.findall(use.levels.get(at, Level()).text)}
+        own = bare(_CLAUSE.sub("", own))
+        places = {int(each) for each in _PLACE.findall(use.levels.get(at, _PLAIN).text)}
         if at == 0 or len(places) > 1 or use.list.counts[at - 1] is None:
             return own
         above = self._path(use, at - 1)

@@ -12,7 +12,7 @@ from activities.documents.docx.package import Package
 from activities.documents.docx.runs import Pages
 from activities.documents.docx.story import Place, Story
 from activities.documents.docx.styles import Styles
-from activities.documents.structure import UnreadableError
+from activities.documents.structure import UnreadableCode, UnreadableError
 
 _MAIN = ("wordprocessingml.document.main", "wordprocessingml.template.main", "ms-word.document.macroenabled")
 _TITLE = "{http://purl.org/dc/elements/1.1/}title"
@@ -66,10 +66,9 @@ class Document:
         core = self._package.xml("docProps/core.xml")
         title = next((each.text or "" for each in core.iter(_TITLE)), "") if core is not None else ""
         if self.assembly.empty():
-            if self.assembly.unread:
-                raise UnreadableError(
-                    "scanned", "it holds pictures and no text; text recognition comes first"
-                )
+            if what := self.assembly.unread_words():
+                code: UnreadableCode = "scanned" if "a picture" in self.assembly.unread else "unsupported"
+                raise UnreadableError(code, f"it holds no text, only {', '.join(what[:5])}")
             raise UnreadableError("empty", "it holds no text")
         self.assembly.title = self.title or title
         self.assembly.pages = self.pages.now

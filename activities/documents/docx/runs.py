@@ -8,7 +8,7 @@ from typing import Any
 
 from activities.documents.assembly import Piece
 from activities.documents.docx.fields import Fields
-from activities.documents.docx.names import UNDERSTOOD, R, W, child, on, short, value
+from activities.documents.docx.names import UNDERSTOOD, R, W, child, has_text, on, short, value
 from activities.documents.docx.numbering import Shown
 from activities.documents.docx.styles import Styles
 from activities.documents.docx.symbols import UNKNOWN, seen_in, symbol
@@ -28,6 +28,7 @@ WRAPPERS = frozenset(
         "w:rubyBase",
     )
 )
+_KNOWN = frozenset(("w:rPr", "w:pPr", "w:sdtPr", "w:t", "w:delText", "w:drawing", "w:pict", "w:object"))
 _PRESERVE = "{http://www.w3.org/XML/1998/namespace}space"
 _MATHS = ("m:oMath", "m:oMathPara")
 _SHEET, _SLIDES = "an embedded spreadsheet", "an embedded presentation"
@@ -44,8 +45,8 @@ class Paragraph(Piece):
     hidden: bool = False
     # Whether the last text was hidden: what goes on over several runs is one place.
     hiding: bool = False
-    # Notes, text boxes and comments, in order: their kind, their mark, their element or text.
-    after: list[tuple[str, str, Any]] = field(default_factory=list)
+    # Notes, text boxes and comments, in order: their kind, and their element, text or id.
+    after: list[tuple[str, Any]] = field(default_factory=list)
 
 
 class Pages:
@@ -105,6 +106,8 @@ class Runs:
                     self._say("a reading aid above its characters")
                 case "w:subDoc":
                     self._say("a sub-document")
+                case name if name not in _KNOWN and has_text(each):
+                    self._say("something of an unknown kind")
 
     def _run(self, run: Any, into: Paragraph, change: str) -> None:
         properties = child(run, "rPr")
@@ -155,7 +158,9 @@ class Runs:
                         self._graphic(name, each, into)
                 case "w:footnoteReference" | "w:endnoteReference" | "w:commentReference" as name:
                     if change not in REMOVED and not hidden:
-                        into.after.append((name, "", each.get(W + "id", "")))
+                        into.after.append((name, each.get(W + "id", "")))
+                case name if name not in _KNOWN and has_text(each):
+                    self._say("something of an unknown kind")
             if text:
                 self._emit(text, into, change, hidden)
 
@@ -207,15 +212,15 @@ class Runs:
                     if (chosen := alternative(each)) is not None:
                         self._graphic("", chosen, into)
                 case "w:txbxContent":
-                    into.after.append(("box", "", each))
+                    into.after.append(("box", each))
                 case "pic:pic" | "v:imagedata":
                     self._say("a picture")
                 case "c:chart" | "cx:chart":
                     self._say("a chart")
                 case "dgm:relIds":
-                    into.after.append(("diagram", "", each.get(R + "dm", "")))
+                    into.after.append(("diagram", each.get(R + "dm", "")))
                 case "v:textpath":
-                    into.after.append(("box", "", each.get("string", "")))
+                    into.after.append(("box", each.get("string", "")))
                 case _:
                     self._graphic("", each, into)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from activities.documents.assembly import numbered
-from activities.documents.docx.names import W, child, number, on, short, value
+from activities.documents.docx.names import W, child, has_text, number, on, short, value
 from activities.documents.docx.numbering import Shown
 from activities.documents.docx.runs import CHANGES, REMOVED, Paragraph, Runs, alternative
 from activities.documents.lines import is_heading
@@ -27,13 +27,14 @@ _HUNG = {
 
 @dataclass(frozen=True)
 class Place:
-    """Where blocks stand: what they are, in which row and column, and whether all of it is one change."""
+    """Where blocks stand: what they are, in which row, column and page, and whether all is one change."""
 
     kind: str = "paragraph"
     number: str = ""
     row: int = 0
     column: int = 0
     change: str = ""
+    page: int | None = None
 
 
 class Story:
@@ -86,6 +87,8 @@ class Story:
                 self._emit(formula, place)
             case "w:altChunk":
                 self._document.say("an embedded document")
+            case _ if has_text(each):
+                self._document.say("something of an unknown kind")
 
     def _paragraph(self, element: Any, place: Place) -> None:
         properties = child(element, "pPr")
@@ -126,13 +129,15 @@ class Story:
     def _emit(self, piece: Paragraph, place: Place) -> None:
         text, changes = piece.stripped()
         shown, kind = piece.shown, place.kind
-        if kind in ("paragraph", "cell", "box"):
+        # An entry of a table of contents names the clause of that number, and is none.
+        if kind in ("paragraph", "cell", "box") and not self._document.styles.is_contents(piece.style):
             if shown is None:
                 typed, text, changes = numbered(text, changes)
                 shown = self._document.numbering.typed(typed) if typed else None
             if text and kind != "box" and (piece.heading or _set_as_heading(kind, text, shown)):
                 kind = "heading"
         shown = shown or Shown("", "", 0)
+        page = piece.page or (self._pages.now if self._pages else place.page)
         if kind == "heading" and not self._document.title and self._document.styles.is_title(piece.style):
             self._document.title = text
         self._document.assembly.add(
@@ -142,21 +147,21 @@ class Story:
             number=shown.number or place.number,
             path=shown.path,
             level=piece.heading or shown.level,
-            page=piece.page or (self._pages.now if self._pages else None),
+            page=page,
             row=place.row,
             column=place.column,
         )
-        for what, mark, content in piece.after:
-            self._hung(what, mark, content, place)
+        for what, content in piece.after:
+            self._hung(what, content, replace(place, page=page))
 
-    def _hung(self, what: str, mark: str, content: Any, place: Place) -> None:
+    def _hung(self, what: str, content: Any, place: Place) -> None:
         """Emit what hangs on the paragraph before: a text box, a note, a comment, a diagram."""
         match what:
             case "box" if isinstance(content, str):
-                self._document.assembly.add(content.strip(), "box")
+                self._document.assembly.add(content.strip(), "box", page=place.page)
             case "box":
-                inner = Place("box" if place.kind in ("paragraph", "cell") else place.kind)
-                Story(self._document).read(content, inner)
+                kind = "box" if place.kind in ("paragraph", "cell") else place.kind
+                Story(self._document).read(content, Place(kind, page=place.page))
             case "diagram":
                 self._document.diagram(content)
             case _:
@@ -166,7 +171,7 @@ class Story:
                     return
                 kind = "comment" if name == "comments" else "note"
                 shown = "" if kind == "comment" else roman(count) if name == "endnotes" else str(count)
-                Story(self._document).read(note, Place(kind, number=shown))
+                Story(self._document).read(note, Place(kind, number=shown, page=place.page))
 
     def _table(self, table: Any, place: Place) -> None:
         for row in _inside(table, "w:tr"):

@@ -9,6 +9,7 @@ from typing import Any
 
 from activities.documents.docx.names import W, child, number, on, value
 
+_CONTENTS = re.compile(r"toc [1-9]|table of (figures|authorities)", re.IGNORECASE)
 _HEADING = re.compile(r"heading ([1-9])", re.IGNORECASE)
 _MAX_BASED_ON = 20
 
@@ -58,6 +59,10 @@ class Styles:
             if style.outline is not None:
                 return style.outline + 1 if 0 <= style.outline < 9 else 0
         return 0
+
+    def is_contents(self, name: str) -> bool:
+        """Whether a paragraph of that style is an entry of a table of contents."""
+        return any(_CONTENTS.match(style.name) for style in self.chain(name))
 
     def is_title(self, name: str) -> bool:
         return any(style.name.lower() == "title" for style in self.chain(name))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 _WINGDINGS = {
     0x4A: "☺", 0x6C: "●", 0x6D: "❍", 0x6E: "■", 0x6F: "☐", 0x71: "❑", 0x72: "❒", 0x75: "◆", 0x76: "❖",
     0x78: "☒", 0x9F: "•", 0xA7: "▪", 0xA8: "☐", 0xD8: "➢", 0xE0: "→", 0xE8: "➔", 0xF0: "⇨", 0xFB: "✗",
@@ -14,6 +16,7 @@ _SYMBOL = {
     0xE4: "™",
 }  # fmt: skip
 _FONTS = {"wingdings": _WINGDINGS, "wingdings 2": _WINGDINGS_2, "symbol": _SYMBOL}
+_PRIVATE = re.compile(r"[\uf000-\uf0ff]")
 UNKNOWN = "\ufffd"
 
 
@@ -38,6 +41,4 @@ def seen_in(text: str, font: str) -> str:
     """Text set in `font`, as it is seen."""
     if is_symbols(font):
         return "".join(symbol(ord(char), font) for char in text)
-    if any("\uf000" <= char <= "\uf0ff" for char in text):
-        return "".join(symbol(ord(char), "") if "\uf000" <= char <= "\uf0ff" else char for char in text)
-    return text
+    return _PRIVATE.sub(lambda found: symbol(ord(found[0]), ""), text)

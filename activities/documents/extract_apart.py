@@ -1,30 +1,23 @@
-"""A program of its own: a PDF or a big page on standard input, its text as JSON on standard output.
+"""What reads a PDF or a big page, run in a process of its own (`activities/apart.py`).
 
-``extract.py`` starts it; nothing imports it. A PDF of a few kilobytes can ask for gigabytes or run forever,
-and a page of a million line breaks takes hours. So this is not the worker's process, and the kernel limits
-memory, CPU time and clock time before the first byte is read.
-
-Arguments: `pdf` or `html`, bytes of memory, seconds of CPU, seconds on the clock, characters of text, pages.
+A PDF of a few kilobytes can ask for gigabytes or run forever, and a page of a million line breaks takes
+hours.
 """
 
 from __future__ import annotations
 
+import base64
 import io
-import json
 import re
-import resource
-import signal
-import sys
+from typing import Any
 
 
-def limit(memory: int, cpu: int, wall: int) -> None:
-    """Have the kernel end this process when it exceeds a limit."""
-    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
-    resource.setrlimit(resource.RLIMIT_CPU, (cpu, cpu))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    # If the worker that started this has died, nobody else would end it.
-    signal.alarm(wall)
+def read(argument: Any) -> dict[str, object]:
+    """The text of `data` (base64), an `html` or `pdf` by its `kind`: `characters` and `pages` at most."""
+    data = base64.b64decode(argument["data"])
+    if argument["kind"] == "html":
+        return html(data)
+    return pdf(data, argument["characters"], argument["pages"])
 
 
 def html(data: bytes) -> dict[str, object]:
@@ -76,11 +69,3 @@ def pdf(data: bytes, characters: int, most_pages: int) -> dict[str, object]:
         return {"error": f"it is damaged: {type(error).__name__}"}
     cut = length > characters or b"xref" not in data
     return {"title": title, "text": "\n\n".join(parts)[:characters], "cut": cut}
-
-
-if __name__ == "__main__":
-    kind, *numbers = sys.argv[1:]
-    memory, cpu, wall, characters, pages = map(int, numbers)
-    limit(memory, cpu, wall)
-    document = sys.stdin.buffer.read()
-    json.dump(html(document) if kind == "html" else pdf(document, characters, pages), sys.stdout)
