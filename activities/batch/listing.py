@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 
 from pydantic import ValidationError
 from temporalio import activity
 
 from activities.batch.records import FileRequest, ListRequest, Retry, RetryRequest
+from activities.calls.heartbeats import heartbeats
 from activities.safe_files import LeftOut, read_real
 from common.agents.batch import (
     AGENTS_IN_A_PAGE,
@@ -19,11 +21,13 @@ from common.agents.batch import (
     MAX_ITEMS,
     MAX_KEY,
     MAX_PAGE_BYTES,
+    MAX_SHOWN,
     BatchItem,
     ItemPage,
     ItemResult,
     JudgedPage,
     Listing,
+    Quarantined,
     Verdict,
     as_lines,
 )
@@ -47,7 +51,8 @@ class BatchListing:
         Raises:
             ApplicationError: permanent: `BadItems`, a line is no item; `TooManyItems`.
         """
-        return await asyncio.to_thread(self._list, request)
+        async with heartbeats():
+            return await asyncio.to_thread(self._list, request)
 
     @activity.defn(name="batch_list_file")
     async def list_file(self, request: FileRequest) -> Listing:
@@ -56,12 +61,14 @@ class BatchListing:
         Raises:
             ApplicationError: permanent: `FileUnusable`, with the reason; `TooManyItems`.
         """
-        return await asyncio.to_thread(self._list_file, request)
+        async with heartbeats():
+            return await asyncio.to_thread(self._list_file, request)
 
     @activity.defn(name="batch_try_again")
     async def try_again(self, request: RetryRequest) -> Retry:
         """Take the quarantined items out of the verdicts, to be done once more."""
-        return await asyncio.to_thread(self._try_again, request)
+        async with heartbeats():
+            return await asyncio.to_thread(self._try_again, request)
 
     def _list(self, request: ListRequest) -> Listing:
         listed = _Lister(self._artifacts, bool(request.kind))
@@ -86,8 +93,14 @@ class BatchListing:
         return listed.listing()
 
     def _try_again(self, request: RetryRequest) -> Retry:
-        again, judged = _Lister(self._artifacts, request.agents), list[JudgedPage]()
+        again, judged, refused = (
+            _Lister(self._artifacts, request.agents),
+            list[JudgedPage](),
+            list[ItemResult](),
+        )
         for page in request.judged:
+            if page.items is None:
+                refused += read_results(self._artifacts, page.results)
             if page.items is None or not page.quarantined:
                 judged.append(page)
                 continue
@@ -100,7 +113,7 @@ class BatchListing:
             if kept:
                 ref = self._artifacts.put(as_lines(kept))
                 judged.append(page.model_copy(update={"results": ref, "quarantined": 0}))
-        return Retry(pages=again.listing().pages, judged=tuple(judged))
+        return Retry(pages=again.listing().pages, judged=tuple(judged), set_aside=sample_of(refused))
 
 
 class _RefusedError(Exception):
@@ -153,7 +166,12 @@ class _Lister:
         if self._refused:
             ref = self._artifacts.put(as_lines(self._refused))
             refused = JudgedPage(items=None, results=ref, done=0, quarantined=len(self._refused))
-        return Listing(pages=tuple(self._pages), duplicates=self._duplicates, refused=refused)
+        return Listing(
+            pages=tuple(self._pages),
+            duplicates=self._duplicates,
+            refused=refused,
+            set_aside=sample_of(self._refused),
+        )
 
     def _know(self, key: str) -> None:
         self.known.add(key)
@@ -169,6 +187,12 @@ class _Lister:
                 ItemPage(items=self._artifacts.put(b"".join(self._lines)), count=len(self._lines))
             )
             self._lines, self._size = [], 0
+
+
+def sample_of(results: Iterable[ItemResult]) -> tuple[Quarantined, ...]:
+    """Up to `MAX_SHOWN` of those that were set aside."""
+    aside = (each for each in results if each.verdict is Verdict.QUARANTINED)
+    return tuple(Quarantined(key=each.key, reason=each.reason) for each in islice(aside, MAX_SHOWN))
 
 
 def read_results(artifacts: ArtifactStore, ref: ArtifactRef) -> list[ItemResult]:

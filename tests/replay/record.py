@@ -13,15 +13,18 @@ import re
 import shutil
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from temporalio.client import Client, WorkflowFailureError
+from temporalio.client import Client, WorkflowFailureError, WorkflowHistory
 
 from activities.recruiting.memory import CandidatesView
+from common.agents.batch import PAGE, BatchCommand, BatchItem, page_prefix
 from common.approval.types import Verdict
 from common.client.client import AgentClient
+from common.client.errors import NoSuchAgentError
 from common.client.view import AgentView
 from common.digest import digest_bytes
 from common.mail import IncomingMail, MailKind
@@ -29,9 +32,11 @@ from common.settings import Settings
 from common.temporal.connect import connect
 from tests.support.stack import Stack
 from tests.support.waiting import eventually
-from tests.support.worlds import FOLDER, AuditWorld, MailWorld, MarketWorld, SiteWorld, World
+from tests.support.worlds import FOLDER, AuditWorld, BatchWorld, MailWorld, MarketWorld, SiteWorld, World
 
 HERE = Path(__file__).parent
+# Of a recorded batch.
+ITEMS = ("one", "two")
 
 
 async def asked(agents: AgentClient, id: str, after: str = "") -> AgentView:
@@ -145,10 +150,42 @@ async def answered(agents: AgentClient, id: str, world: World) -> None:
     await writes(id, "c1", "I have to withdraw, sorry.")
 
 
+async def gathered(agents: AgentClient, id: str, world: World) -> None:
+    """One item of a batch is approved and the other rejected; meanwhile a pause, and another width."""
+    await dormant(agents, id, world)
+    await agents.pause(id)
+    command = BatchCommand(at_once=1, more=(BatchItem(key="one", argument={}),))
+    await (await connected()).get_workflow_handle(id).signal("batch", command)
+    await decide(agents, f"{id}.one")
+    await decide(agents, f"{id}.two", Verdict.REJECT)
+    await agents.resume(id)
+
+
+async def dormant(agents: AgentClient, id: str, world: World) -> None:
+    """Both items wait for their approval, and with them the batch."""
+    for item in ITEMS:
+
+        async def exists(item: str = item) -> bool:
+            with suppress(NoSuchAgentError):
+                return bool(await agents.describe(f"{id}.{item}"))
+            return False
+
+        await eventually(exists)
+        await asked(agents, f"{id}.{item}")
+
+
+async def parts_of(id: str) -> dict[str, str]:
+    """The workflows of a batch by the names of their files. Those of agents are their ids."""
+    described = (await (await connected()).get_workflow_handle(id).describe()).raw_description
+    page = page_prefix(id, described.workflow_execution_info.first_run_id) + "1"
+    return {f"{PAGE}-{id.removeprefix('batch-')}": page} | {f"{id}.{item}": f"{id}.{item}" for item in ITEMS}
+
+
 Story = Callable[[AgentClient, str, World], Awaitable[None]]
 STORIES: dict[type[World], tuple[Story, ...]] = {
     AuditWorld: (approved, looked, revised, rejected, changed, asleep, failed),
     MarketWorld: (approved, looked, rejected, drifted, asleep),
+    BatchWorld: (gathered, dormant),
     SiteWorld: (approved, looked, rejected, changed, asleep),
     MailWorld: (answered, rejected, asleep, waiting),
 }
@@ -166,19 +203,25 @@ async def record(world: World, stories: tuple[Story, ...]) -> None:
             input = world.prepare(name, exists=story is not failed)
             await agents.start(world.kind, input, id=name, owner="local")
             await story(agents, name, world)
-            if story not in (asleep, waiting):
+            if story not in (asleep, waiting, dormant):
                 try:
                     await client.get_workflow_handle(name).result()
                 except WorkflowFailureError:
                     assert story is failed
-            history = await client.get_workflow_handle(name).fetch_history()
-            text = re.sub(r'"identity": "[^"]*"', '"identity": "recorder"', history.to_json())
-            text = re.sub(r'"stackTrace": "(?:[^"\\]|\\.)*"', '"stackTrace": ""', text)
-            text = text.replace(os.uname().nodename, "recorder")
-            file = HERE / "histories" / f"{name}.json"
-            file.write_text(json.dumps(json.loads(text), indent=1) + "\n")
-            print(file.name, len(history.events), "events")
+            parts = await parts_of(name) if isinstance(world, BatchWorld) else {}
+            for part, id in {name: name, **parts}.items():
+                write(part, await client.get_workflow_handle(id).fetch_history())
     shutil.rmtree(FOLDER)
+
+
+def write(name: str, history: WorkflowHistory) -> None:
+    """Keep a history, without what tells where it was recorded."""
+    text = re.sub(r'"identity": "[^"]*"', '"identity": "recorder"', history.to_json())
+    text = re.sub(r'"stackTrace": "(?:[^"\\]|\\.)*"', '"stackTrace": ""', text)
+    text = text.replace(os.uname().nodename, "recorder")
+    file = HERE / "histories" / f"{name}.json"
+    file.write_text(json.dumps(json.loads(text), indent=1) + "\n")
+    print(file.name, len(history.events), "events")
 
 
 async def main(kinds: list[str]) -> None:

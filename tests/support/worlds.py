@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from decimal import Decimal
@@ -13,6 +14,7 @@ from aiosmtpd.handlers import Sink
 
 from common.agents.agent import AgentInput
 from common.agents.auditor import AuditInput
+from common.agents.batch_agent import BatchInput
 from common.agents.buyer import BuyerInput
 from common.agents.recruiter import RecruiterInput
 from common.agents.researcher import ResearcherInput
@@ -78,6 +80,22 @@ class MarketWorld(World):
 
     def change(self, name: str) -> None:
         (FOLDER / name / "news.md").write_text("# News\n\nThe outlook of KO was lowered this morning.\n")
+
+
+class BatchWorld(MarketWorld):
+    """A file of two orders for each, and a line that is none."""
+
+    kind = "batch"
+
+    def prepare(self, name: str, *, exists: bool) -> AgentInput:
+        orders = [super(BatchWorld, self).prepare(f"{name}/{key}", exists=exists) for key in ("one", "two")]
+        lines = [
+            json.dumps({"id": key} | order.model_dump(mode="json", exclude_defaults=True))
+            for key, order in zip(("one", "two"), orders, strict=True)
+        ]
+        file = FOLDER / name / "orders.jsonl"
+        file.write_text("\n".join([*lines, "nothing of the kind"]))
+        return BatchInput(kind="buyer", items=str(file), at_once=2)
 
 
 class SiteWorld(World):
