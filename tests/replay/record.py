@@ -32,7 +32,17 @@ from common.settings import Settings
 from common.temporal.connect import connect
 from tests.support.stack import Stack
 from tests.support.waiting import eventually
-from tests.support.worlds import FOLDER, AuditWorld, BatchWorld, MailWorld, MarketWorld, SiteWorld, World
+from tests.support.worlds import (
+    FOLDER,
+    AuditWorld,
+    BatchWorld,
+    ContractReaderWorld,
+    ContractWorld,
+    MailWorld,
+    MarketWorld,
+    SiteWorld,
+    World,
+)
 
 HERE = Path(__file__).parent
 # Of a recorded batch.
@@ -95,6 +105,10 @@ async def asleep(agents: AgentClient, id: str, world: World) -> None:
 
 async def failed(agents: AgentClient, id: str, world: World) -> None:
     pass  # its folder was never made
+
+
+async def completed(agents: AgentClient, id: str, world: World) -> None:
+    pass  # it asks nobody
 
 
 async def connected() -> Client:
@@ -186,6 +200,8 @@ STORIES: dict[type[World], tuple[Story, ...]] = {
     AuditWorld: (approved, looked, revised, rejected, changed, asleep, failed),
     MarketWorld: (approved, looked, rejected, drifted, asleep),
     BatchWorld: (gathered, dormant),
+    ContractWorld: (approved, rejected, changed, asleep),
+    ContractReaderWorld: (completed,),
     SiteWorld: (approved, looked, rejected, changed, asleep),
     MailWorld: (answered, rejected, asleep, waiting),
 }

@@ -16,6 +16,7 @@ from common.agents.agent import AgentInput
 from common.agents.auditor import AuditInput
 from common.agents.batch_agent import BatchInput
 from common.agents.buyer import BuyerInput
+from common.agents.contracts import ContractReaderInput, ContractsInput
 from common.agents.recruiter import RecruiterInput
 from common.agents.researcher import ResearcherInput
 from tests.support.web import Route, WebServer
@@ -96,6 +97,39 @@ class BatchWorld(MarketWorld):
         file = FOLDER / name / "orders.jsonl"
         file.write_text("\n".join([*lines, "nothing of the kind"]))
         return BatchInput(kind="buyer", items=str(file), at_once=2)
+
+
+class ContractWorld(World):
+    """A folder of two contracts for each, one of them under an unusual law."""
+
+    kind = "contract-auditor"
+    text = (
+        "Services Agreement\n\nTerm. The initial term of this Agreement is one year.\n\n"
+        "Liability. Neither party's aggregate liability shall exceed the fees paid in the twelve months "
+        "before.\n\n"
+        "Termination. Either party may terminate this Agreement upon sixty days' notice.\n\n"
+        "Governing law. This Agreement is governed by the laws of {}.\n"
+    )
+
+    def prepare(self, name: str, *, exists: bool) -> AgentInput:
+        folder = FOLDER / name
+        folder.mkdir(parents=True)
+        for file, law in (("one.txt", "Bermuda"), ("two.txt", "Germany")):
+            (folder / file).write_text(self.text.format(law))
+        return ContractsInput(folder=str(folder), at_once=2)
+
+    def change(self, name: str) -> None:
+        (FOLDER / name / "two.txt").write_text(self.text.format("Panama"))
+
+
+class ContractReaderWorld(ContractWorld):
+    """One contract for each."""
+
+    kind = "contract-reader"
+
+    def prepare(self, name: str, *, exists: bool) -> AgentInput:
+        super().prepare(name, exists=exists)
+        return ContractReaderInput(file=str(FOLDER / name / "one.txt"))
 
 
 class SiteWorld(World):
