@@ -16,6 +16,9 @@ from activities.documents.numbers import Trail, typed_number, words
 MAX_HEADING = 120
 MAX_HEADING_WORDS = 14
 _BULLET = re.compile(r"[•●▪■◦○·➢❖*–—-][ \t]+")
+# What is looked at of a line's end: all of a line of megabytes would take hours.
+_TAIL = 200
+_DIVIDED = re.compile(r"[^\W\d_]-$")
 _LEADERS = re.compile(r"(?:[.·…] ?){4,}\s*(?:\d{1,4}|[ivxlc]{1,6})$")
 # A number without a full stop begins a sentence as often as a clause, so only a heading shows it so.
 _BARE = re.compile(r"(\d{1,2})[ \t]+(?=[A-Z])")
@@ -66,7 +69,7 @@ def is_heading(text: str, number: str) -> bool:
     if len(text) > MAX_HEADING:
         return False
     # With leaders it is an entry of a table of contents.
-    said = [] if _LEADERS.search(text) else re.findall(r"[^\W\d_][^\s]*", text)
+    said = [] if _in_contents(text) else re.findall(r"[^\W\d_][^\s]*", text)
     if not said or len(said) > MAX_HEADING_WORDS or "\t" in text:
         return False
     if text.isupper():
@@ -78,16 +81,23 @@ def is_heading(text: str, number: str) -> bool:
     return all(word[0].isupper() or word.lower() in _SMALL for word in said)
 
 
+def _in_contents(text: str) -> bool:
+    """Whether a line is an entry of a table of contents, by its leaders."""
+    return bool(_LEADERS.search(text[-_TAIL:]))
+
+
 def join_lines(lines: list[str]) -> str:
     """Lines of one paragraph as one line; a word that was divided at a line's end is whole again."""
-    parts: list[str] = []
-    for line in lines:
-        if parts and re.search(r"[^\W\d_]-$", parts[-1]) and line[:1].islower():
-            word = parts[-1].rsplit(None, 1)[-1][:-1]
-            parts[-1] = parts[-1][:-1] + hyphen_after(word) + line
-        else:
+    parts = lines[:1]
+    for line in lines[1:]:
+        last = parts[-1]
+        if line[:1].islower() and _DIVIDED.search(last[-2:]):
+            word = last.rsplit(None, 1)[-1][:-1]
+            parts[-1] = last[:-1] + hyphen_after(word)
             parts.append(line)
-    return " ".join(parts)
+        else:
+            parts += (" ", line)
+    return "".join(parts)
 
 
 def hyphen_after(word: str) -> str:
@@ -104,7 +114,7 @@ _PREFIXES = words(
 def _begins(line: Line, before: list[Line]) -> bool:
     """Whether a line begins a paragraph of its own."""
     last = before[-1]
-    number = "" if _LEADERS.search(line.text) else typed_number(line.text)[0]
+    number = "" if _in_contents(line.text) else typed_number(line.text)[0]
     own, words = typed_number(last.text) if len(before) == 1 else ("", last.text)
     if own and not words and not number and line.kind == last.kind:
         # "ARTICLE IV" alone on its line is the number of what follows.
@@ -113,13 +123,14 @@ def _begins(line: Line, before: list[Line]) -> bool:
         # A sentence that goes on over the page is one paragraph.
         over = line.page != last.page and line.kind == last.kind and not last.text.endswith(_ENDS)
         return not (over and not number and (line.text[:1].islower() or not last.short))
-    if _BULLET.match(line.text) or _LEADERS.search(last.text):
+    if _BULLET.match(line.text) or _in_contents(last.text):
         return True
-    ended = last.short or last.text.endswith(_ENDS) or bool(_ITEM_ENDS.search(last.text))
-    if number and not _REFERS.search(last.text):
+    tail = last.text[-_TAIL:]
+    ended = last.short or last.text.endswith(_ENDS) or bool(_ITEM_ENDS.search(tail))
+    if number and not _REFERS.search(tail):
         # A sentence goes on with "(a) above" or "(30) days" as often as a clause begins with it.
-        spelled = line.text[1:2].isdigit() and _SPELLED.search(last.text)
-        if ended if line.text.startswith("(") else ended or not _GOES_ON.search(last.text):
+        spelled = line.text[1:2].isdigit() and _SPELLED.search(tail)
+        if ended if line.text.startswith("(") else ended or not _GOES_ON.search(tail):
             return not (line.text.startswith("(") and spelled)
     if len(before) == 1 and last.short and is_heading(words, own):
         return True
@@ -133,7 +144,7 @@ def _add(paragraph: list[Line], assembly: Assembly, trail: Trail) -> None:
         assembly.add(text, first.kind, page=first.page)
         return
     # An entry of a table of contents names the clause of that number, and is none.
-    number, rest = ("", text) if _LEADERS.search(text) else typed_number(text)
+    number, rest = ("", text) if _in_contents(text) else typed_number(text)
     if not number and (bare := _BARE.match(text)) and is_heading(text[bare.end() :], bare[1]):
         number, rest = bare[1], text[bare.end() :]
     path = trail.path(number) if number else ""

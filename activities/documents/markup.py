@@ -47,7 +47,7 @@ _CHANGES = {"ins": "inserted", "del": "deleted", "s": "deleted", "strike": "dele
 _HIDDEN = re.compile(
     r"display\s*:\s*none|visibility\s*:\s*(hidden|collapse)|font-size\s*:\s*0(?![.\d]*[1-9])", re.I
 )
-_MAX_SPAN = 1_000
+_MAX_SPAN = 100
 
 
 def read(html: str, media_type: str = "text/html") -> dict[str, Any]:

@@ -107,10 +107,8 @@ TERMINATION
 
 def test_a_table_of_contents_numbers_nothing() -> None:
     """Each entry with its leaders is a paragraph of its own, and text."""
-    found = read(
-        "CONTENTS\n1. Term ........ 2\n2. Fees . . . . . 3\n\n1. Term\nIt is long.\n2. The fee is ........ EUR.\n",
-        "text/plain",
-    )
+    contents = "CONTENTS\n1. Term ........ 2\n2. Fees . . . . . 3\n\n"
+    found = read(f"{contents}1. Term\nIt is long.\n2. The fee is ........ EUR.\n", "text/plain")
     assert [(block.number, block.text) for block in found.blocks] == [
         ("", "CONTENTS"),
         ("", "1. Term ........ 2"),
@@ -463,6 +461,7 @@ HURTFUL = {
     "a page nested 1,900 deep": (lambda: b"<html>" + b"<font>" * 1_900 + b"x", ""),
     "a quotation nested 50,000 deep": (lambda: b">" * 50_000 + b" x", "bomb"),
     "200,000 empty runs": (_empty_runs, ""),
+    "a line of dots": (lambda: b"x\n" + b". " * 2_000_000 + b"\n" + b"." * 2_000_000 + b" x", ""),
     "a line of ten megabytes": (lambda: b"<html>" + b"(a" * 5_000_000, ""),
 }
 
