@@ -223,6 +223,8 @@ def test_no_input_names_a_path_in_a_field_of_another_type() -> None:
         "code-auditor": ["include", "exclude", "max_file_bytes"],
         "batch": [],
         "buyer": [],
+        "contract-auditor": [],
+        "contract-reader": [],
         "link-researcher": [],
         "recruiter": ["candidates"],
     }
