@@ -128,6 +128,12 @@ async def test_width_and_more_items_change_while_it_runs(batches: BatchStage) ->
     await running(7)
     more = [BatchItem(key=name, argument={"name": name}) for name in ("item-03", "item-20")]
     await batches.command(agent, more=more, at_once=1)
+
+    async def listed() -> bool:
+        # The width is told to the page before.
+        return (await batches.standing(agent)).duplicates == 1
+
+    await eventually(listed)
     batches.jobs.let_go(*list(batches.jobs.running)[:3])
     await running(4)
     batches.jobs.let_go()
