@@ -6,7 +6,7 @@ TARGET ?=
 # Processes that tests run in; each has a Temporal server of its own.
 WORKERS ?= 4
 
-.PHONY: bench-audit bench-gateway bench-inbox bench-kit bench-once bench-recruiter bench-search check clean demo format lock setup setup-dev soak test
+.PHONY: bench-audit bench-contracts bench-gateway bench-inbox bench-kit bench-once bench-recruiter bench-search check clean demo format lock setup setup-dev soak test
 
 demo: setup
 	@TARGET="$(TARGET)" KEEP="$(KEEP)" $(BIN)/python -m cli.demo
@@ -65,6 +65,10 @@ bench-search: setup-dev
 
 bench-audit: setup-dev
 	$(BIN)/python bench/audit.py
+
+bench-contracts: setup-dev
+	$(BIN)/python bench/contracts.py --contracts 200
+	$(BIN)/python bench/contracts_score.py
 
 bench-once: setup-dev
 	$(BIN)/python bench/exactly_once.py --agents 200 --kills 40

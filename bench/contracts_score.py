@@ -6,8 +6,8 @@ The texts come from the package `licensedcode-data`, which is fetched once into 
 
 - category: that of each text, as its editors gave it;
 - clauses: in texts with headings, the author's heading is the label, and the search is shown the text
-  below it without the heading. Only headings that name exactly one clause count. A section may well say something on
-  another clause, too, so precision here is a lower bound;
+  below it without the heading. Only headings that name exactly one clause count. A section may well say
+  something on another clause, too, so precision here is a lower bound;
 - passages that the editors filed as a disclaimer of warranty, or as one on export: how many are found.
 
 The score is of the half of the texts by owners that rules were not tuned on: those with an odd first byte of

@@ -36,6 +36,8 @@ from tests.support.worlds import (
     FOLDER,
     AuditWorld,
     BatchWorld,
+    ContractReaderWorld,
+    ContractWorld,
     IndexWorld,
     MailWorld,
     MarketWorld,
@@ -109,6 +111,10 @@ async def asleep(agents: AgentClient, id: str, world: World) -> None:
 
 async def failed(agents: AgentClient, id: str, world: World) -> None:
     pass  # its folder was never made
+
+
+async def completed(agents: AgentClient, id: str, world: World) -> None:
+    pass  # it asks nobody
 
 
 async def connected() -> Client:
@@ -218,6 +224,8 @@ STORIES: dict[type[World], tuple[Story, ...]] = {
     MarketWorld: (approved, looked, rejected, drifted, asleep),
     BatchWorld: (gathered, dormant),
     IndexWorld: (approved, rejected, told, watching),
+    ContractWorld: (approved, rejected, changed, asleep),
+    ContractReaderWorld: (completed,),
     SiteWorld: (approved, looked, rejected, changed, asleep),
     MailWorld: (answered, rejected, asleep, waiting),
 }

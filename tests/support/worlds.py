@@ -16,6 +16,7 @@ from common.agents.agent import AgentInput
 from common.agents.auditor import AuditInput
 from common.agents.batch_agent import BatchInput
 from common.agents.buyer import BuyerInput
+from common.agents.contracts import ContractReaderInput, ContractsInput
 from common.agents.market import MarketInput
 from common.agents.recruiter import RecruiterInput
 from common.agents.researcher import ResearcherInput
@@ -115,6 +116,39 @@ class IndexWorld(World):
                 "rules": "above 5 alert; stale 1m ask",
             }
         )
+
+
+class ContractWorld(World):
+    """A folder of two contracts for each, one of them under an unusual law."""
+
+    kind = "contract-auditor"
+    text = (
+        "Services Agreement\n\nTerm. The initial term of this Agreement is one year.\n\n"
+        "Liability. Neither party's aggregate liability shall exceed the fees paid in the twelve months "
+        "before.\n\n"
+        "Termination. Either party may terminate this Agreement upon sixty days' notice.\n\n"
+        "Governing law. This Agreement is governed by the laws of {}.\n"
+    )
+
+    def prepare(self, name: str, *, exists: bool) -> AgentInput:
+        folder = FOLDER / name
+        folder.mkdir(parents=True)
+        for file, law in (("one.txt", "Bermuda"), ("two.txt", "Germany")):
+            (folder / file).write_text(self.text.format(law))
+        return ContractsInput(folder=str(folder), at_once=2)
+
+    def change(self, name: str) -> None:
+        (FOLDER / name / "two.txt").write_text(self.text.format("Panama"))
+
+
+class ContractReaderWorld(ContractWorld):
+    """One contract for each."""
+
+    kind = "contract-reader"
+
+    def prepare(self, name: str, *, exists: bool) -> AgentInput:
+        super().prepare(name, exists=exists)
+        return ContractReaderInput(file=str(FOLDER / name / "one.txt"))
 
 
 class SiteWorld(World):
