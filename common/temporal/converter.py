@@ -16,6 +16,8 @@ from common.errors import permanent
 
 REFUSED = b"hibernaut/refused"
 REASON = "reason"
+# The encoding of a payload that holds no value.
+NOTHING = b"binary/null"
 # Types of the failures raised here.
 TOO_LARGE, NOT_READABLE = "PayloadTooLarge", "PayloadRefused"
 # Metadata of a payload that must stay in the message and not go to the store.

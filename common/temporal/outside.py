@@ -14,10 +14,12 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import temporalio.bridge.worker as bridge
+from temporalio.api.common.v1 import Payload
 from temporalio.bridge._visitor_functions import VisitorFunctions
 from temporalio.worker._command_aware_visitor import CommandAwarePayloadVisitor
 
 from common.temporal.codec import ARRIVED_AT
+from common.temporal.converter import NOTHING
 from common.temporal.payload_store import FROM_OUTSIDE
 
 Value = TypeVar("Value")
@@ -40,6 +42,9 @@ class _OutsideAwareVisitor(CommandAwarePayloadVisitor):
             await super()._visit_coresdk_workflow_activation_InitializeWorkflow(fs, o)
 
     async def _visit_coresdk_workflow_activation_SignalWorkflow(self, fs: VisitorFunctions, o: Any) -> None:
+        if not o.input:
+            # For the codec to judge: a signal that carries nothing could have come from anybody.
+            o.input.append(Payload(metadata={"encoding": NOTHING}))
         with self._from_outside():
             await super()._visit_coresdk_workflow_activation_SignalWorkflow(fs, o)
 

@@ -1,4 +1,4 @@
-"""The sandbox that agents run in: the SDK's, except for two things.
+"""The sandbox that agents run in: the SDK's, except for three things.
 
 An agent answers no query while a local activity of its own runs. The SDK answers at once, and the answer ends
 the workflow task: the local activity's result is then delivered in the next task, together with whatever
@@ -9,10 +9,16 @@ asks again right after the task.
 And it is said outside the sandbox whose a payload is. The SDK enters the sandbox three or four times for each
 payload to find that out, which was a quarter of a worker's CPU. The codec and the store need no more than the
 agent's id and run, which are the same for everything but what goes to another workflow.
+
+And a start with too few or too many arguments fails its workflow. The SDK fails the workflow's task, and the
+server hands that out again for ever.
 """
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
+from functools import cache
 from typing import Any, cast
 
 from temporalio.api.enums.v1 import CommandType
@@ -29,6 +35,8 @@ from temporalio.worker._command_aware_visitor import CommandInfo
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 from temporalio.workflow import Info
 
+from common.temporal.converter import refused
+
 # The id of a query that is a task of its own, which the server would not ask again.
 ALONE = "legacy_query"
 
@@ -38,12 +46,14 @@ class AgentSandbox(SandboxedWorkflowRunner):
 
     def create_instance(self, det: WorkflowInstanceDetails) -> WorkflowInstance:
         """An instance of a workflow."""
-        return cast(WorkflowInstance, _Instance(super().create_instance(det), det.info))
+        instance = _Instance(super().create_instance(det), det.info, _arguments_of(det.defn.run_fn))
+        return cast(WorkflowInstance, instance)
 
 
 class _Instance:
-    def __init__(self, run: WorkflowInstance, info: Info) -> None:
+    def __init__(self, run: WorkflowInstance, info: Info, arguments: range) -> None:
         self._run = run
+        self._arguments = arguments
         self._local: set[int] = set()
         self._context = WorkflowSerializationContext(namespace=info.namespace, workflow_id=info.workflow_id)
         self._target = StorageDriverStoreContext(
@@ -59,6 +69,12 @@ class _Instance:
         for job in act.jobs:
             if job.HasField("resolve_activity") and job.resolve_activity.is_local:
                 self._local.discard(job.resolve_activity.seq)
+            elif job.HasField("initialize_workflow"):
+                given = job.initialize_workflow.arguments
+                if len(given) not in self._arguments:
+                    reason = refused(f"it was started with {len(given)} arguments")
+                    del given[:]
+                    given.extend([reason] * self._arguments.start)
         if self._local and all(
             job.HasField("query_workflow") and job.query_workflow.query_id != ALONE for job in act.jobs
         ):
@@ -85,3 +101,11 @@ class _Instance:
 def _stays(command: CommandInfo | None) -> bool:
     """Whether a payload is the workflow's own or its activity's, and not for another workflow."""
     return command is None or command.command_type == CommandType.COMMAND_TYPE_SCHEDULE_ACTIVITY_TASK
+
+
+@cache
+def _arguments_of(run: Callable[..., Any]) -> range:
+    """With how many arguments a workflow may be started whose method this is."""
+    parameters = [*inspect.signature(run).parameters.values()][1:]
+    required = sum(each.default is each.empty for each in parameters)
+    return range(required, len(parameters) + 1)

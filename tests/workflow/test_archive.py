@@ -122,7 +122,7 @@ async def test_a_revived_agent_goes_on_from_its_state(stage: ArchiveStage) -> No
     revived = stage.client.get_workflow_handle(f"{handle.id}-revived")
     stage.handles = [revived]
     await eventually(lambda: state_is(stage, revived, "sleeping"))
-    await revived.signal("wake")
+    await revived.signal("wake", None)
     kept = Kept.model_validate(await revived.result())
     assert (kept.rounds, kept.said) == (3, "hello")
     assert kept.chat == ["round 1: hello", "round 2: hello", "round 3: hello", "well done"]

@@ -67,7 +67,7 @@ async def test_a_secret_is_found_nowhere_where_encryption_is_on(
             else:
                 await eventually(lambda handle=handle: state_is(stage, handle, "sleeping"))
                 await handle.signal("tell", CANARY)
-                await handle.signal("wake")
+                await handle.signal("wake", None)
             handles.append(handle)
         told = Kept.model_validate(await handles[0].result())
         assert CANARY in told.said

@@ -79,7 +79,7 @@ async def asleep(handle: WorkflowHandle[Any, Any]) -> bool:
 
 
 async def result_of(handle: WorkflowHandle[Any, Any]) -> Kept:
-    await handle.signal("wake")
+    await handle.signal("wake", None)
     return Kept.model_validate(await handle.result())
 
 
@@ -112,17 +112,17 @@ async def test_a_signal_in_plain_is_noted_as_refused_and_wedges_nothing(
     await forged.signal("tell", RawValue(unknown))
     await forged.signal("tell", reference_to(f"payloads/default/{agent.id}/-/{'0' * 64}"))
     await forged.signal("pause")
-    await agent.signal("resume")
 
     for reason in (
-        "it came in plain, and encryption is on",
+        "refused the signal 'pause': it came in plain, and encryption is on",
+        "refused the signal 'tell': it came in plain, and encryption is on",
         "unknown key 'k9'",
         "not signed by a key of this ring",
     ):
         await eventually(lambda reason=reason: noted(stage, agent, reason))
     await stage.decide(agent, request, Verdict.REJECT)
     assert (await agent.result())["words"].startswith("approval-1: rejected by ann")
-    assert not any("obey" in each for each in await stage.notes(agent))
+    assert not any("obey" in each or each.endswith(": paused") for each in await stage.notes(agent))
     await stage.replay_all()
 
 
@@ -179,7 +179,7 @@ async def test_what_goes_to_another_workflow_is_encrypted_for_that_one(stage: St
     child = stage.client.get_workflow_handle(f"{neighbour.id}-child")
     # A wake that came before its sleep would be refused.
     await eventually(lambda: asleep(child), 90)
-    await child.signal("wake")
+    await child.signal("wake", None)
     assert Kept.model_validate(await neighbour.result()).said == large
     assert f"was told: {large[:10]}" in "".join(await stage.notes(agent))
     assert [key for key in lying(stage) if f"/{neighbour.id}-child/-/" in key]

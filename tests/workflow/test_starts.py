@@ -77,6 +77,17 @@ async def test_a_start_that_nobody_signed_does_nothing(stage: ArchiveStage) -> N
     assert (await owners.describe()).close_time is not None, "it is still there"
 
 
+async def test_a_start_with_another_number_of_arguments_ends_at_once(stage: ArchiveStage) -> None:
+    """The SDK would fail its workflow task again and again."""
+    for number, (kind, arguments) in enumerate(
+        [("errand", []), ("errand", [{}, {}]), (ERASER, []), (COURIER, [{}, {}])]
+    ):
+        handle = await stage.client.start_workflow(
+            kind, args=arguments, id=f"miscounted-{number}", task_queue=stage.settings.task_queue
+        )
+        assert await refused(handle) == "PayloadRefused", (kind, arguments)
+
+
 async def test_no_schedule_or_retry_gets_past_the_check(stage: ArchiveStage) -> None:
     """A run that follows by itself looks like one that goes on; it is checked again."""
     handle = await stage.client.start_workflow(

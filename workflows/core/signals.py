@@ -15,7 +15,7 @@ from common.agents.batch import REPORT, BatchCommand
 from common.agents.batch_state import PageReport
 from common.approval.types import Decision
 from common.mail import IncomingMail
-from common.temporal.converter import reason_of
+from common.temporal.converter import NOTHING, reason_of
 
 # What each signal takes; a signal with a default may come without an argument.
 ARGUMENTS: dict[str, TypeAdapter[Any]] = {
@@ -59,6 +59,7 @@ def read_signal(name: str, arguments: Sequence[RawValue]) -> Any:
     """
     if name not in ARGUMENTS:
         raise UnreadableSignalError(f"unknown signal; there are {', '.join(sorted(ARGUMENTS))}")
+    arguments = [each for each in arguments if each.payload.metadata.get("encoding") != NOTHING]
     if not arguments and name in DEFAULTS:
         return DEFAULTS[name]
     if len(arguments) != 1:

@@ -15,7 +15,7 @@ class NeighbourWorkflow:
     async def run(self, words: str, agent: str) -> Kept:
         other: workflow.ExternalWorkflowHandle[KeeperAgent] = workflow.get_external_workflow_handle(agent)
         await other.signal("tell", words[:100])
-        await other.signal("wake")
+        await other.signal("wake", None)
         return await workflow.execute_child_workflow(
             KeeperAgent.run, KeeperInput(say=words), id=f"{workflow.info().workflow_id}-child"
         )

@@ -131,7 +131,7 @@ class ArchiveStage(Stage):
 
         await eventually(asleep)
         await handle.signal("tell", "well done")
-        await handle.signal("wake")
+        await handle.signal("wake", None)
         await eventually(lambda: closed(handle))
         return handle
 
