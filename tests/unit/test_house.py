@@ -84,10 +84,10 @@ def test_no_registry_of_packages_is_named_in_any_file() -> None:
 
 
 def test_files_can_be_taken_in_at_one_sitting() -> None:
-    """No module has over 280 lines of code, docstrings and comments apart; the kit has under 1,800."""
+    """No module has over 280 lines of code, docstrings and comments apart; the kit has under 2,050."""
     files = sources("common", "workflows", "activities", "cli", "gateway")
     assert {file.name: count for file in files if (count := lines_of_code(file)) > 280} == {}
-    assert sum(map(lines_of_code, sources("workflows/core"))) < 1800
+    assert sum(map(lines_of_code, sources("workflows/core"))) < 2050
 
 
 def lines_of_code(file: Path) -> int:

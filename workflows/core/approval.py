@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from temporalio import workflow
 
 from activities.decisions import DecisionChecks, EnvelopeCheck
@@ -197,7 +197,6 @@ class Approvals:
         self._gate.close(request.id, words, workflow.now())
         self._display.note(f"{request.question} {words}", request=request.id)
         await self._tell_settled(request, words)
-        await self._notifier.tell_page(list(self._gate.memory.open.values()))
 
     async def _open(self, draft: ApprovalRequest, kind: type[BaseModel]) -> ApprovalRequest:
         """Open `draft` under an id of its own, its durations counted from now."""
@@ -227,7 +226,6 @@ class Approvals:
         for record in late:
             self._note_refusal(record)
         await self._tell_settled(outcome.request, outcome.words)
-        await self._notifier.tell_page(list(self._gate.memory.open.values()))
         return outcome
 
     async def _tell_asked(
@@ -244,6 +242,7 @@ class Approvals:
         couriers = self._carried.couriers.pop(request.id, None)
         if couriers is not None:
             await self._notifier.tell(NoticeEvent.DECIDED, words, request, couriers)
+        await self._notifier.tell_page(list(self._gate.memory.open.values()))
 
     async def _outcome(self, id: str, kind: type[Plan], resumable: bool) -> Outcome[Plan]:
         """Sleep until the open request is decided, reminding and escalating on the way."""
@@ -298,7 +297,7 @@ class Approvals:
     ) -> Outcome[Plan] | None:
         """What a decision makes of its request: an end, one vote more, or nothing but a record."""
         asked = kind.model_validate(request.plan)
-        plan, misfit = _edited(asked, request, decision) if decision.edits else (asked, None)
+        plan, misfit = gate.edited(asked, request, decision) if decision.edits else (asked, None)
         check = EnvelopeCheck(
             agent=workflow.info().workflow_id,
             decision=decision,
@@ -345,14 +344,3 @@ class Approvals:
         which = "a" if record.signed else "an unsigned"
         told = f"refused {which} decision by {record.decision.by}: {record.reason}"
         self._display.note(told, id=record.decision.id)
-
-
-def _edited(plan: Plan, request: ApprovalRequest, decision: Decision) -> tuple[Plan, str | None]:
-    """The plan with the edits, or as it was and why they do not fit it."""
-    try:
-        return type(plan).model_validate({**request.plan, **decision.edits}), None
-    except ValidationError as error:
-        return plan, f"the edits do not fit the plan: {error.errors(include_url=False)[0]['msg']}"
-    except Exception as error:
-        # Whatever else a plan's own rules raise on hostile edits; a raise here would wedge the agent.
-        return plan, f"the edits do not fit the plan: {type(error).__name__}"

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, Generic, TypeVar
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from common.agents.agent import Approvals
 from common.approval.types import (
@@ -255,6 +255,17 @@ def follow_up(outcome: Outcome[Any]) -> ApprovalRequest | None:
     if request.policy.on_expiry is OnExpiry.ESCALATE and not request.escalated:
         return request.model_copy(update={"votes": (), "escalated": True})
     return None
+
+
+def edited(plan: Plan, request: ApprovalRequest, decision: Decision) -> tuple[Plan, str | None]:
+    """The plan with a decision's edits, or as it was and why they do not fit it."""
+    try:
+        return type(plan).model_validate({**request.plan, **decision.edits}), None
+    except ValidationError as error:
+        return plan, f"the edits do not fit the plan: {error.errors(include_url=False)[0]['msg']}"
+    except Exception as error:
+        # Whatever else a plan's own rules raise on hostile edits; a raise here would wedge the agent.
+        return plan, f"the edits do not fit the plan: {type(error).__name__}"
 
 
 def vote_of(decision: Decision, request: ApprovalRequest) -> Vote:

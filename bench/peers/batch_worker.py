@@ -1,0 +1,45 @@
+"""The worker process of the bench of batches: `python -m bench.peers.batch_worker`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+
+import worker
+from activities.calls.interceptor import ReliableReports
+from activities.delivery.notices import Notices
+from activities.starts import StartChecks
+from bench.peers.batching import BatchAgent, Sleeper
+from bench.peers.batching_types import Jobs, Nap
+from common.agents.kinds import KINDS, Kind
+from common.approval.signing import Signer
+from common.settings import Settings
+from common.temporal.connect import connect
+from workflows.batch_page import BatchPage
+
+READY = "worker ready"
+SLEEPER = Kind("bench-sleeper", "sleeps", Nap, "bench.peers.batching:Sleeper")
+
+
+async def work(settings: Settings) -> None:
+    """Work until SIGTERM, as the program's own worker does."""
+    KINDS[SLEEPER.name] = SLEEPER
+    client = await connect(settings)
+    reports = ReliableReports(client)
+    stopped = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
+    signer = Signer.load(settings)
+    objects = [Jobs(), StartChecks(signer), Notices(), *worker.batch_objects(client, settings)]
+    workflows = [BatchAgent, Sleeper, BatchPage]
+    async with worker.build(client, settings, reports=reports, workflows=workflows, objects=objects):
+        worker.tune_gc()
+        print(READY, flush=True)
+        await stopped.wait()
+    await reports.drain(5)
+
+
+if __name__ == "__main__":
+    asyncio.run(work(Settings.read(os.environ)))
+    # The SDK's threads can crash an interpreter that is shutting down.
+    os._exit(0)
