@@ -17,6 +17,8 @@ from common.temporal import search_attributes
 
 # The largest page that the server returns.
 PAGE = 1000
+# Agents that do no item of a batch: their parent is none of its pages.
+NO_ITEMS = f"(ParentWorkflowId IS NULL OR ParentWorkflowId NOT STARTS_WITH '{batch.PAGE_PREFIX}')"
 # The last run of each agent, and no other workflow. Couriers and the pages of batches have an owner too: they
 # are erased with the owner's agents.
 AGENTS = (
@@ -62,6 +64,8 @@ def exactly(wanted: AgentFilter) -> list[str]:
         AGENTS,
         *(f"{name} = {quote(value)}" for name, value in values.items() if value is not None),
     ]
+    if not wanted.items:
+        conditions.append(NO_ITEMS)
     if wanted.state is not None:
         state = f"{search_attributes.STATE.name} = {quote(wanted.state)}"
         # An agent works until it says otherwise, and writes its state with its first wait or long call.

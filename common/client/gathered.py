@@ -1,0 +1,356 @@
+"""What the agents of one batch ask alike, decided together: one signed decision for each, on what was shown.
+
+Nothing here decides for several at once. Whoever decides was shown each question with the digest of its plan, and
+gets a decision signed for each of them; the agents judge them one by one, as any other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence, Set
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from pydantic import BaseModel, Field
+from temporalio.client import Client
+from temporalio.service import RPCError
+
+from common.agents.batch import PAGE_PREFIX, item_agent_id
+from common.approval.types import (
+    ApprovalRequest,
+    ApprovalsView,
+    DecisionRecord,
+    DecisionStatus,
+    LongText,
+    Verdict,
+    judged,
+)
+from common.client.client import AgentClient
+from common.client.errors import AgentClientError, NoSuchAgentError
+from common.client.inbox import ASKED_AT_ONCE
+from common.client.view import QUERY_PATIENCE, AgentRow, answer_of
+from common.client.visibility import quote, rows_of
+from common.digest import digest
+from common.temporal import search_attributes
+from common.temporal.search_attributes import MORE
+
+# As many agents of a batch may be at work at once, and several batches may share an id.
+MAX_ASKING = 5000
+# What is decided in one go, and how long its outcomes are waited for.
+MAX_DECIDED = 200
+OUTCOME_PATIENCE = timedelta(seconds=5)
+NOT_THERE = "there is no such agent in this batch, or it is not yours to see"
+
+# Whether somebody may see the agent, given those who may decide what it asks.
+Sees = Callable[[AgentRow, Set[str]], bool]
+
+
+class ShownQuestion(BaseModel, frozen=True):
+    """A question as somebody was shown it: the agent, its request, and the digest of the plan that it is about."""
+
+    id: str = Field(min_length=1, max_length=200)
+    request_id: str = Field(min_length=1, max_length=200)
+    digest: str = Field(pattern="^[0-9a-f]{64}$")
+
+
+class AskedItem(ShownQuestion, frozen=True):
+    """An open question of an agent of a batch.
+
+    `key` names the item as the agent's id does. Questions with the same `group` are alike: of one batch, kind
+    and node, in the same words but for what the plans differ in, under the same policy.
+    """
+
+    key: str
+    kind: str
+    node: str
+    group: str
+    question: str
+    plan: dict[str, Any]
+    evidence: tuple[str, ...] = ()
+    deciders: tuple[str, ...] = ()
+    standing: str = ""
+
+
+class AskedPage(BaseModel, frozen=True):
+    """Questions of a batch, by the ids of the agents; `after` is the last of these if more follow.
+
+    `agents` is how many agents ask in all, and `silent` are those of this page that no worker answers for now.
+    """
+
+    batch: str
+    agents: int
+    items: tuple[AskedItem, ...] = ()
+    silent: tuple[str, ...] = ()
+    after: str | None = None
+
+
+class Answered(BaseModel, frozen=True):
+    """What became of the decision on one question; `reason` says why it does not count, or not yet."""
+
+    id: str
+    request_id: str
+    digest: str
+    decision_id: str
+    status: DecisionStatus
+    reason: str = ""
+
+
+class AllAnswered(BaseModel, frozen=True):
+    """What became of all: how many were counted, refused, or wait for a worker to judge them, and each."""
+
+    batch: str
+    verdict: Verdict
+    counted: int
+    refused: int
+    waiting: int
+    results: tuple[Answered, ...]
+
+    @classmethod
+    def of(cls, batch: str, verdict: Verdict, results: Sequence[Answered]) -> AllAnswered:
+        """The sum of `results`."""
+        counts = {
+            status.value: sum(each.status is status for each in results)
+            for status in (DecisionStatus.COUNTED, DecisionStatus.REFUSED, DecisionStatus.WAITING)
+        }
+        return cls(batch=batch, verdict=verdict, results=tuple(results), **counts)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What somebody says to several questions of a batch, through which entry point.
+
+    ``token`` is of this one form or command: sent again, each decision counts once. ``sees`` says whether they
+    may see an agent at all; to whoever may not, it does not exist.
+    """
+
+    batch: str
+    verdict: Verdict
+    note: LongText
+    by: str
+    through: str
+    token: str
+    sees: Callable[[str], Awaitable[bool]]
+
+    def decision_id(self, shown: ShownQuestion) -> str:
+        """The id under which the decision on this question counts once."""
+        parts = [self.token, self.by, shown.id, shown.request_id, shown.digest]
+        return f"batch-{digest(list(parts))[:32]}"
+
+
+class Gathered:
+    """The questions of batches."""
+
+    def __init__(self, client: Client, agents: AgentClient) -> None:
+        self._client, self._agents = client, agents
+        self._free = asyncio.Semaphore(ASKED_AT_ONCE)
+
+    async def asking(self, batch: str, sees: Sees) -> list[AgentRow]:
+        """The agents of a batch, named by its id or by its agent's, that ask something; by their ids."""
+        attribute, approval = search_attributes.BATCH_ID.name, quote(search_attributes.APPROVAL)
+        conditions = [
+            f"({attribute} = {quote(batch)} OR ParentWorkflowId STARTS_WITH {quote(f'{PAGE_PREFIX}{batch}/')})",
+            f"{search_attributes.WAITING_FOR.name} STARTS_WITH {approval}",
+            "ExecutionStatus = 'Running'",
+        ]
+        rows = await rows_of(self._client, conditions, MAX_ASKING)
+        # A long list of approvers is cut in the search attribute; the agent has the whole.
+        return sorted(
+            (
+                row
+                for row in rows
+                if is_of(row, batch)
+                and row.item_of
+                and (MORE in row.approvers or sees(row, set(row.approvers)))
+            ),
+            key=lambda row: row.id,
+        )
+
+    async def page(self, batch: str, sees: Sees, after: str = "", limit: int = MAX_DECIDED) -> AskedPage:
+        """The questions of the next `limit` agents whose ids come after `after`."""
+        rows = await self.asking(batch, sees)
+        rest = [row for row in rows if row.id > after]
+        chosen = rest[:limit]
+        found = await asyncio.gather(*map(self._asked_by, chosen))
+        return AskedPage(
+            batch=batch,
+            agents=len(rows),
+            items=tuple(
+                _item(row, request)
+                for row, requests in zip(chosen, found, strict=True)
+                for request in requests or ()
+                if sees(row, set(request.deciders))
+            ),
+            silent=tuple(
+                row.id for row, requests in zip(chosen, found, strict=True) if requests is None
+            ),
+            after=chosen[-1].id if len(rest) > len(chosen) else None,
+        )
+
+    async def pages(self, batch: str, sees: Sees) -> list[AskedPage]:
+        """All questions, page by page."""
+        pages = [await self.page(batch, sees)]
+        while pages[-1].after is not None:
+            pages.append(await self.page(batch, sees, pages[-1].after))
+        return pages
+
+    async def answer(self, answer: Answer, shown: Sequence[ShownQuestion]) -> list[Answered]:
+        """Decide `shown`, `MAX_DECIDED` at most, and say what became of each; the others of them go on.
+
+        Raises:
+            SettingsError: the operator's policy cannot be read, so that nothing can be approved now.
+            UnusableValueError: no person may have such a name.
+            ValidationError: the note is too long.
+            RPCError: Temporal was out of reach; sent again under the same token, each counts once.
+        """
+        sent = await asyncio.gather(*(self._decide(answer, each) for each in shown[:MAX_DECIDED]))
+        until = time.monotonic() + OUTCOME_PATIENCE.total_seconds()
+        return list(await asyncio.gather(*(self._judged(each, until) for each in sent)))
+
+    async def _asked_by(self, row: AgentRow) -> list[ApprovalRequest] | None:
+        async with self._free:
+            handle = self._client.get_workflow_handle(row.id)
+            view = await answer_of(handle, "approvals", ApprovalsView, QUERY_PATIENCE)
+        return view and view.open
+
+    async def _decide(self, answer: Answer, shown: ShownQuestion) -> Answered:
+        """Send the decision on one question, unless it is known by now to be in vain."""
+        id = answer.decision_id(shown)
+
+        def refused(reason: str) -> Answered:
+            return _answered(shown, id, DecisionStatus.REFUSED, reason)
+
+        async with self._free:
+            handle = self._client.get_workflow_handle(shown.id)
+            view = await answer_of(handle, "approvals", ApprovalsView, QUERY_PATIENCE)
+            # Before any check: whoever has decided may no longer be asked, and still learns what became of it.
+            if view and (record := judged(view.decisions, id)):
+                same = (record.decision.verdict, record.decision.note) == (answer.verdict, answer.note)
+                return _of(shown, record) if same else refused("it was decided otherwise by the same key")
+            if not await answer.sees(shown.id):
+                return refused(NOT_THERE)
+            if view and (why := _changed(view, shown)):
+                return refused(why)
+            try:
+                await self._agents.decide(
+                    shown.id,
+                    answer.verdict,
+                    by=answer.by,
+                    note=answer.note,
+                    through=answer.through,
+                    digest=shown.digest,
+                    request_id=shown.request_id,
+                    decision_id=id,
+                    known=True,
+                )
+            except NoSuchAgentError:
+                return refused("nothing is asked there any more: the agent has ended")
+            except AgentClientError as error:
+                return refused(str(error))
+        return _answered(shown, id, DecisionStatus.WAITING, "it counts as soon as a worker takes it")
+
+    async def _judged(self, answered: Answered, until: float) -> Answered:
+        """What the agent made of a decision that was sent, if it says so in time."""
+        if answered.status is not DecisionStatus.WAITING:
+            return answered
+        async with self._free:
+            left = timedelta(seconds=until - time.monotonic())
+            try:
+                record = await self._agents.outcome(answered.id, answered.decision_id, left)
+            except (RPCError, RuntimeError):
+                return answered  # the decision itself is safe with Temporal
+        return answered if record is None else _of(answered, record)
+
+
+def is_of(row: AgentRow, batch: str) -> bool:
+    """Whether an agent belongs to a batch, which is named by its id or by its agent's."""
+    return bool(batch) and batch in (row.batch_id, row.item_of)
+
+
+def key_of(row: AgentRow) -> str:
+    """What the id of an agent says of its item's key."""
+    return row.id.removeprefix(f"{row.item_of}.")
+
+
+def is_item(id: str, item_of: str, key: str) -> bool:
+    """Whether the agent with this id does the item `key`; its own id will do, too."""
+    return key in (id, id.removeprefix(f"{item_of}.")) or id == item_agent_id(item_of, key)
+
+
+def shape_of(question: str, plan: dict[str, Any], key: str = "") -> str:
+    """The words of a question without what they say of this one plan: its values, its key, numbers."""
+    for value in sorted({key, *_texts(plan)}, key=len, reverse=True):
+        if len(value) > 1:
+            question = question.replace(value, "…")
+    return re.sub(r"\d[\d.,:/-]*", "…", question)
+
+
+def new_token() -> str:
+    """A token for one form or command."""
+    return secrets.token_hex(12)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        for each in value:
+            yield from _texts(each)
+    elif value is not None and not isinstance(value, bool):
+        yield str(value)
+
+
+def _item(row: AgentRow, request: ApprovalRequest) -> AskedItem:
+    node, key = request.id.rpartition("-")[0], key_of(row)
+    alike = {
+        "batch": row.batch_id,
+        "kind": row.kind,
+        "node": node,
+        "question": shape_of(request.question, request.plan, key),
+        "plan": sorted(request.plan),
+        "policy": request.policy.model_dump(mode="json"),
+    }
+    return AskedItem(
+        id=row.id,
+        request_id=request.id,
+        digest=request.digest,
+        key=key,
+        kind=row.kind,
+        node=node,
+        group=digest(alike)[:8],
+        question=request.question,
+        plan=request.plan,
+        evidence=request.evidence,
+        deciders=request.deciders,
+        standing=request.standing if request.policy.quorum > 1 else "",
+    )
+
+
+def _changed(view: ApprovalsView, shown: ShownQuestion) -> str:
+    """Why what was shown is not what is asked now; empty if it is."""
+    request = next((each for each in view.open if each.id == shown.request_id), None)
+    if request is None:
+        how = view.closed.get(shown.request_id)
+        return f"it is not asked any more: {how}" if how else "it is not asked any more"
+    if request.digest != shown.digest:
+        return f"it has changed since it was shown: its plan is {request.digest[:12]} now"
+    return ""
+
+
+def _answered(shown: ShownQuestion, id: str, status: DecisionStatus, reason: str) -> Answered:
+    named = {"id": shown.id, "request_id": shown.request_id, "digest": shown.digest}
+    return Answered(**named, decision_id=id, status=status, reason=reason)
+
+
+def _of(shown: ShownQuestion | Answered, record: DecisionRecord) -> Answered:
+    return Answered(
+        id=shown.id,
+        request_id=shown.request_id,
+        digest=shown.digest,
+        decision_id=record.decision.id,
+        status=record.status,
+        reason=record.reason,
+    )
