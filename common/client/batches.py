@@ -32,7 +32,7 @@ async def standings_of(
     async def of(row: AgentRow) -> BatchStatus | None:
         handle = client.get_workflow_handle(row.id, run_id=row.run_id)
         status = await answer_of(handle, "status", AgentStatus, patience)
-        return status and status.batch
+        return None if status is None else status.batch
 
     asked = [row for row in rows if row.running and row.batch_id and not row.item_of][:MAX_BATCHES]
     found = await asyncio.gather(*map(of, asked))

@@ -1,7 +1,7 @@
 """What the agents of one batch ask alike, decided together: one signed decision for each, on what was shown.
 
-Nothing here decides for several at once. Whoever decides was shown each question with the digest of its plan, and
-gets a decision signed for each of them; the agents judge them one by one, as any other.
+Nothing here decides for several at once. Whoever decides was shown each question with the digest of its plan,
+and gets a decision signed for each of them; the agents judge them one by one, as any other.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, JsonValue
 from temporalio.client import Client
 from temporalio.service import RPCError
 
@@ -50,7 +50,7 @@ Sees = Callable[[AgentRow, Set[str]], bool]
 
 
 class ShownQuestion(BaseModel, frozen=True):
-    """A question as somebody was shown it: the agent, its request, and the digest of the plan that it is about."""
+    """A question as somebody was shown it: the agent, its request, and the digest of the plan."""
 
     id: str = Field(min_length=1, max_length=200)
     request_id: str = Field(min_length=1, max_length=200)
@@ -60,11 +60,13 @@ class ShownQuestion(BaseModel, frozen=True):
 class AskedItem(ShownQuestion, frozen=True):
     """An open question of an agent of a batch.
 
-    `key` names the item as the agent's id does. Questions with the same `group` are alike: of one batch, kind
-    and node, in the same words but for what the plans differ in, under the same policy.
+    `key` names the item of the batch of `item_of`, as the agent's id does. Questions with the same `group`
+    are alike: of one batch, kind and node, in the same words but for what the plans differ in, under the same
+    policy.
     """
 
     key: str
+    item_of: str
     kind: str
     node: str
     group: str
@@ -78,7 +80,7 @@ class AskedItem(ShownQuestion, frozen=True):
 class AskedPage(BaseModel, frozen=True):
     """Questions of a batch, by the ids of the agents; `after` is the last of these if more follow.
 
-    `agents` is how many agents ask in all, and `silent` are those of this page that no worker answers for now.
+    `agents` is how many agents ask in all, `silent` are those of this page for whom no worker answers now.
     """
 
     batch: str
@@ -123,8 +125,8 @@ class AllAnswered(BaseModel, frozen=True):
 class Answer:
     """What somebody says to several questions of a batch, through which entry point.
 
-    ``token`` is of this one form or command: sent again, each decision counts once. ``sees`` says whether they
-    may see an agent at all; to whoever may not, it does not exist.
+    ``token`` is of this one form or command: sent again, each decision counts once. ``sees`` says whether
+    they may see an agent of that batch; to whoever may not, it does not exist.
     """
 
     batch: str
@@ -151,8 +153,9 @@ class Gathered:
     async def asking(self, batch: str, sees: Sees) -> list[AgentRow]:
         """The agents of a batch, named by its id or by its agent's, that ask something; by their ids."""
         attribute, approval = search_attributes.BATCH_ID.name, quote(search_attributes.APPROVAL)
+        page = quote(f"{PAGE_PREFIX}{batch}/")
         conditions = [
-            f"({attribute} = {quote(batch)} OR ParentWorkflowId STARTS_WITH {quote(f'{PAGE_PREFIX}{batch}/')})",
+            f"({attribute} = {quote(batch)} OR ParentWorkflowId STARTS_WITH {page})",
             f"{search_attributes.WAITING_FOR.name} STARTS_WITH {approval}",
             "ExecutionStatus = 'Running'",
         ]
@@ -184,9 +187,7 @@ class Gathered:
                 for request in requests or ()
                 if sees(row, set(request.deciders))
             ),
-            silent=tuple(
-                row.id for row, requests in zip(chosen, found, strict=True) if requests is None
-            ),
+            silent=tuple(row.id for row, requests in zip(chosen, found, strict=True) if requests is None),
             after=chosen[-1].id if len(rest) > len(chosen) else None,
         )
 
@@ -214,7 +215,7 @@ class Gathered:
         async with self._free:
             handle = self._client.get_workflow_handle(row.id)
             view = await answer_of(handle, "approvals", ApprovalsView, QUERY_PATIENCE)
-        return view and view.open
+        return None if view is None else view.open
 
     async def _decide(self, answer: Answer, shown: ShownQuestion) -> Answered:
         """Send the decision on one question, unless it is known by now to be in vain."""
@@ -226,7 +227,7 @@ class Gathered:
         async with self._free:
             handle = self._client.get_workflow_handle(shown.id)
             view = await answer_of(handle, "approvals", ApprovalsView, QUERY_PATIENCE)
-            # Before any check: whoever has decided may no longer be asked, and still learns what became of it.
+            # Before any check: whoever has decided may no longer be asked, and still learns how it went.
             if view and (record := judged(view.decisions, id)):
                 same = (record.decision.verdict, record.decision.note) == (answer.verdict, answer.note)
                 return _of(shown, record) if same else refused("it was decided otherwise by the same key")
@@ -305,12 +306,12 @@ def _texts(value: Any) -> Iterator[str]:
 
 def _item(row: AgentRow, request: ApprovalRequest) -> AskedItem:
     node, key = request.id.rpartition("-")[0], key_of(row)
-    alike = {
+    alike: JsonValue = {
         "batch": row.batch_id,
         "kind": row.kind,
         "node": node,
         "question": shape_of(request.question, request.plan, key),
-        "plan": sorted(request.plan),
+        "plan": [*sorted(request.plan)],
         "policy": request.policy.model_dump(mode="json"),
     }
     return AskedItem(
@@ -318,6 +319,7 @@ def _item(row: AgentRow, request: ApprovalRequest) -> AskedItem:
         request_id=request.id,
         digest=request.digest,
         key=key,
+        item_of=row.item_of,
         kind=row.kind,
         node=node,
         group=digest(alike)[:8],
