@@ -63,7 +63,8 @@ async def list_agents(settings: Settings, wanted: AgentFilter, limit: int, *, as
     """Print the newest agents that match."""
     agents = await open_agents(settings)
     # Thousands of items would hide everything else; their batch stands for them.
-    wanted = wanted.model_copy(update={"items": wanted.batch is not None})
+    narrowed = (wanted.batch, wanted.kind, wanted.state) != (None, None, None)
+    wanted = wanted.model_copy(update={"items": narrowed})
     rows = await agents.list_agents(wanted, limit)
     if as_json:
         print_document(rows)

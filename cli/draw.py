@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from datetime import datetime
 
-from cli.draw_batch import batch_lines, batch_pairs, counts, percent
+from cli.draw_batch import batch_lines, batch_pairs
 from cli.output import clean
 from common.agents.agent import NotebookEntry, Progress
 from common.agents.batch import BatchStatus
 from common.approval.plan_view import show_plan
 from common.approval.types import ApprovalRequest, DecisionRecord, in_words
 from common.artifacts import ArtifactStore
+from common.client.batches import counts, percent
 from common.client.view import AgentRow, AgentView
 from common.grammar import in_utc
 from common.temporal import search_attributes

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from cli.output import clean
 from common.agents.batch import BatchStatus
+from common.client.batches import counts, percent
 from common.grammar import in_utc
 
 WIDTH = 40
@@ -29,23 +30,6 @@ def bar(batch: BatchStatus, width: int = WIDTH) -> str:
         return "no items"
     drawn = "".join(sign * part for sign, part in zip(SIGNS, bar_parts(batch, width), strict=True))
     return f"{drawn} {percent(batch)}"
-
-
-def percent(batch: BatchStatus) -> str:
-    """How much has ended; never all before it is."""
-    return f"{100 * (batch.done + batch.quarantined) // batch.items} %" if batch.items else ""
-
-
-def counts(batch: BatchStatus) -> str:
-    """The counts in words; what is none is left out."""
-    parts = [
-        f"{batch.done} of {batch.items} done",
-        f"{batch.quarantined} quarantined" if batch.quarantined else "",
-        f"{batch.in_flight} in flight" if batch.in_flight else "",
-        f"{batch.waiting} waiting" if batch.waiting else "",
-        f"{batch.duplicates} duplicates" if batch.duplicates else "",
-    ]
-    return ", ".join(filter(None, parts))
 
 
 def batch_pairs(batch: BatchStatus) -> list[tuple[str, str]]:

@@ -20,9 +20,10 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from cli.clients import open_agents
 from cli.draw import approval_lines, notebook_line, progress, summary, waits_for
-from cli.draw_batch import SIGNS, bar_parts, batch_lines, counts, percent
+from cli.draw_batch import SIGNS, bar_parts, batch_lines
 from cli.output import ExitCode, clean, print_document
 from common.agents.batch import BatchStatus
+from common.client.batches import counts, percent
 from common.client.client import AgentClient
 from common.client.view import AgentView, RunStatus
 from common.settings import Settings

@@ -57,3 +57,20 @@ async def verdicts_of(
     ref = batch.results[page - len(batch.pages)]
     lines = (await asyncio.to_thread(artifacts.get, ref)).splitlines()
     return [ItemResult.model_validate_json(line) for line in lines]
+
+
+def percent(batch: BatchStatus) -> str:
+    """How much has ended; never all before it is."""
+    return f"{100 * (batch.done + batch.quarantined) // batch.items} %" if batch.items else ""
+
+
+def counts(batch: BatchStatus) -> str:
+    """The counts in words; what is none is left out."""
+    parts = [
+        f"{batch.done} of {batch.items} done",
+        f"{batch.quarantined} quarantined" if batch.quarantined else "",
+        f"{batch.in_flight} in flight" if batch.in_flight else "",
+        f"{batch.waiting} waiting" if batch.waiting else "",
+        f"{batch.duplicates} duplicates" if batch.duplicates else "",
+    ]
+    return ", ".join(filter(None, parts))

@@ -19,7 +19,7 @@ from pydantic import BaseModel, Field, JsonValue
 from temporalio.client import Client
 from temporalio.service import RPCError
 
-from common.agents.batch import PAGE_PREFIX, item_agent_id
+from common.agents.batch import item_agent_id
 from common.approval.types import (
     ApprovalRequest,
     ApprovalsView,
@@ -33,7 +33,7 @@ from common.client.client import AgentClient
 from common.client.errors import AgentClientError, NoSuchAgentError
 from common.client.inbox import ASKED_AT_ONCE
 from common.client.view import QUERY_PATIENCE, AgentRow, answer_of
-from common.client.visibility import quote, rows_of
+from common.client.visibility import items_of, quote, rows_of
 from common.digest import digest
 from common.temporal import search_attributes
 from common.temporal.search_attributes import MORE
@@ -153,9 +153,8 @@ class Gathered:
     async def asking(self, batch: str, sees: Sees) -> list[AgentRow]:
         """The agents of a batch, named by its id or by its agent's, that ask something; by their ids."""
         attribute, approval = search_attributes.BATCH_ID.name, quote(search_attributes.APPROVAL)
-        page = quote(f"{PAGE_PREFIX}{batch}/")
         conditions = [
-            f"({attribute} = {quote(batch)} OR ParentWorkflowId STARTS_WITH {page})",
+            f"({attribute} = {quote(batch)} OR {items_of(batch)})",
             f"{search_attributes.WAITING_FOR.name} STARTS_WITH {approval}",
             "ExecutionStatus = 'Running'",
         ]

@@ -27,6 +27,11 @@ AGENTS = (
 )
 
 
+def items_of(agent: str) -> str:
+    """The condition of the agents that do items of the batch of `agent`."""
+    return f"ParentWorkflowId STARTS_WITH {quote(f'{batch.PAGE_PREFIX}{agent}/')}"
+
+
 def quote(value: str) -> str:
     """``value`` as a literal of Temporal's visibility queries.
 
@@ -77,6 +82,24 @@ def exactly(wanted: AgentFilter) -> list[str]:
 def is_exactly(row: AgentRow, wanted: AgentFilter) -> bool:
     """Whether a row has the owner and kind that were looked for; some databases ignore case and accents."""
     return wanted.owner in (None, row.owner) and wanted.kind in (None, row.kind)
+
+
+async def page_of(
+    client: Client, conditions: Sequence[str], size: int, token: bytes = b""
+) -> tuple[list[AgentRow], bytes]:
+    """One page of the newest runs that meet all ``conditions``, and what asks for the next; empty at the end.
+
+    Raises:
+        RPCError: invalid argument, it is no token that came from here.
+    """
+    request = ListWorkflowExecutionsRequest(
+        namespace=client.namespace,
+        query=" AND ".join(conditions),
+        page_size=size,
+        next_page_token=token,
+    )
+    page = await client.workflow_service.list_workflow_executions(request, retry=True)
+    return list(map(row_of_info, page.executions)), page.next_page_token
 
 
 async def rows_of(client: Client, conditions: Sequence[str], limit: int) -> list[AgentRow]:
