@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -19,11 +20,13 @@ from common.agents.batch import (
     MAX_ITEMS,
     MAX_KEY,
     MAX_PAGE_BYTES,
+    MAX_SHOWN,
     BatchItem,
     ItemPage,
     ItemResult,
     JudgedPage,
     Listing,
+    Quarantined,
     Verdict,
     as_lines,
 )
@@ -86,8 +89,14 @@ class BatchListing:
         return listed.listing()
 
     def _try_again(self, request: RetryRequest) -> Retry:
-        again, judged = _Lister(self._artifacts, request.agents), list[JudgedPage]()
+        again, judged, refused = (
+            _Lister(self._artifacts, request.agents),
+            list[JudgedPage](),
+            list[ItemResult](),
+        )
         for page in request.judged:
+            if page.items is None:
+                refused += read_results(self._artifacts, page.results)
             if page.items is None or not page.quarantined:
                 judged.append(page)
                 continue
@@ -100,7 +109,7 @@ class BatchListing:
             if kept:
                 ref = self._artifacts.put(as_lines(kept))
                 judged.append(page.model_copy(update={"results": ref, "quarantined": 0}))
-        return Retry(pages=again.listing().pages, judged=tuple(judged))
+        return Retry(pages=again.listing().pages, judged=tuple(judged), set_aside=sample_of(refused))
 
 
 class _RefusedError(Exception):
@@ -153,7 +162,12 @@ class _Lister:
         if self._refused:
             ref = self._artifacts.put(as_lines(self._refused))
             refused = JudgedPage(items=None, results=ref, done=0, quarantined=len(self._refused))
-        return Listing(pages=tuple(self._pages), duplicates=self._duplicates, refused=refused)
+        return Listing(
+            pages=tuple(self._pages),
+            duplicates=self._duplicates,
+            refused=refused,
+            set_aside=sample_of(self._refused),
+        )
 
     def _know(self, key: str) -> None:
         self.known.add(key)
@@ -169,6 +183,12 @@ class _Lister:
                 ItemPage(items=self._artifacts.put(b"".join(self._lines)), count=len(self._lines))
             )
             self._lines, self._size = [], 0
+
+
+def sample_of(results: Iterable[ItemResult]) -> tuple[Quarantined, ...]:
+    """Up to `MAX_SHOWN` of those that were set aside."""
+    aside = (each for each in results if each.verdict is Verdict.QUARANTINED)
+    return tuple(Quarantined(key=each.key, reason=each.reason) for each in islice(aside, MAX_SHOWN))
 
 
 def read_results(artifacts: ArtifactStore, ref: ArtifactRef) -> list[ItemResult]:

@@ -17,7 +17,7 @@ from temporalio.common import (
 )
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
-from activities.batch.listing import read_results
+from activities.batch.listing import read_results, sample_of
 from activities.batch.records import (
     Gathered,
     GatherRequest,
@@ -30,7 +30,7 @@ from activities.batch.records import (
     ReadRequest,
     WriteRequest,
 )
-from common.agents.batch import MAX_SHOWN, PAGE, BatchItem, ItemResult, Quarantined, Verdict, as_lines
+from common.agents.batch import PAGE, BatchItem, ItemResult, Verdict, as_lines
 from common.agents.batch_state import PageReport
 from common.agents.kinds import KINDS
 from common.approval.signed import sign_start
@@ -150,7 +150,7 @@ class BatchPages:
             waiting=0,
             done=len(results) - len(aside),
             quarantined=len(aside),
-            set_aside=tuple(Quarantined(key=each.key, reason=each.reason) for each in aside[:MAX_SHOWN]),
+            set_aside=sample_of(aside),
             results=await asyncio.to_thread(self._artifacts.put, as_lines(results), parent),
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, Field, JsonValue
 
-from common.agents.batch import BatchItem, ItemPage, ItemResult, JudgedPage, Work
+from common.agents.batch import BatchItem, ItemPage, ItemResult, JudgedPage, Quarantined, Work
 from common.agents.batch_state import PageReport
 from common.agents.fields import LocalPath
 from common.approval.starts import SignedStart
@@ -35,10 +35,14 @@ class RetryRequest(BaseModel, frozen=True):
 
 
 class Retry(BaseModel, frozen=True):
-    """The quarantined items in pages of their own, and the pages that have ended without their verdicts."""
+    """The quarantined items in pages of their own, and the pages that have ended without their verdicts.
+
+    ``set_aside`` are up to 20 that cannot be done however often they are tried.
+    """
 
     pages: tuple[ItemPage, ...]
     judged: tuple[JudgedPage, ...]
+    set_aside: tuple[Quarantined, ...] = ()
 
 
 class PageRequest(SignedStart, frozen=True):

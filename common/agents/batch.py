@@ -89,6 +89,13 @@ class Work(BaseModel, frozen=True):
     attempts: int = 0
 
 
+class Quarantined(BaseModel, frozen=True):
+    """An item that was set aside, and why."""
+
+    key: str
+    reason: str
+
+
 class ItemPage(BaseModel, frozen=True):
     """Some hundred items, the artifact of their JSON lines."""
 
@@ -106,11 +113,15 @@ class JudgedPage(BaseModel, frozen=True):
 
 
 class Listing(BaseModel, frozen=True):
-    """The items of a batch in pages, each key once; ``refused`` are those that cannot be done as they are."""
+    """The items of a batch in pages, each key once; ``refused`` are those that cannot be done as they are.
+
+    ``set_aside`` are up to 20 of these, with their reasons.
+    """
 
     pages: tuple[ItemPage, ...] = ()
     duplicates: int = 0
     refused: JudgedPage | None = None
+    set_aside: tuple[Quarantined, ...] = ()
 
 
 class BatchCommand(BaseModel, frozen=True):
@@ -139,13 +150,6 @@ class ItemAsks(BaseModel, frozen=True):
     agent: str
     questions: int
     deciders: tuple[str, ...] = ()
-
-
-class Quarantined(BaseModel, frozen=True):
-    """An item that was set aside, and why."""
-
-    key: str
-    reason: str
 
 
 class BatchStatus(BaseModel):

@@ -183,6 +183,7 @@ class BatchState(BaseModel):
         self.duplicates += listing.duplicates
         if listing.refused:
             self.judged.append(listing.refused)
+            self.set_aside = [*self.set_aside, *listing.set_aside][-MAX_SHOWN:]
 
     def pause(self, paused: bool, now: datetime) -> None:
         """Take note that nothing may begin, or that it goes on; paused time counts for no pace."""
@@ -190,10 +191,12 @@ class BatchState(BaseModel):
         self.active_since = None if paused else now
         self.paused = paused
 
-    def tried_again(self, pages: Iterable[ItemPage], judged: list[JudgedPage]) -> None:
+    def tried_again(
+        self, pages: Iterable[ItemPage], judged: list[JudgedPage], set_aside: Iterable[Quarantined]
+    ) -> None:
         """Put what was quarantined back among the waiting; `judged` are the pages without it."""
         self.waiting += pages
-        self.judged, self.set_aside, self.retry, self.samples = judged, [], False, []
+        self.judged, self.set_aside, self.retry, self.samples = judged, list(set_aside), False, []
 
     def counts(self) -> BatchCounts:
         """The outcome."""

@@ -221,6 +221,7 @@ def test_no_input_names_a_path_in_a_field_of_another_type() -> None:
     # Patterns and a bound of the auditor; the names of candidates' files, each below the folder `profiles`.
     assert found == {
         "code-auditor": ["include", "exclude", "max_file_bytes"],
+        "batch": [],
         "buyer": [],
         "link-researcher": [],
         "recruiter": ["candidates"],

@@ -78,6 +78,7 @@ async def test_a_file_of_inputs_is_done_by_an_agent_each(batches: BatchStage, tm
         "five": "line 6: BriefInput: say (string_type)",
         "bad": "Broken: it did not work out",
     }
+    assert {each.key for each in result.set_aside} == {"line-3", "line-4", "five", "bad"}
     item = batches.client.get_workflow_handle(f"{agent.id}.last")
     attributes = await batches.attributes(item)
     assert (attributes["AgentBatchId"], attributes["AgentOwner"]) == ("spring", OWNER)

@@ -11,15 +11,19 @@ import pytest
 from temporalio.client import WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import ApplicationError
 
+from activities.batch.records import PageRequest
+from common.agents.batch import PAGE, ItemPage, Work
 from common.approval.signed import sign_start
 from common.approval.signing import Signer
 from common.approval.starts import SignedStart
 from common.archive.layout import ARCHIVIST, ERASER, ArchiveRequest, Erased, EraseRequest
+from common.artifacts import ArtifactRef
 from common.key_ring import KeyRing
 from common.mail import MAILROOM, MailroomRequest
 from common.notices.types import COURIER, Dispatch, Notice, NoticeEvent, Place
 from tests.support.archive.stage import ArchiveStage, archive_stage
 from tests.support.waiting import eventually
+from workflows.batch_page import BatchPage
 from workflows.courier import Courier
 from workflows.mailroom import Mailroom
 
@@ -31,7 +35,7 @@ NOTICE = Notice(id="a/0/1", agent="a", kind="errand", owner="victim", event=Noti
 async def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[ArchiveStage]:
     async with archive_stage(tmp_path, monkeypatch, encrypted=False) as stage:
         await stage.rest()
-        stage.agents += [Courier, Mailroom]
+        stage.agents += [Courier, Mailroom, BatchPage]
         await stage.work()
         yield stage
 
@@ -43,6 +47,14 @@ def requests() -> dict[str, SignedStart]:
         ERASER: EraseRequest(owner="victim", until=now),
         COURIER: Dispatch(notice=NOTICE, places=(Place(way="email", address="a@example.com"),)),
         MAILROOM: MailroomRequest(),
+        PAGE: PageRequest(
+            parent="p",
+            batch="b",
+            number=1,
+            page=ItemPage(items=ArtifactRef(sha256="0" * 64, size=0), count=1),
+            work=Work(activity="erase_live"),
+            width=1,
+        ),
     }
 
 

@@ -211,7 +211,8 @@ class Batches:
         request = RetryRequest(judged=judged, agents=bool(state.work.kind))
         found = await self._calls.watched(BatchListing.try_again, request, LONG)
         # Pages that ended meanwhile come behind those that were looked through.
-        state.tried_again(found.pages, [*found.judged, *state.judged[len(judged) :]])
+        rest = state.judged[len(judged) :]
+        state.tried_again(found.pages, [*found.judged, *rest], found.set_aside)
         self._show(state)
 
     async def _rest(self, state: BatchState) -> None:
