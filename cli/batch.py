@@ -34,7 +34,7 @@ async def batch(
     except ValidationError as error:
         raise CommandError(f"--{flat(error).replace('at_once', 'at-once')}.") from None
     items = read_items(source) if source else []
-    commands = [BatchCommand(more=tuple(more)) for more in _parts(items)]
+    commands = [BatchCommand(more=tuple(more)) for more in parts_of(items)]
     if at_once is not None or retry:
         first = commands[0].more if commands else ()
         commands[:1] = [command.model_copy(update={"more": first})]
@@ -79,7 +79,7 @@ def _item(line: str, where: str) -> BatchItem:
     except (ValueError, RecursionError):
         raise CommandError(f"{where}: not JSON.") from None
     # A line's number would name another item of the file that the batch began with.
-    if not isinstance(value, dict) or not isinstance(value.get("id"), str | int):
+    if not isinstance(value, dict) or type(value.get("id")) not in (str, int):
         raise CommandError(f'{where}: give a JSON object with an id, as in {{"id": "a-17", …}}.')
     key = str(value.pop("id"))
     try:
@@ -91,7 +91,7 @@ def _item(line: str, where: str) -> BatchItem:
     return item
 
 
-def _parts(items: list[BatchItem]) -> Iterator[list[BatchItem]]:
+def parts_of(items: list[BatchItem]) -> Iterator[list[BatchItem]]:
     """The items, as many together as go into one signal."""
     part, size = list[BatchItem](), 0
     for item in items:

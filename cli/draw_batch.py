@@ -21,6 +21,9 @@ def bar_parts(batch: BatchStatus, width: int = WIDTH) -> list[int]:
     parts = [max(1, count * width // batch.items) if count else 0 for count in counts]
     while sum(parts) > width:
         parts[parts.index(max(parts))] -= 1
+    if not batch.waiting:
+        # What rounding left over.
+        parts[parts.index(max(parts))] += width - sum(parts)
     return [*parts, width - sum(parts)]
 
 

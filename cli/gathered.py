@@ -80,8 +80,8 @@ async def decide_all(
         if silent:
             say(f"{silent} agents do not answer just now, and are left as they are.")
     asked = [each for each in asked if questions.group in ("", each.group)]
-    chosen = _without(asked, questions.leave_out, batch)
-    _require_alike(chosen, batch)
+    chosen = without(asked, questions.leave_out, batch)
+    require_alike(chosen, batch)
     if not chosen:
         raise CommandError(f"nothing to decide in batch {batch}.", ExitCode.REFUSED)
 
@@ -130,7 +130,7 @@ def _read_seen(source: str) -> list[AskedItem]:
         raise CommandError(f"--seen {source}: not what `inbox --batch B --json` printed{words}.") from None
 
 
-def _without(asked: Sequence[AskedItem], leave_out: str, batch: str) -> list[AskedItem]:
+def without(asked: Sequence[AskedItem], leave_out: str, batch: str) -> list[AskedItem]:
     """The questions without those of the items named."""
     left = list(asked)
     for key in filter(None, (each.strip() for each in leave_out.split(","))):
@@ -141,7 +141,7 @@ def _without(asked: Sequence[AskedItem], leave_out: str, batch: str) -> list[Ask
     return left
 
 
-def _require_alike(chosen: Sequence[AskedItem], batch: str) -> None:
+def require_alike(chosen: Sequence[AskedItem], batch: str) -> None:
     """Let nobody say yes to one thing and mean another."""
     groups = {each.group: each for each in reversed(chosen)}
     if len(groups) > 1:

@@ -43,7 +43,8 @@ MAX_ASKING = 5000
 # What is decided in one go, and how long its outcomes are waited for.
 MAX_DECIDED = 200
 OUTCOME_PATIENCE = timedelta(seconds=5)
-NOT_THERE = "there is no such agent in this batch, or it is not yours to see"
+# The same words whether there is no such agent, it is of another batch, or it asks them nothing any more.
+NOT_THERE = "nothing is asked of you there, or not any more"
 
 # Whether somebody may see the agent, given those who may decide what it asks.
 Sees = Callable[[AgentRow, Set[str]], bool]
