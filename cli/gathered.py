@@ -143,7 +143,9 @@ def without(asked: Sequence[AskedItem], leave_out: str, batch: str) -> list[Aske
 
 def require_alike(chosen: Sequence[AskedItem], batch: str) -> None:
     """Let nobody say yes to one thing and mean another."""
-    groups = {each.group: each for each in reversed(chosen)}
+    groups = dict[str, AskedItem]()
+    for each in chosen:
+        groups.setdefault(each.group, each)
     if len(groups) > 1:
         counts = {group: sum(each.group == group for each in chosen) for group in groups}
         words = "; ".join(

@@ -40,8 +40,9 @@ from common.temporal.search_attributes import MORE
 
 # As many agents of a batch may be at work at once, and several batches may share an id.
 MAX_ASKING = 5000
-# What is decided in one go, and how long its outcomes are waited for.
+# What is decided in one go; how long all of its agents together are asked what they ask, and what came of it.
 MAX_DECIDED = 200
+ASKING_PATIENCE = timedelta(seconds=8)
 OUTCOME_PATIENCE = timedelta(seconds=5)
 # The same words whether there is no such agent, it is of another batch, or it asks them nothing any more.
 NOT_THERE = "nothing is asked of you there, or not any more"
@@ -177,17 +178,18 @@ class Gathered:
         rows = await self.asking(batch, sees)
         rest = [row for row in rows if row.id > after]
         chosen = rest[:limit]
-        found = await asyncio.gather(*map(self._asked_by, chosen))
+        until = _after(ASKING_PATIENCE)
+        found = await asyncio.gather(*(self._view(row.id, until) for row in chosen))
         return AskedPage(
             batch=batch,
             agents=len(rows),
             items=tuple(
                 _item(row, request)
-                for row, requests in zip(chosen, found, strict=True)
-                for request in requests or ()
+                for row, view in zip(chosen, found, strict=True)
+                for request in (view.open if view else ())
                 if sees(row, set(request.deciders))
             ),
-            silent=tuple(row.id for row, requests in zip(chosen, found, strict=True) if requests is None),
+            silent=tuple(row.id for row, view in zip(chosen, found, strict=True) if view is None),
             after=chosen[-1].id if len(rest) > len(chosen) else None,
         )
 
@@ -207,26 +209,28 @@ class Gathered:
             ValidationError: the note is too long.
             RPCError: Temporal was out of reach; sent again under the same token, each counts once.
         """
-        sent = await asyncio.gather(*(self._decide(answer, each) for each in shown[:MAX_DECIDED]))
-        until = time.monotonic() + OUTCOME_PATIENCE.total_seconds()
+        until = _after(ASKING_PATIENCE)
+        sent = await asyncio.gather(*(self._decide(answer, each, until) for each in shown[:MAX_DECIDED]))
+        until = _after(OUTCOME_PATIENCE)
         return list(await asyncio.gather(*(self._judged(each, until) for each in sent)))
 
-    async def _asked_by(self, row: AgentRow) -> list[ApprovalRequest] | None:
+    async def _view(self, id: str, until: float) -> ApprovalsView | None:
+        """What an agent asks and what it was told; None if no worker answers in time."""
         async with self._free:
-            handle = self._client.get_workflow_handle(row.id)
-            view = await answer_of(handle, "approvals", ApprovalsView, QUERY_PATIENCE)
-        return None if view is None else view.open
+            patience = min(QUERY_PATIENCE, timedelta(seconds=until - time.monotonic()))
+            if patience <= timedelta():
+                return None
+            return await answer_of(self._client.get_workflow_handle(id), "approvals", ApprovalsView, patience)
 
-    async def _decide(self, answer: Answer, shown: ShownQuestion) -> Answered:
+    async def _decide(self, answer: Answer, shown: ShownQuestion, until: float) -> Answered:
         """Send the decision on one question, unless it is known by now to be in vain."""
         id = answer.decision_id(shown)
 
         def refused(reason: str) -> Answered:
             return _answered(shown, id, DecisionStatus.REFUSED, reason)
 
+        view = await self._view(shown.id, until)
         async with self._free:
-            handle = self._client.get_workflow_handle(shown.id)
-            view = await answer_of(handle, "approvals", ApprovalsView, QUERY_PATIENCE)
             # Before any check: whoever has decided may no longer be asked, and still learns how it went.
             if view and (record := judged(view.decisions, id)):
                 same = (record.decision.verdict, record.decision.note) == (answer.verdict, answer.note)
@@ -264,6 +268,10 @@ class Gathered:
             except (RPCError, RuntimeError):
                 return answered  # the decision itself is safe with Temporal
         return answered if record is None else _of(answered, record)
+
+
+def _after(patience: timedelta) -> float:
+    return time.monotonic() + patience.total_seconds()
 
 
 def is_of(row: AgentRow, batch: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from cli.dev_server import DevServer
 from common.approval.types import ApprovalsView
+from common.client import gathered
 from common.client.gathered import NOT_THERE
 from tests.support.batch_world import BatchWorld, open_batches
 from tests.support.waiting import eventually
@@ -74,7 +76,9 @@ async def _of_size(listed: Any, size: int) -> dict[str, Any] | None:
     return rows if len(rows) == size else None
 
 
-async def test_questions_of_a_batch_are_decided_together_each_on_its_own_digest(batches: BatchWorld) -> None:
+async def test_questions_of_a_batch_are_decided_together_each_on_its_own_digest(
+    batches: BatchWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What changed is refused and said, twice sent counts once, and to a stranger none of it exists."""
     http, ann = batches.world.http, batches.as_("ann")
     endings = {**{f"q{number}": "asks" for number in range(5)}, "anew": "asks anew"}
@@ -132,9 +136,13 @@ async def test_questions_of_a_batch_are_decided_together_each_on_its_own_digest(
     assert [each.key for each in await batches.asked("spring")] == ["anew", "q2", "q3", "q4"]
 
     # With no worker, decisions are safe with Temporal, and count once one runs.
+    monkeypatch.setattr(gathered, "ASKING_PATIENCE", timedelta(seconds=0.5))
+    monkeypatch.setattr(gathered, "OUTCOME_PATIENCE", timedelta(seconds=0.5))
     await batches.stage.rest()
     safe = await post("ann", "three", shown(items, "anew", "q2", "q3", "q4"), verdict="reject", note="no")
     assert (safe["counted"], safe["waiting"]) == (0, 4)
+    silent = (await http.get("/batches/spring/questions", headers=ann)).json()
+    assert (silent["items"], len(silent["silent"])) == ([], 4)
     await batches.stage.work()
     assert (await agent.result())["done"] == 6
 

@@ -104,7 +104,7 @@ def test_a_batch_is_shown_with_who_is_in_flight_and_what_was_set_aside() -> None
     assert "items        5 of 40 done, 30 quarantined, 1 in flight, 4 waiting" in shown
     assert "pace         12.5 an hour, done about 2026-11-23 12:00 UTC" in shown
     assert "questions    2 wait for an answer: starter.py inbox --batch b" in shown
-    assert r"  slow\x1b[2J  since 2026-11-21 12:00 UTC  a.slow" in shown
+    assert r"  slow\u001b[2J  since 2026-11-21 12:00 UTC  a.slow" in shown
     assert "quarantined, the last 1 of 30" in shown
     assert r"  bad\u202e  it is broken" in shown
     assert all(line.isprintable() for line in shown)
