@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from temporalio import activity
 
 from activities.batch.records import FileRequest, ListRequest, Retry, RetryRequest
+from activities.calls.heartbeats import heartbeats
 from activities.safe_files import LeftOut, read_real
 from common.agents.batch import (
     AGENTS_IN_A_PAGE,
@@ -50,7 +51,8 @@ class BatchListing:
         Raises:
             ApplicationError: permanent: `BadItems`, a line is no item; `TooManyItems`.
         """
-        return await asyncio.to_thread(self._list, request)
+        async with heartbeats():
+            return await asyncio.to_thread(self._list, request)
 
     @activity.defn(name="batch_list_file")
     async def list_file(self, request: FileRequest) -> Listing:
@@ -59,12 +61,14 @@ class BatchListing:
         Raises:
             ApplicationError: permanent: `FileUnusable`, with the reason; `TooManyItems`.
         """
-        return await asyncio.to_thread(self._list_file, request)
+        async with heartbeats():
+            return await asyncio.to_thread(self._list_file, request)
 
     @activity.defn(name="batch_try_again")
     async def try_again(self, request: RetryRequest) -> Retry:
         """Take the quarantined items out of the verdicts, to be done once more."""
-        return await asyncio.to_thread(self._try_again, request)
+        async with heartbeats():
+            return await asyncio.to_thread(self._try_again, request)
 
     def _list(self, request: ListRequest) -> Listing:
         listed = _Lister(self._artifacts, bool(request.kind))

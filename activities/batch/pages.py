@@ -39,6 +39,7 @@ from common.artifacts import ArtifactRef, ArtifactStore
 from common.client.client import AgentClient
 from common.client.errors import AgentClientError, TooManyAgentsError
 from common.client.limits import priority_of
+from common.client.view import QUERY_PATIENCE
 from common.errors import flaw_of, permanent, retry_after
 from common.names import UnusableValueError
 from common.settings import Settings
@@ -134,9 +135,13 @@ class BatchPages:
     async def _last_report(self, opened: OpenedPage, parent: str) -> PageReport | None:
         """What a page that ended has to say; where it was ended from outside, what it was about to do is
         quarantined."""
-        status = (await self._client.get_workflow_handle(opened.id).describe()).status
+        handle = self._client.get_workflow_handle(opened.id, result_type=PageReport)
+        status = (await handle.describe()).status
         if status == WorkflowExecutionStatus.RUNNING:
             return None
+        if status == WorkflowExecutionStatus.COMPLETED:  # its last report is on its way, or was lost
+            report: PageReport = await handle.result()
+            return report
         results = list((await self._verdicts(opened.id)).results)
         known, how = {each.key for each in results}, str(status.name if status else "gone").lower()
         for item in (await asyncio.to_thread(self._read, opened.page.items)).items:
@@ -157,7 +162,10 @@ class BatchPages:
     async def _verdicts(self, id: str) -> WriteRequest:
         """The verdicts of a page, which answers also when it has ended."""
         handle = self._client.get_workflow_handle(id)
-        found: WriteRequest = await handle.query("verdicts", result_type=WriteRequest)
+        # A worker drops a run as it ends, and with it the queries of that moment.
+        found: WriteRequest = await handle.query(
+            "verdicts", result_type=WriteRequest, rpc_timeout=QUERY_PATIENCE
+        )
         return found
 
     def _read(self, ref: ArtifactRef) -> Items:

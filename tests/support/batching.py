@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Self
 
-from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowHandle
 from temporalio.service import RPCError, RPCStatusCode
 
@@ -67,10 +66,6 @@ class BatchStage(Stage):
     async def run(self, names: Iterable[str], **more: Any) -> WorkflowHandle[Any, Any]:
         """Start a batch of jobs."""
         return await self.start(BatcherInput(items=self.items(names), **more), "batcher")
-
-    @staticmethod
-    def event_name(number: int) -> str:
-        return EventType.Name(EventType.ValueType(number))
 
     async def pages(self, agent: WorkflowHandle[Any, Any]) -> list[WorkflowHandle[Any, Any]]:
         """Every page of an agent's batch, in order."""

@@ -128,6 +128,12 @@ async def test_width_and_more_items_change_while_it_runs(batches: BatchStage) ->
     await running(7)
     more = [BatchItem(key=name, argument={"name": name}) for name in ("item-03", "item-20")]
     await batches.command(agent, more=more, at_once=1)
+
+    async def listed() -> bool:
+        # The width is told to the page before.
+        return (await batches.standing(agent)).duplicates == 1
+
+    await eventually(listed)
     batches.jobs.let_go(*list(batches.jobs.running)[:3])
     await running(4)
     batches.jobs.let_go()
@@ -150,8 +156,7 @@ async def test_a_paused_batch_begins_nothing(batches: BatchStage) -> None:
 
     async def width_is_zero() -> bool:
         [page] = await batches.pages(agent)
-        history = [each.event_type async for each in page.fetch_history_events()]
-        return "EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED" in [batches.event_name(each) for each in history]
+        return "EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED" in await batches.events(page)
 
     await eventually(width_is_zero)
     batches.jobs.let_go()
@@ -220,3 +225,30 @@ async def test_a_report_at_any_moment_has_every_verdict_so_far(batches: BatchSta
     assert batched.so_far
     assert batched.so_far.count == 7
     assert batches.verdicts([batched.so_far.results]) == verdicts
+
+
+async def test_a_page_whose_agent_has_ended_begins_nothing_more(batches: BatchStage) -> None:
+    """What is in flight ends, and the rest is set aside; nothing goes on without anybody who wants it."""
+    batches.jobs.hold(*names(4))
+    agent = await batches.run(names(PAGE), at_once=2)
+
+    async def running(*wanted: str) -> None:
+        async def are() -> bool:
+            return batches.jobs.running == set(wanted)
+
+        await eventually(are)
+
+    await running("item-00", "item-01")
+    await agent.terminate("from outside")
+    [page] = await batches.pages(agent)
+    batches.jobs.let_go("item-00", "item-01")
+    await running("item-02", "item-03")
+
+    async def told_nobody() -> bool:
+        return "EVENT_TYPE_SIGNAL_EXTERNAL_WORKFLOW_EXECUTION_FAILED" in await batches.events(page)
+
+    await eventually(told_nobody)
+    batches.jobs.let_go()
+    report = await page.result()
+    assert (report["done"], report["quarantined"]) == (4, 1)
+    assert sorted(batches.jobs.done) == names(4)

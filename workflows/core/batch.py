@@ -170,18 +170,17 @@ class Batches:
         """Do one thing that is to be done now; whether there was one."""
         if state.paused != self._display.is_paused:
             state.pause(self._display.is_paused, workflow.now())
-        if state.more:
-            await self._list_more(state)
-        elif state.retry:
-            await self._try_again(state)
-        elif (page := state.beginning) is not None:
-            width = state.free
-            if width == page.width:
-                return False
+        page, width = state.beginning, state.free
+        # First of all: until it is told another width, a page goes on with the one it has.
+        if page is not None and page.width != width:
             page.width = width
             if not await self._to_page(page.report.number, lambda handle: handle.signal(WIDTH, width)):
                 await self._look([page])
-        elif state.waiting and state.free:
+        elif state.more:
+            await self._list_more(state)
+        elif state.retry:
+            await self._try_again(state)
+        elif page is None and state.waiting and width:
             await self._open(state)
         else:
             return False
