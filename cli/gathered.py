@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -33,6 +34,8 @@ from common.settings import Settings
 from common.temporal.connect import connect
 
 PLAN_WIDTH = 160
+# For a page of questions; a worker that has much else to do still answers in time.
+ASKING_PATIENCE = timedelta(seconds=30)
 
 
 async def list_questions(settings: Settings, batch: str, who: str | None, *, as_json: bool) -> None:
@@ -113,7 +116,9 @@ async def _asked(
 ) -> tuple[list[AskedItem], int]:
     """The questions, and how many agents could not be asked for theirs."""
     names = {who, *(GROUP + group for group in Directory.load(settings).groups_of(who))} if who else set()
-    pages = await gathered.pages(batch, lambda _, deciders: not names or bool(names & deciders))
+    pages = await gathered.pages(
+        batch, lambda _, deciders: not names or bool(names & deciders), ASKING_PATIENCE
+    )
     return [item for page in pages for item in page.items], sum(len(page.silent) for page in pages)
 
 
@@ -159,7 +164,7 @@ def _say(told: AllAnswered, chosen: Sequence[ShownQuestion], left_out: int) -> N
     parts = [
         f"{told.counted} counted",
         f"{told.refused} refused" if told.refused else "",
-        f"{told.waiting} wait for a worker, and count once one runs" if told.waiting else "",
+        f"{told.waiting} not judged yet, each counts once its agent gets to it" if told.waiting else "",
         f"{left_out} left out" if left_out else "",
     ]
     say(f"{told.verdict} of {len(chosen)} questions of batch {told.batch}: {', '.join(filter(None, parts))}.")

@@ -173,12 +173,19 @@ class Gathered:
             key=lambda row: row.id,
         )
 
-    async def page(self, batch: str, sees: Sees, after: str = "", limit: int = MAX_DECIDED) -> AskedPage:
+    async def page(
+        self,
+        batch: str,
+        sees: Sees,
+        after: str = "",
+        limit: int = MAX_DECIDED,
+        patience: timedelta | None = None,
+    ) -> AskedPage:
         """The questions of the next `limit` agents whose ids come after `after`."""
         rows = await self.asking(batch, sees)
         rest = [row for row in rows if row.id > after]
         chosen = rest[:limit]
-        until = _after(ASKING_PATIENCE)
+        until = _after(patience or ASKING_PATIENCE)
         found = await asyncio.gather(*(self._view(row.id, until) for row in chosen))
         return AskedPage(
             batch=batch,
@@ -193,11 +200,11 @@ class Gathered:
             after=chosen[-1].id if len(rest) > len(chosen) else None,
         )
 
-    async def pages(self, batch: str, sees: Sees) -> list[AskedPage]:
-        """All questions, page by page."""
-        pages = [await self.page(batch, sees)]
+    async def pages(self, batch: str, sees: Sees, patience: timedelta) -> list[AskedPage]:
+        """All questions, page by page, each with this patience."""
+        pages = [await self.page(batch, sees, patience=patience)]
         while pages[-1].after is not None:
-            pages.append(await self.page(batch, sees, pages[-1].after))
+            pages.append(await self.page(batch, sees, pages[-1].after, patience=patience))
         return pages
 
     async def answer(self, answer: Answer, shown: Sequence[ShownQuestion]) -> list[Answered]:

@@ -107,6 +107,8 @@ async def test_questions_of_a_batch_are_decided_together_each_on_its_own_digest(
     assert (nobody["agents"], nobody["items"]) == (0, [])
     refused = await post("stranger", "x", shown(items, "q0"))
     assert [each["reason"] for each in refused["results"]] == [NOT_THERE]
+    missing = await post("stranger", "x", [{**shown(items, "q0")[0], "id": "no-such-agent"}])
+    assert [each["reason"] for each in missing["results"]] == [NOT_THERE]
     elsewhere = await http.post(
         "/batches/other/decisions",
         json={"verdict": "approve", "questions": shown(items, "q0")},
