@@ -299,8 +299,8 @@ def is_item(id: str, item_of: str, key: str) -> bool:
 def shape_of(question: str, plan: dict[str, Any], key: str = "") -> str:
     """The words of a question without what they say of this one plan: its values, its key, numbers."""
     for value in sorted({key, *_texts(plan)}, key=len, reverse=True):
-        if len(value) > 1:
-            question = question.replace(value, "…")
+        if value and value in question:
+            question = re.sub(rf"(?<!\w){re.escape(value)}(?!\w)", "…", question)
     return re.sub(r"\d[\d.,:/-]*", "…", question)
 
 

@@ -150,6 +150,7 @@ def test_questions_are_alike_that_differ_in_their_plans_alone() -> None:
     )
     two = shape_of("Pay 7 USD to Bob for k-2?", {"to": "Bob", "lines": [{"cur": "USD"}]}, "k-2")
     assert one == two == "Pay … … to … for …?"
+    assert shape_of("Is it in print?", {"at": "in"}) == "Is it … print?"
     assert shape_of("Do not pay 7 USD to Bob for k-2?", {"to": "Bob", "cur": "USD"}, "k-2") != two
 
 
