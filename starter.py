@@ -282,7 +282,8 @@ def cancel(id: Id) -> None:
 
 @app.command()
 @options_of(
-    AgentFilter, "node", "stuck", "since", "until", "zone", "kind", "status", "owner", "batch", "text"
+    AgentFilter,
+    *("node", "stuck", "since", "until", "zone", "kind", "status", "owner", "batch", "top", "text"),
 )
 def find(
     wanted: AgentFilter,

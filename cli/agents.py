@@ -64,7 +64,7 @@ async def list_agents(settings: Settings, wanted: AgentFilter, limit: int, *, as
     agents = await open_agents(settings)
     # Thousands of items would hide everything else; their batch stands for them.
     narrowed = (wanted.batch, wanted.kind, wanted.state) != (None, None, None)
-    wanted = wanted.model_copy(update={"items": narrowed})
+    wanted = wanted.model_copy(update={"top": not narrowed})
     rows = await agents.list_agents(wanted, limit)
     if as_json:
         print_document(rows)
@@ -74,7 +74,7 @@ async def list_agents(settings: Settings, wanted: AgentFilter, limit: int, *, as
             ["ID", "KIND", "OWNER", "STATE", "NODE", "WAITS FOR", "STARTED"],
             [row_cells(row, batches.get(row.id)) for row in rows],
         )
-        if batches and not wanted.items:
+        if batches and wanted.top:
             say("agents that do items of a batch are not listed; `starter.py list --batch B` lists them.")
     else:
         say("no agents; start one with `starter.py start KIND` (`starter.py agents` lists the kinds).")

@@ -69,7 +69,7 @@ def exactly(wanted: AgentFilter) -> list[str]:
         AGENTS,
         *(f"{name} = {quote(value)}" for name, value in values.items() if value is not None),
     ]
-    if not wanted.items:
+    if wanted.top:
         conditions.append(NO_ITEMS)
     if wanted.state is not None:
         state = f"{search_attributes.STATE.name} = {quote(wanted.state)}"

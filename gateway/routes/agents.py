@@ -48,7 +48,7 @@ async def list_agents(
     """The newest agents that fit, running, closed or archived: one's own, or for an operator all.
 
     With `state`, only what they do now counts. The header `Hibernaut-Gaps` says what could not be looked at.
-    `items=false` leaves out agents that do items of batches; `batch` says how one stands that is under way.
+    `top=true` leaves out agents that do items of batches; `batch` says how one stands that is under way.
     """
     if not subject.operator:
         if wanted.owner not in (None, subject.id):

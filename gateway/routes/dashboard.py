@@ -73,7 +73,7 @@ async def agents(
     """My agents; for an operator everybody's. Those that do items of a batch are on its page."""
     visitor.require(Scope.READ)
     owner = None if visitor.subject.operator and not mine else visitor.subject.id
-    rows = await parts.agents.list_agents(AgentFilter(owner=owner, status=status, items=False), ROWS)
+    rows = await parts.agents.list_agents(AgentFilter(owner=owner, status=status, top=True), ROWS)
     batches = await parts.agents.batches(rows, BATCH_PATIENCE)
     return page(
         request,

@@ -50,7 +50,7 @@ async def test_a_batch_is_shown_as_a_batch_and_steered(batches: BatchWorld) -> N
     rows = await eventually(lambda: _of_size(listed, 5))
     assert rows[agent.id]["batch"]["items"] == 4
     assert [row["item_of"] for id, row in rows.items() if id != agent.id] == [agent.id] * 4
-    assert list(await listed(items=False)) == [agent.id]
+    assert list(await listed(top=True)) == [agent.id]
     async with http.stream("GET", f"/agents/{agent.id}/events", headers=owner) as events:
         async for line in events.aiter_lines():
             if line.startswith("data:") and '"in_flight"' in line:

@@ -233,6 +233,8 @@ PAGES = [
     ("GET", "/ui"), ("GET", "/ui/agents"), ("GET", "/ui/agents/{id}"), ("GET", "/ui/agents/{id}/events"),
     ("POST", "/ui/agents/{id}/decisions"), ("POST", "/ui/agents/{id}/tell"),
     ("POST", "/ui/agents/{id}/steer"), ("POST", "/ui/sign-out"),
+    ("GET", "/ui/agents/{id}/items"), ("GET", "/ui/agents/{id}/verdicts"), ("POST", "/ui/agents/{id}/batch"),
+    ("GET", "/ui/batches/{id}"), ("POST", "/ui/batches/{id}/decisions"),
 ]  # fmt: skip
 
 
@@ -256,21 +258,21 @@ async def test_a_page_shows_and_steers_only_what_is_ones_own(world: GatewayWorld
     asks, _ = await world.asking()
     approver, form = await session(world.http, "local-approver")
     for method, path in PAGES:
-        if "{id}" not in path:
+        if not path.startswith("/ui/agents/{id}"):
             continue
         answers = [
             await world.http.request(
                 method,
                 path.replace("{id}", id),
                 headers={"Cookie": approver},
-                data={"form": form, "what": "cancel", "text": "x", "verdict": "approve"}
+                data={"form": form, "what": "cancel", "text": "x", "verdict": "approve", "at_once": "2"}
                 if method == "POST"
                 else None,
             )
             for id in (sleeps, "no-such-agent")
         ]
         # The local approver's token has no `agents:write`, which is looked at first.
-        status = 403 if path.endswith(("tell", "steer")) else 404
+        status = 403 if path.endswith(("tell", "steer", "batch")) else 404
         assert [each.status_code for each in answers] == [status, status], path
         assert answers[0].text.replace(sleeps, "no-such-agent") == answers[1].text
     assert (await world.http.get(f"/ui/agents/{asks}", headers={"Cookie": approver})).status_code == 200
@@ -294,6 +296,8 @@ async def test_a_form_from_elsewhere_does_nothing(world: GatewayWorld) -> None:
             (f"/ui/agents/{id}/steer", {"what": "cancel"}),
             (f"/ui/agents/{id}/tell", {"text": "x"}),
             (f"/ui/agents/{id}/decisions", {"verdict": "reject", "note": "x", "digest": request.digest}),
+            (f"/ui/agents/{id}/batch", {"what": "retry"}),
+            (f"/ui/batches/{id}/decisions", {"verdict": "approve", "shown": "x", "q.0": "on"}),
             ("/ui/sign-out", {}),
         ):
             answer = await world.http.post(
