@@ -26,7 +26,6 @@ from common.client.gathered import (
     Answered,
     AskedItem,
     Gathered,
-    ShownQuestion,
     is_item,
     new_token,
 )
@@ -160,14 +159,16 @@ def require_alike(chosen: Sequence[AskedItem], batch: str) -> None:
         raise CommandError(f"batch {batch} asks several things, choose one: {words}.")
 
 
-def _say(told: AllAnswered, chosen: Sequence[ShownQuestion], left_out: int) -> None:
+def _say(told: AllAnswered, chosen: Sequence[AskedItem], left_out: int) -> None:
     parts = [
         f"{told.counted} counted",
         f"{told.refused} refused" if told.refused else "",
         f"{told.waiting} not judged yet, each counts once its agent gets to it" if told.waiting else "",
         f"{left_out} left out" if left_out else "",
     ]
-    say(f"{told.verdict} of {len(chosen)} questions of batch {told.batch}: {', '.join(filter(None, parts))}.")
+    questions = "1 question" if len(chosen) == 1 else f"{len(chosen)} questions"
+    like = f"{told.verdict} of {questions} like {chosen[0].question!r} of batch {told.batch}"
+    say(f"{like}: {', '.join(filter(None, parts))}.")
     for each in told.results:
         if each.status is DecisionStatus.REFUSED:
             say(f"  {each.id}: {each.reason}")

@@ -165,7 +165,7 @@ async def test_the_command_line_decides_a_batch_and_leaves_single_ones_out(
     ran = await desk.run("approve", "--batch", "tools", "--leave-out", "two/2,three", "--as", "ann")
     assert (ran.code, ran.err.strip()) == (
         0,
-        "approve of 1 questions of batch tools: 1 counted, 2 left out.",
+        "approve of 1 question like 'Say it?' of batch tools: 1 counted, 2 left out.",
     )
     found = await desk.run(
         "reject", "--batch", agent.id, "--reason", "no", "--as", "ann", "--seen", str(seen), "--json"
