@@ -13,6 +13,7 @@ from starlette.responses import Response
 from temporalio.exceptions import ApplicationError
 
 from common.agents.batch import MAX_AT_ONCE, BatchCommand, item_agent_id
+from common.agents.states import AgentState
 from common.approval.signed import sign, verify
 from common.approval.types import DecisionStatus, Verdict
 from common.client.batches import verdicts_of
@@ -21,6 +22,7 @@ from common.client.gathered import Answer, AskedItem, ShownQuestion, new_token
 from common.client.tokens import Scope
 from common.client.view import RunStatus
 from common.client.visibility import AGENTS, IN_VISIBILITY, items_of, page_of
+from common.temporal import search_attributes
 from gateway.auth.authorization import require_visible
 from gateway.auth.sessions import Visiting, Visitor, session_form
 from gateway.batch_view import Group, groups_of
@@ -47,15 +49,17 @@ async def items(
     parts: Parts,
     visitor: Visiting,
     id: str,
-    status: RunStatus | None = None,
+    only: AgentState | RunStatus | None = None,
     after: Annotated[str, Query(max_length=2000)] = "",
 ) -> Response:
-    """The agents that do the items of a batch, newest first, page by page."""
+    """The agents that do the items of a batch, newest first, page by page; all, or `only` in such a state."""
     visitor.require(Scope.READ)
     await require_visible(parts.views, visitor.subject, id)
     conditions = [AGENTS, items_of(id)]
-    if status is not None:
-        conditions.append(f"ExecutionStatus = '{IN_VISIBILITY[status]}'")
+    if isinstance(only, RunStatus):
+        conditions.append(f"ExecutionStatus = '{IN_VISIBILITY[only]}'")
+    elif only is not None:
+        conditions += ["ExecutionStatus = 'Running'", f"{search_attributes.STATE.name} = '{only}'"]
     rows, following = await page_of(parts.client, conditions, ROWS, _token(after))
     return page(
         request,
@@ -63,7 +67,7 @@ async def items(
         visitor=visitor,
         id=id,
         rows=rows,
-        chosen=status or "",
+        chosen=only or "",
         after=base64.urlsafe_b64encode(following).decode(),
         is_first=not after,
     )

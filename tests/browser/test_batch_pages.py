@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -76,6 +77,9 @@ async def test_a_batch_and_its_questions(
     await owner.get_by_role("link", name="each agent").click()
     await owner.get_by_role("link", name="bad").wait_for()
     await require_accessible(owner)
+    await owner.get_by_role("link", name="asking").click()
+    await owner.get_by_role("link", name="q1").wait_for()
+    assert await owner.get_by_role("link", name=re.compile("^(bad|q2|rest)$")).count() == 0
     await owner.get_by_role("link", name="each verdict").click()
     await owner.get_by_text("Broken: it did not work out").wait_for()
     await owner.screenshot(path=shots / "batch-verdicts.png", full_page=True)
