@@ -69,7 +69,9 @@ async def list_agents(
 async def _with_batches(parts: Gateway, rows: list[FoundAgent]) -> list[FoundAgent]:
     batches = await parts.agents.batches(rows, BATCH_PATIENCE)
     for row in rows:
-        row.batch = batches.get(row.id) if row.running else None
+        if row.running and (batch := batches.get(row.id)):
+            # Hundreds of references; the agent itself has them.
+            row.batch = batch.model_copy(update={"results": [], "pages": []})
     return rows
 
 
