@@ -18,17 +18,9 @@ from common.approval.groups import Directory
 from common.approval.plan_view import label_of, plain
 from common.approval.signing import Signer
 from common.approval.types import GROUP, DecisionStatus, Verdict
+from common.client.asked import AllAnswered, Answered, AskedItem, is_item
 from common.client.client import AgentClient
-from common.client.gathered import (
-    MAX_DECIDED,
-    AllAnswered,
-    Answer,
-    Answered,
-    AskedItem,
-    Gathered,
-    is_item,
-    new_token,
-)
+from common.client.gathered import MAX_DECIDED, Answer, Gathered, new_token
 from common.settings import Settings
 from common.temporal.connect import connect
 

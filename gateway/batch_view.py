@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from common.agents.batch import BatchStatus
+from common.client.asked import AskedItem
 from common.client.batches import counts, percent
-from common.client.gathered import AskedItem
 
 
 @dataclass(frozen=True)

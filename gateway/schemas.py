@@ -8,7 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from common.agents.batch import BatchCommand
 from common.approval.types import Decision, DecisionRecord, DecisionStatus, LongText, ShortText, Verdict
-from common.client.gathered import MAX_DECIDED, ShownQuestion
+from common.client.asked import ShownQuestion
+from common.client.gathered import MAX_DECIDED
 from common.grammar import Moment
 
 Said = Annotated[str, Field(min_length=1, max_length=4000)]

@@ -56,7 +56,7 @@ def gathered(rows: Iterable[InboxRow]) -> list[InboxRow]:
     """The rows, with one for all that agents of one batch ask alike: at the same node, of the same people.
 
     Visibility knows no more of a question. Whoever decides them together is shown each, and they are told
-    apart by their words and policies; see `common/client/gathered.py`.
+    apart by their words and policies; see `common/client/asked.py`.
     """
     found = dict[tuple[object, ...], InboxRow]()
     for row in rows:

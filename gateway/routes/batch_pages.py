@@ -16,9 +16,10 @@ from common.agents.batch import MAX_AT_ONCE, BatchCommand, item_agent_id
 from common.agents.states import AgentState
 from common.approval.signed import sign, verify
 from common.approval.types import DecisionStatus, Verdict
+from common.client.asked import AskedItem, ShownQuestion
 from common.client.batches import verdicts_of
 from common.client.client import AgentClient
-from common.client.gathered import Answer, AskedItem, ShownQuestion, new_token
+from common.client.gathered import Answer, new_token
 from common.client.tokens import Scope
 from common.client.view import RunStatus
 from common.client.visibility import AGENTS, IN_VISIBILITY, items_of, page_of

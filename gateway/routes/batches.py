@@ -9,17 +9,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
+from common.client.asked import AllAnswered, AskedPage, ShownQuestion, is_of
 from common.client.errors import NoSuchAgentError
-from common.client.gathered import (
-    MAX_DECIDED,
-    AllAnswered,
-    Answer,
-    AskedPage,
-    Sees,
-    ShownQuestion,
-    is_of,
-    new_token,
-)
+from common.client.gathered import MAX_DECIDED, Answer, Sees, new_token
 from gateway.auth.authentication import Decider, Reader, Subject
 from gateway.auth.authorization import require_visible
 from gateway.routes.steering import Key

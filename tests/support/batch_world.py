@@ -14,8 +14,9 @@ from temporalio.client import WorkflowHandle
 
 from cli.dev_server import DevServer
 from common.agents.batch_agent import BatchInput
+from common.client.asked import AskedItem
 from common.client.client import AgentClient
-from common.client.gathered import AskedItem, Gathered
+from common.client.gathered import Gathered
 from common.client.tokens import Scope, TokenFile
 from tests.support.agents.brief_input import BriefInput
 from tests.support.batching import BatchStage, know_brief

@@ -26,8 +26,8 @@ from common.agents.batch import (
 )
 from common.approval.signing import Signer
 from common.artifacts import ArtifactRef
+from common.client.asked import AskedItem, is_item, shape_of
 from common.client.batches import percent
-from common.client.gathered import AskedItem, is_item, shape_of
 from common.client.inbox import gathered
 from common.client.view import AgentView, InboxRow, RunStatus
 from common.key_ring import KeyRing
