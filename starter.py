@@ -31,12 +31,21 @@ app.add_typer(archive, name="archive")
 app.add_typer(keys, name="keys")
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="The agent's id.")]
+MaybeId = Annotated[str | None, typer.Argument(metavar="ID", help="The agent's id; or --batch.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 By = Annotated[
     str | None, typer.Option("--as", metavar="WHO", help="Who decides; your HIBERNAUT_USER if not given.")
 ]
 Digest = Annotated[str | None, typer.Option(metavar="PREFIX", help="Only if the plan's digest begins so.")]
 Request = Annotated[str, typer.Option("--request", metavar="R", help="The request, if several are open.")]
+Batch = Annotated[
+    str | None, typer.Option("--batch", metavar="B", help="Of all agents of this batch that ask alike.")
+]
+LeaveOut = Annotated[str, typer.Option(metavar="ITEM,…", help="Of a batch: without these items.")]
+Group = Annotated[str, typer.Option(metavar="G", help="Of a batch: those of this group, if it has several.")]
+Seen = Annotated[
+    str | None, typer.Option(metavar="FILE|-", help="Of a batch: what `inbox --batch B --json` printed.")
+]
 NEWEST = typer.Option(min=1, help="At most so many, the newest.")
 Wait = Annotated[bool, typer.Option("--wait", help="Wait until the agent has closed.")]
 
@@ -105,7 +114,7 @@ def start(
 
 
 @app.command("list")
-@options_of(AgentFilter, "kind", "owner", "state", "status")
+@options_of(AgentFilter, "kind", "owner", "state", "status", "batch")
 def list_agents(
     wanted: AgentFilter,
     limit: Annotated[int, NEWEST] = 100,
@@ -144,9 +153,14 @@ def result(id: Id, wait: Wait = False, as_json: Json = False) -> None:
 @app.command()
 def inbox(
     who: Annotated[str | None, typer.Option("--for", metavar="WHO", help="Only what WHO may decide.")] = None,
+    batch: Annotated[str | None, typer.Option(metavar="B", help="Each question of this batch.")] = None,
     as_json: Json = False,
 ) -> None:
-    """List the agents that wait for an approval."""
+    """List the agents that wait for an approval; what those of a batch ask alike is one line."""
+    if batch is not None:
+        from cli.gathered import list_questions
+
+        run(list_questions(settings(), batch, who, as_json=as_json))
     from cli.inbox import inbox
 
     run(inbox(settings(), who, as_json=as_json))
@@ -154,7 +168,7 @@ def inbox(
 
 @app.command()
 def approve(
-    id: Id,
+    id: MaybeId = None,
     more: Annotated[list[str] | None, typer.Argument(metavar="[k=v]...", help="More --edit words.")] = None,
     by: By = None,
     note: Annotated[str, typer.Option(metavar="T", help="A note to go with it.")] = "",
@@ -164,34 +178,69 @@ def approve(
     ] = None,
     digest: Digest = None,
     request: Request = "",
+    batch: Batch = None,
+    leave_out: LeaveOut = "",
+    group: Group = "",
+    seen: Seen = None,
     as_json: Json = False,
 ) -> None:
-    """Approve what an agent asks. Exit code 4: the agent refused the decision."""
+    """Approve what an agent asks, or with --batch what those of a batch ask alike. Exit code 4: refused."""
     from cli.agents import decide
     from common.approval.types import Verdict
 
     found = settings()
     edits = [*(edit or ()), *(more or ())]
-    who = by or found.user
+    who, of_one = by or found.user, bool(edits or digest is not None or request)
+    if decides_batch(id, batch, of_one=of_one, of_all=bool(leave_out or group or seen)):
+        from cli.gathered import Chosen, decide_all
+
+        questions = Chosen(batch or "", leave_out, group, seen)
+        run(decide_all(found, questions, Verdict.APPROVE, who, note, as_json=as_json))
+    id = id or ""
     run(decide(found, id, Verdict.APPROVE, who, note, edits, digest, request_id=request, as_json=as_json))
 
 
 @app.command()
 def reject(
-    id: Id,
     reason: Annotated[str, typer.Option(metavar="T", help="Why not.")],
+    id: MaybeId = None,
     by: By = None,
     digest: Digest = None,
     request: Request = "",
+    batch: Batch = None,
+    leave_out: LeaveOut = "",
+    group: Group = "",
+    seen: Seen = None,
     as_json: Json = False,
 ) -> None:
-    """Reject what an agent asks. Exit code 4: the agent refused the decision."""
+    """Reject what an agent asks, or with --batch what those of a batch ask alike. Exit code 4: refused."""
     from cli.agents import decide
     from common.approval.types import Verdict
 
     found = settings()
-    who = by or found.user
+    who, of_one = by or found.user, bool(digest is not None or request)
+    if decides_batch(id, batch, of_one=of_one, of_all=bool(leave_out or group or seen)):
+        from cli.gathered import Chosen, decide_all
+
+        questions = Chosen(batch or "", leave_out, group, seen)
+        run(decide_all(found, questions, Verdict.REJECT, who, reason, as_json=as_json))
+    id = id or ""
     run(decide(found, id, Verdict.REJECT, who, reason, (), digest, request_id=request, as_json=as_json))
+
+
+@app.command()
+def batch(
+    id: Id,
+    at_once: Annotated[int | None, typer.Option(metavar="N", help="So many in flight from now on.")] = None,
+    retry: Annotated[bool, typer.Option("--retry", help="Try the quarantined again.")] = False,
+    add: Annotated[
+        str | None, typer.Option(metavar="FILE|-", help="Add items: JSON lines, each with an id.")
+    ] = None,
+) -> None:
+    """Change a batch while it runs."""
+    from cli.batch import batch
+
+    run(batch(settings(), id, at_once, add, retry=retry))
 
 
 @app.command()
@@ -240,7 +289,8 @@ def cancel(id: Id) -> None:
 
 @app.command()
 @options_of(
-    AgentFilter, "node", "stuck", "since", "until", "zone", "kind", "status", "owner", "batch", "text"
+    AgentFilter,
+    *("node", "stuck", "since", "until", "zone", "kind", "status", "owner", "batch", "top", "text"),
 )
 def find(
     wanted: AgentFilter,
@@ -373,6 +423,21 @@ def doctor(as_json: Json = False) -> None:
     from cli.doctor import doctor
 
     run(doctor(settings(), as_json=as_json))
+
+
+def decides_batch(id: str | None, batch: str | None, *, of_one: bool, of_all: bool) -> bool:
+    """Whether a decision is for a batch and not for one agent.
+
+    Raises:
+        CommandError: it is not said for which of both, or an option is of the other.
+    """
+    if (id is None) == (batch is None):
+        raise CommandError("give the ID of an agent, or --batch B.")
+    if batch is not None and of_one:
+        raise CommandError("--edit, --digest and --request are for one agent, not for a batch.")
+    if batch is None and of_all:
+        raise CommandError("--leave-out, --group and --seen need --batch B.")
+    return batch is not None
 
 
 def settings() -> Settings:

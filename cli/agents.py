@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
 
 from temporalio.service import RPCError, RPCStatusCode
 
@@ -13,6 +14,7 @@ from cli.draw import row_cells, show_lines
 from cli.inputs import kind_named, read_edits, read_input
 from cli.output import CommandError, ExitCode, clean, print_document, say
 from cli.table import print_table
+from common.agents.agent import Receipt
 from common.approval.types import DecisionStatus, Verdict
 from common.archive.reader import ArchivedAgents
 from common.artifacts import ArtifactStore
@@ -23,6 +25,7 @@ from common.client.view import Ending, RunStatus
 from common.settings import Settings
 
 RETRY_AFTER = 1.0
+BATCH_PATIENCE = timedelta(seconds=0.5)  # the list is complete without
 
 
 async def start(
@@ -58,13 +61,21 @@ async def start(
 
 async def list_agents(settings: Settings, wanted: AgentFilter, limit: int, *, as_json: bool) -> None:
     """Print the newest agents that match."""
-    rows = await (await open_agents(settings)).list_agents(wanted, limit)
+    agents = await open_agents(settings)
+    # Thousands of items would hide everything else; their batch stands for them.
+    narrowed = (wanted.batch, wanted.kind, wanted.state) != (None, None, None)
+    wanted = wanted.model_copy(update={"top": not narrowed})
+    rows = await agents.list_agents(wanted, limit)
     if as_json:
         print_document(rows)
     elif rows:
+        batches = await agents.batches(rows, BATCH_PATIENCE)
         print_table(
-            ["ID", "KIND", "OWNER", "STATE", "NODE", "WAITS FOR", "STARTED"], [row_cells(row) for row in rows]
+            ["ID", "KIND", "OWNER", "STATE", "NODE", "WAITS FOR", "STARTED"],
+            [row_cells(row, batches.get(row.id)) for row in rows],
         )
+        if batches and wanted.top:
+            say("agents that do items of a batch are not listed; `starter.py list --batch B` lists them.")
     else:
         say("no agents; start one with `starter.py start KIND` (`starter.py agents` lists the kinds).")
 
@@ -150,7 +161,11 @@ async def decide(
 async def steer(settings: Settings, id: str, send: Callable[[AgentClient], Awaitable[str]]) -> ExitCode:
     """Send an agent something, and say what came of it."""
     agents = await open_agents(settings)
-    receipt = await agents.receipt(id, await send(agents))
+    return told_of(id, await agents.receipt(id, await send(agents)))
+
+
+def told_of(id: str, receipt: Receipt | None) -> ExitCode:
+    """Say what came of what was sent to an agent."""
     if receipt is None:
         say(f"{id}: sent; not confirmed, for no worker has taken it yet.")
         return ExitCode.DONE

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from datetime import datetime
 
+from cli.draw_batch import batch_lines, batch_pairs
 from cli.output import clean
 from common.agents.agent import NotebookEntry, Progress
+from common.agents.batch import BatchStatus
 from common.approval.plan_view import show_plan
 from common.approval.types import ApprovalRequest, DecisionRecord, in_words
 from common.artifacts import ArtifactStore
+from common.client.batches import counts, percent
 from common.client.view import AgentRow, AgentView
 from common.grammar import in_utc
 from common.temporal import search_attributes
@@ -17,8 +20,11 @@ from common.temporal import search_attributes
 PLAN_LINES = 40
 
 
-def row_cells(row: AgentRow) -> list[str]:
-    """Id, kind, owner, state, node, what it waits for, start."""
+def row_cells(row: AgentRow, batch: BatchStatus | None = None) -> list[str]:
+    """Id, kind, owner, state, node, what it waits for, start; of a batch, how it stands."""
+    if batch:
+        waits = f"{percent(batch)}: {counts(batch)}"
+        return [row.id, row.kind, row.owner, row.state, row.node, waits, moment(row.started_at)]
     waits = f"{waits_for(row)} until {moment(row.wake_at)}" if row.wake_at else waits_for(row)
     return [row.id, row.kind, row.owner, row.state, row.node, waits, moment(row.started_at)]
 
@@ -45,7 +51,9 @@ def summary(view: AgentView) -> list[tuple[str, str]]:
         ("until", moment(view.wake_at)),
         ("started", moment(view.started_at)),
         ("closed", moment(view.closed_at)),
-        ("progress", progress(view.progress)),
+        ("progress", "" if view.batch else progress(view.progress)),
+        *(batch_pairs(view.batch) if view.batch else [("batch", view.batch_id)]),
+        ("item of", view.item_of),
         ("stuck at", ", ".join(view.stuck_at)),
         ("failure", view.failure or ""),
     ]
@@ -60,6 +68,8 @@ def show_lines(view: AgentView, artifacts: ArtifactStore | None = None) -> list[
     lines = [f"{name:<12} {value}" for name, value in summary(view)]
     if not view.live:
         lines += ["", "No worker answered, so only what Temporal itself knows is shown."]
+    if view.batch:
+        lines += batch_lines(view.batch)
     if view.notebook:
         lines += ["", f"notebook ({view.dropped} older lines in the history)" if view.dropped else "notebook"]
         lines += [notebook_line(entry) for entry in view.notebook]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import sys
+from collections import Counter
 from datetime import UTC, datetime
 
 from cli.clients import PATIENCE
@@ -16,6 +17,8 @@ from common.client.filters import AgentFilter
 from common.settings import Settings
 from common.temporal.connect import connect
 
+# In a batch: the agent whose batch it is, then whoever needs somebody, then all others.
+_URGENT = {state: place for place, state in enumerate(("stuck", "failed", "awaiting_approval", "paused"))}
 COLUMNS = ("id", "kind", "owner", "state", "node", "stuck at", "started", "closed", "where")
 
 
@@ -42,7 +45,13 @@ async def find(
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerows([COLUMNS, *(map(_inert, _cells(row)) for row in found.agents)])
     elif found.agents:
-        print_table([name.upper() for name in COLUMNS], map(_cells, found.agents))
+        rows = found.agents
+        if wanted.batch is not None:
+            rows = sorted(rows, key=lambda row: (bool(row.item_of), _URGENT.get(row.state, len(_URGENT))))
+            states = Counter(row.state.replace("_", " ") for row in rows)
+            words = ", ".join(f"{number} {state}" for state, number in states.items())
+            say(f"{len(rows)} agents of batch {wanted.batch}: {words}.")
+        print_table([name.upper() for name in COLUMNS], map(_cells, rows))
     else:
         say("no agents match.")
 

@@ -30,11 +30,28 @@ async def inbox(settings: Settings, who: str | None, *, as_json: bool) -> None:
     print_table(
         ["ID", "KIND", "OWNER", "REQUEST", "QUESTION"],
         [
-            [row.id, row.kind, row.owner, row.request_id, questions.get((row.id, row.request_id), _else(row))]
+            [
+                _id(row),
+                row.kind,
+                row.owner,
+                row.request_id,
+                _how_many(row) + questions.get((row.id, row.request_id), _else(row)),
+            ]
             for row in rows
         ],
     )
     say("look with `starter.py show ID`; answer with `starter.py approve ID` or `starter.py reject ID`.")
+    batch = next((row.batch_id for row in rows if row.count > 1), None)
+    if batch:
+        say(f"a batch: `starter.py inbox --batch {batch}`; answer with `starter.py approve --batch {batch}`.")
+
+
+def _id(row: InboxRow) -> str:
+    return f"--batch {row.batch_id}" if row.count > 1 else row.id
+
+
+def _how_many(row: InboxRow) -> str:
+    return f"{row.count} alike, such as: " if row.count > 1 else ""
 
 
 def _else(row: InboxRow) -> str:

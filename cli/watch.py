@@ -20,7 +20,10 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from cli.clients import open_agents
 from cli.draw import approval_lines, notebook_line, progress, summary, waits_for
+from cli.draw_batch import SIGNS, bar_parts, batch_lines
 from cli.output import ExitCode, clean, print_document
+from common.agents.batch import BatchStatus
+from common.client.batches import counts, percent
 from common.client.client import AgentClient
 from common.client.view import AgentView, RunStatus
 from common.settings import Settings
@@ -31,6 +34,10 @@ SHORTEST = 0.5
 LONGEST = 3.0  # an agent that sleeps for days need not be polled twice a second
 PROGRESS_EVERY = 5.0
 LINES_SHOWN = 15
+# Of a batch: so many of those in flight longest, and of those set aside.
+IN_FLIGHT_SHOWN = 5
+# Of the parts of its bar: done, quarantined, in flight, waiting.
+COLOURS = ("green", "red", "cyan", "dim")
 
 
 class Screen(AbstractContextManager["Screen"], Protocol):
@@ -111,7 +118,7 @@ class PlainScreen:
             if request.id not in self._asked:
                 self._asked.add(request.id)
                 self._print("\n".join(approval_lines(view.id, request)))
-        counted = progress(view.progress)
+        counted = f"{percent(batch)}, {counts(batch)}" if (batch := view.batch) else progress(view.progress)
         if counted != self._progress and time.monotonic() - self._progress_at > PROGRESS_EVERY:
             self._progress, self._progress_at = counted, time.monotonic()
             self._print(f"progress: {counted}")
@@ -144,12 +151,17 @@ class LiveScreen:
         """Draw the agent in place of the last drawing."""
         grid = Table.grid(padding=(0, 2))
         for name, value in summary(view):
-            grid.add_row(Text(name, style="dim"), Text(value))
+            is_bar = view.batch is not None and name == "progress"
+            grid.add_row(Text(name, style="dim"), _bar(view.batch) if is_bar else Text(value))
         parts: list[RenderableType] = [grid]
-        if view.progress.total:
+        if view.batch:
+            parts += [Text(line, no_wrap=True) for line in batch_lines(view.batch, IN_FLIGHT_SHOWN)]
+        elif view.progress.total:
             parts.append(ProgressBar(total=view.progress.total, completed=view.progress.done, width=60))
         if not view.live:
             parts.append(Text("no worker answers now; this is what Temporal itself knows", style="yellow"))
+        if view.notebook:
+            parts.append(Text(""))
         parts += [Text(notebook_line(entry), no_wrap=True) for entry in view.notebook[-LINES_SHOWN:]]
         parts += [Panel(Text("\n".join(approval_lines(view.id, request)))) for request in view.requests]
         self._last = Group(*parts)
@@ -158,6 +170,14 @@ class LiveScreen:
     def outage(self) -> None:
         """Draw the last known state and a line below it."""
         self._live.update(Group(self._last, Text("reconnecting…", style="yellow")), refresh=True)
+
+
+def _bar(batch: BatchStatus | None) -> Text:
+    """The bar of a batch, each of its parts in a colour of its own."""
+    if batch is None or not batch.items:
+        return Text("no items")
+    parts = zip(SIGNS, bar_parts(batch), COLOURS, strict=True)
+    return Text.assemble(*((sign * part, colour) for sign, part, colour in parts), f" {percent(batch)}")
 
 
 def _headline(view: AgentView) -> str:

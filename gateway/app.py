@@ -32,6 +32,8 @@ from gateway.routes import (
     agents,
     answer,
     approve,
+    batch_pages,
+    batches,
     codec,
     dashboard,
     docs,
@@ -93,9 +95,9 @@ def build(gateway: Gateway, http: httpx.AsyncClient) -> Edge:
         for status, words in ERRORS.items()
     }
     # Starts come first: POST `/agents/{kind}` is theirs.
-    for each in (starts, agents, steering, operations):
+    for each in (starts, agents, steering, batches, operations):
         app.include_router(each.router, responses=described)
-    for page in (answer, approve, codec, dashboard, docs, sign_in, slack):
+    for page in (answer, approve, batch_pages, codec, dashboard, docs, sign_in, slack):
         app.include_router(page.router, include_in_schema=False)
     app.mount("/static", StaticFiles(directory=STATIC))
     ui = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)

@@ -40,9 +40,9 @@ class FormDecision:
     edits: dict[str, JsonValue] = field(default_factory=dict)
 
 
-async def read_form(request: Request) -> dict[str, str]:
-    """The text fields of the form in a request's body."""
-    form = await request.form(max_files=0, max_fields=MAX_FIELDS, max_part_size=MAX_NOTE * 16)
+async def read_form(request: Request, fields: int = MAX_FIELDS) -> dict[str, str]:
+    """The text fields of the form in a request's body, of so many at most."""
+    form = await request.form(max_files=0, max_fields=fields, max_part_size=MAX_NOTE * 16)
     return {name: value for name, value in form.multi_items() if isinstance(value, str)}
 
 

@@ -31,8 +31,11 @@ RECONNECT_MILLISECONDS = 2000
 # The fields of a `state` event; the notebook has events of its own.
 STATE = {
     "id", "status", "state", "node", "waiting_for", "wake_at", "closed_at", "progress", "cost", "stuck_at",
-    "approvers", "failure", "live",
+    "approvers", "failure", "live", "batch",
 }  # fmt: skip
+
+
+UNWATCHED = {"results", "pages"}
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,9 @@ def new_events(view: AgentView, cursor: Cursor) -> tuple[list[bytes], Cursor]:
                 cursor = Cursor(number, cursor.state)
                 events.append(_event("note", cursor, {"number": number, **entry.model_dump(mode="json")}))
     state = view.model_dump(mode="json", include=STATE)
+    if state["batch"]:
+        # Hundreds of references, of no use to somebody who watches.
+        state["batch"] = {name: value for name, value in state["batch"].items() if name not in UNWATCHED}
     state["requests"] = [{"id": each.id, "digest": each.digest} for each in view.requests]
     state_digest = digest(state)[:16]
     if state_digest != cursor.state:

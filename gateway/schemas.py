@@ -6,7 +6,10 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from common.agents.batch import BatchCommand
 from common.approval.types import Decision, DecisionRecord, DecisionStatus, LongText, ShortText, Verdict
+from common.client.asked import ShownQuestion
+from common.client.gathered import MAX_DECIDED
 from common.grammar import Moment
 
 Said = Annotated[str, Field(min_length=1, max_length=4000)]
@@ -77,6 +80,26 @@ class Wake(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     until: Moment | None = None
+
+
+class BatchChange(BatchCommand):
+    """What to change in a batch that runs; what is left out stays.
+
+    `at_once` is how many items may be in flight from now on, `retry` gives the quarantined another go, `more`
+    adds items; those whose key the batch has already are not done again.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class GatheredBody(BaseModel):
+    """A decision on questions of a batch, each as it was shown; what else was said of them may stay."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    verdict: Literal[Verdict.APPROVE, Verdict.REJECT]
+    note: LongText = ""
+    questions: list[ShownQuestion] = Field(min_length=1, max_length=MAX_DECIDED)
 
 
 class Accepted(BaseModel):

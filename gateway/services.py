@@ -16,6 +16,7 @@ from common.archive.reader import ArchivedAgents
 from common.archive.search import AgentSearch
 from common.artifacts import ArtifactStore
 from common.client.client import AgentClient
+from common.client.gathered import Gathered
 from common.client.tokens import TokenFile
 from common.notices.people import approvers_in_slack
 from common.notices.slack import BRIEF_TIMEOUT, slack_client
@@ -42,7 +43,7 @@ class Gateway:
     """The parts that routes use.
 
     `agents` and `views` give up quickly, for reading; `patient` and `patient_views` are for writing, and
-    retry through a restart of Temporal.
+    retry through a restart of Temporal; so do `gathered` and `patient_gathered`.
     """
 
     settings: Settings
@@ -51,6 +52,8 @@ class Gateway:
     patient: AgentClient
     views: Views
     patient_views: Views
+    gathered: Gathered
+    patient_gathered: Gathered
     authenticator: Authenticator
     buckets: Buckets
     streams: Places
@@ -100,6 +103,8 @@ async def open_gateway(settings: Settings, http: httpx.AsyncClient) -> Gateway:
         patient=patient,
         views=Views(agents, archived),
         patient_views=Views(patient, archived),
+        gathered=Gathered(reading, agents),
+        patient_gathered=Gathered(writing, patient),
         authenticator=Authenticator(tokens, issuer, directory, buckets),
         buckets=buckets,
         streams=streams,

@@ -79,7 +79,8 @@ class Notices:
             return told
         if outlets.terminal and info.attempt == 1:
             gap = f" (not reached: {outlets.gap})" if outlets.gap else ""
-            say(notice.event, notice.agent, f"{notice.text}{gap}")
+            how = f" (`starter.py inbox --batch {notice.agent}`)" if notice.is_of_batch else ""
+            say(notice.event, notice.agent, f"{notice.text}{how}{gap}")
         try:
             async with asyncio.timeout(PATIENCE.total_seconds()):
                 await asyncio.gather(*(self._settle(each, notice) for each in notice.couriers))

@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from http.client import HTTPException
 from typing import Any, Self
-from urllib.parse import quote
 
 from slack_sdk.errors import SlackApiError, SlackClientError
 from slack_sdk.web import WebClient
@@ -146,7 +145,7 @@ class Slack:
     def _blocks(self, delivery: Delivery) -> list[slack_blocks.Block]:
         notice, request = delivery.notice, delivery.notice.request
         if request is None or notice.event not in ASKS:
-            return slack_blocks.told(notice, self._page(notice.agent))
+            return slack_blocks.told(notice, notice.page(self._public_url))
         now = datetime.now(UTC)
         button = ApprovalButton(
             agent=notice.agent,
@@ -154,7 +153,7 @@ class Slack:
             digest=request.digest,
             expires_at=request.expires_at or now + BUTTON_LIFETIME,
         )
-        details = self._link(delivery, request, now) or self._page(notice.agent)
+        details = self._link(delivery, request, now) or notice.page(self._public_url)
         shown = self._shown(request)
         return slack_blocks.asked(notice, request, shown, button.token(self._signer), details)
 
@@ -172,10 +171,6 @@ class Slack:
             expires_at=request.expires_at or now + LINK_LIFETIME,
         )
         return f"{self._public_url}/approve/{link.token(self._signer)}"
-
-    def _page(self, agent: str) -> str:
-        """The agent's page, for people who sign in."""
-        return f"{self._public_url}/ui/agents/{quote(agent, safe='')}"
 
     def _shown(self, request: ApprovalRequest | None) -> ShownPlan:
         return show_plan(request.plan, self._artifacts) if request else ShownPlan({}, None)

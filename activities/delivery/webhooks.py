@@ -111,7 +111,7 @@ class Webhooks:
             # Never the approval link of a person: whoever has it decides as that person.
             "links": {
                 "agent": f"{self._public_url}/agents/{agent}",
-                "page": f"{self._public_url}/ui/agents/{agent}",
+                "page": notice.page(self._public_url),
             },
         }
 

@@ -17,6 +17,7 @@ from common.notices.types import ASKS, HEADINGS, Delivery
 MAX_LINES, MAX_VALUE = 60, 4000
 _RESTS_ON = "What it rests on:"
 _INVITATION = "See it whole and decide here. The link is yours alone; do not pass it on"
+_QUESTIONS = "See each question and decide them together, signed in"
 _NO_ANSWERS = "Nobody reads answers to this mail."
 
 
@@ -42,7 +43,9 @@ def notice_words(delivery: Delivery, public_url: str, signer: Signer, now: datet
     """
     notice, request = delivery.notice, delivery.notice.request
     heading, text = HEADINGS[notice.event], visible(notice.text)
-    link = _link(delivery, public_url, signer, now)
+    invitation, link = _INVITATION, _link(delivery, public_url, signer, now)
+    if notice.is_of_batch:
+        invitation, link = _QUESTIONS, notice.page(public_url)
     question = visible(request.question) if request and request.question not in notice.text else ""
     plan = (
         [(visible(label_of(name)), _value(value)) for name, value in request.plan.items()] if request else []
@@ -55,7 +58,7 @@ def notice_words(delivery: Delivery, public_url: str, signer: Signer, now: datet
         parts.append("The plan:\n" + "\n".join(f"  {name}: {_indented(value)}" for name, value in plan))
         if request.evidence:
             parts.append("\n".join([_RESTS_ON, *(f"  - {visible(each)}" for each in request.evidence)]))
-    parts += [expiry, f"{_INVITATION}:\n{link}" if link else "", f"-- \n{visible(about)}\n{_NO_ANSWERS}"]
+    parts += [expiry, f"{invitation}:\n{link}" if link else "", f"-- \n{visible(about)}\n{_NO_ANSWERS}"]
     page = render(
         "mail/notice.html",
         heading=heading,
@@ -65,7 +68,7 @@ def notice_words(delivery: Delivery, public_url: str, signer: Signer, now: datet
         plan=plan,
         rests_on=_RESTS_ON,
         expiry=expiry,
-        invitation=_INVITATION,
+        invitation=invitation,
         link=link,
         about=about,
         no_answers=_NO_ANSWERS,

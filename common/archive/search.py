@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from pydantic import JsonValue
+from pydantic import Field, JsonValue
 from temporalio.client import Client, WorkflowExecution
 from temporalio.service import RPCError, RPCStatusCode
 
+from common.agents.batch import BatchStatus
 from common.archive.chain import ArchiveDamagedError
 from common.archive.index import IndexQuery
 from common.archive.layout import IndexRow, utc_days
@@ -35,9 +36,10 @@ TEXT_SECONDS = 20.0
 
 
 class FoundAgent(AgentRow):
-    """An agent that matches, and whether it is only in the archive."""
+    """An agent that matches, whether it is only in the archive, and how a batch of its stands, if asked."""
 
     archived: bool = False
+    batch: BatchStatus | None = Field(None, exclude_if=lambda batch: batch is None)
 
 
 @dataclass
@@ -276,6 +278,7 @@ def _found(row: IndexRow) -> FoundAgent:
         started_at=row.started,
         closed_at=row.closed,
         stuck_at=row.stuck_at,
+        batch_id=row.batch,
         archived=True,
     )
 

@@ -22,6 +22,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from common.agents.agent import AgentInput, Receipt, Receipts, WakeUp
 from common.agents.asking import AskingInput
+from common.agents.batch import BatchCommand, BatchStatus
 from common.agents.fields import paths_of
 from common.approval.floors import Floors, PolicyRefusedError
 from common.approval.groups import Directory
@@ -37,6 +38,7 @@ from common.approval.types import (
     Verdict,
     judged,
 )
+from common.client.batches import standings_of
 from common.client.errors import (
     AgentClientError,
     AgentExistsError,
@@ -48,7 +50,8 @@ from common.client.errors import (
     one_open_request,
 )
 from common.client.filters import AgentFilter
-from common.client.inbox import open_requests
+from common.client.inbox import gathered, open_requests
+from common.client.letters import answer_by, asked_by
 from common.client.limits import OwnerQuota, check_room, priority_of
 from common.client.view import (
     QUERY_PATIENCE,
@@ -62,7 +65,7 @@ from common.client.view import (
     row_of,
 )
 from common.client.visibility import exactly, is_exactly, rows_of
-from common.mail import ChoiceAsked, ChoiceView, IncomingMail, MailKind
+from common.mail import ChoiceView
 from common.names import UnusableValueError, check_agent_id, check_approver, check_person
 from common.roots import Roots
 from common.settings import Settings
@@ -161,12 +164,13 @@ class AgentClient:
     async def inbox(self, who: str | None = None, limit: int = 5000) -> list[InboxRow]:
         """The open requests of running agents, all or those ``who`` may decide; newest agents first.
 
-        An agent with several open requests is listed with all of them if ``who`` may decide one.
+        An agent with several open requests is listed with all of them if ``who`` may decide one. What agents
+        of one batch ask alike is one row.
         """
         names = set[str]()
         if who is not None:
             names = {who, *(GROUP + group for group in self._directory.groups_of(who))}
-        return await open_requests(self._client, names, limit)
+        return gathered(await open_requests(self._client, names, limit))
 
     async def questions(self, ids: Sequence[str], patience: timedelta) -> dict[tuple[str, str], str]:
         """Open questions by agent and request, of those in ``ids`` that answer within ``patience``."""
@@ -178,6 +182,10 @@ class AgentClient:
 
         answers = await asyncio.gather(*map(asked_by, ids))
         return dict(question for answer in answers for question in answer)
+
+    async def batches(self, rows: Sequence[AgentRow], patience: timedelta) -> dict[str, BatchStatus]:
+        """How the batches of those of ``rows`` stand that have one under way, and answer in time, by id."""
+        return await standings_of(self._client, rows, patience)
 
     async def refresh_premises(self, id: str, request_id: str, patience: timedelta) -> ApprovalRequest | None:
         """An open request with its premises refreshed; None if they just were, or if it takes too long."""
@@ -267,7 +275,7 @@ class AgentClient:
         return None
 
     async def tell(self, id: str, text: str) -> str:
-        """Steer the agent in words; like the next three this gives the id of the ``receipt``.
+        """Steer the agent in words; like the next four this gives the id of the ``receipt``.
 
         Raises:
             NoSuchAgentError: there is no agent of that id, or it has ended.
@@ -286,7 +294,7 @@ class AgentClient:
         if not row.running:
             raise NoSuchAgentError(f"agent {link.agent} has ended: it is {row.status}.")
         handle = self._client.get_workflow_handle(link.agent)
-        return await answer_of(handle, "choice", ChoiceView, arguments=[_asked(link)])
+        return await answer_of(handle, "choice", ChoiceView, arguments=[asked_by(link)])
 
     async def choose(self, link: AnswerLink, token: str) -> None:
         """Give the agent the answer of a link, `token`; it verifies it, and counts one for each letter.
@@ -294,16 +302,7 @@ class AgentClient:
         Raises:
             NoSuchAgentError: the agent has ended.
         """
-        mail = IncomingMail(
-            message_id=_asked(link).message_id,
-            thread=link.recipient,
-            kind=MailKind.CHOICE,
-            sender="",
-            subject="",
-            text="",
-            received_at=datetime.now(UTC),
-            link=token,
-        )
+        mail = answer_by(link, token)
         await self._signal(link.agent, "mail", mail.model_dump(mode="json", exclude_defaults=True))
 
     async def pause(self, id: str) -> str:
@@ -317,6 +316,12 @@ class AgentClient:
     async def wake(self, id: str, until: datetime | None = None) -> str:
         """End the agent's sleep now, or move its end to ``until``."""
         return await self._steer(id, "wake", *([WakeUp(until=until)] if until else []))
+
+    async def batch(self, id: str, command: BatchCommand) -> str:
+        """Change the batch that the agent has under way."""
+        if command.more:
+            check_room(await self.describe(id))
+        return await self._steer(id, "batch", command.model_dump(mode="json", exclude_defaults=True))
 
     async def receipt(
         self, id: str, receipt: str, patience: timedelta = timedelta(seconds=5)
@@ -404,7 +409,3 @@ class AgentClient:
                 raise
             row = row_of(await self.describe(id))
             raise NoSuchAgentError(f"agent {id} has ended: it is {row.status}.") from None
-
-
-def _asked(link: AnswerLink) -> ChoiceAsked:
-    return ChoiceAsked(recipient=link.recipient, letter=link.letter, choice=link.choice)

@@ -21,6 +21,7 @@ class AgentFilter(BaseModel, frozen=True):
     state: AgentState | None = Field(None, description="Only running agents in this state.")
     status: RunStatus | None = Field(None, description="Only agents with this status.")
     batch: Words | None = Field(None, description="Only of this batch.")
+    top: bool = Field(False, description="Without agents that do an item of a batch; archived ones stay.")
     node: Words | None = Field(
         None, description="At this node; archived agents: ever at it. With stuck: stuck at it."
     )

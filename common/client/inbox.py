@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Set
+from collections.abc import Iterable, Set
 
 from temporalio.client import Client
 
@@ -50,6 +50,23 @@ async def open_requests(client: Client, names: Set[str], limit: int) -> list[Inb
         for row, requests in zip(rows, found, strict=True)
         for request_id, digest in requests
     ]
+
+
+def gathered(rows: Iterable[InboxRow]) -> list[InboxRow]:
+    """The rows, with one for all that agents of one batch ask alike: at the same node, of the same people.
+
+    Visibility knows no more of a question. Whoever decides them together is shown each, and they are told
+    apart by their words and policies; see `common/client/asked.py`.
+    """
+    found = dict[tuple[object, ...], InboxRow]()
+    for row in rows:
+        node = row.request_id.rpartition("-")[0]
+        alike = (row.batch_id, row.kind, node, *sorted(row.approvers))
+        key = alike if row.item_of and row.digest else (row.run_id, row.request_id)
+        first = found.setdefault(key, row)
+        if first is not row:
+            first.count += 1
+    return list(found.values())
 
 
 def _holds_more(row: AgentRow, names: Set[str]) -> bool:

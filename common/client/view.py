@@ -30,6 +30,7 @@ from temporalio.client import (
 from temporalio.service import RPCError, RPCStatusCode
 
 from common.agents.agent import AgentStatus, Cost, Notebook, NotebookEntry, Progress
+from common.agents.batch import PAGE_PREFIX, BatchStatus
 from common.agents.states import RunStatus as RunStatus
 from common.approval.types import ApprovalRequest, ApprovalsView, DecisionRecord
 from common.temporal import search_attributes
@@ -63,6 +64,7 @@ class AgentRow(BaseModel):
 
     `state` says what a running agent is doing and equals `status` once it is closed. Times are UTC.
     `approvers`: who may decide what it asks, people and groups; the full lists are in its requests.
+    `batch_id`: the batch that it belongs to; `item_of`: the agent of whose batch it does an item, if it does.
     """
 
     id: str
@@ -78,6 +80,8 @@ class AgentRow(BaseModel):
     closed_at: datetime | None
     stuck_at: list[str] = Field(default_factory=list)
     approvers: list[str] = Field(default_factory=list)
+    batch_id: str = ""
+    item_of: str = ""
 
     @property
     def running(self) -> bool:
@@ -86,10 +90,14 @@ class AgentRow(BaseModel):
 
 
 class InboxRow(AgentRow):
-    """An open request of a running agent; an agent with several is in several rows."""
+    """An open request of a running agent; an agent with several is in several rows.
+
+    Those that agents of one batch ask alike are one row, that of the newest; `count` says how many they are.
+    """
 
     request_id: str
     digest: str
+    count: int = 1
 
 
 class AgentView(AgentRow):
@@ -97,7 +105,7 @@ class AgentView(AgentRow):
 
     `live` is false if no worker answered: then only what visibility holds is known. `requests` are the open
     ones, oldest first, `approval` the oldest; `dropped` counts notebook lines that only history keeps.
-    `closed_requests` says in words how those that are no longer open ended, by id.
+    `closed_requests` says in words how those that are no longer open ended, by id. `batch` is its latest.
     """
 
     live: bool = False
@@ -111,6 +119,7 @@ class AgentView(AgentRow):
     closed_requests: dict[str, str] = Field(default_factory=dict)
     failure: str | None = None
     result: JsonValue = None
+    batch: BatchStatus | None = None
 
 
 class Ending(BaseModel):
@@ -147,7 +156,14 @@ def row_of_info(info: WorkflowExecutionInfo) -> AgentRow:
         stuck_at=_listed(found.get(search_attributes.STUCK_AT.name)),
         # The attribute outlives the wait.
         approvers=_listed(found.get(search_attributes.APPROVERS.name)) if waiting_for else [],
+        batch_id=found.get(search_attributes.BATCH_ID.name) or "",
+        item_of=_agent_of_page(info.parent_execution.workflow_id),
     )
+
+
+def _agent_of_page(parent: str) -> str:
+    """The agent whose batch the page `parent` belongs to, see `page_prefix`; empty for any other parent."""
+    return parent.removeprefix(PAGE_PREFIX).rpartition("/")[0] if parent.startswith(PAGE_PREFIX) else ""
 
 
 def _listed(value: str | list[str] | None) -> list[str]:
@@ -181,6 +197,7 @@ async def view_of(client: Client, description: WorkflowExecutionDescription) -> 
     if status:
         view.owner, view.started_at, view.stuck_at = status.owner, status.started_at, status.stuck_at
         view.node, view.progress, view.cost = status.node or view.node, status.progress, status.cost
+        view.batch = status.batch
     if status and view.running:
         view.state, view.waiting_for, view.wake_at = status.state, status.waiting_for, status.wake_at
     if view.running:

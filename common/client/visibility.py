@@ -17,12 +17,19 @@ from common.temporal import search_attributes
 
 # The largest page that the server returns.
 PAGE = 1000
+# Agents that do no item of a batch: their parent is none of its pages.
+NO_ITEMS = f"(ParentWorkflowId IS NULL OR ParentWorkflowId NOT STARTS_WITH '{batch.PAGE_PREFIX}')"
 # The last run of each agent, and no other workflow. Couriers and the pages of batches have an owner too: they
 # are erased with the owner's agents.
 AGENTS = (
     f"{search_attributes.OWNER.name} IS NOT NULL AND WorkflowType != '{COURIER}' "
     f"AND WorkflowType != '{batch.PAGE}' AND ExecutionStatus != 'ContinuedAsNew'"
 )
+
+
+def items_of(agent: str) -> str:
+    """The condition of the agents that do items of the batch of `agent`."""
+    return f"ParentWorkflowId STARTS_WITH {quote(f'{batch.PAGE_PREFIX}{agent}/')}"
 
 
 def quote(value: str) -> str:
@@ -62,6 +69,8 @@ def exactly(wanted: AgentFilter) -> list[str]:
         AGENTS,
         *(f"{name} = {quote(value)}" for name, value in values.items() if value is not None),
     ]
+    if wanted.top:
+        conditions.append(NO_ITEMS)
     if wanted.state is not None:
         state = f"{search_attributes.STATE.name} = {quote(wanted.state)}"
         # An agent works until it says otherwise, and writes its state with its first wait or long call.
@@ -73,6 +82,24 @@ def exactly(wanted: AgentFilter) -> list[str]:
 def is_exactly(row: AgentRow, wanted: AgentFilter) -> bool:
     """Whether a row has the owner and kind that were looked for; some databases ignore case and accents."""
     return wanted.owner in (None, row.owner) and wanted.kind in (None, row.kind)
+
+
+async def page_of(
+    client: Client, conditions: Sequence[str], size: int, token: bytes = b""
+) -> tuple[list[AgentRow], bytes]:
+    """One page of the newest runs that meet all ``conditions``, and what asks for the next; empty at the end.
+
+    Raises:
+        RPCError: invalid argument, it is no token that came from here.
+    """
+    request = ListWorkflowExecutionsRequest(
+        namespace=client.namespace,
+        query=" AND ".join(conditions),
+        page_size=size,
+        next_page_token=token,
+    )
+    page = await client.workflow_service.list_workflow_executions(request, retry=True)
+    return list(map(row_of_info, page.executions)), page.next_page_token
 
 
 async def rows_of(client: Client, conditions: Sequence[str], limit: int) -> list[AgentRow]:

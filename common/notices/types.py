@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from pydantic import BaseModel, Field
 
@@ -66,6 +66,15 @@ class Notice(BaseModel, frozen=True):
     couriers: tuple[str, ...] = ()
     people: tuple[str, ...] = Field((), exclude_if=lambda people: not people)
     gathered: bool = Field(False, exclude_if=lambda gathered: not gathered)
+
+    @property
+    def is_of_batch(self) -> bool:
+        """Whether it tells of all that the agents of a batch ask; there people decide it together."""
+        return self.event is NoticeEvent.ASKED and self.request is None and bool(self.people)
+
+    def page(self, public_url: str) -> str:
+        """The page that it is about, for people who sign in: the agent's, or its batch's questions."""
+        return f"{public_url}/ui/{'batches' if self.is_of_batch else 'agents'}/{quote(self.agent, safe='')}"
 
 
 class Delivery(BaseModel, frozen=True):

@@ -20,7 +20,7 @@ from common.approval.signing import Signer
 from common.client.tokens import Scope, TokenEntry, digest_of
 from gateway.auth.authentication import Subject
 from gateway.auth.ended_sessions import LIFETIME
-from gateway.decision_form import read_form
+from gateway.decision_form import MAX_FIELDS, read_form
 from gateway.problems import Problem
 from gateway.services import Gateway, the_gateway
 
@@ -126,13 +126,13 @@ def form_token(holder: str, signer: Signer) -> str:
     return sign(digest_of(holder), FORM, signer)
 
 
-async def session_form(request: Request, gateway: Gateway) -> dict[str, str]:
+async def session_form(request: Request, gateway: Gateway, fields: int = MAX_FIELDS) -> dict[str, str]:
     """The form in a request's body, if one of our pages gave it to this very session.
 
     Raises:
         Problem: 403, it comes from somewhere else.
     """
-    form = await read_form(request)
+    form = await read_form(request, fields)
     cookie = request.cookies.get(cookie_name(gateway), "")
     require_own_form(request, form.get("form"), cookie, gateway.signer)
     return form

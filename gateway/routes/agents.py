@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Annotated
 
@@ -28,6 +28,7 @@ router = APIRouter(tags=["looking at agents"])
 # Seconds after which polling may find something new.
 RETRY_AFTER = {AgentState.WORKING: 2, AgentState.SLEEPING: 30}
 DEFAULT_RETRY_AFTER = 5
+BATCH_PATIENCE = timedelta(seconds=1)  # the list is complete without
 
 # What Temporal can look for; an id is letters, digits and these signs.
 FINDABLE = r"^[\p{L}\p{M}\p{N}_ .:@/+=,#-]{1,200}$"
@@ -47,6 +48,7 @@ async def list_agents(
     """The newest agents that fit, running, closed or archived: one's own, or for an operator all.
 
     With `state`, only what they do now counts. The header `Hibernaut-Gaps` says what could not be looked at.
+    `top=true` leaves out agents that do items of batches; `batch` says how one stands that is under way.
     """
     if not subject.operator:
         if wanted.owner not in (None, subject.id):
@@ -54,14 +56,23 @@ async def list_agents(
         wanted = wanted.model_copy(update={"owner": subject.id})
     if wanted.state is not None:
         rows = await parts.agents.list_agents(wanted, wanted.limit)
-        return [FoundAgent(**row.model_dump()) for row in rows]
+        return await _with_batches(parts, [FoundAgent(**row.model_dump()) for row in rows])
     try:
         found = await parts.search.find(wanted, datetime.now(UTC), wanted.limit)
     except StoreUnavailableError:
         raise unavailable("The archive cannot be reached just now; `where=live` leaves it out.") from None
     if found.gaps:
         response.headers["Hibernaut-Gaps"] = "; ".join(found.gaps).encode("ascii", "replace").decode()
-    return found.agents
+    return await _with_batches(parts, found.agents)
+
+
+async def _with_batches(parts: Gateway, rows: list[FoundAgent]) -> list[FoundAgent]:
+    batches = await parts.agents.batches(rows, BATCH_PATIENCE)
+    for row in rows:
+        if row.running and (batch := batches.get(row.id)):
+            # Hundreds of references; the agent itself has them.
+            row.batch = batch.model_copy(update={"results": [], "pages": []})
+    return rows
 
 
 @router.get("/inbox")
@@ -73,7 +84,10 @@ async def inbox(
     ] = None,
     everyone: Annotated[bool, Query(description="All open requests; for operators.")] = False,
 ) -> list[InboxRow]:
-    """The open requests that one may decide, newest agents first."""
+    """The open requests that one may decide, newest agents first.
+
+    What agents of one batch ask alike is one row, with its `count`; `/batches/{id}/questions` has each.
+    """
     if not subject.operator:
         return [] if who not in (None, subject.id) else await parts.agents.inbox(subject.id)
     return await parts.agents.inbox(None if everyone else who or subject.id)

@@ -20,6 +20,7 @@ from common.client.view import AgentView, RunStatus
 from gateway.auth.authentication import Subject
 from gateway.auth.authorization import may_steer, require_visible
 from gateway.auth.sessions import Visiting, Visitor, session_form
+from gateway.batch_view import Bar
 from gateway.decision_form import FormError, read_decision
 from gateway.decisions import decide
 from gateway.events import Cursor, new_events
@@ -36,13 +37,14 @@ router = APIRouter()
 
 ROWS = 200
 QUESTIONS = 50
-QUESTION_PATIENCE = timedelta(seconds=1)  # the list is complete without them
+QUESTION_PATIENCE = BATCH_PATIENCE = timedelta(seconds=1)  # the list is complete without them
 TOLD = {
     "decided": "Your decision was received; below is what became of it.",
     "tell": "Told.",
     "pause": "It pauses before its next step.",
     "resume": "It goes on.",
     "wake": "Woken.",
+    "batch": "The batch goes on so.",
     "sent": "It was sent, and no worker has taken it yet: what comes of it shows in the notebook.",
     "cancel": "It was asked to end; it cleans up first.",
 }
@@ -58,7 +60,7 @@ async def root() -> Response:
 async def inbox(request: Request, parts: Parts, visitor: Visiting) -> Response:
     """What waits for a decision of mine."""
     visitor.require(Scope.READ)
-    rows = await parts.agents.inbox(visitor.subject.id, ROWS)
+    rows = (await parts.agents.inbox(visitor.subject.id))[:ROWS]
     ids = list(dict.fromkeys(row.id for row in rows))[:QUESTIONS]
     questions = await parts.agents.questions(ids, QUESTION_PATIENCE)
     return page(request, "inbox.html", visitor=visitor, rows=rows, questions=questions)
@@ -68,12 +70,20 @@ async def inbox(request: Request, parts: Parts, visitor: Visiting) -> Response:
 async def agents(
     request: Request, parts: Parts, visitor: Visiting, status: RunStatus | None = None, mine: bool = False
 ) -> Response:
-    """My agents; for an operator everybody's."""
+    """My agents; for an operator everybody's. Those that do items of a batch are on its page."""
     visitor.require(Scope.READ)
     owner = None if visitor.subject.operator and not mine else visitor.subject.id
-    rows = await parts.agents.list_agents(AgentFilter(owner=owner, status=status), ROWS)
+    rows = await parts.agents.list_agents(AgentFilter(owner=owner, status=status, top=True), ROWS)
+    batches = await parts.agents.batches(rows, BATCH_PATIENCE)
     return page(
-        request, "agents.html", visitor=visitor, rows=rows, chosen=status or "", mine=mine, limit=ROWS
+        request,
+        "agents.html",
+        visitor=visitor,
+        rows=rows,
+        bars={id: Bar.of(batch) for id, batch in batches.items()},
+        chosen=status or "",
+        mine=mine,
+        limit=ROWS,
     )
 
 
@@ -154,7 +164,7 @@ async def tell(request: Request, parts: Parts, visitor: Visiting, id: str) -> Re
     form = await session_form(request, parts)
     visitor.require(Scope.WRITE)
     text = form.get("text", "").strip()
-    return await _steer(request, parts, visitor, id, "tell", lambda agents: agents.tell(id, text))
+    return await steer_on_page(request, parts, visitor, id, "tell", lambda agents: agents.tell(id, text))
 
 
 @router.post("/ui/agents/{id}/steer")
@@ -165,10 +175,10 @@ async def press(request: Request, parts: Parts, visitor: Visiting, id: str) -> R
     what = form.get("what", "")
     if what not in ("pause", "resume", "wake", "cancel"):
         raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "Press one of the buttons.")
-    return await _steer(request, parts, visitor, id, what, lambda agents: getattr(agents, what)(id))
+    return await steer_on_page(request, parts, visitor, id, what, lambda agents: getattr(agents, what)(id))
 
 
-async def _steer(
+async def steer_on_page(
     request: Request,
     parts: Gateway,
     visitor: Visitor,
@@ -211,6 +221,7 @@ async def _agent_page(
         status=HTTPStatus.CONFLICT if problem else HTTPStatus.OK,
         visitor=visitor,
         view=view,
+        bar=Bar.of(view.batch) if view.batch else None,
         archived=isinstance(view, ArchivedView),
         here=_address(view.id),
         cursor=str(new_events(view, Cursor())[1]),

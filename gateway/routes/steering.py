@@ -16,7 +16,7 @@ from gateway.auth.authentication import Decider, Subject, Writer
 from gateway.auth.authorization import require_steerable, require_visible
 from gateway.decisions import decide, receipt_of
 from gateway.problems import Problem
-from gateway.schemas import Accepted, DecisionBody, DecisionTaken, Tell, Wake
+from gateway.schemas import Accepted, BatchChange, DecisionBody, DecisionTaken, Tell, Wake
 from gateway.services import Gateway, Parts
 
 router = APIRouter(tags=["deciding and steering"])
@@ -92,6 +92,12 @@ async def resume(parts: Parts, subject: Writer, id: str) -> Accepted:
 async def wake(parts: Parts, subject: Writer, id: str, body: Wake | None = None) -> Accepted:
     """End an agent's sleep now, or move its end to another time."""
     return await steer(parts, subject, id, lambda agents: agents.wake(id, body.until if body else None))
+
+
+@router.post("/agents/{id}/batch", status_code=HTTPStatus.ACCEPTED, responses=ENDED)
+async def batch(parts: Parts, subject: Writer, id: str, body: BatchChange) -> Accepted:
+    """Change a batch that an agent has under way."""
+    return await steer(parts, subject, id, lambda agents: agents.batch(id, body))
 
 
 @router.post("/agents/{id}/cancel", status_code=HTTPStatus.ACCEPTED, responses=ENDED)

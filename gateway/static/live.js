@@ -49,6 +49,33 @@ function changed(words) {
   find("changed").hidden = false;
 }
 
+// The same words as the server's, see `common/client/batches.py`.
+function batch(now) {
+  const box = find("batch");
+  if (!box) return changed("It has a batch.");
+  const part = (count) => now.items ? Math.round(10000 * count / now.items) / 100 : 0;
+  let x = 0;
+  for (const name of ["done", "quarantined", "in_flight"]) {
+    const rect = box.querySelector("rect." + name);
+    rect.setAttribute("x", x);
+    rect.setAttribute("width", part(now[name]));
+    x += part(now[name]);
+  }
+  const words = [`${now.done} of ${now.items} done`];
+  for (const name of ["quarantined", "in_flight", "waiting", "duplicates"])
+    if (now[name]) words.push(`${now[name]} ${name.replace("_", " ")}`);
+  const percent = now.items ? Math.floor(100 * (now.done + now.quarantined) / now.items) + " %" : "";
+  find("batch-percent").textContent = percent;
+  find("batch-counts").textContent = words.join(", ");
+  box.querySelector("svg").setAttribute("aria-label", `${percent}: ${words.join(", ")}`);
+  find("batch-width").textContent = now.at_once;
+  find("batch-pace").textContent = now.pace === null ? "not known yet" : `${now.pace} an hour`;
+  if (now.eta) find("batch-pace").append(", done about ", moment(now.eta));
+  find("batch-asking").hidden = !now.asking;
+  find("batch-asking").querySelector("span").textContent =
+    `${now.asking} ${now.asking === 1 ? "question waits" : "questions wait"}`;
+}
+
 function state(now) {
   find("state").textContent = now.state.replaceAll("_", " ");
   find("state").className = "chip " + now.state;
@@ -57,10 +84,11 @@ function state(now) {
   const waits = asks ? (asks === 1 ? "a decision" : `${asks} decisions`) : now.waiting_for || "nothing";
   find("waits").textContent = visible(waits);
   if (now.wake_at) find("waits").append(" until ", moment(now.wake_at));
-  find("progress").parentElement.parentElement.hidden = !now.progress.total;
+  find("progress").parentElement.parentElement.hidden = Boolean(now.batch) || !now.progress.total;
   find("progress").max = now.progress.total || 1;
   find("progress").value = now.progress.done;
   find("counted").textContent = `${now.progress.done} of ${now.progress.total}`;
+  if (now.batch) batch(now.batch);
   if (now.status !== "running") changed("It has ended.");
   else if (now.live && now.requests.map((each) => each.id).join(" ") !== page.dataset.requests)
     changed(asks ? "It asks for a decision." : "The decision is made.");

@@ -25,6 +25,7 @@ OPEN = {"/healthz", "/readyz", "/metrics"}
 BODIES: dict[str, Any] = {
     "/agents/{id}/decisions": {"verdict": "approve", "digest": "0"},
     "/agents/{id}/tell": {"text": "hello"},
+    "/agents/{id}/batch": {"at_once": 2},
     "/agents/code-auditor": {"path": "/x/sleeps"},
     "/agents/link-researcher": {"topic": "bread"},
     "/agents/buyer": {"symbol": "BAC", "quantity": "1", "limit": "9"},
@@ -86,8 +87,10 @@ async def test_the_document_describes_every_route_but_the_pages(world: GatewayWo
         ("GET", "/agents/{id}/events"),
         *(
             ("POST", f"/agents/{{id}}/{what}")
-            for what in ("decisions", "tell", "pause", "resume", "wake", "cancel")
+            for what in ("decisions", "tell", "pause", "resume", "wake", "batch", "cancel")
         ),
+        ("GET", "/batches/{id}/questions"),
+        ("POST", "/batches/{id}/decisions"),
     } | {("GET", path) for path in OPEN} == described
     for path, item in (await world.http.get("/openapi.json")).json()["paths"].items():
         for operation in item.values():
@@ -166,7 +169,8 @@ async def test_what_is_somebody_elses_is_not_there(world: GatewayWorld) -> None:
     await world.until(ended, lambda view: not view.running)
     checked = 0
     for route in await routes(world):
-        if "{id}" not in route.path:
+        # Of a batch one is shown what one may see, and whoever may see nothing of it nothing.
+        if not route.path.startswith("/agents/{id}"):
             continue
         for who in ("stranger", "approver", "member"):
             for id in (asks, sleeps, ended):
@@ -229,6 +233,8 @@ PAGES = [
     ("GET", "/ui"), ("GET", "/ui/agents"), ("GET", "/ui/agents/{id}"), ("GET", "/ui/agents/{id}/events"),
     ("POST", "/ui/agents/{id}/decisions"), ("POST", "/ui/agents/{id}/tell"),
     ("POST", "/ui/agents/{id}/steer"), ("POST", "/ui/sign-out"),
+    ("GET", "/ui/agents/{id}/items"), ("GET", "/ui/agents/{id}/verdicts"), ("POST", "/ui/agents/{id}/batch"),
+    ("GET", "/ui/batches/{id}"), ("POST", "/ui/batches/{id}/decisions"),
 ]  # fmt: skip
 
 
@@ -252,21 +258,21 @@ async def test_a_page_shows_and_steers_only_what_is_ones_own(world: GatewayWorld
     asks, _ = await world.asking()
     approver, form = await session(world.http, "local-approver")
     for method, path in PAGES:
-        if "{id}" not in path:
+        if not path.startswith("/ui/agents/{id}"):
             continue
         answers = [
             await world.http.request(
                 method,
                 path.replace("{id}", id),
                 headers={"Cookie": approver},
-                data={"form": form, "what": "cancel", "text": "x", "verdict": "approve"}
+                data={"form": form, "what": "cancel", "text": "x", "verdict": "approve", "at_once": "2"}
                 if method == "POST"
                 else None,
             )
             for id in (sleeps, "no-such-agent")
         ]
         # The local approver's token has no `agents:write`, which is looked at first.
-        status = 403 if path.endswith(("tell", "steer")) else 404
+        status = 403 if path.endswith(("tell", "steer", "batch")) else 404
         assert [each.status_code for each in answers] == [status, status], path
         assert answers[0].text.replace(sleeps, "no-such-agent") == answers[1].text
     assert (await world.http.get(f"/ui/agents/{asks}", headers={"Cookie": approver})).status_code == 200
@@ -290,6 +296,8 @@ async def test_a_form_from_elsewhere_does_nothing(world: GatewayWorld) -> None:
             (f"/ui/agents/{id}/steer", {"what": "cancel"}),
             (f"/ui/agents/{id}/tell", {"text": "x"}),
             (f"/ui/agents/{id}/decisions", {"verdict": "reject", "note": "x", "digest": request.digest}),
+            (f"/ui/agents/{id}/batch", {"what": "retry"}),
+            (f"/ui/batches/{id}/decisions", {"verdict": "approve", "shown": "x", "q.0": "on"}),
             ("/ui/sign-out", {}),
         ):
             answer = await world.http.post(

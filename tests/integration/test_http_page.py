@@ -52,6 +52,7 @@ async def test_every_command_of_the_page_runs(tmp_path: Path) -> None:
         assert run.returncode == 0, run.stdout[-3000:] + run.stderr
         assert '"files_fixed":2' in run.stdout
         assert '"status":"counted"' in run.stdout
+        assert '"verdict":"reject","counted":2,"refused":0' in run.stdout
         assert "event: note" in run.stdout
     finally:
         dev.terminate()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,37 @@ FLAGS = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
+# WCAG 2.2: 4.5 to 1 for text, by what the browser computed, for every element with text of its own.
+CONTRAST = """() => {
+  const parse = (text) => text.match(/[\\d.]+/g).map(Number);
+  const light = ([r, g, b]) => [r, g, b].map((v) => v / 255)
+    .map((v) => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+  const ground = (element) => {
+    for (let at = element; at; at = at.parentElement) {
+      const colour = parse(getComputedStyle(at).backgroundColor);
+      if (colour.length < 4 || colour[3] > 0) return colour;
+    }
+    return [255, 255, 255];
+  };
+  const poor = [];
+  for (const element of document.querySelectorAll("body *")) {
+    const own = [...element.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim());
+    if (!own || !element.checkVisibility()) continue;
+    const colours = [parse(getComputedStyle(element).color), ground(element)];
+    const [a, b] = colours.map(light).sort((x, y) => y - x);
+    const ratio = (a + 0.05) / (b + 0.05);
+    if (ratio < 4.5) poor.push(`${ratio.toFixed(2)} ${element.outerHTML.slice(0, 60)}`);
+  }
+  return poor;
+}"""
+UNLABELLED = """() => [...document.querySelectorAll("input, textarea, select, button, a, progress")]
+  .filter((each) => each.type !== "hidden")
+  .filter((each) => !(each.labels?.length || each.textContent.trim() || each.getAttribute("aria-label")))
+  .map((each) => each.outerHTML.slice(0, 80))"""
+HEADINGS = """() => [...document.querySelectorAll("h1, h2, h3, h4")].map((each) => Number(each.tagName[1]))"""
+TARGETS = """() => [...document.querySelectorAll("button")].filter((each) => each.checkVisibility())
+  .filter((each) => each.getBoundingClientRect().height < 24).map((each) => each.textContent)"""
 
 
 class Pages:
@@ -59,3 +91,23 @@ class Pages:
         id = await self.world.agents.start("code-auditor", audit, owner="owner")
         view = await self.world.until(id, lambda view: bool(view.requests))
         return view, view.requests[0]
+
+
+async def require_accessible(page: Page) -> None:
+    """Landmarks, one main heading and none skipped, a name for every control, legible text, no dead ends."""
+    assert await page.get_by_role("main").count() == 1
+    assert await page.get_by_role("banner").count() == 1
+    assert await page.locator("html[lang]").count() == 1
+    levels = await page.evaluate(HEADINGS)
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after - before <= 1 for before, after in pairwise(levels)), levels
+    assert await page.evaluate(UNLABELLED) == []
+    assert await page.evaluate(CONTRAST) == []
+    assert await page.evaluate(TARGETS) == []
+    wide = await page.evaluate(
+        "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
+    )
+    assert wide <= 0, "the page scrolls sideways"
+    ids = await page.evaluate("() => [...document.querySelectorAll('[id]')].map((each) => each.id)")
+    assert len(ids) == len(set(ids))

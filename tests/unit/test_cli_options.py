@@ -33,8 +33,9 @@ def run(*words: str) -> AgentFilter:
 def test_every_option_becomes_its_field() -> None:
     """Words, choices, flags and times; what is not given asks for nothing."""
     assert run() == AgentFilter()
-    words = "--kind buyer --owner ann --state stuck --status running --batch b --node Login --stuck --text x"
-    assert run(*words.split(), "--since", "2026-11-22 10:00", "--zone", "Asia/Tokyo") == AgentFilter(
+    words = "--kind buyer --owner ann --state stuck --status running --batch b --node Login --text x"
+    flags = ("--stuck", "--top", "--since", "2026-11-22 10:00", "--zone", "Asia/Tokyo")
+    assert run(*words.split(), *flags) == AgentFilter(
         kind="buyer",
         owner="ann",
         state="stuck",
@@ -42,6 +43,7 @@ def test_every_option_becomes_its_field() -> None:
         batch="b",
         node="Login",
         stuck=True,
+        top=True,
         text="x",
         zone="Asia/Tokyo",
         since=datetime(2026, 11, 22, 1, tzinfo=UTC),

@@ -1,0 +1,237 @@
+"""What the agents of one batch ask alike, decided together: one signed decision for each, on what was shown.
+
+Nothing here decides for several at once. Whoever decides was shown each question with the digest of its plan,
+and gets a decision signed for each of them; the agents judge them one by one, as any other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Sequence, Set
+from dataclasses import dataclass
+from datetime import timedelta
+
+from temporalio.client import Client
+from temporalio.service import RPCError
+
+from common.approval.types import (
+    ApprovalsView,
+    DecisionRecord,
+    DecisionStatus,
+    LongText,
+    Verdict,
+    judged,
+)
+from common.client.asked import Answered, AskedPage, ShownQuestion, asked_item, is_of
+from common.client.client import AgentClient
+from common.client.errors import AgentClientError, NoSuchAgentError
+from common.client.inbox import ASKED_AT_ONCE
+from common.client.view import QUERY_PATIENCE, AgentRow, answer_of
+from common.client.visibility import items_of, quote, rows_of
+from common.digest import digest
+from common.temporal import search_attributes
+from common.temporal.search_attributes import MORE
+
+# As many agents of a batch may be at work at once, and several batches may share an id.
+MAX_ASKING = 5000
+# What is decided in one go; how long all of its agents together are asked what they ask, and what came of it.
+MAX_DECIDED = 200
+ASKING_PATIENCE = timedelta(seconds=8)
+OUTCOME_PATIENCE = timedelta(seconds=5)
+# The same words whether there is no such agent, it is of another batch, or it asks them nothing any more.
+NOT_THERE = "nothing is asked of you there, or not any more"
+
+# Whether somebody may see the agent, given those who may decide what it asks.
+Sees = Callable[[AgentRow, Set[str]], bool]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What somebody says to several questions of a batch, through which entry point.
+
+    ``token`` is of this one form or command: sent again, each decision counts once. ``sees`` says whether
+    they may see an agent of that batch; to whoever may not, it does not exist.
+    """
+
+    batch: str
+    verdict: Verdict
+    note: LongText
+    by: str
+    through: str
+    token: str
+    sees: Callable[[str], Awaitable[bool]]
+
+    def decision_id(self, shown: ShownQuestion) -> str:
+        """The id under which the decision on this question counts once."""
+        parts = [self.token, self.by, shown.id, shown.request_id, shown.digest]
+        return f"batch-{digest(list(parts))[:32]}"
+
+
+class Gathered:
+    """The questions of batches."""
+
+    def __init__(self, client: Client, agents: AgentClient) -> None:
+        self._client, self._agents = client, agents
+        self._free = asyncio.Semaphore(ASKED_AT_ONCE)
+
+    async def asking(self, batch: str, sees: Sees) -> list[AgentRow]:
+        """The agents of a batch, named by its id or by its agent's, that ask something; by their ids."""
+        attribute, approval = search_attributes.BATCH_ID.name, quote(search_attributes.APPROVAL)
+        conditions = [
+            f"({attribute} = {quote(batch)} OR {items_of(batch)})",
+            f"{search_attributes.WAITING_FOR.name} STARTS_WITH {approval}",
+            "ExecutionStatus = 'Running'",
+        ]
+        rows = await rows_of(self._client, conditions, MAX_ASKING)
+        # A long list of approvers is cut in the search attribute; the agent has the whole.
+        return sorted(
+            (
+                row
+                for row in rows
+                if is_of(row, batch)
+                and row.item_of
+                and (MORE in row.approvers or sees(row, set(row.approvers)))
+            ),
+            key=lambda row: row.id,
+        )
+
+    async def page(
+        self,
+        batch: str,
+        sees: Sees,
+        after: str = "",
+        limit: int = MAX_DECIDED,
+        patience: timedelta | None = None,
+    ) -> AskedPage:
+        """The questions of the next `limit` agents whose ids come after `after`."""
+        rows = await self.asking(batch, sees)
+        rest = [row for row in rows if row.id > after]
+        chosen = rest[:limit]
+        until = _after(patience or ASKING_PATIENCE)
+        found = await asyncio.gather(*(self._view(row.id, until) for row in chosen))
+        return AskedPage(
+            batch=batch,
+            agents=len(rows),
+            items=tuple(
+                asked_item(row, request)
+                for row, view in zip(chosen, found, strict=True)
+                for request in (view.open if view else ())
+                if sees(row, set(request.deciders))
+            ),
+            silent=tuple(row.id for row, view in zip(chosen, found, strict=True) if view is None),
+            after=chosen[-1].id if len(rest) > len(chosen) else None,
+        )
+
+    async def pages(self, batch: str, sees: Sees, patience: timedelta) -> list[AskedPage]:
+        """All questions, page by page, each with this patience."""
+        pages = [await self.page(batch, sees, patience=patience)]
+        while pages[-1].after is not None:
+            pages.append(await self.page(batch, sees, pages[-1].after, patience=patience))
+        return pages
+
+    async def answer(self, answer: Answer, shown: Sequence[ShownQuestion]) -> list[Answered]:
+        """Decide `shown`, `MAX_DECIDED` at most, and say what became of each; the others of them go on.
+
+        Raises:
+            SettingsError: the operator's policy cannot be read, so that nothing can be approved now.
+            UnusableValueError: no person may have such a name.
+            ValidationError: the note is too long.
+            RPCError: Temporal was out of reach; sent again under the same token, each counts once.
+        """
+        until = _after(ASKING_PATIENCE)
+        sent = await asyncio.gather(*(self._decide(answer, each, until) for each in shown[:MAX_DECIDED]))
+        until = _after(OUTCOME_PATIENCE)
+        return list(await asyncio.gather(*(self._judged(each, until) for each in sent)))
+
+    async def _view(self, id: str, until: float) -> ApprovalsView | None:
+        """What an agent asks and what it was told; None if no worker answers in time."""
+        async with self._free:
+            patience = min(QUERY_PATIENCE, timedelta(seconds=until - time.monotonic()))
+            if patience <= timedelta():
+                return None
+            return await answer_of(self._client.get_workflow_handle(id), "approvals", ApprovalsView, patience)
+
+    async def _decide(self, answer: Answer, shown: ShownQuestion, until: float) -> Answered:
+        """Send the decision on one question, unless it is known by now to be in vain."""
+        id = answer.decision_id(shown)
+
+        def refused(reason: str) -> Answered:
+            return _answered(shown, id, DecisionStatus.REFUSED, reason)
+
+        view = await self._view(shown.id, until)
+        async with self._free:
+            # Before any check: whoever has decided may no longer be asked, and still learns how it went.
+            if view and (record := judged(view.decisions, id)):
+                same = (record.decision.verdict, record.decision.note) == (answer.verdict, answer.note)
+                return _of(shown, record) if same else refused("it was decided otherwise by the same key")
+            if not await answer.sees(shown.id):
+                return refused(NOT_THERE)
+            if view and (why := _changed(view, shown)):
+                return refused(why)
+            try:
+                await self._agents.decide(
+                    shown.id,
+                    answer.verdict,
+                    by=answer.by,
+                    note=answer.note,
+                    through=answer.through,
+                    digest=shown.digest,
+                    request_id=shown.request_id,
+                    decision_id=id,
+                    known=True,
+                )
+            except NoSuchAgentError:
+                return refused("nothing is asked there any more: the agent has ended")
+            except AgentClientError as error:
+                return refused(str(error))
+        return _answered(shown, id, DecisionStatus.WAITING, "it counts as soon as a worker takes it")
+
+    async def _judged(self, answered: Answered, until: float) -> Answered:
+        """What the agent made of a decision that was sent, if it says so in time."""
+        if answered.status is not DecisionStatus.WAITING:
+            return answered
+        async with self._free:
+            left = timedelta(seconds=until - time.monotonic())
+            try:
+                record = await self._agents.outcome(answered.id, answered.decision_id, left)
+            except (RPCError, RuntimeError):
+                return answered  # the decision itself is safe with Temporal
+        return answered if record is None else _of(answered, record)
+
+
+def _after(patience: timedelta) -> float:
+    return time.monotonic() + patience.total_seconds()
+
+
+def new_token() -> str:
+    """A token for one form or command."""
+    return secrets.token_hex(12)
+
+
+def _changed(view: ApprovalsView, shown: ShownQuestion) -> str:
+    """Why what was shown is not what is asked now; empty if it is."""
+    request = next((each for each in view.open if each.id == shown.request_id), None)
+    if request is None:
+        how = view.closed.get(shown.request_id)
+        return f"it is not asked any more: {how}" if how else "it is not asked any more"
+    if request.digest != shown.digest:
+        return f"it has changed since it was shown: its plan is {request.digest[:12]} now"
+    return ""
+
+
+def _answered(shown: ShownQuestion, id: str, status: DecisionStatus, reason: str) -> Answered:
+    named = {"id": shown.id, "request_id": shown.request_id, "digest": shown.digest}
+    return Answered(**named, decision_id=id, status=status, reason=reason)
+
+
+def _of(shown: ShownQuestion | Answered, record: DecisionRecord) -> Answered:
+    return Answered(
+        id=shown.id,
+        request_id=shown.request_id,
+        digest=shown.digest,
+        decision_id=record.decision.id,
+        status=record.status,
+        reason=record.reason,
+    )
