@@ -16,7 +16,16 @@ from activities.llm.ledger import BudgetLimits, Call, Ledger, Recorded
 from activities.llm.offline import OfflineAnalyst
 from activities.llm.outputs import BadOutputError, Outputs, OutputType
 from activities.llm.prices import Prices
-from activities.llm.prompt import Completion, Prompt, Provider, Turn, shortened, task_text
+from activities.llm.prompt import (
+    Completion,
+    Prompt,
+    Provider,
+    Turn,
+    cut_remark,
+    shortened,
+    task_text,
+    unmarked,
+)
 from activities.llm.records import (
     OFFLINE,
     Choose,
@@ -190,12 +199,13 @@ class _Request:
         got = self._ask()
         try:
             value, choice = self.runner._outputs.read(got.text, self.think)
-        except BadOutputError as flaw:
+        except BadOutputError as error:
+            flaw = unmarked(str(error))
             self.notes.append(f"the first answer was invalid and was repaired: {flaw}"[:500])
             cut = f"It was cut off after {think.max_output_tokens} tokens. " if got.cut else ""
             repair = f"That was not a valid answer: {flaw}. {cut}Answer again, correctly."
             # Some providers refuse an empty message.
-            got = self._ask(Turn("assistant", got.text or "(no answer)"), Turn("user", repair))
+            got = self._ask(Turn("assistant", unmarked(got.text) or "(no answer)"), Turn("user", repair))
             try:
                 value, choice = self.runner._outputs.read(got.text, self.think)
             except BadOutputError as still:
@@ -207,12 +217,12 @@ class _Request:
                 f"the material was too long for {self.model}: "
                 f"of its {whole:,} characters it was given {kept:,}"
             )
-        text = choice or got.text
+        answer = unmarked(got.text)
+        text = choice or answer
         if got.cut and isinstance(think.want, Text):
-            limit = f"{think.max_output_tokens:,} tokens"
-            text += f"\n\n[The language model's answer was cut off here, after {limit}.]"
+            text += f"\n\n{cut_remark(think.max_output_tokens)}"
         exchange = Exchange(
-            instruction=think.instruction + _options(think), material=material, answer=got.text
+            instruction=think.instruction + _options(think), material=material, answer=answer
         )
         return Reply(
             model=self.model,
