@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from temporalio.exceptions import ApplicationError
+
 from activities.llm.activities import caller
 from activities.llm.offline import OfflineAnalyst
 from activities.llm.outputs import Rank, Ranking, find_quote
@@ -22,6 +24,8 @@ from activities.llm.runner import ModelRunner
 from common.settings import Settings
 
 _WISHES = "wishes"
+# How a request ends that was answered with nothing to rank by; rules rank then, and say so.
+NOTHING_TO_USE = ("BadModelOutput", "ContextTooLong", "AnswerTooLarge", "ContentFiltered")
 
 
 def ranker(runner: ModelRunner, settings: Settings) -> LanguageModel:
@@ -30,7 +34,7 @@ def ranker(runner: ModelRunner, settings: Settings) -> LanguageModel:
 
 
 class RankingModel:
-    """Ranks by a language model within the agent's budget, and offline once that is spent."""
+    """Ranks by a language model within the agent's budget; offline once that is spent, or where it fails."""
 
     def __init__(self, runner: ModelRunner, model: str) -> None:
         self._runner = runner
@@ -50,7 +54,12 @@ class RankingModel:
             model=self._model,
             max_output_tokens=16_000,
         )
-        reply = self._runner.think(think, caller()).reply
+        try:
+            reply = self._runner.think(think, caller()).reply
+        except ApplicationError as error:
+            if error.type not in NOTHING_TO_USE:
+                raise
+            reply = None
         if reply is None:
             return OfflineAnalyst().rank(request)
         ranked = [each for each in Ranking.model_validate(reply.value).items if each.id != _WISHES]

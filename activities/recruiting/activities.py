@@ -11,7 +11,7 @@ from urllib.parse import quote
 from temporalio import activity
 
 from activities.documents.documents import MAX_BYTES, MEDIA_TYPES, DocumentText
-from activities.llm.records import LanguageModel
+from activities.llm.records import OFFLINE, LanguageModel
 from activities.mail.letters import with_links
 from activities.recruiting.calendar_file import busy_slots_apart
 from activities.recruiting.choices import interested, times
@@ -116,6 +116,7 @@ class RecruitingActivities:
             role=request.role.title,
             count=len(book.letters),
             letters=self._artifacts.put(book.model_dump_json().encode()),
+            opening=request.opening,
             sample=samples,
             recipients=tuple(f"{id} <{letter.to}>" for id, letter in list(book.letters.items())[:NAMED]),
             slots=len(request.slots),
@@ -124,7 +125,7 @@ class RecruitingActivities:
             model=request.model,
         )
         path = self._place("letters.md")
-        write_atomically(path, self._readable(book, proposal).encode(), mode=0o644)
+        write_atomically(path, self._readable(book, proposal, request).encode(), mode=0o644)
         return DraftedLetters(plan=plan, path=str(path))
 
     @activity.defn(name="busy_slots")
@@ -183,9 +184,15 @@ class RecruitingActivities:
         """A letter as its recipient will see it."""
         return with_links(text, [(each.label, LINK) for each in choices] if self._links else [])
 
-    def _readable(self, book: LetterBook, proposal: str) -> str:
+    def _readable(self, book: LetterBook, proposal: str, request: DraftLetters) -> str:
         """Every letter, for people to read before they approve."""
-        parts = [f"# Letters about {book.title}\n"]
+        who = "offline, a fixed text" if request.model == OFFLINE else f"{request.model}, a language model"
+        parts = [
+            f"# Letters about {book.title}\n",
+            f"How every first letter begins was written by {who}:\n\n> "
+            + request.opening.replace("\n", "\n> ")
+            + "\n",
+        ]
         for id, letter in book.letters.items():
             first, follow_up = (
                 self._linked(book.compose(Outgoing(candidate=id, kind=kind))[1], interested())

@@ -66,11 +66,18 @@ def test_a_ranking_holds_known_items_with_their_own_words(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("items", [[item("9", 1, "x")], [item("1", 1, "x")] * 2, [item("1", 7, "x")]])
 def test_an_item_that_is_not_there_is_bad_output(tmp_path: Path, items: list[dict[str, Any]]) -> None:
-    """Unknown ids, one named twice, a score out of range: repaired once, then refused."""
-    assert rank(tmp_path, Says({"items": items}, {"items": []})).ranking == []
+    """Unknown ids, one named twice, a score out of range: repaired once; then rules rank, and say so."""
+    assert rank(tmp_path, Says({"items": items}, {"items": []})).model == "openai:x"
+    refused = rank(tmp_path / "other", Says({"items": items}, {"items": items}))
+    assert refused == OfflineAnalyst().rank(REQUEST)
+    assert refused.model == "offline"
+
+
+def test_a_model_that_cannot_be_asked_at_all_ranks_nothing(tmp_path: Path) -> None:
+    """A wrong key or name is not passed over in silence."""
     with pytest.raises(ApplicationError) as caught:
-        rank(tmp_path / "other", Says({"items": items}, {"items": items}))
-    assert caught.value.type == "BadModelOutput"
+        rank(tmp_path, Says(), HIBERNAUT_OPENAI_KEY="")
+    assert caught.value.type == "ModelNotSetUp"
 
 
 def test_a_spent_budget_ranks_offline_and_says_so(tmp_path: Path) -> None:
