@@ -74,10 +74,10 @@ def test_an_item_that_is_not_there_is_bad_output(tmp_path: Path, items: list[dic
 
 
 def test_a_model_that_cannot_be_asked_at_all_ranks_nothing(tmp_path: Path) -> None:
-    """A wrong key or name is not passed over in silence."""
+    """What the operator has to set is not passed over in silence."""
     with pytest.raises(ApplicationError) as caught:
-        rank(tmp_path, Says(), HIBERNAUT_OPENAI_KEY="")
-    assert caught.value.type == "ModelNotSetUp"
+        rank(tmp_path, Says(), HIBERNAUT_AGENT_USD="1")
+    assert caught.value.type == "PriceUnknown"
 
 
 def test_a_spent_budget_ranks_offline_and_says_so(tmp_path: Path) -> None:
