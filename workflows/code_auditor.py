@@ -70,6 +70,7 @@ class CodeAuditor(Agent[AuditInput, AuditorMemory]):
         with self.node("triage"):
             request = TriageRequest(findings=memory.findings, wishes=list(self.instructions))
             memory.triage = await self.call(FindingTriage.triage, request, LONG)
+            self.spent(memory.triage.cost)
             for line in memory.triage.top:
                 self.note(line)
 

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel, Field
 
+from common.agents.agent import Cost
 from common.agents.auditor import FixPlan
 from common.agents.fields import LocalPath
 from common.approval.types import Authorization
@@ -143,6 +144,8 @@ class Triage(BaseModel, frozen=True):
     fixable: int
     top: list[str]
     model: str
+    # Left out where it is nothing, as in what was stored before it was counted.
+    cost: Cost = Field(default_factory=Cost, exclude_if=lambda cost: cost == Cost())
 
 
 class PlanRequest(BaseModel, frozen=True):

@@ -53,6 +53,7 @@ class FindingTriage:
             fixable=sum(group.fixable for group in groups),
             top=[_sentence(group) for _, group in ranked[:_TOP]],
             model=reply.model,
+            cost=reply.cost,
         )
 
 

@@ -88,7 +88,7 @@ def task_text(instruction: str, material: Sequence[Material]) -> str:
 
 
 def unmarked(answer: str) -> str:
-    """An answer without what imitates our marks and remarks: a model has seen the marks, and may write any."""
+    """An answer without what imitates our marks and remarks: a model has seen the marks."""
     return _IMITATION_OR_REMARK.sub(_TAKEN_OUT, answer)
 
 

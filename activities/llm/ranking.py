@@ -21,6 +21,7 @@ from activities.llm.records import (
     Think,
 )
 from activities.llm.runner import ModelRunner
+from common.agents.agent import Cost
 from common.settings import Settings
 
 _WISHES = "wishes"
@@ -59,7 +60,8 @@ class RankingModel:
         except ApplicationError as error:
             if error.type not in NOTHING_TO_USE:
                 raise
-            reply = None
+            by_rules = OfflineAnalyst().rank(request)
+            return by_rules.model_copy(update={"cost": next(iter(error.details), Cost())})
         if reply is None:
             return OfflineAnalyst().rank(request)
         ranked = [each for each in Ranking.model_validate(reply.value).items if each.id != _WISHES]
@@ -76,8 +78,7 @@ class RankingModel:
                 for each in sorted(ranked, key=lambda each: -each.score)[: request.keep]
                 if each.score > 0 and math.isfinite(each.score)
             ],
-            input_tokens=reply.input_tokens,
-            output_tokens=reply.output_tokens,
+            cost=reply.cost,
         )
 
 

@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Protocol
 
 from pydantic import JsonValue
+from temporalio.exceptions import ApplicationError
 
 from activities.llm.failures import ProviderError
 from activities.llm.ledger import BudgetLimits, Call, Ledger, Recorded
@@ -38,6 +39,7 @@ from activities.llm.records import (
     Thought,
 )
 from activities.llm.transcript import Conversation, Exchange, Transcripts, compacted
+from common.agents.agent import Cost
 from common.artifacts import ArtifactRef, ArtifactStore
 from common.errors import permanent
 from common.settings import Settings, SettingsError
@@ -209,7 +211,14 @@ class _Request:
             try:
                 value, choice = self.runner._outputs.read(got.text, self.think)
             except BadOutputError as still:
-                raise permanent("BadModelOutput", f"{self.model}: {still}"[:1000]) from None
+                # It was paid for all the same.
+                spent = Cost(
+                    input_tokens=self.input_tokens,
+                    output_tokens=self.output_tokens,
+                    usd=self._usd() or Decimal(0),
+                )
+                said = f"{self.model}: {unmarked(str(still))}"[:1000]
+                raise ApplicationError(said, spent, type="BadModelOutput", non_retryable=True) from None
         material = self.think.material
         if material != think.material:
             kept, whole = (sum(len(part.text) for part in each) for each in (material, think.material))
@@ -221,9 +230,7 @@ class _Request:
         text = choice or answer
         if got.cut and isinstance(think.want, Text):
             text += f"\n\n{cut_remark(think.max_output_tokens)}"
-        exchange = Exchange(
-            instruction=think.instruction + _options(think), material=material, answer=answer
-        )
+        exchange = Exchange(instruction=think.instruction + _options(think), material=material, answer=answer)
         return Reply(
             model=self.model,
             text=text,

@@ -82,7 +82,7 @@ class RecruitingActivities:
             removed.update({str(category): count for category, count in stripped.removed.items()})
             profiles.append(Profile(number, each.id, each.name, stripped.text, unread))
             activity.heartbeat(Progress(done=number, total=len(request.candidates)))
-        ranked, model = rank(request.role, profiles, self._model)
+        ranked, model, cost = rank(request.role, profiles, self._model)
         ranking = CandidateRanking(
             role=request.role, model=model, candidates=tuple(ranked), removed=dict(removed)
         )
@@ -92,6 +92,7 @@ class RecruitingActivities:
             removed=ranking.removed,
             unread=sum(bool(each.unread) for each in profiles),
             model=model,
+            cost=cost,
         )
 
     @activity.defn(name="draft_letters")

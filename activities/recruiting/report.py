@@ -131,7 +131,11 @@ def markdown(report: RecruitingReport) -> str:
             f"| {ranked.musts} of {musts} | {ranked.nices} of {nices} | {escaped(line.slot)} |"
         )
     for line in report.lines:
-        lines += ["", f"## {line.place}. {escaped(line.ranked.name)}", *_candidate(line, report.ranking.model)]
+        lines += [
+            "",
+            f"## {line.place}. {escaped(line.ranked.name)}",
+            *_candidate(line, report.ranking.model),
+        ]
     return "\n".join(lines) + "\n"
 
 

@@ -108,7 +108,9 @@ class ResearchReport:
 
     def take_comparison(self, placed: Sequence[tuple[ReportPage, Claim]], told: int, model: str) -> None:
         """Take a language model's comparison of the pages; of `told` points those whose quotes were found."""
-        self.compared = [("", [Said(page, claim, compared_by=model) for page, claim in placed])] if placed else []
+        self.compared = (
+            [("", [Said(page, claim, compared_by=model) for page, claim in placed])] if placed else []
+        )
         self.compared_by = model
         if model not in self.model.split(", "):
             self.model += f", {model}"

@@ -50,6 +50,12 @@ class Cost(BaseModel):
     output_tokens: int = 0
     usd: Decimal = Decimal(0)
 
+    def add(self, more: Cost) -> None:
+        """Count `more` on top."""
+        self.input_tokens += more.input_tokens
+        self.output_tokens += more.output_tokens
+        self.usd += more.usd
+
 
 class AgentStatus(BaseModel):
     """What the query ``status`` answers. ``approval`` is the oldest open request."""

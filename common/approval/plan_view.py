@@ -17,7 +17,7 @@ from common.visible_text import visible
 
 # Larger diffs are not read for a page.
 DIFF_BYTES = 16_000_000
-# The fields of plans that hold words of whoever the plan's `model` names: a case, a draft, how a report begins.
+# Fields of plans with words of whoever the plan's `model` names: a case, how something begins, a draft.
 WRITTEN = frozenset({"case", "opening", "text"})
 _AUTHOR = re.compile(r"offline|(?:openai|anthropic|bedrock):\S{1,200}")
 

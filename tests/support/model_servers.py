@@ -65,8 +65,8 @@ class ModelServer:
     """Answers each request with the next of `script`, and with the last from then on.
 
     An entry is a text (a good answer), or the name of a fault: `429:SECONDS`, `429:date`, `500`, `529`,
-    `slow`, `trickle` (byte by byte, without end), `cut`, `malformed`, `html`, `huge`, `401`, `filter`, `long`, `stop:TEXT` (cut at the most tokens),
-    `status:NUMBER:BODY`; or a function of the request to one.
+    `slow`, `trickle` (byte by byte, without end), `cut`, `malformed`, `html`, `huge`, `401`, `filter`,
+    `long`, `stop:TEXT` (cut at the most tokens), `status:NUMBER:BODY`; or a function of the request to one.
     """
 
     protocol: str

@@ -162,7 +162,9 @@ async def test_who_wrote_a_text_stands_beside_it_wherever_people_decide(
     words = notice_words(delivery, "https://x.test", signer, datetime(2026, 11, 24, tzinfo=UTC))
     assert f"{label}: It rises." in words.text
     assert label in words.html
-    blocks = slack_blocks.asked(notice, request, show_plan(request.plan, artifacts), "token", "https://x.test")
+    blocks = slack_blocks.asked(
+        notice, request, show_plan(request.plan, artifacts), "token", "https://x.test"
+    )
     assert label in json.dumps(blocks)
     lines = approval_lines("a", request, artifacts)
     told = f"{field.capitalize()} below: written by {author}"

@@ -34,7 +34,7 @@ from temporalio import workflow
 from temporalio.common import RawValue
 
 from activities.llm.records import Reply, Think
-from common.agents.agent import AgentInput, AgentStatus, Carried, Notebook, Receipt, Receipts, Woken
+from common.agents.agent import AgentInput, AgentStatus, Carried, Cost, Notebook, Receipt, Receipts, Woken
 from common.approval.types import ApprovalPolicy, ApprovalRequest, ApprovalsView
 from common.mail import IncomingMail
 from common.notices.types import NoticeEvent
@@ -267,6 +267,10 @@ class Agent(Generic[Input, Memory]):
             ApplicationError: type `BudgetRefused`, where a human will not pay more.
         """
         return await self._thinking.think(think, policy, self.budget_approvers)
+
+    def spent(self, cost: Cost) -> None:
+        """Count what an activity of the agent's own has spent on language models."""
+        self._carried.cost.add(cost)
 
     async def tell_people(self, text: str, event: NoticeEvent = NoticeEvent.DRIFT) -> None:
         """Note `text`, and have people told of it who want to know of such events."""

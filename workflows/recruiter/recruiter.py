@@ -67,6 +67,7 @@ class Recruiter(Agent[RecruiterInput, RecruiterMemory]):
                 profiles=self.input.profiles or "",
             )
             ranked = await self.call(RecruitingActivities.rank_candidates, request, LONG)
+            self.spent(ranked.cost)
             self.note(
                 f"{len(ranked.order)} candidates ranked, {ranked.unread} without a profile",
                 model=ranked.model,

