@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -122,8 +123,6 @@ async def recruiter_asks_and_writes(stage: ThinkersStage) -> None:
 async def talker_talks(stage: ThinkersStage, rounds: int = 3) -> None:
     agent = await stage.start(TalkInput(rounds=rounds, max_output_tokens=60), "talker")
     assert (await agent.result())["models"] == [MODEL] * rounds
-    cost = (await stage.status(agent)).cost
-    assert (cost.input_tokens, cost.output_tokens) == stage.answered(agent.id)
 
 
 @pytest.mark.parametrize("schemas", [False, True], ids=["free", "held-to-schemas"])
@@ -144,12 +143,20 @@ async def test_every_agent_that_thinks_ends_or_asks_and_both_sides_count_the_sam
             )
             assert not await stage.wedges()
             notes = [note for handle in stage.handles for note in await stage.notes(handle)]
+            for handle in stage.handles:
+                cost = (await stage.status(handle)).cost
+                assert (cost.input_tokens, cost.output_tokens) == stage.answered(handle.id), handle.id
     calls, counted = stage.calls(), llama.counted()
     assert {state for _, state, _, _ in calls} <= {"answered", "released"}
     assert (counted[0] - before[0], counted[1] - before[1]) == stage.answered()
     repaired = sum("the first answer was invalid and was repaired" in note for note in notes)
     refused = sum("gave nothing to use" in note or "was not understood" in note for note in notes)
-    print(f"{len(calls)} calls, tokens {stage.answered()}; repaired {repaired}, refused {refused}")
+    by_node = dict(Counter(node for node, *_ in calls))
+    print(
+        f"{len(calls)} calls {by_node}, tokens {stage.answered()} in the ledger, "
+        f"{counted[0] - before[0], counted[1] - before[1]} at the server; "
+        f"repaired {repaired}, refused {refused}"
+    )
 
 
 async def test_an_answer_whose_server_is_killed_is_asked_for_again(

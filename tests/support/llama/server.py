@@ -20,8 +20,9 @@ from tests.support.llama.build import MODEL, SERVER
 from tests.support.waiting import eventually
 
 CONTEXT, SLOTS = 1024, 2
-# How much likelier the token that ends an answer becomes: a base model repeats itself up to its limit.
-END_TOKEN, LIKELIER = 1, 6
+# How much likelier the tokens become that end an answer, and a text or a list within JSON: a base model
+# repeats itself up to its limit.
+LIKELIER = {1: 6, 236775: 4, 25938: 4, 827: 4, 236842: 4, 15947: 4, 165075: 4, 1781: 4, 10498: 4}
 
 
 class LlamaServer:
@@ -45,7 +46,8 @@ class LlamaServer:
             *("--metrics", "--offline", "--no-ui", "--no-warmup", "--seed", "7", "--threads", "1"),
             *("--ctx-size", str(CONTEXT * SLOTS), "--parallel", str(SLOTS), "--no-kv-unified"),
             # What it read before is read again, so that both sides count the same.
-            *("--no-cache-prompt", "--cache-ram", "0", "--logit-bias", f"{END_TOKEN}+{LIKELIER}"),
+            *("--no-cache-prompt", "--cache-ram", "0"),
+            *(part for token, by in LIKELIER.items() for part in ("--logit-bias", f"{token}+{by}")),
         ]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
