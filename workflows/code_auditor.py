@@ -71,6 +71,8 @@ class CodeAuditor(Agent[AuditInput, AuditorMemory]):
             request = TriageRequest(findings=memory.findings, wishes=list(self.instructions))
             memory.triage = await self.call(FindingTriage.triage, request, LONG)
             self.spent(memory.triage.cost)
+            if memory.triage.note:
+                self.note(memory.triage.note)
             for line in memory.triage.top:
                 self.note(line)
 

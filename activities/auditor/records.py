@@ -144,8 +144,9 @@ class Triage(BaseModel, frozen=True):
     fixable: int
     top: list[str]
     model: str
-    # Left out where it is nothing, as in what was stored before it was counted.
+    # Both are left out where they are nothing, as in what was stored before there were any.
     cost: Cost = Field(default_factory=Cost, exclude_if=lambda cost: cost == Cost())
+    note: str = Field("", exclude_if=lambda note: not note)
 
 
 class PlanRequest(BaseModel, frozen=True):

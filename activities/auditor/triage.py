@@ -54,6 +54,7 @@ class FindingTriage:
             top=[_sentence(group) for _, group in ranked[:_TOP]],
             model=reply.model,
             cost=reply.cost,
+            note=reply.note,
         )
 
 

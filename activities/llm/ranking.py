@@ -61,7 +61,8 @@ class RankingModel:
             if error.type not in NOTHING_TO_USE:
                 raise
             by_rules = OfflineAnalyst().rank(request)
-            return by_rules.model_copy(update={"cost": next(iter(error.details), Cost())})
+            note = f"the language model's ranking cannot be used, rules rank: {error.type}: {error.message}"
+            return by_rules.model_copy(update={"cost": next(iter(error.details), Cost()), "note": note})
         if reply is None:
             return OfflineAnalyst().rank(request)
         ranked = [each for each in Ranking.model_validate(reply.value).items if each.id != _WISHES]

@@ -52,11 +52,15 @@ class RankedItem(BaseModel, frozen=True):
 
 
 class ModelReply(BaseModel, frozen=True):
-    """The ranking, best first, who made it (`model`), and what was spent on it."""
+    """The ranking, best first, who made it (`model`), and what was spent on it.
+
+    `note` says why rules made it where a language model was to.
+    """
 
     model: str
     ranking: list[RankedItem]
     cost: Cost = Field(default_factory=Cost)
+    note: str = ""
 
 
 class LanguageModel(Protocol):

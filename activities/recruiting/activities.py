@@ -82,17 +82,18 @@ class RecruitingActivities:
             removed.update({str(category): count for category, count in stripped.removed.items()})
             profiles.append(Profile(number, each.id, each.name, stripped.text, unread))
             activity.heartbeat(Progress(done=number, total=len(request.candidates)))
-        ranked, model, cost = rank(request.role, profiles, self._model)
+        ranked, reply = rank(request.role, profiles, self._model)
         ranking = CandidateRanking(
-            role=request.role, model=model, candidates=tuple(ranked), removed=dict(removed)
+            role=request.role, model=reply.model, candidates=tuple(ranked), removed=dict(removed)
         )
         return RankingDone(
             ranking=self._artifacts.put(ranking.model_dump_json().encode()),
             order=tuple(each.id for each in ranked),
             removed=ranking.removed,
             unread=sum(bool(each.unread) for each in profiles),
-            model=model,
-            cost=cost,
+            model=reply.model,
+            cost=reply.cost,
+            note=reply.note,
         )
 
     @activity.defn(name="draft_letters")

@@ -72,6 +72,7 @@ class RankingDone(BaseModel, frozen=True):
     unread: int
     model: str
     cost: Cost = Field(default_factory=Cost)
+    note: str = ""
 
 
 class DraftLetters(BaseModel, frozen=True):

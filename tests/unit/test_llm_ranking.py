@@ -72,6 +72,7 @@ def test_an_item_that_is_not_there_is_bad_output(tmp_path: Path, items: list[dic
     refused = rank(tmp_path / "other", Says({"items": items}, {"items": items}))
     assert refused.ranking == OfflineAnalyst().rank(REQUEST).ranking
     assert (refused.model, refused.cost) == ("offline", Cost(input_tokens=120, output_tokens=20))
+    assert "cannot be used, rules rank: BadModelOutput: openai:x" in refused.note
 
 
 def test_a_model_that_cannot_be_asked_at_all_ranks_nothing(tmp_path: Path) -> None:

@@ -68,6 +68,8 @@ class Recruiter(Agent[RecruiterInput, RecruiterMemory]):
             )
             ranked = await self.call(RecruitingActivities.rank_candidates, request, LONG)
             self.spent(ranked.cost)
+            if ranked.note:
+                self.note(ranked.note)
             self.note(
                 f"{len(ranked.order)} candidates ranked, {ranked.unread} without a profile",
                 model=ranked.model,
