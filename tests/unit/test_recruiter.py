@@ -208,18 +208,17 @@ def test_an_input_survives_its_way_through_temporal() -> None:
 def test_the_report_escapes_what_candidates_wrote() -> None:
     """As Markdown and as a page; it counts what was taken out, and does not say what."""
     hostile = "<script>alert(1)</script> [x](http://evil.example)"
-    ranked, reply = rank(ROLE, [profile(1, f"tide tables {hostile}")], OfflineAnalyst())
+    ranked, _ = rank(ROLE, [profile(1, f"tide tables {hostile}")], OfflineAnalyst())
     candidacy = Candidacy()
     candidacy.asked(NOW, timedelta(hours=48))
     candidacy.take(MailReading(says=Says.QUESTION), hostile, NOW, timedelta(hours=48), slots=[])
-    ranking = CandidateRanking(
-        role=ROLE, model=reply.model, candidates=tuple(ranked), removed={"age or birth": 2}
-    )
+    told = tuple(each.model_copy(update={"words": "It fits"}) for each in ranked)
+    ranking = CandidateRanking(role=ROLE, model="small", candidates=told, removed={"age or birth": 2})
     request = RecruitingReportRequest(
         ranking=ArtifactRef(sha256="0" * 64, size=0),
         courses={"c1": candidacy},
         slots=(),
-        model=reply.model,
+        model="small",
         outcome="done",
         decision="approved by ann",
         now=NOW,
@@ -232,3 +231,4 @@ def test_the_report_escapes_what_candidates_wrote() -> None:
         assert "age or birth (2)" in shown
         assert "with a human" in shown
         assert "asked something" in shown
+        assert "small says: It fits" in shown
