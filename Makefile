@@ -6,7 +6,7 @@ TARGET ?=
 # Processes that tests run in; each has a Temporal server of its own.
 WORKERS ?= 4
 
-.PHONY: bench-audit bench-contracts bench-gateway bench-inbox bench-kit bench-once bench-recruiter bench-search check clean demo format lock setup setup-dev soak test
+.PHONY: bench-audit bench-contracts bench-gateway bench-inbox bench-kit bench-once bench-recruiter bench-search check clean demo format llama-server lock setup setup-dev soak test
 
 demo: setup
 	@TARGET="$(TARGET)" KEEP="$(KEEP)" $(BIN)/python -m cli.demo
@@ -52,6 +52,10 @@ check: setup-dev
 # What runs long, and what draws from a seed, with a fresh one; a test that fails says which it was.
 soak: setup-dev
 	$(BIN)/python -m pytest -q -s -m 'soak or seeded or hypothesis' --override-ini addopts= --timeout=0 --hypothesis-profile=default $(ARGS)
+
+# Once, into a cache: what the tests of soak ask that need a real language model's server.
+llama-server: setup-dev
+	@$(BIN)/python -m tests.support.llama.build
 
 bench-kit: setup-dev
 	$(BIN)/python bench/kit.py --agents 1000 --steps 3

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from datetime import datetime
 
+from pydantic import JsonValue
+
 from cli.draw_batch import batch_lines, batch_pairs
 from cli.output import clean
 from common.agents.agent import NotebookEntry, Progress
 from common.agents.batch import BatchStatus
-from common.approval.plan_view import show_plan
+from common.approval.plan_view import author_of, label_of, show_plan
 from common.approval.types import ApprovalRequest, DecisionRecord, in_words
 from common.artifacts import ArtifactStore
 from common.client.batches import counts, percent
@@ -90,6 +92,7 @@ def approval_lines(id: str, request: ApprovalRequest, artifacts: ArtifactStore |
     policy = request.policy
     lines = [
         f"{request.id} asks {', '.join(request.deciders) or 'nobody'}: {request.question}",
+        *_authors(request.plan),
         *_json_lines(request.plan, PLAN_LINES if artifacts is None else None),
         *_diff_lines(request, artifacts),
         *(f"evidence: {line}" for line in request.evidence),
@@ -111,6 +114,12 @@ def approval_lines(id: str, request: ApprovalRequest, artifacts: ArtifactStore |
         f"(or: starter.py reject {id} --digest {request.digest[:12]} --reason …)"
     )
     return [clean(line) for line in lines]
+
+
+def _authors(plan: dict[str, JsonValue]) -> list[str]:
+    """Who wrote which text of a plan, where that may be a language model."""
+    written = [(label_of(name), author_of(plan, name)) for name in plan]
+    return [f"{label} below: written by {author}" for label, author in written if author]
 
 
 def notebook_line(entry: NotebookEntry) -> str:

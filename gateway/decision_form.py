@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pydantic import JsonValue
 from starlette.requests import Request
 
-from common.approval.plan_view import label_of
+from common.approval.plan_view import label_in, label_of
 from common.approval.types import ApprovalRequest, Verdict
 
 PREFIX = "edit."  # of a form field that edits a field of the plan
@@ -49,7 +49,7 @@ async def read_form(request: Request, fields: int = MAX_FIELDS) -> dict[str, str
 def edit_fields(request: ApprovalRequest) -> list[EditField]:
     """Form fields for those parts of the plan that the policy lets an approver edit."""
     return [
-        EditField(name, label_of(name), *_as_field(request.plan[name]))
+        EditField(name, label_in(request.plan, name), *_as_field(request.plan[name]))
         for name in request.policy.editable
         if name in request.plan
     ]

@@ -89,6 +89,9 @@ class CodeAuditor(Agent[AuditInput, AuditorMemory]):
                 findings=memory.findings, wishes=list(self.instructions), baseline=memory.baseline
             )
             memory.triage = await self.call(FindingTriage.triage, request, STEADY)
+            self.spent(memory.triage.cost)
+            if memory.triage.note:
+                self.note(memory.triage.note)
             if memory.baseline:
                 new = memory.triage.findings - memory.triage.accepted
                 self.note(

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel, Field
 
+from common.agents.agent import Cost
 from common.agents.auditor import FixPlan
 from common.agents.fields import LocalPath
 from common.approval.types import Authorization
@@ -191,6 +192,9 @@ class Triage(BaseModel, frozen=True):
     model: str
     accepted: int = 0
     absent: int = 0
+    # Both are left out where they are nothing, as in what was stored before there were any.
+    cost: Cost = Field(default_factory=Cost, exclude_if=lambda cost: cost == Cost())
+    note: str = Field("", exclude_if=lambda note: not note)
 
 
 class PlanRequest(BaseModel, frozen=True):

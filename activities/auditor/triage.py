@@ -21,7 +21,7 @@ from activities.auditor.records import (
     TriageRequest,
     put_records,
 )
-from activities.llm.records import LanguageModel, ModelItem, ModelReply, ModelRequest
+from activities.llm.records import OFFLINE, LanguageModel, ModelItem, ModelReply, ModelRequest
 from common.artifacts import ArtifactStore
 
 # A severity's band is 100 wide. Spread takes up less than 60 of it and instructions at most 40, so whatever
@@ -59,6 +59,8 @@ class FindingTriage:
             model=reply.model,
             accepted=counts.total() - ranked_count,
             absent=accepted.absent_count,
+            cost=reply.cost,
+            note=reply.note,
         )
 
 
@@ -141,7 +143,8 @@ def _finished(groups: list[_Group], reply: ModelReply) -> list[tuple[FindingGrou
         points, reason = group.points, f"{group.worst.severity}: {count:,} in {_number(group.files, 'file')}"
         if (item := preferred.get(str(number))) and math.isfinite(item.score):
             points += _INSTRUCTIONS * min(max(item.score, 0.0), 1.0)
-            reason += f"; {printable(item.reason)}"
+            says = "" if reply.model == OFFLINE else f"{reply.model} says: "
+            reason += f"; {says}{printable(item.reason)}"
         entry = FindingGroup(
             rule=rule,
             analyser=analyser,

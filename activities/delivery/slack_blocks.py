@@ -87,7 +87,7 @@ def _plan(shown: ShownPlan) -> Iterable[Block]:
     cells: list[tuple[str, str]] = []
     long: list[Block] = []
     for name, value in shown.fields.items():
-        label, text = label_of(name), plain(value)
+        label, text = shown.labels[name], plain(value)
         if shape_of(value) == "table":
             long += [_bold(label), _code(_table(value))]
         elif len(text) > CELL or "\n" in text:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
@@ -41,37 +42,45 @@ def bounded_client(seconds: float, max_bytes: int) -> httpx2.AsyncClient:
     )
 
 
-def bound_botocore(client: Any, max_bytes: int) -> None:
-    """Bound a boto3 client likewise. botocore has no hook for this, so its HTTP session is wrapped."""
-    client._endpoint.http_session = _BoundedSession(client._endpoint.http_session, max_bytes)
+def bound_botocore(client: Any, max_bytes: int, seconds: float) -> None:
+    """Bound a boto3 client likewise, and the `seconds` until an answer was read, which runs in a thread.
+
+    botocore has no hook for this, so its HTTP session is wrapped.
+    """
+    client._endpoint.http_session = _BoundedSession(client._endpoint.http_session, max_bytes, seconds)
 
 
 class _BoundedSession:
-    def __init__(self, session: Any, max_bytes: int) -> None:
+    def __init__(self, session: Any, max_bytes: int, seconds: float) -> None:
         self._session = session
         self._max_bytes = max_bytes
+        self._seconds = seconds
 
     def send(self, request: Any) -> Any:
         # As a stream, botocore leaves reading the body to us.
         request.stream_output = True
+        until = time.monotonic() + self._seconds
         response = self._session.send(request)
-        response._content = _read(response, request, self._max_bytes)
+        response._content = _read(response, request, self._max_bytes, until)
         return response
 
     def close(self) -> None:
         self._session.close()
 
 
-def _read(response: Any, request: Any, max_bytes: int) -> bytes:
+def _read(response: Any, request: Any, max_bytes: int, until: float) -> bytes:
     from botocore.exceptions import ConnectionClosedError, ReadTimeoutError
     from urllib3.exceptions import ProtocolError
     from urllib3.exceptions import ReadTimeoutError as SlowBody
 
     body = bytearray()
     try:
-        for part in response.raw.stream(65536):
+        # As it comes: a whole block of an answer that trickles would be waited for without end.
+        while part := response.raw.read1(65536):
             body += part
             _check(len(body), max_bytes)
+            if time.monotonic() > until:
+                raise ReadTimeoutError(endpoint_url=request.url, error="the answer took too long")
     except SlowBody as error:
         raise ReadTimeoutError(endpoint_url=request.url, error=error) from error
     except ProtocolError as error:

@@ -96,6 +96,8 @@ def classify_failure(error: Exception, model: str, attempt: int) -> ProviderErro
             )
         case ai.ModelRequestRejectedError():
             return _failed(permanent("RequestRejected", said))
+        case TimeoutError():
+            return _failed(_later("TimedOut", f"{model}: the answer took too long", None), cost=True)
         case ai.ModelRequestTimeout() | ai.ModelTimeoutError():
             return _failed(_later("TimedOut", said, None), cost=getattr(error, "phase", None) != "connect")
         case ai.ModelConnectionError():

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel, Field, JsonValue, ValidationError
 
 from activities.llm.offline import OfflineAnalyst
+from activities.llm.prompt import unmarked
 from activities.llm.records import Choose, Material, SourceQuote, Structured, Think
 from common.errors import permanent
 
@@ -168,6 +169,9 @@ class Outputs:
     def _value(self, answer: str, think: Think, output: OutputType) -> JsonValue:
         try:
             value = output.type.model_validate_json(_json_in(answer))
+            given = value.model_dump(mode="json")
+            if (plain := _unmarked(given)) != given:
+                value = output.type.model_validate(plain)
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False, include_context=False)
             flaws = "; ".join(
@@ -178,6 +182,18 @@ class Outputs:
         if flaw:
             raise BadOutputError(flaw)
         return (output.judge(value, think) if output.judge else value).model_dump(mode="json")
+
+
+def _unmarked(value: Any) -> Any:
+    """A value whose texts hold nothing that imitates our marks and remarks."""
+    match value:
+        case str():
+            return unmarked(value)
+        case list():
+            return [_unmarked(each) for each in value]
+        case dict():
+            return {name: _unmarked(each) for name, each in value.items()}
+    return value
 
 
 def _choice(answer: str, want: Choose) -> str:

@@ -21,12 +21,21 @@ RULES = (
 )
 
 
-# What looks like our marks, or like those with which models are told who speaks.
-_IMITATION = re.compile(
-    r"[<＜]\s{0,9}[/／]?\s{0,9}material\b[^<>＜＞\n]{0,500}[>＞]|[<＜]\s{0,9}[/／]\s{0,9}material\b"
-    r"|<\|[\w-]{1,40}\|>|</?(?:start|end)_of_turn>|\[/?INST\]|<</?SYS>>",
-    re.IGNORECASE,
+# What looks like our marks around material, or like those with which models are told who speaks.
+_MARKS = (
+    r"[<＜][/／]?material\b(?:[^<>＜＞\n]{0,500}[>＞])?"
+    r"|[<＜]\s{0,9}material\b[^<>＜＞\n]{0,500}[>＞]|[<＜]\s{0,9}[/／]\s{0,9}material\b"
+    r"|<\|[\w-]{1,40}\|>|</?(?:start|end)_of_turn>|\[/?INST\]|<</?SYS>>"
 )
+# What looks like our remarks on who wrote an answer, and on what was cut.
+_REMARKS = (
+    r"[\[［]\s{0,9}(?:(?:written|drafted) by|the (?:language )?model|(?:…|\.{3})\s{0,9}cut)\b"
+    r"(?:[^\[\]［］]{0,300}[\]］])?"
+)
+_IMITATION = re.compile(_MARKS, re.IGNORECASE)
+_IMITATION_OR_REMARK = re.compile(f"{_MARKS}|{_REMARKS}", re.IGNORECASE)
+# It stands in for what was taken out, so that what stood on both sides of that does not make up another one.
+_TAKEN_OUT = " · "
 
 
 @dataclass(frozen=True)
@@ -78,6 +87,16 @@ def task_text(instruction: str, material: Sequence[Material]) -> str:
     return "\n\n".join([instruction, *(_marked(each) for each in material)])
 
 
+def unmarked(answer: str) -> str:
+    """An answer without what imitates our marks and remarks: a model has seen the marks."""
+    return _IMITATION_OR_REMARK.sub(_TAKEN_OUT, answer)
+
+
+def cut_remark(limit: int) -> str:
+    """What stands at the end of an answer that stopped at `limit` tokens."""
+    return f"[The language model's answer was cut off here, after {limit:,} tokens.]"
+
+
 def shortened(material: Sequence[Material], room: int) -> tuple[Material, ...]:
     """The material in `room` characters: the longest texts are cut to one length, the others stay whole."""
     longest, rest = 0, room
@@ -91,6 +110,6 @@ def shortened(material: Sequence[Material], room: int) -> tuple[Material, ...]:
 
 def _marked(material: Material) -> str:
     mark = digest_bytes(material.text.encode())[:32]
-    text = _IMITATION.sub(" ", material.text)
+    text = _IMITATION.sub(_TAKEN_OUT, material.text)
     head = f"<material {mark} id={json.dumps(material.id)} source={json.dumps(material.source[:500])}>"
     return f"{head}\n{text}\n</material {mark}>"

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 # Far above any answer of 16,000 tokens, and far below what would hurt a worker or Temporal.
 MAX_ANSWER_BYTES = 1_000_000
+# Where a client's own limit is reached, it says more clearly what happened; it gets so many seconds more.
+GRACE = 0.5
 _ANSWER = "answer"
 
 
@@ -61,7 +63,8 @@ class ApiModel:
     async def _exchange(self, prompt: Prompt) -> ModelResponse:
         from pydantic_ai.direct import model_request
 
-        async with heartbeats(), self._opened() as model:
+        # The clients' own limits are for each read: an answer that trickles would never end.
+        async with heartbeats(), self._opened() as model, asyncio.timeout(self._settings.seconds + GRACE):
             return await model_request(
                 model,
                 _messages(prompt),
@@ -130,7 +133,7 @@ class ApiModel:
                 connect_timeout=min(self._settings.seconds, 10),
             ),
         )
-        bound_botocore(client, self._max_bytes)
+        bound_botocore(client, self._max_bytes, self._settings.seconds)
         return BedrockConverseModel(name, provider=BedrockProvider(bedrock_client=client))
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from temporalio.exceptions import ApplicationError
+
 from activities.llm.activities import caller
 from activities.llm.offline import OfflineAnalyst
 from activities.llm.outputs import Rank, Ranking, find_quote
@@ -19,9 +21,12 @@ from activities.llm.records import (
     Think,
 )
 from activities.llm.runner import ModelRunner
+from common.agents.agent import Cost
 from common.settings import Settings
 
 _WISHES = "wishes"
+# How a request ends that was answered with nothing to rank by; rules rank then, and say so.
+NOTHING_TO_USE = ("BadModelOutput", "ContextTooLong", "AnswerTooLarge", "ContentFiltered")
 
 
 def ranker(runner: ModelRunner, settings: Settings) -> LanguageModel:
@@ -30,7 +35,7 @@ def ranker(runner: ModelRunner, settings: Settings) -> LanguageModel:
 
 
 class RankingModel:
-    """Ranks by a language model within the agent's budget, and offline once that is spent."""
+    """Ranks by a language model within the agent's budget; offline once that is spent, or where it fails."""
 
     def __init__(self, runner: ModelRunner, model: str) -> None:
         self._runner = runner
@@ -50,7 +55,14 @@ class RankingModel:
             model=self._model,
             max_output_tokens=16_000,
         )
-        reply = self._runner.think(think, caller()).reply
+        try:
+            reply = self._runner.think(think, caller()).reply
+        except ApplicationError as error:
+            if error.type not in NOTHING_TO_USE:
+                raise
+            by_rules = OfflineAnalyst().rank(request)
+            note = f"the language model's ranking cannot be used, rules rank: {error.type}: {error.message}"
+            return by_rules.model_copy(update={"cost": next(iter(error.details), Cost()), "note": note})
         if reply is None:
             return OfflineAnalyst().rank(request)
         ranked = [each for each in Ranking.model_validate(reply.value).items if each.id != _WISHES]
@@ -67,8 +79,7 @@ class RankingModel:
                 for each in sorted(ranked, key=lambda each: -each.score)[: request.keep]
                 if each.score > 0 and math.isfinite(each.score)
             ],
-            input_tokens=reply.input_tokens,
-            output_tokens=reply.output_tokens,
+            cost=reply.cost,
         )
 
 

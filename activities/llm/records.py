@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Protocol
 
 from pydantic import BaseModel, Field, JsonValue
 
+from common.agents.agent import Cost
 from common.approval.stakes import Stakes
 from common.approval.types import Authorization
 from common.artifacts import ArtifactRef
@@ -51,12 +52,15 @@ class RankedItem(BaseModel, frozen=True):
 
 
 class ModelReply(BaseModel, frozen=True):
-    """The ranking, best first, who made it (`model`), and the tokens it cost."""
+    """The ranking, best first, who made it (`model`), and what was spent on it.
+
+    `note` says why rules made it where a language model was to.
+    """
 
     model: str
     ranking: list[RankedItem]
-    input_tokens: int = 0
-    output_tokens: int = 0
+    cost: Cost = Field(default_factory=Cost)
+    note: str = ""
 
 
 class LanguageModel(Protocol):
@@ -174,6 +178,13 @@ class Reply(BaseModel, frozen=True):
     notes: tuple[str, ...] = ()
     nearly_spent: tuple[str, ...] = ()
     cut: bool = False
+
+    @property
+    def cost(self) -> Cost:
+        """What it took, as far as prices are known."""
+        return Cost(
+            input_tokens=self.input_tokens, output_tokens=self.output_tokens, usd=self.usd or Decimal(0)
+        )
 
 
 class Spending(BaseModel, frozen=True):

@@ -10,13 +10,23 @@ from decimal import Decimal
 from typing import Protocol
 
 from pydantic import JsonValue
+from temporalio.exceptions import ApplicationError
 
 from activities.llm.failures import ProviderError
 from activities.llm.ledger import BudgetLimits, Call, Ledger, Recorded
 from activities.llm.offline import OfflineAnalyst
 from activities.llm.outputs import BadOutputError, Outputs, OutputType
 from activities.llm.prices import Prices
-from activities.llm.prompt import Completion, Prompt, Provider, Turn, shortened, task_text
+from activities.llm.prompt import (
+    Completion,
+    Prompt,
+    Provider,
+    Turn,
+    cut_remark,
+    shortened,
+    task_text,
+    unmarked,
+)
 from activities.llm.records import (
     OFFLINE,
     Choose,
@@ -29,6 +39,7 @@ from activities.llm.records import (
     Thought,
 )
 from activities.llm.transcript import Conversation, Exchange, Transcripts, compacted
+from common.agents.agent import Cost
 from common.artifacts import ArtifactRef, ArtifactStore
 from common.errors import permanent
 from common.settings import Settings, SettingsError
@@ -190,16 +201,24 @@ class _Request:
         got = self._ask()
         try:
             value, choice = self.runner._outputs.read(got.text, self.think)
-        except BadOutputError as flaw:
+        except BadOutputError as error:
+            flaw = unmarked(str(error))
             self.notes.append(f"the first answer was invalid and was repaired: {flaw}"[:500])
             cut = f"It was cut off after {think.max_output_tokens} tokens. " if got.cut else ""
             repair = f"That was not a valid answer: {flaw}. {cut}Answer again, correctly."
             # Some providers refuse an empty message.
-            got = self._ask(Turn("assistant", got.text or "(no answer)"), Turn("user", repair))
+            got = self._ask(Turn("assistant", unmarked(got.text) or "(no answer)"), Turn("user", repair))
             try:
                 value, choice = self.runner._outputs.read(got.text, self.think)
             except BadOutputError as still:
-                raise permanent("BadModelOutput", f"{self.model}: {still}"[:1000]) from None
+                # It was paid for all the same.
+                spent = Cost(
+                    input_tokens=self.input_tokens,
+                    output_tokens=self.output_tokens,
+                    usd=self._usd() or Decimal(0),
+                )
+                said = f"{self.model}: {unmarked(str(still))}"[:1000]
+                raise ApplicationError(said, spent, type="BadModelOutput", non_retryable=True) from None
         material = self.think.material
         if material != think.material:
             kept, whole = (sum(len(part.text) for part in each) for each in (material, think.material))
@@ -207,13 +226,11 @@ class _Request:
                 f"the material was too long for {self.model}: "
                 f"of its {whole:,} characters it was given {kept:,}"
             )
-        text = choice or got.text
+        answer = unmarked(got.text)
+        text = choice or answer
         if got.cut and isinstance(think.want, Text):
-            limit = f"{think.max_output_tokens:,} tokens"
-            text += f"\n\n[The language model's answer was cut off here, after {limit}.]"
-        exchange = Exchange(
-            instruction=think.instruction + _options(think), material=material, answer=got.text
-        )
+            text += f"\n\n{cut_remark(think.max_output_tokens)}"
+        exchange = Exchange(instruction=think.instruction + _options(think), material=material, answer=answer)
         return Reply(
             model=self.model,
             text=text,

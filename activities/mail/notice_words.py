@@ -9,7 +9,7 @@ from pydantic import BaseModel, JsonValue
 
 from activities.html.render import render, visible
 from common.approval.link import LINK_LIFETIME, ApprovalLink
-from common.approval.plan_view import label_of, plain, ref_of
+from common.approval.plan_view import label_in, label_of, plain, ref_of
 from common.approval.signing import Signer
 from common.grammar import in_utc
 from common.notices.types import ASKS, HEADINGS, Delivery
@@ -48,7 +48,9 @@ def notice_words(delivery: Delivery, public_url: str, signer: Signer, now: datet
         invitation, link = _QUESTIONS, notice.page(public_url)
     question = visible(request.question) if request and request.question not in notice.text else ""
     plan = (
-        [(visible(label_of(name)), _value(value)) for name, value in request.plan.items()] if request else []
+        [(visible(label_in(request.plan, name)), _value(value)) for name, value in request.plan.items()]
+        if request
+        else []
     )
     expires_at = request.expires_at if request else None
     expiry = f"It can be decided until {in_utc(expires_at):%Y-%m-%d %H:%M} UTC." if expires_at else ""

@@ -11,7 +11,7 @@ from urllib.parse import quote
 from temporalio import activity
 
 from activities.documents.documents import MAX_BYTES, MEDIA_TYPES, DocumentText
-from activities.llm.records import LanguageModel
+from activities.llm.records import OFFLINE, LanguageModel
 from activities.mail.letters import with_links
 from activities.recruiting.calendar_file import busy_slots_apart
 from activities.recruiting.choices import interested, times
@@ -82,16 +82,18 @@ class RecruitingActivities:
             removed.update({str(category): count for category, count in stripped.removed.items()})
             profiles.append(Profile(number, each.id, each.name, stripped.text, unread))
             activity.heartbeat(Progress(done=number, total=len(request.candidates)))
-        ranked, model = rank(request.role, profiles, self._model)
+        ranked, reply = rank(request.role, profiles, self._model)
         ranking = CandidateRanking(
-            role=request.role, model=model, candidates=tuple(ranked), removed=dict(removed)
+            role=request.role, model=reply.model, candidates=tuple(ranked), removed=dict(removed)
         )
         return RankingDone(
             ranking=self._artifacts.put(ranking.model_dump_json().encode()),
             order=tuple(each.id for each in ranked),
             removed=ranking.removed,
             unread=sum(bool(each.unread) for each in profiles),
-            model=model,
+            model=reply.model,
+            cost=reply.cost,
+            note=reply.note,
         )
 
     @activity.defn(name="draft_letters")
@@ -116,6 +118,7 @@ class RecruitingActivities:
             role=request.role.title,
             count=len(book.letters),
             letters=self._artifacts.put(book.model_dump_json().encode()),
+            opening=request.opening,
             sample=samples,
             recipients=tuple(f"{id} <{letter.to}>" for id, letter in list(book.letters.items())[:NAMED]),
             slots=len(request.slots),
@@ -124,7 +127,7 @@ class RecruitingActivities:
             model=request.model,
         )
         path = self._place("letters.md")
-        write_atomically(path, self._readable(book, proposal).encode(), mode=0o644)
+        write_atomically(path, self._readable(book, proposal, request).encode(), mode=0o644)
         return DraftedLetters(plan=plan, path=str(path))
 
     @activity.defn(name="busy_slots")
@@ -183,9 +186,15 @@ class RecruitingActivities:
         """A letter as its recipient will see it."""
         return with_links(text, [(each.label, LINK) for each in choices] if self._links else [])
 
-    def _readable(self, book: LetterBook, proposal: str) -> str:
+    def _readable(self, book: LetterBook, proposal: str, request: DraftLetters) -> str:
         """Every letter, for people to read before they approve."""
-        parts = [f"# Letters about {book.title}\n"]
+        who = "offline, a fixed text" if request.model == OFFLINE else f"{request.model}, a language model"
+        parts = [
+            f"# Letters about {book.title}\n",
+            f"How every first letter begins was written by {who}:\n\n> "
+            + request.opening.replace("\n", "\n> ")
+            + "\n",
+        ]
         for id, letter in book.letters.items():
             first, follow_up = (
                 self._linked(book.compose(Outgoing(candidate=id, kind=kind))[1], interested())

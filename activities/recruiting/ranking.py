@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from activities.llm.outputs import find_quote
-from activities.llm.records import LanguageModel, Material, ModelItem, ModelRequest
+from activities.llm.records import LanguageModel, Material, ModelItem, ModelReply, ModelRequest
 from activities.llm.sentences import STOP_WORDS, count_stems, lines_and_sentences, scorer, stems
 from activities.recruiting.records import Ranked, Reason
 from common.agents.recruiter import Role
@@ -30,8 +30,8 @@ class Profile:
     unread: str = ""
 
 
-def rank(role: Role, profiles: Sequence[Profile], model: LanguageModel) -> tuple[list[Ranked], str]:
-    """The candidates, best first, and who ranked them.
+def rank(role: Role, profiles: Sequence[Profile], model: LanguageModel) -> tuple[list[Ranked], ModelReply]:
+    """The candidates, best first, and the reply of whoever ranked them.
 
     The rules come first: must-haves, nice-to-haves, then shared words. A language model reorders the best of
     them; it sees neither name nor id.
@@ -61,7 +61,7 @@ def rank(role: Role, profiles: Sequence[Profile], model: LanguageModel) -> tuple
         )
     )
     if reply.model == "offline":
-        return [ranked[each.number] for each in order], reply.model
+        return [ranked[each.number] for each in order], reply
     by_item = {f"profile-{each.number}": each for each in shown}
     first = [by_item[each.id] for each in reply.ranking if each.id in by_item]
     told = {by_item[each.id].number: each for each in reply.ranking if each.id in by_item}
@@ -75,7 +75,7 @@ def rank(role: Role, profiles: Sequence[Profile], model: LanguageModel) -> tuple
                 update={"words": said.reason[:500], "reasons": (*found.reasons, *([quote] if quote else []))}
             )
         best.append(found)
-    return best, reply.model
+    return best, reply
 
 
 def role_text(role: Role) -> str:

@@ -8,6 +8,7 @@ from enum import StrEnum
 from pydantic import AwareDatetime, BaseModel, Field
 
 from activities.recruiting.candidacy import Candidacy
+from common.agents.agent import Cost
 from common.agents.fields import PathOrAddress
 from common.agents.recruiter import Candidate, InvitationPlan, OutreachPlan, ReplyPlan, Role, Slot
 from common.approval.types import Authorization
@@ -70,6 +71,8 @@ class RankingDone(BaseModel, frozen=True):
     removed: dict[str, int]
     unread: int
     model: str
+    cost: Cost = Field(default_factory=Cost)
+    note: str = ""
 
 
 class DraftLetters(BaseModel, frozen=True):

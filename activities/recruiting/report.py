@@ -131,17 +131,21 @@ def markdown(report: RecruitingReport) -> str:
             f"| {ranked.musts} of {musts} | {ranked.nices} of {nices} | {escaped(line.slot)} |"
         )
     for line in report.lines:
-        lines += ["", f"## {line.place}. {escaped(line.ranked.name)}", *_candidate(line)]
+        lines += [
+            "",
+            f"## {line.place}. {escaped(line.ranked.name)}",
+            *_candidate(line, report.ranking.model),
+        ]
     return "\n".join(lines) + "\n"
 
 
-def _candidate(line: CandidateLine) -> list[str]:
+def _candidate(line: CandidateLine, model: str) -> list[str]:
     ranked = line.ranked
     lines = [""]
     if ranked.unread:
         lines.append(f"- not read: {escaped(ranked.unread)}")
     if ranked.words:
-        lines.append(f"- {escaped(ranked.words)}")
+        lines.append(f"- {escaped(model)} says: {escaped(ranked.words)}")
     for reason in ranked.reasons:
         sort = "must have" if reason.must else "nice to have"
         lines.append(f"- {sort}, {escaped(reason.about)}: “{escaped(reason.quote)}” ({place(reason)})")

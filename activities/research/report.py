@@ -43,6 +43,12 @@ class Said:
     page: ReportPage
     claim: Claim
     also: tuple[ReportPage, ...] = ()
+    compared_by: str = ""
+
+    @property
+    def author(self) -> str:
+        """Who put the claim into words of its own: a language model, by name."""
+        return self.compared_by or self.page.reading.model
 
     @property
     def address(self) -> str:
@@ -102,8 +108,12 @@ class ResearchReport:
 
     def take_comparison(self, placed: Sequence[tuple[ReportPage, Claim]], told: int, model: str) -> None:
         """Take a language model's comparison of the pages; of `told` points those whose quotes were found."""
-        self.compared = [("", [Said(page, claim) for page, claim in placed])] if placed else []
+        self.compared = (
+            [("", [Said(page, claim, compared_by=model) for page, claim in placed])] if placed else []
+        )
         self.compared_by = model
+        if model not in self.model.split(", "):
+            self.model += f", {model}"
         self.dropped += told - len(placed)
 
     @property
@@ -192,7 +202,7 @@ def _said(said: Sequence[Said]) -> list[str]:
     for each in said:
         claim, also = each.claim, "".join(f", also {page.number}" for page in each.also)
         where = f"[{each.page.number}]({each.page.address}), {each.place}{also}"
-        says = f"{escaped(claim.says)}\n  " if claim.says else ""
+        says = f"{escaped(claim.says)} (by {escaped(each.author)})\n  " if claim.says else ""
         lines += ["", f"- {says}“{escaped(claim.quote)}” ({where})"]
     return lines
 

@@ -52,6 +52,12 @@ class Cost(BaseModel):
     output_tokens: int = 0
     usd: Decimal = Decimal(0)
 
+    def add(self, more: Cost) -> None:
+        """Count `more` on top."""
+        self.input_tokens += more.input_tokens
+        self.output_tokens += more.output_tokens
+        self.usd += more.usd
+
 
 class AgentStatus(BaseModel):
     """What ``status`` answers. ``approval`` is the oldest open request, ``batch`` the latest batch."""

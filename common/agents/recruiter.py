@@ -215,6 +215,7 @@ class OutreachPlan(BaseModel, frozen=True):
         role: the title.
         count: number of candidates written to; each gets one follow-up if no answer comes.
         letters: every letter with its recipient, stored.
+        opening: how every first letter begins, in the words of `model`.
         sample: the first few letters in full.
         recipients: the first fifty, `id <address>`, in the order of the ranking.
         slots: number of times that may be proposed to those who say yes; `proposal` shows how.
@@ -225,6 +226,7 @@ class OutreachPlan(BaseModel, frozen=True):
     role: str
     count: int
     letters: ArtifactRef
+    opening: str = Field("", exclude_if=lambda opening: not opening)
     sample: tuple[Sample, ...]
     recipients: tuple[str, ...]
     slots: int

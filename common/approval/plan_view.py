@@ -17,6 +17,9 @@ from common.visible_text import visible
 
 # Larger diffs are not read for a page.
 DIFF_BYTES = 16_000_000
+# Fields of plans with words of whoever the plan's `model` names: a case, how something begins, a draft.
+WRITTEN = frozenset({"case", "opening", "text"})
+_AUTHOR = re.compile(r"offline|(?:openai|anthropic|bedrock):\S{1,200}")
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,11 @@ class ShownPlan:
 
     fields: dict[str, JsonValue]
     diff: Diff | None
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The label of each field; where a language model may have written it, it says which did."""
+        return {name: label_in(self.fields, name) for name in self.fields}
 
 
 def show_plan(plan: Mapping[str, Any], artifacts: ArtifactStore) -> ShownPlan:
@@ -66,6 +74,26 @@ def label_of(name: str) -> str:
     """A field's name as a label."""
     words = visible(name).replace("_", " ").strip()
     return words[:1].upper() + words[1:]
+
+
+def label_in(plan: Mapping[str, Any], name: str) -> str:
+    """A plan's field's label, with who wrote it where that may be a language model."""
+    author = author_of(plan, name)
+    return f"{label_of(name)}, by {author}" if author else label_of(name)
+
+
+def author_of(plan: Mapping[str, Any], name: str) -> str:
+    """Who wrote a field's text, in words; empty where it is no text that a language model is asked for."""
+    model = plan.get("model")
+    if name not in WRITTEN or not isinstance(model, str) or not plan.get(name):
+        return ""
+    names = model.split(", ")
+    if not all(_AUTHOR.fullmatch(each) for each in names):
+        return ""
+    return ", ".join(
+        "offline (no language model)" if each == "offline" else f"{visible(each)} (a language model)"
+        for each in names
+    )
 
 
 def shape_of(value: object) -> str:

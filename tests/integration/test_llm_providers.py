@@ -202,6 +202,7 @@ TABLE = [
     ("500", 1, "ProviderFailed", False, None, "released", ""),
     ("529", 1, "Overloaded", False, None, "released", ""),
     ("slow", 1, "TimedOut", False, None, "lost", ""),
+    ("trickle", 1, "TimedOut", False, None, "lost", ""),
     ("cut", 1, "ConnectionLost", False, None, "lost", ""),
     ("malformed", 1, "UnreadableAnswer", False, None, "lost", ""),
     ("html", 1, "UnreadableAnswer", False, None, "lost", ""),
@@ -222,7 +223,7 @@ def test_every_failure_ends_as_the_table_says(
     serve: Serve, fault: str, attempt: int, kind: str, final: bool, wait: float | None, state: str, names: str
 ) -> None:
     """One exchange, one sorted failure, and the ledger knows whether it may have cost."""
-    runner, server = serve(fault, seconds=1 if fault == "slow" else 20)
+    runner, server = serve(fault, seconds={"slow": 1, "trickle": 2}.get(fault, 20))
     with pytest.raises(ApplicationError) as caught:
         think(runner, attempt=attempt)
     failure = caught.value

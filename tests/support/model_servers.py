@@ -65,8 +65,8 @@ class ModelServer:
     """Answers each request with the next of `script`, and with the last from then on.
 
     An entry is a text (a good answer), or the name of a fault: `429:SECONDS`, `429:date`, `500`, `529`,
-    `slow`, `cut`, `malformed`, `html`, `huge`, `401`, `filter`, `long`, `stop:TEXT` (cut at the most tokens),
-    `status:NUMBER:BODY`; or a function of the request to one.
+    `slow`, `trickle` (byte by byte, without end), `cut`, `malformed`, `html`, `huge`, `401`, `filter`,
+    `long`, `stop:TEXT` (cut at the most tokens), `status:NUMBER:BODY`; or a function of the request to one.
     """
 
     protocol: str
@@ -152,6 +152,11 @@ def _handle(request: BaseHTTPRequestHandler, server: ModelServer) -> None:
     elif kind == "slow":
         server.stop.wait(20)
         request.close_connection = True
+    elif kind == "trickle":
+        _head(request, 200, 1_000)
+        while not server.stop.wait(0.2):
+            request.wfile.write(b" ")
+            request.wfile.flush()
     elif kind == "cut":
         data = json.dumps(_good(server, "x" * 2000, body)).encode()
         _head(request, 200, len(data))

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from activities.llm.offline import OfflineAnalyst
 from activities.llm.records import ModelItem, ModelRequest
+from common.agents.agent import Cost
 
 
 def ask(instruction: str, *texts: str, keep: int = 10) -> ModelRequest:
@@ -54,4 +55,4 @@ def test_any_text_is_ranked_the_same_way_twice(wish: str, texts: list[str], keep
     for item in reply.ranking:
         assert 0 <= item.score <= 1
         assert texts[int(item.id)][item.quote.start : item.quote.end] == item.quote.text
-    assert (reply.model, reply.input_tokens, reply.output_tokens) == ("offline", 0, 0)
+    assert (reply.model, reply.cost) == ("offline", Cost())

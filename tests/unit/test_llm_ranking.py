@@ -16,6 +16,7 @@ from activities.llm.prompt import Completion, Prompt
 from activities.llm.ranking import ranker
 from activities.llm.records import BudgetPlan, Grant, ModelItem, ModelReply, ModelRequest
 from activities.llm.runner import ModelRunner
+from common.agents.agent import Cost
 from common.approval.floors import write_alone
 from common.approval.signing import Authority
 from common.artifacts import ArtifactStore
@@ -61,16 +62,24 @@ def test_a_ranking_holds_known_items_with_their_own_words(tmp_path: Path) -> Non
         ("1", 1.0, "a secret"),
         ("0", 0.2, ""),
     ]
-    assert (reply.model, reply.input_tokens) == ("openai:x", 60)
+    assert (reply.model, reply.cost.input_tokens) == ("openai:x", 60)
 
 
 @pytest.mark.parametrize("items", [[item("9", 1, "x")], [item("1", 1, "x")] * 2, [item("1", 7, "x")]])
 def test_an_item_that_is_not_there_is_bad_output(tmp_path: Path, items: list[dict[str, Any]]) -> None:
-    """Unknown ids, one named twice, a score out of range: repaired once, then refused."""
-    assert rank(tmp_path, Says({"items": items}, {"items": []})).ranking == []
+    """Unknown ids, one named twice, a score out of range: repaired once; then rules rank, and say so."""
+    assert rank(tmp_path, Says({"items": items}, {"items": []})).model == "openai:x"
+    refused = rank(tmp_path / "other", Says({"items": items}, {"items": items}))
+    assert refused.ranking == OfflineAnalyst().rank(REQUEST).ranking
+    assert (refused.model, refused.cost) == ("offline", Cost(input_tokens=120, output_tokens=20))
+    assert "cannot be used, rules rank: BadModelOutput: openai:x" in refused.note
+
+
+def test_a_model_that_cannot_be_asked_at_all_ranks_nothing(tmp_path: Path) -> None:
+    """What the operator has to set is not passed over in silence."""
     with pytest.raises(ApplicationError) as caught:
-        rank(tmp_path / "other", Says({"items": items}, {"items": items}))
-    assert caught.value.type == "BadModelOutput"
+        rank(tmp_path, Says(), HIBERNAUT_AGENT_USD="1")
+    assert caught.value.type == "PriceUnknown"
 
 
 def test_a_spent_budget_ranks_offline_and_says_so(tmp_path: Path) -> None:

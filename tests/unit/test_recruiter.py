@@ -50,8 +50,8 @@ def test_who_tells_more_of_the_role_is_first_and_each_reason_is_a_quote() -> Non
         "Neither C++ nor tide tables. Python!",
     )
     profiles = [profile(number, text) for number, text in enumerate(texts, 1)]
-    ranked, model = rank(ROLE, profiles, OfflineAnalyst())
-    assert model == "offline"
+    ranked, reply = rank(ROLE, profiles, OfflineAnalyst())
+    assert reply.model == "offline"
     assert [each.id for each in ranked] == ["c3", "c2", "c4", "c1"]
     assert rank(ROLE, profiles[::-1], OfflineAnalyst())[0] == ranked
     for each in ranked:
@@ -97,8 +97,8 @@ def test_a_language_model_orders_the_best_and_sees_no_name_and_no_id() -> None:
     foreign = RankedItem(id="c9", score=0.4, reason="x", quote=Quote(text="x", start=0, end=0))
     model = Model(good, invented, foreign)
     profiles = [profile(1, "tide tables and C++"), profile(2, "I like boats"), profile(3, "tide tables")]
-    ranked, name = rank(ROLE, profiles, model)
-    assert (name, [each.id for each in ranked]) == ("openai:x", ["c2", "c1", "c3"])
+    ranked, reply = rank(ROLE, profiles, model)
+    assert (reply.model, [each.id for each in ranked]) == ("openai:x", ["c2", "c1", "c3"])
     assert ranked[0].reasons[-1].quote == "boats"
     assert all(reason.quote != "gold" for reason in ranked[1].reasons)
     assert model.seen is not None
@@ -208,16 +208,17 @@ def test_an_input_survives_its_way_through_temporal() -> None:
 def test_the_report_escapes_what_candidates_wrote() -> None:
     """As Markdown and as a page; it counts what was taken out, and does not say what."""
     hostile = "<script>alert(1)</script> [x](http://evil.example)"
-    ranked, model = rank(ROLE, [profile(1, f"tide tables {hostile}")], OfflineAnalyst())
+    ranked, _ = rank(ROLE, [profile(1, f"tide tables {hostile}")], OfflineAnalyst())
     candidacy = Candidacy()
     candidacy.asked(NOW, timedelta(hours=48))
     candidacy.take(MailReading(says=Says.QUESTION), hostile, NOW, timedelta(hours=48), slots=[])
-    ranking = CandidateRanking(role=ROLE, model=model, candidates=tuple(ranked), removed={"age or birth": 2})
+    told = tuple(each.model_copy(update={"words": "It fits"}) for each in ranked)
+    ranking = CandidateRanking(role=ROLE, model="small", candidates=told, removed={"age or birth": 2})
     request = RecruitingReportRequest(
         ranking=ArtifactRef(sha256="0" * 64, size=0),
         courses={"c1": candidacy},
         slots=(),
-        model=model,
+        model="small",
         outcome="done",
         decision="approved by ann",
         now=NOW,
@@ -230,3 +231,4 @@ def test_the_report_escapes_what_candidates_wrote() -> None:
         assert "age or birth (2)" in shown
         assert "with a human" in shown
         assert "asked something" in shown
+        assert "small says: It fits" in shown

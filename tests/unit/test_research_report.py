@@ -116,6 +116,7 @@ async def test_a_claim_whose_quote_does_not_stand_in_the_page_is_dropped_and_sai
         assert "Thrice" not in text
         assert "As asked" not in text
         assert "2 claims were left out" in text
+        assert "Twice a day. (by openai:x)" in re.sub("<[^>]*>|[\\\\]", "", text)
     assert draft.model == "openai:x"
 
 
@@ -131,6 +132,8 @@ async def test_a_comparison_keeps_only_quotes_of_the_page_it_names(world: World)
     assert "South has pilots." in text
     assert "North has none." not in text
     assert "Compared by openai:x" in text
+    assert "South has pilots. (by openai:x)" in re.sub("<[^>]*>", "", text)
+    assert draft.model == "offline, openai:x"
 
 
 async def test_what_pages_say_twice_is_quoted_once_and_names_both(world: World) -> None:

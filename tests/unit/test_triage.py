@@ -134,6 +134,7 @@ def test_no_model_moves_a_group_out_of_its_severity(store: ArtifactStore, score:
     assert all(100 <= g.score < 200 for g in groups[1:])
     assert triage.model == "flatterer"
     assert all(group.reason.isprintable() for group in groups)
+    assert any("flatterer says: I" in group.reason for group in groups) == math.isfinite(score)
 
 
 def test_top_says_in_plain_sentences_where_to_look(store: ArtifactStore) -> None:

@@ -35,7 +35,7 @@ from temporalio.common import RawValue
 
 from activities.batch.records import Gathered
 from activities.llm.records import Reply, Think
-from common.agents.agent import AgentInput, AgentStatus, Carried, Notebook, Receipt, Receipts, Woken
+from common.agents.agent import AgentInput, AgentStatus, Carried, Cost, Notebook, Receipt, Receipts, Woken
 from common.agents.batch import BatchCounts, Listing, Work
 from common.approval.types import ApprovalPolicy, ApprovalRequest, ApprovalsView
 from common.artifacts import ArtifactRef
@@ -280,6 +280,10 @@ class Agent(Generic[Input, Memory]):
             ApplicationError: type `BudgetRefused`, where a human will not pay more.
         """
         return await self._thinking.think(think, policy, self.budget_approvers)
+
+    def spent(self, cost: Cost) -> None:
+        """Count what an activity of the agent's own has spent on language models."""
+        self._carried.cost.add(cost)
 
     async def batch(
         self, items: ArtifactRef | Listing, work: Work, at_once: int = 20, batch_id: str = ""

@@ -11,7 +11,7 @@ from temporalio.exceptions import ActivityError
 
 from activities.llm.activities import ModelActivities
 from activities.llm.records import Budget, Grant, Reply, Spending, Think, Thought
-from common.agents.agent import AgentInput, Carried, ThinkerInput
+from common.agents.agent import AgentInput, Carried, Cost, ThinkerInput
 from common.agents.asking import AskingInput
 from common.approval.types import ApprovalPolicy, OutcomeVerdict
 from common.errors import permanent
@@ -78,6 +78,7 @@ class Thinking:
                 ModelActivities.think, think.model_copy(update=update), policy
             )
         except ActivityError as error:
+            self._carried.cost.add(_spent_on(error))
             if model == own or cause_type_of(error) != "ModelNotSetUp":
                 raise
             self._not_set_up.add(model)
@@ -86,10 +87,7 @@ class Thinking:
         return thought
 
     async def _count(self, reply: Reply) -> None:
-        cost = self._carried.cost
-        cost.input_tokens += reply.input_tokens
-        cost.output_tokens += reply.output_tokens
-        cost.usd += reply.usd or 0
+        self._carried.cost.add(reply.cost)
         for text in (*reply.notes, *reply.nearly_spent):
             if text not in self._noted:
                 self._noted.add(text)
@@ -117,6 +115,12 @@ class Thinking:
                 )
         finally:
             self._asking_for.remove(spent.scope)
+
+
+def _spent_on(error: ActivityError) -> Cost:
+    """What was spent on answers that could not be used."""
+    details = getattr(error.cause, "details", ()) if cause_type_of(error) == "BadModelOutput" else ()
+    return Cost.model_validate(details[0]) if details else Cost()
 
 
 def _budget_policy(spent: Spending, approvers: Sequence[str]) -> ApprovalPolicy:

@@ -11,7 +11,7 @@ from temporalio import workflow
 from activities.recruiting.activities import RecruitingActivities
 from activities.recruiting.candidacy import Candidacy, Stage
 from activities.recruiting.choices import on_offer
-from activities.recruiting.letters import reply_text
+from activities.recruiting.letters import HOLDING, reply_text
 from activities.recruiting.memory import RecruiterMemory
 from activities.recruiting.records import (
     BusySlots,
@@ -22,12 +22,13 @@ from activities.recruiting.records import (
     SentLetters,
 )
 from activities.recruiting.sending import INVITATIONS_EDITABLE, REPLY_EDITABLE, LetterActivities
-from activities.recruiting.understanding import ShortWords, draft_of
+from activities.recruiting.understanding import draft_of
 from common.agents.recruiter import Invitation, InvitationPlan, RecruiterInput, ReplyPlan
 from workflows.core.agent import QUICK, Acted, Action, Agent, Outcome, Plan, Premise, Premises, StillTrue
 from workflows.recruiter.calendar import Calendar
 from workflows.recruiter.letters import SEND, Letters, chain
 from workflows.recruiter.links import Links
+from workflows.recruiter.words import words_for
 
 # Invitations of one question, and questions about single candidates that are open at a time.
 INVITED_AT_ONCE, ASKED_AT_ONCE = 25, 10
@@ -149,8 +150,7 @@ class Questions:
         """The draft of a reply; what the candidate wrote decides nothing, a person reads both."""
         input = self._agent.input
         person = input.people[id]
-        draft = await self._agent.think(draft_of(input.role, candidacy.wrote))
-        body = ShortWords.model_validate(draft.value).text
+        body, model = await words_for(self._agent, draft_of(input.role, candidacy.wrote), HOLDING)
         return ReplyPlan(
             candidate=id,
             to=person.email,
@@ -160,7 +160,7 @@ class Questions:
             text=reply_text(person.name, input.sender, body),
             in_reply_to=candidacy.last,
             number=candidacy.replies + 1,
-            model=draft.model,
+            model=model,
         )
 
     async def _invite(self, outcome: Outcome[InvitationPlan]) -> None:

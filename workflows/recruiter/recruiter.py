@@ -7,10 +7,11 @@ from temporalio import workflow
 with workflow.unsafe.imports_passed_through():
     from activities.recruiting.activities import RecruitingActivities
     from activities.recruiting.candidacy import Candidacy, Stage
+    from activities.recruiting.letters import OPENING
     from activities.recruiting.memory import CandidatesView, RecruiterMemory
     from activities.recruiting.records import DraftLetters, RankRequest, RecruitingReportRequest
     from activities.recruiting.sending import OUTREACH_EDITABLE
-    from activities.recruiting.understanding import ShortWords, opening_of
+    from activities.recruiting.understanding import opening_of
     from common.agents.recruiter import RecruiterInput, RecruiterResult, RecruitingOutcome
     from common.mail import ChoiceAsked, ChoiceView
     from workflows.core.agent import LONG, QUICK, READ, Agent
@@ -19,6 +20,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.recruiter.links import Links
     from workflows.recruiter.mail import Mail
     from workflows.recruiter.questions import Questions
+    from workflows.recruiter.words import words_for
 
 # Letters of one action; what became of them is on record after each.
 SENT_AT_ONCE = 50
@@ -65,6 +67,9 @@ class Recruiter(Agent[RecruiterInput, RecruiterMemory]):
                 profiles=self.input.profiles or "",
             )
             ranked = await self.call(RecruitingActivities.rank_candidates, request, LONG)
+            self.spent(ranked.cost)
+            if ranked.note:
+                self.note(ranked.note)
             self.note(
                 f"{len(ranked.order)} candidates ranked, {ranked.unread} without a profile",
                 model=ranked.model,
@@ -83,7 +88,8 @@ class Recruiter(Agent[RecruiterInput, RecruiterMemory]):
                 # One that cannot be read is better known before anybody is written to.
                 await self._calendar.busy(range(len(self.input.slots)))
             people = self.input.people
-            opening = await self.think(opening_of(self.input.role))
+            fixed = OPENING.format(title=self.input.role.title)
+            opening, model = await words_for(self, opening_of(self.input.role), fixed)
             request = DraftLetters(
                 role=self.input.role,
                 candidates=tuple(people[id] for id, _ in self.memory.at(Stage.LISTED)),
@@ -91,8 +97,8 @@ class Recruiter(Agent[RecruiterInput, RecruiterMemory]):
                 slots=self.input.slots,
                 answer_within=self.input.answer_within,
                 sender=self.input.sender,
-                opening=ShortWords.model_validate(opening.value).text,
-                model=opening.model,
+                opening=opening,
+                model=model,
             )
             drafted = await self.call(RecruitingActivities.draft_letters, request, QUICK)
             self.memory.plan, self.memory.draft = drafted.plan, drafted.path
