@@ -17,7 +17,8 @@ from activities.contracts.records import Audit
 from activities.documents.structure import StructuredDocument, UnreadableError
 from activities.fork_server import ForkServer
 
-_SERVER = ForkServer("activities.contracts.judging")
+# A process keeps the rules: to load them takes longer than to judge a short contract by them.
+_SERVER = ForkServer("activities.contracts.judging", calls=100)
 # The longest text that is read takes a quarter of that.
 _LIMITS = ProcessLimits(memory=1_000_000_000, cpu_seconds=120, seconds=240.0)
 
@@ -46,6 +47,11 @@ def _pickled(auditor: Auditor) -> bytes:
 def audit(data: bytes, argument: object) -> bytes:
     """The audit as JSON; `data` is an auditor as this very program pickled it, and the document as JSON."""
     length, name, digest = json.loads(json.dumps(argument))
-    auditor: Auditor = pickle.loads(data[:length])  # noqa: S301 -- ours
     document = StructuredDocument.model_validate_json(data[length:])
-    return auditor.audit(name, digest, document).model_dump_json().encode("utf-8", "replace")
+    return _loaded(data[:length]).audit(name, digest, document).model_dump_json().encode("utf-8", "replace")
+
+
+@lru_cache(2)
+def _loaded(rules: bytes) -> Auditor:
+    auditor: Auditor = pickle.loads(rules)  # noqa: S301 -- ours
+    return auditor

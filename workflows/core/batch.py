@@ -89,7 +89,7 @@ class Batches:
                         await self._rest(state)
         except asyncio.CancelledError:
             for number in state.open:
-                await self._to_page(number, lambda page: page.cancel())
+                await self._to_page(state, number, lambda page: page.cancel())
             raise
         state.over = True
         counts = state.counts()
@@ -174,8 +174,9 @@ class Batches:
         # First of all: until it is told another width, a page goes on with the one it has.
         if page is not None and page.width != width:
             page.width = width
-            if not await self._to_page(page.report.number, lambda handle: handle.signal(WIDTH, width)):
-                await self._look([page])
+            number = page.report.number
+            if not await self._to_page(state, number, lambda handle: handle.signal(WIDTH, width)):
+                await self._look(state, [page])
         elif state.more:
             await self._list_more(state)
         elif state.retry:
@@ -224,7 +225,7 @@ class Batches:
             self._display.note(words)
             await self._notifier.tell(NoticeEvent.ASKED, words, people=state.deciders)
         elif silent:
-            await self._look(silent)
+            await self._look(state, silent)
         else:
             moments = [each.heard + SILENCE for each in state.open.values()]
             until, seen = min([*moments, *([asked] if asked else [])], default=None), self._news(state)
@@ -236,10 +237,8 @@ class Batches:
         waiting = (len(state.waiting), len(state.more), state.retry, state.at_once)
         return self._display.is_paused, *waiting, *reports
 
-    async def _look(self, pages: list[OpenPage]) -> None:
+    async def _look(self, state: BatchState, pages: list[OpenPage]) -> None:
         """Find out whether pages ended that could not say so."""
-        state = self._carried.batch
-        assert state is not None
         for page in pages:
             page.heard = workflow.now()
         looked = tuple(
@@ -250,10 +249,8 @@ class Batches:
         for report in (await self._calls.watched(BatchPages.look, request, READ)).reports:
             self.reported(report)
 
-    async def _to_page(self, number: int, send: Callable[[Any], Any]) -> bool:
+    async def _to_page(self, state: BatchState, number: int, send: Callable[[Any], Any]) -> bool:
         """Tell a page something; whether it still runs."""
-        state = self._carried.batch
-        assert state is not None
         handle: Any = workflow.get_external_workflow_handle(f"{self._prefix(state)}{number}")
         with self._calls.counted():
             try:
