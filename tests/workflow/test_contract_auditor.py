@@ -138,7 +138,7 @@ async def test_one_decision_is_about_all_alike_and_what_changed_is_read_again(
     assert decisions == {"a.txt": True, "b.txt": None, "c.txt": True, "d.txt": True}
     assert said["a.txt"]["verdict"] == "not acceptable", "another finding was rejected"
     page = Path(result.report["html"]).read_text()
-    assert "1 changed while the audit ran and were read again" in page
+    assert "1 changed while the audit ran and was read again" in page
     assert "No longer there, and judged as they were read: c.txt" in page
     with Path(result.report["csv"]).open(encoding="utf-8-sig") as file:
         rows = list(csv.DictReader(file))
