@@ -24,11 +24,11 @@ import psutil
 from temporalio.client import Client, WorkflowHandle
 from temporalio.common import SearchAttributePair, TypedSearchAttributes
 
-from bench.peers.batch_worker import READY, SLEEPER
+from bench.peers.batch_worker import SLEEPER
 from bench.peers.batching_types import BatchedInput
-from bench.running import end_with, measured
+from bench.running import end_with, measured, started_worker
 from bench.usage import cpu
-from cli.children import end_child, start_child
+from cli.children import end_child
 from cli.dev_server import DevServer
 from common.agents.agent import AgentStatus
 from common.agents.batch import BatchItem, BatchStatus, as_lines, page_prefix
@@ -153,24 +153,13 @@ class Bench:
             await asyncio.sleep(0.2)
 
     async def _worker(self) -> Process:
-        kept = {k: v for k, v in os.environ.items() if not k.startswith(("TEMPORAL_", "HIBERNAUT_"))}
+        environment = {
+            "TEMPORAL_ADDRESS": self._server.address,
+            "TEMPORAL_CONFIG_FILE": os.devnull,
+            "HIBERNAUT_DATA_DIR": str(self._folder),
+        }
         log = self._folder / "logs" / f"worker-{perf_counter()}.log"
-        worker = await start_child(
-            [sys.executable, "-m", "bench.peers.batch_worker"],
-            environment={
-                **kept,
-                "PYTHONPATH": str(ROOT),
-                "TEMPORAL_ADDRESS": self._server.address,
-                "TEMPORAL_CONFIG_FILE": os.devnull,
-                "HIBERNAUT_DATA_DIR": str(self._folder),
-            },
-            log=log,
-        )
-        while READY not in log.read_text():
-            if worker.returncode is not None:
-                raise RuntimeError(f"the worker ended: {log.read_text()[-500:]}")
-            await asyncio.sleep(0.1)
-        return worker
+        return await started_worker([sys.executable, "-m", "bench.peers.batch_worker"], environment, log)
 
     async def _client(self) -> Client:
         os.environ.update(TEMPORAL_ADDRESS=self._server.address, TEMPORAL_CONFIG_FILE=os.devnull)

@@ -27,8 +27,8 @@ from aiosmtpd.handlers import Sink
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client
 
-from bench.running import end_with, measured
-from cli.children import end_child, start_child
+from bench.running import end_with, measured, started_worker
+from cli.children import end_child
 from cli.dev_server import DevServer, free_port
 from common.agents.recruiter import RecruiterInput
 from common.approval.floors import write_alone
@@ -113,27 +113,16 @@ class Bench:
         }
 
     async def _worker(self) -> Process:
-        kept = {k: v for k, v in os.environ.items() if not k.startswith(("TEMPORAL_", "HIBERNAUT_"))}
+        environment = {
+            "TEMPORAL_ADDRESS": self.server.address,
+            "TEMPORAL_CONFIG_FILE": os.devnull,
+            "HIBERNAUT_SMTP": f"smtp://127.0.0.1:{self._mail_port}",
+            "HIBERNAUT_MAIL_FROM": "agents@example.com",
+            "HIBERNAUT_MAIL_REPLY_TO": "answers@example.com",
+            "HIBERNAUT_DATA_DIR": str(self._folder),
+        }
         log = self._folder / "logs" / f"worker-{perf_counter()}.log"
-        worker = await start_child(
-            [sys.executable, str(ROOT / "worker.py")],
-            environment={
-                **kept,
-                "PYTHONPATH": str(ROOT),
-                "TEMPORAL_ADDRESS": self.server.address,
-                "TEMPORAL_CONFIG_FILE": os.devnull,
-                "HIBERNAUT_SMTP": f"smtp://127.0.0.1:{self._mail_port}",
-                "HIBERNAUT_MAIL_FROM": "agents@example.com",
-                "HIBERNAUT_MAIL_REPLY_TO": "answers@example.com",
-                "HIBERNAUT_DATA_DIR": str(self._folder),
-            },
-            log=log,
-        )
-        while "worker ready" not in log.read_text():
-            if worker.returncode is not None:
-                raise RuntimeError(f"the worker ended: {log.read_text()[-500:]}")
-            await asyncio.sleep(0.1)
-        return worker
+        return await started_worker([sys.executable, str(ROOT / "worker.py")], environment, log)
 
     async def _client(self) -> Client:
         os.environ.update(TEMPORAL_ADDRESS=self.server.address, TEMPORAL_CONFIG_FILE=os.devnull)

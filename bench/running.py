@@ -6,9 +6,16 @@ import asyncio
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Coroutine
+from asyncio.subprocess import Process
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn, TypeVar
+
+from cli.children import start_child
+
+ROOT = Path(__file__).parents[1]
+# What a worker says on its error output once it works.
+READY = "worker ready"
 
 Report = TypeVar("Report")
 
@@ -29,6 +36,22 @@ def measured(
             raise SystemExit(1) from None
         except asyncio.CancelledError:
             raise SystemExit(130) from None
+
+
+async def started_worker(command: Sequence[str], environment: Mapping[str, str], log: Path) -> Process:
+    """A worker process that has said it is ready, with nothing of this shell's settings but `environment`.
+
+    Raises:
+        RuntimeError: it ended before.
+    """
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("TEMPORAL_", "HIBERNAUT_"))}
+    own = {**kept, "PYTHONPATH": str(ROOT), **environment}
+    worker = await start_child(command, environment=own, log=log)
+    while READY not in (said := await asyncio.to_thread(log.read_text)):
+        if worker.returncode is not None:
+            raise RuntimeError(f"the worker ended: {said[-500:]}")
+        await asyncio.sleep(0.1)
+    return worker
 
 
 def end_with(main: Callable[[], int]) -> NoReturn:

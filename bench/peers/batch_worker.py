@@ -12,13 +12,13 @@ from activities.delivery.notices import Notices
 from activities.starts import StartChecks
 from bench.peers.batching import BatchAgent, Sleeper
 from bench.peers.batching_types import Jobs, Nap
+from bench.running import READY
 from common.agents.kinds import KINDS, Kind
 from common.approval.signing import Signer
 from common.settings import Settings
 from common.temporal.connect import connect
 from workflows.batch_page import BatchPage
 
-READY = "worker ready"
 SLEEPER = Kind("bench-sleeper", "sleeps", Nap, "bench.peers.batching:Sleeper")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import io
+from tests.support.pdfs import written
 
 ARTICLE = """<!doctype html><html><head><title> Tide  tables </title><script>var stolen = 1</script></head>
 <body>
@@ -28,15 +28,4 @@ def pdf(text: str, *, filters: bytes = b"", stream: bytes | None = None) -> byte
         b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>",
         b"<< /Title (A lease) >>",
     ]
-    out = io.BytesIO(b"%PDF-1.4\n")
-    out.seek(0, 2)
-    places = []
-    for number, body in enumerate(objects, 1):
-        places.append(out.tell())
-        out.write(b"%d 0 obj\n%s\nendobj\n" % (number, body))
-    table = out.tell()
-    out.write(b"xref\n0 %d\n0000000000 65535 f \n" % (len(objects) + 1))
-    for place in places:
-        out.write(b"%010d 00000 n \n" % place)
-    out.write(b"trailer << /Size 7 /Root 1 0 R /Info 6 0 R >>\nstartxref\n%d\n%%%%EOF" % table)
-    return out.getvalue()
+    return written(objects, "/Info 6 0 R")

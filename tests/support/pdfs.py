@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 
 
 def pages(*texts: str, annotations: tuple[str, ...] = (), picture_on: tuple[int, ...] = ()) -> bytes:
@@ -41,19 +42,20 @@ def pages(*texts: str, annotations: tuple[str, ...] = (), picture_on: tuple[int,
     return written(objects)
 
 
-def written(objects: list[str]) -> bytes:
-    """The objects as a file; the first is the catalog."""
+def written(objects: Sequence[str | bytes], trailer: str = "") -> bytes:
+    """The objects as a file, the first being the catalog; `trailer` is what its dictionary has besides."""
     out = io.BytesIO()
     out.write(b"%PDF-1.7\n")
     places = []
     for number, body in enumerate(objects, 1):
         places.append(out.tell())
-        out.write(f"{number} 0 obj\n{body}\nendobj\n".encode("cp1252"))
+        data = body if isinstance(body, bytes) else body.encode("cp1252")
+        out.write(b"%d 0 obj\n%s\nendobj\n" % (number, data))
     table = out.tell()
-    out.write(f"xref\n0 {len(objects) + 1}\n0000000000 65535 f \n".encode())
-    for place in places:
-        out.write(f"{place:010d} 00000 n \n".encode())
-    out.write(f"trailer << /Size {len(objects) + 1} /Root 1 0 R >>\nstartxref\n{table}\n%%EOF".encode())
+    out.write(b"xref\n0 %d\n0000000000 65535 f \n" % (len(objects) + 1))
+    out.writelines(b"%010d 00000 n \n" % place for place in places)
+    end = f"trailer << /Size {len(objects) + 1} /Root 1 0 R {trailer} >>\nstartxref\n{table}\n%%EOF"
+    out.write(end.encode())
     return out.getvalue()
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tests.support.contracts.drafts import Draft, draft
 from tests.support.docx import docx, levels, num, p, r
+from tests.support.pdfs import written
 
 
 def as_text(contract: Draft) -> bytes:
@@ -102,17 +103,7 @@ def _pdf(pages: list[list[str]]) -> bytes:
         b" ".join(b"%d 0 R" % kid for kid in kids),
         len(kids),
     )
-    out = io.BytesIO(b"%PDF-1.4\n")
-    out.seek(0, 2)
-    places = []
-    for number, body in enumerate(objects, 1):
-        places.append(out.tell())
-        out.write(b"%d 0 obj\n%s\nendobj\n" % (number, body))
-    table = out.tell()
-    out.write(b"xref\n0 %d\n0000000000 65535 f \n" % (len(objects) + 1))
-    out.writelines(b"%010d 00000 n \n" % place for place in places)
-    out.write(b"trailer << /Size %d /Root 1 0 R >>\nstartxref\n%d\n%%%%EOF" % (len(objects) + 1, table))
-    return out.getvalue()
+    return written(objects)
 
 
 def _escaped(line: str) -> str:
