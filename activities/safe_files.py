@@ -177,6 +177,15 @@ def _place_of(descriptor: int) -> Path:
     return Path(os.readlink(f"/proc/self/fd/{descriptor}"))
 
 
+def is_utf8(name: str) -> bool:
+    """Whether a name from a folder is text."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _parts(path: str) -> list[str]:
     parts = path.split("/")
     if "\0" in path or {"", ".", ".."} & set(parts):

@@ -100,11 +100,11 @@ class BatchListing:
         )
         for page in request.judged:
             if page.items is None:
-                refused += read_results(self._artifacts, page.results)
+                refused += read_verdicts(self._artifacts, page.results)
             if page.items is None or not page.quarantined:
                 judged.append(page)
                 continue
-            results = read_results(self._artifacts, page.results)
+            results = read_verdicts(self._artifacts, page.results)
             aside = {each.key for each in results if each.verdict is Verdict.QUARANTINED}
             for item in _items(self._artifacts.get(page.items)):
                 if item.key in aside:
@@ -195,7 +195,7 @@ def sample_of(results: Iterable[ItemResult]) -> tuple[Quarantined, ...]:
     return tuple(Quarantined(key=each.key, reason=each.reason) for each in islice(aside, MAX_SHOWN))
 
 
-def read_results(artifacts: ArtifactStore, ref: ArtifactRef) -> list[ItemResult]:
+def read_verdicts(artifacts: ArtifactStore, ref: ArtifactRef) -> list[ItemResult]:
     """The verdicts of a page that has ended."""
     return [ItemResult.model_validate_json(line) for line in artifacts.get(ref).splitlines()]
 

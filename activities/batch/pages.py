@@ -17,7 +17,7 @@ from temporalio.common import (
 )
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
-from activities.batch.listing import read_results, sample_of
+from activities.batch.listing import read_verdicts, sample_of
 from activities.batch.records import (
     Gathered,
     GatherRequest,
@@ -30,6 +30,7 @@ from activities.batch.records import (
     ReadRequest,
     WriteRequest,
 )
+from activities.calls.owner import owner_of_caller
 from common.agents.batch import PAGE, BatchItem, ItemResult, Verdict, as_lines
 from common.agents.batch_state import PageReport
 from common.agents.kinds import KINDS
@@ -66,7 +67,7 @@ class BatchPages:
     @activity.defn(name="batch_open")
     async def open_page(self, request: OpenRequest) -> None:
         """Start the workflow of a page, once, for the owner of the agent whose batch it is."""
-        owner = await self._owner()
+        owner = await owner_of_caller(self._client)
         pairs = [
             SearchAttributePair(search_attributes.BATCH_ID, request.request.batch),
             *([SearchAttributePair(search_attributes.OWNER, owner)] if owner else []),
@@ -111,7 +112,7 @@ class BatchPages:
         if input.carried is not None:
             raise permanent("BadItem", "`carried` is the program's own")
         try:
-            await self._agents.check_start(check.kind, input, await self._owner())
+            await self._agents.check_start(check.kind, input, await owner_of_caller(self._client))
         except TooManyAgentsError as error:
             raise retry_after("TooManyAgents", str(error), ROOM_AGAIN) from None
         except (AgentClientError, UnusableValueError) as error:
@@ -126,7 +127,7 @@ class BatchPages:
     @activity.defn(name="batch_gather")
     async def gather(self, request: GatherRequest) -> Gathered:
         """Every verdict so far, those of open pages as they stand."""
-        results = [each for ref in request.judged for each in read_results(self._artifacts, ref)]
+        results = [each for ref in request.judged for each in read_verdicts(self._artifacts, ref)]
         for id in request.open:
             results += (await self._verdicts(id)).results
         ref = await asyncio.to_thread(self._artifacts.put, as_lines(results))
@@ -171,9 +172,3 @@ class BatchPages:
     def _read(self, ref: ArtifactRef) -> Items:
         lines = self._artifacts.get(ref).splitlines()
         return Items(items=tuple(BatchItem.model_validate_json(line) for line in lines))
-
-    async def _owner(self) -> str:
-        """Whom the workflow that asks works for, as Temporal knows since its start."""
-        info = activity.info()
-        handle = self._client.get_workflow_handle(info.workflow_id or "", run_id=info.workflow_run_id)
-        return (await handle.describe()).typed_search_attributes.get(search_attributes.OWNER) or ""

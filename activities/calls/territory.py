@@ -6,15 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from temporalio import activity
 from temporalio.client import Client
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
 
+from activities.calls.owner import owner_of_caller
 from activities.safe_files import WITHIN
 from common.agents.fields import paths_of
 from common.errors import permanent
 from common.roots import NOWHERE, PathRefusedError, Roots, Territory
-from common.temporal.search_attributes import OWNER
 
 
 class WithinRoots(Interceptor):
@@ -48,18 +47,10 @@ class _Bounded(ActivityInboundInterceptor):
         named = [(field, path) for field, path in paths_of(arguments) if path != str(self._within.own)]
         if not named:
             return NOWHERE
-        territory = self._within.roots.of(await self._owner())
+        territory = self._within.roots.of(await owner_of_caller(self._within.client))
         for field, path in named:
             try:
                 territory.check(field, path)
             except PathRefusedError as error:
                 raise permanent("PathRefused", str(error)) from None
         return territory
-
-    async def _owner(self) -> str:
-        """Whose the agent is, as Temporal knows it since the start; no argument can say otherwise."""
-        info = activity.info()
-        if not info.workflow_id:
-            return ""
-        handle = self._within.client.get_workflow_handle(info.workflow_id, run_id=info.workflow_run_id)
-        return (await handle.describe()).typed_search_attributes.get(OWNER) or ""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from activities.documents.structure import STRUCTURED_TYPES
-from activities.safe_files import LeftOut, open_folder
+from activities.safe_files import LeftOut, is_utf8, open_folder
 from common.agents.batch import MAX_ITEMS, MAX_KEY
 from common.digest import digest_bytes
 from common.errors import permanent
@@ -70,7 +70,7 @@ def _walk(root: Path, folder: str, depth: int, listing: ContractListing) -> Iter
         os.close(descriptor)
     for name, is_link, is_folder in entries:
         path = f"{folder}/{name}" if folder else name
-        if not _is_utf8(path):
+        if not is_utf8(path):
             listing.left_out[path.encode("utf-8", "replace").decode()] = "its name is no UTF-8"
         elif is_folder and not is_link:
             if depth + 1 >= MAX_DEPTH:
@@ -101,11 +101,3 @@ def key_of(name: str) -> str:
 def why(error: LeftOut) -> str:
     """Why a path was left out, in words."""
     return _REASONS.get(error.reason, error.reason)
-
-
-def _is_utf8(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from pydantic import BaseModel, ValidationError
 
+from activities.batch.listing import read_verdicts
 from activities.contracts.audit import verdict_of
 from activities.contracts.records import OTHER, Audit, Finding
 from common.agents.batch import ItemResult
@@ -48,8 +49,7 @@ def read_results(store: ArtifactStore, refs: Iterable[ArtifactRef]) -> Results:
     """The results in artifacts of item results; a later one of a contract replaces an earlier one."""
     found = Results()
     for ref in refs:
-        for line in store.get(ref).splitlines():
-            item = ItemResult.model_validate_json(line)
+        for item in read_verdicts(store, ref):
             result = _result_in(item)
             if result is None:
                 found.audited.pop(item.key, None)

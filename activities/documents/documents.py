@@ -11,23 +11,18 @@ from typing import Protocol
 from pydantic import BaseModel
 from temporalio import activity
 
-from activities.safe_files import LeftOut, open_folder, read_inside
+from activities.documents.structure import STRUCTURED_TYPES
+from activities.safe_files import LeftOut, is_utf8, open_folder, read_inside
 from common.agents.agent import Progress
 from common.agents.fields import LocalPath
 from common.artifacts import ArtifactRef, ArtifactStore
 from common.digest import digest, digest_bytes
 from common.errors import permanent
 
+# Of what can be read with its structure, what an agent takes as material.
 MEDIA_TYPES = {
-    ".txt": "text/plain",
-    ".text": "text/plain",
-    ".md": "text/markdown",
-    ".markdown": "text/markdown",
-    ".html": "text/html",
-    ".htm": "text/html",
-    ".pdf": "application/pdf",
-    ".docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
-    ".docm": "application/vnd.ms-word.document.macroEnabled.12",
+    suffix: STRUCTURED_TYPES[suffix]
+    for suffix in (".txt", ".text", ".md", ".markdown", ".html", ".htm", ".pdf", ".docx", ".docm")
 }
 # What one activity can read within minutes.
 MAX_DOCUMENTS = 200
@@ -231,7 +226,7 @@ class _Survey:
                         raise permanent("TooManyFiles", f"{self._root} holds over {MAX_ENTRIES} files")
                     if entry.name.startswith("."):
                         continue
-                    if not _is_utf8(entry.name):
+                    if not is_utf8(entry.name):
                         self.unnamed += 1
                         continue
                     found.append(_Entry(entry.name, entry.is_symlink(), entry.is_dir(follow_symlinks=False)))
@@ -255,11 +250,3 @@ class _Entry:
 
 class _TooMuch(LeftOut):
     """A document beyond a limit on all documents together."""
-
-
-def _is_utf8(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -120,8 +120,7 @@ class Carried(BaseModel):
     ``memory`` is the agent's own state as JSON; ``model`` the language model people told it to use; ``mail``
     what came in and is not read yet; ``couriers`` who want to know, by request, how it ends; ``answers``
     what people decided and the agent's memory may not hold yet; ``sleeps`` the sleeps under way; ``batch``
-    the latest batch; the rest
-    belongs to the kit.
+    the latest batch; the rest belongs to the kit.
     """
 
     started_at: AwareDatetime

@@ -15,11 +15,9 @@ from common.names import check_agent_id
 
 def _known(kind: str) -> str:
     # Here, for the list of kinds names this one's input.
-    from common.agents.kinds import KINDS
+    from common.agents.kinds import check_kind
 
-    if kind not in KINDS:
-        raise ValueError(f"there is no kind {kind[:40]!r}; there are: {', '.join(KINDS)}")
-    return kind
+    return check_kind(kind)
 
 
 class BatchInput(AgentInput):

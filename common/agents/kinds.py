@@ -95,3 +95,14 @@ KINDS = {
         ),
     )
 }
+
+
+def check_kind(name: str) -> str:
+    """`name`, if there is such a kind.
+
+    Raises:
+        ValueError: there is none; the message names those there are.
+    """
+    if name not in KINDS:
+        raise ValueError(f"there is no kind {name[:40]!r}; there are: {', '.join(KINDS)}")
+    return name

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, Field, JsonValue, model_validato
 from common.agents.agent import AgentInput
 from common.agents.asking import AskingInput
 from common.agents.fields import Amount
-from common.agents.kinds import KINDS
+from common.agents.kinds import check_kind
 from common.approval.groups import Directory
 from common.approval.stakes import Stakes
 from common.approval.types import GROUP, ApprovalPolicy, too_few
@@ -29,12 +29,6 @@ EXAMPLE = (
 )
 # How refusals end, wherever they are read.
 WHERE = "the policy file (HIBERNAUT_POLICY, docs/policy.md)"
-
-
-def _kind(name: str) -> str:
-    if name not in KINDS:
-        raise ValueError(f"there is no kind {name[:40]!r}; there are: {', '.join(KINDS)}")
-    return name
 
 
 Number = TypeVar("Number", int, Decimal)
@@ -61,7 +55,7 @@ class Rule(BaseModel, frozen=True, extra="forbid"):
         runs_project_code: whether the auditor may run an audited project's code to prove its fixes.
     """
 
-    kind: Annotated[str, AfterValidator(_kind)] | None = None
+    kind: Annotated[str, AfterValidator(check_kind)] | None = None
     owners: frozenset[Name] | None = None
     start: Allowed = "allowed"
     approvers: tuple[Name, ...] = ()

@@ -9,7 +9,7 @@ from typing import Any, Self
 from temporalio.client import Client, WorkflowHandle
 from temporalio.service import RPCError, RPCStatusCode
 
-from activities.batch.listing import BatchListing, read_results
+from activities.batch.listing import BatchListing, read_verdicts
 from activities.batch.pages import BatchPages
 from common.agents.batch import BatchCommand, BatchItem, BatchStatus, ItemResult, as_lines, page_prefix
 from common.agents.kinds import KINDS, Kind
@@ -99,7 +99,7 @@ class BatchStage(Stage):
         return batched, self.verdicts(batched.counts.results)
 
     def verdicts(self, refs: Sequence[ArtifactRef]) -> dict[str, ItemResult]:
-        found = [each for ref in refs for each in read_results(self.artifacts, ref)]
+        found = [each for ref in refs for each in read_verdicts(self.artifacts, ref)]
         assert len({each.key for each in found}) == len(found)
         return {each.key: each for each in found}
 
