@@ -38,7 +38,7 @@ from activities.calendars import Calendars
 from activities.calls.interceptor import ReliableReports
 from activities.calls.territory import WithinRoots
 from activities.contracts.activities import Contracts
-from activities.contracts.judging import judge_apart
+from activities.contracts.judging import read_and_judge
 from activities.contracts.report.write import ContractReports
 from activities.decisions import DecisionChecks
 from activities.delivery.notices import Notices
@@ -47,7 +47,6 @@ from activities.delivery.slack import Slack
 from activities.delivery.webhooks import Webhooks
 from activities.documents.documents import Documents
 from activities.documents.extract import text_of
-from activities.documents.reading import read_structured
 from activities.fetching.scraper import Scraper
 from activities.llm.activities import ModelActivities
 from activities.llm.ranking import ranker
@@ -134,7 +133,7 @@ def activity_objects(settings: Settings) -> list[Any]:
         FixPlanner(artifacts, floors),
         FixApplier(artifacts, authority, journals / "apply"),
         Documents(artifacts, text_of),
-        Contracts(artifacts, settings.model, read_structured, judge_apart),
+        Contracts(artifacts, settings.model, read_and_judge),
         ContractReports(artifacts, settings.data_dir / "reports"),
         Quotes(feed),
         MarketWatch(feed, artifacts),

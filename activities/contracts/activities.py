@@ -33,7 +33,7 @@ from activities.contracts.records import (
 )
 from activities.contracts.results import UNREADABLE, Decisions, audit_of, groups_of, read_results
 from activities.documents.extract import MAX_BYTES
-from activities.documents.structure import StructuredDocument, UnreadableError
+from activities.documents.structure import UnreadableError
 from activities.llm.records import OFFLINE
 from activities.safe_files import LeftOut, read_inside, read_real
 from common.agents.agent import Progress
@@ -47,29 +47,24 @@ MAX_NAMED = 200
 MAX_WORST = 20
 
 
-class ReadContract(Protocol):
-    """Reads a document whose first bytes decide what it is; `media_type` is what it claims to be."""
-
-    def __call__(self, data: bytes, media_type: str, *, beat: Callable[[], None]) -> StructuredDocument:
-        """The document; `UnreadableError` where there is none. `beat` is called every second."""
-        ...
-
-
 class JudgeContract(Protocol):
-    """Judges a document that was read."""
+    """Reads a contract, hostile as it may be, and judges it by the rules."""
 
     def __call__(
-        self, auditor: Auditor, name: str, digest: str, document: StructuredDocument, beat: Callable[[], None]
+        self,
+        auditor: Auditor,
+        name: str,
+        digest: str,
+        data: bytes,
+        media_type: str,
+        beat: Callable[[], None],
     ) -> Audit:
-        """What the rules say."""
+        """What the rules say; `UnreadableError` where it cannot be read.
+
+        Its first bytes decide what it is, `media_type` is what it claims to be. `beat` is called every
+        second, and what it raises ends the reading.
+        """
         ...
-
-
-def judge_here(
-    auditor: Auditor, name: str, digest: str, document: StructuredDocument, beat: Callable[[], None]
-) -> Audit:
-    """Judge in this very thread."""
-    return auditor.audit(name, digest, document)
 
 
 class Contracts:
@@ -78,16 +73,12 @@ class Contracts:
     Args:
         artifacts: where listings, playbooks and audits go.
         model: the language model of the settings.
-        read: reads a document, hostile as it may be.
-        judge: judges it.
+        judge: reads a contract and judges it.
     """
 
-    def __init__(
-        self, artifacts: ArtifactStore, model: str, read: ReadContract, judge: JudgeContract = judge_here
-    ) -> None:
+    def __init__(self, artifacts: ArtifactStore, model: str, judge: JudgeContract) -> None:
         self._artifacts = artifacts
         self._model = model
-        self._read = read
         self._judge = judge
         self._auditor = lru_cache(8)(self._make_auditor)
 
@@ -133,13 +124,12 @@ class Contracts:
         name, auditor = request.name, self._auditor(request.playbook)
         try:
             data = read_inside(Path(request.folder), name, MAX_BYTES)
-            document = self._read(data, media_type_of(name) or "", beat=_beat)
+            audit = self._judge(auditor, name, digest_bytes(data), data, media_type_of(name) or "", _beat)
         except UnreadableError as error:
             raise permanent(UNREADABLE, f"{error.code}: {error}") from None
         except LeftOut as error:
             reason = f"too_large: over {MAX_BYTES:,} bytes" if error.reason == "oversized" else why(error)
             raise permanent(UNREADABLE, reason) from None
-        audit = self._judge(auditor, name, digest_bytes(data), document, _beat)
         if not request.asks:
             return Audited(result=self._result(audit))
         return Audited(

@@ -1,7 +1,7 @@
-"""What the process that judges a contract calls, and how it is called.
+"""Reads and judges a contract in a process of its own.
 
-Rules take time in proportion to a contract's length, so no contract keeps a worker for long; but a thousand
-of them in the worker's own process would share one core, however many there are.
+One call does both: to hand the document over, as JSON, would take as long as to judge it. A thousand
+contracts judged in the worker's own process would share one core, however many there are.
 """
 
 from __future__ import annotations
@@ -14,44 +14,33 @@ from functools import lru_cache
 from activities.apart import LimitsExceededError, ProcessLimits
 from activities.contracts.audit import Auditor
 from activities.contracts.records import Audit
-from activities.documents.structure import StructuredDocument, UnreadableError
+from activities.documents.reading import argument_for
+from activities.documents.structure import UnreadableError
 from activities.fork_server import ForkServer
 
 # A process keeps the rules: to load them takes longer than to judge a short contract by them.
-_SERVER = ForkServer("activities.contracts.judging", calls=100)
-# The longest text that is read takes a quarter of that.
+_SERVER = ForkServer("activities.contracts.judges", calls=25)
+# Three times what the longest text that is read takes, to read and to judge.
 _LIMITS = ProcessLimits(memory=1_000_000_000, cpu_seconds=120, seconds=240.0)
 
 
-def judge_apart(
-    auditor: Auditor, name: str, digest: str, document: StructuredDocument, beat: Callable[[], None]
+def read_and_judge(
+    auditor: Auditor, name: str, digest: str, data: bytes, media_type: str, beat: Callable[[], None]
 ) -> Audit:
-    """Judge in a process of its own.
-
-    Raises:
-        UnreadableError: it went over its limits.
-    """
-    rules, text = _pickled(auditor), document.model_dump_json().encode("utf-8", "replace")
+    """See `JudgeContract`."""
+    reading = argument_for(data, media_type)
+    rules = _pickled(auditor)
+    argument = {"rules": len(rules), "name": name, "digest": digest, "reading": reading}
     try:
-        said = _SERVER.run("audit", rules + text, [len(rules), name, digest], _LIMITS, beat)
+        said = _SERVER.run("audit", rules + data, argument, _LIMITS, beat)
     except LimitsExceededError as error:
-        raise UnreadableError("bomb", f"judging it went over its limits: {error}") from None
+        raise UnreadableError("bomb", f"reading it went over its limits: {error}") from None
+    if said.startswith(b'{"code"'):
+        failed = json.loads(said)
+        raise UnreadableError(failed["code"], failed["error"])
     return Audit.model_validate_json(said)
 
 
 @lru_cache(8)
 def _pickled(auditor: Auditor) -> bytes:
     return pickle.dumps(auditor)
-
-
-def audit(data: bytes, argument: object) -> bytes:
-    """The audit as JSON; `data` is an auditor as this very program pickled it, and the document as JSON."""
-    length, name, digest = json.loads(json.dumps(argument))
-    document = StructuredDocument.model_validate_json(data[length:])
-    return _loaded(data[:length]).audit(name, digest, document).model_dump_json().encode("utf-8", "replace")
-
-
-@lru_cache(2)
-def _loaded(rules: bytes) -> Auditor:
-    auditor: Auditor = pickle.loads(rules)  # noqa: S301 -- ours
-    return auditor

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from typing import Any
 
 from activities.apart import LimitsExceededError, ProcessLimits
 from activities.documents.extract import MAX_BYTES, ReadingLimits, charset_of
@@ -48,26 +49,43 @@ def read_structured(
         UnreadableError: it cannot be read; `code` says why.
     """
     limits = limits or ReadingLimits()
-    claimed, _, parameters = media_type.partition(";")
-    kind = _kind(data, claimed.strip().lower())
-    argument = {
-        "kind": kind,
-        "media_type": "application/xhtml+xml" if "xhtml" in claimed else "text/html",
-        "charset": charset_of(parameters),
-        "pages": limits.pages,
-    }
+    argument = argument_for(data, media_type, limits.pages)
     own = ProcessLimits(limits.memory, limits.cpu_seconds, limits.seconds)
     try:
         said = _SERVER.run("structure", data, argument, own, beat)
     except LimitsExceededError as error:
         raise UnreadableError("bomb", f"reading it went over its limits: {error}") from None
+    return document_of(said, argument)
+
+
+def argument_for(data: bytes, media_type: str, pages: int = ReadingLimits().pages) -> dict[str, Any]:
+    """What `readers.structure` takes beside `data`, which may claim to be of any `media_type`.
+
+    Raises:
+        UnreadableError: nothing reads it.
+    """
+    claimed, _, parameters = media_type.partition(";")
+    return {
+        "kind": _kind(data, claimed.strip().lower()),
+        "media_type": "application/xhtml+xml" if "xhtml" in claimed else "text/html",
+        "charset": charset_of(parameters),
+        "pages": pages,
+    }
+
+
+def document_of(said: bytes, argument: dict[str, Any]) -> StructuredDocument:
+    """The document that `readers.structure` told of, as it was asked by `argument`.
+
+    Raises:
+        UnreadableError: it could not be read, or holds no text.
+    """
     if said.startswith(b'{"code"'):
         failed = json.loads(said)
         raise UnreadableError(failed["code"], failed["error"])
     found = StructuredDocument.model_validate_json(said)
     if not found.text:
         raise UnreadableError("empty", "it holds no text")
-    if kind == "markdown":
+    if argument["kind"] == "markdown":
         found = found.model_copy(update={"media_type": "text/markdown"})
     return found
 

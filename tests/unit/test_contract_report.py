@@ -43,7 +43,9 @@ class Desk:
         self.contracts = Contracts(
             self.store,
             "offline",
-            lambda data, media_type, beat: StructuredDocument.model_validate(plain.read(data)),
+            lambda auditor, name, digest, data, media_type, beat: auditor.audit(
+                name, digest, StructuredDocument.model_validate(plain.read(data))
+            ),
         )
         self.reports = ContractReports(self.store, tmp_path / "reports")
         self.environment = ActivityEnvironment()

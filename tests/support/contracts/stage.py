@@ -14,15 +14,14 @@ from temporalio.client import Client
 from activities.batch.listing import BatchListing
 from activities.batch.pages import BatchPages
 from activities.contracts.activities import Contracts
-from activities.contracts.judging import judge_apart
+from activities.contracts.audit import Auditor
+from activities.contracts.judging import read_and_judge
+from activities.contracts.records import Audit
 from activities.contracts.report.write import ContractReports
-from activities.documents.reading import read_structured
-from activities.documents.structure import StructuredDocument
 from activities.llm.activities import ModelActivities
 from activities.llm.prompt import Completion, Prompt
 from activities.llm.runner import ModelRunner
 from common.artifacts import ArtifactStore
-from common.digest import digest_bytes
 from common.settings import Settings
 from tests.support.stage import Stage
 from workflows.batch_page import BatchPage
@@ -35,13 +34,21 @@ class Witness:
     def __init__(self, log: Path) -> None:
         self._log = log
 
-    def __call__(self, data: bytes, media_type: str, *, beat: Callable[[], None]) -> StructuredDocument:
+    def __call__(
+        self,
+        auditor: Auditor,
+        name: str,
+        digest: str,
+        data: bytes,
+        media_type: str,
+        beat: Callable[[], None],
+    ) -> Audit:
         with self._log.open("a") as log:
             fcntl.flock(log, fcntl.LOCK_EX)
-            log.write(f"{time.time():.6f} {digest_bytes(data)}\n")
+            log.write(f"{time.time():.6f} {digest}\n")
             log.flush()
             os.fsync(log.fileno())
-        return read_structured(data, media_type, beat=beat)
+        return read_and_judge(auditor, name, digest, data, media_type, beat)
 
     def readings(self) -> list[tuple[float, str]]:
         """When each reading began, and the digest of what was read."""
@@ -79,7 +86,7 @@ class ContractsStage(Stage):
             *super().objects(),
             BatchListing(self.artifacts),
             BatchPages(self.client, self.settings, self.signer, self.artifacts),
-            Contracts(self.artifacts, self.settings.model, self.witness, judge_apart),
+            Contracts(self.artifacts, self.settings.model, self.witness),
             ContractReports(self.artifacts, self.settings.data_dir / "reports"),
             ModelActivities(runner, self.authority),
         ]

@@ -7,14 +7,13 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import worker
 from activities.calls.interceptor import ReliableReports
 from activities.contracts.activities import Contracts
-from activities.contracts.judging import judge_apart
-from activities.documents.structure import StructuredDocument
+from activities.contracts.records import Audit
 from common.artifacts import ArtifactStore
 from common.settings import Settings
 from common.temporal.connect import connect
@@ -28,10 +27,10 @@ class SlowWitness(Witness):
         super().__init__(log)
         self._pause = pause
 
-    def __call__(self, data: bytes, media_type: str, *, beat: Callable[[], None]) -> StructuredDocument:
-        document = super().__call__(data, media_type, beat=beat)
+    def __call__(self, *contract: Any) -> Audit:
+        audit = super().__call__(*contract)
         time.sleep(self._pause)
-        return document
+        return audit
 
 
 async def work(witness: Witness, settings: Settings) -> None:
@@ -40,7 +39,7 @@ async def work(witness: Witness, settings: Settings) -> None:
     reports = ReliableReports(client)
     artifacts = ArtifactStore.of(settings)
     objects = [
-        Contracts(artifacts, settings.model, witness, judge_apart) if isinstance(each, Contracts) else each
+        Contracts(artifacts, settings.model, witness) if isinstance(each, Contracts) else each
         for each in worker.everything(client, settings)
     ]
     stopped = asyncio.Event()

@@ -1,0 +1,35 @@
+"""What the process that reads and judges a contract calls; nothing in a worker imports it, as `readers.py`."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from functools import lru_cache
+from typing import Any
+
+from activities.contracts.audit import Auditor
+from activities.documents.readers import structure
+from activities.documents.reading import document_of
+from activities.documents.structure import UnreadableError
+
+
+def audit(data: bytes, argument: Any) -> bytes:
+    """The audit as JSON, or `code` and `error`: why the contract cannot be read.
+
+    `data` is an auditor as this very program pickled it, `rules` bytes long, and then the contract;
+    `reading` says how to read it, and `name` and `digest` what it is called.
+    """
+    rules, contract = data[: argument["rules"]], data[argument["rules"] :]
+    reading = argument["reading"]
+    try:
+        document = document_of(structure(contract, reading), reading)
+    except UnreadableError as error:
+        return json.dumps({"code": error.code, "error": str(error)}).encode()
+    found = _loaded(rules).audit(argument["name"], argument["digest"], document)
+    return found.model_dump_json().encode("utf-8", "replace")
+
+
+@lru_cache(2)
+def _loaded(rules: bytes) -> Auditor:
+    auditor: Auditor = pickle.loads(rules)  # noqa: S301 -- ours
+    return auditor
