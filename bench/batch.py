@@ -24,14 +24,15 @@ import psutil
 from temporalio.client import Client, WorkflowHandle
 from temporalio.common import SearchAttributePair, TypedSearchAttributes
 
+from bench.histories import kept_of_batch, size_of
 from bench.peers.batch_worker import SLEEPER
 from bench.peers.batching_types import BatchedInput
 from bench.running import end_with, measured, started_worker
-from bench.usage import cpu
+from bench.usage import cpu, peak_memory
 from cli.children import end_child
 from cli.dev_server import DevServer
 from common.agents.agent import AgentStatus
-from common.agents.batch import BatchItem, BatchStatus, as_lines, page_prefix
+from common.agents.batch import BatchItem, BatchStatus, as_lines
 from common.approval.floors import write_alone
 from common.approval.signing import Signer
 from common.artifacts import ArtifactStore
@@ -55,7 +56,6 @@ class Bench:
         Signer.load(self.settings, create=True)
         self._artifacts = ArtifactStore.of(self.settings)
         self._server = DevServer(self.settings, ui_port=None)
-        self._peak = 0
 
     async def items(self, count: int) -> dict[str, Any]:
         """So many items of an activity that does nothing."""
@@ -63,29 +63,25 @@ class Bench:
         worker = await self._worker()
         client = await self._client()
         agent = client.get_workflow_handle(ID)
-        watch = asyncio.create_task(self._watch(worker.pid))
         used, before = cpu(worker.pid), perf_counter()
-        await self._start(client, count, "")
-        await agent.result()
-        seconds = perf_counter() - before
-        used = cpu(worker.pid) - used
-        watch.cancel()
-        agent_events, agent_bytes, runs = await _chain(client, ID)
-        pages = await _pages(client, agent)
-        sizes = [await _size(page) for page in pages]
+        async with peak_memory(worker.pid) as peak:
+            await self._start(client, count, "")
+            await agent.result()
+        seconds, used = perf_counter() - before, cpu(worker.pid) - used
+        kept = await kept_of_batch(client, ID)
         await end_child(worker, 30)
         await self._server.stop()
         return {
             "items": count,
             "at_once": self._at_once,
             "items_a_minute": round(count / seconds * 60),
-            "events_an_item": round((agent_events + sum(events for events, _ in sizes)) / count, 2),
-            "bytes_an_item": round((agent_bytes + sum(size for _, size in sizes)) / count),
-            "longest_page_events": max(events for events, _ in sizes),
-            "pages": len(pages),
-            "agent_runs": runs,
+            "events_an_item": round(kept.events / count, 2),
+            "bytes_an_item": round(kept.bytes / count),
+            "longest_page_events": kept.longest_page,
+            "pages": kept.pages,
+            "agent_runs": kept.runs,
             "worker_cpu_ms_an_item": round(used / count * 1000, 2),
-            "worker_mb_most": round(self._peak / 1e6, 1),
+            "worker_mb_most": peak.megabytes,
         }
 
     async def children(self, count: int) -> dict[str, Any]:
@@ -109,7 +105,7 @@ class Bench:
         database = self._database() - empty
         await self._server.start()
         client = await self._client()
-        child_events, child_bytes = await _size(client.get_workflow_handle(f"{ID}.0"))
+        child_events, child_bytes = await size_of(client.get_workflow_handle(f"{ID}.0"))
         await self._server.stop()
         return {
             "children": count,
@@ -147,11 +143,6 @@ class Bench:
                 return
             await asyncio.sleep(0.5)
 
-    async def _watch(self, pid: int) -> None:
-        while True:
-            self._peak = max(self._peak, psutil.Process(pid).memory_info().rss)
-            await asyncio.sleep(0.2)
-
     async def _worker(self) -> Process:
         environment = {
             "TEMPORAL_ADDRESS": self._server.address,
@@ -172,38 +163,6 @@ class Bench:
         with closing(sqlite3.connect(self._folder / "temporal.db")) as database:
             database.execute("VACUUM INTO ?", (str(copy),))
         return copy.stat().st_size
-
-
-async def _size(agent: WorkflowHandle[Any, Any]) -> tuple[int, int]:
-    """Events and bytes of a history."""
-    events = (await agent.fetch_history()).events
-    return len(events), sum(event.ByteSize() for event in events)
-
-
-async def _first_run(agent: WorkflowHandle[Any, Any]) -> str:
-    described = (await agent.describe()).raw_description
-    return str(described.workflow_execution_info.first_run_id)
-
-
-async def _chain(client: Client, id: str) -> tuple[int, int, int]:
-    """Events and bytes of all runs of an agent, and how many there were."""
-    run_id, events, size, runs = await _first_run(client.get_workflow_handle(id)), 0, 0, 0
-    while run_id:
-        history = await client.get_workflow_handle(id, run_id=run_id).fetch_history()
-        events, runs = events + len(history.events), runs + 1
-        size += sum(event.ByteSize() for event in history.events)
-        last = history.events[-1].workflow_execution_continued_as_new_event_attributes
-        run_id = last.new_execution_run_id
-    return events, size, runs
-
-
-async def _pages(client: Client, agent: WorkflowHandle[Any, Any]) -> list[WorkflowHandle[Any, Any]]:
-    """The pages of the agent's batch, all of which have ended."""
-    prefix = page_prefix(agent.id, await _first_run(agent))
-    status: AgentStatus = await agent.query("status", result_type=AgentStatus)
-    assert status.batch
-    # Without retries there is one page for each artifact of verdicts.
-    return [client.get_workflow_handle(f"{prefix}{1 + n}") for n in range(len(status.batch.results))]
 
 
 async def bench(options: argparse.Namespace, folder: Path) -> dict[str, Any]:

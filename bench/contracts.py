@@ -27,7 +27,9 @@ from activities.contracts.listing import media_type_of
 from activities.contracts.playbook import default_playbook
 from activities.documents.readers import structure
 from activities.documents.structure import StructuredDocument
+from bench.histories import kept_of_batch
 from bench.running import end_with, measured
+from bench.usage import peak_memory
 from cli.children import end_child, start_child
 from cli.dev_server import DevServer
 from common.agents.agent import Notebook
@@ -91,7 +93,9 @@ async def bench(folder: Path, count: int, length: int) -> dict[str, Any]:
         client = await connect(settings)
         agents = AgentClient(client, settings, signer)
         await audited(client, agents, few)
-        durable = await audited(client, agents, contracts)
+        async with peak_memory(worker.pid) as peak:
+            id, durable = await audited(client, agents, contracts)
+        kept = await kept_of_batch(client, id)
         await end_child(worker, 30)
     after = await asyncio.to_thread(in_a_pool, paths)
     pool = (before + after) / 2
@@ -104,11 +108,14 @@ async def bench(folder: Path, count: int, length: int) -> dict[str, Any]:
         "auditor_per_minute": round(60 * count / durable),
         "auditor_seconds": round(durable, 1),
         "ratio": round(pool / durable, 3),
+        "events_each": round(kept.events / count, 2),
+        "history_bytes_each": round(kept.bytes / count),
+        "worker_mb_most": peak.megabytes,
     }
 
 
-async def audited(client: Client, agents: AgentClient, folder: Path) -> float:
-    """Seconds from the first contract begun to the last verdict."""
+async def audited(client: Client, agents: AgentClient, folder: Path) -> tuple[str, float]:
+    """The agent, and seconds from the first contract begun to the last verdict."""
     input = ContractsInput(folder=str(folder), at_once=SLOTS, decide=False)
     id = await agents.start("contract-auditor", input, owner="local")
     handle = client.get_workflow_handle(id)
@@ -117,8 +124,7 @@ async def audited(client: Client, agents: AgentClient, folder: Path) -> float:
     lines = (await handle.query("notebook", result_type=Notebook)).entries
     [begun] = [each.at for each in lines if each.text.startswith("a batch of")]
     [ended] = [each.at for each in lines if each.text == "the batch is done"]
-    seconds: float = (ended - begun).total_seconds()
-    return seconds
+    return id, (ended - begun).total_seconds()
 
 
 def main() -> int:

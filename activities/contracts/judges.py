@@ -1,4 +1,4 @@
-"""What the process that reads and judges a contract calls; nothing in a worker imports it, as `readers.py`."""
+"""What the process that judges a contract calls; nothing in a worker imports it, as with `readers.py`."""
 
 from __future__ import annotations
 
