@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import JsonValue
 from temporalio.client import Client, WorkflowExecutionDescription
@@ -39,6 +39,7 @@ from common.approval.types import (
     judged,
 )
 from common.client.batches import standings_of
+from common.client.diagnosis import Diagnosis
 from common.client.errors import (
     AgentClientError,
     AgentExistsError,
@@ -75,6 +76,9 @@ OUTCOME_INTERVAL = 0.2
 # The memo field with the digest of the request that started the agent.
 REQUEST_DIGEST = "request"
 
+Answer = TypeVar("Answer")
+Found = TypeVar("Found")
+
 
 class AgentClient:
     """Starts, shows, decides for and steers agents, for every entry point.
@@ -88,6 +92,7 @@ class AgentClient:
         self._signer = signer
         self._directory = Directory.load(settings)
         self._floors = Floors.load(settings)
+        self._diagnosis = Diagnosis(client, self._directory)
         self._quota = OwnerQuota(client, settings.working_agents)
         self._roots = Roots.load(settings)
 
@@ -154,7 +159,9 @@ class AgentClient:
         described = described or await self.describe(id)
         # A worker drops a run as it ends, and with it the queries of that moment.
         attempts = 1 if row_of(described).running else 2
-        return await patient_view_of(self._client, described, attempts)
+        view = await patient_view_of(self._client, described, attempts)
+        view.trouble = await self._diagnosis.of(described, datetime.now(UTC), view.requests)
+        return view
 
     async def list_agents(self, wanted: AgentFilter, limit: int = 100) -> list[AgentRow]:
         """The newest ``limit`` agents with these very values, one row a run; no past counts."""
@@ -262,17 +269,12 @@ class AgentClient:
         self, id: str, decision_id: str, patience: timedelta = timedelta(seconds=5)
     ) -> DecisionRecord | None:
         """What became of a decision; None if the agent has not judged it within ``patience``."""
-        handle = self._client.get_workflow_handle(id)
-        end = time.monotonic() + patience.total_seconds()
-        while (left := end - time.monotonic()) > 0:
-            view = await answer_of(
-                handle, "approvals", ApprovalsView, min(QUERY_PATIENCE, timedelta(seconds=left))
-            )
-            record = judged(view.decisions if view else (), decision_id)
-            if record and record.status is not DecisionStatus.WAITING:
-                return record
-            await asyncio.sleep(OUTCOME_INTERVAL)
-        return None
+
+        def read(view: ApprovalsView) -> DecisionRecord | None:
+            record = judged(view.decisions, decision_id)
+            return record if record and record.status is not DecisionStatus.WAITING else None
+
+        return await self._asked(id, "approvals", ApprovalsView, read, patience)
 
     async def tell(self, id: str, text: str) -> str:
         """Steer the agent in words; like the next four this gives the id of the ``receipt``.
@@ -330,16 +332,7 @@ class AgentClient:
 
         Temporal keeps what was sent, and the agent takes it once a worker runs.
         """
-        handle = self._client.get_workflow_handle(id)
-        end = time.monotonic() + patience.total_seconds()
-        while (left := end - time.monotonic()) > 0:
-            answer = await answer_of(
-                handle, "receipts", Receipts, min(QUERY_PATIENCE, timedelta(seconds=left))
-            )
-            if answer and receipt in answer.receipts:
-                return answer.receipts[receipt]
-            await asyncio.sleep(OUTCOME_INTERVAL)
-        return None
+        return await self._asked(id, "receipts", Receipts, lambda all: all.receipts.get(receipt), patience)
 
     async def cancel(self, id: str) -> None:
         """Ask the agent to end; it cleans up first."""
@@ -389,6 +382,24 @@ class AgentClient:
                     f"agent {id} asks more than can be listed, and does not answer just now: start a worker."
                 )
         return one_open_request(id, requests, digest, request_id)
+
+    async def _asked(
+        self,
+        id: str,
+        query: str,
+        kind: type[Answer],
+        read: Callable[[Answer], Found | None],
+        patience: timedelta,
+    ) -> Found | None:
+        """What `read` finds in what the agent answers; None if nothing within ``patience``."""
+        handle = self._client.get_workflow_handle(id)
+        end = time.monotonic() + patience.total_seconds()
+        while (left := end - time.monotonic()) > 0:
+            answer = await answer_of(handle, query, kind, min(QUERY_PATIENCE, timedelta(seconds=left)))
+            if answer and (found := read(answer)) is not None:
+                return found
+            await asyncio.sleep(OUTCOME_INTERVAL)
+        return None
 
     async def _steer(self, id: str, name: str, *arguments: Any) -> str:
         receipt = uuid.uuid4().hex
