@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any
 
 from pydantic import JsonValue
 from temporalio.client import Client, WorkflowExecutionDescription
@@ -62,6 +61,7 @@ from common.client.view import (
     InboxRow,
     answer_of,
     ending_of,
+    found_in_answers,
     patient_view_of,
     row_of,
 )
@@ -72,12 +72,8 @@ from common.roots import Roots
 from common.settings import Settings
 from common.temporal import search_attributes
 
-OUTCOME_INTERVAL = 0.2
 # The memo field with the digest of the request that started the agent.
 REQUEST_DIGEST = "request"
-
-Answer = TypeVar("Answer")
-Found = TypeVar("Found")
 
 
 class AgentClient:
@@ -274,7 +270,8 @@ class AgentClient:
             record = judged(view.decisions, decision_id)
             return record if record and record.status is not DecisionStatus.WAITING else None
 
-        return await self._asked(id, "approvals", ApprovalsView, read, patience)
+        handle = self._client.get_workflow_handle(id)
+        return await found_in_answers(handle, "approvals", ApprovalsView, read, patience)
 
     async def tell(self, id: str, text: str) -> str:
         """Steer the agent in words; like the next four this gives the id of the ``receipt``.
@@ -332,7 +329,10 @@ class AgentClient:
 
         Temporal keeps what was sent, and the agent takes it once a worker runs.
         """
-        return await self._asked(id, "receipts", Receipts, lambda all: all.receipts.get(receipt), patience)
+        handle = self._client.get_workflow_handle(id)
+        return await found_in_answers(
+            handle, "receipts", Receipts, lambda each: each.receipts.get(receipt), patience
+        )
 
     async def cancel(self, id: str) -> None:
         """Ask the agent to end; it cleans up first."""
@@ -382,24 +382,6 @@ class AgentClient:
                     f"agent {id} asks more than can be listed, and does not answer just now: start a worker."
                 )
         return one_open_request(id, requests, digest, request_id)
-
-    async def _asked(
-        self,
-        id: str,
-        query: str,
-        kind: type[Answer],
-        read: Callable[[Answer], Found | None],
-        patience: timedelta,
-    ) -> Found | None:
-        """What `read` finds in what the agent answers; None if nothing within ``patience``."""
-        handle = self._client.get_workflow_handle(id)
-        end = time.monotonic() + patience.total_seconds()
-        while (left := end - time.monotonic()) > 0:
-            answer = await answer_of(handle, query, kind, min(QUERY_PATIENCE, timedelta(seconds=left)))
-            if answer and (found := read(answer)) is not None:
-                return found
-            await asyncio.sleep(OUTCOME_INTERVAL)
-        return None
 
     async def _steer(self, id: str, name: str, *arguments: Any) -> str:
         receipt = uuid.uuid4().hex

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, TypeVar
 
@@ -39,8 +40,10 @@ from common.temporal import search_attributes
 
 # A worker answers in milliseconds; if it has to replay a long history, in a second or two.
 QUERY_PATIENCE = timedelta(seconds=3)
+ASKED_EVERY = 0.2
 
 Answer = TypeVar("Answer")
+Found = TypeVar("Found")
 
 
 # Every other status is running: a chain that continued as new is one agent, a paused workflow still runs.
@@ -245,6 +248,23 @@ async def answer_of(
             raise
         return None
     return answer if isinstance(answer, kind) else None
+
+
+async def found_in_answers(
+    handle: WorkflowHandle[Any, Any],
+    query: str,
+    kind: type[Answer],
+    read: Callable[[Answer], Found | None],
+    patience: timedelta,
+) -> Found | None:
+    """What `read` finds in the answer to a query, asked again until it does; None if not in time."""
+    end = time.monotonic() + patience.total_seconds()
+    while (left := end - time.monotonic()) > 0:
+        answer = await answer_of(handle, query, kind, min(QUERY_PATIENCE, timedelta(seconds=left)))
+        if answer and (found := read(answer)) is not None:
+            return found
+        await asyncio.sleep(ASKED_EVERY)
+    return None
 
 
 async def ending_of(client: Client, row: AgentRow, *, wait: bool = False) -> Ending:
