@@ -28,6 +28,9 @@ REGISTRY: tuple[SearchAttributeKey[Any], ...] = (
     OWNER, NODE, STATE, WAITING_FOR, BATCH_ID, FAILURE, NODE_SINCE, WAKE_AT, STUCK_AT, APPROVERS,
 )  # fmt: skip
 
+# The server's own, on workflows whose task has failed or timed out several times in a row.
+PROBLEMS = "TemporalReportedProblems"
+
 # `AgentWaitingFor` begins with this if a human is asked.
 APPROVAL = "approval "
 # Separates several things that an agent waits for at once.
@@ -73,6 +76,12 @@ def fit_names(names: Sequence[str]) -> list[str]:
     if len(kept) == len(names):
         return kept
     return [*kept[: len(fit_list(kept[::-1], MAX_BYTES - 10))], MORE]
+
+
+def problem(values: Sequence[str]) -> str:
+    """What `PROBLEMS` says by its values `category=…` and `cause=…`: `WorkflowWorkerUnhandledFailure`."""
+    said = dict(each.partition("=")[::2] for each in values)
+    return (said.get("cause") or said.get("category") or "unknown").removeprefix("WorkflowTaskFailedCause")
 
 
 def waiting_for_approval(request_id: str, digest: str) -> str:

@@ -1,0 +1,201 @@
+"""Finds out what keeps an agent from getting on: from its row, and from what Temporal describes of it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+from temporalio.api.enums.v1 import (
+    EventType,
+    PendingActivityState,
+    PendingWorkflowTaskState,
+    TaskQueueType,
+)
+from temporalio.api.failure.v1 import Failure
+from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.workflow.v1 import PendingActivityInfo
+from temporalio.api.workflowservice.v1 import (
+    DescribeTaskQueueRequest,
+    GetWorkflowExecutionHistoryReverseRequest,
+)
+from temporalio.client import Client, WorkflowExecutionDescription
+from temporalio.exceptions import TemporalError
+
+from common.agents.states import AgentState
+from common.approval.groups import Directory
+from common.approval.types import ApprovalRequest
+from common.client.limits import long_history
+from common.client.trouble import (
+    MAX_ERROR,
+    Cause,
+    Trouble,
+    failing_activity,
+    failing_task,
+    no_worker,
+    nobody_decides,
+    nobody_wakes,
+    overslept,
+)
+from common.client.view import AgentRow, cause_in_words, row_of
+from common.temporal.search_attributes import APPROVAL, MORE
+
+# A poll lasts a minute at most; a worker that has not polled for longer is gone.
+POLLED_WITHIN = timedelta(seconds=90)
+# A task that waited so long for a worker may have none; a busy one is given the time.
+UNSERVED_AFTER = timedelta(seconds=10)
+# A wake-up is seen in visibility a moment after it.
+OVERDUE_AFTER = timedelta(minutes=2)
+# For how long it is known whether a queue is polled.
+POLLED_FOR = 5.0
+# The last failure of a workflow task is among its last events; later attempts leave none.
+LAST_EVENTS = 20
+
+
+class Diagnosis:
+    """Says what trouble agents are in.
+
+    Args:
+        client: a client of the agents' namespace.
+        directory: the groups of people, for approvals that nobody could give.
+    """
+
+    def __init__(self, client: Client, directory: Directory) -> None:
+        self._client, self._directory = client, directory
+        self._polled: dict[tuple[str, int], tuple[float, bool]] = {}
+
+    def of_row(self, row: AgentRow, now: datetime) -> list[Trouble]:
+        """What a row of visibility shows; an agent may be in trouble that it does not show.
+
+        Raises:
+            SettingsError: the file of groups cannot be read.
+        """
+        if not row.running:
+            return []
+        found = list(row.trouble)
+        asks = (row.waiting_for or "").startswith(APPROVAL)
+        if asks and MORE not in row.approvers and not self._directory.people(row.approvers):
+            found.append(nobody_decides(row.id, row.approvers))
+        if row.wake_at and now - row.wake_at > OVERDUE_AFTER and row.state != AgentState.PAUSED:
+            found.append(overslept(row.wake_at))
+        if row.state == AgentState.SLEEPING and row.wake_at is None and row.waiting_for in (None, "", "time"):
+            found.append(nobody_wakes(row.id))
+        return found
+
+    async def of(
+        self,
+        described: WorkflowExecutionDescription,
+        now: datetime,
+        requests: Sequence[ApprovalRequest] = (),
+    ) -> list[Trouble]:
+        """All trouble that a running agent is in.
+
+        Args:
+            described: its latest run.
+            now: the time.
+            requests: what it asks people, as far as it answers.
+
+        Raises:
+            SettingsError: the file of groups cannot be read.
+            RPCError: Temporal could not be asked.
+        """
+        row = row_of(described)
+        if not row.running:
+            return []
+        found = self.of_row(row, now)
+        if requests:
+            found = [each for each in found if each.cause is not Cause.WAITS_FOR_NOBODY]
+            found += filter(None, map(self._nobody, [row.id] * len(requests), requests))
+        # What visibility guesses of these, the description knows.
+        task = await self._task(described, now)
+        found = [each for each in found if each.cause not in (Cause.TASK_FAILS, Cause.NO_WORKER)]
+        found = [*filter(None, [task]), *found]
+        pending = described.raw_description.pending_activities
+        found += filter(None, await asyncio.gather(*(self._activity(each, row, now) for each in pending)))
+        return [*found, *filter(None, [long_history(described)])]
+
+    def _nobody(self, id: str, request: ApprovalRequest) -> Trouble | None:
+        """A request that too few could decide, now and later."""
+        policy = request.policy
+        people = set(self._directory.people(policy.deciders(escalated=bool(policy.escalate_to))))
+        if not policy.requester_may_approve:
+            people.discard(request.requester)
+        able = people | {vote.decision.by for vote in request.votes}
+        if len(able) >= policy.quorum:
+            return None
+        return nobody_decides(id, request.deciders, policy.quorum, len(people))
+
+    async def _task(self, described: WorkflowExecutionDescription, now: datetime) -> Trouble | None:
+        """What is wrong with the agent's own workflow task, if anything."""
+        if not described.raw_description.HasField("pending_workflow_task"):
+            return None
+        pending = described.raw_description.pending_workflow_task
+        if pending.attempt > 1:
+            error = await self._last_task_error(described)
+            # The first time-out is that of a worker that died; its successor has the task by then.
+            if error is None and pending.attempt == 2:
+                return None
+            kind = described.workflow_type
+            return failing_task(described.id, kind, pending.attempt, error or "it does not end in time")
+        since = pending.original_scheduled_time.ToDatetime(UTC)
+        begun = pending.state == PendingWorkflowTaskState.PENDING_WORKFLOW_TASK_STATE_STARTED
+        queue = described.task_queue
+        return (
+            None if begun else await self._unserved(queue, TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW, since, now)
+        )
+
+    async def _activity(self, pending: PendingActivityInfo, row: AgentRow, now: datetime) -> Trouble | None:
+        if pending.HasField("last_failure"):
+            return failing_activity(pending, await self._in_words(pending.last_failure), now)
+        if pending.state != PendingActivityState.PENDING_ACTIVITY_STATE_SCHEDULED:
+            return None
+        queue = pending.activity_options.task_queue.name
+        since = pending.scheduled_time.ToDatetime(UTC)
+        return await self._unserved(queue, TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY, since, now)
+
+    async def _unserved(
+        self, queue: str, kind: TaskQueueType.ValueType, since: datetime, now: datetime
+    ) -> Trouble | None:
+        if not queue or now - since < UNSERVED_AFTER or await self._is_polled(queue, kind):
+            return None
+        return no_worker(queue, since)
+
+    async def _is_polled(self, queue: str, kind: TaskQueueType.ValueType) -> bool:
+        at, polled = self._polled.get((queue, kind), (0.0, False))
+        if time.monotonic() - at > POLLED_FOR:
+            polled = await is_polled(self._client, queue, kind)
+            self._polled[queue, kind] = time.monotonic(), polled
+        return polled
+
+    async def _last_task_error(self, described: WorkflowExecutionDescription) -> str | None:
+        """Why the last workflow task failed; None where it did not fail but ran out of time."""
+        info = described.raw_description.workflow_execution_info
+        request = GetWorkflowExecutionHistoryReverseRequest(
+            namespace=self._client.namespace, execution=info.execution, maximum_page_size=LAST_EVENTS
+        )
+        page = await self._client.workflow_service.get_workflow_execution_history_reverse(request, retry=True)
+        for event in page.history.events:
+            if event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED:
+                return await self._in_words(event.workflow_task_failed_event_attributes.failure)
+            if event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_TIMED_OUT:
+                break
+        return None
+
+    async def _in_words(self, failure: Failure) -> str:
+        try:
+            words = cause_in_words(await self._client.data_converter.decode_failure(failure))
+        except (ValueError, RuntimeError, TemporalError):
+            words = failure.message
+        return words if len(words) <= MAX_ERROR else words[: MAX_ERROR - 1] + MORE
+
+
+async def is_polled(client: Client, queue: str, kind: TaskQueueType.ValueType) -> bool:
+    """Whether a worker takes tasks of this kind from a task queue."""
+    described = await client.workflow_service.describe_task_queue(
+        DescribeTaskQueueRequest(
+            namespace=client.namespace, task_queue=TaskQueue(name=queue), task_queue_type=kind
+        )
+    )
+    oldest = datetime.now(UTC) - POLLED_WITHIN
+    return any(each.last_access_time.ToDatetime(tzinfo=UTC) > oldest for each in described.pollers)
