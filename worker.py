@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import gc
 import logging
@@ -15,8 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from temporalio.client import Client
-from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
-from temporalio.worker import Worker
+from temporalio.common import (
+    VersioningBehavior,
+    WorkerDeploymentVersion,
+    WorkflowIDConflictPolicy,
+    WorkflowIDReusePolicy,
+)
+from temporalio.worker import Worker, WorkerDeploymentConfig
 
 from activities.archive.agents import AgentArchiver
 from activities.archive.erasure import Erasure
@@ -174,6 +180,25 @@ def activity_methods(objects: Sequence[Any]) -> list[Any]:
     ]
 
 
+def deployment(settings: Settings) -> WorkerDeploymentConfig | None:
+    """The build that this worker is, to which its agents are pinned; None for an unversioned worker.
+
+    What is not to be pinned says so in its `@workflow.defn`.
+
+    Raises:
+        SettingsError: the deployment is named, and the build is not.
+    """
+    name, build = settings.deployment.name, settings.deployment.build
+    if not name:
+        return None
+    if not build:
+        raise SettingsError(
+            "TEMPORAL_DEPLOYMENT_NAME is set and TEMPORAL_WORKER_BUILD_ID is not: name the build of this worker."
+        )
+    version = WorkerDeploymentVersion(deployment_name=name, build_id=build)
+    return WorkerDeploymentConfig(version, True, VersioningBehavior.PINNED)
+
+
 class EndingWorker(Worker):
     """A worker that always ends: the SDK's own sometimes waits for ever while it shuts down."""
 
@@ -206,6 +231,7 @@ def build(
         max_concurrent_activities=THREADS,
         workflow_runner=sandbox(),
         interceptors=[*interceptors(), reports, within],
+        deployment_config=deployment(settings),
         max_cached_workflows=settings.cached_agents,
         # After a worker's death its agents' first task waits this long for it before another may have it.
         sticky_queue_schedule_to_start_timeout=timedelta(seconds=1),
@@ -227,6 +253,7 @@ def build_fetcher(
         activities=activity_methods([each for each in objects if isinstance(each, Scraper)]),
         max_concurrent_activities=THREADS,
         interceptors=[reports],
+        deployment_config=deployment(settings),
         graceful_shutdown_timeout=timedelta(seconds=DRAIN_SECONDS),
         plugin_shutdown_timeout=timedelta(seconds=1),
     )

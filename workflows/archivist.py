@@ -1,8 +1,8 @@
 """The archivist moves closed agents out of Temporal into the archive; the eraser forgets an owner's agents.
 
 Neither is an agent: nobody owns them, and they remember nothing. Both change the archive under the one id
-`archivist` alone, so that Temporal itself keeps two from working at a time. Both run on the current build of the
-workers from one task to the next: were they pinned to one that is taken away, they would hold that id for ever. A
+`archivist` alone, so that Temporal itself keeps two from working at a time. Both run on the current build of
+the workers from one task to the next: pinned to one that is taken away, they would hold that id for ever. A
 change of their steps needs `workflow.patched`.
 """
 

@@ -2,8 +2,8 @@
 
 It is not an agent. It retries for up to a day where a way is down, tells the agent what it could not deliver,
 and ends with a log. It follows messages with buttons until their question has ended, and removes the buttons.
-That may take months, so it does not hold on to the build of the workers it began on: a change of its steps needs
-`workflow.patched`.
+That may take months, so it is not pinned to the build of the workers it began on, and a change of its steps
+needs `workflow.patched`.
 """
 
 from __future__ import annotations

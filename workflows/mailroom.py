@@ -1,6 +1,6 @@
 """The mail listener: has one worker at a time listen to the mailbox. It is not an agent.
 
-It runs on the current build of the workers from one task to the next: were it pinned to one that is taken away, it
+It runs on the current build of the workers from one task to the next: pinned to one that is taken away, it
 would hold its only id, and nobody could listen.
 """
 

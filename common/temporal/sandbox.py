@@ -13,8 +13,8 @@ agent's id and run, which are the same for everything but what goes to another w
 And a start with too few or too many arguments fails its workflow. The SDK fails the workflow's task, and the
 server hands that out again for ever.
 
-And a worker without a build says nothing of a workflow's versioning behavior. The SDK names the one that its class
-has, which the server takes from no such worker: the task would fail again and again.
+And a worker without a build says nothing of a workflow's versioning behavior. The SDK names the one that its
+class has, which the server takes from no such worker: the task would fail again and again.
 """
 
 from __future__ import annotations

@@ -115,8 +115,8 @@ class Agent(Generic[Input, Memory]):
         input: what the agent was started with.
         memory: the agent's own state, a pydantic model that can be made without arguments; None where the
             agent has none.
-        long_lived: whether it lives for weeks, so that it moves to the current build of the workers by itself,
-            where it rests next. Any other ends on the build it began on, if its history does not grow long.
+        long_lived: whether it lives for weeks, so that it moves to the current build of the workers by itself
+            where it rests next. Any other ends on the build it began on, unless its history grows long.
         reads_mail: whether mail that people send to the agent is kept in `mail`; otherwise it is refused.
         budget_approvers: who may raise the budget for language models; where empty whoever the agent works
             for, as it is their money, and whoever approves its plans.
