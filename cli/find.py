@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from cli.clients import PATIENCE
@@ -48,9 +49,9 @@ async def find(
     elif as_json:
         print_document(found.agents)
     elif as_csv:
-        writer = csv.writer(sys.stdout, lineterminator="\n")
-        rows = ([*_cells(row), trouble_in_words(row)] for row in found.agents)
-        writer.writerows([[*COLUMNS, "trouble"], *(map(_inert, row) for row in rows)])
+        columns = (*COLUMNS, "trouble")
+        cells = (map(_inert, _cells(row, columns)) for row in found.agents)
+        csv.writer(sys.stdout, lineterminator="\n").writerows([columns, *cells])
     elif found.agents:
         rows = found.agents
         if wanted.batch is not None:
@@ -58,25 +59,29 @@ async def find(
             states = Counter(row.state.replace("_", " ") for row in rows)
             words = ", ".join(f"{number} {state}" for state, number in states.items())
             say(f"{len(rows)} agents of batch {wanted.batch}: {words}.")
-        names, cells = COLUMNS, _cells
+        shown = TROUBLED if wanted.troubled else COLUMNS
+        print_table([name.upper() for name in shown], (_cells(row, shown) for row in rows))
         if wanted.troubled:
-            names, cells = TROUBLED, _troubled_cells
-        print_table([name.upper() for name in names], map(cells, rows))
-        for fix in dict.fromkeys(each.fix for row in rows for each in row.trouble if wanted.troubled):
-            say(f"to do: {fix}.")
+            for fix in dict.fromkeys(each.fix for row in rows for each in row.trouble):
+                say(f"to do: {fix}.")
     else:
         say("no agent is in trouble." if wanted.troubled else "no agents match.")
 
 
-def _cells(row: FoundAgent) -> list[str]:
-    where = "archive" if row.archived else "temporal"
-    stuck = ", ".join(row.stuck_at)
-    times = [moment(row.started_at), moment(row.closed_at)]
-    return [row.id, row.kind, row.owner, row.state, row.node, stuck, *times, where]
-
-
-def _troubled_cells(row: FoundAgent) -> list[str]:
-    return [row.id, row.kind, row.owner, row.state, row.node, trouble_in_words(row)]
+def _cells(row: FoundAgent, columns: Sequence[str]) -> list[str]:
+    cells = {
+        "id": row.id,
+        "kind": row.kind,
+        "owner": row.owner,
+        "state": row.state,
+        "node": row.node,
+        "stuck at": ", ".join(row.stuck_at),
+        "started": moment(row.started_at),
+        "closed": moment(row.closed_at),
+        "where": "archive" if row.archived else "temporal",
+        "trouble": trouble_in_words(row),
+    }
+    return [cells[column] for column in columns]
 
 
 def _inert(cell: str) -> str:

@@ -215,7 +215,7 @@ class Diagnosis:
     async def _is_polled(self, queue: str, kind: TaskQueueType.ValueType) -> bool:
         at, polled = self._polled.get((queue, kind), (0.0, False))
         if time.monotonic() - at > POLLED_FOR:
-            polled = await is_polled(self._client, queue, kind)
+            polled = bool(await pollers(self._client, queue, kind))
             self._polled[queue, kind] = time.monotonic(), polled
         return polled
 
@@ -241,12 +241,12 @@ class Diagnosis:
         return words if len(words) <= MAX_ERROR else words[: MAX_ERROR - 1] + MORE
 
 
-async def is_polled(client: Client, queue: str, kind: TaskQueueType.ValueType) -> bool:
-    """Whether a worker takes tasks of this kind from a task queue."""
+async def pollers(client: Client, queue: str, kind: TaskQueueType.ValueType) -> list[str]:
+    """The workers that take tasks of this kind from a task queue."""
     described = await client.workflow_service.describe_task_queue(
         DescribeTaskQueueRequest(
             namespace=client.namespace, task_queue=TaskQueue(name=queue), task_queue_type=kind
         )
     )
     oldest = datetime.now(UTC) - POLLED_WITHIN
-    return any(each.last_access_time.ToDatetime(tzinfo=UTC) > oldest for each in described.pollers)
+    return [each.identity for each in described.pollers if each.last_access_time.ToDatetime(UTC) > oldest]
