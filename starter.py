@@ -290,7 +290,20 @@ def cancel(id: Id) -> None:
 @app.command()
 @options_of(
     AgentFilter,
-    *("node", "stuck", "since", "until", "zone", "kind", "status", "owner", "batch", "top", "text"),
+    *(
+        "node",
+        "stuck",
+        "troubled",
+        "since",
+        "until",
+        "zone",
+        "kind",
+        "status",
+        "owner",
+        "batch",
+        "top",
+        "text",
+    ),
 )
 def find(
     wanted: AgentFilter,

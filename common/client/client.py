@@ -88,7 +88,7 @@ class AgentClient:
         self._signer = signer
         self._directory = Directory.load(settings)
         self._floors = Floors.load(settings)
-        self._diagnosis = Diagnosis(client, self._directory)
+        self.diagnosis = Diagnosis(client, self._directory)
         self._quota = OwnerQuota(client, settings.working_agents)
         self._roots = Roots.load(settings)
 
@@ -156,7 +156,7 @@ class AgentClient:
         # A worker drops a run as it ends, and with it the queries of that moment.
         attempts = 1 if row_of(described).running else 2
         view = await patient_view_of(self._client, described, attempts)
-        view.trouble = await self._diagnosis.of(described, datetime.now(UTC), view.requests)
+        view.trouble = await self.diagnosis.of(described, datetime.now(UTC), view.requests)
         return view
 
     async def list_agents(self, wanted: AgentFilter, limit: int = 100) -> list[AgentRow]:

@@ -22,6 +22,7 @@ from temporalio.api.workflowservice.v1 import (
 )
 from temporalio.client import Client, WorkflowExecutionDescription
 from temporalio.exceptions import TemporalError
+from temporalio.service import RPCError, RPCStatusCode
 
 from common.agents.states import AgentState
 from common.approval.groups import Directory
@@ -47,6 +48,8 @@ POLLED_WITHIN = timedelta(seconds=90)
 UNSERVED_AFTER = timedelta(seconds=10)
 # A wake-up is seen in visibility a moment after it.
 OVERDUE_AFTER = timedelta(minutes=2)
+# How many agents of a list are looked at closer, for how long in all, and how many at the same time.
+FEW, BRIEFLY, AT_ONCE = 100, timedelta(seconds=1), 16
 # For how long it is known whether a queue is polled.
 POLLED_FOR = 5.0
 # The last failure of a workflow task is among its last events; later attempts leave none.
@@ -82,6 +85,54 @@ class Diagnosis:
         if row.state == AgentState.SLEEPING and row.wake_at is None and row.waiting_for in (None, "", "time"):
             found.append(nobody_wakes(row.id))
         return found
+
+    async def look(self, rows: Sequence[AgentRow], now: datetime) -> None:
+        """Write down the trouble that each of `rows` is in; only few are looked at closely, and briefly.
+
+        Raises:
+            SettingsError: the file of groups cannot be read.
+            RPCError: Temporal could not be asked.
+        """
+        for row in rows:
+            row.trouble = self.of_row(row, now)
+        unclear = [row for row in rows if row.trouble or row.state == AgentState.WORKING]
+        await self.look_closely(unclear, now, FEW, BRIEFLY)
+
+    async def look_closely(
+        self, rows: Sequence[AgentRow], now: datetime, most: int, patience: timedelta
+    ) -> int:
+        """Write down the trouble of running agents, of as many as there is time for; the others' as it shows.
+
+        Args:
+            rows: agents as visibility knows them; those that show trouble come first.
+            now: the time.
+            most: so many at most.
+            patience: for so long.
+
+        Returns:
+            How many were looked at.
+
+        Raises:
+            SettingsError, RPCError: as `look`.
+        """
+        for row in rows:
+            row.trouble = self.of_row(row, now)
+        slots, end = asyncio.Semaphore(AT_ONCE), time.monotonic() + patience.total_seconds()
+
+        async def look_at(row: AgentRow) -> bool:
+            async with slots:
+                if time.monotonic() > end:
+                    return False
+                try:
+                    handle = self._client.get_workflow_handle(row.id, run_id=row.run_id)
+                    row.trouble = await self.of(await handle.describe(), now)
+                except RPCError as error:
+                    if error.status is not RPCStatusCode.NOT_FOUND:
+                        raise
+                return True
+
+        chosen = sorted(rows, key=lambda row: not row.trouble)[:most]
+        return sum(await asyncio.gather(*map(look_at, chosen)))
 
     async def of(
         self,
@@ -164,7 +215,7 @@ class Diagnosis:
     async def _is_polled(self, queue: str, kind: TaskQueueType.ValueType) -> bool:
         at, polled = self._polled.get((queue, kind), (0.0, False))
         if time.monotonic() - at > POLLED_FOR:
-            polled = await is_polled(self._client, queue, kind)
+            polled = bool(await pollers(self._client, queue, kind))
             self._polled[queue, kind] = time.monotonic(), polled
         return polled
 
@@ -190,12 +241,12 @@ class Diagnosis:
         return words if len(words) <= MAX_ERROR else words[: MAX_ERROR - 1] + MORE
 
 
-async def is_polled(client: Client, queue: str, kind: TaskQueueType.ValueType) -> bool:
-    """Whether a worker takes tasks of this kind from a task queue."""
+async def pollers(client: Client, queue: str, kind: TaskQueueType.ValueType) -> list[str]:
+    """The workers that take tasks of this kind from a task queue."""
     described = await client.workflow_service.describe_task_queue(
         DescribeTaskQueueRequest(
             namespace=client.namespace, task_queue=TaskQueue(name=queue), task_queue_type=kind
         )
     )
     oldest = datetime.now(UTC) - POLLED_WITHIN
-    return any(each.last_access_time.ToDatetime(tzinfo=UTC) > oldest for each in described.pollers)
+    return [each.identity for each in described.pollers if each.last_access_time.ToDatetime(UTC) > oldest]

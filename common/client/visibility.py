@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from temporalio.api.workflowservice.v1 import ListWorkflowExecutionsRequest
 from temporalio.client import Client
@@ -77,6 +78,23 @@ def exactly(wanted: AgentFilter) -> list[str]:
         none = f"{search_attributes.STATE.name} IS NULL"
         conditions.append(f"({state} OR {none})" if wanted.state is AgentState.WORKING else state)
     return conditions
+
+
+def in_trouble(now: datetime) -> str:
+    """The condition of running agents that are in trouble, or may be as far as visibility can say.
+
+    The server's own mark, a stuck call, a time to wake that has passed, a sleep that nothing ends; and agents
+    that work, or ask people, for a closer look. How long histories are it knows of closed ones alone.
+    """
+    state, wakes = search_attributes.STATE.name, search_attributes.WAKE_AT.name
+    return "(" + " OR ".join([
+        f"{search_attributes.PROBLEMS} IS NOT NULL",
+        f"{state} IS NULL",
+        f"{state} IN ({quote(AgentState.STUCK)}, {quote(AgentState.WORKING)})",
+        f"{wakes} < '{now.astimezone(UTC).isoformat()}'",
+        f"({state} = {quote(AgentState.SLEEPING)} AND {wakes} IS NULL)",
+        f"{search_attributes.WAITING_FOR.name} STARTS_WITH {quote(search_attributes.APPROVAL)}",
+    ]) + ")"  # fmt: skip
 
 
 def is_exactly(row: AgentRow, wanted: AgentFilter) -> bool:
