@@ -22,6 +22,7 @@ from temporalio.common import (
     WorkflowIDConflictPolicy,
     WorkflowIDReusePolicy,
 )
+from temporalio.service import RPCError
 from temporalio.worker import Worker, WorkerDeploymentConfig
 
 from activities.archive.agents import AgentArchiver
@@ -74,6 +75,7 @@ from common.approval.signed import sign_start
 from common.approval.signing import Authority, Signer
 from common.archive.anchor import ArchiveAnchor
 from common.artifacts import ArtifactStore
+from common.client.builds import Builds
 from common.mail import MAILROOM, MailroomRequest
 from common.notices.routes import Routes
 from common.object_store import open_store
@@ -87,6 +89,8 @@ DRAIN_SECONDS = 20
 # A worker that has not ended so long after that is abandoned: it takes no more work, and the server hands out
 # again what it had.
 END_SECONDS = 10
+# For so long a worker that has ended looks who needs its build.
+NEED_SECONDS = 5
 
 
 def activity_objects(settings: Settings) -> list[Any]:
@@ -193,7 +197,7 @@ def deployment(settings: Settings) -> WorkerDeploymentConfig | None:
         return None
     if not build:
         raise SettingsError(
-            "TEMPORAL_DEPLOYMENT_NAME is set and TEMPORAL_WORKER_BUILD_ID is not: name the build of this worker."
+            "TEMPORAL_DEPLOYMENT_NAME is set and TEMPORAL_WORKER_BUILD_ID is not: name this worker's build."
         )
     version = WorkerDeploymentVersion(deployment_name=name, build_id=build)
     return WorkerDeploymentConfig(version, True, VersioningBehavior.PINNED)
@@ -299,13 +303,39 @@ async def work(settings: Settings) -> None:
         print("worker ready", file=sys.stderr, flush=True)
         await stopped.wait()
     await reports.drain(DRAIN_SECONDS)
+    if settings.deployment.build:
+        await say_who_needs(client, settings)
+
+
+async def say_who_needs(client: Client, settings: Settings) -> None:
+    """Say what still needs the build that this worker was, so that its last worker does not go silently."""
+    builds, build = Builds(client, settings), settings.deployment.build
+    try:
+        async with asyncio.timeout(NEED_SECONDS):
+            need = await builds.need(build)
+    except (RPCError, TimeoutError):
+        return
+    if need.agents or need.pages:
+        print(f"this worker of build {build} has ended; {need.needed_by}", file=sys.stderr, flush=True)
+
+
+def options(arguments: Sequence[str]) -> dict[str, str]:
+    """What the command line says, by the settings' names."""
+    parser = argparse.ArgumentParser(prog="worker.py", description=__doc__, allow_abbrev=False)
+    parser.add_argument(
+        "--deployment-name", metavar="NAME", help="the deployment it belongs to; TEMPORAL_DEPLOYMENT_NAME"
+    )
+    parser.add_argument("--build-id", metavar="BUILD", help="the build that it is; TEMPORAL_WORKER_BUILD_ID")
+    found = parser.parse_args(arguments)
+    given = {"TEMPORAL_DEPLOYMENT_NAME": found.deployment_name, "TEMPORAL_WORKER_BUILD_ID": found.build_id}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def main() -> int:
     """Run the worker; its exit code."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
-        asyncio.run(work(Settings.at_start(os.environ)))
+        asyncio.run(work(Settings.at_start({**os.environ, **options(sys.argv[1:])})))
     except SettingsError as error:
         print(error, file=sys.stderr)
         return 2

@@ -20,7 +20,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from activities.mail.imap import ImapSession
 from activities.mail.sending import smtp_server
-from cli.check_agents import agents_check, worker_check
+from cli.check_agents import agents_check, builds_check, worker_check
 from cli.checks import Check, Health
 from cli.dev_server import attribute_type
 from cli.output import ExitCode, clean, print_document
@@ -68,7 +68,8 @@ async def doctor(settings: Settings, *, as_json: bool) -> ExitCode:
     """
     client = await connect(settings, patience=PATIENCE)
     checks = [check async for check in _of_server(client)]
-    checks += [await worker_check(client, settings), await agents_check(client, settings)]
+    checks += [await worker_check(client, settings), await builds_check(client, settings)]
+    checks += [await agents_check(client, settings)]
     checks += [await _objects(settings), await _archivist(client, settings)]
     checks += [check async for check in _mail(settings)]
     checks += _of_machine(settings)

@@ -39,7 +39,7 @@ async def find(
     wanted = AgentFilter.model_validate(dict(wanted))  # where it is looked was said apart from the rest
     now = datetime.now(UTC)
     client = await connect(settings, patience=PATIENCE)
-    diagnosis = Diagnosis(client, Directory.load(settings))
+    diagnosis = Diagnosis(client, Directory.load(settings), settings.task_queue)
     search = AgentSearch(client, ArchivedAgents.open(settings), diagnosis)
     found = await search.find(wanted, now, limit)
     for gap in found.gaps:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -100,7 +100,8 @@ class AgentSearch:
 
     async def _live(self, query: AgentFilter, now: datetime, limit: int | None) -> AsyncIterator[FoundAgent]:
         count = 0
-        async for execution in self._client.list_workflows(" AND ".join(_conditions(query, now))):
+        polled = (await self._diagnosis.workers()).builds if query.troubled else ()
+        async for execution in self._client.list_workflows(" AND ".join(_conditions(query, now, polled))):
             row = _live_row(execution)
             if (
                 not is_exactly(row, query)
@@ -220,12 +221,18 @@ async def _filtered(rows: list[Any], fits: Any, most: int, what: str, gaps: list
     return [row for row, answer in zip(rows, answers, strict=False) if answer]
 
 
-def _conditions(query: AgentFilter, now: datetime) -> list[str]:
-    """The query as visibility takes it; it lets more through where it cannot say it all."""
+def _conditions(query: AgentFilter, now: datetime, polled: Iterable[str] = ()) -> list[str]:
+    """The query as visibility takes it; it lets more through where it cannot say it all.
+
+    Of agents in trouble it has to know the builds of the workers that are `polled`.
+    """
     stuck_at = search_attributes.STUCK_AT.name
     found = exactly(query)
     if query.troubled:
-        found += [f"ExecutionStatus = '{IN_VISIBILITY[RunStatus.RUNNING]}'", in_trouble(now)]
+        found += [
+            f"ExecutionStatus = '{IN_VISIBILITY[RunStatus.RUNNING]}'",
+            in_trouble(now, sorted(filter(None, polled))),
+        ]
     if query.node is not None and not query.stuck:
         found.append(f"{search_attributes.NODE.name} = {quote(query.node)}")
     if query.stuck:

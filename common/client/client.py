@@ -88,7 +88,7 @@ class AgentClient:
         self._signer = signer
         self._directory = Directory.load(settings)
         self._floors = Floors.load(settings)
-        self.diagnosis = Diagnosis(client, self._directory)
+        self.diagnosis = Diagnosis(client, self._directory, settings.task_queue)
         self._quota = OwnerQuota(client, settings.working_agents)
         self._roots = Roots.load(settings)
 
@@ -315,6 +315,10 @@ class AgentClient:
     async def wake(self, id: str, until: datetime | None = None) -> str:
         """End the agent's sleep now, or move its end to ``until``."""
         return await self._steer(id, "wake", *([WakeUp(until=until)] if until else []))
+
+    async def upgrade(self, id: str) -> str:
+        """Ask the agent to start its history afresh, which then goes on on the current build."""
+        return await self._steer(id, "upgrade")
 
     async def batch(self, id: str, command: BatchCommand) -> str:
         """Change the batch that the agent has under way."""

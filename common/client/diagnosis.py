@@ -14,12 +14,8 @@ from temporalio.api.enums.v1 import (
     TaskQueueType,
 )
 from temporalio.api.failure.v1 import Failure
-from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflow.v1 import PendingActivityInfo
-from temporalio.api.workflowservice.v1 import (
-    DescribeTaskQueueRequest,
-    GetWorkflowExecutionHistoryReverseRequest,
-)
+from temporalio.api.workflowservice.v1 import GetWorkflowExecutionHistoryReverseRequest
 from temporalio.client import Client, WorkflowExecutionDescription
 from temporalio.exceptions import TemporalError
 from temporalio.service import RPCError, RPCStatusCode
@@ -28,10 +24,12 @@ from common.agents.states import AgentState
 from common.approval.groups import Directory
 from common.approval.types import ApprovalRequest
 from common.client.limits import long_history
+from common.client.pollers import Pollers, pollers
 from common.client.trouble import (
     MAX_ERROR,
     Cause,
     Trouble,
+    build_gone,
     failing_activity,
     failing_task,
     no_worker,
@@ -42,8 +40,6 @@ from common.client.trouble import (
 from common.client.view import AgentRow, cause_in_words, row_of
 from common.temporal.search_attributes import APPROVAL, MORE
 
-# A poll lasts a minute at most; a worker that has not polled for longer is gone.
-POLLED_WITHIN = timedelta(seconds=90)
 # A task that waited so long for a worker may have none; a busy one is given the time.
 UNSERVED_AFTER = timedelta(seconds=10)
 # A wake-up is seen in visibility a moment after it.
@@ -62,14 +58,28 @@ class Diagnosis:
     Args:
         client: a client of the agents' namespace.
         directory: the groups of people, for approvals that nobody could give.
+        queue: the agents' task queue.
     """
 
-    def __init__(self, client: Client, directory: Directory) -> None:
-        self._client, self._directory = client, directory
-        self._polled: dict[tuple[str, int], tuple[float, bool]] = {}
+    def __init__(self, client: Client, directory: Directory, queue: str) -> None:
+        self._client, self._directory, self._queue = client, directory, queue
+        self._polled: dict[tuple[str, int], tuple[float, Pollers]] = {}
 
-    def of_row(self, row: AgentRow, now: datetime) -> list[Trouble]:
+    async def workers(self) -> Pollers:
+        """The workers that take agents' tasks, as it was known a few seconds ago.
+
+        Raises:
+            RPCError: Temporal could not be asked.
+        """
+        return await self._pollers(self._queue, TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW)
+
+    def of_row(self, row: AgentRow, now: datetime, workers: Pollers | None = None) -> list[Trouble]:
         """What a row of visibility shows; an agent may be in trouble that it does not show.
+
+        Args:
+            row: the agent.
+            now: the time.
+            workers: those there are, where that is known.
 
         Raises:
             SettingsError: the file of groups cannot be read.
@@ -77,6 +87,8 @@ class Diagnosis:
         if not row.running:
             return []
         found = list(row.trouble)
+        if row.pinned_to and workers and not workers.serve(row.pinned_to):
+            found.append(build_gone(row.id, row.pinned_to))
         asks = (row.waiting_for or "").startswith(APPROVAL)
         if asks and MORE not in row.approvers and not self._directory.people(row.approvers):
             found.append(nobody_decides(row.id, row.approvers))
@@ -93,8 +105,9 @@ class Diagnosis:
             SettingsError: the file of groups cannot be read.
             RPCError: Temporal could not be asked.
         """
+        workers = await self.workers()
         for row in rows:
-            row.trouble = self.of_row(row, now)
+            row.trouble = self.of_row(row, now, workers)
         unclear = [row for row in rows if row.trouble or row.state == AgentState.WORKING]
         await self.look_closely(unclear, now, FEW, BRIEFLY)
 
@@ -115,8 +128,9 @@ class Diagnosis:
         Raises:
             SettingsError, RPCError: as `look`.
         """
+        workers = await self.workers()
         for row in rows:
-            row.trouble = self.of_row(row, now)
+            row.trouble = self.of_row(row, now, workers)
         slots, end = asyncio.Semaphore(AT_ONCE), time.monotonic() + patience.total_seconds()
 
         async def look_at(row: AgentRow) -> bool:
@@ -154,16 +168,18 @@ class Diagnosis:
         row = row_of(described)
         if not row.running:
             return []
-        found = self.of_row(row, now)
+        found = self.of_row(row, now, await self.workers())
         if requests:
             found = [each for each in found if each.cause is not Cause.WAITS_FOR_NOBODY]
             found += filter(None, map(self._nobody, [row.id] * len(requests), requests))
         # What visibility guesses of these, the description knows.
-        task = await self._task(described, now)
+        gone = any(each.cause is Cause.BUILD_GONE for each in found)
+        task = None if gone else await self._task(described, row.pinned_to, now)
         found = [each for each in found if each.cause not in (Cause.TASK_FAILS, Cause.NO_WORKER)]
         found = [*filter(None, [task]), *found]
         pending = described.raw_description.pending_activities
-        found += filter(None, await asyncio.gather(*(self._activity(each, row, now) for each in pending)))
+        if not gone:
+            found += filter(None, await asyncio.gather(*(self._activity(each, row, now) for each in pending)))
         return [*found, *filter(None, [long_history(described)])]
 
     def _nobody(self, id: str, request: ApprovalRequest) -> Trouble | None:
@@ -177,7 +193,9 @@ class Diagnosis:
             return None
         return nobody_decides(id, request.deciders, policy.quorum, len(people))
 
-    async def _task(self, described: WorkflowExecutionDescription, now: datetime) -> Trouble | None:
+    async def _task(
+        self, described: WorkflowExecutionDescription, build: str, now: datetime
+    ) -> Trouble | None:
         """What is wrong with the agent's own workflow task, if anything."""
         if not described.raw_description.HasField("pending_workflow_task"):
             return None
@@ -191,10 +209,10 @@ class Diagnosis:
             return failing_task(described.id, kind, pending.attempt, error or "it does not end in time")
         since = pending.original_scheduled_time.ToDatetime(UTC)
         begun = pending.state == PendingWorkflowTaskState.PENDING_WORKFLOW_TASK_STATE_STARTED
-        queue = described.task_queue
-        return (
-            None if begun else await self._unserved(queue, TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW, since, now)
-        )
+        if begun or now - since < UNSERVED_AFTER:
+            return None
+        found = await self._pollers(described.task_queue, TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW)
+        return None if found.serve(build) else no_worker(described.task_queue, since, found)
 
     async def _activity(self, pending: PendingActivityInfo, row: AgentRow, now: datetime) -> Trouble | None:
         if pending.HasField("last_failure"):
@@ -203,21 +221,19 @@ class Diagnosis:
             return None
         queue = pending.activity_options.task_queue.name
         since = pending.scheduled_time.ToDatetime(UTC)
-        return await self._unserved(queue, TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY, since, now)
-
-    async def _unserved(
-        self, queue: str, kind: TaskQueueType.ValueType, since: datetime, now: datetime
-    ) -> Trouble | None:
-        if not queue or now - since < UNSERVED_AFTER or await self._is_polled(queue, kind):
+        if not queue or now - since < UNSERVED_AFTER:
             return None
-        return no_worker(queue, since)
+        found = await self._pollers(queue, TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY)
+        # A queue that the agent's build never polled is served as if the agent were pinned to none.
+        served = found.serve(row.pinned_to) or found.serve("")
+        return None if served else no_worker(queue, since, found)
 
-    async def _is_polled(self, queue: str, kind: TaskQueueType.ValueType) -> bool:
-        at, polled = self._polled.get((queue, kind), (0.0, False))
-        if time.monotonic() - at > POLLED_FOR:
-            polled = bool(await pollers(self._client, queue, kind))
-            self._polled[queue, kind] = time.monotonic(), polled
-        return polled
+    async def _pollers(self, queue: str, kind: TaskQueueType.ValueType) -> Pollers:
+        at, found = self._polled.get((queue, kind), (0.0, None))
+        if found is None or time.monotonic() - at > POLLED_FOR:
+            found = await pollers(self._client, queue, kind)
+            self._polled[queue, kind] = time.monotonic(), found
+        return found
 
     async def _last_task_error(self, described: WorkflowExecutionDescription) -> str | None:
         """Why the last workflow task failed; None where it did not fail but ran out of time."""
@@ -239,14 +255,3 @@ class Diagnosis:
         except (ValueError, RuntimeError, TemporalError):
             words = failure.message
         return words if len(words) <= MAX_ERROR else words[: MAX_ERROR - 1] + MORE
-
-
-async def pollers(client: Client, queue: str, kind: TaskQueueType.ValueType) -> list[str]:
-    """The workers that take tasks of this kind from a task queue."""
-    described = await client.workflow_service.describe_task_queue(
-        DescribeTaskQueueRequest(
-            namespace=client.namespace, task_queue=TaskQueue(name=queue), task_queue_type=kind
-        )
-    )
-    oldest = datetime.now(UTC) - POLLED_WITHIN
-    return [each.identity for each in described.pollers if each.last_access_time.ToDatetime(UTC) > oldest]

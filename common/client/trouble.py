@@ -10,6 +10,8 @@ from pydantic import BaseModel
 from temporalio.api.enums.v1 import PendingActivityState
 from temporalio.api.workflow.v1 import PendingActivityInfo
 
+from common.client.pollers import Pollers
+
 # A call that failed so often, or is not tried again for so long, is worth a word; before, it is a hiccup.
 FAILING_ATTEMPTS = 3
 LONG_UNTIL_NEXT = timedelta(minutes=1)
@@ -28,6 +30,7 @@ class Cause(StrEnum):
     ACTIVITY_FAILS = "activity_fails"
     UNKNOWN_ACTIVITY = "unknown_activity"
     NO_WORKER = "no_worker"
+    BUILD_GONE = "build_gone"
     LONG_HISTORY = "long_history"
     WAITS_FOR_NOBODY = "waits_for_nobody"
 
@@ -91,12 +94,29 @@ def failing_activity(pending: PendingActivityInfo, error: str, now: datetime) ->
     )
 
 
-def no_worker(queue: str, since: datetime) -> Trouble:
-    """Nobody takes what the agent has to do."""
+def no_worker(queue: str, since: datetime, workers: Pollers) -> Trouble:
+    """Nobody takes what the agent has to do, of those `workers` that poll its task queue."""
+    who, fix = "no worker polls", f"start a worker of the task queue {queue}"
+    if workers.current:
+        build = workers.current.rpartition(":")[2]
+        who, fix = f"no worker of the current build {build} polls", f"start a worker of build {build}"
+    elif workers.builds:
+        who = "no build is current, and no unversioned worker polls"
+        fix = "`starter.py versions --set-current BUILD`"
     return Trouble(
         cause=Cause.NO_WORKER,
-        words=f"its task has waited since {since:%Y-%m-%d %H:%M:%S} UTC: no worker polls {queue}",
-        fix=f"start a worker of the task queue {queue}; nothing is lost until then",
+        words=f"its task has waited since {since:%Y-%m-%d %H:%M:%S} UTC: {who} {queue}",
+        fix=f"{fix}; nothing is lost until then",
+    )
+
+
+def build_gone(id: str, build: str) -> Trouble:
+    """Only a build without workers may serve the agent: what is sent to it is kept, and nothing happens."""
+    name = build.rpartition(":")[2]
+    return Trouble(
+        cause=Cause.BUILD_GONE,
+        words=f"it is pinned to build {name}, of which no worker polls: it takes no step and answers nothing",
+        fix=f"start a worker of build {name}, or move it on with `starter.py wake {id} --for-upgrade`",
     )
 
 

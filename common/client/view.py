@@ -70,6 +70,7 @@ class AgentRow(BaseModel):
     `state` says what a running agent is doing and equals `status` once it is closed. Times are UTC.
     `approvers`: who may decide what it asks, people and groups; the full lists are in its requests.
     `batch_id`: the batch that it belongs to; `item_of`: the agent of whose batch it does an item, if it does.
+    `pinned_to`: the build of the workers that alone serve it, as `deployment:build`; empty where any may.
     `trouble`: why a running agent does not get on, as far as was looked.
     """
 
@@ -88,6 +89,7 @@ class AgentRow(BaseModel):
     approvers: list[str] = Field(default_factory=list)
     batch_id: str = ""
     item_of: str = ""
+    pinned_to: str = ""
     trouble: list[Trouble] = Field(default_factory=list)
 
     @property
@@ -168,6 +170,9 @@ def row_of_info(info: WorkflowExecutionInfo) -> AgentRow:
         approvers=_listed(found.get(search_attributes.APPROVERS.name)) if waiting_for else [],
         batch_id=found.get(search_attributes.BATCH_ID.name) or "",
         item_of=_agent_of_page(info.parent_execution.workflow_id),
+        pinned_to=(found.get(search_attributes.BUILD) or "")
+        if found.get(search_attributes.BEHAVIOR) == search_attributes.PINNED
+        else "",
         trouble=[
             *([failing_task(id, info.type.name, 0, search_attributes.problem(problems))] if problems else []),
             *([stuck(id, node)] if state == AgentState.STUCK else []),

@@ -28,6 +28,10 @@ REGISTRY: tuple[SearchAttributeKey[Any], ...] = (
     OWNER, NODE, STATE, WAITING_FOR, BATCH_ID, FAILURE, NODE_SINCE, WAKE_AT, STUCK_AT, APPROVERS,
 )  # fmt: skip
 
+# The server's own: the build that completed a workflow's last task, as `deployment:build`, and whether the
+# workflow is pinned to it.
+BUILD, BEHAVIOR, PINNED = "TemporalWorkerDeploymentVersion", "TemporalWorkflowVersioningBehavior", "Pinned"
+
 # The server's own, on workflows whose task has failed or timed out several times in a row.
 PROBLEMS = "TemporalReportedProblems"
 

@@ -14,7 +14,7 @@ from common.approval.groups import Directory
 from common.approval.types import ApprovalPolicy
 from common.archive.reader import ArchivedAgents
 from common.archive.search import AgentSearch, FoundAgent
-from common.client import diagnosis, limits
+from common.client import diagnosis, limits, pollers
 from common.client.client import AgentClient
 from common.client.diagnosis import Diagnosis
 from common.client.filters import AgentFilter
@@ -40,7 +40,7 @@ async def stage(settings: Settings) -> AsyncIterator[Stage]:
 
 async def troubled(stage: Stage) -> dict[str, list[FoundAgent]]:
     """What the query finds of this stage's agents, by cause."""
-    look = Diagnosis(stage.client, Directory.load(stage.settings))
+    look = Diagnosis(stage.client, Directory.load(stage.settings), stage.settings.task_queue)
     search = AgentSearch(stage.client, ArchivedAgents.open(stage.settings), look)
     found = await search.find(AgentFilter(troubled=True, owner=OWNER), datetime.now(UTC))
     ours = [row for row in found.agents if row.id in {each.id for each in stage.handles}]
@@ -106,7 +106,7 @@ async def is_well(stage: Stage, agent: WorkflowHandle[Any, Any]) -> bool:
 async def test_what_is_mended_is_no_trouble_any_more(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """A group gets a member, a worker comes back: nothing else has to be done."""
     monkeypatch.setattr(diagnosis, "UNSERVED_AFTER", timedelta(seconds=1))
-    monkeypatch.setattr(diagnosis, "POLLED_WITHIN", timedelta(seconds=2))
+    monkeypatch.setattr(pollers, "POLLED_WITHIN", timedelta(seconds=2))
     asking = await stage.start(ErrandInput(steps=0, policy=ApprovalPolicy(approvers=("@treasury",))))
     await eventually(lambda: have_trouble(stage, {Cause.WAITS_FOR_NOBODY}))
     (stage.settings.data_dir / "groups.json").write_text('{"treasury": ["ann"]}')
