@@ -231,9 +231,8 @@ class _Stack:
         try:
             if (await builds.workers()).current.partition(":")[2] != wanted.build:
                 await builds.set_current(wanted.build)
-                say(
-                    f"new agents begin on {f'build {wanted.build}' if wanted.build else 'unversioned workers'}"
-                )
+                there = f"build {wanted.build}" if wanted.build else "unversioned workers"
+                say(f"new agents begin on {there}")
         except (AgentClientError, RPCError) as error:
             say(f"WARNING      {error}")
 

@@ -14,7 +14,6 @@ from temporalio.api.enums.v1 import TaskQueueType, VersionDrainageStatus, Worker
 from temporalio.api.workflowservice.v1 import (
     DeleteWorkerDeploymentVersionRequest,
     DescribeWorkerDeploymentRequest,
-    ListWorkerDeploymentsRequest,
     SetWorkerDeploymentCurrentVersionRequest,
 )
 from temporalio.client import Client
@@ -247,26 +246,19 @@ class Builds:
             raise BuildRefusedError(f"the server does not take build {build}: {error.message}.") from None
 
     async def _name(self, workers: Pollers) -> str:
-        """The deployment that is set, or that serves the agents, or the only one; empty without any."""
+        """The deployment that is set, that polls, or to which agents are pinned; empty without any."""
         if name := self._settings.deployment.name:
             return name
-        polling = {each.partition(":")[0] for each in (workers.current, *workers.builds) if each}
-        names = polling or set(await self._all_names())
+        builds = {workers.current, *workers.builds} - {""}
+        if not builds:
+            rows = await rows_of(self._client, [AGENTS, OPEN, *pinned_to([], others=True)], SLEEPERS)
+            builds = {row.pinned_to for row in rows}
+        names = sorted({build.partition(":")[0] for build in builds})
         if len(names) > 1:
             raise AgentClientError(
-                f"there are several deployments: {', '.join(sorted(names))}; "
-                "choose one by TEMPORAL_DEPLOYMENT_NAME."
+                f"there are several deployments: {', '.join(names)}; choose one by TEMPORAL_DEPLOYMENT_NAME."
             )
-        return next(iter(names), "")
-
-    async def _all_names(self) -> list[str]:
-        request, names = ListWorkerDeploymentsRequest(namespace=self._client.namespace), list[str]()
-        while True:
-            page = await self._client.workflow_service.list_worker_deployments(request, retry=True)
-            names += [each.name for each in page.worker_deployments]
-            request.next_page_token = page.next_page_token
-            if not page.next_page_token:
-                return names
+        return names[0] if names else ""
 
     async def _describe(self, name: str) -> WorkerDeploymentInfo:
         request = DescribeWorkerDeploymentRequest(namespace=self._client.namespace, deployment_name=name)
