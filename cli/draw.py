@@ -62,6 +62,7 @@ def summary(view: AgentView) -> list[tuple[str, str]]:
         ("progress", "" if view.batch else progress(view.progress)),
         *(batch_pairs(view.batch) if view.batch else [("batch", view.batch_id)]),
         ("item of", view.item_of),
+        ("build", view.pinned_to.partition(":")[2]),
         ("stuck at", ", ".join(view.stuck_at)),
         ("failure", view.failure or ""),
         *(pair for each in view.trouble for pair in (("trouble", each.words), ("to do", each.fix))),
@@ -76,7 +77,9 @@ def show_lines(view: AgentView, artifacts: ArtifactStore | None = None) -> list[
     """Everything about an agent, as lines; with ``artifacts``, plans are whole, with their diffs."""
     lines = [f"{name:<12} {value}" for name, value in summary(view)]
     if not view.live:
-        lines += ["", "No worker answered, so only what Temporal itself knows is shown."]
+        whose = f" It ended on build {view.pinned_to.partition(':')[2]}, whose workers alone could."
+        closed = "" if view.running or not view.pinned_to else whose
+        lines += ["", f"No worker answered, so only what Temporal itself knows is shown.{closed}"]
     if view.batch:
         lines += batch_lines(view.batch)
     if view.notebook:

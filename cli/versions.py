@@ -9,7 +9,7 @@ from cli.draw import moment
 from cli.output import CommandError, ExitCode, print_document, say
 from cli.table import print_table
 from common.approval.signing import Signer
-from common.client.builds import Build, Builds, Deployment
+from common.client.builds import Build, Builds, Deployment, counted
 from common.client.client import AgentClient
 from common.client.errors import AgentClientError
 from common.client.moving import Moved, Moves
@@ -87,16 +87,16 @@ async def move(settings: Settings, id: str | None, build: str | None, *, as_json
 def _print(deployment: Deployment) -> None:
     """Print the builds as a table, and say what the operator should know."""
     if not deployment.name:
-        say(f"no deployment: workers are unversioned, {len(deployment.workers)} of them poll.")
+        say(f"no deployment: workers are unversioned, and {len(deployment.workers)} of them poll.")
         return
     print_table(
         ["BUILD", "STATUS", "AGENTS", "ASLEEP", "LAST WAKES", "PAGES", "WORKERS", "CAN GO"],
         map(_cells, deployment.builds),
     )
-    say(f"{len(deployment.builds)} builds of at most {deployment.most} in the deployment {deployment.name}.")
+    say(f"{len(deployment.builds)} of at most {deployment.most} builds in the deployment {deployment.name}.")
     if deployment.agents or deployment.workers:
-        workers = f"{len(deployment.workers)} unversioned workers poll"
-        say(f"{deployment.agents} agents are pinned to none; {workers}.")
+        workers = counted(len(deployment.workers), "unversioned worker")
+        say(f"pinned to no build: {counted(deployment.agents, 'agent')}; polling: {workers}.")
     for each in deployment.builds:
         if each.needed_by and not each.workers:
             say(

@@ -83,14 +83,16 @@ class Build(BaseModel):
     @property
     def needed_by(self) -> str:
         """What open agents need it, in words; empty where none does."""
-        if not self.agents and not self.pages:
+        needing = [
+            *([counted(self.agents, "agent")] if self.agents else []),
+            *([counted(self.pages, "page of a batch", "pages of batches")] if self.pages else []),
+        ]
+        if not needing:
             return ""
-        words = f"{self.agents} agents need it"
-        if self.asleep:
-            until = f", the last until {self.asleep_until:%Y-%m-%d %H:%M} UTC" if self.asleep_until else ""
-            open_end = f", {self.open_end} without an end" if self.open_end else ""
-            words += f" ({self.asleep} asleep{until}{open_end})"
-        return words + (f", and {self.pages} pages of batches" if self.pages else "")
+        words = " and ".join(needing) + (" needs it" if self.agents + self.pages == 1 else " need it")
+        until = f", the last until {self.asleep_until:%Y-%m-%d %H:%M} UTC" if self.asleep_until else ""
+        open_end = f", {self.open_end} without an end" if self.open_end else ""
+        return f"{words} ({self.asleep} asleep{until}{open_end})" if self.asleep else words
 
 
 class Deployment(BaseModel):
@@ -313,6 +315,11 @@ class Builds:
         return (await self._client.count_workflows(" AND ".join(conditions))).count
 
 
+def counted(number: int, one: str, many: str = "") -> str:
+    """`1 agent`, `2 agents`."""
+    return f"{number} {one if number == 1 else many or f'{one}s'}"
+
+
 def _build_of(summary: WorkerDeploymentInfo.WorkerDeploymentVersionSummary) -> Build:
     status = WorkerDeploymentVersionStatus.Name(summary.status).rpartition("_STATUS_")[2].lower()
     return Build(
@@ -333,7 +340,7 @@ def _can_go(build: Build) -> tuple[bool, str]:
         return False, "the server has not said yet that it has drained"
     if build.closed:
         return True, (
-            f"{build.closed} agents that ended on it are not archived yet: without a worker of it their "
-            "notebooks are lost (`starter.py archive run --older-than 0d`)"
+            f"{counted(build.closed, 'agent')} that ended on it not archived yet: without a worker of it "
+            "what they noted cannot be read (`starter.py archive run --older-than 0d`)"
         )
     return True, ""

@@ -88,7 +88,7 @@ class Diagnosis:
             return []
         found = list(row.trouble)
         if row.pinned_to and workers and not workers.serve(row.pinned_to):
-            found.append(build_gone(row.id, row.pinned_to))
+            found.append(build_gone(row.pinned_to))
         asks = (row.waiting_for or "").startswith(APPROVAL)
         if asks and MORE not in row.approvers and not self._directory.people(row.approvers):
             found.append(nobody_decides(row.id, row.approvers))

@@ -20,6 +20,7 @@ from temporalio.common import (
     WorkerDeploymentVersion,
 )
 
+from common.agents.batch import PAGE
 from common.client.builds import Builds
 from common.client.client import AgentClient
 from common.client.errors import NoSuchAgentError
@@ -70,7 +71,9 @@ class Moves:
             return Moved(id=id, moved=True, words=f"on {there} already")
         if not workers.serve(""):
             return Moved(id=id, moved=False, words=f"left on {_named(here)}: no worker of {there} polls")
-        if workers.serve(here):
+        if row.kind == PAGE:
+            why = "a page of a batch cannot start afresh"
+        elif workers.serve(here):
             if (moved := await self._started_afresh(described, target)) is not None:
                 return moved
             why = "it has no memory to start afresh from"
@@ -114,14 +117,14 @@ class Moves:
             if done == target or now.run_id != described.run_id:
                 if not target:  # such an override would stay; the other ends with the task
                     await self._override(now, None)
-                return Moved(id=id, moved=True, words=f"went over to {there}, for {why}")
+                return Moved(id=id, moved=True, words=f"went over to {there}: {why}")
             if now.raw_description.pending_workflow_task.attempt > attempts:
                 await self._override(described, None)
                 here = _named(build_of(described))
                 words = f"left on {here}: its history does not replay on {there}"
                 return Moved(id=id, moved=False, words=words)
             await asyncio.sleep(LOOK_AGAIN)
-        return Moved(id=id, moved=False, words=f"to go over to {there}, for {why}; not confirmed")
+        return Moved(id=id, moved=False, words=f"to go over to {there}, not confirmed: {why}")
 
     async def _override(
         self, described: WorkflowExecutionDescription, override: VersioningOverride | None

@@ -110,13 +110,14 @@ def no_worker(queue: str, since: datetime, workers: Pollers) -> Trouble:
     )
 
 
-def build_gone(id: str, build: str) -> Trouble:
+def build_gone(build: str) -> Trouble:
     """Only a build without workers may serve the agent: what is sent to it is kept, and nothing happens."""
     name = build.rpartition(":")[2]
     return Trouble(
         cause=Cause.BUILD_GONE,
         words=f"it is pinned to build {name}, of which no worker polls: it takes no step and answers nothing",
-        fix=f"start a worker of build {name}, or move it on with `starter.py wake {id} --for-upgrade`",
+        fix=f"start a worker of build {name}, or move to the current one all that are pinned to it: "
+        f"`starter.py wake --for-upgrade --build {name}`",
     )
 
 
