@@ -36,10 +36,10 @@ async def versions(
     if set_current is not None:
         if not set_current:
             raise CommandError("--set-current is empty: name a build, or give --unversioned.")
-        await builds.set_current(set_current)
+        await builds.set_current(set_current, say)
         say(f"new agents begin on build {set_current} from now on.")
     elif unversioned:
-        await builds.set_current("")
+        await builds.set_current("", say)
         say("no build is current: new agents begin on unversioned workers from now on.")
     elif remove is not None:
         removed = await builds.remove(remove)

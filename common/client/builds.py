@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 from pydantic import BaseModel, Field
@@ -29,7 +29,7 @@ from common.temporal import search_attributes
 # From this share of the most builds on people are warned.
 NEAR = 0.8
 # A worker that was started a moment ago is waited for.
-ARRIVAL = timedelta(seconds=10)
+ARRIVAL = timedelta(seconds=15)
 LOOK_AGAIN = 0.5
 # So many builds are counted at the same time; so many agents are read of builds that the server forgot.
 AT_ONCE = 8
@@ -179,23 +179,26 @@ class Builds:
         rows = await rows_of(self._client, [OPEN, *pinned_to([f"{name}:{build}"])], 10**6)
         return [row.id for row in rows]
 
-    async def set_current(self, build: str) -> None:
+    async def set_current(self, build: str, tell: Callable[[str], None] = lambda words: None) -> None:
         """Have new agents begin on a build; where it is empty, on unversioned workers. Also for a rollback.
 
-        A worker that was just started is waited for.
+        A worker that was just started is waited for, once `tell` was told so.
 
         Raises:
             BuildRefusedError: no worker polls as that build, or the server does not take it.
             AgentClientError: as `read`.
         """
-        end = time.monotonic() + ARRIVAL.total_seconds()
+        end, told = time.monotonic() + ARRIVAL.total_seconds(), False
         while True:
             try:
                 return await self._set_current(build)
             except BuildRefusedError:
                 if time.monotonic() > end:
                     raise
-                await asyncio.sleep(LOOK_AGAIN)
+            if not told:
+                tell(f"waiting for a worker {f'of build {build}' if build else 'without a build'} …")
+            told = True
+            await asyncio.sleep(LOOK_AGAIN)
 
     async def remove(self, build: str) -> Build:
         """Have the server forget a build that nothing needs and no worker polls as; what it was.

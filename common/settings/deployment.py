@@ -15,8 +15,8 @@ class DeploymentSettings(Group):
 
     name: str = setting(
         "TEMPORAL_DEPLOYMENT_NAME",
-        "Name of the deployment that workers belong to. Empty: they are unversioned, and the command line "
-        "looks at the only deployment there is (docs/upgrades.md).",
+        "Name of the deployment that workers belong to (docs/upgrades.md). Empty: they are unversioned, and "
+        "the command line looks at the deployment whose workers poll.",
     )
     build: str = setting(
         "TEMPORAL_WORKER_BUILD_ID",

@@ -29,7 +29,7 @@ def causes(tmp_path: Path, **attributes: Any) -> list[Cause]:
     info.execution.workflow_id = "buyer-1"
     for name, value in attributes.items():
         info.search_attributes.indexed_fields[name].data = json.dumps(value).encode()
-    diagnosis = Diagnosis(None, Directory(tmp_path / "groups.json"))  # type: ignore[arg-type]
+    diagnosis = Diagnosis(None, Directory(tmp_path / "groups.json"), "q")  # type: ignore[arg-type]
     return [each.cause for each in diagnosis.of_row(row_of_info(info), NOW)]
 
 
@@ -83,7 +83,7 @@ def test_a_closed_agent_is_in_no_trouble(tmp_path: Path) -> None:
     info = WorkflowExecutionInfo()
     info.status = 2
     info.search_attributes.indexed_fields["AgentState"].data = b'"stuck"'
-    diagnosis = Diagnosis(None, Directory(tmp_path / "groups.json"))  # type: ignore[arg-type]
+    diagnosis = Diagnosis(None, Directory(tmp_path / "groups.json"), "q")  # type: ignore[arg-type]
     assert diagnosis.of_row(row_of_info(info), NOW) == []
 
 

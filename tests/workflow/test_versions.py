@@ -20,6 +20,7 @@ from common.approval.groups import Directory
 from common.approval.signed import sign_start
 from common.archive.reader import ArchivedAgents
 from common.archive.search import AgentSearch
+from common.client import builds
 from common.client.builds import Build, Builds
 from common.client.client import AgentClient
 from common.client.diagnosis import Diagnosis
@@ -260,7 +261,7 @@ async def has_no_worker(rollout: Rollout, build: str) -> bool:
     return not (await rollout.build(build)).workers
 
 
-async def test_a_build_that_nobody_polls_is_named(rollout: Rollout) -> None:
+async def test_a_build_that_nobody_polls_is_named(rollout: Rollout, monkeypatch: pytest.MonkeyPatch) -> None:
     """By all that show agents, with what to do; and what is moved then goes on where it can."""
     old = await rollout.start("A")
     await rollout.make_current("A")
@@ -284,8 +285,9 @@ async def test_a_build_that_nobody_polls_is_named(rollout: Rollout) -> None:
     assert unwell.health is Health.MEND
     assert unwell.text.startswith("no worker of build A: 2 agents need it (2 asleep, the last until 20")
     assert (await agents_check(old.client, rollout.settings)).text.startswith("2 in trouble")
+    monkeypatch.setattr(builds, "ARRIVAL", timedelta())
     with pytest.raises(BuildRefusedError, match="no worker of build A polls"):
-        await rollout.builds._set_current("A")
+        await rollout.make_current("A")
     # The histories go over as they are: one replays there, the other does not, and is left.
     moved, left = await rollout.move(asleep), await rollout.move(forgetful)
     assert (moved.moved, moved.words) == (True, "went over to build B: no worker of build A polls")

@@ -72,7 +72,8 @@ class ArchiveStage(Stage):
 
     @property
     def search(self) -> AgentSearch:
-        return AgentSearch(self.client, self.archived, Diagnosis(self.client, Directory.load(self.settings)))
+        diagnosis = Diagnosis(self.client, Directory.load(self.settings), self.settings.task_queue)
+        return AgentSearch(self.client, self.archived, diagnosis)
 
     async def courier(self, agent: str, owner: str) -> WorkflowHandle[Any, Any]:
         """A courier of an agent's notice that has begun nothing yet."""
