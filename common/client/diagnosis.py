@@ -254,4 +254,5 @@ class Diagnosis:
             words = cause_in_words(await self._client.data_converter.decode_failure(failure))
         except (ValueError, RuntimeError, TemporalError):
             words = failure.message
+        words = " ".join(words.split())
         return words if len(words) <= MAX_ERROR else words[: MAX_ERROR - 1] + MORE

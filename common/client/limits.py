@@ -74,7 +74,9 @@ def check_room(description: WorkflowExecutionDescription) -> None:
     Raises:
         TooMuchSaidError: it has not.
     """
-    if description.status is WorkflowExecutionStatus.RUNNING and description.history_length >= MAX_EVENTS:
+    size = description.raw_description.workflow_execution_info.history_size_bytes
+    full = description.history_length >= MAX_EVENTS or size >= NEAR_BYTES
+    if description.status is WorkflowExecutionStatus.RUNNING and full:
         raise TooMuchSaidError(
             f"agent {description.id} has too much to read already: until its history starts afresh it takes "
             "decisions, pause, resume, wake and cancel alone."

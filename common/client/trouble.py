@@ -16,7 +16,7 @@ from common.client.pollers import Pollers
 FAILING_ATTEMPTS = 3
 LONG_UNTIL_NEXT = timedelta(minutes=1)
 # Of an error that somebody else wrote.
-MAX_ERROR = 300
+MAX_ERROR = 200
 # How the SDK's worker says that it has no such workflow or activity.
 NOT_REGISTERED = "is not registered on this worker"
 

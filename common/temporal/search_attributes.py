@@ -56,6 +56,11 @@ def fit(text: str, limit: int = MAX_BYTES) -> str:
     return data[: limit - 3].decode(errors="ignore") + MORE
 
 
+def fit_name(name: str) -> str:
+    """``name`` cut likewise, so that a list of names has room for several."""
+    return fit(name, MAX_NAME_BYTES)
+
+
 def is_cut(value: str | None) -> bool:
     """Whether the agent has more to say than `value`."""
     return bool(value) and str(value).endswith(MORE)
@@ -66,7 +71,7 @@ def fit_list(values: Sequence[str], limit: int = MAX_BYTES) -> list[str]:
     kept: list[str] = []
     size = 2
     for value in reversed(values):
-        value = fit(value, MAX_NAME_BYTES)
+        value = fit_name(value)
         size += len(json.dumps(value).encode()) + 2
         if size > limit:
             break
@@ -76,7 +81,7 @@ def fit_list(values: Sequence[str], limit: int = MAX_BYTES) -> list[str]:
 
 def fit_names(names: Sequence[str]) -> list[str]:
     """``names`` as far as they fit, in order, and `MORE` in the place of those that do not."""
-    kept = fit_list([name for name in reversed(names) if name == fit(name, MAX_NAME_BYTES)])[::-1]
+    kept = fit_list([name for name in reversed(names) if name == fit_name(name)])[::-1]
     if len(kept) == len(names):
         return kept
     return [*kept[: len(fit_list(kept[::-1], MAX_BYTES - 10))], MORE]
