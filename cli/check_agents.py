@@ -60,6 +60,12 @@ async def builds_check(client: Client, settings: Settings) -> Check:
         words = "; ".join(f"no worker of build {each.build}: {each.needed_by}" for each in gone[:SHOWN])
         mend = f"start one, or `starter.py wake --for-upgrade --build {gone[0].build}`"
         return Check("builds", Health.MEND, f"{words}: {mend}")
+    vain = [each.build for each in found.builds if each.status == "unknown"]
+    if vain and found.is_near_limit:
+        mend = f"the server keeps at most {found.most} builds: `starter.py versions --remove BUILD`"
+        return Check(
+            "builds", Health.MEND, f"workers of build {', '.join(vain[:SHOWN])} poll in vain: {mend}"
+        )
     count = f"{len(found.builds)} of at most {found.most} in the deployment {found.name}"
     if found.is_near_limit:
         mend = "the server takes no workers of a build past that: `starter.py versions --remove BUILD`"

@@ -38,6 +38,7 @@ MOST_FORGOTTEN = 1000
 SLEEPERS, ROUNDS = 100, 50
 
 OPEN = "CloseTime IS NULL"
+UNKNOWN = "the server does not know it: it registers, or there are as many builds as the server keeps"
 ASLEEP = f"{search_attributes.STATE.name} IN " + str(
     tuple(map(str, (AgentState.SLEEPING, AgentState.AWAITING_APPROVAL, AgentState.AWAITING_EVENT)))
 )
@@ -52,7 +53,8 @@ class Build(BaseModel):
     Attributes:
         build: its id.
         status: `current`, `ramping`, `draining`, `drained`; `inactive` if it never was current; `forgotten`
-            if agents are pinned to it, and the server does not know it any more.
+            if agents are pinned to it, and the server does not know it any more; `unknown` if workers poll as
+            it, and the server does not know it yet, or never will, as it keeps no more.
         ramp: the share of new agents that begin on it while it is ramping, in percent.
         agents: the open agents that are pinned to it.
         asleep: how many of these sleep or wait; `asleep_until` is when the last of them wakes, and `open_end`
@@ -117,7 +119,7 @@ class Deployment(BaseModel):
     @property
     def is_near_limit(self) -> bool:
         """Whether there are nearly as many builds as the server keeps."""
-        known = sum(each.status != "forgotten" for each in self.builds)
+        known = sum(each.status not in ("forgotten", "unknown") for each in self.builds)
         return known >= NEAR * self.most
 
 
@@ -149,6 +151,15 @@ class Builds:
                     each.ramp = info.routing_config.ramping_version_percentage
             await asyncio.gather(*(self._count(name, each) for each in builds))
             builds += await self._forgotten(name, builds)
+            known, polling = (
+                {each.build for each in builds},
+                [each.split(":") for each in workers.builds if each],
+            )
+            builds += [
+                Build(build=build, status="unknown", workers=workers.builds[f"{of}:{build}"], reason=UNKNOWN)
+                for of, build in polling
+                if of == name and build not in known
+            ]
         unpinned = f"{search_attributes.BEHAVIOR} IS NULL"
         return Deployment(
             name=name,
@@ -248,7 +259,12 @@ class Builds:
         except RPCError as error:
             if error.status not in REFUSALS:
                 raise
-            raise BuildRefusedError(f"the server does not take build {build}: {error.message}.") from None
+            most = self._settings.deployment.most
+            full = f"; it takes none past {most}: `starter.py versions --remove BUILD`"
+            known = len((await self._describe(name)).version_summaries)
+            raise BuildRefusedError(
+                f"the server does not take build {build}: {error.message}{full if known >= most else ''}."
+            ) from None
 
     async def _name(self, workers: Pollers) -> str:
         """The deployment that is set, that polls, or to which agents are pinned; empty without any."""

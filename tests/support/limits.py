@@ -24,6 +24,7 @@ QUICK_TIMERS = {"history.timerProcessorMaxTimeShift": '"10ms"'}
 QUICK_ROLLOUTS = {
     "matching.wv.VersionDrainageStatusVisibilityGracePeriod": '"1s"',
     "matching.wv.VersionDrainageStatusRefreshInterval": '"1s"',
-    "matching.longPollExpirationInterval": '"2s"',
+    "matching.longPollExpirationInterval": '"1s"',
     "matching.PollerHistoryTTL": '"4s"',
+    "matching.maxVersionsInDeployment": "2",
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -10,12 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from temporalio.api.workflowservice.v1 import DeleteWorkerDeploymentVersionRequest
 from temporalio.client import WorkflowHandle
-from temporalio.common import VersioningBehavior
+from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
 
 from cli.check_agents import agents_check, builds_check, worker_check
 from cli.checks import Check, Health
 from cli.dev_server import DevServer
+from cli.output import ExitCode
+from cli.versions import move, versions
 from common.approval.groups import Directory
 from common.approval.signed import sign_start
 from common.archive.reader import ArchivedAgents
@@ -24,7 +28,7 @@ from common.client import builds
 from common.client.builds import Build, Builds
 from common.client.client import AgentClient
 from common.client.diagnosis import Diagnosis
-from common.client.errors import BuildRefusedError
+from common.client.errors import AgentClientError, BuildRefusedError
 from common.client.filters import AgentFilter
 from common.client.moving import Moved, Moves
 from common.client.trouble import Cause
@@ -221,11 +225,33 @@ async def test_an_old_build_is_left_by_all_and_can_go(rollout: Rollout) -> None:
     await old.rest()
     await eventually(lambda: is_gone(rollout, "A"))
     assert [each.build for each in (await rollout.builds.read()).builds] == ["B"]
+    with pytest.raises(AgentClientError, match="there is no build 'A'; there are: B"):
+        await rollout.builds.remove("A")
     await old.decide(forgetful, await old.asked(forgetful))
     assert "approved by ann" in await forgetful.result()
 
 
-async def test_a_rollback_takes_back_who_moves(rollout: Rollout) -> None:
+async def test_no_build_is_taken_past_the_most(rollout: Rollout, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its workers poll in vain and say nothing, so that people are told before, and why a rollout hangs."""
+    rollout.settings = rollout.settings.but(deployment=rollout.settings.deployment.but(most=2))
+    old = await rollout.start("A")
+    await rollout.make_current("A")
+    await rollout.begun("A", "brief")
+    await rollout.start("B")
+    await rollout.make_current("B")
+    near = await builds_check(old.client, rollout.settings)
+    assert (near.health, near.text.partition(" in ")[0]) == (Health.WARNING, "2 of at most 2")
+    await rollout.start("C")
+    await eventually(
+        lambda: says(builds_check(old.client, rollout.settings), "workers of build C poll in vain")
+    )
+    monkeypatch.setattr(builds, "ARRIVAL", timedelta())
+    with pytest.raises(BuildRefusedError, match=r"'C' not found in .*; it takes none past 2: `starter"):
+        await rollout.make_current("C")
+    assert (await rollout.build("C")).status == "unknown"
+
+
+async def test_a_rollback_takes_back_who_moves(rollout: Rollout, capsys: pytest.CaptureFixture[str]) -> None:
     """What began on the bad build goes to the old one that is current again, asleep as it was."""
     old = await rollout.start("A")
     await rollout.make_current("A")
@@ -235,12 +261,26 @@ async def test_a_rollback_takes_back_who_moves(rollout: Rollout) -> None:
     before = (await old.status(asleep)).wake_at
     await rollout.make_current("A")
     [begun] = await rollout.begun("A", "errand")
-    moved = [await rollout.move(agent) for agent in (asleep, forgetful, begun)]
-    assert [(each.moved, each.words.partition(":")[0]) for each in moved] == [
-        (True, "started afresh on build A"),
-        (True, "went over to build A"),
-        (True, "on build A already"),
-    ]
+    capsys.readouterr()
+    assert await move(rollout.settings, None, "B", as_json=True) is ExitCode.DONE
+    moved = {each["id"]: each["words"] for each in json.loads(capsys.readouterr().out)}
+    assert moved == {
+        asleep.id: "started afresh on build A",
+        forgetful.id: "went over to build A: it has no memory to start afresh from",
+    }
+    assert await move(rollout.settings, begun.id, None, as_json=False) is ExitCode.DONE
+    assert capsys.readouterr().err == f"{begun.id}: on build A already.\n"
+    await versions(rollout.settings, None, None, unversioned=False, as_json=True)
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["current"] == "A"
+    assert {each["build"]: (each["agents"], len(each["workers"])) for each in shown["builds"]} == {
+        "A": (3, 1),
+        "B": (0, 1),
+    }
+    await versions(rollout.settings, None, None, unversioned=False, as_json=False)
+    columns, *rows = capsys.readouterr().out.splitlines()
+    assert columns.split()[:4] == ["BUILD", "STATUS", "AGENTS", "ASLEEP"]
+    assert "A      current" in "\n".join(rows)
     assert [await rollout.pinned_to(agent) for agent in (asleep, forgetful, begun)] == ["A", "A", "A"]
     assert (await old.status(asleep)).wake_at == before
     await rollout.stages["B"].rest()
@@ -288,6 +328,16 @@ async def test_a_build_that_nobody_polls_is_named(rollout: Rollout, monkeypatch:
     monkeypatch.setattr(builds, "ARRIVAL", timedelta())
     with pytest.raises(BuildRefusedError, match="no worker of build A polls"):
         await rollout.make_current("A")
+    # Somebody has the server forget it all the same.
+    version = WorkerDeploymentVersion(rollout.settings.deployment.name, "A")._to_proto()
+    await old.client.workflow_service.delete_worker_deployment_version(
+        DeleteWorkerDeploymentVersionRequest(
+            namespace="default", deployment_version=version, skip_drainage=True, identity="somebody"
+        )
+    )
+    lost = await rollout.build("A")
+    assert (lost.status, lost.agents, lost.removable) == ("forgotten", 2, False)
+    assert await troubles(rollout) == expected
     # The histories go over as they are: one replays there, the other does not, and is left.
     moved, left = await rollout.move(asleep), await rollout.move(forgetful)
     assert (moved.moved, moved.words) == (True, "went over to build B: no worker of build A polls")
@@ -329,14 +379,21 @@ async def test_the_way_back_to_unversioned_workers(rollout: Rollout) -> None:
 
 async def test_what_serves_agents_is_pinned_to_no_build(rollout: Rollout) -> None:
     """A courier outlives builds; on a worker without one it is no different from before."""
-    stage = await rollout.start("A")
-    await rollout.make_current("A")
-    notice = Notice(id="1", agent="a", kind="errand", owner="ann", event=NoticeEvent.FINISHED, text="done")
-    dispatch = sign_start(COURIER, Dispatch(notice=notice, places=()), stage.signer)
-    handle = await stage.client.start_workflow(
-        COURIER, dispatch, id=f"courier-{stage.settings.task_queue}", task_queue=stage.settings.task_queue
-    )
-    await handle.result()
-    found = (await handle.describe()).raw_info
-    assert int(found.versioning_info.behavior) == VersioningBehavior.AUTO_UPGRADE
-    assert row_of_info(found).pinned_to == ""
+    behaviors = []
+    for build in ("", "A"):
+        stage = await rollout.start(build)
+        await rollout.make_current(build) if build else None
+        notice = Notice(
+            id="1", agent="a", kind="errand", owner="ann", event=NoticeEvent.FINISHED, text="done"
+        )
+        courier = await stage.client.start_workflow(
+            COURIER,
+            sign_start(COURIER, Dispatch(notice=notice, places=()), stage.signer),
+            id=f"courier-{stage.settings.task_queue}-{build}",
+            task_queue=stage.settings.task_queue,
+        )
+        await courier.result()
+        found = (await courier.describe()).raw_info
+        assert row_of_info(found).pinned_to == ""
+        behaviors.append(int(found.versioning_info.behavior))
+    assert behaviors == [VersioningBehavior.UNSPECIFIED, VersioningBehavior.AUTO_UPGRADE]
