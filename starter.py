@@ -269,12 +269,27 @@ def resume(id: Id) -> None:
 
 @app.command()
 def wake(
-    id: Id,
+    id: Annotated[str | None, typer.Argument(metavar="ID", help="The agent's id; or --build.")] = None,
     until: Annotated[str | None, typer.Option(metavar="TIME", help="Sleep until then instead.")] = None,
+    for_upgrade: Annotated[
+        bool, typer.Option("--for-upgrade", help="Move it to the current build; its sleep goes on there.")
+    ] = False,
+    build: Annotated[
+        str | None, typer.Option(metavar="B", help="For upgrade: all that are pinned to this build.")
+    ] = None,
+    as_json: Json = False,
 ) -> None:
-    """Wake a sleeping agent now, or move the end of its sleep."""
+    """Wake a sleeping agent now, move the end of its sleep, or move it to the current build."""
     from cli.agents import steer
 
+    if for_upgrade and until is not None:
+        raise CommandError("--until is not for --for-upgrade: the sleep goes on as it is.")
+    if for_upgrade:
+        from cli.versions import move
+
+        run(move(settings(), id, build, as_json=as_json))
+    if id is None or build is not None or as_json:
+        raise CommandError("give the ID of an agent; --build and --json are for --for-upgrade.")
     at = read_option("--until", until, lambda text: parse_moment(text, datetime.now(UTC), None))
     run(steer(settings(), id, lambda agents: agents.wake(id, at)))
 
@@ -290,7 +305,20 @@ def cancel(id: Id) -> None:
 @app.command()
 @options_of(
     AgentFilter,
-    *("node", "stuck", "since", "until", "zone", "kind", "status", "owner", "batch", "top", "text"),
+    *(
+        "node",
+        "stuck",
+        "troubled",
+        "since",
+        "until",
+        "zone",
+        "kind",
+        "status",
+        "owner",
+        "batch",
+        "top",
+        "text",
+    ),
 )
 def find(
     wanted: AgentFilter,
@@ -415,6 +443,29 @@ def keys_rotate(as_json: Json = False) -> None:
     from cli.keys import rotate_keys
 
     rotate_keys(settings(), as_json=as_json)
+
+
+@app.command()
+def versions(
+    set_current: Annotated[
+        str | None,
+        typer.Option(metavar="BUILD", help="Have new agents begin on this build; also a rollback."),
+    ] = None,
+    unversioned: Annotated[
+        bool, typer.Option("--unversioned", help="Have new agents begin on workers without a build.")
+    ] = False,
+    remove: Annotated[
+        str | None, typer.Option(metavar="BUILD", help="Have the server forget a build nothing needs.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show the builds of the workers, who serves them, how many agents need each, and whether it can go.
+
+    Exit code 4: the change is refused.
+    """
+    from cli.versions import versions
+
+    run(versions(settings(), set_current, remove, unversioned=unversioned, as_json=as_json))
 
 
 @app.command()

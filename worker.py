@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import gc
 import logging
@@ -15,10 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from temporalio.client import Client
-from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
-from temporalio.converter import DataConverter
-from temporalio.worker import Replayer, Worker
-from temporalio.worker.workflow_sandbox import SandboxRestrictions
+from temporalio.common import (
+    VersioningBehavior,
+    WorkerDeploymentVersion,
+    WorkflowIDConflictPolicy,
+    WorkflowIDReusePolicy,
+)
+from temporalio.service import RPCError
+from temporalio.worker import Worker, WorkerDeploymentConfig
 
 from activities.archive.agents import AgentArchiver
 from activities.archive.erasure import Erasure
@@ -65,33 +70,26 @@ from activities.research.publishing import Publisher
 from activities.starts import StartChecks
 from activities.trading.choose import broker
 from activities.trading.orders import Orders
-from common.agents.kinds import KINDS
 from common.approval.signed import sign_start
 from common.approval.signing import Authority, Signer
 from common.archive.anchor import ArchiveAnchor
 from common.artifacts import ArtifactStore
+from common.client.builds import Builds
 from common.mail import MAILROOM, MailroomRequest
 from common.notices.routes import Routes
 from common.object_store import open_store
 from common.roots import Roots
 from common.settings import Settings, SettingsError
 from common.temporal.connect import CannotConnectError, connect
-from common.temporal.guard import PayloadGuard
-from common.temporal.sandbox import AgentSandbox
-from workflows.archivist import Archivist, Eraser
-from workflows.batch_page import BatchPage
-from workflows.core.ending import TellEnd
-from workflows.courier import Courier
-from workflows.mailroom import Mailroom
+from workflows.replayer import interceptors, sandbox, workflow_classes
 
-# The sandbox runs an agent's own file afresh at every start and replay. What that file imports is passed
-# through: the kit has no state of its own, and importing it each time would cost more than the agent.
-PASSED_THROUGH = ("common", "activities", "workflows.core", "pydantic", "pydantic_core")
 THREADS = 16
 DRAIN_SECONDS = 20
 # A worker that has not ended so long after that is abandoned: it takes no more work, and the server hands out
 # again what it had.
 END_SECONDS = 10
+# For so long a worker that has ended looks who needs its build.
+NEED_SECONDS = 5
 
 
 def activity_objects(settings: Settings) -> list[Any]:
@@ -175,28 +173,6 @@ def everything(client: Client, settings: Settings) -> list[Any]:
     ]
 
 
-def workflow_classes() -> list[type]:
-    """Every agent, and what serves them: archive, delivery of notices, mail listener, pages of batches."""
-    return [
-        *(kind.workflow_class() for kind in KINDS.values()),
-        Archivist,
-        Eraser,
-        Courier,
-        Mailroom,
-        BatchPage,
-    ]
-
-
-def replayer(workflows: Sequence[type], data_converter: DataConverter) -> Replayer:
-    """What replays histories of `workflows` as a worker of this program would."""
-    return Replayer(
-        workflows=workflows,
-        data_converter=data_converter,
-        workflow_runner=sandbox(),
-        interceptors=[PayloadGuard(), TellEnd()],
-    )
-
-
 def activity_methods(objects: Sequence[Any]) -> list[Any]:
     """The methods of `objects` that are activities."""
     return [
@@ -207,9 +183,23 @@ def activity_methods(objects: Sequence[Any]) -> list[Any]:
     ]
 
 
-def sandbox() -> AgentSandbox:
-    """The sandbox that agents run in, here and in every replay."""
-    return AgentSandbox(SandboxRestrictions.default.with_passthrough_modules(*PASSED_THROUGH))
+def deployment(settings: Settings) -> WorkerDeploymentConfig | None:
+    """The build that this worker is, to which its agents are pinned; None for an unversioned worker.
+
+    What is not to be pinned says so in its `@workflow.defn`.
+
+    Raises:
+        SettingsError: the deployment is named, and the build is not.
+    """
+    name, build = settings.deployment.name, settings.deployment.build
+    if not name:
+        return None
+    if not build:
+        raise SettingsError(
+            "TEMPORAL_DEPLOYMENT_NAME is set and TEMPORAL_WORKER_BUILD_ID is not: name this worker's build."
+        )
+    version = WorkerDeploymentVersion(deployment_name=name, build_id=build)
+    return WorkerDeploymentConfig(version, True, VersioningBehavior.PINNED)
 
 
 class EndingWorker(Worker):
@@ -243,7 +233,8 @@ def build(
         activity_executor=ThreadPoolExecutor(THREADS, thread_name_prefix="activity"),
         max_concurrent_activities=THREADS,
         workflow_runner=sandbox(),
-        interceptors=[PayloadGuard(), TellEnd(), reports, within],
+        interceptors=[*interceptors(), reports, within],
+        deployment_config=deployment(settings),
         max_cached_workflows=settings.cached_agents,
         # After a worker's death its agents' first task waits this long for it before another may have it.
         sticky_queue_schedule_to_start_timeout=timedelta(seconds=1),
@@ -265,6 +256,7 @@ def build_fetcher(
         activities=activity_methods([each for each in objects if isinstance(each, Scraper)]),
         max_concurrent_activities=THREADS,
         interceptors=[reports],
+        deployment_config=deployment(settings),
         graceful_shutdown_timeout=timedelta(seconds=DRAIN_SECONDS),
         plugin_shutdown_timeout=timedelta(seconds=1),
     )
@@ -310,13 +302,39 @@ async def work(settings: Settings) -> None:
         print("worker ready", file=sys.stderr, flush=True)
         await stopped.wait()
     await reports.drain(DRAIN_SECONDS)
+    if settings.deployment.build:
+        await say_who_needs(client, settings)
+
+
+async def say_who_needs(client: Client, settings: Settings) -> None:
+    """Say what still needs the build that this worker was, so that its last worker does not go silently."""
+    builds, build = Builds(client, settings), settings.deployment.build
+    try:
+        async with asyncio.timeout(NEED_SECONDS):
+            need = await builds.need(build)
+    except (RPCError, TimeoutError):
+        return
+    if need.agents or need.pages:
+        print(f"this worker of build {build} has ended; {need.needed_by}", file=sys.stderr, flush=True)
+
+
+def options(arguments: Sequence[str]) -> dict[str, str]:
+    """What the command line says, by the settings' names."""
+    parser = argparse.ArgumentParser(prog="worker.py", description=__doc__, allow_abbrev=False)
+    parser.add_argument(
+        "--deployment-name", metavar="NAME", help="the deployment it belongs to; TEMPORAL_DEPLOYMENT_NAME"
+    )
+    parser.add_argument("--build-id", metavar="BUILD", help="the build that it is; TEMPORAL_WORKER_BUILD_ID")
+    found = parser.parse_args(arguments)
+    given = {"TEMPORAL_DEPLOYMENT_NAME": found.deployment_name, "TEMPORAL_WORKER_BUILD_ID": found.build_id}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def main() -> int:
     """Run the worker; its exit code."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
-        asyncio.run(work(Settings.at_start(os.environ)))
+        asyncio.run(work(Settings.at_start({**os.environ, **options(sys.argv[1:])})))
     except SettingsError as error:
         print(error, file=sys.stderr)
         return 2

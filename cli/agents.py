@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from temporalio.service import RPCError, RPCStatusCode
 
@@ -66,6 +66,7 @@ async def list_agents(settings: Settings, wanted: AgentFilter, limit: int, *, as
     narrowed = (wanted.batch, wanted.kind, wanted.state) != (None, None, None)
     wanted = wanted.model_copy(update={"top": not narrowed})
     rows = await agents.list_agents(wanted, limit)
+    await agents.diagnosis.look(rows, datetime.now(UTC))
     if as_json:
         print_document(rows)
     elif rows:

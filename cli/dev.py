@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
+from temporalio.client import Client
 from temporalio.service import ConnectConfig, RPCError, ServiceClient
 
 from cli.children import end_child, last_line, put_aside, start_child
@@ -24,6 +25,8 @@ from cli.rates import set_fetch_rate
 from common.approval.floors import write_alone
 from common.approval.signing import Signer
 from common.artifacts import write_atomically
+from common.client.builds import Builds
+from common.client.errors import AgentClientError
 from common.client.tokens import operator_token
 from common.settings import Settings, keep_private
 from common.temporal.codec import load_codec, prepare
@@ -214,7 +217,24 @@ class _Stack:
             "HIBERNAUT_DATA_DIR": str(self._settings.data_dir),
             # The worker's links lead to the gateway.
             **({"HIBERNAUT_HTTP": self._http} if self._http else {}),
+            "TEMPORAL_DEPLOYMENT_NAME": self._settings.deployment.name,
+            "TEMPORAL_WORKER_BUILD_ID": self._settings.deployment.build,
         }
+
+    async def _make_current(self) -> None:
+        """Have new agents begin on this stack's workers, whatever build those are or were the last time."""
+        service = await ServiceClient.connect(ConnectConfig(target_host=self._server.address))
+        builds, wanted = (
+            Builds(Client(service, namespace=NAMESPACE), self._settings),
+            self._settings.deployment,
+        )
+        try:
+            if (await builds.workers()).current.partition(":")[2] != wanted.build:
+                await builds.set_current(wanted.build)
+                there = f"build {wanted.build}" if wanted.build else "unversioned workers"
+                say(f"new agents begin on {there}")
+        except (AgentClientError, RPCError) as error:
+            say(f"WARNING      {error}")
 
     @property
     def _gateway_log(self) -> Path:
@@ -226,6 +246,7 @@ class _Stack:
     async def _introduce(self) -> None:
         """Print the addresses once a worker polls and the gateway listens."""
         await _says(self._worker_log(1), WORKER_READY)
+        await self._make_current()
         if self._http:
             await _says(self._gateway_log, GATEWAY_READY)
         say(f"Temporal     {self._server.address}")

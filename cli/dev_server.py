@@ -48,6 +48,8 @@ DYNAMIC_CONFIG = {
     "matching.numTaskqueueReadPartitions": "1",
     "matching.numTaskqueueWritePartitions": "1",
     "history.transferProcessorMaxPollRPS": "5000",
+    # A task that failed twice in a row is no hiccup any more; by default after five, which takes minutes.
+    "system.numConsecutiveWorkflowTaskProblemsToTriggerSearchAttribute": "2",
     # The server's HTTP API cannot be switched off, asks for nothing, and any web page can send to it. So it
     # answers only to a name that no host has.
     "frontend.httpAllowedHosts": '["nobody.invalid"]',

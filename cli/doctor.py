@@ -6,17 +6,12 @@ import asyncio
 import shutil
 import sys
 from collections.abc import AsyncIterator, Awaitable, Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from enum import StrEnum
+from datetime import timedelta
 
-from temporalio.api.enums.v1 import TaskQueueType
 from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
-from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import (
     DescribeNamespaceRequest,
     DescribeNamespaceResponse,
-    DescribeTaskQueueRequest,
     GetSystemInfoRequest,
 )
 from temporalio.client import Client
@@ -25,6 +20,8 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from activities.mail.imap import ImapSession
 from activities.mail.sending import smtp_server
+from cli.check_agents import agents_check, builds_check, worker_check
+from cli.checks import Check, Health
 from cli.dev_server import attribute_type
 from cli.output import ExitCode, clean, print_document
 from common.approval.floors import Floors, policy_file
@@ -42,8 +39,6 @@ from common.temporal.search_attributes import REGISTRY
 PATIENCE = timedelta(seconds=5)
 # Agents are archived after 30 days; one more to do it in.
 LEAST_RETENTION = timedelta(days=31)
-# A poll lasts a minute at most; a worker that has not polled for longer is gone.
-POLLED_WITHIN = timedelta(seconds=90)
 LEAST_DISK = 1_000_000_000
 # The error codes of S3 and of its client library, and how to fix each.
 STORE_FIXES = {
@@ -65,24 +60,6 @@ STORE_FIXES = {
 }
 
 
-class Health(StrEnum):
-    """The outcome of a check. Only ``mend`` (to be fixed) makes the exit code 1."""
-
-    OK = "ok"
-    WARNING = "warning"
-    UNSEEN = "unseen"
-    MEND = "mend"
-
-
-@dataclass(frozen=True)
-class Check:
-    """One line of output: what was checked, the outcome, and what to do about it."""
-
-    name: str
-    health: Health
-    text: str
-
-
 async def doctor(settings: Settings, *, as_json: bool) -> ExitCode:
     """Check everything and print it.
 
@@ -90,7 +67,9 @@ async def doctor(settings: Settings, *, as_json: bool) -> ExitCode:
         CannotConnectError: Temporal is out of reach.
     """
     client = await connect(settings, patience=PATIENCE)
-    checks = [check async for check in _of_server(client)] + [await _worker(client, settings)]
+    checks = [check async for check in _of_server(client)]
+    checks += [await worker_check(client, settings), await builds_check(client, settings)]
+    checks += [await agents_check(client, settings)]
     checks += [await _objects(settings), await _archivist(client, settings)]
     checks += [check async for check in _mail(settings)]
     checks += _of_machine(settings)
@@ -170,26 +149,6 @@ def _pause(namespace: DescribeNamespaceResponse) -> Check:
         "workflow pause",
         Health.WARNING,
         "the server cannot pause workflows (frontend.WorkflowPauseEnabled); `starter.py pause` works",
-    )
-
-
-async def _worker(client: Client, settings: Settings) -> Check:
-    queue = TaskQueue(name=settings.task_queue)
-    silent = []
-    for kind in (TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW, TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY):
-        described = await client.workflow_service.describe_task_queue(
-            DescribeTaskQueueRequest(namespace=client.namespace, task_queue=queue, task_queue_type=kind)
-        )
-        oldest = datetime.now(UTC) - POLLED_WITHIN
-        if not any(p.last_access_time.ToDatetime(tzinfo=UTC) > oldest for p in described.pollers):
-            silent.append(TaskQueueType.Name(kind).rsplit("_", 1)[1].lower())
-    if not silent:
-        return Check("worker", Health.OK, f"polls the task queue {settings.task_queue}")
-    return Check(
-        "worker",
-        Health.MEND,
-        f"none polls the task queue {settings.task_queue} for {' and '.join(silent)} tasks: "
-        "start `python worker.py`, or read its log",
     )
 
 

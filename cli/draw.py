@@ -23,12 +23,18 @@ PLAN_LINES = 40
 
 
 def row_cells(row: AgentRow, batch: BatchStatus | None = None) -> list[str]:
-    """Id, kind, owner, state, node, what it waits for, start; of a batch, how it stands."""
+    """Id, kind, owner, state, node, its trouble or what it waits for, start; of a batch, how it stands."""
     if batch:
         waits = f"{percent(batch)}: {counts(batch)}"
         return [row.id, row.kind, row.owner, row.state, row.node, waits, moment(row.started_at)]
     waits = f"{waits_for(row)} until {moment(row.wake_at)}" if row.wake_at else waits_for(row)
+    waits = trouble_in_words(row) or waits
     return [row.id, row.kind, row.owner, row.state, row.node, waits, moment(row.started_at)]
+
+
+def trouble_in_words(row: AgentRow) -> str:
+    """Why an agent does not get on; empty if it does, as far as was looked."""
+    return "; ".join(each.words for each in row.trouble)
 
 
 def waits_for(row: AgentRow) -> str:
@@ -56,8 +62,10 @@ def summary(view: AgentView) -> list[tuple[str, str]]:
         ("progress", "" if view.batch else progress(view.progress)),
         *(batch_pairs(view.batch) if view.batch else [("batch", view.batch_id)]),
         ("item of", view.item_of),
+        ("build", view.pinned_to.partition(":")[2]),
         ("stuck at", ", ".join(view.stuck_at)),
         ("failure", view.failure or ""),
+        *(pair for each in view.trouble for pair in (("trouble", each.words), ("to do", each.fix))),
     ]
     if view.cost.usd or view.cost.input_tokens or view.cost.output_tokens:
         tokens = f"{view.cost.input_tokens} tokens in, {view.cost.output_tokens} out"
@@ -69,7 +77,9 @@ def show_lines(view: AgentView, artifacts: ArtifactStore | None = None) -> list[
     """Everything about an agent, as lines; with ``artifacts``, plans are whole, with their diffs."""
     lines = [f"{name:<12} {value}" for name, value in summary(view)]
     if not view.live:
-        lines += ["", "No worker answered, so only what Temporal itself knows is shown."]
+        whose = f" It ended on build {view.pinned_to.partition(':')[2]}, whose workers alone could."
+        closed = "" if view.running or not view.pinned_to else whose
+        lines += ["", f"No worker answered, so only what Temporal itself knows is shown.{closed}"]
     if view.batch:
         lines += batch_lines(view.batch)
     if view.notebook:

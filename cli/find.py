@@ -5,20 +5,24 @@ from __future__ import annotations
 import csv
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from cli.clients import PATIENCE
-from cli.draw import moment
+from cli.draw import moment, trouble_in_words
 from cli.output import clean, print_document, say
 from cli.table import print_table
+from common.approval.groups import Directory
 from common.archive.reader import ArchivedAgents
 from common.archive.search import AgentSearch, FoundAgent
+from common.client.diagnosis import Diagnosis
 from common.client.filters import AgentFilter
 from common.settings import Settings
 from common.temporal.connect import connect
 
 # In a batch: the agent whose batch it is, then whoever needs somebody, then all others.
 _URGENT = {state: place for place, state in enumerate(("stuck", "failed", "awaiting_approval", "paused"))}
+TROUBLED = ("id", "kind", "owner", "state", "node", "trouble")
 COLUMNS = ("id", "kind", "owner", "state", "node", "stuck at", "started", "closed", "where")
 
 
@@ -32,8 +36,11 @@ async def find(
     as_json: bool,
 ) -> None:
     """Print the agents that match; stderr says what could not be searched."""
+    wanted = AgentFilter.model_validate(dict(wanted))  # where it is looked was said apart from the rest
     now = datetime.now(UTC)
-    search = AgentSearch(await connect(settings, patience=PATIENCE), ArchivedAgents.open(settings))
+    client = await connect(settings, patience=PATIENCE)
+    diagnosis = Diagnosis(client, Directory.load(settings), settings.task_queue)
+    search = AgentSearch(client, ArchivedAgents.open(settings), diagnosis)
     found = await search.find(wanted, now, limit)
     for gap in found.gaps:
         say(gap)
@@ -42,8 +49,9 @@ async def find(
     elif as_json:
         print_document(found.agents)
     elif as_csv:
-        writer = csv.writer(sys.stdout, lineterminator="\n")
-        writer.writerows([COLUMNS, *(map(_inert, _cells(row)) for row in found.agents)])
+        columns = (*COLUMNS, "trouble")
+        cells = (map(_inert, _cells(row, columns)) for row in found.agents)
+        csv.writer(sys.stdout, lineterminator="\n").writerows([columns, *cells])
     elif found.agents:
         rows = found.agents
         if wanted.batch is not None:
@@ -51,16 +59,29 @@ async def find(
             states = Counter(row.state.replace("_", " ") for row in rows)
             words = ", ".join(f"{number} {state}" for state, number in states.items())
             say(f"{len(rows)} agents of batch {wanted.batch}: {words}.")
-        print_table([name.upper() for name in COLUMNS], map(_cells, rows))
+        shown = TROUBLED if wanted.troubled else COLUMNS
+        print_table([name.upper() for name in shown], (_cells(row, shown) for row in rows))
+        if wanted.troubled:
+            for fix in dict.fromkeys(each.fix for row in rows for each in row.trouble):
+                say(f"to do: {fix}.")
     else:
-        say("no agents match.")
+        say("no agent is in trouble." if wanted.troubled else "no agents match.")
 
 
-def _cells(row: FoundAgent) -> list[str]:
-    where = "archive" if row.archived else "temporal"
-    stuck = ", ".join(row.stuck_at)
-    times = [moment(row.started_at), moment(row.closed_at)]
-    return [row.id, row.kind, row.owner, row.state, row.node, stuck, *times, where]
+def _cells(row: FoundAgent, columns: Sequence[str]) -> list[str]:
+    cells = {
+        "id": row.id,
+        "kind": row.kind,
+        "owner": row.owner,
+        "state": row.state,
+        "node": row.node,
+        "stuck at": ", ".join(row.stuck_at),
+        "started": moment(row.started_at),
+        "closed": moment(row.closed_at),
+        "where": "archive" if row.archived else "temporal",
+        "trouble": trouble_in_words(row),
+    }
+    return [cells[column] for column in columns]
 
 
 def _inert(cell: str) -> str:

@@ -33,7 +33,8 @@ def options_of(model: type[BaseModel], *names: str) -> Callable[[Command], Comma
             try:
                 made = model(**{name: value for name, value in values.items() if value is not None})
             except ValidationError as error:
-                raise CommandError(f"--{flat(error)}") from None
+                one_option = any(each["loc"] for each in error.errors())
+                raise CommandError(("--" if one_option else "") + flat(error)) from None
             command(made, **arguments)
 
         parameters = [*(_parameter(model, name) for name in names), *own]

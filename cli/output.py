@@ -71,7 +71,12 @@ def run(command: Coroutine[Any, Any, ExitCode | None]) -> NoReturn:
 
     from cli.revival import NotRevivableError
     from common.archive.chain import ArchiveDamagedError
-    from common.client.errors import AgentClientError, NoSuchAgentError, NothingToDecideError
+    from common.client.errors import (
+        AgentClientError,
+        BuildRefusedError,
+        NoSuchAgentError,
+        NothingToDecideError,
+    )
     from common.grammar import UnreadableTimeError
     from common.names import UnusableValueError
     from common.object_store import StoreUnavailableError
@@ -82,6 +87,7 @@ def run(command: Coroutine[Any, Any, ExitCode | None]) -> NoReturn:
         CannotConnectError: ExitCode.NO_TEMPORAL,
         NoSuchAgentError: ExitCode.NO_SUCH_AGENT,
         NothingToDecideError: ExitCode.REFUSED,
+        BuildRefusedError: ExitCode.REFUSED,
         AgentClientError: ExitCode.USAGE,
         SettingsError: ExitCode.USAGE,
         UnusableValueError: ExitCode.USAGE,

@@ -19,7 +19,7 @@ from rich.text import Text
 from temporalio.service import RPCError, RPCStatusCode
 
 from cli.clients import open_agents
-from cli.draw import approval_lines, notebook_line, progress, summary, waits_for
+from cli.draw import approval_lines, notebook_line, progress, summary, trouble_in_words, waits_for
 from cli.draw_batch import SIGNS, bar_parts, batch_lines
 from cli.output import ExitCode, clean, print_document
 from common.agents.batch import BatchStatus
@@ -182,6 +182,7 @@ def _bar(batch: BatchStatus | None) -> Text:
 
 def _headline(view: AgentView) -> str:
     words = [view.state, f"at {view.node}" if view.node else "", view.failure or ""]
+    words += [f"in trouble: {trouble_in_words(view)}"] if view.trouble else []
     if view.waiting_for:
         words.append(f"waiting for {waits_for(view)}")
     if not view.live:

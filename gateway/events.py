@@ -31,7 +31,7 @@ RECONNECT_MILLISECONDS = 2000
 # The fields of a `state` event; the notebook has events of its own.
 STATE = {
     "id", "status", "state", "node", "waiting_for", "wake_at", "closed_at", "progress", "cost", "stuck_at",
-    "approvers", "failure", "live", "batch",
+    "approvers", "failure", "live", "batch", "trouble",
 }  # fmt: skip
 
 

@@ -111,7 +111,7 @@ async def open_gateway(settings: Settings, http: httpx.AsyncClient) -> Gateway:
         metrics=Metrics(lambda: streams.taken),
         signer=signer,
         artifacts=ArtifactStore.of(settings),
-        search=AgentSearch(reading, archived),
+        search=AgentSearch(reading, archived, agents.diagnosis),
         archived=archived,
         codec=CodecService(codec, payload_store(settings, codec, writes=False), reading.namespace),
         slack=SlackActions(

@@ -1,7 +1,9 @@
 """The archivist moves closed agents out of Temporal into the archive; the eraser forgets an owner's agents.
 
 Neither is an agent: nobody owns them, and they remember nothing. Both change the archive under the one id
-`archivist` alone, so that Temporal itself keeps two from working at a time.
+`archivist` alone, so that Temporal itself keeps two from working at a time. Both run on the current build of
+the workers from one task to the next: pinned to one that is taken away, they would hold that id for ever. A
+change of their steps needs `workflow.patched`.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from temporalio import workflow
-from temporalio.common import RetryPolicy, WorkflowIDReusePolicy
+from temporalio.common import RetryPolicy, VersioningBehavior, WorkflowIDReusePolicy
 from temporalio.exceptions import (
     ActivityError,
     ApplicationError,
@@ -68,7 +70,7 @@ ONE_AGENT = workflow.ActivityConfig(
 )
 
 
-@workflow.defn(name=ARCHIVIST)
+@workflow.defn(name=ARCHIVIST, versioning_behavior=VersioningBehavior.AUTO_UPGRADE)
 class Archivist:
     """Archives what is due, in batches: copied and read back, entered in index and chain, then deleted."""
 
@@ -200,7 +202,7 @@ class Archivist:
         self._report.passed_over[why] = self._report.passed_over.get(why, 0) + 1
 
 
-@workflow.defn(name=ERASER)
+@workflow.defn(name=ERASER, versioning_behavior=VersioningBehavior.AUTO_UPGRADE)
 class Eraser:
     """Erases an owner's agents: those in Temporal first, so that none can be archived meanwhile."""
 

@@ -15,6 +15,8 @@ with workflow.unsafe.imports_passed_through():
 class Batch(Agent[BatchInput, BatchMemory]):
     """Has every line of a file done by an agent of its own."""
 
+    long_lived = True
+
     @workflow.init
     def __init__(self, input: BatchInput) -> None:
         super().__init__(input, BatchMemory)

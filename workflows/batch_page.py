@@ -1,7 +1,8 @@
 """A page of a batch: does some hundred items in a sliding window, and tells the agent how it stands.
 
 It is not an agent. An activity opens it, and no run of the agent is its parent: the agent's history may start
-afresh at any moment, and the page goes on. Its own never has to: so many items fit into one.
+afresh at any moment, and the page goes on. Its own never has to: so many items fit into one. It ends on the
+build of the workers it began on; the next page begins on the current one.
 """
 
 from __future__ import annotations

@@ -56,6 +56,8 @@ REPORT_NOW = "report now"
 class ContractAuditor(Agent[ContractsInput, ContractsMemory]):
     """Judges every contract of a folder by a playbook, and asks people once about findings that are alike."""
 
+    long_lived = True
+
     @workflow.init
     def __init__(self, input: ContractsInput) -> None:
         super().__init__(input, ContractsMemory)

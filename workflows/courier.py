@@ -2,6 +2,8 @@
 
 It is not an agent. It retries for up to a day where a way is down, tells the agent what it could not deliver,
 and ends with a log. It follows messages with buttons until their question has ended, and removes the buttons.
+That may take months, so it is not pinned to the build of the workers it began on, and a change of its steps
+needs `workflow.patched`.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from datetime import timedelta
 from typing import Any
 
 from temporalio import workflow
-from temporalio.common import RawValue, RetryPolicy
+from temporalio.common import RawValue, RetryPolicy, VersioningBehavior
 from temporalio.exceptions import ActivityError, FailureError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
@@ -59,7 +61,7 @@ GRACE = timedelta(days=1)
 UNHEARD_OF = "The buttons have expired. The agent's page tells how its question stands."
 
 
-@workflow.defn(name=COURIER)
+@workflow.defn(name=COURIER, versioning_behavior=VersioningBehavior.AUTO_UPGRADE)
 class Courier:
     """Delivers one notice to every place it goes to."""
 

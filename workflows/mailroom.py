@@ -1,11 +1,15 @@
-"""The mail listener: has one worker at a time listen to the mailbox. It is not an agent."""
+"""The mail listener: has one worker at a time listen to the mailbox. It is not an agent.
+
+It runs on the current build of the workers from one task to the next: pinned to one that is taken away, it
+would hold its only id, and nobody could listen.
+"""
 
 from __future__ import annotations
 
 from datetime import timedelta
 
 from temporalio import workflow
-from temporalio.common import RetryPolicy
+from temporalio.common import RetryPolicy, VersioningBehavior
 
 with workflow.unsafe.imports_passed_through():
     from activities.mail.mailbox import ListenRequest, Mailbox
@@ -16,7 +20,7 @@ with workflow.unsafe.imports_passed_through():
 ROUND = timedelta(hours=1)
 
 
-@workflow.defn(name=MAILROOM)
+@workflow.defn(name=MAILROOM, versioning_behavior=VersioningBehavior.AUTO_UPGRADE)
 class Mailroom:
     """Runs under one id, so that Temporal itself keeps two from listening at a time."""
 

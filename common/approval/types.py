@@ -300,10 +300,11 @@ class DecisionStatus(StrEnum):
     REFUSED = "refused"
 
 
-def _in_short(edits: dict[str, JsonValue]) -> dict[str, JsonValue]:
-    if len(str(edits)) <= MAX_RECORDED_EDITS:
-        return edits
-    return {name: said(value) for name, value in list(edits.items())[:10]}
+def in_short(values: dict[str, JsonValue], limit: int) -> dict[str, JsonValue]:
+    """``values``, each cut to a few words where all together take over ``limit`` characters."""
+    if len(str(values)) <= limit:
+        return values
+    return {name: said(value) for name, value in list(values.items())[:10]}
 
 
 class DecisionRecord(BaseModel, frozen=True):
@@ -323,7 +324,7 @@ class DecisionRecord(BaseModel, frozen=True):
         """
         signed = decision.signature is not None
         if decision.edits and status is not DecisionStatus.WAITING:
-            decision = decision.model_copy(update={"edits": _in_short(decision.edits)})
+            decision = decision.model_copy(update={"edits": in_short(decision.edits, MAX_RECORDED_EDITS)})
         return cls(decision=decision, status=status, reason=reason, signed=signed, at=at)
 
 

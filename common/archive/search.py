@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -22,9 +22,10 @@ from common.archive.chain import ArchiveDamagedError
 from common.archive.index import IndexQuery
 from common.archive.layout import IndexRow, utc_days
 from common.archive.reader import ArchivedAgents
+from common.client.diagnosis import Diagnosis
 from common.client.filters import AgentFilter
-from common.client.view import AgentRow, AgentView, patient_view_of, row_of
-from common.client.visibility import exactly, is_exactly, quote
+from common.client.view import AgentRow, AgentView, RunStatus, patient_view_of, row_of
+from common.client.visibility import IN_VISIBILITY, exactly, in_trouble, is_exactly, quote
 from common.object_store import ObjectMissingError
 from common.temporal import search_attributes
 
@@ -33,6 +34,8 @@ MAX_DAYS = 62
 # A text is searched in agents' answers and in archived views, one by one.
 TEXT_LIVE, TEXT_ARCHIVED, TEXT_AT_ONCE = 200, 5000, 4
 TEXT_SECONDS = 20.0
+# Of running agents, so many are looked at closely for trouble that they do not show.
+TROUBLED_LOOKS, TROUBLED_PATIENCE = 500, timedelta(seconds=5)
 
 
 class FoundAgent(AgentRow):
@@ -56,10 +59,11 @@ class AgentSearch:
     Args:
         client: a client of the namespace.
         archived: its archive.
+        diagnosis: says what trouble agents are in.
     """
 
-    def __init__(self, client: Client, archived: ArchivedAgents) -> None:
-        self._client, self._archived = client, archived
+    def __init__(self, client: Client, archived: ArchivedAgents, diagnosis: Diagnosis) -> None:
+        self._client, self._archived, self._diagnosis = client, archived, diagnosis
 
     async def find(self, query: AgentFilter, now: datetime, limit: int | None = None) -> Findings:
         """The newest ``limit`` agents that match; all of them without a limit.
@@ -69,12 +73,16 @@ class AgentSearch:
             RPCError, StoreUnavailableError: Temporal or the store cannot be reached.
         """
         gaps: list[str] = []
-        enough = None if query.text is not None else limit
+        enough = None if query.text is not None or query.troubled else limit
         found: dict[tuple[str, str], FoundAgent] = {}
         if query.live:
             rows = [row async for row in self._live(query, now, enough)]
             if query.text is not None:
                 rows = await self._saying(rows, query.text, gaps)
+            if query.troubled:
+                rows = await self._in_trouble(rows, query, now, gaps)
+            else:
+                await self._diagnosis.look(rows, now)
             found = {(row.id, row.run_id): row for row in rows}
         if query.archived:
             # This many of them may already be in the first answer.
@@ -92,7 +100,8 @@ class AgentSearch:
 
     async def _live(self, query: AgentFilter, now: datetime, limit: int | None) -> AsyncIterator[FoundAgent]:
         count = 0
-        async for execution in self._client.list_workflows(" AND ".join(_conditions(query, now))):
+        polled = (await self._diagnosis.workers()).builds if query.troubled else ()
+        async for execution in self._client.list_workflows(" AND ".join(_conditions(query, now, polled))):
             row = _live_row(execution)
             if (
                 not is_exactly(row, query)
@@ -104,6 +113,22 @@ class AgentSearch:
             count += 1
             if count == limit:
                 return
+
+    async def _in_trouble(
+        self, rows: list[FoundAgent], query: AgentFilter, now: datetime, gaps: list[str]
+    ) -> list[FoundAgent]:
+        """Those of `rows` that are in trouble, and others found by a close look at running agents."""
+        others = query.model_copy(update={"troubled": False, "status": RunStatus.RUNNING})
+        running = (await self._client.count_workflows(" AND ".join(_conditions(others, now)))).count
+        if room := max(0, TROUBLED_LOOKS - len(rows)):
+            # They show nothing, and may have a long history, or something to do that no worker takes.
+            known = {(row.id, row.run_id) for row in rows}
+            more = [row async for row in self._live(others, now, TROUBLED_LOOKS)]
+            rows = rows + [row for row in more if (row.id, row.run_id) not in known][:room]
+        looked = await self._diagnosis.look_closely(rows, now, TROUBLED_LOOKS, TROUBLED_PATIENCE)
+        if running > looked:
+            gaps.append(f"{running - looked} of {running} running agents were not looked at closely")
+        return [row for row in rows if row.trouble]
 
     async def _began_in_time(self, execution: WorkflowExecution, query: AgentFilter) -> bool:
         """Whether the agent, and not just its latest run, began before the query's end."""
@@ -196,10 +221,18 @@ async def _filtered(rows: list[Any], fits: Any, most: int, what: str, gaps: list
     return [row for row, answer in zip(rows, answers, strict=False) if answer]
 
 
-def _conditions(query: AgentFilter, now: datetime) -> list[str]:
-    """The query as visibility takes it; it lets more through where it cannot say it all."""
+def _conditions(query: AgentFilter, now: datetime, polled: Iterable[str] = ()) -> list[str]:
+    """The query as visibility takes it; it lets more through where it cannot say it all.
+
+    Of agents in trouble it has to know the builds of the workers that are `polled`.
+    """
     stuck_at = search_attributes.STUCK_AT.name
     found = exactly(query)
+    if query.troubled:
+        found += [
+            f"ExecutionStatus = '{IN_VISIBILITY[RunStatus.RUNNING]}'",
+            in_trouble(now, sorted(filter(None, polled))),
+        ]
     if query.node is not None and not query.stuck:
         found.append(f"{search_attributes.NODE.name} = {quote(query.node)}")
     if query.stuck:

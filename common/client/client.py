@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -39,6 +38,7 @@ from common.approval.types import (
     judged,
 )
 from common.client.batches import standings_of
+from common.client.diagnosis import Diagnosis
 from common.client.errors import (
     AgentClientError,
     AgentExistsError,
@@ -61,6 +61,7 @@ from common.client.view import (
     InboxRow,
     answer_of,
     ending_of,
+    found_in_answers,
     patient_view_of,
     row_of,
 )
@@ -71,7 +72,6 @@ from common.roots import Roots
 from common.settings import Settings
 from common.temporal import search_attributes
 
-OUTCOME_INTERVAL = 0.2
 # The memo field with the digest of the request that started the agent.
 REQUEST_DIGEST = "request"
 
@@ -88,6 +88,7 @@ class AgentClient:
         self._signer = signer
         self._directory = Directory.load(settings)
         self._floors = Floors.load(settings)
+        self.diagnosis = Diagnosis(client, self._directory, settings.task_queue)
         self._quota = OwnerQuota(client, settings.working_agents)
         self._roots = Roots.load(settings)
 
@@ -154,7 +155,9 @@ class AgentClient:
         described = described or await self.describe(id)
         # A worker drops a run as it ends, and with it the queries of that moment.
         attempts = 1 if row_of(described).running else 2
-        return await patient_view_of(self._client, described, attempts)
+        view = await patient_view_of(self._client, described, attempts)
+        view.trouble = await self.diagnosis.of(described, datetime.now(UTC), view.requests)
+        return view
 
     async def list_agents(self, wanted: AgentFilter, limit: int = 100) -> list[AgentRow]:
         """The newest ``limit`` agents with these very values, one row a run; no past counts."""
@@ -262,17 +265,13 @@ class AgentClient:
         self, id: str, decision_id: str, patience: timedelta = timedelta(seconds=5)
     ) -> DecisionRecord | None:
         """What became of a decision; None if the agent has not judged it within ``patience``."""
+
+        def read(view: ApprovalsView) -> DecisionRecord | None:
+            record = judged(view.decisions, decision_id)
+            return record if record and record.status is not DecisionStatus.WAITING else None
+
         handle = self._client.get_workflow_handle(id)
-        end = time.monotonic() + patience.total_seconds()
-        while (left := end - time.monotonic()) > 0:
-            view = await answer_of(
-                handle, "approvals", ApprovalsView, min(QUERY_PATIENCE, timedelta(seconds=left))
-            )
-            record = judged(view.decisions if view else (), decision_id)
-            if record and record.status is not DecisionStatus.WAITING:
-                return record
-            await asyncio.sleep(OUTCOME_INTERVAL)
-        return None
+        return await found_in_answers(handle, "approvals", ApprovalsView, read, patience)
 
     async def tell(self, id: str, text: str) -> str:
         """Steer the agent in words; like the next four this gives the id of the ``receipt``.
@@ -317,6 +316,10 @@ class AgentClient:
         """End the agent's sleep now, or move its end to ``until``."""
         return await self._steer(id, "wake", *([WakeUp(until=until)] if until else []))
 
+    async def upgrade(self, id: str) -> str:
+        """Ask the agent to start its history afresh, which then goes on on the current build."""
+        return await self._steer(id, "upgrade")
+
     async def batch(self, id: str, command: BatchCommand) -> str:
         """Change the batch that the agent has under way."""
         if command.more:
@@ -331,15 +334,9 @@ class AgentClient:
         Temporal keeps what was sent, and the agent takes it once a worker runs.
         """
         handle = self._client.get_workflow_handle(id)
-        end = time.monotonic() + patience.total_seconds()
-        while (left := end - time.monotonic()) > 0:
-            answer = await answer_of(
-                handle, "receipts", Receipts, min(QUERY_PATIENCE, timedelta(seconds=left))
-            )
-            if answer and receipt in answer.receipts:
-                return answer.receipts[receipt]
-            await asyncio.sleep(OUTCOME_INTERVAL)
-        return None
+        return await found_in_answers(
+            handle, "receipts", Receipts, lambda each: each.receipts.get(receipt), patience
+        )
 
     async def cancel(self, id: str) -> None:
         """Ask the agent to end; it cleans up first."""

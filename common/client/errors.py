@@ -32,6 +32,10 @@ class NothingToDecideError(AgentClientError):
     """The agent has no open request that the decision could be for."""
 
 
+class BuildRefusedError(AgentClientError):
+    """A build of the workers that cannot be made current or taken away, or to which an agent cannot move."""
+
+
 class StartRefusedError(AgentClientError):
     """The operator's policy does not let this person start such an agent."""
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, Field, ValidationInfo, field_validator, model_validator
 
 from common.agents.states import AgentState, RunStatus
 from common.grammar import parse_moment, zone_named
@@ -36,6 +36,9 @@ class AgentFilter(BaseModel, frozen=True):
     text: Words | None = Field(
         None, description="With these words in the notebook or final state, in any case."
     )
+    troubled: bool = Field(
+        False, description="Only running agents that do not get on, each with why and what to do."
+    )
     where: Literal["live", "archived"] | None = Field(
         None, description="Only in Temporal (live) or only in the archive; else in both."
     )
@@ -55,6 +58,12 @@ class AgentFilter(BaseModel, frozen=True):
         zone = found.data.get("zone")
         return parse_moment(value, datetime.now(UTC), zone_named(zone) if zone else None)
 
+    @model_validator(mode="after")
+    def _only_running_agents_are_in_trouble(self) -> Self:
+        if self.troubled and (self.where == "archived" or self.status not in (None, RunStatus.RUNNING)):
+            raise ValueError("only running agents are in trouble: ask for troubled ones, or for closed ones")
+        return self
+
     @property
     def live(self) -> bool:
         """Whether to look in Temporal."""
@@ -63,4 +72,4 @@ class AgentFilter(BaseModel, frozen=True):
     @property
     def archived(self) -> bool:
         """Whether to look in the archive."""
-        return self.where != "live"
+        return self.where != "live" and not self.troubled

@@ -11,6 +11,7 @@ from temporalio.common import Priority
 from common.agents.states import AgentState
 from common.client.errors import TooManyAgentsError, TooMuchSaidError
 from common.client.filters import AgentFilter
+from common.client.trouble import Cause, Trouble
 from common.client.visibility import exactly
 
 # For how long a count of an owner's agents is good; what is started meanwhile is added to it.
@@ -19,6 +20,8 @@ MAX_OWNERS = 10_000
 # The server takes 10,000 signals into one history, and then no decision, pause or wake any more. From so many
 # events on an agent is told nothing, which leaves room for these.
 MAX_EVENTS = 8_000
+# The server terminates an agent at 50 MB of history, or 51,200 events.
+NEAR_BYTES = 40 * 1024 * 1024
 # The server's limit of a fairness key.
 KEY_BYTES = 64
 
@@ -71,8 +74,24 @@ def check_room(description: WorkflowExecutionDescription) -> None:
     Raises:
         TooMuchSaidError: it has not.
     """
-    if description.status is WorkflowExecutionStatus.RUNNING and description.history_length >= MAX_EVENTS:
+    size = description.raw_description.workflow_execution_info.history_size_bytes
+    full = description.history_length >= MAX_EVENTS or size >= NEAR_BYTES
+    if description.status is WorkflowExecutionStatus.RUNNING and full:
         raise TooMuchSaidError(
             f"agent {description.id} has too much to read already: until its history starts afresh it takes "
             "decisions, pause, resume, wake and cancel alone."
         )
+
+
+def long_history(description: WorkflowExecutionDescription) -> Trouble | None:
+    """An agent whose history has little room left."""
+    events = description.history_length
+    size = description.raw_description.workflow_execution_info.history_size_bytes
+    if events < MAX_EVENTS and size < NEAR_BYTES:
+        return None
+    return Trouble(
+        cause=Cause.LONG_HISTORY,
+        words=f"its history has {events} events in {size / 1e6:.1f} MB, near the most that Temporal takes",
+        fix="stop telling it what it need not hear; where it does not start afresh by itself, "
+        f"`starter.py cancel {description.id}` while it can still hear that",
+    )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, TypeVar
 
@@ -31,14 +32,18 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from common.agents.agent import AgentStatus, Cost, Notebook, NotebookEntry, Progress
 from common.agents.batch import PAGE_PREFIX, BatchStatus
+from common.agents.states import AgentState
 from common.agents.states import RunStatus as RunStatus
 from common.approval.types import ApprovalRequest, ApprovalsView, DecisionRecord
+from common.client.trouble import Trouble, failing_task, stuck
 from common.temporal import search_attributes
 
 # A worker answers in milliseconds; if it has to replay a long history, in a second or two.
 QUERY_PATIENCE = timedelta(seconds=3)
+ASKED_EVERY = 0.2
 
 Answer = TypeVar("Answer")
+Found = TypeVar("Found")
 
 
 # Every other status is running: a chain that continued as new is one agent, a paused workflow still runs.
@@ -65,6 +70,8 @@ class AgentRow(BaseModel):
     `state` says what a running agent is doing and equals `status` once it is closed. Times are UTC.
     `approvers`: who may decide what it asks, people and groups; the full lists are in its requests.
     `batch_id`: the batch that it belongs to; `item_of`: the agent of whose batch it does an item, if it does.
+    `pinned_to`: the build of the workers that alone serve it, as `deployment:build`; empty where any may.
+    `trouble`: why a running agent does not get on, as far as was looked.
     """
 
     id: str
@@ -82,6 +89,8 @@ class AgentRow(BaseModel):
     approvers: list[str] = Field(default_factory=list)
     batch_id: str = ""
     item_of: str = ""
+    pinned_to: str = ""
+    trouble: list[Trouble] = Field(default_factory=list)
 
     @property
     def running(self) -> bool:
@@ -141,14 +150,17 @@ def row_of_info(info: WorkflowExecutionInfo) -> AgentRow:
     status = CLOSED.get(info.status, RunStatus.RUNNING)
     running = status is RunStatus.RUNNING
     waiting_for = found.get(search_attributes.WAITING_FOR.name) if running else None
+    id, node = info.execution.workflow_id, found.get(search_attributes.NODE.name) or ""
+    state = (found.get(search_attributes.STATE.name) or AgentState.WORKING) if running else status
+    problems = _listed(found.get(search_attributes.PROBLEMS)) if running else []
     return AgentRow(
-        id=info.execution.workflow_id,
+        id=id,
         run_id=info.execution.run_id,
         kind=info.type.name,
         owner=found.get(search_attributes.OWNER.name) or "",
         status=status,
-        state=(found.get(search_attributes.STATE.name) or "working") if running else status,
-        node=found.get(search_attributes.NODE.name) or "",
+        state=state,
+        node=node,
         waiting_for=waiting_for,
         wake_at=found.get(search_attributes.WAKE_AT.name) if running else None,
         started_at=info.start_time.ToDatetime(UTC),
@@ -158,6 +170,13 @@ def row_of_info(info: WorkflowExecutionInfo) -> AgentRow:
         approvers=_listed(found.get(search_attributes.APPROVERS.name)) if waiting_for else [],
         batch_id=found.get(search_attributes.BATCH_ID.name) or "",
         item_of=_agent_of_page(info.parent_execution.workflow_id),
+        pinned_to=(found.get(search_attributes.BUILD) or "")
+        if found.get(search_attributes.BEHAVIOR) == search_attributes.PINNED
+        else "",
+        trouble=[
+            *([failing_task(id, info.type.name, 0, search_attributes.problem(problems))] if problems else []),
+            *([stuck(id, node)] if state == AgentState.STUCK else []),
+        ],
     )
 
 
@@ -236,6 +255,23 @@ async def answer_of(
     return answer if isinstance(answer, kind) else None
 
 
+async def found_in_answers(
+    handle: WorkflowHandle[Any, Any],
+    query: str,
+    kind: type[Answer],
+    read: Callable[[Answer], Found | None],
+    patience: timedelta,
+) -> Found | None:
+    """What `read` finds in the answer to a query, asked again until it does; None if not in time."""
+    end = time.monotonic() + patience.total_seconds()
+    while (left := end - time.monotonic()) > 0:
+        answer = await answer_of(handle, query, kind, min(QUERY_PATIENCE, timedelta(seconds=left)))
+        if answer and (found := read(answer)) is not None:
+            return found
+        await asyncio.sleep(ASKED_EVERY)
+    return None
+
+
 async def ending_of(client: Client, row: AgentRow, *, wait: bool = False) -> Ending:
     """How the agent closed. If it runs: only that, or with ``wait`` how it closes in the end."""
     if row.running and not wait:
@@ -281,13 +317,17 @@ def _failed(error: WorkflowFailureError) -> Ending:
     status = next(
         (status for kind, status in _FAILURES.items() if isinstance(error.cause, kind)), RunStatus.FAILED
     )
-    cause: BaseException = error.cause
-    while deeper := getattr(cause, "cause", None):
-        cause = deeper
+    return Ending(status=status, failure=cause_in_words(error.cause))
+
+
+def cause_in_words(error: BaseException) -> str:
+    """`Type: message` of an error's innermost cause."""
+    while deeper := getattr(error, "cause", None):
+        error = deeper
     kind = (
-        cause.type if isinstance(cause, exceptions.ApplicationError) and cause.type else type(cause).__name__
+        error.type if isinstance(error, exceptions.ApplicationError) and error.type else type(error).__name__
     )
-    return Ending(status=status, failure=f"{kind}: {getattr(cause, 'message', '') or cause}")
+    return f"{kind}: {getattr(error, 'message', '') or error}"
 
 
 _FAILURES: dict[type[BaseException], RunStatus] = {

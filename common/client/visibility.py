@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from temporalio.api.workflowservice.v1 import ListWorkflowExecutionsRequest
 from temporalio.client import Client
@@ -41,6 +42,15 @@ def quote(value: str) -> str:
     return f"'{check_findable(value)}'"
 
 
+def pinned_to(builds: Sequence[str], *, others: bool = False) -> list[str]:
+    """The conditions of workflows that are pinned to one of `builds`, or with `others` to any but these."""
+    conditions = [f"{search_attributes.BEHAVIOR} = {quote(search_attributes.PINNED)}"]
+    if builds or not others:
+        word = "NOT IN" if others else "IN"
+        conditions.append(f"{search_attributes.BUILD} {word} ({', '.join(map(quote, builds))})")
+    return conditions
+
+
 # How the server spells each status.
 IN_VISIBILITY = {
     RunStatus.RUNNING: "Running",
@@ -77,6 +87,25 @@ def exactly(wanted: AgentFilter) -> list[str]:
         none = f"{search_attributes.STATE.name} IS NULL"
         conditions.append(f"({state} OR {none})" if wanted.state is AgentState.WORKING else state)
     return conditions
+
+
+def in_trouble(now: datetime, polled: Sequence[str]) -> str:
+    """The condition of running agents that are in trouble, or may be as far as visibility can say.
+
+    The server's own mark, a stuck call, a time to wake that has passed, a sleep that nothing ends; what is
+    pinned to other builds than those `polled`; and agents that work, or ask people, for a closer look. How
+    long histories are it knows of closed ones alone.
+    """
+    state, wakes = search_attributes.STATE.name, search_attributes.WAKE_AT.name
+    return "(" + " OR ".join([
+        f"{search_attributes.PROBLEMS} IS NOT NULL",
+        f"{state} IS NULL",
+        f"{state} IN ({quote(AgentState.STUCK)}, {quote(AgentState.WORKING)})",
+        f"({' AND '.join(pinned_to(polled, others=True))})",
+        f"{wakes} < '{now.astimezone(UTC).isoformat()}'",
+        f"({state} = {quote(AgentState.SLEEPING)} AND {wakes} IS NULL)",
+        f"{search_attributes.WAITING_FOR.name} STARTS_WITH {quote(search_attributes.APPROVAL)}",
+    ]) + ")"  # fmt: skip
 
 
 def is_exactly(row: AgentRow, wanted: AgentFilter) -> bool:

@@ -1,6 +1,7 @@
 """Every setting of Hibernaut, read once from the environment at start and frozen; a file for each group.
 
-Temporal's own settings (``TEMPORAL_*``) are read by the SDK's envconfig in ``common/temporal/connect.py``.
+Temporal's own settings of a connection (``TEMPORAL_*``) are read by the SDK's envconfig in
+``common/temporal/connect.py``.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pydantic.fields import FieldInfo
 
 from common.settings.archive import ArchiveSettings
 from common.settings.base import OR_NONE, File, Folder, Group, SettingsError, Whole, complaint, setting
+from common.settings.deployment import DeploymentSettings
 from common.settings.fetching import FetchSettings
 from common.settings.http import HttpSettings
 from common.settings.mail import MailSettings
@@ -27,6 +29,7 @@ from common.settings.trading import TradingSettings
 
 __all__ = [
     "ArchiveSettings",
+    "DeploymentSettings",
     "FetchSettings",
     "HttpSettings",
     "MailSettings",
@@ -111,6 +114,7 @@ class Settings(Group):
     mail: MailSettings
     notices: NoticeSettings
     slack: SlackSettings
+    deployment: DeploymentSettings
 
     @model_validator(mode="after")
     def _has_a_usable_model(self) -> Self:
@@ -146,11 +150,7 @@ class Settings(Group):
         Raises:
             SettingsError: a value cannot be used; the message names the variable and says what to set.
         """
-        given = {
-            name: text
-            for name, value in environment.items()
-            if name.startswith("HIBERNAUT_") and (text := value.strip())
-        }
+        given = {name: text for name in table() if (text := environment.get(name, "").strip())}
         groups = [name for name, field in cls.model_fields.items() if field.is_required()]
         try:
             return cls.model_validate({**given, **dict.fromkeys(groups, given)})

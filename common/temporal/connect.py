@@ -10,14 +10,14 @@ from pathlib import Path
 
 from temporalio.client import Client, Interceptor
 from temporalio.common import HeaderCodecBehavior
-from temporalio.converter import DataConverter, DefaultFailureConverter
+from temporalio.converter import DataConverter
 from temporalio.envconfig import ClientConfig
 from temporalio.service import RetryConfig, RPCError
 
 from common.object_store import open_store
 from common.settings import Settings
 from common.temporal.codec import EncryptingCodec, load_codec
-from common.temporal.converter import AgentPayloadConverter, EncodedFailures
+from common.temporal.converter import AgentPayloadConverter, EncodedFailures, ShortFailures
 from common.temporal.payload_store import PayloadStore
 
 DEFAULT_ADDRESS = "localhost:7233"
@@ -115,7 +115,7 @@ def data_converter(settings: Settings, *, writes: bool = True) -> DataConverter:
     return DataConverter(
         payload_converter_class=AgentPayloadConverter,
         payload_codec=codec,
-        failure_converter_class=EncodedFailures if codec and codec.writes else DefaultFailureConverter,
+        failure_converter_class=EncodedFailures if codec and codec.writes else ShortFailures,
         external_storage=store.storage(),
     )
 

@@ -6,20 +6,27 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
+from pydantic import ValidationError
+from temporalio import workflow
 from temporalio.api.common.v1 import Payload
 from temporalio.api.failure.v1 import Failure
 from temporalio.contrib.pydantic import PydanticPayloadConverter
 from temporalio.converter import DefaultFailureConverter, EncodingPayloadConverter, PayloadConverter
-from temporalio.exceptions import ApplicationError
+from temporalio.exceptions import ApplicationError, FailureError
 
-from common.errors import permanent
+from common.agents.agent import AgentInput
+from common.approval.starts import SignedStart
+from common.errors import flaw_of, permanent
+from common.temporal.search_attributes import fit
 
 REFUSED = b"hibernaut/refused"
 REASON = "reason"
+# What workflows begin with.
+BEGINNINGS = (AgentInput, SignedStart)
 # The encoding of a payload that holds no value.
 NOTHING = b"binary/null"
 # Types of the failures raised here.
-TOO_LARGE, NOT_READABLE = "PayloadTooLarge", "PayloadRefused"
+TOO_LARGE, NOT_READABLE, INPUT_REFUSED = "PayloadTooLarge", "PayloadRefused", "InputRefused"
 # Metadata of a payload that must stay in the message and not go to the store.
 INLINE = "hibernaut-inline"
 
@@ -27,6 +34,8 @@ INLINE = "hibernaut-inline"
 MAX_BYTES = 32 * 1024 * 1024
 # Limit of one value in a message: the server refuses 2 MB, and encryption adds a little.
 MAX_INLINE_BYTES = 1_900_000
+# Limit of a question with its plan and evidence: an answer to a query has all that are open.
+MAX_ASKED_BYTES = 1_000_000
 
 
 def refused(reason: str) -> Payload:
@@ -41,6 +50,20 @@ class AgentPayloadConverter(PydanticPayloadConverter):
         # Shared, for the SDK makes a converter for every payload, and theirs keep nothing.
         self._set_converters(*_converters())
 
+    def from_payloads(self, payloads: Sequence[Payload], type_hints: list[type] | None = None) -> list[Any]:
+        """The values of ``payloads``.
+
+        Raises:
+            ApplicationError: type `InputRefused`, permanent: what a workflow is to begin with is no input of
+                its kind. Where it has begun already, its code is wrong, and a failing task waits for better.
+        """
+        try:
+            return super().from_payloads(payloads, type_hints)
+        except ValidationError as error:
+            if type_hints and _is_beginning(type_hints[0]):
+                raise permanent(INPUT_REFUSED, flaw_of(error)) from None
+            raise
+
     def to_payloads(self, values: Sequence[Any]) -> list[Payload]:
         """``values`` as payloads.
 
@@ -54,8 +77,24 @@ class AgentPayloadConverter(PydanticPayloadConverter):
         return payloads
 
 
-class EncodedFailures(DefaultFailureConverter):
+class ShortFailures(DefaultFailureConverter):
+    """Cuts messages and stack traces: a failure that the server takes no more could never be reported."""
+
+    _limit = 20_000
+
+    def _error_to_failure(
+        self, error: FailureError, payload_converter: PayloadConverter, failure: Failure
+    ) -> None:
+        super()._error_to_failure(error, payload_converter, failure)
+        failure.message = fit(failure.message, self._limit)
+        failure.stack_trace = failure.stack_trace[-self._limit :]
+
+
+class EncodedFailures(ShortFailures):
     """Puts messages and stack traces of failures where the codec encrypts them."""
+
+    # Of an activity that is tried again the server shows at most 4 kB, and of more nothing that is encrypted.
+    _limit = 1_500
 
     def __init__(self) -> None:
         super().__init__(encode_common_attributes=True)
@@ -80,6 +119,13 @@ class _RefusedPayloads(EncodingPayloadConverter):
 
     def from_payload(self, payload: Payload, type_hint: type | None = None) -> Any:
         raise permanent(NOT_READABLE, reason_of(payload) or "refused")
+
+
+def _is_beginning(hint: type) -> bool:
+    """Whether a value of this type is read as the input of a workflow that has not begun."""
+    if not (isinstance(hint, type) and issubclass(hint, BEGINNINGS) and workflow.in_workflow()):
+        return False
+    return not workflow.unsafe.is_replaying() and workflow.info().continued_run_id is None
 
 
 @cache

@@ -1,4 +1,4 @@
-"""The sandbox that agents run in: the SDK's, except for three things.
+"""The sandbox that agents run in: the SDK's, except for four things.
 
 An agent answers no query while a local activity of its own runs. The SDK answers at once, and the answer ends
 the workflow task: the local activity's result is then delivered in the next task, together with whatever
@@ -12,6 +12,9 @@ agent's id and run, which are the same for everything but what goes to another w
 
 And a start with too few or too many arguments fails its workflow. The SDK fails the workflow's task, and the
 server hands that out again for ever.
+
+And a worker without a build says nothing of a workflow's versioning behavior. The SDK names the one that its
+class has, which the server takes from no such worker: the task would fail again and again.
 """
 
 from __future__ import annotations
@@ -82,6 +85,9 @@ class _Instance:
             unanswered.successful.SetInParent()
             return unanswered
         completion = self._run.activate(act)
+        versioned = act.deployment_version_for_current_task.deployment_name
+        if completion.HasField("successful") and not versioned:
+            completion.successful.ClearField("versioning_behavior")
         for command in completion.successful.commands:
             if command.HasField("schedule_local_activity"):
                 self._local.add(command.schedule_local_activity.seq)

@@ -28,6 +28,13 @@ REGISTRY: tuple[SearchAttributeKey[Any], ...] = (
     OWNER, NODE, STATE, WAITING_FOR, BATCH_ID, FAILURE, NODE_SINCE, WAKE_AT, STUCK_AT, APPROVERS,
 )  # fmt: skip
 
+# The server's own: the build that completed a workflow's last task, as `deployment:build`, and whether the
+# workflow is pinned to it.
+BUILD, BEHAVIOR, PINNED = "TemporalWorkerDeploymentVersion", "TemporalWorkflowVersioningBehavior", "Pinned"
+
+# The server's own, on workflows whose task has failed or timed out several times in a row.
+PROBLEMS = "TemporalReportedProblems"
+
 # `AgentWaitingFor` begins with this if a human is asked.
 APPROVAL = "approval "
 # Separates several things that an agent waits for at once.
@@ -49,6 +56,11 @@ def fit(text: str, limit: int = MAX_BYTES) -> str:
     return data[: limit - 3].decode(errors="ignore") + MORE
 
 
+def fit_name(name: str) -> str:
+    """``name`` cut likewise, so that a list of names has room for several."""
+    return fit(name, MAX_NAME_BYTES)
+
+
 def is_cut(value: str | None) -> bool:
     """Whether the agent has more to say than `value`."""
     return bool(value) and str(value).endswith(MORE)
@@ -59,7 +71,7 @@ def fit_list(values: Sequence[str], limit: int = MAX_BYTES) -> list[str]:
     kept: list[str] = []
     size = 2
     for value in reversed(values):
-        value = fit(value, MAX_NAME_BYTES)
+        value = fit_name(value)
         size += len(json.dumps(value).encode()) + 2
         if size > limit:
             break
@@ -69,10 +81,16 @@ def fit_list(values: Sequence[str], limit: int = MAX_BYTES) -> list[str]:
 
 def fit_names(names: Sequence[str]) -> list[str]:
     """``names`` as far as they fit, in order, and `MORE` in the place of those that do not."""
-    kept = fit_list([name for name in reversed(names) if name == fit(name, MAX_NAME_BYTES)])[::-1]
+    kept = fit_list([name for name in reversed(names) if name == fit_name(name)])[::-1]
     if len(kept) == len(names):
         return kept
     return [*kept[: len(fit_list(kept[::-1], MAX_BYTES - 10))], MORE]
+
+
+def problem(values: Sequence[str]) -> str:
+    """What `PROBLEMS` says by its values `category=…` and `cause=…`: `WorkflowWorkerUnhandledFailure`."""
+    said = dict(each.partition("=")[::2] for each in values)
+    return (said.get("cause") or said.get("category") or "unknown").removeprefix("WorkflowTaskFailedCause")
 
 
 def waiting_for_approval(request_id: str, digest: str) -> str:

@@ -56,6 +56,7 @@ async def list_agents(
         wanted = wanted.model_copy(update={"owner": subject.id})
     if wanted.state is not None:
         rows = await parts.agents.list_agents(wanted, wanted.limit)
+        await parts.agents.diagnosis.look(rows, datetime.now(UTC))
         return await _with_batches(parts, [FoundAgent(**row.model_dump()) for row in rows])
     try:
         found = await parts.search.find(wanted, datetime.now(UTC), wanted.limit)

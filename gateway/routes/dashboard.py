@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Annotated
 from urllib.parse import quote
@@ -16,7 +16,7 @@ from common.client.client import AgentClient
 from common.client.errors import AgentClientError
 from common.client.filters import AgentFilter
 from common.client.tokens import Scope
-from common.client.view import AgentView, RunStatus
+from common.client.view import AgentRow, AgentView, RunStatus
 from gateway.auth.authentication import Subject
 from gateway.auth.authorization import may_steer, require_visible
 from gateway.auth.sessions import Visiting, Visitor, session_form
@@ -68,12 +68,26 @@ async def inbox(request: Request, parts: Parts, visitor: Visiting) -> Response:
 
 @router.get("/ui/agents")
 async def agents(
-    request: Request, parts: Parts, visitor: Visiting, status: RunStatus | None = None, mine: bool = False
+    request: Request,
+    parts: Parts,
+    visitor: Visiting,
+    status: RunStatus | None = None,
+    mine: bool = False,
+    troubled: bool = False,
 ) -> Response:
-    """My agents; for an operator everybody's. Those that do items of a batch are on its page."""
+    """My agents; for an operator everybody's. Those that do items of a batch are on its page.
+
+    All that are in trouble are shown by `troubled`, whatever else they do.
+    """
     visitor.require(Scope.READ)
     owner = None if visitor.subject.operator and not mine else visitor.subject.id
-    rows = await parts.agents.list_agents(AgentFilter(owner=owner, status=status, top=True), ROWS)
+    now, gaps = datetime.now(UTC), []
+    if troubled:
+        found = await parts.search.find(AgentFilter(owner=owner, troubled=True), now, ROWS)
+        rows, gaps = list[AgentRow](found.agents), found.gaps
+    else:
+        rows = await parts.agents.list_agents(AgentFilter(owner=owner, status=status, top=True), ROWS)
+        await parts.agents.diagnosis.look(rows, now)
     batches = await parts.agents.batches(rows, BATCH_PATIENCE)
     return page(
         request,
@@ -81,7 +95,8 @@ async def agents(
         visitor=visitor,
         rows=rows,
         bars={id: Bar.of(batch) for id, batch in batches.items()},
-        chosen=status or "",
+        chosen="troubled" if troubled else status or "",
+        gaps=gaps,
         mine=mine,
         limit=ROWS,
     )

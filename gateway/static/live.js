@@ -89,6 +89,11 @@ function state(now) {
   find("progress").value = now.progress.done;
   find("counted").textContent = `${now.progress.done} of ${now.progress.total}`;
   if (now.batch) batch(now.batch);
+  find("trouble").replaceChildren(...now.trouble.map((each) => {
+    const line = element("p", "", "notice bad");
+    line.append(element("b", "It does not get on:"), ` ${visible(each.words)}. `, element("span", each.fix + ".", "quiet"));
+    return line;
+  }));
   if (now.status !== "running") changed("It has ended.");
   else if (now.live && now.requests.map((each) => each.id).join(" ") !== page.dataset.requests)
     changed(asks ? "It asks for a decision." : "The decision is made.");

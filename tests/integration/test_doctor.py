@@ -7,8 +7,9 @@ from collections.abc import Awaitable, Callable, Mapping
 
 import pytest
 
+from cli.checks import Check
 from cli.dev_server import free_port
-from cli.doctor import Check, doctor
+from cli.doctor import doctor
 from common.settings import Settings, SettingsError
 from tests.support.mail.dovecot import dovecot
 from tests.support.mail.smtp_server import PASSWORD, USER, smtp_server

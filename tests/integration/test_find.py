@@ -18,7 +18,7 @@ from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.service import RPCError, RPCStatusCode
 
 from common.agents.agent import Notebook
-from common.archive.search import AgentSearch, FoundAgent
+from common.archive.search import FoundAgent
 from common.client.client import AgentClient
 from common.client.filters import AgentFilter
 from common.client.view import RunStatus
@@ -71,7 +71,7 @@ class World:
     now: datetime
 
     async def found(self, **query: object) -> list[FoundAgent]:
-        search = AgentSearch(self.stage.client, self.stage.archived)
+        search = self.stage.search
         for _ in range(3):
             findings = await search.find(AgentFilter(**query), self.now)  # type: ignore[arg-type]
             if not findings.gaps:
@@ -275,7 +275,7 @@ async def test_who_lived_when(world: World) -> None:
 async def test_the_newest_few_are_those_of_the_whole(world: World) -> None:
     """A limit cuts the one list that both halves make."""
     whole = await world.found(stuck=True)
-    search = AgentSearch(world.stage.client, world.stage.archived)
+    search = world.stage.search
     for limit in (1, 10, COUNT // 2, COUNT - 5):
         few = await search.find(AgentFilter(stuck=True), world.now, limit)
         assert [row.id for row in few.agents] == [row.id for row in whole][:limit]

@@ -18,3 +18,13 @@ def short_histories(events: int) -> dict[str, str]:
 
 # Timers are looked for at once; by default within a second, which time skipping waits out at each.
 QUICK_TIMERS = {"history.timerProcessorMaxTimeShift": '"10ms"'}
+
+# It is looked every second whether a build has drained, not every three minutes; and a poll ends soon and is
+# soon forgotten, so that a worker that has ended is.
+QUICK_ROLLOUTS = {
+    "matching.wv.VersionDrainageStatusVisibilityGracePeriod": '"1s"',
+    "matching.wv.VersionDrainageStatusRefreshInterval": '"1s"',
+    "matching.longPollExpirationInterval": '"1s"',
+    "matching.PollerHistoryTTL": '"4s"',
+    "matching.maxVersionsInDeployment": "2",
+}

@@ -44,7 +44,7 @@ def test_the_image_holds_compiled_files() -> None:
 def test_the_settings_page_is_the_table_of_the_code() -> None:
     """Every setting with its default and meaning, and no other."""
     page = (ROOT / "docs" / "settings.md").read_text()
-    rows = [line for line in page.splitlines() if line.startswith("| `HIBERNAUT")]
+    rows = [line for line in page.splitlines() if line.startswith(("| `HIBERNAUT", "| `TEMPORAL"))]
     assert rows == [
         f"| `{variable}` | {f'`{row.default}`' if row.default else ''} | {row.description} |"
         for variable, row in table().items()

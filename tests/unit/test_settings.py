@@ -92,7 +92,7 @@ def test_what_an_entry_point_writes_is_for_its_user_alone(
     main: Callable[[], int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, open_umask: None
 ) -> None:
     """Keys, letters, reports and the database were world-readable, in a folder that anybody could enter."""
-    monkeypatch.setattr(sys, "argv", ["starter.py", "list"])
+    monkeypatch.setattr(sys, "argv", ["starter.py", "list"] if main is starter.main else ["worker.py"])
     monkeypatch.setenv("HIBERNAUT_DATA_DIR", str(tmp_path))
     monkeypatch.setattr(asyncio, "run", lambda coroutine: coroutine.close())
     tmp_path.chmod(0o755)

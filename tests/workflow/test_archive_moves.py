@@ -16,7 +16,7 @@ from activities.archive.agents import AgentArchiver
 from activities.archive.records import Stored, StoreRequest
 from common.archive.index import IndexQuery, unpack_rows
 from common.archive.layout import agent_folder
-from common.archive.search import AgentSearch, FoundAgent
+from common.archive.search import FoundAgent
 from common.client.filters import AgentFilter
 from tests.support.agents.keepers import KeeperInput
 from tests.support.archive.stage import ArchiveStage, archive_stage
@@ -33,7 +33,7 @@ async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Archi
 
 
 async def found(stage: ArchiveStage, **query: Any) -> list[FoundAgent]:
-    search = AgentSearch(stage.client, stage.archived)
+    search = stage.search
     findings = await search.find(AgentFilter(**query), datetime.now(UTC))
     assert findings.gaps == []
     return findings.agents

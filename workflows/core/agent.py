@@ -115,12 +115,15 @@ class Agent(Generic[Input, Memory]):
         input: what the agent was started with.
         memory: the agent's own state, a pydantic model that can be made without arguments; None where the
             agent has none.
+        long_lived: whether it lives for weeks, so that it moves to the current build of the workers by itself
+            where it rests next. Any other ends on the build it began on, unless its history grows long.
         reads_mail: whether mail that people send to the agent is kept in `mail`; otherwise it is refused.
         budget_approvers: who may raise the budget for language models; where empty whoever the agent works
             for, as it is their money, and whoever approves its plans.
     """
 
     reads_mail = False
+    long_lived = False
     budget_approvers: Sequence[str] = ()
 
     def __init__(self, input: Input, memory: type[Memory] | None = None) -> None:
@@ -134,7 +137,8 @@ class Agent(Generic[Input, Memory]):
         self._calls = Calls(self._display)
         self._notifier = Notifier(self._calls)
         gate, answers = Gate(carried.approvals), Answers(carried)
-        history = History(input, carried, self.memory, self._calls, gate, answers)
+        history = History(input, carried, self.memory, self._calls, gate, answers, self.long_lived)
+        self._upgrade = history.upgrade
         self._sleep = Sleep(carried, self._display, self._calls, history)
         self._approvals = Approvals(
             carried, self._display, self._calls, gate, answers, history, self._notifier
@@ -367,6 +371,8 @@ class Agent(Generic[Input, Memory]):
                 return self._batches.command(value)
             case "batch-page":
                 self._batches.reported(value)
+            case "upgrade":
+                return self._upgrade()
             case "pause" | "resume":
                 return self._pause(name == "pause")
         return Receipt(taken=True, words="it was told")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from pydantic import BaseModel
@@ -45,31 +46,24 @@ Premises = Callable[[Plan], Sequence[Premise]]
 MAX_REFRESHES = 50
 
 
+@dataclass(eq=False)
 class Approvals:
     """Asks people on behalf of one agent, and remembers what they answered."""
 
-    def __init__(
-        self,
-        carried: Carried,
-        display: Display,
-        calls: Calls,
-        gate: Gate,
-        answers: Answers,
-        history: History,
-        notifier: Notifier,
-    ) -> None:
-        self._carried = carried
-        self._display = display
-        self._calls = calls
-        self._history = history
-        self._notifier = notifier
-        self._gate = gate
-        self._answers = answers
+    _carried: Carried
+    _display: Display
+    _calls: Calls
+    _gate: Gate
+    _answers: Answers
+    _history: History
+    _notifier: Notifier
+    # What each open request rests on, and when that was fetched for people to see.
+    _rests_on: dict[str, Sequence[Premise]] = field(default_factory=dict)
+    _refreshed: dict[str, list[datetime]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
         # Requests that were open when history started afresh; the agent comes back to each.
         self._left_open = list(self._gate.memory.open)
-        # What each open request rests on, and when that was fetched for people to see.
-        self._rests_on: dict[str, Sequence[Premise]] = {}
-        self._refreshed: dict[str, list[datetime]] = {}
 
     async def ask(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -63,17 +64,15 @@ def agents_of(kind: str) -> Work:
     return Work(kind=kind)
 
 
+@dataclass(eq=False)
 class Batches:
     """Runs the batch of one agent; all that counts is in what the agent carries over."""
 
-    def __init__(
-        self, carried: Carried, display: Display, calls: Calls, history: History, notifier: Notifier
-    ) -> None:
-        self._carried = carried
-        self._display = display
-        self._calls = calls
-        self._history = history
-        self._notifier = notifier
+    _carried: Carried
+    _display: Display
+    _calls: Calls
+    _history: History
+    _notifier: Notifier
 
     async def run(self, items: ArtifactRef | Listing, work: Work, at_once: int, batch_id: str) -> BatchCounts:
         """See `Agent.batch`."""

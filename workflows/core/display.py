@@ -53,10 +53,10 @@ class Display:
     def node(self, name: str) -> Iterator[None]:
         """See `Agent.node`."""
         outer, outer_since = self.node_name, self._node_since
-        self.node_name, self._node_since = name, workflow.now()
+        self.node_name, self._node_since = search_attributes.fit_name(name), workflow.now()
         self.note("entered")
         try:
-            with workflow.create_event_group(name).scope():
+            with workflow.create_event_group(self.node_name).scope():
                 yield
         except (Exception, asyncio.CancelledError) as error:
             self._note_end("cancelled" if is_cancelled_exception(error) else f"failed: {cause_of(error)}")
@@ -192,7 +192,8 @@ class Display:
     def _waiting_for(self) -> str | None:
         # Approvals first: an inbox is asked for by how this begins.
         waits = sorted(self._waits, key=lambda wait: wait.state is not AgentState.AWAITING_APPROVAL)
-        return search_attributes.SEPARATOR.join(wait.waiting_for for wait in waits) or None
+        words = (search_attributes.fit(each.waiting_for) for each in waits)
+        return search_attributes.SEPARATOR.join(words) or None
 
     def _wake_at(self) -> datetime | None:
         return min((wait.until for wait in self._waits if wait.until), default=None)

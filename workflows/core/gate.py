@@ -28,6 +28,7 @@ from common.approval.types import (
     in_words,
 )
 from common.digest import digest
+from common.temporal.converter import MAX_ASKED_BYTES, check_size
 
 MAX_WAITING = 100
 MAX_RECORDS = 500
@@ -226,6 +227,7 @@ def first_request(
 ) -> ApprovalRequest:
     """A request as drafted, without its id and its moments."""
     shown = plan.model_dump(mode="json")
+    check_size(len(f"{question}{shown}{evidence}"), MAX_ASKED_BYTES, "what it asks")
     return ApprovalRequest(
         id="",
         question=question,

@@ -3,40 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NoReturn
 
 from pydantic import BaseModel
 from temporalio import workflow
 
-from common.agents.agent import AgentInput, Carried
+from common.agents.agent import AgentInput, Carried, Receipt
 from workflows.core.answers import Answers
 from workflows.core.calls import Calls
 from workflows.core.gate import Gate
 
 
+@dataclass(eq=False)
 class History:
     """Starts an agent's history afresh with its input, its memory and all that the kit carries.
 
     `memory` is the agent's own, kept up to date by the agent. `run` of an agent that has none (None) could
-    not go on from where it was: its history is started afresh only before it has done anything.
+    not go on from where it was: its history is started afresh only before it has done anything. The fresh one
+    runs on the current build of the workers; for an agent that is `long_lived` that alone is a reason.
     """
 
-    def __init__(
-        self,
-        input: AgentInput,
-        carried: Carried,
-        memory: BaseModel | None,
-        calls: Calls,
-        gate: Gate,
-        answers: Answers,
-    ) -> None:
-        self._input = input
-        self._carried = carried
-        self._memory = memory
-        self._calls = calls
-        self._gate = gate
-        self._answers = answers
+    _input: AgentInput
+    _carried: Carried
+    _memory: BaseModel | None
+    _calls: Calls
+    _gate: Gate
+    _answers: Answers
+    _long_lived: bool
+    _upgrade: bool = False
 
     @property
     def remembers(self) -> bool:
@@ -45,10 +41,18 @@ class History:
 
     @property
     def has_grown(self) -> bool:
-        """Whether history should start afresh: it can, and the server suggests it."""
-        return workflow.info().is_continue_as_new_suggested() and (
-            self.remembers or not self._calls.has_begun
-        )
+        """Whether history should start afresh: it can, and the server suggests it, or another build waits."""
+        info, begun = workflow.info(), self._calls.has_begun
+        # Once something has been done, so that no number of moves can follow one upon the other.
+        moves = self._long_lived and begun and info.is_target_worker_deployment_version_changed()
+        due = moves or self._upgrade or info.is_continue_as_new_suggested()
+        return due and (self.remembers or not begun)
+
+    def upgrade(self) -> Receipt:
+        """Take in the signal `upgrade`, and say what comes of it."""
+        self._upgrade = taken = self.remembers
+        words = "it moves once nothing is under way" if taken else "it has no memory to go on from"
+        return Receipt(taken=taken, words=words)
 
     def at_rest(self) -> bool:
         """Whether nothing is under way that would be lost half-way: no call, no handler."""
@@ -76,7 +80,10 @@ class History:
         self._answers.keep()
         memory = None if self._memory is None else self._memory.model_dump(mode="json")
         carried = self._carried.model_copy(update={"memory": memory})
-        workflow.continue_as_new(self._input.model_copy(update={"carried": carried}))
+        workflow.continue_as_new(
+            self._input.model_copy(update={"carried": carried}),
+            initial_versioning_behavior=workflow.ContinueAsNewVersioningBehavior.AUTO_UPGRADE,
+        )
 
 
 async def wait_until(until: datetime | None, condition: Callable[[], bool]) -> bool:

@@ -25,11 +25,12 @@ ARGUMENTS: dict[str, TypeAdapter[Any]] = {
     "wake": TypeAdapter(WakeUp),
     "pause": TypeAdapter(None),
     "resume": TypeAdapter(None),
+    "upgrade": TypeAdapter(None),
     "mail": TypeAdapter(IncomingMail),
     "batch": TypeAdapter(BatchCommand),
     REPORT: TypeAdapter(PageReport),
 }
-DEFAULTS: dict[str, Any] = {"wake": WakeUp(), "pause": None, "resume": None}
+DEFAULTS: dict[str, Any] = {"wake": WakeUp(), "pause": None, "resume": None, "upgrade": None}
 MAX_BYTES = 256 * 1024
 # A last argument `{"receipt": ID}` asks for a receipt under that id.
 RECEIPT = "receipt"

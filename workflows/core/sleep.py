@@ -70,11 +70,10 @@ class Sleep:
 
     def _taken_up(self, waiting_for: str) -> Asleep | None:
         """The sleep that was under way here when history started afresh."""
-        for asleep in self._left:
-            if (asleep.node, asleep.waiting_for) == (self._display.node_name, waiting_for):
-                self._left.remove(asleep)
-                return asleep
-        return None
+        here = self._display.node_name, waiting_for
+        found = next((each for each in self._left if (each.node, each.waiting_for) == here), None)
+        self._left = [each for each in self._left if each is not found]
+        return found
 
     def wake(self, wake: WakeUp) -> Receipt:
         """Take in the signal `wake`, and say what comes of it."""

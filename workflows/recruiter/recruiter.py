@@ -34,6 +34,7 @@ class Recruiter(Agent[RecruiterInput, RecruiterMemory]):
     moment moves on; the agent sees to all of them in rounds.
     """
 
+    long_lived = True
     reads_mail = True
 
     @workflow.init

@@ -19,6 +19,7 @@ import worker
 from activities.archive.agents import AgentArchiver
 from activities.archive.records import DueAgent, StoreOutcome, StoreRequest
 from cli.dev_server import DevServer
+from common.approval.groups import Directory
 from common.approval.signed import sign_start
 from common.archive.anchor import ArchiveAnchor
 from common.archive.chain import Verified, verify
@@ -32,8 +33,10 @@ from common.archive.layout import (
     agent_folder,
 )
 from common.archive.reader import ArchivedAgents
+from common.archive.search import AgentSearch
 from common.artifacts import ArtifactStore
 from common.client.client import AgentClient
+from common.client.diagnosis import Diagnosis
 from common.notices.types import COURIER, courier_id
 from common.object_store import ObjectStore, open_store
 from common.settings import Settings
@@ -66,6 +69,11 @@ class ArchiveStage(Stage):
     @property
     def archived(self) -> ArchivedAgents:
         return ArchivedAgents.open(self.settings)
+
+    @property
+    def search(self) -> AgentSearch:
+        diagnosis = Diagnosis(self.client, Directory.load(self.settings), self.settings.task_queue)
+        return AgentSearch(self.client, self.archived, diagnosis)
 
     async def courier(self, agent: str, owner: str) -> WorkflowHandle[Any, Any]:
         """A courier of an agent's notice that has begun nothing yet."""

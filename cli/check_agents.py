@@ -1,0 +1,94 @@
+"""The part of `starter.py doctor` that looks at workers, and at agents in trouble."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from temporalio.api.enums.v1 import TaskQueueType
+from temporalio.client import Client
+from temporalio.service import RPCError
+
+from cli.checks import Check, Health
+from common.approval.groups import Directory
+from common.archive.reader import ArchivedAgents
+from common.archive.search import AgentSearch
+from common.client.builds import Builds
+from common.client.diagnosis import Diagnosis
+from common.client.errors import AgentClientError
+from common.client.filters import AgentFilter
+from common.client.pollers import pollers
+from common.client.trouble import Cause
+from common.settings import Settings, SettingsError
+
+# So many workers, and agents in trouble, are named.
+SHOWN = 3
+# Trouble that workers with the right code end; else an agent may be right to wait.
+OURS = {Cause.NO_WORKER, Cause.BUILD_GONE, Cause.TASK_FAILS, Cause.UNKNOWN_KIND, Cause.UNKNOWN_ACTIVITY}
+
+
+async def worker_check(client: Client, settings: Settings) -> Check:
+    """Whether workers poll the task queue, and which, and whether they take what is new."""
+    queue = settings.task_queue
+    workflows = await pollers(client, queue, TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW)
+    activities = await pollers(client, queue, TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY)
+    silent = [name for name, found in (("workflow", workflows), ("activity", activities)) if not found.builds]
+    if silent:
+        mend = f"none polls the task queue {queue} for {' and '.join(silent)} tasks"
+        return Check("worker", Health.MEND, f"{mend}: start `python worker.py`, or read its log")
+    if not workflows.serve(""):
+        what = f"the current build is {workflows.current}" if workflows.current else "no build is current"
+        mend = "start workers of it" if workflows.current else "`starter.py versions --set-current BUILD`"
+        there_are = ", ".join(sorted(each or "unversioned workers" for each in workflows.builds))
+        return Check("worker", Health.MEND, f"new agents wait: {what}, and only {there_are} poll: {mend}")
+    who = sorted({*workflows.workers, *activities.workers})
+    count = "a worker polls" if len(who) == 1 else f"{len(who)} workers poll"
+    named = ", ".join(who[:SHOWN]) + (", …" if len(who) > SHOWN else "")
+    current = f"; the current build is {workflows.current}" if workflows.current else ""
+    return Check("worker", Health.OK, f"{count} the task queue {queue}: {named}{current}")
+
+
+async def builds_check(client: Client, settings: Settings) -> Check:
+    """Whether builds without workers are still needed, and how many builds there are."""
+    try:
+        found = await Builds(client, settings).read()
+    except (AgentClientError, RPCError) as error:
+        return Check("builds", Health.UNSEEN, f"not shown: {getattr(error, 'message', error)}")
+    if not found.name:
+        return Check("builds", Health.OK, "none: workers are unversioned")
+    gone = [each for each in found.builds if each.needed_by and not each.workers]
+    if gone:
+        words = "; ".join(f"no worker of build {each.build}: {each.needed_by}" for each in gone[:SHOWN])
+        mend = f"start one, or `starter.py wake --for-upgrade --build {gone[0].build}`"
+        return Check("builds", Health.MEND, f"{words}: {mend}")
+    vain = [each.build for each in found.builds if each.status == "unknown"]
+    if vain and found.is_near_limit:
+        mend = f"the server keeps at most {found.most} builds: `starter.py versions --remove BUILD`"
+        return Check(
+            "builds", Health.MEND, f"workers of build {', '.join(vain[:SHOWN])} poll in vain: {mend}"
+        )
+    count = f"{len(found.builds)} of at most {found.most} in the deployment {found.name}"
+    if found.is_near_limit:
+        mend = "the server takes no workers of a build past that: `starter.py versions --remove BUILD`"
+        return Check("builds", Health.WARNING, f"{count}; {mend}")
+    return Check("builds", Health.OK, count)
+
+
+async def agents_check(client: Client, settings: Settings) -> Check:
+    """Which agents are in trouble, and the first few in words."""
+    try:
+        search = AgentSearch(
+            client,
+            ArchivedAgents.open(settings),
+            Diagnosis(client, Directory.load(settings), settings.task_queue),
+        )
+        found = (await search.find(AgentFilter(troubled=True), datetime.now(UTC))).agents
+    except SettingsError as error:
+        return Check("agents", Health.UNSEEN, str(error))
+    except RPCError as error:
+        return Check("agents", Health.UNSEEN, f"not shown: {error.message}")
+    if not found:
+        return Check("agents", Health.OK, "none is in trouble")
+    first = "; ".join(f"{row.id}: {row.trouble[0].words}" for row in found[:SHOWN])
+    text = f"{len(found)} in trouble, see `starter.py find --troubled`: {first}"
+    ours = any(each.cause in OURS for row in found for each in row.trouble)
+    return Check("agents", Health.MEND if ours else Health.WARNING, text)

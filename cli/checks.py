@@ -1,0 +1,24 @@
+"""What `starter.py doctor` finds: one check, and how it came out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Health(StrEnum):
+    """The outcome of a check. Only ``mend`` (to be fixed) makes the exit code 1."""
+
+    OK = "ok"
+    WARNING = "warning"
+    UNSEEN = "unseen"
+    MEND = "mend"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of output: what was checked, the outcome, and what to do about it."""
+
+    name: str
+    health: Health
+    text: str

@@ -1,0 +1,365 @@
+"""The builds of a deployment: which there are, who serves each, what still needs it, and when it can go."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+
+from pydantic import BaseModel, Field
+from temporalio.api.deployment.v1 import WorkerDeploymentInfo, WorkerDeploymentVersion
+from temporalio.api.enums.v1 import TaskQueueType, VersionDrainageStatus, WorkerDeploymentVersionStatus
+from temporalio.api.workflowservice.v1 import (
+    DeleteWorkerDeploymentVersionRequest,
+    DescribeWorkerDeploymentRequest,
+    SetWorkerDeploymentCurrentVersionRequest,
+)
+from temporalio.client import Client
+from temporalio.service import RPCError, RPCStatusCode
+
+from common.agents.states import AgentState
+from common.client.errors import AgentClientError, BuildRefusedError
+from common.client.pollers import Pollers, name_of, pollers
+from common.client.visibility import AGENTS, page_of, pinned_to, quote, rows_of
+from common.settings import Settings
+from common.temporal import search_attributes
+
+# From this share of the most builds on people are warned.
+NEAR = 0.8
+# A worker that was started a moment ago is waited for.
+ARRIVAL = timedelta(seconds=15)
+LOOK_AGAIN = 0.5
+# So many builds are counted at the same time; so many agents are read of builds that the server forgot.
+AT_ONCE = 8
+MOST_FORGOTTEN = 1000
+# So many agents at a time, and so often at most, are asked who sleeps longest.
+SLEEPERS, ROUNDS = 100, 50
+
+OPEN = "CloseTime IS NULL"
+UNKNOWN = "the server does not know it: it registers, or there are as many builds as the server keeps"
+ASLEEP = f"{search_attributes.STATE.name} IN " + str(
+    tuple(map(str, (AgentState.SLEEPING, AgentState.AWAITING_APPROVAL, AgentState.AWAITING_EVENT)))
+)
+WAKE_AT = search_attributes.WAKE_AT.name
+# The server's answers to a change that it does not make.
+REFUSALS = (RPCStatusCode.FAILED_PRECONDITION, RPCStatusCode.INVALID_ARGUMENT, RPCStatusCode.NOT_FOUND)
+
+
+class Build(BaseModel):
+    """A build, and what needs it.
+
+    Attributes:
+        build: its id.
+        status: `current`, `ramping`, `draining`, `drained`; `inactive` if it never was current; `forgotten`
+            if agents are pinned to it, and the server does not know it any more; `unknown` if workers poll as
+            it, and the server does not know it yet, or never will, as it keeps no more.
+        ramp: the share of new agents that begin on it while it is ramping, in percent.
+        agents: the open agents that are pinned to it.
+        asleep: how many of these sleep or wait; `asleep_until` is when the last of them wakes, and `open_end`
+            says how many have no such time.
+        pages: pages of batches, and whatever else is pinned to it and no agent.
+        closed: agents that have ended on it and are still in Temporal: without a worker of it only their
+            results can be read.
+        workers: those that poll as this build.
+        drained: whether the server says that nothing open needs it. It says nothing of builds that were
+            never current: then this is false, too.
+        removable: whether it can be taken away; `reason` says why not, or what to think of before.
+    """
+
+    build: str
+    status: str
+    ramp: float | None = None
+    agents: int = 0
+    asleep: int = 0
+    asleep_until: datetime | None = None
+    open_end: int = 0
+    pages: int = 0
+    closed: int = 0
+    workers: list[str] = Field(default_factory=list)
+    drained: bool = False
+    removable: bool = False
+    reason: str = ""
+
+    @property
+    def needed_by(self) -> str:
+        """What open agents need it, in words; empty where none does."""
+        needing = [
+            *([counted(self.agents, "agent")] if self.agents else []),
+            *([counted(self.pages, "page of a batch", "pages of batches")] if self.pages else []),
+        ]
+        if not needing:
+            return ""
+        words = " and ".join(needing) + (" needs it" if self.agents + self.pages == 1 else " need it")
+        until = f", the last until {self.asleep_until:%Y-%m-%d %H:%M} UTC" if self.asleep_until else ""
+        open_end = f", {self.open_end} without an end" if self.open_end else ""
+        return f"{words} ({self.asleep} asleep{until}{open_end})" if self.asleep else words
+
+
+class Deployment(BaseModel):
+    """A deployment with its builds, newest first.
+
+    Attributes:
+        name: its name; empty where there is none, and all workers are unversioned.
+        current: the build on which new agents begin; empty where unversioned workers take them.
+        builds: all of them.
+        most: how many the server keeps.
+        agents: open agents that are pinned to no build.
+        workers: unversioned workers.
+    """
+
+    name: str
+    current: str
+    builds: list[Build]
+    most: int
+    agents: int
+    workers: list[str]
+
+    @property
+    def is_near_limit(self) -> bool:
+        """Whether there are nearly as many builds as the server keeps."""
+        known = sum(each.status not in ("forgotten", "unknown") for each in self.builds)
+        return known >= NEAR * self.most
+
+
+class Builds:
+    """Reads and changes the builds of the deployment that serves the agents.
+
+    Every method may raise `RPCError`: Temporal was out of reach for longer than the client's patience.
+    """
+
+    def __init__(self, client: Client, settings: Settings) -> None:
+        self._client, self._settings = client, settings
+        self._slots = asyncio.Semaphore(AT_ONCE)
+
+    async def read(self) -> Deployment:
+        """The deployment as it is now; an empty one where all workers are unversioned.
+
+        Raises:
+            AgentClientError: there are several, and none is chosen.
+        """
+        workers = await self.workers()
+        name, builds, current = await self._name(workers), list[Build](), ""
+        if name:
+            info = await self._describe(name)
+            current = info.routing_config.current_deployment_version.build_id
+            builds = [_build_of(each) for each in info.version_summaries]
+            for each in builds:
+                each.workers = workers.builds.get(f"{name}:{each.build}", [])
+                if each.status == "ramping":
+                    each.ramp = info.routing_config.ramping_version_percentage
+            await asyncio.gather(*(self._count(name, each) for each in builds))
+            builds += await self._forgotten(name, builds)
+            known, polling = (
+                {each.build for each in builds},
+                [each.split(":") for each in workers.builds if each],
+            )
+            builds += [
+                Build(build=build, status="unknown", workers=workers.builds[f"{of}:{build}"], reason=UNKNOWN)
+                for of, build in polling
+                if of == name and build not in known
+            ]
+        unpinned = f"{search_attributes.BEHAVIOR} IS NULL"
+        return Deployment(
+            name=name,
+            current=current,
+            builds=builds,
+            most=self._settings.deployment.most,
+            agents=await self._counted([AGENTS, OPEN, unpinned]),
+            workers=workers.builds.get("", []),
+        )
+
+    async def workers(self) -> Pollers:
+        """Who takes the agents' tasks."""
+        return await pollers(self._client, self._settings.task_queue, TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW)
+
+    async def need(self, build: str) -> Build:
+        """What needs a build of the deployment that is set."""
+        found = Build(build=build, status="")
+        await self._count(self._settings.deployment.name, found)
+        return found
+
+    async def pinned_ids(self, build: str) -> list[str]:
+        """The ids of everything open that is pinned to a build, oldest last.
+
+        Raises:
+            AgentClientError: as `read`.
+        """
+        name = await self._name(await self.workers())
+        rows = await rows_of(self._client, [OPEN, *pinned_to([f"{name}:{build}"])], 10**6)
+        return [row.id for row in rows]
+
+    async def set_current(self, build: str, tell: Callable[[str], None] = lambda words: None) -> None:
+        """Have new agents begin on a build; where it is empty, on unversioned workers. Also for a rollback.
+
+        A worker that was just started is waited for, once `tell` was told so.
+
+        Raises:
+            BuildRefusedError: no worker polls as that build, or the server does not take it.
+            AgentClientError: as `read`.
+        """
+        end, told = time.monotonic() + ARRIVAL.total_seconds(), False
+        while True:
+            try:
+                return await self._set_current(build)
+            except BuildRefusedError:
+                if time.monotonic() > end:
+                    raise
+            if not told:
+                tell(f"waiting for a worker {f'of build {build}' if build else 'without a build'} …")
+            told = True
+            await asyncio.sleep(LOOK_AGAIN)
+
+    async def remove(self, build: str) -> Build:
+        """Have the server forget a build that nothing needs and no worker polls as; what it was.
+
+        Raises:
+            BuildRefusedError: something needs it, or the server still sees a worker of it.
+            AgentClientError: as `read`, or there is no such build.
+        """
+        deployment = await self.read()
+        found = next((each for each in deployment.builds if each.build == build), None)
+        if found is None:
+            there = ", ".join(each.build for each in deployment.builds) or "none"
+            raise AgentClientError(f"there is no build {build!r}; there are: {there}.")
+        if not found.removable:
+            raise BuildRefusedError(f"build {build} cannot be taken away: {found.reason}.")
+        version = WorkerDeploymentVersion(deployment_name=deployment.name, build_id=build)
+        request = DeleteWorkerDeploymentVersionRequest(
+            namespace=self._client.namespace, deployment_version=version, identity=self._client.identity
+        )
+        try:
+            await self._client.workflow_service.delete_worker_deployment_version(request, retry=True)
+        except RPCError as error:
+            if error.status not in REFUSALS:
+                raise
+            how = ": stop them; it sees the last poll for five minutes" if "poller" in error.message else ""
+            raise BuildRefusedError(f"the server keeps build {build}: {error.message}{how}.") from None
+        return found
+
+    async def _set_current(self, build: str) -> None:
+        workers = await self.workers()
+        name = await self._name(workers)
+        if not name:
+            raise BuildRefusedError("there is no deployment: start workers of a build first.")
+        if not workers.builds.get(f"{name}:{build}" if build else ""):
+            what = f"of build {build}" if build else "without a build"
+            raise BuildRefusedError(
+                f"no worker {what} polls the task queue {self._settings.task_queue}: start one first."
+            )
+        request = SetWorkerDeploymentCurrentVersionRequest(
+            namespace=self._client.namespace,
+            deployment_name=name,
+            build_id=build,
+            identity=self._client.identity,
+        )
+        try:
+            await self._client.workflow_service.set_worker_deployment_current_version(request, retry=True)
+        except RPCError as error:
+            if error.status not in REFUSALS:
+                raise
+            most = self._settings.deployment.most
+            full = f"; it takes none past {most}: `starter.py versions --remove BUILD`"
+            known = len((await self._describe(name)).version_summaries)
+            raise BuildRefusedError(
+                f"the server does not take build {build}: {error.message}{full if known >= most else ''}."
+            ) from None
+
+    async def _name(self, workers: Pollers) -> str:
+        """The deployment that is set, that polls, or to which agents are pinned; empty without any."""
+        if name := self._settings.deployment.name:
+            return name
+        builds = {workers.current, *workers.builds} - {""}
+        if not builds:
+            rows = await rows_of(self._client, [AGENTS, OPEN, *pinned_to([], others=True)], SLEEPERS)
+            builds = {row.pinned_to for row in rows}
+        names = sorted({build.partition(":")[0] for build in builds})
+        if len(names) > 1:
+            raise AgentClientError(
+                f"there are several deployments: {', '.join(names)}; choose one by TEMPORAL_DEPLOYMENT_NAME."
+            )
+        return names[0] if names else ""
+
+    async def _describe(self, name: str) -> WorkerDeploymentInfo:
+        request = DescribeWorkerDeploymentRequest(namespace=self._client.namespace, deployment_name=name)
+        try:
+            found = await self._client.workflow_service.describe_worker_deployment(request, retry=True)
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                raise
+            raise AgentClientError(
+                f"there is no deployment {name!r}: start workers of it, or set TEMPORAL_DEPLOYMENT_NAME."
+            ) from None
+        return found.worker_deployment_info
+
+    async def _count(self, name: str, build: Build) -> None:
+        """Count what needs a build."""
+        async with self._slots:
+            pinned = pinned_to([f"{name}:{build.build}"])
+            everything = await self._counted([OPEN, *pinned])
+            if everything:
+                agents = [AGENTS, OPEN, *pinned]
+                build.agents = await self._counted(agents)
+                build.asleep = await self._counted([*agents, ASLEEP])
+                build.open_end = await self._counted([*agents, ASLEEP, f"{WAKE_AT} IS NULL"])
+                build.asleep_until = await self._last_to_wake([*agents, ASLEEP])
+            build.pages = everything - build.agents
+            build.closed = await self._counted([AGENTS, "CloseTime IS NOT NULL", *pinned])
+        build.removable, build.reason = _can_go(build)
+
+    async def _last_to_wake(self, sleepers: Sequence[str]) -> datetime | None:
+        """When the last of these wakes. Visibility sorts nothing: whoever sleeps longer is asked for."""
+        latest: datetime | None = None
+        for _ in range(ROUNDS):
+            later = f"{WAKE_AT} IS NOT NULL" if latest is None else f"{WAKE_AT} > '{latest.isoformat()}'"
+            rows, _ = await page_of(self._client, [*sleepers, later], SLEEPERS)
+            found = [row.wake_at for row in rows if row.wake_at and (latest is None or row.wake_at > latest)]
+            if not found:
+                break
+            latest = max(found)
+        return latest
+
+    async def _forgotten(self, name: str, known: Sequence[Build]) -> list[Build]:
+        """Builds to which agents are pinned, and which the server does not know any more."""
+        others = pinned_to([f"{name}:{each.build}" for each in known], others=True)
+        of_it = f"TemporalWorkerDeployment = {quote(name)}"
+        rows = await rows_of(self._client, [AGENTS, OPEN, of_it, *others], MOST_FORGOTTEN)
+        names = Counter(row.pinned_to.partition(":")[2] for row in rows)
+        builds = [Build(build=each, status="forgotten") for each in names]
+        await asyncio.gather(*(self._count(name, each) for each in builds))
+        return builds
+
+    async def _counted(self, conditions: Sequence[str]) -> int:
+        return (await self._client.count_workflows(" AND ".join(conditions))).count
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """`1 agent`, `2 agents`."""
+    return f"{number} {one if number == 1 else many or f'{one}s'}"
+
+
+def _build_of(summary: WorkerDeploymentInfo.WorkerDeploymentVersionSummary) -> Build:
+    status = WorkerDeploymentVersionStatus.Name(summary.status).rpartition("_STATUS_")[2].lower()
+    return Build(
+        build=name_of(summary.deployment_version).partition(":")[2],
+        status="inactive" if status in ("created", "unspecified") else status,
+        # Unspecified is not drained, whatever else may say so.
+        drained=summary.drainage_info.status == VersionDrainageStatus.VERSION_DRAINAGE_STATUS_DRAINED,
+    )
+
+
+def _can_go(build: Build) -> tuple[bool, str]:
+    """Whether a build can be taken away, and why not or what to think of before."""
+    if build.status in ("current", "ramping"):
+        return False, f"new agents begin on it, it is {build.status}"
+    if needed_by := build.needed_by:
+        return False, needed_by
+    if not build.drained and build.status != "inactive":
+        return False, "the server has not said yet that it has drained"
+    if build.closed:
+        return True, (
+            f"{counted(build.closed, 'agent')} that ended on it not archived yet: without a worker of it "
+            "what they noted cannot be read (`starter.py archive run --older-than 0d`)"
+        )
+    return True, ""

@@ -1,0 +1,258 @@
+"""Finds out what keeps an agent from getting on: from its row, and from what Temporal describes of it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+from temporalio.api.enums.v1 import (
+    EventType,
+    PendingActivityState,
+    PendingWorkflowTaskState,
+    TaskQueueType,
+)
+from temporalio.api.failure.v1 import Failure
+from temporalio.api.workflow.v1 import PendingActivityInfo
+from temporalio.api.workflowservice.v1 import GetWorkflowExecutionHistoryReverseRequest
+from temporalio.client import Client, WorkflowExecutionDescription
+from temporalio.exceptions import TemporalError
+from temporalio.service import RPCError, RPCStatusCode
+
+from common.agents.states import AgentState
+from common.approval.groups import Directory
+from common.approval.types import ApprovalRequest
+from common.client.limits import long_history
+from common.client.pollers import Pollers, pollers
+from common.client.trouble import (
+    MAX_ERROR,
+    Cause,
+    Trouble,
+    build_gone,
+    failing_activity,
+    failing_task,
+    no_worker,
+    nobody_decides,
+    nobody_wakes,
+    overslept,
+)
+from common.client.view import AgentRow, cause_in_words, row_of
+from common.temporal.search_attributes import APPROVAL, MORE
+
+# A task that waited so long for a worker may have none; a busy one is given the time.
+UNSERVED_AFTER = timedelta(seconds=10)
+# A wake-up is seen in visibility a moment after it.
+OVERDUE_AFTER = timedelta(minutes=2)
+# How many agents of a list are looked at closer, for how long in all, and how many at the same time.
+FEW, BRIEFLY, AT_ONCE = 100, timedelta(seconds=1), 16
+# For how long it is known whether a queue is polled.
+POLLED_FOR = 5.0
+# The last failure of a workflow task is among its last events; later attempts leave none.
+LAST_EVENTS = 20
+
+
+class Diagnosis:
+    """Says what trouble agents are in.
+
+    Args:
+        client: a client of the agents' namespace.
+        directory: the groups of people, for approvals that nobody could give.
+        queue: the agents' task queue.
+    """
+
+    def __init__(self, client: Client, directory: Directory, queue: str) -> None:
+        self._client, self._directory, self._queue = client, directory, queue
+        self._polled: dict[tuple[str, int], tuple[float, Pollers]] = {}
+
+    async def workers(self) -> Pollers:
+        """The workers that take agents' tasks, as it was known a few seconds ago.
+
+        Raises:
+            RPCError: Temporal could not be asked.
+        """
+        return await self._pollers(self._queue, TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW)
+
+    def of_row(self, row: AgentRow, now: datetime, workers: Pollers | None = None) -> list[Trouble]:
+        """What a row of visibility shows; an agent may be in trouble that it does not show.
+
+        Args:
+            row: the agent.
+            now: the time.
+            workers: those there are, where that is known.
+
+        Raises:
+            SettingsError: the file of groups cannot be read.
+        """
+        if not row.running:
+            return []
+        found = list(row.trouble)
+        if row.pinned_to and workers and not workers.serve(row.pinned_to):
+            found.append(build_gone(row.pinned_to))
+        asks = (row.waiting_for or "").startswith(APPROVAL)
+        if asks and MORE not in row.approvers and not self._directory.people(row.approvers):
+            found.append(nobody_decides(row.id, row.approvers))
+        if row.wake_at and now - row.wake_at > OVERDUE_AFTER and row.state != AgentState.PAUSED:
+            found.append(overslept(row.wake_at))
+        if row.state == AgentState.SLEEPING and row.wake_at is None and row.waiting_for in (None, "", "time"):
+            found.append(nobody_wakes(row.id))
+        return found
+
+    async def look(self, rows: Sequence[AgentRow], now: datetime) -> None:
+        """Write down the trouble that each of `rows` is in; only few are looked at closely, and briefly.
+
+        Raises:
+            SettingsError: the file of groups cannot be read.
+            RPCError: Temporal could not be asked.
+        """
+        workers = await self.workers()
+        for row in rows:
+            row.trouble = self.of_row(row, now, workers)
+        unclear = [row for row in rows if row.trouble or row.state == AgentState.WORKING]
+        await self.look_closely(unclear, now, FEW, BRIEFLY)
+
+    async def look_closely(
+        self, rows: Sequence[AgentRow], now: datetime, most: int, patience: timedelta
+    ) -> int:
+        """Write down the trouble of running agents, of as many as there is time for; the others' as it shows.
+
+        Args:
+            rows: agents as visibility knows them; those that show trouble come first.
+            now: the time.
+            most: so many at most.
+            patience: for so long.
+
+        Returns:
+            How many were looked at.
+
+        Raises:
+            SettingsError, RPCError: as `look`.
+        """
+        workers = await self.workers()
+        for row in rows:
+            row.trouble = self.of_row(row, now, workers)
+        slots, end = asyncio.Semaphore(AT_ONCE), time.monotonic() + patience.total_seconds()
+
+        async def look_at(row: AgentRow) -> bool:
+            async with slots:
+                if time.monotonic() > end:
+                    return False
+                try:
+                    handle = self._client.get_workflow_handle(row.id, run_id=row.run_id)
+                    row.trouble = await self.of(await handle.describe(), now)
+                except RPCError as error:
+                    if error.status is not RPCStatusCode.NOT_FOUND:
+                        raise
+                return True
+
+        chosen = sorted(rows, key=lambda row: not row.trouble)[:most]
+        return sum(await asyncio.gather(*map(look_at, chosen)))
+
+    async def of(
+        self,
+        described: WorkflowExecutionDescription,
+        now: datetime,
+        requests: Sequence[ApprovalRequest] = (),
+    ) -> list[Trouble]:
+        """All trouble that a running agent is in.
+
+        Args:
+            described: its latest run.
+            now: the time.
+            requests: what it asks people, as far as it answers.
+
+        Raises:
+            SettingsError: the file of groups cannot be read.
+            RPCError: Temporal could not be asked.
+        """
+        row = row_of(described)
+        if not row.running:
+            return []
+        found = self.of_row(row, now, await self.workers())
+        if requests:
+            found = [each for each in found if each.cause is not Cause.WAITS_FOR_NOBODY]
+            found += filter(None, map(self._nobody, [row.id] * len(requests), requests))
+        # What visibility guesses of these, the description knows.
+        gone = any(each.cause is Cause.BUILD_GONE for each in found)
+        task = None if gone else await self._task(described, row.pinned_to, now)
+        found = [each for each in found if each.cause not in (Cause.TASK_FAILS, Cause.NO_WORKER)]
+        found = [*filter(None, [task]), *found]
+        pending = described.raw_description.pending_activities
+        if not gone:
+            found += filter(None, await asyncio.gather(*(self._activity(each, row, now) for each in pending)))
+        return [*found, *filter(None, [long_history(described)])]
+
+    def _nobody(self, id: str, request: ApprovalRequest) -> Trouble | None:
+        """A request that too few could decide, now and later."""
+        policy = request.policy
+        people = set(self._directory.people(policy.deciders(escalated=bool(policy.escalate_to))))
+        if not policy.requester_may_approve:
+            people.discard(request.requester)
+        able = people | {vote.decision.by for vote in request.votes}
+        if len(able) >= policy.quorum:
+            return None
+        return nobody_decides(id, request.deciders, policy.quorum, len(people))
+
+    async def _task(
+        self, described: WorkflowExecutionDescription, build: str, now: datetime
+    ) -> Trouble | None:
+        """What is wrong with the agent's own workflow task, if anything."""
+        if not described.raw_description.HasField("pending_workflow_task"):
+            return None
+        pending = described.raw_description.pending_workflow_task
+        if pending.attempt > 1:
+            error = await self._last_task_error(described)
+            # The first time-out is that of a worker that died; its successor has the task by then.
+            if error is None and pending.attempt == 2:
+                return None
+            kind = described.workflow_type
+            return failing_task(described.id, kind, pending.attempt, error or "it does not end in time")
+        since = pending.original_scheduled_time.ToDatetime(UTC)
+        begun = pending.state == PendingWorkflowTaskState.PENDING_WORKFLOW_TASK_STATE_STARTED
+        if begun or now - since < UNSERVED_AFTER:
+            return None
+        found = await self._pollers(described.task_queue, TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW)
+        return None if found.serve(build) else no_worker(described.task_queue, since, found)
+
+    async def _activity(self, pending: PendingActivityInfo, row: AgentRow, now: datetime) -> Trouble | None:
+        if pending.HasField("last_failure"):
+            return failing_activity(pending, await self._in_words(pending.last_failure), now)
+        if pending.state != PendingActivityState.PENDING_ACTIVITY_STATE_SCHEDULED:
+            return None
+        queue = pending.activity_options.task_queue.name
+        since = pending.scheduled_time.ToDatetime(UTC)
+        if not queue or now - since < UNSERVED_AFTER:
+            return None
+        found = await self._pollers(queue, TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY)
+        # A queue that the agent's build never polled is served as if the agent were pinned to none.
+        served = found.serve(row.pinned_to) or found.serve("")
+        return None if served else no_worker(queue, since, found)
+
+    async def _pollers(self, queue: str, kind: TaskQueueType.ValueType) -> Pollers:
+        at, found = self._polled.get((queue, kind), (0.0, None))
+        if found is None or time.monotonic() - at > POLLED_FOR:
+            found = await pollers(self._client, queue, kind)
+            self._polled[queue, kind] = time.monotonic(), found
+        return found
+
+    async def _last_task_error(self, described: WorkflowExecutionDescription) -> str | None:
+        """Why the last workflow task failed; None where it did not fail but ran out of time."""
+        info = described.raw_description.workflow_execution_info
+        request = GetWorkflowExecutionHistoryReverseRequest(
+            namespace=self._client.namespace, execution=info.execution, maximum_page_size=LAST_EVENTS
+        )
+        page = await self._client.workflow_service.get_workflow_execution_history_reverse(request, retry=True)
+        for event in page.history.events:
+            if event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED:
+                return await self._in_words(event.workflow_task_failed_event_attributes.failure)
+            if event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_TIMED_OUT:
+                break
+        return None
+
+    async def _in_words(self, failure: Failure) -> str:
+        try:
+            words = cause_in_words(await self._client.data_converter.decode_failure(failure))
+        except (ValueError, RuntimeError, TemporalError):
+            words = failure.message
+        words = " ".join(words.split())
+        return words if len(words) <= MAX_ERROR else words[: MAX_ERROR - 1] + MORE

@@ -1,0 +1,63 @@
+"""Who polls a task queue: the workers, and the builds that they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from temporalio.api.deployment.v1 import WorkerDeploymentVersion
+from temporalio.api.enums.v1 import TaskQueueType, WorkerVersioningMode
+from temporalio.api.taskqueue.v1 import PollerInfo, TaskQueue
+from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
+from temporalio.client import Client
+
+# A poll lasts a minute at most; a worker that has not polled for longer is gone.
+POLLED_WITHIN = timedelta(seconds=90)
+
+
+@dataclass(frozen=True)
+class Pollers:
+    """Who takes tasks of one kind from a task queue.
+
+    Attributes:
+        builds: the workers by their build, as `deployment:build`; unversioned ones by an empty text.
+        current: the build that takes what is pinned to none; empty for unversioned workers.
+    """
+
+    builds: dict[str, list[str]]
+    current: str
+
+    @property
+    def workers(self) -> list[str]:
+        """All of them."""
+        return sorted({each for workers in self.builds.values() for each in workers})
+
+    def serve(self, build: str) -> bool:
+        """Whether somebody takes the tasks of agents that are pinned to `build`; of others, where empty."""
+        return (build or self.current) in self.builds
+
+
+async def pollers(client: Client, queue: str, kind: TaskQueueType.ValueType) -> Pollers:
+    """The workers that take tasks of this kind from a task queue."""
+    described = await client.workflow_service.describe_task_queue(
+        DescribeTaskQueueRequest(
+            namespace=client.namespace, task_queue=TaskQueue(name=queue), task_queue_type=kind
+        )
+    )
+    builds: dict[str, list[str]] = {}
+    for each in described.pollers:
+        if each.last_access_time.ToDatetime(UTC) > datetime.now(UTC) - POLLED_WITHIN:
+            builds.setdefault(_build_of(each), []).append(each.identity)
+    return Pollers(builds, name_of(described.versioning_info.current_deployment_version))
+
+
+def name_of(version: WorkerDeploymentVersion) -> str:
+    """A build as visibility names it, `deployment:build`; empty for none."""
+    return f"{version.deployment_name}:{version.build_id}" if version.build_id else ""
+
+
+def _build_of(poller: PollerInfo) -> str:
+    options = poller.deployment_options
+    if options.worker_versioning_mode != WorkerVersioningMode.WORKER_VERSIONING_MODE_VERSIONED:
+        return ""
+    return f"{options.deployment_name}:{options.build_id}"

@@ -1,0 +1,152 @@
+"""What keeps an agent from getting on: the cause, in words, and what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+
+from pydantic import BaseModel
+from temporalio.api.enums.v1 import PendingActivityState
+from temporalio.api.workflow.v1 import PendingActivityInfo
+
+from common.client.pollers import Pollers
+
+# A call that failed so often, or is not tried again for so long, is worth a word; before, it is a hiccup.
+FAILING_ATTEMPTS = 3
+LONG_UNTIL_NEXT = timedelta(minutes=1)
+# Of an error that somebody else wrote.
+MAX_ERROR = 200
+# How the SDK's worker says that it has no such workflow or activity.
+NOT_REGISTERED = "is not registered on this worker"
+
+
+class Cause(StrEnum):
+    """What the trouble is. Scripts depend on these words."""
+
+    STUCK = "stuck"
+    TASK_FAILS = "task_fails"
+    UNKNOWN_KIND = "unknown_kind"
+    ACTIVITY_FAILS = "activity_fails"
+    UNKNOWN_ACTIVITY = "unknown_activity"
+    NO_WORKER = "no_worker"
+    BUILD_GONE = "build_gone"
+    LONG_HISTORY = "long_history"
+    WAITS_FOR_NOBODY = "waits_for_nobody"
+
+
+class Trouble(BaseModel, frozen=True):
+    """One reason why a running agent does not get on; `words` say it in a line, `fix` what to do."""
+
+    cause: Cause
+    words: str
+    fix: str
+
+
+def stuck(id: str, node: str) -> Trouble:
+    """The agent says so itself: a call has lasted for longer than its policy expects."""
+    words = f"a call at {node or 'the start'} has not got through for long; it goes on trying"
+    return Trouble(cause=Cause.STUCK, words=words, fix=f"`starter.py show {id}` says what it tries")
+
+
+def failing_task(id: str, kind: str, attempt: int, error: str) -> Trouble:
+    """The agent's own code fails, so that it takes no step and answers nothing.
+
+    Args:
+        id: the agent.
+        kind: its kind.
+        attempt: the attempt at its workflow task that is under way, or comes next; 0 where unknown.
+        error: why the last one failed.
+    """
+    which = f" (attempt {attempt})" if attempt else ""
+    if NOT_REGISTERED in error:
+        return Trouble(
+            cause=Cause.UNKNOWN_KIND,
+            words=f"no worker has the kind {kind}{which}",
+            fix=f"start a worker whose code has it, or end the agent: `temporal workflow terminate -w {id}`",
+        )
+    return Trouble(
+        cause=Cause.TASK_FAILS,
+        words=f"its workflow task fails{which}: {error}",
+        fix="deploy code that mends it, and the agent goes on by itself; the worker's log has the traceback",
+    )
+
+
+def failing_activity(pending: PendingActivityInfo, error: str, now: datetime) -> Trouble | None:
+    """A call whose attempts fail, with the last error; None where it may be a hiccup."""
+    waits = pending.state == PendingActivityState.PENDING_ACTIVITY_STATE_SCHEDULED
+    next_at = pending.next_attempt_schedule_time.ToDatetime(UTC) if waits else now
+    if not error or (pending.attempt < FAILING_ATTEMPTS and next_at - now < LONG_UNTIL_NEXT):
+        return None
+    name = pending.activity_type.name
+    most = f" of {pending.maximum_attempts}" if pending.maximum_attempts else ""
+    then = f"next try at {next_at:%Y-%m-%d %H:%M:%S} UTC" if waits and next_at > now else "under way"
+    if NOT_REGISTERED in error:
+        return Trouble(
+            cause=Cause.UNKNOWN_ACTIVITY,
+            words=f"no worker has the activity {name}: attempt {pending.attempt}{most}, {then}",
+            fix="start a worker whose code has it, and the agent goes on by itself",
+        )
+    return Trouble(
+        cause=Cause.ACTIVITY_FAILS,
+        words=f"{name}: attempt {pending.attempt}{most}, {then}, last error {error}",
+        fix="mend what the error names; the agent goes on by itself with the next attempt that gets through",
+    )
+
+
+def no_worker(queue: str, since: datetime, workers: Pollers) -> Trouble:
+    """Nobody takes what the agent has to do, of those `workers` that poll its task queue."""
+    who, fix = "no worker polls", f"start a worker of the task queue {queue}"
+    if workers.current:
+        build = workers.current.rpartition(":")[2]
+        who, fix = f"no worker of the current build {build} polls", f"start a worker of build {build}"
+    elif workers.builds:
+        who = "no build is current, and no unversioned worker polls"
+        fix = "`starter.py versions --set-current BUILD`"
+    return Trouble(
+        cause=Cause.NO_WORKER,
+        words=f"its task has waited since {since:%Y-%m-%d %H:%M:%S} UTC: {who} {queue}",
+        fix=f"{fix}; nothing is lost until then",
+    )
+
+
+def build_gone(build: str) -> Trouble:
+    """Only a build without workers may serve the agent: what is sent to it is kept, and nothing happens."""
+    name = build.rpartition(":")[2]
+    return Trouble(
+        cause=Cause.BUILD_GONE,
+        words=f"it is pinned to build {name}, of which no worker polls: it takes no step and answers nothing",
+        fix=f"start a worker of build {name}, or move to the current one all that are pinned to it: "
+        f"`starter.py wake --for-upgrade --build {name}`",
+    )
+
+
+def overslept(wake_at: datetime) -> Trouble:
+    """The time to wake has passed, and nobody woke the agent."""
+    return Trouble(
+        cause=Cause.NO_WORKER,
+        words=f"it should have woken at {wake_at:%Y-%m-%d %H:%M:%S} UTC: no worker takes its task",
+        fix="start a worker; nothing is lost until then",
+    )
+
+
+def nobody_decides(id: str, named: Sequence[str], needed: int = 1, people: int = 0) -> Trouble:
+    """An approval that cannot come: too few of those `named` are people who may decide."""
+    who = ", ".join(named) or "nobody is named"
+    enough = (
+        f"of {who} nobody can decide" if not people else f"{needed} must approve, and {people} of {who} may"
+    )
+    return Trouble(
+        cause=Cause.WAITS_FOR_NOBODY,
+        words=f"it waits for an approval that cannot come: {enough}",
+        fix=f"add people to the group in HIBERNAUT_GROUPS, or end it with `starter.py cancel {id}`",
+    )
+
+
+def nobody_wakes(id: str) -> Trouble:
+    """A sleep without an end, which nothing but the signal `wake` ends."""
+    return Trouble(
+        cause=Cause.WAITS_FOR_NOBODY,
+        words="it sleeps without an end, and waits for nothing",
+        fix=f"`starter.py wake {id}`, or `starter.py cancel {id}`",
+    )

@@ -1,0 +1,60 @@
+"""Values of any size, and activities that return them or fail with them."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel
+from temporalio import activity
+from temporalio.exceptions import ApplicationError
+
+from common.agents.agent import AgentInput
+
+
+class Poison(BaseModel):
+    """Something of a size in bytes."""
+
+    size: int = 0
+    text: str = ""
+
+
+class PoisonInput(AgentInput):
+    """What an agent does with something of what size."""
+
+    what: str
+    size: int = 0
+    say: str = ""
+
+
+class PoisonMemory(BaseModel):
+    """A state as large as asked for."""
+
+    rounds: int = 0
+    text: str = ""
+
+
+class Poisons:
+    """Activities that take, return, or fail with, what is asked for."""
+
+    @activity.defn(name="take")
+    async def take(self, poison: Poison) -> Poison:
+        """Say how much came."""
+        return Poison(size=len(poison.text))
+
+    @activity.defn(name="give")
+    async def give(self, poison: Poison) -> Poison:
+        """Return so much."""
+        return Poison(text="r" * poison.size)
+
+    @activity.defn(name="fail")
+    async def fail(self, poison: Poison) -> Poison:
+        """Fail for good with so long a message."""
+        raise ApplicationError("m" * poison.size, type="Poisoned", non_retryable=True)
+
+    @activity.defn(name="keep-failing")
+    async def keep_failing(self, poison: Poison) -> Poison:
+        """Fail again and again with so long a message."""
+        raise ApplicationError("m" * poison.size, type="Poisoned")
+
+    @activity.defn(name="fail-with-details")
+    async def fail_with_details(self, poison: Poison) -> Poison:
+        """Fail for good with such details."""
+        raise ApplicationError("see the details", "d" * poison.size, type="Poisoned", non_retryable=True)

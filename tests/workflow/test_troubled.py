@@ -1,0 +1,135 @@
+"""Agents that do not get on: each is found by one query and says why; those that do well are not."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from temporalio.client import WorkflowHandle
+
+from common.approval.groups import Directory
+from common.approval.types import ApprovalPolicy
+from common.archive.reader import ArchivedAgents
+from common.archive.search import AgentSearch, FoundAgent
+from common.client import diagnosis, limits, pollers
+from common.client.client import AgentClient
+from common.client.diagnosis import Diagnosis
+from common.client.filters import AgentFilter
+from common.client.trouble import Cause
+from common.settings import Settings
+from common.temporal.connect import connect
+from tests.support.agents.brief import BriefAgent
+from tests.support.agents.brief_input import BriefInput
+from tests.support.agents.doubles import ErrandInput
+from tests.support.agents.troubled import TroubledAgent
+from tests.support.stage import OWNER, Stage, state_is
+from tests.support.waiting import eventually
+
+
+@pytest.fixture
+async def stage(settings: Settings) -> AsyncIterator[Stage]:
+    """A stage whose agents get into trouble, so that there is nothing to replay."""
+    stage = Stage(await connect(settings), settings, 1000)
+    stage.agents += [BriefAgent, TroubledAgent]
+    async with stage.at_work(replays=False):
+        yield stage
+
+
+async def troubled(stage: Stage) -> dict[str, list[FoundAgent]]:
+    """What the query finds of this stage's agents, by cause."""
+    look = Diagnosis(stage.client, Directory.load(stage.settings), stage.settings.task_queue)
+    search = AgentSearch(stage.client, ArchivedAgents.open(stage.settings), look)
+    found = await search.find(AgentFilter(troubled=True, owner=OWNER), datetime.now(UTC))
+    ours = [row for row in found.agents if row.id in {each.id for each in stage.handles}]
+    causes = {each.cause for row in ours for each in row.trouble}
+    return {cause: [row for row in ours if cause in {each.cause for each in row.trouble}] for cause in causes}
+
+
+async def have_trouble(stage: Stage, causes: set[Cause]) -> dict[str, list[FoundAgent]] | None:
+    found = await troubled(stage)
+    return found if set(found) >= causes else None
+
+
+async def test_each_kind_of_trouble_is_found_and_said(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the cause, words for a person, and what to do; by `show`, by lists, and by the query."""
+    monkeypatch.setattr(diagnosis, "UNSERVED_AFTER", timedelta(seconds=1))
+    stage.world.step_fails = 10**6
+    nobody = ApprovalPolicy(approvers=("@nobody",))
+    stage.world.step_text = "no route"
+    agents = {
+        Cause.TASK_FAILS: await stage.start(BriefInput(say="bug"), "troubled"),
+        Cause.UNKNOWN_KIND: await stage.start(BriefInput(), "no-such-kind"),
+        Cause.UNKNOWN_ACTIVITY: await stage.start(BriefInput(say="unknown activity"), "troubled"),
+        Cause.NO_WORKER: await stage.start(BriefInput(say="elsewhere"), "troubled"),
+        Cause.ACTIVITY_FAILS: await stage.start(ErrandInput()),
+        Cause.WAITS_FOR_NOBODY: await stage.start(ErrandInput(steps=0, policy=nobody)),
+    }
+    endless = await stage.start(BriefInput(ending="sleeps"), "brief")
+    fine = [
+        await stage.start(BriefInput(ending="asks"), "brief"),
+        await stage.start(ErrandInput(steps=0, sleep=timedelta(days=9))),
+    ]
+    found = await eventually(lambda: have_trouble(stage, set(agents)))
+    where = {cause: {row.id for row in rows} for cause, rows in found.items()}
+    expected = {cause: {agent.id} for cause, agent in agents.items()}
+    expected[Cause.WAITS_FOR_NOBODY].add(endless.id)
+    assert where == expected, (where, fine)
+    door = AgentClient(stage.client, stage.settings, stage.signer)
+    shown = {cause: await door.view(agent.id) for cause, agent in agents.items()}
+    for cause, view in shown.items():
+        assert [each.cause for each in view.trouble] == [cause]
+        assert all(each.fix for each in view.trouble)
+    words = {cause: view.trouble[0].words for cause, view in shown.items()}
+    assert words[Cause.TASK_FAILS].startswith("its workflow task fails (attempt ")
+    assert words[Cause.TASK_FAILS].endswith("): KeyError: 'a typo'")
+    assert words[Cause.UNKNOWN_KIND].startswith("no worker has the kind no-such-kind (attempt ")
+    assert words[Cause.UNKNOWN_ACTIVITY].startswith("no worker has the activity no-such: attempt ")
+    assert words[Cause.NO_WORKER].endswith("no worker polls nobody's")
+    assert words[Cause.ACTIVITY_FAILS].startswith("step: attempt ")
+    assert "next try at 20" in words[Cause.ACTIVITY_FAILS]
+    assert words[Cause.WAITS_FOR_NOBODY].endswith("of @nobody nobody can decide")
+    rows = await door.list_agents(AgentFilter(owner=OWNER), 1000)
+    await door.diagnosis.look(rows, datetime.now(UTC))
+    listed = {row.id: {each.cause for each in row.trouble} for row in rows}
+    assert {cause for agent in agents.values() for cause in listed[agent.id]} == set(agents)
+    assert all(not listed[agent.id] for agent in fine)
+
+
+async def is_well(stage: Stage, agent: WorkflowHandle[Any, Any]) -> bool:
+    door = AgentClient(stage.client, stage.settings, stage.signer)
+    return not (await door.view(agent.id)).trouble
+
+
+async def test_what_is_mended_is_no_trouble_any_more(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A group gets a member, a worker comes back: nothing else has to be done."""
+    monkeypatch.setattr(diagnosis, "UNSERVED_AFTER", timedelta(seconds=1))
+    monkeypatch.setattr(pollers, "POLLED_WITHIN", timedelta(seconds=2))
+    asking = await stage.start(ErrandInput(steps=0, policy=ApprovalPolicy(approvers=("@treasury",))))
+    await eventually(lambda: have_trouble(stage, {Cause.WAITS_FOR_NOBODY}))
+    (stage.settings.data_dir / "groups.json").write_text('{"treasury": ["ann"]}')
+    await eventually(lambda: is_well(stage, asking))
+    await stage.rest()
+    await asking.signal("tell", "hello")
+    found = await eventually(lambda: have_trouble(stage, {Cause.NO_WORKER}))
+    assert [row.id for row in found[Cause.NO_WORKER]] == [asking.id]
+    monkeypatch.undo()
+    await stage.work()
+    await eventually(lambda: is_well(stage, asking))
+
+
+async def test_a_long_history_is_named_before_it_is_too_long(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of an agent that sleeps, too, which visibility knows nothing about."""
+    agent = await stage.start(ErrandInput(steps=0, sleep=timedelta(days=9)))
+    await eventually(lambda: state_is(stage, agent, "sleeping"))
+    await asyncio.gather(*(agent.signal("tell", f"word {number}") for number in range(30)))
+    monkeypatch.setattr(limits, "MAX_EVENTS", 30)
+    found = await eventually(lambda: have_trouble(stage, {Cause.LONG_HISTORY}))
+    [row] = found[Cause.LONG_HISTORY]
+    assert (row.id, row.state) == (agent.id, "sleeping")
+    [trouble] = row.trouble
+    assert "events in 0.0 MB" in trouble.words
