@@ -68,15 +68,11 @@ def first_difference(history: Sequence[HistoryEvent], recording: Recording) -> D
         pairs = zip_longest(then, now)
         found = next((pair for pair in pairs if _key(pair[0]) != _key(pair[1])), None)
         if missed:
-            return Difference(missed[0], _instead_of(missed[0], does))
+            instead = next((each for each in does if each.key[1:2] == missed[0].key[1:2]), None)
+            return Difference(missed[0], instead or (found[1] if found else None))
         if found:
             return Difference(*found)
     return None
-
-
-def _instead_of(call: Deed, does: Sequence[Deed]) -> Deed | None:
-    """What the code does in place of a local call: best the same activity otherwise, else what comes next."""
-    return next((each for each in does if each.key[1:2] == call.key[1:2]), does[-1] if does else None)
 
 
 def _key(deed: Deed | None) -> tuple[str, ...] | None:

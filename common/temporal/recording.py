@@ -1,8 +1,8 @@
 """What a workflow's code does in a replay, step by step: every command with all that it says.
 
 A replay itself compares little with history: which kinds of commands come in which order, and the ids and
-types of activities and child workflows. How long a timer runs, what a continued run is handed, on which queue a
-call goes: all that may change unseen. What is recorded here can be compared.
+types of activities and child workflows. How long a timer runs, what a fresh history begins with, on which
+queue a call goes: all that may change unseen. What is recorded here can be compared.
 """
 
 from __future__ import annotations
