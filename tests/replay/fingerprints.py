@@ -3,9 +3,9 @@
     python -m tests.replay.fingerprints           writes them anew
     python -m tests.replay.fingerprints --check   tells where the code does something else
 
-A replay notices other steps. A fingerprint notices whatever else a command says: how long a timer runs, what a
-call is handed and how often it is tried, what a fresh history begins with; and what the agent answers in the
-end. What a change does to agents is the difference of these files.
+A replay notices other steps. A fingerprint notices whatever else a command says: how long a timer runs, what
+a call is handed and how often it is tried, what a fresh history begins with; and what the agent answers in
+the end. What a change does to agents is the difference of these files.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from common.temporal.recording import Recording
 from workflows.replayer import RecordingReplayer
 
 HERE = Path(__file__).parent
+NEWEST, RELEASES = HERE / "histories", HERE / "releases"
 SHOWN = 40
 # What says nothing of what the code does: running numbers, what the SDK adds, and where a file lay.
 LEFT_OUT = {"seq", "stack_trace", "event_group_markers", "source"}
@@ -80,8 +81,13 @@ def _kept(file: Path) -> Path:
 
 
 def histories() -> list[Path]:
-    """Every recorded history, of this code and of the releases."""
-    return sorted(HERE.glob("**/*.json"))
+    """Every recorded history: those of this code, and of each release what was recorded anew since."""
+    newest = sorted(NEWEST.glob("*.json"))
+    content = {file.name: file.read_bytes() for file in newest}
+    released = [
+        file for file in sorted(RELEASES.glob("*/*.json")) if content.get(file.name) != file.read_bytes()
+    ]
+    return newest + released
 
 
 def new_replayer() -> RecordingReplayer:

@@ -1,7 +1,8 @@
-"""Records histories of the agents: `python -m tests.replay.record [KIND …]`. Renew them only on purpose.
+"""Records histories of the agents: `python -m tests.replay.record [KIND|STORY …]`. Renew them only on purpose.
 
 Each is an agent as people use it: approved, looked at, revised, rejected, changed in between, failed, and one
-that sleeps at its approval, as agents do when new code comes. `tests/support/worlds.py` is where they live.
+that sleeps at its approval, as agents do when new code comes; and one in histories that start afresh, a file
+for each (`buyer-afresh@2`), which begins with what the one before has carried over. `tests/support/worlds.py` is where they live.
 """
 
 from __future__ import annotations
@@ -12,10 +13,9 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 from temporalio.client import Client, WorkflowFailureError, WorkflowHistory
@@ -30,6 +30,8 @@ from common.digest import digest_bytes
 from common.mail import IncomingMail, MailKind
 from common.settings import Settings
 from common.temporal.connect import connect
+from tests.replay.fingerprints import NEWEST
+from tests.support.limits import QUICK_TASKS, short_histories
 from tests.support.stack import Stack
 from tests.support.waiting import eventually
 from tests.support.worlds import (
@@ -45,7 +47,6 @@ from tests.support.worlds import (
     World,
 )
 
-HERE = Path(__file__).parent
 # Of a recorded batch.
 ITEMS = ("one", "two")
 
@@ -218,23 +219,40 @@ async def watching(agents: AgentClient, id: str, world: World) -> None:
     await eventually(find)
 
 
+async def afresh(agents: AgentClient, id: str, world: World) -> None:
+    """The richest story of its kind, in histories that start afresh again and again."""
+    await AFRESH[type(world)](agents, id, world)
+
+
 Story = Callable[[AgentClient, str, World], Awaitable[None]]
 STORIES: dict[type[World], tuple[Story, ...]] = {
-    AuditWorld: (approved, kept, looked, revised, rejected, changed, asleep, failed),
-    MarketWorld: (approved, looked, rejected, drifted, asleep),
-    BatchWorld: (gathered, dormant),
-    IndexWorld: (approved, rejected, told, watching),
-    ContractWorld: (approved, rejected, changed, asleep),
+    AuditWorld: (approved, kept, looked, revised, rejected, changed, asleep, failed, afresh),
+    MarketWorld: (approved, looked, rejected, drifted, asleep, afresh),
+    BatchWorld: (gathered, dormant, afresh),
+    IndexWorld: (approved, rejected, told, watching, afresh),
+    ContractWorld: (approved, rejected, changed, asleep, afresh),
     ContractReaderWorld: (completed,),
-    SiteWorld: (approved, looked, rejected, changed, asleep),
-    MailWorld: (answered, rejected, asleep, waiting),
+    SiteWorld: (approved, looked, rejected, changed, asleep, afresh),
+    MailWorld: (answered, rejected, asleep, waiting, afresh),
 }
+AFRESH: dict[type[World], Story] = {
+    AuditWorld: changed,
+    MarketWorld: drifted,
+    BatchWorld: gathered,
+    IndexWorld: told,
+    ContractWorld: changed,
+    SiteWorld: changed,
+    MailWorld: answered,
+}
+# A fresh history is suggested after so many events; that of an agent as short as these never is otherwise.
+SHORT = 25
 
 
-async def record(world: World, stories: tuple[Story, ...]) -> None:
-    """Play every story of a kind and write its history."""
+async def record(world: World, stories: Sequence[Story]) -> None:
+    """Play stories of a kind and write their histories."""
+    limits = QUICK_TASKS | (short_histories(SHORT) if afresh in stories else {})
     shutil.rmtree(FOLDER, ignore_errors=True)
-    async with Stack(FOLDER / "data") as stack:
+    async with Stack(FOLDER / "data", limits) as stack:
         agents = await stack.agents()
         client = await connect(stack.settings)
         for story in stories:
@@ -248,10 +266,28 @@ async def record(world: World, stories: tuple[Story, ...]) -> None:
                     await client.get_workflow_handle(name).result()
                 except WorkflowFailureError:
                     assert story is failed
+            if story is afresh:
+                await write_runs(client, name)
+                continue
             parts = await parts_of(name) if isinstance(world, BatchWorld) else {}
             for part, id in {name: name, **parts}.items():
                 write(part, await client.get_workflow_handle(id).fetch_history())
     shutil.rmtree(FOLDER)
+
+
+async def write_runs(client: Client, name: str) -> None:
+    """Keep the history of every run of an agent."""
+    for old in (NEWEST).glob(f"{name}@*"):
+        old.unlink()
+    described = (await client.get_workflow_handle(name).describe()).raw_description
+    run_id, number = described.workflow_execution_info.first_run_id, 0
+    while run_id:
+        number += 1
+        history = await client.get_workflow_handle(name, run_id=run_id).fetch_history()
+        write(f"{name}@{number}", history)
+        last = history.events[-1].workflow_execution_continued_as_new_event_attributes
+        run_id = last.new_execution_run_id
+    assert number > 1, "it was never started afresh"
 
 
 def write(name: str, history: WorkflowHistory) -> None:
@@ -259,17 +295,23 @@ def write(name: str, history: WorkflowHistory) -> None:
     text = re.sub(r'"identity": "[^"]*"', '"identity": "recorder"', history.to_json())
     text = re.sub(r'"stackTrace": "(?:[^"\\]|\\.)*"', '"stackTrace": ""', text)
     text = text.replace(os.uname().nodename, "recorder")
-    file = HERE / "histories" / f"{name}.json"
+    file = NEWEST / f"{name}.json"
     file.write_text(json.dumps(json.loads(text), indent=1) + "\n")
     print(file.name, len(history.events), "events")
 
 
-async def main(kinds: list[str]) -> None:
-    """Record the kinds named, or all."""
+async def main(words: list[str]) -> None:
+    """Record the kinds and stories named, or all."""
     for made, stories in STORIES.items():
-        if not kinds or made.kind in kinds:
-            with made() as world:
-                await record(world, stories)
+        wanted = [each for each in stories if not words or {made.kind, each.__name__} & {*words}]
+        # Those in short histories have a server of their own.
+        for part in (
+            [each for each in wanted if each is not afresh],
+            [each for each in wanted if each is afresh],
+        ):
+            if part:
+                with made() as world:
+                    await record(world, part)
 
 
 if __name__ == "__main__":
