@@ -41,7 +41,7 @@ SHORT = {"retry_policy": "retry", "search_attributes": "", "indexed_fields": ""}
 NAMES = {"signal_workflow": "signal_name", "do_update": "name", "notify_has_patch": "patch_id"}
 
 
-class Broken(Exception):
+class BrokenReplayError(Exception):
     """A recorded history that the code does not lead to."""
 
 
@@ -56,11 +56,11 @@ async def fingerprint(file: Path, replayer: RecordingReplayer) -> str:
     """What the code does with a recorded history.
 
     Raises:
-        Broken: it does something else than was done.
+        BrokenReplayError: it does something else than was done.
     """
     recording, failure = await replayer.replay(read(file))
     if failure is not None:
-        raise Broken(f"{file.name}: {failure}")
+        raise BrokenReplayError(f"{file.name}: {failure}")
     return "\n".join([*_lines(recording), ""])
 
 
@@ -68,7 +68,7 @@ async def difference(file: Path, replayer: RecordingReplayer) -> str:
     """How what the code does differs from the kept fingerprint of a history; empty where it does not.
 
     Raises:
-        Broken: it does something else than was done.
+        BrokenReplayError: it does something else than was done.
     """
     kept = _kept(file).read_text() if _kept(file).exists() else ""
     does = await fingerprint(file, replayer)

@@ -1,7 +1,7 @@
 """The recorded histories of each release, frozen: `python -m tests.replay.releases freeze VERSION`.
 
-Agents of a release may sleep for months after the next has come. So what was recorded of it stays as it was, in
-a folder of its own, and is replayed until the folder is removed on purpose. `docs/upgrades.md` tells when.
+Agents of a release may sleep for months after the next has come. So what was recorded of it stays as it was,
+in a folder of its own, and is replayed until the folder is removed on purpose. `docs/upgrades.md` tells when.
 """
 
 from __future__ import annotations
