@@ -1,7 +1,7 @@
 """Deliberate breakages of workflows and kit, each of which must not get past the recorded histories.
 
-Each changes what agents do that sleep now, or that start afresh: in an order, a call, a timer, an argument, a name,
-what is carried over, what a signal does, how a call is made, or a patch.
+Each changes what agents do that sleep now, or that start afresh: in an order, a call, a timer, an argument, a
+name, what is carried over, what a signal does, how a call is made, or a patch.
 """
 
 from __future__ import annotations
@@ -49,11 +49,8 @@ MUTANTS = (
         BUYER,
         (
             (
-                "            quote = await self.call(Quotes.quote, QuoteRequest(symbol=self.input.symbol), READ)\n"
-                '            self.note(f"{quote.symbol} costs',
-                "            documents = await self._read()\n"
-                "            quote = await self.call(Quotes.quote, QuoteRequest(symbol=self.input.symbol), READ)\n"
-                '            self.note(f"{quote.symbol} costs',
+                'with self.node("case"):\n',
+                'with self.node("case"):\n            documents = await self._read()\n',
             ),
             (
                 "            documents = await self._read()\n            case, model",
@@ -101,8 +98,8 @@ MUTANTS = (
         "added call",
         BUYER,
         "a pause before the question",
-        '        with self.node("approval"):\n            question = f"Buy',
-        '        with self.node("approval"):\n            await workflow.sleep(1)\n            question = f"Buy',
+        '            question = f"Buy',
+        '            await workflow.sleep(1)\n            question = f"Buy',
         "buyer-",
     ),
     _one(
@@ -177,7 +174,7 @@ MUTANTS = (
         f"{KIT}notify.py",
         "a batch does not hear what its items ask",
         "        if not self._page:\n            return\n",
-        "        if self._page or not self._page:\n            return\n",
+        "        if self._page is not None:\n            return\n",
         "batch-",
     ),
     _one(

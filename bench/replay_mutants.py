@@ -1,8 +1,8 @@
 """Does anything get past the recorded histories? `python bench/replay_mutants.py [--sample N] [--seed S]`
 
-Applies deliberate breakages to workflows and kit, one at a time in a copy of the code, and has each looked at by
-what CI runs: every recorded history is replayed, and what the code does is compared with its fingerprint. First
-the copy as it is must pass. The last line is JSON.
+Applies deliberate breakages to workflows and kit, one at a time in a copy of the code, and has each looked at
+by what CI runs: every recorded history is replayed, and what the code does is compared with its fingerprint.
+First the copy as it is must pass. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -71,7 +71,9 @@ def applied(mutant: Mutant | None, copy: Path) -> Iterator[None]:
 
 
 def looked_at(copy: Path, at: str, *, keep_compiled: bool) -> str:
-    """What CI says of the copy, in a process of its own: the first recording that tells, empty where none does.
+    """What CI says of the copy: the first recording that tells; empty where none does.
+
+    It is looked at by a process of its own.
 
     Raises:
         NotApplicableError: its code cannot be loaded, so that it says nothing.
@@ -107,7 +109,7 @@ def _verdict(copy: Path, at: str) -> str:
     sys.path[:] = [str(copy), *(path for path in sys.path if path != str(ROOT))]
     from tests.replay import fingerprints
 
-    assert fingerprints.__file__ and fingerprints.__file__.startswith(str(copy)), fingerprints.__file__
+    assert str(fingerprints.HERE).startswith(str(copy)), f"{fingerprints.HERE} is not of the copy"
 
     async def tell() -> str:
         replayer = fingerprints.new_replayer()
@@ -130,7 +132,7 @@ def _verdict(copy: Path, at: str) -> str:
 
 def chosen(sample: int | None, seed: int) -> list[Mutant]:
     """All mutants in an order by the seed, or some: of as many sorts as there are."""
-    drawn = random.Random(seed)
+    drawn = random.Random(seed)  # noqa: S311 - it has to repeat
     mutants = drawn.sample(MUTANTS, len(MUTANTS))
     if sample is None:
         return mutants
@@ -181,10 +183,11 @@ def main() -> int:
     """Parse the options, run, print; the exit code: 1 where a mutant was missed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--sample", type=int, help="so many mutants, of as many sorts as there are; else all")
-    parser.add_argument("--seed", type=int, default=random.randrange(2**32), help="of their order and choice")
+    parser.add_argument("--seed", type=int, help="of their order and choice; made up if not given")
     options = parser.parse_args()
+    seed = options.seed if options.seed is not None else random.SystemRandom().randrange(10**6)
     try:
-        report = bench(chosen(options.sample, options.seed), options.seed)
+        report = bench(chosen(options.sample, seed), seed)
     except NotApplicableError as error:
         print(error, file=sys.stderr)
         return 2

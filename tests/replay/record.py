@@ -21,6 +21,7 @@ from typing import Any
 
 from temporalio.client import Client, WorkflowFailureError, WorkflowHistory
 
+from activities.quotes.csv_feed import stand_at
 from activities.recruiting.memory import CandidatesView
 from common.agents.batch import PAGE, BatchCommand, BatchItem, page_prefix
 from common.approval.types import Verdict
@@ -105,6 +106,13 @@ async def changed(agents: AgentClient, id: str, world: World) -> None:
 
 async def drifted(agents: AgentClient, id: str, world: World) -> None:
     await changed(agents, id, world)
+
+
+async def within(agents: AgentClient, id: str, world: World) -> None:
+    """The price moves meanwhile, by less than the plan tolerates."""
+    await asked(agents, id)
+    stand_at(FOLDER / "data" / "quotes.json", datetime(2008, 11, 4, tzinfo=UTC), datetime.now(UTC))
+    await decide(agents, id)
 
 
 async def asleep(agents: AgentClient, id: str, world: World) -> None:
@@ -273,7 +281,7 @@ async def afresh(agents: AgentClient, id: str, world: World) -> None:
 Story = Callable[[AgentClient, str, World], Awaitable[None]]
 STORIES: dict[type[World], tuple[Story, ...]] = {
     AuditWorld: (approved, kept, looked, revised, rejected, changed, asleep, failed, afresh),
-    MarketWorld: (approved, looked, rejected, drifted, asleep, afresh),
+    MarketWorld: (approved, looked, rejected, drifted, asleep, within, afresh),
     BatchWorld: (gathered, dormant, widened, afresh),
     IndexWorld: (approved, rejected, told, watching, afresh, moved),
     ContractWorld: (approved, paged, rejected, changed, asleep, afresh),
