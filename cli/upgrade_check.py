@@ -11,6 +11,7 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
+from google.protobuf.message import Message
 from pydantic import BaseModel
 from temporalio.api.common.v1 import Payload
 from temporalio.api.history.v1 import HistoryEvent
@@ -135,7 +136,7 @@ class UpgradeCheck:
 
     async def _unreadable(self, events: Sequence[HistoryEvent]) -> str:
         """Why the agent's own state in a history cannot be read; empty where it can."""
-        for payload in _own_payloads(events):
+        for payload in own_payloads(events):
             try:
                 [raw] = await self._converter.decode([payload], [RawValue])
             except Exception as error:
@@ -150,19 +151,19 @@ def _name_of(workflow: type) -> str:
     return name
 
 
-def _own_payloads(events: Sequence[HistoryEvent]) -> Iterator[Payload]:
-    """What the agent needs: not what anybody may have sent it, which it refuses by itself."""
+def own_payloads(events: Sequence[HistoryEvent]) -> Iterator[Payload]:
+    """What a workflow needs to go on: not what anybody may have sent it, nor what the SDK writes in plain."""
     for event in events:
         kind = event.WhichOneof("attributes") or ""
-        if "signaled" not in kind and "update" not in kind and "search_attributes" not in kind:
-            attributes = getattr(event, kind)
-            for name in ("input", "result", "failure", "details"):
-                part: Any = getattr(attributes, name, None)
-                if hasattr(part, "ListFields"):
-                    yield from payloads_in(part)
-                elif hasattr(part, "values"):
-                    for each in part.values():
-                        yield from payloads_in(each)
+        if "signaled" in kind or "update" in kind:
+            continue
+        attributes = getattr(event, kind)
+        for name in ("input", "result", "failure"):
+            part: Any = getattr(attributes, name, None)
+            if isinstance(part, Message):
+                yield from payloads_in(part)
+        if kind == "marker_recorded_event_attributes" and "result" in attributes.details:
+            yield from payloads_in(attributes.details["result"])
 
 
 def _raised(recording: Recording) -> str:

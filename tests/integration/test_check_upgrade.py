@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -12,12 +13,14 @@ import pytest
 import worker
 from activities.calls.interceptor import ReliableReports
 from cli.dev_server import DevServer
+from cli.upgrade_check import UpgradeCheck, Verdict
 from common.agents.agent import AgentInput
 from common.agents.auditor import AuditInput
 from common.agents.buyer import BuyerInput
 from common.client.client import AgentClient
 from common.digest import digest_bytes
 from common.mail import MAILROOM, MailroomRequest
+from common.temporal.connect import data_converter
 from tests.support.desk import Desk, open_desk
 from tests.support.waiting import eventually
 from workflows.buyer import Buyer
@@ -110,9 +113,16 @@ async def test_sleepers_are_named_that_would_break_and_nothing_is_written(desk: 
     assert finding["now"].startswith("the activity take_inventory (inventory/1/")
     assert "no workflow 'retired'" in broken[f"{queue}-retired"]["finding"]["why"]
 
+    # One's path lies in the object store; without that it is neither a break nor a pass.
+    history = await desk.client.get_workflow_handle(sleepers[3]).fetch_history()
     assert files_of(desk.settings.data_dir) == before
     assert await lengths_of(desk) == events
     assert buyer in events
+    shutil.rmtree(desk.settings.data_dir / "objects")
+    check = UpgradeCheck(data_converter(desk.settings, writes=False), desk.client.namespace)
+    lost = await check.examine(history)
+    assert lost.verdict is Verdict.UNKNOWN, lost
+    assert lost.why.startswith("its history cannot be read: "), lost
 
 
 async def test_a_sample_says_that_it_is_one_and_filters_hold(desk: Desk) -> None:
