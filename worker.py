@@ -16,9 +16,7 @@ from typing import Any
 
 from temporalio.client import Client
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
-from temporalio.converter import DataConverter
-from temporalio.worker import Replayer, Worker
-from temporalio.worker.workflow_sandbox import SandboxRestrictions
+from temporalio.worker import Worker
 
 from activities.archive.agents import AgentArchiver
 from activities.archive.erasure import Erasure
@@ -66,7 +64,6 @@ from activities.research.publishing import Publisher
 from activities.starts import StartChecks
 from activities.trading.choose import broker
 from activities.trading.orders import Orders
-from common.agents.kinds import KINDS
 from common.approval.signed import sign_start
 from common.approval.signing import Authority, Signer
 from common.archive.anchor import ArchiveAnchor
@@ -77,17 +74,8 @@ from common.object_store import open_store
 from common.roots import Roots
 from common.settings import Settings, SettingsError
 from common.temporal.connect import CannotConnectError, connect
-from common.temporal.guard import PayloadGuard
-from common.temporal.sandbox import AgentSandbox
-from workflows.archivist import Archivist, Eraser
-from workflows.batch_page import BatchPage
-from workflows.core.ending import TellEnd
-from workflows.courier import Courier
-from workflows.mailroom import Mailroom
+from workflows.replayer import interceptors, sandbox, workflow_classes
 
-# The sandbox runs an agent's own file afresh at every start and replay. What that file imports is passed
-# through: the kit has no state of its own, and importing it each time would cost more than the agent.
-PASSED_THROUGH = ("common", "activities", "workflows.core", "pydantic", "pydantic_core")
 THREADS = 16
 DRAIN_SECONDS = 20
 # A worker that has not ended so long after that is abandoned: it takes no more work, and the server hands out
@@ -176,28 +164,6 @@ def everything(client: Client, settings: Settings) -> list[Any]:
     ]
 
 
-def workflow_classes() -> list[type]:
-    """Every agent, and what serves them: archive, delivery of notices, mail listener, pages of batches."""
-    return [
-        *(kind.workflow_class() for kind in KINDS.values()),
-        Archivist,
-        Eraser,
-        Courier,
-        Mailroom,
-        BatchPage,
-    ]
-
-
-def replayer(workflows: Sequence[type], data_converter: DataConverter) -> Replayer:
-    """What replays histories of `workflows` as a worker of this program would."""
-    return Replayer(
-        workflows=workflows,
-        data_converter=data_converter,
-        workflow_runner=sandbox(),
-        interceptors=[PayloadGuard(), TellEnd()],
-    )
-
-
 def activity_methods(objects: Sequence[Any]) -> list[Any]:
     """The methods of `objects` that are activities."""
     return [
@@ -206,11 +172,6 @@ def activity_methods(objects: Sequence[Any]) -> list[Any]:
         for name in dir(type(each))
         if hasattr(getattr(type(each), name), "__temporal_activity_definition")
     ]
-
-
-def sandbox() -> AgentSandbox:
-    """The sandbox that agents run in, here and in every replay."""
-    return AgentSandbox(SandboxRestrictions.default.with_passthrough_modules(*PASSED_THROUGH))
 
 
 class EndingWorker(Worker):
@@ -244,7 +205,7 @@ def build(
         activity_executor=ThreadPoolExecutor(THREADS, thread_name_prefix="activity"),
         max_concurrent_activities=THREADS,
         workflow_runner=sandbox(),
-        interceptors=[PayloadGuard(), TellEnd(), reports, within],
+        interceptors=[*interceptors(), reports, within],
         max_cached_workflows=settings.cached_agents,
         # After a worker's death its agents' first task waits this long for it before another may have it.
         sticky_queue_schedule_to_start_timeout=timedelta(seconds=1),

@@ -10,7 +10,7 @@ from datetime import timedelta
 
 from temporalio.client import Client
 from temporalio.worker import Worker
-from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 import worker
 from activities.calls.interceptor import ReliableReports
@@ -22,6 +22,7 @@ from bench.peers.tasks import BareDeeds, KitDeeds, Steps
 from common.approval.signing import Authority
 from common.settings import Settings
 from common.temporal.connect import connect
+from workflows.replayer import RESTRICTIONS
 
 READY = "worker ready"
 
@@ -52,9 +53,7 @@ def bare_worker(client: Client, settings: Settings) -> Worker:
         task_queue=settings.task_queue,
         workflows=[BareAgent],
         activities=worker.activity_methods([Steps(), BareDeeds()]),
-        workflow_runner=SandboxedWorkflowRunner(
-            SandboxRestrictions.default.with_passthrough_modules(*worker.PASSED_THROUGH)
-        ),
+        workflow_runner=SandboxedWorkflowRunner(RESTRICTIONS),
         sticky_queue_schedule_to_start_timeout=timedelta(seconds=1),
     )
 

@@ -22,6 +22,7 @@ from common.temporal.connect import connect
 from tests.support.agents.agents import ErrandAgent
 from tests.support.agents.doubles import ErrandInput, World
 from tests.support.waiting import eventually
+from workflows.replayer import sandbox
 
 OUTAGE_SECONDS = 15  # the SDK by itself gives up after some ten
 
@@ -76,5 +77,5 @@ def _worker(client: Client, settings: Settings, objects: list[object], *, reliab
         task_queue=settings.task_queue,
         workflows=[ErrandAgent],
         activities=worker.activity_methods(objects),
-        workflow_runner=worker.sandbox(),
+        workflow_runner=sandbox(),
     )

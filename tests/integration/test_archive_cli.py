@@ -9,12 +9,12 @@ import boto3
 import pytest
 from temporalio.client import WorkflowHistory
 
-import worker
 from common.temporal.connect import data_converter
 from tests.support.archive.stage import ArchiveStage, archive_stage, closed
 from tests.support.desk import Desk, StandIn
 from tests.support.s3 import BUCKET, credentials, in_bucket, moto
 from tests.support.waiting import eventually
+from workflows.replayer import replayer
 
 __all__ = ["credentials", "moto"]
 
@@ -71,8 +71,7 @@ async def test_a_session_with_the_archive(stage: ArchiveStage, tmp_path: Path) -
     file = tmp_path / "history.json"
     assert (await desk.run("archive", "restore", ids[0], "--output", str(file))).code == 0
     history = WorkflowHistory.from_json(ids[0], file.read_text())
-    replayer = worker.replayer([StandIn], data_converter(stage.settings, writes=False))
-    await replayer.replay_workflow(history)
+    await replayer([StandIn], data_converter(stage.settings, writes=False)).replay_workflow(history)
     assert (await desk.run("archive", "restore", "nobody")).code == 3
     revived = await desk.run("archive", "restore", ids[0], "--revive", "--json")
     assert (revived.json["id"], revived.json["revived_from"]) == (f"{ids[0]}-revived", ids[0])

@@ -10,15 +10,15 @@ from temporalio.client import WorkflowHistory
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer
 
-import worker
 from common.agents.batch import PAGE
 from common.agents.kinds import KINDS
+from workflows.replayer import replayer, workflow_classes
 
 HISTORIES = sorted((Path(__file__).parent / "histories").glob("*.json"))
 
 
-def replayer() -> Replayer:
-    return worker.replayer(worker.workflow_classes(), pydantic_data_converter)
+def replays() -> Replayer:
+    return replayer(workflow_classes(), pydantic_data_converter)
 
 
 def test_there_are_histories_of_every_agent() -> None:
@@ -29,7 +29,7 @@ def test_there_are_histories_of_every_agent() -> None:
 @pytest.mark.parametrize("file", HISTORIES, ids=lambda file: file.stem)
 async def test_a_recorded_history_replays(file: Path) -> None:
     """Today's code takes the same steps."""
-    await replayer().replay_workflow(WorkflowHistory.from_json(file.stem, file.read_text()))
+    await replays().replay_workflow(WorkflowHistory.from_json(file.stem, file.read_text()))
 
 
 @pytest.mark.parametrize(
@@ -40,4 +40,4 @@ async def test_a_history_that_does_not_fit_the_code_is_noticed(file: Path) -> No
     text, count = re.subn(r'("activityType": \{\s+"name": ")', r"\1something_else_", file.read_text())
     assert count
     with pytest.raises(Exception, match=r"[Nn]ondeterminism"):
-        await replayer().replay_workflow(WorkflowHistory.from_json(file.stem, text))
+        await replays().replay_workflow(WorkflowHistory.from_json(file.stem, text))

@@ -28,11 +28,10 @@ from common.approval.types import ApprovalRequest, ApprovalsView, Decision, Deci
 from common.settings import Settings
 from common.temporal import search_attributes
 from common.temporal.connect import data_converter
-from common.temporal.guard import PayloadGuard
 from tests.support.agents.agents import ErrandAgent, PanelAgent
 from tests.support.agents.doubles import NoticeBoard, World
 from tests.support.waiting import eventually
-from workflows.core.ending import TellEnd
+from workflows.replayer import interceptors, replayer, sandbox
 
 OWNER = "owner-1"
 Answer = TypeVar("Answer", bound=BaseModel)
@@ -95,8 +94,8 @@ class Stage:
             task_queue=self.settings.task_queue,
             workflows=self.agents,
             activities=worker.activity_methods(self.objects()),
-            workflow_runner=worker.sandbox(),
-            interceptors=[PayloadGuard(), TellEnd()],
+            workflow_runner=sandbox(),
+            interceptors=interceptors(),
             max_cached_workflows=self.settings.cached_agents,
             no_remote_activities=True,
         )
@@ -228,7 +227,7 @@ class Stage:
 
     async def replay_all(self) -> None:
         """Replay every history, each run of each agent, with the code as it is."""
-        replayer = worker.replayer(self.agents, data_converter(self.settings, writes=False))
+        replays = replayer(self.agents, data_converter(self.settings, writes=False))
         for handle in self.handles:
             run_id: str | None = (
                 await handle.describe()
@@ -236,7 +235,7 @@ class Stage:
             while run_id:
                 run = self.client.get_workflow_handle(handle.id, run_id=run_id)
                 history = await run.fetch_history()
-                await replayer.replay_workflow(history)
+                await replays.replay_workflow(history)
                 last = history.events[-1]
                 run_id = (
                     last.workflow_execution_continued_as_new_event_attributes.new_execution_run_id or None

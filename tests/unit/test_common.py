@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from temporalio.exceptions import ApplicationError
 
-import worker
 from common.agents.auditor import AuditInput
 from common.agents.kinds import KINDS
 from common.approval.groups import Directory
@@ -26,6 +25,7 @@ from common.settings import Settings, SettingsError
 from common.temporal import search_attributes
 from tests.support.floors import action, floors
 from workflows.core.agent import Agent
+from workflows.replayer import workflow_classes
 
 # An envelope is good for two weeks by the clock of who checks it.
 NOW = datetime.now(UTC)
@@ -298,7 +298,7 @@ def test_every_kind_has_a_workflow_of_its_name_and_input() -> None:
     """What the doors offer is what the worker runs."""
     from temporalio.workflow import _Definition
 
-    agents = [each for each in worker.workflow_classes() if issubclass(each, Agent)]
+    agents = [each for each in workflow_classes() if issubclass(each, Agent)]
     definitions = [_Definition.must_from_class(each) for each in agents]
     found = {each.name: (each.arg_types or [None])[0] for each in definitions}
     assert found == {kind.name: kind.input for kind in KINDS.values()}

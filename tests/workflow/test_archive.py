@@ -14,7 +14,6 @@ from temporalio.client import WorkflowExecutionDescription, WorkflowHandle, Work
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import Replayer
 
-import worker
 from activities.mail.outbox import LetterRecord, Outbox
 from cli.revival import revived_input
 from common.archive.anchor import ArchiveAnchor
@@ -31,6 +30,7 @@ from tests.support.archive.stage import ArchiveStage, archive_stage
 from tests.support.s3 import credentials, in_bucket, moto
 from tests.support.stage import state_is
 from tests.support.waiting import eventually
+from workflows.replayer import replayer
 
 __all__ = ["credentials", "moto"]
 
@@ -51,8 +51,8 @@ async def stage(
         yield stage
 
 
-def replayer(stage: ArchiveStage) -> Replayer:
-    return worker.replayer(stage.agents, data_converter(stage.settings, writes=False))
+def replayer_of(stage: ArchiveStage) -> Replayer:
+    return replayer(stage.agents, data_converter(stage.settings, writes=False))
 
 
 def age_of(described: WorkflowExecutionDescription) -> timedelta:
@@ -94,7 +94,7 @@ async def test_a_closed_agent_is_moved_whole_and_an_open_one_stays(stage: Archiv
             history = WorkflowHistory.from_json(each.id, text)
             assert len(history.events) == run.events
             if run.run_id == record.run_id:
-                await replayer(stage).replay_workflow(history)
+                await replayer_of(stage).replay_workflow(history)
             plain = await stage.archived.history(record, run, readable=True)
             assert "binary/encrypted" not in plain
     record = await stage.archived.find(handle.id)

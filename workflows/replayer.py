@@ -1,0 +1,60 @@
+"""What a worker runs, and how: every workflow, its sandbox, and what replays a history as a worker does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from temporalio.converter import DataConverter
+from temporalio.worker import Interceptor, Replayer
+from temporalio.worker.workflow_sandbox import SandboxRestrictions
+
+from common.agents.kinds import KINDS
+from common.temporal.guard import PayloadGuard
+from common.temporal.sandbox import AgentSandbox
+from workflows.archivist import Archivist, Eraser
+from workflows.batch_page import BatchPage
+from workflows.core.ending import TellEnd
+from workflows.courier import Courier
+from workflows.mailroom import Mailroom
+
+# The sandbox runs an agent's own file afresh at every start and replay. What that file imports is passed
+# through: the kit has no state of its own, and importing it each time would cost more than the agent.
+PASSED_THROUGH = ("common", "activities", "workflows.core", "pydantic", "pydantic_core")
+RESTRICTIONS = SandboxRestrictions.default.with_passthrough_modules(*PASSED_THROUGH)
+
+
+def workflow_classes() -> list[type]:
+    """Every agent, and what serves them: archive, delivery of notices, mail listener, pages of batches."""
+    return [
+        *(kind.workflow_class() for kind in KINDS.values()),
+        Archivist,
+        Eraser,
+        Courier,
+        Mailroom,
+        BatchPage,
+    ]
+
+
+def sandbox() -> AgentSandbox:
+    """The sandbox that agents run in, on a worker and in every replay."""
+    return AgentSandbox(RESTRICTIONS)
+
+
+def interceptors() -> list[Interceptor]:
+    """What stands around every workflow, on a worker and in every replay."""
+    return [PayloadGuard(), TellEnd()]
+
+
+def replayer(
+    workflows: Sequence[type], data_converter: DataConverter, runner: AgentSandbox | None = None
+) -> Replayer:
+    """What replays histories of `workflows` as a worker of this program would.
+
+    A replay stores large payloads: give it a converter that does not write.
+    """
+    return Replayer(
+        workflows=workflows,
+        data_converter=data_converter,
+        workflow_runner=runner or sandbox(),
+        interceptors=interceptors(),
+    )
