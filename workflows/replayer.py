@@ -9,6 +9,7 @@ from temporalio.worker import Interceptor, Replayer
 from temporalio.worker.workflow_sandbox import SandboxRestrictions
 
 from common.agents.kinds import KINDS
+from common.temporal.fork_header import ForkHeader
 from common.temporal.guard import PayloadGuard
 from common.temporal.sandbox import AgentSandbox
 from workflows.archivist import Archivist, Eraser
@@ -42,7 +43,7 @@ def sandbox() -> AgentSandbox:
 
 def interceptors() -> list[Interceptor]:
     """What stands around every workflow, on a worker and in every replay."""
-    return [PayloadGuard(), TellEnd()]
+    return [PayloadGuard(), TellEnd(), ForkHeader()]
 
 
 def replayer(

@@ -14,6 +14,7 @@ from pydantic.json_schema import SkipJsonSchema
 from common.agents.batch import BatchStatus
 from common.agents.batch_state import BatchState
 from common.agents.fields import Amount, Count
+from common.agents.fork import Fork
 from common.agents.states import AgentState as AgentState
 from common.approval.stakes import Stakes
 from common.approval.types import Answer, ApprovalRequest, Decision, DecisionRecord
@@ -120,7 +121,7 @@ class Carried(BaseModel):
     ``memory`` is the agent's own state as JSON; ``model`` the language model people told it to use; ``mail``
     what came in and is not read yet; ``couriers`` who want to know, by request, how it ends; ``answers``
     what people decided and the agent's memory may not hold yet; ``sleeps`` the sleeps under way; ``batch``
-    the latest batch; the rest belongs to the kit.
+    the latest batch; ``fork`` what it is a fork of, if it is one; the rest belongs to the kit.
     """
 
     started_at: AwareDatetime
@@ -137,7 +138,13 @@ class Carried(BaseModel):
     answers: list[Answer] = Field(default_factory=list)
     sleeps: list[Asleep] = Field(default_factory=list)
     batch: BatchState | None = Field(None, exclude_if=lambda batch: batch is None)
+    fork: Fork | None = Field(None, exclude_if=lambda fork: fork is None)
     memory: dict[str, Any] | None = None
+
+    @property
+    def caveats(self) -> tuple[str, ...]:
+        """What whoever decides for the agent has to know of the agent itself."""
+        return (self.fork.evidence,) if self.fork else ()
 
 
 class AgentInput(BaseModel):
