@@ -56,6 +56,7 @@ def summary(view: AgentView) -> list[tuple[str, str]]:
         ("progress", "" if view.batch else progress(view.progress)),
         *(batch_pairs(view.batch) if view.batch else [("batch", view.batch_id)]),
         ("item of", view.item_of),
+        ("origin", view.fork.words if view.fork else ""),
         ("stuck at", ", ".join(view.stuck_at)),
         ("failure", view.failure or ""),
     ]

@@ -14,7 +14,7 @@ from pydantic.json_schema import SkipJsonSchema
 from common.agents.batch import BatchStatus
 from common.agents.batch_state import BatchState
 from common.agents.fields import Amount, Count
-from common.agents.fork import Fork
+from common.agents.fork import Fork, mark_of
 from common.agents.states import AgentState as AgentState
 from common.approval.stakes import Stakes
 from common.approval.types import Answer, ApprovalRequest, Decision, DecisionRecord
@@ -156,6 +156,11 @@ class AgentInput(BaseModel):
     def stakes(self) -> Stakes:
         """The most that can come of it, for the operator's policy to judge."""
         return Stakes()
+
+
+def memo_of(input: AgentInput) -> dict[str, JsonValue]:
+    """What the memo of an agent with this input says: whether it is a fork."""
+    return mark_of(input.carried.fork if input.carried else None)
 
 
 class ThinkerInput(AgentInput):

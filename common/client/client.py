@@ -20,11 +20,10 @@ from temporalio.common import (
 from temporalio.exceptions import TemporalError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
-from common.agents.agent import AgentInput, Receipt, Receipts, WakeUp
+from common.agents.agent import AgentInput, Receipt, Receipts, WakeUp, memo_of
 from common.agents.asking import AskingInput
 from common.agents.batch import BatchCommand, BatchStatus
 from common.agents.fields import paths_of
-from common.agents.fork import mark_of
 from common.approval.floors import Floors, PolicyRefusedError
 from common.approval.groups import Directory
 from common.approval.link import AnswerLink
@@ -110,7 +109,7 @@ class AgentClient:
         """
         id = check_agent_id(id or f"{kind}-{uuid.uuid4().hex[:8]}")
         await self.check_start(kind, input, owner)
-        memo = mark_of(input.carried and input.carried.fork) | ({REQUEST_DIGEST: request} if request else {})
+        memo = memo_of(input) | ({REQUEST_DIGEST: request} if request else {})
         try:
             await self._client.start_workflow(
                 kind,
