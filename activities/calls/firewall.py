@@ -40,7 +40,7 @@ class Firewall(Interceptor):
             ApplicationError: type `EffectHeld`, permanent: there is nothing like it on record.
         """
         info, own = activity.info(), activity.info().workflow_id or ""
-        wanted = _likeness(request, own, held.aside)
+        wanted = _likeness(request, (own, fork.of), held.aside)
         try:
             agent = await self._histories.runs(fork.of)
         except NoSuchAgentError:
@@ -52,7 +52,7 @@ class Firewall(Interceptor):
                     [argument] = await reader.decode(given, [type(request)])
                 except ValidationError:
                     continue  # of an older version, and so not like this one
-                if _likeness(argument, fork.of, held.aside) == wanted:
+                if _likeness(argument, (fork.of,), held.aside) == wanted:
                     return (await reader.decode(returned))[0] if returned else None
         raise permanent("EffectHeld", fork.refusal)
 
@@ -91,14 +91,15 @@ def _completed(history: WorkflowHistory, name: str) -> list[tuple[Sequence[Paylo
     return found
 
 
-def _likeness(request: Any, agent: str, aside: Sequence[str]) -> str:
-    """Equal for requests that ask for the same, whichever agent makes them.
+def _likeness(request: Any, agents: Sequence[str], aside: Sequence[str]) -> str:
+    """Equal for requests that ask for the same, whichever of these agents makes them.
 
     The envelopes of their approvals differ; what was approved does not.
     """
     value = request.model_dump(mode="json", exclude={"authorization", *aside})
-    value["key"] = _key(request).removeprefix(f"{agent}:")
-    return digest(value)
+    key = _key(request)
+    begins = next((f"{agent}:" for agent in agents if key.startswith(f"{agent}:")), "")
+    return digest({**value, "key": key.removeprefix(begins)})
 
 
 def _key(request: Any) -> str:

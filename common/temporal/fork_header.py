@@ -27,7 +27,7 @@ class ForkHeader(Interceptor):
 
 class _Marked(WorkflowInboundInterceptor):
     def init(self, outbound: WorkflowOutboundInterceptor) -> None:
-        super().init(_MarkedOutbound(outbound) if FORK in workflow.info().raw_memo else outbound)
+        super().init(_MarkedOutbound(outbound) if FORK in outbound.info().raw_memo else outbound)
 
 
 class _MarkedOutbound(WorkflowOutboundInterceptor):
