@@ -299,7 +299,7 @@ def fork(
     ] = None,
     as_id: Annotated[str | None, typer.Option("--id", help="The fork's id; generated if not given.")] = None,
     owner: Annotated[
-        str | None, typer.Option(metavar="WHO", help="Whose it is; your HIBERNAUT_USER.")
+        str | None, typer.Option(metavar="WHO", help="Whose it is; its original's owner.")
     ] = None,
     effects: Annotated[
         bool, typer.Option("--effects", help="Let it act on the world like any other agent.")
@@ -309,9 +309,8 @@ def fork(
     """Start an agent from the state another had at a node; what it would do outside is held."""
     from cli.forking import fork
 
-    found = settings()
     given = [*(words or ()), *(more or ())]
-    run(fork(found, id, at, given, as_id, owner or found.user, effects=effects, as_json=as_json))
+    run(fork(settings(), id, at, given, as_id, owner, effects=effects, as_json=as_json))
 
 
 @app.command()

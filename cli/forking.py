@@ -29,18 +29,19 @@ async def fork(
     at: str,
     words: Sequence[str],
     as_id: str | None,
-    owner: str,
+    owner: str | None,
     *,
     effects: bool,
     as_json: bool,
 ) -> None:
-    """Start a fork and print its id; the original is only read."""
+    """Start a fork and print its id; the original is only read. ``owner``: its owner's where not given."""
     client = await connect(settings, patience=PATIENCE)
     archived = ArchivedAgents.open(settings)
     histories = Histories(client, archived)
     original = await histories.runs(id)
     kind = kind_named(original.kind)
     run_id, node, entry = await _entered(histories, original, kind, at, settings)
+    owner = owner or original.owner or settings.user
     mark = Fork(of=id, run_id=run_id, node=node, effects=effects)
     input = read_input(kind, None, words, entry.input)
     new_id = as_id or f"{id}-fork-{uuid.uuid4().hex[:8]}"

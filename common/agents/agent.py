@@ -141,11 +141,6 @@ class Carried(BaseModel):
     fork: Fork | None = Field(None, exclude_if=lambda fork: fork is None)
     memory: dict[str, Any] | None = None
 
-    @property
-    def caveats(self) -> tuple[str, ...]:
-        """What whoever decides for the agent has to know of the agent itself."""
-        return (self.fork.evidence,) if self.fork else ()
-
 
 class AgentInput(BaseModel):
     """Base of every agent's input. ``carried`` is the kit's: set by carry-over, never by a user."""

@@ -10,8 +10,8 @@ import shlex
 from collections.abc import Sequence
 from contextvars import ContextVar
 
-from pydantic import BaseModel, JsonValue
-from temporalio import activity
+from pydantic import BaseModel, JsonValue, ValidationError
+from temporalio import activity, workflow
 
 from common.errors import permanent
 
@@ -53,6 +53,15 @@ class Fork(BaseModel, frozen=True):
             f"the effects of this fork are held, and {self.of} has nothing like it on record; "
             f"`{command}` starts one that acts"
         )
+
+
+def caveats() -> tuple[str, ...]:
+    """What whoever decides for the agent that this runs in has to know of the agent itself."""
+    try:
+        mark = workflow.memo_value(FORK, None)
+        return (Fork.model_validate(mark).evidence,) if mark is not None else ()
+    except ValidationError:
+        return ("this may be a fork of another agent: nobody can read its mark, and nothing is done outside",)
 
 
 def mark_of(fork: Fork | None) -> dict[str, JsonValue]:

@@ -23,6 +23,7 @@ from cli.forking import fork
 from cli.output import CommandError
 from common.agents.buyer import BuyerInput, BuyerResult
 from common.agents.fork import Fork
+from common.agents.kinds import KINDS, Kind
 from common.approval.types import ApprovalsView
 from common.client.client import AgentClient
 from common.client.errors import NoSuchAgentError
@@ -30,6 +31,8 @@ from common.client.view import AgentView
 from common.quotes import Quote
 from common.settings import Settings
 from common.temporal.connect import connect
+from tests.support.agents.promise import PromiseAgent
+from tests.support.agents.promise_input import Promised, PromiseInput
 from tests.support.archive.stage import ArchiveStage, closed
 from tests.support.limits import QUICK_DELETION, QUICK_TASKS, short_histories
 from tests.support.roots import open_all
@@ -57,7 +60,7 @@ class Floor(ArchiveStage):
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
-        self.agents = [*self.agents, Buyer]
+        self.agents = [*self.agents, Buyer, PromiseAgent]
         self.market = Market()
         book = self.settings.data_dir / "paper.db"
         self.broker = PaperBroker(book, self.market.fill, lambda: datetime.now(UTC), hours=None)
@@ -212,6 +215,33 @@ async def test_a_fork_with_effects_acts_once_on_an_approval_of_its_own(floor: Fl
     mine = await floor.bought(original)
     assert mine.client_order_id != order.client_order_id
     assert len(orders()) == 2
+
+
+async def test_an_approval_that_its_original_keeps_is_none_for_a_fork(
+    floor: Floor, orders: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even where nobody has to sign: the fork finds it void when it would act on it, and asks anew."""
+    kind = Kind("promise", "keeps its word", PromiseInput, "tests.support.agents.promise:PromiseAgent")
+    monkeypatch.setitem(KINDS, "promise", kind)
+    monkeypatch.setattr(floor.authority, "_accept_unsigned", True)
+    original = await floor.start(PromiseInput(), "promise")
+    await original.signal("decide", floor.decision(await floor.asked(original)))
+    await eventually(lambda: state_is(floor, original, "sleeping"))
+    acting = await floor.fork(original, "sleep", effects=True)
+    await eventually(lambda: state_is(floor, acting, "sleeping"))
+    await acting.signal("wake", None)
+    request = await floor.asked(acting)
+    assert (request.id, request.question) == ("approval-2", "Do it?")
+    assert request.evidence[1:] == ("approval: it was given to another agent, or too long ago",)
+    assert floor.world.acted == {}
+    await acting.signal("decide", floor.decision(request))
+    await eventually(lambda: state_is(floor, acting, "sleeping"))
+    await acting.signal("wake", None)
+    assert Promised.model_validate(await acting.result()).decision.startswith("approval-2: approved")
+    assert [key.partition(":")[0] for key in floor.world.acted] == [acting.id]
+    await original.signal("wake", None)
+    assert Promised.model_validate(await original.result()).decision.startswith("approval-1: approved")
+    assert len(floor.world.acted) == 2
 
 
 async def test_a_fork_leaves_the_open_order_of_its_original_alone(floor: Floor, orders: Any) -> None:

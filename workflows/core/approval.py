@@ -11,6 +11,7 @@ from temporalio import workflow
 
 from activities.decisions import DecisionChecks, EnvelopeCheck
 from common.agents.agent import AgentState, Carried
+from common.agents.fork import caveats
 from common.approval.stakes import Stakes, stakes_of
 from common.approval.types import (
     PREMISES_FRESH_FOR,
@@ -89,7 +90,7 @@ class Approvals:
         else:
             if request is None and not self._history.remembers:
                 await self._close_left_open()
-            draft = gate.first_request(question, plan, policy, (*self._carried.caveats, *evidence), owner())
+            draft = gate.first_request(question, plan, policy, (*caveats(), *evidence), owner())
             self._answers.forget(question, draft.origin)
             outcome = await self._ended(
                 request or await self._open(draft, type(plan)), type(plan), premises, resumable
