@@ -303,6 +303,32 @@ def cancel(id: Id) -> None:
 
 
 @app.command()
+def fork(
+    id: Id,
+    at: Annotated[
+        str, typer.Option(metavar="NODE", help="As it entered NODE last; NODE#2: the second time.")
+    ],
+    more: Annotated[list[str] | None, typer.Argument(metavar="[k=v]...", help="More --set words.")] = None,
+    words: Annotated[
+        list[str] | None, typer.Option("--set", metavar="k=v", help="Another input; repeatable.")
+    ] = None,
+    as_id: Annotated[str | None, typer.Option("--id", help="The fork's id; generated if not given.")] = None,
+    owner: Annotated[
+        str | None, typer.Option(metavar="WHO", help="Whose it is; its original's owner.")
+    ] = None,
+    effects: Annotated[
+        bool, typer.Option("--effects", help="Let it act on the world like any other agent.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Start an agent from the state another had at a node; what it would do outside is held."""
+    from cli.forking import fork
+
+    given = [*(words or ()), *(more or ())]
+    run(fork(settings(), id, at, given, as_id, owner, effects=effects, as_json=as_json))
+
+
+@app.command()
 @options_of(
     AgentFilter,
     *(

@@ -40,6 +40,7 @@ from activities.auditor.triage import FindingTriage
 from activities.batch.listing import BatchListing
 from activities.batch.pages import BatchPages
 from activities.calendars import Calendars
+from activities.calls.firewall import Firewall
 from activities.calls.interceptor import ReliableReports
 from activities.calls.territory import WithinRoots
 from activities.contracts.activities import Contracts
@@ -73,6 +74,7 @@ from activities.trading.orders import Orders
 from common.approval.signed import sign_start
 from common.approval.signing import Authority, Signer
 from common.archive.anchor import ArchiveAnchor
+from common.archive.histories import Histories
 from common.artifacts import ArtifactStore
 from common.client.builds import Builds
 from common.mail import MAILROOM, MailroomRequest
@@ -225,6 +227,7 @@ def build(
 ) -> Worker:
     """The worker of this process; tests and benches hand in workflows and activity objects of their own."""
     within = WithinRoots(client, Roots.load(settings), published(settings))
+    firewall = Firewall(Histories.open(client, settings))
     return EndingWorker(
         client,
         task_queue=settings.task_queue,
@@ -233,7 +236,7 @@ def build(
         activity_executor=ThreadPoolExecutor(THREADS, thread_name_prefix="activity"),
         max_concurrent_activities=THREADS,
         workflow_runner=sandbox(),
-        interceptors=[*interceptors(), reports, within],
+        interceptors=[*interceptors(), reports, within, firewall],
         deployment_config=deployment(settings),
         max_cached_workflows=settings.cached_agents,
         # After a worker's death its agents' first task waits this long for it before another may have it.

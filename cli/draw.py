@@ -63,6 +63,7 @@ def summary(view: AgentView) -> list[tuple[str, str]]:
         *(batch_pairs(view.batch) if view.batch else [("batch", view.batch_id)]),
         ("item of", view.item_of),
         ("build", view.pinned_to.partition(":")[2]),
+        ("origin", view.fork.words if view.fork else ""),
         ("stuck at", ", ".join(view.stuck_at)),
         ("failure", view.failure or ""),
         *(pair for each in view.trouble for pair in (("trouble", each.words), ("to do", each.fix))),

@@ -86,19 +86,24 @@ def print_kinds(floors: Floors, owner: str, *, as_json: bool) -> None:
             print(f"  {field.name:<16} {field.description}\n  {'':<16} {field.type}; {default}")
 
 
-def read_input(kind: Kind, source: str | None, words: Iterable[str]) -> AgentInput:
+def read_input(
+    kind: Kind, source: str | None, words: Iterable[str], base: AgentInput | None = None
+) -> AgentInput:
     """The input of an agent from a JSON file and `k=v` words; a word overrides the file.
 
     Args:
         kind: the kind of agent.
         source: path of a JSON file, `-` for stdin, None for neither.
         words: `name=value` each. A value is taken as JSON where that fits the field, else as text.
+        base: an input that these change.
 
     Raises:
         CommandError: something does not fit; the message names the field and what it takes.
     """
-    values = _read_json(source) if source else {}
-    for name in values:
+    given = _read_json(source) if source else {}
+    values = base.model_dump(mode="json", by_alias=True, exclude={"carried"}) if base else {}
+    values |= given
+    for name in given:
         _known(kind, name)
     for name, text in split_words(words, "--set"):
         _known(kind, name)

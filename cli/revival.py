@@ -11,6 +11,7 @@ from temporalio.client import WorkflowHistory
 from temporalio.converter import DataConverter, WorkflowSerializationContext
 
 from common.agents.agent import AgentInput, Approvals, Carried, Notebook, NotebookEntry
+from common.agents.fork import Fork
 from common.archive.layout import ArchiveRecord
 from common.archive.reader import ArchivedAgents
 from common.client.view import AgentView
@@ -60,26 +61,37 @@ def _ended(
     carried: Carried, view: AgentView, told: list[str], record: ArchiveRecord, now: datetime
 ) -> Carried:
     """The state that the last run began with, updated to where it ended."""
-    words = f"revived from {record.id}, run {record.run_id}"
-    approvals = Approvals(
-        asked=max(
-            [carried.approvals.asked, *map(_number, (each.decision.request_id for each in view.decisions))]
-        ),
-        closed=carried.approvals.closed,
-        records=view.decisions,
-    )
-    return carried.model_copy(
+    asked = [_number(each.decision.request_id) for each in view.decisions]
+    ended = carried.model_copy(
         update={
-            "notebook": Notebook(
-                entries=[*view.notebook, NotebookEntry(at=now, node="", text=words)], dropped=view.dropped
-            ),
-            "approvals": approvals,
+            "notebook": Notebook(entries=view.notebook, dropped=view.dropped),
+            "approvals": Approvals(asked=max([carried.approvals.asked, *asked]), records=view.decisions),
             "told": [*carried.told, *told][-MAX_TOLD:],
-            "paused": False,
             "sleeps": [],
             "stuck_at": view.stuck_at,
             "progress": view.progress,
             "cost": view.cost,
+        }
+    )
+    # What was held for the one is held for the other.
+    return begun_anew(ended, f"revived from {record.id}, run {record.run_id}", now, view.fork)
+
+
+def begun_anew(state: Carried, words: str, now: datetime, fork: Fork | None) -> Carried:
+    """A state for a new agent to go on from; `words` tell its notebook where it comes from.
+
+    Nothing is open, and nobody waits to hear from it. What was asked is asked anew: an approval for one agent
+    is none for another.
+    """
+    entries = [*state.notebook.entries, NotebookEntry(at=now, node="", text=words)]
+    return state.model_copy(
+        update={
+            "notebook": Notebook(entries=entries, dropped=state.notebook.dropped),
+            "approvals": Approvals(asked=state.approvals.asked, records=state.approvals.records),
+            "answers": [],
+            "couriers": {},
+            "paused": False,
+            "fork": fork,
         }
     )
 

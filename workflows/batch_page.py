@@ -200,7 +200,8 @@ class BatchPage:
                 id=agent,
                 # Only one that has failed may be tried again.
                 id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY,
-                memo={ITEM_OF: info.workflow_id},
+                # Of a fork's batch the items are marked as it is.
+                memo={**workflow.memo(), ITEM_OF: info.workflow_id},
                 priority=info.priority,
                 search_attributes=TypedSearchAttributes(pairs),
             )

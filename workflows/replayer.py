@@ -11,6 +11,7 @@ from temporalio.worker import Interceptor, Replayer
 from temporalio.worker.workflow_sandbox import SandboxRestrictions
 
 from common.agents.kinds import KINDS
+from common.temporal.fork_header import ForkHeader
 from common.temporal.guard import PayloadGuard
 from common.temporal.recording import Recording, RecordingSandbox
 from common.temporal.sandbox import AgentSandbox
@@ -45,10 +46,12 @@ def sandbox() -> AgentSandbox:
 
 def interceptors() -> list[Interceptor]:
     """What stands around every workflow, on a worker and in every replay."""
-    return [PayloadGuard(), TellEnd()]
+    return [PayloadGuard(), TellEnd(), ForkHeader()]
 
 
-def replayer(workflows: Sequence[type], data_converter: DataConverter) -> Replayer:
+def replayer(
+    workflows: Sequence[type], data_converter: DataConverter, runner: AgentSandbox | None = None
+) -> Replayer:
     """What replays histories of `workflows` as a worker of this program would.
 
     A replay stores large payloads: give it a converter that does not write.
@@ -56,7 +59,7 @@ def replayer(workflows: Sequence[type], data_converter: DataConverter) -> Replay
     return Replayer(
         workflows=workflows,
         data_converter=data_converter,
-        workflow_runner=sandbox(),
+        workflow_runner=runner or sandbox(),
         interceptors=interceptors(),
     )
 

@@ -33,6 +33,7 @@ from activities.batch.records import (
 from activities.calls.owner import owner_of_caller
 from common.agents.batch import PAGE, BatchItem, ItemResult, Verdict, as_lines
 from common.agents.batch_state import PageReport
+from common.agents.fork import CALLER, mark_of
 from common.agents.kinds import KINDS
 from common.approval.signed import sign_start
 from common.approval.signing import Signer
@@ -80,6 +81,7 @@ class BatchPages:
                 task_queue=activity.info().task_queue,
                 id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
                 id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
+                memo=mark_of(CALLER.get()),
                 priority=priority_of(owner),
                 search_attributes=TypedSearchAttributes(pairs),
             )

@@ -21,6 +21,7 @@ from temporalio.common import (
 from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
+from common.agents.fork import CALLER, marked
 from common.approval.floors import Floors
 from common.approval.signed import sign_start
 from common.approval.signing import Signer
@@ -68,6 +69,7 @@ class Notices:
             update={"id": f"{notice.agent}/{(info.workflow_run_id or '')[-12:]}/{notice.id}"}
         )
         notice, told = self._under_policy(notice)
+        notice = notice.model_copy(update={"text": marked(notice.text)})
         if notice.gathered:
             return told
         try:
@@ -90,10 +92,12 @@ class Notices:
             if info.attempt < ATTEMPTS and not isinstance(error, SettingsError) and _passes(error):
                 raise ApplicationError("Temporal is away", type="TemporalAway") from None
             say(notice.event, notice.agent, f"{notice.text} (to nobody else: {error or 'Temporal is away'})")
-        if not is_set and told == Told():
+        # A fork has its end told from here, too, where it is marked.
+        elsewhere = is_set or CALLER.get() is not None
+        if not elsewhere and told == Told():
             return None
         courier = courier_id(notice.id) if follows else None
-        return told.model_copy(update={"courier": courier, "elsewhere": is_set})
+        return told.model_copy(update={"courier": courier, "elsewhere": elsewhere})
 
     def _under_policy(self, notice: Notice) -> tuple[Notice, Told]:
         """A new request's notice under the operator's policy, and what the agent is told of that."""

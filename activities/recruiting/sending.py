@@ -97,7 +97,7 @@ class LetterActivities:
         self, given: Authorization | None, plan: BaseModel, editable: Sequence[str]
     ) -> Authorization:
         """The approval of this plan."""
-        authorization = self._authority.authorize(given, plan, activity.info())
+        authorization = self._authority.authorize(given, plan, activity.info(), ("chain",))
         if any(set(vote.decision.edits) - set(editable) for vote in authorization.votes):
             raise permanent(
                 "NotAuthorized", f"the decision edits more of the plan than {', '.join(editable)}"

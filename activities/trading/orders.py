@@ -10,6 +10,7 @@ from temporalio import activity
 
 from activities.trading.broker import Broker, DuplicateOrderError, MarketState, OrderRequest
 from common.agents.buyer import EDITABLE, BuyPlan, Order
+from common.agents.fork import hold, key_on_record
 from common.approval.signing import Authority
 from common.approval.types import Authorization
 from common.errors import permanent
@@ -82,7 +83,7 @@ class Orders:
         """
         plan = request.plan
         attempt = activity.info()
-        authorization = self._authority.authorize(request.authorization, plan, attempt)
+        authorization = self._authority.authorize(request.authorization, plan, attempt, ("limit_price",))
         if any(set(vote.decision.edits) - set(EDITABLE) for vote in authorization.votes):
             raise permanent(
                 "NotAuthorized", f"the decision edits more of the plan than {', '.join(EDITABLE)}"
@@ -124,11 +125,16 @@ class Orders:
     @activity.defn(name="find_order")
     async def find_order(self, request: FindOrder) -> FoundOrder:
         """The order under a key, as it is now."""
-        return FoundOrder(order=await self._broker.find(client_order_id(request.key)))
+        return FoundOrder(order=await self._broker.find(client_order_id(key_on_record(request.key))))
 
     @activity.defn(name="cancel_order")
     async def cancel_order(self, request: CancelOrder) -> FoundOrder:
-        """Cancel what is open of the order, and return it; an order that had ended stays as it is."""
+        """Cancel what is open of the order, and return it; an order that had ended stays as it is.
+
+        Raises:
+            ApplicationError: type `NotItsOwn`: a fork does not cancel what its original ordered.
+        """
+        hold(key=request.key)
         return FoundOrder(order=await self._broker.cancel(client_order_id(request.key)))
 
     @activity.defn(name="market")

@@ -14,6 +14,7 @@ from pydantic.json_schema import SkipJsonSchema
 from common.agents.batch import BatchStatus
 from common.agents.batch_state import BatchState
 from common.agents.fields import Amount, Count
+from common.agents.fork import Fork, mark_of
 from common.agents.states import AgentState as AgentState
 from common.approval.stakes import Stakes
 from common.approval.types import Answer, ApprovalRequest, Decision, DecisionRecord
@@ -120,7 +121,7 @@ class Carried(BaseModel):
     ``memory`` is the agent's own state as JSON; ``model`` the language model people told it to use; ``mail``
     what came in and is not read yet; ``couriers`` who want to know, by request, how it ends; ``answers``
     what people decided and the agent's memory may not hold yet; ``sleeps`` the sleeps under way; ``batch``
-    the latest batch; the rest belongs to the kit.
+    the latest batch; ``fork`` what it is a fork of, if it is one; the rest belongs to the kit.
     """
 
     started_at: AwareDatetime
@@ -137,6 +138,7 @@ class Carried(BaseModel):
     answers: list[Answer] = Field(default_factory=list)
     sleeps: list[Asleep] = Field(default_factory=list)
     batch: BatchState | None = Field(None, exclude_if=lambda batch: batch is None)
+    fork: Fork | None = Field(None, exclude_if=lambda fork: fork is None)
     memory: dict[str, Any] | None = None
 
 
@@ -149,6 +151,11 @@ class AgentInput(BaseModel):
     def stakes(self) -> Stakes:
         """The most that can come of it, for the operator's policy to judge."""
         return Stakes()
+
+
+def memo_of(input: AgentInput) -> dict[str, JsonValue]:
+    """What the memo of an agent with this input says: whether it is a fork."""
+    return mark_of(input.carried.fork if input.carried else None)
 
 
 class ThinkerInput(AgentInput):

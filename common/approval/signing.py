@@ -9,12 +9,14 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pydantic import BaseModel, JsonValue, ValidationError
 from temporalio.activity import Info
 
+from common.agents.fork import hold
 from common.approval.floors import Floors
 from common.approval.groups import Directory
 from common.approval.stakes import Stakes, stakes_of
@@ -151,18 +153,22 @@ class Authority:
         """The groups that ``who`` is in now."""
         return self._directory.groups_of(who)
 
-    def authorize(self, authorization: Authorization | None, plan: BaseModel, action: Info) -> Authorization:
+    def authorize(
+        self, authorization: Authorization | None, plan: BaseModel, action: Info, aside: Sequence[str] = ()
+    ) -> Authorization:
         """The ``authorization``, if it and the operator's policy allow exactly this ``plan``.
 
         Args:
             authorization: what came with the request.
             plan: what is to be done.
             action: the activity that is about to do it, for its agent.
+            aside: fields of its request that may differ between two attempts at the same thing.
 
         Raises:
             ApplicationError: permanent, saying what is wrong: type `NotAuthorized`, or, where the operator's
                 policy asks for more, `PolicyRefused`.
             SettingsError: the policy cannot be read just now.
+            HeldError: the agent is a fork whose effects are held; not for the activity to catch.
         """
         agent = action.workflow_id or ""
         flaw = self._flaw_for(authorization, plan, agent) if authorization else "no approval came with it"
@@ -175,6 +181,7 @@ class Authority:
             flaw = self._flaw_for(authorization.model_copy(update={"policy": raised}), plan, agent)
             if flaw:
                 raise permanent(POLICY_REFUSED, f"the operator's policy asks for more: {flaw}")
+        hold(aside)
         return authorization
 
     def check_stakes(self, stakes: Stakes, authorization: Authorization, action: Info) -> None:

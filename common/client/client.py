@@ -19,7 +19,7 @@ from temporalio.common import (
 from temporalio.exceptions import TemporalError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
-from common.agents.agent import AgentInput, Receipt, Receipts, WakeUp
+from common.agents.agent import AgentInput, Receipt, Receipts, WakeUp, memo_of
 from common.agents.asking import AskingInput
 from common.agents.batch import BatchCommand, BatchStatus
 from common.agents.fields import paths_of
@@ -110,6 +110,7 @@ class AgentClient:
         """
         id = check_agent_id(id or f"{kind}-{uuid.uuid4().hex[:8]}")
         await self.check_start(kind, input, owner)
+        memo = memo_of(input) | ({REQUEST_DIGEST: request} if request else {})
         try:
             await self._client.start_workflow(
                 kind,
@@ -118,7 +119,7 @@ class AgentClient:
                 task_queue=self._settings.task_queue,
                 id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
                 id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
-                memo={REQUEST_DIGEST: request} if request else None,
+                memo=memo or None,
                 priority=priority_of(owner),
                 search_attributes=TypedSearchAttributes(
                     [SearchAttributePair(search_attributes.OWNER, owner)]

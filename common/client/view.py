@@ -28,11 +28,13 @@ from temporalio.client import (
     WorkflowHandle,
     WorkflowQueryFailedError,
 )
+from temporalio.exceptions import TemporalError
 from temporalio.service import RPCError, RPCStatusCode
 
 from common.agents.agent import AgentStatus, Cost, Notebook, NotebookEntry, Progress
 from common.agents.batch import PAGE_PREFIX, BatchStatus
 from common.agents.states import AgentState
+from common.agents.fork import FORK, Fork
 from common.agents.states import RunStatus as RunStatus
 from common.approval.types import ApprovalRequest, ApprovalsView, DecisionRecord
 from common.client.trouble import Trouble, failing_task, stuck
@@ -115,6 +117,7 @@ class AgentView(AgentRow):
     `live` is false if no worker answered: then only what visibility holds is known. `requests` are the open
     ones, oldest first, `approval` the oldest; `dropped` counts notebook lines that only history keeps.
     `closed_requests` says in words how those that are no longer open ended, by id. `batch` is its latest.
+    `fork` says what it is a fork of, if it is one.
     """
 
     live: bool = False
@@ -129,6 +132,7 @@ class AgentView(AgentRow):
     failure: str | None = None
     result: JsonValue = None
     batch: BatchStatus | None = None
+    fork: Fork | None = None
 
 
 class Ending(BaseModel):
@@ -206,6 +210,7 @@ async def view_of(client: Client, description: WorkflowExecutionDescription) -> 
         live=status is not None and notebook is not None and approvals is not None,
         result=ending.result,
         failure=ending.failure,
+        fork=await _fork_of(description),
     )
     if notebook:
         view.notebook, view.dropped = notebook.entries, notebook.dropped
@@ -310,6 +315,14 @@ async def _under_way(client: Client, description: WorkflowExecutionDescription) 
             total.done += reported.done
             total.total += reported.total
     return total
+
+
+async def _fork_of(description: WorkflowExecutionDescription) -> Fork | None:
+    try:
+        found: Fork | None = await description.memo_value(FORK, None, type_hint=Fork)
+    except (ValueError, RuntimeError, TemporalError):
+        return None  # nobody can say
+    return found
 
 
 def _failed(error: WorkflowFailureError) -> Ending:

@@ -20,8 +20,10 @@ from cli.dev_server import DevServer, find_program
 from common.agents.buyer import Order
 from common.approval.signing import Signer
 from common.approval.types import ApprovalRequest, Decision, Verdict
+from common.client.client import AgentClient
 from common.key_ring import KeyRing
 from tests.support.desk import ROOT, Desk, open_desk
+from tests.support.waiting import eventually
 
 # Two closes of a weekend in November 2008; the second is far beyond the tolerance of the first.
 PRICES = "Date,BAC\n2008-11-21,9.231\n2008-11-24,11.741\n"
@@ -219,3 +221,40 @@ async def test_unsigned_words_at_the_terminal_end_nothing_either(exchange: Excha
     assert rejected.code == 0, rejected.err
     assert (await exchange.desk.run("result", id, "--wait")).json["outcome"] == "not_approved"
     assert exchange.orders() == []
+
+
+async def test_the_session_of_the_docs_with_a_fork(exchange: Exchange) -> None:
+    """Each line as it stands: one fork buys nothing, one asks at another limit, one buys for real."""
+    page = (ROOT / "docs" / "cli.md").read_text().partition("## Fork an agent\n\n")[2]
+    lines = [line.strip() for line in page.partition("\n\n")[0].splitlines()]
+    assert len(lines) == 4
+    agents = AgentClient(exchange.desk.client, exchange.desk.settings, exchange.desk.signer)
+
+    async def asks(id: str) -> ApprovalRequest | None:
+        return (await agents.view(id)).approval
+
+    for line in lines:
+        program, starter, *words = line.split()
+        assert (program, starter) == ("python", "starter.py")
+        ran = await exchange.desk.run(*words)
+        assert (ran.code, ran.out) == (0, f"{words[-1]}\n"), ran.err
+        await eventually(lambda id=words[-1]: asks(id))
+    assert "fork of first at approval, effects held" in (await exchange.desk.run("show", "again")).out
+    cheaper = await asks("cheaper")
+    assert cheaper is not None
+    assert cheaper.plan["limit"] == "10"
+    endings = []
+    for id in ("again", "for-real"):
+        await agents.decide(id, Verdict.APPROVE, by="ann", through="cli")
+        endings.append(await agents.ending(id, wait=True))
+    assert [ending.status for ending in endings] == ["failed", "completed"]
+    assert str(endings[0].failure).startswith("EffectHeld: ")
+    assert len(exchange.orders()) == 1
+    ran = await exchange.desk.run("fork", "first", "--at", "case", "--json")
+    mark = (await agents.view(ran.json["id"])).fork
+    assert mark is not None
+    assert (ran.json["owner"], ran.json["fork"]) == ("me", mark.model_dump())
+    assert ran.json["id"].startswith("first-fork-")
+    ran = await exchange.desk.run("fork", "first", "--at", "checkout", "--json")
+    assert (ran.code, ran.out) == (2, "")
+    assert "first has not been at 'checkout'; it has been at: case, approval." in ran.err

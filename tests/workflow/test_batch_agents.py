@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+from temporalio.client import WorkflowHandle
+from temporalio.service import RPCError
 
 from activities.batch import listing
 from cli.dev_server import DevServer
+from common.agents.agent import Carried
 from common.agents.batch_agent import BatchInput, BatchResult
+from common.agents.fork import FORK, Fork
 from common.approval.floors import policy_file
-from common.approval.types import ApprovalsView
+from common.approval.types import ApprovalRequest, ApprovalsView
+from common.client.client import AgentClient
 from common.settings import Settings
 from common.temporal.connect import connect
 from tests.support import limits
@@ -94,6 +100,33 @@ async def test_the_operators_policy_holds_for_each_item(batches: BatchStage) -> 
     )
     _, verdicts = await batches.outcome(agent)
     assert "the operator's policy lets owner-1 start no brief" in verdicts["one"].reason
+
+
+async def test_items_of_a_forks_batch_are_marked_as_it_is(batches: BatchStage, tmp_path: Path) -> None:
+    """So their effects are held like its own, and whoever decides for them knows."""
+    file = tmp_path / "items.jsonl"
+    file.write_text('{"ending": "asks", "id": "one"}')
+    mark = Fork(of="batch-1", run_id="r", node="items")
+    input = BatchInput(
+        kind="brief", items=str(file), carried=Carried(started_at=datetime.now(UTC), fork=mark)
+    )
+    agents = AgentClient(batches.client, batches.settings, batches.signer)
+    agent = batches.client.get_workflow_handle(await agents.start("batch", input, owner=OWNER))
+    batches.handles.append(agent)
+    item = batches.client.get_workflow_handle(f"{agent.id}.one")
+    request = await eventually(lambda: asked_if_there(batches, item))
+    assert request.evidence == (mark.evidence,)
+    for each in (agent, *await batches.pages(agent), item):
+        assert await (await each.describe()).memo_value(FORK, type_hint=Fork) == mark
+    await agent.cancel()
+
+
+async def asked_if_there(batches: BatchStage, item: WorkflowHandle[Any, Any]) -> ApprovalRequest | None:
+    try:
+        await item.describe()
+    except RPCError:
+        return None
+    return await batches.asked(item)
 
 
 async def test_questions_of_items_are_one_notice_and_cancelling_ends_the_agents(

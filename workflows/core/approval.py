@@ -12,6 +12,7 @@ from temporalio import workflow
 
 from activities.decisions import DecisionChecks, EnvelopeCheck
 from common.agents.agent import AgentState, Carried
+from common.agents.fork import caveats
 from common.approval.stakes import Stakes, stakes_of
 from common.approval.types import (
     PREMISES_FRESH_FOR,
@@ -83,7 +84,7 @@ class Approvals:
         else:
             if request is None and not self._history.remembers:
                 await self._close_left_open()
-            draft = gate.first_request(question, plan, policy, evidence, owner())
+            draft = gate.first_request(question, plan, policy, (*caveats(), *evidence), owner())
             self._answers.forget(question, draft.origin)
             outcome = await self._ended(
                 request or await self._open(draft, type(plan)), type(plan), premises, resumable
@@ -127,8 +128,13 @@ class Approvals:
             self._note_refusal(record)
 
     def allows(self, outcome: Outcome[Plan]) -> bool:
-        """Whether `outcome` is an approval that was given here and still stands."""
-        return outcome.approved and self._gate.memory.closed.get(outcome.request.id) == outcome.words
+        """Whether `outcome` is an approval that still stands; one not given here is looked at once more."""
+        words = outcome.words
+        return outcome.approved and self._gate.memory.closed.get(outcome.request.id, words) == words
+
+    def is_own(self, outcome: Outcome[Plan]) -> bool:
+        """Whether `outcome` was given here, and not to an agent that this one goes on from."""
+        return outcome.request.id in self._gate.memory.closed
 
     def void(self, outcome: Outcome[Plan], why: str) -> None:
         """Have an approval count no more."""

@@ -9,7 +9,6 @@ from datetime import timedelta
 from typing import Any
 
 from temporalio import workflow
-from temporalio.exceptions import FailureError, is_cancelled_exception
 
 from activities.batch.listing import BatchListing
 from activities.batch.pages import BatchPages
@@ -251,14 +250,7 @@ class Batches:
     async def _to_page(self, state: BatchState, number: int, send: Callable[[Any], Any]) -> bool:
         """Tell a page something; whether it still runs."""
         handle: Any = workflow.get_external_workflow_handle(f"{self._prefix(state)}{number}")
-        with self._calls.counted():
-            try:
-                await send(handle)
-            except FailureError as error:
-                if is_cancelled_exception(error):
-                    raise
-                return False
-        return True
+        return await self._calls.reached(send(handle))
 
     def _prefix(self, state: BatchState) -> str:
         return page_prefix(workflow.info().workflow_id, state.run)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -178,6 +178,17 @@ class Calls:
             yield
         finally:
             self.under_way -= 1
+
+    async def reached(self, sending: Coroutine[Any, Any, None]) -> bool:
+        """Whether what is sent to another workflow found it running."""
+        with self.counted():
+            try:
+                await sending
+            except FailureError as error:
+                if is_cancelled_exception(error):
+                    raise
+                return False
+        return True
 
     async def execute(self, activity: Any, argument: BaseModel, policy: CallPolicy) -> Any:
         """Run an activity, paused or not, unwatched."""

@@ -20,7 +20,7 @@ from workflows.core.calls import ACTION, READ, CallPolicy, Calls, Result, is_per
 from workflows.core.display import Display, cause_of, cause_type_of
 from workflows.core.gate import Outcome
 from workflows.core.notify import Notifier
-from workflows.core.premises import Drift, Premise, expired, fetched_all
+from workflows.core.premises import Drift, Premise, fetched_all
 
 
 @dataclass(frozen=True)
@@ -186,7 +186,10 @@ class Actions:
         # Counted to the end of the window, so that the envelope still holds when the action checks it.
         good_until = action.approval.good_until
         if good_until is not None and good_until <= workflow.now() + action.freshness:
-            drifts.append(expired(good_until, workflow.now()))
+            why = f"it held until {good_until:%Y-%m-%d %H:%M} UTC"
+            drifts.append(Drift("approval", good_until, workflow.now(), why))
+        if not self._approvals.is_own(action.approval):
+            drifts.append(Drift("approval", None, None, "it was given to another agent, or too long ago"))
         return {each.premise.name: each.now for each in found}, drifts
 
     async def _void(self, approval: Outcome[Any], drifts: Sequence[Drift]) -> None:

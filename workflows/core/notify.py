@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from temporalio import workflow
-from temporalio.exceptions import FailureError, is_cancelled_exception
 
 from activities.delivery.notices import Notices, say
 from common.agents.batch import ASKING, ITEM_OF, MAX_SHOWN, ItemAsks
@@ -43,10 +42,9 @@ class Notifier:
         """
         agent, kind, id = workflow.info().workflow_id, workflow.info().workflow_type, self._calls.next_id
         fields = {"id": id, "agent": agent, "kind": kind, "owner": owner(), "event": event, "text": text}
-        notice = Notice(**fields, request=request, couriers=tuple(couriers), stakes=stakes or Stakes())
-        if people or self.is_item:
-            gathered = self.is_item and event in ASKS and not people
-            notice = notice.model_copy(update={"people": tuple(people), "gathered": gathered})
+        rest = {"request": request, "couriers": tuple(couriers), "stakes": stakes or Stakes()}
+        gathered = self.is_item and event in ASKS and not people
+        notice = Notice(**fields, **rest, people=tuple(people), gathered=gathered)
         told: Told | None = await self._calls.execute(Notices.notify, notice, QUICK)
         self._elsewhere = told is not None and told.elsewhere
         return told
@@ -63,14 +61,9 @@ class Notifier:
         deciders = tuple(dict.fromkeys(name for each in requests for name in each.deciders))[:MAX_SHOWN]
         asks = ItemAsks(agent=workflow.info().workflow_id, questions=len(requests), deciders=deciders)
         page: workflow.ExternalWorkflowHandle[Any] = workflow.get_external_workflow_handle(self._page)
-        with self._calls.counted():
-            try:
-                await page.signal(ASKING, asks)
-            except FailureError as error:
-                if is_cancelled_exception(error):
-                    raise
-                # Its page has ended before it: from now on it tells people itself.
-                self._page = ""
+        if not await self._calls.reached(page.signal(ASKING, asks)):
+            # Its page has ended before it: from now on it tells people itself.
+            self._page = ""
 
     async def tell_end(self, event: NoticeEvent, text: str) -> None:
         """Have people told that the agent has ended; where it is a line on the terminal alone, at no cost.

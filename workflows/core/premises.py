@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -117,11 +116,6 @@ def drift(premise: Premise, now: Any) -> Drift | None:
 def unfetched(premise: Premise, error: BaseException) -> Drift:
     """The drift of a premise that cannot be fetched: not knowing is never a pass."""
     return Drift(premise.name, premise.seen, None, f"it cannot be fetched: {error}")
-
-
-def expired(good_until: datetime, now: datetime) -> Drift:
-    """The drift of an approval that has grown too old to act on: its envelope no longer holds."""
-    return Drift("approval", good_until, now, f"it held until {good_until:%Y-%m-%d %H:%M} UTC")
 
 
 @dataclass(frozen=True)

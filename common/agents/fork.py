@@ -1,0 +1,110 @@
+"""Forks: agents that go on from a state that another had, and what of theirs may reach the world.
+
+Where a fork's effects are held, every activity that acts on the world comes to `hold` and no further. The
+mark is made at the agent's start and comes in a header that no agent writes itself: none can go around it.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from contextvars import ContextVar
+
+from pydantic import BaseModel, JsonValue, ValidationError
+from temporalio import activity, workflow
+
+from common.errors import permanent
+
+# The field of an agent's memo, and the header of its activities, that hold its mark.
+FORK = "fork"
+# The mark of the agent that calls the activity running here; the worker sets it.
+CALLER: ContextVar[Fork | None] = ContextVar("fork", default=None)
+
+
+class Fork(BaseModel, frozen=True):
+    """What an agent is a fork of: which agent, at which node, in which of its runs.
+
+    `effects`: it acts on the world like any other agent. Otherwise what would act is answered from what the
+    other one has on record, or refused.
+    """
+
+    of: str
+    run_id: str
+    node: str
+    effects: bool = False
+
+    @property
+    def words(self) -> str:
+        """In a few words for people."""
+        return f"fork of {self.of} at {self.node}" + ("" if self.effects else ", effects held")
+
+    @property
+    def evidence(self) -> str:
+        """What whoever decides for it has to know."""
+        if self.effects:
+            return f"this is a fork of {self.of} at {self.node}, which may ask or do the same"
+        return f"this is a fork of {self.of} at {self.node}: its effects are held, nothing is done outside"
+
+    @property
+    def refusal(self) -> str:
+        """Why something was not done, and what to do."""
+        command = f"starter.py fork {shlex.quote(self.of)} --at {shlex.quote(self.node)} --effects"
+        return (
+            f"the effects of this fork are held, and {self.of} has nothing like it on record; "
+            f"`{command}` starts one that acts"
+        )
+
+
+def caveats() -> tuple[str, ...]:
+    """What whoever decides for the agent that this runs in has to know of the agent itself."""
+    try:
+        mark = workflow.memo_value(FORK, None)
+        return (Fork.model_validate(mark).evidence,) if mark is not None else ()
+    except ValidationError:
+        return ("this may be a fork of another agent: nobody can read its mark, and nothing is done outside",)
+
+
+def mark_of(fork: Fork | None) -> dict[str, JsonValue]:
+    """The memo of a workflow whose activities act for this fork; empty for none."""
+    return {FORK: fork.model_dump()} if fork else {}
+
+
+class HeldError(Exception):
+    """An effect that is held; `aside` are fields of the request that may differ from the one on record."""
+
+    def __init__(self, aside: Sequence[str] = ()) -> None:
+        super().__init__("held")
+        self.aside = aside
+
+
+def hold(aside: Sequence[str] = (), *, key: str = "") -> None:
+    """Return where the calling agent may act on the world.
+
+    Args:
+        aside: fields of the activity's request that may differ between two attempts at the same thing.
+        key: the idempotency key of what is acted on, where that was begun before.
+
+    Raises:
+        HeldError: the effects of the caller are held; the worker answers in place of the activity.
+        ApplicationError: type `NotItsOwn`, permanent: the key is that of the agent that the caller is a
+            fork of.
+    """
+    fork = CALLER.get()
+    if fork is None:
+        return
+    if not fork.effects:
+        raise HeldError(aside)
+    if key and not key.startswith(f"{activity.info().workflow_id}:"):
+        raise permanent("NotItsOwn", f"that was begun by {fork.of}, and a fork leaves it alone")
+
+
+def key_on_record(key: str) -> str:
+    """The key under which the effect of `key` is found: where effects are held, that of the original's."""
+    fork, own = CALLER.get(), f"{activity.info().workflow_id}:"
+    return f"{fork.of}:{key.removeprefix(own)}" if fork and not fork.effects and key.startswith(own) else key
+
+
+def marked(text: str) -> str:
+    """`text`, a notice of the calling agent, with what that is a fork of."""
+    fork = CALLER.get()
+    return f"[{fork.words}] {text}" if fork else text

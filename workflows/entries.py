@@ -1,0 +1,124 @@
+"""The state an agent had when it entered a node, from a replay of its history.
+
+A replay takes every step again with what history says came of it, and acts on nothing. The state is what the
+agent would have handed to a fresh history at that moment.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from temporalio import workflow
+from temporalio.client import WorkflowHistory
+from temporalio.converter import DataConverter
+from temporalio.worker import (
+    ExecuteWorkflowInput,
+    Interceptor,
+    Replayer,
+    WorkflowInboundInterceptor,
+    WorkflowInterceptorClassInput,
+)
+
+from common.agents.agent import AgentInput, Carried
+from workflows.core.agent import Agent
+from workflows.core.history import state_of
+from workflows.replayer import interceptors, sandbox
+
+
+@dataclass
+class Entry:
+    """An agent at the moment when it entered a node.
+
+    `has_begun`: it had called, told or heard something by then, so that without a memory it could not go on.
+    `length` is that of its history then.
+    """
+
+    at: datetime
+    input: AgentInput
+    state: Carried
+    has_begun: bool
+    length: int
+
+
+class NotReplayedError(Exception):
+    """A history is not that of today's code; the message is the replayer's."""
+
+
+@dataclass
+class Entries:
+    """The nodes that runs entered, so many times each, and the agent at the latest entry of one.
+
+    Attributes:
+        node: the node of which the agent is kept.
+        nth: keep its nth entry, counted over all runs, in place of the latest.
+        counts: how often each node was entered.
+        kept: the agent at the entry, once it was seen.
+    """
+
+    node: str
+    nth: int | None = None
+    counts: Counter[str] = field(default_factory=Counter)
+    kept: Entry | None = None
+
+    async def replay(self, kind: type, history: WorkflowHistory, data_converter: DataConverter) -> None:
+        """Go through one run, of the class `kind`; with `nth` the runs must come oldest first.
+
+        Args:
+            kind: the agent's class.
+            history: what the run did.
+            data_converter: one that writes nothing, for a replay stores large payloads.
+
+        Raises:
+            NotReplayedError: up to the node, today's code does not do what the history says.
+        """
+        before, counts = self.kept, self.counts.copy()
+        replays = Replayer(
+            workflows=[kind],
+            data_converter=data_converter,
+            workflow_runner=sandbox(),
+            interceptors=[*interceptors(), _Watching(self)],
+        )
+        result = await replays.replay_workflow(history, raise_on_replay_failure=False)
+        if result.replay_failure and self.kept and self.kept is not before:
+            # Today's code may well do something else afterwards; up to there it must do the same.
+            length, self.kept, self.counts = self.kept.length, before, counts
+            until = WorkflowHistory(history.workflow_id, history.events[:length])
+            result = await replays.replay_workflow(until, raise_on_replay_failure=False)
+        if result.replay_failure:
+            raise NotReplayedError(str(result.replay_failure)) from result.replay_failure
+
+    def enter(self, agent: Agent[Any, Any], name: str) -> None:
+        """Take note that the agent enters a node."""
+        self.counts[name] += 1
+        if name == self.node and self.nth in (None, self.counts[name]):
+            state = state_of(agent._carried, agent.memory).model_copy(deep=True)
+            length = workflow.info().get_current_history_length()
+            self.kept = Entry(workflow.now(), agent.input, state, agent._calls.has_begun, length)
+
+
+class _Watching(Interceptor):
+    def __init__(self, entries: Entries) -> None:
+        self._entries = entries
+
+    def workflow_interceptor_class(
+        self, input: WorkflowInterceptorClassInput
+    ) -> type[WorkflowInboundInterceptor]:
+        entries = self._entries
+
+        class Watched(WorkflowInboundInterceptor):
+            async def execute_workflow(self, input: ExecuteWorkflowInput) -> Any:
+                agent: Agent[Any, Any] = workflow.instance()
+                enter = agent.node
+
+                def node(name: str) -> AbstractContextManager[None]:
+                    entries.enter(agent, name)
+                    return enter(name)
+
+                vars(agent)["node"] = node
+                return await super().execute_workflow(input)
+
+        return Watched
