@@ -38,8 +38,10 @@ from activities.fetching.records import (
     PageDigest,
     SearchRequest,
 )
+from activities.fetching.rehearsed import rehearsed_digest, rehearsed_links, rehearsed_page
 from activities.fetching.search import SearchProvider, search_provider
 from activities.llm.sentences import count_stems, scorer
+from activities.rehearsal.stand_ins import rehearsed_as
 from common.artifacts import ArtifactStore
 from common.digest import digest_bytes
 from common.errors import permanent
@@ -84,6 +86,7 @@ class Scraper:
         return cls(fetcher, artifacts, provider)
 
     @activity.defn(name="fetch_page")
+    @rehearsed_as(lambda self, request: rehearsed_page(request, self._artifacts))
     async def fetch_page(self, request: FetchRequest) -> Page:
         """Fetch a page, once per agent however many nodes ask.
 
@@ -94,6 +97,7 @@ class Scraper:
             return await self._page(request.url, fresh=request.fresh)
 
     @activity.defn(name="page_digest")
+    @rehearsed_as(lambda _, request: rehearsed_digest(request))
     async def page_digest(self, request: FetchRequest) -> PageDigest:
         """The digest of the page's main text as it is now; the site is always asked."""
         async with _patiently():
@@ -101,6 +105,7 @@ class Scraper:
             return PageDigest(url=page.url, digest=page.digest)
 
     @activity.defn(name="find_links")
+    @rehearsed_as(lambda _, request: rehearsed_links(request))
     async def find_links(self, request: LinksRequest) -> FoundLinks:
         """The links to a site's own pages: from its front page, its feeds and its sitemaps.
 
@@ -111,6 +116,7 @@ class Scraper:
             return await self._site_links(request)
 
     @activity.defn(name="search_web")
+    @rehearsed_as(lambda _, request: rehearsed_links(request))
     async def search(self, request: SearchRequest) -> FoundLinks:
         """The links for a query, from the search provider, else from what the named sites list.
 
