@@ -55,6 +55,7 @@ from activities.documents.documents import Documents
 from activities.documents.extract import text_of
 from activities.fetching.scraper import Scraper
 from activities.llm.activities import ModelActivities
+from activities.llm.estimate import EstimatingRunner
 from activities.llm.ranking import ranker
 from activities.llm.runner import ModelRunner
 from activities.mail.mailbox import Mailbox
@@ -66,6 +67,8 @@ from activities.quotes.quotes import Quotes
 from activities.recruiting.activities import RecruitingActivities
 from activities.recruiting.sending import LetterActivities
 from activities.recruiting.understanding import OUTPUTS
+from activities.rehearsal.interceptor import NotedStarts, Rehearsal, begin_rehearsal
+from activities.rehearsal.stand_ins import its_time
 from activities.research.activities import ResearchActivities
 from activities.research.publishing import Publisher
 from activities.starts import StartChecks
@@ -100,10 +103,12 @@ def activity_objects(settings: Settings) -> list[Any]:
     floors = authority.floors
     artifacts = ArtifactStore.of(settings)
     journals = settings.data_dir / "journals"
-    runner = ModelRunner(settings, artifacts, outputs=OUTPUTS)
+    rehearses = settings.rehearsal is not None
+    runner = (EstimatingRunner if rehearses else ModelRunner)(settings, artifacts, outputs=OUTPUTS)
+    now = its_time if rehearses else _now
     mail = Mail.build(settings, authority)
     scan = CodeScan(artifacts, journals / "scan")
-    feed = price_feed(settings.trading, settings.data_dir, _now, settings.fetching.allowed_hosts)
+    feed = price_feed(settings.trading, settings.data_dir, now, settings.fetching.allowed_hosts)
     return [
         DecisionChecks(authority),
         StartChecks(signer),
@@ -138,7 +143,7 @@ def activity_objects(settings: Settings) -> list[Any]:
         Quotes(feed),
         MarketWatch(feed, artifacts),
         MarketReports(artifacts, settings.data_dir / "reports"),
-        Orders(broker(settings.trading, settings.data_dir, feed, _now), authority),
+        Orders(broker(settings.trading, settings.data_dir, feed, now), authority),
         AuditReport(artifacts, settings.data_dir / "reports", scan.clear_journals, versions),
     ]
 
@@ -236,7 +241,7 @@ def build(
         activity_executor=ThreadPoolExecutor(THREADS, thread_name_prefix="activity"),
         max_concurrent_activities=THREADS,
         workflow_runner=sandbox(),
-        interceptors=[*interceptors(), reports, within, firewall],
+        interceptors=[*interceptors(), reports, within, firewall, *_rehearsal(settings)],
         deployment_config=deployment(settings),
         max_cached_workflows=settings.cached_agents,
         # After a worker's death its agents' first task waits this long for it before another may have it.
@@ -258,11 +263,16 @@ def build_fetcher(
         task_queue=settings.fetch_queue,
         activities=activity_methods([each for each in objects if isinstance(each, Scraper)]),
         max_concurrent_activities=THREADS,
-        interceptors=[reports],
+        interceptors=[reports, *_rehearsal(settings)],
         deployment_config=deployment(settings),
         graceful_shutdown_timeout=timedelta(seconds=DRAIN_SECONDS),
         plugin_shutdown_timeout=timedelta(seconds=1),
     )
+
+
+def _rehearsal(settings: Settings) -> list[Rehearsal]:
+    """What keeps the worker of a rehearsal from doing anything; no other worker has it."""
+    return [Rehearsal(settings.rehearsal, ArtifactStore.of(settings))] if settings.rehearsal else []
 
 
 async def open_mailroom(client: Client, settings: Settings) -> None:
@@ -290,12 +300,14 @@ def tune_gc() -> None:
 
 async def work(settings: Settings) -> None:
     """Work until SIGTERM or SIGINT, then finish what is under way."""
-    client = await connect(settings)
+    noted = [NotedStarts(settings.rehearsal)] if settings.rehearsal else []
+    client = await connect(settings, interceptors=noted)
     reports = ReliableReports(client)
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     objects = everything(client, settings)
+    begin_rehearsal(settings)
     async with (
         build(client, settings, reports=reports, objects=objects),
         build_fetcher(client, settings, reports=reports, objects=objects),

@@ -38,8 +38,15 @@ from activities.fetching.records import (
     PageDigest,
     SearchRequest,
 )
+from activities.fetching.rehearsed import (
+    rehearsed_digest,
+    rehearsed_links,
+    rehearsed_page,
+    rehearsed_search,
+)
 from activities.fetching.search import SearchProvider, search_provider
 from activities.llm.sentences import count_stems, scorer
+from activities.rehearsal.stand_ins import rehearsed_as
 from common.artifacts import ArtifactStore
 from common.digest import digest_bytes
 from common.errors import permanent
@@ -84,6 +91,7 @@ class Scraper:
         return cls(fetcher, artifacts, provider)
 
     @activity.defn(name="fetch_page")
+    @rehearsed_as(lambda self, request: rehearsed_page(request, self._artifacts))
     async def fetch_page(self, request: FetchRequest) -> Page:
         """Fetch a page, once per agent however many nodes ask.
 
@@ -94,6 +102,7 @@ class Scraper:
             return await self._page(request.url, fresh=request.fresh)
 
     @activity.defn(name="page_digest")
+    @rehearsed_as(lambda _, request: rehearsed_digest(request))
     async def page_digest(self, request: FetchRequest) -> PageDigest:
         """The digest of the page's main text as it is now; the site is always asked."""
         async with _patiently():
@@ -101,6 +110,7 @@ class Scraper:
             return PageDigest(url=page.url, digest=page.digest)
 
     @activity.defn(name="find_links")
+    @rehearsed_as(lambda _, request: rehearsed_links(request))
     async def find_links(self, request: LinksRequest) -> FoundLinks:
         """The links to a site's own pages: from its front page, its feeds and its sitemaps.
 
@@ -111,6 +121,7 @@ class Scraper:
             return await self._site_links(request)
 
     @activity.defn(name="search_web")
+    @rehearsed_as(lambda self, request: self._require_provider(request) or rehearsed_search(request))
     async def search(self, request: SearchRequest) -> FoundLinks:
         """The links for a query, from the search provider, else from what the named sites list.
 
@@ -121,8 +132,7 @@ class Scraper:
             if self._provider:
                 links = await self._provider.search(request.query, request.limit)
                 return FoundLinks(links=links, sources=[self._provider.name])
-            if not request.sites:
-                raise permanent("NoSearchProvider", "name sites to look at, or set HIBERNAUT_SEARCH")
+            self._require_provider(request)
             links, sources, skipped = list[Link](), list[str](), list[str]()
             for site in request.sites:
                 try:
@@ -166,6 +176,10 @@ class Scraper:
             characters=len(found.text),
             cut=found.cut,
         )
+
+    def _require_provider(self, request: SearchRequest) -> None:
+        if not (self._provider or request.sites):
+            raise permanent("NoSearchProvider", "name sites to look at, or set HIBERNAUT_SEARCH")
 
     async def _site_links(self, request: LinksRequest) -> FoundLinks:
         agent = activity.info().workflow_id or ""

@@ -11,13 +11,14 @@ from temporalio import activity
 from activities.calls.heartbeats import heartbeats
 from activities.recruiting.letters import LetterBook
 from activities.recruiting.records import Outgoing, SendInvitations, SendOutreach, SendReply, SentLetters
+from activities.rehearsal.stand_ins import rehearsed_as
 from common.approval.signing import Authority
 from common.approval.stakes import Stakes
 from common.approval.types import Authorization
 from common.artifacts import ArtifactStore
 from common.digest import digest
 from common.errors import permanent
-from common.mail import Letter, Sent
+from common.mail import Letter, Sent, SentStatus
 
 # What approvers may edit in each plan; checked again here, where it is acted on.
 OUTREACH_EDITABLE = ("leave_out",)
@@ -41,6 +42,19 @@ class LetterSender(Protocol):
         ...
 
 
+def _as_if_sent(_: LetterActivities, request: SendOutreach | SendInvitations | SendReply) -> SentLetters:
+    match request:
+        case SendOutreach():
+            names = [each.candidate for each in request.letters]
+        case SendInvitations():
+            names = sorted(_invited(request))
+        case SendReply():
+            names = [request.plan.candidate]
+    return SentLetters(
+        sent={each: Sent(status=SentStatus.SENT, message_id=f"<{each}@rehearsed.invalid>") for each in names}
+    )
+
+
 class LetterActivities:
     """The recruiter's destructive activities.
 
@@ -53,6 +67,7 @@ class LetterActivities:
         self._outbox = outbox
 
     @activity.defn(name="send_outreach")
+    @rehearsed_as(_as_if_sent)
     async def send_outreach(self, request: SendOutreach) -> SentLetters:
         """Send these of the approved letters, and say what became of each.
 
@@ -72,6 +87,7 @@ class LetterActivities:
         return await self._find(self._outreach(request, _key(request.authorization)))
 
     @activity.defn(name="send_invitations")
+    @rehearsed_as(_as_if_sent)
     async def send_invitations(self, request: SendInvitations) -> SentLetters:
         """Send the approved invitations of those in `only`; raises as `send_outreach` does."""
         authorization = self._allowed(request.authorization, request.plan, INVITATIONS_EDITABLE)
@@ -83,6 +99,7 @@ class LetterActivities:
         return await self._find(_invitations(request, _key(request.authorization)))
 
     @activity.defn(name="send_reply")
+    @rehearsed_as(_as_if_sent)
     async def send_reply(self, request: SendReply) -> SentLetters:
         """Send the approved reply; raises as `send_outreach` does."""
         authorization = self._allowed(request.authorization, request.plan, REPLY_EDITABLE)
@@ -155,13 +172,17 @@ def _name(letter: Outgoing) -> str:
 
 
 def _invitations(request: SendInvitations, key: str) -> list[Letter]:
-    plan = request.plan
-    only = set(request.only or [each.candidate for each in plan.invitations]) - set(plan.leave_out)
+    invited = _invited(request)
     return [
         each.letter.model_copy(update={"key": f"{key}:{each.letter.key}", "chain": request.chain})
-        for each in plan.invitations
-        if each.candidate in only
+        for each in request.plan.invitations
+        if each.candidate in invited
     ]
+
+
+def _invited(request: SendInvitations) -> set[str]:
+    plan = request.plan
+    return set(request.only or [each.candidate for each in plan.invitations]) - set(plan.leave_out)
 
 
 def _reply(request: SendReply, key: str) -> list[Letter]:

@@ -8,8 +8,9 @@ from datetime import datetime
 from pydantic import AwareDatetime, BaseModel
 from temporalio import activity
 
+from activities.rehearsal.stand_ins import its_time, rehearsed_as
 from activities.trading.broker import Broker, DuplicateOrderError, MarketState, OrderRequest
-from common.agents.buyer import EDITABLE, BuyPlan, Order
+from common.agents.buyer import EDITABLE, BuyPlan, Order, OrderState
 from common.agents.fork import hold, key_on_record
 from common.approval.signing import Authority
 from common.approval.types import Authorization
@@ -61,6 +62,25 @@ def _given_up_at(attempt: activity.Info) -> datetime | None:
     return attempt.started_time + limit if limit else None
 
 
+def _as_if_filled(_: Orders, request: PlaceOrder) -> Order:
+    plan, now = request.plan, its_time()
+    key = request.authorization.key if request.authorization else ""
+    return Order(
+        client_order_id=client_order_id(key),
+        broker_order_id="",
+        symbol=plan.symbol,
+        side=plan.side,
+        quantity=plan.quantity,
+        limit_price=request.limit_price,
+        filled=plan.quantity,
+        average_price=request.limit_price,
+        state=OrderState.FILLED,
+        reason="rehearsed: no order was placed",
+        submitted_at=now,
+        updated_at=now,
+    )
+
+
 class Orders:
     """The activities that talk to a broker."""
 
@@ -69,6 +89,7 @@ class Orders:
         self._authority = authority
 
     @activity.defn(name="place_order")
+    @rehearsed_as(_as_if_filled)
     async def place_order(self, request: PlaceOrder) -> Order:
         """Make sure that exactly one order exists under the authorization's key, and return it.
 

@@ -33,8 +33,8 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from common.agents.agent import AgentStatus, Cost, Notebook, NotebookEntry, Progress
 from common.agents.batch import PAGE_PREFIX, BatchStatus
-from common.agents.states import AgentState
 from common.agents.fork import FORK, Fork
+from common.agents.states import AgentState
 from common.agents.states import RunStatus as RunStatus
 from common.approval.types import ApprovalRequest, ApprovalsView, DecisionRecord
 from common.client.trouble import Trouble, failing_task, stuck

@@ -90,6 +90,11 @@ class Settings(Group):
         "marks them unsigned. Set by `starter.py dev --unsigned`; do not set it anywhere else.",
         default="refuse",
     )
+    rehearsal: File = setting(
+        "HIBERNAUT_REHEARSAL",
+        "Folder of a rehearsal, beyond which nothing is touched. Set by `starter.py rehearse` for its own "
+        "worker; do not set it anywhere else.",
+    )
     cached_agents: Whole = setting(
         "HIBERNAUT_CACHED_AGENTS", "How many agents a worker keeps in memory between steps.", default="1000"
     )

@@ -1,0 +1,301 @@
+"""What a rehearsal came to: when the agent woke, whom it told, what it asked, what it would have done."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from pathlib import Path
+
+from pydantic import AwareDatetime, BaseModel, Field, JsonValue
+from temporalio.api.enums.v1 import EventType
+from temporalio.api.history.v1 import HistoryEvent
+
+from activities.rehearsal.interceptor import How, RehearsedCall
+from cli.rehearsal.histories import Tracked
+from common.agents.agent import Cost, NotebookEntry
+from common.agents.kinds import KINDS
+from common.agents.states import AgentState, RunStatus
+from common.approval.floors import Floors
+from common.approval.types import ApprovalRequest
+from common.notices.routes import Routes
+from common.notices.types import ASKS, Notice, NoticeEvent, masked
+from common.settings import SettingsError
+from common.temporal import search_attributes
+
+# The states of an agent that sleeps until something happens.
+ASLEEP = (AgentState.SLEEPING, AgentState.AWAITING_EVENT, AgentState.AWAITING_APPROVAL, AgentState.PAUSED)
+NOTIFY = "notify"
+_RUN_ID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+# Of a time in JSON: what of it takes as long as this machine takes.
+_SECONDS = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d):\d\d(?:\.\d+)?(?=Z|[+-]\d\d:\d\d)")
+
+
+class What(StrEnum):
+    """The kinds of entries."""
+
+    STARTS = "starts"
+    WAKES = "wakes"
+    TELLS = "tells"
+    ASKS = "asks"
+    HEARS = "hears"
+    ACTS = "acts"
+    ENDS = "ends"
+
+
+class Entry(BaseModel):
+    """Something that happens in a rehearsal. To the minute, so that the same rehearsal is the same.
+
+    `to` are those who would be told, or may decide; `plan` what is asked about, or would be done, and `also`
+    what else the activity would have been given. What happens again and again is one entry: `times` of it,
+    the last at `until`.
+    """
+
+    at: AwareDatetime
+    agent: str
+    what: What
+    words: str
+    to: tuple[str, ...] = ()
+    plan: dict[str, JsonValue] | None = None
+    also: dict[str, JsonValue] | None = None
+    times: int = 1
+    until: AwareDatetime | None = None
+
+
+class StoodIn(BaseModel, frozen=True):
+    """An activity that was not run, how often, and why."""
+
+    activity: str
+    times: int
+    how: How
+    why: str
+
+
+class Ended(StrEnum):
+    """How a rehearsal ended."""
+
+    AGENT = "the agent ended"
+    WAITS = "nothing more would wake the agent"
+    SIMULATED = "the simulated time was over"
+    REAL = "the real time was over"
+
+
+class Rehearsed(BaseModel):
+    """A rehearsal, told to its end.
+
+    Attributes:
+        ended: why it ended, and `status` how the agent stood then, which waits for `waiting_for`.
+        simulated: the time that passed for the agent, and `seconds` the time it took.
+        wakes: how often the agent would wake.
+        stand_ins: activities that were not run.
+        run: activities that were, how often each.
+        cost: what language models would cost, estimated: none was asked.
+    """
+
+    kind: str
+    agent: str
+    owner: str
+    started: AwareDatetime
+    until: AwareDatetime
+    simulated: timedelta
+    seconds: float
+    ended: Ended
+    status: RunStatus
+    waiting_for: str | None = None
+    wakes: int = 0
+    timeline: list[Entry] = Field(default_factory=list)
+    stand_ins: list[StoodIn] = Field(default_factory=list)
+    run: dict[str, int] = Field(default_factory=dict)
+    cost: Cost = Field(default_factory=Cost)
+    result: JsonValue = None
+    failure: str | None = None
+    notebook: list[NotebookEntry] = Field(default_factory=list)
+
+    def of(self, what: What) -> list[Entry]:
+        """The entries of one kind."""
+        return [each for each in self.timeline if each.what is what]
+
+
+class Story:
+    """Collects the entries of a rehearsal as its workflows do things.
+
+    Args:
+        routes: the user's own, by which people would be told; None where they cannot be used.
+        floors: the operator's policy, under which those are asked who may decide.
+    """
+
+    def __init__(self, routes: Routes | None, floors: Floors) -> None:
+        self._routes, self._floors = routes, floors
+        self._entries: list[Entry] = []
+        self._calls: list[RehearsedCall] = []
+        self.wakes = 0
+        self.ends: dict[str, datetime] = {}
+
+    def add(self, entry: Entry) -> None:
+        """Something that happens."""
+        self._entries.append(entry)
+
+    def take(self, tracked: Tracked, event: HistoryEvent) -> None:
+        """An event of a workflow's history."""
+        if tracked.kind not in KINDS:
+            return
+        at = event.event_time.ToDatetime(UTC)
+        match event.event_type:
+            case EventType.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED:
+                started = event.workflow_execution_started_event_attributes
+                if not started.continued_execution_run_id:
+                    at += started.first_workflow_task_backoff.ToTimedelta()
+                    self.add(Entry(at=at, agent=tracked.id, what=What.STARTS, words=tracked.kind))
+            case EventType.EVENT_TYPE_TIMER_FIRED:
+                self._wake(tracked, at, "")
+            case EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED:
+                self._wake(tracked, at, event.workflow_execution_signaled_event_attributes.signal_name)
+            case _ if (ended := _ENDS.get(event.event_type)) is not None:
+                self.ends[tracked.id] = at
+                self.add(Entry(at=at, agent=tracked.id, what=What.ENDS, words=ended))
+
+    def _wake(self, tracked: Tracked, at: datetime, signal: str) -> None:
+        if tracked.shown.get(search_attributes.STATE.name) not in ASLEEP:
+            return
+        self.wakes += 1
+        asks = search_attributes.parse_waiting_for_approvals(tracked.waiting_for)
+        waited = "an approval" if asks else tracked.waiting_for or "time"
+        by = f"by the signal {signal}" if signal else "by time"
+        self.add(Entry(at=at, agent=tracked.id, what=What.WAKES, words=f"{by}; it waited for {waited}"))
+
+    def call(self, call: RehearsedCall) -> None:
+        """A call of an activity."""
+        if call.how is How.STARTED:
+            return
+        self._calls.append(call)
+        if call.activity == NOTIFY and call.argument is not None:
+            self.tell(Notice.model_validate(call.argument), call.at)
+        elif call.how is How.NOT_DONE and isinstance(call.argument, dict):
+            plan = call.argument.get("plan")
+            known = {"plan", "authorization"} if isinstance(plan, dict) else {"authorization"}
+            also = {
+                name: value
+                for name, value in call.argument.items()
+                if name not in known and not (isinstance(value, str) and _RUN_ID.fullmatch(value))
+            }
+            self.add(
+                Entry(
+                    at=call.at,
+                    agent=call.agent,
+                    what=What.ACTS,
+                    words=f"{call.activity}, which is not done",
+                    plan=plan if isinstance(plan, dict) else None,
+                    also=also or None,
+                )
+            )
+
+    def ask(self, agent: str, request: ApprovalRequest) -> None:
+        """A question, as those see it who may decide."""
+        words = request.asked
+        if request.expires_at:
+            words += f" (until {request.expires_at:%Y-%m-%d %H:%M} UTC)"
+        to = request.deciders
+        self.add(
+            Entry(at=request.asked_at, agent=agent, what=What.ASKS, words=words, to=to, plan=request.plan)
+        )
+
+    def tell(self, notice: Notice, at: datetime) -> None:
+        """A notice: whom it would reach, and by which way."""
+        if notice.gathered:
+            return  # its batch tells of all together
+        request = notice.request
+        if request is not None and notice.event in ASKS:
+            policy = self._floors.raised(request.policy, notice.kind, notice.owner)
+            notice = notice.model_copy(update={"request": request.under(policy)})
+        words = notice.text if notice.text.startswith(notice.event) else f"{notice.event}: {notice.text}"
+        self.add(Entry(at=at, agent=notice.agent, what=What.TELLS, words=words, to=self._reached(notice)))
+
+    def has_told(self, agent: str, event: NoticeEvent) -> bool:
+        """Whether an agent has told people of that."""
+        told = (call.argument for call in self._calls if (call.agent, call.activity) == (agent, NOTIFY))
+        return any(isinstance(each, dict) and each.get("event") == event for each in told)
+
+    def _reached(self, notice: Notice) -> tuple[str, ...]:
+        if self._routes is None:
+            return ("the terminal of a worker",)
+        try:
+            outlets = self._routes.outlets(notice)
+        except SettingsError as error:
+            return (f"nobody: {error}",)
+        places = [
+            f"{place.person + ' ' if place.person else ''}{place.way} {masked(place.way, place.address)}"
+            for place in outlets.places
+        ]
+        return (*places, *(["the terminal of a worker"] if outlets.terminal else []))
+
+    @property
+    def timeline(self) -> list[Entry]:
+        """All entries in order of time; those alike in a row are one."""
+        ordered = sorted(self._entries, key=lambda entry: entry.at)
+        return list(_gathered(each.model_copy(update={"at": to_minute(each.at)}) for each in ordered))
+
+    @property
+    def stand_ins(self) -> list[StoodIn]:
+        """The activities that were not run."""
+        counts = Counter(
+            (call.activity, call.how, call.why)
+            for call in self._calls
+            if call.how in (How.NOT_DONE, How.STAND_IN)
+        )
+        return [
+            StoodIn(activity=activity, times=times, how=how, why=why)
+            for (activity, how, why), times in sorted(counts.items())
+        ]
+
+    @property
+    def run(self) -> dict[str, int]:
+        """The activities that were run, how often each."""
+        names = Counter(call.activity for call in self._calls if call.how in (How.RUN, How.FAILED))
+        return dict(sorted(names.items()))
+
+
+def as_at_home(rehearsed: Rehearsed, folder: Path, home: Path) -> Rehearsed:
+    """The rehearsal as it would be on the user's own data folder, `home`, and without what this machine took.
+
+    So the times in it are to the minute, and nodes have no durations.
+    """
+    for entry in rehearsed.notebook:
+        entry.facts.pop("seconds", None)
+    text = rehearsed.model_dump_json()
+    text = text.replace(json.dumps(str(folder))[1:-1], json.dumps(str(home))[1:-1])
+    return Rehearsed.model_validate_json(_SECONDS.sub(r"\1:00", text))
+
+
+def to_minute(at: datetime) -> datetime:
+    """The minute that a time is in."""
+    return at.replace(second=0, microsecond=0)
+
+
+def _gathered(entries: Iterable[Entry]) -> Iterable[Entry]:
+    last: Entry | None = None
+    for entry in entries:
+        alike = last is not None and entry.what is What.WAKES and _is_same(last, entry)
+        if last is not None and alike:
+            last = last.model_copy(update={"times": last.times + 1, "until": entry.at})
+            continue
+        if last is not None:
+            yield last
+        last = entry
+    if last is not None:
+        yield last
+
+
+def _is_same(one: Entry, other: Entry) -> bool:
+    return (one.agent, one.what, one.words) == (other.agent, other.what, other.words)
+
+
+_ENDS = {
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED: "done",
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED: "failed",
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED: "cancelled",
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED: "terminated",
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TIMED_OUT: "timed out",
+}
