@@ -25,6 +25,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from activities.mail.imap import ImapSession
 from activities.mail.sending import smtp_server
+from cli.copying.state import describe_copy
 from cli.dev_server import attribute_type
 from cli.output import ExitCode, clean, print_document
 from common.approval.floors import Floors, policy_file
@@ -254,6 +255,8 @@ def _of_machine(settings: Settings) -> Iterator[Check]:
         Health.OK if roomy else Health.MEND,
         f"{free / 1e9:.1f} GB free for {folder}" + ("" if roomy else ": make room"),
     )
+    level, words = describe_copy(settings, datetime.now(UTC))
+    yield Check("copy", Health(level), words)
     yield _keys(settings)
     yield _notices(settings)
     yield _policy(settings)
