@@ -32,6 +32,8 @@ class CopyKeeper:
     Args:
         settings: of the data folder.
         place: where the copy is kept.
+
+    Everything that was committed before `whole_at` is in the copy, once a first round was made.
     """
 
     def __init__(self, settings: Settings, place: CopyPlace) -> None:
@@ -49,7 +51,7 @@ class CopyKeeper:
             known = CopyState(place=str(place), holder=new_holder())
         self._state = known.model_copy(update={"kept": True, "problem": ""})
         self._mark = CopyMark(holder=known.holder)
-        self._whole_at = self._saved_at = datetime.now(UTC)
+        self.whole_at = self._saved_at = datetime.now(UTC)
         self._ended = False
 
     async def claim(self) -> None:
@@ -90,7 +92,7 @@ class CopyKeeper:
             self._ended = True
             self._report(f"{error}. Nothing is copied until the next start")
         except (LitestreamError, StoreUnavailableError, OSError) as error:
-            if datetime.now(UTC) - self._whole_at > TROUBLE_AFTER:
+            if datetime.now(UTC) - self.whole_at > TROUBLE_AFTER:
                 self._report(str(error))
         else:
             self._report("")
@@ -145,7 +147,7 @@ class CopyKeeper:
         if changed or done != self._mark.databases:
             self._mark = CopyMark(holder=self._state.holder, until=until, databases=done)
             await asyncio.to_thread(self.place.put, self._mark)
-        self._whole_at = until
+        self.whole_at = until
         if self._state.until is None or until - self._saved_at > SAVED_EVERY:
             self._saved_at = until
             self._save(until=until)

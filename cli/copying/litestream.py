@@ -175,4 +175,8 @@ def _configured(runtime: Path, config: Mapping[str, Any]) -> list[str]:
 
 
 def _environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if name in INHERITED or name.startswith("AWS_")}
+    kept = {name: value for name, value in os.environ.items() if name in INHERITED or name.startswith("AWS_")}
+    # Litestream cannot use that variable, and ends; Go reads the other one.
+    if bundle := kept.pop("AWS_CA_BUNDLE", ""):
+        kept["SSL_CERT_FILE"] = bundle
+    return kept

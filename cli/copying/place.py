@@ -92,4 +92,4 @@ def _store(place: CopyPlace, settings: Settings) -> ObjectStore:
     state = settings.state.but(
         s3_bucket=place.bucket, s3_prefix=place.prefix, s3_endpoint=place.endpoint, s3_region=place.region
     )
-    return S3Store(settings.but(state=state))
+    return S3Store(settings.but(state=state), "HIBERNAUT_COPY_TO")
