@@ -14,14 +14,21 @@ from pathlib import Path
 
 import pytest
 
+from cli.clients import open_agents
 from cli.copying.keeper import CopyKeeper, open_copy
-from cli.copying.place import OpenPlace
+from cli.copying.place import CopyMark, OpenPlace
 from cli.copying.restore import restore_copy
 from cli.copying.state import CopyState, describe_copy, end_copy
 from cli.output import CommandError
+from common.agents.auditor import AuditInput
+from common.agents.buyer import BuyerInput
+from common.approval.types import Verdict
+from common.client.client import AgentClient
+from common.client.filters import AgentFilter
 from common.settings import Settings
 from common.settings.state import CopyPlace
 from common.temporal.codec import DATABASE
+from tests.support.dev import dev
 from tests.support.s3 import BUCKET, SECRET, Rclone, credentials, rclone
 from tests.support.waiting import eventually
 
@@ -194,7 +201,7 @@ async def test_nothing_that_is_there_is_overwritten(folder: Folder, tmp_path: Pa
     other.put(f"{DATABASE}-wal", "of a database that is gone")
     with pytest.raises(CommandError, match=rf"{DATABASE}-wal is not of the copy"):
         await other.comes_back()
-    with pytest.raises(CommandError, match="the copy of another data folder.*--restore-from"):
+    with pytest.raises(CommandError, match=r"the copy of another data folder.*--restore-from"):
         await open_copy(other.settings)
     with pytest.raises(CommandError, match="holds other things: name an empty place"):
         await open_copy(Folder(tmp_path / "other", str(tmp_path)).settings)
@@ -290,6 +297,60 @@ def test_a_copy_that_is_behind_or_no_longer_kept_is_said(folder: Folder) -> None
     with contextlib.suppress(FileNotFoundError):
         CopyState.file(folder.settings).unlink()
     assert describe_copy(folder.settings, now)[0] == "ok"
+
+
+async def test_a_lost_disk_takes_no_agent_with_it(tmp_path: Path) -> None:
+    """Everything killed, the data folder deleted: agents that slept and asked are there, and go on."""
+    disk, copy, code = tmp_path / "disk", tmp_path / "copy", tmp_path / "code"
+    code.mkdir()
+    (code / "a.py").write_text("import os\n")
+    settings = Settings.read({"HIBERNAUT_DATA_DIR": str(disk)})
+    async with dev(disk, more=("--copy-to", str(copy))) as stack:
+        await stack.hears("its copy")
+        await stack.hears("ready;")
+        agents = await open_agents(settings)
+        paths = {"path": str(code), "apply": True}
+        await agents.start("code-auditor", AuditInput.model_validate(paths), id="fixes", owner="local")
+        far = {"symbol": "BAC", "quantity": 1, "limit": 1, "when": "within-limit", "look_every": "1h"}
+        for id, input in (("buys", {"symbol": "BAC", "quantity": 1, "limit": 1000}), ("sleeps", far)):
+            await agents.start("buyer", BuyerInput.model_validate(input), id=id, owner="local")
+        states = {"fixes": "awaiting_approval", "buys": "awaiting_approval", "sleeps": "sleeping"}
+
+        async def stand(agents: AgentClient) -> bool:
+            return {each.id: each.state for each in await agents.list_agents(AgentFilter())} == states
+
+        await eventually(lambda: stand(agents))
+        await agents.start("buyer", BuyerInput.model_validate(far), id="last", owner="local")
+        started, states["last"] = datetime.now(UTC), "sleeping"
+        await eventually(lambda: _until(copy) > started)
+        children = stack.children().values()
+        stack.process.kill()
+        await stack.process.wait()
+        await eventually(lambda: not any(each.is_running() for each in children), 5)
+    shutil.rmtree(disk)
+    async with dev(disk, more=("--copy-to", str(copy), "--restore-from", str(copy))) as stack:
+        await stack.hears("brought back")
+        await stack.hears("ready;")
+        agents = await open_agents(settings)
+        await eventually(lambda: stand(agents))
+        for id in ("buys", "fixes"):
+            await agents.decide(id, Verdict.APPROVE, by="local", through="cli")
+            await eventually(lambda id=id: _ended(agents, id))
+        with closing(sqlite3.connect(disk / "paper.db")) as book:
+            assert book.execute("SELECT count(*) FROM orders").fetchone() == (1,)
+        assert "import os" not in (code / "a.py").read_text()
+        assert describe_copy(settings, datetime.now(UTC))[0] == "ok"
+
+
+def _until(copy: Path) -> datetime:
+    found = CopyMark.model_validate_json((copy / "copy.json").read_bytes()).until
+    return found or datetime.fromtimestamp(0, UTC)
+
+
+async def _ended(agents: AgentClient, id: str) -> bool:
+    view = await agents.view(id)
+    assert view.status in ("running", "completed"), view
+    return view.status == "completed"
 
 
 @pytest.mark.parametrize(
