@@ -11,6 +11,7 @@ from cli.copying.litestream import LitestreamError, restore
 from cli.copying.place import CopyMark, NotACopyError, OpenPlace, new_holder
 from cli.copying.state import CopyState
 from cli.output import CommandError, say
+from common.approval.acts import ActLog
 from common.object_store import StoreUnavailableError
 from common.settings import Settings
 from common.settings.state import CopyPlace
@@ -39,6 +40,8 @@ async def restore_copy(settings: Settings, source: CopyPlace) -> None:
             own = CopyState(place=str(source), holder=new_holder(), begun=True, until=mark.until)
             await asyncio.to_thread(place.put, mark.model_copy(update={"holder": own.holder}))
             own.save(settings)
+        # So that what agents did since, and do not know of, is not done a second time.
+        await asyncio.to_thread(ActLog.of(settings).note_restore, mark.until)
         # Temporal's last: with it the folder counts as brought back.
         await _database(place, DATABASE, mark.databases[DATABASE], folder)
     except (NotACopyError, StoreUnavailableError, LitestreamError) as error:
