@@ -86,6 +86,17 @@ def dev(
 
 
 @app.command()
+def restored(
+    to: Annotated[str, typer.Option(metavar="TIME", help="When the copy was made, or a little before.")],
+) -> None:
+    """Note that Temporal's database was restored from an older copy, before any worker runs."""
+    from cli.restored import note_restore
+
+    found = settings()
+    note_restore(found, read_option("--to", to, lambda text: parse_moment(text, datetime.now(UTC), None)))
+
+
+@app.command()
 def agents(
     owner: Annotated[
         str | None, typer.Option(metavar="WHO", help="Whom they would work for; your HIBERNAUT_USER.")

@@ -17,6 +17,7 @@ from temporalio.exceptions import ApplicationError
 from activities.calls.retry_header import asked_wait
 from activities.delivery import slack_blocks
 from activities.delivery.open_questions import require_open
+from common.approval.acts import ActLog
 from common.approval.link import BUTTON_LIFETIME, LINK_LIFETIME, ApprovalButton, ApprovalLink
 from common.approval.plan_view import ShownPlan, show_plan
 from common.approval.signing import Signer
@@ -67,6 +68,7 @@ class Slack:
         approver_of: the opaque id of a Slack user; None for strangers.
         public_url: how people reach the gateway.
         require_open: raises where the question of a notice has ended.
+        was_restored: whether the server may have forgotten posts; blocks.
     """
 
     def __init__(
@@ -77,8 +79,10 @@ class Slack:
         approver_of: Callable[[str], str | None],
         public_url: str,
         require_open: Callable[[Notice], Awaitable[None]] = require_open,
+        was_restored: Callable[[], bool] = lambda: False,
     ) -> None:
         self._require_open = require_open
+        self._was_restored = was_restored
         self._client = client
         self._signer = signer
         self._artifacts = artifacts
@@ -95,21 +99,24 @@ class Slack:
         """The activities for these settings; without a token they refuse and name the setting."""
         client = slack_client(settings) if settings.slack.bot_token else None
         known = approvers_in_slack(settings)
-        return cls(client, Signer.load(settings), artifacts, known, settings.http.public_url, require_open)
+        signer, url, acts = Signer.load(settings), settings.http.public_url, ActLog.of(settings)
+        return cls(client, signer, artifacts, known, url, require_open, acts.knows_restores)
 
     @activity.defn(name="slack_post")
     async def slack_post(self, delivery: Delivery) -> SlackPost:
         """Post a notice to a channel or, if the address is a user's id, to that person alone.
 
-        After an attempt with an unknown outcome, the message is looked for before it is posted again, and
-        before the question may turn out to have ended: buttons that were posted must be found.
+        After an attempt with an unknown outcome, or a restore of the server, the message is looked for before
+        it is posted again, and before the question may turn out to have ended: buttons that were posted must
+        be found.
 
         Raises:
             ApplicationError: for good: `SlackRefused` (the token, the address or the message),
                 `NoLongerAsked`. For now: `SlackBusy` (with the wait Slack asked for), `SlackAway`,
                 `AgentSilent`.
         """
-        if activity.info().attempt > 1 and (found := await asyncio.to_thread(self._posted, delivery)):
+        looks = activity.info().attempt > 1 or await asyncio.to_thread(self._was_restored)
+        if looks and (found := await asyncio.to_thread(self._posted, delivery)):
             return found
         await self._require_open(delivery.notice)
         return await asyncio.to_thread(self._post, delivery)

@@ -63,6 +63,10 @@ class ActLog:
         restore = Restore(to=to, at=self._clock())
         self._store.put(f"{RESTORES}{restore.at:%Y%m%dT%H%M%S%f}", restore.model_dump_json().encode())
 
+    def knows_restores(self) -> bool:
+        """Whether the server was ever restored."""
+        return next(iter(self._store.list(RESTORES)), None) is not None
+
     def admit(self, authorization: Authorization, agent: str) -> None:
         """Note that the agent is about to act, before it does.
 
