@@ -5,7 +5,11 @@ As deploy/runbook.md has it. The witnesses are the broker's book, the mail serve
 
 from __future__ import annotations
 
+import asyncio
+import os
+import re
 import sqlite3
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
 from datetime import UTC, datetime
@@ -16,7 +20,6 @@ import pytest
 
 from activities.quotes.csv_feed import stand_at
 from cli.children import end_child
-from cli.restored import note_restore
 from common.agents.auditor import AuditInput
 from common.agents.buyer import BuyerInput
 from common.agents.researcher import ResearcherInput
@@ -26,13 +29,14 @@ from common.client.view import AgentView
 from common.temporal.codec import DATABASE
 from tests.support.mail.smtp_server import SmtpWitness, smtp_server
 from tests.support.recruiting.stage import recruiter_input
-from tests.support.stack import Stack
+from tests.support.stack import ROOT, Stack
 from tests.support.trading.real_prices import real_closes
 from tests.support.waiting import eventually
 from tests.support.web import Route, WebServer
 
 # Bank of America closed at 11.741, 9.231, 9.053 and 10.51; each is beyond the tolerance of the others.
 ASKED, BOUGHT, AGAIN, LATER = (datetime(2008, 11, day, tzinfo=UTC) for day in (24, 21, 20, 19))
+RUNBOOK = (ROOT / "deploy" / "runbook.md").read_text()
 TIDES = "The tides of the north harbour rise twice a day and fall twice a day, the north pilots say."
 
 
@@ -72,7 +76,13 @@ class Town(Stack):
         for file in self.folder.glob(f"{DATABASE}*"):
             file.unlink()
         self.copy.rename(self.folder / DATABASE)
-        note_restore(self.settings, as_of)
+        [command] = re.findall(r"^ *python (starter\.py restored --to) \S+$", RUNBOOK, re.MULTILINE)
+        noted = await asyncio.create_subprocess_exec(
+            *(sys.executable, *command.split(), as_of.isoformat()),
+            cwd=ROOT,
+            env={**os.environ, "HIBERNAUT_DATA_DIR": str(self.folder)},
+        )
+        assert await noted.wait() == 0
         await self.server.start()
         await self.start_worker()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import shutil
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -28,11 +29,13 @@ from common.client.filters import AgentFilter
 from common.settings import Settings
 from common.settings.state import CopyPlace
 from common.temporal.codec import DATABASE
-from tests.support.dev import dev
+from tests.support.dev import ROOT, dev
 from tests.support.s3 import BUCKET, SECRET, Rclone, credentials, rclone
 from tests.support.waiting import eventually
 
 __all__ = ["credentials", "rclone"]
+
+STATE_PAGE = (ROOT / "docs" / "state.md").read_text()
 
 
 class Folder:
@@ -301,12 +304,16 @@ def test_a_copy_that_is_behind_or_no_longer_kept_is_said(folder: Folder) -> None
 
 
 async def test_a_lost_disk_takes_no_agent_with_it(tmp_path: Path) -> None:
-    """Everything killed, the data folder deleted: agents that slept and asked are there, and go on."""
+    """Everything killed, the data folder deleted: agents that slept and asked are there, and go on.
+
+    By the commands of docs/state.md as they stand there.
+    """
+    keep, bring_back = re.findall(r"^python starter\.py dev (.*)$", STATE_PAGE, re.MULTILINE)
     disk, copy, code = tmp_path / "disk", tmp_path / "copy", tmp_path / "code"
     code.mkdir()
     (code / "a.py").write_text("import os\n")
     settings = Settings.read({"HIBERNAUT_DATA_DIR": str(disk)})
-    async with dev(disk, more=("--copy-to", str(copy))) as stack:
+    async with dev(disk, more=_words(keep, copy)) as stack:
         await stack.hears("its copy")
         await stack.hears("ready;")
         agents = await open_agents(settings)
@@ -329,7 +336,7 @@ async def test_a_lost_disk_takes_no_agent_with_it(tmp_path: Path) -> None:
         await stack.process.wait()
         await eventually(lambda: not any(each.is_running() for each in children), 5)
     shutil.rmtree(disk)
-    async with dev(disk, more=("--copy-to", str(copy), "--restore-from", str(copy))) as stack:
+    async with dev(disk, more=_words(bring_back, copy)) as stack:
         await stack.hears("brought back")
         await stack.hears("ready;")
         agents = await open_agents(settings)
@@ -341,6 +348,11 @@ async def test_a_lost_disk_takes_no_agent_with_it(tmp_path: Path) -> None:
             assert book.execute("SELECT count(*) FROM orders").fetchone() == (1,)
         assert "import os" not in (code / "a.py").read_text()
         assert describe_copy(settings, datetime.now(UTC))[0] == "ok"
+
+
+def _words(command: str, copy: Path) -> list[str]:
+    assert "/mnt/other-disk/hibernaut" in command
+    return command.replace("/mnt/other-disk/hibernaut", str(copy)).split()
 
 
 def _until(copy: Path) -> datetime:
