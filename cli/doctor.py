@@ -37,6 +37,7 @@ from common.notices.routes import Routes
 from common.object_store import StoreUnavailableError, open_store
 from common.s3_store import S3Store
 from common.settings import Settings, SettingsError
+from common.temporal.codec import DATABASE
 from common.temporal.connect import connect
 from common.temporal.search_attributes import REGISTRY
 
@@ -255,8 +256,9 @@ def _of_machine(settings: Settings) -> Iterator[Check]:
         Health.OK if roomy else Health.MEND,
         f"{free / 1e9:.1f} GB free for {folder}" + ("" if roomy else ": make room"),
     )
-    level, words = describe_copy(settings, datetime.now(UTC))
-    yield Check("copy", Health(level), words)
+    if (folder / DATABASE).exists():
+        level, words = describe_copy(settings, datetime.now(UTC))
+        yield Check("copy", Health(level), words)
     yield _keys(settings)
     yield _notices(settings)
     yield _policy(settings)

@@ -58,15 +58,20 @@ class CopyKeeper:
         """See that the place is empty or has this folder's own copy, and begin it there.
 
         Raises:
-            CommandError: it has something else.
+            CommandError: it has something else; or a new copy cannot be begun there now.
         """
         try:
             await asyncio.to_thread(self._claim)
         except NotACopyError as error:
             raise CommandError(f"--copy-to {self.place}: {error}.") from None
-        except StoreUnavailableError as error:
-            # The agents must not wait for it.
+        except (StoreUnavailableError, OSError) as error:
+            if not self._state.begun:
+                raise CommandError(f"--copy-to {self.place}: {error}.") from None
+            # The agents must not wait for a place that is away.
             self._report(str(error))
+        folder, own = self.place.place.folder, self._settings.data_dir
+        if folder and folder.exists() and folder.stat().st_dev == own.stat().st_dev:
+            say(f"WARNING      the copy at {self.place} is on the same disk as what it is a copy of")
         self._save()
 
     async def keep(self) -> None:

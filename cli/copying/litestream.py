@@ -140,13 +140,14 @@ async def restore(place: OpenPlace, name: str, transaction: int | None, file: Pa
     """
     with tempfile.TemporaryDirectory(prefix="hibernaut-copy-") as runtime:
         config = {"dbs": [{"path": str(file), "replica": place.replica(name)}], "logging": {"level": "warn"}}
-        at = ["-txid", f"{transaction:016x}"] if transaction else []
+        how = ["-integrity-check", "quick", *(["-txid", f"{transaction:016x}"] if transaction else [])]
         process = await start_child(
-            [find_program(), "restore", *_configured(Path(runtime), config), *at, str(file)],
+            [find_program(), "restore", *_configured(Path(runtime), config), *how, str(file)],
             environment=_environment(),
             log=log,
         )
         if await process.wait():
+            file.unlink(missing_ok=True)  # it is there already where the check of it has failed
             raise LitestreamError(last_line(log) or "litestream said nothing")
 
 

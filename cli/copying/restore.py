@@ -44,7 +44,7 @@ async def restore_copy(settings: Settings, source: CopyPlace) -> None:
         await asyncio.to_thread(ActLog.of(settings).note_restore, mark.until)
         # Temporal's last: with it the folder counts as brought back.
         await _database(place, DATABASE, mark.databases[DATABASE], folder)
-    except (NotACopyError, StoreUnavailableError, LitestreamError) as error:
+    except (NotACopyError, StoreUnavailableError, LitestreamError, OSError) as error:
         raise CommandError(f"--restore-from {place}: {error}.") from error
     since = f"{mark.until:%Y-%m-%d %H:%M:%S} UTC"
     say(f"brought back from {place}: all that was committed before {since}, and {files} files")

@@ -31,7 +31,7 @@ class CopyPlace(BaseModel, frozen=True):
         Raises:
             ValueError: it names none; the message says what to give.
         """
-        if "://" not in text:
+        if text.strip() and "://" not in text:
             return cls(folder=Path(text).expanduser().absolute())
         found = _IN_BUCKET.fullmatch(text)
         options = dict(parse_qsl((found and found["options"]) or "", keep_blank_values=True))

@@ -209,6 +209,8 @@ async def test_nothing_that_is_there_is_overwritten(folder: Folder, tmp_path: Pa
         await open_copy(other.settings)
     with pytest.raises(CommandError, match="holds other things: name an empty place"):
         await open_copy(Folder(tmp_path / "other", str(tmp_path)).settings)
+    with pytest.raises(CommandError, match=r"^--copy-to /proc/here: .*No such file"):
+        await open_copy(Folder(tmp_path / "third", "/proc/here").settings)
     with pytest.raises(CommandError, match="outside of the data folder"):
         await open_copy(Folder(tmp_path / "third", str(tmp_path / "third" / "copy")).settings)
     assert (other.path / "payload.keys").read_text() == "k1:00"
@@ -331,6 +333,11 @@ async def test_a_lost_disk_takes_no_agent_with_it(tmp_path: Path) -> None:
         await agents.start("buyer", BuyerInput.model_validate(far), id="last", owner="local")
         started, states["last"] = datetime.now(UTC), "sleeping"
         await eventually(lambda: _until(copy) > started)
+        stack.children()["litestream"].kill()
+        await stack.hears("litestream started again")
+        await agents.start("buyer", BuyerInput.model_validate(far), id="later", owner="local")
+        started, states["later"] = datetime.now(UTC), "sleeping"
+        await eventually(lambda: _until(copy) > started)
         children = stack.children().values()
         stack.process.kill()
         await stack.process.wait()
@@ -373,6 +380,8 @@ def test_a_place_that_is_none_is_refused_by_name(text: str) -> None:
     """In the setting as in the option."""
     with pytest.raises(ValueError, match=r"HIBERNAUT_COPY_TO=.*give"):
         Settings.read({"HIBERNAUT_COPY_TO": text})
+    with pytest.raises(ValueError, match="give a folder"):
+        CopyPlace.read(" ")
 
 
 def test_a_place_in_a_bucket_is_told_to_litestream_as_it_reads_it() -> None:
