@@ -68,7 +68,7 @@ class Slack:
         approver_of: the opaque id of a Slack user; None for strangers.
         public_url: how people reach the gateway.
         require_open: raises where the question of a notice has ended.
-        was_restored: whether the server may have forgotten posts; blocks.
+        restored_to: since when the server may have forgotten posts, if it may; blocks.
     """
 
     def __init__(
@@ -79,10 +79,10 @@ class Slack:
         approver_of: Callable[[str], str | None],
         public_url: str,
         require_open: Callable[[Notice], Awaitable[None]] = require_open,
-        was_restored: Callable[[], bool] = lambda: False,
+        restored_to: Callable[[], datetime | None] = lambda: None,
     ) -> None:
         self._require_open = require_open
-        self._was_restored = was_restored
+        self._restored_to = restored_to
         self._client = client
         self._signer = signer
         self._artifacts = artifacts
@@ -100,7 +100,7 @@ class Slack:
         client = slack_client(settings) if settings.slack.bot_token else None
         known = approvers_in_slack(settings)
         signer, url, acts = Signer.load(settings), settings.http.public_url, ActLog.of(settings)
-        return cls(client, signer, artifacts, known, url, require_open, acts.knows_restores)
+        return cls(client, signer, artifacts, known, url, require_open, acts.restored_to)
 
     @activity.defn(name="slack_post")
     async def slack_post(self, delivery: Delivery) -> SlackPost:
@@ -115,8 +115,10 @@ class Slack:
                 `NoLongerAsked`. For now: `SlackBusy` (with the wait Slack asked for), `SlackAway`,
                 `AgentSilent`.
         """
-        looks = activity.info().attempt > 1 or await asyncio.to_thread(self._was_restored)
-        if looks and (found := await asyncio.to_thread(self._posted, delivery)):
+        info, forgotten = activity.info(), await asyncio.to_thread(self._restored_to)
+        since = min(forgotten or info.scheduled_time, info.scheduled_time) - CLOCKS_DIFFER
+        looks = info.attempt > 1 or forgotten
+        if looks and (found := await asyncio.to_thread(self._posted, delivery, since)):
             return found
         await self._require_open(delivery.notice)
         return await asyncio.to_thread(self._post, delivery)
@@ -182,21 +184,20 @@ class Slack:
     def _shown(self, request: ApprovalRequest | None) -> ShownPlan:
         return show_plan(request.plan, self._artifacts) if request else ShownPlan({}, None)
 
-    def _posted(self, delivery: Delivery) -> SlackPost | None:
-        """The message of an earlier attempt, if the app's scopes allow it to be read."""
+    def _posted(self, delivery: Delivery, since: datetime) -> SlackPost | None:
+        """The message of an earlier attempt since then, if the app's scopes allow it to be read."""
         try:
-            return self._find(delivery)
+            return self._find(delivery, since)
         except ApplicationError as error:
             if error.non_retryable:
                 return None
             raise
 
-    def _find(self, delivery: Delivery) -> SlackPost | None:
+    def _find(self, delivery: Delivery, since: datetime) -> SlackPost | None:
         own = self._call("auth_test", delivery)["bot_id"]
         channel = delivery.address
         if _is_user(channel):
             channel = self._call("conversations_open", delivery, users=channel)["channel"]["id"]
-        since = activity.info().scheduled_time - CLOCKS_DIFFER
         cursor = ""
         for _ in range(PAGES):
             page = self._call(

@@ -147,7 +147,8 @@ async def restore(place: OpenPlace, name: str, transaction: int | None, file: Pa
             log=log,
         )
         if await process.wait():
-            file.unlink(missing_ok=True)  # it is there already where the check of it has failed
+            # It is there already where the check of it has failed.
+            await asyncio.to_thread(file.unlink, missing_ok=True)
             raise LitestreamError(last_line(log) or "litestream said nothing")
 
 

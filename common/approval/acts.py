@@ -8,7 +8,7 @@ so a new approval is asked for once, by people who are told.
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from pydantic import AwareDatetime, BaseModel
 
@@ -19,6 +19,7 @@ from common.settings import Settings
 
 ACTS = "acts/"
 RESTORES = "restores/"
+GOES_OVER = timedelta(days=30)
 
 
 class Act(BaseModel, frozen=True):
@@ -63,9 +64,11 @@ class ActLog:
         restore = Restore(to=to, at=self._clock())
         self._store.put(f"{RESTORES}{restore.at:%Y%m%dT%H%M%S%f}", restore.model_dump_json().encode())
 
-    def knows_restores(self) -> bool:
-        """Whether the server was ever restored."""
-        return next(iter(self._store.list(RESTORES)), None) is not None
+    def restored_to(self) -> datetime | None:
+        """From when on agents may go over what they did; None if the server was not restored of late."""
+        since = self._clock() - GOES_OVER
+        late = [each for each in self._store.list(RESTORES) if each.written_at > since]
+        return min((self._restore(each).to for each in late), default=None)
 
     def admit(self, authorization: Authorization, agent: str) -> None:
         """Note that the agent is about to act, before it does.
