@@ -62,15 +62,38 @@ def dev(
     unsigned: Annotated[
         bool, typer.Option("--unsigned", help="Also count unsigned decisions, of whoever reaches Temporal.")
     ] = False,
+    copy_to: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PLACE", help="Keep a copy: in a folder of another disk, or s3://BUCKET/PREFIX."
+        ),
+    ] = None,
+    restore_from: Annotated[
+        str | None, typer.Option(metavar="PLACE", help="First bring the data back from its copy.")
+    ] = None,
 ) -> None:
     """Run the whole stack on this machine: Temporal on a SQLite file, its Web UI, a worker, HTTP."""
     from cli.dev import dev
+    from common.settings.state import CopyPlace
 
     found = settings()
     folder = data_dir.expanduser().absolute() if data_dir else found.data_dir
-    chosen = found.but(data_dir=folder)
+    copy = read_option("--copy-to", copy_to, CopyPlace.read) or found.state.copy_to
+    source = read_option("--restore-from", restore_from, CopyPlace.read)
+    chosen = found.but(data_dir=folder, state=found.state.but(copy_to=copy))
     elsewhere = folder != found.data_dir
-    run(dev(chosen, port, ui_port, http_port, workers, unsigned=unsigned, elsewhere=elsewhere))
+    run(dev(chosen, port, ui_port, http_port, workers, source, unsigned=unsigned, elsewhere=elsewhere))
+
+
+@app.command()
+def restored(
+    to: Annotated[str, typer.Option(metavar="TIME", help="When the copy was made, or a little before.")],
+) -> None:
+    """Note that Temporal's database was restored from an older copy, before any worker runs."""
+    from cli.restored import note_restore
+
+    found = settings()
+    note_restore(found, read_option("--to", to, lambda text: parse_moment(text, datetime.now(UTC), None)))
 
 
 @app.command()

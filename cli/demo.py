@@ -88,7 +88,8 @@ async def _start_stack(settings: Settings, ending: AsyncExitStack, *, keep: bool
     program = [sys.executable, str(CHECKOUT / "starter.py"), "dev"]
     ports = ["--port", str(free_port()), "--ui-port", str(free_port()), "--http-port", str(free_port())]
     StackAddress.file(settings).unlink(missing_ok=True)
-    environment = {**os.environ, "HIBERNAUT_DATA_DIR": str(settings.data_dir)}
+    # No copy is kept of it.
+    environment = {**os.environ, "HIBERNAUT_DATA_DIR": str(settings.data_dir), "HIBERNAUT_COPY_TO": ""}
     process = await start_child([*program, *ports], environment=environment, log=log, outlive=keep)
     if keep:
         say(f"the stack stays: end it with `kill {process.pid}`")

@@ -19,6 +19,8 @@ from temporalio.client import Client
 from temporalio.service import ConnectConfig, RPCError, ServiceClient
 
 from cli.children import end_child, last_line, put_aside, start_child
+from cli.copying.keeper import CopyKeeper, open_copy
+from cli.copying.restore import restore_copy
 from cli.dev_server import HOST, NAMESPACE, DevServer, DevServerError, hidden_host
 from cli.output import CommandError, ExitCode, say
 from cli.rates import set_fetch_rate
@@ -29,6 +31,7 @@ from common.client.builds import Builds
 from common.client.errors import AgentClientError
 from common.client.tokens import operator_token
 from common.settings import Settings, keep_private
+from common.settings.state import CopyPlace
 from common.temporal.codec import load_codec, prepare
 from common.temporal.connect import StackAddress
 
@@ -51,6 +54,7 @@ async def dev(
     ui_port: int,
     http_port: int,
     workers: int,
+    restore_from: CopyPlace | None,
     *,
     unsigned: bool,
     elsewhere: bool,
@@ -63,6 +67,7 @@ async def dev(
         ui_port: of the Web UI.
         http_port: of the gateway; 0 leaves the gateway out.
         workers: how many worker processes.
+        restore_from: the place of a copy that is brought back first.
         unsigned: count decisions that no entry point has signed.
         elsewhere: other shells do not find this data folder by default.
 
@@ -75,6 +80,9 @@ async def dev(
         for number, option in ((port, "--port"), (ui_port, "--ui-port"), (http_port, "--http-port")):
             if number:
                 await _require_free(number, option)
+        if restore_from:
+            await restore_copy(settings, restore_from)
+        copy = await open_copy(settings)
         Signer.load(settings, create=True)
         prepare(settings, accepts_plain=unsigned)
         try:
@@ -86,7 +94,7 @@ async def dev(
             else:
                 server = DevServer(settings, port=port, ui_port=ui_port)
             await _Stack(
-                settings, server, ui, workers, http_port, unsigned=unsigned, elsewhere=elsewhere
+                settings, server, ui, workers, http_port, copy, unsigned=unsigned, elsewhere=elsewhere
             ).run()
         except DevServerError as error:
             raise CommandError(str(error), ExitCode.NO_TEMPORAL) from error
@@ -103,6 +111,7 @@ class _Stack:
         ui: str,
         workers: int,
         http_port: int,
+        copy: CopyKeeper | None,
         *,
         unsigned: bool,
         elsewhere: bool,
@@ -116,6 +125,7 @@ class _Stack:
         self._http = f"{HOST}:{http_port}" if http_port else ""
         self._gateway: Process | None = None
         self._elsewhere = elsewhere
+        self._copy = copy
         self._ending = asyncio.Event()
 
     async def run(self) -> None:
@@ -138,6 +148,8 @@ class _Stack:
             stack = StackAddress(temporal=self._server.address, ui=self._ui, http=http, roots=roots)
             write_atomically(address, json.dumps(asdict(stack)).encode())
             keepers = [asyncio.create_task(self._keep_server())]
+            if self._copy:
+                keepers.append(asyncio.create_task(self._keep_copy(self._copy)))
             for number in numbers:
                 await self._start_worker(number)
                 keepers.append(asyncio.create_task(self._keep_worker(number)))
@@ -156,6 +168,8 @@ class _Stack:
             # Workers first: a drained worker reports its results to a server that still listens.
             await asyncio.gather(*(end_child(worker, DRAIN_WITHIN) for worker in self._workers.values()))
             await self._server.stop()
+            if self._copy:
+                await self._copy.finish()
             address.unlink(missing_ok=True)
 
     async def _limit_fetches(self) -> None:
@@ -188,6 +202,17 @@ class _Stack:
             environment={**self._environment(), "HIBERNAUT_UNSIGNED": self._unsigned},
             log=self._worker_log(number),
         )
+
+    async def _keep_copy(self, copy: CopyKeeper) -> None:
+        program = copy.program
+        await program.start()
+        again = asyncio.create_task(_keep("litestream", program.wait, program.start, program.log))
+        try:
+            await copy.keep()
+        finally:
+            again.cancel()
+            await asyncio.gather(again, return_exceptions=True)
+        await program.stop()
 
     async def _keep_gateway(self) -> None:
         async def wait() -> int:
@@ -256,6 +281,8 @@ class _Stack:
             say(f"dashboard    http://{self._http}    token: {operator_token(self._settings)}")
             say(f"HTTP         http://{self._http}/docs")
         say(f"data         {self._settings.data_dir}")
+        if self._copy:
+            say(f"its copy     {self._copy.place}    (how old: starter.py doctor)")
         say("an agent     starter.py start code-auditor --set path=FOLDER    (kinds: starter.py agents)")
         if self._unsigned == "accept":
             say("WARNING      --unsigned: whoever reaches Temporal, a web page maybe, can decide as anybody")

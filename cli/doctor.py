@@ -22,6 +22,7 @@ from activities.mail.imap import ImapSession
 from activities.mail.sending import smtp_server
 from cli.check_agents import agents_check, builds_check, worker_check
 from cli.checks import Check, Health
+from cli.copying.state import describe_copy
 from cli.dev_server import attribute_type
 from cli.output import ExitCode, clean, print_document
 from common.approval.floors import Floors, policy_file
@@ -33,6 +34,7 @@ from common.notices.routes import Routes
 from common.object_store import StoreUnavailableError, open_store
 from common.s3_store import S3Store
 from common.settings import Settings, SettingsError
+from common.temporal.codec import DATABASE
 from common.temporal.connect import connect
 from common.temporal.search_attributes import REGISTRY
 
@@ -213,6 +215,9 @@ def _of_machine(settings: Settings) -> Iterator[Check]:
         Health.OK if roomy else Health.MEND,
         f"{free / 1e9:.1f} GB free for {folder}" + ("" if roomy else ": make room"),
     )
+    if (folder / DATABASE).exists():
+        level, words = describe_copy(settings, datetime.now(UTC))
+        yield Check("copy", Health(level), words)
     yield _keys(settings)
     yield _notices(settings)
     yield _policy(settings)

@@ -22,10 +22,16 @@ DELETE_BATCH = 1000
 
 
 class S3Store(ObjectStore):
-    """A bucket. Credentials are found as boto3 finds them; its own retries are off."""
+    """A bucket. Credentials are found as boto3 finds them; its own retries are off.
 
-    def __init__(self, settings: Settings) -> None:
+    Args:
+        settings: name the bucket.
+        variable: the setting that errors name.
+    """
+
+    def __init__(self, settings: Settings, variable: str = "HIBERNAUT_S3_BUCKET") -> None:
         self._settings = settings
+        self._variable = variable
         self._bucket, self._prefix = settings.state.s3_bucket, settings.state.s3_prefix
         self._opening = threading.Lock()
         self._opened: Any = None
@@ -156,7 +162,7 @@ class S3Store(ObjectStore):
         return (BotoCoreError, ClientError, HTTPClientError, HTTPError)
 
     def _unavailable(self, what: str, key: str, error: Exception) -> StoreUnavailableError:
-        where = f"HIBERNAUT_S3_BUCKET={self._bucket} at {self._settings.state.s3_endpoint or 'Amazon S3'}"
+        where = f"{self._variable}={self._bucket} at {self._settings.state.s3_endpoint or 'Amazon S3'}"
         code = _code(error) or type(error).__name__
         return StoreUnavailableError(f"cannot {what} {key} in {where}: {code}", code)
 

@@ -19,6 +19,7 @@ from activities.calls.heartbeats import heartbeats
 from activities.fetching.pages import PageStore
 from activities.mail.outbox import objects_of
 from common.agents.batch import PAGE_PREFIX
+from common.approval.acts import ActLog
 from common.archive.index import ArchiveIndex, IndexQuery, unpack_rows
 from common.archive.layout import Erased, IndexRow, agent_folder, day_of, run_folder
 from common.artifacts import ArtifactStore
@@ -86,6 +87,8 @@ class Erasure:
             there = {id for id in runs if await self._end(id)}
             # Before the agents themselves, by which an attempt after a kill finds these.
             theirs = await asyncio.to_thread(objects_of, self._objects, runs)
+            acts = ActLog(self._objects)
+            theirs += await asyncio.to_thread(lambda: [e for id in runs for e in acts.objects_of(id)])
             theirs += await asyncio.to_thread(self._never_entered, request.owner, kinds)
             # Also of an owner whose agents are all on hold: it only saves time.
             theirs += await asyncio.to_thread(self._lying, owned_prefix(request.owner))

@@ -25,6 +25,7 @@ from common.agents.fork import CALLER, marked
 from common.approval.floors import Floors
 from common.approval.signed import sign_start
 from common.approval.signing import Signer
+from common.digest import digest
 from common.key_ring import KeyRing
 from common.notices.routes import Outlets, Routes
 from common.notices.types import ASKS, COURIER, SETTLED, Dispatch, Notice, NoticeEvent, Told, courier_id
@@ -65,8 +66,10 @@ class Notices:
             ApplicationError: type `TemporalAway`, the first few times; it is retried.
         """
         info = activity.info()
+        # An agent that a restored server brought back counts anew: what it tells then is another notice.
+        number = f"{notice.id}-{digest([notice.event, notice.text])[:8]}"
         notice = notice.model_copy(
-            update={"id": f"{notice.agent}/{(info.workflow_run_id or '')[-12:]}/{notice.id}"}
+            update={"id": f"{notice.agent}/{(info.workflow_run_id or '')[-12:]}/{number}"}
         )
         notice, told = self._under_policy(notice)
         notice = notice.model_copy(update={"text": marked(notice.text)})

@@ -17,6 +17,7 @@ from temporalio.exceptions import ApplicationError
 from activities.calls.retry_header import asked_wait
 from activities.delivery import slack_blocks
 from activities.delivery.open_questions import require_open
+from common.approval.acts import ActLog
 from common.approval.link import BUTTON_LIFETIME, LINK_LIFETIME, ApprovalButton, ApprovalLink
 from common.approval.plan_view import ShownPlan, show_plan
 from common.approval.signing import Signer
@@ -67,6 +68,7 @@ class Slack:
         approver_of: the opaque id of a Slack user; None for strangers.
         public_url: how people reach the gateway.
         require_open: raises where the question of a notice has ended.
+        restored_to: since when the server may have forgotten posts, if it may; blocks.
     """
 
     def __init__(
@@ -77,8 +79,10 @@ class Slack:
         approver_of: Callable[[str], str | None],
         public_url: str,
         require_open: Callable[[Notice], Awaitable[None]] = require_open,
+        restored_to: Callable[[], datetime | None] = lambda: None,
     ) -> None:
         self._require_open = require_open
+        self._restored_to = restored_to
         self._client = client
         self._signer = signer
         self._artifacts = artifacts
@@ -95,21 +99,26 @@ class Slack:
         """The activities for these settings; without a token they refuse and name the setting."""
         client = slack_client(settings) if settings.slack.bot_token else None
         known = approvers_in_slack(settings)
-        return cls(client, Signer.load(settings), artifacts, known, settings.http.public_url, require_open)
+        signer, url, acts = Signer.load(settings), settings.http.public_url, ActLog.of(settings)
+        return cls(client, signer, artifacts, known, url, require_open, acts.restored_to)
 
     @activity.defn(name="slack_post")
     async def slack_post(self, delivery: Delivery) -> SlackPost:
         """Post a notice to a channel or, if the address is a user's id, to that person alone.
 
-        After an attempt with an unknown outcome, the message is looked for before it is posted again, and
-        before the question may turn out to have ended: buttons that were posted must be found.
+        After an attempt with an unknown outcome, or a restore of the server, the message is looked for before
+        it is posted again, and before the question may turn out to have ended: buttons that were posted must
+        be found.
 
         Raises:
             ApplicationError: for good: `SlackRefused` (the token, the address or the message),
                 `NoLongerAsked`. For now: `SlackBusy` (with the wait Slack asked for), `SlackAway`,
                 `AgentSilent`.
         """
-        if activity.info().attempt > 1 and (found := await asyncio.to_thread(self._posted, delivery)):
+        info, forgotten = activity.info(), await asyncio.to_thread(self._restored_to)
+        since = min(forgotten or info.scheduled_time, info.scheduled_time) - CLOCKS_DIFFER
+        looks = info.attempt > 1 or forgotten
+        if looks and (found := await asyncio.to_thread(self._posted, delivery, since)):
             return found
         await self._require_open(delivery.notice)
         return await asyncio.to_thread(self._post, delivery)
@@ -175,21 +184,20 @@ class Slack:
     def _shown(self, request: ApprovalRequest | None) -> ShownPlan:
         return show_plan(request.plan, self._artifacts) if request else ShownPlan({}, None)
 
-    def _posted(self, delivery: Delivery) -> SlackPost | None:
-        """The message of an earlier attempt, if the app's scopes allow it to be read."""
+    def _posted(self, delivery: Delivery, since: datetime) -> SlackPost | None:
+        """The message of an earlier attempt since then, if the app's scopes allow it to be read."""
         try:
-            return self._find(delivery)
+            return self._find(delivery, since)
         except ApplicationError as error:
             if error.non_retryable:
                 return None
             raise
 
-    def _find(self, delivery: Delivery) -> SlackPost | None:
+    def _find(self, delivery: Delivery, since: datetime) -> SlackPost | None:
         own = self._call("auth_test", delivery)["bot_id"]
         channel = delivery.address
         if _is_user(channel):
             channel = self._call("conversations_open", delivery, users=channel)["channel"]["id"]
-        since = activity.info().scheduled_time - CLOCKS_DIFFER
         cursor = ""
         for _ in range(PAGES):
             page = self._call(

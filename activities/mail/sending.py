@@ -122,7 +122,8 @@ class Mail:
             ApplicationError: as `send` does; for good: `NotAuthorized`, `PolicyRefused`.
         """
         letter, plan = request.letter, request.plan
-        authorization = self._authority.authorize(request.authorization, plan, activity.info())
+        given, info = request.authorization, activity.info()
+        authorization = await asyncio.to_thread(self._authority.authorize, given, plan, info)
         self._authority.check_stakes(Stakes(recipients=(letter.to,)), authorization, activity.info())
         if letter not in plan.letters and digest(letter) not in plan.letters:
             raise permanent("NotAuthorized", "the letter is not among those that were approved")

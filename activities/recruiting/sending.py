@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -75,7 +76,7 @@ class LetterActivities:
             ApplicationError: permanent: `NotAuthorized`, `PolicyRefused`, and what the sender raises.
                 Retryable: what the sender raises; letters that went out before are found under their keys.
         """
-        authorization = self._allowed(request.authorization, request.plan, OUTREACH_EDITABLE)
+        authorization = await self._allowed(request.authorization, request.plan, OUTREACH_EDITABLE)
         letters = self._outreach(request, authorization.key)
         recipients = tuple(each.to for each in letters)
         self._authority.check_stakes(Stakes(recipients=recipients), authorization, activity.info())
@@ -90,7 +91,7 @@ class LetterActivities:
     @rehearsed_as(_as_if_sent)
     async def send_invitations(self, request: SendInvitations) -> SentLetters:
         """Send the approved invitations of those in `only`; raises as `send_outreach` does."""
-        authorization = self._allowed(request.authorization, request.plan, INVITATIONS_EDITABLE)
+        authorization = await self._allowed(request.authorization, request.plan, INVITATIONS_EDITABLE)
         return await self._send(_invitations(request, authorization.key))
 
     @activity.defn(name="find_invitations")
@@ -102,7 +103,7 @@ class LetterActivities:
     @rehearsed_as(_as_if_sent)
     async def send_reply(self, request: SendReply) -> SentLetters:
         """Send the approved reply; raises as `send_outreach` does."""
-        authorization = self._allowed(request.authorization, request.plan, REPLY_EDITABLE)
+        authorization = await self._allowed(request.authorization, request.plan, REPLY_EDITABLE)
         return await self._send(_reply(request, authorization.key))
 
     @activity.defn(name="find_reply")
@@ -110,11 +111,13 @@ class LetterActivities:
         """Like `find_outreach`, for the one reply."""
         return await self._find(_reply(request, _key(request.authorization)))
 
-    def _allowed(
+    async def _allowed(
         self, given: Authorization | None, plan: BaseModel, editable: Sequence[str]
     ) -> Authorization:
         """The approval of this plan."""
-        authorization = self._authority.authorize(given, plan, activity.info(), ("chain",))
+        authorization = await asyncio.to_thread(
+            self._authority.authorize, given, plan, activity.info(), ("chain",)
+        )
         if any(set(vote.decision.edits) - set(editable) for vote in authorization.votes):
             raise permanent(
                 "NotAuthorized", f"the decision edits more of the plan than {', '.join(editable)}"

@@ -76,7 +76,8 @@ class Publisher:
                 `PublishFailing`.
         """
         plan = request.plan
-        key = self._authority.authorize(request.authorization, plan, activity.info()).key
+        given, info = request.authorization, activity.info()
+        key = (await asyncio.to_thread(self._authority.authorize, given, plan, info)).key
         if not is_address(plan.target):
             return await asyncio.to_thread(self._to_folder, plan, key)
         if plan.target.endswith("/"):

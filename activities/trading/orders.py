@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from datetime import datetime
 
@@ -104,7 +105,8 @@ class Orders:
         """
         plan = request.plan
         attempt = activity.info()
-        authorization = self._authority.authorize(request.authorization, plan, attempt, ("limit_price",))
+        given, aside = request.authorization, ("limit_price",)
+        authorization = await asyncio.to_thread(self._authority.authorize, given, plan, attempt, aside)
         if any(set(vote.decision.edits) - set(EDITABLE) for vote in authorization.votes):
             raise permanent(
                 "NotAuthorized", f"the decision edits more of the plan than {', '.join(EDITABLE)}"

@@ -17,6 +17,7 @@ from pydantic import BaseModel, JsonValue, ValidationError
 from temporalio.activity import Info
 
 from common.agents.fork import hold
+from common.approval.acts import ActLog, ForgottenActError
 from common.approval.floors import Floors
 from common.approval.groups import Directory
 from common.approval.stakes import Stakes, stakes_of
@@ -120,9 +121,16 @@ class Authority:
     """
 
     def __init__(
-        self, signer: Signer, directory: Directory, floors: Floors, *, accept_unsigned: bool
+        self,
+        signer: Signer,
+        directory: Directory,
+        floors: Floors,
+        acts: ActLog | None = None,
+        *,
+        accept_unsigned: bool,
     ) -> None:
         self.floors = floors
+        self._acts = acts
         self._signer = signer
         self._directory = directory
         self._accept_unsigned = accept_unsigned
@@ -136,7 +144,8 @@ class Authority:
         """
         signer, floors = Signer.load(settings, create=create), Floors.load(settings)
         floors.check()  # raises
-        return cls(signer, Directory.load(settings), floors, accept_unsigned=settings.accept_unsigned)
+        directory, acts = Directory.load(settings), ActLog.of(settings)
+        return cls(signer, directory, floors, acts, accept_unsigned=settings.accept_unsigned)
 
     def flaw(self, decision: Decision, agent: str) -> str | None:
         """What is wrong with the envelope of ``decision`` for ``agent``; None if it may count."""
@@ -158,6 +167,8 @@ class Authority:
     ) -> Authorization:
         """The ``authorization``, if it and the operator's policy allow exactly this ``plan``.
 
+        It blocks: the act is noted in the object store before it is done.
+
         Args:
             authorization: what came with the request.
             plan: what is to be done.
@@ -169,6 +180,7 @@ class Authority:
                 policy asks for more, `PolicyRefused`.
             SettingsError: the policy cannot be read just now.
             HeldError: the agent is a fork whose effects are held; not for the activity to catch.
+            StoreUnavailableError: the act cannot be noted just now.
         """
         agent = action.workflow_id or ""
         flaw = self._flaw_for(authorization, plan, agent) if authorization else "no approval came with it"
@@ -182,6 +194,11 @@ class Authority:
             if flaw:
                 raise permanent(POLICY_REFUSED, f"the operator's policy asks for more: {flaw}")
         hold(aside)
+        if self._acts:
+            try:
+                self._acts.admit(authorization, agent)
+            except ForgottenActError as error:
+                raise permanent(POLICY_REFUSED, str(error)) from None
         return authorization
 
     def check_stakes(self, stakes: Stakes, authorization: Authorization, action: Info) -> None:

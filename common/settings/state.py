@@ -2,11 +2,52 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+import re
+from pathlib import Path
+from typing import Annotated, Literal, Self
+from urllib.parse import parse_qsl
 
-from pydantic import field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, field_validator, model_validator
 
 from common.settings.base import Group, setting
+
+_IN_BUCKET = re.compile(r"s3://(?P<bucket>[^/?#]+)(?:/(?P<prefix>[^?#]*))?(?:\?(?P<options>[^#]*))?")
+_OPTIONS = {"endpoint", "region"}
+
+
+class CopyPlace(BaseModel, frozen=True):
+    """Where a copy of a data folder is kept: a folder, or a prefix of a bucket."""
+
+    folder: Path | None = None
+    bucket: str = ""
+    prefix: str = ""
+    endpoint: str = ""
+    region: str = ""
+
+    @classmethod
+    def read(cls, text: str) -> CopyPlace:
+        """The place that `text` names.
+
+        Raises:
+            ValueError: it names none; the message says what to give.
+        """
+        if text.strip() and "://" not in text:
+            return cls(folder=Path(text).expanduser().absolute())
+        found = _IN_BUCKET.fullmatch(text)
+        options = dict(parse_qsl((found and found["options"]) or "", keep_blank_values=True))
+        if not found or options.keys() - _OPTIONS:
+            raise ValueError("give a folder, or s3://BUCKET/PREFIX with ?endpoint=…&region=… where needed")
+        if not options.get("endpoint", "http://").startswith(("http://", "https://")):
+            raise ValueError("give an http(s) address as its endpoint")
+        prefix = (found["prefix"] or "").strip("/")
+        return cls(bucket=found["bucket"], prefix=f"{prefix}/" if prefix else "", **options)
+
+    def __str__(self) -> str:
+        return str(self.folder) if self.folder else f"s3://{self.bucket}/{self.prefix}".rstrip("/")
+
+
+def _place_of(text: object) -> object:
+    return (CopyPlace.read(text) if text else None) if isinstance(text, str) else text
 
 
 class StateSettings(Group):
@@ -32,6 +73,13 @@ class StateSettings(Group):
     )
     s3_region: str = setting("HIBERNAUT_S3_REGION", "Region of the bucket. Empty: the one that boto3 finds.")
     s3_prefix: str = setting("HIBERNAUT_S3_PREFIX", "Prefix of every key in the bucket, `team/` for example.")
+
+    copy_to: Annotated[CopyPlace | None, BeforeValidator(_place_of)] = setting(
+        "HIBERNAUT_COPY_TO",
+        "Where `starter.py dev` keeps a continuous copy of its data folder, keys included (docs/state.md): a "
+        "folder on another disk, or `s3://BUCKET/PREFIX`, with `?endpoint=…&region=…` for a service other "
+        "than Amazon's. Empty: nowhere.",
+    )
 
     @field_validator("s3_endpoint")
     @classmethod

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+import shutil
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from temporalio.exceptions import ApplicationError
 
 from activities.delivery.slack import Slack
 from cli.dev_server import free_port
+from common.approval.acts import ActLog
 from common.notices.types import Delivery, NoticeEvent, SlackUpdate
 from tests.support.slack.checks import parsed, texts
 from tests.support.slack.server import Fault
@@ -100,6 +102,20 @@ async def test_a_post_that_came_to_an_unknown_end_is_not_made_twice(world: Slack
     messages = world.slack.channels[found.channel].messages
     same = [each for each in messages if each["metadata"]["event_payload"]["notice_id"] == delivery.notice.id]
     assert [each["ts"] for each in same] == [found.ts]
+
+
+async def test_after_a_restore_of_the_server_a_post_is_looked_for_first(world: SlackWorld) -> None:
+    """The first attempt that the server knows of may be the second one."""
+    delivery = delivery_of("forgotten", None, "C0GENERAL")
+    before = datetime.now(UTC)
+    first = await world.post(delivery)
+    ActLog.of(world.world.settings).note_restore(before)
+    try:
+        assert await world.post(delivery) == first
+        other = await world.post(delivery_of("not forgotten", None, "C0GENERAL"))
+        assert other.ts != first.ts
+    finally:
+        shutil.rmtree(world.world.settings.data_dir / "objects" / "restores")
 
 
 async def test_without_the_scope_a_second_copy_may_appear(world: SlackWorld) -> None:

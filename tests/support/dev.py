@@ -37,7 +37,12 @@ class Dev:
 
     def children(self) -> dict[str, psutil.Process]:
         """Its server, worker and gateway by name; what ends while we look is left out."""
-        names = {"start-dev": "server", "worker.py": "worker", "gateway": "gateway"}
+        names = {
+            "start-dev": "server",
+            "worker.py": "worker",
+            "gateway": "gateway",
+            "bin/litestream": "litestream",
+        }
         found: dict[str, psutil.Process] = {}
         for each in psutil.Process(self.process.pid).children():
             with contextlib.suppress(psutil.NoSuchProcess):  # a zombie is one, too

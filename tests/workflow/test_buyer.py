@@ -21,10 +21,10 @@ from activities.llm.runner import ModelRunner
 from activities.quotes.csv_feed import CsvFeed, stand_at
 from activities.quotes.quotes import Quotes
 from activities.trading.broker import MarketState, OrderRequest
-from activities.trading.orders import Orders
+from activities.trading.orders import Orders, client_order_id
 from activities.trading.paper import PaperBroker
 from activities.trading.paper_faults import Faults
-from common.agents.buyer import BuyerInput, BuyerResult, Order
+from common.agents.buyer import BuyerInput, BuyerResult, Order, Side, TimeInForce
 from common.approval.floors import policy_file
 from common.approval.types import Verdict
 from common.artifacts import ArtifactStore
@@ -234,6 +234,28 @@ async def test_an_order_that_lands_late_is_found_though_the_price_has_moved_mean
     assert (result.outcome, result.average_price) == ("bought", Decimal("9.231"))
     assert len(floor.broker.orders()) == 1
     assert (await agent.query("approvals"))["open"] == []
+
+
+async def test_an_order_of_a_forgotten_life_is_found_though_the_price_has_moved(floor: Floor) -> None:
+    """As after the server was restored from a copy in which nobody had decided yet."""
+    agent = await floor.buy(on_drift="stop")
+    request = await floor.asked(agent)
+    key = f"{agent.id}:buy:{request.digest}"
+    await floor.broker.submit(
+        OrderRequest(
+            client_order_id=client_order_id(key),
+            symbol="BAC",
+            side=Side.BUY,
+            quantity=Decimal(100),
+            limit_price=Decimal("9.231"),
+            time_in_force=TimeInForce.DAY,
+        )
+    )
+    floor.stand_at(NEXT)
+    await floor.decide(agent, request)
+    result = await floor.outcome(agent)
+    assert (result.outcome, result.filled, result.average_price) == ("bought", 100, Decimal("9.231"))
+    assert [each.client_order_id for each in floor.broker.orders()] == [client_order_id(key)]
 
 
 async def test_a_partly_filled_order_is_followed_and_its_rest_cancelled_after_a_while(

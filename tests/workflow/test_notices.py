@@ -367,6 +367,10 @@ async def test_the_same_notice_twice_starts_one_courier(stage: NoticeStage) -> N
     [row] = await stage.ended(given.agent, 1)
     assert row.event == "stuck"
     assert len(stage.ways.posted) == 1
+    # Of an agent that a restored server brought back: the same number, and something else to tell.
+    await environment.run(notices.notify, notice(given.agent, text="stuck at checkout"))
+    await stage.ended(given.agent, 2)
+    assert len({each.notice.id for each in stage.ways.posted}) == 2
 
 
 async def test_a_broken_file_of_routes_costs_no_agent_its_way(

@@ -137,10 +137,7 @@ class Actions:
             await self._display.while_paused()
             facts, drifts = await self._validated(action)
         if drifts:
-            if attempts.unknown and (found := await self._settled(action, argument)):
-                return Acted(found)
-            await self._void(action.approval, drifts)
-            return Acted(drifts=drifts)
+            return await self._given_up(attempts, drifts)
         fenced = action.fence(argument, facts) if action.fence else argument
         fresh = replace(action.policy, schedule_to_start=action.freshness)
         try:
@@ -149,14 +146,13 @@ class Actions:
             if is_cancelled_exception(error):
                 raise
             if is_permanent(error):
-                if attempts.unknown and (found := await self._settled(action, argument)):
-                    return Acted(found)
-                if cause_type_of(error) != POLICY_REFUSED:
+                # Where the approval does not suffice any more, whoever has to approve now is asked.
+                refused = cause_type_of(error) == POLICY_REFUSED
+                drifts = [Drift("policy", None, None, cause_of(error))] if refused else []
+                acted = await self._given_up(attempts, drifts)
+                if acted is None:
                     raise
-                # The approval does not suffice any more; whoever has to approve now is asked.
-                drifts = [Drift("policy", None, None, cause_of(error))]
-                await self._void(action.approval, drifts)
-                return Acted(drifts=drifts)
+                return acted
             attempts.asked_pause = getattr(error.cause, "next_retry_delay", None) or timedelta()
             name = action.activity.__name__
             if _never_started(error):
@@ -167,16 +163,30 @@ class Actions:
         found = await self._looked_up(action, argument)
         return Acted(found) if found else None
 
-    async def _settled(self, action: Action[Result], argument: BaseModel) -> Result | None:
-        """What attempts with unknown outcome came to, once none of them can take effect any more."""
-        await workflow.sleep(action.settles)
-        return await self._looked_up(action, argument)
+    async def _given_up(self, tried: _Attempts[Result], drifts: list[Drift]) -> Acted[Result] | None:
+        """What it came to after all, once no attempt can take effect any more; else the drifts, if any.
+
+        Without an attempt there is a look, too: a server restored from an older copy has forgotten some.
+        """
+        action = tried.action
+        if tried.unknown:
+            await workflow.sleep(action.settles)
+        looks = tried.unknown or workflow.patched("looks-before-giving-up")
+        if looks and (found := await self._looked_up(action, tried.argument)):
+            return Acted(found)
+        if not drifts:
+            return None
+        self._approvals.void(action.approval, "what it rested on has changed")
+        for each in drifts:
+            self._display.note(f"drift: {each.premise}: {each.reason}", request=action.approval.request.id)
+        told = "; ".join(f"{each.premise}: {each.reason}" for each in drifts)
+        await self._notifier.tell(NoticeEvent.DRIFT, f"{action.approval.request.question} Not done: {told}")
+        return Acted(drifts=drifts)
 
     async def _looked_up(self, action: Action[Result], argument: BaseModel) -> Result | None:
         """What an attempt with unknown outcome came to; asked for until there is an answer."""
-        if action.lookup is None:
-            return None
-        found: Result | None = await self._calls.watched(action.lookup, argument, READ)
+        lookup = action.lookup
+        found: Result | None = await self._calls.watched(lookup, argument, READ) if lookup else None
         return found
 
     async def _validated(self, action: Action[Any]) -> tuple[dict[str, Any], list[Drift]]:
@@ -191,13 +201,6 @@ class Actions:
         if not self._approvals.is_own(action.approval):
             drifts.append(Drift("approval", None, None, "it was given to another agent, or too long ago"))
         return {each.premise.name: each.now for each in found}, drifts
-
-    async def _void(self, approval: Outcome[Any], drifts: Sequence[Drift]) -> None:
-        self._approvals.void(approval, "what it rested on has changed")
-        for each in drifts:
-            self._display.note(f"drift: {each.premise}: {each.reason}", request=approval.request.id)
-        told = "; ".join(f"{each.premise}: {each.reason}" for each in drifts)
-        await self._notifier.tell(NoticeEvent.DRIFT, f"{approval.request.question} Not done: {told}")
 
 
 def _never_started(error: ActivityError) -> bool:

@@ -1,0 +1,177 @@
+"""Keeps a continuous copy of a data folder elsewhere, as a part of `starter.py dev`."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cli.copying.files import FileCopies
+from cli.copying.litestream import Litestream, LitestreamError, databases
+from cli.copying.place import CopyMark, NotACopyError, OpenPlace, new_holder
+from cli.copying.state import CopyState, end_copy
+from cli.output import CommandError, say
+from common.object_store import StoreUnavailableError
+from common.settings import Settings, keep_private
+from common.settings.state import CopyPlace
+from common.temporal.codec import DATABASE
+
+EVERY = 1.0
+# Looking through very many files takes a tenth of the time at most: a second pause for each 0.1 s.
+REST = 10
+SAVED_EVERY = timedelta(seconds=5)
+# A database that is new, or a program that starts again, is no trouble yet.
+TROUBLE_AFTER = timedelta(seconds=10)
+# The last round, when the stack ends.
+FINISHES_WITHIN = 30.0
+
+
+class CopyKeeper:
+    """Copies a data folder, round after round, until it is stopped.
+
+    Args:
+        settings: of the data folder.
+        place: where the copy is kept.
+
+    Everything that was committed before `whole_at` is in the copy, once a first round was made.
+    """
+
+    def __init__(self, settings: Settings, place: CopyPlace) -> None:
+        self._settings = settings
+        self.place = OpenPlace(place, settings)
+        try:
+            self.program = Litestream(
+                settings.data_dir, self.place, settings.data_dir / "logs" / "litestream.log"
+            )
+        except LitestreamError as error:
+            raise CommandError(f"{error}.") from None
+        self._files = FileCopies(settings.data_dir, self.place.store)
+        known = CopyState.load(settings)
+        if known is None or known.place != str(place):
+            known = CopyState(place=str(place), holder=new_holder())
+        self._state = known.model_copy(update={"kept": True, "problem": ""})
+        self._mark = CopyMark(holder=known.holder)
+        self.whole_at = self._saved_at = datetime.now(UTC)
+        self._ended = False
+
+    async def claim(self) -> None:
+        """See that the place is empty or has this folder's own copy, and begin it there.
+
+        Raises:
+            CommandError: it has something else; or a new copy cannot be begun there now.
+        """
+        try:
+            await asyncio.to_thread(self._claim)
+        except NotACopyError as error:
+            raise CommandError(f"--copy-to {self.place}: {error}.") from None
+        except (StoreUnavailableError, OSError) as error:
+            if not self._state.begun:
+                raise CommandError(f"--copy-to {self.place}: {error}.") from None
+            # The agents must not wait for a place that is away.
+            self._report(str(error))
+        folder, own = self.place.place.folder, self._settings.data_dir
+        if folder and folder.exists() and folder.stat().st_dev == own.stat().st_dev:
+            say(f"WARNING      the copy at {self.place} is on the same disk as what it is a copy of")
+        self._save()
+
+    async def keep(self) -> None:
+        """Copy until the copy must not be written any more. Other trouble is said once, and tried again."""
+        while not self._ended:
+            await self.copy()
+            await asyncio.sleep(max(EVERY, REST * self._files.looked_for))
+
+    async def finish(self) -> None:
+        """Copy a last time, where the program still runs, and end it."""
+        if self.program.runs and not self._ended:
+            try:
+                await asyncio.wait_for(self.copy(), FINISHES_WITHIN)
+            except TimeoutError:
+                say(f"the last seconds could not be copied within {FINISHES_WITHIN:g} s")
+        await self.program.stop()
+
+    async def copy(self) -> None:
+        """Bring the copy up to now."""
+        try:
+            await self._round()
+        except NotACopyError as error:
+            self._ended = True
+            self._report(f"{error}. Nothing is copied until the next start")
+        except (LitestreamError, StoreUnavailableError, OSError) as error:
+            if datetime.now(UTC) - self.whole_at > TROUBLE_AFTER:
+                self._report(str(error))
+        else:
+            self._report("")
+
+    def _report(self, problem: str) -> None:
+        if problem != self._state.problem:
+            say(f"the copy is behind: {problem}" if problem else "the copy is up to date again")
+            self._save(problem=problem)
+
+    def _claim(self) -> None:
+        folder = self.place.place.folder
+        found = self.place.mark()
+        if found is None:
+            if self._state.begun:
+                raise NotACopyError(
+                    f"the copy that was there is gone: is its disk mounted? If it is gone for good, delete "
+                    f"{CopyState.file(self._settings)}, and a new one is begun"
+                )
+            if folder:
+                self._require_elsewhere(folder)
+                folder.mkdir(parents=True, exist_ok=True)
+                keep_private(folder)
+            self.place.put(self._mark)
+        elif found.holder != self._state.holder:
+            raise NotACopyError(
+                "it has the copy of another data folder: name another place, or bring that one back with "
+                f"--restore-from {self.place}"
+            )
+        elif self._mark.until is None:
+            self._mark = found
+        if not self._state.begun:
+            self._save(begun=True)
+
+    def _require_elsewhere(self, folder: Path) -> None:
+        own = self._settings.data_dir.resolve()
+        if folder.resolve().is_relative_to(own) or own.is_relative_to(folder.resolve()):
+            raise NotACopyError(f"it must lie outside of the data folder {self._settings.data_dir}")
+
+    async def _round(self) -> None:
+        folder = self._settings.data_dir
+        if not (folder / DATABASE).exists():
+            # An unmounted disk looks as if everything had been deleted.
+            raise NotACopyError(f"{folder / DATABASE} is gone, so nothing is copied any more")
+        await asyncio.to_thread(self._claim)
+        found = databases(folder)
+        # First the databases as they are now, then the files, so that whatever those refer to is found.
+        until = datetime.now(UTC)
+        done = {file.name: await self.program.sync(file, to_the_end=False) for file in found}
+        changed = await asyncio.to_thread(self._files.update, found, until)
+        for file in found:
+            await self.program.sync(file, to_the_end=True)
+        if changed or done != self._mark.databases:
+            self._mark = CopyMark(holder=self._state.holder, until=until, databases=done)
+            await asyncio.to_thread(self.place.put, self._mark)
+        self.whole_at = until
+        if self._state.until is None or until - self._saved_at > SAVED_EVERY:
+            self._saved_at = until
+            self._save(until=until)
+
+    def _save(self, **changes: datetime | str | bool) -> None:
+        self._state = self._state.model_copy(update=changes)
+        if self._settings.data_dir.exists():
+            self._state.save(self._settings)
+
+
+async def open_copy(settings: Settings) -> CopyKeeper | None:
+    """What keeps the copy that the settings ask for; None if they ask for none.
+
+    Raises:
+        CommandError: something else is at its place.
+    """
+    if settings.state.copy_to is None:
+        end_copy(settings)
+        return None
+    keeper = CopyKeeper(settings, settings.state.copy_to)
+    await keeper.claim()
+    return keeper

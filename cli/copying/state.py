@@ -1,0 +1,79 @@
+"""What a data folder knows of its copy: where it is kept, and how far it is."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Literal
+
+from pydantic import AwareDatetime, BaseModel, ValidationError
+
+from cli.output import say
+from common.artifacts import write_atomically
+from common.settings import Settings
+
+BEHIND_AFTER = timedelta(minutes=1)
+
+
+class CopyState(BaseModel, frozen=True):
+    """What a data folder says of its copy, in `copy.json`.
+
+    `begun` says that its mark was written, and `kept` that it is still written to.
+    """
+
+    place: str
+    holder: str
+    begun: bool = False
+    kept: bool = True
+    until: AwareDatetime | None = None
+    problem: str = ""
+
+    @staticmethod
+    def file(settings: Settings) -> Path:
+        """Where it is."""
+        return settings.data_dir / "copy.json"
+
+    @classmethod
+    def load(cls, settings: Settings) -> CopyState | None:
+        """What is said; None where there never was a copy."""
+        try:
+            return cls.model_validate_json(cls.file(settings).read_bytes())
+        except (FileNotFoundError, ValidationError):
+            return None
+
+    def save(self, settings: Settings) -> None:
+        """Say it."""
+        write_atomically(self.file(settings), self.model_dump_json().encode())
+
+
+def end_copy(settings: Settings) -> None:
+    """Note that a copy which was kept of this folder is not kept any more."""
+    known = CopyState.load(settings)
+    if known and known.kept:
+        known.model_copy(update={"kept": False}).save(settings)
+        say(f"no copy is kept any more; the one at {known.place} stays as it is (--copy-to goes on with it)")
+
+
+def describe_copy(settings: Settings, now: datetime) -> tuple[Literal["ok", "warning", "mend"], str]:
+    """How the copy of a data folder stands, and what to do about it."""
+    state = CopyState.load(settings)
+    if state is None:
+        return "ok", "none is kept; `starter.py dev --copy-to PLACE` keeps one on another disk"
+    newest = f"the newest page at {state.place} is {_age(now - state.until)} old" if state.until else ""
+    if not state.kept:
+        return "warning", f"not kept any more; {newest or 'there is none'}: `starter.py dev --copy-to PLACE`"
+    if state.problem:
+        return "mend", f"{newest or 'the first copy is not whole yet'}: {state.problem}"
+    if not state.until:
+        return "warning", f"the first copy to {state.place} is under way"
+    if now - state.until > BEHIND_AFTER:
+        return "mend", f"{newest}: see logs/litestream.log in the data folder"
+    return "ok", newest
+
+
+def _age(span: timedelta) -> str:
+    seconds = max(round(span.total_seconds()), 0)
+    for unit, name in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= 2 * unit:
+            return f"{seconds // unit} {name}"
+    return f"{seconds} s"

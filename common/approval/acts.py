@@ -1,0 +1,125 @@
+"""What agents did, kept outside of Temporal, for the day that its server is restored from an older copy.
+
+An agent that such a server brings back does not know what it did after the copy was made. Under the same plan
+nothing is done twice, because the key is the same. Under a new plan, which rests on newer facts, it would be:
+so a new approval is asked for once, by people who are told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+from pydantic import AwareDatetime, BaseModel
+
+from common.approval.types import Authorization
+from common.digest import digest_bytes
+from common.object_store import ObjectMissingError, ObjectStore, StoredObject, open_store
+from common.settings import Settings
+
+ACTS = "acts/"
+RESTORES = "restores/"
+GOES_OVER = timedelta(days=30)
+
+
+class Act(BaseModel, frozen=True):
+    """Something destructive that was about to be done: in which node, and by whose decisions."""
+
+    node: str
+    at: AwareDatetime
+    by: tuple[str, ...]
+
+
+class Restore(BaseModel, frozen=True):
+    """The server was restored `at` a time to how it was at an earlier one, `to`."""
+
+    to: AwareDatetime
+    at: AwareDatetime
+
+
+class _Told(BaseModel, frozen=True):
+    """The decisions that were made before people were told of an act."""
+
+    decisions: tuple[str, ...]
+
+
+class ForgottenActError(Exception):
+    """The agent did something that the server has forgotten; the message tells people what."""
+
+
+class ActLog:
+    """The log of acts in the object store. Its methods block, and raise `StoreUnavailableError`."""
+
+    def __init__(self, store: ObjectStore, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._store = store
+        self._clock = clock
+
+    @classmethod
+    def of(cls, settings: Settings) -> ActLog:
+        """The log of these settings."""
+        return cls(open_store(settings))
+
+    def note_restore(self, to: datetime) -> None:
+        """Note that the server was restored just now, to how it was at a time. No worker may run yet."""
+        restore = Restore(to=to, at=self._clock())
+        self._store.put(f"{RESTORES}{restore.at:%Y%m%dT%H%M%S%f}", restore.model_dump_json().encode())
+
+    def restored_to(self) -> datetime | None:
+        """From when on agents may go over what they did; None if the server was not restored of late."""
+        since = self._clock() - GOES_OVER
+        late = [each for each in self._store.list(RESTORES) if each.written_at > since]
+        return min((self._restore(each).to for each in late), default=None)
+
+    def admit(self, authorization: Authorization, agent: str) -> None:
+        """Note that the agent is about to act, before it does.
+
+        Raises:
+            ForgottenActError: it acted under another plan, and neither it nor those who decided know.
+        """
+        own = _place(agent, authorization.key)
+        decisions = {vote.decision.id for vote in authorization.votes}
+        for restore in map(self._restore, list(self._store.list(RESTORES))):
+            for place in self._acts(agent):
+                if place != own:
+                    self._require_known(place, restore, decisions)
+        node = authorization.key.removeprefix(f"{agent}:").partition(":")[0]
+        act = Act(node=node, at=self._clock(), by=tuple(vote.decision.by for vote in authorization.votes))
+        self._store.put(own, act.model_dump_json().encode(), if_absent=True)
+
+    def objects_of(self, agent: str) -> list[StoredObject]:
+        """Everything that the log holds of an agent."""
+        return list(self._store.list(_folder(agent)))
+
+    def _acts(self, agent: str) -> list[str]:
+        return [each.key for each in self.objects_of(agent) if not each.key.endswith(".told")]
+
+    def _restore(self, stored: StoredObject) -> Restore:
+        return Restore.model_validate_json(self._store.get(stored.key))
+
+    def _require_known(self, place: str, restore: Restore, decisions: set[str]) -> None:
+        act = Act.model_validate_json(self._store.get(place))
+        if not restore.to <= act.at < restore.at:
+            return
+        try:
+            told = _Told.model_validate_json(self._store.get(f"{place}.told"))
+        except ObjectMissingError:
+            told = _Told(decisions=tuple(sorted(decisions)))
+            self._store.put(f"{place}.told", told.model_dump_json().encode())
+        if decisions & set(told.decisions):
+            raise ForgottenActError(
+                f"the server was restored to {_minute(restore.to)}, and has forgotten that this agent acted "
+                f"in {act.node} at {_minute(act.at)} by decision of {', '.join(act.by)}: see what came of "
+                "it, and approve only what is to be done besides"
+            )
+
+
+def _minute(time: datetime) -> str:
+    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def _folder(agent: str) -> str:
+    return f"{ACTS}{digest_bytes(agent.encode())[:32]}/"
+
+
+def _place(agent: str, key: str) -> str:
+    return f"{_folder(agent)}{digest_bytes(key.encode())[:32]}"
