@@ -233,8 +233,12 @@ def build(
     reports: ReliableReports,
     workflows: Sequence[type] | None = None,
     objects: Sequence[Any] | None = None,
+    slots: int = THREADS,
 ) -> Worker:
-    """The worker of this process; tests and benches hand in workflows and activity objects of their own."""
+    """The worker of this process; tests and benches hand in workflows and activity objects of their own.
+
+    `slots` is how many activities may run at once; those that are no coroutines have `THREADS` threads.
+    """
     within = WithinRoots(client, Roots.load(settings), published(settings))
     return EndingWorker(
         client,
@@ -242,7 +246,7 @@ def build(
         workflows=workflow_classes() if workflows is None else workflows,
         activities=activity_methods(everything(client, settings) if objects is None else objects),
         activity_executor=ThreadPoolExecutor(THREADS, thread_name_prefix="activity"),
-        max_concurrent_activities=THREADS,
+        max_concurrent_activities=slots,
         workflow_runner=sandbox(),
         interceptors=[PayloadGuard(), TellEnd(), reports, within],
         max_cached_workflows=settings.cached_agents,
