@@ -300,7 +300,7 @@ def tune_gc() -> None:
 
 async def work(settings: Settings) -> None:
     """Work until SIGTERM or SIGINT, then finish what is under way."""
-    client = await connect(settings)
+    client = await connect(settings, through_outages=True)
     reports = ReliableReports(client)
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -53,9 +53,16 @@ class Outage:
         self._settings = settings
         self._witness = Witness(settings.data_dir)
         chance = random.Random(options.seed)  # noqa: S311 - it has to repeat
-        self._errands = {
-            f"errand-{number:04}": chance.uniform(0, SHARE * options.seconds)
+        errands = [
+            Errand(
+                name=f"errand-{number:04}",
+                wait=chance.uniform(0, SHARE * options.seconds),
+                beats=number % BEATS == 0,
+            )
             for number in range(options.activities)
+        ]
+        self._agents = {
+            f"agent-{number:04}": errands[number :: options.agents] for number in range(options.agents)
         }
 
     async def run(self) -> dict[str, Any]:
@@ -70,7 +77,7 @@ class Outage:
             "HIBERNAUT_DATA_DIR": str(self._settings.data_dir),
         }
         command = [sys.executable, "-m", "bench.peers.errands", str(self._settings.data_dir)]
-        workers = [
+        self._workers = workers = [
             await started_worker(command, environment, self._settings.data_dir / f"worker-{number}.log")
             for number in range(self._options.workers)
         ]
@@ -83,17 +90,13 @@ class Outage:
             await asyncio.gather(*(end_child(worker, 15) for worker in workers))
 
     async def _begin(self, door: AgentClient) -> None:
-        async def start(name: str) -> None:
-            number = int(name.rpartition("-")[2])
-            errand = Errand(name=name, wait=self._errands[name])
-            await door.start(
-                KIND, ErrandInput(errand=errand, beats=number % BEATS == 0), id=name, owner="owner-1"
-            )
+        async def start(id: str) -> None:
+            await door.start(KIND, ErrandInput(errands=self._agents[id]), id=id, owner="owner-1")
 
-        await throttled(list(self._errands), start)
-        while len(self._said(BEGUN)) < len(self._errands):
+        await throttled(list(self._agents), start)
+        while (begun := len(set(self._said(BEGUN)))) < self._options.activities:  # noqa: ASYNC110 - elsewhere
             await asyncio.sleep(0.2)
-        self._tell(f"{len(self._errands)} activities under way")
+        self._tell(f"{begun} activities under way")
 
     async def _outage(self) -> tuple[float, float]:
         """When the server went, and when it answered again."""
@@ -108,9 +111,11 @@ class Outage:
         return away, time.time()
 
     async def _all_closed(self, client: Client) -> None:
-        while left := (await client.count_workflows("ExecutionStatus = 'Running'")).count:
-            self._tell(f"{left} agents still run")
-            await asyncio.sleep(1)
+        """Wait until each agent has ended; counted by those that have, as a server just started may list none."""
+        closed = f"WorkflowType = '{KIND}' AND ExecutionStatus != 'Running'"
+        while (done := (await client.count_workflows(closed)).count) < len(self._agents):
+            self._tell(f"{done} agents have ended")
+            await asyncio.sleep(0.5)
 
     async def _report(self, client: Client, away: float, back: float) -> dict[str, Any]:
         ended, human, lost = [], 0, 0
@@ -122,10 +127,11 @@ class Outage:
         begun = Counter(self._said(BEGUN))
         meanwhile = [name for sign, name, at in self._witness.lines() if sign == ENDED and away <= at <= back]
         return {
-            "activities": len(self._errands),
+            "activities": self._options.activities,
+            "agents": len(self._agents),
             "ended_while_away": len(set(meanwhile)),
             "executed_again": sum(count - 1 for count in begun.values()),
-            "lost": lost + len(self._errands) - len(ended),
+            "lost": lost + len(self._agents) - len(ended),
             "need_a_human": human,
             "away_seconds": round(back - away, 1),
             "half_back_after_seconds": round(sorted(ended)[len(ended) // 2], 2),
@@ -161,14 +167,15 @@ def main() -> int:
     """Parse the options, run, print; the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--seconds", type=float, default=30, help="how long the server is away")
-    parser.add_argument("--activities", type=int, default=1000, help="under way when it goes, one an agent")
+    parser.add_argument("--activities", type=int, default=1000, help="under way when it goes")
+    parser.add_argument("--agents", type=int, default=50, help="who called them, each its share at once")
     parser.add_argument("--workers", type=int, default=2, help="worker processes")
     parser.add_argument("--seed", type=int, default=None, help="of everything random; made up if not given")
     parser.add_argument("--limit", type=float, default=900, help="give up after so many seconds")
     parser.add_argument("--json", action="store_true", help="nothing but the line of JSON")
     options = parser.parse_args()
-    if options.seconds <= 0 or options.activities < 1 or options.workers < 1:
-        parser.error("give some seconds, 1 or more activities, and 1 or more workers")
+    if options.seconds <= 0 or options.workers < 1 or not 1 <= options.agents <= options.activities:
+        parser.error("give some seconds, 1 or more workers and agents, and no fewer activities than agents")
     options.seed = options.seed if options.seed is not None else random.SystemRandom().randrange(10**6)
     report = measured(lambda folder: bench(options, folder), options.limit, f", seed {options.seed}")
     print(json.dumps(report))

@@ -1,4 +1,4 @@
-"""Errands that end when they are told to, and the worker that runs them: `python -m bench.peers.errands FOLDER`."""
+"""Errands that end when they are told to, and their worker: `python -m bench.peers.errands FOLDER`."""
 
 from __future__ import annotations
 
@@ -39,19 +39,25 @@ class Errand(BaseModel):
 
     name: str
     wait: float
+    beats: bool = False
 
 
 class ErrandInput(AgentInput):
-    """What an agent takes: its errand, and whether that heartbeats."""
+    """What an agent takes."""
 
-    errand: Errand
-    beats: bool
+    errands: list[Errand]
 
 
 class Outcome(BaseModel):
     """What an errand brings home."""
 
     name: str
+
+
+class Outcomes(BaseModel):
+    """What an agent brings home."""
+
+    names: list[str]
 
 
 class Witness:
@@ -84,7 +90,7 @@ class Errands:
 
     async def watch(self) -> None:
         """Let errands end once the file is there."""
-        while not self._told.exists():
+        while not self._told.exists():  # noqa: ASYNC110 - another process makes it
             await asyncio.sleep(0.05)
         self._end.set()
 
@@ -109,18 +115,22 @@ class Errands:
 
 @workflow.defn(name="bench-errand")
 class ErrandRunner(Agent[ErrandInput, None]):
-    """Runs one errand."""
+    """Runs all its errands at once."""
 
     @workflow.init
     def __init__(self, input: ErrandInput) -> None:
         super().__init__(input)
 
     @workflow.run
-    async def run(self, input: ErrandInput) -> Outcome:
-        with self.node("errand"):
-            if input.beats:
-                return await self.call(Errands.beating, input.errand, LONG)
-            return await self.call(Errands.errand, input.errand, PATIENT_READ)
+    async def run(self, input: ErrandInput) -> Outcomes:
+        with self.node("errands"):
+            outcomes = await asyncio.gather(*map(self._run, input.errands))
+        return Outcomes(names=[outcome.name for outcome in outcomes])
+
+    async def _run(self, errand: Errand) -> Outcome:
+        if errand.beats:
+            return await self.call(Errands.beating, errand, LONG)
+        return await self.call(Errands.errand, errand, PATIENT_READ)
 
 
 def told(folder: Path) -> Path:
@@ -130,7 +140,7 @@ def told(folder: Path) -> Path:
 
 async def work(folder: Path, settings: Settings) -> None:
     """Work until SIGTERM."""
-    client = await connect(settings)
+    client = await connect(settings, through_outages=True)
     reports = ReliableReports(client)
     errands = Errands(folder)
     watching = asyncio.create_task(errands.watch())
