@@ -111,7 +111,7 @@ class Outage:
         return away, time.time()
 
     async def _all_closed(self, client: Client) -> None:
-        """Wait until each agent has ended; counted by those that have, as a server just started may list none."""
+        """Wait until each agent has ended; a server that has just started may list none at all."""
         closed = f"WorkflowType = '{KIND}' AND ExecutionStatus != 'Running'"
         while (done := (await client.count_workflows(closed)).count) < len(self._agents):
             self._tell(f"{done} agents have ended")
