@@ -89,7 +89,6 @@ from workflows.mailroom import Mailroom
 # through: the kit has no state of its own, and importing it each time would cost more than the agent.
 PASSED_THROUGH = ("common", "activities", "workflows.core", "pydantic", "pydantic_core")
 THREADS = 16
-DRAIN_SECONDS = 20
 # A worker that has not ended so long after that is abandoned: it takes no more work, and the server hands out
 # again what it had.
 END_SECONDS = 10
@@ -216,11 +215,17 @@ def sandbox() -> AgentSandbox:
 class EndingWorker(Worker):
     """A worker that always ends: the SDK's own sometimes waits for ever while it shuts down."""
 
+    _abandoned = False
+
     async def shutdown(self) -> None:
-        """Take no more work, finish what is under way, and end, within `DRAIN_SECONDS` and `END_SECONDS`."""
+        """Take no more work, finish what is under way or hand it over, and end, come what may."""
+        if self._abandoned:
+            return
+        drain: timedelta = self.config()["graceful_shutdown_timeout"]
         try:
-            await asyncio.wait_for(super().shutdown(), DRAIN_SECONDS + END_SECONDS)
+            await asyncio.wait_for(super().shutdown(), drain.total_seconds() + END_SECONDS)
         except TimeoutError:
+            self._abandoned = True
             logging.getLogger(__name__).warning(
                 "abandoned the worker of %s, which does not end", self.task_queue
             )
@@ -252,7 +257,7 @@ def build(
         max_cached_workflows=settings.cached_agents,
         # After a worker's death its agents' first task waits this long for it before another may have it.
         sticky_queue_schedule_to_start_timeout=timedelta(seconds=1),
-        graceful_shutdown_timeout=timedelta(seconds=DRAIN_SECONDS),
+        graceful_shutdown_timeout=timedelta(seconds=settings.drain_seconds),
         plugin_shutdown_timeout=timedelta(seconds=1),
         # A heartbeat carries the cursor people see; every few seconds is often enough to watch.
         max_heartbeat_throttle_interval=timedelta(seconds=5),
@@ -270,7 +275,7 @@ def build_fetcher(
         activities=activity_methods([each for each in objects if isinstance(each, Scraper)]),
         max_concurrent_activities=THREADS,
         interceptors=[reports],
-        graceful_shutdown_timeout=timedelta(seconds=DRAIN_SECONDS),
+        graceful_shutdown_timeout=timedelta(seconds=settings.drain_seconds),
         plugin_shutdown_timeout=timedelta(seconds=1),
     )
 
@@ -306,15 +311,15 @@ async def work(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     objects = everything(client, settings)
-    async with (
-        build(client, settings, reports=reports, objects=objects),
-        build_fetcher(client, settings, reports=reports, objects=objects),
-    ):
+    workers = [make(client, settings, reports=reports, objects=objects) for make in (build, build_fetcher)]
+    async with workers[0], workers[1]:
         await open_mailroom(client, settings)
         tune_gc()
         print("worker ready", file=sys.stderr, flush=True)
         await stopped.wait()
-    await reports.drain(DRAIN_SECONDS)
+        # Both at once: one that is asked later would take new work meanwhile.
+        await asyncio.gather(*(each.shutdown() for each in workers))
+    await reports.drain(END_SECONDS)
 
 
 def main() -> int:

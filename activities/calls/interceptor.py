@@ -16,6 +16,7 @@ from temporalio.exceptions import ApplicationError, CancelledError
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
 
+from activities.calls.handover import handed_over, is_cut_off
 from common.errors import classify_error, permanent
 from common.object_store import StoreUnavailableError
 
@@ -60,8 +61,10 @@ class _Reporting(ActivityInboundInterceptor):
             raise permanent("NoAgent", f"{activity.info().activity_type} runs only for a workflow")
         try:
             outcome = await super().execute_activity(input)
-        except CancelledError:
-            raise
+        except (CancelledError, asyncio.CancelledError):
+            if not is_cut_off():
+                raise
+            failure = handed_over()
         except Exception as error:
             failure = classify_error(error)
             if failure is not error or error.__cause__:
