@@ -55,7 +55,8 @@ class _Reporting(ActivityInboundInterceptor):
         self._reports = reports
 
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:
-        outcome, failure = None, None
+        outcome: Any = None
+        failure: Exception | None = None
         if not activity.info().workflow_id:
             # Whoever reaches Temporal can start one by itself, past the workflow that guards it.
             raise permanent("NoAgent", f"{activity.info().activity_type} runs only for a workflow")
