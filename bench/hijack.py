@@ -44,6 +44,7 @@ from common.approval.signing import Signer
 from common.approval.types import Verdict
 from common.client.client import AgentClient
 from common.client.view import AgentView
+from common.quotes import Quote
 from common.temporal.connect import connect
 from tests.support.model_servers import serving
 from tests.support.roots import open_all
