@@ -6,7 +6,7 @@ TARGET ?=
 # Processes that tests run in; each has a Temporal server of its own.
 WORKERS ?= 4
 
-.PHONY: bench-audit bench-contracts bench-gateway bench-inbox bench-kit bench-once bench-recruiter bench-search check clean demo format llama-server lock setup setup-dev soak test
+.PHONY: bench-audit bench-contracts bench-gateway bench-hijack bench-inbox bench-kit bench-once bench-outage bench-recruiter bench-search bench-wake check clean demo format llama-server lock setup setup-dev soak test
 
 demo: setup
 	@TARGET="$(TARGET)" KEEP="$(KEEP)" $(BIN)/python -m cli.demo
@@ -76,6 +76,15 @@ bench-contracts: setup-dev
 
 bench-once: setup-dev
 	$(BIN)/python bench/exactly_once.py --agents 200 --kills 40
+
+bench-outage: setup-dev
+	$(BIN)/python bench/outage.py --seconds 30 --activities 1000
+
+bench-wake: setup-dev
+	$(BIN)/python bench/wake.py --kill --asleep 2000
+
+bench-hijack: setup-dev
+	$(BIN)/python bench/hijack.py --texts 1000
 
 bench-recruiter: setup-dev
 	$(BIN)/python bench/recruiter.py --candidates 1000

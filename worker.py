@@ -89,7 +89,6 @@ from common.temporal.connect import CannotConnectError, connect
 from workflows.replayer import interceptors, sandbox, workflow_classes
 
 THREADS = 16
-DRAIN_SECONDS = 20
 # A worker that has not ended so long after that is abandoned: it takes no more work, and the server hands out
 # again what it had.
 END_SECONDS = 10
@@ -212,11 +211,17 @@ def deployment(settings: Settings) -> WorkerDeploymentConfig | None:
 class EndingWorker(Worker):
     """A worker that always ends: the SDK's own sometimes waits for ever while it shuts down."""
 
+    _abandoned = False
+
     async def shutdown(self) -> None:
-        """Take no more work, finish what is under way, and end, within `DRAIN_SECONDS` and `END_SECONDS`."""
+        """Take no more work, finish what is under way or hand it over, and end, come what may."""
+        if self._abandoned:
+            return
+        drain: timedelta = self.config()["graceful_shutdown_timeout"]
         try:
-            await asyncio.wait_for(super().shutdown(), DRAIN_SECONDS + END_SECONDS)
+            await asyncio.wait_for(super().shutdown(), drain.total_seconds() + END_SECONDS)
         except TimeoutError:
+            self._abandoned = True
             logging.getLogger(__name__).warning(
                 "abandoned the worker of %s, which does not end", self.task_queue
             )
@@ -229,8 +234,12 @@ def build(
     reports: ReliableReports,
     workflows: Sequence[type] | None = None,
     objects: Sequence[Any] | None = None,
+    slots: int = THREADS,
 ) -> Worker:
-    """The worker of this process; tests and benches hand in workflows and activity objects of their own."""
+    """The worker of this process; tests and benches hand in workflows and activity objects of their own.
+
+    `slots` is how many activities may run at once; those that are no coroutines have `THREADS` threads.
+    """
     within = WithinRoots(client, Roots.load(settings), published(settings))
     firewall = Firewall(Histories.open(client, settings))
     return EndingWorker(
@@ -239,14 +248,14 @@ def build(
         workflows=workflow_classes() if workflows is None else workflows,
         activities=activity_methods(everything(client, settings) if objects is None else objects),
         activity_executor=ThreadPoolExecutor(THREADS, thread_name_prefix="activity"),
-        max_concurrent_activities=THREADS,
+        max_concurrent_activities=slots,
         workflow_runner=sandbox(),
         interceptors=[*interceptors(), reports, within, firewall, *_rehearsal(settings)],
         deployment_config=deployment(settings),
         max_cached_workflows=settings.cached_agents,
         # After a worker's death its agents' first task waits this long for it before another may have it.
         sticky_queue_schedule_to_start_timeout=timedelta(seconds=1),
-        graceful_shutdown_timeout=timedelta(seconds=DRAIN_SECONDS),
+        graceful_shutdown_timeout=timedelta(seconds=settings.drain_seconds),
         plugin_shutdown_timeout=timedelta(seconds=1),
         # A heartbeat carries the cursor people see; every few seconds is often enough to watch.
         max_heartbeat_throttle_interval=timedelta(seconds=5),
@@ -265,7 +274,7 @@ def build_fetcher(
         max_concurrent_activities=THREADS,
         interceptors=[reports, *_rehearsal(settings)],
         deployment_config=deployment(settings),
-        graceful_shutdown_timeout=timedelta(seconds=DRAIN_SECONDS),
+        graceful_shutdown_timeout=timedelta(seconds=settings.drain_seconds),
         plugin_shutdown_timeout=timedelta(seconds=1),
     )
 
@@ -301,22 +310,22 @@ def tune_gc() -> None:
 async def work(settings: Settings) -> None:
     """Work until SIGTERM or SIGINT, then finish what is under way."""
     noted = [NotedStarts(settings.rehearsal)] if settings.rehearsal else []
-    client = await connect(settings, interceptors=noted)
+    client = await connect(settings, interceptors=noted, through_outages=True)
     reports = ReliableReports(client)
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     objects = everything(client, settings)
     begin_rehearsal(settings)
-    async with (
-        build(client, settings, reports=reports, objects=objects),
-        build_fetcher(client, settings, reports=reports, objects=objects),
-    ):
+    workers = [make(client, settings, reports=reports, objects=objects) for make in (build, build_fetcher)]
+    async with workers[0], workers[1]:
         await open_mailroom(client, settings)
         tune_gc()
         print("worker ready", file=sys.stderr, flush=True)
         await stopped.wait()
-    await reports.drain(DRAIN_SECONDS)
+        # Both at once: one that is asked later would take new work meanwhile.
+        await asyncio.gather(*(each.shutdown() for each in workers))
+    await reports.drain(END_SECONDS)
     if settings.deployment.build:
         await say_who_needs(client, settings)
 

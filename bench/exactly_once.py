@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import random
 import signal
 import sys
@@ -34,7 +33,7 @@ from bench.peers.fleet import Fleet, Member
 from bench.peers.market import ALL, CUT_OFF
 from bench.peers.side import throttled
 from bench.peers.verdict import Ended, Role, attempts_over_one, compare
-from bench.running import end_with, measured
+from bench.running import end_with, measured, own_server
 from cli.dev_server import DevServer
 from common.agents.buyer import BuyerInput, BuyerResult, OnDrift
 from common.approval.floors import write_alone
@@ -337,14 +336,7 @@ def holds(report: dict[str, Any]) -> bool:
 
 async def bench(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Run everything in `folder`, bounded in time."""
-    settings = Settings.read({"HIBERNAUT_DATA_DIR": str(folder)})
-    task = asyncio.current_task()
-    assert task
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
-    async with asyncio.timeout(options.limit), DevServer(settings, ui_port=None) as server:
-        # The bench's own server is the one meant, whatever the shell or a configuration file says.
-        os.environ.update(TEMPORAL_ADDRESS=server.address, TEMPORAL_CONFIG_FILE=os.devnull)
+    async with own_server(folder, options.limit) as (server, settings):
         return await Chaos(options, server, settings).run()
 
 

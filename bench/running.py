@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 import tempfile
 from asyncio.subprocess import Process
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
 from cli.children import start_child
+from cli.dev_server import DevServer
+from common.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 # What a worker says on its error output once it works.
@@ -36,6 +40,26 @@ def measured(
             raise SystemExit(1) from None
         except asyncio.CancelledError:
             raise SystemExit(130) from None
+
+
+@asynccontextmanager
+async def own_server(folder: Path, limit: float) -> AsyncIterator[tuple[DevServer, Settings]]:
+    """A Temporal server on `folder` and the settings of its clients, for at most `limit` seconds.
+
+    SIGINT and SIGTERM cancel what runs meanwhile, so that it ends in order.
+
+    Raises:
+        TimeoutError: it took longer.
+    """
+    settings = Settings.read({"HIBERNAUT_DATA_DIR": str(folder)})
+    task = asyncio.current_task()
+    assert task
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    async with asyncio.timeout(limit), DevServer(settings, ui_port=None) as server:
+        # The bench's own server is the one meant, whatever the shell or a configuration file says.
+        os.environ.update(TEMPORAL_ADDRESS=server.address, TEMPORAL_CONFIG_FILE=os.devnull)
+        yield server, settings
 
 
 async def started_worker(command: Sequence[str], environment: Mapping[str, str], log: Path) -> Process:

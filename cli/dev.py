@@ -39,7 +39,9 @@ WORKER = Path(__file__).parent.parent / "worker.py"
 WORKER_READY = "worker ready"
 ROOT = WORKER.parent
 GATEWAY_ENDS_WITHIN = 10.0
-# A worker takes up to 20 s to finish its work and 20 s to report it; after that it hangs.
+# Who ends the stack waits for it, and there is nobody to hand over to.
+DRAIN_SECONDS = 20
+# After that a worker has 10 s to end and 10 s to report; after those it hangs.
 DRAIN_WITHIN = 45.0
 FIRST_DELAY = 0.5
 LONGEST_DELAY = 30.0
@@ -199,7 +201,11 @@ class _Stack:
     async def _start_worker(self, number: int) -> None:
         self._workers[number] = await start_child(
             [sys.executable, str(WORKER)],
-            environment={**self._environment(), "HIBERNAUT_UNSIGNED": self._unsigned},
+            environment={
+                **self._environment(),
+                "HIBERNAUT_UNSIGNED": self._unsigned,
+                "HIBERNAUT_DRAIN_SECONDS": str(min(DRAIN_SECONDS, self._settings.drain_seconds)),
+            },
             log=self._worker_log(number),
         )
 

@@ -16,6 +16,7 @@ from temporalio.exceptions import ApplicationError, CancelledError
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
 
+from activities.calls.handover import handed_over, is_cut_off
 from common.errors import classify_error, permanent
 from common.object_store import StoreUnavailableError
 
@@ -54,14 +55,17 @@ class _Reporting(ActivityInboundInterceptor):
         self._reports = reports
 
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:
-        outcome, failure = None, None
+        outcome: Any = None
+        failure: Exception | None = None
         if not activity.info().workflow_id:
             # Whoever reaches Temporal can start one by itself, past the workflow that guards it.
             raise permanent("NoAgent", f"{activity.info().activity_type} runs only for a workflow")
         try:
             outcome = await super().execute_activity(input)
-        except CancelledError:
-            raise
+        except (CancelledError, asyncio.CancelledError):
+            if not is_cut_off():
+                raise
+            failure = handed_over()
         except Exception as error:
             failure = classify_error(error)
             if failure is not error or error.__cause__:

@@ -42,7 +42,9 @@ class ContractsInput(AskingInput, ThinkerInput):
     playbook: LocalPath | None = Field(
         None, description="what they are judged by, a YAML file; the playbook that comes along where empty"
     )
-    batch: str = Field("", pattern=r"^[\w.-]{0,100}$", description="batch id; the agent's own id where empty")
+    batch: str = Field(
+        "", pattern=r"^[\w.-]*$", max_length=100, description="batch id; the agent's own id where empty"
+    )
     at_once: Count = Field(20, ge=1, le=500, description="how many contracts are worked on at once")
     decide: bool = Field(True, description="ask people about what needs a human, findings alike together")
 

@@ -29,7 +29,8 @@ Way = Annotated[
 ]
 
 
-class Person(BaseModel, frozen=True, extra="forbid"):
+# Their patterns take a tenth of a worker's start to compile; deferred, as many have no such file.
+class Person(BaseModel, frozen=True, extra="forbid", defer_build=True):
     """How to reach one person. `slack` is a user's id, `U…`."""
 
     email: Email | None = None
@@ -37,7 +38,7 @@ class Person(BaseModel, frozen=True, extra="forbid"):
     webhook: Webhook | None = None
 
 
-class Route(BaseModel, frozen=True, extra="forbid"):
+class Route(BaseModel, frozen=True, extra="forbid", defer_build=True):
     """The ways for notices that match; a condition that is not given matches everything.
 
     `events` empty means every event except `decided`. A way is `terminal`; `email`, `slack` or `webhook` for
@@ -51,7 +52,7 @@ class Route(BaseModel, frozen=True, extra="forbid"):
     ways: tuple[Way, ...]
 
 
-class NoticesFile(BaseModel, frozen=True, extra="forbid"):
+class NoticesFile(BaseModel, frozen=True, extra="forbid", defer_build=True):
     """The content of the file `HIBERNAUT_NOTICES`. The first route that matches decides the ways."""
 
     people: dict[str, Person] = Field(default_factory=dict)

@@ -98,6 +98,13 @@ class Settings(Group):
     cached_agents: Whole = setting(
         "HIBERNAUT_CACHED_AGENTS", "How many agents a worker keeps in memory between steps.", default="1000"
     )
+    drain_seconds: Whole = setting(
+        "HIBERNAUT_DRAIN_SECONDS",
+        "On SIGTERM a worker takes no more work, and finishes what it has for this long; what cannot end by "
+        "then is handed over to another worker. Its process may take 20 s more: give it that before SIGKILL. "
+        "`starter.py dev` waits 20 s at most.",
+        default="90",
+    )
     working_agents: Annotated[Whole | None, OR_NONE] = setting(
         "HIBERNAUT_WORKING_AGENTS",
         "How many agents of one owner may be at work at once; those that sleep or wait do not count, and "

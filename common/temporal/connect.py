@@ -19,6 +19,7 @@ from common.settings import Settings
 from common.temporal.codec import EncryptingCodec, load_codec
 from common.temporal.converter import AgentPayloadConverter, EncodedFailures, ShortFailures
 from common.temporal.payload_store import PayloadStore
+from common.temporal.waiting_proxy import WaitingProxy
 
 DEFAULT_ADDRESS = "localhost:7233"
 # The SDK gives up after ten seconds, before a server has restarted or a network has recovered.
@@ -62,6 +63,7 @@ async def connect(
     *,
     patience: timedelta = PATIENCE,
     lazy: bool = False,
+    through_outages: bool = False,
     interceptors: Sequence[Interceptor] = (),
 ) -> Client:
     """A client of the configured Temporal service.
@@ -73,6 +75,7 @@ async def connect(
         settings: this process's settings.
         patience: how long each call is retried through an outage.
         lazy: connect with the first call.
+        through_outages: calls and polls wait while the server is away, and go out once it is back.
         interceptors: client interceptors.
 
     Raises:
@@ -85,6 +88,7 @@ async def connect(
     try:
         return await Client.connect(
             **config,
+            http_connect_proxy_config=await WaitingProxy().start() if through_outages else None,
             data_converter=data_converter(settings),
             header_codec_behavior=HeaderCodecBehavior.CODEC,
             interceptors=interceptors,

@@ -66,7 +66,8 @@ class ModelServer:
 
     An entry is a text (a good answer), or the name of a fault: `429:SECONDS`, `429:date`, `500`, `529`,
     `slow`, `trickle` (byte by byte, without end), `cut`, `malformed`, `html`, `huge`, `401`, `filter`,
-    `long`, `stop:TEXT` (cut at the most tokens), `status:NUMBER:BODY`; or a function of the request to one.
+    `long`, `stop:TEXT` (cut at the most tokens), `status:NUMBER:BODY`, `tool:NAME:ARGUMENTS` (of OpenAI's
+    protocol, a call of a tool that nobody offered); or a function of the request to one.
     """
 
     protocol: str
@@ -177,6 +178,8 @@ def _handle(request: BaseHTTPRequestHandler, server: ModelServer) -> None:
         answer = _good(server, detail if kind == "stop" else step, body, filtered=kind == "filter")
         if kind == "stop":
             _cut(answer)
+        elif kind == "tool":
+            _call(answer, detail)
         data = json.dumps(answer).encode()
         _send(request, server, 200, data)
         server.answered.append(number)
@@ -227,6 +230,16 @@ def _cut(answer: dict[str, Any]) -> None:
         answer["stop_reason"] = "max_tokens"
     else:
         answer["stopReason"] = "max_tokens"
+
+
+def _call(answer: dict[str, Any], detail: str) -> None:
+    """Make an answer one that calls a tool."""
+    name, _, arguments = detail.partition(":")
+    call = {"id": "c1", "type": "function", "function": {"name": name, "arguments": arguments}}
+    answer["choices"][0] |= {
+        "message": {"role": "assistant", "content": None, "tool_calls": [call]},
+        "finish_reason": "tool_calls",
+    }
 
 
 def _good(server: ModelServer, text: str, body: dict[str, Any], filtered: bool = False) -> dict[str, Any]:

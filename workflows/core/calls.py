@@ -83,22 +83,26 @@ QUICK = CallPolicy(start_to_close=timedelta(seconds=10), retry=PATIENTLY, local=
 # One exchange with an outside system that only reads.
 READ = CallPolicy(start_to_close=timedelta(minutes=1), retry=PATIENTLY)
 
+# A worker's death is noticed after it. Longer than half a minute without the server and the pause between two
+# heartbeats: what ended meanwhile would count as timed out when the server is back, and run again.
+HEARTBEAT = timedelta(seconds=45)
+
 # A page of a web site: its host may ask for minutes or a day of patience, and the server hands out each
 # host's pages one after another. On a queue of its own, so that this rate slows nothing else.
 FETCH = CallPolicy(
     start_to_close=timedelta(minutes=3),
     retry=PATIENTLY,
-    heartbeat=timedelta(seconds=30),
+    heartbeat=HEARTBEAT,
     stuck_after=timedelta(hours=1),
     lasting=True,
     queue="-fetch",
 )
 
-# Work through many files or pages: it heartbeats with a cursor, and a dead worker is noticed in 30 seconds.
+# Work through many files or pages: it heartbeats with a cursor.
 LONG = CallPolicy(
     start_to_close=timedelta(hours=2),
     retry=PATIENTLY,
-    heartbeat=timedelta(seconds=30),
+    heartbeat=HEARTBEAT,
     stuck_after=timedelta(minutes=30),
     lasting=True,
 )
@@ -115,9 +119,7 @@ RECHECK = CallPolicy(
 ACTION = CallPolicy(start_to_close=timedelta(minutes=1), retry=ONCE)
 
 # Something destructive that takes long, such as many files to write: it heartbeats.
-LONG_ACTION = CallPolicy(
-    start_to_close=timedelta(hours=1), retry=ONCE, heartbeat=timedelta(seconds=30), lasting=True
-)
+LONG_ACTION = CallPolicy(start_to_close=timedelta(hours=1), retry=ONCE, heartbeat=HEARTBEAT, lasting=True)
 
 
 class Calls:

@@ -17,15 +17,13 @@ from common.approval.types import ApprovalPolicy, OutcomeVerdict
 from common.errors import permanent
 from common.notices.types import NoticeEvent
 from workflows.core.approval import Approvals
-from workflows.core.calls import PATIENTLY, CallPolicy, Calls
+from workflows.core.calls import HEARTBEAT, PATIENTLY, CallPolicy, Calls
 from workflows.core.display import Display, cause_of, cause_type_of, owner
 from workflows.core.final_check import Action, Actions
 from workflows.core.notify import Notifier
 
 # At most three exchanges with a provider: the answer, a repair, a compaction. It heartbeats while it waits.
-THINK = CallPolicy(
-    start_to_close=timedelta(minutes=30), retry=PATIENTLY, heartbeat=timedelta(seconds=30), lasting=True
-)
+THINK = CallPolicy(start_to_close=timedelta(minutes=30), retry=PATIENTLY, heartbeat=HEARTBEAT, lasting=True)
 
 
 class Thinking:

@@ -21,6 +21,7 @@ from activities.auditor.records import (
 )
 from activities.auditor.scan.analyse import analyse
 from activities.auditor.scan.journal import clear_journals, open_journal
+from activities.calls.handover import hand_over
 from activities.safe_files import LeftOut, read_inside
 from common.agents.agent import Progress
 from common.artifacts import ArtifactStore
@@ -45,6 +46,8 @@ class CodeScan:
     def scan_shard(self, request: ScanRequest) -> ShardFindings:
         """Scan entries `first` to `last` of a listing; interrupted or not, the result is the same bytes.
 
+        A worker that is about to end hands the rest over after the batch under way.
+
         A file is scanned as it is now, and its digest is that of what was scanned; one that is gone, or no
         longer a regular file below the root, has the digest "" and no findings. Heartbeats carry a
         ``Progress`` in files; a file that an analyser fails on has a finding that says so.
@@ -66,6 +69,7 @@ class CodeScan:
         with open_journal(self._journals, info.workflow_id or "", scan_id, beat) as journal:
             done = journal.resume([entry.path for entry in entries], info.attempt)
             for batch in _batches(entries[done:]):
+                hand_over()
                 beat()
                 try:
                     files = _copied(Path(request.root), batch, journal.files)

@@ -1,0 +1,164 @@
+"""Errands that end when they are told to, and their worker: `python -m bench.peers.errands FOLDER`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+
+from pydantic import BaseModel
+from temporalio import activity, workflow
+
+import worker
+from activities.calls.heartbeats import heartbeats
+from activities.calls.interceptor import ReliableReports
+from activities.decisions import DecisionChecks
+from activities.delivery.notices import Notices
+from common.agents.agent import AgentInput
+from common.approval.signing import Authority
+from common.settings import Settings
+from common.temporal.connect import connect
+from workflows.core.agent import LONG, READ, Agent, CallPolicy
+
+READY = "worker ready"
+BEGUN, ENDED = "begun", "ended"
+# Of the errands of one worker, as many as the bench has at once.
+SLOTS = 1000
+# An exchange that takes longer to come to its turn here than in life: all begin before the first ends.
+PATIENT_READ = CallPolicy(start_to_close=timedelta(minutes=20), retry=READ.retry)
+Line = tuple[str, str, float]
+
+
+class Errand(BaseModel):
+    """An errand to run; `wait` is how long it goes on after all were told to end, in seconds."""
+
+    name: str
+    wait: float
+    beats: bool = False
+
+
+class ErrandInput(AgentInput):
+    """What an agent takes."""
+
+    errands: list[Errand]
+
+
+class Outcome(BaseModel):
+    """What an errand brings home."""
+
+    name: str
+
+
+class Outcomes(BaseModel):
+    """What an agent brings home."""
+
+    names: list[str]
+
+
+class Witness:
+    """What was begun and ended when, in a file that no kill takes a line from."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file = folder / "witness.log"
+
+    def note(self, sign: str, name: str) -> None:
+        """Add a line; in the file before this returns."""
+        handle = os.open(self._file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            os.write(handle, f"{sign} {name} {time.time()}\n".encode())
+        finally:
+            os.close(handle)
+
+    def lines(self) -> Sequence[Line]:
+        """Every line: sign, name, when."""
+        text = self._file.read_text() if self._file.exists() else ""
+        return [(sign, name, float(at)) for sign, name, at in map(str.split, text.splitlines())]
+
+
+class Errands:
+    """The activities; all wait for one file in `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._witness = Witness(folder)
+        self._told = told(folder)
+        self._end = asyncio.Event()
+
+    async def watch(self) -> None:
+        """Let errands end once the file is there."""
+        while not self._told.exists():  # noqa: ASYNC110 - another process makes it
+            await asyncio.sleep(0.05)
+        self._end.set()
+
+    @activity.defn(name="errand")
+    async def errand(self, errand: Errand) -> Outcome:
+        """Run until told to end, and a little longer."""
+        return await self._run(errand)
+
+    @activity.defn(name="beating-errand")
+    async def beating(self, errand: Errand) -> Outcome:
+        """The same, heartbeating."""
+        async with heartbeats():
+            return await self._run(errand)
+
+    async def _run(self, errand: Errand) -> Outcome:
+        self._witness.note(BEGUN, errand.name)
+        await self._end.wait()
+        await asyncio.sleep(errand.wait)
+        self._witness.note(ENDED, errand.name)
+        return Outcome(name=errand.name)
+
+
+@workflow.defn(name="bench-errand")
+class ErrandRunner(Agent[ErrandInput, None]):
+    """Runs all its errands at once."""
+
+    @workflow.init
+    def __init__(self, input: ErrandInput) -> None:
+        super().__init__(input)
+
+    @workflow.run
+    async def run(self, input: ErrandInput) -> Outcomes:
+        with self.node("errands"):
+            outcomes = await asyncio.gather(*map(self._run, input.errands))
+        return Outcomes(names=[outcome.name for outcome in outcomes])
+
+    async def _run(self, errand: Errand) -> Outcome:
+        if errand.beats:
+            return await self.call(Errands.beating, errand, LONG)
+        return await self.call(Errands.errand, errand, PATIENT_READ)
+
+
+def told(folder: Path) -> Path:
+    """The file that tells errands to end."""
+    return folder / "end"
+
+
+async def work(folder: Path, settings: Settings) -> None:
+    """Work until SIGTERM."""
+    client = await connect(settings, through_outages=True)
+    reports = ReliableReports(client)
+    errands = Errands(folder)
+    watching = asyncio.create_task(errands.watch())
+    stopped = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
+    objects = [errands, DecisionChecks(Authority.load(settings)), Notices()]
+    built = worker.build(
+        client, settings, reports=reports, workflows=[ErrandRunner], objects=objects, slots=SLOTS
+    )
+    async with built:
+        worker.tune_gc()
+        print(READY, file=sys.stderr, flush=True)
+        await stopped.wait()
+    watching.cancel()
+    await reports.drain(5)
+
+
+if __name__ == "__main__":
+    asyncio.run(work(Path(sys.argv[1]), Settings.read(os.environ)))
+    # The SDK's threads can crash an interpreter that is shutting down.
+    os._exit(0)

@@ -1,0 +1,96 @@
+"""A worker's way to Temporal that waits for the server where the SDK alone is refused and backs off.
+
+The SDK's pollers try again after up to ten seconds, and nothing configures that: an agent whose activity had
+long ended stayed behind as long once the server was back. Behind this proxy, which is the process's own, no
+connection is refused while the server is away: it is made as soon as there is a server, and what waited goes
+out at once. What passes is not looked at; TLS goes through it from end to end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import secrets
+from asyncio import StreamReader, StreamWriter
+from collections.abc import Sequence
+from contextlib import suppress
+
+from temporalio.service import HttpConnectProxyConfig
+
+HOST = "127.0.0.1"
+USER = "worker"
+# Between two tries to reach the server, and for one of them: a network that swallows packets refuses nothing.
+RETRY_SECONDS, TRY_SECONDS = 0.1, 2.0
+# After so long the SDK hears of it, says so in its log, and asks for another connection.
+HOLD_SECONDS = 60.0
+CHUNK = 1 << 16
+
+
+class WaitingProxy:
+    """An HTTP CONNECT proxy for the client that has its password."""
+
+    def __init__(self) -> None:
+        self._password = secrets.token_hex(16)
+        self._reached = False
+
+    async def start(self) -> HttpConnectProxyConfig:
+        """Listen, as long as the event loop runs; what the client needs."""
+        self._server = await asyncio.start_server(self._serve, HOST, 0)
+        port = self._server.sockets[0].getsockname()[1]
+        return HttpConnectProxyConfig(f"{HOST}:{port}", (USER, self._password))
+
+    async def _serve(self, reader: StreamReader, writer: StreamWriter) -> None:
+        try:
+            request, *headers = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+            if not self._knows(headers):
+                writer.write(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n")
+            elif there := await self._reach(request.split()[1]):
+                writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+                await asyncio.gather(_pump(reader, there[1]), _pump(there[0], writer))
+            else:
+                writer.write(b"HTTP/1.1 503 Service Unavailable\r\n\r\n")
+        except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            pass
+        finally:
+            await _close(writer)
+
+    def _knows(self, headers: Sequence[str]) -> bool:
+        words = base64.b64encode(f"{USER}:{self._password}".encode()).decode()
+        given = [
+            value.strip()
+            for name, _, value in (each.partition(":") for each in headers)
+            if name.lower() == "proxy-authorization"
+        ]
+        return given == [f"Basic {words}"]
+
+    async def _reach(self, target: str) -> tuple[StreamReader, StreamWriter] | None:
+        """A connection to `target`; None where there is none in time, and at once before the first."""
+        host, _, port = target.rpartition(":")
+        loop = asyncio.get_running_loop()
+        end = loop.time() + (HOLD_SECONDS if self._reached else 0.0)
+        while True:
+            try:
+                trying = asyncio.open_connection(host.strip("[]"), int(port))
+                there = await asyncio.wait_for(trying, TRY_SECONDS)
+                self._reached = True
+                return there
+            except (OSError, TimeoutError):
+                if loop.time() >= end:
+                    return None
+            await asyncio.sleep(RETRY_SECONDS)
+
+
+async def _pump(reader: StreamReader, writer: StreamWriter) -> None:
+    """Pass on what comes until it ends, then close the other side, too."""
+    try:
+        while data := await reader.read(CHUNK):
+            writer.write(data)
+            await writer.drain()
+    finally:
+        await _close(writer)
+
+
+async def _close(writer: StreamWriter) -> None:
+    writer.close()
+    with suppress(OSError):
+        await writer.wait_closed()

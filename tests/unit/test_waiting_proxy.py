@@ -1,0 +1,81 @@
+"""The proxy through which a worker reaches Temporal waits for a server that is away."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from asyncio import StreamReader, StreamWriter
+
+import pytest
+
+from cli.dev_server import free_port
+from common.temporal import waiting_proxy
+from common.temporal.waiting_proxy import WaitingProxy
+
+
+async def echo(reader: StreamReader, writer: StreamWriter) -> None:
+    while data := await reader.read(100):
+        writer.write(data)
+    writer.close()
+
+
+async def ask(
+    proxy: tuple[str, tuple[str, str]], port: int, word: str = ""
+) -> tuple[str, StreamReader, StreamWriter]:
+    """The proxy's answer to a request for a connection to `port`, and that connection."""
+    address, (user, password) = proxy
+    host, _, its_port = address.partition(":")
+    reader, writer = await asyncio.open_connection(host, int(its_port))
+    words = base64.b64encode(f"{user}:{word or password}".encode()).decode()
+    writer.write(f"CONNECT 127.0.0.1:{port} HTTP/1.1\r\nProxy-Authorization: Basic {words}\r\n\r\n".encode())
+    return (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")[0], reader, writer
+
+
+async def started() -> tuple[str, tuple[str, str]]:
+    config = await WaitingProxy().start()
+    assert config.basic_auth
+    return config.target_host, config.basic_auth
+
+
+async def test_who_asks_while_the_server_is_away_is_connected_once_it_is_back() -> None:
+    """And what is said then comes through, both ways, until one side ends."""
+    proxy, port = await started(), free_port()
+    server = await asyncio.start_server(echo, "127.0.0.1", port)
+    await ask(proxy, port)
+    server.close()
+    await server.wait_closed()
+    asking = asyncio.create_task(ask(proxy, port))
+    await asyncio.sleep(0.3)
+    assert not asking.done()
+    server = await asyncio.start_server(echo, "127.0.0.1", port)
+    answer, reader, writer = await asking
+    assert answer == "HTTP/1.1 200 OK"
+    writer.write(b"hello")
+    assert await reader.readexactly(5) == b"hello"
+    writer.write_eof()
+    assert await reader.read() == b""
+    server.close()
+
+
+async def test_a_server_that_was_never_there_is_not_waited_for() -> None:
+    """A wrong address is said at the start."""
+    answer, _, _ = await ask(await started(), free_port())
+    assert answer == "HTTP/1.1 503 Service Unavailable"
+
+
+async def test_after_a_while_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The SDK then asks again, and has something to put into its log."""
+    monkeypatch.setattr(waiting_proxy, "HOLD_SECONDS", 0.2)
+    proxy, port = await started(), free_port()
+    server = await asyncio.start_server(echo, "127.0.0.1", port)
+    await ask(proxy, port)
+    server.close()
+    await server.wait_closed()
+    answer, _, _ = await ask(proxy, port)
+    assert answer == "HTTP/1.1 503 Service Unavailable"
+
+
+async def test_nobody_else_gets_through() -> None:
+    """It has a password, which the process keeps to itself."""
+    answer, _, _ = await ask(await started(), free_port(), word="guess")
+    assert answer == "HTTP/1.1 407 Proxy Authentication Required"
