@@ -1,4 +1,4 @@
-"""Agents of every kind while everything around them fails: nothing acknowledged is lost, nothing happens twice.
+"""Agents of every kind while all around them fails: nothing acknowledged is lost, nothing happens twice.
 
 Real workers, a real server, and behind proxies a broker, a web site, a language model, mail, Slack and S3.
 Processes are killed and stopped, the server and each of the others are taken away, requests are cut, held up
@@ -17,7 +17,7 @@ import shutil
 import signal
 import sys
 from collections import Counter
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -69,7 +69,7 @@ class Chaos:
         self._disk = disk
         self._chance = random.Random(options.seed)  # noqa: S311 - it has to repeat
         self._count = Counter[str]()
-        self._began = perf_counter()
+        self._began = options.began
         data = {"HIBERNAUT_DATA_DIR": str(folder / "data")}
         self._settings = Settings.read({**data, **outside.s3}).but(working_agents=None)
         open_all(self._settings.data_dir)
@@ -129,7 +129,7 @@ class Chaos:
                 door,
                 self._outside,
                 self._settings,
-                [each.process.pid for each in self._faults.off],
+                self._faults.off,
             )
             self._explain(report)
             return self._with_faults(report)
@@ -274,7 +274,7 @@ async def bench(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     try:
         settings = Settings.read({"HIBERNAUT_DATA_DIR": str(folder / "server")})
         async with (
-            asyncio.timeout(options.limit),
+            asyncio.timeout(options.limit if options.kills else options.seconds * 2),
             outside.running(),
             DevServer(settings, ui_port=None) as server,
         ):
@@ -297,7 +297,7 @@ def main() -> int:
     parser.add_argument("--limit", type=float, default=6 * 3600, help="give up after so many seconds")
     parser.add_argument("--keep", type=Path, default=None, help="a folder for the workers' logs")
     parser.add_argument("--json", action="store_true", help="nothing but the line of JSON")
-    options = parser.parse_args()
+    options = parser.parse_args(namespace=argparse.Namespace(began=perf_counter()))
     if options.seconds < 60 or options.kills < 0 or options.agents < 1 or options.workers < 1:
         parser.error("give 60 or more seconds, one or more agents and workers")
     options.seed = options.seed if options.seed is not None else random.SystemRandom().randrange(10**6)

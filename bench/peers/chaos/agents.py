@@ -280,8 +280,8 @@ class MarketCase(Case):
         if paths and self.index not in self.outside.web.prices:
             self.outside.web.prices[self.index] = Decimal(12)
         self.looks += 1
-        # Nobody waits for the next minute.
-        if self.looks % 5 == 0 and row.state == "sleeping":
+        # Nobody waits for the next minute, or for the five after a look that failed.
+        if self.looks % 5 == 0 and row.waiting_for == "the next price":
             await hands.wake(self.id)
 
     async def after_decision(self, hands: Hands) -> None:

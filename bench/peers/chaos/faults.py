@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ctypes
 import errno
 import os
 import random
-import subprocess
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import psutil
 
 from bench.peers.chaos.outside import Outside
 from bench.peers.chaos.proxy import Proxy, Strike
@@ -26,7 +22,8 @@ Tell = Callable[[str], None]
 # Debian's package libfaketime puts it there.
 FAKETIME = next(iter(Path("/usr/lib").glob("*/faketime/libfaketime.so.1")), None)
 DISK_MB = 64
-_NEW_MOUNTS = 0x00020000  # CLONE_NEWNS
+# Of Linux: CLONE_NEWNS; MS_REC and MS_PRIVATE; MNT_DETACH.
+NEW_MOUNTS, PRIVATE, DETACH = 0x20000, 0x44000, 2
 
 
 @dataclass(frozen=True)
@@ -51,19 +48,23 @@ class Disk:
     @staticmethod
     def can_be() -> bool:
         """Whether this process may mount; its mounts are its own and end with it."""
-        if os.geteuid() != 0 or ctypes.CDLL(None).unshare(_NEW_MOUNTS) != 0:
-            return False
-        return subprocess.run(["mount", "--make-rprivate", "/"], check=False).returncode == 0
+        libc = ctypes.CDLL(None)
+        return (
+            os.geteuid() == 0
+            and libc.unshare(NEW_MOUNTS) == 0
+            and libc.mount(None, b"/", None, PRIVATE, None) == 0
+        )
 
     def mount(self) -> None:
         """Put the file system there."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        size = f"size={DISK_MB}m"
-        subprocess.run(["mount", "-t", "tmpfs", "-o", size, "tmpfs", self.folder], check=True)
+        size = f"size={DISK_MB}m".encode()
+        if ctypes.CDLL(None).mount(b"tmpfs", bytes(self.folder), b"tmpfs", 0, size):
+            raise RuntimeError(f"nothing could be mounted at {self.folder}")
 
     def unmount(self) -> None:
         """Take it away, whoever still uses it."""
-        subprocess.run(["umount", "-l", self.folder], check=False)
+        ctypes.CDLL(None).umount2(bytes(self.folder), DETACH)
 
     def fill(self) -> None:
         """Leave no byte free.
@@ -120,7 +121,7 @@ class Faults:
         self._count, self._tell = count, tell
         self._up = asyncio.Event()
         self._up.set()
-        self.off: list[Member] = []
+        self.off: list[int] = []
 
     @property
     def to_processes(self) -> list[Callable[[], Awaitable[None]]]:
@@ -209,17 +210,24 @@ class Faults:
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
             "NO_FAKE_STAT": "1",
         }
-        member = await self._fleet.start(off)
-        self.off.append(member)
-        with contextlib.suppress(psutil.NoSuchProcess):
-            while not member.ready:
-                await asyncio.sleep(0.1)
-            if "libfaketime" not in Path(f"/proc/{member.process.pid}/maps").read_text():
-                raise RuntimeError(f"the clock of {member.log} is right")
-            self._tell(f"a worker works whose clock is off by {days:.1f} days")
-            await asyncio.sleep(self._pace.clock_off)
+        member = await self._working(off)
+        self.off.append(member.process.pid)
+        self._tell(f"a worker works whose clock is off by {days:.1f} days")
+        await asyncio.sleep(self._pace.clock_off)
         await end_child(member.process, 30)
         self._count["clocks_off"] += 1
+
+    async def _working(self, more: dict[str, str]) -> Member:
+        """One more worker at work; one that finds no server ends, and another is started."""
+        while True:
+            await self._up.wait()
+            member = await self._fleet.start(more)
+            for _ in range(600):
+                if member.ready and is_off(member.process.pid):
+                    return member
+                if member.process.returncode is not None:
+                    break
+                await asyncio.sleep(0.1)
 
     async def network(self) -> None:
         """One request after another is cut, late, or its answer lost; until cancelled."""
@@ -239,3 +247,8 @@ class Faults:
             if ready := [each for each in self._fleet.members if each.ready]:
                 return self._chance.choice(ready)
             await asyncio.sleep(0.05)
+
+
+def is_off(pid: int) -> bool:
+    """Whether a process has loaded what sets its clock off."""
+    return FAKETIME is not None and FAKETIME.name in Path(f"/proc/{pid}/maps").read_text()

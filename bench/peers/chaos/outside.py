@@ -6,6 +6,7 @@ What they have seen is the witness: it is compared with what the agents say.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import random
 import re
@@ -144,6 +145,8 @@ class Outside:
             self.model = stack.enter_context(serving("openai", answer))
             self.smtp = await stack.enter_async_context(smtp_server())
             await stack.enter_async_context(self.slack)
+            # Its server would name every request.
+            logging.getLogger("werkzeug").setLevel(logging.ERROR)
             s3 = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
             s3.start()
             stack.callback(s3.stop)

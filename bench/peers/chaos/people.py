@@ -15,6 +15,7 @@ from temporalio.service import RPCError
 
 from bench.peers.chaos.agents import Case
 from bench.peers.chaos.outside import Outside
+from common.approval.types import ApprovalRequest, Verdict
 from common.client.client import AgentClient
 from common.client.errors import AgentClientError, NoSuchAgentError
 from common.client.view import AgentRow, row_of
@@ -99,27 +100,29 @@ class People:
             return
         view = await self._door.view(id)
         for request in view.requests:
-            if (id, request.id) in decided:
-                continue
-            decided.add((id, request.id))
-            decision = uuid.UUID(int=self._chance.getrandbits(128)).hex[:16]
+            if (id, request.id) not in decided:
+                decided.add((id, request.id))
+                await self._decide(id, case.verdict, request)
+                await case.after_decision(self)
 
-            async def decide(request_id: str = request.id, digest: str = request.digest) -> None:
-                await self._door.decide(
-                    id,
-                    case.verdict,
-                    by=OWNER,
-                    through="cli",
-                    decision_id=decision,
-                    request_id=request_id,
-                    digest=digest,
-                    known=True,
-                )
-                self.decisions.setdefault(id, set()).add(decision)
+    async def _decide(self, id: str, verdict: Verdict, request: ApprovalRequest) -> None:
+        decision = uuid.UUID(int=self._chance.getrandbits(128)).hex[:16]
 
-            await self._twice(decide)
-            self._count["decisions"] += 1
-            await case.after_decision(self)
+        async def decide() -> None:
+            await self._door.decide(
+                id,
+                verdict,
+                by=OWNER,
+                through="cli",
+                decision_id=decision,
+                request_id=request.id,
+                digest=request.digest,
+                known=True,
+            )
+            self.decisions.setdefault(id, set()).add(decision)
+
+        await self._twice(decide)
+        self._count["decisions"] += 1
 
     async def _twice(self, say: Callable[[], Awaitable[Any]]) -> None:
         """Say something, and the same again; the second may come when the agent has ended."""

@@ -60,7 +60,8 @@ async def compare(
     for case in cases:
         if case in still_open:
             view = await _view(door, case.id)
-            note(case.id, Counter(needing_human=1), f"still {view.state} at {view.node}: {_last(view)}")
+            words = f"still {view.state} at {view.node}: {_last(view)}; {await _pending(door, case.id)}"
+            note(case.id, Counter(needing_human=1), words)
             continue
         view = await _view(door, case.id)
         if view.status is not RunStatus.COMPLETED:
@@ -92,6 +93,15 @@ async def _view(door: AgentClient, id: str) -> AgentView:
 
 def _last(view: AgentView) -> str:
     return "; ".join(f"{line.node}: {line.text}" for line in view.notebook[-4:])
+
+
+async def _pending(door: AgentClient, id: str) -> str:
+    """The activities that an agent waits for."""
+    pending = (await door.describe(id)).raw_description.pending_activities
+    return "; ".join(
+        f"{each.activity_type.name}, attempt {each.attempt}: {each.last_failure.message[:200]}"
+        for each in pending
+    )
 
 
 async def _lost(people: People, door: AgentClient, id: str) -> Counter[str]:
