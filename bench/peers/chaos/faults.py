@@ -19,6 +19,7 @@ from cli.children import end_child
 from cli.dev_server import DevServer
 
 Tell = Callable[[str], None]
+Fault = Callable[[], Awaitable[None]]
 # Debian's package libfaketime puts it there.
 FAKETIME = next(iter(Path("/usr/lib").glob("*/faketime/libfaketime.so.1")), None)
 DISK_MB = 64
@@ -124,17 +125,17 @@ class Faults:
         self.off: list[int] = []
 
     @property
-    def to_processes(self) -> list[Callable[[], Awaitable[None]]]:
+    def to_processes(self) -> list[Fault]:
         """A kill and a stop of a worker, and each of these of the server."""
         return [self.kill, self.stop_worker, self.stop_server, self.outage]
 
     @property
-    def to_others(self) -> list[Callable[[], Awaitable[None]]]:
+    def to_others(self) -> list[Fault]:
         """Everything outside down, each for a while; the disk full."""
         downs = [lambda name=name: self.down(name) for name in self._outside.proxies]
         return [*downs, *([self.full] if self._disk else [])]
 
-    async def one_after_another(self, faults: Sequence[Callable[[], Awaitable[None]]]) -> None:
+    async def one_after_another(self, faults: Sequence[Fault]) -> None:
         """All of these, in an order of chance."""
         for fault in self._chance.sample(list(faults), len(faults)):
             await asyncio.sleep(self._chance.uniform(*self._pace.between))
@@ -188,7 +189,7 @@ class Faults:
         self._tell(f"{name} is down for {seconds:.1f} s")
         proxy.go_away()
         await asyncio.sleep(seconds)
-        proxy.come_back()
+        self._count["unnoticed"] += not proxy.come_back()
         self._count[f"{name}_down"] += 1
 
     async def full(self) -> None:

@@ -8,6 +8,7 @@ import uuid
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from email import message_from_bytes, policy
 from typing import Any
 
 from temporalio.client import Client
@@ -149,8 +150,6 @@ class People:
 
 
 def _handed(thread: str, data: bytes) -> IncomingMail:
-    from email import message_from_bytes, policy
-
     read = message_from_bytes(data, policy=policy.default)
     return IncomingMail(
         message_id=str(read["Message-ID"]),
@@ -158,6 +157,6 @@ def _handed(thread: str, data: bytes) -> IncomingMail:
         kind=MailKind.ANSWER,
         sender=str(read["From"]),
         subject=str(read["Subject"]),
-        text=str(read.get_content()),  # type: ignore[attr-defined]
+        text=str(read.get_content()),
         received_at=datetime.now(UTC),
     )

@@ -48,6 +48,7 @@ class Proxy:
         self.count = Counter[str]()
         self.port = 0
         self.is_away = False
+        self._met = 0
         self._target = target
         self._chance = chance
         self._is_request = is_request
@@ -71,11 +72,13 @@ class Proxy:
     def go_away(self) -> None:
         """Break every connection and accept none, as a server does that is down."""
         self.is_away = True
+        self._met = len(self._links)
         self._break()
 
-    def come_back(self) -> None:
-        """Be there again."""
+    def come_back(self) -> bool:
+        """Be there again; whether anybody has met with its absence."""
         self.is_away = False
+        return self._met > 0
 
     def struck(self, data: bytes) -> Strike | None:
         """What is to happen to this request."""
@@ -97,6 +100,7 @@ class Proxy:
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self.is_away:
             self.count["refused"] += 1
+            self._met += 1
             writer.transport.abort()
             return
         try:

@@ -16,6 +16,7 @@ from temporalio.service import RPCError
 from bench.peers.chaos.agents import Case
 from bench.peers.chaos.outside import Outside
 from bench.peers.chaos.people import People
+from common.agents.kinds import KINDS
 from common.client.client import AgentClient
 from common.client.view import AgentView, RunStatus
 from common.mail import UNMATCHED
@@ -78,7 +79,9 @@ async def compare(
         note("the mailbox", Counter(lost=left))
     found["needing_human"] += found.pop("set_aside")
     tasks = sum([await _tasks_of(client, case.id, off) for case in cases])
-    return {"agents": len(cases), **found, "tasks_with_clock_off": tasks, "why": why}
+    kinds = ", ".join(f"'{kind}'" for kind in KINDS)
+    agents = (await client.count_workflows(f"WorkflowType IN ({kinds})")).count
+    return {"agents": agents, **found, "tasks_with_clock_off": tasks, "why": why}
 
 
 async def _view(door: AgentClient, id: str) -> AgentView:
