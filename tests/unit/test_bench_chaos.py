@@ -59,13 +59,15 @@ async def proxied() -> AsyncIterator[tuple[Echo, Proxy]]:
 
 async def asked(proxy: Proxy, line: bytes = b"hello\n") -> bytes:
     """What comes back; nothing where the connection breaks."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
     try:
-        reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
         writer.write(line)
         async with asyncio.timeout(20):
             return await reader.readline()
     except OSError:
         return b""
+    finally:
+        writer.close()
 
 
 async def test_the_proxy_passes_on_what_nothing_is_to_happen_to() -> None:
@@ -103,6 +105,9 @@ async def test_who_is_away_accepts_nobody_and_breaks_what_there_was() -> None:
         assert proxy.count == {"refused": 1}
         assert proxy.come_back()
         assert await asked(proxy) == b"hello\n"
+        async with asyncio.timeout(20):
+            while proxy._links:
+                await asyncio.sleep(0.01)
         proxy.go_away()
         assert not proxy.come_back(), "nobody met with it"
 
