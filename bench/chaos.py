@@ -44,10 +44,13 @@ from tests.support.roots import open_all
 # On a busy machine the small form takes up to so many times its seconds before an agent counts as left alone.
 BUSY = 2
 SMALL_KILLS = 3
+# In megabytes: what hours of agents leave behind is more.
+SMALL_DISK, LONG_DISK = 64, 1024
 SMALL = Pace(away=(5, 7), down=(3, 5), stopped=(2, 4), between=(0.2, 1), strikes=(0.3, 0.8), clock_off=15)
 LONG = Pace(away=(5, 30), down=(5, 40), stopped=(2, 60), between=(2, 20), strikes=(0.5, 3), clock_off=120)
 # A worker takes some seconds of two cores to start.
 KILL_EVERY = (4.0, 12.0)
+SAYS_EVERY = 20.0
 # How long agents may take to end once all is well again: longer than any time-out of theirs.
 RECOVERY = 1800.0
 
@@ -148,12 +151,15 @@ class Chaos:
         faults = self._faults
         clock = asyncio.create_task(faults.clock()) if FAKETIME else None
         await asyncio.sleep(2)
-        await faults.one_after_another([*faults.to_processes, *[faults.kill] * (SMALL_KILLS - 1)])
+        rough = [*faults.to_processes, *[faults.kill] * (SMALL_KILLS - 1)]
+        await faults.one_after_another(faults.shuffled(rough))
         # What a worker takes and dies with comes back after the time-out of its call, a minute or more: in
         # two minutes no worker dies, and no task is lost on its way, once agents act.
         faults.spare(self._workers)
         self._people.may_decide.set()
-        others = self._chance.sample(faults.to_others, len(faults.to_others))
+        # The disk first, while all want to write.
+        full, *downs = faults.to_others
+        others = [full, *faults.shuffled(downs)]
         await asyncio.gather(faults.one_after_another(others[::2]), faults.one_after_another(others[1::2]))
         if clock:
             await clock
@@ -186,7 +192,7 @@ class Chaos:
 
     async def _over_and_over(self, faults: Sequence[Fault]) -> None:
         while not self._over:
-            for fault in self._chance.sample(list(faults), len(faults)):
+            for fault in self._faults.shuffled(faults):
                 if not self._over:
                     await self._faults.one_after_another([fault])
 
@@ -205,7 +211,12 @@ class Chaos:
         """Wait for all agents to end; those that do not in time."""
         small = self._options.seconds * BUSY - (perf_counter() - self._began)
         left = RECOVERY if self._options.kills else max(small, 0)
-        _, late = await asyncio.wait(self._agents, timeout=left)
+        end = perf_counter() + left
+        while late := {task for task in self._agents if not task.done()}:
+            if perf_counter() > end:
+                break
+            await asyncio.wait(late, timeout=SAYS_EVERY)
+            self._tell(f"{sum(not task.done() for task in late)} agents still run")
         names = {task.get_name() for task in late}
         for task in late:
             task.cancel()
@@ -216,13 +227,22 @@ class Chaos:
     def _with_faults(self, report: dict[str, Any]) -> dict[str, Any]:
         proxies = [*self._outside.proxies.values(), self._workers, self._doors]
         struck = sum((proxy.count for proxy in proxies), Counter[str]())
-        names = ("kills", "stops", "server_stops", "outages", "disk_full", "clocks_off")
+        names = (
+            "kills",
+            "stops",
+            "server_stops",
+            "outages",
+            "disk_full",
+            "server_without_disk",
+            "clocks_off",
+        )
         return {
             **report,
             **{name: self._count[name] for name in names},
             **{strike.value: struck[strike] for strike in Strike},
             "refused": struck["refused"],
             "unnoticed": self._count["unnoticed"],
+            "disk_full_hits": sum(_hits(file) for file in (self._folder / "logs").glob("*.log")),
             **{f"{name}_down": self._count[f"{name}_down"] for name in self._outside.proxies},
             **{name: self._count[name] for name in ("decisions", "signals_twice", "mails_twice")},
             "left_out": self._outside.left_out,
@@ -237,6 +257,12 @@ class Chaos:
     def _tell(self, text: str) -> None:
         if not self._options.json:
             print(f"{perf_counter() - self._began:6.1f} {text}", file=sys.stderr, flush=True)
+
+
+def _hits(log: Path) -> int:
+    """How often a worker had no room on the disk."""
+    said = log.read_text(errors="replace")
+    return said.count("No space left on device") + said.count("database or disk is full")
 
 
 MUST_BE_ZERO = ("lost", "duplicated", "missing", "forbidden", "failed", "needing_human")
@@ -269,7 +295,7 @@ async def bench(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     outside = Outside(random.Random(options.seed))  # noqa: S311 - it has to repeat
-    disk = Disk(folder / "data") if options.disk else None
+    disk = Disk(folder / "data", LONG_DISK if options.kills else SMALL_DISK) if options.disk else None
     if not disk:
         outside.left_out.append("disk: only root may mount a small one")
     if not FAKETIME:
@@ -277,7 +303,7 @@ async def bench(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     if disk:
         disk.mount()
     try:
-        settings = Settings.read({"HIBERNAUT_DATA_DIR": str(folder / "server")})
+        settings = Settings.read({"HIBERNAUT_DATA_DIR": str(folder / "data")})
         async with (
             asyncio.timeout(options.limit),
             outside.running(),
@@ -306,6 +332,7 @@ def main() -> int:
     if options.seconds < 60 or options.kills < 0 or options.agents < 1 or options.workers < 1:
         parser.error("give 60 or more seconds, one or more agents and workers")
     options.seed = options.seed if options.seed is not None else random.SystemRandom().randrange(10**6)
+    print(f"seed {options.seed}", file=sys.stderr, flush=True)
     options.disk = Disk.can_be()
     report = measured(lambda folder: bench(options, folder), options.limit, f", seed {options.seed}")
     print(json.dumps(report))

@@ -281,7 +281,7 @@ class MarketCase(Case):
             self.outside.web.prices[self.index] = Decimal(12)
         self.looks += 1
         # Nobody waits for the next minute, or for the five after a look that failed.
-        if self.looks % 5 == 0 and row.waiting_for == "the next price":
+        if self.looks % 5 == 0 and row.waiting_for in ("the next price", "the market to open"):
             await hands.wake(self.id)
 
     async def after_decision(self, hands: Hands) -> None:

@@ -7,10 +7,14 @@ import ctypes
 import errno
 import os
 import random
+import signal
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+import psutil
 
 from bench.peers.chaos.outside import Outside
 from bench.peers.chaos.proxy import Proxy, Strike
@@ -22,7 +26,6 @@ Tell = Callable[[str], None]
 Fault = Callable[[], Awaitable[None]]
 # Debian's package libfaketime puts it there.
 FAKETIME = next(iter(Path("/usr/lib").glob("*/faketime/libfaketime.so.1")), None)
-DISK_MB = 64
 # Of Linux: CLONE_NEWNS; MS_REC and MS_PRIVATE; MNT_DETACH.
 NEW_MOUNTS, PRIVATE, DETACH = 0x20000, 0x44000, 2
 
@@ -42,8 +45,9 @@ class Pace:
 class Disk:
     """A small file system of its own below a folder, which can be filled. For root on Linux."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, megabytes: int) -> None:
         self.folder = folder
+        self._bytes = megabytes << 20
         self._ballast = folder / "ballast"
 
     @staticmethod
@@ -59,7 +63,7 @@ class Disk:
     def mount(self) -> None:
         """Put the file system there."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        size = f"size={DISK_MB}m".encode()
+        size = f"size={self._bytes}".encode()
         if ctypes.CDLL(None).mount(b"tmpfs", bytes(self.folder), b"tmpfs", 0, size):
             raise RuntimeError(f"nothing could be mounted at {self.folder}")
 
@@ -75,13 +79,12 @@ class Disk:
         """
         with self._ballast.open("wb", buffering=0) as file:
             for size in (1 << 20, 1 << 12, 1):
-                for _ in range(DISK_MB << 20):
-                    try:
+                try:
+                    for _ in range(self._bytes // size + 1):
                         file.write(bytes(size))
-                    except OSError as error:
-                        if error.errno != errno.ENOSPC:
-                            raise
-                        break
+                except OSError as error:
+                    if error.errno != errno.ENOSPC:
+                        raise
         if os.statvfs(self.folder).f_bavail:
             raise RuntimeError(f"{self.folder} did not get full")
 
@@ -120,6 +123,7 @@ class Faults:
         self._fleet, self._server, self._outside, self._disk = fleet, server, outside, disk
         self._lines, self._chance, self._pace = lines, chance, pace
         self._count, self._tell = count, tell
+        self._alone = asyncio.Lock()
         self._up = asyncio.Event()
         self._up.set()
         self.off: list[int] = []
@@ -131,13 +135,17 @@ class Faults:
 
     @property
     def to_others(self) -> list[Fault]:
-        """Everything outside down, each for a while; the disk full."""
+        """The disk full, and everything outside down, each for a while."""
         downs = [lambda name=name: self.down(name) for name in self._outside.proxies]
-        return [*downs, *([self.full] if self._disk else [])]
+        return [*([self.full] if self._disk else []), *downs]
+
+    def shuffled(self, faults: Sequence[Fault]) -> list[Fault]:
+        """These in an order of chance."""
+        return self._chance.sample(list(faults), len(faults))
 
     async def one_after_another(self, faults: Sequence[Fault]) -> None:
-        """All of these, in an order of chance."""
-        for fault in self._chance.sample(list(faults), len(faults)):
+        """All of these, in this order."""
+        for fault in faults:
             await asyncio.sleep(self._chance.uniform(*self._pace.between))
             await fault()
 
@@ -159,28 +167,24 @@ class Faults:
 
     async def stop_server(self) -> None:
         """SIGSTOP of the server, and SIGCONT."""
-        await self._up.wait()
-        seconds = self._chance.uniform(*self._pace.stopped)
-        self._tell(f"the server is stopped for {seconds:.1f} s")
-        self._up.clear()
-        await freeze(self._server.pid)
-        await asyncio.sleep(seconds)
-        thaw(self._server.pid)
-        self._up.set()
+        async with self._server_alone():
+            seconds = self._chance.uniform(*self._pace.stopped)
+            self._tell(f"the server is stopped for {seconds:.1f} s")
+            await freeze(self._server.pid)
+            await asyncio.sleep(seconds)
+            thaw(self._server.pid)
         self._count["server_stops"] += 1
 
     async def outage(self) -> None:
         """SIGKILL of the server, which then is away for a while."""
-        await self._up.wait()
-        self._up.clear()
-        self._server.kill()
-        if (code := await self._server.wait()) != -9:
-            raise RuntimeError(f"the server ended with {code}")
-        seconds = self._chance.uniform(*self._pace.away)
-        self._tell(f"the server is killed, and away for {seconds:.1f} s")
-        await asyncio.sleep(seconds)
-        await self._server.start()
-        self._up.set()
+        async with self._server_alone():
+            self._server.kill()
+            if (code := await self._server.wait()) != -signal.SIGKILL:
+                raise RuntimeError(f"the server ended with {code}")
+            seconds = self._chance.uniform(*self._pace.away)
+            self._tell(f"the server is killed, and away for {seconds:.1f} s")
+            await asyncio.sleep(seconds)
+            await self._server.start()
         self._count["outages"] += 1
 
     async def down(self, name: str) -> None:
@@ -193,13 +197,20 @@ class Faults:
         self._count[f"{name}_down"] += 1
 
     async def full(self) -> None:
-        """The disk of the data folder is full for a while."""
+        """The disk of the data folder is full for a while: the server's database and the workers' files.
+
+        The server ends where it cannot write, and is started again once it can, as `dev` does.
+        """
         assert self._disk
-        seconds = self._chance.uniform(*self._pace.down)
-        self._tell(f"the disk is full for {seconds:.1f} s")
-        self._disk.fill()
-        await asyncio.sleep(seconds)
-        self._disk.free()
+        async with self._server_alone():
+            seconds = self._chance.uniform(*self._pace.down)
+            self._tell(f"the disk is full for {seconds:.1f} s")
+            self._disk.fill()
+            await asyncio.sleep(seconds)
+            self._disk.free()
+            if not is_running(self._server.pid):
+                self._count["server_without_disk"] += 1
+                await self._server.start()
         self._count["disk_full"] += 1
 
     async def clock(self) -> None:
@@ -241,6 +252,14 @@ class Faults:
         """Strike no longer there."""
         self._lines = [each for each in self._lines if each is not proxy]
 
+    @asynccontextmanager
+    async def _server_alone(self) -> AsyncIterator[None]:
+        """One fault of the server at a time; meanwhile no worker is killed, which would find no server."""
+        async with self._alone:
+            self._up.clear()
+            yield
+            self._up.set()
+
     async def _someone(self) -> Member:
         """A worker at work."""
         while True:
@@ -248,6 +267,11 @@ class Faults:
             if ready := [each for each in self._fleet.members if each.ready]:
                 return self._chance.choice(ready)
             await asyncio.sleep(0.05)
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process has not ended; one that nobody has waited for has."""
+    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
 
 
 def is_off(pid: int) -> bool:
