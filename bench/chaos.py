@@ -158,8 +158,8 @@ class Chaos:
         faults.spare(self._workers)
         self._people.may_decide.set()
         # The disk first, while all want to write.
-        full, *downs = faults.to_others
-        others = [full, *faults.shuffled(downs)]
+        first, *rest = faults.to_others
+        others = [first, *faults.shuffled(rest)]
         await asyncio.gather(faults.one_after_another(others[::2]), faults.one_after_another(others[1::2]))
         if clock:
             await clock

@@ -276,9 +276,9 @@ class MarketCase(Case):
         )
 
     async def look_after(self, row: AgentRow, hands: Hands) -> None:
-        paths = self.outside.web.server.hits(f"/quote/{self.index}")
-        if paths and self.index not in self.outside.web.prices:
-            self.outside.web.prices[self.index] = Decimal(12)
+        # The first price has been seen: from it on, a crossing is news.
+        if row.waiting_for == "the next price":
+            self.outside.web.prices.setdefault(self.index, Decimal(12))
         self.looks += 1
         # Nobody waits for the next minute, or for the five after a look that failed.
         if self.looks % 5 == 0 and row.waiting_for in ("the next price", "the market to open"):

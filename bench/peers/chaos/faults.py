@@ -188,12 +188,17 @@ class Faults:
         self._count["outages"] += 1
 
     async def down(self, name: str) -> None:
-        """One of the systems outside is down for a while."""
+        """One of the systems outside is down for a while, and a little longer until somebody has noticed."""
         proxy, seconds = self._outside.proxies[name], self._chance.uniform(*self._pace.down)
         self._tell(f"{name} is down for {seconds:.1f} s")
         proxy.go_away()
         await asyncio.sleep(seconds)
-        self._count["unnoticed"] += not proxy.come_back()
+        for _ in range(round(self._pace.down[1] * 10)):
+            if proxy.is_missed:
+                break
+            await asyncio.sleep(0.1)
+        self._count["unnoticed"] += not proxy.is_missed
+        proxy.come_back()
         self._count[f"{name}_down"] += 1
 
     async def full(self) -> None:

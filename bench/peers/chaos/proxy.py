@@ -75,10 +75,14 @@ class Proxy:
         self._met = len(self._links)
         self._break()
 
-    def come_back(self) -> bool:
-        """Be there again; whether anybody has met with its absence."""
-        self.is_away = False
+    @property
+    def is_missed(self) -> bool:
+        """Whether anybody has met with its absence."""
         return self._met > 0
+
+    def come_back(self) -> None:
+        """Be there again."""
+        self.is_away = False
 
     def struck(self, data: bytes) -> Strike | None:
         """What is to happen to this request."""
