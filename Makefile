@@ -6,7 +6,7 @@ TARGET ?=
 # Processes that tests run in; each has a Temporal server of its own.
 WORKERS ?= 4
 
-.PHONY: bench-audit bench-contracts bench-gateway bench-hijack bench-inbox bench-kit bench-once bench-outage bench-recruiter bench-search bench-wake check clean demo format llama-server lock setup setup-dev soak test
+.PHONY: bench-audit bench-chaos bench-contracts bench-gateway bench-hijack bench-inbox bench-kit bench-once bench-outage bench-recruiter bench-search bench-wake check clean demo format llama-server lock setup setup-dev soak test
 
 demo: setup
 	@TARGET="$(TARGET)" KEEP="$(KEEP)" $(BIN)/python -m cli.demo
@@ -26,10 +26,11 @@ $(VENV)/.dev: $(VENV)/.runtime requirements-dev.lock
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes --no-deps -r requirements-dev.lock
 	@touch $@
 
-# What tests use of Debian: mail by dovecot, pages by chromium, a site of thousands of pages. Those who may not
-# install it see these tests skipped by name.
+# What tests use of Debian: mail by dovecot, clocks that are off by libfaketime, pages by chromium, a site of
+# thousands of pages. Those who may not install it see these tests skipped by name.
 $(VENV)/.programs:
 	@missing=""; test -x /usr/sbin/dovecot || missing="dovecot-imapd"; \
+	ls /usr/lib/*/faketime/libfaketime.so.1 > /dev/null 2>&1 || missing="$$missing libfaketime"; \
 	test -x /usr/bin/chromium || missing="$$missing chromium"; \
 	ls -d /usr/share/doc/linux-doc-*/html > /dev/null 2>&1 || missing="$$missing linux-doc"; \
 	if [ -n "$$missing" ] && [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; then \
@@ -85,6 +86,9 @@ bench-wake: setup-dev
 
 bench-hijack: setup-dev
 	$(BIN)/python bench/hijack.py --texts 1000
+
+bench-chaos: setup-dev
+	$(BIN)/python bench/chaos.py --seconds 120
 
 bench-recruiter: setup-dev
 	$(BIN)/python bench/recruiter.py --candidates 1000

@@ -28,7 +28,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.trading.paper_faults import Faults
-from bench.peers.buyers import Floor
+from bench.peers.buyers import Floor, fleet_of
 from bench.peers.fleet import Fleet, Member
 from bench.peers.market import ALL, CUT_OFF
 from bench.peers.side import throttled
@@ -122,7 +122,8 @@ class Chaos:
         self._post()
         self._client = await connect(self._settings)
         self._door = AgentClient(self._client, self._settings, self._signer)
-        self._fleet = Fleet(self._floor, self._settings, self._server.address, self._options.workers)
+        size, address = self._options.workers, self._server.address
+        self._fleet = fleet_of(self._floor, self._settings, address, size)
         keeping = asyncio.create_task(self._fleet.keep_up())
         try:
             async with asyncio.TaskGroup() as group:

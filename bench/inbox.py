@@ -23,11 +23,10 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from activities.trading.paper_faults import Faults
-from bench.peers.buyers import Floor
-from bench.peers.fleet import ROOT, Fleet
+from bench.peers.buyers import Floor, fleet_of
 from bench.peers.market import ALL
 from bench.peers.side import throttled
-from bench.running import end_with, measured
+from bench.running import ROOT, end_with, measured
 from cli.dev_server import DevServer
 from common.agents.buyer import BuyerInput
 from common.approval.floors import write_alone
@@ -111,7 +110,7 @@ async def bench(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     async with asyncio.timeout(options.limit), DevServer(settings, ui_port=None) as server:
         # The bench's own server is the one meant, whatever the shell or a configuration file says.
         os.environ.update(TEMPORAL_ADDRESS=server.address, TEMPORAL_CONFIG_FILE=os.devnull)
-        fleet = Fleet(floor, settings, server.address, 1)
+        fleet = fleet_of(floor, settings, server.address, 1)
         keeping = asyncio.create_task(fleet.keep_up())
         try:
             unlimited = settings.but(working_agents=None)

@@ -62,15 +62,19 @@ async def own_server(folder: Path, limit: float) -> AsyncIterator[tuple[DevServe
         yield server, settings
 
 
+async def start_worker(command: Sequence[str], environment: Mapping[str, str], log: Path) -> Process:
+    """Start a worker process, with nothing of this shell's settings but `environment`."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("TEMPORAL_", "HIBERNAUT_"))}
+    return await start_child(command, environment={**kept, "PYTHONPATH": str(ROOT), **environment}, log=log)
+
+
 async def started_worker(command: Sequence[str], environment: Mapping[str, str], log: Path) -> Process:
-    """A worker process that has said it is ready, with nothing of this shell's settings but `environment`.
+    """A worker process that has said it is ready; see `start_worker`.
 
     Raises:
         RuntimeError: it ended before.
     """
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("TEMPORAL_", "HIBERNAUT_"))}
-    own = {**kept, "PYTHONPATH": str(ROOT), **environment}
-    worker = await start_child(command, environment=own, log=log)
+    worker = await start_worker(command, environment, log)
     while READY not in (said := await asyncio.to_thread(log.read_text)):
         if worker.returncode is not None:
             raise RuntimeError(f"the worker ended: {said[-500:]}")

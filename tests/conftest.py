@@ -29,6 +29,7 @@ def pytest_configure(config: pytest.Config) -> None:
 # A file is one worker's. Those that take minutes begin first and unit tests come last, so that no worker is
 # left alone with one at the end.
 LONG = (
+    "chaos/test_chaos",
     *("integration/test_cli", "workflow/test_archive", "workflow/test_kit", "chaos/test_archive"),
     *("integration/test_bench_exactly_once", "integration/test_gateway_schema", "workflow/test_drift"),
     *("chaos/test_code_auditor_kills", "workflow/test_chain_machine"),

@@ -72,7 +72,7 @@ class RobotsStore:
             kept = _Kept.model_validate_json(self._file(url).read_bytes())
         except (FileNotFoundError, ValidationError):
             return None
-        return self._read(kept.text) if time.time() - kept.at < KEPT_SECONDS else None
+        return self._read(kept.text) if 0 <= time.time() - kept.at < KEPT_SECONDS else None
 
     def keep(self, url: str, body: bytes) -> Robots:
         """Store the rules that `url`'s origin sent; empty ones allow everything."""

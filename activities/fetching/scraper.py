@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from urllib.parse import unquote, urlsplit
 
 from temporalio import activity
@@ -224,7 +224,8 @@ async def _patiently() -> AsyncIterator[None]:
         async with heartbeats():
             yield
     except ApplicationError as error:
-        tried = datetime.now(UTC) - activity.info().scheduled_time
+        # Both by Temporal's clock: this machine's may be wrong.
+        tried = activity.info().started_time - activity.info().scheduled_time
         if error.type in _AWAY and tried > PATIENCE:
             raise permanent(error.type, f"{error.message}; tried for {tried}") from error
         raise

@@ -73,11 +73,14 @@ class HostSlots:
         """Take the turn, and return 0.0; or book one, and return the seconds until then."""
         with self._database.transaction() as tables:
             now = time.time()
+            # Nobody books further ahead than this; who seems to have has, or had, a clock that is wrong.
+            ahead = now + LONGEST_SECONDS
+            tables.execute("DELETE FROM hosts WHERE max(free_at, held_until, lease_until) > ?", (ahead,))
             row = tables.execute(
                 "SELECT max(free_at, held_until), lease_until FROM hosts WHERE host = ?", (host,)
             ).fetchone()
             free_at, lease_until = row or (0.0, 0.0)
-            tables.execute("DELETE FROM turns WHERE at < ?", (now - _GONE_SECONDS,))
+            tables.execute("DELETE FROM turns WHERE at < ? OR at > ?", (now - _GONE_SECONDS, ahead))
             mine = tables.execute(
                 "SELECT at FROM turns WHERE host = ? AND holder = ?", (host, holder)
             ).fetchone()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from datetime import datetime
+from datetime import UTC, datetime
 
 from pydantic import AwareDatetime, BaseModel
 from temporalio import activity
@@ -59,8 +59,9 @@ def client_order_id(key: str) -> str:
 
 
 def _given_up_at(attempt: activity.Info) -> datetime | None:
+    """When Temporal gives up on the attempt, by this machine's clock; one that is behind would allow days."""
     limit = attempt.start_to_close_timeout
-    return attempt.started_time + limit if limit else None
+    return min(attempt.started_time, datetime.now(UTC)) + limit if limit else None
 
 
 def _as_if_filled(_: Orders, request: PlaceOrder) -> Order:

@@ -20,13 +20,13 @@ from activities.delivery.notices import Notices
 from activities.quotes.quotes import Quotes
 from activities.trading.orders import Orders
 from activities.trading.paper_faults import Faults
+from bench.peers.fleet import Fleet
 from bench.peers.market import Board, Journal, WatchedBroker
+from bench.running import READY
 from common.approval.signing import Authority
 from common.settings import Settings
 from common.temporal.connect import connect
 from workflows.buyer import Buyer
-
-READY = "worker ready"
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,23 @@ class Floor:
             liquidity=self.liquidity,
             cash=Decimal(10**9),
         )
+
+
+def fleet_of(floor: Floor, settings: Settings, server: str, size: int) -> Fleet:
+    """Worker processes of a floor, `size` at a time."""
+    file = floor.folder / "floor.json"
+    floor.save(file)
+    environment = {
+        "TEMPORAL_ADDRESS": server,
+        "TEMPORAL_CONFIG_FILE": os.devnull,
+        "HIBERNAUT_DATA_DIR": str(settings.data_dir),
+    }
+    return Fleet(
+        floor.folder,
+        environment,
+        size,
+        lambda journal: (sys.executable, "-m", "bench.peers.buyers", str(journal), str(file)),
+    )
 
 
 async def work(journal: Path, floor: Floor, settings: Settings) -> None:

@@ -5,19 +5,17 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import sys
 from asyncio.subprocess import Process
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
-from bench.peers.buyers import READY, Floor
 from bench.peers.market import Journal
-from cli.children import end_child, start_child
-from common.settings import Settings
+from bench.running import READY, start_worker
+from cli.children import end_child
 
-ROOT = Path(__file__).parents[2]
 STOPPED_WITHIN = 5.0
 
 
@@ -37,15 +35,26 @@ class Member:
 
 
 class Fleet:
-    """Workers of one floor, as many at a time as `size` says."""
+    """Workers, as many at a time as `size` says.
 
-    def __init__(self, floor: Floor, settings: Settings, server: str, size: int) -> None:
-        self._settings = settings
-        self._server = server
+    Args:
+        folder: for their logs and journals.
+        environment: their settings.
+        size: how many there are at a time.
+        command: what starts the one that keeps that journal.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        environment: Mapping[str, str],
+        size: int,
+        command: Callable[[Path], Sequence[str]],
+    ) -> None:
+        self._folder = folder
+        self._environment = environment
         self._size = size
-        self._folder = floor.folder
-        self._floor = floor.folder / "floor.json"
-        floor.save(self._floor)
+        self._command = command
         self.members: list[Member] = []
         self.journals: list[Journal] = []
 
@@ -54,7 +63,7 @@ class Fleet:
         while True:
             self.members = [each for each in self.members if each.process.returncode is None]
             while len(self.members) < self._size:
-                self.members.append(await self._start())
+                self.members.append(await self.start())
             await asyncio.sleep(0.2)
 
     async def end(self) -> None:
@@ -72,39 +81,37 @@ class Fleet:
     async def stop(self, member: Member) -> set[str]:
         """SIGSTOP, with proof; the symbols whose orders are under way. It is spared until `go_on`."""
         member.spared = True
-        member.process.send_signal(signal.SIGSTOP)
-        deadline = asyncio.get_running_loop().time() + STOPPED_WITHIN
-        while psutil.Process(member.process.pid).status() != psutil.STATUS_STOPPED:
-            if asyncio.get_running_loop().time() > deadline:
-                raise RuntimeError(f"the worker did not stop, see {member.log}")
-            await asyncio.sleep(0.01)
+        await freeze(member.process.pid)
         return member.journal.in_flight()
 
     async def go_on(self, member: Member, grace: float) -> None:
         """SIGCONT; it is spared for `grace` seconds more, so that it can do what it was about to."""
-        if psutil.Process(member.process.pid).status() != psutil.STATUS_STOPPED:
-            raise RuntimeError(f"the stopped worker did not stay stopped, see {member.log}")
-        member.process.send_signal(signal.SIGCONT)
+        thaw(member.process.pid)
         await asyncio.sleep(grace)
         member.spared = False
 
-    async def _start(self) -> Member:
+    async def start(self, more: Mapping[str, str] | None = None) -> Member:
+        """Start one with `more` settings; `keep_up` is about others."""
         name = f"worker-{len(self.journals) + 1}"
         log, journal = self._folder / f"{name}.log", self._folder / f"{name}.journal"
-        kept = {
-            key: value for key, value in os.environ.items() if not key.startswith(("TEMPORAL_", "HIBERNAUT_"))
-        }
-        process = await start_child(
-            [sys.executable, "-m", "bench.peers.buyers", str(journal), str(self._floor)],
-            environment={
-                **kept,
-                "PYTHONPATH": str(ROOT),
-                "TEMPORAL_ADDRESS": self._server,
-                "TEMPORAL_CONFIG_FILE": os.devnull,
-                "HIBERNAUT_DATA_DIR": str(self._settings.data_dir),
-            },
-            log=log,
-        )
+        process = await start_worker(self._command(journal), {**self._environment, **(more or {})}, log)
         member = Member(process, Journal(journal), log)
         self.journals.append(member.journal)
         return member
+
+
+async def freeze(pid: int) -> None:
+    """SIGSTOP, with proof."""
+    os.kill(pid, signal.SIGSTOP)
+    deadline = asyncio.get_running_loop().time() + STOPPED_WITHIN
+    while psutil.Process(pid).status() != psutil.STATUS_STOPPED:
+        if asyncio.get_running_loop().time() > deadline:
+            raise RuntimeError(f"the process {pid} did not stop")
+        await asyncio.sleep(0.01)
+
+
+def thaw(pid: int) -> None:
+    """SIGCONT for a process that has stayed stopped since."""
+    if psutil.Process(pid).status() != psutil.STATUS_STOPPED:
+        raise RuntimeError(f"the stopped process {pid} did not stay stopped")
+    os.kill(pid, signal.SIGCONT)

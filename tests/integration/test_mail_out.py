@@ -13,16 +13,17 @@ import pytest
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
-from activities.mail.outbox import address_digest, letter_id
+from activities.mail.outbox import SETTLES, Outbox, address_digest, letter_id
 from activities.mail.sending import Mail, SendLetter
 from common.approval.signing import Authority
 from common.approval.types import Verdict
 from common.digest import digest
 from common.mail import LetterPlan, SentStatus
 from common.notices.types import Delivery
+from common.object_store import FolderStore
 from common.settings import Settings
 from common.temporal.converter import AgentPayloadConverter
-from tests.support.mail.desk import AGENT, MailDesk, approved, letter, notice
+from tests.support.mail.desk import AGENT, RING, MailDesk, approved, letter, notice
 from tests.support.mail.smtp_server import PASSWORD, USER, certificate, smtp_server
 
 INVITATION = (
@@ -154,6 +155,26 @@ async def test_nothing_listens_there(tmp_path: Path) -> None:
     with pytest.raises(ApplicationError, match="HIBERNAUT_SMTP") as away:
         await MailDesk(tmp_path, port).send(approved(letter()))
     assert (away.value.type, away.value.non_retryable) == ("MailAway", False)
+
+
+def test_by_a_clock_that_is_days_behind_a_letter_is_not_waited_for_any_longer(tmp_path: Path) -> None:
+    """Nobody can know yet what became of it; that is asked again as soon as by any other clock."""
+    store, now = FolderStore(tmp_path), datetime.now(UTC)
+    about = {
+        "agent": AGENT,
+        "thread": "bob",
+        "to": "bob@example.com",
+        "content": "c",
+        "domain": "example.com",
+    }
+    right, behind = (Outbox(store, RING, lambda at=at: at) for at in (now, now - timedelta(days=3)))
+    record = right.enter("letter-1", **about)
+    assert right.claim(record.id, 1)
+    with pytest.raises(ApplicationError) as busy:
+        behind.state(record.id, record.message_id)
+    assert busy.value.type == "MailBusy"
+    assert busy.value.next_retry_delay is not None
+    assert busy.value.next_retry_delay <= SETTLES
 
 
 async def test_of_many_that_send_a_letter_at_once_one_does(tmp_path: Path) -> None:

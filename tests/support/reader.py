@@ -42,6 +42,7 @@ class Reader:
             environment.info,
             workflow_id=agent,
             scheduled_time=datetime.now(UTC) - timedelta(seconds=age),
+            started_time=datetime.now(UTC),
         )
         return await environment.run(activity, argument)
 

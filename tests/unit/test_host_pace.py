@@ -156,3 +156,20 @@ async def test_a_turn_whose_holder_died_comes_free(tmp_path: Path, monkeypatch: 
     now = time.time()
     monkeypatch.setattr("activities.fetching.slots.time.time", lambda: now + 91)
     assert slots.book("h", "next", 1) == 0.0
+
+
+@pytest.mark.parametrize("days", [-4, 4])
+def test_a_clock_that_is_off_by_days_holds_nobody_up_for_days(
+    days: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever of two workers it is whose clock is wrong, and whatever it has booked or held."""
+    slots = HostSlots(tmp_path / "h.db")
+    now = time.time()
+    assert slots.book("h", "one", 10) == 0.0
+    assert slots.book("h", "two", 10) > 0
+    slots.hold("h", 60)
+    monkeypatch.setattr("activities.fetching.slots.time.time", lambda: now + days * 86_400)
+    assert slots.book("h", "off", 10) < 100
+    slots._end("h", 10)
+    monkeypatch.undo()
+    assert slots.book("h", "two", 10) < 100

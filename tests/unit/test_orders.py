@@ -242,6 +242,26 @@ async def test_an_attempt_that_was_given_up_places_nothing_any_more(world: World
     assert await late.run(world.orders.place_order, place()) == order  # to look is never too late
 
 
+async def test_where_a_clock_is_behind_an_attempt_has_no_more_time_by_it(tmp_path: Path) -> None:
+    """By a clock that is days behind, what Temporal has given up would never be too late."""
+    asked: list[OrderRequest] = []
+
+    class Broker(PaperBroker):
+        async def submit(self, order: OrderRequest) -> Order:
+            asked.append(order)
+            return await super().submit(order)
+
+    now = datetime.now(UTC)
+    orders = Orders(
+        Broker(tmp_path / "paper.db", price, lambda: now),
+        Authority(RING, Directory(Path("no-such-file")), floors(), accept_unsigned=False),
+    )
+    await attempt(now + timedelta(days=3)).run(orders.place_order, place())
+    [order] = asked
+    assert order.not_after is not None
+    assert order.not_after < now + timedelta(minutes=2)
+
+
 class _Contradictory(PaperBroker):
     async def submit(self, order: OrderRequest) -> Order:
         raise DuplicateOrderError("there is one")

@@ -1,0 +1,284 @@
+"""What is done to the processes, the network, the disk and the clock; `count` has what truly happened."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import errno
+import os
+import random
+import signal
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from bench.peers.chaos.outside import Outside
+from bench.peers.chaos.proxy import Proxy, Strike
+from bench.peers.fleet import Fleet, Member, freeze, thaw
+from cli.children import end_child
+from cli.dev_server import DevServer
+
+Tell = Callable[[str], None]
+Fault = Callable[[], Awaitable[None]]
+# Debian's package libfaketime puts it there.
+FAKETIME = next(iter(Path("/usr/lib").glob("*/faketime/libfaketime.so.1")), None)
+# Of Linux: CLONE_NEWNS; MS_REC and MS_PRIVATE; MNT_DETACH.
+NEW_MOUNTS, PRIVATE, DETACH = 0x20000, 0x44000, 2
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How long things last, in seconds from and to: `away` the server, `down` anything else outside."""
+
+    away: tuple[float, float]
+    down: tuple[float, float]
+    stopped: tuple[float, float]
+    between: tuple[float, float]
+    strikes: tuple[float, float]
+    clock_off: float
+
+
+class Disk:
+    """A small file system of its own below a folder, which can be filled. For root on Linux."""
+
+    def __init__(self, folder: Path, megabytes: int) -> None:
+        self.folder = folder
+        self._bytes = megabytes << 20
+        self._ballast = folder / "ballast"
+
+    @staticmethod
+    def can_be() -> bool:
+        """Whether this process may mount; its mounts are its own and end with it."""
+        libc = ctypes.CDLL(None)
+        return (
+            os.geteuid() == 0
+            and libc.unshare(NEW_MOUNTS) == 0
+            and libc.mount(None, b"/", None, PRIVATE, None) == 0
+        )
+
+    def mount(self) -> None:
+        """Put the file system there."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        size = f"size={self._bytes}".encode()
+        if ctypes.CDLL(None).mount(b"tmpfs", bytes(self.folder), b"tmpfs", 0, size):
+            raise RuntimeError(f"nothing could be mounted at {self.folder}")
+
+    def unmount(self) -> None:
+        """Take it away, whoever still uses it."""
+        ctypes.CDLL(None).umount2(bytes(self.folder), DETACH)
+
+    def fill(self) -> None:
+        """Leave no byte free.
+
+        Raises:
+            RuntimeError: it did not get full.
+        """
+        with self._ballast.open("wb", buffering=0) as file:
+            for size in (1 << 20, 1 << 12, 1):
+                try:
+                    for _ in range(self._bytes // size + 1):
+                        file.write(bytes(size))
+                except OSError as error:
+                    if error.errno != errno.ENOSPC:
+                        raise
+        if os.statvfs(self.folder).f_bavail:
+            raise RuntimeError(f"{self.folder} did not get full")
+
+    def free(self) -> None:
+        """Give the space back."""
+        self._ballast.unlink(missing_ok=True)
+
+
+class Faults:
+    """Does all of it to one stack.
+
+    Args:
+        fleet: the workers.
+        server: Temporal.
+        outside: everything else, behind proxies.
+        lines: the proxies before Temporal: those of workers and of people.
+        disk: where the data folder lies; None where it cannot be filled.
+        chance: draws what happens when.
+        pace: how long it lasts.
+        count: what has happened.
+        tell: says so.
+    """
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        server: DevServer,
+        outside: Outside,
+        lines: Sequence[Proxy],
+        disk: Disk | None,
+        chance: random.Random,
+        pace: Pace,
+        count: Counter[str],
+        tell: Tell,
+    ) -> None:
+        self._fleet, self._server, self._outside, self._disk = fleet, server, outside, disk
+        self._lines, self._chance, self._pace = lines, chance, pace
+        self._count, self._tell = count, tell
+        self._alone = asyncio.Lock()
+        self._up = asyncio.Event()
+        self._up.set()
+        self.off: list[int] = []
+
+    @property
+    def to_processes(self) -> list[Fault]:
+        """A kill and a stop of a worker, and each of these of the server."""
+        return [self.kill, self.stop_worker, self.stop_server, self.outage]
+
+    @property
+    def to_others(self) -> list[Fault]:
+        """The disk full, and everything outside down, each for a while."""
+        downs = [lambda name=name: self.down(name) for name in self._outside.proxies]
+        return [*([self.full] if self._disk else []), *downs]
+
+    def shuffled(self, faults: Sequence[Fault]) -> list[Fault]:
+        """These in an order of chance."""
+        return self._chance.sample(list(faults), len(faults))
+
+    async def one_after_another(self, faults: Sequence[Fault]) -> None:
+        """All of these, in this order."""
+        for fault in faults:
+            await asyncio.sleep(self._chance.uniform(*self._pace.between))
+            await fault()
+
+    async def kill(self) -> None:
+        """SIGKILL of a worker."""
+        await self._fleet.kill(await self._someone())
+        self._count["kills"] += 1
+        self._tell(f"kill {self._count['kills']}")
+
+    async def stop_worker(self) -> None:
+        """SIGSTOP of a worker, and SIGCONT."""
+        member = await self._someone()
+        seconds = self._chance.uniform(*self._pace.stopped)
+        self._tell(f"a worker is stopped for {seconds:.1f} s")
+        await self._fleet.stop(member)
+        await asyncio.sleep(seconds)
+        await self._fleet.go_on(member, 0)
+        self._count["stops"] += 1
+
+    async def stop_server(self) -> None:
+        """SIGSTOP of the server, and SIGCONT."""
+        async with self._server_alone():
+            seconds = self._chance.uniform(*self._pace.stopped)
+            self._tell(f"the server is stopped for {seconds:.1f} s")
+            await freeze(self._server.pid)
+            await asyncio.sleep(seconds)
+            thaw(self._server.pid)
+        self._count["server_stops"] += 1
+
+    async def outage(self) -> None:
+        """SIGKILL of the server, which then is away for a while."""
+        async with self._server_alone():
+            self._server.kill()
+            if (code := await self._server.wait()) != -signal.SIGKILL:
+                raise RuntimeError(f"the server ended with {code}")
+            seconds = self._chance.uniform(*self._pace.away)
+            self._tell(f"the server is killed, and away for {seconds:.1f} s")
+            await asyncio.sleep(seconds)
+            await self._server.start()
+        self._count["outages"] += 1
+
+    async def down(self, name: str) -> None:
+        """One of the systems outside is down for a while, and a little longer until somebody has noticed."""
+        proxy, seconds = self._outside.proxies[name], self._chance.uniform(*self._pace.down)
+        self._tell(f"{name} is down for {seconds:.1f} s")
+        proxy.go_away()
+        await asyncio.sleep(seconds)
+        for _ in range(round(self._pace.down[1] * 10)):
+            if proxy.is_missed:
+                break
+            await asyncio.sleep(0.1)
+        self._count["unnoticed"] += not proxy.is_missed
+        proxy.come_back()
+        self._count[f"{name}_down"] += 1
+
+    async def full(self) -> None:
+        """The disk of the data folder is full for a while: the server's database and the workers' files.
+
+        The server ends where it cannot write, and is started again once it can, as `dev` does.
+        """
+        assert self._disk
+        async with self._server_alone():
+            seconds = self._chance.uniform(*self._pace.down)
+            self._tell(f"the disk is full for {seconds:.1f} s")
+            self._disk.fill()
+            await asyncio.sleep(seconds)
+            self._disk.free()
+            if not is_running(self._server.pid):
+                self._count["server_without_disk"] += 1
+                await self._server.start()
+        self._count["disk_full"] += 1
+
+    async def clock(self) -> None:
+        """One more worker for a while, whose clock is off by days; the monotonic one goes as ever."""
+        days = self._chance.choice((-1, 1)) * self._chance.uniform(2, 9)
+        off = {
+            "LD_PRELOAD": str(FAKETIME),
+            "FAKETIME": f"{days * 86400:+.0f}s",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            "NO_FAKE_STAT": "1",
+        }
+        member = await self._working(off)
+        self.off.append(member.process.pid)
+        self._tell(f"a worker works whose clock is off by {days:.1f} days")
+        await asyncio.sleep(self._pace.clock_off)
+        await end_child(member.process, 30)
+        self._count["clocks_off"] += 1
+
+    async def _working(self, more: dict[str, str]) -> Member:
+        """One more worker at work; one that finds no server ends, and another is started."""
+        while True:
+            await self._up.wait()
+            member = await self._fleet.start(more)
+            for _ in range(600):
+                if member.ready and is_off(member.process.pid):
+                    return member
+                if member.process.returncode is not None:
+                    break
+                await asyncio.sleep(0.1)
+
+    async def network(self) -> None:
+        """One request after another is cut, late, or its answer lost; until cancelled."""
+        while True:
+            await asyncio.sleep(self._chance.uniform(*self._pace.strikes))
+            proxy = self._chance.choice([*self._outside.proxies.values(), *self._lines])
+            proxy.strike(self._chance.choice(list(Strike)))
+
+    def spare(self, proxy: Proxy) -> None:
+        """Strike no longer there."""
+        self._lines = [each for each in self._lines if each is not proxy]
+
+    @asynccontextmanager
+    async def _server_alone(self) -> AsyncIterator[None]:
+        """One fault of the server at a time; meanwhile no worker is killed, which would find no server."""
+        async with self._alone:
+            self._up.clear()
+            yield
+            self._up.set()
+
+    async def _someone(self) -> Member:
+        """A worker at work."""
+        while True:
+            await self._up.wait()
+            if ready := [each for each in self._fleet.members if each.ready]:
+                return self._chance.choice(ready)
+            await asyncio.sleep(0.05)
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process has not ended; one that nobody has waited for has."""
+    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+
+
+def is_off(pid: int) -> bool:
+    """Whether a process has loaded what sets its clock off."""
+    return FAKETIME is not None and FAKETIME.name in Path(f"/proc/{pid}/maps").read_text()

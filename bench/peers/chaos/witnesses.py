@@ -1,0 +1,168 @@
+"""What the witnesses saw against what the agents say, and against what was acknowledged."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Collection, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from temporalio.client import Client, WorkflowExecutionStatus
+from temporalio.service import RPCError
+
+from bench.peers.chaos.agents import Case
+from bench.peers.chaos.outside import Outside
+from bench.peers.chaos.people import People
+from common.agents.kinds import KINDS
+from common.client.client import AgentClient
+from common.client.view import AgentView, RunStatus
+from common.mail import UNMATCHED
+from common.notices.types import COURIER, DeliveryLog
+from common.settings import Settings
+from tests.support.mail.dovecot import Dovecot
+
+WRONGS = ("lost", "duplicated", "missing", "forbidden", "failed", "needing_human")
+PATIENCE = timedelta(seconds=10)
+VIEWS = 5
+# The mailbox is listened to again so many seconds after whatever it was.
+LISTENS_WITHIN = 90.0
+
+
+async def compare(
+    cases: Sequence[Case],
+    still_open: Collection[Case],
+    people: People,
+    client: Client,
+    door: AgentClient,
+    outside: Outside,
+    settings: Settings,
+    off: Collection[int],
+) -> dict[str, Any]:
+    """The figures: `why` says in words what is wrong.
+
+    Args:
+        cases: all agents there were.
+        still_open: those that have not ended.
+        people: who remember what was acknowledged.
+        client: of Temporal.
+        door: the same for agents.
+        outside: the witnesses.
+        settings: of the data folder.
+        off: the process ids of workers whose clocks were off.
+    """
+    found = Counter[str](dict.fromkeys((*WRONGS, "effects", "set_aside", "unknown_letters"), 0))
+    why: list[str] = []
+
+    def note(who: str, seen: Counter[str], words: str = "") -> None:
+        found.update(seen)
+        if wrong := {name: seen[name] for name in (*WRONGS, "set_aside") if seen[name]}:
+            why.append(f"{who}: {wrong} {words}".rstrip())
+
+    for case in cases:
+        if case in still_open:
+            view = await _view(door, case.id)
+            words = f"still {view.state} at {view.node}: {_last(view)}; {await _pending(door, case.id)}"
+            note(case.id, Counter(needing_human=1), words)
+            continue
+        view = await _view(door, case.id)
+        if view.status is not RunStatus.COMPLETED:
+            note(case.id, Counter(failed=1), f"{view.status}: {view.failure}")
+            continue
+        note(case.id, case.witnessed(view.result), _last(view))
+        for id in {case.id, *case.asking}:
+            note(id, await _lost(people, door, id))
+    note("the journals of fixes", _written_twice(settings.data_dir))
+    note("the web site", Counter(duplicated=outside.web.put_twice))
+    note("notices in Slack", await _posted(client, outside))
+    if outside.imap:
+        note("the mailbox", Counter(lost=await _not_handed_on(outside.imap)))
+    found["needing_human"] += found.pop("set_aside")
+    tasks = sum([await _tasks_of(client, case.id, off) for case in cases])
+    kinds = ", ".join(f"'{kind}'" for kind in KINDS)
+    agents = (await client.count_workflows(f"WorkflowType IN ({kinds})")).count
+    return {"agents": agents, **found, "tasks_with_clock_off": tasks, "why": why}
+
+
+async def _view(door: AgentClient, id: str) -> AgentView:
+    """The view that a worker answers for, if one does so in time."""
+    for _ in range(VIEWS):
+        view = await door.view(id)
+        if view.live:
+            break
+        await asyncio.sleep(0.5)
+    return view
+
+
+def _last(view: AgentView) -> str:
+    return "; ".join(f"{line.node}: {line.text}" for line in view.notebook[-4:])
+
+
+async def _pending(door: AgentClient, id: str) -> str:
+    """The activities that an agent waits for."""
+    pending = (await door.describe(id)).raw_description.pending_activities
+    return "; ".join(
+        f"{each.activity_type.name}, attempt {each.attempt}: {each.last_failure.message[:200]}"
+        for each in pending
+    )
+
+
+async def _lost(people: People, door: AgentClient, id: str) -> Counter[str]:
+    """Acknowledged decisions and words that the agent knows nothing of."""
+    lost = 0
+    if decisions := people.decisions.get(id):
+        view = await _view(door, id)
+        lost += len(decisions - {each.decision.id for each in view.decisions})
+    for receipt in people.receipts.get(id, ()):
+        lost += await door.receipt(id, receipt, PATIENCE) is None
+    return Counter(lost=lost)
+
+
+def _written_twice(data: Path) -> Counter[str]:
+    twice = 0
+    for file in (data / "journals" / "apply").rglob("*.jsonl"):
+        lines = [json.loads(line) for line in file.read_text().splitlines()]
+        done = Counter(line["path"] for line in lines if line["event"] == "done")
+        twice += sum(done.values()) - len(done)
+    return Counter(duplicated=twice)
+
+
+async def _not_handed_on(mailbox: Dovecot) -> int:
+    """Mails that no agent has got, once whoever listens has had time to come back."""
+    for _ in range(round(LISTENS_WITHIN)):
+        if not mailbox.holds():
+            break
+        await asyncio.sleep(1)
+    return len(mailbox.holds()) + len(mailbox.holds(UNMATCHED))
+
+
+async def _posted(client: Client, outside: Outside) -> Counter[str]:
+    """Each notice that was delivered stands in Slack, once; those under way may."""
+    posted = outside.notices()
+    seen = Counter(
+        effects=len(posted), notices=len(posted), duplicated=sum(count - 1 for count in posted.values())
+    )
+    async for courier in client.list_workflows(f"WorkflowType = '{COURIER}'"):
+        if courier.status is not WorkflowExecutionStatus.COMPLETED:
+            seen["notices_under_way" if courier.status is WorkflowExecutionStatus.RUNNING else "failed"] += 1
+            continue
+        log: DeliveryLog = await client.get_workflow_handle(courier.id, result_type=DeliveryLog).result()
+        told = any(each.delivered and each.way == "slack" for each in log.receipts)
+        seen["missing"] += told and not posted[courier.id.removeprefix("notice:")]
+        seen["missing"] += any(each.failed for each in log.receipts)
+    return seen
+
+
+async def _tasks_of(client: Client, id: str, workers: Collection[int]) -> int:
+    """How many activities of an agent these workers began."""
+    count = 0
+    try:
+        async for event in client.get_workflow_handle(id).fetch_history_events():
+            if event.HasField("activity_task_started_event_attributes"):
+                identity = event.activity_task_started_event_attributes.identity
+                count += any(identity.startswith(f"{pid}@") for pid in workers)
+    except RPCError:
+        pass
+    return count

@@ -1,0 +1,54 @@
+"""The bench of chaos: agents of every kind while everything around them fails."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.chaos import MUST_BE_ZERO, wanted
+from tests.support.seeds import seed
+
+BENCH = Path(__file__).parents[2] / "bench" / "chaos.py"
+
+
+def run(*options: str, folder: Path, limit: int) -> dict[str, Any]:
+    drawn = seed("CHAOS_SEED")
+    words = (*options, "--seed", str(drawn), "--limit", str(limit))
+    ended = subprocess.run(
+        [sys.executable, str(BENCH), *words],
+        env={"TMPDIR": str(folder)},
+        capture_output=True,
+        text=True,
+        timeout=limit + 60,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert list(folder.iterdir()) == []
+    report: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])
+    print(report)
+    assert report["seed"] == drawn
+    assert {name: report[name] for name in MUST_BE_ZERO} == dict.fromkeys(MUST_BE_ZERO, 0)
+    assert [name for name in wanted(report["left_out"]) if not report[name]] == [], "it did not happen"
+    return report
+
+
+@pytest.mark.timeout(400)
+def test_agents_of_every_kind_outlive_every_fault_once(tmp_path: Path) -> None:
+    """In two minutes each fault happens, and what was seen outside is what the agents say."""
+    report = run("--seconds", "120", folder=tmp_path, limit=300)
+    assert (report["kills"], report["stops"], report["server_stops"], report["outages"]) == (3, 1, 1, 1)
+    assert report["agents"] == 12
+    assert report["effects"] >= 25
+
+
+@pytest.mark.soak
+def test_a_thousand_kills_among_all_other_faults(tmp_path: Path) -> None:
+    """For hours all of it happens at any time, to agents of every kind that follow each other."""
+    report = run("--kills", "1000", "--workers", "3", folder=tmp_path, limit=6 * 3600)
+    assert report["kills"] >= 1000
+    assert report["outages"] > 10
