@@ -60,7 +60,7 @@ def bare_worker(client: Client, settings: Settings) -> Worker:
 
 async def work(side: str, settings: Settings) -> None:
     """Work until SIGTERM."""
-    client = await connect(settings)
+    client = await connect(settings, through_outages=side == "kit")
     reports = ReliableReports(client)
     stopped = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
