@@ -5,9 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
+
+from cli.output import say
+
+FIRST_DELAY = 0.5
+LONGEST_DELAY = 30.0
+STABLE_AFTER = 30.0  # seconds; a process that ends later is not in a crash loop
 
 # A small launcher asks the kernel to kill it when its parent ends (PR_SET_PDEATHSIG, Linux only; exec keeps
 # it), checks that the parent still runs, and execs the program. It is no preexec_fn because Python code
@@ -22,6 +28,10 @@ if sys.platform == "linux":
         os._exit(1)
 os.execv(sys.argv[2], sys.argv[2:])
 """
+
+
+class NotStartedError(Exception):
+    """A process could not be started; the message says why and what to do."""
 
 
 async def start_child(
@@ -56,6 +66,28 @@ async def end_child(process: asyncio.subprocess.Process, patience: float) -> int
         return await process.wait()
 
 
+async def keep_running(
+    name: str, wait: Callable[[], Awaitable[int]], start: Callable[[], Awaitable[None]], log: Path
+) -> None:
+    """Restart ``name`` whenever it ends, with growing delays while it is in a crash loop."""
+    loop = asyncio.get_running_loop()
+    delay, began = FIRST_DELAY, loop.time()
+    while True:
+        code = await wait()
+        if loop.time() - began > STABLE_AFTER:
+            delay = FIRST_DELAY
+        how = f"killed by signal {-code}" if code < 0 else f"exit code {code}: {last_line(log)}"
+        say(f"{name} ended ({how}); starting it again in {delay:g} s")
+        await asyncio.sleep(delay)
+        delay, began = min(delay * 2, LONGEST_DELAY), loop.time()
+        try:
+            await start()
+        except NotStartedError as error:
+            say(str(error))
+        else:
+            say(f"{name} started again")
+
+
 def put_aside(log: Path) -> None:
     """Rename the last ``log`` to `….old.log`."""
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -70,6 +102,19 @@ def last_line(log: Path) -> str:
     except OSError:
         return ""
     return lines[-1].strip() if lines else ""
+
+
+async def until_says(log: Path, words: str) -> None:
+    """Wait until `words` stand in a log."""
+    while words not in _text(log):  # noqa: ASYNC110 -- another process writes it
+        await asyncio.sleep(0.1)
+
+
+def _text(log: Path) -> str:
+    try:
+        return log.read_text(errors="replace")
+    except OSError:
+        return ""
 
 
 def _appending(log: Path) -> BinaryIO:

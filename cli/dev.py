@@ -11,14 +11,14 @@ import signal
 import socket
 import sys
 from asyncio.subprocess import Process
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
 from temporalio.client import Client
 from temporalio.service import ConnectConfig, RPCError, ServiceClient
 
-from cli.children import end_child, last_line, put_aside, start_child
+from cli.children import end_child, keep_running, put_aside, start_child, until_says
 from cli.copying.keeper import CopyKeeper, open_copy
 from cli.copying.restore import restore_copy
 from cli.dev_server import HOST, NAMESPACE, DevServer, DevServerError, hidden_host
@@ -43,10 +43,7 @@ GATEWAY_ENDS_WITHIN = 10.0
 DRAIN_SECONDS = 20
 # After that a worker has 10 s to end and 10 s to report; after those it hangs.
 DRAIN_WITHIN = 45.0
-FIRST_DELAY = 0.5
-LONGEST_DELAY = 30.0
 GATEWAY_READY = "gateway ready"
-STABLE_AFTER = 30.0  # seconds; a process that ends later is not in a crash loop
 PORT_PATIENCE = 2.0  # the server of a stack that was just killed may still be shutting down
 
 
@@ -190,13 +187,15 @@ class _Stack:
         self._ending.set()
 
     async def _keep_server(self) -> None:
-        await _keep("the Temporal server", self._server.wait, self._server.start, self._server.log)
+        await keep_running("the Temporal server", self._server.wait, self._server.start, self._server.log)
 
     async def _keep_worker(self, number: int) -> None:
         async def wait() -> int:
             return await self._workers[number].wait()
 
-        await _keep(f"worker {number}", wait, lambda: self._start_worker(number), self._worker_log(number))
+        await keep_running(
+            f"worker {number}", wait, lambda: self._start_worker(number), self._worker_log(number)
+        )
 
     async def _start_worker(self, number: int) -> None:
         self._workers[number] = await start_child(
@@ -212,7 +211,7 @@ class _Stack:
     async def _keep_copy(self, copy: CopyKeeper) -> None:
         program = copy.program
         await program.start()
-        again = asyncio.create_task(_keep("litestream", program.wait, program.start, program.log))
+        again = asyncio.create_task(keep_running("litestream", program.wait, program.start, program.log))
         try:
             await copy.keep()
         finally:
@@ -224,7 +223,7 @@ class _Stack:
         async def wait() -> int:
             return await self._gateway.wait() if self._gateway else 0
 
-        await _keep("the gateway", wait, self._start_gateway, self._gateway_log)
+        await keep_running("the gateway", wait, self._start_gateway, self._gateway_log)
 
     async def _start_gateway(self) -> None:
         self._gateway = await start_child(
@@ -276,10 +275,10 @@ class _Stack:
 
     async def _introduce(self) -> None:
         """Print the addresses once a worker polls and the gateway listens."""
-        await _says(self._worker_log(1), WORKER_READY)
+        await until_says(self._worker_log(1), WORKER_READY)
         await self._make_current()
         if self._http:
-            await _says(self._gateway_log, GATEWAY_READY)
+            await until_says(self._gateway_log, GATEWAY_READY)
         say(f"Temporal     {self._server.address}")
         signed_in = "    (once signed in at the dashboard)" if self._http else ""
         say(f"Web UI       {self._ui}{signed_in}")
@@ -295,28 +294,6 @@ class _Stack:
         if self._elsewhere:
             say(f"other shells need HIBERNAUT_DATA_DIR={self._settings.data_dir}")
         say("ready; Ctrl-C ends everything, and the next start brings it all back")
-
-
-async def _keep(
-    name: str, wait: Callable[[], Awaitable[int]], start: Callable[[], Awaitable[None]], log: Path
-) -> None:
-    """Restart ``name`` whenever it ends, with growing delays while it is in a crash loop."""
-    loop = asyncio.get_running_loop()
-    delay, began = FIRST_DELAY, loop.time()
-    while True:
-        code = await wait()
-        if loop.time() - began > STABLE_AFTER:
-            delay = FIRST_DELAY
-        how = f"killed by signal {-code}" if code < 0 else f"exit code {code}: {last_line(log)}"
-        say(f"{name} ended ({how}); starting it again in {delay:g} s")
-        await asyncio.sleep(delay)
-        delay, began = min(delay * 2, LONGEST_DELAY), loop.time()
-        try:
-            await start()
-        except DevServerError as error:
-            say(str(error))
-        else:
-            say(f"{name} started again")
 
 
 @contextlib.contextmanager
@@ -354,15 +331,3 @@ def _is_free(port: int) -> bool:
         except OSError:
             return False
     return True
-
-
-async def _says(log: Path, words: str) -> None:
-    while words not in _text(log):  # noqa: ASYNC110 -- another process writes it
-        await asyncio.sleep(0.1)
-
-
-def _text(log: Path) -> str:
-    try:
-        return log.read_text(errors="replace")
-    except OSError:
-        return ""

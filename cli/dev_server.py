@@ -21,7 +21,7 @@ from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest, UpdateNa
 from temporalio.common import SearchAttributeIndexedValueType
 from temporalio.service import ConnectConfig, RPCError, ServiceClient
 
-from cli.children import end_child, last_line, start_child
+from cli.children import NotStartedError, end_child, last_line, start_child
 from common.settings import Settings
 from common.temporal.codec import DATABASE
 from common.temporal.search_attributes import REGISTRY
@@ -56,7 +56,7 @@ DYNAMIC_CONFIG = {
 }
 
 
-class DevServerError(Exception):
+class DevServerError(NotStartedError):
     """The dev server could not be started; the message says why and what to do."""
 
 
