@@ -251,13 +251,13 @@ async def test_what_cannot_be_read_fails_for_its_reason_or_shows_as_trouble(stag
 
 @pytest.fixture
 async def narrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[PoisonStage]:
-    """A stage on a server that ends a history at 150 events or 200 kB, and takes 30 signals into one."""
+    """A stage on a server that ends a history at 300 events or 200 kB, and takes 60 signals into one."""
     settings = Settings.read({"HIBERNAUT_DATA_DIR": str(tmp_path / "narrow")})
     bounds = {
-        "limit.historyCount.error": "150",
+        "limit.historyCount.error": "300",
         "limit.historySize.error": "200000",
         "limit.historySize.suggestContinueAsNew": "50000",
-        "history.maximumSignalsPerExecution": "30",
+        "history.maximumSignalsPerExecution": "60",
     }
     server = DevServer(
         settings, ui_port=None, limits=limits.short_histories(40) | limits.QUICK_TASKS | bounds
@@ -311,18 +311,18 @@ async def has_heard(stage: PoisonStage, agent: WorkflowHandle[Any, Any], lines: 
 
 async def test_histories_at_their_limits_start_afresh(narrow: PoisonStage) -> None:
     """By events and by bytes; more steps than fit into one, and more signals than one takes."""
-    narrow.world.step_text = "x" * 10_000
-    working = await narrow.start(ErrandInput(steps=26))
+    narrow.world.step_text = "x" * 5_000
+    working = await narrow.start(ErrandInput(steps=52))
     await narrow.decide(working, await narrow.asked(working), Verdict.REJECT)
-    assert (await working.result())["memory"]["steps"] == 26
+    assert (await working.result())["memory"]["steps"] == 52
     assert await runs_of(narrow, working) > 3
     asleep = await narrow.start(ErrandInput(steps=0, sleep=timedelta(days=9)))
     await eventually(lambda: state_is(narrow, asleep, "sleeping"))
     began = await lines_of(narrow, asleep)
-    refused = await told_all(narrow, asleep, 200, at_once=40)
+    refused = await told_all(narrow, asleep, 300, at_once=80)
     assert refused, "no history was full"
-    await eventually(lambda: has_heard(narrow, asleep, began + 200))
-    assert await lines_of(narrow, asleep) == began + 200
+    await eventually(lambda: has_heard(narrow, asleep, began + 300))
+    assert await lines_of(narrow, asleep) == began + 300
     assert await runs_of(narrow, asleep) >= 6
     await asleep.signal("wake")
     await narrow.decide(asleep, await narrow.asked(asleep), Verdict.REJECT)
