@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from temporalio.api.enums.v1 import (
@@ -73,13 +73,15 @@ class Diagnosis:
         """
         return await self._pollers(self._queue, TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW)
 
-    def of_row(self, row: AgentRow, now: datetime, workers: Pollers | None = None) -> list[Trouble]:
+    def of_row(
+        self, row: AgentRow, now: datetime, workers: Mapping[str, Pollers] | None = None
+    ) -> list[Trouble]:
         """What a row of visibility shows; an agent may be in trouble that it does not show.
 
         Args:
             row: the agent.
             now: the time.
-            workers: those there are, where that is known.
+            workers: those there are by task queue, where that is known.
 
         Raises:
             SettingsError: the file of groups cannot be read.
@@ -87,7 +89,8 @@ class Diagnosis:
         if not row.running:
             return []
         found = list(row.trouble)
-        if row.pinned_to and workers and not workers.serve(row.pinned_to):
+        polling = (workers or {}).get(row.queue)
+        if row.pinned_to and polling and not polling.serve(row.pinned_to):
             found.append(build_gone(row.pinned_to))
         asks = (row.waiting_for or "").startswith(APPROVAL)
         if asks and MORE not in row.approvers and not self._directory.people(row.approvers):
@@ -105,7 +108,7 @@ class Diagnosis:
             SettingsError: the file of groups cannot be read.
             RPCError: Temporal could not be asked.
         """
-        workers = await self.workers()
+        workers = await self._workers_of(rows)
         for row in rows:
             row.trouble = self.of_row(row, now, workers)
         unclear = [row for row in rows if row.trouble or row.state == AgentState.WORKING]
@@ -128,7 +131,7 @@ class Diagnosis:
         Raises:
             SettingsError, RPCError: as `look`.
         """
-        workers = await self.workers()
+        workers = await self._workers_of(rows)
         for row in rows:
             row.trouble = self.of_row(row, now, workers)
         slots, end = asyncio.Semaphore(AT_ONCE), time.monotonic() + patience.total_seconds()
@@ -168,7 +171,7 @@ class Diagnosis:
         row = row_of(described)
         if not row.running:
             return []
-        found = self.of_row(row, now, await self.workers())
+        found = self.of_row(row, now, await self._workers_of([row]))
         if requests:
             found = [each for each in found if each.cause is not Cause.WAITS_FOR_NOBODY]
             found += filter(None, map(self._nobody, [row.id] * len(requests), requests))
@@ -227,6 +230,13 @@ class Diagnosis:
         # A queue that the agent's build never polled is served as if the agent were pinned to none.
         served = found.serve(row.pinned_to) or found.serve("")
         return None if served else no_worker(queue, since, found)
+
+    async def _workers_of(self, rows: Sequence[AgentRow]) -> dict[str, Pollers]:
+        """The workers that there are for those of `rows` that only some may serve, by task queue."""
+        kind = TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW
+        return {
+            queue: await self._pollers(queue, kind) for queue in {row.queue for row in rows if row.pinned_to}
+        }
 
     async def _pollers(self, queue: str, kind: TaskQueueType.ValueType) -> Pollers:
         at, found = self._polled.get((queue, kind), (0.0, None))

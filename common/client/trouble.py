@@ -68,7 +68,7 @@ def failing_task(id: str, kind: str, attempt: int, error: str) -> Trouble:
     return Trouble(
         cause=Cause.TASK_FAILS,
         words=f"its workflow task fails{which}: {error}",
-        fix="deploy code that mends it, and the agent goes on by itself; the worker's log has the traceback",
+        fix="mend its code, or what that needs, and the agent goes on by itself; the worker's log has more",
     )
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextvars import ContextVar
 from functools import cache
 from typing import Any
 
 from pydantic import ValidationError
-from temporalio import workflow
 from temporalio.api.common.v1 import Payload
 from temporalio.api.failure.v1 import Failure
 from temporalio.contrib.pydantic import PydanticPayloadConverter
@@ -21,8 +21,9 @@ from common.temporal.search_attributes import fit
 
 REFUSED = b"hibernaut/refused"
 REASON = "reason"
-# What workflows begin with.
-BEGINNINGS = (AgentInput, SignedStart)
+# What workflows begin with, and whether one begins just now that has not begun before.
+INPUTS = (AgentInput, SignedStart)
+BEGINNING: ContextVar[bool] = ContextVar("BEGINNING", default=False)
 # The encoding of a payload that holds no value.
 NOTHING = b"binary/null"
 # Types of the failures raised here.
@@ -60,7 +61,8 @@ class AgentPayloadConverter(PydanticPayloadConverter):
         try:
             return super().from_payloads(payloads, type_hints)
         except ValidationError as error:
-            if type_hints and _is_beginning(type_hints[0]):
+            hint = type_hints[0] if type_hints else None
+            if BEGINNING.get() and isinstance(hint, type) and issubclass(hint, INPUTS):
                 raise permanent(INPUT_REFUSED, flaw_of(error)) from None
             raise
 
@@ -119,13 +121,6 @@ class _RefusedPayloads(EncodingPayloadConverter):
 
     def from_payload(self, payload: Payload, type_hint: type | None = None) -> Any:
         raise permanent(NOT_READABLE, reason_of(payload) or "refused")
-
-
-def _is_beginning(hint: type) -> bool:
-    """Whether a value of this type is read as the input of a workflow that has not begun."""
-    if not (isinstance(hint, type) and issubclass(hint, BEGINNINGS) and workflow.in_workflow()):
-        return False
-    return not workflow.unsafe.is_replaying() and workflow.info().continued_run_id is None
 
 
 @cache

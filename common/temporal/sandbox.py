@@ -10,8 +10,8 @@ And it is said outside the sandbox whose a payload is. The SDK enters the sandbo
 payload to find that out, which was a quarter of a worker's CPU. The codec and the store need no more than the
 agent's id and run, which are the same for everything but what goes to another workflow.
 
-And a start with too few or too many arguments fails its workflow. The SDK fails the workflow's task, and the
-server hands that out again for ever.
+And a start with too few or too many arguments, or another input, fails its workflow. The SDK fails the
+workflow's task, and the server hands that out again for ever.
 
 And a worker without a build says nothing of a workflow's versioning behavior. The SDK names the one that its
 class has, which the server takes from no such worker: the task would fail again and again.
@@ -38,7 +38,7 @@ from temporalio.worker._command_aware_visitor import CommandInfo
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 from temporalio.workflow import Info
 
-from common.temporal.converter import refused
+from common.temporal.converter import BEGINNING, refused
 
 # The id of a query that is a task of its own, which the server would not ask again.
 ALONE = "legacy_query"
@@ -78,13 +78,18 @@ class _Instance:
                     reason = refused(f"it was started with {len(given)} arguments")
                     del given[:]
                     given.extend([reason] * self._arguments.start)
+                continues = job.initialize_workflow.continued_from_execution_run_id
+                BEGINNING.set(not act.is_replaying and not continues)
         if self._local and all(
             job.HasField("query_workflow") and job.query_workflow.query_id != ALONE for job in act.jobs
         ):
             unanswered = WorkflowActivationCompletion()
             unanswered.successful.SetInParent()
             return unanswered
-        completion = self._run.activate(act)
+        try:
+            completion = self._run.activate(act)
+        finally:
+            BEGINNING.set(False)
         versioned = act.deployment_version_for_current_task.deployment_name
         if completion.HasField("successful") and not versioned:
             completion.successful.ClearField("versioning_behavior")
