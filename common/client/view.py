@@ -70,8 +70,8 @@ class AgentRow(BaseModel):
     `state` says what a running agent is doing and equals `status` once it is closed. Times are UTC.
     `approvers`: who may decide what it asks, people and groups; the full lists are in its requests.
     `batch_id`: the batch that it belongs to; `item_of`: the agent of whose batch it does an item, if it does.
-    `pinned_to`: the build of the workers that alone serve it, as `deployment:build`; empty where any may. `queue`:
-    the task queue that those poll.
+    `pinned_to`: the build of the workers that alone serve it, as `deployment:build`; empty where any may.
+    `queue`: the task queue that its workers poll.
     `trouble`: why a running agent does not get on, as far as was looked.
     """
 
