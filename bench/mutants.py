@@ -97,8 +97,8 @@ MUTANTS = (
         "order",
         "workflows/archivist.py",
         "agents are deleted before they are entered",
-        "                await self._enter(request, stored, records)\n                await self._remove(records)\n",
-        "                await self._remove(records)\n                await self._enter(request, stored, records)\n",
+        "await self._enter(request, stored, records)\n                await self._remove(records)\n",
+        "await self._remove(records)\n                await self._enter(request, stored, records)\n",
         "archivist",
     ),
     # Calls that are new.
@@ -229,7 +229,8 @@ MUTANTS = (
         "removed call",
         "workflows/archivist.py",
         "an eraser does not finish what a kill left",
-        "        await workflow.execute_activity_method(ArchiveLedger.recover, RecoverRequest(by=part.by), **WORK)\n",
+        "        await workflow.execute_activity_method("
+        "ArchiveLedger.recover, RecoverRequest(by=part.by), **WORK)\n",
         "",
         "eraser",
     ),
