@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +14,9 @@ from common.client.view import row_of_info
 from common.client.visibility import infos_of, quote
 from common.settings import Settings
 from common.temporal import search_attributes
+
+# What the server writes of the workers' build, as `deployment:build`.
+BUILD = "TemporalWorkerDeploymentVersion"
 
 
 @dataclass(frozen=True)
@@ -29,8 +33,8 @@ class OpenRun:
     @classmethod
     def of(cls, info: WorkflowExecutionInfo) -> OpenRun:
         """What visibility says."""
-        row, version = row_of_info(info), info.versioning_info.deployment_version
-        return cls(row.id, row.run_id, row.kind, row.owner, row.node, version.build_id)
+        row, build = row_of_info(info), info.search_attributes.indexed_fields.get(BUILD)
+        return cls(row.id, row.run_id, row.kind, row.owner, row.node, json.loads(build.data) if build else "")
 
 
 @dataclass
