@@ -6,7 +6,7 @@ TARGET ?=
 # Processes that tests run in; each has a Temporal server of its own.
 WORKERS ?= 4
 
-.PHONY: bench-audit bench-contracts bench-gateway bench-inbox bench-kit bench-once bench-recruiter bench-search check clean demo format llama-server lock setup setup-dev soak test
+.PHONY: bench-audit bench-contracts bench-gateway bench-inbox bench-kit bench-mutants bench-once bench-recruiter bench-search check clean demo format llama-server lock setup setup-dev soak test
 
 demo: setup
 	@TARGET="$(TARGET)" KEEP="$(KEEP)" $(BIN)/python -m cli.demo
@@ -79,6 +79,9 @@ bench-once: setup-dev
 
 bench-recruiter: setup-dev
 	$(BIN)/python bench/recruiter.py --candidates 1000
+
+bench-mutants: setup-dev
+	$(BIN)/python bench/replay_mutants.py
 
 bench-inbox: setup-dev
 	$(BIN)/python bench/inbox.py --agents 1000 --within 1

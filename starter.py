@@ -445,6 +445,22 @@ def keys_rotate(as_json: Json = False) -> None:
     rotate_keys(settings(), as_json=as_json)
 
 
+@app.command("check-upgrade")
+def check_upgrade(
+    kind: Annotated[str | None, typer.Option(metavar="K", help="Only workflows of this kind.")] = None,
+    owner: Annotated[str | None, typer.Option(metavar="WHO", help="Only this owner's.")] = None,
+    sample: Annotated[
+        int, typer.Option(min=1, metavar="N", help="At most so many of each kind, node and build.")
+    ] = 4,
+    every: Annotated[bool, typer.Option("--all", help="Check every one.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Replay open workflows with this checkout's code. Exit code 1: some could not go on with it."""
+    from cli.check_upgrade import check_upgrade
+
+    run(check_upgrade(settings(), kind, owner, None if every else sample, as_json=as_json))
+
+
 @app.command()
 def versions(
     set_current: Annotated[

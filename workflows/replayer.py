@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from temporalio.client import WorkflowHistory
 from temporalio.converter import DataConverter
+from temporalio.runtime import Runtime, TelemetryConfig
 from temporalio.worker import Interceptor, Replayer
 from temporalio.worker.workflow_sandbox import SandboxRestrictions
 
 from common.agents.kinds import KINDS
 from common.temporal.guard import PayloadGuard
+from common.temporal.recording import Recording, RecordingSandbox
 from common.temporal.sandbox import AgentSandbox
 from workflows.archivist import Archivist, Eraser
 from workflows.batch_page import BatchPage
@@ -45,9 +48,7 @@ def interceptors() -> list[Interceptor]:
     return [PayloadGuard(), TellEnd()]
 
 
-def replayer(
-    workflows: Sequence[type], data_converter: DataConverter, runner: AgentSandbox | None = None
-) -> Replayer:
+def replayer(workflows: Sequence[type], data_converter: DataConverter) -> Replayer:
     """What replays histories of `workflows` as a worker of this program would.
 
     A replay stores large payloads: give it a converter that does not write.
@@ -55,6 +56,28 @@ def replayer(
     return Replayer(
         workflows=workflows,
         data_converter=data_converter,
-        workflow_runner=runner or sandbox(),
+        workflow_runner=sandbox(),
         interceptors=interceptors(),
     )
+
+
+class RecordingReplayer:
+    """Replays histories of every workflow, silently, and records what the code does."""
+
+    def __init__(self, data_converter: DataConverter, namespace: str = "default") -> None:
+        self._sandbox = RecordingSandbox(RESTRICTIONS)
+        self._replayer = Replayer(
+            workflows=workflow_classes(),
+            data_converter=data_converter,
+            namespace=namespace,
+            workflow_runner=self._sandbox,
+            interceptors=interceptors(),
+            # The SDK would tell of every failure on stdout.
+            runtime=Runtime(telemetry=TelemetryConfig(logging=None)),
+        )
+
+    async def replay(self, history: WorkflowHistory) -> tuple[Recording, Exception | None]:
+        """What the code does, and why it cannot go on from this history; None where it can."""
+        self._sandbox.recording = Recording()
+        result = await self._replayer.replay_workflow(history, raise_on_replay_failure=False)
+        return self._sandbox.recording, result.replay_failure

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from datetime import UTC, datetime
 
+from temporalio.api.workflow.v1 import WorkflowExecutionInfo
 from temporalio.api.workflowservice.v1 import ListWorkflowExecutionsRequest
 from temporalio.client import Client
 
@@ -133,15 +135,28 @@ async def page_of(
     return list(map(row_of_info, page.executions)), page.next_page_token
 
 
-async def rows_of(client: Client, conditions: Sequence[str], limit: int) -> list[AgentRow]:
-    """The newest ``limit`` runs that meet all ``conditions``."""
-    rows: list[AgentRow] = []
+async def infos_of(
+    client: Client, conditions: Sequence[str], size: int = PAGE
+) -> AsyncGenerator[WorkflowExecutionInfo, None]:
+    """Every run that meets all ``conditions``, newest first, fetched in pages of ``size``."""
     request = ListWorkflowExecutionsRequest(
-        namespace=client.namespace, query=" AND ".join(conditions), page_size=min(limit, PAGE)
+        namespace=client.namespace, query=" AND ".join(conditions), page_size=size
     )
     while True:
         page = await client.workflow_service.list_workflow_executions(request, retry=True)
-        rows += map(row_of_info, page.executions)
+        for info in page.executions:
+            yield info
         request.next_page_token = page.next_page_token
-        if not page.next_page_token or len(rows) >= limit:
-            return rows[:limit]
+        if not page.next_page_token:
+            return
+
+
+async def rows_of(client: Client, conditions: Sequence[str], limit: int) -> list[AgentRow]:
+    """The newest ``limit`` runs that meet all ``conditions``."""
+    rows: list[AgentRow] = []
+    async with aclosing(infos_of(client, conditions, min(limit, PAGE))) as infos:
+        async for info in infos:
+            rows.append(row_of_info(info))
+            if len(rows) >= limit:
+                break
+    return rows

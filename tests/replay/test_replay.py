@@ -1,4 +1,4 @@
-"""Recorded histories replay with the code as it is: agents that sleep survive a deploy."""
+"""Recorded histories replay with the code as it is, and it does with them what it did when last looked at."""
 
 from __future__ import annotations
 
@@ -7,37 +7,68 @@ from pathlib import Path
 
 import pytest
 from temporalio.client import WorkflowHistory
-from temporalio.contrib.pydantic import pydantic_data_converter
-from temporalio.worker import Replayer
 
-from common.agents.batch import PAGE
-from common.agents.kinds import KINDS
-from workflows.replayer import replayer, workflow_classes
+from tests.replay import fingerprints, releases
+from tests.replay.fingerprints import HERE, NEWEST, RELEASES, difference, histories, new_replayer, read
+from tests.replay.releases import frozen_sums, released, sums
+from workflows.replayer import workflow_classes
 
-HISTORIES = sorted((Path(__file__).parent / "histories").glob("*.json"))
-
-
-def replays() -> Replayer:
-    return replayer(workflow_classes(), pydantic_data_converter)
-
-
-def test_there_are_histories_of_every_agent() -> None:
-    """An agent, or a page of a batch, without a recording could be broken unseen."""
-    assert {file.name.rsplit("-", 1)[0] for file in HISTORIES} == {*KINDS, PAGE}
+HISTORIES = histories()
+OWN = [file for file in HISTORIES if file.parent == NEWEST]
+REPLAYER = new_replayer()
+# Releases whose agents have all ended everywhere, so that their recordings are no longer kept.
+RETIRED: set[str] = set()
 
 
-@pytest.mark.parametrize("file", HISTORIES, ids=lambda file: file.stem)
-async def test_a_recorded_history_replays(file: Path) -> None:
-    """Today's code takes the same steps."""
-    await replays().replay_workflow(WorkflowHistory.from_json(file.stem, file.read_text()))
+def name_of(file: Path) -> str:
+    return str(file.relative_to(HERE).with_suffix("")).removeprefix("histories/")
 
 
-@pytest.mark.parametrize(
-    "file", [file for file in HISTORIES if file.stem.endswith("-approved")], ids=lambda file: file.stem
-)
+def test_there_are_histories_of_every_workflow() -> None:
+    """An agent, or what serves agents, without a recording could be broken unseen."""
+    names = {getattr(each, "__temporal_workflow_definition").name for each in workflow_classes()}
+    assert {file.name.rsplit("-", 1)[0] for file in OWN} == names
+
+
+@pytest.mark.parametrize("file", HISTORIES, ids=name_of)
+async def test_a_recorded_history_replays_to_its_fingerprint(file: Path) -> None:
+    """Today's code takes the same steps, and every command says what it said."""
+    found = await difference(file, REPLAYER)
+    assert found == "", f"meant? `python -m tests.replay.fingerprints`, and look at the difference\n{found}"
+
+
+@pytest.mark.parametrize("file", [each for each in OWN if each.stem.endswith("-approved")], ids=name_of)
 async def test_a_history_that_does_not_fit_the_code_is_noticed(file: Path) -> None:
     """The test above can fail: an activity of another name does not replay."""
     text, count = re.subn(r'("activityType": \{\s+"name": ")', r"\1something_else_", file.read_text())
     assert count
-    with pytest.raises(Exception, match=r"[Nn]ondeterminism"):
-        await replays().replay_workflow(WorkflowHistory.from_json(file.stem, text))
+    _, failure = await REPLAYER.replay(WorkflowHistory.from_json(read(file).workflow_id, text))
+    assert re.search("[Nn]ondeterminism", str(failure))
+
+
+def test_what_was_recorded_of_a_release_stays_as_it_was() -> None:
+    """Whose agents sleep on: nothing is recorded anew, left out or added."""
+    for folder in RELEASES.glob("*"):
+        assert sums(folder) == frozen_sums(folder), folder.name
+
+
+def test_every_release_in_the_changelog_has_its_recordings_frozen() -> None:
+    """`RETIRED` names those whose agents have all ended; see docs/upgrades.md."""
+    assert set(released()) - RETIRED == {folder.name for folder in RELEASES.glob("*")}
+
+
+def test_a_release_is_frozen_whole_and_a_changed_recording_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As at the first tagged release: every history with its fingerprint, under checksums."""
+    for module in (releases, fingerprints):
+        monkeypatch.setattr(module, "RELEASES", tmp_path)
+    folder = releases.freeze("9.9.9")
+    assert {file.name for file in folder.glob("*.json")} == {file.name for file in OWN}
+    assert sums(folder) == frozen_sums(folder)
+    # As long as nothing is recorded anew, nothing is replayed twice.
+    assert fingerprints.histories() == OWN
+    changed = next(folder.glob("*.json"))
+    changed.write_text(changed.read_text().replace("recorder", "somebody"))
+    assert sums(folder) != frozen_sums(folder)
+    assert fingerprints.histories() == [*OWN, changed]

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from asyncio.subprocess import Process
+from collections.abc import Mapping
 from pathlib import Path
 
 from cli.children import end_child, start_child
@@ -24,10 +25,10 @@ ROOT = Path(__file__).parents[2]
 class Stack:
     """A Temporal server on a database of its own, and one worker."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, limits: Mapping[str, str] = QUICK_TASKS) -> None:
         open_all(folder)
         self.settings = Settings.read({"HIBERNAUT_DATA_DIR": str(folder)})
-        self.server = DevServer(self.settings, ui_port=None, limits=QUICK_TASKS)
+        self.server = DevServer(self.settings, ui_port=None, limits=limits)
         write_alone(self.settings)
         self.signer = Signer.load(self.settings, create=True)
         self.worker: Process | None = None

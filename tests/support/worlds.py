@@ -78,7 +78,10 @@ class MarketWorld(World):
             "# Outlook\n\nKO has grown its earnings in each of the last four quarters. Its price is low "
             "for what it earns. A risk is that sugar may be taxed.\n"
         )
-        return BuyerInput(symbol="KO", quantity=Decimal(10), limit=Decimal(50), documents=str(folder))
+        tolerance = {"tolerance": Decimal("0.02")} if name.endswith("within") else {}
+        return BuyerInput(
+            symbol="KO", quantity=Decimal(10), limit=Decimal(50), documents=str(folder), **tolerance
+        )
 
     def change(self, name: str) -> None:
         (FOLDER / name / "news.md").write_text("# News\n\nThe outlook of KO was lowered this morning.\n")
@@ -97,7 +100,7 @@ class BatchWorld(MarketWorld):
         ]
         file = FOLDER / name / "orders.jsonl"
         file.write_text("\n".join([*lines, "nothing of the kind"]))
-        return BatchInput(kind="buyer", items=str(file), at_once=2)
+        return BatchInput(kind="buyer", items=str(file), at_once=1 if name.endswith("widened") else 2)
 
 
 class IndexWorld(World):
@@ -238,3 +241,28 @@ class MailWorld(World):
                 "slots": slots,
             }
         )
+
+
+class ServedWorld(MarketWorld):
+    """Where people are told by mail, so that couriers carry it."""
+
+    port = 18_026
+    routes = Path("/tmp/hibernaut-recording-notices.json")
+    environment: ClassVar = {
+        **MarketWorld.environment,
+        **MailWorld.environment,
+        "HIBERNAUT_SMTP": f"smtp://127.0.0.1:{port}",
+        "HIBERNAUT_NOTICES": str(routes),
+    }
+
+    def __enter__(self) -> Self:
+        people = {"local": {"email": "local@example.com"}}
+        self.routes.write_text(json.dumps({"people": people, "routes": [{"ways": ["email"]}]}))
+        self._server = Controller(Sink(), hostname="127.0.0.1", port=self.port)
+        self._server.start()
+        return super().__enter__()
+
+    def __exit__(self, *_: object) -> None:
+        super().__exit__()
+        self._server.stop()
+        self.routes.unlink()

@@ -1,0 +1,146 @@
+"""`starter.py check-upgrade`: which open workflows would break with the code of this checkout, and how."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections.abc import Sequence
+
+from pydantic import BaseModel
+from temporalio.client import Client
+from temporalio.service import RPCError, RPCStatusCode
+
+from cli.clients import PATIENCE
+from cli.open_runs import OpenRun, conditions, open_runs
+from cli.output import ExitCode, print_document, say
+from cli.table import print_table
+from cli.upgrade_check import Finding, UpgradeCheck, Verdict
+from common.settings import Settings
+from common.temporal.connect import connect, data_converter
+
+EXAMPLES = 3
+TELL_EVERY_SECONDS = 5
+UNVERSIONED = "unversioned"
+
+
+class Checked(BaseModel, frozen=True):
+    """An open run, the node that it is at, and what its replay came to."""
+
+    id: str
+    run_id: str
+    kind: str
+    owner: str
+    build: str
+    at: str
+    finding: Finding
+
+
+class Report(BaseModel):
+    """What `check-upgrade --json` prints.
+
+    `open` workflows were found, `checked` of them replayed; `sample`: at most so many of each kind, node and
+    build, null where all were. `breaks` could not go on with this code, of `unknown` that could not be found
+    out, and `slow` ones take over five seconds to wake.
+    """
+
+    open: int
+    checked: int = 0
+    sample: int | None
+    breaks: list[Checked] = []
+    unknown: list[Checked] = []
+    slow: list[Checked] = []
+
+    def add(self, checked: Checked) -> None:
+        """Count one more."""
+        self.checked += 1
+        if checked.finding.verdict is Verdict.BREAKS:
+            self.breaks.append(checked)
+        elif checked.finding.verdict is Verdict.UNKNOWN:
+            self.unknown.append(checked)
+        if checked.finding.is_slow:
+            self.slow.append(checked)
+
+    @property
+    def is_safe(self) -> bool:
+        """Whether nothing that was looked at stands against a deployment."""
+        return not self.breaks and not self.unknown
+
+
+async def check_upgrade(
+    settings: Settings, kind: str | None, owner: str | None, sample: int | None, *, as_json: bool
+) -> ExitCode:
+    """Replay open workflows with this code, all or a sample, and print those that could not go on."""
+    # What a replay logs of a workflow that breaks is said below, in a line each.
+    logging.getLogger("temporalio").setLevel(logging.CRITICAL + 1)
+    client = await connect(settings, patience=PATIENCE)
+    runs, count = await open_runs(client, conditions(settings, kind, owner), sample)
+    check = UpgradeCheck(data_converter(settings, writes=False), client.namespace)
+    report, told = Report(open=count, sample=sample), time.monotonic()
+    for run in runs:
+        finding = await _examined(client, check, run)
+        if finding is None:
+            continue  # it has ended meanwhile
+        found = {"id": run.id, "run_id": run.run_id, "kind": run.kind, "owner": run.owner}
+        report.add(Checked(**found, build=run.build, at=run.node, finding=finding))
+        if time.monotonic() - told >= TELL_EVERY_SECONDS:
+            told = time.monotonic()
+            say(f"{report.checked} checked, {len(report.breaks)} of them would break …")
+    if as_json:
+        print_document(report)
+    else:
+        _print(report)
+    return ExitCode.DONE if report.is_safe else ExitCode.AGENT_FAILED
+
+
+async def _examined(client: Client, check: UpgradeCheck, run: OpenRun) -> Finding | None:
+    """What would become of a run; None where it is gone."""
+    if run.kind not in check.kinds:
+        return check.of_unknown_kind(run.kind)
+    try:
+        history = await client.get_workflow_handle(run.id, run_id=run.run_id).fetch_history()
+    except RPCError as error:
+        if error.status is RPCStatusCode.NOT_FOUND:
+            return None
+        raise
+    return await check.examine(history)
+
+
+def _print(report: Report) -> None:
+    """The groups of what breaks on stdout; on stderr what was looked at, and what to do."""
+    columns = ["KIND", "NODE", "BUILD", "WORKFLOWS", "WHAT"]
+    for title, found in (("", report.breaks), ("not found out:", report.unknown), ("slow:", report.slow)):
+        if found:
+            if title:
+                print(title)
+            print_table(columns, _rows(found))
+    how = ""
+    if report.sample is not None and report.checked < report.open:
+        how = f" (at most {report.sample} of each kind, node and build; --all checks every one)"
+    say(f"{report.checked} of {report.open} open workflows replayed{how}.")
+    if report.is_safe:
+        say("none of them would break with this code.")
+        return
+    if report.breaks:
+        say(f"{len(report.breaks)} would break: docs/upgrades.md tells how to patch, so that they go on.")
+    if report.unknown:
+        say(f"of {len(report.unknown)} it could not be found out; that counts as a break.")
+
+
+def _rows(found: Sequence[Checked]) -> list[list[str]]:
+    """A row for all that are alike: what differs in digests alone is."""
+    alike: dict[tuple[str, str, str, str], list[str]] = {}
+    for each in found:
+        what = re.sub(r"/[0-9a-f]{12}\b", "", each.finding.why) or f"{each.finding.seconds:.1f} s to wake"
+        if each.finding.event:
+            what = f"event {each.finding.event}: {what}"
+        key = each.kind, each.finding.node or each.at, each.build or UNVERSIONED, what
+        alike.setdefault(key, []).append(each.id)
+    return [
+        [kind, node, build, ", ".join(ids[:EXAMPLES]) + _more(len(ids) - EXAMPLES), what]
+        for (kind, node, build, what), ids in alike.items()
+    ]
+
+
+def _more(count: int) -> str:
+    return f" and {count} more" if count > 0 else ""

@@ -1,0 +1,203 @@
+"""Whether an open workflow could go on with the code as it is; where not, what differs."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import time
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from enum import StrEnum
+from typing import Any
+
+from google.protobuf.message import Message
+from pydantic import BaseModel
+from temporalio.api.common.v1 import Payload
+from temporalio.api.history.v1 import HistoryEvent
+from temporalio.client import WorkflowHistory
+from temporalio.common import RawValue
+from temporalio.converter import DataConverter
+
+from common.agents.kinds import KINDS
+from common.archive.payload_sweep import payloads_in
+from common.temporal.converter import reason_of
+from common.temporal.differences import Deed, first_difference
+from common.temporal.recording import Recording
+from workflows.replayer import RecordingReplayer, workflow_classes
+
+# A history at the server's limit of 51,200 events replays in a minute.
+LONGEST = timedelta(minutes=3)
+# Whoever wakes such a one waits about that long where no worker has it in its cache.
+SLOW = timedelta(seconds=5)
+MAX_WORDS = 300
+
+
+class Verdict(StrEnum):
+    """What would become of an open workflow."""
+
+    GOES_ON = "goes_on"
+    BREAKS = "breaks"
+    UNKNOWN = "unknown"
+
+
+class Finding(BaseModel, frozen=True):
+    """What a replay of one history came to.
+
+    Attributes:
+        verdict: `unknown` where it could not be found out.
+        why: the reason, in words; empty where it goes on.
+        event: the event of history that the code does not lead to; None where that is not known.
+        node: the node that the agent would not get past; empty where that is not known.
+        expected: what was done there.
+        now: what the code does instead.
+        events: the length of the history.
+        seconds: how long the replay took.
+    """
+
+    verdict: Verdict
+    why: str = ""
+    event: int | None = None
+    node: str = ""
+    expected: str = ""
+    now: str = ""
+    events: int = 0
+    seconds: float = 0.0
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether waking it takes long."""
+        return self.seconds >= SLOW.total_seconds()
+
+
+class UpgradeCheck:
+    """Replays histories with the code as it is. It writes nothing anywhere."""
+
+    def __init__(self, converter: DataConverter, namespace: str) -> None:
+        self._converter = converter
+        self._replayer = RecordingReplayer(converter, namespace)
+        self.kinds = {_name_of(each) for each in workflow_classes()}
+
+    def of_unknown_kind(self, kind: str) -> Finding:
+        """The finding for a workflow of a kind that is not `kinds`."""
+        known = ", ".join(KINDS)
+        return Finding(
+            verdict=Verdict.BREAKS, why=f"this checkout has no workflow {kind!r}; its agents are {known}"
+        )
+
+    async def examine(self, history: WorkflowHistory) -> Finding:
+        """What would become of the run with this history."""
+        begun = time.perf_counter()
+        try:
+            async with asyncio.timeout(LONGEST.total_seconds()):
+                recording, failure = await self._replayer.replay(history)
+            found = await self._judged(history, recording, failure)
+        except TimeoutError:
+            why = f"its replay takes over {LONGEST.total_seconds():.0f} s"
+            found = Finding(verdict=Verdict.UNKNOWN, why=why)
+        seconds = round(time.perf_counter() - begun, 3)
+        return found.model_copy(update={"events": len(history.events), "seconds": seconds})
+
+    async def _judged(
+        self, history: WorkflowHistory, recording: Recording, failure: Exception | None
+    ) -> Finding:
+        if failure is None:
+            return Finding(verdict=Verdict.GOES_ON)
+        if unreadable := await self._unreadable(history.events):
+            return Finding(verdict=Verdict.UNKNOWN, why=f"its history cannot be read: {unreadable}")
+        found = first_difference(history.events, recording)
+        place: dict[str, Any] = {}
+        if found:
+            event = found.expected.event if found.expected else None
+            place = {"event": event or None, "node": found.node}
+        if recording.failure:
+            why = f"the code raises {_raised(recording)}"
+        elif "TMPRL1101" in str(failure):
+            why = "the code does not yield: it works or waits for seconds at a time"
+        elif found is None:
+            why = _told(failure)
+        else:
+            expected = found.expected.what if found.expected else "nothing more"
+            now = found.now.what if found.now else "nothing more"
+            words = await self._same_but_argument(found.expected, found.now)
+            why = words or f"history has {expected}, the code does {now}"
+            place |= {"expected": expected, "now": now}
+        return Finding(verdict=Verdict.BREAKS, why=why[:MAX_WORDS], **place)
+
+    async def _same_but_argument(self, expected: Deed | None, now: Deed | None) -> str:
+        """In words that a call is the same and its argument another; empty where that is not so."""
+        if not (expected and now and expected.key[:2] == now.key[:2] and expected.argument):
+            return ""
+        if expected.key[2].rpartition("/")[0] != now.key[2].rpartition("/")[0]:
+            return ""
+        then = await self._converter.decode(expected.argument, [RawValue])
+        fields = _fields_apart(_json(then[0].payload), _json(now.argument[0]))
+        return f"{expected.what} gets another argument now{f', in {fields}' if fields else ''}"
+
+    async def _unreadable(self, events: Sequence[HistoryEvent]) -> str:
+        """Why the agent's own state in a history cannot be read; empty where it can."""
+        for payload in own_payloads(events):
+            try:
+                [raw] = await self._converter.decode([payload], [RawValue])
+            except Exception as error:
+                return str(error) or type(error).__name__
+            if reason := reason_of(raw.payload):
+                return reason
+        return ""
+
+
+def _name_of(workflow: type) -> str:
+    name: str = getattr(workflow, "__temporal_workflow_definition").name
+    return name
+
+
+def own_payloads(events: Sequence[HistoryEvent]) -> Iterator[Payload]:
+    """What a workflow needs to go on: not what anybody may have sent it, nor what the SDK writes in plain."""
+    for event in events:
+        kind = event.WhichOneof("attributes") or ""
+        if "signaled" in kind or "update" in kind:
+            continue
+        attributes = getattr(event, kind)
+        for name in ("input", "result", "failure"):
+            part: Any = getattr(attributes, name, None)
+            if isinstance(part, Message):
+                yield from payloads_in(part)
+        if kind == "marker_recorded_event_attributes" and "result" in attributes.details:
+            yield from payloads_in(attributes.details["result"])
+
+
+def _raised(recording: Recording) -> str:
+    """What the code raised, what caused that, and where, in a line."""
+    assert recording.failure is not None
+    failure, words, places = recording.failure, [], ""
+    while True:
+        kind = failure.application_failure_info.type
+        said = " ".join(failure.message.split())
+        words.append(f"{kind}: {said}" if kind else said)
+        places = failure.stack_trace or places
+        if not failure.HasField("cause"):
+            break
+        failure = failure.cause
+    lines = re.findall(r'File "(?:[^"]*/)?((?:workflows|activities|common)/[^"]*)", line (\d+)', places)
+    where = f" ({lines[-1][0]}:{lines[-1][1]})" if lines else ""
+    return "; ".join(words)[: MAX_WORDS - len(where) - 20] + where
+
+
+def _told(failure: Exception) -> str:
+    """What the SDK says of a failed replay, without the message it is packed in."""
+    found = re.search(r'message: "(?:\[TMPRL\d+\] )?(.*?)", source', str(failure))
+    return " ".join((found[1] if found else str(failure)).split())
+
+
+def _json(payload: Payload) -> Any:
+    try:
+        return json.loads(payload.data)
+    except ValueError:
+        return None
+
+
+def _fields_apart(then: Any, now: Any) -> str:
+    """The names of the fields in which two JSON objects differ."""
+    if not (isinstance(then, dict) and isinstance(now, dict)):
+        return ""
+    return ", ".join(name for name in {**then, **now} if then.get(name) != now.get(name))

@@ -1,0 +1,224 @@
+"""Where history and code part in a replay: what was done, and what the code does now, in words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import zip_longest
+from typing import Any
+
+from google.protobuf.duration_pb2 import Duration
+from temporalio.api.common.v1 import Payload
+from temporalio.api.history.v1 import HistoryEvent
+from temporalio.bridge.proto.workflow_commands import WorkflowCommand
+
+from common.temporal.recording import Recording
+
+# Search attributes that the SDK writes along with a patch.
+PATCHES = "TemporalChangeVersion"
+
+
+@dataclass(frozen=True)
+class Deed:
+    """Something that was done, by an event, or would be done, by a command.
+
+    Attributes:
+        what: it in words.
+        key: by what a replay tells it from others.
+        node: the node of the agent that did it; empty where it is not known.
+        argument: what an activity is handed.
+        local: whether it runs inside the workflow task; its event comes when it has ended.
+        event: the id of the event; 0 of a command.
+    """
+
+    what: str
+    key: tuple[str, ...]
+    node: str = ""
+    argument: Sequence[Payload] = ()
+    local: bool = False
+    event: int = 0
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The first thing that the code does otherwise: `expected` by history, None where it had done nothing."""
+
+    expected: Deed | None
+    now: Deed | None
+
+    @property
+    def node(self) -> str:
+        """The node where it is."""
+        return next((each.node for each in (self.expected, self.now) if each and each.node), "")
+
+
+def first_difference(history: Sequence[HistoryEvent], recording: Recording) -> Difference | None:
+    """Where the code first does something else than was done; None where nothing of that is found."""
+    calls: list[Deed] = []
+    missed: list[Deed] = []
+    for task, done in _done(history).items():
+        if not any(step.task == task for step in recording.steps):
+            break
+        does = list(_does(recording, task))
+        calls += (each for each in does if each.local)
+        # A local call is done when it has ended, which may be in a later task than the one that began it.
+        missed += (each for each in done if each.local and each.key not in [call.key for call in calls])
+        then, now = ([each for each in part if not each.local] for part in (done, does))
+        pairs = zip_longest(then, now)
+        found = next((pair for pair in pairs if _key(pair[0]) != _key(pair[1])), None)
+        if missed:
+            instead = next((each for each in does if each.key[1:2] == missed[0].key[1:2]), None)
+            return Difference(missed[0], instead or (found[1] if found else None))
+        if found:
+            return Difference(*found)
+    return None
+
+
+def _key(deed: Deed | None) -> tuple[str, ...] | None:
+    return deed.key if deed else None
+
+
+def _done(history: Sequence[HistoryEvent]) -> dict[int, list[Deed]]:
+    """What was done, by the event with which its task started; only of tasks that were completed."""
+    tasks: dict[int, list[Deed]] = {}
+    started: dict[int, int] = {}
+    for event in history:
+        if event.HasField("workflow_task_completed_event_attributes"):
+            begun = event.workflow_task_completed_event_attributes.started_event_id
+            started[event.event_id], tasks[begun] = begun, []
+        attributes = getattr(event, event.WhichOneof("attributes") or "")
+        task = started.get(getattr(attributes, "workflow_task_completed_event_id", 0))
+        deed = _of_event(event, attributes)
+        if task is not None and deed is not None:
+            tasks[task].append(deed)
+    return tasks
+
+
+def _does(recording: Recording, task: int) -> Iterator[Deed]:
+    """What the code does in a task, without timers that end in it again: no event tells of them."""
+    commands = [each for step in recording.steps if step.task == task for each in step.commands]
+    begun = {each.start_timer.seq for each in commands if each.HasField("start_timer")}
+    brief = begun & {each.cancel_timer.seq for each in commands if each.HasField("cancel_timer")}
+    for command in commands:
+        seq = command.start_timer.seq or command.cancel_timer.seq
+        deed = None if seq in brief else _of_command(command)
+        if deed is not None:
+            yield deed
+
+
+def _of_event(event: HistoryEvent, attributes: Any) -> Deed | None:
+    kind = (event.WhichOneof("attributes") or "").removesuffix("_event_attributes")
+    node = _node(event.event_group_markers)
+    deed: Deed | None = None
+    match kind:
+        case "activity_task_scheduled":
+            name, id = attributes.activity_type.name, attributes.activity_id
+            deed = _activity(name, id, attributes.input.payloads)
+        case "timer_started":
+            deed = _timer(attributes.start_to_fire_timeout)
+        case "start_child_workflow_execution_initiated":
+            deed = _child(attributes.workflow_type.name, attributes.workflow_id)
+        case "signal_external_workflow_execution_initiated":
+            deed = _signal(attributes.signal_name, attributes.workflow_execution.workflow_id)
+        case "upsert_workflow_search_attributes":
+            names = sorted(attributes.search_attributes.indexed_fields)
+            deed = None if names == [PATCHES] else _attributes(names)
+        case "marker_recorded":
+            deed = _marker(attributes)
+        case "workflow_execution_continued_as_new":
+            deed = _plain("a fresh history")
+        case _ if kind in _PLAIN:
+            deed = _plain(_PLAIN[kind])
+    return deed and replace(deed, node=node or deed.node, event=event.event_id)
+
+
+def _of_command(command: WorkflowCommand) -> Deed | None:
+    kind = command.WhichOneof("variant") or ""
+    body = getattr(command, kind)
+    deed: Deed | None = None
+    match kind:
+        case "schedule_activity":
+            deed = _activity(body.activity_type, body.activity_id, body.arguments)
+        case "schedule_local_activity":
+            deed = _activity(body.activity_type, body.activity_id, body.arguments, local=True)
+        case "start_timer":
+            deed = _timer(body.start_to_fire_timeout)
+        case "start_child_workflow_execution":
+            deed = _child(body.workflow_type, body.workflow_id)
+        case "signal_external_workflow_execution":
+            deed = _signal(body.signal_name, body.workflow_execution.workflow_id)
+        case "upsert_workflow_search_attributes":
+            deed = _attributes(sorted(body.search_attributes.indexed_fields))
+        case "set_patch_marker":
+            deed = _plain(f"the patch {body.patch_id!r}")
+        case "continue_as_new_workflow_execution":
+            deed = _plain("a fresh history")
+        case _ if kind in _PLAIN:
+            deed = _plain(_PLAIN[kind])
+    return deed and replace(deed, node=_node(command.event_group_markers) or deed.node)
+
+
+# Events and commands that say no more than this. What is not named here a replay does not compare, or none of
+# this program's workflows does.
+_PLAIN = {
+    "timer_canceled": "the end of a timer",
+    "cancel_timer": "the end of a timer",
+    "activity_task_cancel_requested": "a request to cancel an activity",
+    "request_cancel_activity": "a request to cancel an activity",
+    "request_cancel_external_workflow_execution_initiated": "a request to cancel another workflow",
+    "request_cancel_external_workflow_execution": "a request to cancel another workflow",
+    "workflow_properties_modified": "a change of its memo",
+    "modify_workflow_properties": "a change of its memo",
+    "workflow_execution_completed": "its end, done",
+    "complete_workflow_execution": "its end, done",
+    "workflow_execution_failed": "its end, failed",
+    "fail_workflow_execution": "its end, failed",
+    "workflow_execution_canceled": "its end, cancelled",
+    "cancel_workflow_execution": "its end, cancelled",
+}
+
+
+def _activity(name: str, id: str, argument: Iterable[Payload], *, local: bool = False) -> Deed:
+    node = id.partition("/")[0] if "/" in id else ""
+    kind = "local activity" if local else "activity"
+    return Deed(f"the {kind} {name} ({id})", (kind, name, id), node, tuple(argument), local)
+
+
+def _timer(span: Duration) -> Deed:
+    return Deed(f"a timer of {span.ToTimedelta()}", ("timer",))
+
+
+def _child(kind: str, id: str) -> Deed:
+    return Deed(f"the child workflow {kind} ({id})", ("child", kind, id))
+
+
+def _signal(name: str, to: str) -> Deed:
+    return Deed(f"the signal {name} to {to}", ("signal",))
+
+
+def _attributes(names: Iterable[str]) -> Deed:
+    return Deed(f"the search attributes {', '.join(names)}", ("attributes",))
+
+
+def _plain(what: str) -> Deed:
+    return Deed(what, (what,))
+
+
+def _marker(attributes: Any) -> Deed | None:
+    """What a marker of the SDK tells of: a local activity that has ended, or a patch."""
+    match attributes.marker_name:
+        case "core_patch":
+            return _plain(f"the patch {_told(attributes, 'patch-data')['id']!r}")
+        case "core_local_activity":
+            call = _told(attributes, "data")
+            return _activity(call["activity_type"], call["activity_id"], (), local=True)
+    return None
+
+
+def _told(attributes: Any, name: str) -> Any:
+    return json.loads(attributes.details[name].payloads[0].data)
+
+
+def _node(markers: Iterable[Any]) -> str:
+    return next((each.label.id for each in markers), "")
