@@ -38,6 +38,7 @@ from common.client.trouble import (
     overslept,
 )
 from common.client.view import AgentRow, cause_in_words, row_of
+from common.settings import SettingsError
 from common.temporal.search_attributes import APPROVAL, MORE
 
 # A task that waited so long for a worker may have none; a busy one is given the time.
@@ -82,9 +83,6 @@ class Diagnosis:
             row: the agent.
             now: the time.
             workers: those there are by task queue, where that is known.
-
-        Raises:
-            SettingsError: the file of groups cannot be read.
         """
         if not row.running:
             return []
@@ -93,7 +91,7 @@ class Diagnosis:
         if row.pinned_to and polling and not polling.serve(row.pinned_to):
             found.append(build_gone(row.pinned_to))
         asks = (row.waiting_for or "").startswith(APPROVAL)
-        if asks and MORE not in row.approvers and not self._directory.people(row.approvers):
+        if asks and MORE not in row.approvers and not self._people(row.approvers):
             found.append(nobody_decides(row.id, row.approvers))
         if row.wake_at and now - row.wake_at > OVERDUE_AFTER and row.state != AgentState.PAUSED:
             found.append(overslept(row.wake_at))
@@ -105,7 +103,6 @@ class Diagnosis:
         """Write down the trouble that each of `rows` is in; only few are looked at closely, and briefly.
 
         Raises:
-            SettingsError: the file of groups cannot be read.
             RPCError: Temporal could not be asked.
         """
         workers = await self._workers_of(rows)
@@ -129,7 +126,7 @@ class Diagnosis:
             How many were looked at.
 
         Raises:
-            SettingsError, RPCError: as `look`.
+            RPCError: Temporal could not be asked.
         """
         workers = await self._workers_of(rows)
         for row in rows:
@@ -165,7 +162,6 @@ class Diagnosis:
             requests: what it asks people, as far as it answers.
 
         Raises:
-            SettingsError: the file of groups cannot be read.
             RPCError: Temporal could not be asked.
         """
         row = row_of(described)
@@ -185,10 +181,17 @@ class Diagnosis:
             found += filter(None, await asyncio.gather(*(self._activity(each, row, now) for each in pending)))
         return [*found, *filter(None, [long_history(described)])]
 
+    def _people(self, named: Sequence[str]) -> set[str]:
+        """Who is named, each group by its members; by its name while their file cannot be read."""
+        try:
+            return set(self._directory.people(named))
+        except SettingsError:
+            return set(named)
+
     def _nobody(self, id: str, request: ApprovalRequest) -> Trouble | None:
         """A request that too few could decide, now and later."""
         policy = request.policy
-        people = set(self._directory.people(policy.deciders(escalated=bool(policy.escalate_to))))
+        people = self._people(policy.deciders(escalated=bool(policy.escalate_to)))
         if not policy.requester_may_approve:
             people.discard(request.requester)
         able = people | {vote.decision.by for vote in request.votes}
