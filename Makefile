@@ -6,7 +6,7 @@ TARGET ?=
 # Processes that tests run in; each has a Temporal server of its own.
 WORKERS ?= 4
 
-.PHONY: bench-audit bench-chaos bench-contracts bench-gateway bench-hijack bench-inbox bench-kit bench-once bench-outage bench-recruiter bench-search bench-wake check clean demo format llama-server lock setup setup-dev soak test
+.PHONY: bench-audit bench-chaos bench-contracts bench-gateway bench-hijack bench-inbox bench-kit bench-mutants bench-once bench-outage bench-recruiter bench-search bench-wake check clean demo format llama-server lock setup setup-dev soak test
 
 demo: setup
 	@TARGET="$(TARGET)" KEEP="$(KEEP)" $(BIN)/python -m cli.demo
@@ -92,6 +92,9 @@ bench-chaos: setup-dev
 
 bench-recruiter: setup-dev
 	$(BIN)/python bench/recruiter.py --candidates 1000
+
+bench-mutants: setup-dev
+	$(BIN)/python bench/replay_mutants.py
 
 bench-inbox: setup-dev
 	$(BIN)/python bench/inbox.py --agents 1000 --within 1

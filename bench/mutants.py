@@ -93,6 +93,14 @@ MUTANTS = (
         "        await require_signed(request)\n",
         "batch-page",
     ),
+    _one(
+        "order",
+        "workflows/archivist.py",
+        "agents are deleted before they are entered",
+        "await self._enter(request, stored, records)\n                await self._remove(records)\n",
+        "await self._remove(records)\n                await self._enter(request, stored, records)\n",
+        "archivist",
+    ),
     # Calls that are new.
     _one(
         "added call",
@@ -209,6 +217,23 @@ MUTANTS = (
         "        self.watchdog.rest()\n",
         "buyer-",
     ),
+    _one(
+        "removed call",
+        "workflows/archivist.py",
+        "orphaned payloads are not swept up",
+        "        await self._sweep()\n",
+        "",
+        "archivist",
+    ),
+    _one(
+        "removed call",
+        "workflows/archivist.py",
+        "an eraser does not finish what a kill left",
+        "        await workflow.execute_activity_method("
+        "ArchiveLedger.recover, RecoverRequest(by=part.by), **WORK)\n",
+        "",
+        "eraser",
+    ),
     # Timers.
     _one(
         "timer",
@@ -266,7 +291,23 @@ MUTANTS = (
         "buyer-approved",
     ),
     _one("timer", f"{KIT}calls.py", "local calls have longer", "LOCAL_SHARE = 0.4", "LOCAL_SHARE = 0.5"),
+    _one(
+        "policy",
+        "workflows/courier.py",
+        "notices are given up sooner",
+        "schedule_to_close_timeout=timedelta(days=1)",
+        "schedule_to_close_timeout=timedelta(hours=1)",
+        "courier",
+    ),
     # Arguments alone.
+    _one(
+        "argument",
+        "workflows/mailroom.py",
+        "the mail listener listens for less",
+        "seconds=ROUND.total_seconds()",
+        "seconds=ROUND.total_seconds() / 2",
+        "mailroom",
+    ),
     _one(
         "argument",
         BUYER,

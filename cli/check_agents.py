@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from temporalio.api.enums.v1 import TaskQueueType
 from temporalio.client import Client
@@ -10,20 +10,22 @@ from temporalio.service import RPCError
 
 from cli.checks import Check, Health
 from common.approval.groups import Directory
-from common.archive.reader import ArchivedAgents
-from common.archive.search import AgentSearch
 from common.client.builds import Builds
 from common.client.diagnosis import Diagnosis
 from common.client.errors import AgentClientError
 from common.client.filters import AgentFilter
 from common.client.pollers import pollers
 from common.client.trouble import Cause
+from common.client.view import RunStatus
+from common.client.visibility import exactly, in_trouble, quote, rows_of
 from common.settings import Settings, SettingsError
 
 # So many workers, and agents in trouble, are named.
 SHOWN = 3
+# Of the agents that may be in trouble so many are looked at, and for so long.
+MOST, PATIENCE = 200, timedelta(seconds=3)
 # Trouble that workers with the right code end; else an agent may be right to wait.
-OURS = {Cause.NO_WORKER, Cause.BUILD_GONE, Cause.TASK_FAILS, Cause.UNKNOWN_KIND, Cause.UNKNOWN_ACTIVITY}
+TO_MEND = {Cause.NO_WORKER, Cause.BUILD_GONE, Cause.TASK_FAILS, Cause.UNKNOWN_KIND, Cause.UNKNOWN_ACTIVITY}
 
 
 async def worker_check(client: Client, settings: Settings) -> Check:
@@ -74,21 +76,21 @@ async def builds_check(client: Client, settings: Settings) -> Check:
 
 
 async def agents_check(client: Client, settings: Settings) -> Check:
-    """Which agents are in trouble, and the first few in words."""
+    """Which agents of the task queue are in trouble, and the first few in words."""
+    now = datetime.now(UTC)
+    ours = [*exactly(AgentFilter(status=RunStatus.RUNNING)), f"TaskQueue = {quote(settings.task_queue)}"]
     try:
-        search = AgentSearch(
-            client,
-            ArchivedAgents.open(settings),
-            Diagnosis(client, Directory.load(settings), settings.task_queue),
-        )
-        found = (await search.find(AgentFilter(troubled=True), datetime.now(UTC))).agents
+        diagnosis = Diagnosis(client, Directory.load(settings), settings.task_queue)
+        rows = await rows_of(client, [*ours, in_trouble(now, await diagnosis.workers())], MOST)
+        await diagnosis.look_closely(rows, now, MOST, PATIENCE)
     except SettingsError as error:
         return Check("agents", Health.UNSEEN, str(error))
     except RPCError as error:
         return Check("agents", Health.UNSEEN, f"not shown: {error.message}")
+    found = [row for row in rows if row.trouble]
     if not found:
         return Check("agents", Health.OK, "none is in trouble")
     first = "; ".join(f"{row.id}: {row.trouble[0].words}" for row in found[:SHOWN])
     text = f"{len(found)} in trouble, see `starter.py find --troubled`: {first}"
-    ours = any(each.cause in OURS for row in found for each in row.trouble)
-    return Check("agents", Health.MEND if ours else Health.WARNING, text)
+    mend = any(each.cause in TO_MEND for row in found for each in row.trouble)
+    return Check("agents", Health.MEND if mend else Health.WARNING, text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -29,8 +30,8 @@ class OpenRun:
     @classmethod
     def of(cls, info: WorkflowExecutionInfo) -> OpenRun:
         """What visibility says."""
-        row, version = row_of_info(info), info.versioning_info.deployment_version
-        return cls(row.id, row.run_id, row.kind, row.owner, row.node, version.build_id)
+        row, build = row_of_info(info), info.search_attributes.indexed_fields.get(search_attributes.BUILD)
+        return cls(row.id, row.run_id, row.kind, row.owner, row.node, json.loads(build.data) if build else "")
 
 
 @dataclass

@@ -83,8 +83,8 @@ class Views:
             self._cached.move_to_end(id)
             return cached.view
         view = await self._views.get(id, lambda: self._agents.view(id, description))
-        if view.live:
-            # Without a worker's answers it is incomplete, and the next visitor tries again.
+        if view.live and not view.trouble:
+            # Without a worker's answers it is incomplete; trouble may end without a trace in the agent.
             self._cached[id] = _Cached(version, view)
             while len(self._cached) > MAX_CACHED:
                 self._cached.popitem(last=False)

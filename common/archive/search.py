@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -24,6 +24,7 @@ from common.archive.layout import IndexRow, utc_days
 from common.archive.reader import ArchivedAgents
 from common.client.diagnosis import Diagnosis
 from common.client.filters import AgentFilter
+from common.client.pollers import Pollers
 from common.client.view import AgentRow, AgentView, RunStatus, patient_view_of, row_of
 from common.client.visibility import IN_VISIBILITY, exactly, in_trouble, is_exactly, quote
 from common.object_store import ObjectMissingError
@@ -100,8 +101,8 @@ class AgentSearch:
 
     async def _live(self, query: AgentFilter, now: datetime, limit: int | None) -> AsyncIterator[FoundAgent]:
         count = 0
-        polled = (await self._diagnosis.workers()).builds if query.troubled else ()
-        async for execution in self._client.list_workflows(" AND ".join(_conditions(query, now, polled))):
+        workers = await self._diagnosis.workers() if query.troubled else None
+        async for execution in self._client.list_workflows(" AND ".join(_conditions(query, now, workers))):
             row = _live_row(execution)
             if (
                 not is_exactly(row, query)
@@ -221,18 +222,15 @@ async def _filtered(rows: list[Any], fits: Any, most: int, what: str, gaps: list
     return [row for row, answer in zip(rows, answers, strict=False) if answer]
 
 
-def _conditions(query: AgentFilter, now: datetime, polled: Iterable[str] = ()) -> list[str]:
+def _conditions(query: AgentFilter, now: datetime, workers: Pollers | None = None) -> list[str]:
     """The query as visibility takes it; it lets more through where it cannot say it all.
 
-    Of agents in trouble it has to know the builds of the workers that are `polled`.
+    For agents in trouble it has to know the `workers`.
     """
     stuck_at = search_attributes.STUCK_AT.name
     found = exactly(query)
-    if query.troubled:
-        found += [
-            f"ExecutionStatus = '{IN_VISIBILITY[RunStatus.RUNNING]}'",
-            in_trouble(now, sorted(filter(None, polled))),
-        ]
+    if workers is not None:
+        found += [f"ExecutionStatus = '{IN_VISIBILITY[RunStatus.RUNNING]}'", in_trouble(now, workers)]
     if query.node is not None and not query.stuck:
         found.append(f"{search_attributes.NODE.name} = {quote(query.node)}")
     if query.stuck:
@@ -294,7 +292,7 @@ def _is_stuck_in(row: FoundAgent | IndexRow, query: AgentFilter, now: datetime) 
 
 
 def _live_row(execution: WorkflowExecution) -> FoundAgent:
-    return FoundAgent(**row_of(execution).model_dump())
+    return FoundAgent(**dict(row_of(execution)))
 
 
 def _found(row: IndexRow) -> FoundAgent:

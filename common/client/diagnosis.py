@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from temporalio.api.enums.v1 import (
@@ -38,6 +38,7 @@ from common.client.trouble import (
     overslept,
 )
 from common.client.view import AgentRow, cause_in_words, row_of
+from common.settings import SettingsError
 from common.temporal.search_attributes import APPROVAL, MORE
 
 # A task that waited so long for a worker may have none; a busy one is given the time.
@@ -73,24 +74,24 @@ class Diagnosis:
         """
         return await self._pollers(self._queue, TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW)
 
-    def of_row(self, row: AgentRow, now: datetime, workers: Pollers | None = None) -> list[Trouble]:
+    def of_row(
+        self, row: AgentRow, now: datetime, workers: Mapping[str, Pollers] | None = None
+    ) -> list[Trouble]:
         """What a row of visibility shows; an agent may be in trouble that it does not show.
 
         Args:
             row: the agent.
             now: the time.
-            workers: those there are, where that is known.
-
-        Raises:
-            SettingsError: the file of groups cannot be read.
+            workers: those there are by task queue, where that is known.
         """
         if not row.running:
             return []
         found = list(row.trouble)
-        if row.pinned_to and workers and not workers.serve(row.pinned_to):
+        polling = (workers or {}).get(row.queue)
+        if row.pinned_to and polling and not polling.serve(row.pinned_to):
             found.append(build_gone(row.pinned_to))
         asks = (row.waiting_for or "").startswith(APPROVAL)
-        if asks and MORE not in row.approvers and not self._directory.people(row.approvers):
+        if asks and MORE not in row.approvers and not self._people(row.approvers):
             found.append(nobody_decides(row.id, row.approvers))
         if row.wake_at and now - row.wake_at > OVERDUE_AFTER and row.state != AgentState.PAUSED:
             found.append(overslept(row.wake_at))
@@ -102,10 +103,9 @@ class Diagnosis:
         """Write down the trouble that each of `rows` is in; only few are looked at closely, and briefly.
 
         Raises:
-            SettingsError: the file of groups cannot be read.
             RPCError: Temporal could not be asked.
         """
-        workers = await self.workers()
+        workers = await self._workers_of(rows)
         for row in rows:
             row.trouble = self.of_row(row, now, workers)
         unclear = [row for row in rows if row.trouble or row.state == AgentState.WORKING]
@@ -126,9 +126,9 @@ class Diagnosis:
             How many were looked at.
 
         Raises:
-            SettingsError, RPCError: as `look`.
+            RPCError: Temporal could not be asked.
         """
-        workers = await self.workers()
+        workers = await self._workers_of(rows)
         for row in rows:
             row.trouble = self.of_row(row, now, workers)
         slots, end = asyncio.Semaphore(AT_ONCE), time.monotonic() + patience.total_seconds()
@@ -162,13 +162,12 @@ class Diagnosis:
             requests: what it asks people, as far as it answers.
 
         Raises:
-            SettingsError: the file of groups cannot be read.
             RPCError: Temporal could not be asked.
         """
         row = row_of(described)
         if not row.running:
             return []
-        found = self.of_row(row, now, await self.workers())
+        found = self.of_row(row, now, await self._workers_of([row]))
         if requests:
             found = [each for each in found if each.cause is not Cause.WAITS_FOR_NOBODY]
             found += filter(None, map(self._nobody, [row.id] * len(requests), requests))
@@ -182,10 +181,17 @@ class Diagnosis:
             found += filter(None, await asyncio.gather(*(self._activity(each, row, now) for each in pending)))
         return [*found, *filter(None, [long_history(described)])]
 
+    def _people(self, named: Sequence[str]) -> set[str]:
+        """Who is named, each group by its members; by its name while their file cannot be read."""
+        try:
+            return set(self._directory.people(named))
+        except SettingsError:
+            return set(named)
+
     def _nobody(self, id: str, request: ApprovalRequest) -> Trouble | None:
         """A request that too few could decide, now and later."""
         policy = request.policy
-        people = set(self._directory.people(policy.deciders(escalated=bool(policy.escalate_to))))
+        people = self._people(policy.deciders(escalated=bool(policy.escalate_to)))
         if not policy.requester_may_approve:
             people.discard(request.requester)
         able = people | {vote.decision.by for vote in request.votes}
@@ -227,6 +233,13 @@ class Diagnosis:
         # A queue that the agent's build never polled is served as if the agent were pinned to none.
         served = found.serve(row.pinned_to) or found.serve("")
         return None if served else no_worker(queue, since, found)
+
+    async def _workers_of(self, rows: Sequence[AgentRow]) -> dict[str, Pollers]:
+        """The workers that there are for those of `rows` that only some may serve, by task queue."""
+        kind = TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW
+        return {
+            queue: await self._pollers(queue, kind) for queue in {row.queue for row in rows if row.pinned_to}
+        }
 
     async def _pollers(self, queue: str, kind: TaskQueueType.ValueType) -> Pollers:
         at, found = self._polled.get((queue, kind), (0.0, None))

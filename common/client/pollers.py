@@ -20,10 +20,12 @@ class Pollers:
     """Who takes tasks of one kind from a task queue.
 
     Attributes:
+        queue: the task queue.
         builds: the workers by their build, as `deployment:build`; unversioned ones by an empty text.
         current: the build that takes what is pinned to none; empty for unversioned workers.
     """
 
+    queue: str
     builds: dict[str, list[str]]
     current: str
 
@@ -48,7 +50,7 @@ async def pollers(client: Client, queue: str, kind: TaskQueueType.ValueType) -> 
     for each in described.pollers:
         if each.last_access_time.ToDatetime(UTC) > datetime.now(UTC) - POLLED_WITHIN:
             builds.setdefault(_build_of(each), []).append(each.identity)
-    return Pollers(builds, name_of(described.versioning_info.current_deployment_version))
+    return Pollers(queue, builds, name_of(described.versioning_info.current_deployment_version))
 
 
 def name_of(version: WorkerDeploymentVersion) -> str:

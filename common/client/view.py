@@ -73,6 +73,7 @@ class AgentRow(BaseModel):
     `approvers`: who may decide what it asks, people and groups; the full lists are in its requests.
     `batch_id`: the batch that it belongs to; `item_of`: the agent of whose batch it does an item, if it does.
     `pinned_to`: the build of the workers that alone serve it, as `deployment:build`; empty where any may.
+    `queue`: the task queue that its workers poll.
     `trouble`: why a running agent does not get on, as far as was looked.
     """
 
@@ -92,6 +93,7 @@ class AgentRow(BaseModel):
     batch_id: str = ""
     item_of: str = ""
     pinned_to: str = ""
+    queue: str = Field("", exclude=True)
     trouble: list[Trouble] = Field(default_factory=list)
 
     @property
@@ -174,6 +176,7 @@ def row_of_info(info: WorkflowExecutionInfo) -> AgentRow:
         approvers=_listed(found.get(search_attributes.APPROVERS.name)) if waiting_for else [],
         batch_id=found.get(search_attributes.BATCH_ID.name) or "",
         item_of=_agent_of_page(info.parent_execution.workflow_id),
+        queue=info.task_queue,
         pinned_to=(found.get(search_attributes.BUILD) or "")
         if found.get(search_attributes.BEHAVIOR) == search_attributes.PINNED
         else "",

@@ -13,6 +13,7 @@ from temporalio.client import Client
 from common.agents import batch
 from common.agents.states import AgentState
 from common.client.filters import AgentFilter
+from common.client.pollers import Pollers
 from common.client.view import AgentRow, RunStatus, row_of_info
 from common.names import check_findable
 from common.notices.types import COURIER
@@ -91,19 +92,20 @@ def exactly(wanted: AgentFilter) -> list[str]:
     return conditions
 
 
-def in_trouble(now: datetime, polled: Sequence[str]) -> str:
+def in_trouble(now: datetime, workers: Pollers) -> str:
     """The condition of running agents that are in trouble, or may be as far as visibility can say.
 
     The server's own mark, a stuck call, a time to wake that has passed, a sleep that nothing ends; what is
-    pinned to other builds than those `polled`; and agents that work, or ask people, for a closer look. How
+    pinned to none of the builds of the `workers`; and agents that work, or ask people, for a closer look. How
     long histories are it knows of closed ones alone.
     """
+    others = pinned_to(sorted(filter(None, workers.builds)), others=True)
     state, wakes = search_attributes.STATE.name, search_attributes.WAKE_AT.name
     return "(" + " OR ".join([
         f"{search_attributes.PROBLEMS} IS NOT NULL",
         f"{state} IS NULL",
         f"{state} IN ({quote(AgentState.STUCK)}, {quote(AgentState.WORKING)})",
-        f"({' AND '.join(pinned_to(polled, others=True))})",
+        f"({' AND '.join([*others, f'TaskQueue = {quote(workers.queue)}'])})",
         f"{wakes} < '{now.astimezone(UTC).isoformat()}'",
         f"({state} = {quote(AgentState.SLEEPING)} AND {wakes} IS NULL)",
         f"{search_attributes.WAITING_FOR.name} STARTS_WITH {quote(search_attributes.APPROVAL)}",

@@ -13,10 +13,13 @@ import uuid
 from pathlib import Path
 
 import pytest
+from temporalio.common import SearchAttributePair, TypedSearchAttributes
 
 from cli.dev_server import DevServer
 from common.settings import Settings
-from tests.support.desk import ROOT, Desk, desk, heard, open_desk
+from common.temporal.search_attributes import OWNER
+from tests.support.desk import ROOT, Desk, Ran, desk, heard, open_desk
+from tests.support.waiting import eventually
 
 SHOWN_AT_LEAST = {
     *("id", "run_id", "kind", "owner", "state", "node", "waiting_for", "wake_at", "started_at", "closed_at"),
@@ -117,6 +120,8 @@ async def test_steering_an_agent_that_has_ended_is_exit_code_3(desk: Desk) -> No
         (("list", "--status", "dead"), "running"),
         (("list", "--state", "dead"), "sleeping"),
         (("wake", "x", "--until", "someday"), "2026-"),
+        (("find", "--troubled", "--archived"), "only running agents are in trouble"),
+        (("find", "--troubled", "--status", "failed"), "only running agents are in trouble"),
     ],
 )
 async def test_a_usage_error_is_exit_code_2_and_one_line(
@@ -354,6 +359,41 @@ async def test_doctor_finds_all_well_and_says_what_to_mend(desk: Desk, tmp_path:
     assert ill.code == 1
     assert "none polls the task queue nobody" in ill.out
     assert "HIBERNAUT_APPROVAL_KEYS" in ill.out
+
+
+async def test_an_agent_that_does_not_get_on_says_why_everywhere(desk: Desk) -> None:
+    """The same words by each command, what to do, and the exit code of `doctor`; none once it is gone."""
+    id, owner = "misspelt-1", "troubled-owner"
+    attributes = TypedSearchAttributes([SearchAttributePair(OWNER, owner)])
+    agent = await desk.client.start_workflow(
+        "byuer", id=id, task_queue=desk.settings.task_queue, search_attributes=attributes
+    )
+    said = "no worker has the kind byuer (attempt "
+
+    async def found() -> Ran | None:
+        ran = await desk.run("find", "--troubled", "--owner", owner, "--json")
+        return ran if ran.json else None
+
+    [row] = (await eventually(found)).json
+    [trouble] = row["trouble"]
+    assert (row["id"], trouble["cause"]) == (id, "unknown_kind")
+    assert trouble["words"].startswith(said)
+    commands = (
+        ("find", "--troubled", "--owner", owner),
+        ("list", "--owner", owner),
+        ("show", id),
+        ("doctor",),
+    )
+    ran = await asyncio.gather(*(desk.run(*words) for words in commands))
+    assert [said in each.out for each in ran] == [True] * len(commands), ran
+    assert [each.code for each in ran] == [0, 0, 0, 1]
+    assert "start a worker whose code has it" in ran[0].err
+    assert "start a worker whose code has it" in ran[2].out
+    watching = await desk.spawn("watch", id)
+    assert "in trouble: " + said in await heard(watching, said)
+    await agent.terminate("it was misspelt")
+    gone = await desk.run("find", "--troubled", "--owner", owner)
+    assert (gone.code, gone.err) == (0, "no agent is in trouble.\n")
 
 
 async def test_a_start_and_a_yes_are_held_against_the_operators_policy(desk: Desk, tmp_path: Path) -> None:

@@ -184,3 +184,19 @@ async def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
     assert (tmp_path / "logs" / "temporal.log").read_text().count("the disk is full") == 3
     with pytest.raises(DevServerError, match="HIBERNAUT_TEMPORAL_PROGRAM"):
         DevServer(Settings.read({"HIBERNAUT_TEMPORAL_PROGRAM": "/no/such/program"}))
+
+
+@pytest.mark.soak
+async def test_what_the_stack_runs_is_current(tmp_path: Path) -> None:
+    """A build, if it is told one, and unversioned workers again without: agents never wait for the other."""
+    folder = tmp_path / "data"
+    build = {"TEMPORAL_DEPLOYMENT_NAME": "shop", "TEMPORAL_WORKER_BUILD_ID": "1"}
+    async with dev(folder, environment=build) as stack:
+        await stack.hears("ready; Ctrl-C", 90)
+        assert "new agents begin on build 1" in stack.said
+    async with dev(folder) as stack:
+        await stack.hears("ready; Ctrl-C", 90)
+        assert "new agents begin on unversioned workers" in stack.said
+    async with dev(folder) as stack:
+        await stack.hears("ready; Ctrl-C", 90)
+        assert "new agents begin" not in stack.said

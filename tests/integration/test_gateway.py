@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import httpx
 import pytest
+from temporalio.common import SearchAttributePair, TypedSearchAttributes
 
-from tests.support.gateway.world import GatewayWorld, world
+from common.temporal.search_attributes import OWNER
+from tests.support.gateway.world import GatewayWorld, session, world
+from tests.support.waiting import eventually
 
 __all__ = ["world"]
 
@@ -229,3 +233,29 @@ async def test_a_decision_may_name_its_request(world: GatewayWorld) -> None:
     assert (again.status_code, again.json()["decision_id"]) == (202, taken.json()["decision_id"])
     other = await world.http.post(path, json={**body, "request_id": "approval-9"}, headers=headers)
     assert other.status_code == 422
+
+
+async def test_an_agent_that_does_not_get_on_is_found_with_why(world: GatewayWorld) -> None:
+    """By its owner alone; in words on the dashboard, where a tab has all of them."""
+    id = "misspelt-2"
+    attributes = TypedSearchAttributes([SearchAttributePair(OWNER, "owner")])
+    agent = await world.desk.client.start_workflow(
+        "byuer", id=id, task_queue=world.desk.settings.task_queue, search_attributes=attributes
+    )
+
+    async def found(who: str) -> list[dict[str, Any]]:
+        answer = await world.http.get("/agents", params={"troubled": True}, headers=world.as_(who))
+        assert answer.status_code == 200, answer.text
+        return [row for row in answer.json() if row["id"] == id]
+
+    [row] = await eventually(lambda: found("owner"))
+    [trouble] = row["trouble"]
+    assert trouble["cause"] == "unknown_kind"
+    assert await found("stranger") == []
+    cookie, _ = await session(world.http, world.token("owner"))
+    for page in ("/ui/agents?troubled=true", "/ui/agents", f"/ui/agents/{id}"):
+        shown = await world.http.get(page, headers={"Cookie": cookie})
+        assert "no worker has the kind byuer (attempt " in shown.text, page
+    closed = await world.http.get("/agents?troubled=true&where=archived", headers=world.as_("owner"))
+    assert (closed.status_code, "only running agents" in closed.json()["detail"]) == (422, True)
+    await agent.terminate("it was misspelt")

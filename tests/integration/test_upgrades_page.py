@@ -27,7 +27,7 @@ from tests.support.roots import open_all
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "upgrades.md").read_text()
-BUILDS = PAGE[PAGE.index("## Two builds at once") :]
+BUILDS = PAGE[PAGE.index("## Two builds at once") : PAGE.index("## What may change")]
 
 
 def sessions() -> list[str]:

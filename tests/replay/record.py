@@ -23,13 +23,18 @@ from temporalio.client import Client, WorkflowFailureError, WorkflowHistory
 
 from activities.quotes.csv_feed import stand_at
 from activities.recruiting.memory import CandidatesView
+from cli.archive import archive_run, forget
 from common.agents.batch import PAGE, BatchCommand, BatchItem, page_prefix
+from common.approval.signed import sign_start
+from common.approval.signing import Signer
 from common.approval.types import Verdict
+from common.archive.layout import ARCHIVIST, ERASER
 from common.client.client import AgentClient
 from common.client.errors import NoSuchAgentError
 from common.client.view import AgentView
 from common.digest import digest_bytes
-from common.mail import IncomingMail, MailKind
+from common.mail import MAILROOM, IncomingMail, MailKind, MailroomRequest
+from common.notices.types import COURIER
 from common.settings import Settings
 from common.temporal.connect import connect
 from tests.replay.fingerprints import NEWEST
@@ -45,6 +50,7 @@ from tests.support.worlds import (
     IndexWorld,
     MailWorld,
     MarketWorld,
+    ServedWorld,
     SiteWorld,
     World,
 )
@@ -221,6 +227,36 @@ async def paged(agents: AgentClient, id: str, world: World) -> None:
     await approved(agents, id, world)
 
 
+async def served(agents: AgentClient, id: str, world: World) -> None:
+    """People are told by couriers. What else serves agents works once it has ended, see `serving`."""
+    await rejected(agents, id, world)
+
+
+async def serving(id: str) -> dict[str, WorkflowHistory]:
+    """The histories of what serves agents: a courier of this one's, archivist, eraser, mail listener."""
+    client = await connected()
+    settings = Settings.read({"HIBERNAUT_DATA_DIR": str(FOLDER / "data")})
+
+    async def history_of(id: str) -> WorkflowHistory:
+        return await client.get_workflow_handle(id).fetch_history()
+
+    async def courier() -> str | None:
+        found = client.list_workflows(f"WorkflowType = '{COURIER}' AND ExecutionStatus = 'Completed'")
+        return min([each.id async for each in found if each.id.find(id) >= 0], default=None)
+
+    histories = {COURIER: await history_of(await eventually(courier))}
+    await archive_run(settings, timedelta(), dry_run=False, as_json=True)
+    histories[ARCHIVIST] = await history_of(ARCHIVIST)
+    await forget(settings, "local")
+    histories[ERASER] = await history_of(ARCHIVIST)
+    signed = sign_start(MAILROOM, MailroomRequest(), Signer.load(settings))
+    listener = await client.start_workflow(MAILROOM, signed, id=MAILROOM, task_queue=settings.task_queue)
+    with suppress(WorkflowFailureError):  # there is no mailbox to listen at
+        await listener.result()
+    histories[MAILROOM] = await history_of(MAILROOM)
+    return histories
+
+
 async def parts_of(id: str, items: Sequence[str] = ITEMS) -> dict[str, str]:
     """The workflows of a batch by the names of their files. Those of agents are their ids."""
     described = (await (await connected()).get_workflow_handle(id).describe()).raw_description
@@ -288,6 +324,7 @@ STORIES: dict[type[World], tuple[Story, ...]] = {
     ContractReaderWorld: (completed,),
     SiteWorld: (approved, looked, rejected, changed, asleep, afresh),
     MailWorld: (answered, rejected, asleep, waiting, afresh),
+    ServedWorld: (served,),
 }
 AFRESH: dict[type[World], Story] = {
     AuditWorld: changed,
@@ -329,6 +366,9 @@ async def record(world: World, stories: Sequence[Story]) -> None:
                 parts = await parts_of(name, ())
             for part, id in {name: name, **parts}.items():
                 write(part, await client.get_workflow_handle(id).fetch_history())
+            if story is served:
+                for part, history in (await serving(name)).items():
+                    write(f"{part}-served", history)
     shutil.rmtree(FOLDER)
 
 

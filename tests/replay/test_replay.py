@@ -8,11 +8,10 @@ from pathlib import Path
 import pytest
 from temporalio.client import WorkflowHistory
 
-from common.agents.batch import PAGE
-from common.agents.kinds import KINDS
 from tests.replay import fingerprints, releases
 from tests.replay.fingerprints import HERE, NEWEST, RELEASES, difference, histories, new_replayer, read
 from tests.replay.releases import frozen_sums, released, sums
+from workflows.replayer import workflow_classes
 
 HISTORIES = histories()
 OWN = [file for file in HISTORIES if file.parent == NEWEST]
@@ -25,9 +24,10 @@ def name_of(file: Path) -> str:
     return str(file.relative_to(HERE).with_suffix("")).removeprefix("histories/")
 
 
-def test_there_are_histories_of_every_agent() -> None:
-    """An agent, or a page of a batch, without a recording could be broken unseen."""
-    assert {file.name.rsplit("-", 1)[0] for file in OWN} == {*KINDS, PAGE}
+def test_there_are_histories_of_every_workflow() -> None:
+    """An agent, or what serves agents, without a recording could be broken unseen."""
+    names = {getattr(each, "__temporal_workflow_definition").name for each in workflow_classes()}
+    assert {file.name.rsplit("-", 1)[0] for file in OWN} == names
 
 
 @pytest.mark.parametrize("file", HISTORIES, ids=name_of)

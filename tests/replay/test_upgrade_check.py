@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 from temporalio.api.history.v1 import History
+from temporalio.api.workflow.v1 import WorkflowExecutionInfo
 from temporalio.client import WorkflowHistory
 from temporalio.contrib.pydantic import pydantic_data_converter
 
-from cli.open_runs import OpenRun, _Group
+from cli.open_runs import BUILD, OpenRun, _Group
 from cli.upgrade_check import Finding, UpgradeCheck, Verdict, own_payloads
 from common.settings import Settings
 from common.temporal.connect import data_converter
@@ -147,3 +148,12 @@ def test_a_sample_has_the_newest_and_the_oldest(size: int, taken: list[int]) -> 
     for number in range(10):
         group.take(OpenRun(str(number), "", "buyer", "", "", ""))
     assert [int(each.id) for each in (*group.newest, *group.oldest)] == taken
+
+
+def test_the_build_is_what_the_server_says() -> None:
+    """Of versioned workers; of others it says nothing."""
+    info = WorkflowExecutionInfo()
+    info.execution.workflow_id, info.type.name = "buyer-1", "buyer"
+    assert OpenRun.of(info).build == ""
+    info.search_attributes.indexed_fields[BUILD].data = b'"shop:2"'
+    assert OpenRun.of(info).build == "shop:2"

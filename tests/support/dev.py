@@ -7,7 +7,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 
 import psutil
@@ -55,13 +55,17 @@ class Dev:
 
 @contextlib.asynccontextmanager
 async def dev(
-    folder: Path, port: int | None = None, ui_port: int | None = None, more: Sequence[str] = ()
+    folder: Path,
+    port: int | None = None,
+    ui_port: int | None = None,
+    more: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Dev]:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, str(ROOT / "starter.py"), "dev", "--data-dir", str(folder)),
         *("--port", str(port or free_port()), "--ui-port", str(ui_port or free_port())),
         *("--http-port", str(free_port()), *more),
-        env={**CLEAN, "ANTHROPIC_API_KEY": "hush", "HIBERNAUT_SMTP_PASSWORD": "hush"},
+        env={**CLEAN, "ANTHROPIC_API_KEY": "hush", "HIBERNAUT_SMTP_PASSWORD": "hush", **(environment or {})},
         cwd=folder.parent,
         stderr=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,

@@ -241,3 +241,28 @@ class MailWorld(World):
                 "slots": slots,
             }
         )
+
+
+class ServedWorld(MarketWorld):
+    """Where people are told by mail, so that couriers carry it."""
+
+    port = 18_026
+    routes = Path("/tmp/hibernaut-recording-notices.json")
+    environment: ClassVar = {
+        **MarketWorld.environment,
+        **MailWorld.environment,
+        "HIBERNAUT_SMTP": f"smtp://127.0.0.1:{port}",
+        "HIBERNAUT_NOTICES": str(routes),
+    }
+
+    def __enter__(self) -> Self:
+        people = {"local": {"email": "local@example.com"}}
+        self.routes.write_text(json.dumps({"people": people, "routes": [{"ways": ["email"]}]}))
+        self._server = Controller(Sink(), hostname="127.0.0.1", port=self.port)
+        self._server.start()
+        return super().__enter__()
+
+    def __exit__(self, *_: object) -> None:
+        super().__exit__()
+        self._server.stop()
+        self.routes.unlink()

@@ -94,24 +94,28 @@ def test_the_limit_of_builds_is_watched_from_80_percent_on(count: int, is_near: 
 
 def test_who_serves_whom() -> None:
     """The pinned are served by their build alone, all others by the current one or by unversioned workers."""
-    versioned = Pollers({"d:1": ["a"], "d:2": ["b"]}, "d:2")
+    versioned = Pollers("q", {"d:1": ["a"], "d:2": ["b"]}, "d:2")
     assert [versioned.serve(build) for build in ("d:1", "d:2", "d:3", "")] == [True, True, False, True]
-    assert not Pollers({"d:1": ["a"]}, "d:2").serve("")
-    assert not Pollers({"d:1": ["a"]}, "").serve("")
-    assert Pollers({"": ["a"]}, "").serve("")
+    assert not Pollers("q", {"d:1": ["a"]}, "d:2").serve("")
+    assert not Pollers("q", {"d:1": ["a"]}, "").serve("")
+    assert Pollers("q", {"": ["a"]}, "").serve("")
     assert versioned.workers == ["a", "b"]
 
 
 @pytest.mark.parametrize(
     ("workers", "words", "fix"),
     [
-        (Pollers({}, ""), "no worker polls q", "start a worker of the task queue q"),
+        (Pollers("q", {}, ""), "no worker polls q", "start a worker of the task queue q"),
         (
-            Pollers({"d:1": ["a"]}, "d:2"),
+            Pollers("q", {"d:1": ["a"]}, "d:2"),
             "no worker of the current build 2 polls q",
             "start a worker of build 2",
         ),
-        (Pollers({"d:1": ["a"]}, ""), "no build is current", "`starter.py versions --set-current BUILD`"),
+        (
+            Pollers("q", {"d:1": ["a"]}, ""),
+            "no build is current",
+            "`starter.py versions --set-current BUILD`",
+        ),
     ],
 )
 def test_whose_worker_is_missing(workers: Pollers, words: str, fix: str) -> None:

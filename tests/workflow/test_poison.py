@@ -187,7 +187,6 @@ async def test_what_the_server_refuses_is_told_to_whoever_sends_it(stage: Poison
     begin: dict[str, Any] = {"task_queue": stage.settings.task_queue}
     for refused in (
         forged.signal("tell", large),
-        forged.execute_update("look", large),
         raw.start_workflow("errand", {}, id="memo", memo={"note": large}, **begin),
         raw.start_workflow("errand", {}, id="attribute", search_attributes=owner, **begin),
     ):
@@ -199,6 +198,19 @@ async def test_what_the_server_refuses_is_told_to_whoever_sends_it(stage: Poison
     await forged.signal("tell", "z" * 300_000)
     for reason in ("String should have at most 4000 characters", "300002 bytes are too many"):
         await eventually(lambda reason=reason: noted(stage, agent, reason))
+    await stage.decide(agent, request, Verdict.REJECT)
+    assert (await agent.result())["words"].startswith("approval-1: rejected by ann")
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("stage", ["plain"], indirect=True)
+async def test_an_update_that_is_too_large_holds_its_agent_up_and_no_longer(stage: PoisonStage) -> None:
+    """The worker cannot refuse it, as a refusal quotes it; its sender gives up after twenty seconds."""
+    agent = await stage.start(ErrandInput())
+    request = await stage.asked(agent)
+    forged = (await somebody(stage)).get_workflow_handle(agent.id)
+    with pytest.raises(RPCError, match="Workflow Task in failed state"):
+        await forged.execute_update("look", "x" * LARGE)
     await stage.decide(agent, request, Verdict.REJECT)
     assert (await agent.result())["words"].startswith("approval-1: rejected by ann")
 
@@ -239,16 +251,16 @@ async def test_what_cannot_be_read_fails_for_its_reason_or_shows_as_trouble(stag
 
 @pytest.fixture
 async def narrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[PoisonStage]:
-    """A stage on a server that ends a history at 200 events or 200 kB, and takes 50 signals into one."""
+    """A stage on a server that ends a history at 300 events or 200 kB, and takes 60 signals into one."""
     settings = Settings.read({"HIBERNAUT_DATA_DIR": str(tmp_path / "narrow")})
     bounds = {
-        "limit.historyCount.error": "200",
+        "limit.historyCount.error": "300",
         "limit.historySize.error": "200000",
         "limit.historySize.suggestContinueAsNew": "50000",
-        "history.maximumSignalsPerExecution": "50",
+        "history.maximumSignalsPerExecution": "60",
     }
     server = DevServer(
-        settings, ui_port=None, limits=limits.short_histories(50) | limits.QUICK_TASKS | bounds
+        settings, ui_port=None, limits=limits.short_histories(40) | limits.QUICK_TASKS | bounds
     )
     async with server:
         monkeypatch.setenv("TEMPORAL_ADDRESS", server.address)
@@ -299,15 +311,15 @@ async def has_heard(stage: PoisonStage, agent: WorkflowHandle[Any, Any], lines: 
 
 async def test_histories_at_their_limits_start_afresh(narrow: PoisonStage) -> None:
     """By events and by bytes; more steps than fit into one, and more signals than one takes."""
-    narrow.world.step_text = "x" * 8_000
-    working = await narrow.start(ErrandInput(steps=50))
+    narrow.world.step_text = "x" * 5_000
+    working = await narrow.start(ErrandInput(steps=52))
     await narrow.decide(working, await narrow.asked(working), Verdict.REJECT)
-    assert (await working.result())["memory"]["steps"] == 50
+    assert (await working.result())["memory"]["steps"] == 52
     assert await runs_of(narrow, working) > 3
     asleep = await narrow.start(ErrandInput(steps=0, sleep=timedelta(days=9)))
     await eventually(lambda: state_is(narrow, asleep, "sleeping"))
     began = await lines_of(narrow, asleep)
-    refused = await told_all(narrow, asleep, 300, at_once=40)
+    refused = await told_all(narrow, asleep, 300, at_once=80)
     assert refused, "no history was full"
     await eventually(lambda: has_heard(narrow, asleep, began + 300))
     assert await lines_of(narrow, asleep) == began + 300

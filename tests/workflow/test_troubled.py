@@ -53,6 +53,11 @@ async def have_trouble(stage: Stage, causes: set[Cause]) -> dict[str, list[Found
     return found if set(found) >= causes else None
 
 
+async def are_in_trouble(stage: Stage, expected: dict[Cause, set[str]]) -> bool:
+    """Whether these are found, and no other."""
+    return {cause: {row.id for row in rows} for cause, rows in (await troubled(stage)).items()} == expected
+
+
 async def test_each_kind_of_trouble_is_found_and_said(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the cause, words for a person, and what to do; by `show`, by lists, and by the query."""
     monkeypatch.setattr(diagnosis, "UNSERVED_AFTER", timedelta(seconds=1))
@@ -72,11 +77,9 @@ async def test_each_kind_of_trouble_is_found_and_said(stage: Stage, monkeypatch:
         await stage.start(BriefInput(ending="asks"), "brief"),
         await stage.start(ErrandInput(steps=0, sleep=timedelta(days=9))),
     ]
-    found = await eventually(lambda: have_trouble(stage, set(agents)))
-    where = {cause: {row.id for row in rows} for cause, rows in found.items()}
     expected = {cause: {agent.id} for cause, agent in agents.items()}
     expected[Cause.WAITS_FOR_NOBODY].add(endless.id)
-    assert where == expected, (where, fine)
+    await eventually(lambda: are_in_trouble(stage, expected))
     door = AgentClient(stage.client, stage.settings, stage.signer)
     shown = {cause: await door.view(agent.id) for cause, agent in agents.items()}
     for cause, view in shown.items():
@@ -113,9 +116,7 @@ async def test_what_is_mended_is_no_trouble_any_more(stage: Stage, monkeypatch: 
     await eventually(lambda: is_well(stage, asking))
     await stage.rest()
     await asking.signal("tell", "hello")
-    found = await eventually(lambda: have_trouble(stage, {Cause.NO_WORKER}))
-    assert [row.id for row in found[Cause.NO_WORKER]] == [asking.id]
-    monkeypatch.undo()
+    await eventually(lambda: are_in_trouble(stage, {Cause.NO_WORKER: {asking.id}}))
     await stage.work()
     await eventually(lambda: is_well(stage, asking))
 

@@ -15,6 +15,7 @@ from temporalio.api.workflowservice.v1 import DeleteWorkerDeploymentVersionReque
 from temporalio.client import WorkflowHandle
 from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
 
+import worker
 from cli.check_agents import agents_check, builds_check, worker_check
 from cli.checks import Check, Health
 from cli.dev_server import DevServer
@@ -175,7 +176,9 @@ async def is_gone(rollout: Rollout, build: str) -> bool:
     return False
 
 
-async def test_an_old_build_is_left_by_all_and_can_go(rollout: Rollout) -> None:
+async def test_an_old_build_is_left_by_all_and_can_go(
+    rollout: Rollout, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Pinned agents end on it, new ones begin on the new one, long ones move, then nothing holds it."""
     old = await rollout.start("A")
     await eventually(lambda: says(worker_check(old.client, rollout.settings), "new agents wait: no build"))
@@ -206,6 +209,10 @@ async def test_an_old_build_is_left_by_all_and_can_go(rollout: Rollout) -> None:
     wakes = [row.wake_at for row in (await rollout.row(begun), await rollout.row(long)) if row.wake_at]
     assert new.asleep_until == max(wakes)
     assert len(set(wakes)) == 2
+    capsys.readouterr()
+    await worker.say_who_needs(old.client, old.settings)
+    need = "2 agents need it (2 asleep, 2 without an end)"
+    assert capsys.readouterr().err == f"this worker of build A has ended; {need}\n"
     with pytest.raises(
         BuildRefusedError, match=r"A cannot be taken away: 2 agents need it \(2 asleep, 2 without"
     ):
