@@ -1,11 +1,13 @@
 """The state an agent had when it entered a node, from a replay of its history.
 
 A replay takes every step again with what history says came of it, and acts on nothing. The state is what the
-agent would have handed to a fresh history at that moment.
+agent would have handed to a fresh history at that moment. Where it had an answer and memory may not hold yet
+what came of that, it is the state in which the agent asked, for whoever goes on from there asks anew.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -63,6 +65,7 @@ class Entries:
     nth: int | None = None
     counts: Counter[str] = field(default_factory=Counter)
     kept: Entry | None = None
+    _asking: dict[asyncio.Task[Any] | None, Carried] = field(default_factory=dict)
 
     async def replay(self, kind: type, history: WorkflowHistory, data_converter: DataConverter) -> None:
         """Go through one run, of the class `kind`; with `nth` the runs must come oldest first.
@@ -95,9 +98,18 @@ class Entries:
         """Take note that the agent enters a node."""
         self.counts[name] += 1
         if name == self.node and self.nth in (None, self.counts[name]):
-            state = state_of(agent._carried, agent.memory).model_copy(deep=True)
+            pending = agent._approvals._answers.pending
+            state = self._asking[asyncio.current_task()] if pending else _state_now(agent)
             length = workflow.info().get_current_history_length()
             self.kept = Entry(workflow.now(), agent.input, state, agent._calls.has_begun, length)
+
+    def ask(self, agent: Agent[Any, Any]) -> None:
+        """Take note that the agent asks people."""
+        self._asking[asyncio.current_task()] = _state_now(agent)
+
+
+def _state_now(agent: Agent[Any, Any]) -> Carried:
+    return state_of(agent._carried, agent.memory).model_copy(deep=True)
 
 
 class _Watching(Interceptor):
@@ -112,13 +124,17 @@ class _Watching(Interceptor):
         class Watched(WorkflowInboundInterceptor):
             async def execute_workflow(self, input: ExecuteWorkflowInput) -> Any:
                 agent: Agent[Any, Any] = workflow.instance()
-                enter = agent.node
+                enter, asked = agent.node, agent.ask
 
                 def node(name: str) -> AbstractContextManager[None]:
                     entries.enter(agent, name)
                     return enter(name)
 
-                vars(agent)["node"] = node
+                async def ask(*arguments: Any, **more: Any) -> Any:
+                    entries.ask(agent)
+                    return await asked(*arguments, **more)
+
+                vars(agent).update(node=node, ask=ask)
                 return await super().execute_workflow(input)
 
         return Watched

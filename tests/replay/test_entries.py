@@ -89,6 +89,17 @@ async def test_a_buyer_has_its_plan_when_it_asks_and_its_order_when_it_follows()
     assert not any("approved" in note for note in notes)
 
 
+async def test_right_after_an_answer_it_is_the_state_in_which_the_agent_asked() -> None:
+    """It will be asked anew, so that nothing that came of the old answer may be in it, let alone twice."""
+    entries = AllEntries()
+    kind = KINDS["code-auditor"].workflow_class()
+    await entries.replay(kind, read("code-auditor-approved"), pydantic_data_converter)
+    memories = {node: entry.state.memory or {} for node, entry in entries.all.items()}
+    assert (memories["apply"]["plans"], memories["apply"]["decisions"]) == ([], [])
+    assert memories["apply"]["plan"] == memories["approval"]["plan"]
+    assert len(memories["report"]["plans"]) == len(memories["report"]["decisions"]) == 1
+
+
 async def test_a_history_that_goes_another_way_only_later_still_has_its_state() -> None:
     """As where a bug was mended that came after the node; before it, nothing can be told."""
     history = read("buyer-approved")

@@ -21,6 +21,7 @@ from activities.trading.paper import PaperBroker
 from cli.dev_server import DevServer
 from cli.forking import fork
 from cli.output import CommandError
+from common.agents.agent import AgentInput
 from common.agents.buyer import BuyerInput, BuyerResult
 from common.agents.fork import Fork
 from common.agents.kinds import KINDS, Kind
@@ -97,8 +98,10 @@ class Floor(ArchiveStage):
         event = await anext(handle.fetch_history_events())
         payloads = event.workflow_execution_started_event_attributes.input.payloads
         context = WorkflowSerializationContext(namespace=self.client.namespace, workflow_id=handle.id)
-        [input] = await self.client.data_converter.with_context(context).decode(payloads, [BuyerInput])
-        return dict(input.carried.memory)
+        [input] = await self.client.data_converter.with_context(context).decode(payloads, [AgentInput])
+        assert isinstance(input, AgentInput)
+        assert input.carried is not None
+        return dict(input.carried.memory or {})
 
     async def view(self, handle: WorkflowHandle[Any, Any]) -> AgentView:
         return await AgentClient(self.client, self.settings, self.signer).view(handle.id)
@@ -227,21 +230,21 @@ async def test_an_approval_that_its_original_keeps_is_none_for_a_fork(
     original = await floor.start(PromiseInput(), "promise")
     await original.signal("decide", floor.decision(await floor.asked(original)))
     await eventually(lambda: state_is(floor, original, "sleeping"))
-    acting = await floor.fork(original, "sleep", effects=True)
+    await original.signal("wake", None)
+    assert Promised.model_validate(await original.result()).decision.startswith("approval-1: approved")
+    acting = await floor.fork(original, "act", effects=True)
+    assert (await floor.started_with(acting))["answer"]["decision"]["by"] == "ann"
     await eventually(lambda: state_is(floor, acting, "sleeping"))
     await acting.signal("wake", None)
     request = await floor.asked(acting)
     assert (request.id, request.question) == ("approval-2", "Do it?")
     assert request.evidence[1:] == ("approval: it was given to another agent, or too long ago",)
-    assert floor.world.acted == {}
+    assert [key.partition(":")[0] for key in floor.world.acted] == [original.id]
     await acting.signal("decide", floor.decision(request))
     await eventually(lambda: state_is(floor, acting, "sleeping"))
     await acting.signal("wake", None)
     assert Promised.model_validate(await acting.result()).decision.startswith("approval-2: approved")
-    assert [key.partition(":")[0] for key in floor.world.acted] == [acting.id]
-    await original.signal("wake", None)
-    assert Promised.model_validate(await original.result()).decision.startswith("approval-1: approved")
-    assert len(floor.world.acted) == 2
+    assert [key.partition(":")[0] for key in floor.world.acted] == [original.id, acting.id]
 
 
 async def test_a_fork_leaves_the_open_order_of_its_original_alone(floor: Floor, orders: Any) -> None:
