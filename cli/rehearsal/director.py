@@ -23,6 +23,7 @@ from common.approval.signing import Signer
 from common.approval.types import ApprovalRequest, ApprovalsView, Decision, Verdict, judged
 from common.client.view import answer_of
 from common.mail import IncomingMail, MailKind
+from common.notices.types import Notice, NoticeEvent
 from common.temporal import search_attributes
 
 PATIENCE = timedelta(seconds=10)
@@ -69,6 +70,11 @@ class Director:
         """The agent that is rehearsed."""
         return self._histories.tracked[self._agent]
 
+    @property
+    def flaw(self) -> str:
+        """Why a workflow's own code fails again and again; empty where none does."""
+        return self._histories.flaw
+
     async def lead(self, started: datetime, until: datetime) -> Ended:
         """Lead to the end of the agent, or up to `until`; the agent starts at `started`."""
         for word in self._script.tell:
@@ -77,6 +83,8 @@ class Director:
             self._at(started + word.after, partial(self._mail, word))
         while True:
             await self._rest()
+            if self.flaw:
+                return Ended.BROKEN
             if not self.agent.is_running:
                 return Ended.AGENT
             if not await self._took_questions():
@@ -99,7 +107,7 @@ class Director:
     async def _rest(self) -> None:
         """Wait until nothing is under way in any workflow."""
         pause = FIRST_PAUSE
-        while not await self._is_at_rest():
+        while not await self._is_at_rest() and not self.flaw:
             self._stage.check()
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, LONGEST_PAUSE)
@@ -185,6 +193,11 @@ class Director:
             if record and record.reason:
                 words = f"{by} is {record.status}: {record.reason}"
                 self._story.add(Entry(at=at, agent=agent, what=What.HEARS, words=words))
+            if view and (how := view.closed.get(request.id)):
+                # The agent tells only whom it knows of, and the rehearsal's knows of nobody.
+                kind, owner = self._histories.tracked[agent].kind, request.requester
+                fields = {"id": "", "agent": agent, "kind": kind, "owner": owner, "request": request}
+                self._story.tell(Notice(**fields, event=NoticeEvent.DECIDED, text=how), at)
 
         return decide
 

@@ -29,6 +29,7 @@ from common.temporal import search_attributes
 # The states of an agent that sleeps until something happens.
 ASLEEP = (AgentState.SLEEPING, AgentState.AWAITING_EVENT, AgentState.AWAITING_APPROVAL, AgentState.PAUSED)
 NOTIFY = "notify"
+A_TERMINAL = "the terminal of a worker"
 _RUN_ID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 # Of a time in JSON: what of it takes as long as this machine takes.
 _SECONDS = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d):\d\d(?:\.\d+)?(?=Z|[+-]\d\d:\d\d)")
@@ -75,12 +76,24 @@ class StoodIn(BaseModel, frozen=True):
 
 
 class Ended(StrEnum):
-    """How a rehearsal ended."""
+    """Why a rehearsal ended."""
 
-    AGENT = "the agent ended"
-    WAITS = "nothing more would wake the agent"
-    SIMULATED = "the simulated time was over"
-    REAL = "the real time was over"
+    AGENT = "agent_ended"
+    WAITS = "waits_for_ever"
+    SIMULATED = "simulated_time_over"
+    REAL = "real_time_over"
+    BROKEN = "code_fails"
+
+    @property
+    def in_words(self) -> str:
+        """Why, for people."""
+        return {
+            Ended.AGENT: "the agent ended",
+            Ended.WAITS: "nothing more would wake the agent",
+            Ended.SIMULATED: "the simulated time was over",
+            Ended.REAL: "the real time was over",
+            Ended.BROKEN: "its code fails again and again",
+        }[self]
 
 
 class Rehearsed(BaseModel):
@@ -210,8 +223,11 @@ class Story:
         if request is not None and notice.event in ASKS:
             policy = self._floors.raised(request.policy, notice.kind, notice.owner)
             notice = notice.model_copy(update={"request": request.under(policy)})
+        to = self._reached(notice)
+        if notice.event is NoticeEvent.DECIDED and not to:
+            return
         words = notice.text if notice.text.startswith(notice.event) else f"{notice.event}: {notice.text}"
-        self.add(Entry(at=at, agent=notice.agent, what=What.TELLS, words=words, to=self._reached(notice)))
+        self.add(Entry(at=at, agent=notice.agent, what=What.TELLS, words=words, to=to))
 
     def has_told(self, agent: str, event: NoticeEvent) -> bool:
         """Whether an agent has told people of that."""
@@ -220,7 +236,7 @@ class Story:
 
     def _reached(self, notice: Notice) -> tuple[str, ...]:
         if self._routes is None:
-            return ("the terminal of a worker",)
+            return () if notice.event is NoticeEvent.DECIDED else (A_TERMINAL,)
         try:
             outlets = self._routes.outlets(notice)
         except SettingsError as error:
@@ -229,7 +245,7 @@ class Story:
             f"{place.person + ' ' if place.person else ''}{place.way} {masked(place.way, place.address)}"
             for place in outlets.places
         ]
-        return (*places, *(["the terminal of a worker"] if outlets.terminal else []))
+        return (*places, *([A_TERMINAL] if outlets.terminal else []))
 
     @property
     def timeline(self) -> list[Entry]:
