@@ -16,8 +16,9 @@ from pathlib import Path
 import pytest
 
 from cli.clients import open_agents
+from cli.copying.files import conflicts
 from cli.copying.keeper import CopyKeeper, open_copy
-from cli.copying.place import CopyMark, OpenPlace
+from cli.copying.place import CopyMark, NotACopyError, OpenPlace
 from cli.copying.restore import restore_copy
 from cli.copying.state import CopyState, describe_copy, end_copy
 from cli.output import CommandError
@@ -26,6 +27,7 @@ from common.agents.buyer import BuyerInput
 from common.approval.types import Verdict
 from common.client.client import AgentClient
 from common.client.filters import AgentFilter
+from common.object_store import FolderStore, StoredObject
 from common.settings import Settings
 from common.settings.state import CopyPlace
 from common.temporal.codec import DATABASE
@@ -276,6 +278,18 @@ async def test_what_was_deleted_leaves_the_copy_after_a_day(
         monkeypatch.setattr("cli.copying.keeper.datetime", clock)
         await keeper.copy()
     assert {each.name: each.read_text() for each in copies.iterdir()} == {"back": "made again"}
+
+
+@pytest.mark.parametrize("name", ["../payload.keys", "/etc/passwd", "a//b", "a/./b", ""])
+def test_no_name_in_a_copy_leads_out_of_the_folder(name: str, tmp_path: Path) -> None:
+    """Others may be able to write to a bucket."""
+
+    class Hostile(FolderStore):
+        def list(self, prefix: str) -> Iterator[StoredObject]:
+            yield StoredObject(f"{prefix}{name}", 1, datetime.now(UTC))
+
+    with pytest.raises(NotACopyError, match="the name of no file in a data folder"):
+        conflicts(tmp_path, Hostile(tmp_path))
 
 
 def test_a_copy_that_is_behind_or_no_longer_kept_is_said(folder: Folder) -> None:
