@@ -239,6 +239,29 @@ async def test_the_first_owner_of_a_copy_that_came_back_elsewhere_writes_it_no_m
     assert new.rows(DATABASE) == ["first", "in the present"]
 
 
+async def test_trouble_is_said_once_and_so_is_its_end(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Meanwhile the stack works on, and the doctor knows."""
+    monkeypatch.setattr("cli.copying.keeper.TROUBLE_AFTER", timedelta())
+    async with folder.copied() as keeper:
+        await folder.whole(keeper)
+        await keeper.program.stop()
+        for _ in range(2):
+            await keeper.copy()
+        assert capsys.readouterr().err.count("the copy is behind: litestream ") == 1
+        assert describe_copy(folder.settings, datetime.now(UTC))[0] == "mend"
+        folder.write(DATABASE, "meanwhile")
+        await keeper.program.start()
+        await folder.whole(keeper)
+        assert capsys.readouterr().err.count("the copy is up to date again") == 1
+        assert describe_copy(folder.settings, datetime.now(UTC))[0] == "ok"
+    shutil.rmtree(folder.path)
+    folder.path.mkdir()
+    await folder.comes_back()
+    assert folder.rows(DATABASE) == ["first", "meanwhile"]
+
+
 async def test_a_disk_that_is_gone_takes_nothing_out_of_the_copy(folder: Folder) -> None:
     """Neither the copied disk nor the copy's: an empty mount point looks like everything deleted."""
     folder.put("artifacts/ab/abcd", "an artifact")
