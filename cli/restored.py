@@ -38,5 +38,6 @@ def note_restore(settings: Settings, to: datetime | None, *, as_json: bool) -> N
         )
     say(
         f"noted: since {in_utc(to):%Y-%m-%d %H:%M:%S} UTC agents acted {len(forgotten)} times, which the "
-        "server has forgotten. Start the workers, and have decided again what was decided since (starter.py inbox)."
+        "server has forgotten. Start the workers, and have decided again what was decided since "
+        "(starter.py inbox)."
     )
