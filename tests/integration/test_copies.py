@@ -219,6 +219,28 @@ async def test_nothing_that_is_there_is_overwritten(folder: Folder, tmp_path: Pa
     assert not (other.path / DATABASE).exists()
 
 
+async def test_what_was_interrupted_while_it_came_back_is_done_again(folder: Folder) -> None:
+    """Until Temporal's database is there, the folder does not count as brought back."""
+    folder.write("paper.db", "an order")
+    async with folder.copied() as keeper:
+        await folder.whole(keeper)
+    shutil.rmtree(folder.path)
+    folder.path.mkdir()
+    assert folder.place.folder
+    database = folder.place.folder / "databases" / DATABASE
+    database.rename(database.with_name("out of reach"))
+    with pytest.raises(CommandError, match="--restore-from"):
+        await folder.comes_back()
+    assert (folder.path / "payload.keys").exists()
+    assert folder.rows("paper.db") == ["an order"]
+    assert not (folder.path / DATABASE).exists()
+    database.with_name("out of reach").rename(database)
+    await folder.comes_back()
+    assert folder.rows(DATABASE) == ["first"]
+    async with folder.copied() as keeper:
+        await folder.whole(keeper)
+
+
 async def test_the_first_owner_of_a_copy_that_came_back_elsewhere_writes_it_no_more(
     folder: Folder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
