@@ -88,12 +88,13 @@ def dev(
 @app.command()
 def restored(
     to: Annotated[str, typer.Option(metavar="TIME", help="When the copy was made, or a little before.")],
+    as_json: Json = False,
 ) -> None:
-    """Note that Temporal's database was restored from an older copy, before any worker runs."""
+    """Note that Temporal's database was restored from an older copy; print what agents did since."""
     from cli.restored import note_restore
 
-    found = settings()
-    note_restore(found, read_option("--to", to, lambda text: parse_moment(text, datetime.now(UTC), None)))
+    at = read_option("--to", to, lambda text: parse_moment(text, datetime.now(UTC), None))
+    note_restore(settings(), at, as_json=as_json)
 
 
 @app.command()

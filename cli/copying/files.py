@@ -14,7 +14,7 @@ from typing import NamedTuple
 from pydantic import TypeAdapter
 
 from cli.copying.litestream import RETENTION_HOURS
-from cli.copying.place import FILES
+from cli.copying.place import FILES, NotACopyError
 from common.artifacts import write_atomically
 from common.object_store import ObjectMissingError, ObjectStore, StoredObject
 
@@ -104,7 +104,11 @@ def _unchanged(state: _State | None, copy: StoredObject) -> _State | None:
 
 
 def conflicts(folder: Path, store: ObjectStore) -> list[str]:
-    """Files of `folder` that a restore would have to overwrite with something else."""
+    """Files of `folder` that a restore would have to overwrite with something else.
+
+    Raises:
+        NotACopyError: a name in the copy leads out of the folder.
+    """
     return [
         path
         for path in _copies(store)
@@ -126,7 +130,12 @@ def put_back(folder: Path, store: ObjectStore) -> int:
 
 
 def _copies(store: ObjectStore) -> Iterator[str]:
-    return (each.key.removeprefix(FILES) for each in store.list(FILES))
+    for each in store.list(FILES):
+        path = each.key.removeprefix(FILES)
+        # Others may have written to a bucket.
+        if any(part in ("", ".", "..") for part in path.split("/")):
+            raise NotACopyError(f"{path[:200]!r} in it is the name of no file in a data folder")
+        yield path
 
 
 def _is_same(file: Path, store: ObjectStore, path: str) -> bool:

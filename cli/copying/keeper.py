@@ -81,8 +81,8 @@ class CopyKeeper:
             await asyncio.sleep(max(EVERY, REST * self._files.looked_for))
 
     async def finish(self) -> None:
-        """Copy a last time, where the program still runs, and end it."""
-        if self.program.runs and not self._ended:
+        """Copy a last time, unless that cannot be done now, and end the program."""
+        if self.program.runs and not self._ended and not self._state.problem:
             try:
                 await asyncio.wait_for(self.copy(), FINISHES_WITHIN)
             except TimeoutError:

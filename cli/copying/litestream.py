@@ -26,7 +26,7 @@ RETENTION_HOURS = 24
 SOCKET = "socket"
 STARTS_WITHIN = 10.0
 ANSWERS_WITHIN = 30.0
-ENDS_WITHIN = 40.0
+ENDS_WITHIN = 15.0
 # Besides the variables by which Amazon's libraries find credentials.
 INHERITED = frozenset(
     {"PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR"}
@@ -70,6 +70,8 @@ class Litestream:
             "snapshot": {"interval": retention, "retention": retention},
             # The transactions that marks name are found among the uncompacted for so long.
             "l0-retention": "1h",
+            # What is committed until the end is copied before it is asked to end.
+            "shutdown-sync-timeout": "2s",
             "logging": {"level": "warn"},
         }
         self._process = await start_child(

@@ -19,12 +19,16 @@ from common.settings import Settings
 
 ACTS = "acts/"
 RESTORES = "restores/"
+TOLD = ".told"
+# Those of workers and of the object store.
+CLOCKS_DIFFER = timedelta(minutes=10)
 GOES_OVER = timedelta(days=30)
 
 
 class Act(BaseModel, frozen=True):
-    """Something destructive that was about to be done: in which node, and by whose decisions."""
+    """Something destructive that was about to be done: by which agent, in which node, by whose decisions."""
 
+    agent: str
     node: str
     at: AwareDatetime
     by: tuple[str, ...]
@@ -83,28 +87,38 @@ class ActLog:
                 if place != own:
                     self._require_known(place, restore, decisions)
         node = authorization.key.removeprefix(f"{agent}:").partition(":")[0]
-        act = Act(node=node, at=self._clock(), by=tuple(vote.decision.by for vote in authorization.votes))
+        by = tuple(vote.decision.by for vote in authorization.votes)
+        act = Act(agent=agent, node=node, at=self._clock(), by=by)
         self._store.put(own, act.model_dump_json().encode(), if_absent=True)
+
+    def since(self, time: datetime) -> list[Act]:
+        """What all agents did from then on, in order."""
+        listed = [each for each in self._store.list(ACTS) if not each.key.endswith(TOLD)]
+        acts = [self._act(each.key) for each in listed if each.written_at >= time - CLOCKS_DIFFER]
+        return sorted((act for act in acts if act.at >= time), key=lambda act: act.at)
 
     def objects_of(self, agent: str) -> list[StoredObject]:
         """Everything that the log holds of an agent."""
         return list(self._store.list(_folder(agent)))
 
     def _acts(self, agent: str) -> list[str]:
-        return [each.key for each in self.objects_of(agent) if not each.key.endswith(".told")]
+        return [each.key for each in self.objects_of(agent) if not each.key.endswith(TOLD)]
+
+    def _act(self, place: str) -> Act:
+        return Act.model_validate_json(self._store.get(place))
 
     def _restore(self, stored: StoredObject) -> Restore:
         return Restore.model_validate_json(self._store.get(stored.key))
 
     def _require_known(self, place: str, restore: Restore, decisions: set[str]) -> None:
-        act = Act.model_validate_json(self._store.get(place))
+        act = self._act(place)
         if not restore.to <= act.at < restore.at:
             return
         try:
-            told = _Told.model_validate_json(self._store.get(f"{place}.told"))
+            told = _Told.model_validate_json(self._store.get(place + TOLD))
         except ObjectMissingError:
             told = _Told(decisions=tuple(sorted(decisions)))
-            self._store.put(f"{place}.told", told.model_dump_json().encode())
+            self._store.put(place + TOLD, told.model_dump_json().encode())
         if decisions & set(told.decisions):
             raise ForgottenActError(
                 f"the server was restored to {_minute(restore.to)}, and has forgotten that this agent acted "

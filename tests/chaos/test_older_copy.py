@@ -6,6 +6,7 @@ As deploy/runbook.md has it. The witnesses are the broker's book, the mail serve
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import sqlite3
@@ -47,6 +48,7 @@ class Town(Stack):
         super().__init__(folder)
         self.folder = folder
         self.copy = folder.parent / "older.db"
+        self.forgotten = set[str]()
         self.stand_at(ASKED)
 
     def stand_at(self, day: datetime) -> None:
@@ -78,11 +80,14 @@ class Town(Stack):
         self.copy.rename(self.folder / DATABASE)
         [command] = re.findall(r"^ *python (starter\.py restored --to) \S+$", RUNBOOK, re.MULTILINE)
         noted = await asyncio.create_subprocess_exec(
-            *(sys.executable, *command.split(), as_of.isoformat()),
+            *(sys.executable, *command.split(), as_of.isoformat(), "--json"),
             cwd=ROOT,
             env={**os.environ, "HIBERNAUT_DATA_DIR": str(self.folder)},
+            stdout=asyncio.subprocess.PIPE,
         )
-        assert await noted.wait() == 0
+        out, _ = await noted.communicate()
+        assert noted.returncode == 0
+        self.forgotten = {act["agent"] for act in json.loads(out)}
         await self.server.start()
         await self.start_worker()
 
@@ -196,6 +201,7 @@ async def test_what_was_done_after_the_copy_is_not_done_again(
             "<html><body><main><p>The pilots have changed their mind.</p></main></body></html>"
         )
         await town.put_back(as_of)
+        assert town.forgotten == {*inputs, "waits"}
         agents = await town.agents()
         people = People(agents)
         # They ask what they asked before, and find by its key what became of it, whatever has moved since.

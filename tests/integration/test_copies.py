@@ -16,8 +16,9 @@ from pathlib import Path
 import pytest
 
 from cli.clients import open_agents
+from cli.copying.files import conflicts
 from cli.copying.keeper import CopyKeeper, open_copy
-from cli.copying.place import CopyMark, OpenPlace
+from cli.copying.place import CopyMark, NotACopyError, OpenPlace
 from cli.copying.restore import restore_copy
 from cli.copying.state import CopyState, describe_copy, end_copy
 from cli.output import CommandError
@@ -26,6 +27,7 @@ from common.agents.buyer import BuyerInput
 from common.approval.types import Verdict
 from common.client.client import AgentClient
 from common.client.filters import AgentFilter
+from common.object_store import FolderStore, StoredObject
 from common.settings import Settings
 from common.settings.state import CopyPlace
 from common.temporal.codec import DATABASE
@@ -217,6 +219,28 @@ async def test_nothing_that_is_there_is_overwritten(folder: Folder, tmp_path: Pa
     assert not (other.path / DATABASE).exists()
 
 
+async def test_what_was_interrupted_while_it_came_back_is_done_again(folder: Folder) -> None:
+    """Until Temporal's database is there, the folder does not count as brought back."""
+    folder.write("paper.db", "an order")
+    async with folder.copied() as keeper:
+        await folder.whole(keeper)
+    shutil.rmtree(folder.path)
+    folder.path.mkdir()
+    assert folder.place.folder
+    database = folder.place.folder / "databases" / DATABASE
+    database.rename(database.with_name("out of reach"))
+    with pytest.raises(CommandError, match="--restore-from"):
+        await folder.comes_back()
+    assert (folder.path / "payload.keys").exists()
+    assert folder.rows("paper.db") == ["an order"]
+    assert not (folder.path / DATABASE).exists()
+    database.with_name("out of reach").rename(database)
+    await folder.comes_back()
+    assert folder.rows(DATABASE) == ["first"]
+    async with folder.copied() as keeper:
+        await folder.whole(keeper)
+
+
 async def test_the_first_owner_of_a_copy_that_came_back_elsewhere_writes_it_no_more(
     folder: Folder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -235,6 +259,29 @@ async def test_the_first_owner_of_a_copy_that_came_back_elsewhere_writes_it_no_m
         new.write(DATABASE, "in the present")
         await new.whole(again)
     assert new.rows(DATABASE) == ["first", "in the present"]
+
+
+async def test_trouble_is_said_once_and_so_is_its_end(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Meanwhile the stack works on, and the doctor knows."""
+    monkeypatch.setattr("cli.copying.keeper.TROUBLE_AFTER", timedelta())
+    async with folder.copied() as keeper:
+        await folder.whole(keeper)
+        await keeper.program.stop()
+        for _ in range(2):
+            await keeper.copy()
+        assert capsys.readouterr().err.count("the copy is behind: litestream ") == 1
+        assert describe_copy(folder.settings, datetime.now(UTC))[0] == "mend"
+        folder.write(DATABASE, "meanwhile")
+        await keeper.program.start()
+        await folder.whole(keeper)
+        assert capsys.readouterr().err.count("the copy is up to date again") == 1
+        assert describe_copy(folder.settings, datetime.now(UTC))[0] == "ok"
+    shutil.rmtree(folder.path)
+    folder.path.mkdir()
+    await folder.comes_back()
+    assert folder.rows(DATABASE) == ["first", "meanwhile"]
 
 
 async def test_a_disk_that_is_gone_takes_nothing_out_of_the_copy(folder: Folder) -> None:
@@ -276,6 +323,18 @@ async def test_what_was_deleted_leaves_the_copy_after_a_day(
         monkeypatch.setattr("cli.copying.keeper.datetime", clock)
         await keeper.copy()
     assert {each.name: each.read_text() for each in copies.iterdir()} == {"back": "made again"}
+
+
+@pytest.mark.parametrize("name", ["../payload.keys", "/etc/passwd", "a//b", "a/./b", ""])
+def test_no_name_in_a_copy_leads_out_of_the_folder(name: str, tmp_path: Path) -> None:
+    """Others may be able to write to a bucket."""
+
+    class Hostile(FolderStore):
+        def list(self, prefix: str) -> Iterator[StoredObject]:
+            yield StoredObject(f"{prefix}{name}", 1, datetime.now(UTC))
+
+    with pytest.raises(NotACopyError, match="the name of no file in a data folder"):
+        conflicts(tmp_path, Hostile(tmp_path))
 
 
 def test_a_copy_that_is_behind_or_no_longer_kept_is_said(folder: Folder) -> None:
