@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from temporalio.client import Client, Interceptor
 from temporalio.common import HeaderCodecBehavior
@@ -88,7 +89,7 @@ async def connect(
     try:
         return await Client.connect(
             **config,
-            http_connect_proxy_config=await WaitingProxy().start() if through_outages else None,
+            **await _through_outages() if through_outages else {},
             data_converter=data_converter(settings),
             header_codec_behavior=HeaderCodecBehavior.CODEC,
             interceptors=interceptors,
@@ -102,6 +103,11 @@ async def connect(
             f"cannot reach Temporal at {target}: start it with `python starter.py dev`, "
             "or set TEMPORAL_ADDRESS to where yours is."
         ) from error
+
+
+async def _through_outages() -> dict[str, Any]:
+    # The SDK spreads calls over a name's addresses only where it connects by itself.
+    return {"http_connect_proxy_config": await WaitingProxy().start(), "dns_load_balancing_config": None}
 
 
 def data_converter(settings: Settings, *, writes: bool = True) -> DataConverter:
