@@ -79,6 +79,7 @@ from common.settings import Settings, SettingsError
 from common.temporal.connect import CannotConnectError, connect
 from common.temporal.guard import PayloadGuard
 from common.temporal.sandbox import AgentSandbox
+from common.temporal.waiting_proxy import WaitingProxy
 from workflows.archivist import Archivist, Eraser
 from workflows.batch_page import BatchPage
 from workflows.core.ending import TellEnd
@@ -305,7 +306,8 @@ def tune_gc() -> None:
 
 async def work(settings: Settings) -> None:
     """Work until SIGTERM or SIGINT, then finish what is under way."""
-    client = await connect(settings, through_outages=True)
+    proxy = WaitingProxy()
+    client = await connect(settings, proxy=proxy)
     reports = ReliableReports(client)
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -317,9 +319,12 @@ async def work(settings: Settings) -> None:
         tune_gc()
         print("worker ready", file=sys.stderr, flush=True)
         await stopped.wait()
+        proxy.stop_waiting()
+        end = asyncio.get_running_loop().time() + settings.drain_seconds
         # Both at once: one that is asked later would take new work meanwhile.
         await asyncio.gather(*(each.shutdown() for each in workers))
-    await reports.drain(END_SECONDS)
+    # Where the server is away just now, what is left of the time is for it to come back.
+    await reports.drain(max(END_SECONDS, end - asyncio.get_running_loop().time()))
 
 
 def main() -> int:

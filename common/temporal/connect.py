@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 from temporalio.client import Client, Interceptor
 from temporalio.common import HeaderCodecBehavior
@@ -64,7 +63,7 @@ async def connect(
     *,
     patience: timedelta = PATIENCE,
     lazy: bool = False,
-    through_outages: bool = False,
+    proxy: WaitingProxy | None = None,
     interceptors: Sequence[Interceptor] = (),
 ) -> Client:
     """A client of the configured Temporal service.
@@ -76,7 +75,7 @@ async def connect(
         settings: this process's settings.
         patience: how long each call is retried through an outage.
         lazy: connect with the first call.
-        through_outages: calls and polls wait while the server is away, and go out once it is back.
+        proxy: with one, calls and polls wait while the server is away, and go out once it is back.
         interceptors: client interceptors.
 
     Raises:
@@ -89,7 +88,7 @@ async def connect(
     try:
         return await Client.connect(
             **config,
-            **await _through_outages() if through_outages else {},
+            http_connect_proxy_config=await proxy.start() if proxy else None,
             data_converter=data_converter(settings),
             header_codec_behavior=HeaderCodecBehavior.CODEC,
             interceptors=interceptors,
@@ -103,11 +102,6 @@ async def connect(
             f"cannot reach Temporal at {target}: start it with `python starter.py dev`, "
             "or set TEMPORAL_ADDRESS to where yours is."
         ) from error
-
-
-async def _through_outages() -> dict[str, Any]:
-    # The SDK spreads calls over a name's addresses only where it connects by itself.
-    return {"http_connect_proxy_config": await WaitingProxy().start(), "dns_load_balancing_config": None}
 
 
 def data_converter(settings: Settings, *, writes: bool = True) -> DataConverter:

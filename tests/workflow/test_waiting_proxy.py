@@ -18,6 +18,7 @@ from cryptography.x509.oid import NameOID
 
 from common.settings import Settings
 from common.temporal.connect import connect
+from common.temporal.waiting_proxy import WaitingProxy
 
 
 async def test_tls_goes_through_from_end_to_end(
@@ -42,7 +43,7 @@ async def test_tls_goes_through_from_end_to_end(
     monkeypatch.setenv("TEMPORAL_ADDRESS", f"localhost:{before.sockets[0].getsockname()[1]}")
     monkeypatch.setenv("TEMPORAL_TLS", "true")
     monkeypatch.setenv("TEMPORAL_TLS_SERVER_CA_CERT_PATH", str(authority))
-    client = await connect(settings, through_outages=True)
+    client = await connect(settings, proxy=WaitingProxy())
     assert await client.service_client.check_health()
     before.close()
 
