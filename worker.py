@@ -86,6 +86,7 @@ from common.object_store import open_store
 from common.roots import Roots
 from common.settings import Settings, SettingsError
 from common.temporal.connect import CannotConnectError, connect
+from common.temporal.waiting_proxy import WaitingProxy
 from workflows.replayer import interceptors, sandbox, workflow_classes
 
 THREADS = 16
@@ -309,8 +310,9 @@ def tune_gc() -> None:
 
 async def work(settings: Settings) -> None:
     """Work until SIGTERM or SIGINT, then finish what is under way."""
+    proxy = WaitingProxy()
     noted = [NotedStarts(settings.rehearsal)] if settings.rehearsal else []
-    client = await connect(settings, interceptors=noted, through_outages=True)
+    client = await connect(settings, interceptors=noted, proxy=proxy)
     reports = ReliableReports(client)
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -323,9 +325,12 @@ async def work(settings: Settings) -> None:
         tune_gc()
         print("worker ready", file=sys.stderr, flush=True)
         await stopped.wait()
+        proxy.stop_waiting()
+        end = asyncio.get_running_loop().time() + settings.drain_seconds
         # Both at once: one that is asked later would take new work meanwhile.
         await asyncio.gather(*(each.shutdown() for each in workers))
-    await reports.drain(END_SECONDS)
+    # Where the server is away just now, what is left of the time is for it to come back.
+    await reports.drain(max(END_SECONDS, end - asyncio.get_running_loop().time()))
     if settings.deployment.build:
         await say_who_needs(client, settings)
 

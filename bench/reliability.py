@@ -101,8 +101,8 @@ FIGURES: dict[str, Sequence[Figure]] = {
 }
 
 
-def keep(name: str, line: str, folder: Path = RESULTS) -> Path:
-    """Keep a bench's report with the day and the machine; the file it is in.
+def keep(name: str, line: str, remark: str = "", folder: Path = RESULTS) -> Path:
+    """Keep a bench's report with the day, the machine and a `remark` on the run; the file it is in.
 
     Raises:
         ValueError: it is no report of that bench.
@@ -111,7 +111,11 @@ def keep(name: str, line: str, folder: Path = RESULTS) -> Path:
     for figure in FIGURES[name]:
         figure.find(report)
     file = folder / f"{name}.json"
-    kept = {"date": datetime.now(UTC).date().isoformat(), "machine": machine(), "report": report}
+    kept = {
+        "date": datetime.now(UTC).date().isoformat(),
+        "machine": machine() + (f", {remark}" if remark else ""),
+        "report": report,
+    }
     file.write_text(json.dumps(kept, indent=1) + "\n")
     return file
 
@@ -178,12 +182,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("action", nargs="?", choices=["keep"], help="keep the report that comes in")
     parser.add_argument("bench", nargs="?", choices=sorted(FIGURES), help="whose report it is")
+    parser.add_argument("--remark", default="", help="what else there is to know about the run")
     options = parser.parse_args()
     if options.action:
         if not options.bench:
             parser.error(f"say whose report it is: {', '.join(sorted(FIGURES))}")
         try:
-            print(keep(options.bench, (sys.stdin.read().strip().splitlines() or [""])[-1]))
+            print(keep(options.bench, (sys.stdin.read().strip().splitlines() or [""])[-1], options.remark))
         except (ValueError, KeyError) as error:
             parser.error(f"this is no report of bench/{options.bench}.py: {error}")
         return 0

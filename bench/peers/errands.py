@@ -23,6 +23,7 @@ from common.agents.agent import AgentInput
 from common.approval.signing import Authority
 from common.settings import Settings
 from common.temporal.connect import connect
+from common.temporal.waiting_proxy import WaitingProxy
 from workflows.core.agent import LONG, READ, Agent, CallPolicy
 
 READY = "worker ready"
@@ -140,7 +141,7 @@ def told(folder: Path) -> Path:
 
 async def work(folder: Path, settings: Settings) -> None:
     """Work until SIGTERM."""
-    client = await connect(settings, through_outages=True)
+    client = await connect(settings, proxy=WaitingProxy())
     reports = ReliableReports(client)
     errands = Errands(folder)
     watching = asyncio.create_task(errands.watch())

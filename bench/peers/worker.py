@@ -22,6 +22,7 @@ from bench.peers.tasks import BareDeeds, KitDeeds, Steps
 from common.approval.signing import Authority
 from common.settings import Settings
 from common.temporal.connect import connect
+from common.temporal.waiting_proxy import WaitingProxy
 from workflows.replayer import RESTRICTIONS
 
 READY = "worker ready"
@@ -60,7 +61,7 @@ def bare_worker(client: Client, settings: Settings) -> Worker:
 
 async def work(side: str, settings: Settings) -> None:
     """Work until SIGTERM."""
-    client = await connect(settings, through_outages=side == "kit")
+    client = await connect(settings, proxy=WaitingProxy() if side == "kit" else None)
     reports = ReliableReports(client)
     stopped = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)

@@ -63,7 +63,7 @@ async def connect(
     *,
     patience: timedelta = PATIENCE,
     lazy: bool = False,
-    through_outages: bool = False,
+    proxy: WaitingProxy | None = None,
     interceptors: Sequence[Interceptor] = (),
 ) -> Client:
     """A client of the configured Temporal service.
@@ -75,7 +75,7 @@ async def connect(
         settings: this process's settings.
         patience: how long each call is retried through an outage.
         lazy: connect with the first call.
-        through_outages: calls and polls wait while the server is away, and go out once it is back.
+        proxy: with one, calls and polls wait while the server is away, and go out once it is back.
         interceptors: client interceptors.
 
     Raises:
@@ -88,7 +88,7 @@ async def connect(
     try:
         return await Client.connect(
             **config,
-            http_connect_proxy_config=await WaitingProxy().start() if through_outages else None,
+            http_connect_proxy_config=await proxy.start() if proxy else None,
             data_converter=data_converter(settings),
             header_codec_behavior=HeaderCodecBehavior.CODEC,
             interceptors=interceptors,

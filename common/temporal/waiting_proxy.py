@@ -32,12 +32,17 @@ class WaitingProxy:
     def __init__(self) -> None:
         self._password = secrets.token_hex(16)
         self._reached = False
+        self._waits = True
 
     async def start(self) -> HttpConnectProxyConfig:
         """Listen, as long as the event loop runs; what the client needs."""
         self._server = await asyncio.start_server(self._serve, HOST, 0)
         port = self._server.sockets[0].getsockname()[1]
         return HttpConnectProxyConfig(f"{HOST}:{port}", (USER, self._password))
+
+    def stop_waiting(self) -> None:
+        """From now on refuse what cannot be connected at once: who ends does not wait for a server."""
+        self._waits = False
 
     async def _serve(self, reader: StreamReader, writer: StreamWriter) -> None:
         try:
@@ -49,7 +54,8 @@ class WaitingProxy:
                 await asyncio.gather(_pump(reader, there[1]), _pump(there[0], writer))
             else:
                 writer.write(b"HTTP/1.1 503 Service Unavailable\r\n\r\n")
-        except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+        except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, asyncio.CancelledError):
+            # Cancelled with the event loop: asyncio's own callback would complain of it.
             pass
         finally:
             await _close(writer)
@@ -75,7 +81,7 @@ class WaitingProxy:
                 self._reached = True
                 return there
             except (OSError, TimeoutError):
-                if loop.time() >= end:
+                if not self._waits or loop.time() >= end:
                     return None
             await asyncio.sleep(RETRY_SECONDS)
 

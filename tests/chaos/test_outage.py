@@ -27,11 +27,10 @@ from workflows.replayer import sandbox
 OUTAGE_SECONDS = 15  # the SDK by itself gives up after some ten
 
 
-# That the SDK alone runs it again shows that the outage bites; it takes a minute, for `make soak`.
-@pytest.mark.parametrize(
-    "reliable",
-    [pytest.param(True, id="ours"), pytest.param(False, id="the SDK's own", marks=pytest.mark.soak)],
-)
+# That the SDK alone runs it again shows that the outage bites. The bench of outages asks the same of more
+# activities, in small with every run of the tests.
+@pytest.mark.soak
+@pytest.mark.parametrize("reliable", [pytest.param(True, id="ours"), pytest.param(False, id="the SDK's own")])
 async def test_an_activity_that_ends_while_temporal_is_away_is_not_run_again(
     reliable: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

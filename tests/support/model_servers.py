@@ -13,7 +13,7 @@ from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-ERRORS = {
+ERRORS: dict[str, dict[Any, Any]] = {
     "openai": {
         401: {
             "error": {"message": "no such key", "type": "invalid_request_error", "code": "invalid_api_key"}
@@ -137,11 +137,11 @@ def _handle(request: BaseHTTPRequestHandler, server: ModelServer) -> None:
         wait = {"Retry-After": when if detail == "date" else detail} if detail else {}
         _send(request, server, 429, _error(server, 429), wait, error=429)
     elif kind in ("500", "529", "401"):
-        status = {
+        own = {
             "529": {"bedrock": 503}.get(server.protocol, 529),
             "401": {"bedrock": 403}.get(server.protocol, 401),
         }
-        _send(request, server, status.get(kind, 500), _error(server, int(kind)), error=int(kind))
+        _send(request, server, own.get(kind, 500), _error(server, int(kind)), error=int(kind))
     elif kind == "status":
         status, _, said = detail.partition(":")
         kind_of_error = "long" if server.protocol == "bedrock" else None

@@ -117,7 +117,7 @@ class WebServer:
     @property
     def host(self) -> str:
         """`address:port`."""
-        return f"{self._server.server_address[0]}:{self._server.server_address[1]}"
+        return f"{self._server.server_address[0]!s}:{self.port}"
 
     @property
     def port(self) -> int:

@@ -25,7 +25,7 @@ def test_the_table_of_the_page_is_what_the_kept_results_make() -> None:
 
 def test_a_run_is_kept_with_its_day_and_machine_and_shown(tmp_path: Path) -> None:
     """Other benches are left out until they ran."""
-    kept = json.loads(keep("wake", json.dumps(WAKE), tmp_path).read_text())
+    kept = json.loads(keep("wake", json.dumps(WAKE), folder=tmp_path).read_text())
     assert kept["report"] == WAKE
     assert "cores" in kept["machine"]
     assert "Python" in kept["machine"]
@@ -38,7 +38,7 @@ def test_a_run_is_kept_with_its_day_and_machine_and_shown(tmp_path: Path) -> Non
 
 def test_what_was_not_reached_is_said(tmp_path: Path) -> None:
     """In the table, and by the script."""
-    keep("wake", json.dumps(WAKE | {"taken_over_ms": {"2": {"p99": 2000.0}}}), tmp_path)
+    keep("wake", json.dumps(WAKE | {"taken_over_ms": {"2": {"p99": 2000.0}}}), folder=tmp_path)
     assert "2.00 (**not reached**)" in table(tmp_path)
     assert failures(tmp_path) == [
         "wake: first wake, another worker takes over, p99, s: 2.0, wanted under 2 s"
@@ -48,7 +48,7 @@ def test_what_was_not_reached_is_said(tmp_path: Path) -> None:
 def test_a_report_that_lacks_a_figure_is_not_kept(tmp_path: Path) -> None:
     """It is another bench's."""
     with pytest.raises(KeyError):
-        keep("outage", json.dumps(WAKE), tmp_path)
+        keep("outage", json.dumps(WAKE), folder=tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 

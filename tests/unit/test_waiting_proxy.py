@@ -75,6 +75,24 @@ async def test_after_a_while_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None
     assert answer == "HTTP/1.1 503 Service Unavailable"
 
 
+async def test_who_ends_does_not_wait() -> None:
+    """A worker that is to end while the server is away ends."""
+    waiting = WaitingProxy()
+    config, port = await waiting.start(), free_port()
+    assert config.basic_auth
+    proxy = config.target_host, config.basic_auth
+    server = await asyncio.start_server(echo, "127.0.0.1", port)
+    await ask(proxy, port)
+    server.close()
+    await server.wait_closed()
+    asking = asyncio.create_task(ask(proxy, port))
+    await asyncio.sleep(0.3)
+    assert not asking.done()
+    waiting.stop_waiting()
+    answer, _, _ = await asking
+    assert answer == "HTTP/1.1 503 Service Unavailable"
+
+
 async def test_nobody_else_gets_through() -> None:
     """It has a password, which the process keeps to itself."""
     answer, _, _ = await ask(await started(), free_port(), word="guess")
