@@ -41,8 +41,8 @@ from common.settings import Settings
 from common.temporal.connect import connect
 from tests.support.roots import open_all
 
-# On a busy machine the small form takes up to so many times its seconds before an agent counts as left alone.
-BUSY = 2
+# On a busy machine agents have so many times the seconds of the small form, before one counts as left alone.
+BUSY = 4
 SMALL_KILLS = 3
 # In megabytes: what hours of agents leave behind is more.
 SMALL_DISK, LONG_DISK = 64, 1024
