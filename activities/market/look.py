@@ -13,7 +13,7 @@ from activities.market.hours import Hours, Period, hours
 from activities.market.judge import judge
 from activities.market.records import Look, Looked
 from activities.market.series import SeriesStore, scaled
-from activities.quotes.quotes import Fault, QuoteFeed
+from activities.quotes.quotes import Fault, QuoteFeed, check_age
 from common.agents.market import Point, Seen, Series
 from common.agents.market_rules import by_condition
 from common.artifacts import ArtifactStore
@@ -76,7 +76,8 @@ class MarketWatch:
         wait = None
         try:
             async with asyncio.timeout(SECONDS):
-                quote = await self._feed.quote(request.index)
+                # By Temporal's clock: one from the future would have all that follow refused as out of order.
+                quote = check_age(await self._feed.quote(request.index), request.at, None)
         except TimeoutError:
             point = Point(at=due.at, open=opened, seen=Seen.MISSING, why=f"no answer within {SECONDS:.0f} s")
         except ApplicationError as error:

@@ -247,6 +247,21 @@ async def test_prices_out_of_order_and_twice_are_told_apart(tmp_path: Path) -> N
     assert any("out of order" in note for note in watching.notes)
 
 
+async def test_a_price_of_a_worker_whose_clock_is_ahead_by_days_keeps_none_of_the_next_out(
+    tmp_path: Path,
+) -> None:
+    """It is refused, whatever the worker itself thinks of its time."""
+
+    def says(now: datetime) -> Quote:
+        return quote(5000 + now.minute, now + timedelta(days=3) * (now.minute == 45))
+
+    watching = Watching(tmp_path, says, start=WEDNESDAY)
+    await watching.until(utc("2026-11-25T16:00"))
+    assert {point.seen for point in watching.points if point.at.minute == 45} == {Seen.REFUSED}
+    assert {point.seen for point in watching.points if point.at.minute != 45} == {Seen.PRICE}
+    assert any("in the future" in note for note in watching.notes)
+
+
 async def test_a_split_is_borne_out_by_the_next_price_and_is_no_fall(tmp_path: Path) -> None:
     """Half the price: held back once, then taken; earlier prices count on the new scale."""
 

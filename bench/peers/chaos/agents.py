@@ -16,7 +16,7 @@ from typing import ClassVar, Protocol
 from pydantic import JsonValue
 
 from activities.batch.listing import read_verdicts
-from bench.peers.chaos.outside import MAILBOX, Outside, files_below
+from bench.peers.chaos.outside import MAILBOX, PRICE, Outside, files_below
 from common.agents.agent import AgentInput
 from common.agents.auditor import AuditInput, AuditResult
 from common.agents.batch import Verdict as ItemVerdict
@@ -38,6 +38,7 @@ from tests.support.mail.smtp_server import Taken
 LIMIT = Decimal(11)
 FILES = 40
 CONTRACTS = 3
+RISEN = Decimal(12)
 MENDED = FLAWED.removeprefix("import os\n")
 
 
@@ -258,7 +259,7 @@ class RecruiterCase(Case):
 
 
 class MarketCase(Case):
-    """Its price rises once it watches; people are asked, and end the watch."""
+    """Its price rises while it watches; people are asked, and end the watch."""
 
     kind = "market-analyst"
 
@@ -276,12 +277,10 @@ class MarketCase(Case):
         )
 
     async def look_after(self, row: AgentRow, hands: Hands) -> None:
-        # The first price has been seen: from it on, a crossing is news.
-        if row.waiting_for == "the next price":
-            self.outside.web.prices.setdefault(self.index, Decimal(12))
+        # Up and down until a rise has been noticed, and nobody waits for the next minute.
         self.looks += 1
-        # Nobody waits for the next minute, or for the five after a look that failed.
         if self.looks % 5 == 0 and row.waiting_for in ("the next price", "the market to open"):
+            self.outside.web.prices[self.index] = PRICE if self.looks % 10 else RISEN
             await hands.wake(self.id)
 
     async def after_decision(self, hands: Hands) -> None:
@@ -290,9 +289,7 @@ class MarketCase(Case):
     def witnessed(self, result: JsonValue) -> Counter[str]:
         said = MarketResult.model_validate(result)
         there = sum(Path(file).stat().st_size > 0 for file in said.files.values() if Path(file).exists())
-        return compared(there, len(said.files)) + Counter(
-            missing=said.crossings < 1, duplicated=max(0, said.crossings - 1)
-        )
+        return compared(there, len(said.files)) + Counter(missing=said.crossings < 1)
 
 
 class ContractsCase(Case):

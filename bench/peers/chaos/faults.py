@@ -26,6 +26,8 @@ Tell = Callable[[str], None]
 Fault = Callable[[], Awaitable[None]]
 # Debian's package libfaketime puts it there.
 FAKETIME = next(iter(Path("/usr/lib").glob("*/faketime/libfaketime.so.1")), None)
+# Longer than a worker takes to finish what it does.
+ENDS_WITHIN = 60.0
 # Of Linux: CLONE_NEWNS; MS_REC and MS_PRIVATE; MNT_DETACH.
 NEW_MOUNTS, PRIVATE, DETACH = 0x20000, 0x44000, 2
 
@@ -93,36 +95,36 @@ class Disk:
         self._ballast.unlink(missing_ok=True)
 
 
-class Faults:
-    """Does all of it to one stack.
+@dataclass(frozen=True)
+class Targets:
+    """What the faults hit.
 
-    Args:
+    Attributes:
         fleet: the workers.
         server: Temporal.
         outside: everything else, behind proxies.
-        lines: the proxies before Temporal: those of workers and of people.
+        workers, people: the proxies before Temporal, of workers and of people.
         disk: where the data folder lies; None where it cannot be filled.
-        chance: draws what happens when.
-        pace: how long it lasts.
-        count: what has happened.
-        tell: says so.
     """
 
+    fleet: Fleet
+    server: DevServer
+    outside: Outside
+    workers: Proxy
+    people: Proxy
+    disk: Disk | None
+
+
+class Faults:
+    """Does all of it to one stack: `chance` draws what happens when, `pace` says how long it lasts."""
+
     def __init__(
-        self,
-        fleet: Fleet,
-        server: DevServer,
-        outside: Outside,
-        lines: Sequence[Proxy],
-        disk: Disk | None,
-        chance: random.Random,
-        pace: Pace,
-        count: Counter[str],
-        tell: Tell,
+        self, targets: Targets, chance: random.Random, pace: Pace, count: Counter[str], tell: Tell
     ) -> None:
-        self._fleet, self._server, self._outside, self._disk = fleet, server, outside, disk
-        self._lines, self._chance, self._pace = lines, chance, pace
-        self._count, self._tell = count, tell
+        self._fleet, self._server, self._outside = targets.fleet, targets.server, targets.outside
+        self._disk, self._workers = targets.disk, targets.workers
+        self._lines = [targets.workers, targets.people]
+        self._chance, self._pace, self._count, self._tell = chance, pace, count, tell
         self._alone = asyncio.Lock()
         self._up = asyncio.Event()
         self._up.set()
@@ -231,7 +233,7 @@ class Faults:
         self.off.append(member.process.pid)
         self._tell(f"a worker works whose clock is off by {days:.1f} days")
         await asyncio.sleep(self._pace.clock_off)
-        await end_child(member.process, 30)
+        await end_child(member.process, ENDS_WITHIN)
         self._count["clocks_off"] += 1
 
     async def _working(self, more: dict[str, str]) -> Member:
@@ -253,9 +255,10 @@ class Faults:
             proxy = self._chance.choice([*self._outside.proxies.values(), *self._lines])
             proxy.strike(self._chance.choice(list(Strike)))
 
-    def spare(self, proxy: Proxy) -> None:
-        """Strike no longer there."""
-        self._lines = [each for each in self._lines if each is not proxy]
+    def spare_workers(self) -> None:
+        """Strike no longer between workers and Temporal."""
+        self._lines.remove(self._workers)
+        self._workers.strike(None)
 
     @asynccontextmanager
     async def _server_alone(self) -> AsyncIterator[None]:
@@ -276,7 +279,7 @@ class Faults:
 
 def is_running(pid: int) -> bool:
     """Whether a process has not ended; one that nobody has waited for has."""
-    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    return psutil.pid_exists(pid) and bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
 
 
 def is_off(pid: int) -> bool:

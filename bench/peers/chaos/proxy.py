@@ -65,8 +65,8 @@ class Proxy:
         self._server.close()
         self._break()
 
-    def strike(self, strike: Strike) -> None:
-        """Have this happen to the next request that a client sends."""
+    def strike(self, strike: Strike | None) -> None:
+        """Have this happen to the next request that a client sends; None takes it back."""
         self._next = strike
 
     def go_away(self) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -21,79 +22,79 @@ from common.client.client import AgentClient
 from common.client.view import AgentView, RunStatus
 from common.mail import UNMATCHED
 from common.notices.types import COURIER, DeliveryLog
-from common.settings import Settings
 from tests.support.mail.dovecot import Dovecot
 
 WRONGS = ("lost", "duplicated", "missing", "forbidden", "failed", "needing_human")
-PATIENCE = timedelta(seconds=10)
-VIEWS = 5
+PATIENCE = timedelta(seconds=60)
+VIEWS = 30
 # The mailbox is listened to again so many seconds after whatever it was.
 LISTENS_WITHIN = 90.0
 
 
-async def compare(
-    cases: Sequence[Case],
-    still_open: Collection[Case],
-    people: People,
-    client: Client,
-    door: AgentClient,
-    outside: Outside,
-    settings: Settings,
-    off: Collection[int],
-) -> dict[str, Any]:
-    """The figures: `why` says in words what is wrong.
+@dataclass(frozen=True)
+class Witnesses:
+    """What was seen outside, what people remember to have said, the agents; `data` is the data folder."""
 
-    Args:
-        cases: all agents there were.
-        still_open: those that have not ended.
-        people: who remember what was acknowledged.
-        client: of Temporal.
-        door: the same for agents.
-        outside: the witnesses.
-        settings: of the data folder.
-        off: the process ids of workers whose clocks were off.
-    """
-    found = Counter[str](dict.fromkeys((*WRONGS, "effects", "set_aside", "unknown_letters"), 0))
-    why: list[str] = []
+    people: People
+    client: Client
+    door: AgentClient
+    outside: Outside
+    data: Path
 
-    def note(who: str, seen: Counter[str], words: str = "") -> None:
-        found.update(seen)
-        if wrong := {name: seen[name] for name in (*WRONGS, "set_aside") if seen[name]}:
-            why.append(f"{who}: {wrong} {words}".rstrip())
+    async def compare(
+        self, cases: Sequence[Case], still_open: Collection[Case], off: Collection[int]
+    ) -> dict[str, Any]:
+        """The figures; `why` says in words what is wrong.
 
-    for case in cases:
-        if case in still_open:
-            view = await _view(door, case.id)
-            words = f"still {view.state} at {view.node}: {_last(view)}; {await _pending(door, case.id)}"
-            note(case.id, Counter(needing_human=1), words)
-            continue
-        view = await _view(door, case.id)
+        Args:
+            cases: all agents that people started.
+            still_open: those that have not ended.
+            off: the process ids of workers whose clocks were off.
+        """
+        found = Counter[str](dict.fromkeys((*WRONGS, "effects", "set_aside", "unknown_letters"), 0))
+        why: list[str] = []
+
+        def note(who: str, seen: Counter[str], words: str = "") -> None:
+            found.update(seen)
+            if wrong := {name: seen[name] for name in (*WRONGS, "set_aside") if seen[name]}:
+                why.append(f"{who}: {wrong} {words}".rstrip())
+
+        for case in cases:
+            note(case.id, *await self._of(case, case in still_open))
+        note("the journals of fixes", _written_twice(self.data))
+        note("the web site", Counter(duplicated=self.outside.web.put_twice))
+        note("notices in Slack", await _posted(self.client, self.outside))
+        if self.outside.imap:
+            note("the mailbox", Counter(lost=await _not_handed_on(self.outside.imap)))
+        found["needing_human"] += found.pop("set_aside")
+        tasks = sum([await _tasks_of(self.client, case.id, off) for case in cases])
+        kinds = ", ".join(f"'{kind}'" for kind in KINDS)
+        agents = (await self.client.count_workflows(f"WorkflowType IN ({kinds})")).count
+        return {"agents": agents, **found, "tasks_with_clock_off": tasks, "why": why}
+
+    async def _of(self, case: Case, is_open: bool) -> tuple[Counter[str], str]:
+        """What is wrong with one agent, and what helps to see why."""
+        if is_open:
+            view = await self.door.view(case.id)
+            words = f"still {view.state} at {view.node}: {_last(view)}"
+            return Counter(needing_human=1), f"{words}; {await _pending(self.door, case.id)}"
+        view = await _view(self.door, case.id)
         if view.status is not RunStatus.COMPLETED:
-            note(case.id, Counter(failed=1), f"{view.status}: {view.failure}")
-            continue
-        note(case.id, case.witnessed(view.result), _last(view))
+            return Counter(failed=1), f"{view.status}: {view.failure}"
+        seen = case.witnessed(view.result)
         for id in {case.id, *case.asking}:
-            note(id, await _lost(people, door, id))
-    note("the journals of fixes", _written_twice(settings.data_dir))
-    note("the web site", Counter(duplicated=outside.web.put_twice))
-    note("notices in Slack", await _posted(client, outside))
-    if outside.imap:
-        note("the mailbox", Counter(lost=await _not_handed_on(outside.imap)))
-    found["needing_human"] += found.pop("set_aside")
-    tasks = sum([await _tasks_of(client, case.id, off) for case in cases])
-    kinds = ", ".join(f"'{kind}'" for kind in KINDS)
-    agents = (await client.count_workflows(f"WorkflowType IN ({kinds})")).count
-    return {"agents": agents, **found, "tasks_with_clock_off": tasks, "why": why}
+            seen.update(await _lost(self.people, self.door, id))
+        return seen, _last(view)
 
 
 async def _view(door: AgentClient, id: str) -> AgentView:
-    """The view that a worker answers for, if one does so in time."""
+    """The view that a worker answers for; without, what the agent knows would be missing."""
     for _ in range(VIEWS):
         view = await door.view(id)
         if view.live:
-            break
-        await asyncio.sleep(0.5)
-    return view
+            return view
+        await asyncio.sleep(1)
+    raise RuntimeError(f"no worker answers for {id}")
 
 
 def _last(view: AgentView) -> str:
