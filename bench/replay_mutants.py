@@ -137,7 +137,7 @@ def chosen(sample: int | None, seed: int) -> list[Mutant]:
     if sample is None:
         return mutants
     seen: Counter[str] = Counter()
-    ranked = []
+    ranked: list[tuple[int, int, Mutant]] = []
     for each in mutants:
         ranked.append((seen[each.sort], len(ranked), each))
         seen[each.sort] += 1
