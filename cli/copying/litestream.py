@@ -52,6 +52,7 @@ class Litestream:
         self._program = find_program()
         self._process: Process | None = None
         self._runtime: Path | None = None
+        self._control: httpx.AsyncClient | None = None
         self.log = log
 
     async def start(self) -> None:
@@ -64,12 +65,15 @@ class Litestream:
         if self._runtime is None:
             # Not in the data folder, whose path may be too long for a socket's.
             self._runtime = Path(tempfile.mkdtemp(prefix="hibernaut-copy-"))
+            # One for all: making a client takes longer than what it is asked.
+            transport = httpx.AsyncHTTPTransport(uds=str(self._runtime / SOCKET))
+            self._control = httpx.AsyncClient(transport=transport, timeout=2 * ANSWERS_WITHIN)
         config = {
             "dbs": watched,
             "socket": {"enabled": True, "path": str(self._runtime / SOCKET)},
             "snapshot": {"interval": retention, "retention": retention},
-            # The transactions that marks name are found among the uncompacted for so long.
-            "l0-retention": "1h",
+            # The transaction that a mark names is found among the uncompacted ones for so long.
+            "l0-retention": "10m",
             # What is committed until the end is copied before it is asked to end.
             "shutdown-sync-timeout": "2s",
             "logging": {"level": "warn"},
@@ -98,9 +102,10 @@ class Litestream:
         """End it."""
         if self._process:
             await end_child(self._process, ENDS_WITHIN)
-        if self._runtime:
+        if self._runtime and self._control:
+            await self._control.aclose()
             shutil.rmtree(self._runtime, ignore_errors=True)
-            self._runtime = None
+            self._runtime = self._control = None
 
     async def sync(self, database: Path, *, to_the_end: bool) -> int:
         """Copy what was committed until now; the number of the last transaction.
@@ -113,12 +118,10 @@ class Litestream:
             LitestreamError: it does not run yet, does not know the database yet, or cannot reach the place.
         """
         asked = {"path": str(database), "wait": to_the_end, "timeout": int(ANSWERS_WITHIN)}
-        if self._runtime is None:
-            raise LitestreamError("litestream has not been started yet")
-        transport = httpx.AsyncHTTPTransport(uds=str(self._runtime / SOCKET))
+        if self._control is None:
+            raise LitestreamError("litestream does not run")
         try:
-            async with httpx.AsyncClient(transport=transport, timeout=2 * ANSWERS_WITHIN) as client:
-                answer = await client.post("http://litestream/sync", json=asked)
+            answer = await self._control.post("http://litestream/sync", json=asked)
         except httpx.HTTPError as error:
             raise LitestreamError(
                 f"litestream does not answer ({type(error).__name__}); see {self.log}"
