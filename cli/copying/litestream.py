@@ -24,6 +24,7 @@ HEADER = b"SQLite format 3\0"
 # For so long it keeps the past of a database, and this program what was deleted.
 RETENTION_HOURS = 24
 SOCKET = "socket"
+MAX_SOCKET_PATH = 100  # bytes; what systems allow is a little more
 STARTS_WITHIN = 10.0
 ANSWERS_WITHIN = 30.0
 ENDS_WITHIN = 15.0
@@ -63,8 +64,7 @@ class Litestream:
         ]
         retention = f"{RETENTION_HOURS}h"
         if self._runtime is None:
-            # Not in the data folder, whose path may be too long for a socket's.
-            self._runtime = Path(tempfile.mkdtemp(prefix="hibernaut-copy-"))
+            self._runtime = _room_for_socket(self._folder)
             # One for all: making a client takes longer than what it is asked.
             transport = httpx.AsyncHTTPTransport(uds=str(self._runtime / SOCKET))
             self._control = httpx.AsyncClient(transport=transport, timeout=2 * ANSWERS_WITHIN)
@@ -172,6 +172,15 @@ def find_program() -> str:
 def _is_database(file: Path) -> bool:
     with file.open("rb") as opened:
         return opened.read(len(HEADER)) == HEADER
+
+
+def _room_for_socket(folder: Path) -> Path:
+    """A folder in `folder`; elsewhere where its path would be too long for a socket's."""
+    own = folder / ".litestream"
+    if len(os.fsencode(own / SOCKET)) > MAX_SOCKET_PATH:
+        return Path(tempfile.mkdtemp(prefix="hibernaut-copy-"))
+    own.mkdir(mode=0o700, exist_ok=True)
+    return own
 
 
 def _configured(runtime: Path, config: Mapping[str, Any]) -> list[str]:
