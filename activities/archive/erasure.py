@@ -86,9 +86,7 @@ class Erasure:
             found.held = len(held)
             there = {id for id in runs if await self._end(id)}
             # Before the agents themselves, by which an attempt after a kill finds these.
-            theirs = await asyncio.to_thread(objects_of, self._objects, runs)
-            acts = ActLog(self._objects)
-            theirs += await asyncio.to_thread(lambda: [e for id in runs for e in acts.objects_of(id)])
+            theirs = await asyncio.to_thread(self._letters_and_acts, runs)
             theirs += await asyncio.to_thread(self._never_entered, request.owner, kinds)
             # Also of an owner whose agents are all on hold: it only saves time.
             theirs += await asyncio.to_thread(self._lying, owned_prefix(request.owner))
@@ -137,6 +135,9 @@ class Erasure:
         # No run is left, so not even what was on its way to the agent is needed.
         await asyncio.to_thread(self._objects.delete, [each.key for each in listed])
         return Erased(objects=len(listed), bytes=sum(each.size for each in listed))
+
+    def _letters_and_acts(self, agents: Collection[str]) -> list[StoredObject]:
+        return objects_of(self._objects, agents) + ActLog(self._objects).objects_of(agents)
 
     def _never_entered(self, owner: str, kinds: dict[str, str]) -> list[StoredObject]:
         """What a killed archivist had copied of these agents, and no row of the index names."""
@@ -189,7 +190,7 @@ class Erasure:
             gone += listed
             erased.archived += 1
         ids = {row.id for row in going.values()}
-        gone += await asyncio.to_thread(objects_of, self._objects, ids)
+        gone += await asyncio.to_thread(self._letters_and_acts, ids)
         files = await asyncio.to_thread(self._forget_files, ids)
         removed += [each.key for each in gone]
         erased.objects, erased.artifacts = len(gone), len(files)

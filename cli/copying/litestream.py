@@ -24,6 +24,7 @@ HEADER = b"SQLite format 3\0"
 # For so long it keeps the past of a database, and this program what was deleted.
 RETENTION_HOURS = 24
 SOCKET = "socket"
+MAX_SOCKET_PATH = 100  # bytes; what systems allow is a little more
 STARTS_WITHIN = 10.0
 ANSWERS_WITHIN = 30.0
 ENDS_WITHIN = 15.0
@@ -52,6 +53,7 @@ class Litestream:
         self._program = find_program()
         self._process: Process | None = None
         self._runtime: Path | None = None
+        self._control: httpx.AsyncClient | None = None
         self.log = log
 
     async def start(self) -> None:
@@ -62,14 +64,16 @@ class Litestream:
         ]
         retention = f"{RETENTION_HOURS}h"
         if self._runtime is None:
-            # Not in the data folder, whose path may be too long for a socket's.
-            self._runtime = Path(tempfile.mkdtemp(prefix="hibernaut-copy-"))
+            self._runtime = _room_for_socket(self._folder)
+            # One for all: making a client takes longer than what it is asked.
+            transport = httpx.AsyncHTTPTransport(uds=str(self._runtime / SOCKET))
+            self._control = httpx.AsyncClient(transport=transport, timeout=2 * ANSWERS_WITHIN)
         config = {
             "dbs": watched,
             "socket": {"enabled": True, "path": str(self._runtime / SOCKET)},
             "snapshot": {"interval": retention, "retention": retention},
-            # The transactions that marks name are found among the uncompacted for so long.
-            "l0-retention": "1h",
+            # The transaction that a mark names is found among the uncompacted ones for so long.
+            "l0-retention": "10m",
             # What is committed until the end is copied before it is asked to end.
             "shutdown-sync-timeout": "2s",
             "logging": {"level": "warn"},
@@ -98,9 +102,10 @@ class Litestream:
         """End it."""
         if self._process:
             await end_child(self._process, ENDS_WITHIN)
-        if self._runtime:
+        if self._runtime and self._control:
+            await self._control.aclose()
             shutil.rmtree(self._runtime, ignore_errors=True)
-            self._runtime = None
+            self._runtime = self._control = None
 
     async def sync(self, database: Path, *, to_the_end: bool) -> int:
         """Copy what was committed until now; the number of the last transaction.
@@ -113,12 +118,10 @@ class Litestream:
             LitestreamError: it does not run yet, does not know the database yet, or cannot reach the place.
         """
         asked = {"path": str(database), "wait": to_the_end, "timeout": int(ANSWERS_WITHIN)}
-        if self._runtime is None:
-            raise LitestreamError("litestream has not been started yet")
-        transport = httpx.AsyncHTTPTransport(uds=str(self._runtime / SOCKET))
+        if self._control is None:
+            raise LitestreamError("litestream does not run")
         try:
-            async with httpx.AsyncClient(transport=transport, timeout=2 * ANSWERS_WITHIN) as client:
-                answer = await client.post("http://litestream/sync", json=asked)
+            answer = await self._control.post("http://litestream/sync", json=asked)
         except httpx.HTTPError as error:
             raise LitestreamError(
                 f"litestream does not answer ({type(error).__name__}); see {self.log}"
@@ -169,6 +172,15 @@ def find_program() -> str:
 def _is_database(file: Path) -> bool:
     with file.open("rb") as opened:
         return opened.read(len(HEADER)) == HEADER
+
+
+def _room_for_socket(folder: Path) -> Path:
+    """A folder in `folder`; elsewhere where its path would be too long for a socket's."""
+    own = folder / ".litestream"
+    if len(os.fsencode(own / SOCKET)) > MAX_SOCKET_PATH:
+        return Path(tempfile.mkdtemp(prefix="hibernaut-copy-"))
+    own.mkdir(mode=0o700, exist_ok=True)
+    return own
 
 
 def _configured(runtime: Path, config: Mapping[str, Any]) -> list[str]:

@@ -7,7 +7,7 @@ so a new approval is asked for once, by people who are told.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 
 from pydantic import AwareDatetime, BaseModel
@@ -97,12 +97,12 @@ class ActLog:
         acts = [self._act(each.key) for each in listed if each.written_at >= time - CLOCKS_DIFFER]
         return sorted((act for act in acts if act.at >= time), key=lambda act: act.at)
 
-    def objects_of(self, agent: str) -> list[StoredObject]:
-        """Everything that the log holds of an agent."""
-        return list(self._store.list(_folder(agent)))
+    def objects_of(self, agents: Iterable[str]) -> list[StoredObject]:
+        """Everything that the log holds of these agents."""
+        return [each for agent in agents for each in self._store.list(_folder(agent))]
 
     def _acts(self, agent: str) -> list[str]:
-        return [each.key for each in self.objects_of(agent) if not each.key.endswith(TOLD)]
+        return [each.key for each in self.objects_of([agent]) if not each.key.endswith(TOLD)]
 
     def _act(self, place: str) -> Act:
         return Act.model_validate_json(self._store.get(place))

@@ -108,7 +108,7 @@ def test_a_second_restore_forgets_anew(log: Log) -> None:
 def test_an_act_is_noted_before_it_is_done(log: Log, tmp_path: Path) -> None:
     """Where it cannot be noted it must not be done."""
     log.acts(5, "a", "one")
-    assert len(log.objects_of("buyer-1")) == 1
+    assert len(log.objects_of(["buyer-1", "buyer-2"])) == 1
     (tmp_path / "acts").rename(tmp_path / "gone")
     (tmp_path / "acts").write_text("no folder")
     with pytest.raises(Exception, match=r"acts"):

@@ -16,6 +16,8 @@ from temporalio.worker import Replayer
 
 from activities.mail.outbox import LetterRecord, Outbox
 from cli.revival import revived_input
+from common.approval.acts import ActLog
+from common.approval.types import ApprovalPolicy, Authorization
 from common.archive.anchor import ArchiveAnchor
 from common.archive.index import IndexQuery
 from common.archive.layout import ARCHIVIST, SCHEDULE, Head
@@ -183,6 +185,10 @@ async def test_an_owner_is_forgotten_whole_and_others_stay(stage: ArchiveStage) 
     couriers = [await stage.courier(asleep.id, owner) for owner in ("owner-1", "owner-2")]
     outbox = Outbox(stage.store, stage.signer)
     letters = [entered(outbox, handle.id) for handle in (mine[0], theirs, asleep)]
+    acts = ActLog(stage.store)
+    for handle in (mine[0], theirs, asleep):
+        key = f"{handle.id}:act:d"
+        acts.admit(Authorization(key=key, policy=ApprovalPolicy(), requester="", votes=()), handle.id)
     files = [stage.artifact(handle, handle.id.encode()) for handle in (mine[0], theirs, live)]
     for owner in ("owner-1", "owner-2"):
         stage.store.put(f"{owned_prefix(owner)}auditor/tree.gz", b"what audits keep of a tree")
@@ -196,6 +202,7 @@ async def test_an_owner_is_forgotten_whole_and_others_stay(stage: ArchiveStage) 
             await handle.describe()
         assert [each.key for each in stage.store.list("") if handle.id in each.key] == []
     assert [outbox.find(each.token) for each in letters] == [None, letters[1], None]
+    assert [act.agent for act in acts.since(datetime.fromtimestamp(0, UTC))] == [theirs.id]
     assert [len(list(stage.store.list(owned_prefix(owner)))) for owner in ("owner-1", "owner-2")] == [0, 1]
     assert (erased.artifacts, [each.exists() for each in files]) == (2, [False, True, False])
     [row] = stage.archived.index.find(IndexQuery())
