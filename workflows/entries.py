@@ -8,6 +8,7 @@ what came of that, it is the state in which the agent asked, for whoever goes on
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import Counter
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from typing import Any
 from temporalio import workflow
 from temporalio.client import WorkflowHistory
 from temporalio.converter import DataConverter
+from temporalio.runtime import Runtime, TelemetryConfig
 from temporalio.worker import (
     ExecuteWorkflowInput,
     Interceptor,
@@ -65,6 +67,8 @@ class Entries:
     nth: int | None = None
     counts: Counter[str] = field(default_factory=Counter)
     kept: Entry | None = None
+    # The SDK would tell of every failure on stdout.
+    _runtime: Runtime = field(default_factory=lambda: Runtime(telemetry=TelemetryConfig(logging=None)))
     _asking: dict[asyncio.Task[Any] | None, Carried] = field(default_factory=dict)
 
     async def replay(self, kind: type, history: WorkflowHistory, data_converter: DataConverter) -> None:
@@ -84,6 +88,7 @@ class Entries:
             data_converter=data_converter,
             workflow_runner=sandbox(),
             interceptors=[*interceptors(), _Watching(self)],
+            runtime=self._runtime,
         )
         result = await replays.replay_workflow(history, raise_on_replay_failure=False)
         if result.replay_failure and self.kept and self.kept is not before:
@@ -92,7 +97,7 @@ class Entries:
             until = WorkflowHistory(history.workflow_id, history.events[:length])
             result = await replays.replay_workflow(until, raise_on_replay_failure=False)
         if result.replay_failure:
-            raise NotReplayedError(str(result.replay_failure)) from result.replay_failure
+            raise NotReplayedError(_said(result.replay_failure)) from result.replay_failure
 
     def enter(self, agent: Agent[Any, Any], name: str) -> None:
         """Take note that the agent enters a node."""
@@ -110,6 +115,12 @@ class Entries:
 
 def _state_now(agent: Agent[Any, Any]) -> Carried:
     return state_of(agent._carried, agent.memory).model_copy(deep=True)
+
+
+def _said(failure: Exception) -> str:
+    """What the SDK says of a replay, without the structure that it prints around that."""
+    found = re.search(r'message: "((?:[^"\\]|\\.)+)"', str(failure))
+    return (found[1] if found else str(failure)).replace("\n", " ")
 
 
 class _Watching(Interceptor):
