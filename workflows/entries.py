@@ -69,7 +69,7 @@ class Entries:
     kept: Entry | None = None
     # The SDK would tell of every failure on stdout.
     _runtime: Runtime = field(default_factory=lambda: Runtime(telemetry=TelemetryConfig(logging=None)))
-    _asking: dict[asyncio.Task[Any] | None, Carried] = field(default_factory=dict)
+    _asking: dict[asyncio.Task[Any] | None, tuple[str, Carried]] = field(default_factory=dict)
 
     async def replay(self, kind: type, history: WorkflowHistory, data_converter: DataConverter) -> None:
         """Go through one run, of the class `kind`; with `nth` the runs must come oldest first.
@@ -103,14 +103,18 @@ class Entries:
         """Take note that the agent enters a node."""
         self.counts[name] += 1
         if name == self.node and self.nth in (None, self.counts[name]):
-            pending = agent._approvals._answers.pending
-            state = self._asking[asyncio.current_task()] if pending else _state_now(agent)
+            task = asyncio.current_task()
+            question, asking = self._asking.get(task, ("", None))
+            # Answers given to this task whose outcome the agent may not have put into its memory yet.
+            given = [answer for of, answer in agent._approvals._answers._given if of is task]
+            fresh = any(answer.request.question == question for answer in given)
+            state = asking if asking and fresh else _state_now(agent)
             length = workflow.info().get_current_history_length()
             self.kept = Entry(workflow.now(), agent.input, state, agent._calls.has_begun, length)
 
-    def ask(self, agent: Agent[Any, Any]) -> None:
+    def ask(self, agent: Agent[Any, Any], question: str) -> None:
         """Take note that the agent asks people."""
-        self._asking[asyncio.current_task()] = _state_now(agent)
+        self._asking[asyncio.current_task()] = question, _state_now(agent)
 
 
 def _state_now(agent: Agent[Any, Any]) -> Carried:
@@ -141,9 +145,9 @@ class _Watching(Interceptor):
                     entries.enter(agent, name)
                     return enter(name)
 
-                async def ask(*arguments: Any, **more: Any) -> Any:
-                    entries.ask(agent)
-                    return await asked(*arguments, **more)
+                async def ask(question: str, *arguments: Any, **more: Any) -> Any:
+                    entries.ask(agent, question)
+                    return await asked(question, *arguments, **more)
 
                 vars(agent).update(node=node, ask=ask)
                 return await super().execute_workflow(input)
