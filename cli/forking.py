@@ -81,7 +81,7 @@ async def _entered(
         except NotReplayedError as error:
             raise CommandError(
                 f"run {run_id} of {original.id} does not replay with this version of its code, so its state "
-                f"cannot be told: {str(error).splitlines()[0][:300]}",
+                f"cannot be told: {str(error)[:300]}",
                 ExitCode.AGENT_FAILED,
             ) from error
         if entries.kept:

@@ -8,6 +8,7 @@ what came of that, it is the state in which the agent asked, for whoever goes on
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import Counter
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from typing import Any
 from temporalio import workflow
 from temporalio.client import WorkflowHistory
 from temporalio.converter import DataConverter
+from temporalio.runtime import Runtime, TelemetryConfig
 from temporalio.worker import (
     ExecuteWorkflowInput,
     Interceptor,
@@ -65,7 +67,9 @@ class Entries:
     nth: int | None = None
     counts: Counter[str] = field(default_factory=Counter)
     kept: Entry | None = None
-    _asking: dict[asyncio.Task[Any] | None, Carried] = field(default_factory=dict)
+    # The SDK would tell of every failure on stdout.
+    _runtime: Runtime = field(default_factory=lambda: Runtime(telemetry=TelemetryConfig(logging=None)))
+    _asking: dict[asyncio.Task[Any] | None, tuple[str, Carried]] = field(default_factory=dict)
 
     async def replay(self, kind: type, history: WorkflowHistory, data_converter: DataConverter) -> None:
         """Go through one run, of the class `kind`; with `nth` the runs must come oldest first.
@@ -84,6 +88,7 @@ class Entries:
             data_converter=data_converter,
             workflow_runner=sandbox(),
             interceptors=[*interceptors(), _Watching(self)],
+            runtime=self._runtime,
         )
         result = await replays.replay_workflow(history, raise_on_replay_failure=False)
         if result.replay_failure and self.kept and self.kept is not before:
@@ -92,24 +97,34 @@ class Entries:
             until = WorkflowHistory(history.workflow_id, history.events[:length])
             result = await replays.replay_workflow(until, raise_on_replay_failure=False)
         if result.replay_failure:
-            raise NotReplayedError(str(result.replay_failure)) from result.replay_failure
+            raise NotReplayedError(_said(result.replay_failure)) from result.replay_failure
 
     def enter(self, agent: Agent[Any, Any], name: str) -> None:
         """Take note that the agent enters a node."""
         self.counts[name] += 1
         if name == self.node and self.nth in (None, self.counts[name]):
-            pending = agent._approvals._answers.pending
-            state = self._asking[asyncio.current_task()] if pending else _state_now(agent)
+            task = asyncio.current_task()
+            question, asking = self._asking.get(task, ("", None))
+            # Answers given to this task whose outcome the agent may not have put into its memory yet.
+            given = [answer for of, answer in agent._approvals._answers._given if of is task]
+            fresh = any(answer.request.question == question for answer in given)
+            state = asking if asking and fresh else _state_now(agent)
             length = workflow.info().get_current_history_length()
             self.kept = Entry(workflow.now(), agent.input, state, agent._calls.has_begun, length)
 
-    def ask(self, agent: Agent[Any, Any]) -> None:
+    def ask(self, agent: Agent[Any, Any], question: str) -> None:
         """Take note that the agent asks people."""
-        self._asking[asyncio.current_task()] = _state_now(agent)
+        self._asking[asyncio.current_task()] = question, _state_now(agent)
 
 
 def _state_now(agent: Agent[Any, Any]) -> Carried:
     return state_of(agent._carried, agent.memory).model_copy(deep=True)
+
+
+def _said(failure: Exception) -> str:
+    """What the SDK says of a replay, without the structure that it prints around that."""
+    found = re.search(r'message: "((?:[^"\\]|\\.)+)"', str(failure))
+    return (found[1] if found else str(failure)).replace("\n", " ")
 
 
 class _Watching(Interceptor):
@@ -130,9 +145,9 @@ class _Watching(Interceptor):
                     entries.enter(agent, name)
                     return enter(name)
 
-                async def ask(*arguments: Any, **more: Any) -> Any:
-                    entries.ask(agent)
-                    return await asked(*arguments, **more)
+                async def ask(question: str, *arguments: Any, **more: Any) -> Any:
+                    entries.ask(agent, question)
+                    return await asked(question, *arguments, **more)
 
                 vars(agent).update(node=node, ask=ask)
                 return await super().execute_workflow(input)

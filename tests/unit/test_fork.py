@@ -15,9 +15,13 @@ from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput
 
-from activities.calls.firewall import Firewall
+from activities.calls.firewall import Firewall, _likeness
 from activities.delivery.notices import Notices
+from activities.recruiting.records import LetterKind, Outgoing, SendOutreach
+from activities.trading.orders import CancelOrder
 from common.agents.fork import CALLER, FORK, Fork, HeldError, hold, key_on_record
+from common.agents.recruiter import OutreachPlan
+from common.approval.types import ApprovalPolicy, Authorization
 from common.notices.types import Notice, NoticeEvent, Told
 
 ROOT = Path(__file__).parents[2]
@@ -101,6 +105,30 @@ async def test_a_mark_that_cannot_be_read_lets_nothing_run(environment: Activity
     with pytest.raises(ValueError, match="run_id"):
         await environment.run(execute, {FORK: broken})
     assert ran == ["None"]
+
+
+def test_a_request_is_like_one_that_asks_for_the_same_of_another_agent() -> None:
+    """Whoever's the envelopes are; another recipient, another plan or another node is another request."""
+    plan = OutreachPlan.model_construct(role="cook", leave_out=())
+
+    def request(key: str, candidate: str = "c1", **more: Any) -> SendOutreach:
+        letter = Outgoing(candidate=candidate, kind=LetterKind.FIRST)
+        envelope = Authorization(votes=(), policy=ApprovalPolicy(), requester="o", key=key)
+        fields = {"plan": plan, "letters": (letter,), "chain": key, "authorization": envelope, **more}
+        return SendOutreach.model_construct(**fields)
+
+    def likeness(request: Any) -> str:
+        return _likeness(request, ("mine", "original"), ("chain",))
+
+    wanted = likeness(request("mine:send:1"))
+    assert likeness(request("original:send:1")) == wanted
+    assert likeness(request("another:send:1")) != wanted
+    assert likeness(request("original:again:1")) != wanted
+    assert likeness(request("original:send:1", candidate="c2")) != wanted
+    other = plan.model_copy(update={"leave_out": ("c2",)})
+    assert likeness(request("original:send:1", plan=other)) != wanted
+    assert likeness(CancelOrder(key="mine:buy:1")) == likeness(CancelOrder(key="original:buy:1"))
+    assert likeness(CancelOrder(key="mine:buy:1")) != likeness(CancelOrder(key="original:buy:2"))
 
 
 async def test_notices_of_a_fork_say_so(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import secrets
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -265,7 +266,9 @@ async def test_a_fork_leaves_the_open_order_of_its_original_alone(floor: Floor, 
     await original.terminate()
 
 
-async def test_another_input_counts_from_the_node_on(floor: Floor, orders: Any) -> None:
+async def test_another_input_counts_from_the_node_on(
+    floor: Floor, orders: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
     """What was made of the old one before stays; what does not fit the kind is refused in a line."""
     original = await floor.buyer()
     await floor.asked(original)
@@ -276,8 +279,16 @@ async def test_another_input_counts_from_the_node_on(floor: Floor, orders: Any) 
     assert (await floor.asked(same)).plan["limit"] == "11"
     with pytest.raises(CommandError, match="buyer has no field 'limits'"):
         await floor.fork(original, "case", "limits=9")
+    capsys.readouterr()
+    await fork(floor.settings, original.id, "case", (), None, None, effects=False, as_json=True)
+    told = json.loads(capsys.readouterr().out)
+    mark = Fork(of=original.id, run_id=(await original.describe()).run_id or "", node="case")
+    assert (told["kind"], told["owner"], told["fork"]) == ("buyer", OWNER, mark.model_dump())
+    assert told["id"].startswith(f"{original.id}-fork-")
+    last = floor.client.get_workflow_handle(told["id"])
+    assert (await floor.view(last)).fork == mark
     assert orders() == []
-    for each in (original, other, same):
+    for each in (original, other, same, last):
         await each.terminate()
 
 

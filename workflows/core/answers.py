@@ -36,14 +36,9 @@ class Answers:
         """Note that the current task is handed `answer`."""
         self._given.append((asyncio.current_task(), answer))
 
-    @property
-    def pending(self) -> bool:
-        """Whether memory may not hold yet what came of the current task's last answer."""
-        return any(task is asyncio.current_task() for task, _ in self._given)
-
     def commit(self) -> None:
         """The current task asks again: memory holds what came of its last answer."""
-        if self.pending:
+        if any(task is asyncio.current_task() for task, _ in self._given):
             self.move_on()
 
     def move_on(self) -> None:
