@@ -13,10 +13,11 @@ from temporalio.api.workflow.v1 import WorkflowExecutionInfo
 from temporalio.client import WorkflowHistory
 from temporalio.contrib.pydantic import pydantic_data_converter
 
-from cli.open_runs import BUILD, OpenRun, _Group
+from cli.open_runs import OpenRun, _Group
 from cli.upgrade_check import Finding, UpgradeCheck, Verdict, own_payloads
 from common.settings import Settings
 from common.temporal.connect import data_converter
+from common.temporal.search_attributes import BUILD
 from tests.replay.fingerprints import NEWEST, read
 
 Events = list[dict[str, Any]]
