@@ -91,7 +91,11 @@ function state(now) {
   if (now.batch) batch(now.batch);
   find("trouble").replaceChildren(...now.trouble.map((each) => {
     const line = element("p", "", "notice bad");
-    line.append(element("b", "It does not get on:"), ` ${visible(each.words)}. `, element("span", each.fix + ".", "quiet"));
+    const fix = element("span", "To do: ", "quiet");
+    // Commands stand between backticks.
+    each.fix.split("`").forEach((part, index) => fix.append(index % 2 ? element("code", part) : visible(part)));
+    fix.append(".");
+    line.append(element("b", "It does not get on:"), ` ${visible(each.words)}. `, fix);
     return line;
   }));
   if (now.status !== "running") changed("It has ended.");

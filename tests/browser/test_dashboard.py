@@ -6,8 +6,10 @@ import re
 from pathlib import Path
 
 import pytest
+from temporalio.common import SearchAttributePair, TypedSearchAttributes
 
 from common.approval.types import Verdict
+from common.temporal.search_attributes import OWNER
 from tests.support.browser import Pages, require_accessible
 
 
@@ -75,6 +77,28 @@ async def test_an_agent_is_live(pages: Pages, shots: Path) -> None:
     await page.screenshot(path=shots / "agents.png", full_page=True)
     await require_accessible(page)
     assert pages.complaints == []
+
+
+async def test_trouble_is_live_too(pages: Pages, shots: Path) -> None:
+    """Why an agent does not get on is on its page, with the attempt that it is at now."""
+    desk, id = pages.world.desk, "misspelt-3"
+    attributes = TypedSearchAttributes([SearchAttributePair(OWNER, "owner")])
+    agent = await desk.client.start_workflow(
+        "byuer", id=id, task_queue=desk.settings.task_queue, search_attributes=attributes
+    )
+    page = await pages.sign_in("local-owner")
+    await page.goto(f"{pages.world.address}/ui/agents/{id}")
+    trouble = page.locator("#trouble")
+    await trouble.get_by_text("no worker has the kind byuer").wait_for()
+    await page.screenshot(path=shots / "agent-in-trouble.png", full_page=True)
+    await require_accessible(page)
+    first = await trouble.inner_text()
+    await page.wait_for_function(
+        "first => !document.getElementById('trouble').innerText.includes(first)", arg=first
+    )
+    later = await trouble.inner_text()
+    assert later == re.sub(r"attempt \d+", re.findall(r"attempt \d+", later)[0], first)
+    await agent.terminate("it was misspelt")
 
 
 async def test_an_owner_steers(pages: Pages, shots: Path) -> None:
