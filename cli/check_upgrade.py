@@ -75,17 +75,17 @@ async def check_upgrade(
     logging.getLogger("temporalio").setLevel(logging.CRITICAL + 1)
     client = await connect(settings, patience=PATIENCE)
     runs, count = await open_runs(client, conditions(settings, kind, owner), sample)
-    check = UpgradeCheck(data_converter(settings, writes=False), client.namespace)
     report, told = Report(open=count, sample=sample), time.monotonic()
-    for run in runs:
-        finding = await _examined(client, check, run)
-        if finding is None:
-            continue  # it has ended meanwhile
-        found = {"id": run.id, "run_id": run.run_id, "kind": run.kind, "owner": run.owner}
-        report.add(Checked(**found, build=run.build, at=run.node, finding=finding))
-        if time.monotonic() - told >= TELL_EVERY_SECONDS:
-            told = time.monotonic()
-            say(f"{report.checked} checked, {len(report.breaks)} of them would break …")
+    async with UpgradeCheck(data_converter(settings, writes=False), client.namespace) as check:
+        for run in runs:
+            finding = await _examined(client, check, run)
+            if finding is None:
+                continue  # it has ended meanwhile
+            found = {"id": run.id, "run_id": run.run_id, "kind": run.kind, "owner": run.owner}
+            report.add(Checked(**found, build=run.build, at=run.node, finding=finding))
+            if time.monotonic() - told >= TELL_EVERY_SECONDS:
+                told = time.monotonic()
+                say(f"{report.checked} checked, {len(report.breaks)} of them would break …")
     if as_json:
         print_document(report)
     else:

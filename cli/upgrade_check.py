@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, Self
 
 from google.protobuf.message import Message
 from pydantic import BaseModel
@@ -71,12 +71,18 @@ class Finding(BaseModel, frozen=True):
 
 
 class UpgradeCheck:
-    """Replays histories with the code as it is. It writes nothing anywhere."""
+    """Replays histories with the code as it is, and writes nothing anywhere: `async with` it."""
 
     def __init__(self, converter: DataConverter, namespace: str) -> None:
         self._converter = converter
         self._replayer = RecordingReplayer(converter, namespace)
         self.kinds = {_name_of(each) for each in workflow_classes()}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._replayer.__aexit__()
 
     def of_unknown_kind(self, kind: str) -> Finding:
         """The finding for a workflow of a kind that is not `kinds`."""

@@ -124,8 +124,9 @@ async def test_sleepers_are_named_that_would_break_and_nothing_is_written(desk: 
     assert await lengths_of(desk) == events
     assert buyer in events
     shutil.rmtree(desk.settings.data_dir / "objects")
-    check = UpgradeCheck(data_converter(desk.settings, writes=False), desk.client.namespace)
-    lost = await check.examine(history)
+    converter = data_converter(desk.settings, writes=False)
+    async with UpgradeCheck(converter, desk.client.namespace) as check:
+        lost = await check.examine(history)
     assert lost.verdict is Verdict.UNKNOWN, lost
     assert lost.why.startswith("its history cannot be read: "), lost
 
