@@ -52,7 +52,8 @@ async def agents_check(client: Client, settings: Settings) -> Check:
     ours = [*exactly(AgentFilter(status=RunStatus.RUNNING)), f"TaskQueue = {quote(settings.task_queue)}"]
     try:
         rows = await rows_of(client, [*ours, in_trouble(now)], MOST)
-        await Diagnosis(client, Directory.load(settings)).look_closely(rows, now, MOST, PATIENCE)
+        diagnosis = Diagnosis(client, Directory.load(settings))
+        await diagnosis.look(rows, now, most=MOST, patience=PATIENCE)
     except SettingsError as error:
         return Check("agents", Health.UNSEEN, str(error))
     except RPCError as error:

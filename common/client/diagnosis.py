@@ -73,7 +73,7 @@ class Diagnosis:
         """What a row of visibility shows; an agent may be in trouble that it does not show."""
         if not row.running:
             return []
-        found = list(row.trouble)
+        found = [each for each in row.trouble if each.cause in (Cause.STUCK, Cause.TASK_FAILS)]
         asks = (row.waiting_for or "").startswith(APPROVAL)
         if asks and MORE not in row.approvers and not self._people(row.approvers):
             found.append(nobody_decides(row.id, row.approvers))
@@ -83,36 +83,33 @@ class Diagnosis:
             found.append(nobody_wakes(row.id))
         return found
 
-    async def look(self, rows: Sequence[AgentRow], now: datetime) -> None:
-        """Write down the trouble that each of `rows` is in; only few are looked at closely, and briefly.
-
-        Raises:
-            RPCError: Temporal could not be asked.
-        """
-        for row in rows:
-            row.trouble = self.of_row(row, now)
-        unclear = [row for row in rows if row.trouble or row.state == AgentState.WORKING]
-        await self.look_closely(unclear, now, FEW, BRIEFLY)
-
-    async def look_closely(
-        self, rows: Sequence[AgentRow], now: datetime, most: int, patience: timedelta
+    async def look(
+        self,
+        rows: Sequence[AgentRow],
+        now: datetime,
+        *,
+        most: int = FEW,
+        patience: timedelta = BRIEFLY,
+        quiet: bool = False,
     ) -> int:
-        """Write down the trouble of running agents, of as many as there is time for; the others' as it shows.
+        """Write down the trouble that each of `rows` is in; at few is looked closely, and briefly.
 
         Args:
-            rows: agents as visibility knows them; those that show trouble come first.
+            rows: agents as visibility knows them.
             now: the time.
-            most: so many at most.
+            most: at so many is looked closely, those that show trouble first.
             patience: for so long.
+            quiet: look closely also at those that neither show trouble nor work.
 
         Returns:
-            How many were looked at.
+            At how many was looked closely.
 
         Raises:
             RPCError: Temporal could not be asked.
         """
         for row in rows:
             row.trouble = self.of_row(row, now)
+        unclear = [row for row in rows if quiet or row.trouble or row.state == AgentState.WORKING]
         slots, end = asyncio.Semaphore(AT_ONCE), time.monotonic() + patience.total_seconds()
 
         async def look_at(row: AgentRow) -> bool:
@@ -127,7 +124,7 @@ class Diagnosis:
                         raise
                 return True
 
-        chosen = sorted(rows, key=lambda row: not row.trouble)[:most]
+        chosen = sorted(unclear, key=lambda row: not row.trouble)[:most]
         return sum(await asyncio.gather(*map(look_at, chosen)))
 
     async def of(
@@ -152,7 +149,7 @@ class Diagnosis:
         found = self.of_row(row, now)
         if requests:
             found = [each for each in found if each.cause is not Cause.WAITS_FOR_NOBODY]
-            found += filter(None, map(self._nobody, [row.id] * len(requests), requests))
+            found += filter(None, [self._nobody(row.id, request) for request in requests])
         # What visibility guesses of these, the description knows.
         task = await self._task(described, now)
         found = [each for each in found if each.cause not in (Cause.TASK_FAILS, Cause.NO_WORKER)]
@@ -192,11 +189,9 @@ class Diagnosis:
             kind = described.workflow_type
             return failing_task(described.id, kind, pending.attempt, error or "it does not end in time")
         since = pending.original_scheduled_time.ToDatetime(UTC)
-        begun = pending.state == PendingWorkflowTaskState.PENDING_WORKFLOW_TASK_STATE_STARTED
-        queue = described.task_queue
-        return (
-            None if begun else await self._unserved(queue, TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW, since, now)
-        )
+        if pending.state == PendingWorkflowTaskState.PENDING_WORKFLOW_TASK_STATE_STARTED:
+            return None
+        return await self._unserved(described.task_queue, TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW, since, now)
 
     async def _activity(self, pending: PendingActivityInfo, row: AgentRow, now: datetime) -> Trouble | None:
         if pending.HasField("last_failure"):
@@ -215,7 +210,7 @@ class Diagnosis:
         return no_worker(queue, since)
 
     async def _is_polled(self, queue: str, kind: TaskQueueType.ValueType) -> bool:
-        at, polled = self._polled.get((queue, kind), (0.0, False))
+        at, polled = self._polled.get((queue, kind), (-POLLED_FOR, False))
         if time.monotonic() - at > POLLED_FOR:
             polled = bool(await pollers(self._client, queue, kind))
             self._polled[queue, kind] = time.monotonic(), polled
