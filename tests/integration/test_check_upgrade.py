@@ -138,7 +138,7 @@ async def test_a_sample_says_that_it_is_one_and_filters_hold(desk: Desk) -> None
     assert "7 of 7 open workflows replayed." in by_default.err
     assert "docs/upgrades.md" in by_default.err
     assert (
-        "event 6: history has a timer of 9 days, 0:00:00, the code does the activity take_inv"
+        "event 6: history has a timer of 9 days, 0:00:00, this code has the activity take_inv"
         in by_default.out
     )
     one = await desk.run(*PAGE[1])

@@ -89,7 +89,7 @@ async def test_another_step_is_named_with_what_the_code_does() -> None:
     timer = {"timerId": "9", "startToFireTimeout": "60s", "workflowTaskCompletedEventId": task}
     short[-1] |= {"eventType": "EVENT_TYPE_TIMER_STARTED", "timerStartedEventAttributes": timer}
     found = await said(short)
-    assert found.why == "history has a timer of 0:01:00, the code does its end, done"
+    assert found.why == "history has a timer of 0:01:00, this code has its end, done"
 
 
 async def test_what_the_code_raises_is_said() -> None:
