@@ -2,7 +2,7 @@
 
 Applies deliberate breakages to workflows and kit, one at a time in a copy of the code, and has each looked at
 by what CI runs: every recorded history is replayed, and what the code does is compared with its fingerprint.
-First the copy as it is must pass. The last line is JSON.
+First the copy as it is must pass. The last line is JSON. Mutants are in `bench/mutants.py`.
 """
 
 from __future__ import annotations
@@ -70,10 +70,10 @@ def applied(mutant: Mutant | None, copy: Path) -> Iterator[None]:
             each.with_suffix(".kept").rename(each)
 
 
-def looked_at(copy: Path, at: str, *, keep_compiled: bool) -> str:
+def looked_at(copy: Path, at: Sequence[str], *, others: bool = True, keep_compiled: bool = False) -> str:
     """What CI says of the copy: the first recording that tells; empty where none does.
 
-    It is looked at by a process of its own.
+    Recordings that begin with one of `at` are tried first, and all `others` then, by a process of its own.
 
     Raises:
         NotApplicableError: its code cannot be loaded, so that it says nothing.
@@ -85,7 +85,7 @@ def looked_at(copy: Path, at: str, *, keep_compiled: bool) -> str:
         sys.dont_write_bytecode = not keep_compiled
         said = "!it did not end well"
         try:
-            said = _verdict(copy, at)
+            said = _verdict(copy, tuple(at), others=others)
         except BaseException as error:
             said = f"!{type(error).__name__}: {error}"
         finally:
@@ -100,7 +100,7 @@ def looked_at(copy: Path, at: str, *, keep_compiled: bool) -> str:
     return said
 
 
-def _verdict(copy: Path, at: str) -> str:
+def _verdict(copy: Path, at: tuple[str, ...], *, others: bool) -> str:
     """In the child: what the recordings say of the copy's code."""
     logging.disable(logging.CRITICAL)
     os.chdir(copy)
@@ -112,15 +112,17 @@ def _verdict(copy: Path, at: str) -> str:
     assert str(fingerprints.HERE).startswith(str(copy)), f"{fingerprints.HERE} is not of the copy"
 
     async def tell() -> str:
-        replayer = fingerprints.new_replayer()
         files = sorted(fingerprints.histories(), key=lambda file: not file.name.startswith(at))
-        for file in files:
-            try:
-                found = await fingerprints.difference(file, replayer)
-            except fingerprints.BrokenReplayError:
-                return f"{file.stem}: does not replay"
-            if found:
-                return f"{file.stem}: another fingerprint"
+        if not others:
+            files = [file for file in files if file.name.startswith(at)]
+        async with fingerprints.new_replayer() as replayer:
+            for file in files:
+                try:
+                    found = await fingerprints.difference(file, replayer)
+                except fingerprints.BrokenReplayError:
+                    return f"{file.stem}: does not replay"
+                if found:
+                    return f"{file.stem}: another fingerprint"
         return ""
 
     async def bounded() -> str:
@@ -136,12 +138,12 @@ def chosen(sample: int | None, seed: int) -> list[Mutant]:
     mutants = drawn.sample(MUTANTS, len(MUTANTS))
     if sample is None:
         return mutants
+    turns: dict[int, int] = {}
     seen: Counter[str] = Counter()
-    ranked: list[tuple[int, int, Mutant]] = []
-    for each in mutants:
-        ranked.append((seen[each.sort], len(ranked), each))
+    for place, each in enumerate(mutants):
+        turns[place] = seen[each.sort]
         seen[each.sort] += 1
-    return [each for *_, each in sorted(ranked, key=lambda rank: rank[:2])[:sample]]
+    return [mutants[place] for place in sorted(turns, key=lambda place: turns[place])[:sample]]
 
 
 def bench(mutants: Sequence[Mutant], seed: int) -> dict[str, object]:
@@ -157,11 +159,12 @@ def bench(mutants: Sequence[Mutant], seed: int) -> dict[str, object]:
         shutil.copy(ROOT / "CHANGELOG.md", copy)
         for module in HEAVY:
             __import__(module)
-        if said := looked_at(copy, "", keep_compiled=True):
+        # All recordings, unless it is a sample's mutants that say which they are about.
+        if said := looked_at(copy, [each.at for each in mutants], others=False, keep_compiled=True):
             raise NotApplicableError(f"the code as it is does not pass: {said}")
         for mutant in mutants:
             with applied(mutant, copy):
-                said = looked_at(copy, mutant.at, keep_compiled=False)
+                said = looked_at(copy, [mutant.at])
             print(f"{mutant.sort}: {mutant.name}: {said or 'MISSED'}", file=sys.stderr, flush=True)
             if said:
                 how[said.partition(": ")[2]] += 1

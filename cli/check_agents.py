@@ -82,7 +82,7 @@ async def agents_check(client: Client, settings: Settings) -> Check:
     try:
         diagnosis = Diagnosis(client, Directory.load(settings), settings.task_queue)
         rows = await rows_of(client, [*ours, in_trouble(now, await diagnosis.workers())], MOST)
-        await diagnosis.look_closely(rows, now, MOST, PATIENCE)
+        await diagnosis.look(rows, now, most=MOST, patience=PATIENCE)
     except SettingsError as error:
         return Check("agents", Health.UNSEEN, str(error))
     except RPCError as error:

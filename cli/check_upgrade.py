@@ -41,7 +41,7 @@ class Report(BaseModel):
 
     `open` workflows were found, `checked` of them replayed; `sample`: at most so many of each kind, node and
     build, null where all were. `breaks` could not go on with this code, of `unknown` that could not be found
-    out, and `slow` ones take over five seconds to wake.
+    out, and `slow` ones take over five seconds of CPU to wake.
     """
 
     open: int
@@ -75,17 +75,17 @@ async def check_upgrade(
     logging.getLogger("temporalio").setLevel(logging.CRITICAL + 1)
     client = await connect(settings, patience=PATIENCE)
     runs, count = await open_runs(client, conditions(settings, kind, owner), sample)
-    check = UpgradeCheck(data_converter(settings, writes=False), client.namespace)
     report, told = Report(open=count, sample=sample), time.monotonic()
-    for run in runs:
-        finding = await _examined(client, check, run)
-        if finding is None:
-            continue  # it has ended meanwhile
-        found = {"id": run.id, "run_id": run.run_id, "kind": run.kind, "owner": run.owner}
-        report.add(Checked(**found, build=run.build, at=run.node, finding=finding))
-        if time.monotonic() - told >= TELL_EVERY_SECONDS:
-            told = time.monotonic()
-            say(f"{report.checked} checked, {len(report.breaks)} of them would break …")
+    async with UpgradeCheck(data_converter(settings, writes=False), client.namespace) as check:
+        for run in runs:
+            finding = await _examined(client, check, run)
+            if finding is None:
+                continue  # it has ended meanwhile
+            found = {"id": run.id, "run_id": run.run_id, "kind": run.kind, "owner": run.owner}
+            report.add(Checked(**found, build=run.build, at=run.node, finding=finding))
+            if time.monotonic() - told >= TELL_EVERY_SECONDS:
+                told = time.monotonic()
+                say(f"{report.checked} checked, {len(report.breaks)} of them would break …")
     if as_json:
         print_document(report)
     else:
@@ -131,7 +131,9 @@ def _rows(found: Sequence[Checked]) -> list[list[str]]:
     """A row for all that are alike: what differs in digests alone is."""
     alike: dict[tuple[str, str, str, str], list[str]] = {}
     for each in found:
-        what = re.sub(r"/[0-9a-f]{12}\b", "", each.finding.why) or f"{each.finding.seconds:.1f} s to wake"
+        what = (
+            re.sub(r"/[0-9a-f]{12}\b", "", each.finding.why) or f"{each.finding.seconds:.1f} s of CPU to wake"
+        )
         if each.finding.event:
             what = f"event {each.finding.event}: {what}"
         key = each.kind, each.finding.node or each.at, each.build or UNVERSIONED, what

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, Self
 
 from google.protobuf.message import Message
 from pydantic import BaseModel
@@ -24,11 +24,11 @@ from common.archive.payload_sweep import payloads_in
 from common.temporal.converter import reason_of
 from common.temporal.differences import Deed, first_difference
 from common.temporal.recording import Recording
-from workflows.replayer import RecordingReplayer, workflow_classes
+from workflows.replayer import DEADLOCK, RecordingReplayer, workflow_classes
 
 # A history at the server's limit of 51,200 events replays in a minute.
 LONGEST = timedelta(minutes=3)
-# Whoever wakes such a one waits about that long where no worker has it in its cache.
+# Of CPU: whoever wakes such a one waits at least that long where no worker has it in its cache.
 SLOW = timedelta(seconds=5)
 MAX_WORDS = 300
 
@@ -52,7 +52,7 @@ class Finding(BaseModel, frozen=True):
         expected: what was done there.
         now: what the code does instead.
         events: the length of the history.
-        seconds: how long the replay took.
+        seconds: what the replay took of CPU.
     """
 
     verdict: Verdict
@@ -71,12 +71,18 @@ class Finding(BaseModel, frozen=True):
 
 
 class UpgradeCheck:
-    """Replays histories with the code as it is. It writes nothing anywhere."""
+    """Replays histories with the code as it is, and writes nothing anywhere: `async with` it."""
 
     def __init__(self, converter: DataConverter, namespace: str) -> None:
         self._converter = converter
         self._replayer = RecordingReplayer(converter, namespace)
         self.kinds = {_name_of(each) for each in workflow_classes()}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._replayer.__aexit__()
 
     def of_unknown_kind(self, kind: str) -> Finding:
         """The finding for a workflow of a kind that is not `kinds`."""
@@ -87,7 +93,7 @@ class UpgradeCheck:
 
     async def examine(self, history: WorkflowHistory) -> Finding:
         """What would become of the run with this history."""
-        begun = time.perf_counter()
+        begun = time.process_time()
         try:
             async with asyncio.timeout(LONGEST.total_seconds()):
                 recording, failure = await self._replayer.replay(history)
@@ -95,7 +101,7 @@ class UpgradeCheck:
         except TimeoutError:
             why = f"its replay takes over {LONGEST.total_seconds():.0f} s"
             found = Finding(verdict=Verdict.UNKNOWN, why=why)
-        seconds = round(time.perf_counter() - begun, 3)
+        seconds = round(time.process_time() - begun, 3)
         return found.model_copy(update={"events": len(history.events), "seconds": seconds})
 
     async def _judged(
@@ -112,7 +118,7 @@ class UpgradeCheck:
             place = {"event": event or None, "node": found.node}
         if recording.failure:
             why = f"the code raises {_raised(recording)}"
-        elif "TMPRL1101" in str(failure):
+        elif DEADLOCK in str(failure):
             why = "the code does not yield: it works or waits for seconds at a time"
         elif found is None:
             why = _told(failure)
@@ -120,7 +126,7 @@ class UpgradeCheck:
             expected = found.expected.what if found.expected else "nothing more"
             now = found.now.what if found.now else "nothing more"
             words = await self._same_but_argument(found.expected, found.now)
-            why = words or f"history has {expected}, the code does {now}"
+            why = words or f"history has {expected}, this code has {now}"
             place |= {"expected": expected, "now": now}
         return Finding(verdict=Verdict.BREAKS, why=why[:MAX_WORDS], **place)
 

@@ -115,7 +115,7 @@ def _print(deployment: Deployment) -> None:
 def _cells(build: Build) -> list[str]:
     ramp = f" {build.ramp:g} %" if build.ramp is not None else ""
     reason = f"{', but' if build.removable else ':'} {build.reason}" if build.reason else ""
-    wakes = [moment(build.asleep_until)] + ([f"{build.open_end} open"] if build.open_end else [])
+    wakes = [moment(build.asleep_until)] + ([f"{build.open_end} open-ended"] if build.open_end else [])
     return [
         build.build,
         build.status + ramp,

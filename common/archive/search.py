@@ -126,7 +126,9 @@ class AgentSearch:
             known = {(row.id, row.run_id) for row in rows}
             more = [row async for row in self._live(others, now, TROUBLED_LOOKS)]
             rows = rows + [row for row in more if (row.id, row.run_id) not in known][:room]
-        looked = await self._diagnosis.look_closely(rows, now, TROUBLED_LOOKS, TROUBLED_PATIENCE)
+        looked = await self._diagnosis.look(
+            rows, now, most=TROUBLED_LOOKS, patience=TROUBLED_PATIENCE, quiet=True
+        )
         if running > looked:
             gaps.append(f"{running - looked} of {running} running agents were not looked at closely")
         return [row for row in rows if row.trouble]

@@ -86,7 +86,7 @@ class Diagnosis:
         """
         if not row.running:
             return []
-        found = list(row.trouble)
+        found = [each for each in row.trouble if each.cause in (Cause.STUCK, Cause.TASK_FAILS)]
         polling = (workers or {}).get(row.queue)
         if row.pinned_to and polling and not polling.serve(row.pinned_to):
             found.append(build_gone(row.pinned_to))
@@ -99,31 +99,26 @@ class Diagnosis:
             found.append(nobody_wakes(row.id))
         return found
 
-    async def look(self, rows: Sequence[AgentRow], now: datetime) -> None:
-        """Write down the trouble that each of `rows` is in; only few are looked at closely, and briefly.
-
-        Raises:
-            RPCError: Temporal could not be asked.
-        """
-        workers = await self._workers_of(rows)
-        for row in rows:
-            row.trouble = self.of_row(row, now, workers)
-        unclear = [row for row in rows if row.trouble or row.state == AgentState.WORKING]
-        await self.look_closely(unclear, now, FEW, BRIEFLY)
-
-    async def look_closely(
-        self, rows: Sequence[AgentRow], now: datetime, most: int, patience: timedelta
+    async def look(
+        self,
+        rows: Sequence[AgentRow],
+        now: datetime,
+        *,
+        most: int = FEW,
+        patience: timedelta = BRIEFLY,
+        quiet: bool = False,
     ) -> int:
-        """Write down the trouble of running agents, of as many as there is time for; the others' as it shows.
+        """Write down the trouble that each of `rows` is in; at few is looked closely, and briefly.
 
         Args:
-            rows: agents as visibility knows them; those that show trouble come first.
+            rows: agents as visibility knows them.
             now: the time.
-            most: so many at most.
+            most: at so many is looked closely, those that show trouble first.
             patience: for so long.
+            quiet: look closely also at those that neither show trouble nor work.
 
         Returns:
-            How many were looked at.
+            At how many was looked closely.
 
         Raises:
             RPCError: Temporal could not be asked.
@@ -131,6 +126,7 @@ class Diagnosis:
         workers = await self._workers_of(rows)
         for row in rows:
             row.trouble = self.of_row(row, now, workers)
+        unclear = [row for row in rows if quiet or row.trouble or row.state == AgentState.WORKING]
         slots, end = asyncio.Semaphore(AT_ONCE), time.monotonic() + patience.total_seconds()
 
         async def look_at(row: AgentRow) -> bool:
@@ -145,7 +141,7 @@ class Diagnosis:
                         raise
                 return True
 
-        chosen = sorted(rows, key=lambda row: not row.trouble)[:most]
+        chosen = sorted(unclear, key=lambda row: not row.trouble)[:most]
         return sum(await asyncio.gather(*map(look_at, chosen)))
 
     async def of(
@@ -170,7 +166,7 @@ class Diagnosis:
         found = self.of_row(row, now, await self._workers_of([row]))
         if requests:
             found = [each for each in found if each.cause is not Cause.WAITS_FOR_NOBODY]
-            found += filter(None, map(self._nobody, [row.id] * len(requests), requests))
+            found += filter(None, [self._nobody(row.id, request) for request in requests])
         # What visibility guesses of these, the description knows.
         gone = any(each.cause is Cause.BUILD_GONE for each in found)
         task = None if gone else await self._task(described, row.pinned_to, now)

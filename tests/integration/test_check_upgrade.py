@@ -124,8 +124,9 @@ async def test_sleepers_are_named_that_would_break_and_nothing_is_written(desk: 
     assert await lengths_of(desk) == events
     assert buyer in events
     shutil.rmtree(desk.settings.data_dir / "objects")
-    check = UpgradeCheck(data_converter(desk.settings, writes=False), desk.client.namespace)
-    lost = await check.examine(history)
+    converter = data_converter(desk.settings, writes=False)
+    async with UpgradeCheck(converter, desk.client.namespace) as check:
+        lost = await check.examine(history)
     assert lost.verdict is Verdict.UNKNOWN, lost
     assert lost.why.startswith("its history cannot be read: "), lost
 
@@ -137,7 +138,7 @@ async def test_a_sample_says_that_it_is_one_and_filters_hold(desk: Desk) -> None
     assert "7 of 7 open workflows replayed." in by_default.err
     assert "docs/upgrades.md" in by_default.err
     assert (
-        "event 6: history has a timer of 9 days, 0:00:00, the code does the activity take_inv"
+        "event 6: history has a timer of 9 days, 0:00:00, this code has the activity take_inv"
         in by_default.out
     )
     one = await desk.run(*PAGE[1])

@@ -193,14 +193,15 @@ def _digest(data: bytes) -> str:
 async def main(words: list[str]) -> int:
     """Write the fingerprints, or check them; the exit code."""
     logging.disable(logging.CRITICAL)
-    replayer, apart = new_replayer(), 0
-    for file in histories():
-        if "--check" in words:
-            found = await difference(file, replayer)
-            apart += bool(found)
-            print(f"{file.stem}: {found}" if found else f"{file.stem}: as kept")
-        else:
-            _kept(file).write_text(await fingerprint(file, replayer))
+    apart = 0
+    async with new_replayer() as replayer:
+        for file in histories():
+            if "--check" in words:
+                found = await difference(file, replayer)
+                apart += bool(found)
+                print(f"{file.stem}: {found}" if found else f"{file.stem}: as kept")
+            else:
+                _kept(file).write_text(await fingerprint(file, replayer))
     return 1 if apart else 0
 
 

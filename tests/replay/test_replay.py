@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -11,13 +12,18 @@ from temporalio.client import WorkflowHistory
 from tests.replay import fingerprints, releases
 from tests.replay.fingerprints import HERE, NEWEST, RELEASES, difference, histories, new_replayer, read
 from tests.replay.releases import frozen_sums, released, sums
-from workflows.replayer import workflow_classes
+from workflows.replayer import RecordingReplayer, workflow_classes
 
 HISTORIES = histories()
 OWN = [file for file in HISTORIES if file.parent == NEWEST]
-REPLAYER = new_replayer()
 # Releases whose agents have all ended everywhere, so that their recordings are no longer kept.
 RETIRED: set[str] = set()
+
+
+@pytest.fixture(scope="module")
+async def replayer() -> AsyncIterator[RecordingReplayer]:
+    async with new_replayer() as replayer:
+        yield replayer
 
 
 def name_of(file: Path) -> str:
@@ -31,18 +37,20 @@ def test_there_are_histories_of_every_workflow() -> None:
 
 
 @pytest.mark.parametrize("file", HISTORIES, ids=name_of)
-async def test_a_recorded_history_replays_to_its_fingerprint(file: Path) -> None:
+async def test_a_recorded_history_replays_to_its_fingerprint(file: Path, replayer: RecordingReplayer) -> None:
     """Today's code takes the same steps, and every command says what it said."""
-    found = await difference(file, REPLAYER)
+    found = await difference(file, replayer)
     assert found == "", f"meant? `python -m tests.replay.fingerprints`, and look at the difference\n{found}"
 
 
 @pytest.mark.parametrize("file", [each for each in OWN if each.stem.endswith("-approved")], ids=name_of)
-async def test_a_history_that_does_not_fit_the_code_is_noticed(file: Path) -> None:
+async def test_a_history_that_does_not_fit_the_code_is_noticed(
+    file: Path, replayer: RecordingReplayer
+) -> None:
     """The test above can fail: an activity of another name does not replay."""
     text, count = re.subn(r'("activityType": \{\s+"name": ")', r"\1something_else_", file.read_text())
     assert count
-    _, failure = await REPLAYER.replay(WorkflowHistory.from_json(read(file).workflow_id, text))
+    _, failure = await replayer.replay(WorkflowHistory.from_json(read(file).workflow_id, text))
     assert re.search("[Nn]ondeterminism", str(failure))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from base64 import b64decode, b64encode
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,12 @@ from temporalio.api.workflow.v1 import WorkflowExecutionInfo
 from temporalio.client import WorkflowHistory
 from temporalio.contrib.pydantic import pydantic_data_converter
 
-from cli.open_runs import BUILD, OpenRun, _Group
+from cli import upgrade_check
+from cli.open_runs import OpenRun, _Group
 from cli.upgrade_check import Finding, UpgradeCheck, Verdict, own_payloads
 from common.settings import Settings
 from common.temporal.connect import data_converter
+from common.temporal.search_attributes import BUILD
 from tests.replay.fingerprints import NEWEST, read
 
 Events = list[dict[str, Any]]
@@ -28,8 +31,10 @@ def recorded(name: str) -> Events:
 
 
 async def said(events: Events, check: UpgradeCheck | None = None) -> Finding:
-    check = check or UpgradeCheck(pydantic_data_converter, "default")
-    return await check.examine(WorkflowHistory.from_json("buyer-approved", json.dumps({"events": events})))
+    async with check or UpgradeCheck(pydantic_data_converter, "default") as check:
+        return await check.examine(
+            WorkflowHistory.from_json("buyer-approved", json.dumps({"events": events}))
+        )
 
 
 def attributes(events: Events, kind: str, number: int = 0) -> dict[str, Any]:
@@ -84,7 +89,7 @@ async def test_another_step_is_named_with_what_the_code_does() -> None:
     timer = {"timerId": "9", "startToFireTimeout": "60s", "workflowTaskCompletedEventId": task}
     short[-1] |= {"eventType": "EVENT_TYPE_TIMER_STARTED", "timerStartedEventAttributes": timer}
     found = await said(short)
-    assert found.why == "history has a timer of 0:01:00, the code does its end, done"
+    assert found.why == "history has a timer of 0:01:00, this code has its end, done"
 
 
 async def test_what_the_code_raises_is_said() -> None:
@@ -115,15 +120,30 @@ async def test_what_cannot_be_read_is_no_break_and_no_pass(tmp_path: Path) -> No
         [sealed] = await codec.encode([payload])
         payload.CopyFrom(sealed)
     sealed_history = WorkflowHistory(history.workflow_id, whole.events)
-    assert (await check("ab").examine(sealed_history)).verdict is Verdict.GOES_ON
-    found = await check("cd").examine(sealed_history)
+    async with check("ab") as able:
+        assert (await able.examine(sealed_history)).verdict is Verdict.GOES_ON
+    async with check("cd") as other:
+        found = await other.examine(sealed_history)
     assert found.verdict is Verdict.UNKNOWN
     assert found.why.startswith("its history cannot be read: ")
     # With the key a break is a break.
     call = sealed_history.events[4].activity_task_scheduled_event_attributes
     call.activity_id = "case/1/000000000000"
-    found = await check("ab").examine(sealed_history)
+    async with check("ab") as able:
+        found = await able.examine(sealed_history)
     assert (found.verdict, found.event) == (Verdict.BREAKS, 5)
+
+
+async def test_a_replay_that_takes_too_long_is_given_up_and_the_next_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Neither a break nor a pass."""
+    async with UpgradeCheck(pydantic_data_converter, "default") as check:
+        for longest, verdict in ((0, Verdict.UNKNOWN), (60, Verdict.GOES_ON), (0, Verdict.UNKNOWN)):
+            monkeypatch.setattr(upgrade_check, "LONGEST", timedelta(seconds=longest))
+            found = await check.examine(read(NEWEST / "buyer-drifted.json"))
+            assert found.verdict is verdict
+            assert found.why == ("its replay takes over 0 s" if verdict is Verdict.UNKNOWN else "")
 
 
 @pytest.mark.parametrize("writes", [True, False])

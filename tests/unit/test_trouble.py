@@ -30,7 +30,10 @@ def causes(tmp_path: Path, **attributes: Any) -> list[Cause]:
     for name, value in attributes.items():
         info.search_attributes.indexed_fields[name].data = json.dumps(value).encode()
     diagnosis = Diagnosis(None, Directory(tmp_path / "groups.json"), "q")  # type: ignore[arg-type]
-    return [each.cause for each in diagnosis.of_row(row_of_info(info), NOW)]
+    row = row_of_info(info)
+    row.trouble = diagnosis.of_row(row, NOW)
+    assert diagnosis.of_row(row, NOW) == row.trouble, "a second look finds the same"
+    return [each.cause for each in row.trouble]
 
 
 @pytest.mark.parametrize(

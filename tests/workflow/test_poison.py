@@ -282,14 +282,14 @@ async def runs_of(stage: Stage, agent: WorkflowHandle[Any, Any]) -> int:
 
 async def told_all(stage: PoisonStage, agent: WorkflowHandle[Any, Any], count: int, at_once: int) -> int:
     """Tell an agent so many words, each until Temporal takes it; how often it did not at first."""
-    refused, numbers = 0, iter(range(count))
+    door, refused, numbers = stage.door, 0, iter(range(count))
 
     async def tell() -> None:
         nonlocal refused
         for number in numbers:
             while True:
                 try:
-                    await stage.door.tell(agent.id, f"word {number}")
+                    await door.tell(agent.id, f"word {number}")
                     break
                 except TooMuchSaidError:
                     refused += 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from temporalio import workflow
@@ -26,35 +27,29 @@ from workflows.core.notify import Notifier
 THINK = CallPolicy(start_to_close=timedelta(minutes=30), retry=PATIENTLY, heartbeat=HEARTBEAT, lasting=True)
 
 
+@dataclass(eq=False)
 class Thinking:
     """Thinks for one agent, with the model and the budget of its input where that has them."""
 
-    def __init__(
-        self,
-        input: AgentInput,
-        carried: Carried,
-        display: Display,
-        calls: Calls,
-        notifier: Notifier,
-        approvals: Approvals,
-        actions: Actions,
-    ) -> None:
-        self._carried = carried
-        self._display = display
-        self._calls = calls
-        self._notifier = notifier
-        self._approvals = approvals
-        self._actions = actions
-        self._model = ""
-        self._budget = Budget()
+    _input: AgentInput
+    _carried: Carried
+    _display: Display
+    _calls: Calls
+    _notifier: Notifier
+    _approvals: Approvals
+    _actions: Actions
+    _asking_for: set[str] = field(default_factory=set)
+    _not_set_up: set[str] = field(default_factory=set)
+    _noted: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        input = self._input
         # Whoever approves the plans may pay more, too, if the operator's policy keeps the owner from it.
         self._others = tuple(input.approvers) if isinstance(input, AskingInput) else ()
+        self._model, self._budget = "", Budget()
         if isinstance(input, ThinkerInput):
             self._model = input.model
             self._budget = Budget(tokens=input.budget_tokens, usd=input.budget_usd)
-        self._asking_for: set[str] = set()
-        self._not_set_up: set[str] = set()
-        self._noted: set[str] = set()
 
     async def think(self, think: Think, policy: CallPolicy, budget_approvers: Sequence[str]) -> Reply:
         """See `Agent.think`."""
