@@ -113,6 +113,48 @@ def start(
     run(start(found, kind, source, given, id, owner or found.user, wait=wait, as_json=as_json))
 
 
+@app.command()
+def rehearse(
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="A kind that `agents` lists.")],
+    more: Annotated[list[str] | None, typer.Argument(metavar="[k=v]...", help="More --set words.")] = None,
+    source: Annotated[
+        str | None, typer.Option("--input", metavar="FILE|-", help="The input as a JSON object.")
+    ] = None,
+    words: Annotated[
+        list[str] | None, typer.Option("--set", metavar="k=v", help="A field of the input; repeatable.")
+    ] = None,
+    answers: Annotated[
+        str, typer.Option(metavar="approve|reject|nobody|FILE", help="What people answer.")
+    ] = "approve",
+    owner: Annotated[
+        str | None, typer.Option(metavar="WHO", help="Whose it would be; your HIBERNAUT_USER.")
+    ] = None,
+    lasts: Annotated[str, typer.Option("--for", metavar="30d", help="So long at most, in its time.")] = "30d",
+    begins: Annotated[
+        str | None, typer.Option("--from", metavar="TIME", help="As if started then; now if not given.")
+    ] = None,
+    within: Annotated[str, typer.Option(metavar="5m", help="So long at most, in real time.")] = "5m",
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write a page.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Rehearse an agent: what it would do in weeks, told in minutes; nothing is done."""
+    from cli.rehearsal.rehearse import rehearse
+
+    found = settings()
+    given = [*(words or ()), *(more or ())]
+    lifetime, real = read_option("--for", lasts, parse_span), read_option("--within", within, parse_span)
+    start = read_option("--from", begins, lambda text: parse_moment(text, datetime.now(UTC), None))
+    page = html.expanduser().absolute() if html else None
+    assert lifetime is not None
+    assert real is not None
+    whose = owner or found.user
+    run(
+        rehearse(
+            found, kind, source, given, answers, whose, lifetime, start, real, page, as_json=as_json
+        )
+    )
+
+
 @app.command("list")
 @options_of(AgentFilter, "kind", "owner", "state", "status", "batch")
 def list_agents(

@@ -62,7 +62,7 @@ from activities.quotes.quotes import Quotes
 from activities.recruiting.activities import RecruitingActivities
 from activities.recruiting.sending import LetterActivities
 from activities.recruiting.understanding import OUTPUTS
-from activities.rehearsal.interceptor import Rehearsal, begin_rehearsal
+from activities.rehearsal.interceptor import NotedStarts, Rehearsal, begin_rehearsal
 from activities.rehearsal.stand_ins import its_time
 from activities.research.activities import ResearchActivities
 from activities.research.publishing import Publisher
@@ -306,7 +306,8 @@ def tune_gc() -> None:
 
 async def work(settings: Settings) -> None:
     """Work until SIGTERM or SIGINT, then finish what is under way."""
-    client = await connect(settings)
+    noted = [NotedStarts(settings.rehearsal)] if settings.rehearsal else []
+    client = await connect(settings, interceptors=noted)
     reports = ReliableReports(client)
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

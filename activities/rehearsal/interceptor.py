@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import json
-import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
 from enum import StrEnum
@@ -13,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import AwareDatetime, BaseModel, JsonValue, ValidationError
+import temporalio.client
 from temporalio import activity, workflow
+from temporalio.client import OutboundInterceptor, StartWorkflowInput, WorkflowHandle
 from temporalio.common import Priority
 from temporalio.exceptions import ApplicationError, CancelledError
 from temporalio.worker import (
@@ -28,7 +29,7 @@ from temporalio.worker import (
 )
 
 from activities.rehearsal.confinement import REACHED, Reached, confine
-from activities.rehearsal.stand_ins import NoStandInError, is_destructive, stand_in
+from activities.rehearsal.stand_ins import NoStandInError, is_destructive, its_time, stand_in
 from common.artifacts import ArtifactStore
 from common.errors import classify_error, permanent
 from common.settings import Settings
@@ -47,10 +48,14 @@ class How(StrEnum):
     FAILED = "failed"
     NOT_DONE = "not done"
     STAND_IN = "stand-in"
+    STARTED = "started"
 
 
 class RehearsedCall(BaseModel, frozen=True):
-    """A call of an activity in a rehearsal, at the agent's time; `why` it was not run as ever."""
+    """A call of an activity in a rehearsal, at the agent's time; `why` it was not run as ever.
+
+    One that is `started` is a workflow that an activity has started, under its id.
+    """
 
     at: AwareDatetime
     agent: str
@@ -72,8 +77,7 @@ class Rehearsal(Interceptor):
         self.artifacts = artifacts
         answers = folder / ANSWERS
         self.answers: dict[str, JsonValue] = json.loads(answers.read_bytes()) if answers.exists() else {}
-        self._calls = (folder / CALLS).open("a", encoding="utf-8")
-        self._writing = threading.Lock()
+        self._calls = folder / CALLS
 
     def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:
         """Wrap one activity execution."""
@@ -94,9 +98,7 @@ class Rehearsal(Interceptor):
             why=why,
             argument=argument.model_dump(mode="json") if isinstance(argument, BaseModel) else None,
         )
-        with self._writing:
-            self._calls.write(call.model_dump_json() + "\n")
-            self._calls.flush()
+        _write(self._calls, call)
 
 
 class _Rehearsed(ActivityInboundInterceptor):
@@ -146,6 +148,35 @@ class _Rehearsed(ActivityInboundInterceptor):
 
 def _is_final(failure: BaseException) -> bool:
     return isinstance(failure, ApplicationError) and failure.non_retryable
+
+
+def _write(file: Path, call: RehearsedCall) -> None:
+    # One write, so that no two lines run together.
+    with file.open("ab", buffering=0) as calls:
+        calls.write(call.model_dump_json().encode() + b"\n")
+
+
+class NotedStarts(temporalio.client.Interceptor):
+    """A client interceptor that notes what activities start: workflows that a rehearsal has to wait for."""
+
+    def __init__(self, folder: Path) -> None:
+        self._calls = folder / CALLS
+
+    def intercept_client(self, next: OutboundInterceptor) -> OutboundInterceptor:
+        """Wrap the calls of a client."""
+        return _NotedStart(next, self._calls)
+
+
+class _NotedStart(OutboundInterceptor):
+    def __init__(self, next: OutboundInterceptor, calls: Path) -> None:
+        super().__init__(next)
+        self._calls = calls
+
+    async def start_workflow(self, input: StartWorkflowInput) -> WorkflowHandle[Any, Any]:
+        handle = await super().start_workflow(input)
+        by = activity.info().activity_type if activity.in_activity() else ""
+        _write(self._calls, RehearsedCall(at=its_time(), agent=input.id, activity=by, how=How.STARTED))
+        return handle
 
 
 class _InTime(WorkflowInboundInterceptor):

@@ -1,0 +1,212 @@
+"""Leads a rehearsal: lets time pass up to the next thing that happens, and has people answer."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from temporalio.client import Client, WorkflowHandle
+from temporalio.service import RPCError, RPCStatusCode
+
+from activities.rehearsal.interceptor import How, RehearsedCall
+from cli.rehearsal.answers import Answer, Script, Word
+from cli.rehearsal.histories import Histories, Tracked
+from cli.rehearsal.story import Ended, Entry, Story, What
+from common.agents.kinds import KINDS
+from common.approval.groups import Directory
+from common.approval.signing import Signer
+from common.approval.types import ApprovalRequest, ApprovalsView, Decision, Verdict, judged
+from common.client.view import answer_of
+from common.mail import IncomingMail, MailKind
+
+PATIENCE = timedelta(seconds=10)
+FIRST_PAUSE, LONGEST_PAUSE = 0.003, 0.1
+Act = Callable[[], Awaitable[None]]
+
+
+class Director:
+    """Leads the rehearsal of one agent, and of what it starts.
+
+    Args:
+        client: of the rehearsal's own server.
+        agent: the agent's id.
+        script: who answers what.
+        story: takes what happens.
+        signer: signs decisions with the rehearsal's own keys.
+        directory: who is in which group.
+        calls: the file in which the worker notes what was called.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        agent: str,
+        script: Script,
+        story: Story,
+        signer: Signer,
+        directory: Directory,
+        calls: Path,
+    ) -> None:
+        self._client, self._agent, self._script, self._story = client, agent, script, story
+        self._signer, self._directory = signer, directory
+        self._calls, self._read = calls, 0
+        self._histories = Histories(client, story.take)
+        self._histories.track(agent)
+        self._coming: list[tuple[datetime, int, Act]] = []
+        self._order = itertools.count()
+        self._asked: set[tuple[str, str]] = set()
+
+    @property
+    def agent(self) -> Tracked:
+        """The agent that is rehearsed."""
+        return self._histories.tracked[self._agent]
+
+    async def lead(self, started: datetime, until: datetime) -> Ended:
+        """Lead to the end of the agent, or up to `until`; the agent starts at `started`."""
+        for word in self._script.tell:
+            self._at(started + word.after, lambda word=word: self._say(word))  # type: ignore[misc]
+        for word in self._script.mail:
+            self._at(started + word.after, lambda word=word: self._mail(word))  # type: ignore[misc]
+        while True:
+            await self._rest()
+            if not self.agent.is_running:
+                return Ended.AGENT
+            await self._take_questions()
+            due = min((each.due for each in self._histories.running if each.due), default=None)
+            coming = self._coming[0][0] if self._coming else None
+            at = min((each for each in (due, coming) if each), default=None)
+            if at is None:
+                return Ended.WAITS
+            if at > until:
+                await self._histories.forward(until)
+                return Ended.SIMULATED
+            if at > self.agent.now:
+                await self._histories.forward(at)
+            while self._coming and self._coming[0][0] <= at:
+                await heapq.heappop(self._coming)[2]()
+
+    async def _rest(self) -> None:
+        """Wait until nothing is under way in any workflow."""
+        pause = FIRST_PAUSE
+        while not await self._is_at_rest():
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.5, LONGEST_PAUSE)
+
+    async def _is_at_rest(self) -> bool:
+        known = len(self._histories.tracked)
+        rests = await self._histories.look()
+        # Only now: what an activity has started, it has noted before it ended.
+        self._read_calls()
+        return rests and len(self._histories.tracked) == known
+
+    def _read_calls(self) -> None:
+        with self._calls.open("rb") as file:
+            file.seek(self._read)
+            lines = file.read()
+        whole = lines[: lines.rfind(b"\n") + 1]
+        self._read += len(whole)
+        for line in whole.splitlines():
+            call = RehearsedCall.model_validate_json(line)
+            if call.how is How.STARTED:
+                self._histories.track(call.agent)
+            self._story.call(call)
+
+    def _at(self, at: datetime, act: Act) -> None:
+        heapq.heappush(self._coming, (at, next(self._order), act))
+
+    async def _take_questions(self) -> None:
+        """Have people answer what has been asked since."""
+        for tracked in self._histories.running:
+            if not tracked.changed or tracked.kind not in KINDS:
+                continue
+            tracked.changed = False
+            view = await answer_of(self._handle(tracked.id), "approvals", ApprovalsView, PATIENCE)
+            for request in view.open if view else ():
+                if (tracked.id, request.id) not in self._asked:
+                    self._asked.add((tracked.id, request.id))
+                    self._story.ask(tracked.id, request)
+                    self._answer(tracked, request)
+
+    def _answer(self, tracked: Tracked, request: ApprovalRequest) -> None:
+        answer = self._script.answer_to(request)
+        if answer is None:
+            return
+        people = [answer.by] if answer.by else self._people(request)
+        one = answer.says.verdict is Verdict.REJECT or bool(answer.by)
+        for by in people[: 1 if one else request.policy.quorum]:
+            act = self._deciding(tracked.id, request, answer, by)
+            self._at(request.asked_at + answer.after, act)
+        if not people:
+            words = f"nobody may answer {request.id}: {request.floor or 'it names no approvers'}"
+            self._story.add(Entry(at=request.asked_at, agent=tracked.id, what=What.ANSWER, words=words))
+
+    def _people(self, request: ApprovalRequest) -> list[str]:
+        """Those who may decide, in the order in which they are named."""
+        barred = "" if request.policy.requester_may_approve else request.requester
+        return [who for who in self._directory.people(request.deciders) if who and who != barred]
+
+    def _deciding(self, agent: str, request: ApprovalRequest, answer: Answer, by: str) -> Act:
+        async def decide() -> None:
+            now = self._histories.tracked[agent].now
+            verdict = answer.says.verdict
+            if answer.edits and verdict is Verdict.APPROVE:
+                verdict = Verdict.REVISE
+            decision = Decision(
+                id=f"rehearsed-{request.id}-{by}",
+                request_id=request.id,
+                digest=request.digest,
+                verdict=verdict,
+                edits=answer.edits if verdict is Verdict.REVISE else {},
+                by=by,
+                note=answer.note,
+                through="rehearsal",
+                at=max(now, request.asked_at),
+            )
+            await self._signal(agent, "decide", self._signer.sign(decision, agent, now))
+            await self._rest()
+            view = await answer_of(self._handle(agent), "approvals", ApprovalsView, PATIENCE)
+            record = judged(view.decisions if view else (), decision.id)
+            told = f", {record.status}: {record.reason}" if record and record.reason else ""
+            words = f"{by} says {verdict} to {request.id}{told}"
+            self._story.add(Entry(at=now, agent=agent, what=What.ANSWER, words=words))
+
+        return decide
+
+    async def _say(self, word: Word) -> None:
+        agent = word.agent or self._agent
+        self._note_word(agent, f"somebody tells it: {word.text}")
+        await self._signal(agent, "tell", word.text)
+
+    async def _mail(self, word: Word) -> None:
+        agent = word.agent or self._agent
+        now = self.agent.now
+        self._note_word(agent, f"mail of {word.thread or 'somebody'}: {word.text}")
+        mail = IncomingMail(
+            message_id=f"<rehearsed-{next(self._order)}@rehearsed.invalid>",
+            thread=word.thread,
+            kind=MailKind.ANSWER,
+            sender=f"{word.thread or 'somebody'}@rehearsed.invalid",
+            subject="",
+            text=word.text,
+            received_at=now,
+        )
+        await self._signal(agent, "mail", mail)
+
+    def _note_word(self, agent: str, words: str) -> None:
+        self._story.add(Entry(at=self.agent.now, agent=agent, what=What.ANSWER, words=words))
+
+    async def _signal(self, agent: str, name: str, argument: Any) -> None:
+        try:
+            await self._handle(agent).signal(name, argument)
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                raise
+            self._note_word(agent, f"{name}: too late, {agent} has ended or was never started")
+
+    def _handle(self, agent: str) -> WorkflowHandle[Any, Any]:
+        return self._client.get_workflow_handle(agent)

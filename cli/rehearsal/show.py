@@ -1,0 +1,90 @@
+"""A rehearsal as lines of text."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from datetime import timedelta
+
+from cli.output import clean
+from cli.rehearsal.story import Ended, Entry, Rehearsed, What
+from common.approval.types import said
+
+PLAN_FIELDS = 12
+
+
+def lines_of(rehearsed: Rehearsed) -> list[str]:
+    """What the agent would do, in order, and what of it was not done."""
+    lines = [headline(rehearsed), ""]
+    several = len({each.agent for each in rehearsed.timeline}) > 1
+    for entry in rehearsed.timeline:
+        lines += _entry_lines(entry, rehearsed, several=several)
+    lines += ["", f"would     {counted(rehearsed)}", f"costs     {cost_in_words(rehearsed)}"]
+    lines += [f"not run   {each}" for each in stand_ins_in_words(rehearsed)]
+    if rehearsed.run:
+        lines.append("run       " + ", ".join(f"{name} x{n}" for name, n in rehearsed.run.items()))
+    if rehearsed.failure:
+        lines.append(f"failure   {rehearsed.failure}")
+    if rehearsed.result is not None:
+        lines.append(f"result    {json.dumps(rehearsed.result, ensure_ascii=False)}")
+    return [clean(line) for line in lines]
+
+
+def headline(rehearsed: Rehearsed) -> str:
+    """How long it lived, how that ended, and how long it took, in a line."""
+    how = f"{rehearsed.ended}: {rehearsed.status}"
+    if rehearsed.ended is not Ended.AGENT:
+        how = f"{rehearsed.ended}; it waits for {waits_for(rehearsed)}"
+    return f"{rehearsed.kind}: {span(rehearsed.simulated)} in {rehearsed.seconds:g} s; {how}"
+
+
+def waits_for(rehearsed: Rehearsed) -> str:
+    """What it waits for in the end, without digests."""
+    waited = rehearsed.waiting_for or "nothing: it works"
+    return "an approval" if waited.startswith("approval ") else waited
+
+
+def span(lasted: timedelta) -> str:
+    """Days, hours and minutes."""
+    minutes = int(lasted.total_seconds()) // 60
+    parts = ((minutes // 1440, "d"), (minutes // 60 % 24, "h"), (minutes % 60, "min"))
+    return " ".join(f"{number} {unit}" for number, unit in parts if number) or "under a minute"
+
+
+def counted(rehearsed: Rehearsed) -> str:
+    """How often it wakes, asks, tells and acts."""
+    asks, tells, does = (len(rehearsed.of(what)) for what in (What.ASKS, What.TELLS, What.WOULD))
+    return f"wake {rehearsed.wakes} times, ask {asks}, tell people {tells}, act {does}"
+
+
+def cost_in_words(rehearsed: Rehearsed) -> str:
+    """Tokens and money."""
+    cost = rehearsed.cost
+    if not cost.input_tokens:
+        return "nothing: no language model would be asked"
+    tokens = f"{cost.input_tokens:,} tokens read, {cost.output_tokens:,} written"
+    return f"about {cost.usd:.4f} USD ({tokens}; estimated, no model was asked)"
+
+
+def stand_ins_in_words(rehearsed: Rehearsed) -> Iterator[str]:
+    """The activities that were not run, and why."""
+    for each in rehearsed.stand_ins:
+        times = f" x{each.times}" if each.times > 1 else ""
+        yield f"{each.activity}{times}: {each.how}, {each.why}"
+
+
+def plan_in_words(entry: Entry) -> Iterable[str]:
+    """The fields of a plan that say something, a line each, in brief."""
+    plan = entry.plan or {}
+    for name, value in list(plan.items())[:PLAN_FIELDS]:
+        if value not in (None, "", [], {}):
+            yield f"{name}: {said(value)}"
+
+
+def _entry_lines(entry: Entry, rehearsed: Rehearsed, *, several: bool) -> Iterator[str]:
+    times = f" ({entry.times} times, the last {entry.until:%Y-%m-%d %H:%M})" if entry.until else ""
+    to = f"  [{', '.join(entry.to)}]" if entry.to else ""
+    who = f"{entry.agent}: " if several else ""
+    yield f"{entry.at:%a %Y-%m-%d %H:%M}  {entry.what:<7} {who}{entry.words}{times}{to}"
+    for line in plan_in_words(entry):
+        yield f"{'':<30}{line}"

@@ -1,0 +1,275 @@
+"""What a rehearsal came to: when the agent woke, whom it told, what it asked, what it would have done."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+
+from pydantic import AwareDatetime, BaseModel, Field, JsonValue
+from temporalio.api.enums.v1 import EventType
+from temporalio.api.history.v1 import HistoryEvent
+
+from activities.rehearsal.interceptor import How, RehearsedCall
+from cli.rehearsal.histories import Tracked
+from common.agents.agent import Cost, NotebookEntry
+from common.agents.kinds import KINDS
+from common.agents.states import AgentState, RunStatus
+from common.approval.floors import Floors
+from common.approval.types import ApprovalRequest
+from common.notices.routes import Routes
+from common.notices.types import ASKS, Notice, masked
+from common.settings import SettingsError
+from common.temporal import search_attributes
+
+# The states of an agent that sleeps until something happens.
+ASLEEP = (AgentState.SLEEPING, AgentState.AWAITING_EVENT, AgentState.AWAITING_APPROVAL, AgentState.PAUSED)
+NOTIFY = "notify"
+
+
+class What(StrEnum):
+    """The kinds of entries."""
+
+    STARTS = "starts"
+    WAKES = "wakes"
+    TELLS = "tells"
+    ASKS = "asks"
+    ANSWER = "answer"
+    WOULD = "would"
+    ENDS = "ends"
+
+
+class Entry(BaseModel):
+    """Something that happens in a rehearsal. To the minute, so that the same rehearsal is the same.
+
+    `to` are those who would be told, or may decide; `plan` what is asked about, or would be done. What
+    happens again and again is one entry: `times` of it, the last at `until`.
+    """
+
+    at: AwareDatetime
+    agent: str
+    what: What
+    words: str
+    to: tuple[str, ...] = ()
+    plan: dict[str, JsonValue] | None = None
+    times: int = 1
+    until: AwareDatetime | None = None
+
+
+class StoodIn(BaseModel, frozen=True):
+    """An activity that was not run, how often, and why."""
+
+    activity: str
+    times: int
+    how: How
+    why: str
+
+
+class Ended(StrEnum):
+    """How a rehearsal ended."""
+
+    AGENT = "the agent ended"
+    WAITS = "nothing more would wake the agent"
+    SIMULATED = "the simulated time was over"
+    REAL = "the real time was over"
+
+
+class Rehearsed(BaseModel):
+    """A rehearsal, told to its end.
+
+    Attributes:
+        ended: why it ended, and `status` how the agent stood then, which waits for `waiting_for`.
+        simulated: the time that passed for the agent, and `seconds` the time it took.
+        wakes: how often the agent would wake.
+        stand_ins: activities that were not run.
+        run: activities that were, how often each.
+        cost: what language models would cost; `estimated` where one of the settings was not asked.
+    """
+
+    kind: str
+    agent: str
+    owner: str
+    started: AwareDatetime
+    until: AwareDatetime
+    simulated: timedelta
+    seconds: float
+    ended: Ended
+    status: RunStatus
+    waiting_for: str | None = None
+    wakes: int = 0
+    timeline: list[Entry] = Field(default_factory=list)
+    stand_ins: list[StoodIn] = Field(default_factory=list)
+    run: dict[str, int] = Field(default_factory=dict)
+    cost: Cost = Field(default_factory=Cost)
+    estimated: bool = False
+    result: JsonValue = None
+    failure: str | None = None
+    notebook: list[NotebookEntry] = Field(default_factory=list)
+
+    def of(self, what: What) -> list[Entry]:
+        """The entries of one kind."""
+        return [each for each in self.timeline if each.what is what]
+
+
+class Story:
+    """Collects the entries of a rehearsal as its workflows do things.
+
+    Args:
+        routes: the user's own, by which people would be told; None where they cannot be used.
+        floors: the operator's policy, under which those are asked who may decide.
+    """
+
+    def __init__(self, routes: Routes | None, floors: Floors) -> None:
+        self._routes, self._floors = routes, floors
+        self._entries: list[Entry] = []
+        self._calls: list[RehearsedCall] = []
+        self._states: dict[str, tuple[str, str]] = {}
+        self.wakes = 0
+        self.ended_at: datetime | None = None
+
+    def add(self, entry: Entry) -> None:
+        """Something that happens."""
+        self._entries.append(entry.model_copy(update={"at": to_minute(entry.at)}))
+
+    def take(self, tracked: Tracked, event: HistoryEvent) -> None:
+        """An event of a workflow's history."""
+        if tracked.kind not in KINDS:
+            return
+        at = event.event_time.ToDatetime(UTC)
+        match event.event_type:
+            case EventType.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED:
+                started = event.workflow_execution_started_event_attributes
+                if not started.continued_execution_run_id:
+                    self.add(Entry(at=at, agent=tracked.id, what=What.STARTS, words=tracked.kind))
+            case EventType.EVENT_TYPE_UPSERT_WORKFLOW_SEARCH_ATTRIBUTES:
+                self._note_state(tracked.id, event)
+            case EventType.EVENT_TYPE_TIMER_FIRED:
+                self._wake(tracked.id, at, "")
+            case EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED:
+                self._wake(tracked.id, at, event.workflow_execution_signaled_event_attributes.signal_name)
+            case _ if (ended := _ENDS.get(event.event_type)) is not None:
+                self.ended_at = at
+                self.add(Entry(at=at, agent=tracked.id, what=What.ENDS, words=ended))
+
+    def _note_state(self, id: str, event: HistoryEvent) -> None:
+        upserted = event.upsert_workflow_search_attributes_event_attributes.search_attributes
+        found = {name: json.loads(value.data or b"null") for name, value in upserted.indexed_fields.items()}
+        state, waiting_for = self._states.get(id, ("", ""))
+        state = found.get(search_attributes.STATE.name, state) or ""
+        waiting_for = found.get(search_attributes.WAITING_FOR.name, waiting_for) or ""
+        self._states[id] = (state, waiting_for)
+
+    def _wake(self, id: str, at: datetime, signal: str) -> None:
+        state, waiting_for = self._states.get(id, ("", ""))
+        if state not in ASLEEP:
+            return
+        self.wakes += 1
+        approvals = search_attributes.parse_waiting_for_approvals(waiting_for)
+        waited = "an approval" if approvals else waiting_for
+        by = f"by the signal {signal}" if signal else "by time"
+        self.add(Entry(at=at, agent=id, what=What.WAKES, words=f"{by}; it waited for {waited or 'time'}"))
+
+    def call(self, call: RehearsedCall) -> None:
+        """A call of an activity."""
+        if call.how is How.STARTED:
+            return
+        self._calls.append(call)
+        if call.activity == NOTIFY and call.argument is not None:
+            self.tell(Notice.model_validate(call.argument), call.at)
+        elif call.how is How.NOT_DONE:
+            plan = call.argument.get("plan") if isinstance(call.argument, dict) else None
+            shown = plan if isinstance(plan, dict) else None
+            self.add(Entry(at=call.at, agent=call.agent, what=What.WOULD, words=call.activity, plan=shown))
+
+    def ask(self, agent: str, request: ApprovalRequest) -> None:
+        """A question, as those see it who may decide."""
+        words = request.asked
+        if request.expires_at:
+            words += f" (until {request.expires_at:%Y-%m-%d %H:%M} UTC)"
+        to = request.deciders
+        self.add(
+            Entry(at=request.asked_at, agent=agent, what=What.ASKS, words=words, to=to, plan=request.plan)
+        )
+
+    def tell(self, notice: Notice, at: datetime) -> None:
+        """A notice: whom it would reach, and by which way."""
+        if notice.gathered:
+            return  # its batch tells of all together
+        request = notice.request
+        if request is not None and notice.event in ASKS:
+            policy = self._floors.raised(request.policy, notice.kind, notice.owner)
+            notice = notice.model_copy(update={"request": request.under(policy)})
+        words = f"{notice.event}: {notice.text}"
+        self.add(Entry(at=at, agent=notice.agent, what=What.TELLS, words=words, to=self._reached(notice)))
+
+    def _reached(self, notice: Notice) -> tuple[str, ...]:
+        if self._routes is None:
+            return ("the terminal of a worker",)
+        try:
+            outlets = self._routes.outlets(notice)
+        except SettingsError as error:
+            return (f"nobody: {error}",)
+        places = [
+            f"{place.person + ' ' if place.person else ''}{place.way} {masked(place.way, place.address)}"
+            for place in outlets.places
+        ]
+        return (*places, *(["the terminal of a worker"] if outlets.terminal else []))
+
+    @property
+    def timeline(self) -> list[Entry]:
+        """All entries in order of time; those alike in a row are one."""
+        ordered = sorted(enumerate(self._entries), key=lambda pair: (pair[1].at, pair[0]))
+        return list(_gathered(entry for _, entry in ordered))
+
+    @property
+    def stand_ins(self) -> list[StoodIn]:
+        """The activities that were not run."""
+        counts = Counter(
+            (call.activity, call.how, call.why)
+            for call in self._calls
+            if call.how in (How.NOT_DONE, How.STAND_IN)
+        )
+        return [
+            StoodIn(activity=activity, times=times, how=how, why=why)
+            for (activity, how, why), times in sorted(counts.items())
+        ]
+
+    @property
+    def run(self) -> dict[str, int]:
+        """The activities that were run, how often each."""
+        names = Counter(call.activity for call in self._calls if call.how in (How.RUN, How.FAILED))
+        return dict(sorted(names.items()))
+
+
+def to_minute(at: datetime) -> datetime:
+    """The minute that a time is in."""
+    return at.replace(second=0, microsecond=0)
+
+
+def _gathered(entries: Iterable[Entry]) -> Iterable[Entry]:
+    last: Entry | None = None
+    for entry in entries:
+        alike = last is not None and entry.what is What.WAKES and _is_same(last, entry)
+        if last is not None and alike:
+            last = last.model_copy(update={"times": last.times + 1, "until": entry.at})
+            continue
+        if last is not None:
+            yield last
+        last = entry
+    if last is not None:
+        yield last
+
+
+def _is_same(one: Entry, other: Entry) -> bool:
+    return (one.agent, one.what, one.words) == (other.agent, other.what, other.words)
+
+
+_ENDS = {
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED: "done",
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED: "failed",
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED: "cancelled",
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED: "terminated",
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TIMED_OUT: "timed out",
+}

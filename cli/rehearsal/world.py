@@ -1,0 +1,142 @@
+"""The world of a rehearsal: a server, a worker and a data folder of its own, all of which end with it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from pydantic import JsonValue
+
+from activities.rehearsal.interceptor import ANSWERS, CALLS
+from cli.children import end_child, last_line, start_child
+from cli.dev_server import DevServer, DevServerError
+from cli.output import CommandError, ExitCode
+from common.approval.floors import policy_file, write_alone
+from common.approval.signing import Signer
+from common.settings import (
+    ArchiveSettings,
+    HttpSettings,
+    MailSettings,
+    NoticeSettings,
+    Settings,
+    SlackSettings,
+    StateSettings,
+    table,
+)
+from common.temporal.connect import StackAddress
+
+ROOT = Path(__file__).parents[2]
+WORKER_READY = "worker ready"
+READY_WITHIN = 90.0
+# Timers are looked for at once; by default within a second, which would be waited out at each of hundreds.
+LIMITS = {"history.timerProcessorMaxTimeShift": '"10ms"', "history.defaultWorkflowTaskTimeout": '"5s"'}
+# What leads outside: a rehearsal has none of it.
+OUTSIDE = (MailSettings, NoticeSettings, SlackSettings, StateSettings, HttpSettings, ArchiveSettings)
+LEFT_OUT = ("HIBERNAUT_BROKER", "HIBERNAUT_APPROVAL_KEYS", "HIBERNAUT_UNSIGNED")
+
+
+@dataclass(frozen=True)
+class World:
+    """Where a rehearsal happens: its settings, and the file in which its worker notes what was called."""
+
+    settings: Settings
+    calls: Path
+
+
+@contextlib.asynccontextmanager
+async def world(settings: Settings, answers: Mapping[str, JsonValue]) -> AsyncIterator[World]:
+    """A world in a folder that is gone afterwards, however the rehearsal ends.
+
+    Args:
+        settings: the user's: what holds for their agents holds here, and what leads outside is left out.
+        answers: what activities answer, by name.
+
+    Raises:
+        CommandError: the server or the worker does not start.
+        SettingsError: a setting cannot be used.
+    """
+    async with contextlib.AsyncExitStack() as ending:
+        folder = Path(tempfile.mkdtemp(prefix="hibernaut-rehearsal-")).resolve()
+        ending.callback(shutil.rmtree, folder, ignore_errors=True)
+        environment = _environment(settings, folder)
+        own = Settings.read(environment)
+        own.data_dir.mkdir()
+        (folder / ANSWERS).write_text(json.dumps(answers))
+        (folder / CALLS).touch()
+        Signer.load(own, create=True)
+        write_alone(own)
+        try:
+            server = await ending.enter_async_context(DevServer(own, ui_port=None, limits=LIMITS))
+        except DevServerError as error:
+            raise CommandError(str(error), ExitCode.NO_TEMPORAL) from error
+        roots = tuple(map(str, {Path.home(), Path.cwd()} - {Path("/")}))
+        stack = StackAddress.find(settings)
+        address = StackAddress(server.address, "", roots=stack.roots if stack else roots)
+        StackAddress.file(own).write_text(json.dumps(asdict(address)))
+        ending.enter_context(_alone())
+        await _start_worker(environment, folder, ending)
+        yield World(own, folder / CALLS)
+
+
+def _environment(settings: Settings, folder: Path) -> dict[str, str]:
+    """The environment of a rehearsal's worker: the user's, without what leads outside."""
+    outside = {variable for group in OUTSIDE for variable in table(group)} | {*LEFT_OUT}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("TEMPORAL_") and name not in outside
+    }
+    held = {
+        "HIBERNAUT_POLICY": settings.policy or policy_file(settings),
+        "HIBERNAUT_GROUPS": settings.groups or settings.data_dir / "groups.json",
+        "HIBERNAUT_ROOTS": settings.roots or settings.data_dir / "roots.json",
+    }
+    return {
+        **kept,
+        **{name: str(file) for name, file in held.items() if file.exists()},
+        "HIBERNAUT_DATA_DIR": str(folder / "data"),
+        "HIBERNAUT_REHEARSAL": str(folder),
+        "TEMPORAL_CONFIG_FILE": os.devnull,
+        # Programs and libraries that want a place for what they keep find one there.
+        "TMPDIR": str(folder),
+        "MPLCONFIGDIR": str(folder),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    """Keep this process from any other Temporal, wherever the shell or a configuration file points."""
+    found = {name: value for name, value in os.environ.items() if name.startswith("TEMPORAL_")}
+    for name in found:
+        del os.environ[name]
+    os.environ["TEMPORAL_CONFIG_FILE"] = os.devnull
+    try:
+        yield
+    finally:
+        del os.environ["TEMPORAL_CONFIG_FILE"]
+        os.environ.update(found)
+
+
+async def _start_worker(
+    environment: Mapping[str, str], folder: Path, ending: contextlib.AsyncExitStack
+) -> None:
+    log = folder / "worker.log"
+    worker = await start_child([sys.executable, str(ROOT / "worker.py")], environment=environment, log=log)
+    # At once: what it has under way is nobody's.
+    ending.push_async_callback(end_child, worker, 0)
+    for _ in range(int(READY_WITHIN * 20)):
+        if log.exists() and WORKER_READY in log.read_text(errors="replace"):
+            return
+        if worker.returncode is not None:
+            break
+        await asyncio.sleep(0.05)
+    raise CommandError(f"the rehearsal's worker did not start: {last_line(log) or 'it said nothing'}")
