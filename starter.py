@@ -148,11 +148,7 @@ def rehearse(
     assert lifetime is not None
     assert real is not None
     whose = owner or found.user
-    run(
-        rehearse(
-            found, kind, source, given, answers, whose, lifetime, start, real, page, as_json=as_json
-        )
-    )
+    run(rehearse(found, kind, source, given, answers, whose, lifetime, start, real, page, as_json=as_json))
 
 
 @app.command("list")

@@ -164,13 +164,13 @@ def _check_bounds(folder: int, name: str = "") -> None:
     territory = WITHIN.get()
     if territory is None:
         return
-    place = _place_of(folder)
+    place = place_of(folder)
     # Of a file the folder alone decides, except directly in the home folder.
     if not territory.holds(place / name if place == territory.home else place):
         raise LeftOut("private")
 
 
-def _place_of(descriptor: int) -> Path:
+def place_of(descriptor: int) -> Path:
     """Where an open folder is now, whatever links led there."""
     if sys.platform == "darwin":
         return Path(os.fsdecode(fcntl.fcntl(descriptor, fcntl.F_GETPATH, bytes(1024)).rstrip(b"\0")))

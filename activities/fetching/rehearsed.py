@@ -22,16 +22,20 @@ _LINKS = 3
 _NOBODYS = "https://rehearsed.invalid"
 
 
-def rehearsed_links(request: LinksRequest | SearchRequest) -> FoundLinks:
-    """Links to pages that stand in for those that a site or a search would have given."""
-    found = isinstance(request, LinksRequest)
-    site = request.site.rstrip("/") if isinstance(request, LinksRequest) else _NOBODYS
-    words = request.words if isinstance(request, LinksRequest) else request.query
+def rehearsed_search(request: SearchRequest) -> FoundLinks:
+    """Links in place of those that a search would have given."""
+    site = request.sites[0] if request.sites else _NOBODYS
+    return rehearsed_links(LinksRequest(site=site, words=request.query, limit=request.limit))
+
+
+def rehearsed_links(request: LinksRequest) -> FoundLinks:
+    """Links in place of those of a site, to pages that stand in for its own."""
+    site, words = request.site.rstrip("/"), request.words
     links = [
         Link(url=f"{site}/stand-in-{number}?about={quote_plus(words)}", text=f"{words} (stand-in {number})")
         for number in range(1, min(_LINKS, request.limit) + 1)
     ]
-    return FoundLinks(links=links, sources=[site if found else "rehearsal"])
+    return FoundLinks(links=links, sources=[site])
 
 
 def rehearsed_page(request: FetchRequest, artifacts: ArtifactStore) -> Page:
@@ -64,4 +68,6 @@ def rehearsed_digest(request: FetchRequest) -> PageDigest:
 def _text(url: str) -> str:
     parts = urlsplit(url)
     about = " ".join(re.findall(r"\w+", unquote_plus(f"{parts.path} {parts.query}".replace("about=", ""))))
-    return f"Nothing was fetched from {url}. In a rehearsal this page stands in for what it says of {about}.\n"
+    return (
+        f"Nothing was fetched from {url}. In a rehearsal this page stands in for what it says of {about}.\n"
+    )

@@ -38,7 +38,12 @@ from activities.fetching.records import (
     PageDigest,
     SearchRequest,
 )
-from activities.fetching.rehearsed import rehearsed_digest, rehearsed_links, rehearsed_page
+from activities.fetching.rehearsed import (
+    rehearsed_digest,
+    rehearsed_links,
+    rehearsed_page,
+    rehearsed_search,
+)
 from activities.fetching.search import SearchProvider, search_provider
 from activities.llm.sentences import count_stems, scorer
 from activities.rehearsal.stand_ins import rehearsed_as
@@ -116,7 +121,7 @@ class Scraper:
             return await self._site_links(request)
 
     @activity.defn(name="search_web")
-    @rehearsed_as(lambda _, request: rehearsed_links(request))
+    @rehearsed_as(lambda self, request: self._require_provider(request) or rehearsed_search(request))
     async def search(self, request: SearchRequest) -> FoundLinks:
         """The links for a query, from the search provider, else from what the named sites list.
 
@@ -127,8 +132,7 @@ class Scraper:
             if self._provider:
                 links = await self._provider.search(request.query, request.limit)
                 return FoundLinks(links=links, sources=[self._provider.name])
-            if not request.sites:
-                raise permanent("NoSearchProvider", "name sites to look at, or set HIBERNAUT_SEARCH")
+            self._require_provider(request)
             links, sources, skipped = list[Link](), list[str](), list[str]()
             for site in request.sites:
                 try:
@@ -172,6 +176,10 @@ class Scraper:
             characters=len(found.text),
             cut=found.cut,
         )
+
+    def _require_provider(self, request: SearchRequest) -> None:
+        if not (self._provider or request.sites):
+            raise permanent("NoSearchProvider", "name sites to look at, or set HIBERNAUT_SEARCH")
 
     async def _site_links(self, request: LinksRequest) -> FoundLinks:
         agent = activity.info().workflow_id or ""

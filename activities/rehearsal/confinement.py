@@ -12,15 +12,32 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
+from activities.safe_files import place_of
+
+# By its name in an audit event, the places of the paths among its arguments, and of what they count from.
+_CHANGES: dict[str, tuple[tuple[int, int | None], ...]] = {
+    "os.remove": ((0, 1),),
+    "os.rmdir": ((0, 1),),
+    "os.mkdir": ((0, 2),),
+    "os.chmod": ((0, 2),),
+    "os.chown": ((0, 3),),
+    "os.utime": ((0, 3),),
+    "os.truncate": ((0, None),),
+    "os.setxattr": ((0, None),),
+    "os.removexattr": ((0, None),),
+    "os.symlink": ((1, 2),),
+    "os.rename": ((0, 2), (1, 3)),
+    "os.link": ((1, 3),),
+    "sqlite3.connect": ((0, None),),
+}
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _CONNECTS = ("socket.connect", "socket.sendto", "socket.getaddrinfo", "socket.gethostbyname")
-# What changes files, by how many of its arguments are paths.
-_CHANGES = {
-    **dict.fromkeys(("os.remove", "os.rmdir", "os.mkdir", "os.truncate", "os.chmod", "os.chown"), 1),
-    **dict.fromkeys(("os.utime", "os.setxattr", "os.removexattr", "sqlite3.connect"), 1),
-    **dict.fromkeys(("os.rename", "os.link", "shutil.move"), 2),
-}
 _PROGRAMS = ("subprocess.Popen", "os.posix_spawn", "os.exec")
+
+
+# What a name counts from that counts from no open folder.
+CURRENT = -1
+_OPENING: ContextVar[int] = ContextVar("opening", default=CURRENT)
 
 
 class OutsideError(PermissionError):
@@ -54,6 +71,17 @@ def confine(folder: Path) -> None:
                 reached.words = reached.words or words
             raise OutsideError(f"not in a rehearsal: {words}")
 
+    # The event of opening a file does not say which open folder its name counts from.
+    os_open = os.open
+
+    def open_in(path: Any, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
+        token = _OPENING.set(CURRENT if dir_fd is None else dir_fd)
+        try:
+            return os_open(path, flags, mode, dir_fd=dir_fd)
+        finally:
+            _OPENING.reset(token)
+
+    os.open = open_in
     sys.addaudithook(hook)
 
 
@@ -63,25 +91,29 @@ Check = Callable[[tuple[Any, ...]], str]
 def _checks(inside: str, programs: str) -> dict[str, Check]:
     """By the name of an audit event, what it would reach outside, in words."""
 
-    def is_inside(path: Any) -> bool:
+    def is_inside(path: Any, folder: int = CURRENT) -> bool:
         if isinstance(path, int) or path is None:
             return True  # a descriptor, whose opening was checked
-        name = os.fsdecode(path)
-        # A relative name may count from any open folder.
-        real = os.path.realpath(name)
-        return os.path.isabs(name) and (real == inside or real.startswith(inside + os.sep))
+        base = os.getcwd() if folder == CURRENT else place_of(folder)
+        real = os.path.realpath(os.path.join(base, os.fsdecode(path)))
+        return real == inside or real.startswith(inside + os.sep)
 
     def opened(arguments: tuple[Any, ...]) -> str:
         path, mode, flags = arguments
         writes = bool(flags & _WRITES) if isinstance(flags, int) else any(sign in mode for sign in "wax+")
-        if not writes or path == os.devnull or is_inside(path):
+        if not writes or path == os.devnull or is_inside(path, _OPENING.get()):
             return ""
         return f"writing {os.fsdecode(path)}"
 
-    def changed(paths: int) -> Check:
+    def changed(places: tuple[tuple[int, int | None], ...]) -> Check:
         def check(arguments: tuple[Any, ...]) -> str:
-            outside = [each for each in arguments[:paths] if each != ":memory:" and not is_inside(each)]
-            return f"changing {os.fsdecode(outside[0])}" if outside else ""
+            for place, folder in places:
+                path = arguments[place]
+                if path != ":memory:" and not is_inside(
+                    path, CURRENT if folder is None else arguments[folder]
+                ):
+                    return f"changing {os.fsdecode(path)}"
+            return ""
 
         return check
 
@@ -101,9 +133,8 @@ def _checks(inside: str, programs: str) -> dict[str, Check]:
 
     return {
         "open": opened,
-        "os.symlink": lambda arguments: changed(1)(arguments[1:2]),
         "os.system": lambda arguments: f"running {os.fsdecode(arguments[0])}",
-        **{event: changed(paths) for event, paths in _CHANGES.items()},
+        **{event: changed(places) for event, places in _CHANGES.items()},
         **dict.fromkeys(_CONNECTS, connected),
         **dict.fromkeys(_PROGRAMS, ran),
     }

@@ -11,8 +11,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from pydantic import AwareDatetime, BaseModel, JsonValue, ValidationError
 import temporalio.client
+from pydantic import AwareDatetime, BaseModel, JsonValue, ValidationError
 from temporalio import activity, workflow
 from temporalio.client import OutboundInterceptor, StartWorkflowInput, WorkflowHandle
 from temporalio.common import Priority
@@ -29,7 +29,7 @@ from temporalio.worker import (
 )
 
 from activities.rehearsal.confinement import REACHED, Reached, confine
-from activities.rehearsal.stand_ins import NoStandInError, is_destructive, its_time, stand_in
+from activities.rehearsal.stand_ins import NoStandInError, has_own, is_destructive, its_time, stand_in
 from common.artifacts import ArtifactStore
 from common.errors import classify_error, permanent
 from common.settings import Settings
@@ -113,6 +113,8 @@ class _Rehearsed(ActivityInboundInterceptor):
             return await self._answer(input, argument, How.NOT_DONE, "it takes an approval")
         if name in self._rehearsal.answers:
             return await self._answer(input, argument, How.STAND_IN, "as the answers say")
+        if has_own(input.fn):
+            return await self._answer(input, argument, How.STAND_IN, "it reaches outside")
         reached = Reached()
         REACHED.set(reached)
         try:

@@ -25,9 +25,10 @@ class NoStandInError(Exception):
 
 
 def rehearsed_as(answer: Callable[[Any, Any], Any]) -> Callable[[Activity], Activity]:
-    """Have `answer` stand in for an activity in a rehearsal: it takes its object and its argument.
+    """Have `answer` stand in for an activity in every rehearsal: it takes its object and its argument.
 
-    For a result that no value made up after its type will do for, such as one by which the agent goes on.
+    For what always reaches outside, and for a result by which the agent goes on, so that no value that is
+    made up after its type will do.
     """
 
     def mark(function: Activity) -> Activity:
@@ -35,6 +36,11 @@ def rehearsed_as(answer: Callable[[Any, Any], Any]) -> Callable[[Activity], Acti
         return function
 
     return mark
+
+
+def has_own(function: Callable[..., Any]) -> bool:
+    """Whether an activity has a stand-in of its own."""
+    return hasattr(function, _OWN)
 
 
 def its_time() -> datetime:

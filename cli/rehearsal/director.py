@@ -7,6 +7,7 @@ import heapq
 import itertools
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +18,17 @@ from activities.rehearsal.interceptor import How, RehearsedCall
 from cli.rehearsal.answers import Answer, Script, Word
 from cli.rehearsal.histories import Histories, Tracked
 from cli.rehearsal.story import Ended, Entry, Story, What
-from common.agents.kinds import KINDS
 from common.approval.groups import Directory
 from common.approval.signing import Signer
 from common.approval.types import ApprovalRequest, ApprovalsView, Decision, Verdict, judged
 from common.client.view import answer_of
 from common.mail import IncomingMail, MailKind
+from common.temporal import search_attributes
 
 PATIENCE = timedelta(seconds=10)
 FIRST_PAUSE, LONGEST_PAUSE = 0.003, 0.1
-Act = Callable[[], Awaitable[None]]
+# Done at a moment of the agent's time.
+Act = Callable[[datetime], Awaitable[None]]
 
 
 class Director:
@@ -69,9 +71,9 @@ class Director:
     async def lead(self, started: datetime, until: datetime) -> Ended:
         """Lead to the end of the agent, or up to `until`; the agent starts at `started`."""
         for word in self._script.tell:
-            self._at(started + word.after, lambda word=word: self._say(word))  # type: ignore[misc]
+            self._at(started + word.after, partial(self._say, word))
         for word in self._script.mail:
-            self._at(started + word.after, lambda word=word: self._mail(word))  # type: ignore[misc]
+            self._at(started + word.after, partial(self._mail, word))
         while True:
             await self._rest()
             if not self.agent.is_running:
@@ -85,10 +87,10 @@ class Director:
             if at > until:
                 await self._histories.forward(until)
                 return Ended.SIMULATED
-            if at > self.agent.now:
-                await self._histories.forward(at)
+            await self._histories.forward(at)
             while self._coming and self._coming[0][0] <= at:
-                await heapq.heappop(self._coming)[2]()
+                moment, _, act = heapq.heappop(self._coming)
+                await act(moment)
 
     async def _rest(self) -> None:
         """Wait until nothing is under way in any workflow."""
@@ -122,9 +124,10 @@ class Director:
     async def _take_questions(self) -> None:
         """Have people answer what has been asked since."""
         for tracked in self._histories.running:
-            if not tracked.changed or tracked.kind not in KINDS:
+            shown = search_attributes.parse_waiting_for_approvals(tracked.waiting_for)
+            known = all((tracked.id, request_id) in self._asked for request_id, _ in shown)
+            if known and not search_attributes.is_cut(tracked.waiting_for):
                 continue
-            tracked.changed = False
             view = await answer_of(self._handle(tracked.id), "approvals", ApprovalsView, PATIENCE)
             for request in view.open if view else ():
                 if (tracked.id, request.id) not in self._asked:
@@ -151,8 +154,7 @@ class Director:
         return [who for who in self._directory.people(request.deciders) if who and who != barred]
 
     def _deciding(self, agent: str, request: ApprovalRequest, answer: Answer, by: str) -> Act:
-        async def decide() -> None:
-            now = self._histories.tracked[agent].now
+        async def decide(at: datetime) -> None:
             verdict = answer.says.verdict
             if answer.edits and verdict is Verdict.APPROVE:
                 verdict = Verdict.REVISE
@@ -165,27 +167,23 @@ class Director:
                 by=by,
                 note=answer.note,
                 through="rehearsal",
-                at=max(now, request.asked_at),
+                at=at,
             )
-            await self._signal(agent, "decide", self._signer.sign(decision, agent, now))
+            signed = self._signer.sign(decision, agent, at)
+            await self._send(agent, at, "decide", signed, f"{by} says {verdict} to {request.id}")
             await self._rest()
             view = await answer_of(self._handle(agent), "approvals", ApprovalsView, PATIENCE)
             record = judged(view.decisions if view else (), decision.id)
-            told = f", {record.status}: {record.reason}" if record and record.reason else ""
-            words = f"{by} says {verdict} to {request.id}{told}"
-            self._story.add(Entry(at=now, agent=agent, what=What.ANSWER, words=words))
+            if record and record.reason:
+                words = f"{by} is {record.status}: {record.reason}"
+                self._story.add(Entry(at=at, agent=agent, what=What.ANSWER, words=words))
 
         return decide
 
-    async def _say(self, word: Word) -> None:
-        agent = word.agent or self._agent
-        self._note_word(agent, f"somebody tells it: {word.text}")
-        await self._signal(agent, "tell", word.text)
+    async def _say(self, word: Word, at: datetime) -> None:
+        await self._send(word.agent, at, "tell", word.text, f"somebody tells it: {word.text}")
 
-    async def _mail(self, word: Word) -> None:
-        agent = word.agent or self._agent
-        now = self.agent.now
-        self._note_word(agent, f"mail of {word.thread or 'somebody'}: {word.text}")
+    async def _mail(self, word: Word, at: datetime) -> None:
         mail = IncomingMail(
             message_id=f"<rehearsed-{next(self._order)}@rehearsed.invalid>",
             thread=word.thread,
@@ -193,20 +191,19 @@ class Director:
             sender=f"{word.thread or 'somebody'}@rehearsed.invalid",
             subject="",
             text=word.text,
-            received_at=now,
+            received_at=at,
         )
-        await self._signal(agent, "mail", mail)
+        await self._send(word.agent, at, "mail", mail, f"mail of {word.thread or 'somebody'}: {word.text}")
 
-    def _note_word(self, agent: str, words: str) -> None:
-        self._story.add(Entry(at=self.agent.now, agent=agent, what=What.ANSWER, words=words))
-
-    async def _signal(self, agent: str, name: str, argument: Any) -> None:
+    async def _send(self, agent: str, at: datetime, name: str, argument: Any, words: str) -> None:
+        agent = agent or self._agent
         try:
             await self._handle(agent).signal(name, argument)
         except RPCError as error:
             if error.status is not RPCStatusCode.NOT_FOUND:
                 raise
-            self._note_word(agent, f"{name}: too late, {agent} has ended or was never started")
+            words += f" (nobody hears it: {agent} does not run)"
+        self._story.add(Entry(at=at, agent=agent, what=What.ANSWER, words=words))
 
     def _handle(self, agent: str) -> WorkflowHandle[Any, Any]:
         return self._client.get_workflow_handle(agent)

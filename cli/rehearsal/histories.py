@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.enums.v1 import EventType, WorkflowExecutionStatus
@@ -15,9 +18,9 @@ from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.testing import TimeSkipper, TimeSkippingConfig
 
+from common.temporal import search_attributes
+
 PAGE = 200
-# A timer is fired a moment after its time has come; where it is not, time is moved once more.
-FIRES_WITHIN = 2.0
 LEAST_STEP = timedelta(milliseconds=10)
 MAX_SKIPS = 50_000
 
@@ -31,8 +34,8 @@ class Tracked:
         timers: when those under way fire, by the event that started each.
         pending: events that wait for one of another workflow, or of the server.
         children: workflows it has started and not heard the end of.
-        now: its time.
-        changed: it has done something since it was last asked.
+        now: its time at the last look, which was at `looked_at` on a clock of this machine.
+        shown: its search attributes.
     """
 
     id: str
@@ -43,9 +46,15 @@ class Tracked:
     pending: set[int] = field(default_factory=set)
     children: set[str] = field(default_factory=set)
     now: datetime = datetime.min.replace(tzinfo=UTC)
+    looked_at: float = 0.0
+    shown: dict[str, Any] = field(default_factory=dict)
     is_running: bool = True
     is_busy: bool = True
-    changed: bool = True
+
+    @property
+    def waiting_for(self) -> str:
+        """What it shows that it waits for."""
+        return str(self.shown.get(search_attributes.WAITING_FOR.name) or "")
 
     @property
     def due(self) -> datetime | None:
@@ -86,9 +95,12 @@ class Histories:
 
     async def forward(self, to: datetime) -> None:
         """Let time pass in all of them, up to `to`."""
-        await asyncio.gather(*(self._forward(each, max(to - each.now, LEAST_STEP)) for each in self.running))
+        await asyncio.gather(*(self._forward(each, to) for each in self.running))
 
-    async def _forward(self, tracked: Tracked, step: timedelta) -> None:
+    async def _forward(self, tracked: Tracked, to: datetime) -> None:
+        # Time has gone on since. A step too short is followed by another; one too long would be waited out.
+        now = tracked.now + timedelta(seconds=time.monotonic() - tracked.looked_at)
+        step = max(to - now, LEAST_STEP)
         try:
             await self._skipper.fast_forward(self._client.get_workflow_handle(tracked.id), step)
         except RPCError as error:
@@ -96,6 +108,7 @@ class Histories:
                 raise  # else it has ended meanwhile
 
     async def _look_at(self, tracked: Tracked) -> None:
+        looked_at = time.monotonic()
         try:
             described = await self._client.get_workflow_handle(tracked.id).describe()
         except RPCError as error:
@@ -111,8 +124,11 @@ class Histories:
         tracked.now = (
             skipping.current_time.ToDatetime(UTC) if skipping.HasField("current_time") else datetime.now(UTC)
         )
+        tracked.looked_at = looked_at
         if info.execution.run_id != tracked.run_id or info.history_length > tracked.seen:
             await self._read(tracked, info.execution.run_id)
+            # What has happened since the description may have begun something.
+            tracked.is_busy = tracked.is_busy or tracked.seen > info.history_length
         tracked.is_running = info.status == WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_RUNNING
 
     async def _read(self, tracked: Tracked, newest: str) -> None:
@@ -121,7 +137,6 @@ class Histories:
             events = await self._new_events(tracked)
             for event in events:
                 tracked.seen = event.event_id
-                tracked.changed = True
                 self._note(tracked, event)
                 self._take(tracked, event)
             if tracked.run_id == newest:
@@ -162,6 +177,10 @@ class Histories:
                 tracked.timers.pop(event.timer_fired_event_attributes.started_event_id, None)
             case EventType.EVENT_TYPE_TIMER_CANCELED:
                 tracked.timers.pop(event.timer_canceled_event_attributes.started_event_id, None)
+            case EventType.EVENT_TYPE_UPSERT_WORKFLOW_SEARCH_ATTRIBUTES:
+                upserted = event.upsert_workflow_search_attributes_event_attributes.search_attributes
+                for name, value in upserted.indexed_fields.items():
+                    tracked.shown[name] = json.loads(value.data or b"null")
             case EventType.EVENT_TYPE_SIGNAL_EXTERNAL_WORKFLOW_EXECUTION_INITIATED:
                 tracked.pending.add(event.event_id)
             case EventType.EVENT_TYPE_START_CHILD_WORKFLOW_EXECUTION_INITIATED:

@@ -1,4 +1,7 @@
 """page"""
+
 from cli.rehearsal.story import Rehearsed
+
+
 def page_of(rehearsed: Rehearsed) -> str:
     return ""

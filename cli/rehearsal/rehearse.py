@@ -18,7 +18,7 @@ from cli.rehearsal.answers import Script, read_script
 from cli.rehearsal.director import Director
 from cli.rehearsal.page import page_of
 from cli.rehearsal.show import lines_of
-from cli.rehearsal.story import Ended, Rehearsed, Story, to_minute
+from cli.rehearsal.story import Ended, Rehearsed, Story, as_at_home, to_minute
 from cli.rehearsal.world import World, world
 from common.agents.agent import AgentInput
 from common.agents.kinds import Kind
@@ -126,16 +126,14 @@ async def _rehearsed(
             search_attributes=TypedSearchAttributes([SearchAttributePair(search_attributes.OWNER, owner)]),
         )
         story = Story(_routes(settings), Floors.load(stage.settings))
-        director = Director(
-            client, id, script, story, signer, Directory.load(stage.settings), stage.calls
-        )
+        director = Director(client, id, script, story, signer, Directory.load(stage.settings), stage.calls)
         try:
             async with asyncio.timeout(real.total_seconds()):
                 ended = await director.lead(begins, begins + simulated)
         except TimeoutError:
             ended = Ended.REAL
         view = await agents.view(id)
-        return _told(view, story, director, stage, begins, ended, time.monotonic() - began)
+        return _told(view, story, director, stage, begins, ended, time.monotonic() - began, settings.data_dir)
 
 
 def _told(
@@ -146,6 +144,7 @@ def _told(
     begins: datetime,
     ended: Ended,
     seconds: float,
+    home: Path,
 ) -> Rehearsed:
     now = director.agent.now
     if not view.running:
@@ -153,8 +152,10 @@ def _told(
         words = "ended: done" if view.status is RunStatus.COMPLETED else f"failed: {view.failure}"
         fields = {"id": "", "agent": view.id, "kind": view.kind, "owner": view.owner}
         now = story.ended_at or now
-        story.tell(Notice(**fields, event=end, text=words), now)
-    return Rehearsed(
+        if not story.has_told(view.id, end):
+            # On the terminal alone an agent says that itself.
+            story.tell(Notice(**fields, event=end, text=words), now)
+    rehearsed = Rehearsed(
         kind=view.kind,
         agent=view.id,
         owner=view.owner,
@@ -175,6 +176,7 @@ def _told(
         failure=view.failure,
         notebook=view.notebook,
     )
+    return as_at_home(rehearsed, stage.settings.data_dir, home)
 
 
 def _routes(settings: Settings) -> Routes | None:

@@ -17,8 +17,13 @@ def lines_of(rehearsed: Rehearsed) -> list[str]:
     """What the agent would do, in order, and what of it was not done."""
     lines = [headline(rehearsed), ""]
     several = len({each.agent for each in rehearsed.timeline}) > 1
+    asked: list[object] = []
     for entry in rehearsed.timeline:
-        lines += _entry_lines(entry, rehearsed, several=several)
+        lines.append(_entry_line(entry, several=several))
+        if entry.plan is not None:
+            plan = ["as it was asked"] if entry.plan in asked else plan_in_words(entry)
+            lines += [f"{'':<30}{line}" for line in plan]
+            asked.append(entry.plan)
     lines += ["", f"would     {counted(rehearsed)}", f"costs     {cost_in_words(rehearsed)}"]
     lines += [f"not run   {each}" for each in stand_ins_in_words(rehearsed)]
     if rehearsed.run:
@@ -78,13 +83,11 @@ def plan_in_words(entry: Entry) -> Iterable[str]:
     plan = entry.plan or {}
     for name, value in list(plan.items())[:PLAN_FIELDS]:
         if value not in (None, "", [], {}):
-            yield f"{name}: {said(value)}"
+            yield f"{name}: {said(json.dumps(value) if isinstance(value, dict | list) else value)}"
 
 
-def _entry_lines(entry: Entry, rehearsed: Rehearsed, *, several: bool) -> Iterator[str]:
+def _entry_line(entry: Entry, *, several: bool) -> str:
     times = f" ({entry.times} times, the last {entry.until:%Y-%m-%d %H:%M})" if entry.until else ""
     to = f"  [{', '.join(entry.to)}]" if entry.to else ""
     who = f"{entry.agent}: " if several else ""
-    yield f"{entry.at:%a %Y-%m-%d %H:%M}  {entry.what:<7} {who}{entry.words}{times}{to}"
-    for line in plan_in_words(entry):
-        yield f"{'':<30}{line}"
+    return f"{entry.at:%a %Y-%m-%d %H:%M}  {entry.what:<7} {who}{entry.words}{times}{to}"

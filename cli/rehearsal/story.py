@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from pathlib import Path
 
 from pydantic import AwareDatetime, BaseModel, Field, JsonValue
 from temporalio.api.enums.v1 import EventType
@@ -20,13 +22,15 @@ from common.agents.states import AgentState, RunStatus
 from common.approval.floors import Floors
 from common.approval.types import ApprovalRequest
 from common.notices.routes import Routes
-from common.notices.types import ASKS, Notice, masked
+from common.notices.types import ASKS, Notice, NoticeEvent, masked
 from common.settings import SettingsError
 from common.temporal import search_attributes
 
 # The states of an agent that sleeps until something happens.
 ASLEEP = (AgentState.SLEEPING, AgentState.AWAITING_EVENT, AgentState.AWAITING_APPROVAL, AgentState.PAUSED)
 NOTIFY = "notify"
+# Of a time in JSON: what of it takes as long as this machine takes.
+_SECONDS = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d):\d\d(?:\.\d+)?(?=Z|[+-]\d\d:\d\d)")
 
 
 class What(StrEnum):
@@ -125,13 +129,12 @@ class Story:
         self._routes, self._floors = routes, floors
         self._entries: list[Entry] = []
         self._calls: list[RehearsedCall] = []
-        self._states: dict[str, tuple[str, str]] = {}
         self.wakes = 0
         self.ended_at: datetime | None = None
 
     def add(self, entry: Entry) -> None:
         """Something that happens."""
-        self._entries.append(entry.model_copy(update={"at": to_minute(entry.at)}))
+        self._entries.append(entry)
 
     def take(self, tracked: Tracked, event: HistoryEvent) -> None:
         """An event of a workflow's history."""
@@ -143,33 +146,22 @@ class Story:
                 started = event.workflow_execution_started_event_attributes
                 if not started.continued_execution_run_id:
                     self.add(Entry(at=at, agent=tracked.id, what=What.STARTS, words=tracked.kind))
-            case EventType.EVENT_TYPE_UPSERT_WORKFLOW_SEARCH_ATTRIBUTES:
-                self._note_state(tracked.id, event)
             case EventType.EVENT_TYPE_TIMER_FIRED:
-                self._wake(tracked.id, at, "")
+                self._wake(tracked, at, "")
             case EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED:
-                self._wake(tracked.id, at, event.workflow_execution_signaled_event_attributes.signal_name)
+                self._wake(tracked, at, event.workflow_execution_signaled_event_attributes.signal_name)
             case _ if (ended := _ENDS.get(event.event_type)) is not None:
                 self.ended_at = at
                 self.add(Entry(at=at, agent=tracked.id, what=What.ENDS, words=ended))
 
-    def _note_state(self, id: str, event: HistoryEvent) -> None:
-        upserted = event.upsert_workflow_search_attributes_event_attributes.search_attributes
-        found = {name: json.loads(value.data or b"null") for name, value in upserted.indexed_fields.items()}
-        state, waiting_for = self._states.get(id, ("", ""))
-        state = found.get(search_attributes.STATE.name, state) or ""
-        waiting_for = found.get(search_attributes.WAITING_FOR.name, waiting_for) or ""
-        self._states[id] = (state, waiting_for)
-
-    def _wake(self, id: str, at: datetime, signal: str) -> None:
-        state, waiting_for = self._states.get(id, ("", ""))
-        if state not in ASLEEP:
+    def _wake(self, tracked: Tracked, at: datetime, signal: str) -> None:
+        if tracked.shown.get(search_attributes.STATE.name) not in ASLEEP:
             return
         self.wakes += 1
-        approvals = search_attributes.parse_waiting_for_approvals(waiting_for)
-        waited = "an approval" if approvals else waiting_for
+        asks = search_attributes.parse_waiting_for_approvals(tracked.waiting_for)
+        waited = "an approval" if asks else tracked.waiting_for or "time"
         by = f"by the signal {signal}" if signal else "by time"
-        self.add(Entry(at=at, agent=id, what=What.WAKES, words=f"{by}; it waited for {waited or 'time'}"))
+        self.add(Entry(at=at, agent=tracked.id, what=What.WAKES, words=f"{by}; it waited for {waited}"))
 
     def call(self, call: RehearsedCall) -> None:
         """A call of an activity."""
@@ -204,6 +196,11 @@ class Story:
         words = f"{notice.event}: {notice.text}"
         self.add(Entry(at=at, agent=notice.agent, what=What.TELLS, words=words, to=self._reached(notice)))
 
+    def has_told(self, agent: str, event: NoticeEvent) -> bool:
+        """Whether an agent has told people of that."""
+        told = (call.argument for call in self._calls if (call.agent, call.activity) == (agent, NOTIFY))
+        return any(isinstance(each, dict) and each.get("event") == event for each in told)
+
     def _reached(self, notice: Notice) -> tuple[str, ...]:
         if self._routes is None:
             return ("the terminal of a worker",)
@@ -220,8 +217,8 @@ class Story:
     @property
     def timeline(self) -> list[Entry]:
         """All entries in order of time; those alike in a row are one."""
-        ordered = sorted(enumerate(self._entries), key=lambda pair: (pair[1].at, pair[0]))
-        return list(_gathered(entry for _, entry in ordered))
+        ordered = sorted(self._entries, key=lambda entry: entry.at)
+        return list(_gathered(each.model_copy(update={"at": to_minute(each.at)}) for each in ordered))
 
     @property
     def stand_ins(self) -> list[StoodIn]:
@@ -241,6 +238,13 @@ class Story:
         """The activities that were run, how often each."""
         names = Counter(call.activity for call in self._calls if call.how in (How.RUN, How.FAILED))
         return dict(sorted(names.items()))
+
+
+def as_at_home(rehearsed: Rehearsed, folder: Path, home: Path) -> Rehearsed:
+    """The rehearsal as it would be on the user's own data folder, `home`, and its times to the minute."""
+    text = rehearsed.model_dump_json()
+    text = text.replace(json.dumps(str(folder))[1:-1], json.dumps(str(home))[1:-1])
+    return Rehearsed.model_validate_json(_SECONDS.sub(r"\1:00", text))
 
 
 def to_minute(at: datetime) -> datetime:

@@ -75,6 +75,8 @@ async def world(settings: Settings, answers: Mapping[str, JsonValue]) -> AsyncIt
         write_alone(own)
         try:
             server = await ending.enter_async_context(DevServer(own, ui_port=None, limits=LIMITS))
+            # At once, as its worker is ended: what they have under way is nobody's.
+            ending.callback(server.kill)
         except DevServerError as error:
             raise CommandError(str(error), ExitCode.NO_TEMPORAL) from error
         roots = tuple(map(str, {Path.home(), Path.cwd()} - {Path("/")}))
@@ -131,7 +133,6 @@ async def _start_worker(
 ) -> None:
     log = folder / "worker.log"
     worker = await start_child([sys.executable, str(ROOT / "worker.py")], environment=environment, log=log)
-    # At once: what it has under way is nobody's.
     ending.push_async_callback(end_child, worker, 0)
     for _ in range(int(READY_WITHIN * 20)):
         if log.exists() and WORKER_READY in log.read_text(errors="replace"):
