@@ -58,8 +58,8 @@ class Tracked:
 
     @property
     def due(self) -> datetime | None:
-        """When its next timer fires."""
-        return min(self.timers.values(), default=None)
+        """When its next timer fires; None while the server skips no time for it, as it has children."""
+        return None if self.children else min(self.timers.values(), default=None)
 
 
 class Histories:
@@ -94,8 +94,8 @@ class Histories:
         )
 
     async def forward(self, to: datetime) -> None:
-        """Let time pass in all of them, up to `to`."""
-        await asyncio.gather(*(self._forward(each, to) for each in self.running))
+        """Let time pass up to `to` in all of them that have no children at work."""
+        await asyncio.gather(*(self._forward(each, to) for each in self.running if not each.children))
 
     async def _forward(self, tracked: Tracked, to: datetime) -> None:
         # Time has gone on since. A step too short is followed by another; one too long would be waited out.
