@@ -130,8 +130,8 @@ def _checks(inside: str, programs: str) -> dict[str, Check]:
         program = arguments[0] if arguments[0] is not None else arguments[1][0]
         name = os.fsdecode(program)
         # As it is called: the interpreter itself is a link that leads elsewhere.
-        within = name == _APART or os.path.realpath(os.path.dirname(name)) == programs or name == sys.executable
-        return "" if within else f"running {name}"
+        known = name in (_APART, sys.executable) or os.path.realpath(os.path.dirname(name)) == programs
+        return "" if known else f"running {name}"
 
     return {
         "open": opened,

@@ -1,4 +1,4 @@
-"""What answers in a rehearsal in place of an activity: its own stand-in, or one made after its result type."""
+"""What answers in a rehearsal in place of an activity: its own stand-in, or one made up after its type."""
 
 from __future__ import annotations
 

@@ -26,6 +26,7 @@ from common.mail import IncomingMail, MailKind
 from common.temporal import search_attributes
 
 PATIENCE = timedelta(seconds=10)
+MOMENT = timedelta(milliseconds=100)
 FIRST_PAUSE, LONGEST_PAUSE = 0.003, 0.1
 # Done at a moment of the agent's time.
 Act = Callable[[datetime], Awaitable[None]]
@@ -87,7 +88,8 @@ class Director:
             if at > until:
                 await self._histories.forward(until)
                 return Ended.SIMULATED
-            await self._histories.forward(at)
+            # What people do comes a moment after that, and so after whatever else happens then.
+            await self._histories.forward(at if due == at else at + MOMENT)
             while self._coming and self._coming[0][0] <= at:
                 moment, _, act = heapq.heappop(self._coming)
                 await act(moment)
@@ -146,7 +148,7 @@ class Director:
             self._at(request.asked_at + answer.after, act)
         if not people:
             words = f"nobody may answer {request.id}: {request.floor or 'it names no approvers'}"
-            self._story.add(Entry(at=request.asked_at, agent=tracked.id, what=What.ANSWER, words=words))
+            self._story.add(Entry(at=request.asked_at, agent=tracked.id, what=What.HEARS, words=words))
 
     def _people(self, request: ApprovalRequest) -> list[str]:
         """Those who may decide, in the order in which they are named."""
@@ -176,7 +178,7 @@ class Director:
             record = judged(view.decisions if view else (), decision.id)
             if record and record.reason:
                 words = f"{by} is {record.status}: {record.reason}"
-                self._story.add(Entry(at=at, agent=agent, what=What.ANSWER, words=words))
+                self._story.add(Entry(at=at, agent=agent, what=What.HEARS, words=words))
 
         return decide
 
@@ -203,7 +205,7 @@ class Director:
             if error.status is not RPCStatusCode.NOT_FOUND:
                 raise
             words += f" (nobody hears it: {agent} does not run)"
-        self._story.add(Entry(at=at, agent=agent, what=What.ANSWER, words=words))
+        self._story.add(Entry(at=at, agent=agent, what=What.HEARS, words=words))
 
     def _handle(self, agent: str) -> WorkflowHandle[Any, Any]:
         return self._client.get_workflow_handle(agent)

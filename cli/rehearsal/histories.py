@@ -18,11 +18,14 @@ from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.testing import TimeSkipper, TimeSkippingConfig
 
+from common.grammar import EARLIEST
 from common.temporal import search_attributes
 
 PAGE = 200
 LEAST_STEP = timedelta(milliseconds=10)
 MAX_SKIPS = 50_000
+# Among timers, the start of a workflow that is to begin later; events count from 1.
+START = 0
 
 
 @dataclass
@@ -45,7 +48,7 @@ class Tracked:
     timers: dict[int, datetime] = field(default_factory=dict)
     pending: set[int] = field(default_factory=set)
     children: set[str] = field(default_factory=set)
-    now: datetime = datetime.min.replace(tzinfo=UTC)
+    now: datetime = EARLIEST
     looked_at: float = 0.0
     shown: dict[str, Any] = field(default_factory=dict)
     is_running: bool = True
@@ -170,6 +173,12 @@ class Histories:
     def _note(self, tracked: Tracked, event: HistoryEvent) -> None:
         """Keep book of what the workflow waits for."""
         match event.event_type:
+            case EventType.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED:
+                delay = event.workflow_execution_started_event_attributes.first_workflow_task_backoff
+                if delay.ToTimedelta():
+                    tracked.timers[START] = event.event_time.ToDatetime(UTC) + delay.ToTimedelta()
+            case EventType.EVENT_TYPE_WORKFLOW_TASK_SCHEDULED:
+                tracked.timers.pop(START, None)
             case EventType.EVENT_TYPE_TIMER_STARTED:
                 after = event.timer_started_event_attributes.start_to_fire_timeout.ToTimedelta()
                 tracked.timers[event.event_id] = event.event_time.ToDatetime(UTC) + after

@@ -1,7 +1,109 @@
-"""page"""
+"""A rehearsal as a page: its figures, a strip of all that happens, and the story day by day."""
 
-from cli.rehearsal.story import Rehearsed
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from itertools import groupby
+
+from activities.html.render import render
+from cli.rehearsal.show import (
+    cost_in_words,
+    headline,
+    plan_in_words,
+    span,
+    stand_ins_in_words,
+    waits_for,
+)
+from cli.rehearsal.story import Ended, Entry, Rehearsed, What
+
+# The strip, in its own units: where its lanes begin, how wide they are, how far they are apart.
+LEFT, WIDTH, LANE = 64, 620, 22
+# From the top: what the agent does by itself, then what people do.
+LANES = (What.WAKES, What.TELLS, What.ASKS, What.HEARS, What.WOULD)
+TICKS = 7
+
+
+@dataclass(frozen=True)
+class Mark:
+    """Something that happens, or goes on from `x` to `x + width`, on the strip."""
+
+    x: float
+    y: int
+    width: float
+    what: What
+    title: str
+
+
+@dataclass(frozen=True)
+class Tick:
+    """A day on the strip."""
+
+    x: float
+    label: str
 
 
 def page_of(rehearsed: Rehearsed) -> str:
-    return ""
+    """The page of a rehearsal."""
+    return render(
+        "rehearsal/page.html",
+        title=f"What {rehearsed.kind} would do",
+        eyebrow="Rehearsal, nothing was done",
+        rehearsed=rehearsed,
+        headline=headline(rehearsed),
+        waits=waits_for(rehearsed) if rehearsed.ended is not Ended.AGENT else "",
+        figures=_figures(rehearsed),
+        lanes=[(what, y) for y, what in enumerate(LANES)],
+        marks=list(_marks(rehearsed)),
+        ticks=list(_ticks(rehearsed)),
+        days=[(day, list(entries)) for day, entries in groupby(rehearsed.timeline, _day)],
+        several=len({each.agent for each in rehearsed.timeline}) > 1,
+        plan_of=plan_in_words,
+        cost=cost_in_words(rehearsed),
+        stand_ins=list(stand_ins_in_words(rehearsed)),
+        result=json.dumps(rehearsed.result, indent=2, ensure_ascii=False),
+        left=LEFT,
+        width=WIDTH,
+        lane=LANE,
+    )
+
+
+def _day(entry: Entry) -> date:
+    return entry.at.date()
+
+
+def _figures(rehearsed: Rehearsed) -> list[tuple[str, str]]:
+    counts = [(what, str(len(rehearsed.of(what)))) for what in (What.ASKS, What.TELLS, What.WOULD)]
+    return [("lives", span(rehearsed.simulated)), ("wakes", str(rehearsed.wakes)), *counts]
+
+
+def _marks(rehearsed: Rehearsed) -> Iterator[Mark]:
+    for entry in rehearsed.timeline:
+        if entry.what in LANES:
+            x = _x(rehearsed, entry.at)
+            until = _x(rehearsed, entry.until or entry.at)
+            yield Mark(x, LANES.index(entry.what), round(until - x, 1), entry.what, _title(entry))
+
+
+def _title(entry: Entry) -> str:
+    return f"{entry.at:%a %d %b %H:%M} {entry.what}: {entry.words}"[:200]
+
+
+def _ticks(rehearsed: Rehearsed) -> Iterator[Tick]:
+    """The beginnings of days, not more than there is room for."""
+    days = (rehearsed.until.date() - rehearsed.started.date()).days
+    step = max(1, -(-days // TICKS))
+    for number in range(step, days + 1, step):
+        day = rehearsed.started.date() + timedelta(days=number)
+        yield Tick(_x(rehearsed, _midnight(day, rehearsed.started)), f"{day.day} {day:%b}")
+
+
+def _midnight(day: date, like: datetime) -> datetime:
+    return datetime(day.year, day.month, day.day, tzinfo=like.tzinfo)
+
+
+def _x(rehearsed: Rehearsed, at: datetime) -> float:
+    whole = max(rehearsed.simulated, timedelta(minutes=1))
+    return round(LEFT + WIDTH * min(max((at - rehearsed.started) / whole, 0.0), 1.0), 1)

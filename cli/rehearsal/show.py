@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
+
+from pydantic import JsonValue
 
 from cli.output import clean
 from cli.rehearsal.story import Ended, Entry, Rehearsed, What
+from common.approval.plan_view import ref_of
 from common.approval.types import said
 
-PLAN_FIELDS = 12
+PLAN_FIELDS, MAX_WORDS = 12, 160
 
 
 def lines_of(rehearsed: Rehearsed) -> list[str]:
@@ -20,10 +23,11 @@ def lines_of(rehearsed: Rehearsed) -> list[str]:
     asked: list[object] = []
     for entry in rehearsed.timeline:
         lines.append(_entry_line(entry, several=several))
+        told = list(plan_in_words(entry.also or {}))
         if entry.plan is not None:
-            plan = ["as it was asked"] if entry.plan in asked else plan_in_words(entry)
-            lines += [f"{'':<30}{line}" for line in plan]
+            told += ["as it was asked"] if entry.plan in asked else plan_in_words(entry.plan)
             asked.append(entry.plan)
+        lines += [f"{'':<30}{line}" for line in told]
     lines += ["", f"would     {counted(rehearsed)}", f"costs     {cost_in_words(rehearsed)}"]
     lines += [f"not run   {each}" for each in stand_ins_in_words(rehearsed)]
     if rehearsed.run:
@@ -59,7 +63,7 @@ def span(lasted: timedelta) -> str:
 def counted(rehearsed: Rehearsed) -> str:
     """How often it wakes, asks, tells and acts."""
     asks, tells, does = (len(rehearsed.of(what)) for what in (What.ASKS, What.TELLS, What.WOULD))
-    return f"wake {rehearsed.wakes} times, ask {asks}, tell people {tells}, act {does}"
+    return f"wake {rehearsed.wakes}x, ask {asks}x, tell people {tells}x, act {does}x"
 
 
 def cost_in_words(rehearsed: Rehearsed) -> str:
@@ -78,12 +82,28 @@ def stand_ins_in_words(rehearsed: Rehearsed) -> Iterator[str]:
         yield f"{each.activity}{times}: {each.how}, {each.why}"
 
 
-def plan_in_words(entry: Entry) -> Iterable[str]:
+def plan_in_words(plan: Mapping[str, JsonValue]) -> Iterator[str]:
     """The fields of a plan that say something, a line each, in brief."""
-    plan = entry.plan or {}
     for name, value in list(plan.items())[:PLAN_FIELDS]:
         if value not in (None, "", [], {}):
-            yield f"{name}: {said(json.dumps(value) if isinstance(value, dict | list) else value)}"
+            yield f"{name}: {brief(value)}"
+
+
+def brief(value: JsonValue) -> str:
+    """A value in a line: of parts their names and values, of what is stored its size."""
+    text = _said(value)
+    return text if len(text) <= MAX_WORDS else text[: MAX_WORDS - 1] + "…"
+
+
+def _said(value: JsonValue) -> str:
+    if isinstance(value, list):
+        return "; ".join(map(_said, value))
+    if not isinstance(value, dict):
+        return said(value)
+    if ref := ref_of(value):
+        return f"{ref.size:,} bytes, stored"
+    parts = ((name, part) for name, part in value.items() if part not in (None, "", [], {}))
+    return ", ".join(f"{name} {_said(part)}" for name, part in parts)
 
 
 def _entry_line(entry: Entry, *, several: bool) -> str:

@@ -29,6 +29,7 @@ from common.temporal import search_attributes
 # The states of an agent that sleeps until something happens.
 ASLEEP = (AgentState.SLEEPING, AgentState.AWAITING_EVENT, AgentState.AWAITING_APPROVAL, AgentState.PAUSED)
 NOTIFY = "notify"
+_RUN_ID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 # Of a time in JSON: what of it takes as long as this machine takes.
 _SECONDS = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d):\d\d(?:\.\d+)?(?=Z|[+-]\d\d:\d\d)")
 
@@ -40,7 +41,7 @@ class What(StrEnum):
     WAKES = "wakes"
     TELLS = "tells"
     ASKS = "asks"
-    ANSWER = "answer"
+    HEARS = "hears"
     WOULD = "would"
     ENDS = "ends"
 
@@ -48,8 +49,9 @@ class What(StrEnum):
 class Entry(BaseModel):
     """Something that happens in a rehearsal. To the minute, so that the same rehearsal is the same.
 
-    `to` are those who would be told, or may decide; `plan` what is asked about, or would be done. What
-    happens again and again is one entry: `times` of it, the last at `until`.
+    `to` are those who would be told, or may decide; `plan` what is asked about, or would be done, and `also`
+    what else the activity would have been given. What happens again and again is one entry: `times` of it,
+    the last at `until`.
     """
 
     at: AwareDatetime
@@ -58,6 +60,7 @@ class Entry(BaseModel):
     words: str
     to: tuple[str, ...] = ()
     plan: dict[str, JsonValue] | None = None
+    also: dict[str, JsonValue] | None = None
     times: int = 1
     until: AwareDatetime | None = None
 
@@ -145,6 +148,7 @@ class Story:
             case EventType.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED:
                 started = event.workflow_execution_started_event_attributes
                 if not started.continued_execution_run_id:
+                    at += started.first_workflow_task_backoff.ToTimedelta()
                     self.add(Entry(at=at, agent=tracked.id, what=What.STARTS, words=tracked.kind))
             case EventType.EVENT_TYPE_TIMER_FIRED:
                 self._wake(tracked, at, "")
@@ -170,10 +174,24 @@ class Story:
         self._calls.append(call)
         if call.activity == NOTIFY and call.argument is not None:
             self.tell(Notice.model_validate(call.argument), call.at)
-        elif call.how is How.NOT_DONE:
-            plan = call.argument.get("plan") if isinstance(call.argument, dict) else None
-            shown = plan if isinstance(plan, dict) else None
-            self.add(Entry(at=call.at, agent=call.agent, what=What.WOULD, words=call.activity, plan=shown))
+        elif call.how is How.NOT_DONE and isinstance(call.argument, dict):
+            plan = call.argument.get("plan")
+            known = {"plan", "authorization"} if isinstance(plan, dict) else {"authorization"}
+            also = {
+                name: value
+                for name, value in call.argument.items()
+                if name not in known and not (isinstance(value, str) and _RUN_ID.fullmatch(value))
+            }
+            self.add(
+                Entry(
+                    at=call.at,
+                    agent=call.agent,
+                    what=What.WOULD,
+                    words=call.activity,
+                    plan=plan if isinstance(plan, dict) else None,
+                    also=also or None,
+                )
+            )
 
     def ask(self, agent: str, request: ApprovalRequest) -> None:
         """A question, as those see it who may decide."""

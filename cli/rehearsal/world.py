@@ -64,7 +64,7 @@ async def world(settings: Settings, answers: Mapping[str, JsonValue]) -> AsyncIt
         SettingsError: a setting cannot be used.
     """
     async with contextlib.AsyncExitStack() as ending:
-        folder = Path(tempfile.mkdtemp(prefix="hibernaut-rehearsal-")).resolve()
+        folder = _new_folder()
         ending.callback(shutil.rmtree, folder, ignore_errors=True)
         environment = _environment(settings, folder)
         own = Settings.read(environment)
@@ -86,6 +86,11 @@ async def world(settings: Settings, answers: Mapping[str, JsonValue]) -> AsyncIt
         ending.enter_context(_alone())
         await _start_worker(environment, folder, ending)
         yield World(own, folder / CALLS)
+
+
+def _new_folder() -> Path:
+    # Free of links, for what is inside is told by real paths.
+    return Path(os.path.realpath(tempfile.mkdtemp(prefix="hibernaut-rehearsal-")))
 
 
 def _environment(settings: Settings, folder: Path) -> dict[str, str]:
