@@ -110,7 +110,7 @@ class _Rehearsed(ActivityInboundInterceptor):
         argument = input.args[0] if input.args else None
         name = activity.info().activity_type
         if is_destructive(argument):
-            return await self._answer(input, argument, How.NOT_DONE, "it takes an approval")
+            return await self._answer(input, argument, How.NOT_DONE, "destructive, it takes an approval")
         if name in self._rehearsal.answers:
             return await self._answer(input, argument, How.STAND_IN, "as the answers say")
         if has_own(input.fn):

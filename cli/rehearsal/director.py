@@ -57,7 +57,7 @@ class Director:
     ) -> None:
         self._client, self._agent, self._script, self._story = client, agent, script, story
         self._signer, self._directory = signer, directory
-        self._calls, self._read = calls, 0
+        self._calls, self._read = calls, calls.stat().st_size
         self._histories = Histories(client, story.take)
         self._histories.track(agent)
         self._coming: list[tuple[datetime, int, Act]] = []

@@ -200,7 +200,7 @@ class Histories:
                 self._note_child(tracked, event)
 
     def _note_child(self, tracked: Tracked, event: HistoryEvent) -> None:
-        attributes = getattr(event, event.WhichOneof("attributes") or "", None)
+        attributes = _attributes(event)
         name = EventType.Name(event.event_type)
         if name == "EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_STARTED":
             tracked.children.add(attributes.workflow_execution.workflow_id)
@@ -211,6 +211,9 @@ class Histories:
 
 def _resolved(event: HistoryEvent) -> Iterator[int]:
     """The events that this one answers."""
-    attributes = getattr(event, event.WhichOneof("attributes") or "", None)
-    if id := getattr(attributes, "initiated_event_id", 0):
+    if id := getattr(_attributes(event), "initiated_event_id", 0):
         yield id
+
+
+def _attributes(event: HistoryEvent) -> Any:
+    return getattr(event, event.WhichOneof("attributes") or "", None)

@@ -22,7 +22,7 @@ from cli.rehearsal.story import Ended, Entry, Rehearsed, What
 # The strip, in its own units: where its lanes begin, how wide they are, how far they are apart.
 LEFT, WIDTH, LANE = 64, 620, 22
 # From the top: what the agent does by itself, then what people do.
-LANES = (What.WAKES, What.TELLS, What.ASKS, What.HEARS, What.WOULD)
+LANES = (What.WAKES, What.TELLS, What.ASKS, What.HEARS, What.ACTS)
 TICKS = 7
 
 
@@ -49,7 +49,7 @@ def page_of(rehearsed: Rehearsed) -> str:
     """The page of a rehearsal."""
     return render(
         "rehearsal/page.html",
-        title=f"What {rehearsed.kind} would do",
+        title=f"What the {rehearsed.kind} would do",
         eyebrow="Rehearsal, nothing was done",
         rehearsed=rehearsed,
         headline=headline(rehearsed),
@@ -75,7 +75,7 @@ def _day(entry: Entry) -> date:
 
 
 def _figures(rehearsed: Rehearsed) -> list[tuple[str, str]]:
-    counts = [(what, str(len(rehearsed.of(what)))) for what in (What.ASKS, What.TELLS, What.WOULD)]
+    counts = [(what, str(len(rehearsed.of(what)))) for what in (What.ASKS, What.TELLS, What.ACTS)]
     return [("lives", span(rehearsed.simulated)), ("wakes", str(rehearsed.wakes)), *counts]
 
 

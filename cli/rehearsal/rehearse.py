@@ -6,6 +6,7 @@ import asyncio
 import signal
 import time
 from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,28 @@ from common.temporal import search_attributes
 from common.temporal.connect import connect
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """What to rehearse.
+
+    Attributes:
+        kind: of the agent, and its `input`.
+        script: who answers what.
+        owner: whom the agent works for.
+        lasts: how long it lives at most, in its own time.
+        begins: when it starts, in its own time; None is now.
+        within: how long the rehearsal may take at most.
+    """
+
+    kind: Kind
+    input: AgentInput
+    script: Script
+    owner: str
+    lasts: timedelta
+    begins: datetime | None
+    within: timedelta
+
+
 async def rehearse(
     settings: Settings,
     kind_name: str,
@@ -42,25 +65,25 @@ async def rehearse(
     words: Sequence[str],
     answers: str,
     owner: str,
-    simulated: timedelta,
+    lasts: timedelta,
     begins: datetime | None,
-    real: timedelta,
+    within: timedelta,
     page: Path | None,
     *,
     as_json: bool,
 ) -> ExitCode:
-    """Rehearse an agent and print what it would do.
+    """Rehearse an agent and print what it would do; the rest as `Wanted` says.
 
     Args:
         settings: the user's own, of which nothing is touched.
         kind_name: the kind of agent.
-        source: its input as for `start`, and `words` likewise.
-        words: `name=value` each.
+        source: its input as for `start`.
+        words: `name=value` each, likewise.
         answers: what people answer, or the file that says it.
         owner: whom the agent works for.
-        simulated: how long it lives at most, in its own time.
-        begins: when it starts, in its own time; None is now.
-        real: how long that may take at most.
+        lasts: how long it lives at most.
+        begins: when it starts.
+        within: how long that may take.
         page: where the page goes; None for none.
         as_json: print a document.
 
@@ -73,9 +96,8 @@ async def rehearse(
         raise CommandError(f"--from {begins:%Y-%m-%dT%H:%M}: has passed; time goes forward in a rehearsal.")
     if page is not None and not page.parent.is_dir():
         raise CommandError(f"--html {page}: there is no such folder.")
-    rehearsed = await _until_asked_to_end(
-        _rehearsed(settings, kind, input, script, owner, simulated, begins, real)
-    )
+    wanted = Wanted(kind, input, script, owner, lasts, begins, within)
+    rehearsed = await _until_asked_to_end(_rehearsed(settings, wanted))
     if page is not None:
         write_atomically(page, page_of(rehearsed).encode())
         say(f"page: {page}")
@@ -98,71 +120,57 @@ async def _until_asked_to_end(rehearsal: Coroutine[Any, Any, Rehearsed]) -> Rehe
         raise KeyboardInterrupt from None
 
 
-async def _rehearsed(
-    settings: Settings,
-    kind: Kind,
-    input: AgentInput,
-    script: Script,
-    owner: str,
-    simulated: timedelta,
-    begins: datetime | None,
-    real: timedelta,
-) -> Rehearsed:
+async def _rehearsed(settings: Settings, wanted: Wanted) -> Rehearsed:
     began = time.monotonic()
     say("rehearsing: nothing outside is touched; a server and a worker of its own are started …")
-    async with world(settings, script.activities) as stage:
-        client = await connect(stage.settings)
-        signer, id = Signer.load(stage.settings), f"{kind.name}-rehearsed"
-        agents = AgentClient(client, stage.settings, signer)
-        await agents.check_start(kind.name, input, owner)
-        now = datetime.now(UTC)
-        begins = begins or now
-        await client.start_workflow(
-            kind.name,
-            input,
-            id=id,
-            task_queue=stage.settings.task_queue,
-            start_delay=begins - now if begins > now else None,
-            search_attributes=TypedSearchAttributes([SearchAttributePair(search_attributes.OWNER, owner)]),
-        )
-        story = Story(_routes(settings), Floors.load(stage.settings))
-        director = Director(client, id, script, story, signer, Directory.load(stage.settings), stage.calls)
-        try:
-            async with asyncio.timeout(real.total_seconds()):
-                ended = await director.lead(begins, begins + simulated)
-        except TimeoutError:
-            ended = Ended.REAL
-        view = await agents.view(id)
-        return _told(view, story, director, stage, begins, ended, time.monotonic() - began, settings.data_dir)
+    async with world(settings, wanted.script.activities) as stage:
+        rehearsed = await rehearse_in(stage, settings, wanted)
+    return rehearsed.model_copy(update={"seconds": round(time.monotonic() - began, 1)})
 
 
-def _told(
-    view: AgentView,
-    story: Story,
-    director: Director,
-    stage: World,
-    begins: datetime,
-    ended: Ended,
-    seconds: float,
-    home: Path,
-) -> Rehearsed:
-    now = director.agent.now
-    if not view.running:
-        end = NoticeEvent.FINISHED if view.status is RunStatus.COMPLETED else NoticeEvent.FAILED
-        words = "ended: done" if view.status is RunStatus.COMPLETED else f"failed: {view.failure}"
-        fields = {"id": "", "agent": view.id, "kind": view.kind, "owner": view.owner}
-        now = story.ended_at or now
-        if not story.has_told(view.id, end):
-            # On the terminal alone an agent says that itself.
-            story.tell(Notice(**fields, event=end, text=words), now)
+async def rehearse_in(stage: World, settings: Settings, wanted: Wanted, id: str = "") -> Rehearsed:
+    """Rehearse an agent in a world that is there.
+
+    Args:
+        stage: the world.
+        settings: the user's own.
+        wanted: what to rehearse.
+        id: of the agent, `KIND-rehearsed` where not given.
+
+    Raises:
+        AgentClientError: such an agent may not be started.
+        UnusableValueError: likewise.
+    """
+    began, id, own = time.monotonic(), id or f"{wanted.kind.name}-rehearsed", stage.settings
+    client, signer, directory = await connect(own), Signer.load(own), Directory.load(own)
+    agents, story = AgentClient(client, own, signer), Story(_routes(settings), Floors.load(own))
+    director = Director(client, id, wanted.script, story, signer, directory, stage.calls)
+    await agents.check_start(wanted.kind.name, wanted.input, wanted.owner)
+    now = datetime.now(UTC)
+    begins = wanted.begins or now
+    await client.start_workflow(
+        wanted.kind.name,
+        wanted.input,
+        id=id,
+        task_queue=own.task_queue,
+        start_delay=begins - now if begins > now else None,
+        search_attributes=TypedSearchAttributes([SearchAttributePair(search_attributes.OWNER, wanted.owner)]),
+    )
+    try:
+        async with asyncio.timeout(wanted.within.total_seconds()):
+            ended = await director.lead(begins, begins + wanted.lasts)
+    except TimeoutError:
+        ended = Ended.REAL
+    view = await agents.view(id)
+    until = to_minute(_end(view, story) or director.agent.now)
     rehearsed = Rehearsed(
         kind=view.kind,
         agent=view.id,
         owner=view.owner,
         started=to_minute(begins),
-        until=to_minute(now),
-        simulated=to_minute(now) - to_minute(begins),
-        seconds=round(seconds, 1),
+        until=until,
+        simulated=until - to_minute(begins),
+        seconds=round(time.monotonic() - began, 1),
         ended=ended,
         status=view.status,
         waiting_for=view.waiting_for,
@@ -171,12 +179,26 @@ def _told(
         stand_ins=story.stand_ins,
         run=story.run,
         cost=view.cost,
-        estimated=bool(view.cost.input_tokens),
         result=view.result,
         failure=view.failure,
         notebook=view.notebook,
     )
-    return as_at_home(rehearsed, stage.settings.data_dir, home)
+    return as_at_home(rehearsed, own.data_dir, settings.data_dir)
+
+
+def _end(view: AgentView, story: Story) -> datetime | None:
+    """When the agent ended, of which people hear; None where it has not."""
+    if view.running:
+        return None
+    done = view.status is RunStatus.COMPLETED
+    event = NoticeEvent.FINISHED if done else NoticeEvent.FAILED
+    at = story.ends.get(view.id)
+    if at is not None and not story.has_told(view.id, event):
+        # On the terminal alone an agent says that itself.
+        words = "ended: done" if done else f"failed: {view.failure}"
+        fields = {"id": "", "agent": view.id, "kind": view.kind, "owner": view.owner}
+        story.tell(Notice(**fields, event=event, text=words), at)
+    return at
 
 
 def _routes(settings: Settings) -> Routes | None:

@@ -62,7 +62,7 @@ def span(lasted: timedelta) -> str:
 
 def counted(rehearsed: Rehearsed) -> str:
     """How often it wakes, asks, tells and acts."""
-    asks, tells, does = (len(rehearsed.of(what)) for what in (What.ASKS, What.TELLS, What.WOULD))
+    asks, tells, does = (len(rehearsed.of(what)) for what in (What.ASKS, What.TELLS, What.ACTS))
     return f"wake {rehearsed.wakes}x, ask {asks}x, tell people {tells}x, act {does}x"
 
 

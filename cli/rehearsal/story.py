@@ -42,7 +42,7 @@ class What(StrEnum):
     TELLS = "tells"
     ASKS = "asks"
     HEARS = "hears"
-    WOULD = "would"
+    ACTS = "acts"
     ENDS = "ends"
 
 
@@ -92,7 +92,7 @@ class Rehearsed(BaseModel):
         wakes: how often the agent would wake.
         stand_ins: activities that were not run.
         run: activities that were, how often each.
-        cost: what language models would cost; `estimated` where one of the settings was not asked.
+        cost: what language models would cost, estimated: none was asked.
     """
 
     kind: str
@@ -110,7 +110,6 @@ class Rehearsed(BaseModel):
     stand_ins: list[StoodIn] = Field(default_factory=list)
     run: dict[str, int] = Field(default_factory=dict)
     cost: Cost = Field(default_factory=Cost)
-    estimated: bool = False
     result: JsonValue = None
     failure: str | None = None
     notebook: list[NotebookEntry] = Field(default_factory=list)
@@ -133,7 +132,7 @@ class Story:
         self._entries: list[Entry] = []
         self._calls: list[RehearsedCall] = []
         self.wakes = 0
-        self.ended_at: datetime | None = None
+        self.ends: dict[str, datetime] = {}
 
     def add(self, entry: Entry) -> None:
         """Something that happens."""
@@ -155,7 +154,7 @@ class Story:
             case EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED:
                 self._wake(tracked, at, event.workflow_execution_signaled_event_attributes.signal_name)
             case _ if (ended := _ENDS.get(event.event_type)) is not None:
-                self.ended_at = at
+                self.ends[tracked.id] = at
                 self.add(Entry(at=at, agent=tracked.id, what=What.ENDS, words=ended))
 
     def _wake(self, tracked: Tracked, at: datetime, signal: str) -> None:
@@ -186,8 +185,8 @@ class Story:
                 Entry(
                     at=call.at,
                     agent=call.agent,
-                    what=What.WOULD,
-                    words=call.activity,
+                    what=What.ACTS,
+                    words=f"{call.activity}, which is not done",
                     plan=plan if isinstance(plan, dict) else None,
                     also=also or None,
                 )
@@ -211,7 +210,7 @@ class Story:
         if request is not None and notice.event in ASKS:
             policy = self._floors.raised(request.policy, notice.kind, notice.owner)
             notice = notice.model_copy(update={"request": request.under(policy)})
-        words = f"{notice.event}: {notice.text}"
+        words = notice.text if notice.text.startswith(notice.event) else f"{notice.event}: {notice.text}"
         self.add(Entry(at=at, agent=notice.agent, what=What.TELLS, words=words, to=self._reached(notice)))
 
     def has_told(self, agent: str, event: NoticeEvent) -> bool:

@@ -1,0 +1,154 @@
+"""A rehearsal's worker is confined, and whatever it does not do has an answer."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import worker
+from activities.rehearsal.stand_ins import has_own, is_destructive, result_type, stand_in
+from cli.output import CommandError
+from cli.rehearsal.answers import Says, Script, read_script
+from common.artifacts import ArtifactStore
+from common.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+CONFINED = """
+import os, shutil, socket, sqlite3, subprocess, sys, tempfile
+from pathlib import Path
+from activities.rehearsal.confinement import OutsideError, confine
+
+inside, outside = Path(sys.argv[1]), Path(sys.argv[2])
+(outside / "kept").write_text("kept")
+folder = os.open(outside, os.O_RDONLY)
+own = os.open(inside, os.O_RDONLY)
+confine(inside)
+
+def tries(name, do):
+    try:
+        do()
+    except OutsideError as error:
+        print("refused", name)
+    except Exception as error:
+        print("other", name, type(error).__name__)
+    else:
+        print("done", name)
+
+tries("connect", lambda: socket.create_connection(("127.0.0.1", 9), 1))
+tries("resolve", lambda: socket.getaddrinfo("rehearsed.invalid", 80))
+tries("send", lambda: socket.socket(type=socket.SOCK_DGRAM).sendto(b"", ("127.0.0.1", 9)))
+tries("write", lambda: (outside / "new").write_text("x"))
+tries("append", lambda: (outside / "kept").open("a"))
+tries("write in a folder", lambda: os.open("new", os.O_WRONLY | os.O_CREAT, dir_fd=folder))
+tries("remove", lambda: (outside / "kept").unlink())
+tries("remove in a folder", lambda: os.unlink("kept", dir_fd=folder))
+tries("rename", lambda: (outside / "kept").rename(inside / "kept"))
+tries("rename into", lambda: os.replace("mine", "kept", src_dir_fd=own, dst_dir_fd=folder))
+tries("make", lambda: (outside / "folder").mkdir())
+tries("link", lambda: (outside / "link").symlink_to(inside))
+tries("change", lambda: (outside / "kept").chmod(0))
+tries("database", lambda: sqlite3.connect(outside / "book.db"))
+tries("tree", lambda: shutil.rmtree(outside))
+tries("program", lambda: subprocess.run(["touch", outside / "new"]))
+tries("shell", lambda: os.system("true"))
+tries("way round", lambda: (inside / "out").symlink_to(outside) or (inside / "out" / "new").write_text("x"))
+tries("own write", lambda: (inside / "new").write_text("x"))
+tries("own write in a folder", lambda: os.close(os.open("mine", os.O_WRONLY | os.O_CREAT, dir_fd=own)))
+tries("own tree", lambda: shutil.rmtree(tempfile.mkdtemp(dir=inside)))
+tries("own database", lambda: sqlite3.connect(inside / "book.db").execute("create table t (x)"))
+tries("own program", lambda: subprocess.run([sys.executable, "-c", ""], check=True))
+tries("read", lambda: (outside / "kept").read_text())
+"""
+
+
+def test_a_confined_process_reaches_nothing_outside(tmp_path: Path) -> None:
+    """No connection, nothing written, removed or run, by a name, a link or an open folder; reading is free."""
+    inside, outside = tmp_path / "inside", tmp_path / "outside"
+    inside.mkdir()
+    outside.mkdir()
+    command = [sys.executable, "-c", CONFINED, str(inside), str(outside)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    lines = done.stdout.splitlines()
+    allowed = ("own write", "own write in a folder", "own tree", "own database", "own program", "read")
+    assert [line for line in lines if not line.startswith("refused")] == [f"done {each}" for each in allowed]
+    assert len(lines) == 24
+    assert [each.name for each in outside.iterdir()] == ["kept"]
+    assert (outside / "kept").read_text() == "kept"
+
+
+@pytest.fixture
+def activities(tmp_path: Path) -> list[Any]:
+    settings = Settings.read({"HIBERNAUT_DATA_DIR": str(tmp_path)})
+    return worker.activity_methods(worker.activity_objects(settings))
+
+
+def test_every_activity_that_is_not_run_has_an_answer(activities: list[Any], tmp_path: Path) -> None:
+    """Made up after the result type where it has no stand-in of its own; none is forgotten."""
+    made = []
+    for each in activities:
+        argument = next(iter(each.__annotations__.values()))
+        hints = {name: hint for name, hint in _hints(each).items() if name != "return"}
+        kind = next(iter(hints.values()))
+        assert argument
+        if is_destructive(kind.model_construct()) and not has_own(each):
+            answer = stand_in(each, kind.model_construct(), ArtifactStore(tmp_path / "artifacts"), None)
+            expected = result_type(each)
+            assert answer is None or isinstance(answer, expected)
+            made.append(each.__name__)
+    assert {"publish_report", "apply_fixes", "grant_budget"} <= set(made)
+
+
+def test_every_destructive_activity_of_an_agent_is_known_as_one(activities: list[Any]) -> None:
+    """By the kit's sign, the authorization in its argument."""
+    names = {each.__name__ for each in activities if _is_destructive(each)}
+    assert {
+        "place_order",
+        "apply_fixes",
+        "publish_report",
+        "grant_budget",
+        *("send_outreach", "send_invitations", "send_reply", "send_letter"),
+    } <= names
+    assert names.isdisjoint({"quote", "find_order", "look", "read_documents", "notify"})
+
+
+def _is_destructive(function: Any) -> bool:
+    kinds = [hint for name, hint in _hints(function).items() if name != "return"]
+    return is_destructive(kinds[0].model_construct())
+
+
+def _hints(function: Any) -> dict[str, Any]:
+    from typing import get_type_hints
+
+    return get_type_hints(function.__func__)
+
+
+def test_the_first_answer_that_fits_counts(tmp_path: Path) -> None:
+    """And nobody answers what none fits."""
+    file = tmp_path / "answers.json"
+    file.write_text(
+        json.dumps(
+            {"answers": [{"question": "Buy*", "says": "reject"}, {"question": "Sell*", "says": "nobody"}]}
+        )
+    )
+    script = read_script(str(file))
+    assert [each.says for each in script.answers] == [Says.REJECT, Says.NOBODY]
+    assert script == Script.model_validate_json(file.read_text())
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [("{", "not JSON"), ('{"answer": []}', "answer"), ('{"tell": [{"after": "x", "text": "y"}]}', "after")],
+)
+def test_an_answers_file_that_cannot_be_read_says_why(text: str, says: str, tmp_path: Path) -> None:
+    """In one line that names the option and the file."""
+    file = tmp_path / "answers.json"
+    file.write_text(text)
+    with pytest.raises(CommandError, match=says) as refused:
+        read_script(str(file))
+    assert str(refused.value).startswith(f"--answers {file}: ")
+    assert "\n" not in str(refused.value)
