@@ -87,6 +87,7 @@ class Director:
                 return Ended.WAITS
             if at > until:
                 await self._histories.forward(until)
+                await self._rest()
                 return Ended.SIMULATED
             # What people do comes a moment after that, and so after whatever else happens then.
             await self._histories.forward(at if due == at else at + MOMENT)

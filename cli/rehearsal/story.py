@@ -258,7 +258,12 @@ class Story:
 
 
 def as_at_home(rehearsed: Rehearsed, folder: Path, home: Path) -> Rehearsed:
-    """The rehearsal as it would be on the user's own data folder, `home`, and its times to the minute."""
+    """The rehearsal as it would be on the user's own data folder, `home`, and without what this machine took.
+
+    So the times in it are to the minute, and nodes have no durations.
+    """
+    for entry in rehearsed.notebook:
+        entry.facts.pop("seconds", None)
     text = rehearsed.model_dump_json()
     text = text.replace(json.dumps(str(folder))[1:-1], json.dumps(str(home))[1:-1])
     return Rehearsed.model_validate_json(_SECONDS.sub(r"\1:00", text))

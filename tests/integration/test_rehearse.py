@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -9,6 +10,7 @@ import re
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -51,9 +53,11 @@ class Desk:
         self._number = 0
 
     async def rehearse(
-        self, kind: str, script: Script = YES, lasts: str = "30d", within: int = 100, **input: Any
+        self, kind: str, script: Script = YES, /, lasts: str = "30d", within: int = 100, **input: Any
     ) -> Rehearsed:
         self._number += 1
+        # Where the replay of prices stands: each rehearsal has a world of its own, and these share one.
+        (self.stage.settings.data_dir / "quotes.json").unlink(missing_ok=True)
         values = {name: json.loads(json.dumps(value)) for name, value in input.items()}
         wanted = Wanted(
             KINDS[kind],
@@ -114,8 +118,9 @@ async def test_a_buyer_is_reminded_of_waits_for_the_market_and_asks_again(desk: 
     assert at([order]) == ["Mon 19:30"]
     [not_run] = told.stand_ins
     assert (not_run.activity, not_run.why) == ("place_order", "destructive, it takes an approval")
-    # Not even the rehearsal's own broker was asked.
-    assert not (desk.stage.settings.data_dir / "paper.db").exists()
+    with contextlib.closing(sqlite3.connect(desk.stage.settings.data_dir / "paper.db")) as book:
+        [[placed]] = book.execute("select count(*) from orders")
+    assert placed == 0, "not even the rehearsal's own broker has an order"
 
     once_more = await desk.rehearse("buyer", late, **wanted)
     assert _comparable(once_more) == _comparable(told), "the same input, the same rehearsal"
@@ -135,9 +140,10 @@ async def test_a_week_of_the_market_is_told_in_seconds(desk: Desk) -> None:
     assert told.ended is Ended.AGENT
     assert told.simulated > timedelta(days=6)
     woken = told.of(What.WAKES)
-    days = {each.at.date() for each in woken} | {each.until.date() for each in woken if each.until}
-    assert sorted(day.weekday() for day in days) == [0, 1, 2, 3, 4]
-    assert {f"{each.at:%H:%M}" for each in woken if "to open" in each.words} == {"14:30"}
+    looked = [each for each in woken if "the next price" in each.words]
+    assert sorted({each.at.weekday() for each in looked}) == [0, 1, 2, 3, 4]
+    opened = [f"{each.until or each.at:%H:%M}" for each in woken if "to open" in each.words]
+    assert opened == ["14:30"] * 5
     assert told.wakes == told.run["look_at_market"] - 1, "it looks at the start, and whenever it wakes"
     assert told.of(What.ACTS) == told.stand_ins == []
     assert isinstance(told.result, dict)
@@ -271,7 +277,7 @@ def starter(*arguments: str, cwd: Path, **environment: str) -> subprocess.Popen[
 
 
 def test_nothing_outside_is_touched_whatever_is_set(tmp_path: Path, witness: tuple[int, list[int]]) -> None:
-    """Mail, S3, Slack, search, model and another Temporal are set up: nobody is connected to, nothing written."""
+    """Mail, S3, search, model and another Temporal are set up: nobody is connected to, nothing written."""
     port, _ = witness
     there = f"http://127.0.0.1:{port}"
     done = starter(
@@ -283,7 +289,7 @@ def test_nothing_outside_is_touched_whatever_is_set(tmp_path: Path, witness: tup
         HIBERNAUT_MAIL_FROM="agents@example.com",
         HIBERNAUT_S3_BUCKET="bucket",
         HIBERNAUT_S3_ENDPOINT=there,
-        HIBERNAUT_SEARCH=there,
+        HIBERNAUT_SEARCH=f"searxng:{there}",
         HIBERNAUT_OPENAI_KEY="key",
         HIBERNAUT_MODEL="openai:gpt-4o",
         HIBERNAUT_MODEL_ADDRESS=there,

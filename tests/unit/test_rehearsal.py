@@ -67,7 +67,7 @@ tries("read", lambda: (outside / "kept").read_text())
 
 
 def test_a_confined_process_reaches_nothing_outside(tmp_path: Path) -> None:
-    """No connection, nothing written, removed or run, by a name, a link or an open folder; reading is free."""
+    """No connection, nothing written, removed or run, by name, link or open folder; reading is free."""
     inside, outside = tmp_path / "inside", tmp_path / "outside"
     inside.mkdir()
     outside.mkdir()
