@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -33,6 +34,7 @@ from common.settings import Settings
 from tests.support.roots import open_all
 
 ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "rehearse.md").read_text()
 YES = Script(answers=(Answer(says=Says.APPROVE),))
 NOBODY = Script()
 # The first Saturday of a February: New York opens at 14:30 UTC on each day of the week that follows.
@@ -276,13 +278,19 @@ def starter(*arguments: str, cwd: Path, **environment: str) -> subprocess.Popen[
     )
 
 
-def test_nothing_outside_is_touched_whatever_is_set(tmp_path: Path, witness: tuple[int, list[int]]) -> None:
-    """Mail, S3, search, model and another Temporal are set up: nobody is connected to, nothing written."""
+def test_the_page_is_true_and_nothing_outside_is_touched(
+    tmp_path: Path, witness: tuple[int, list[int]]
+) -> None:
+    """Its command, with its answers, where mail, S3, search, a model and another Temporal are set up."""
     port, _ = witness
     there = f"http://127.0.0.1:{port}"
+    [command] = re.findall(r"^```sh\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
+    [answers] = re.findall(r"^```json\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
+    (tmp_path / "answers.json").write_text(answers)
+    program, script, name, *arguments = shlex.split(command)
+    assert (program, script, name) == (".venv/bin/python", "starter.py", "rehearse")
     done = starter(
-        *("link-researcher", "topic=solar cells", "model=openai:some", "approvers=ann"),
-        *("--html", "page.html", "--json"),
+        *(*arguments, "--json"),
         cwd=tmp_path,
         HIBERNAUT_DATA_DIR=str(tmp_path / "data"),
         HIBERNAUT_SMTP=f"smtp://127.0.0.1:{port}",
@@ -298,10 +306,22 @@ def test_nothing_outside_is_touched_whatever_is_set(tmp_path: Path, witness: tup
     out, said = done.communicate(timeout=120)
     assert done.returncode == 0, said
     told = Rehearsed.model_validate_json(out)
-    assert told.cost.input_tokens > 0, "a model would have been asked"
-    assert {each.activity for each in told.stand_ins} >= {"search_web", "fetch_page", "publish_report"}
-    assert [each.name for each in tmp_path.iterdir()] == ["page.html"]
-    assert f"page: {tmp_path / 'page.html'}" in said
+    [asked] = told.of(What.ASKS)
+    [published] = told.of(What.ACTS)
+    assert published.at - asked.at == timedelta(days=1)
+    assert [each.at - asked.at for each in told.of(What.TELLS)][:2] == [timedelta(0), timedelta(hours=4)]
+    assert {each.activity: each.why for each in told.stand_ins} == {
+        "find_links": "as the answers say",
+        "fetch_page": "it reaches outside",
+        "page_digest": "it reaches outside",
+        "publish_report": "destructive, it takes an approval",
+    }
+    assert asked.plan is not None
+    assert [each["url"] for each in asked.plan["sources"]] == ["https://example.org/cells"]  # type: ignore[index,union-attr,call-overload]
+    assert told.cost.input_tokens > 100
+    assert told.cost.usd > 0, "what it would have cost"
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["answers.json", "rehearsal.html"]
+    assert f"page: {tmp_path / 'rehearsal.html'}" in said
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
