@@ -8,7 +8,6 @@ import itertools
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from temporalio.client import Client, WorkflowHandle
@@ -18,6 +17,7 @@ from activities.rehearsal.interceptor import How, RehearsedCall
 from cli.rehearsal.answers import Answer, Script, Word
 from cli.rehearsal.histories import Histories, Tracked
 from cli.rehearsal.story import Ended, Entry, Story, What
+from cli.rehearsal.world import World
 from common.approval.groups import Directory
 from common.approval.signing import Signer
 from common.approval.types import ApprovalRequest, ApprovalsView, Decision, Verdict, judged
@@ -42,7 +42,7 @@ class Director:
         story: takes what happens.
         signer: signs decisions with the rehearsal's own keys.
         directory: who is in which group.
-        calls: the file in which the worker notes what was called.
+        stage: the world it happens in.
     """
 
     def __init__(
@@ -53,11 +53,11 @@ class Director:
         story: Story,
         signer: Signer,
         directory: Directory,
-        calls: Path,
+        stage: World,
     ) -> None:
         self._client, self._agent, self._script, self._story = client, agent, script, story
         self._signer, self._directory = signer, directory
-        self._calls, self._read = calls, calls.stat().st_size
+        self._stage, self._read = stage, stage.calls.stat().st_size
         self._histories = Histories(client, story.take)
         self._histories.track(agent)
         self._coming: list[tuple[datetime, int, Act]] = []
@@ -79,7 +79,8 @@ class Director:
             await self._rest()
             if not self.agent.is_running:
                 return Ended.AGENT
-            await self._take_questions()
+            if not await self._took_questions():
+                continue
             due = min((each.due for each in self._histories.running if each.due), default=None)
             coming = self._coming[0][0] if self._coming else None
             at = min((each for each in (due, coming) if each), default=None)
@@ -99,6 +100,7 @@ class Director:
         """Wait until nothing is under way in any workflow."""
         pause = FIRST_PAUSE
         while not await self._is_at_rest():
+            self._stage.check()
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, LONGEST_PAUSE)
 
@@ -110,7 +112,7 @@ class Director:
         return rests and len(self._histories.tracked) == known
 
     def _read_calls(self) -> None:
-        with self._calls.open("rb") as file:
+        with self._stage.calls.open("rb") as file:
             file.seek(self._read)
             lines = file.read()
         whole = lines[: lines.rfind(b"\n") + 1]
@@ -124,19 +126,22 @@ class Director:
     def _at(self, at: datetime, act: Act) -> None:
         heapq.heappush(self._coming, (at, next(self._order), act))
 
-    async def _take_questions(self) -> None:
-        """Have people answer what has been asked since."""
+    async def _took_questions(self) -> bool:
+        """Have people answer what has been asked since; false where an agent did not say what that is."""
         for tracked in self._histories.running:
             shown = search_attributes.parse_waiting_for_approvals(tracked.waiting_for)
             known = all((tracked.id, request_id) in self._asked for request_id, _ in shown)
             if known and not search_attributes.is_cut(tracked.waiting_for):
                 continue
             view = await answer_of(self._handle(tracked.id), "approvals", ApprovalsView, PATIENCE)
-            for request in view.open if view else ():
+            if view is None:
+                return False
+            for request in view.open:
                 if (tracked.id, request.id) not in self._asked:
                     self._asked.add((tracked.id, request.id))
                     self._story.ask(tracked.id, request)
                     self._answer(tracked, request)
+        return True
 
     def _answer(self, tracked: Tracked, request: ApprovalRequest) -> None:
         answer = self._script.answer_to(request)

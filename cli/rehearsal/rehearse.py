@@ -144,7 +144,7 @@ async def rehearse_in(stage: World, settings: Settings, wanted: Wanted, id: str 
     began, id, own = time.monotonic(), id or f"{wanted.kind.name}-rehearsed", stage.settings
     client, signer, directory = await connect(own), Signer.load(own), Directory.load(own)
     agents, story = AgentClient(client, own, signer), Story(_routes(settings), Floors.load(own))
-    director = Director(client, id, wanted.script, story, signer, directory, stage.calls)
+    director = Director(client, id, wanted.script, story, signer, directory, stage)
     await agents.check_start(wanted.kind.name, wanted.input, wanted.owner)
     now = datetime.now(UTC)
     begins = wanted.begins or now

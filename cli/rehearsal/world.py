@@ -9,6 +9,7 @@ import os
 import shutil
 import sys
 import tempfile
+from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -49,6 +50,17 @@ class World:
 
     settings: Settings
     calls: Path
+    worker: Process
+
+    def check(self) -> None:
+        """See that its worker works.
+
+        Raises:
+            CommandError: it has ended.
+        """
+        if self.worker.returncode is not None:
+            said = last_line(_log(self.calls.parent)) or "it said nothing"
+            raise CommandError(f"the rehearsal's worker ended: {said}", ExitCode.NO_TEMPORAL)
 
 
 @contextlib.asynccontextmanager
@@ -84,8 +96,7 @@ async def world(settings: Settings, answers: Mapping[str, JsonValue]) -> AsyncIt
         address = StackAddress(server.address, "", roots=stack.roots if stack else roots)
         StackAddress.file(own).write_text(json.dumps(asdict(address)))
         ending.enter_context(_alone())
-        await _start_worker(environment, folder, ending)
-        yield World(own, folder / CALLS)
+        yield World(own, folder / CALLS, await _start_worker(environment, folder, ending))
 
 
 def _new_folder() -> Path:
@@ -135,14 +146,18 @@ def _alone() -> Iterator[None]:
 
 async def _start_worker(
     environment: Mapping[str, str], folder: Path, ending: contextlib.AsyncExitStack
-) -> None:
-    log = folder / "worker.log"
+) -> Process:
+    log = _log(folder)
     worker = await start_child([sys.executable, str(ROOT / "worker.py")], environment=environment, log=log)
     ending.push_async_callback(end_child, worker, 0)
     for _ in range(int(READY_WITHIN * 20)):
         if log.exists() and WORKER_READY in log.read_text(errors="replace"):
-            return
+            return worker
         if worker.returncode is not None:
             break
         await asyncio.sleep(0.05)
     raise CommandError(f"the rehearsal's worker did not start: {last_line(log) or 'it said nothing'}")
+
+
+def _log(folder: Path) -> Path:
+    return folder / "worker.log"

@@ -90,3 +90,17 @@ def test_it_is_well_formed(checkout: Path) -> None:
     files = [name for name, _ in BLOCKS if name not in LINES]
     done = run(checkout, "-m", "ruff", "check", *files)
     assert done.returncode == 0, done.stdout
+
+
+def test_it_can_be_rehearsed(checkout: Path, tmp_path: Path) -> None:
+    """Nobody has taught `rehearse` this kind: it asks, is answered, and deletes nothing."""
+    folder = checkout / "files"
+    folder.mkdir()
+    for name in ("a.txt", "b.txt"):
+        (folder / name).write_text("old")
+        os.utime(folder / name, (0, 0))
+    done = run(checkout, "starter.py", "rehearse", "old-files", f"path={folder}", "approvers=ann")
+    assert "asks    Delete 2 files, 6 bytes" in done.stdout, done.stdout + done.stderr
+    assert "acts    delete_old_files, which is not done" in done.stdout
+    assert '"2 files deleted"' in done.stdout, "as it would have said"
+    assert sorted(each.name for each in folder.iterdir()) == ["a.txt", "b.txt"]
