@@ -34,13 +34,17 @@ from common.settings import Settings
 from tests.support.roots import open_all
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs" / "rehearse.md").read_text()
+PAGE = (ROOT / "docs" / "rehearsal.md").read_text()
 YES = Script(answers=(Answer(says=Says.APPROVE),))
 NOBODY = Script()
 # The first Saturday of a February: New York opens at 14:30 UTC on each day of the week that follows.
 FEBRUARY = datetime(datetime.now(UTC).year + 1, 2, 1, 10, 0, tzinfo=UTC)
 SATURDAY = FEBRUARY + timedelta(days=(5 - FEBRUARY.weekday()) % 7)
 ROLE = {"title": "Engineer", "must_have": ["Python"]}
+NOTICES = {
+    "people": {"ann": {"email": "ann@example.com"}},
+    "routes": [{"kind": "buyer", "ways": ["email", "terminal"]}],
+}
 PEOPLE = [
     {"id": id, "name": name, "email": f"{id}@example.com", "profile": "Python for ten years."}
     for id, name in (("c1", "Ann Example"), ("c2", "Bo Example"))
@@ -82,14 +86,16 @@ async def desk(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Desk]:
     """One server and one worker for all tests of this file; its market is open as New York's is."""
     folder = tmp_path_factory.mktemp("rehearse")
     open_all(folder / "data")
-    before = os.environ.get("HIBERNAUT_MARKET")
-    os.environ["HIBERNAUT_MARKET"] = "NYSE"
-    settings = Settings.read({"HIBERNAUT_DATA_DIR": str(folder / "data"), "HIBERNAUT_MARKET": "NYSE"})
-    async with world(settings, {}) as stage:
-        if before is None:
-            del os.environ["HIBERNAUT_MARKET"]
-        yield Desk(settings, stage, folder)
-    assert [each.name for each in (folder / "data").iterdir()] == ["roots.json"], "the user's is untouched"
+    (folder / "data" / "notices.json").write_text(json.dumps(NOTICES))
+    before = contents(folder / "data")
+    # Nothing listens there: a letter that went out would fail.
+    mail = {"HIBERNAUT_SMTP": "smtp://127.0.0.1:9", "HIBERNAUT_MAIL_FROM": "agents@example.com"}
+    settings = Settings.read({"HIBERNAUT_DATA_DIR": str(folder / "data"), **mail})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HIBERNAUT_MARKET", "NYSE")
+        async with world(settings, {}) as stage:
+            yield Desk(settings, stage, folder)
+    assert contents(folder / "data") == before, "the user's is untouched"
     assert not stage.calls.parent.exists(), "nothing is left"
 
 
@@ -110,6 +116,8 @@ async def test_a_buyer_is_reminded_of_waits_for_the_market_and_asks_again(desk: 
     assert at([asked, again]) == ["Sat 10:00", "Mon 14:30"]
     reminded = [each for each in told.of(What.TELLS) if each.words.startswith("reminder")]
     assert at(reminded) == ["Sat 14:00", "Mon 18:30"]
+    # Of two who may decide the routes reach one; on the terminal somebody may see to the other.
+    assert {each.to for each in reminded} == {("ann email a…@example.com", "the terminal of a worker")}
     assert [each.words for each in told.of(What.HEARS)] == [
         f"{who} says approve to approval-{number}" for number in (1, 2) for who in ("ann", "bob")
     ]

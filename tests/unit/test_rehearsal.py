@@ -5,12 +5,17 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
+from temporalio.exceptions import ApplicationError
 
 import worker
+from activities.llm.estimate import EstimatingRunner
+from activities.llm.records import OFFLINE, Material, Structured, Think
+from activities.llm.runner import Caller
 from activities.rehearsal.stand_ins import has_own, is_destructive, result_type, stand_in
 from cli.output import CommandError
 from cli.rehearsal.answers import Says, Script, read_script
@@ -152,3 +157,46 @@ def test_an_answers_file_that_cannot_be_read_says_why(text: str, says: str, tmp_
         read_script(str(file))
     assert str(refused.value).startswith(f"--answers {file}: ")
     assert "\n" not in str(refused.value)
+
+
+@pytest.fixture
+def runner(tmp_path: Path) -> EstimatingRunner:
+    settings = Settings.read(
+        {
+            "HIBERNAUT_DATA_DIR": str(tmp_path),
+            "HIBERNAUT_MODEL": "openai:some",
+            "HIBERNAUT_OPENAI_KEY": "key",
+            "HIBERNAUT_MODEL_PRICES": "openai:some=10/20",
+        }
+    )
+    return EstimatingRunner(settings, ArtifactStore(tmp_path / "artifacts"))
+
+
+def test_what_a_model_would_cost_is_estimated_and_the_analyst_answers(runner: EstimatingRunner) -> None:
+    """By the bytes that would be sent; and nothing where no model is set."""
+    material = (Material(id="a", text="Solar cells make power from light. " * 200),)
+    think = Think(instruction="What do solar cells make?", material=material)
+    reply = runner.think(think, Caller("agent", "key")).reply
+    assert reply is not None
+    assert reply.model == OFFLINE, "its words are not passed off as a model's"
+    assert 7000 / 4 < reply.input_tokens < 7000 / 2
+    assert reply.usd == Decimal(reply.input_tokens * 10 + reply.output_tokens * 20) / 1_000_000
+    assert "openai:some was not asked: tokens and money are estimated" in reply.notes
+    offline = runner.think(think.model_copy(update={"model": OFFLINE}), Caller("agent", "key")).reply
+    assert offline is not None
+    assert (offline.input_tokens, offline.usd) == (0, 0)
+
+
+def test_what_rules_cannot_answer_costs_too(runner: EstimatingRunner) -> None:
+    """It ends as a model's bad answer does, which agents outlive; the cost goes along."""
+    think = Think(instruction="Rank", want=Structured(type="ranking"), max_output_tokens=400)
+    with pytest.raises(ApplicationError, match="rules have no answer") as failed:
+        runner.think(think, Caller("agent", "key"))
+    assert (failed.value.type, failed.value.non_retryable) == ("BadModelOutput", True)
+    assert failed.value.details[0].output_tokens == 100
+
+
+def test_a_model_that_is_not_set_up_is_found_out(runner: EstimatingRunner) -> None:
+    """Before anybody relies on it."""
+    with pytest.raises(ApplicationError, match="HIBERNAUT_ANTHROPIC_KEY"):
+        runner.think(Think(instruction="x", model="anthropic:some"), Caller("agent", "key"))
