@@ -18,7 +18,7 @@ from cli.output import CommandError, ExitCode, print_document, say
 from cli.rehearsal.answers import Script, read_script
 from cli.rehearsal.director import Director
 from cli.rehearsal.page import page_of
-from cli.rehearsal.show import lines_of
+from cli.rehearsal.show import lines_of, span
 from cli.rehearsal.story import Ended, Rehearsed, Story, as_at_home, to_minute
 from cli.rehearsal.world import World, world
 from common.agents.agent import AgentInput
@@ -34,6 +34,8 @@ from common.notices.types import Notice, NoticeEvent
 from common.settings import Settings, SettingsError
 from common.temporal import search_attributes
 from common.temporal.connect import connect
+
+TELLS_EVERY = 10.0
 
 
 @dataclass(frozen=True)
@@ -156,11 +158,14 @@ async def rehearse_in(stage: World, settings: Settings, wanted: Wanted, id: str 
         start_delay=begins - now if begins > now else None,
         search_attributes=TypedSearchAttributes([SearchAttributePair(search_attributes.OWNER, wanted.owner)]),
     )
+    telling = asyncio.create_task(_tell_how_far(director, begins))
     try:
         async with asyncio.timeout(wanted.within.total_seconds()):
             ended = await director.lead(begins, begins + wanted.lasts)
     except TimeoutError:
         ended = Ended.REAL
+    finally:
+        telling.cancel()
     view = await agents.view(id)
     until = to_minute(_end(view, story) or director.agent.now)
     rehearsed = Rehearsed(
@@ -184,6 +189,12 @@ async def rehearse_in(stage: World, settings: Settings, wanted: Wanted, id: str 
         notebook=view.notebook,
     )
     return as_at_home(rehearsed, own.data_dir, settings.data_dir)
+
+
+async def _tell_how_far(director: Director, begins: datetime) -> None:
+    while True:
+        await asyncio.sleep(TELLS_EVERY)
+        say(f"… {span(max(director.agent.now - begins, timedelta()))} so far")
 
 
 def _end(view: AgentView, story: Story) -> datetime | None:

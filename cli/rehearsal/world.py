@@ -126,6 +126,7 @@ def _environment(settings: Settings, folder: Path) -> dict[str, str]:
         # Programs and libraries that want a place for what they keep find one there.
         "TMPDIR": str(folder),
         "MPLCONFIGDIR": str(folder),
+        "XDG_CACHE_HOME": str(folder),
         "PYTHONDONTWRITEBYTECODE": "1",
     }
 
