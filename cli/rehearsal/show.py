@@ -41,9 +41,9 @@ def lines_of(rehearsed: Rehearsed) -> list[str]:
 
 def headline(rehearsed: Rehearsed) -> str:
     """How long it lived, how that ended, and how long it took, in a line."""
-    how = f"{rehearsed.ended}: {rehearsed.status}"
+    how = f"{rehearsed.ended.in_words}: {rehearsed.status}"
     if rehearsed.ended is not Ended.AGENT:
-        how = f"{rehearsed.ended}; it waits for {waits_for(rehearsed)}"
+        how = f"{rehearsed.ended.in_words}; it waits for {waits_for(rehearsed)}"
     return f"{rehearsed.kind}: {span(rehearsed.simulated)} in {rehearsed.seconds:g} s; {how}"
 
 

@@ -75,12 +75,22 @@ class StoodIn(BaseModel, frozen=True):
 
 
 class Ended(StrEnum):
-    """How a rehearsal ended."""
+    """Why a rehearsal ended."""
 
-    AGENT = "the agent ended"
-    WAITS = "nothing more would wake the agent"
-    SIMULATED = "the simulated time was over"
-    REAL = "the real time was over"
+    AGENT = "agent_ended"
+    WAITS = "waits_for_ever"
+    SIMULATED = "simulated_time_over"
+    REAL = "real_time_over"
+
+    @property
+    def in_words(self) -> str:
+        """Why, for people."""
+        return {
+            Ended.AGENT: "the agent ended",
+            Ended.WAITS: "nothing more would wake the agent",
+            Ended.SIMULATED: "the simulated time was over",
+            Ended.REAL: "the real time was over",
+        }[self]
 
 
 class Rehearsed(BaseModel):
