@@ -69,6 +69,11 @@ class Director:
         """The agent that is rehearsed."""
         return self._histories.tracked[self._agent]
 
+    @property
+    def flaw(self) -> str:
+        """Why a workflow's own code fails again and again; empty where none does."""
+        return self._histories.flaw
+
     async def lead(self, started: datetime, until: datetime) -> Ended:
         """Lead to the end of the agent, or up to `until`; the agent starts at `started`."""
         for word in self._script.tell:
@@ -77,6 +82,8 @@ class Director:
             self._at(started + word.after, partial(self._mail, word))
         while True:
             await self._rest()
+            if self.flaw:
+                return Ended.BROKEN
             if not self.agent.is_running:
                 return Ended.AGENT
             if not await self._took_questions():
@@ -99,7 +106,7 @@ class Director:
     async def _rest(self) -> None:
         """Wait until nothing is under way in any workflow."""
         pause = FIRST_PAUSE
-        while not await self._is_at_rest():
+        while not await self._is_at_rest() and not self.flaw:
             self._stage.check()
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, LONGEST_PAUSE)

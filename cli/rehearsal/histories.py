@@ -24,6 +24,8 @@ from common.temporal import search_attributes
 PAGE = 200
 LEAST_STEP = timedelta(milliseconds=10)
 MAX_SKIPS = 50_000
+# A workflow whose code fails is tried again for ever, until a fix is deployed.
+TRIES = 2
 # Among timers, the start of a workflow that is to begin later; events count from 1.
 START = 0
 
@@ -39,6 +41,7 @@ class Tracked:
         children: workflows it has started and not heard the end of.
         now: its time at the last look, which was at `looked_at` on a clock of this machine.
         shown: its search attributes.
+        flaw: why its own code has just failed, and will again.
     """
 
     id: str
@@ -51,8 +54,10 @@ class Tracked:
     now: datetime = EARLIEST
     looked_at: float = 0.0
     shown: dict[str, Any] = field(default_factory=dict)
+    flaw: str = ""
     is_running: bool = True
     is_busy: bool = True
+    is_stuck: bool = False
 
     @property
     def waiting_for(self) -> str:
@@ -81,6 +86,11 @@ class Histories:
     def track(self, id: str) -> None:
         """Look after a workflow, too."""
         self.tracked.setdefault(id, Tracked(id))
+
+    @property
+    def flaw(self) -> str:
+        """Why one of them can't go on; empty where all can."""
+        return next((f"{each.id}: {each.flaw}" for each in self.running if each.is_stuck and each.flaw), "")
 
     @property
     def running(self) -> list[Tracked]:
@@ -122,6 +132,7 @@ class Histories:
         info = raw.workflow_execution_info
         tracked.kind = info.type.name
         tracked.run_id = tracked.run_id or info.first_run_id
+        tracked.is_stuck = raw.pending_workflow_task.attempt > TRIES
         tracked.is_busy = bool(raw.pending_activities) or raw.HasField("pending_workflow_task")
         skipping = raw.workflow_extended_info.time_skipping_info
         tracked.now = (
@@ -179,6 +190,10 @@ class Histories:
                     tracked.timers[START] = event.event_time.ToDatetime(UTC) + delay.ToTimedelta()
             case EventType.EVENT_TYPE_WORKFLOW_TASK_SCHEDULED:
                 tracked.timers.pop(START, None)
+            case EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED:
+                tracked.flaw = event.workflow_task_failed_event_attributes.failure.message
+            case EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED:
+                tracked.flaw = ""
             case EventType.EVENT_TYPE_TIMER_STARTED:
                 after = event.timer_started_event_attributes.start_to_fire_timeout.ToTimedelta()
                 tracked.timers[event.event_id] = event.event_time.ToDatetime(UTC) + after

@@ -107,7 +107,7 @@ async def rehearse(
         print_document(rehearsed)
     else:
         print("\n".join(lines_of(rehearsed)), flush=True)
-    good = rehearsed.status in (RunStatus.COMPLETED, RunStatus.RUNNING)
+    good = rehearsed.failure is None and rehearsed.status in (RunStatus.COMPLETED, RunStatus.RUNNING)
     return ExitCode.DONE if good else ExitCode.AGENT_FAILED
 
 
@@ -185,7 +185,7 @@ async def rehearse_in(stage: World, settings: Settings, wanted: Wanted, id: str 
         run=story.run,
         cost=view.cost,
         result=view.result,
-        failure=view.failure,
+        failure=view.failure or director.flaw or None,
         notebook=view.notebook,
     )
     return as_at_home(rehearsed, own.data_dir, settings.data_dir)

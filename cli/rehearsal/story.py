@@ -81,6 +81,7 @@ class Ended(StrEnum):
     WAITS = "waits_for_ever"
     SIMULATED = "simulated_time_over"
     REAL = "real_time_over"
+    BROKEN = "code_fails"
 
     @property
     def in_words(self) -> str:
@@ -90,6 +91,7 @@ class Ended(StrEnum):
             Ended.WAITS: "nothing more would wake the agent",
             Ended.SIMULATED: "the simulated time was over",
             Ended.REAL: "the real time was over",
+            Ended.BROKEN: "its code fails again and again",
         }[self]
 
 

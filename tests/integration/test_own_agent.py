@@ -104,3 +104,18 @@ def test_it_can_be_rehearsed(checkout: Path, tmp_path: Path) -> None:
     assert "acts    delete_old_files, which is not done" in done.stdout
     assert '"2 files deleted"' in done.stdout, "as it would have said"
     assert sorted(each.name for each in folder.iterdir()) == ["a.txt", "b.txt"]
+
+
+@pytest.mark.soak
+def test_a_flaw_in_its_code_ends_the_rehearsal(checkout: Path) -> None:
+    """Temporal would try it again until a fix is deployed; here it is told at once."""
+    file = checkout / "workflows" / "old_files.py"
+    text = file.read_text()
+    file.write_text(text.replace("if not plan.files:", "if not plan.flies:"))
+    try:
+        done = run(checkout, "starter.py", "rehearse", "old-files", f"path={checkout}", "approvers=ann")
+    finally:
+        file.write_text(text)
+    assert done.returncode == 1
+    assert "its code fails again and again" in done.stdout.splitlines()[0]
+    assert "'OldFilesPlan' object has no attribute 'flies'" in done.stdout
