@@ -23,6 +23,7 @@ from common.approval.signing import Signer
 from common.approval.types import ApprovalRequest, ApprovalsView, Decision, Verdict, judged
 from common.client.view import answer_of
 from common.mail import IncomingMail, MailKind
+from common.notices.types import Notice, NoticeEvent
 from common.temporal import search_attributes
 
 PATIENCE = timedelta(seconds=10)
@@ -192,6 +193,11 @@ class Director:
             if record and record.reason:
                 words = f"{by} is {record.status}: {record.reason}"
                 self._story.add(Entry(at=at, agent=agent, what=What.HEARS, words=words))
+            if view and (how := view.closed.get(request.id)):
+                # The agent tells only whom it knows of, and the rehearsal's knows of nobody.
+                kind, owner = self._histories.tracked[agent].kind, request.requester
+                fields = {"id": "", "agent": agent, "kind": kind, "owner": owner, "request": request}
+                self._story.tell(Notice(**fields, event=NoticeEvent.DECIDED, text=how), at)
 
         return decide
 

@@ -29,6 +29,7 @@ from common.temporal import search_attributes
 # The states of an agent that sleeps until something happens.
 ASLEEP = (AgentState.SLEEPING, AgentState.AWAITING_EVENT, AgentState.AWAITING_APPROVAL, AgentState.PAUSED)
 NOTIFY = "notify"
+A_TERMINAL = "the terminal of a worker"
 _RUN_ID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 # Of a time in JSON: what of it takes as long as this machine takes.
 _SECONDS = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d):\d\d(?:\.\d+)?(?=Z|[+-]\d\d:\d\d)")
@@ -222,8 +223,11 @@ class Story:
         if request is not None and notice.event in ASKS:
             policy = self._floors.raised(request.policy, notice.kind, notice.owner)
             notice = notice.model_copy(update={"request": request.under(policy)})
+        to = self._reached(notice)
+        if notice.event is NoticeEvent.DECIDED and not to:
+            return
         words = notice.text if notice.text.startswith(notice.event) else f"{notice.event}: {notice.text}"
-        self.add(Entry(at=at, agent=notice.agent, what=What.TELLS, words=words, to=self._reached(notice)))
+        self.add(Entry(at=at, agent=notice.agent, what=What.TELLS, words=words, to=to))
 
     def has_told(self, agent: str, event: NoticeEvent) -> bool:
         """Whether an agent has told people of that."""
@@ -232,7 +236,7 @@ class Story:
 
     def _reached(self, notice: Notice) -> tuple[str, ...]:
         if self._routes is None:
-            return ("the terminal of a worker",)
+            return () if notice.event is NoticeEvent.DECIDED else (A_TERMINAL,)
         try:
             outlets = self._routes.outlets(notice)
         except SettingsError as error:
@@ -241,7 +245,7 @@ class Story:
             f"{place.person + ' ' if place.person else ''}{place.way} {masked(place.way, place.address)}"
             for place in outlets.places
         ]
-        return (*places, *(["the terminal of a worker"] if outlets.terminal else []))
+        return (*places, *([A_TERMINAL] if outlets.terminal else []))
 
     @property
     def timeline(self) -> list[Entry]:

@@ -43,7 +43,10 @@ SATURDAY = FEBRUARY + timedelta(days=(5 - FEBRUARY.weekday()) % 7)
 ROLE = {"title": "Engineer", "must_have": ["Python"]}
 NOTICES = {
     "people": {"ann": {"email": "ann@example.com"}},
-    "routes": [{"kind": "buyer", "ways": ["email", "terminal"]}],
+    "routes": [
+        {"kind": "buyer", "events": ["decided"], "ways": ["email:desk@example.com"]},
+        {"kind": "buyer", "ways": ["email", "terminal"]},
+    ],
 }
 PEOPLE = [
     {"id": id, "name": name, "email": f"{id}@example.com", "profile": "Python for ten years."}
@@ -121,6 +124,9 @@ async def test_a_buyer_is_reminded_of_waits_for_the_market_and_asks_again(desk: 
     assert [each.words for each in told.of(What.HEARS)] == [
         f"{who} says approve to approval-{number}" for number in (1, 2) for who in ("ann", "bob")
     ]
+    decided = [each for each in told.of(What.TELLS) if each.words.startswith("decided")]
+    assert [each.to for each in decided] == [("email d…@example.com",)] * 2
+    assert decided[0].words.startswith("decided: approval-1: approved by ann (through rehearsal); by bob")
     assert "by time; it waited for the market to open" in [each.words for each in told.of(What.WAKES)]
     [order] = told.of(What.ACTS)
     assert order.words == "place_order, which is not done"
@@ -339,7 +345,7 @@ def test_ending_it_ends_all_that_it_has_started(number: signal.Signals, tmp_path
         HIBERNAUT_DATA_DIR=str(tmp_path / "data"),
         TMPDIR=str(tmp_path),
     )
-    end = time.monotonic() + 60
+    end = time.monotonic() + 120
     while not any("look_at_market" in each.read_text() for each in tmp_path.glob("*/calls.jsonl")):
         assert time.monotonic() < end, "it never began"
         time.sleep(0.1)
