@@ -130,7 +130,7 @@ class _Rehearsed(ActivityInboundInterceptor):
             return await self._answer(input, argument, How.STAND_IN, why)
         if reached.words:
             return await self._answer(input, argument, How.STAND_IN, reached.words)
-        self._rehearsal.note(How.RUN, argument)
+        self._rehearsal.note(How.STAND_IN if reached.made_up else How.RUN, argument, reached.made_up)
         return result
 
     async def _answer(self, input: ExecuteActivityInput, argument: Any, how: How, why: str) -> Any:

@@ -50,7 +50,7 @@ NOTICES = {
 }
 PEOPLE = [
     {"id": id, "name": name, "email": f"{id}@example.com", "profile": "Python for ten years."}
-    for id, name in (("c1", "Ann Example"), ("c2", "Bo Example"))
+    for id, name in (("c1", "Candidate Nr1"), ("c2", "Candidate Nr2"))
 ]
 
 
