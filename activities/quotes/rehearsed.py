@@ -9,7 +9,7 @@ from activities.rehearsal.confinement import REACHED
 from activities.rehearsal.stand_ins import its_time
 from common.quotes import Quote
 
-# A day's price is within two of this, a minute's within a fifth of its day's.
+# A day's price is within a half of this, a minute's within a tenth of its day's: calm, so that no plan drifts.
 AROUND = Decimal(100)
 
 
@@ -29,10 +29,9 @@ class RehearsedFeed:
         if reached is not None:
             reached.made_up = f"{self._service} is not asked for prices, they are made up"
         now = its_time()
-        price = AROUND + 2 * _chance(f"{symbol} {now:%F}") + _chance(f"{symbol} {now:%F %R}") / 5
-        return Quote(
-            symbol=symbol, price=price.quantize(Decimal("0.01")), at=now, source="made up for a rehearsal"
-        )
+        price = AROUND + _chance(f"{symbol} {now:%F}") / 2 + _chance(f"{symbol} {now:%F %R}") / 10
+        cents = price.quantize(Decimal("0.01"))
+        return Quote(symbol=symbol, price=cents, at=now, source="made up for a rehearsal")
 
 
 def _chance(seed: str) -> Decimal:

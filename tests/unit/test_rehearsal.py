@@ -218,7 +218,7 @@ async def test_prices_of_a_service_are_made_up_and_those_of_a_file_are_not(tmp_p
         REACHED.reset(token)
     by_minute = {f"{each.at:%R}": each.price for each in quotes}
     assert all(each.price == by_minute[f"{each.at:%R}"] for each in quotes)
-    assert all(Decimal("97.8") <= each.price <= Decimal("102.2") for each in quotes)
+    assert all(Decimal("99.4") <= each.price <= Decimal("100.6") for each in quotes)
     assert quotes[0].source == "made up for a rehearsal"
     assert reached.made_up == "127.0.0.1 is not asked for prices, they are made up"
     assert isinstance(rehearsed_feed(read, tmp_path, clock), CsvFeed)
