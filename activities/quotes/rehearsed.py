@@ -9,7 +9,7 @@ from activities.rehearsal.confinement import REACHED
 from activities.rehearsal.stand_ins import its_time
 from common.quotes import Quote
 
-# A day's price is within a half of this, a minute's within a tenth of its day's: calm, so that no plan drifts.
+# A day's price is within a half of this, a minute's within a tenth of its day's: no plan drifts by itself.
 AROUND = Decimal(100)
 
 
