@@ -62,7 +62,7 @@ from activities.mail.mailbox import Mailbox
 from activities.mail.sending import Mail
 from activities.market.look import MarketWatch
 from activities.market.report import MarketReports
-from activities.quotes.choose import price_feed
+from activities.quotes.choose import price_feed, rehearsed_feed
 from activities.quotes.quotes import Quotes
 from activities.recruiting.activities import RecruitingActivities
 from activities.recruiting.sending import LetterActivities
@@ -108,7 +108,11 @@ def activity_objects(settings: Settings) -> list[Any]:
     now = its_time if rehearses else _now
     mail = Mail.build(settings, authority)
     scan = CodeScan(artifacts, journals / "scan")
-    feed = price_feed(settings.trading, settings.data_dir, now, settings.fetching.allowed_hosts)
+    feed = (
+        rehearsed_feed(settings.trading, settings.data_dir, now)
+        if rehearses
+        else price_feed(settings.trading, settings.data_dir, now, settings.fetching.allowed_hosts)
+    )
     return [
         DecisionChecks(authority),
         StartChecks(signer),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from activities.quotes.csv_feed import CsvFeed
 from activities.quotes.quotes import QuoteFeed
@@ -14,6 +15,16 @@ from common.settings import TradingSettings
 # A year of real daily closes of twenty shares, from November 2008.
 SAMPLE = Path(__file__).parent / "sample_closes.csv"
 Clock = Callable[[], datetime]
+
+
+def rehearsed_feed(settings: TradingSettings, folder: Path, clock: Clock) -> QuoteFeed:
+    """The feed of a rehearsal: a file is read, a service is not asked."""
+    if settings.quotes in ("alpaca", "twelvedata") or "{symbol}" in settings.quotes:
+        from activities.quotes.rehearsed import RehearsedFeed
+
+        # Of an address the host: the rest may hold a key.
+        return RehearsedFeed(urlsplit(settings.quotes).hostname or settings.quotes)
+    return price_feed(settings, folder, clock)
 
 
 def price_feed(

@@ -47,10 +47,13 @@ class OutsideError(PermissionError):
 
 
 class Reached:
-    """What an activity has reached for outside, in words; empty where nothing."""
+    """What an activity has reached for outside, in words; empty where nothing.
+
+    `made_up` says what of its result comes from no real source.
+    """
 
     def __init__(self) -> None:
-        self.words = ""
+        self.words = self.made_up = ""
 
 
 # Set for each activity of a rehearsal: many take an `OSError` for a bad day of the other side.

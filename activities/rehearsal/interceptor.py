@@ -6,7 +6,7 @@ import asyncio
 import contextvars
 import json
 from concurrent.futures import Future, ThreadPoolExecutor
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -130,7 +130,7 @@ class _Rehearsed(ActivityInboundInterceptor):
             return await self._answer(input, argument, How.STAND_IN, why)
         if reached.words:
             return await self._answer(input, argument, How.STAND_IN, reached.words)
-        self._rehearsal.note(How.RUN, argument)
+        self._rehearsal.note(How.STAND_IN if reached.made_up else How.RUN, argument, reached.made_up)
         return result
 
     async def _answer(self, input: ExecuteActivityInput, argument: Any, how: How, why: str) -> Any:
@@ -159,7 +159,7 @@ def _write(file: Path, call: RehearsedCall) -> None:
 
 
 class NotedStarts(temporalio.client.Interceptor):
-    """A client interceptor that notes what activities start: workflows that a rehearsal has to wait for."""
+    """A client interceptor for what activities start: it begins in their time, and it is waited for."""
 
     def __init__(self, folder: Path) -> None:
         self._calls = folder / CALLS
@@ -175,6 +175,10 @@ class _NotedStart(OutboundInterceptor):
         self._calls = calls
 
     async def start_workflow(self, input: StartWorkflowInput) -> WorkflowHandle[Any, Any]:
+        # It is to begin in the time of the agent that has it started, not in that of this machine.
+        ahead = its_time() - datetime.now(UTC)
+        if ahead > timedelta():
+            input.start_delay = ahead
         handle = await super().start_workflow(input)
         by = activity.info().activity_type if activity.in_activity() else ""
         _write(self._calls, RehearsedCall(at=its_time(), agent=input.id, activity=by, how=How.STARTED))

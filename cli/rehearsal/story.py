@@ -146,6 +146,7 @@ class Story:
         self._calls: list[RehearsedCall] = []
         self.wakes = 0
         self.ends: dict[str, datetime] = {}
+        self._started: set[str] = set()
 
     def add(self, entry: Entry) -> None:
         """Something that happens."""
@@ -157,11 +158,10 @@ class Story:
             return
         at = event.event_time.ToDatetime(UTC)
         match event.event_type:
-            case EventType.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED:
-                started = event.workflow_execution_started_event_attributes
-                if not started.continued_execution_run_id:
-                    at += started.first_workflow_task_backoff.ToTimedelta()
-                    self.add(Entry(at=at, agent=tracked.id, what=What.STARTS, words=tracked.kind))
+            case EventType.EVENT_TYPE_WORKFLOW_TASK_STARTED if tracked.id not in self._started:
+                # What comes before that counts by the clock of this machine.
+                self._started.add(tracked.id)
+                self.add(Entry(at=at, agent=tracked.id, what=What.STARTS, words=tracked.kind))
             case EventType.EVENT_TYPE_TIMER_FIRED:
                 self._wake(tracked, at, "")
             case EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED:

@@ -50,7 +50,7 @@ NOTICES = {
 }
 PEOPLE = [
     {"id": id, "name": name, "email": f"{id}@example.com", "profile": "Python for ten years."}
-    for id, name in (("c1", "Ann Example"), ("c2", "Bo Example"))
+    for id, name in (("c1", "Candidate Nr1"), ("c2", "Candidate Nr2"))
 ]
 
 
@@ -254,6 +254,7 @@ async def test_every_kind_can_be_rehearsed(kind: str, desk: Desk, inputs: dict[s
     told = await desk.rehearse(kind, **inputs[kind])
     assert (told.ended, told.status) == (Ended.AGENT, "completed"), told.failure
     assert contents(desk.folder) == before
+    assert all(each.at >= SATURDAY for each in told.timeline), "all of it in the agent's own time"
     page = page_of(told)
     assert f"What the {kind} would do" in page
     assert all(each.what in page for each in told.timeline)

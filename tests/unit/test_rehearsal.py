@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ import worker
 from activities.llm.estimate import EstimatingRunner
 from activities.llm.records import OFFLINE, Material, Structured, Think
 from activities.llm.runner import Caller
+from activities.quotes.choose import rehearsed_feed
+from activities.quotes.csv_feed import CsvFeed
+from activities.rehearsal.confinement import REACHED, Reached
 from activities.rehearsal.stand_ins import has_own, is_destructive, result_type, stand_in
 from cli.output import CommandError
 from cli.rehearsal.answers import Says, Script, read_script
@@ -200,3 +204,21 @@ def test_a_model_that_is_not_set_up_is_found_out(runner: EstimatingRunner) -> No
     """Before anybody relies on it."""
     with pytest.raises(ApplicationError, match="HIBERNAUT_ANTHROPIC_KEY"):
         runner.think(Think(instruction="x", model="anthropic:some"), Caller("agent", "key"))
+
+
+async def test_prices_of_a_service_are_made_up_and_those_of_a_file_are_not(tmp_path: Path) -> None:
+    """The same for the same minute; whoever asks for one knows."""
+    read = Settings.read({"HIBERNAUT_DATA_DIR": str(tmp_path)}).trading
+    clock = lambda: datetime.now(UTC)  # noqa: E731
+    asked = rehearsed_feed(read.but(quotes="http://127.0.0.1:9/{symbol}?key=secret"), tmp_path, clock)
+    token = REACHED.set(reached := Reached())
+    try:
+        quotes = [await asked.quote("KO"), await asked.quote("KO")]
+    finally:
+        REACHED.reset(token)
+    by_minute = {f"{each.at:%R}": each.price for each in quotes}
+    assert all(each.price == by_minute[f"{each.at:%R}"] for each in quotes)
+    assert all(Decimal("99.4") <= each.price <= Decimal("100.6") for each in quotes)
+    assert quotes[0].source == "made up for a rehearsal"
+    assert reached.made_up == "127.0.0.1 is not asked for prices, they are made up"
+    assert isinstance(rehearsed_feed(read, tmp_path, clock), CsvFeed)
