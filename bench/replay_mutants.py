@@ -138,12 +138,12 @@ def chosen(sample: int | None, seed: int) -> list[Mutant]:
     mutants = drawn.sample(MUTANTS, len(MUTANTS))
     if sample is None:
         return mutants
-    turns: dict[int, int] = {}
     seen: Counter[str] = Counter()
-    for place, each in enumerate(mutants):
-        turns[place] = seen[each.sort]
+    ranked: list[tuple[int, int, Mutant]] = []
+    for each in mutants:
+        ranked.append((seen[each.sort], len(ranked), each))
         seen[each.sort] += 1
-    return [mutants[place] for place in sorted(turns, key=lambda place: turns[place])[:sample]]
+    return [each for *_, each in sorted(ranked, key=lambda rank: rank[:2])[:sample]]
 
 
 def bench(mutants: Sequence[Mutant], seed: int) -> dict[str, object]:
