@@ -324,17 +324,21 @@ async def work(settings: Settings) -> None:
     objects = everything(client, settings)
     begin_rehearsal(settings)
     workers = [make(client, settings, reports=reports, objects=objects) for make in (build, build_fetcher)]
-    async with workers[0], workers[1]:
-        await open_mailroom(client, settings)
-        tune_gc()
-        print("worker ready", file=sys.stderr, flush=True)
-        await stopped.wait()
-        proxy.stop_waiting()
-        end = asyncio.get_running_loop().time() + settings.drain_seconds
-        # Both at once: one that is asked later would take new work meanwhile.
-        await asyncio.gather(*(each.shutdown() for each in workers))
-    # Where the server is away just now, what is left of the time is for it to come back.
-    await reports.drain(max(END_SECONDS, end - asyncio.get_running_loop().time()))
+    loop = asyncio.get_running_loop()
+    end = loop.time()
+    try:
+        async with workers[0], workers[1]:
+            await open_mailroom(client, settings)
+            tune_gc()
+            print("worker ready", file=sys.stderr, flush=True)
+            await stopped.wait()
+            proxy.stop_waiting()
+            end = loop.time() + settings.drain_seconds
+            # Both at once: one that is asked later would take new work meanwhile.
+            await asyncio.gather(*(each.shutdown() for each in workers))
+    finally:
+        # Where the server is away just now, what is left of the time is for it to come back.
+        await reports.drain(max(END_SECONDS, end - loop.time()))
     if settings.deployment.build:
         await say_who_needs(client, settings)
 

@@ -34,6 +34,6 @@ def hand_over() -> None:
 
 
 def is_cut_off() -> bool:
-    """Whether the activity was cancelled because its worker has no time left."""
+    """Whether the activity was cancelled only because its worker has no time left."""
     details = activity.cancellation_details()
-    return details is not None and details.worker_shutdown
+    return details is not None and details.worker_shutdown and not details.cancel_requested

@@ -57,9 +57,10 @@ async def test_what_is_cut_off_with_its_worker_goes_to_another_at_once() -> None
     assert told.category is ApplicationErrorCategory.BENIGN
 
 
-async def test_what_its_agent_cancelled_is_cancelled() -> None:
-    """Nothing is handed over."""
-    ended, sent = await cancelled(ActivityCancellationDetails(cancel_requested=True))
+@pytest.mark.parametrize("ends", [False, True])
+async def test_what_its_agent_cancelled_is_cancelled(ends: bool) -> None:
+    """Nothing is handed over, whether or not the worker ends as well."""
+    ended, sent = await cancelled(ActivityCancellationDetails(cancel_requested=True, worker_shutdown=ends))
     assert isinstance(ended, asyncio.CancelledError)
     assert sent == []
 
