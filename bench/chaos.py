@@ -225,7 +225,7 @@ class Chaos:
             **{strike.value: struck[strike] for strike in Strike},
             "refused": struck["refused"],
             "unnoticed": self._count["unnoticed"],
-            "disk_full_hits": sum(_hits(file) for file in (self._folder / "logs").glob("*.log")),
+            "no_room": self._faults.without_room(),
             **{f"{name}_down": self._count[f"{name}_down"] for name in self._outside.proxies},
             **{name: self._count[name] for name in ("decisions", "signals_twice", "mails_twice")},
             "left_out": self._outside.left_out,
@@ -240,12 +240,6 @@ class Chaos:
     def _tell(self, text: str) -> None:
         if not self._options.json:
             print(f"{perf_counter() - self._began:6.1f} {text}", file=sys.stderr, flush=True)
-
-
-def _hits(log: Path) -> int:
-    """How often a worker had no room on the disk."""
-    said = log.read_text(errors="replace")
-    return said.count("No space left on device") + said.count("database or disk is full")
 
 
 MUST_BE_ZERO = ("lost", "duplicated", "missing", "forbidden", "failed", "needing_human")

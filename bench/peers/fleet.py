@@ -51,7 +51,7 @@ class Fleet:
         size: int,
         command: Callable[[Path], Sequence[str]],
     ) -> None:
-        self._folder = folder
+        self.folder = folder
         self._environment = environment
         self._size = size
         self._command = command
@@ -93,7 +93,7 @@ class Fleet:
     async def start(self, more: Mapping[str, str] | None = None) -> Member:
         """Start one with `more` settings; `keep_up` is about others."""
         name = f"worker-{len(self.journals) + 1}"
-        log, journal = self._folder / f"{name}.log", self._folder / f"{name}.journal"
+        log, journal = self.folder / f"{name}.log", self.folder / f"{name}.journal"
         process = await start_worker(self._command(journal), {**self._environment, **(more or {})}, log)
         member = Member(process, Journal(journal), log)
         self.journals.append(member.journal)

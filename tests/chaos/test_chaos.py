@@ -59,6 +59,6 @@ def test_agents_of_every_kind_outlive_every_fault_once(folder: Path) -> None:
 @pytest.mark.soak
 def test_a_thousand_kills_among_all_other_faults(folder: Path) -> None:
     """For hours all of it happens at any time, to agents of every kind that follow each other."""
-    report = run("--kills", "1000", "--workers", "3", folder=folder, limit=6 * 3600)
+    report = run("--kills", "1000", "--workers", "3", "--agents", "3", folder=folder, limit=6 * 3600)
     assert report["kills"] >= 1000
     assert report["outages"] > 10

@@ -26,6 +26,7 @@ Tell = Callable[[str], None]
 Fault = Callable[[], Awaitable[None]]
 # Debian's package libfaketime puts it there.
 FAKETIME = next(iter(Path("/usr/lib").glob("*/faketime/libfaketime.so.1")), None)
+NO_ROOM = ("No space left on device", "database or disk is full")
 # Longer than a worker takes to finish what it does.
 ENDS_WITHIN = 60.0
 # Of Linux: CLONE_NEWNS; MS_REC and MS_PRIVATE; MNT_DETACH.
@@ -204,21 +205,31 @@ class Faults:
         self._count[f"{name}_down"] += 1
 
     async def full(self) -> None:
-        """The disk of the data folder is full for a while: the server's database and the workers' files.
+        """The disk of the data folder is full for a while, and a little longer until somebody has noticed.
 
-        The server ends where it cannot write, and is started again once it can, as `dev` does.
+        The server's database is there, too: it ends where it cannot write, and is started again as by `dev`.
         """
         assert self._disk
         async with self._server_alone():
             seconds = self._chance.uniform(*self._pace.down)
             self._tell(f"the disk is full for {seconds:.1f} s")
+            before = self.without_room()
             self._disk.fill()
             await asyncio.sleep(seconds)
+            for _ in range(round(self._pace.down[1] * 2)):
+                if self.without_room() > before or not is_running(self._server.pid):
+                    break
+                await asyncio.sleep(1)
             self._disk.free()
             if not is_running(self._server.pid):
                 self._count["server_without_disk"] += 1
                 await self._server.start()
         self._count["disk_full"] += 1
+
+    def without_room(self) -> int:
+        """How often workers have said that they found no room on the disk."""
+        said = [log.read_text(errors="replace") for log in self._fleet.folder.glob("*.log")]
+        return sum(text.count(words) for text in said for words in NO_ROOM)
 
     async def clock(self) -> None:
         """One more worker for a while, whose clock is off by days; the monotonic one goes as ever."""

@@ -25,6 +25,7 @@ from common.notices.types import COURIER, DeliveryLog
 from tests.support.mail.dovecot import Dovecot
 
 WRONGS = ("lost", "duplicated", "missing", "forbidden", "failed", "needing_human")
+OTHERS = ("effects", "set_aside", "unknown_letters", "notices", "notices_under_way")
 PATIENCE = timedelta(seconds=60)
 VIEWS = 30
 # The mailbox is listened to again so many seconds after whatever it was.
@@ -51,7 +52,7 @@ class Witnesses:
             still_open: those that have not ended.
             off: the process ids of workers whose clocks were off.
         """
-        found = Counter[str](dict.fromkeys((*WRONGS, "effects", "set_aside", "unknown_letters"), 0))
+        found = Counter[str](dict.fromkeys((*WRONGS, *OTHERS), 0))
         why: list[str] = []
 
         def note(who: str, seen: Counter[str], words: str = "") -> None:
