@@ -20,7 +20,7 @@ from temporalio.service import HttpConnectProxyConfig
 # Between two tries to reach the server, and for one of them: a network that swallows packets refuses nothing.
 RETRY_SECONDS, TRY_SECONDS = 0.1, 2.0
 # After so long the SDK hears of it, says so in its log, and asks for another connection.
-HOLD_SECONDS = 60.0
+HOLD_SECONDS = 300.0
 CHUNK = 1 << 16
 
 
