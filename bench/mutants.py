@@ -239,8 +239,8 @@ MUTANTS = (
         "timer",
         f"{KIT}calls.py",
         "long calls count as stuck sooner",
-        "    heartbeat=timedelta(seconds=30),\n    stuck_after=timedelta(minutes=30),",
-        "    heartbeat=timedelta(seconds=30),\n    stuck_after=timedelta(minutes=20),",
+        "stuck_after=timedelta(minutes=30)",
+        "stuck_after=timedelta(minutes=20)",
         "code-auditor",
     ),
     _one(
@@ -455,8 +455,8 @@ MUTANTS = (
         "argument",
         PAGE,
         "items do not know their page",
-        "memo={ITEM_OF: info.workflow_id}",
-        "memo={}",
+        "{**workflow.memo(), ITEM_OF: info.workflow_id}",
+        "{**workflow.memo()}",
         "batch-page",
     ),
     _one(
@@ -546,8 +546,8 @@ MUTANTS = (
         "carried state",
         f"{KIT}history.py",
         "nothing is left of the memory's empty fields",
-        'self._memory.model_dump(mode="json")',
-        'self._memory.model_dump(mode="json", exclude_none=True)',
+        'memory.model_dump(mode="json")',
+        'memory.model_dump(mode="json", exclude_none=True)',
         "buyer-afresh",
     ),
     _one(
@@ -754,8 +754,8 @@ MUTANTS = (
         "policy",
         f"{KIT}thinking.py",
         "a request to a model is not shown",
-        "heartbeat=timedelta(seconds=30), lasting=True",
-        "heartbeat=timedelta(seconds=30)",
+        "heartbeat=HEARTBEAT, lasting=True",
+        "heartbeat=HEARTBEAT",
         "buyer-",
     ),
     _one(
