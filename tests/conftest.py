@@ -31,7 +31,7 @@ def pytest_configure(config: pytest.Config) -> None:
 LONG = (
     "chaos/test_chaos",
     *("integration/test_cli", "workflow/test_archive", "workflow/test_kit", "chaos/test_archive"),
-    *("integration/test_bench_exactly_once", "integration/test_gateway_schema", "workflow/test_drift"),
+    *("integration/test_gateway_schema", "workflow/test_drift", "chaos/test_contract_auditor_kills"),
     *("chaos/test_code_auditor_kills", "workflow/test_chain_machine"),
 )
 

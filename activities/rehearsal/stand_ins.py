@@ -53,6 +53,11 @@ def is_destructive(argument: object) -> bool:
     return isinstance(argument, BaseModel) and "authorization" in type(argument).model_fields
 
 
+def looks_up(function: Callable[..., Any]) -> bool:
+    """Whether an activity looks for what another has done: what it returns may be that there is nothing."""
+    return type(None) in get_args(result_type(function))
+
+
 def stand_in(function: Callable[..., Any], argument: Any, artifacts: ArtifactStore, answer: Any) -> Any:
     """The answer of an activity that was not run.
 

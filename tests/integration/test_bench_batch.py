@@ -28,6 +28,7 @@ def report(folder: Path, *options: str) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.soak
 def test_the_bench_of_batches_tells_what_an_item_costs(tmp_path: Path) -> None:
     """Each activity leaves its three events at least, and the bench leaves nothing behind."""
     figures = report(tmp_path, "--items", "20", "--at-once", "5")

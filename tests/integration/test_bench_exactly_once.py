@@ -34,6 +34,7 @@ def run(*options: str, folder: Path, limit: int) -> dict[str, int]:
     return report
 
 
+@pytest.mark.soak
 def test_each_approval_becomes_one_order_through_kills_and_an_outage(tmp_path: Path) -> None:
     """The faults happened, every agent ended, and the book is as it must be."""
     report = run(

@@ -14,9 +14,8 @@ from tests.support.seeds import seed
 BENCH = Path(__file__).parents[2] / "bench" / "hijack.py"
 
 
-@pytest.mark.parametrize(
-    ("texts", "limit"), [(40, 170), pytest.param(1000, 1800, marks=pytest.mark.soak, id="a thousand")]
-)
+@pytest.mark.soak
+@pytest.mark.parametrize(("texts", "limit"), [(40, 170), (1000, 1800)])
 def test_no_text_makes_an_agent_do_what_nobody_approved(texts: int, limit: int, tmp_path: Path) -> None:
     """The model obeyed, people's approvals had their effects, and nothing else had any."""
     drawn = seed("HIJACK_SEED")

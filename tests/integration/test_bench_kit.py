@@ -7,9 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 BENCH = Path(__file__).parents[2] / "bench" / "kit.py"
 
 
+@pytest.mark.soak
 def test_the_bench_of_the_kit_ends_with_one_line_of_figures_and_leaves_nothing_behind(tmp_path: Path) -> None:
     """Both sides, their ratios, every agent's result waited for; temporary files are gone."""
     ended = subprocess.run(

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 BENCH = Path(__file__).parents[2] / "bench"
 
 
@@ -36,6 +38,7 @@ def test_what_ends_while_the_server_is_away_is_not_run_again(tmp_path: Path) -> 
     assert (report["executed_again"], report["lost"], report["need_a_human"]) == (0, 0, 0)
 
 
+@pytest.mark.soak
 def test_an_agent_wakes_whose_worker_was_killed(tmp_path: Path) -> None:
     """Whether another takes over or one is started, each once."""
     report = run("wake", "--kill", "--asleep", "2", "--kills", "1", folder=tmp_path)

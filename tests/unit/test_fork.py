@@ -156,6 +156,6 @@ def test_whatever_acts_asks_for_its_authorization_and_no_agent_writes_its_mark()
     for file in sorted((ROOT / "activities").rglob("*.py")):
         source = file.read_text()
         if re.search(r"\.authorization\b", source):
-            assert re.search(r"\.authorize\(", source), file
+            assert re.search(r"\.authorize\b", source), file
     code = [*sorted((ROOT / "workflows").rglob("*.py")), *sorted((ROOT / "activities").rglob("*.py"))]
     assert [file for file in code if "upsert_memo" in file.read_text()] == []
