@@ -55,9 +55,7 @@ def interceptors() -> list[Interceptor]:
     return [PayloadGuard(), TellEnd(), ForkHeader()]
 
 
-def replayer(
-    workflows: Sequence[type], data_converter: DataConverter, runner: AgentSandbox | None = None
-) -> Replayer:
+def replayer(workflows: Sequence[type], data_converter: DataConverter) -> Replayer:
     """What replays histories of `workflows` as a worker of this program would.
 
     A replay stores large payloads: give it a converter that does not write.
@@ -65,7 +63,7 @@ def replayer(
     return Replayer(
         workflows=workflows,
         data_converter=data_converter,
-        workflow_runner=runner or sandbox(),
+        workflow_runner=sandbox(),
         interceptors=interceptors(),
     )
 

@@ -149,7 +149,7 @@ def once_each(letters: list[Delivered], ids: list[str]) -> None:
     assert Counter(each.agent for each in letters) == Counter(ids)
 
 
-@pytest.mark.parametrize("agents", [60, pytest.param(200, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("agents", [30, pytest.param(200, marks=pytest.mark.soak)])
 async def test_an_answer_in_hour_seventy_wakes_the_right_one_of_many(agents: int, tmp_path: Path) -> None:
     """Letters, 48 hours, follow-ups, an answer, slots, an invitation: each once, through four kills."""
     ids = [f"recruiter-{number:03}" for number in range(agents)]

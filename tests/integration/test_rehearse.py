@@ -250,7 +250,16 @@ def contents(folder: Path) -> dict[str, str]:
 
 
 # The others have tests of their own above.
-@pytest.mark.parametrize("kind", sorted(KINDS.keys() - {"buyer", "market-analyst", "recruiter"}))
+QUICK = {"code-auditor", "link-researcher", "contract-reader"}
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(kind, marks=() if kind in QUICK else pytest.mark.soak)
+        for kind in sorted(KINDS.keys() - {"buyer", "market-analyst", "recruiter"})
+    ],
+)
 async def test_every_kind_can_be_rehearsed(kind: str, desk: Desk, inputs: dict[str, dict[str, Any]]) -> None:
     """To its end, with no file of the user's changed, and a page that tells it."""
     before = contents(desk.folder)

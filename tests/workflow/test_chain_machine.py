@@ -34,7 +34,7 @@ from workflows.core.approval import Approvals
 # So many scripts are played side by side, and drawn together.
 DESKS = 16
 DRAWN = 2 * DESKS
-SEQUENCES = int(os.environ.get("CHAIN_SEQUENCES", "100"))
+SEQUENCES = int(os.environ.get("CHAIN_SEQUENCES", "50"))
 SOAK_SEQUENCES = int(os.environ.get("CHAIN_SOAK_SEQUENCES", "5000"))
 SEED = seed("CHAIN_SEED")
 REPLAYED = 30
