@@ -32,6 +32,12 @@ app.add_typer(keys, name="keys")
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="The agent's id.")]
 MaybeId = Annotated[str | None, typer.Argument(metavar="ID", help="The agent's id; or --batch.")]
+Kind = Annotated[str, typer.Argument(metavar="KIND", help="A kind that `agents` lists.")]
+Source = Annotated[str | None, typer.Option("--input", metavar="FILE|-", help="The input as a JSON object.")]
+FieldsSet = Annotated[
+    list[str] | None, typer.Option("--set", metavar="k=v", help="A field of the input; repeatable.")
+]
+MoreSet = Annotated[list[str] | None, typer.Argument(metavar="[k=v]...", help="More --set words.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 By = Annotated[
     str | None, typer.Option("--as", metavar="WHO", help="Who decides; your HIBERNAUT_USER if not given.")
@@ -114,14 +120,10 @@ def agents(
 
 @app.command()
 def start(
-    kind: Annotated[str, typer.Argument(metavar="KIND", help="A kind that `agents` lists.")],
-    more: Annotated[list[str] | None, typer.Argument(metavar="[k=v]...", help="More --set words.")] = None,
-    source: Annotated[
-        str | None, typer.Option("--input", metavar="FILE|-", help="The input as a JSON object.")
-    ] = None,
-    words: Annotated[
-        list[str] | None, typer.Option("--set", metavar="k=v", help="A field of the input; repeatable.")
-    ] = None,
+    kind: Kind,
+    more: MoreSet = None,
+    source: Source = None,
+    words: FieldsSet = None,
     id: Annotated[str | None, typer.Option(help="The new agent's id; generated if not given.")] = None,
     owner: Annotated[
         str | None, typer.Option(metavar="WHO", help="Whose it is; your HIBERNAUT_USER.")
@@ -139,14 +141,10 @@ def start(
 
 @app.command()
 def rehearse(
-    kind: Annotated[str, typer.Argument(metavar="KIND", help="A kind that `agents` lists.")],
-    more: Annotated[list[str] | None, typer.Argument(metavar="[k=v]...", help="More --set words.")] = None,
-    source: Annotated[
-        str | None, typer.Option("--input", metavar="FILE|-", help="The input as a JSON object.")
-    ] = None,
-    words: Annotated[
-        list[str] | None, typer.Option("--set", metavar="k=v", help="A field of the input; repeatable.")
-    ] = None,
+    kind: Kind,
+    more: MoreSet = None,
+    source: Source = None,
+    words: FieldsSet = None,
     answers: Annotated[
         str, typer.Option(metavar="approve|reject|nobody|FILE", help="What people answer.")
     ] = "approve",
@@ -370,7 +368,7 @@ def fork(
     at: Annotated[
         str, typer.Option(metavar="NODE", help="As it entered NODE last; NODE#2: the second time.")
     ],
-    more: Annotated[list[str] | None, typer.Argument(metavar="[k=v]...", help="More --set words.")] = None,
+    more: MoreSet = None,
     words: Annotated[
         list[str] | None, typer.Option("--set", metavar="k=v", help="Another input; repeatable.")
     ] = None,

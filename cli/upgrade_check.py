@@ -24,7 +24,7 @@ from common.archive.payload_sweep import payloads_in
 from common.temporal.converter import reason_of
 from common.temporal.differences import Deed, first_difference
 from common.temporal.recording import Recording
-from workflows.replayer import DEADLOCK, RecordingReplayer, workflow_classes
+from workflows.replayer import DEADLOCK, RecordingReplayer, told, workflow_classes
 
 # A history at the server's limit of 51,200 events replays in a minute.
 LONGEST = timedelta(minutes=3)
@@ -121,7 +121,7 @@ class UpgradeCheck:
         elif DEADLOCK in str(failure):
             why = "the code does not yield: it works or waits for seconds at a time"
         elif found is None:
-            why = _told(failure)
+            why = re.sub(r"^\[TMPRL\d+\] ", "", told(failure))
         else:
             expected = found.expected.what if found.expected else "nothing more"
             now = found.now.what if found.now else "nothing more"
@@ -187,12 +187,6 @@ def _raised(recording: Recording) -> str:
     lines = re.findall(r'File "(?:[^"]*/)?((?:workflows|activities|common)/[^"]*)", line (\d+)', places)
     where = f" ({lines[-1][0]}:{lines[-1][1]})" if lines else ""
     return "; ".join(words)[: MAX_WORDS - len(where) - 20] + where
-
-
-def _told(failure: Exception) -> str:
-    """What the SDK says of a failed replay, without the message it is packed in."""
-    found = re.search(r'message: "(?:\[TMPRL\d+\] )?(.*?)", source', str(failure))
-    return " ".join((found[1] if found else str(failure)).split())
 
 
 def _json(payload: Payload) -> Any:

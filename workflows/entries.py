@@ -8,7 +8,6 @@ what came of that, it is the state in which the agent asked, for whoever goes on
 from __future__ import annotations
 
 import asyncio
-import re
 from collections import Counter
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -18,11 +17,10 @@ from typing import Any
 from temporalio import workflow
 from temporalio.client import WorkflowHistory
 from temporalio.converter import DataConverter
-from temporalio.runtime import Runtime, TelemetryConfig
+from temporalio.runtime import Runtime
 from temporalio.worker import (
     ExecuteWorkflowInput,
     Interceptor,
-    Replayer,
     WorkflowInboundInterceptor,
     WorkflowInterceptorClassInput,
 )
@@ -30,7 +28,7 @@ from temporalio.worker import (
 from common.agents.agent import AgentInput, Carried
 from workflows.core.agent import Agent
 from workflows.core.history import state_of
-from workflows.replayer import interceptors, sandbox
+from workflows.replayer import replayer, silent, told
 
 
 @dataclass
@@ -67,8 +65,7 @@ class Entries:
     nth: int | None = None
     counts: Counter[str] = field(default_factory=Counter)
     kept: Entry | None = None
-    # The SDK would tell of every failure on stdout.
-    _runtime: Runtime = field(default_factory=lambda: Runtime(telemetry=TelemetryConfig(logging=None)))
+    _runtime: Runtime = field(default_factory=silent)
     _asking: dict[asyncio.Task[Any] | None, tuple[str, Carried]] = field(default_factory=dict)
 
     async def replay(self, kind: type, history: WorkflowHistory, data_converter: DataConverter) -> None:
@@ -83,13 +80,7 @@ class Entries:
             NotReplayedError: up to the node, today's code does not do what the history says.
         """
         before, counts = self.kept, self.counts.copy()
-        replays = Replayer(
-            workflows=[kind],
-            data_converter=data_converter,
-            workflow_runner=sandbox(),
-            interceptors=[*interceptors(), _Watching(self)],
-            runtime=self._runtime,
-        )
+        replays = replayer([kind], data_converter, watching=[_Watching(self)], runtime=self._runtime)
         result = await replays.replay_workflow(history, raise_on_replay_failure=False)
         if result.replay_failure and self.kept and self.kept is not before:
             # Today's code may well do something else afterwards; up to there it must do the same.
@@ -97,7 +88,7 @@ class Entries:
             until = WorkflowHistory(history.workflow_id, history.events[:length])
             result = await replays.replay_workflow(until, raise_on_replay_failure=False)
         if result.replay_failure:
-            raise NotReplayedError(_said(result.replay_failure)) from result.replay_failure
+            raise NotReplayedError(told(result.replay_failure)) from result.replay_failure
 
     def enter(self, agent: Agent[Any, Any], name: str) -> None:
         """Take note that the agent enters a node."""
@@ -119,12 +110,6 @@ class Entries:
 
 def _state_now(agent: Agent[Any, Any]) -> Carried:
     return state_of(agent._carried, agent.memory).model_copy(deep=True)
-
-
-def _said(failure: Exception) -> str:
-    """What the SDK says of a replay, without the structure that it prints around that."""
-    found = re.search(r'message: "((?:[^"\\]|\\.)+)"', str(failure))
-    return (found[1] if found else str(failure)).replace("\n", " ")
 
 
 class _Watching(Interceptor):

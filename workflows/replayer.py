@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from typing import Self
@@ -10,7 +11,7 @@ from typing import Self
 from temporalio.client import WorkflowHistory
 from temporalio.converter import DataConverter
 from temporalio.runtime import Runtime, TelemetryConfig
-from temporalio.worker import Interceptor, Replayer, WorkflowReplayResult
+from temporalio.worker import Interceptor, Replayer, WorkflowReplayResult, WorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxRestrictions
 
 from common.agents.kinds import KINDS
@@ -55,17 +56,46 @@ def interceptors() -> list[Interceptor]:
     return [PayloadGuard(), TellEnd(), ForkHeader()]
 
 
-def replayer(workflows: Sequence[type], data_converter: DataConverter) -> Replayer:
+def replayer(
+    workflows: Sequence[type],
+    data_converter: DataConverter,
+    *,
+    namespace: str = "default",
+    runner: WorkflowRunner | None = None,
+    watching: Sequence[Interceptor] = (),
+    runtime: Runtime | None = None,
+) -> Replayer:
     """What replays histories of `workflows` as a worker of this program would.
 
     A replay stores large payloads: give it a converter that does not write.
+
+    Args:
+        workflows: their classes.
+        data_converter: reads their payloads.
+        namespace: theirs.
+        runner: runs them, in place of a worker's sandbox.
+        watching: interceptors besides a worker's own.
+        runtime: the SDK's, in place of the process's.
     """
     return Replayer(
         workflows=workflows,
         data_converter=data_converter,
-        workflow_runner=sandbox(),
-        interceptors=interceptors(),
+        namespace=namespace,
+        workflow_runner=runner or sandbox(),
+        interceptors=[*interceptors(), *watching],
+        runtime=runtime,
     )
+
+
+def silent() -> Runtime:
+    """A runtime that logs nothing: the SDK would tell of every failed replay on stdout."""
+    return Runtime(telemetry=TelemetryConfig(logging=None))
+
+
+def told(failure: Exception) -> str:
+    """What the SDK says of a failed replay, without the message it is packed in."""
+    found = re.search(r'message: "((?:[^"\\]|\\.)+)"', str(failure))
+    return " ".join((found[1] if found else str(failure)).split())
 
 
 class RecordingReplayer:
@@ -76,14 +106,12 @@ class RecordingReplayer:
 
     def __init__(self, data_converter: DataConverter, namespace: str = "default") -> None:
         self._sandbox = RecordingSandbox(RESTRICTIONS)
-        self._replayer = Replayer(
-            workflows=workflow_classes(),
-            data_converter=data_converter,
+        self._replayer = replayer(
+            workflow_classes(),
+            data_converter,
             namespace=namespace,
-            workflow_runner=self._sandbox,
-            interceptors=interceptors(),
-            # The SDK would tell of every failure on stdout.
-            runtime=Runtime(telemetry=TelemetryConfig(logging=None)),
+            runner=self._sandbox,
+            runtime=silent(),
         )
         self._given: asyncio.Queue[WorkflowHistory] = asyncio.Queue()
         self._open = AsyncExitStack()

@@ -82,9 +82,10 @@ class ActLog:
         """
         own = _place(agent, authorization.key)
         decisions = {vote.decision.id for vote in authorization.votes}
-        for restore in map(self._restore, list(self._store.list(RESTORES))):
-            for place in self._acts(agent):
-                if place != own:
+        if restores := [self._restore(each) for each in list(self._store.list(RESTORES))]:
+            others = [place for place in self._acts(agent) if place != own]
+            for restore in restores:
+                for place in others:
                     self._require_known(place, restore, decisions)
         node = authorization.key.removeprefix(f"{agent}:").partition(":")[0]
         by = tuple(vote.decision.by for vote in authorization.votes)
