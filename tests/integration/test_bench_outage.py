@@ -2,31 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-BENCH = Path(__file__).parents[2] / "bench"
+from tests.support.benches import run_bench
 
 
 def run(name: str, *options: str, folder: Path) -> dict[str, Any]:
     """The report, whether or not the times in it are those that are wanted."""
-    ended = subprocess.run(
-        [sys.executable, str(BENCH / f"{name}.py"), *options, "--limit", "150", "--json"],
-        env={"TMPDIR": str(folder)},
-        capture_output=True,
-        text=True,
-        timeout=200,
-        check=False,
-    )
-    assert ended.stdout, ended.stderr
-    assert list(folder.iterdir()) == []
-    report: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])
-    return report
+    words = (*options, "--limit", "150", "--json")
+    return run_bench(name, *words, folder=folder, patience=200, ends_well=False)
 
 
 def test_what_ends_while_the_server_is_away_is_not_run_again(tmp_path: Path) -> None:
