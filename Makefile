@@ -6,7 +6,10 @@ TARGET ?=
 # Processes that tests run in; each has a Temporal server of its own.
 WORKERS ?= 4
 
-.PHONY: bench-audit bench-chaos bench-contracts bench-gateway bench-hijack bench-inbox bench-kit bench-mutants bench-once bench-outage bench-recruiter bench-search bench-wake check clean demo format llama-server lock setup setup-dev soak test
+# Hundreds of processes import the same modules: what the first has compiled serves the others.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: bench-audit bench-chaos bench-contracts bench-copies bench-gateway bench-hijack bench-inbox bench-kit bench-mutants bench-once bench-outage bench-peers bench-recruiter bench-search bench-wake check clean cluster cluster-test compose-test demo format image-test kube-test llama-server lock sbom setup setup-dev soak test
 
 demo: setup
 	@TARGET="$(TARGET)" KEEP="$(KEEP)" $(BIN)/python -m cli.demo
@@ -20,6 +23,8 @@ $(VENV)/.runtime: requirements.lock
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing $$(grep -c == requirements.lock) locked packages into $(VENV) …"
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes --no-deps -r requirements.lock
+	@printf '#!%s\nimport sys\nsys.path.insert(0, "%s")\nfrom starter import command\ncommand()\n' \
+		"$(CURDIR)/$(BIN)/python" "$(CURDIR)" > $(BIN)/hibernaut && chmod +x $(BIN)/hibernaut
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.runtime requirements-dev.lock
@@ -27,7 +32,8 @@ $(VENV)/.dev: $(VENV)/.runtime requirements-dev.lock
 	@touch $@
 
 # What tests use of Debian: mail by dovecot, clocks that are off by libfaketime, pages by chromium, a site of
-# thousands of pages. Those who may not install it see these tests skipped by name.
+# thousands of pages. Of prometheus only its tool, unpacked: installed, it would run as a service. Those who
+# may not install it see these tests skipped by name.
 $(VENV)/.programs:
 	@missing=""; test -x /usr/sbin/dovecot || missing="dovecot-imapd"; \
 	ls /usr/lib/*/faketime/libfaketime.so.1 > /dev/null 2>&1 || missing="$$missing libfaketime"; \
@@ -38,10 +44,16 @@ $(VENV)/.programs:
 		{ apt-get update && apt-get install -y --no-install-recommends $$missing; } > $(VENV)/programs.log 2>&1 \
 			|| echo "not installed, see $(VENV)/programs.log; tests that need it are skipped by name"; \
 	fi
+	@if command -v apt-get > /dev/null && ! command -v promtool > /dev/null && ! test -x $(BIN)/promtool; then \
+		(cd $(VENV) && apt-get download prometheus && dpkg --fsys-tarfile prometheus_*.deb \
+			| tar xO ./usr/bin/promtool > promtool && chmod +x promtool && mv promtool bin) >> $(VENV)/programs.log 2>&1 \
+			|| echo "no promtool, see $(VENV)/programs.log; tests that need it are skipped by name"; \
+		rm -f $(VENV)/prometheus_*.deb; \
+	fi
 	@touch $@
 
 test: setup-dev $(VENV)/.programs
-	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder --max-worker-restart=0 $(ARGS)
 
 check: setup-dev
 	$(BIN)/ruff format --check .
@@ -58,9 +70,23 @@ soak: setup-dev
 llama-server: setup-dev
 	@$(BIN)/python -m tests.support.llama.build
 
+# Temporal on PostgreSQL with a worker and the gateway, until Ctrl-C. Needs Go and PostgreSQL; builds once.
+cluster: setup
+	@$(BIN)/python -m cli.cluster $(ARGS)
+
+cluster-test: setup-dev
+	@$(BIN)/python -m tests.cluster $(ARGS)
+
+# The Helm chart in a real Kubernetes without machines. The first time Go builds it, in ten minutes or so.
+kube-test: setup-dev
+	$(BIN)/python -m pytest -q -m soak --timeout=3600 tests/chaos/test_kube.py $(ARGS)
+
 bench-kit: setup-dev
 	$(BIN)/python bench/kit.py --agents 1000 --steps 3
 	$(BIN)/python bench/kit.py --agents 1000 --steps 50
+
+bench-peers: setup-dev
+	$(BIN)/python bench/compare.py --agents 1000 --kills 100
 
 bench-gateway: setup-dev
 	$(BIN)/python bench/gateway.py
@@ -74,6 +100,9 @@ bench-audit: setup-dev
 bench-contracts: setup-dev
 	$(BIN)/python bench/contracts.py --contracts 200
 	$(BIN)/python bench/contracts_score.py
+
+bench-copies: setup-dev
+	$(BIN)/python bench/copies.py --rounds 100
 
 bench-once: setup-dev
 	$(BIN)/python bench/exactly_once.py --agents 200 --kills 40
@@ -98,6 +127,18 @@ bench-mutants: setup-dev
 
 bench-inbox: setup-dev
 	$(BIN)/python bench/inbox.py --agents 1000 --within 1
+
+# What images consist of, in CycloneDX, from the lock; a build of an image takes it along.
+sbom: setup-dev
+	$(BIN)/cyclonedx-py requirements requirements.lock --pyproject pyproject.toml --mc-type application \
+		--output-reproducible --sv 1.6 --of JSON --output-file deploy/sbom.cdx.json
+
+# Needs podman and buildah, and root; the second Go and PostgreSQL, too.
+image-test: setup-dev
+	$(BIN)/python -m pytest -q -s -m soak --timeout=0 tests/containers/test_image.py
+
+compose-test: setup-dev
+	$(BIN)/python -m pytest -q -s -m soak --timeout=0 tests/containers/test_compose.py
 
 format: setup-dev
 	$(BIN)/ruff format .

@@ -1,10 +1,15 @@
-"""A door: builds every client and activity object, registers them, and works until it is told to stop."""
+"""Entry point: builds every client and activity object, registers them, and works until told to stop."""
 
 from __future__ import annotations
 
+import gc
+
+if __name__ == "__main__":
+    # Little that imports make is garbage, and looking for it is a sixth of what they take.
+    gc.disable()
+
 import argparse
 import asyncio
-import gc
 import logging
 import os
 import signal
@@ -12,9 +17,11 @@ import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import uvloop
 from temporalio.client import Client
 from temporalio.common import (
     VersioningBehavior,
@@ -22,6 +29,8 @@ from temporalio.common import (
     WorkflowIDConflictPolicy,
     WorkflowIDReusePolicy,
 )
+from temporalio.plugin import SimplePlugin
+from temporalio.runtime import Runtime
 from temporalio.service import RPCError
 from temporalio.worker import Worker, WorkerDeploymentConfig
 
@@ -42,6 +51,8 @@ from activities.batch.pages import BatchPages
 from activities.calendars import Calendars
 from activities.calls.firewall import Firewall
 from activities.calls.interceptor import ReliableReports
+from activities.calls.owner import owner_of_caller
+from activities.calls.shares import OwnerShares, owner_by_turn
 from activities.calls.territory import WithinRoots
 from activities.contracts.activities import Contracts
 from activities.contracts.judging import read_and_judge
@@ -62,6 +73,7 @@ from activities.mail.mailbox import Mailbox
 from activities.mail.sending import Mail
 from activities.market.look import MarketWatch
 from activities.market.report import MarketReports
+from activities.preconditions import Preconditions
 from activities.quotes.choose import price_feed, rehearsed_feed
 from activities.quotes.quotes import Quotes
 from activities.recruiting.activities import RecruitingActivities
@@ -74,22 +86,32 @@ from activities.research.publishing import Publisher
 from activities.starts import StartChecks
 from activities.trading.choose import broker
 from activities.trading.orders import Orders
+from common.agent_files import AgentFiles
+from common.agents.kinds import KINDS
 from common.approval.signed import sign_start
 from common.approval.signing import Authority, Signer
 from common.archive.anchor import ArchiveAnchor
 from common.archive.histories import Histories
 from common.artifacts import ArtifactStore
 from common.client.builds import Builds
+from common.client.live_workers import KINDS_TOLD
+from common.database import check_database, database_place
+from common.health import Health
 from common.mail import MAILROOM, MailroomRequest
 from common.notices.routes import Routes
 from common.object_store import open_store
 from common.roots import Roots
+from common.sealed_store import SealedStore
 from common.settings import Settings, SettingsError
+from common.telemetry.logs import open_logs
+from common.telemetry.metrics import open_runtime
+from common.telemetry.spans import activity_interceptors, traced
 from common.temporal.connect import CannotConnectError, connect
 from common.temporal.waiting_proxy import WaitingProxy
 from workflows.replayer import interceptors, sandbox, workflow_classes
 
-THREADS = 16
+# Room for the calls of two owners at least, as one has two of three slots at most.
+SLOTS = 24
 # A worker that has not ended so long after that is abandoned: it takes no more work, and the server hands out
 # again what it had.
 END_SECONDS = 10
@@ -101,59 +123,64 @@ def activity_objects(settings: Settings) -> list[Any]:
     """Every activity object with its clients."""
     authority, signer = Authority.load(settings), Signer.load(settings)
     floors = authority.floors
-    artifacts = ArtifactStore.of(settings)
-    journals = settings.data_dir / "journals"
+    objects, artifacts = SealedStore.open(settings), ArtifactStore.of(settings)
+    files, reports = AgentFiles(objects), settings.data_dir / "reports"
     rehearses = settings.rehearsal is not None
     runner = (EstimatingRunner if rehearses else ModelRunner)(settings, artifacts, outputs=OUTPUTS)
     now = its_time if rehearses else _now
     mail = Mail.build(settings, authority)
-    scan = CodeScan(artifacts, journals / "scan")
+    scan = CodeScan(artifacts, objects)
+    replay = database_place(settings, "quotes.db")
     feed = (
-        rehearsed_feed(settings.trading, settings.data_dir, now)
+        rehearsed_feed(settings.trading, replay, now)
         if rehearses
-        else price_feed(settings.trading, settings.data_dir, now, settings.fetching.allowed_hosts)
+        else price_feed(settings.trading, replay, now, settings.fetching.allowed_hosts)
     )
+    trades = broker(settings.trading, database_place(settings, "paper.db"), feed, now)
     return [
         DecisionChecks(authority),
         StartChecks(signer),
+        Preconditions(settings, trades.market_open),
         Notices(Routes.load(settings), signer, floors),
         OpenQuestions(),
         Webhooks.build(settings),
         mail,
         Slack.build(settings, artifacts),
         Calendars(),
-        CodeInventory(artifacts, journals=journals / "scan"),
+        CodeInventory(artifacts, objects=objects),
         BaselineReader(artifacts),
-        KeptResults(artifacts, open_store(settings)),
+        KeptResults(artifacts, objects),
         scan,
         FindingTriage(artifacts, ranker(runner, settings)),
         ModelActivities(runner, authority),
         Scraper.build(settings, artifacts),
-        ResearchActivities(artifacts, settings.data_dir / "research", published(settings)),
+        ResearchActivities(artifacts, files, settings.data_dir / "research"),
         Publisher.build(settings, artifacts, authority, published(settings)),
         RecruitingActivities(
             artifacts,
             ranker(runner, settings),
             text_of,
+            files,
             settings.data_dir / "recruiting",
             links=bool(settings.http.outside_url),
         ),
         LetterActivities(artifacts, authority, mail),
         FixPlanner(artifacts, floors),
-        FixApplier(artifacts, authority, journals / "apply"),
+        FixApplier(artifacts, authority, objects, settings.data_dir / "journals" / "apply"),
         Documents(artifacts, text_of),
         Contracts(artifacts, settings.model, read_and_judge),
-        ContractReports(artifacts, settings.data_dir / "reports"),
+        ContractReports(artifacts, files, reports),
         Quotes(feed),
         MarketWatch(feed, artifacts),
-        MarketReports(artifacts, settings.data_dir / "reports"),
-        Orders(broker(settings.trading, settings.data_dir, feed, now), authority),
-        AuditReport(artifacts, settings.data_dir / "reports", scan.clear_journals, versions),
+        MarketReports(artifacts, files, reports),
+        Orders(trades, authority),
+        AuditReport(artifacts, files, reports, scan.clear_journals, versions),
+        *(each for kind in KINDS.values() for each in kind.build_activities(settings)),
     ]
 
 
 def published(settings: Settings) -> Path:
-    """The folder for reports that were given no place of their own."""
+    """The folder on this machine for reports that were given no place of their own."""
     return settings.data_dir / "published"
 
 
@@ -239,23 +266,33 @@ def build(
     reports: ReliableReports,
     workflows: Sequence[type] | None = None,
     objects: Sequence[Any] | None = None,
-    slots: int = THREADS,
+    slots: int = SLOTS,
 ) -> Worker:
     """The worker of this process; tests and benches hand in workflows and activity objects of their own.
 
-    `slots` is how many activities may run at once; those that are no coroutines have `THREADS` threads.
+    `slots` is how many activities may run at once; those that are no coroutines have `SLOTS` threads.
     """
+    workflows = workflow_classes() if workflows is None else workflows
     within = WithinRoots(client, Roots.load(settings), published(settings))
     firewall = Firewall(Histories.open(client, settings))
     return EndingWorker(
         client,
         task_queue=settings.task_queue,
-        workflows=workflow_classes() if workflows is None else workflows,
+        workflows=workflows,
         activities=activity_methods(everything(client, settings) if objects is None else objects),
-        activity_executor=ThreadPoolExecutor(THREADS, thread_name_prefix="activity"),
+        activity_executor=ThreadPoolExecutor(SLOTS, thread_name_prefix="activity"),
         max_concurrent_activities=slots,
         workflow_runner=sandbox(),
-        interceptors=[*interceptors(), reports, within, firewall, *_rehearsal(settings)],
+        interceptors=[
+            *interceptors(),
+            reports,
+            OwnerShares(slots, owner_by_turn),
+            *activity_interceptors(),
+            within,
+            firewall,
+            *_rehearsal(settings),
+        ],
+        plugins=[telling_kinds(workflows)],
         deployment_config=deployment(settings),
         max_cached_workflows=settings.cached_agents,
         # After a worker's death its agents' first task waits this long for it before another may have it.
@@ -268,6 +305,12 @@ def build(
     )
 
 
+def telling_kinds(workflows: Sequence[type]) -> SimplePlugin:
+    """What has a worker tell the server which kinds of agents it serves: its heartbeats name its plugins."""
+    kinds = (name for name, kind in KINDS.items() if kind.workflow_class() in workflows)
+    return SimplePlugin(KINDS_TOLD + " ".join(kinds))
+
+
 def build_fetcher(
     client: Client, settings: Settings, *, reports: ReliableReports, objects: Sequence[Any]
 ) -> Worker:
@@ -276,8 +319,13 @@ def build_fetcher(
         client,
         task_queue=settings.fetch_queue,
         activities=activity_methods([each for each in objects if isinstance(each, Scraper)]),
-        max_concurrent_activities=THREADS,
-        interceptors=[reports, *_rehearsal(settings)],
+        max_concurrent_activities=SLOTS,
+        interceptors=[
+            reports,
+            OwnerShares(SLOTS, partial(owner_of_caller, client)),
+            *activity_interceptors(),
+            *_rehearsal(settings),
+        ],
         deployment_config=deployment(settings),
         graceful_shutdown_timeout=timedelta(seconds=settings.drain_seconds),
         plugin_shutdown_timeout=timedelta(seconds=1),
@@ -314,6 +362,7 @@ def tune_gc() -> None:
 
 async def work(settings: Settings) -> None:
     """Work until SIGTERM or SIGINT, then finish what is under way."""
+    health = await Health.listen(settings.deployment.health)
     proxy = WaitingProxy()
     noted = [NotedStarts(settings.rehearsal)] if settings.rehearsal else []
     client = await connect(settings, interceptors=noted, proxy=proxy)
@@ -331,7 +380,9 @@ async def work(settings: Settings) -> None:
             await open_mailroom(client, settings)
             tune_gc()
             print("worker ready", file=sys.stderr, flush=True)
+            health.ready = True
             await stopped.wait()
+            health.ready = False
             proxy.stop_waiting()
             end = loop.time() + settings.drain_seconds
             # Both at once: one that is asked later would take new work meanwhile.
@@ -369,9 +420,16 @@ def options(arguments: Sequence[str]) -> dict[str, str]:
 
 def main() -> int:
     """Run the worker; its exit code."""
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    gc.freeze()
+    gc.enable()
     try:
-        asyncio.run(work(Settings.at_start({**os.environ, **options(sys.argv[1:])})))
+        settings = Settings.at_start({**os.environ, **options(sys.argv[1:])})
+        open_logs(settings)
+        check_database(settings)
+        Runtime.set_default(open_runtime(settings), error_if_already_set=False)
+        # What passes through the proxy passes through the event loop: uvloop's takes half the time for it.
+        with traced(settings, "worker"):
+            uvloop.run(work(settings))
     except SettingsError as error:
         print(error, file=sys.stderr)
         return 2

@@ -70,11 +70,12 @@ def run_apart(
         deadline = time.monotonic() + limits.seconds
         try:
             while process.poll() is None:
-                beat()
-                if time.monotonic() > deadline:
-                    raise LimitsExceededError(f"it took over {limits.seconds:.0f} s")
-                with suppress(subprocess.TimeoutExpired):
+                try:
                     process.wait(_BEAT_SECONDS)
+                except subprocess.TimeoutExpired:
+                    beat()
+                if process.returncode is None and time.monotonic() > deadline:
+                    raise LimitsExceededError(f"it took over {limits.seconds:.0f} s")
         finally:
             if process.returncode is None:
                 with suppress(ProcessLookupError):

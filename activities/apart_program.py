@@ -20,7 +20,7 @@ if __name__ == "__main__":
     # It runs isolated; it may import only this project's modules besides.
     sys.path.insert(0, str(Path(__file__).parents[1]))
     from activities.safe_files import WITHIN
-    from common.roots import Territory
+    from common.territory import Territory
 
     module, _, name = target.partition(":")
     function = getattr(importlib.import_module(module), name)

@@ -199,10 +199,10 @@ class _Fork:
         with suppress(OSError):
             self._ours.sendall(b".")
         while time.monotonic() < deadline:
-            beat()
             try:
                 said = self._ours.recv(16)
             except TimeoutError:
+                beat()
                 continue
             except OSError:
                 break

@@ -16,7 +16,7 @@ from contextlib import suppress
 from contextvars import ContextVar
 from pathlib import Path
 
-from common.roots import Territory
+from common.territory import Territory
 
 # Set for each activity by `activities/calls/territory.py`; None outside a worker.
 WITHIN: ContextVar[Territory | None] = ContextVar("territory", default=None)

@@ -31,15 +31,16 @@ from bench.peers.chaos.people import People
 from bench.peers.chaos.proxy import Proxy, Strike
 from bench.peers.chaos.witnesses import Witnesses
 from bench.peers.fleet import Fleet
-from bench.running import ROOT, end_with, measured
+from bench.running import ROOT, add_common_options, end_with, measured
 from cli.dev_server import DevServer
 from common.approval.floors import write_alone
 from common.approval.signing import Signer
-from common.artifacts import ArtifactStore, write_atomically
+from common.artifacts import ArtifactStore
 from common.client.client import AgentClient
+from common.files import write_atomically
 from common.settings import Settings
 from common.temporal.connect import connect
-from tests.support.roots import open_all
+from testing.fixtures import open_all
 
 # On a busy machine agents have so many times the seconds of the small form, before one counts as left alone.
 BUSY = 4
@@ -301,14 +302,11 @@ def main() -> int:
     )
     parser.add_argument("--agents", type=int, default=1, help="of each kind, at a time")
     parser.add_argument("--workers", type=int, default=2, help="worker processes")
-    parser.add_argument("--seed", type=int, default=None, help="of everything random; made up if not given")
-    parser.add_argument("--limit", type=float, default=6 * 3600, help="give up after so many seconds")
     parser.add_argument("--keep", type=Path, default=None, help="a folder for the workers' logs")
-    parser.add_argument("--json", action="store_true", help="nothing but the line of JSON")
+    add_common_options(parser, limit=6 * 3600)
     options = parser.parse_args(namespace=argparse.Namespace(began=perf_counter()))
     if options.seconds < 60 or options.kills < 0 or options.agents < 1 or options.workers < 1:
         parser.error("give 60 or more seconds, one or more agents and workers")
-    options.seed = options.seed if options.seed is not None else random.SystemRandom().randrange(10**6)
     print(f"seed {options.seed}", file=sys.stderr, flush=True)
     options.disk = Disk.can_be()
     report = measured(lambda folder: bench(options, folder), options.limit, f", seed {options.seed}")

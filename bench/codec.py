@@ -1,4 +1,4 @@
-"""What encryption costs: the same agents plain and encrypted, in turns on one dev server.
+"""What compression and encryption cost: the same agents plain and encrypted, in turns on one dev server.
 
 An agent takes three steps of 2 KB, asks, sleeps, is woken by a signed decision, and acts. Client and worker
 are this one process, so its CPU time is all that encryption can add to.

@@ -29,7 +29,7 @@ from activities.documents.readers import structure
 from activities.documents.structure import StructuredDocument
 from bench.histories import kept_of_batch
 from bench.running import end_with, measured
-from bench.usage import peak_memory
+from bench.usage import cpu_of_all, peak_memory
 from cli.children import end_child, start_child
 from cli.dev_server import DevServer
 from common.agents.agent import Notebook
@@ -39,8 +39,8 @@ from common.approval.signing import Signer
 from common.client.client import AgentClient
 from common.settings import Settings
 from common.temporal.connect import connect
+from testing.fixtures import open_all
 from tests.support.contracts.formats import write_contracts
-from tests.support.roots import open_all
 
 ROOT = Path(__file__).parents[1]
 SLOTS = 8
@@ -63,13 +63,13 @@ def read_and_judge(path: str) -> str:
     return auditor().audit(path, "", document).model_dump_json()
 
 
-def in_a_pool(paths: list[str]) -> float:
-    """Seconds that a plain pool takes, once it is warm."""
+def in_a_pool(paths: list[str]) -> tuple[float, float]:
+    """Seconds that a plain pool takes, once it is warm, and seconds of CPU."""
     with ProcessPoolExecutor(SLOTS) as pool:
         list(pool.map(read_and_judge, paths[:WARM]))
-        start = perf_counter()
+        used, start = cpu_of_all([os.getpid()]), perf_counter()
         list(pool.map(read_and_judge, paths))
-        return perf_counter() - start
+        return perf_counter() - start, cpu_of_all([os.getpid()]) - used
 
 
 async def bench(folder: Path, count: int, length: int) -> dict[str, Any]:
@@ -83,7 +83,7 @@ async def bench(folder: Path, count: int, length: int) -> dict[str, Any]:
     settings = Settings.read({"HIBERNAUT_DATA_DIR": str(data)})
     write_alone(settings)
     signer = Signer.load(settings, create=True)
-    before = await asyncio.to_thread(in_a_pool, paths)
+    before, used_before = await asyncio.to_thread(in_a_pool, paths)
     async with DevServer(settings, ui_port=None) as server:
         os.environ["TEMPORAL_ADDRESS"] = server.address
         environment = {**os.environ, "HIBERNAUT_DATA_DIR": str(data)}
@@ -93,12 +93,14 @@ async def bench(folder: Path, count: int, length: int) -> dict[str, Any]:
         client = await connect(settings)
         agents = AgentClient(client, settings, signer)
         await audited(client, agents, few)
+        used, used_by_server = cpu_of_all([worker.pid]), cpu_of_all([server.pid])
         async with peak_memory(worker.pid) as peak:
             id, durable = await audited(client, agents, contracts)
+        used, used_by_server = cpu_of_all([worker.pid]) - used, cpu_of_all([server.pid]) - used_by_server
         kept = await kept_of_batch(client, id)
         await end_child(worker, 30)
-    after = await asyncio.to_thread(in_a_pool, paths)
-    pool = (before + after) / 2
+    after, used_after = await asyncio.to_thread(in_a_pool, paths)
+    pool, used_by_pool = (before + after) / 2, (used_before + used_after) / 2
     return {
         "contracts": count,
         "bytes_each": size // count,
@@ -108,6 +110,9 @@ async def bench(folder: Path, count: int, length: int) -> dict[str, Any]:
         "auditor_per_minute": round(60 * count / durable),
         "auditor_seconds": round(durable, 1),
         "ratio": round(pool / durable, 3),
+        "pool_cpu_ms_each": round(1000 * used_by_pool / count, 1),
+        "worker_cpu_ms_each": round(1000 * used / count, 1),
+        "server_cpu_ms_each": round(1000 * used_by_server / count, 1),
         "events_each": round(kept.events / count, 2),
         "history_bytes_each": round(kept.bytes / count),
         "worker_mb_most": peak.megabytes,

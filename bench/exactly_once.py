@@ -11,7 +11,6 @@ import argparse
 import asyncio
 import json
 import random
-import signal
 import sys
 import uuid
 from collections import Counter
@@ -33,7 +32,8 @@ from bench.peers.fleet import Fleet, Member
 from bench.peers.market import ALL, CUT_OFF
 from bench.peers.side import throttled
 from bench.peers.verdict import Ended, Role, attempts_over_one, compare
-from bench.running import end_with, measured, own_server
+from bench.running import add_common_options, end_with, measured, own_cluster, own_server
+from cli.cluster.cluster import Cluster
 from cli.dev_server import DevServer
 from common.agents.buyer import BuyerInput, BuyerResult, OnDrift
 from common.approval.floors import write_alone
@@ -88,7 +88,7 @@ class Agent:
 class Chaos:
     """One run on one server."""
 
-    def __init__(self, options: argparse.Namespace, server: DevServer, settings: Settings) -> None:
+    def __init__(self, options: argparse.Namespace, server: DevServer | Cluster, settings: Settings) -> None:
         self._options = options
         self._server = server
         self._settings = settings
@@ -223,13 +223,11 @@ class Chaos:
             share = self._span / self._options.outages
             await asyncio.sleep(self._chance.uniform(0.2, 0.6) * share)
             self._up.clear()
-            self._server.kill()
-            if (code := await self._server.wait()) != -signal.SIGKILL:
-                raise RuntimeError(f"the server ended with {code}")
-            seconds = self._chance.uniform(*AWAY)
-            self._tell(f"outage {number + 1}: the server is away for {seconds:.0f} s")
-            await asyncio.sleep(seconds)
-            await self._server.start()
+            part = self._server.parts[number % len(self._server.parts)]
+            async with self._server.away(part):
+                seconds = self._chance.uniform(*AWAY)
+                self._tell(f"outage {number + 1}: {part} is away for {seconds:.0f} s")
+                await asyncio.sleep(seconds)
             self._up.set()
             self._count["outages"] += 1
 
@@ -337,7 +335,8 @@ def holds(report: dict[str, Any]) -> bool:
 
 async def bench(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Run everything in `folder`, bounded in time."""
-    async with own_server(folder, options.limit) as (server, settings):
+    own = own_cluster if options.cluster else own_server
+    async with own(folder, options.limit) as (server, settings):
         return await Chaos(options, server, settings).run()
 
 
@@ -349,13 +348,11 @@ def main() -> int:
     parser.add_argument("--outages", type=int, default=2, help="times the server is taken away")
     parser.add_argument("--pauses", type=int, default=2, help="workers stopped past every time-out")
     parser.add_argument("--workers", type=int, default=4, help="worker processes")
-    parser.add_argument("--seed", type=int, default=None, help="of everything random; made up if not given")
-    parser.add_argument("--limit", type=float, default=1800, help="give up after so many seconds")
-    parser.add_argument("--json", action="store_true", help="nothing but the line of JSON")
+    parser.add_argument("--cluster", action="store_true", help="on PostgreSQL, each part away by turns")
+    add_common_options(parser, limit=1800)
     options = parser.parse_args()
     if options.agents < len(Role) or options.workers < 1 or options.pauses >= options.workers:
         parser.error(f"give {len(Role)} or more agents, and more workers than pauses")
-    options.seed = options.seed if options.seed is not None else random.SystemRandom().randrange(10**6)
     report = measured(lambda folder: bench(options, folder), options.limit, f", seed {options.seed}")
     print(json.dumps(report))
     return 0 if holds(report) else 1

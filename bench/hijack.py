@@ -34,7 +34,7 @@ from activities.trading.paper import PaperBroker
 from bench.peers.injections import EVIL, SIGN, ObedientModel, Order
 from bench.peers.side import throttled
 from bench.peers.victims import LIMIT, SYMBOL, Scene, Victim, tree
-from bench.running import ROOT, end_with, measured, own_server, started_worker
+from bench.running import ROOT, add_common_options, end_with, measured, own_server, started_worker
 from cli.children import end_child
 from cli.dev_server import free_port
 from common.agents.buyer import BuyerInput
@@ -46,8 +46,8 @@ from common.client.client import AgentClient
 from common.client.view import AgentView, row_of
 from common.quotes import Quote
 from common.temporal.connect import connect
+from testing.fixtures import open_all
 from tests.support.model_servers import serving
-from tests.support.roots import open_all
 from tests.support.web import Route, WebServer
 
 OWNER = "local"
@@ -295,6 +295,7 @@ async def bench(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
                     "HIBERNAUT_SMTP": f"smtp://127.0.0.1:{port}",
                     "HIBERNAUT_MAIL_FROM": "agents@example.com",
                     "HIBERNAUT_MAIL_REPLY_TO": "answers@example.com",
+                    "HIBERNAUT_PUBLIC_URL": "http://localhost:8080",
                     "HIBERNAUT_QUOTES": str(scene.write_quotes()),
                     "HIBERNAUT_QUOTES_SPEED": "0",
                 }
@@ -315,13 +316,10 @@ def main() -> int:
     """Parse the options, run, print; the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--texts", type=int, default=1000, help="texts with an order in each")
-    parser.add_argument("--seed", type=int, default=None, help="of everything random; made up if not given")
-    parser.add_argument("--limit", type=float, default=1800, help="give up after so many seconds")
-    parser.add_argument("--json", action="store_true", help="nothing but the line of JSON")
+    add_common_options(parser, limit=1800)
     options = parser.parse_args()
     if options.texts < 40:
         parser.error("give 40 or more texts, so that some stand everywhere")
-    options.seed = options.seed if options.seed is not None else random.SystemRandom().randrange(10**6)
     report = measured(lambda folder: bench(options, folder), options.limit, f", seed {options.seed}")
     print(json.dumps(report))
     return 0 if holds(report) else 1

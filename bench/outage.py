@@ -25,7 +25,7 @@ from temporalio.client import Client
 
 from bench.peers.errands import BEGUN, ENDED, Errand, ErrandInput, Witness, told
 from bench.peers.side import throttled
-from bench.running import end_with, measured, own_server, started_worker
+from bench.running import add_common_options, end_with, measured, own_server, started_worker
 from cli.children import end_child
 from cli.dev_server import DevServer
 from common.approval.floors import write_alone
@@ -170,13 +170,10 @@ def main() -> int:
     parser.add_argument("--activities", type=int, default=1000, help="under way when it goes")
     parser.add_argument("--agents", type=int, default=50, help="who called them, each its share at once")
     parser.add_argument("--workers", type=int, default=2, help="worker processes")
-    parser.add_argument("--seed", type=int, default=None, help="of everything random; made up if not given")
-    parser.add_argument("--limit", type=float, default=900, help="give up after so many seconds")
-    parser.add_argument("--json", action="store_true", help="nothing but the line of JSON")
+    add_common_options(parser, limit=900)
     options = parser.parse_args()
     if options.seconds <= 0 or options.workers < 1 or not 1 <= options.agents <= options.activities:
         parser.error("give some seconds, 1 or more workers and agents, and no fewer activities than agents")
-    options.seed = options.seed if options.seed is not None else random.SystemRandom().randrange(10**6)
     report = measured(lambda folder: bench(options, folder), options.limit, f", seed {options.seed}")
     print(json.dumps(report))
     return 0 if holds(report) else 1

@@ -119,6 +119,7 @@ class Bench:
             "HIBERNAUT_SMTP": f"smtp://127.0.0.1:{self._mail_port}",
             "HIBERNAUT_MAIL_FROM": "agents@example.com",
             "HIBERNAUT_MAIL_REPLY_TO": "answers@example.com",
+            "HIBERNAUT_PUBLIC_URL": "http://localhost:8080",
             "HIBERNAUT_DATA_DIR": str(self._folder),
         }
         log = self._folder / "logs" / f"worker-{perf_counter()}.log"

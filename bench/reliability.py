@@ -6,25 +6,18 @@ python bench/reliability.py                                                write
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
-import platform
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import psutil
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
-ROOT = Path(__file__).parents[1]
-RESULTS = Path(__file__).with_name("results")
+from bench.kept import RESULTS, ROOT, Check, Report, keep_or_write, kept, page, source
+
 PAGE = ROOT / "docs" / "reliability.md"
-BEGIN, END = "<!-- made by bench/reliability.py -->", "<!-- end -->"
-
-Report = dict[str, Any]
+SCRIPT = "reliability"
 
 
 @dataclass(frozen=True)
@@ -89,6 +82,12 @@ FIGURES: dict[str, Sequence[Figure]] = {
         zero("missing", "approvals without their order"),
         zero("forbidden_orders", "orders that nobody approved"),
     ),
+    "copies": (
+        told("rounds", "databases that were copied while they were written"),
+        told("kills", "times Litestream was killed meanwhile"),
+        zero("other", "came back other than they were"),
+        zero("not_brought_back", "did not come back"),
+    ),
     "replay_mutants": (
         Figure("deliberate breakages", lambda r: r["mutants"], "40 or more", lambda found, r: found >= 40),
         Figure("of these caught", lambda r: r["caught"], "all", lambda found, r: found == r["mutants"]),
@@ -101,33 +100,9 @@ FIGURES: dict[str, Sequence[Figure]] = {
 }
 
 
-def keep(name: str, line: str, remark: str = "", folder: Path = RESULTS) -> Path:
-    """Keep a bench's report with the day, the machine and a `remark` on the run; the file it is in.
-
-    Raises:
-        ValueError: it is no report of that bench.
-    """
-    report = json.loads(line)
-    for figure in FIGURES[name]:
-        figure.find(report)
-    file = folder / f"{name}.json"
-    kept = {
-        "date": datetime.now(UTC).date().isoformat(),
-        "machine": machine() + (f", {remark}" if remark else ""),
-        "report": report,
-    }
-    file.write_text(json.dumps(kept, indent=1) + "\n")
-    return file
-
-
-def machine() -> str:
-    """What this runs on, in words."""
-    cores, memory = os.cpu_count(), psutil.virtual_memory().total / 2**30
-    load = os.getloadavg()[0]
-    return (
-        f"{cores} cores, {memory:.0f} GiB, {platform.system()} {platform.machine()}, "
-        f"Python {platform.python_version()}, load {load:.1f} at the end"
-    )
+def check_of(name: str) -> Check:
+    """Finds each figure of that bench in its report."""
+    return lambda report: [figure.find(report) for figure in FIGURES[name]]
 
 
 def table(folder: Path = RESULTS) -> str:
@@ -138,65 +113,42 @@ def table(folder: Path = RESULTS) -> str:
 def failures(folder: Path = RESULTS) -> list[str]:
     """The figures that are not what they have to be."""
     return [
-        f"{name}: {figure.says}: {figure.find(kept['report'])}, wanted {figure.wanted}"
-        for name, kept in _kept(folder)
+        f"{name}: {figure.says}: {figure.find(run['report'])}, wanted {figure.wanted}"
+        for name, run in _runs(folder)
         for figure in FIGURES[name]
-        if not figure.holds(figure.find(kept["report"]), kept["report"])
+        if not figure.holds(figure.find(run["report"]), run["report"])
     ]
 
 
-def _kept(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+def _runs(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     for name in FIGURES:
-        file = folder / f"{name}.json"
-        if file.exists():
-            yield name, json.loads(file.read_text())
+        if run := kept(name, folder):
+            yield name, run
 
 
 def _lines(folder: Path) -> Iterator[str]:
     yield "| bench | figure | required | found |"
     yield "| --- | --- | --- | --- |"
-    runs = list(_kept(folder))
-    for name, kept in runs:
+    runs = list(_runs(folder))
+    for name, run in runs:
         shown = f"`bench/{name}.py`"
         for figure in FIGURES[name]:
-            found = figure.find(kept["report"])
-            mark = "" if figure.holds(found, kept["report"]) else " (**not reached**)"
+            found = figure.find(run["report"])
+            mark = "" if figure.holds(found, run["report"]) else " (**not reached**)"
             value = f"{found:.2f}" if isinstance(found, float) else f"{found:,}"
             yield f"| {shown} | {figure.says} | {figure.wanted} | {value}{mark} |"
             shown = ""
     yield ""
-    for name, kept in runs:
-        seed = f", seed {kept['report']['seed']}" if "seed" in kept["report"] else ""
-        yield f"- `{name}`: {kept['date']}, {kept['machine']}{seed}."
+    yield from (source(name, run) for name, run in runs)
 
 
-def page(text: str, made: str) -> str:
-    """The page with its table replaced."""
-    head, _, rest = text.partition(BEGIN)
-    _, _, tail = rest.partition(END)
-    return f"{head}{BEGIN}\n\n{made}\n\n{END}{tail}"
-
-
-def main() -> int:
-    """Keep a report, or write the table; 1 where a figure is not what it has to be."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("action", nargs="?", choices=["keep"], help="keep the report that comes in")
-    parser.add_argument("bench", nargs="?", choices=sorted(FIGURES), help="whose report it is")
-    parser.add_argument("--remark", default="", help="what else there is to know about the run")
-    options = parser.parse_args()
-    if options.action:
-        if not options.bench:
-            parser.error(f"say whose report it is: {', '.join(sorted(FIGURES))}")
-        try:
-            print(keep(options.bench, (sys.stdin.read().strip().splitlines() or [""])[-1], options.remark))
-        except (ValueError, KeyError) as error:
-            parser.error(f"this is no report of bench/{options.bench}.py: {error}")
-        return 0
-    PAGE.write_text(page(PAGE.read_text(), table()))
+def write() -> int:
+    """Write the table; 1 where a figure is not what it has to be."""
+    PAGE.write_text(page(PAGE.read_text(), SCRIPT, table()))
     for failure in failures():
         print(failure, file=sys.stderr)
     return 1 if failures() else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(keep_or_write(__doc__.splitlines()[0], {name: check_of(name) for name in FIGURES}, write))

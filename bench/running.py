@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import signal
 import sys
 import tempfile
+from argparse import ArgumentParser
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -14,7 +16,9 @@ from pathlib import Path
 from typing import NoReturn, TypeVar
 
 from cli.children import start_child
+from cli.cluster.cluster import Cluster
 from cli.dev_server import DevServer
+from common.approval.signing import Signer
 from common.settings import Settings
 
 ROOT = Path(__file__).parents[1]
@@ -22,6 +26,14 @@ ROOT = Path(__file__).parents[1]
 READY = "worker ready"
 
 Report = TypeVar("Report")
+
+
+def add_common_options(parser: ArgumentParser, *, limit: float) -> None:
+    """What every bench with chance in it takes; a seed is made up where none is given."""
+    seed = random.SystemRandom().randrange(10**6)
+    parser.add_argument("--seed", type=int, default=seed, help="of everything random; made up if not given")
+    parser.add_argument("--limit", type=float, default=limit, help="give up after so many seconds")
+    parser.add_argument("--json", action="store_true", help="nothing but the line of JSON")
 
 
 def measured(
@@ -43,6 +55,33 @@ def measured(
 
 
 @asynccontextmanager
+async def own_cluster(folder: Path, limit: float) -> AsyncIterator[tuple[Cluster, Settings]]:
+    """The same with Temporal on PostgreSQL, whose parts are started again when they end."""
+    # The data folder is private, and PostgreSQL's user has to get past this one.
+    os.chmod(folder, 0o711)  # noqa: S103
+    settings = Settings.read({"HIBERNAUT_DATA_DIR": str(folder / "data")})
+    async with bounded(limit), kept_cluster(folder / "cluster", settings) as cluster:
+        yield cluster, settings
+
+
+@asynccontextmanager
+async def kept_cluster(folder: Path, settings: Settings) -> AsyncIterator[Cluster]:
+    """A cluster in `folder`, set up, whose parts are started again when they end; clients here find it."""
+    settings.data_dir.mkdir(mode=0o700)
+    Signer.load(settings, create=True)
+    async with Cluster(folder) as cluster:
+        keeping = asyncio.create_task(cluster.keep())
+        try:
+            environment = {**cluster.environment(), "HIBERNAUT_DATA_DIR": str(settings.data_dir)}
+            await cluster.set_up(environment)
+            os.environ.update(cluster.environment())
+            yield cluster
+        finally:
+            keeping.cancel()
+            await asyncio.gather(keeping, return_exceptions=True)
+
+
+@asynccontextmanager
 async def own_server(folder: Path, limit: float) -> AsyncIterator[tuple[DevServer, Settings]]:
     """A Temporal server on `folder` and the settings of its clients, for at most `limit` seconds.
 
@@ -52,19 +91,26 @@ async def own_server(folder: Path, limit: float) -> AsyncIterator[tuple[DevServe
         TimeoutError: it took longer.
     """
     settings = Settings.read({"HIBERNAUT_DATA_DIR": str(folder)})
+    async with bounded(limit), DevServer(settings, ui_port=None) as server:
+        # The bench's own server is the one meant, whatever the shell or a configuration file says.
+        os.environ.update(server.environment())
+        yield server, settings
+
+
+def bounded(limit: float) -> asyncio.Timeout:
+    """A time-out; SIGINT and SIGTERM cancel this task, too."""
     task = asyncio.current_task()
     assert task
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
-    async with asyncio.timeout(limit), DevServer(settings, ui_port=None) as server:
-        # The bench's own server is the one meant, whatever the shell or a configuration file says.
-        os.environ.update(TEMPORAL_ADDRESS=server.address, TEMPORAL_CONFIG_FILE=os.devnull)
-        yield server, settings
+    return asyncio.timeout(limit)
 
 
 async def start_worker(command: Sequence[str], environment: Mapping[str, str], log: Path) -> Process:
     """Start a worker process, with nothing of this shell's settings but `environment`."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("TEMPORAL_", "HIBERNAUT_"))}
+    # Compiled files are written: the sandbox reads an agent's at each start.
+    dropped = ("TEMPORAL_", "HIBERNAUT_", "BENCH_", "PYTHONDONTWRITEBYTECODE")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
     return await start_child(command, environment={**kept, "PYTHONPATH": str(ROOT), **environment}, log=log)
 
 

@@ -3,17 +3,42 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 import psutil
 
 
 def cpu(pid: int) -> float:
-    """CPU seconds of a process and of its children so far."""
+    """CPU seconds of a process and of those of its children that have ended."""
     times = psutil.Process(pid).cpu_times()
     return float(times.user + times.system + times.children_user + times.children_system)
+
+
+def cpu_of_all(pids: Iterable[int]) -> float:
+    """CPU seconds of processes and of everything they have started, what has ended included."""
+    found = 0.0
+    for each in _with_children(pids):
+        # One that ends just now is in its parent's from then on.
+        with suppress(psutil.NoSuchProcess):
+            found += cpu(each.pid)
+    return found
+
+
+def memory_of_all(pids: Iterable[int]) -> int:
+    """Bytes of memory of processes and of everything they have started; shared pages count once."""
+    found = 0
+    for each in _with_children(pids):
+        with suppress(psutil.NoSuchProcess):
+            found += each.memory_full_info().pss
+    return found
+
+
+def _with_children(pids: Iterable[int]) -> Iterator[psutil.Process]:
+    for pid in pids:
+        process = psutil.Process(pid)
+        yield from (process, *process.children(recursive=True))
 
 
 @dataclass

@@ -3,28 +3,39 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 from temporalio.service import RPCError, RPCStatusCode
 
-from cli.archive import archived_view
-from cli.clients import open_agents
-from cli.draw import row_cells, show_lines
-from cli.inputs import kind_named, read_edits, read_input
+from cli.answering import answers_of
+from cli.archive import archived_view, view_anywhere
+from cli.clients import open_agents, open_client
+from cli.draw import ROW_COLUMNS, row_cells, show_lines
+from cli.inputs import check_files, kind_named, read_edits, read_input
 from cli.output import CommandError, ExitCode, clean, print_document, say
 from cli.table import print_table
-from common.agents.agent import Receipt
+from common.agent_files import AgentFiles
+from common.agents.agent import AgentInput
+from common.agents.kinds import Kind
+from common.approval.signing import Signer
 from common.approval.types import DecisionStatus, Verdict
 from common.archive.reader import ArchivedAgents
 from common.artifacts import ArtifactStore
 from common.client.client import AgentClient
-from common.client.errors import NoSuchAgentError
+from common.client.errors import NoSuchAgentError, taken
 from common.client.filters import AgentFilter
-from common.client.view import Ending, RunStatus
+from common.client.subjects import name_subjects
+from common.client.view import Ending, RunStatus, row_of
+from common.hints import command
+from common.names import check_agent_id
 from common.settings import Settings
+from common.temporal.search_attributes import parse_missing
 
 RETRY_AFTER = 1.0
+# How long a start waits to see whether the agent fails at once, and how often it looks.
+MOMENT, LOOK_EVERY = 2.0, 0.2
 BATCH_PATIENCE = timedelta(seconds=0.5)  # the list is complete without
 
 
@@ -36,61 +47,107 @@ async def start(
     id: str | None,
     owner: str,
     *,
+    dry_run: bool,
     wait: bool,
     as_json: bool,
 ) -> ExitCode:
-    """Start an agent and print its id; with ``wait`` stay until it has closed."""
+    """Start an agent of an input made of a file and words; with ``dry_run`` only say what would start."""
     kind = kind_named(kind_name)
     input = read_input(kind, source, words)
+    if not dry_run:
+        return await begin(settings, kind, input, id, owner, wait=wait, as_json=as_json)
     agents = await open_agents(settings)
-    if id:
-        await ArchivedAgents.open(settings).refuse(agents, id)
+    await _refuse_taken(settings, agents, id)
+    with suppress(NoSuchAgentError):
+        if id and await agents.describe(id):
+            raise taken(id)
+    check_files(settings, input)
+    await agents.check_start(kind.name, input, owner)
+    print_document({"id": id, "kind": kind.name, "owner": owner, "input": input})
+    say("it may start; nothing was started.")
+    return ExitCode.DONE
+
+
+async def begin(
+    settings: Settings,
+    kind: Kind,
+    input: AgentInput,
+    id: str | None,
+    owner: str,
+    *,
+    wait: bool,
+    as_json: bool,
+) -> ExitCode:
+    """Start an agent and print its id; with ``wait`` stay until it has closed, else for a moment.
+
+    Raises:
+        CommandError: it names a file that is not there, on the machine of the embedded stack.
+    """
+    agents = await open_agents(settings)
+    check_files(settings, input)
+    await _refuse_taken(settings, agents, id)
     id = await agents.start(kind.name, input, id=id, owner=owner)
-    ending = Ending(status=RunStatus.RUNNING)
+    missing = ""
     if not as_json:
         print(clean(id), flush=True)
     if wait:
         ending = await _until_closed(agents, id)
+    else:
+        ending, missing = await _after_a_moment(agents, id)
+    if wait or ending.status is not RunStatus.RUNNING:
         say(_told(id, ending))
+    elif missing:
+        say(clean(f"{id} is stuck: {missing}. Once that is mended, {command('wake', id)}."))
     elif not as_json:
-        say(f"watch it with `starter.py watch {id}`; come back with `starter.py result {id}`.")
+        say(f"watch it with {command('watch', id)}; come back with {command('result', id)}.")
     if as_json:
-        print_document({"id": id, "kind": kind.name, "owner": owner, **ending.model_dump()})
+        stuck = {"missing": missing} if missing else {}
+        print_document({"id": id, "kind": kind.name, "owner": owner, **ending.model_dump(), **stuck})
     return _code(ending)
+
+
+async def _refuse_taken(settings: Settings, agents: AgentClient, id: str | None) -> None:
+    """Refuse an id that no agent may have, or that one has or had."""
+    if id:
+        await ArchivedAgents.open(settings).refuse(agents, check_agent_id(id))
 
 
 async def list_agents(settings: Settings, wanted: AgentFilter, limit: int, *, as_json: bool) -> None:
     """Print the newest agents that match."""
-    agents = await open_agents(settings)
+    client = await open_client(settings)
+    agents = AgentClient(client, settings, Signer.load(settings))
     # Thousands of items would hide everything else; their batch stands for them.
     narrowed = (wanted.batch, wanted.kind, wanted.state) != (None, None, None)
     wanted = wanted.model_copy(update={"top": not narrowed})
     rows = await agents.list_agents(wanted, limit)
+    if wanted.kind and not rows:
+        kind_named(wanted.kind)  # it may be misspelt
     await agents.diagnosis.look(rows, datetime.now(UTC))
     if as_json:
+        await name_subjects(client, rows)
         print_document(rows)
     elif rows:
         batches = await agents.batches(rows, BATCH_PATIENCE)
         print_table(
-            ["ID", "KIND", "OWNER", "STATE", "NODE", "WAITS FOR", "STARTED"],
+            ROW_COLUMNS,
             [row_cells(row, batches.get(row.id)) for row in rows],
         )
         if batches and wanted.top:
             say("agents that do items of a batch are not listed; `starter.py list --batch B` lists them.")
+    elif narrowed or wanted.owner or wanted.status:
+        say("no agents match.")
     else:
         say("no agents; start one with `starter.py start KIND` (`starter.py agents` lists the kinds).")
 
 
 async def show(settings: Settings, id: str, *, as_json: bool) -> None:
     """Print everything known about an agent, in Temporal or in the archive."""
-    try:
-        view = await (await open_agents(settings)).view(id)
-    except NoSuchAgentError:
-        view = await archived_view(settings, id)
+    view = await view_anywhere(settings, id)
     if as_json:
         print_document(view)
     else:
-        print("\n".join(show_lines(view, ArtifactStore.of(settings))))
+        files = await AgentFiles.of(settings).listed(id)
+        print("\n".join(show_lines(view, ArtifactStore.of(settings), answers_of(settings), files)))
 
 
 async def result(settings: Settings, id: str, *, wait: bool) -> ExitCode:
@@ -127,7 +184,7 @@ async def decide(
         CommandError: the digest is empty, which every digest begins with.
     """
     if digest is not None and not digest.strip():
-        raise CommandError(f"--digest is empty: give the beginning of what `starter.py show {id}` prints.")
+        raise CommandError(f"--digest is empty: give the beginning of what {command('show', id)} prints.")
     agents = await open_agents(settings)
     decision = await agents.decide(
         id,
@@ -159,25 +216,20 @@ async def decide(
     return ExitCode.REFUSED if record and record.status is DecisionStatus.REFUSED else ExitCode.DONE
 
 
-async def steer(settings: Settings, id: str, send: Callable[[AgentClient], Awaitable[str]]) -> ExitCode:
-    """Send an agent something, and say what came of it."""
-    agents = await open_agents(settings)
-    return told_of(id, await agents.receipt(id, await send(agents)))
-
-
-def told_of(id: str, receipt: Receipt | None) -> ExitCode:
-    """Say what came of what was sent to an agent."""
-    if receipt is None:
-        say(f"{id}: sent; not confirmed, for no worker has taken it yet.")
-        return ExitCode.DONE
-    say(f"{id}: {'' if receipt.taken else 'refused: '}{clean(receipt.words)}.")
-    return ExitCode.DONE if receipt.taken else ExitCode.REFUSED
-
-
-async def cancel(settings: Settings, id: str) -> None:
-    """Ask an agent to end."""
-    await (await open_agents(settings)).cancel(id)
-    say(f"asked {id} to end; it cleans up first.")
+async def _after_a_moment(agents: AgentClient, id: str) -> tuple[Ending, str]:
+    """How an agent stands as soon as it has closed or waits for something, and what it is stuck for."""
+    now = asyncio.get_running_loop().time
+    until = now() + MOMENT
+    # It has started, whatever becomes of the connection now.
+    with suppress(RPCError):
+        while True:
+            row = row_of(await agents.describe(id))
+            if not row.running:
+                return await agents.ending(id, wait=False), ""
+            if row.waiting_for or now() > until:
+                return Ending(status=RunStatus.RUNNING), parse_missing(row.waiting_for)
+            await asyncio.sleep(LOOK_EVERY)
+    return Ending(status=RunStatus.RUNNING), ""
 
 
 async def _until_closed(agents: AgentClient, id: str) -> Ending:
@@ -197,7 +249,7 @@ def _told(id: str, ending: Ending) -> str:
         case RunStatus.RUNNING:
             return f"{id} still runs; wait for it with --wait."
         case RunStatus.COMPLETED:
-            return f"{id} has completed; `starter.py result {id}` prints its result."
+            return f"{id} has completed; {command('result', id)} prints its result."
     return f"{id} has ended, {ending.status}: {ending.failure}"
 
 

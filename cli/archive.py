@@ -6,16 +6,18 @@ import asyncio
 import uuid
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from temporalio.client import Client, WorkflowFailureError
+from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
-from cli.clients import PATIENCE
-from cli.draw import show_lines
+from cli.asking import agreed, asks
+from cli.clients import open_agents, open_client
+from cli.draw import moment, show_lines
 from cli.output import CommandError, ExitCode, clean, print_document, say
 from cli.revival import revived_input
+from common.approval.acts import ActLog
 from common.approval.signed import sign_start
 from common.approval.signing import Signer
 from common.archive.anchor import ArchiveAnchor
@@ -23,23 +25,19 @@ from common.archive.chain import verify
 from common.archive.layout import (
     AGENTS,
     ARCHIVIST,
-    ERASER,
     ArchiveRecord,
     ArchiveReport,
     ArchiveRequest,
-    Erased,
-    EraseRequest,
 )
 from common.archive.reader import ArchivedAgents
-from common.artifacts import write_atomically
 from common.client.client import AgentClient
 from common.client.errors import NoSuchAgentError
 from common.client.view import AgentView
-from common.client.visibility import quote
+from common.files import write_atomically
+from common.hints import command
 from common.object_store import StoreUnavailableError, open_store
 from common.s3_store import S3Store
 from common.settings import Settings
-from common.temporal.connect import connect
 
 # The server's clock, by which agents were started, may be ahead of this one.
 CLOCKS_DIFFER = timedelta(minutes=10)
@@ -54,9 +52,9 @@ async def archive_run(
     request = sign_start(
         ARCHIVIST, ArchiveRequest(older_than=older_than, dry_run=dry_run), Signer.load(settings)
     )
-    client = await connect(settings, patience=PATIENCE)
+    client = await open_client(settings)
     id = f"{ARCHIVIST}-looks-{uuid.uuid4().hex[:8]}" if dry_run else ARCHIVIST
-    report = await _work(client, settings, ARCHIVIST, request, id, ArchiveReport)
+    report = await done_by(ARCHIVIST, await work(client, settings, ARCHIVIST, request, id, ArchiveReport))
     passed_over = ", ".join(f"{count} {why}" for why, count in sorted(report.passed_over.items()))
     if as_json:
         print_document(report)
@@ -101,11 +99,19 @@ async def archive_restore(
         say(f"{others} earlier runs: " + ", ".join(run.run_id for run in record.runs[:-1]))
 
 
-async def archive_revive(settings: Settings, id: str, as_id: str | None, *, as_json: bool) -> None:
-    """Start an agent that goes on where the archived one ended."""
-    client = await connect(settings, patience=PATIENCE)
+async def archive_revive(
+    settings: Settings, id: str, as_id: str | None, *, yes: bool, as_json: bool
+) -> ExitCode:
+    """Start an agent that goes on where the archived one ended; what that one did is said first."""
+    client = await open_client(settings)
     archived = ArchivedAgents.open(settings)
     record = await _record(archived, id)
+    acts = await asyncio.to_thread(ActLog.of(settings).acts_of, id)
+    for act in acts:
+        say(f"{id} acted at {act.node} on {moment(act.at)}, decided by {', '.join(act.by)}.")
+    if acts and asks(yes=yes) and not await agreed("It may ask for the same again. Revive it?"):
+        say("nothing was started.")
+        return ExitCode.REFUSED
     input = await revived_input(archived, client.data_converter, record, datetime.now(UTC))
     new_id = as_id or f"{id}-revived"
     agents = AgentClient(client, settings, Signer.load(settings))
@@ -115,12 +121,13 @@ async def archive_revive(settings: Settings, id: str, as_id: str | None, *, as_j
         print_document({"id": new_id, "kind": record.kind, "owner": record.owner, "revived_from": id})
     else:
         print(clean(new_id))
-    say(f"{new_id} goes on from where {id} ended; watch it with `starter.py watch {new_id}`.")
+    say(f"{new_id} goes on from where {id} ended; watch it with {command('watch', new_id)}.")
+    return ExitCode.DONE
 
 
 async def archive_verify(settings: Settings, *, as_json: bool) -> ExitCode:
     """Verify every archived object against the chain, and the chain against its head in Temporal."""
-    anchor = await ArchiveAnchor(await connect(settings, patience=PATIENCE), settings).head()
+    anchor = await ArchiveAnchor(await open_client(settings), settings).head()
     found = await asyncio.to_thread(verify, open_store(settings), anchor)
     if as_json:
         print_document(found)
@@ -134,25 +141,36 @@ async def archive_verify(settings: Settings, *, as_json: bool) -> ExitCode:
 
 async def archive_setup(settings: Settings, *, as_json: bool) -> None:
     """Create or update the schedule and, on S3, the rule for colder storage."""
-    client = await connect(settings, patience=PATIENCE)
+    client = await open_client(settings)
     await ArchiveAnchor(client, settings).set_up()
-    cold = await asyncio.to_thread(_set_cold, settings)
+    cold = await set_cold(settings)
     if as_json:
         print_document({"schedule": settings.archive.schedule, "colder_storage": cold})
     say(f"the archivist runs at `{settings.archive.schedule}` UTC; colder storage: {cold}.")
 
 
-async def forget(settings: Settings, owner: str) -> ExitCode:
-    """Erase an owner's agents, and print what was erased."""
-    quote(owner)  # raises
-    client = await connect(settings, patience=PATIENCE)
-    request = EraseRequest(owner=owner, until=datetime.now(UTC) + CLOCKS_DIFFER)
-    signed = sign_start(ERASER, request, Signer.load(settings))
-    erased = await _work(client, settings, ERASER, signed, ARCHIVIST, Erased)
-    print_document(erased)
-    if erased.held:
-        say(f"{erased.held} are on legal hold and were left alone.")
-    return ExitCode.REFUSED if erased.held else ExitCode.DONE
+async def set_cold(settings: Settings) -> str:
+    """Have a bucket move archived agents to colder storage, as the settings say; the outcome in words."""
+    store, after = open_store(settings), settings.archive.cold_after
+    if not isinstance(store, S3Store):
+        return "none, the store is a folder"
+    try:
+        await asyncio.to_thread(store.move_when_cold, AGENTS, after)
+    except StoreUnavailableError as error:
+        return f"not set ({error})"
+    return f"GLACIER_IR after {after.days} days" if after else "none (HIBERNAUT_ARCHIVE_COLD=never)"
+
+
+async def view_anywhere(settings: Settings, id: str) -> AgentView:
+    """The view of an agent in Temporal, else in the archive.
+
+    Raises:
+        NoSuchAgentError: there is none of that id, here or there.
+    """
+    try:
+        return await (await open_agents(settings)).view(id)
+    except NoSuchAgentError:
+        return await archived_view(settings, id)
 
 
 async def archived_view(settings: Settings, id: str) -> AgentView:
@@ -164,9 +182,8 @@ async def archived_view(settings: Settings, id: str) -> AgentView:
     archived = ArchivedAgents.open(settings)
     record = await _record(archived, id)
     view = await archived.view(record)
-    say(
-        f"{id} was archived {record.archived_at:%Y-%m-%d}; `starter.py archive restore {id}` has its history."
-    )
+    restore = command("archive", "restore", id)
+    say(f"{id} was archived {record.archived_at:%Y-%m-%d}; {restore} has its history.")
     return view
 
 
@@ -177,11 +194,21 @@ async def _record(archived: ArchivedAgents, id: str) -> ArchiveRecord:
     return record
 
 
-async def _work(
-    client: Client, settings: Settings, kind: str, request: object, id: str, done: type[Done]
-) -> Done:
+async def work(
+    client: Client,
+    settings: Settings,
+    kind: str,
+    request: object,
+    id: str,
+    done: type[Done],
+) -> WorkflowHandle[Any, Done]:
+    """Have the archivist, or the eraser, begin.
+
+    Raises:
+        CommandError: one of them is at work already.
+    """
     try:
-        handle = await client.start_workflow(
+        return await client.start_workflow(
             kind,
             request,
             id=id,
@@ -195,25 +222,21 @@ async def _work(
             "an archivist is already running; try again when it is done.",
             ExitCode.REFUSED,
         ) from None
+
+
+async def done_by(kind: str, handle: WorkflowHandle[Any, Done]) -> Done:
+    """What it did, once it has ended.
+
+    Raises:
+        CommandError: it failed.
+    """
     try:
-        finished: Done = await handle.result()
-        return finished
+        return await handle.result()
     except WorkflowFailureError as error:
         cause: BaseException = error
         while deeper := getattr(cause, "cause", None):
             cause = deeper
         raise CommandError(f"the {kind} failed: {cause}", ExitCode.AGENT_FAILED) from error
-
-
-def _set_cold(settings: Settings) -> str:
-    store, after = open_store(settings), settings.archive.cold_after
-    if not isinstance(store, S3Store):
-        return "none, the store is a folder"
-    try:
-        store.move_when_cold(AGENTS, after)
-    except StoreUnavailableError as error:
-        return f"not set ({error})"
-    return f"GLACIER_IR after {after.days} days" if after else "none (HIBERNAUT_ARCHIVE_COLD=never)"
 
 
 def _head(report: ArchiveReport) -> str:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from cli.agents import told_of
 from cli.clients import open_agents
-from cli.output import CommandError, ExitCode, flat, say
+from cli.output import CommandError, ExitCode, flat, print_document, say
+from cli.steering import Steered
 from common.agents.batch import MAX_ITEMS, MAX_MORE, BatchCommand, BatchItem, as_lines
 from common.settings import Settings
 
@@ -20,7 +20,7 @@ MAX_SIGNAL_BYTES = 200 * 1024
 
 
 async def batch(
-    settings: Settings, id: str, at_once: int | None, source: str | None, *, retry: bool
+    settings: Settings, id: str, at_once: int | None, source: str | None, *, retry: bool, as_json: bool
 ) -> ExitCode:
     """Change the width, give the quarantined another go, add items, and say what came of it.
 
@@ -42,11 +42,14 @@ async def batch(
     sent = 0
     for command in commands:
         receipt = await agents.receipt(id, await agents.batch(id, command))
-        code = told_of(id, receipt)
-        if code is not ExitCode.DONE:
+        steered = Steered.of(id, receipt)
+        if as_json and (steered.refused or command is commands[-1]):
+            print_document(steered)
+        say(steered.words)
+        if steered.refused:
             if items:
                 say(f"{sent} of {len(items)} items were added; those given again are not done twice.")
-            return code
+            return ExitCode.REFUSED
         sent += len(command.more)
     return ExitCode.DONE
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 
 from temporalio.api.enums.v1 import TaskQueueType
@@ -9,19 +10,24 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 
 from cli.checks import Check, Health
+from common.agents.kinds import KINDS
 from common.approval.groups import Directory
-from common.client.builds import Builds
+from common.client.builds import Builds, counted
 from common.client.diagnosis import Diagnosis
 from common.client.errors import AgentClientError
 from common.client.filters import AgentFilter
+from common.client.live_workers import LiveWorker, busiest, live_workers
 from common.client.pollers import pollers
 from common.client.trouble import Cause
 from common.client.view import RunStatus
 from common.client.visibility import exactly, in_trouble, quote, rows_of
+from common.hints import command
 from common.settings import Settings, SettingsError
 
 # So many workers, and agents in trouble, are named.
 SHOWN = 3
+# A worker that has told nothing for so long has probably ended without a word.
+SILENT_AFTER = timedelta(seconds=25)
 # Of the agents that may be in trouble so many are looked at, and for so long.
 MOST, PATIENCE = 200, timedelta(seconds=3)
 # Trouble that workers with the right code end; else an agent may be right to wait.
@@ -46,7 +52,62 @@ async def worker_check(client: Client, settings: Settings) -> Check:
     count = "a worker polls" if len(who) == 1 else f"{len(who)} workers poll"
     named = ", ".join(who[:SHOWN]) + (", …" if len(who) > SHOWN else "")
     current = f"; the current build is {workflows.current}" if workflows.current else ""
-    return Check("worker", Health.OK, f"{count} the task queue {queue}: {named}{current}")
+    found = f"{count} the task queue {queue}: {named}{current}"
+    fetches = await pollers(client, settings.fetch_queue, TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY)
+    if not fetches.builds:
+        return Check("worker", Health.WARNING, f"{found}; none polls {fetches.queue}: fetches wait")
+    return Check("worker", Health.OK, found)
+
+
+async def slots_check(client: Client, settings: Settings) -> Check:
+    """How busy each worker is, and of which build; they tell of themselves every few seconds."""
+    try:
+        found = await live_workers(client, settings.task_queue)
+    except RPCError as error:
+        return Check("slots", Health.UNSEEN, f"not shown: {error.message}")
+    if not found:
+        return Check(
+            "slots", Health.UNSEEN, "no worker has told of itself yet; it does within 10 s of its start"
+        )
+    words = "; ".join(_busy(each) for each in busiest(found)[:SHOWN]) + ("; …" if len(found) > SHOWN else "")
+    working = [each for each in found if not each.ending]
+    if working and all(each.activities.all_used for each in working):
+        return Check("slots", Health.WARNING, f"{words}: all take no more calls, start more workers")
+    return Check("slots", Health.OK, words)
+
+
+async def kinds_check(client: Client, settings: Settings) -> Check:
+    """Which kinds of agents each worker serves, and whether there is one that none does."""
+    try:
+        found = [each for each in await live_workers(client, settings.task_queue) if not each.ending]
+    except RPCError as error:
+        return Check("kinds", Health.UNSEEN, f"not shown: {error.message}")
+    telling = [each for each in found if each.kinds and each.silent <= SILENT_AFTER]
+    if not telling:
+        return Check("kinds", Health.UNSEEN, "no worker has told which it serves")
+    alike = Counter(each.kinds for each in telling)
+    if len(alike) == 1:
+        words = f"{'each worker' if len(telling) > 1 else 'the worker'} serves {', '.join(sorted(*alike))}"
+    else:
+        words = "; ".join(
+            f"{each.identity} serves {', '.join(sorted(each.kinds))}" for each in telling[:SHOWN]
+        )
+        words += "; …" if len(telling) > SHOWN else ""
+    if unserved := KINDS.keys() - frozenset[str]().union(*alike):
+        mend = f"none serves {', '.join(sorted(unserved))}: start a worker of this code"
+        return Check("kinds", Health.MEND, f"{mend} ({words})")
+    return Check("kinds", Health.OK, words)
+
+
+def _busy(worker: LiveWorker) -> str:
+    build = f"build {worker.build.partition(':')[2]}" if worker.build else "no build"
+    ends = ", is ending" if worker.ending else ""
+    if worker.silent > SILENT_AFTER:
+        ends = f", not heard of for {worker.silent.seconds} s"
+    return (
+        f"{worker.identity} ({build}{ends}): {worker.activities} calls, {worker.workflows} tasks of agents, "
+        f"{counted(worker.cached, 'agent')} in memory"
+    )
 
 
 async def builds_check(client: Client, settings: Settings) -> Check:
@@ -60,7 +121,7 @@ async def builds_check(client: Client, settings: Settings) -> Check:
     gone = [each for each in found.builds if each.needed_by and not each.workers]
     if gone:
         words = "; ".join(f"no worker of build {each.build}: {each.needed_by}" for each in gone[:SHOWN])
-        mend = f"start one, or `starter.py wake --for-upgrade --build {gone[0].build}`"
+        mend = f"start one, or {command('wake', '--for-upgrade', '--build', gone[0].build)}"
         return Check("builds", Health.MEND, f"{words}: {mend}")
     vain = [each.build for each in found.builds if each.status == "unknown"]
     if vain and found.is_near_limit:

@@ -11,13 +11,13 @@ from pydantic import BaseModel
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
-from cli.clients import PATIENCE
+from cli.clients import open_client
 from cli.open_runs import OpenRun, conditions, open_runs
-from cli.output import ExitCode, print_document, say
+from cli.output import CommandError, ExitCode, print_document, say
 from cli.table import print_table
 from cli.upgrade_check import Finding, UpgradeCheck, Verdict
 from common.settings import Settings
-from common.temporal.connect import connect, data_converter
+from common.temporal.connect import data_converter
 
 EXAMPLES = 3
 TELL_EVERY_SECONDS = 5
@@ -73,10 +73,13 @@ async def check_upgrade(
     """Replay open workflows with this code, all or a sample, and print those that could not go on."""
     # What a replay logs of a workflow that breaks is said below, in a line each.
     logging.getLogger("temporalio").setLevel(logging.CRITICAL + 1)
-    client = await connect(settings, patience=PATIENCE)
+    client = await open_client(settings)
     runs, count = await open_runs(client, conditions(settings, kind, owner), sample)
     report, told = Report(open=count, sample=sample), time.monotonic()
     async with UpgradeCheck(data_converter(settings, writes=False), client.namespace) as check:
+        if kind and not count and kind not in check.kinds:
+            known = ", ".join(sorted(check.kinds))
+            raise CommandError(f"no open workflow is of the kind {kind}; this code has {known}.")
         for run in runs:
             finding = await _examined(client, check, run)
             if finding is None:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
 import os
+import re
+import shutil
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
@@ -13,7 +17,13 @@ from cli.output import say
 
 FIRST_DELAY = 0.5
 LONGEST_DELAY = 30.0
+ROOT = Path(__file__).parent.parent
+MAX_WORDS = 300
+TRACEBACK, CAUSED = "Traceback (most recent call last):", "The above exception was the direct cause"
 STABLE_AFTER = 30.0  # seconds; a process that ends later is not in a crash loop
+
+MAX_LOG = 20_000_000
+LOOKED_AT_EVERY = 30.0
 
 # A small launcher asks the kernel to kill it when its parent ends (PR_SET_PDEATHSIG, Linux only; exec keeps
 # it), checks that the parent still runs, and execs the program. It is no preexec_fn because Python code
@@ -62,7 +72,8 @@ async def end_child(process: asyncio.subprocess.Process, patience: float) -> int
     try:
         return await asyncio.wait_for(process.wait(), patience)
     except TimeoutError:
-        process.kill()
+        with contextlib.suppress(ProcessLookupError):  # it has just ended by itself
+            process.kill()
         return await process.wait()
 
 
@@ -71,15 +82,15 @@ async def keep_running(
 ) -> None:
     """Restart ``name`` whenever it ends, with growing delays while it is in a crash loop."""
     loop = asyncio.get_running_loop()
-    delay, began = FIRST_DELAY, loop.time()
+    delay, began, begins = FIRST_DELAY, loop.time(), 0
     while True:
         code = await wait()
         if loop.time() - began > STABLE_AFTER:
             delay = FIRST_DELAY
-        how = f"killed by signal {-code}" if code < 0 else f"exit code {code}: {last_line(log)}"
+        how = f"killed by signal {-code}" if code < 0 else f"exit code {code}: {why(log, begins)}"
         say(f"{name} ended ({how}); starting it again in {delay:g} s")
         await asyncio.sleep(delay)
-        delay, began = min(delay * 2, LONGEST_DELAY), loop.time()
+        delay, began, begins = min(delay * 2, LONGEST_DELAY), loop.time(), len(text_of(log))
         try:
             await start()
         except NotStartedError as error:
@@ -95,24 +106,58 @@ def put_aside(log: Path) -> None:
         log.replace(log.with_suffix(".old.log"))
 
 
+async def keep_short(logs: Sequence[Path]) -> None:
+    """Have no log, and no older part of one that is put aside, take much more than `MAX_LOG` bytes."""
+    while True:
+        await asyncio.sleep(LOOKED_AT_EVERY)
+        for log in logs:
+            await asyncio.to_thread(shorten, log)
+
+
+def shorten(log: Path, most: int = MAX_LOG) -> None:
+    """Put aside what stands in a log that is longer. Who writes it appends, and goes on at its beginning."""
+    with contextlib.suppress(FileNotFoundError):
+        if log.stat().st_size > most:
+            shutil.copyfile(log, log.with_suffix(".old.log"))
+            os.truncate(log, 0)
+
+
 def last_line(log: Path) -> str:
-    """The last line of ``log`` that is not blank; empty if there is none."""
+    """The last line of ``log`` that is not blank, or, in JSON, what it says; empty if there is none."""
+    line = text_of(log).strip().rpartition("\n")[2].strip()
     try:
-        lines = log.read_text(errors="replace").strip().splitlines()
-    except OSError:
-        return ""
-    return lines[-1].strip() if lines else ""
+        said = json.loads(line)
+    except ValueError:
+        return line
+    if not isinstance(said, dict):
+        return line
+    return ": ".join(str(said[name]) for name in ("msg", "error") if name in said)
 
 
-async def until_says(log: Path, words: str) -> None:
-    """Wait until `words` stand in a log."""
-    while words not in _text(log):  # noqa: ASYNC110 -- another process writes it
+def why(log: Path, begins: int = 0) -> str:
+    """What a process said last, from `begins` of its log on; of an exception what began it, and where."""
+    last = last_line(log)
+    if not re.match(r"[\w.]+Error\b", last):
+        return last
+    *before, block = text_of(log, begins).split(TRACEBACK)
+    while before and CAUSED in before[-1]:
+        block = before.pop()
+    [error, *_] = re.findall(r"^[\w.]*?(\w+Error\b.*)", block, re.MULTILINE) or [last]
+    places = re.findall(rf'File "{re.escape(str(ROOT))}/((?:\w+/)*\w+\.py)", line (\d+)', block)
+    where = f" ({places[-1][0]}:{places[-1][1]})" if places else ""
+    return f"{error[:MAX_WORDS]}{where}"
+
+
+async def until_says(log: Path, words: str, begins: int = 0) -> None:
+    """Wait until `words` stand in a log, after its first `begins` characters."""
+    while words not in text_of(log, begins):  # noqa: ASYNC110 -- another process writes it
         await asyncio.sleep(0.1)
 
 
-def _text(log: Path) -> str:
+def text_of(log: Path, begins: int = 0) -> str:
+    """What stands in a log after its first `begins` characters; empty where there is none."""
     try:
-        return log.read_text(errors="replace")
+        return log.read_text(errors="replace")[begins:]
     except OSError:
         return ""
 

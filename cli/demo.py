@@ -14,17 +14,20 @@ from pathlib import Path
 from rich.console import Console
 from rich.syntax import Syntax
 
-from cli.children import end_child, last_line, start_child
+from cli.asking import agreed
+from cli.children import end_child, last_line, start_child, text_of
 from cli.clients import open_agents
+from cli.dev import READY
 from cli.dev_server import free_port
 from cli.output import CommandError, ExitCode, clean, say
 from cli.watch import PATIENCE, LiveScreen, PlainScreen, views
 from common.agents.auditor import AuditInput, AuditResult, FixPlan
 from common.approval.types import Verdict
-from common.artifacts import ArtifactStore, write_atomically
+from common.artifacts import ArtifactStore
 from common.client.client import AgentClient
 from common.client.tokens import operator_token
 from common.client.view import AgentView, RunStatus
+from common.files import write_atomically
 from common.roots import EVERYBODY
 from common.settings import Settings, SettingsError
 from common.temporal.connect import StackAddress
@@ -85,11 +88,17 @@ def _allow(settings: Settings, folder: Path) -> None:
 async def _start_stack(settings: Settings, ending: AsyncExitStack, *, keep: bool) -> StackAddress:
     """Start `starter.py dev` on free ports; it ends with `ending` unless it is kept."""
     log = settings.data_dir / "logs" / "dev.log"
-    program = [sys.executable, str(CHECKOUT / "starter.py"), "dev"]
+    program = [sys.executable, str(CHECKOUT / "starter.py"), "dev", "--no-reload"]
     ports = ["--port", str(free_port()), "--ui-port", str(free_port()), "--http-port", str(free_port())]
     StackAddress.file(settings).unlink(missing_ok=True)
-    # No copy is kept of it.
-    environment = {**os.environ, "HIBERNAUT_DATA_DIR": str(settings.data_dir), "HIBERNAUT_COPY_TO": ""}
+    begins = len(text_of(log))
+    # No copy is kept of it, and no database shared.
+    environment = {
+        **os.environ,
+        "HIBERNAUT_DATA_DIR": str(settings.data_dir),
+        "HIBERNAUT_COPY_TO": "",
+        "HIBERNAUT_DATABASE": "",
+    }
     process = await start_child([*program, *ports], environment=environment, log=log, outlive=keep)
     if keep:
         say(f"the stack stays: end it with `kill {process.pid}`")
@@ -97,7 +106,8 @@ async def _start_stack(settings: Settings, ending: AsyncExitStack, *, keep: bool
         ending.push_async_callback(end_child, process, STACK_ENDS_WITHIN)
     for _ in range(int(STACK_WITHIN * 10)):
         stack = StackAddress.find(settings)
-        if stack:
+        # Not before its worker is there: the agent would look as if it were in trouble.
+        if stack and READY in text_of(log, begins):
             return stack
         if process.returncode is not None:
             break
@@ -120,7 +130,7 @@ async def _follow(agents: AgentClient, id: str, settings: Settings) -> AgentView
         answered = view.approval.id
         plan = FixPlan.model_validate(view.approval.plan)
         _show(plan, settings)
-        verdict, note = await asyncio.to_thread(_answer, plan)
+        verdict, note = await _answer(plan)
         await agents.decide(
             id, verdict, by=settings.user, note=note, through="cli", digest=view.approval.digest
         )
@@ -141,12 +151,12 @@ def _show(plan: FixPlan, settings: Settings) -> None:
         print(f"… {len(diff) - DIFF_LINES} more lines of diff")
 
 
-def _answer(plan: FixPlan) -> tuple[Verdict, str]:
+async def _answer(plan: FixPlan) -> tuple[Verdict, str]:
     if not sys.stdin.isatty():
         print("no terminal to ask on: approving by itself")
         return Verdict.APPROVE, "approved by the demo: no terminal to ask on"
-    answer = input(f"Apply these {plan.fixes} fixes to {plan.files} files? [y/N] ")
-    return (Verdict.APPROVE, "") if answer.strip().lower() in ("y", "yes") else (Verdict.REJECT, "no")
+    yes = await agreed(f"Apply these {plan.fixes} fixes to {plan.files} files?")
+    return (Verdict.APPROVE, "") if yes else (Verdict.REJECT, "no")
 
 
 def main() -> int:

@@ -9,27 +9,26 @@ import shutil
 import socket
 import sys
 from asyncio.subprocess import Process
-from collections.abc import Mapping
-from datetime import timedelta
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from google.protobuf.duration_pb2 import Duration
-from temporalio.api.namespace.v1 import NamespaceConfig
-from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest, UpdateNamespaceRequest
-from temporalio.common import SearchAttributeIndexedValueType
+from temporalio.client import Client
 from temporalio.service import ConnectConfig, RPCError, ServiceClient
 
-from cli.children import NotStartedError, end_child, last_line, start_child
+from cli.children import NotStartedError, end_child, keep_running, last_line, start_child
+from cli.namespace import Namespace
+from cli.rates import set_fetch_rate
+from common.archive.anchor import ArchiveAnchor
+from common.programs import packaged_program, scripts_folder
 from common.settings import Settings
 from common.temporal.codec import DATABASE
-from common.temporal.search_attributes import REGISTRY
+from common.temporal.connect import data_converter
 
 HOST = "127.0.0.1"
 NAMESPACE = "default"
-# The server's default is 24 hours; agents are archived 30 days after they close.
-RETENTION = timedelta(days=90)
 READY_WITHIN = 60.0
 STOP_WITHIN = 10.0
 STARTS = 3
@@ -48,6 +47,8 @@ DYNAMIC_CONFIG = {
     "matching.numTaskqueueReadPartitions": "1",
     "matching.numTaskqueueWritePartitions": "1",
     "history.transferProcessorMaxPollRPS": "5000",
+    # Questions to visibility. By default ten, which one look at the overview of agents would use up.
+    "frontend.namespaceRPS.visibility": "100",
     # A task that failed twice in a row is no hiccup any more; by default after five, which takes minutes.
     "system.numConsecutiveWorkflowTaskProblemsToTriggerSearchAttribute": "2",
     # The server's HTTP API cannot be switched off, asks for nothing, and any web page can send to it. So it
@@ -110,6 +111,17 @@ class DevServer:
         """The address of the Web UI; empty without one."""
         return f"http://{self._ui_host}:{self._ui_port}" if self._ui_port else ""
 
+    # What can be taken away: of a cluster several, here the one process.
+    parts = ("the Temporal server",)
+
+    @asynccontextmanager
+    async def away(self, _: str) -> AsyncIterator[None]:
+        """It is killed, and comes back when this is left."""
+        self.kill()
+        await self.wait()
+        yield
+        await self.start()
+
     @property
     def pid(self) -> int:
         """The process id of the server that was started last; 0 before the first start."""
@@ -150,6 +162,38 @@ class DevServer:
             await self.stop()
             raise
 
+    def environment(self) -> dict[str, str]:
+        """What clients have to have in their environment to reach it, whatever a configuration file says."""
+        return {"TEMPORAL_ADDRESS": self.address, "TEMPORAL_CONFIG_FILE": os.devnull}
+
+    def connection(self) -> ConnectConfig:
+        """How this process connects to it: not as `TEMPORAL_*` says, which may mean another server."""
+        return ConnectConfig(target_host=self.address)
+
+    async def set_up(self, environment: Mapping[str, str]) -> None:
+        """Limit the rate of fetches of workers with `environment`, and schedule the archivist where it was
+        never scheduled; the rest is done at each start.
+
+        Raises:
+            DevServerError: the server takes no such limit, or no schedule.
+        """
+        settings = Settings.read(environment)
+        try:
+            service = await ServiceClient.connect(self.connection())
+            await set_fetch_rate(service.workflow_service, NAMESPACE, settings)
+            client = Client(service, namespace=NAMESPACE, data_converter=data_converter(settings))
+            anchor = ArchiveAnchor(client, settings)
+            if await anchor.describe() is None:
+                await anchor.set_up()
+        except (RPCError, RuntimeError) as error:
+            raise DevServerError(
+                f"the Temporal server takes no rate for fetches, or no schedule: {error}"
+            ) from error
+
+    async def keep(self) -> None:
+        """Start it again when it ends."""
+        await keep_running(*self.parts, self.wait, self.start, self.log)
+
     async def wait(self) -> int:
         """Wait until the server's process has ended; its exit code."""
         return await self._process.wait() if self._process else 0
@@ -171,7 +215,9 @@ class DevServer:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self.stop()
+        # Nobody waits a second for it to end in order: what it has acknowledged is on disk.
+        self.kill()
+        await self.wait()
 
     def _command(self) -> list[str]:
         command = [self._program, "server", "start-dev", "--ip", HOST, "--port", str(self._port)]
@@ -186,11 +232,6 @@ class DevServer:
             command += ["--sqlite-pragma", f"{name}={value}"]
         for name, value in self._dynamic_config.items():
             command += ["--dynamic-config-value", f"{name}={value}"]
-        for attribute in REGISTRY:
-            command += [
-                "--search-attribute",
-                f"{attribute.name}={attribute_type(attribute.indexed_value_type)}",
-            ]
         return command
 
     async def _until_ready(self, process: Process) -> None:
@@ -203,24 +244,14 @@ class DevServer:
             await asyncio.sleep(0.05)
 
     async def _prepared(self) -> bool:
-        """Set the retention; False while the server is not ready."""
+        """Make the namespace ready for agents; False while the server is not."""
         if not await listens(self._port):
             return False
         try:
-            # Not by `common.temporal.connect`, which would follow TEMPORAL_ADDRESS to another server.
-            service = await ServiceClient.connect(ConnectConfig(target_host=self.address))
-            described = await service.workflow_service.describe_namespace(
-                DescribeNamespaceRequest(namespace=NAMESPACE), timeout=timedelta(seconds=2)
-            )
-            if described.config.workflow_execution_retention_ttl.ToTimedelta() != RETENTION:
-                ttl = Duration()
-                ttl.FromTimedelta(RETENTION)
-                await service.workflow_service.update_namespace(
-                    UpdateNamespaceRequest(
-                        namespace=NAMESPACE, config=NamespaceConfig(workflow_execution_retention_ttl=ttl)
-                    ),
-                    timeout=timedelta(seconds=2),
-                )
+            service = await ServiceClient.connect(self.connection())
+            namespace = Namespace(service, NAMESPACE)
+            await namespace.keep_closed()
+            await namespace.register_attributes()
         except (RPCError, RuntimeError):
             return False
         return True
@@ -232,22 +263,14 @@ def find_program(settings: Settings) -> str:
     Raises:
         DevServerError: there is none; the message names the setting.
     """
-    beside = Path(sys.executable).parent
     wanted = settings.temporal_program
-    found = (
-        shutil.which(wanted) if wanted else shutil.which("temporal", path=beside) or shutil.which("temporal")
-    )
+    found = shutil.which(wanted) if wanted else packaged_program("temporal") or shutil.which("temporal")
     if not found:
         raise DevServerError(
-            f"no `temporal` program at {wanted or beside}: run `make setup`, "
+            f"no `temporal` program at {wanted or scripts_folder()}: run `make setup`, "
             f"or set HIBERNAUT_TEMPORAL_PROGRAM to the path of one."
         )
     return found
-
-
-def attribute_type(kind: SearchAttributeIndexedValueType) -> str:
-    """The name of a search attribute's type as the `temporal` program takes it, `KeywordList` for example."""
-    return "".join(word.capitalize() for word in kind.name.split("_"))
 
 
 def hidden_host() -> str:
@@ -262,6 +285,18 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         return int(probe.getsockname()[1])
+
+
+def is_free(port: int) -> bool:
+    """Whether a server could listen on `port` of this machine."""
+    with socket.socket() as probe:
+        # As the server does, so that lingering connections do not count.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+    return True
 
 
 async def listens(port: int) -> bool:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import sys
 from collections.abc import AsyncIterator, Awaitable, Iterator
 from datetime import UTC, datetime, timedelta
 
-from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
 from temporalio.api.workflowservice.v1 import (
     DescribeNamespaceRequest,
     DescribeNamespaceResponse,
@@ -20,75 +18,64 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from activities.mail.imap import ImapSession
 from activities.mail.sending import smtp_server
-from cli.check_agents import agents_check, builds_check, worker_check
+from cli.check_agents import agents_check, builds_check, kinds_check, slots_check, worker_check
 from cli.checks import Check, Health
 from cli.copying.state import describe_copy
-from cli.dev_server import attribute_type
-from cli.output import ExitCode, clean, print_document
+from cli.namespace import AttributeOfAnotherTypeError, missing_attributes
+from cli.output import ExitCode, clean, pasteable, print_document
 from common.approval.floors import Floors, policy_file
 from common.approval.groups import Directory
 from common.approval.signing import Signer
 from common.approval.types import GROUP
 from common.archive.anchor import ArchiveAnchor
+from common.database import check_database
 from common.notices.routes import Routes
-from common.object_store import StoreUnavailableError, open_store
+from common.object_store import StoreUnavailableError, objects_folder, open_store
 from common.s3_store import S3Store
 from common.settings import Settings, SettingsError
 from common.temporal.codec import DATABASE
-from common.temporal.connect import connect
+from common.temporal.connect import CannotConnectError, Target, connect
 from common.temporal.search_attributes import REGISTRY
 
 PATIENCE = timedelta(seconds=5)
 # Agents are archived after 30 days; one more to do it in.
 LEAST_RETENTION = timedelta(days=31)
 LEAST_DISK = 1_000_000_000
-# The error codes of S3 and of its client library, and how to fix each.
-STORE_FIXES = {
-    (
-        *("AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken"),
-        *("NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "ProfileNotFound"),
-    ): "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or AWS_PROFILE) to a key that may list it",
-    ("NoSuchBucket", "InvalidBucketName", "ParamValidationError"): (
-        "create that bucket, or set HIBERNAUT_S3_BUCKET to one that is there"
-    ),
-    (
-        *("NoRegionError", "InvalidRegionError", "AuthorizationHeaderMalformed", "PermanentRedirect"),
-        "IllegalLocationConstraintException",
-    ): "set HIBERNAUT_S3_REGION to the bucket's",
-    (
-        *("EndpointConnectionError", "ConnectTimeoutError", "ConnectionClosedError", "ReadTimeoutError"),
-        *("SSLError", "ProxyConnectionError", "InvalidEndpointConfigurationError", "ResponseParserError"),
-    ): "see that HIBERNAUT_S3_ENDPOINT is right, and that the service runs",
-}
 
 
 async def doctor(settings: Settings, *, as_json: bool) -> ExitCode:
-    """Check everything and print it.
+    """Check everything and print it; without Temporal, what can be checked.
 
     Raises:
-        CannotConnectError: Temporal is out of reach.
+        CannotConnectError: Temporal is out of reach; the rest is printed.
     """
-    client = await connect(settings, patience=PATIENCE)
-    checks = [check async for check in _of_server(client)]
-    checks += [await worker_check(client, settings), await builds_check(client, settings)]
-    checks += [await agents_check(client, settings)]
-    checks += [await _objects(settings), await _archivist(client, settings)]
+    away: CannotConnectError | None = None
+    try:
+        client = await connect(settings, patience=PATIENCE)
+    except CannotConnectError as error:
+        away, checks = error, [Check("temporal", Health.MEND, str(error).removesuffix("."))]
+    else:
+        checks = [check async for check in _of_server(client, Target.of(settings))]
+        of_agents = (worker_check, kinds_check, slots_check, builds_check, agents_check, _archivist)
+        checks += [await look(client, settings) for look in of_agents]
+    checks += [await _objects(settings), await _database(settings)]
     checks += [check async for check in _mail(settings)]
     checks += _of_machine(settings)
     if as_json:
         print_document(checks)
     else:
         for check in checks:
-            sys.stdout.write(f"{check.health:<8} {check.name:<18} {clean(check.text)}\n")
+            print(f"{check.health:<8} {check.name:<18} {pasteable(clean(check.text))}")
+    if away:
+        raise away
     broken = any(check.health is Health.MEND for check in checks)
     return ExitCode.AGENT_FAILED if broken else ExitCode.DONE
 
 
-async def _of_server(client: Client) -> AsyncIterator[Check]:
+async def _of_server(client: Client, target: Target) -> AsyncIterator[Check]:
     info = await client.workflow_service.get_system_info(GetSystemInfoRequest())
-    yield Check(
-        "temporal", Health.OK, f"server {info.server_version} at {client.service_client.config.target_host}"
-    )
+    health = Health.OK if target.sure else Health.WARNING
+    yield Check("temporal", health, f"server {info.server_version} at {target.address}, {target.why}")
     try:
         namespace = await client.workflow_service.describe_namespace(
             DescribeNamespaceRequest(namespace=client.namespace)
@@ -96,7 +83,7 @@ async def _of_server(client: Client) -> AsyncIterator[Check]:
     except RPCError as error:
         if error.status is not RPCStatusCode.NOT_FOUND:
             raise
-        mend = f"there is none named {client.namespace}: set TEMPORAL_NAMESPACE, or create it"
+        mend = f"none is named {client.namespace}: set TEMPORAL_NAMESPACE, or `starter.py setup` creates it"
         yield Check("namespace", Health.MEND, mend)
         return
     yield Check("namespace", Health.OK, client.namespace)
@@ -114,33 +101,19 @@ def _retention(namespace: DescribeNamespaceResponse) -> Check:
     kept = namespace.config.workflow_execution_retention_ttl.ToTimedelta()
     if kept >= LEAST_RETENTION:
         return Check("retention", Health.OK, f"closed agents stay {kept.days} days")
-    name = namespace.namespace_info.name
-    return Check(
-        "retention",
-        Health.MEND,
-        f"closed agents vanish after {kept}: "
-        f"temporal operator namespace update --namespace {name} --retention 2160h",
-    )
+    return Check("retention", Health.MEND, f"closed agents vanish after {kept}: `starter.py setup` mends it")
 
 
 async def _search_attributes(client: Client) -> Check:
     try:
-        found = await client.operator_service.list_search_attributes(
-            ListSearchAttributesRequest(namespace=client.namespace)
-        )
+        missing = await missing_attributes(client.service_client, client.namespace)
     except RPCError as error:
         return Check("search attributes", Health.UNSEEN, f"not shown: {error.message}")
-    wrong = [key for key in REGISTRY if found.custom_attributes.get(key.name) != int(key.indexed_value_type)]
-    if not wrong:
+    except AttributeOfAnotherTypeError as error:
+        return Check("search attributes", Health.MEND, str(error))
+    if not missing:
         return Check("search attributes", Health.OK, f"all {len(REGISTRY)} are there")
-    taken = [key.name for key in wrong if key.name in found.custom_attributes]
-    if taken:
-        text = f"of another type: {', '.join(taken)}; remove them or use another namespace"
-    else:
-        options = " ".join(
-            f"--name {key.name} --type {attribute_type(key.indexed_value_type)}" for key in wrong
-        )
-        text = f"missing: temporal operator search-attribute create --namespace {client.namespace} {options}"
+    text = f"missing: {', '.join(key.name for key in missing)}: `starter.py setup` registers them"
     return Check("search attributes", Health.MEND, text)
 
 
@@ -157,15 +130,21 @@ def _pause(namespace: DescribeNamespaceResponse) -> Check:
 async def _objects(settings: Settings) -> Check:
     store = open_store(settings)
     if not isinstance(store, S3Store):
-        return Check("object store", Health.OK, f"the folder {settings.data_dir / 'objects'}")
+        return Check("object store", Health.OK, f"the folder {objects_folder(settings)}")
     try:
         await asyncio.to_thread(store.look)
     except StoreUnavailableError as error:
-        mend = next((words for codes, words in STORE_FIXES.items() if error.code in codes), "see its log")
-        return Check("object store", Health.MEND, f"{error}: {mend}")
+        return Check("object store", Health.MEND, f"{error}: {error.mend or 'see its log'}")
     where = settings.state.s3_endpoint or "Amazon S3"
     text = f"the bucket {settings.state.s3_bucket} at {where} can be listed"
     return Check("object store", Health.OK, text)
+
+
+async def _database(settings: Settings) -> Check:
+    try:
+        return Check("database", Health.OK, await asyncio.to_thread(check_database, settings))
+    except SettingsError as error:
+        return Check("database", Health.MEND, str(error))
 
 
 async def _mail(settings: Settings) -> AsyncIterator[Check]:
@@ -197,10 +176,10 @@ async def _archivist(client: Client, settings: Settings) -> Check:
         return Check("archive", Health.UNSEEN, f"not shown: {error.message}")
     if found is None or found.schedule.state.paused:
         how = "is not scheduled" if found is None else "is paused"
-        mend = f"the archivist {how}; without, closed agents are lost: `starter.py archive setup`"
+        mend = f"the archivist {how}; without, closed agents are lost: `starter.py setup`"
         return Check("archive", Health.WARNING, mend)
     if not await anchor.is_signed(found):
-        mend = "the schedule is not signed, so the archivist refuses its starts: `starter.py archive setup`"
+        mend = "the schedule is not signed, so the archivist refuses its starts: `starter.py setup`"
         return Check("archive", Health.MEND, mend)
     return Check("archive", Health.OK, f"the archivist runs at `{settings.archive.schedule}` UTC")
 

@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import json
+import shlex
+from collections.abc import Sequence
 from datetime import datetime
 
-from pydantic import JsonValue
-
+from cli.answering import Answers
 from cli.draw_batch import batch_lines, batch_pairs
-from cli.output import clean
+from cli.output import clean, pasteable, program
 from common.agents.agent import NotebookEntry, Progress
 from common.agents.batch import BatchStatus
-from common.approval.plan_view import author_of, label_of, show_plan
+from common.agents.kinds import shown_as
+from common.approval.plan_text import whole_lines
+from common.approval.plan_view import Around, show_plan
 from common.approval.types import ApprovalRequest, DecisionRecord, in_words
 from common.artifacts import ArtifactStore
 from common.client.batches import counts, percent
 from common.client.view import AgentRow, AgentView
 from common.grammar import in_utc
+from common.hints import command
 from common.temporal import search_attributes
 
 PLAN_LINES = 40
+# No plan that can be asked about has so many of anything: it is shown whole.
+MAX_PLAN = 1_000_000
+# Of `row_cells`.
+ROW_COLUMNS = ("ID", "KIND", "OWNER", "STATE", "NODE", "WAITS FOR", "STARTED")
 
 
 def row_cells(row: AgentRow, batch: BatchStatus | None = None) -> list[str]:
@@ -30,6 +38,16 @@ def row_cells(row: AgentRow, batch: BatchStatus | None = None) -> list[str]:
     waits = f"{waits_for(row)} until {moment(row.wake_at)}" if row.wake_at else waits_for(row)
     waits = trouble_in_words(row) or waits
     return [row.id, row.kind, row.owner, row.state, row.node, waits, moment(row.started_at)]
+
+
+def headline(row: AgentRow) -> str:
+    """An agent in a line: its state, what keeps it from getting on, what it waits for."""
+    failure, live = (row.failure, row.live) if isinstance(row, AgentView) else (None, True)
+    words = [row.state, f"at {row.node}" if row.node else "", failure or ""]
+    words += [f"in trouble: {trouble_in_words(row)}"] if row.trouble else []
+    words += [f"waiting for {waits_for(row)}"] if row.waiting_for else []
+    words += [] if live else ["no worker answers"]
+    return clean(f"{row.id}: {', '.join(filter(None, words))}")
 
 
 def trouble_in_words(row: AgentRow) -> str:
@@ -51,6 +69,7 @@ def summary(view: AgentView) -> list[tuple[str, str]]:
     """The facts that fit on a line each, as pairs of name and value."""
     pairs = [
         ("agent", view.id),
+        ("about", view.subject),
         ("kind", view.kind),
         ("owner", view.owner),
         ("state", view.state),
@@ -66,7 +85,11 @@ def summary(view: AgentView) -> list[tuple[str, str]]:
         ("origin", view.fork.words if view.fork else ""),
         ("stuck at", ", ".join(view.stuck_at)),
         ("failure", view.failure or ""),
-        *(pair for each in view.trouble for pair in (("trouble", each.words), ("to do", each.fix))),
+        *(
+            pair
+            for each in view.trouble
+            for pair in (("trouble", each.words), ("to do", pasteable(each.fix)))
+        ),
     ]
     if view.cost.usd or view.cost.input_tokens or view.cost.output_tokens:
         tokens = f"{view.cost.input_tokens} tokens in, {view.cost.output_tokens} out"
@@ -74,9 +97,20 @@ def summary(view: AgentView) -> list[tuple[str, str]]:
     return [(name, clean(value)) for name, value in pairs if value]
 
 
-def show_lines(view: AgentView, artifacts: ArtifactStore | None = None) -> list[str]:
-    """Everything about an agent, as lines; with ``artifacts``, plans are whole, with their diffs."""
+def show_lines(
+    view: AgentView,
+    artifacts: ArtifactStore | None = None,
+    answers: Answers | None = None,
+    files: Sequence[str] = (),
+) -> list[str]:
+    """Everything about an agent, as lines; with ``artifacts``, plans are whole, with their diffs.
+
+    ``files`` are the names of what it wrote for people.
+    """
     lines = [f"{name:<12} {value}" for name, value in summary(view)]
+    if files:
+        fetch = f"fetch them with {command('files', view.id, '--save', 'FOLDER')}"
+        lines.append(clean(f"{'files':<12} {', '.join(files)} ({fetch})"))
     if not view.live:
         whose = f" It ended on build {view.pinned_to.partition(':')[2]}, whose workers alone could."
         closed = "" if view.running or not view.pinned_to else whose
@@ -89,23 +123,27 @@ def show_lines(view: AgentView, artifacts: ArtifactStore | None = None) -> list[
     if view.decisions:
         lines += ["", "decisions", *(decision_line(record) for record in view.decisions)]
     for request in view.requests:
-        lines += ["", *approval_lines(view.id, request, artifacts)]
+        lines += ["", *approval_lines(view.id, view.kind, request, artifacts, answers)]
     if view.result is not None:
-        lines += ["", "result", *_json_lines(view.result)]
+        lines += ["", "result", *_shown(view.result, view.kind, Around(is_local=True))]
     return lines
 
 
-def approval_lines(id: str, request: ApprovalRequest, artifacts: ArtifactStore | None = None) -> list[str]:
-    """An open question: its plan, its votes and deadlines, and the command that answers it.
+def approval_lines(
+    id: str,
+    kind: str,
+    request: ApprovalRequest,
+    artifacts: ArtifactStore | None = None,
+    answers: Answers | None = None,
+) -> list[str]:
+    """An open question: its plan, its votes and deadlines, and the commands that answer it.
 
     With ``artifacts`` the plan is whole and has its diff; else it is cut to what a screen holds.
     """
-    policy = request.policy
+    policy, limit = request.policy, PLAN_LINES if artifacts is None else None
     lines = [
         f"{request.id} asks {', '.join(request.deciders) or 'nobody'}: {request.question}",
-        *_authors(request.plan),
-        *_json_lines(request.plan, PLAN_LINES if artifacts is None else None),
-        *_diff_lines(request, artifacts),
+        *_shown(request.plan, kind, Around(artifacts, most=MAX_PLAN), limit),
         *(f"evidence: {line}" for line in request.evidence),
     ]
     if policy.quorum > 1:
@@ -120,17 +158,11 @@ def approval_lines(id: str, request: ApprovalRequest, artifacts: ArtifactStore |
         lines.append(f"escalates to {', '.join(policy.escalate_to)} {moment(request.escalate_at)}")
     if request.expires_at:
         lines.append(f"expires {moment(request.expires_at)}, then: {policy.on_expiry.replace('_', ' ')}")
-    lines.append(
-        f"answer: starter.py approve {id} --digest {request.digest[:12]}   "
-        f"(or: starter.py reject {id} --digest {request.digest[:12]} --reason …)"
-    )
+    who = answers(request) if answers else ""
+    answer = [id, *(["--as", who] if who else []), "--digest", request.digest[:12]]
+    lines.append(f"answer: {program()} approve {shlex.join(answer)}")
+    lines.append(f"    or: {program()} reject {shlex.join(answer)} --reason WHY")
     return [clean(line) for line in lines]
-
-
-def _authors(plan: dict[str, JsonValue]) -> list[str]:
-    """Who wrote which text of a plan, where that may be a language model."""
-    written = [(label_of(name), author_of(plan, name)) for name in plan]
-    return [f"{label} below: written by {author}" for label, author in written if author]
 
 
 def notebook_line(entry: NotebookEntry) -> str:
@@ -162,16 +194,13 @@ def moment(at: datetime | None) -> str:
     return f"{in_utc(at):%Y-%m-%d %H:%M:%S} UTC" if at else ""
 
 
-def _diff_lines(request: ApprovalRequest, artifacts: ArtifactStore | None) -> list[str]:
-    diff = artifacts and show_plan(request.plan, artifacts).diff
-    if not diff:
-        return []
-    left_out = [f"… {diff.left_out} more lines; the report has them"] if diff.left_out else []
-    return ["diff", *(line.text for line in diff.lines), *left_out, *filter(None, [diff.missing])]
-
-
-def _json_lines(value: object, limit: int | None = PLAN_LINES) -> list[str]:
-    lines = [clean(line) for line in json.dumps(value, indent=2, ensure_ascii=False).split("\n")]
+def _shown(value: object, kind: str, around: Around, limit: int | None = None) -> list[str]:
+    """A plan or a result as its kind says; anything else as JSON."""
+    if isinstance(value, dict):
+        lines = list(whole_lines(show_plan(value, shown_as(kind, value), around)))
+    else:
+        lines = json.dumps(value, indent=2, ensure_ascii=False).split("\n")
+    lines = [clean(line) for line in lines]
     if limit and len(lines) > limit:
         return [*lines[:limit], f"… {len(lines) - limit} more lines; --json prints them all"]
     return lines

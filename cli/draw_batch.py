@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
 from datetime import datetime
 
-from cli.output import clean
+from cli.output import clean, program
 from common.agents.batch import BatchStatus
 from common.client.batches import counts, percent
 from common.grammar import in_utc
@@ -40,7 +41,7 @@ def batch_pairs(batch: BatchStatus) -> list[tuple[str, str]]:
     of = f"agents of kind {batch.kind}" if batch.kind else "activities"
     pace = "" if batch.pace is None else f"{batch.pace:g} an hour"
     eta = f"done about {_minute(batch.eta)}" if batch.eta else ""
-    asks = f"{batch.asking} wait for an answer: starter.py inbox --batch {batch.id}"
+    asks = f"{batch.asking} wait for an answer: {program()} inbox --batch {shlex.quote(batch.id)}"
     return [
         ("batch", f"{batch.id}: {of}, {batch.at_once} at once"),
         ("progress", bar(batch)),

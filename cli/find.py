@@ -8,8 +8,11 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from cli.clients import PATIENCE
+from temporalio.client import Client
+
+from cli.clients import open_client
 from cli.draw import moment, trouble_in_words
+from cli.inputs import kind_named
 from cli.output import clean, print_document, say
 from cli.table import print_table
 from common.approval.groups import Directory
@@ -18,7 +21,6 @@ from common.archive.search import AgentSearch, FoundAgent
 from common.client.diagnosis import Diagnosis
 from common.client.filters import AgentFilter
 from common.settings import Settings
-from common.temporal.connect import connect
 
 # In a batch: the agent whose batch it is, then whoever needs somebody, then all others.
 _URGENT = {state: place for place, state in enumerate(("stuck", "failed", "awaiting_approval", "paused"))}
@@ -38,10 +40,9 @@ async def find(
     """Print the agents that match; stderr says what could not be searched."""
     wanted = AgentFilter.model_validate(dict(wanted))  # where it is looked was said apart from the rest
     now = datetime.now(UTC)
-    client = await connect(settings, patience=PATIENCE)
-    diagnosis = Diagnosis(client, Directory.load(settings), settings.task_queue)
-    search = AgentSearch(client, ArchivedAgents.open(settings), diagnosis)
-    found = await search.find(wanted, now, limit)
+    found = await search_of(await open_client(settings), settings).find(wanted, now, limit)
+    if wanted.kind and not found.agents:
+        kind_named(wanted.kind)  # it may be misspelt
     for gap in found.gaps:
         say(gap)
     if count:
@@ -66,6 +67,12 @@ async def find(
                 say(f"to do: {fix}.")
     else:
         say("no agent is in trouble." if wanted.troubled else "no agents match.")
+
+
+def search_of(client: Client, settings: Settings) -> AgentSearch:
+    """A search of the namespace and of its archive."""
+    diagnosis = Diagnosis(client, Directory.load(settings), settings.task_queue)
+    return AgentSearch(client, ArchivedAgents.open(settings), diagnosis)
 
 
 def _cells(row: FoundAgent, columns: Sequence[str]) -> list[str]:

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from cli.clients import PATIENCE
+from cli.clients import open_client
 from cli.draw import moment
 from cli.inputs import kind_named, read_input
 from cli.output import CommandError, ExitCode, clean, print_document, say
@@ -18,8 +18,9 @@ from common.approval.signing import Signer
 from common.archive.histories import AgentRuns, Histories
 from common.archive.reader import ArchivedAgents
 from common.client.client import AgentClient
+from common.hints import command
 from common.settings import Settings
-from common.temporal.connect import connect, data_converter
+from common.temporal.connect import data_converter
 from workflows.entries import Entries, Entry, NotReplayedError
 
 
@@ -35,7 +36,7 @@ async def fork(
     as_json: bool,
 ) -> None:
     """Start a fork and print its id; the original is only read. ``owner``: its owner's where not given."""
-    client = await connect(settings, patience=PATIENCE)
+    client = await open_client(settings)
     archived = ArchivedAgents.open(settings)
     histories = Histories(client, archived)
     original = await histories.runs(id)
@@ -56,7 +57,7 @@ async def fork(
         print(clean(new_id))
     does = "it acts like any other agent" if effects else "what it would do outside is held (--effects: not)"
     say(f"{new_id} goes on from where {id} entered {node} {moment(entry.at)}; {does}.")
-    say(f"watch it with `starter.py watch {new_id}`.")
+    say(f"watch it with {command('watch', new_id)}.")
 
 
 async def _entered(
@@ -104,7 +105,7 @@ def _check(entry: Entry, kind: Kind, node: str) -> None:
     if entry.state.memory is None and entry.has_begun:
         raise CommandError(
             f"a {kind.name} keeps no memory, so nothing could go on from {node}, when it had begun already; "
-            f"`starter.py start {kind.name}` starts a new one."
+            f"{command('start', kind.name)} starts a new one."
         )
 
 

@@ -11,18 +11,18 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from cli.clients import PATIENCE
+from cli.clients import open_client
 from cli.output import CommandError, ExitCode, clean, flat, print_document, say
 from cli.table import print_table
 from common.approval.groups import Directory
-from common.approval.plan_view import label_of, plain
 from common.approval.signing import Signer
 from common.approval.types import GROUP, DecisionStatus, Verdict
+from common.approval.values import label_of, plain
 from common.client.asked import AllAnswered, Answered, AskedItem, is_item
 from common.client.client import AgentClient
 from common.client.gathered import MAX_DECIDED, Answer, Gathered, new_token
+from common.hints import command
 from common.settings import Settings
-from common.temporal.connect import connect
 
 PLAN_WIDTH = 160
 # For a page of questions; a worker that has much else to do still answers in time.
@@ -34,7 +34,7 @@ async def list_questions(settings: Settings, batch: str, who: str | None, *, as_
     gathered = await _open(settings)
     asked, silent = await _asked(gathered, settings, batch, who)
     if silent:
-        say(f"{silent} more agents ask something, and no worker answers for them just now.")
+        say(f"{silent} more agents ask something that neither a worker nor their history tells just now.")
     if as_json:
         print_document(asked)
         return
@@ -45,7 +45,8 @@ async def list_questions(settings: Settings, batch: str, who: str | None, *, as_
         ["ITEM", "QUESTION", "PLAN", "DIGEST", "GROUP"],
         [[each.key, each.question, _plan(each), each.digest[:12], each.group] for each in asked],
     )
-    say(f"decide all with `starter.py approve --batch {batch}`, without some with --leave-out ITEM,…")
+    by = ["--as", who] if who not in (None, settings.user) else []
+    say(f"decide all with {command('approve', '--batch', batch, *by)}, without some with --leave-out ITEM,…")
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ async def decide_all(
 
 
 async def _open(settings: Settings) -> Gathered:
-    client = await connect(settings, patience=PATIENCE)
+    client = await open_client(settings)
     return Gathered(client, AgentClient(client, settings, Signer.load(settings)))
 
 

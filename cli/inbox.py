@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+import shlex
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 
 from cli.clients import open_agents
 from cli.output import print_document, say
 from cli.table import print_table
+from common.client.inbox import QUESTION_PATIENCE, QUESTIONS_TOLD, OpenQuestion, with_questions
 from common.client.view import InboxRow
+from common.hints import command
 from common.settings import Settings
 from common.temporal.search_attributes import MORE
 
 QUESTIONS_SHOWN = 20
-QUESTION_PATIENCE = timedelta(seconds=0.5)  # the list itself is complete without them
+BRIEFLY = timedelta(seconds=0.5)  # the list itself is complete without them
 
 
 async def inbox(settings: Settings, who: str | None, *, as_json: bool) -> None:
@@ -20,13 +24,13 @@ async def inbox(settings: Settings, who: str | None, *, as_json: bool) -> None:
     agents = await open_agents(settings)
     rows = await agents.inbox(who)
     if as_json:
-        print_document(rows)
+        questions = await agents.questions(rows[:QUESTIONS_TOLD], QUESTION_PATIENCE)
+        print_document(with_questions(rows, questions, datetime.now(UTC)))
         return
     if not rows:
         say("no agent waits for an approval." if who is None else f"no agent waits for an approval of {who}.")
         return
-    ids = list(dict.fromkeys(row.id for row in rows))[:QUESTIONS_SHOWN]
-    questions = await agents.questions(ids, QUESTION_PATIENCE)
+    questions = await agents.questions(rows[:QUESTIONS_SHOWN], BRIEFLY)
     print_table(
         ["ID", "KIND", "OWNER", "REQUEST", "QUESTION"],
         [
@@ -35,15 +39,17 @@ async def inbox(settings: Settings, who: str | None, *, as_json: bool) -> None:
                 row.kind,
                 row.owner,
                 row.request_id,
-                _how_many(row) + questions.get((row.id, row.request_id), _else(row)),
+                _how_many(row) + _question(row, questions),
             ]
             for row in rows
         ],
     )
-    say("look with `starter.py show ID`; answer with `starter.py approve ID` or `starter.py reject ID`.")
+    by = f" --as {shlex.quote(who)}" if who not in (None, settings.user) else ""
+    say(f"look with `starter.py show ID`; answer with `starter.py approve ID{by}` (or reject).")
     batch = next((row.batch_id for row in rows if row.count > 1), None)
     if batch:
-        say(f"a batch: `starter.py inbox --batch {batch}`; answer with `starter.py approve --batch {batch}`.")
+        of = ("--batch", batch)
+        say(f"a batch: {command('inbox', *of)}; answer with {command('approve', *of)}.")
 
 
 def _id(row: InboxRow) -> str:
@@ -54,5 +60,7 @@ def _how_many(row: InboxRow) -> str:
     return f"{row.count} alike, such as: " if row.count > 1 else ""
 
 
-def _else(row: InboxRow) -> str:
+def _question(row: InboxRow, questions: Mapping[tuple[str, str], OpenQuestion]) -> str:
+    if found := questions.get((row.id, row.request_id)):
+        return found.request.asked
     return "and more: no worker answers just now" if row.request_id == MORE else ""

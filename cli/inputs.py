@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,6 +17,8 @@ from common.agents.agent import AgentInput
 from common.agents.fields import holds_path
 from common.agents.kinds import KINDS, Kind
 from common.approval.floors import Floors
+from common.settings import Settings
+from common.temporal.connect import StackAddress
 
 
 class Field(BaseModel):
@@ -93,7 +96,8 @@ def read_input(
 
     Args:
         kind: the kind of agent.
-        source: path of a JSON file, `-` for stdin, None for neither.
+        source: path of a JSON file, `-` for stdin, None for neither. Relative paths in the file are from its
+            folder, others from the current one.
         words: `name=value` each. A value is taken as JSON where that fits the field, else as text.
         base: an input that these change.
 
@@ -108,10 +112,13 @@ def read_input(
     for name, text in split_words(words, "--set"):
         _known(kind, name)
         values[name] = _field_value(kind, name, text)
+    # What stands in a file is meant from there, whoever reads it from where.
+    home = Path(source).expanduser().absolute().parent if source and source != "-" else Path()
     for name, part in kind.input.model_json_schema()["properties"].items():
         value = values.get(name)
         if isinstance(value, str) and holds_path(part, value):
-            values[name] = str(Path(value).expanduser().absolute())
+            base_folder = home if value == given.get(name) else Path()
+            values[name] = str((base_folder / Path(value).expanduser()).absolute())
     missing = [field.name for field in fields_of(kind) if field.required and field.name not in values]
     if missing:
         raise CommandError(
@@ -122,6 +129,19 @@ def read_input(
         return kind.input.model_validate(values)
     except ValidationError as error:
         raise CommandError(f"{flat(error)} (`starter.py agents` says what {kind.name} takes).") from None
+
+
+def check_files(settings: Settings, input: AgentInput) -> None:
+    """See that what an input names is there, where this machine is the worker's: beside the embedded stack.
+
+    Raises:
+        CommandError: something is not; the message names the field and the path.
+    """
+    if StackAddress.find(settings) is None:
+        return
+    for field, path in input.named_files:
+        if not os.path.exists(path):
+            raise CommandError(f"{field}: there is no {path}: correct it, or put it there.")
 
 
 def read_edits(words: Iterable[str]) -> dict[str, JsonValue]:

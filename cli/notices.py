@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-from cli.clients import PATIENCE
+from cli.clients import open_client
 from cli.notice_log import CourierRow, recent_couriers
 from cli.output import print_document, say
 from cli.table import print_table
 from common.grammar import in_utc
 from common.settings import Settings
-from common.temporal.connect import connect
 
 
 async def list_notices(
     settings: Settings, agent: str | None, limit: int, *, failed: bool, as_json: bool
 ) -> None:
     """Print the newest notices that were sent, except to the terminal, and the outcome of each delivery."""
-    client = await connect(settings, patience=PATIENCE)
+    client = await open_client(settings)
     rows = await recent_couriers(client, agent, failed=failed, limit=limit)
     if as_json:
         print_document(rows)
         return
-    print_table(
-        ["AT", "AGENT", "EVENT", "WAY", "TO", "STATUS"],
-        [cells for row in rows for cells in _cells(row)],
-    )
-    if not rows:
+    if rows:
+        print_table(
+            ["AT", "AGENT", "EVENT", "WAY", "TO", "STATUS"],
+            [cells for row in rows for cells in _cells(row)],
+        )
+    else:
         say("no notices" + (" that failed" if failed else "") + "; see docs/notices.md for where they go.")
 
 

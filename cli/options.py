@@ -10,11 +10,41 @@ from typing import Annotated, Any, TypeVar, get_args
 
 import typer
 from pydantic import BaseModel, ValidationError
+from typer.core import TyperCommand
 
 from cli.output import CommandError, flat
 
 Command = Callable[..., None]
 Read = TypeVar("Read")
+
+
+class Strict(TyperCommand):
+    """A command that takes no blank value: nobody who gives one means what leaving it out means."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run it.
+
+        Raises:
+            CommandError: an option or argument is blank.
+        """
+        for parameter in self.params:
+            value = ctx.params.get(parameter.name)
+            given = ctx.get_parameter_source(parameter.name).name == "COMMANDLINE"
+            if given and isinstance(value, str) and not value.strip():
+                name = parameter.opts[0] if parameter.param_type_name == "option" else parameter.metavar
+                raise CommandError(f"{name} is empty: give a value, or leave it out.")
+        return super().invoke(ctx)
+
+
+class Commands(typer.Typer):
+    """Commands of which none takes a blank value, with plain help."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(rich_markup_mode=None, **options)
+
+    def command(self, name: str | None = None, **options: Any) -> Callable[[Any], Any]:
+        """As Typer's own."""
+        return super().command(name, cls=Strict, **options)
 
 
 def options_of(model: type[BaseModel], *names: str) -> Callable[[Command], Command]:
@@ -59,11 +89,18 @@ def read_option(option: str, text: str | None, read: Callable[[str], Read]) -> R
 def _parameter(model: type[BaseModel], name: str) -> inspect.Parameter:
     field = model.model_fields[name]
     kind = next(iter(get_args(field.annotation)), field.annotation)
-    choice = kind if isinstance(kind, type) and issubclass(kind, (bool, StrEnum)) else str
-    option = typer.Option(f"--{name}", help=field.description)
+    flag = kind is bool
+    # The model says what does not fit, and what is meant instead; the shell completes what does.
+    choices = list(kind) if isinstance(kind, type) and issubclass(kind, StrEnum) else []
+    option = typer.Option(
+        f"--{name}",
+        help=field.description,
+        metavar=f"[{'|'.join(choices)}]" if choices else None,
+        autocompletion=(lambda: choices) if choices else None,
+    )
     return inspect.Parameter(
         name,
         inspect.Parameter.POSITIONAL_OR_KEYWORD,
-        default=False if choice is bool else None,
-        annotation=Annotated[bool if choice is bool else choice | None, option],
+        default=False if flag else None,
+        annotation=Annotated[bool if flag else str | None, option],
     )

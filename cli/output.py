@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shlex
+import shutil
 import sys
 from collections.abc import Coroutine
 from enum import IntEnum
+from pathlib import Path
 from typing import Any, NoReturn
 
 from pydantic import ValidationError
 from pydantic_core import to_json
 
-from common.visible import visible
+from common.visible_text import escaped
 
 
 class ExitCode(IntEnum):
@@ -35,18 +39,39 @@ class CommandError(Exception):
 
 def clean(text: object) -> str:
     """``text`` as one line that shows what is in it; what could steer a terminal is spelled out."""
-    return visible(re.sub(r"\r\n|[\n\t]", " ", str(text)))
+    return escaped(re.sub(r"\r\n|[\n\t]", " ", str(text)))
+
+
+def program() -> str:
+    """What the user called this program, so that what it says can be pasted."""
+    name, typed = sys.argv[0], sys.orig_argv
+    if Path(name).name == "hibernaut":
+        return "hibernaut" if shutil.which("hibernaut") == name else shlex.quote(name)
+    if len(typed) > 1 and typed[1] == name != "-c":
+        return shlex.join(typed[:2])
+    return "starter.py"
+
+
+def pasteable(text: str) -> str:
+    """`text` with its commands, in backticks, as the user has to call them."""
+    return text.replace("`starter.py ", f"`{program()} ")
 
 
 def say(text: str) -> None:
     """Print a line of prose to stderr."""
-    print(clean(text), file=sys.stderr, flush=True)
+    print(pasteable(clean(text)), file=sys.stderr, flush=True)
+
+
+def say_as_json(told: dict[str, str | int]) -> None:
+    """Print a JSON object in a line to stderr, its texts as `say` prints them."""
+    shown = {name: pasteable(clean(each)) if isinstance(each, str) else each for name, each in told.items()}
+    print(json.dumps(shown), file=sys.stderr, flush=True)
 
 
 def print_document(value: object) -> None:
     """Print ``value`` (pydantic types too) as the one JSON document on stdout."""
     # Escaped as JSON does it, so that it stays exact.
-    print(visible(to_json(value, indent=2).decode()), flush=True)
+    print(escaped(to_json(value, indent=2).decode()), flush=True)
 
 
 def flat(error: ValidationError) -> str:

@@ -2,34 +2,51 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from temporalio.api.enums.v1 import TaskQueueType
-from temporalio.api.taskqueue.v1 import RateLimit
-from temporalio.api.workflowservice.v1 import UpdateTaskQueueConfigRequest
+from temporalio.api.taskqueue.v1 import RateLimit, TaskQueue
+from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest, UpdateTaskQueueConfigRequest
 from temporalio.service import WorkflowService
 
 from common.settings import Settings
 
+ACTIVITIES = TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY
+CALL_TIMEOUT = timedelta(seconds=10)
 
-async def set_fetch_rate(service: WorkflowService, namespace: str, settings: Settings) -> None:
-    """Limit the fetches from each host to `settings.fetching.rate` a second.
 
-    The server keeps the limit with the task queue. On a cluster an operator sets it once:
-    `temporal task-queue config set --task-queue hibernaut-fetch --task-queue-type activity
-    --fairness-key-rps-limit-default 1`, with the dynamic setting `matching.enableFairness` on.
+async def set_fetch_rate(service: WorkflowService, namespace: str, settings: Settings) -> bool:
+    """Limit the fetches from each host to `settings.fetching.rate` a second; whether that changed anything.
+
+    The server keeps the limit with the task queue; it needs the dynamic setting `matching.enableFairness`.
 
     Raises:
         RPCError: the server does not answer, or is too old for such limits.
     """
+    rate, queue = settings.fetching.rate, TaskQueue(name=settings.fetch_queue)
+    described = await service.describe_task_queue(
+        DescribeTaskQueueRequest(
+            namespace=namespace, task_queue=queue, task_queue_type=ACTIVITIES, report_config=True
+        ),
+        retry=True,
+        timeout=CALL_TIMEOUT,
+    )
+    kept = described.config.fairness_keys_rate_limit_default.rate_limit
+    # It keeps a float of four bytes.
+    if kept == RateLimit(requests_per_second=rate):
+        return False
     await service.update_task_queue_config(
         UpdateTaskQueueConfigRequest(
             namespace=namespace,
             identity="hibernaut",
-            task_queue=settings.fetch_queue,
-            task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY,
+            task_queue=queue.name,
+            task_queue_type=ACTIVITIES,
             update_fairness_key_rate_limit_default=UpdateTaskQueueConfigRequest.RateLimitUpdate(
-                rate_limit=RateLimit(requests_per_second=settings.fetching.rate),
+                rate_limit=RateLimit(requests_per_second=rate),
                 reason="politeness towards web hosts",
             ),
         ),
         retry=True,
+        timeout=CALL_TIMEOUT,
     )
+    return True

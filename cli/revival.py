@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
+from pydantic import PrivateAttr
 from temporalio.api.common.v1 import Payload
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import WorkflowHistory
@@ -21,6 +22,13 @@ MAX_TOLD = 50
 
 class RevivedInput(AgentInput, extra="allow"):
     """An input of any kind: its own fields as they were, and the state to go on from."""
+
+    _subject: str = PrivateAttr("")
+
+    @property
+    def subject(self) -> str:
+        """What the archived agent was about."""
+        return self._subject
 
 
 class NotRevivableError(Exception):
@@ -54,7 +62,9 @@ async def revived_input(
     if not isinstance(given, RevivedInput):
         raise NotRevivableError(f"the input of {record.id} is no agent's")
     carried = given.carried or Carried(started_at=view.started_at)
-    return given.model_copy(update={"carried": _ended(carried, view, told, record, now)})
+    revived = given.model_copy(update={"carried": _ended(carried, view, told, record, now)})
+    revived._subject = view.subject
+    return revived
 
 
 def _ended(

@@ -1,37 +1,56 @@
-"""Plain tables on a terminal, wrapped to its width. A thousand rows take milliseconds."""
+"""Plain tables on a terminal, fitted to its width. A thousand rows take milliseconds."""
 
 from __future__ import annotations
 
 import shutil
 import sys
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from cli.output import clean
+from cli.output import clean, say
 
 WIDE = 200
 GAP = "  "
+# What people copy from a table, or look for in it, stays in one piece, or out.
+WHOLE = frozenset(
+    {"ID", "AGENT", "ITEM", "STATE", "REQUEST", "DIGEST", "BUILD", "KIND", "STARTED", "CLOSED", "WHERE"}
+)
+# What is left out where there is no room for all, the first of them first.
+LESSER = ("WHERE", "OWNER", "STARTED", "CLOSED", "KIND", "NODE", "STUCK AT")
+# As wide a column of words should be before lesser ones go, and as narrow it is at most.
+READABLE, NARROWEST = 20, 9
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """A table on stdout, as wide as the terminal, or wide enough for a file."""
+    """A table on stdout, as wide as the terminal, or wide enough for a file; what is left out is named."""
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else WIDE
-    print("\n".join(table_lines(columns, rows, width)), flush=True)
+    lines, left_out = table_lines(columns, rows, width)
+    print("\n".join(lines), flush=True)
+    if left_out:
+        say(f"left out: {', '.join(left_out)}; a wider terminal has room for them, and --json has all.")
 
 
-def table_lines(columns: Sequence[str], rows: Iterable[Sequence[str]], width: int) -> list[str]:
-    """The lines of a table, none wider than `width` unless a column would vanish; no text is lost."""
+def table_lines(
+    columns: Sequence[str], rows: Iterable[Sequence[str]], width: int
+) -> tuple[list[str], list[str]]:
+    """The lines of a table, at most `width` wide where its `WHOLE` columns let it; and columns left out."""
     table = [list(columns), *([clean(cell) for cell in row] for row in rows)]
-    widest = [max(map(measured, column)) for column in zip(*table, strict=True)]
-    widths = _fitted(widest, width - len(GAP) * (len(widest) - 1))
+    widest = dict(
+        zip(columns, (max(map(measured, column)) for column in zip(*table, strict=True)), strict=True)
+    )
+    shown, left_out = _chosen(
+        widest, {name for name, *cells in zip(*table, strict=True) if any(cells)}, width
+    )
+    places = [columns.index(name) for name in shown]
+    widths = _fitted(shown, width)
     lines = []
     for row in table:
-        cells = [folded(cell, room) for cell, room in zip(row, widths, strict=True)]
+        cells = [folded(row[place], room) for place, room in zip(places, widths, strict=True)]
         for number in range(max(map(len, cells))):
             parts = (cell[number] if number < len(cell) else "" for cell in cells)
             padded = (part + " " * (room - measured(part)) for part, room in zip(parts, widths, strict=True))
             lines.append(GAP.join(padded).rstrip())
-    return lines
+    return lines, left_out
 
 
 def folded(text: str, width: int) -> list[str]:
@@ -67,9 +86,29 @@ def _that_fit(text: str, width: int) -> int:
     return len(text)
 
 
-def _fitted(widths: Sequence[int], room: int) -> list[int]:
-    """`widths` with the widest made narrower until all fit in `room`."""
-    fitted = list(widths)
-    while sum(fitted) > room and max(fitted) > 1:
-        fitted[fitted.index(max(fitted))] -= 1
-    return fitted
+def _chosen(
+    widest: Mapping[str, int], filled: Collection[str], width: int
+) -> tuple[dict[str, int], list[str]]:
+    """The columns to show with what each would take, and those that say something and find no room."""
+    shown, left_out = dict(widest), []
+    empty = [name for name in widest if name in LESSER and name not in filled]
+    for name in (*empty, *(name for name in LESSER if name in filled)):
+        least = (room if each in WHOLE else min(room, READABLE) for each, room in shown.items())
+        if sum(least) + len(GAP) * (len(shown) - 1) <= width:
+            break
+        if shown.pop(name, None) and name in filled:
+            left_out.append(name)
+    return shown, left_out
+
+
+def _fitted(shown: Mapping[str, int], width: int) -> list[int]:
+    """The widths of columns, the widest made narrower until all fit; `WHOLE` ones stay as they are."""
+    fitted = dict(shown)
+    room = width - len(GAP) * (len(fitted) - 1)
+    narrowed = [name for name in fitted if name not in WHOLE]
+    while narrowed and sum(fitted.values()) > room:
+        widest = max(narrowed, key=lambda name: fitted[name])
+        if fitted[widest] <= NARROWEST:
+            break
+        fitted[widest] -= 1
+    return list(fitted.values())

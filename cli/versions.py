@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from cli.clients import PATIENCE
+from cli.clients import open_client
 from cli.draw import moment
 from cli.output import CommandError, ExitCode, print_document, say
 from cli.table import print_table
@@ -13,8 +13,8 @@ from common.client.builds import Build, Builds, Deployment, counted
 from common.client.client import AgentClient
 from common.client.errors import AgentClientError
 from common.client.moving import Moved, Moves
+from common.hints import command
 from common.settings import Settings
-from common.temporal.connect import connect
 
 # So many agents are moved at the same time.
 AT_ONCE = 8
@@ -31,7 +31,7 @@ async def versions(
     """
     if sum((set_current is not None, remove is not None, unversioned)) > 1:
         raise CommandError("give one of --set-current, --unversioned and --remove.")
-    client = await connect(settings, patience=PATIENCE)
+    client = await open_client(settings)
     builds = Builds(client, settings)
     if set_current is not None:
         if not set_current:
@@ -59,7 +59,7 @@ async def move(settings: Settings, id: str | None, build: str | None, *, as_json
     """
     if (id is None) == (build is None):
         raise CommandError("give the ID of an agent, or --build B for all that are pinned to it.")
-    client = await connect(settings, patience=PATIENCE)
+    client = await open_client(settings)
     builds, slots = Builds(client, settings), asyncio.Semaphore(AT_ONCE)
     moves = Moves(client, AgentClient(client, settings, Signer.load(settings)), builds)
 
@@ -101,7 +101,7 @@ def _print(deployment: Deployment) -> None:
         if each.needed_by and not each.workers:
             say(
                 f"WARNING: no worker of build {each.build} polls, and {each.needed_by}: start one, or "
-                f"`starter.py wake --for-upgrade --build {each.build}`."
+                f"{command('wake', '--for-upgrade', '--build', each.build)}."
             )
     if not deployment.current and not deployment.workers:
         say("WARNING: no build is current, and new agents wait: `starter.py versions --set-current BUILD`.")

@@ -8,20 +8,21 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager
 from datetime import timedelta
-from typing import Protocol, Self, TextIO
+from typing import Protocol, TextIO
 
-from rich.console import Console, Group, RenderableType
-from rich.live import Live
+from rich.console import Group, RenderableType
 from rich.panel import Panel
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 from temporalio.service import RPCError, RPCStatusCode
 
+from cli.answering import Answers, answers_of
 from cli.clients import open_agents
-from cli.draw import approval_lines, notebook_line, progress, summary, trouble_in_words, waits_for
+from cli.draw import approval_lines, headline, notebook_line, progress, summary
 from cli.draw_batch import SIGNS, bar_parts, batch_lines
-from cli.output import ExitCode, clean, print_document
+from cli.output import ExitCode, print_document
+from cli.screens import InPlace, Lines
 from common.agents.batch import BatchStatus
 from common.client.batches import counts, percent
 from common.client.client import AgentClient
@@ -55,7 +56,8 @@ async def watch(settings: Settings, id: str, *, as_json: bool) -> ExitCode:
     agents = await open_agents(settings, PATIENCE)
     out = sys.stderr if as_json else sys.stdout
     view: AgentView | None = None
-    with LiveScreen() if out.isatty() else PlainScreen(out) as screen:
+    answers = answers_of(settings)
+    with LiveScreen(answers) if out.isatty() else PlainScreen(out, answers) as screen:
         async for view in views(agents, id, screen):
             screen.draw(view)
     if as_json:
@@ -86,23 +88,18 @@ async def views(agents: AgentClient, id: str, screen: Screen) -> AsyncIterator[A
             pause = min(pause * 1.3, LONGEST)
 
 
-class PlainScreen:
-    """Lines for a file or a pipe: what is new since the last drawing."""
+class PlainScreen(Lines):
+    """An agent in lines: what is new since the last drawing."""
 
-    def __init__(self, out: TextIO) -> None:
-        self._out = out
+    def __init__(self, out: TextIO, answers: Answers | None = None) -> None:
+        super().__init__(out)
+        self._answers = answers
         self._told = 0
         self._headline = ""
         self._asked: set[str] = set()
         self._progress = ""
         self._progress_at = 0.0
         self._out_of_reach = False
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        pass
 
     def draw(self, view: AgentView) -> None:
         """Print new notebook lines, a changed state, progress now and then, and an open question once."""
@@ -111,13 +108,13 @@ class PlainScreen:
         for entry in view.notebook[max(0, self._told - view.dropped) :]:
             self._print(notebook_line(entry))
         self._told = max(self._told, total)
-        if (headline := _headline(view)) != self._headline:
-            self._headline = headline
-            self._print(headline)
+        if (words := headline(view)) != self._headline:
+            self._headline = words
+            self._print(words)
         for request in view.requests:
             if request.id not in self._asked:
                 self._asked.add(request.id)
-                self._print("\n".join(approval_lines(view.id, request)))
+                self._print("\n".join(approval_lines(view.id, view.kind, request, answers=self._answers)))
         counted = f"{percent(batch)}, {counts(batch)}" if (batch := view.batch) else progress(view.progress)
         if counted != self._progress and time.monotonic() - self._progress_at > PROGRESS_EVERY:
             self._progress, self._progress_at = counted, time.monotonic()
@@ -129,23 +126,14 @@ class PlainScreen:
             self._out_of_reach = True
             self._print("reconnecting…")
 
-    def _print(self, text: str) -> None:
-        print(text, file=self._out, flush=True)
 
+class LiveScreen(InPlace):
+    """An agent on a terminal, drawn in place."""
 
-class LiveScreen:
-    """A live display for a terminal."""
-
-    def __init__(self) -> None:
-        self._live = Live(Text("…"), console=Console(highlight=False), auto_refresh=False)
+    def __init__(self, answers: Answers | None = None) -> None:
+        super().__init__()
+        self._answers = answers
         self._last: RenderableType = Text("")
-
-    def __enter__(self) -> Self:
-        self._live.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._live.stop()
 
     def draw(self, view: AgentView) -> None:
         """Draw the agent in place of the last drawing."""
@@ -163,7 +151,10 @@ class LiveScreen:
         if view.notebook:
             parts.append(Text(""))
         parts += [Text(notebook_line(entry), no_wrap=True) for entry in view.notebook[-LINES_SHOWN:]]
-        parts += [Panel(Text("\n".join(approval_lines(view.id, request)))) for request in view.requests]
+        parts += [
+            Panel(Text("\n".join(approval_lines(view.id, view.kind, request, answers=self._answers))))
+            for request in view.requests
+        ]
         self._last = Group(*parts)
         self._live.update(self._last, refresh=True)
 
@@ -178,13 +169,3 @@ def _bar(batch: BatchStatus | None) -> Text:
         return Text("no items")
     parts = zip(SIGNS, bar_parts(batch), COLOURS, strict=True)
     return Text.assemble(*((sign * part, colour) for sign, part, colour in parts), f" {percent(batch)}")
-
-
-def _headline(view: AgentView) -> str:
-    words = [view.state, f"at {view.node}" if view.node else "", view.failure or ""]
-    words += [f"in trouble: {trouble_in_words(view)}"] if view.trouble else []
-    if view.waiting_for:
-        words.append(f"waiting for {waits_for(view)}")
-    if not view.live:
-        words.append("no worker answers")
-    return clean(f"{view.id}: {', '.join(filter(None, words))}")

@@ -1,57 +1,65 @@
-"""Content-addressed files for what is too big for a workflow's history: findings, pages, transcripts, diffs.
+"""Content-addressed bytes for what is too big for a workflow's history: findings, pages, transcripts, diffs.
 
-An activity's argument or result carries an ``ArtifactRef``; the bytes are in the store. Storing the same
-bytes twice gives one file, so a retried activity leaves no orphan. An empty file beside each marks every
-agent that stored it, so that it can be deleted with the last of them.
+An activity's argument or result carries an ``ArtifactRef``; the bytes are in the object store, under the
+agent that stored them. Storing the same bytes twice gives one object, so a retried activity leaves no orphan.
+Each agent has its own, so that they go with it, and no other misses them.
 """
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import os
-import tempfile
-from collections.abc import Iterable, Iterator
-from pathlib import Path
-
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from temporalio import activity
 
+from common.agent_objects import agent_digest, artifacts_prefix
 from common.digest import digest_bytes
 from common.errors import permanent
+from common.object_store import ObjectMissingError, ObjectStore, ObjectUnreadableError
+from common.old_data import OldArtifacts
 from common.settings import Settings
 
 
 class ArtifactRef(BaseModel, frozen=True):
-    """Names stored bytes by their SHA-256 and their size in bytes."""
+    """Names stored bytes by their SHA-256, their size in bytes, and the digest of their agent's id.
+
+    References from before artifacts were in the object store name no agent, and are written as they were.
+    """
 
     sha256: str
     size: int
+    agent: str = Field("", exclude_if=lambda agent: not agent)
 
 
 class ArtifactStore:
-    """A folder of artifacts, ``<two digits>/<sha256>``, with marks ``<sha256>.<digest of an agent's id>``."""
+    """The artifacts of all agents.
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    Args:
+        objects: where they lie.
+        old: where they lay before; None where there were none.
+    """
+
+    def __init__(self, objects: ObjectStore, old: OldArtifacts | None = None) -> None:
+        self._objects, self._old = objects, old
 
     @classmethod
     def of(cls, settings: Settings) -> ArtifactStore:
-        """The store in the data folder, which all workers share."""
-        return cls(settings.data_dir / "artifacts")
+        """The store of these settings, encrypted where payloads are."""
+        # What defines types of plans and inputs imports this; it is spared the cipher.
+        from common.sealed_store import SealedStore
+
+        return cls(SealedStore.open(settings), OldArtifacts.of(settings))
 
     def put(self, data: bytes, agent: str = "") -> ArtifactRef:
-        """Store ``data`` durably (fsync before the name appears) and return its reference.
+        """Store ``data`` durably and return its reference.
 
-        Within an activity, it is marked as its agent's, or as that of the ``agent`` named.
+        Within an activity, it is its agent's; else, and there too, that of the ``agent`` named.
+
+        Raises:
+            StoreUnavailableError: the store cannot be written to now.
         """
-        ref = ArtifactRef(sha256=digest_bytes(data), size=len(data))
-        path = self._path(ref)
-        with _locked(path.parent, fcntl.LOCK_SH):
-            if activity.in_activity():
-                path.with_suffix(_mark(agent or activity.info().workflow_id or "")).touch(0o600)
-            if not path.exists():
-                write_atomically(path, data)
+        if not agent and activity.in_activity():
+            agent = activity.info().workflow_id or ""
+        ref = ArtifactRef(sha256=digest_bytes(data), size=len(data), agent=agent_digest(agent))
+        self._objects.put(_key(ref), data, if_absent=True)
         return ref
 
     def get(self, ref: ArtifactRef) -> bytes:
@@ -59,82 +67,21 @@ class ArtifactStore:
 
         Raises:
             ApplicationError: type ``ArtifactMissing`` or ``ArtifactDamaged``, permanent.
+            StoreUnavailableError: the store cannot be read now.
         """
         try:
-            data = self._path(ref).read_bytes()
-        except FileNotFoundError:
-            raise permanent("ArtifactMissing", f"artifact {ref.sha256} is not in {self._folder}") from None
+            data = self._objects.get(_key(ref))
+        except ObjectUnreadableError as error:
+            raise permanent("ArtifactDamaged", f"artifact {ref.sha256}: {error}") from None
+        except ObjectMissingError:
+            found = self._old.get(ref.sha256) if self._old and not ref.agent else None
+            if found is None:
+                raise permanent("ArtifactMissing", f"artifact {ref.sha256} is not in the store") from None
+            data = found
         if digest_bytes(data) != ref.sha256:
-            raise permanent("ArtifactDamaged", f"artifact {ref.sha256} in {self._folder} was changed on disk")
+            raise permanent("ArtifactDamaged", f"artifact {ref.sha256} was changed in the store")
         return data
 
-    def forget(self, agents: Iterable[str]) -> list[int]:
-        """Delete what only these agents stored, and return the sizes in bytes of what was deleted."""
-        marks, sizes = set(map(_mark, agents)), list[int]()
-        for folder in self._folder.glob("??"):
-            with _locked(folder, fcntl.LOCK_EX):
-                marked = [each for each in folder.iterdir() if each.suffix]
-                others = {each.stem for each in marked if each.suffix not in marks}
-                for each in marked:
-                    if each.suffix not in marks:
-                        continue
-                    artifact = each.with_suffix("")
-                    if each.stem not in others and artifact.exists():
-                        sizes.append(artifact.stat().st_size)
-                        artifact.unlink()
-                    # Last, so that an attempt that is killed before finds the artifact again.
-                    each.unlink()
-        return sizes
 
-    def _path(self, ref: ArtifactRef) -> Path:
-        return self._folder / ref.sha256[:2] / ref.sha256
-
-
-def _mark(agent: str) -> str:
-    return f".{digest_bytes(agent.encode())[:32]}"
-
-
-@contextlib.contextmanager
-def _locked(folder: Path, how: int) -> Iterator[None]:
-    """Keep storing and deleting an artifact from overlapping."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("a") as file:
-        fcntl.flock(file, how)
-        yield
-
-
-def write_atomically(
-    path: Path, data: bytes | Iterable[bytes], mode: int = 0o600, *, replace: bool = True
-) -> None:
-    """Write ``data`` to ``path`` atomically and durably: fsync a temporary file, rename it, fsync the folder.
-
-    Raises:
-        FileExistsError: ``path`` exists, and ``replace`` is False.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".hibernaut")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.writelines([data] if isinstance(data, bytes) else data)
-            file.flush()
-            os.fchmod(file.fileno(), mode)
-            os.fsync(file.fileno())
-        if replace:
-            os.replace(temporary, path)
-        else:
-            # Of several that try at once, only one can make the link; a rename would succeed for all.
-            os.link(temporary, path)
-            os.unlink(temporary)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Fsync ``folder``, so that a rename in it survives a power failure."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _key(ref: ArtifactRef) -> str:
+    return f"{artifacts_prefix(ref.agent)}{ref.sha256}"

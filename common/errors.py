@@ -11,9 +11,12 @@ from pydantic import ValidationError
 from temporalio.exceptions import ApplicationError, FailureError
 
 
-def permanent(kind: str, message: str) -> ApplicationError:
-    """An error that no retry can fix. ``kind`` becomes the failure's type, for example ``PathMissing``."""
-    return ApplicationError(message, type=kind, non_retryable=True)
+def permanent(kind: str, message: str, *details: object) -> ApplicationError:
+    """An error that no retry can fix. ``kind`` becomes the failure's type, for example ``PathMissing``.
+
+    ``details`` are for the caller to read, and become payloads.
+    """
+    return ApplicationError(message, *details, type=kind, non_retryable=True)
 
 
 def retry_after(kind: str, message: str, delay: timedelta) -> ApplicationError:

@@ -26,11 +26,12 @@ EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo
 
 _SHORT = re.compile(r"(?:(\d{1,6})w)?(?:(\d{1,6})d)?(?:(\d{1,6})h)?(?:(\d{1,6})m)?(?:(\d{1,6})s)?", re.ASCII)
 _UNITS = ("weeks", "days", "hours", "minutes", "seconds")
+_WORDS = {"d": "day", "h": "hour", "min": "minute", "s": "second"}
 _ISO = TypeAdapter(timedelta)
 _DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _NAMED = {"today": 0, "yesterday": 1, "tomorrow": -1}
 _NUMBERS = {"a": 1, "an": 1, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7}
-_AGO = re.compile(r"(\d{1,5}|[a-z]+) ?(second|minute|hour|day|week)s? ago", re.ASCII)
+_COUNTED = re.compile(r"(\d{1,5}|[a-z]+) ?(second|minute|hour|day|week)s?", re.ASCII)
 
 Value = TypeVar("Value")
 
@@ -47,9 +48,8 @@ def parse_span(text: str) -> timedelta:
     """
     text = text.strip()
     try:
-        if text and (short := _SHORT.fullmatch(text)):
-            found = timedelta(**dict(zip(_UNITS, map(int, short.groups("0")), strict=True)))
-        else:
+        found = _short(text)
+        if found is None:
             found = _ISO.validate_python(text if text.startswith("P") or ":" in text else "")
     except (ValidationError, OverflowError):
         found = -LONGEST
@@ -58,28 +58,71 @@ def parse_span(text: str) -> timedelta:
     return found
 
 
-def parse_moment(text: str, now: datetime, zone: ZoneInfo | None) -> datetime:
+def parse_period(text: str) -> timedelta:
+    """A duration as `parse_span` reads it, longer than nothing.
+
+    Raises:
+        UnreadableTimeError: it is none.
+    """
+    if not (found := parse_span(text)):
+        raise UnreadableTimeError("give a time longer than nothing, such as 15m or 2d")
+    return found
+
+
+def short(span: timedelta | None) -> str:
+    """A duration as `parse_span` reads it, such as `1d12h`."""
+    counts = _in_units(span or timedelta())
+    return "".join(f"{count}{unit[0]}" for count, unit in counts) or "0s"
+
+
+def rounded(span: timedelta, units: int = 2) -> str:
+    """A duration for people in its largest `units`, such as `1 d 12 h`; `0 s` where it is under a second."""
+    counts = _in_units(span)[:units]
+    return " ".join(f"{count} {unit}" for count, unit in counts) or "0 s"
+
+
+def in_words(span: timedelta) -> str:
+    """A duration written out, such as `2 days 4 hours`; to the second, and nothing is left out."""
+    counts = ((count, _WORDS[unit]) for count, unit in _in_units(span))
+    return " ".join(f"{count} {unit}{'s' if count > 1 else ''}" for count, unit in counts) or "0 seconds"
+
+
+def _in_units(span: timedelta) -> list[tuple[int, str]]:
+    """How many days, hours, minutes and seconds a duration has, without those of which it has none."""
+    left, counts = max(int(span.total_seconds()), 0), []
+    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1)):
+        count, left = divmod(left, size)
+        if count:
+            counts.append((count, unit))
+    return counts
+
+
+def parse_moment(text: str, now: datetime, zone: ZoneInfo | None, *, ahead: bool = False) -> datetime:
     """The time that `text` names, in UTC, from 1970 to 2200.
 
-    `today`, `yesterday`, `tomorrow` and a weekday (the last one that has begun) are the beginnings of those
-    days. `3 days ago` is the beginning of that day too; hours and less count back from now. Dates and times
-    are written as in ISO 8601.
+    `today`, `yesterday`, `tomorrow` and a weekday are the beginnings of those days. `3 days ago` is the
+    beginning of that day too; hours and less count back from now. `in 3 days`, `2d ago` and `1h30m` are
+    counted from now to the second. Dates and times are written as in ISO 8601.
 
     Args:
         text: the words.
         now: the time, with a zone.
         zone: whose days and clock are meant; None is this machine's.
+        ahead: a weekday is the next one and a bare duration that from now; else the last, and that ago.
 
     Raises:
         UnreadableTimeError: it is no time.
     """
     words = " ".join(text.lower().split())
     try:
-        found = _in_words(words, now, zone) or _in_zone(datetime.fromisoformat(text.strip()), zone)
+        found = _in_words(words, now, zone, ahead=ahead)
+        found = found or _in_zone(datetime.fromisoformat(text.strip()), zone)
     except (OverflowError, OSError, ValueError):
         found = None
     if found is None or not EARLIEST <= found <= LATEST:
-        raise UnreadableTimeError("say yesterday, 3 days ago, monday, 2026-11-22 or 2026-11-22T14:30")
+        raise UnreadableTimeError(
+            "say yesterday, tomorrow, monday, 2h, 3 days ago, in 3 days, 2026-11-22 or 2026-11-22T14:30"
+        )
     return found
 
 
@@ -103,7 +146,7 @@ def zone_named(name: str) -> ZoneInfo:
         raise UnreadableTimeError("give a time zone such as Europe/Vienna") from None
 
 
-def _in_words(words: str, now: datetime, zone: ZoneInfo | None) -> datetime | None:
+def _in_words(words: str, now: datetime, zone: ZoneInfo | None, *, ahead: bool) -> datetime | None:
     if words == "now":
         return now.astimezone(UTC)
     today = now.astimezone(zone).replace(tzinfo=None)
@@ -112,15 +155,30 @@ def _in_words(words: str, now: datetime, zone: ZoneInfo | None) -> datetime | No
     weekday = words.removeprefix("last ")
     if weekday in _DAYS:
         back = (today.weekday() - _DAYS.index(weekday)) % 7
+        if ahead and weekday == words:
+            back -= 7
         return _day(today - timedelta(days=back or (7 if weekday != words else 0)), zone)
-    ago = _AGO.fullmatch(words)
-    number = ago and (int(ago[1]) if ago[1].isdecimal() else _NUMBERS.get(ago[1]))
-    if ago is None or number is None:
+    ahead = words.startswith("in ") or (ahead and not words.endswith(" ago"))
+    length = words.removeprefix("in ") if ahead else words.removesuffix(" ago")
+    by = _short(length) or (_counted(length) if length != words else None)
+    if not by:
         return None
-    back_by = timedelta(**{f"{ago[2]}s": number})
-    if ago[2] in ("day", "week"):
-        return _day(today - back_by, zone)
-    return now.astimezone(UTC) - back_by
+    if words.endswith(("day ago", "days ago", "week ago", "weeks ago")):
+        return _day(today - by, zone)
+    return now.astimezone(UTC) + (by if ahead else -by)
+
+
+def _short(text: str) -> timedelta | None:
+    """A duration such as `1h30m`; None where it is written otherwise."""
+    short = _SHORT.fullmatch(text) if text else None
+    return timedelta(**dict(zip(_UNITS, map(int, short.groups("0")), strict=True))) if short else None
+
+
+def _counted(text: str) -> timedelta | None:
+    """A duration such as `three days`; None where it is written otherwise."""
+    found = _COUNTED.fullmatch(text)
+    number = found and (int(found[1]) if found[1].isdecimal() else _NUMBERS.get(found[1]))
+    return timedelta(**{f"{found[2]}s": number}) if found and number is not None else None
 
 
 def _day(at: datetime, zone: ZoneInfo | None) -> datetime:

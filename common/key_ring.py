@@ -6,7 +6,7 @@ import os
 import secrets
 from pathlib import Path
 
-from common.artifacts import write_atomically
+from common.files import write_atomically
 from common.settings import SettingsError
 
 KEY_BYTES = 32

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Annotated
 
 from pydantic import AwareDatetime, BaseModel
 
 from common.approval.stakes import Stakes
 from common.approval.starts import SignedStart
+from common.shown import Shown
 
 # The mail listener: a workflow of this type and id, one for all workers.
 MAILROOM = "mailroom"
@@ -24,8 +26,8 @@ class MailroomRequest(SignedStart, frozen=True):
 class Choice(BaseModel, frozen=True):
     """An answer that a letter offers as a link: its name to the agent, and its words to the recipient."""
 
-    name: str
-    label: str
+    name: Annotated[str, Shown(internal=True)]
+    label: Annotated[str, Shown("Answer")]
 
 
 class Letter(BaseModel, frozen=True):
@@ -37,17 +39,17 @@ class Letter(BaseModel, frozen=True):
     the first run of the agent, which their answers are bound to.
     """
 
-    key: str
-    agent: str
+    key: Annotated[str, Shown(internal=True)]
+    agent: Annotated[str, Shown(internal=True)]
     to: str
     subject: str
-    text: str
-    html: str = ""
-    thread: str = ""
-    in_reply_to: str = ""
-    calendar: str = ""
-    choices: tuple[Choice, ...] = ()
-    chain: str = ""
+    text: Annotated[str, Shown("Letter", form="text")]
+    html: Annotated[str, Shown("The same as HTML")] = ""
+    thread: Annotated[str, Shown(internal=True)] = ""
+    in_reply_to: Annotated[str, Shown(internal=True)] = ""
+    calendar: Annotated[str, Shown("Entry for the calendar", internal=True)] = ""
+    choices: Annotated[tuple[Choice, ...], Shown("Links to answer by")] = ()
+    chain: Annotated[str, Shown(internal=True)] = ""
 
 
 class LetterPlan(BaseModel, frozen=True, extra="allow"):

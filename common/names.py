@@ -1,10 +1,10 @@
-"""Names of people, groups and agents: what every entry point, database and file system takes."""
+"""Names of people, groups and agents, and words to agents: what every entry point takes."""
 
 from __future__ import annotations
 
 import re
 
-from common.approval.types import GROUP
+from common.approval.types import GROUP, MAX_WORDS
 from common.digest import digest_bytes
 
 MAX_NAME = 200
@@ -16,7 +16,12 @@ RESERVED_PREFIXES = ("notice:", "archivist-", "batch:")
 
 
 class UnusableValueError(ValueError):
-    """A name that could be stored but not be found, shown or decided for; the message says why."""
+    """A name or words that could be sent, but not be found, shown or taken; the message says why."""
+
+
+def is_storable(text: str) -> bool:
+    """Whether every database takes ``text``: PostgreSQL refuses NUL, and nothing stores lone surrogates."""
+    return "\0" not in text and not any("\ud800" <= sign <= "\udfff" for sign in text)
 
 
 def check_findable(value: str) -> str:
@@ -67,13 +72,30 @@ def check_agent_id(id: str) -> str:
     """
     if id in RESERVED or id.startswith(RESERVED_PREFIXES):
         raise UnusableValueError(f"the id {id[:40]!r} is reserved; choose another.")
-    odd = "/" in id or id in (".", "..") or not id or id != id.strip() or len(id.encode()) > MAX_NAME
+    odd = (
+        "/" in id or id in ("", ".", "..") or id[0] == "-" or id != id.strip() or len(id.encode()) > MAX_NAME
+    )
     if odd:
         raise UnusableValueError(
-            f"{id[:40]!r} cannot be an agent's id: give 1 to {MAX_NAME} bytes, without slashes, and without "
-            "spaces at either end."
+            f"{id[:40]!r} cannot be an agent's id: give 1 to {MAX_NAME} bytes, without slashes, spaces at "
+            "either end, or a hyphen as the first character."
         )
     return check_findable(id)
+
+
+def check_words(text: str, what: str) -> str:
+    """``text``, if an agent takes it for ``what`` people said.
+
+    Raises:
+        UnusableValueError: it says nothing, or too much.
+    """
+    if not text.strip():
+        raise UnusableValueError(f"{what} is empty: say it in words.")
+    if len(text) > MAX_WORDS:
+        raise UnusableValueError(
+            f"{what} has {len(text):,} characters, and an agent takes {MAX_WORDS:,}: make it shorter."
+        )
+    return text
 
 
 def safe_name(workflow_id: str) -> str:

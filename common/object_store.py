@@ -9,22 +9,36 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from common.artifacts import write_atomically
+from common.files import write_atomically
 from common.settings import Settings
+
+# Of a write whose folder is removed meanwhile, as one that was left empty.
+MAX_TRIES = 100
 
 
 class ObjectMissingError(Exception):
     """There is no object of that key; the message names it."""
 
 
+class ObjectUnreadableError(ObjectMissingError):
+    """The object is there, but not as it was written; for whoever can do without it, it is missing."""
+
+
 class StoreUnavailableError(Exception):
-    """The store cannot do it now; `code` is what S3 or its client calls the error."""
+    """The store cannot do it now.
+
+    Args:
+        message: what it could not do, and why.
+        mend: what a person may do about it, where that is known.
+        refuses: no retry helps before that is done; else it is only away.
+    """
 
     quotes_nothing = True
 
-    def __init__(self, message: str, code: str = "") -> None:
+    def __init__(self, message: str, mend: str = "", *, refuses: bool = False) -> None:
         super().__init__(message)
-        self.code = code
+        self.mend = mend
+        self.refuses = refuses
 
 
 @dataclass(frozen=True)
@@ -73,6 +87,10 @@ class ObjectStore(ABC):
     def delete(self, keys: Iterable[str]) -> None:
         """Delete objects; a missing one counts as deleted."""
 
+    @abstractmethod
+    def look(self) -> None:
+        """See, at little cost, that the place where objects lie can be used."""
+
 
 def open_store(settings: Settings) -> ObjectStore:
     """The bucket of the settings, or the embedded stack's folder. Connects to nothing yet."""
@@ -80,7 +98,12 @@ def open_store(settings: Settings) -> ObjectStore:
         from common.s3_store import S3Store
 
         return S3Store(settings)
-    return FolderStore(settings.data_dir / "objects")
+    return FolderStore(objects_folder(settings))
+
+
+def objects_folder(settings: Settings) -> Path:
+    """Where objects lie if there is no bucket."""
+    return settings.state.objects or settings.data_dir / "objects"
 
 
 class FolderStore(ObjectStore):
@@ -92,15 +115,19 @@ class FolderStore(ObjectStore):
     def put(self, key: str, data: bytes, *, if_absent: bool = False) -> bool:
         """See the interface; durable (fsync) when it returns."""
         path = self._path(key)
-        if if_absent and path.exists():
-            return False
-        try:
-            write_atomically(path, data, replace=not if_absent)
-        except FileExistsError:
-            return False
-        except OSError as error:
-            raise StoreUnavailableError(f"{path}: {error.strerror}") from error
-        return True
+        for _ in range(MAX_TRIES):
+            if if_absent and path.exists():
+                return False
+            try:
+                write_atomically(path, data, replace=not if_absent)
+            except FileExistsError:
+                return False
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                raise StoreUnavailableError(f"{path}: {error.strerror}") from error
+            return True
+        raise StoreUnavailableError(f"{path.parent} is removed again and again")
 
     def get(self, key: str) -> bytes:
         """See the interface."""
@@ -144,6 +171,13 @@ class FolderStore(ObjectStore):
                     folder.rmdir()
                 except OSError:
                     break  # not empty
+
+    def look(self) -> None:
+        """See the interface."""
+        if self._folder.exists() and not os.access(self._folder, os.W_OK | os.X_OK):
+            raise StoreUnavailableError(
+                f"{self._folder} cannot be written to", "let the worker write there", refuses=True
+            )
 
     def _described(self, key: str, path: Path) -> StoredObject | None:
         try:

@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import AwareDatetime, BaseModel, Field
 
 from common.agents.fields import Amount
+from common.shown import Shown
 
 Money = Amount
 # As the source of prices names it; the names of indices begin with `^` at some.
@@ -16,7 +17,7 @@ Symbol = Annotated[str, Field(pattern=r"^\^?[A-Z0-9][A-Z0-9.\-/]{0,19}$")]
 class Quote(BaseModel, frozen=True):
     """What one unit of `symbol` cost at the moment `at`, and who says so."""
 
-    symbol: Symbol
-    price: Money
-    at: AwareDatetime
-    source: str
+    symbol: Annotated[Symbol, Shown(internal=True)]
+    price: Annotated[Money, Shown("Price")]
+    at: Annotated[AwareDatetime, Shown("As of")]
+    source: Annotated[str, Shown("Source")]

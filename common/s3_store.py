@@ -19,6 +19,29 @@ READ_SECONDS = 30
 CONNECTIONS = 16
 # Keys in one request to delete.
 DELETE_BATCH = 1000
+# What may pass by itself, by the error codes of S3 and of its client library.
+OUTAGES = (
+    *("EndpointConnectionError", "ConnectTimeoutError", "ConnectionClosedError", "ReadTimeoutError"),
+    *("SSLError", "ProxyConnectionError", "ResponseParserError"),
+)
+EXPIRED = ("ExpiredToken", "CredentialRetrievalError")
+# How a person mends each.
+FIXES = {
+    (
+        *("AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", *EXPIRED),
+        *("NoCredentialsError", "PartialCredentialsError", "ProfileNotFound"),
+    ): "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or AWS_PROFILE) to a key that may list it",
+    ("NoSuchBucket", "InvalidBucketName", "ParamValidationError"): (
+        "create that bucket, or set HIBERNAUT_S3_BUCKET to one that is there"
+    ),
+    (
+        *("NoRegionError", "InvalidRegionError", "AuthorizationHeaderMalformed", "PermanentRedirect"),
+        "IllegalLocationConstraintException",
+    ): "set HIBERNAUT_S3_REGION to the bucket's",
+    (*OUTAGES, "InvalidEndpointConfigurationError"): (
+        "see that HIBERNAUT_S3_ENDPOINT is right, and that the service runs"
+    ),
+}
 
 
 class S3Store(ObjectStore):
@@ -93,7 +116,7 @@ class S3Store(ObjectStore):
                 raise StoreUnavailableError(f"cannot delete {flaw.get('Key')}: {flaw.get('Code')}")
 
     def look(self) -> None:
-        """List one key at most, to see that the bucket exists and may be listed."""
+        """See the interface: list one key at most, so that the bucket exists and may be listed."""
         with self._reports("list", f"{self._prefix}*"):
             self._client.list_objects_v2(Bucket=self._bucket, Prefix=self._prefix, MaxKeys=1)
 
@@ -104,16 +127,19 @@ class S3Store(ObjectStore):
         """
         name = f"hibernaut {self._prefix}{prefix}"
         try:
-            rules = self._client.get_bucket_lifecycle_configuration(Bucket=self._bucket)["Rules"]
+            found = self._client.get_bucket_lifecycle_configuration(Bucket=self._bucket).get("Rules", [])
         except self._errors as error:
             if _code(error) != "NoSuchLifecycleConfiguration":
                 raise self._unavailable("read the rules for", prefix, error) from error
-            rules = []
-        rules = [rule for rule in rules if rule.get("ID") != name]
+            found = []
+        rules = [rule for rule in found if rule.get("ID") != name]
         if after is not None:
             move = {"Days": max(after.days, 1), "StorageClass": "GLACIER_IR"}
             where = {"Prefix": self._prefix + prefix}
             rules.append({"ID": name, "Status": "Enabled", "Filter": where, "Transitions": [move]})
+        if rules == found:
+            # A service that knows no such rules takes a deletion of them for one of the bucket.
+            return
         with self._reports("set the rule for", prefix):
             if rules:
                 self._client.put_bucket_lifecycle_configuration(
@@ -164,7 +190,9 @@ class S3Store(ObjectStore):
     def _unavailable(self, what: str, key: str, error: Exception) -> StoreUnavailableError:
         where = f"{self._variable}={self._bucket} at {self._settings.state.s3_endpoint or 'Amazon S3'}"
         code = _code(error) or type(error).__name__
-        return StoreUnavailableError(f"cannot {what} {key} in {where}: {code}", code)
+        mend = next((words for codes, words in FIXES.items() if code in codes), "")
+        refuses = bool(mend) and code not in (*OUTAGES, *EXPIRED)
+        return StoreUnavailableError(f"cannot {what} {key} in {where}: {code}", mend, refuses=refuses)
 
 
 def _code(error: Exception) -> str:

@@ -8,26 +8,38 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Annotated
 
 from pydantic import AfterValidator
 
 # Letters that look like ASCII ones.
-_CYRILLIC = "АВЕЅІЈКМНОРСТУХҮԚԜҺаеосрухіјѕһԁԛԝӏѵү"
-_GREEK = "ΑΒΕΖΗΙΚΜΝΟΡΤΥΧνικορυχ"
-_OTHER = "օսհոցքɑɡⅠⅤⅩⅬⅭⅮⅯⅰⅴⅹⅼⅽⅾⅿ"
+_CYRILLIC = "АВЕЅІЈКМНОРСТУХҮӀԚԜҺаеосрухіјѕһԁԛԝҽӏѵү"
+_GREEK = "ΑΒΕΖΗΙΚΜΝΟΡΤΥΧϹνικορυχϲ"
+_OTHER = "օսհոցքԼՍՕɑɡɩĸ"
 LOOKALIKES = frozenset(_CYRILLIC + _GREEK + _OTHER)
-# Signs that look like those of paths and addresses.
-_SIGNS = re.compile("[／∕⁄⧸＼﹨⧵．․﹒：﹕ː＠﹫]")
-# Blank, though Unicode calls them letters or marks.
+# Scripts whose letters imitate ASCII ones, or turn the direction, and are not written within a word of these.
+_FOREIGN = (
+    *("CHEROKEE", "LISU", "COPTIC", "ARMENIAN", "DESERET", "OSAGE", "CANADIAN", "GOTHIC", "VAI", "WARANG"),
+    *("HEBREW", "ARABIC", "SYRIAC", "THAANA", "NKO", "LATIN LETTER SMALL", "LATIN SMALL LETTER DOTLESS J"),
+)
+# Signs that look like those of paths and addresses, and in these also hyphens.
+_SIGNS = re.compile("[／∕⁄⧸╱⟋＼﹨⧵∖⧹．․﹒ꓸ：﹕ː∶꞉։׃＠﹫‚ǃǀ]")
+_HYPHENS = re.compile("[‐‑⁃−]")
+_PATHLIKE = re.compile(r"[\\/@_:]|\w\.\w|^[-‐‑⁃−]")
+# Blank, though Unicode calls them letters, marks or symbols; and strokes through the letter before.
 _BLANK = re.compile(
-    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\ufffc\U000e0100-\U000e01ef"
+    "\u0334-\u0338\u20d2\u20d3\u20d8-\u20da\u20e0\u20e5\u20e6\u20ea\u20eb]"
 )
 # What typesetting of some languages needs between words; it is spelled out where spaces matter.
 _USUAL_SPACES = frozenset("\u00a0\u202f\u3000")
 _PLAIN = re.compile(r"[\n\t\x20-\x7e]*")
 _LINE_BREAK = re.compile("[ \t]*[\n\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]+[ \t]*")
+_WORD = re.compile(r"[^\W_]+")
+
+Spell = Callable[[str], str]
 
 
 def visible(text: str, *, spaces: bool = False) -> str:
@@ -37,10 +49,12 @@ def visible(text: str, *, spaces: bool = False) -> str:
         text: may be anything. Its line feeds and tabs stay.
         spaces: spell out every space but the ordinary one, too.
     """
-    if _PLAIN.fullmatch(text):
-        return text
-    shown = "".join(_spelled(char) if _is_hidden(char, spaces) else char for char in text)
-    return re.sub(r"\S+", lambda token: _unmasked(token[0]), shown)
+    return _shown(text, spaces, _spelled)
+
+
+def escaped(text: str) -> str:
+    """The same with every odd space and tab, all as JSON writes it: a JSON document stays what it is."""
+    return _shown(text.replace("\t", "\\u0009"), True, _spelled_in_json)
 
 
 def one_line(text: str) -> str:
@@ -49,6 +63,20 @@ def one_line(text: str) -> str:
 
 
 OneLine = Annotated[str, AfterValidator(one_line)]
+
+
+def _shown(text: str, spaces: bool, spell: Spell) -> str:
+    # What is spelled out changes what is beside it: looked at again until nothing is left.
+    while not _PLAIN.fullmatch(text) and (shown := _shown_once(text, spaces, spell)) != text:
+        text = shown
+    return text
+
+
+def _shown_once(text: str, spaces: bool, spell: Spell) -> str:
+    text = "".join(spell(char) if _is_hidden(char, spaces) else char for char in text)
+    # Of a text that is written in another script, words that happen to look like Latin ones are ordinary.
+    strict = not any(_is_foreign_text(word[0]) for word in _WORD.finditer(text))
+    return re.sub(r"\S+", lambda token: _unmasked(token[0], strict, spell), text)
 
 
 @lru_cache(maxsize=4096)
@@ -60,30 +88,59 @@ def _is_hidden(char: str, spaces: bool) -> bool:
     return char not in "\n\t" and (category[0] == "C" or category in ("Zl", "Zp") or bool(_BLANK.match(char)))
 
 
-def _unmasked(token: str) -> str:
-    """A token with those letters spelled out that imitate ASCII among ASCII letters."""
-    if not any(char.isascii() and char.isalpha() for char in token):
+def _is_foreign_text(word: str) -> bool:
+    """Whether a word is of another script, and of more than what imitates ASCII."""
+    return not _has_ascii(word) and any(not char.isascii() and not _imitates(char) for char in word)
+
+
+def _has_ascii(text: str) -> bool:
+    return any(char.isascii() and char.isalpha() for char in text)
+
+
+def _unmasked(token: str, strict: bool, spell: Spell) -> str:
+    """A token with those letters and signs spelled out that imitate ASCII."""
+    if token.isascii():
         return token
-    words = re.sub(r"[^\W_]+", lambda word: _unmasked_word(word[0]), token)
-    return _SIGNS.sub(lambda sign: _spelled(sign[0]), words)
+    is_ascii = _has_ascii(token)
+    shown = _WORD.sub(lambda word: _unmasked_word(word[0], is_ascii, strict, spell), token)
+    if not is_ascii:
+        return shown
+    if _PATHLIKE.search(token):
+        shown = _HYPHENS.sub(lambda sign: spell(sign[0]), shown)
+    return _SIGNS.sub(lambda sign: spell(sign[0]), shown)
 
 
-def _unmasked_word(word: str) -> str:
-    imitates = [char in LOOKALIKES or _is_styled(char) for char in word]
-    # A Russian word in a path is ordinary, and so are its letters that look like Latin ones.
-    others = any(not char.isascii() and not imitated for char, imitated in zip(word, imitates, strict=True))
-    if others and not any(char.isascii() and char.isalpha() for char in word):
-        return word
-    return "".join(
-        _spelled(char) if imitated else char for char, imitated in zip(word, imitates, strict=True)
-    )
+def _unmasked_word(word: str, is_ascii: bool, strict: bool, spell: Spell) -> str:
+    mixed = _has_ascii(word)
+    odd = [not char.isascii() and (_imitates(char) or (mixed and _is_foreign(char))) for char in word]
+    # A Russian word in a path is ordinary, and so are its letters that look like Latin ones. One without
+    # any other letter imitates a Latin word, if it is long enough, unless all around it is Russian, too.
+    whole = all(char.isascii() or found for char, found in zip(word, odd, strict=True))
+    # Full-width and mathematical ones have no other use than to look so; `Ⅴ` and `ℓ` have.
+    styled = any(found and ord(char) >= 0xFF00 for char, found in zip(word, odd, strict=True))
+    if mixed or (whole and (is_ascii or styled or (strict and len(word) > 2))):
+        return "".join(spell(char) if found else char for char, found in zip(word, odd, strict=True))
+    return word
 
 
-def _is_styled(char: str) -> bool:
-    """Whether it is a full-width or mathematical form of an ASCII letter or digit."""
+@lru_cache(maxsize=4096)
+def _imitates(char: str) -> bool:
+    """Whether it looks like an ASCII letter: by itself, or as its full-width or mathematical form."""
+    if char in LOOKALIKES:
+        return True
     plain = unicodedata.normalize("NFKC", char) if ord(char) > 0x2000 else ""
     return len(plain) == 1 and plain.isascii() and plain.isalnum() and unicodedata.category(char) != "No"
 
 
+@lru_cache(maxsize=4096)
+def _is_foreign(char: str) -> bool:
+    return unicodedata.name(char, "").startswith(_FOREIGN)
+
+
 def _spelled(char: str) -> str:
     return char.encode("unicode_escape", "backslashreplace").decode()
+
+
+def _spelled_in_json(char: str) -> str:
+    units = char.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[place : place + 2].hex()}" for place in range(0, len(units), 2))

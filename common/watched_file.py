@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -62,6 +63,14 @@ class WatchedFile(Generic[Content]):
                 f"{self._variable}: {self._file} is not {self._example}{_where(error)}."
             ) from None
         return self._content
+
+    @property
+    def changed_at(self) -> datetime | None:
+        """When the file was last written; None while there is none, or it cannot be looked at."""
+        try:
+            return datetime.fromtimestamp(self._file.stat().st_mtime, UTC)
+        except OSError:
+            return None
 
 
 def file_of(variable: str, named: Path | None, usual: Path) -> Path:

@@ -1,72 +1,283 @@
-"""Takes the pictures of the README: `python docs/take_pictures.py` (needs Debian's chromium).
+"""Takes the pictures of the documentation: `python docs/take_pictures.py` (needs Debian's chromium).
 
-Starts the embedded stack with its Web UI, has the sample shop audited, and photographs the agent at its
-approval and the report at the end.
+Starts a stack of its own, has agents of every kind work on small samples, and photographs their pages. With
+`--all FOLDER` every page goes there, wide and on a phone, by day and by night, to be looked at; without it
+the few that the documentation shows are renewed.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
-import shutil
+import json
+import os
 import sys
 import tempfile
+from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
-from playwright.async_api import Page, async_playwright
+from PIL import Image
+from playwright.async_api import Browser, Page, async_playwright
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
-from cli.dev_server import DevServer  # noqa: E402 -- the checkout is no installed package
-from common.agents.auditor import AuditInput  # noqa: E402
-from common.approval.types import Verdict  # noqa: E402
-from common.client.view import AgentView  # noqa: E402
-from tests.support.stack import Stack, until  # noqa: E402
+# ruff: noqa: E402 -- the checkout is no installed package
+from common.agents.researcher import ResearcherInput
+from common.approval.link import ApprovalLink
+from common.approval.signing import Signer
+from common.approval.types import Verdict
+from common.client.client import AgentClient
+from common.client.tokens import operator_token
+from common.client.view import AgentView
+from common.mail import IncomingMail, MailKind
+from common.settings import Settings
+from common.temporal.connect import connect
+from testing.fixtures import open_all
+from testing.waiting import eventually
+from tests.support import worlds
+from tests.support.browser import CHROMIUM, FLAGS
+from tests.support.dev import dev
 
 PICTURES = ROOT / "docs" / "pictures"
-QUIET = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
-QUIET += ["--disable-component-update", "--disable-sync"]
+# What the documentation shows of all pages, as `page-width-scheme`.
+KEPT = {
+    "web-ui-wide-light": "web-ui",
+    "report-wide-light": "report",
+    "auditor-asks-wide-light": "question",
+    "buyer-asks-phone-dark": "question-phone",
+    "researcher-result-wide-dark": "result",
+}
+# The agents of the pictures; their folders are named likewise.
+IDS = {
+    "auditor": "shop", "buyer": "ko-order", "researcher": "tides", "recruiter": "keeper",
+    "contracts": "agreements", "batch": "orders", "market": "ko-watch",
+}  # fmt: skip
+WIDTHS = {"wide": {"width": 1280, "height": 860}, "phone": {"width": 390, "height": 780}}
+SCHEMES = ("light", "dark")
+# Pages of no agent.
+PLACES = {
+    "inbox": "/ui", "agents": "/ui/agents", "overview": "/ui/overview", "start": "/ui/start",
+    "start-form": "/ui/start/recruiter", "search": "/ui/search", "found": "/ui/search?kind=buyer",
+    "nothing-found": "/ui/search?node=Nowhere", "http": "/docs", "error": "/ui/agents/none",
+}  # fmt: skip
+# Where the whole page is not needed: its first screen.
+FIRST_SCREEN = ("web-ui", "report")
+PALETTE = 128
+UNSTUCK = "document.querySelectorAll('.verdicts').forEach((each) => each.style.position = 'static')"
+PATIENCE = 240  # seconds; a watch on the market lasts three minutes
 
 
-async def take(folder: Path) -> None:
-    """Run the audit and write the pictures."""
-    shop = folder / "shop"
-    shutil.copytree(ROOT / "tests" / "samples" / "shop", shop)
-    stack = Stack(folder / "data")
-    stack.server = DevServer(stack.settings)
-    async with stack, async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path="/usr/bin/chromium", args=QUIET)
-        page = await browser.new_page(viewport={"width": 1360, "height": 860})
-        agents = await stack.agents()
-        id = await agents.start("code-auditor", AuditInput(path=str(shop), apply=True), owner="local")
+class Camera:
+    """A browser that has signed in; it photographs everything into `folder`, or without one what is kept."""
 
-        async def asked() -> AgentView | None:
-            view = await agents.view(id)
-            return view if view.approval else None
+    def __init__(self, browser: Browser, http: str, token: str, folder: Path | None, data: Path) -> None:
+        self._browser, self._http, self._token, self._folder = browser, http, token, folder
+        self._data = str(data)
+        self._pages = dict[tuple[str, str], Page]()
 
-        await until(asked)
-        await page.goto(f"{stack.server.ui}/namespaces/default/workflows/{id}")
-        await page.get_by_text("User Metadata").click()
-        await _photograph(page, "web-ui", wait=4)
-        await agents.decide(id, Verdict.APPROVE, by="local", through="cli")
+    async def sign_in(self) -> None:
+        """Open a page for each width and scheme."""
+        for width, size in WIDTHS.items():
+            for scheme in SCHEMES:
+                page = await self._browser.new_page(viewport=size, color_scheme=scheme)  # type: ignore[arg-type]
+                await page.goto(f"{self._http}/ui")
+                await page.get_by_label("Token").fill(self._token)
+                await page.keyboard.press("Enter")
+                await page.get_by_role("heading", name="Inbox").wait_for()
+                self._pages[width, scheme] = page
 
-        async def ended() -> AgentView | None:
-            view = await agents.view(id)
-            return None if view.running else view
+    async def take(
+        self, name: str, address: str, prepare: Callable[[Page], Awaitable[None]] | None = None
+    ) -> None:
+        """Photograph a page in every look that is wanted, and complain of what is amiss."""
+        for (width, scheme), page in self._pages.items():
+            look = f"{name}-{width}-{scheme}"
+            # The Web UI is Temporal's own.
+            if look not in KEPT and (self._folder is None or name == "web-ui"):
+                continue
+            await page.goto(address if "://" in address else self._http + address)
+            if prepare:
+                await prepare(page)
+            if self._data in await page.content():
+                print(f"{look} names a path of the data folder")
+            beyond = await page.evaluate("document.documentElement.scrollWidth - innerWidth")
+            if beyond > 0 and name not in FIRST_SCREEN:
+                print(f"{look} scrolls sideways by {beyond} pixels")
+            file = self._folder / f"{look}.png" if self._folder else PICTURES / f"{KEPT[look]}.png"
+            kept = self._folder is None or name in FIRST_SCREEN
+            if not kept:
+                # On a picture of the whole page it would stand somewhere in between.
+                await page.evaluate(UNSTUCK)
+            await page.screenshot(path=file, full_page=not kept)
+            with Image.open(file) as image:
+                image.convert("RGB").quantize(PALETTE).save(file, optimize=True)
+            print(f"{file.name}: {file.stat().st_size:,} bytes")
 
-        view = await until(ended)
-        assert isinstance(view.result, dict)
-        await page.goto(f"file://{view.result['report']['html']}")
-        await _photograph(page, "report", wait=1)
-        await browser.close()
+
+class Scene:
+    """Agents at work on the samples."""
+
+    def __init__(
+        self, agents: AgentClient, settings: Settings, ui: str, around: dict[str, worlds.World]
+    ) -> None:
+        self.agents, self.settings, self.ui, self.worlds = agents, settings, ui, around
+
+    async def start(self, world: worlds.World, name: str) -> str:
+        """An agent in its world."""
+        input = world.prepare(name, exists=True)
+        if isinstance(input, ResearcherInput):
+            input = input.model_copy(update={"publish": ""})  # its report stays with it, to be opened
+        return await self.agents.start(world.kind, input, id=name, owner="local")
+
+    async def asked(self, id: str, after: str = "") -> AgentView:
+        """The agent once it asks something, or something else."""
+        return await self._until(id, lambda view: bool(view.approval and view.approval.id != after))
+
+    async def ended(self, id: str) -> AgentView:
+        """The agent once it has ended."""
+        return await self._until(id, lambda view: not view.running)
+
+    async def decide(self, id: str, verdict: Verdict = Verdict.APPROVE, **more: Any) -> None:
+        """Decide the oldest question of an agent."""
+        await self.agents.decide(id, verdict, by="local", through="cli", **more)
+
+    async def writes(self, id: str, thread: str, text: str) -> None:
+        """A candidate's mail comes in."""
+        mail = IncomingMail(
+            message_id=f"<{thread}-{len(text)}@example.com>", thread=thread, kind=MailKind.ANSWER,
+            sender=f"{thread}@example.com", subject="Re: Keeper of tides", text=text,
+            received_at=datetime.now(UTC),
+        )  # fmt: skip
+        client = await connect(self.settings)
+        await client.get_workflow_handle(id).signal("mail", mail)
+
+    def link(self, view: AgentView) -> str:
+        """The page behind the link of a mail that asks."""
+        request = view.requests[0]
+        claims = ApprovalLink(
+            agent=view.id, request_id=request.id, digest=request.digest, approver="local",
+            expires_at=datetime.now(UTC) + timedelta(days=1),
+        )  # fmt: skip
+        return f"/approve/{claims.token(Signer.load(self.settings))}"
+
+    async def _until(self, id: str, fits: Callable[[AgentView], bool]) -> AgentView:
+        async def find() -> AgentView | None:
+            view = await self.agents.view(id)
+            return view if view.live and fits(view) else None
+
+        return await eventually(find, PATIENCE)
 
 
-async def _photograph(page: Page, name: str, wait: float) -> None:
-    await asyncio.sleep(wait)
-    await page.screenshot(path=PICTURES / f"{name}.png")
-    print(f"docs/pictures/{name}.png")
+async def photograph(scene: Scene, camera: Camera) -> None:
+    """All agents, at each of their questions and at their end."""
+    page = "/ui/agents/{}".format
+    # The watch on the market lives for three minutes, and asks after two: it begins when it is its turn.
+    started = {
+        name: await scene.start(world, IDS[name]) for name, world in scene.worlds.items() if name != "market"
+    }
+    for name, id in [*started.items(), ("market", IDS["market"])]:
+        if name == "market":
+            started[name] = await scene.start(scene.worlds[name], id)
+        if name == "batch":
+            await asyncio.gather(*(scene.asked(f"{id}.{item}") for item in ("one", "two")))
+            await camera.take("batch-asks", f"/ui/batches/{id}", _unfold)
+            await camera.take("batch-item-asks", page(f"{id}.one"))
+            await camera.take("batch", page(id))
+            await camera.take("batch-items", f"{page(id)}/items")
+            await camera.take("batch-verdicts", f"{page(id)}/verdicts")
+            continue
+        view = await scene.asked(id)
+        await camera.take(f"{name}-asks", page(id))
+        if name == "auditor":
+            await camera.take("auditor-link", scene.link(view))
+            await camera.take("web-ui", f"{scene.ui}/namespaces/default/workflows/{id}", _metadata)
+    for name, address in PLACES.items():
+        await camera.take(name, address)
+    for name, id in started.items():
+        if name in ("batch", "recruiter"):
+            continue
+        view = await scene.agents.view(id)
+        for request in view.requests:
+            await scene.decide(id, digest=request.digest, request_id=request.id)
+    for item in ("one", "two"):
+        await scene.decide(f"{started['batch']}.{item}")
+    await _recruit(scene, camera, started["recruiter"])
+    for name, id in started.items():
+        if name != "recruiter":
+            await scene.ended(id)
+        await camera.take(f"{name}-result", page(id))
+    await camera.take("report", f"{page(started['auditor'])}/files/report.html")
+
+
+async def _recruit(scene: Scene, camera: Camera, id: str) -> None:
+    """A candidate asks something back, another takes a time: two more questions."""
+    first = await scene.asked(id)
+    assert first.approval
+    await scene.decide(id)
+    await asyncio.sleep(3)
+    await scene.writes(id, "c1", "Yes, I am interested.")
+    await scene.writes(id, "c2", "Thank you for writing.\n\nWhat does it pay?\nAnd where is it?")
+    reply = await scene.asked(id, first.approval.id)
+    assert reply.approval
+    await camera.take("recruiter-replies", f"/ui/agents/{id}")
+    await scene.decide(id, Verdict.REVISE, edits={"text": "It pays well."})
+    await scene.writes(id, "c1", "Number 2 works for me.")
+    await scene.asked(id, reply.approval.id)
+    await camera.take("recruiter-invites", f"/ui/agents/{id}")
+    await scene.decide(id)
+    await asyncio.sleep(3)
+    await scene.writes(id, "c2", "No thank you, I have accepted another offer.")
+    await scene.writes(id, "c1", "I have to withdraw, sorry.")
+    await scene.ended(id)
+
+
+async def _metadata(page: Page) -> None:
+    await page.get_by_text("User Metadata").click(timeout=90_000)
+    await asyncio.sleep(4)
+
+
+async def _unfold(page: Page) -> None:
+    await page.locator(".questions summary").first.click()
+
+
+async def main(folder: Path | None, scratch: Path) -> None:
+    """Start the stack and everything around it, and take the pictures."""
+    worlds.FOLDER = scratch / "work"
+    worlds.FOLDER.mkdir()
+    data = scratch / "data"
+    open_all(data)
+    settings = Settings.read({"HIBERNAUT_DATA_DIR": str(data)})
+    around: dict[str, worlds.World] = {
+        "auditor": worlds.AuditWorld(), "buyer": worlds.MarketWorld(), "researcher": worlds.SiteWorld(),
+        "recruiter": worlds.MailWorld(), "contracts": worlds.ContractWorld(), "batch": worlds.BatchWorld(),
+        "market": worlds.IndexWorld(),
+    }  # fmt: skip
+    with ExitStack() as entered:
+        for name in ("researcher", "recruiter", "buyer"):
+            entered.enter_context(around[name])
+        own = {name: value for name, value in os.environ.items() if name.startswith("HIBERNAUT_")}
+        environment = {**own, "HIBERNAUT_SMTP_PASSWORD": ""}
+        async with dev(data, environment=environment) as stack, async_playwright() as playwright:
+            await stack.hears("ready", 120)
+            at = json.loads((data / "stack.json").read_text())
+            os.environ["TEMPORAL_ADDRESS"] = at["temporal"]
+            agents = AgentClient(await connect(settings), settings, Signer.load(settings))
+            browser = await playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
+            camera = Camera(browser, at["http"], operator_token(settings), folder, data)
+            await camera.sign_in()
+            await photograph(Scene(agents, settings, at["ui"], around), camera)
+            await browser.close()
 
 
 if __name__ == "__main__":
-    with tempfile.TemporaryDirectory() as scratch:
-        asyncio.run(take(Path(scratch)))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--all", type=Path, metavar="FOLDER", help="every page into this folder")
+    wanted = parser.parse_args().all
+    if wanted:
+        wanted.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="hibernaut-") as temporary:
+        asyncio.run(main(wanted, Path(temporary)))

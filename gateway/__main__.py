@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import gc
+
+if __name__ == "__main__":
+    # As `worker.py` does: little that imports make is garbage.
+    gc.disable()
+
 import asyncio
-import logging
 import os
 import socket
 import sys
@@ -12,6 +17,8 @@ from typing import Any
 import uvicorn
 
 from common.settings import Settings, SettingsError
+from common.telemetry.logs import open_logs
+from common.telemetry.spans import traced
 from gateway.app import build_from
 from gateway.http_protocol import PromptH11Protocol
 
@@ -61,9 +68,13 @@ def _listener(variable: str, host: str, port: int) -> socket.socket:
 
 def main() -> int:
     """Run the gateway and return its exit code."""
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    gc.freeze()
+    gc.enable()
     try:
-        asyncio.run(serve(Settings.at_start(os.environ)))
+        settings = Settings.at_start(os.environ)
+        open_logs(settings)
+        with traced(settings, "gateway"):
+            asyncio.run(serve(settings))
     except SettingsError as error:
         print(error, file=sys.stderr)
         return 2

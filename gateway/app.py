@@ -37,9 +37,15 @@ from gateway.routes import (
     codec,
     dashboard,
     docs,
+    files,
+    inbox_page,
     operations,
+    overview_page,
+    question_pages,
+    search_page,
     sign_in,
     slack,
+    start_pages,
     starts,
     steering,
     web_ui,
@@ -53,6 +59,10 @@ DESCRIPTION = (
     "All routes except those for operations need a bearer token. Errors are RFC 9457 problem documents. "
     "An agent that is somebody else's answers 404, like one that does not exist."
 )
+USER_PAGES = (
+    answer, approve, batch_pages, codec, dashboard, docs, inbox_page, overview_page, question_pages,
+    search_page, sign_in, slack, start_pages,
+)  # fmt: skip
 ERRORS: dict[int | str, dict[str, Any]] = {
     422: {"description": "The request is not valid; `errors` says where."},
     "default": {"description": "What went wrong."},
@@ -95,10 +105,11 @@ def build(gateway: Gateway, http: httpx.AsyncClient) -> Edge:
         for status, words in ERRORS.items()
     }
     # Starts come first: POST `/agents/{kind}` is theirs.
-    for each in (starts, agents, steering, batches, operations):
+    for each in (starts, agents, files, steering, batches, operations):
         app.include_router(each.router, responses=described)
-    for page in (answer, approve, batch_pages, codec, dashboard, docs, sign_in, slack):
+    for page in USER_PAGES:
         app.include_router(page.router, include_in_schema=False)
+    app.include_router(files.pages, include_in_schema=False)
     app.mount("/static", StaticFiles(directory=STATIC))
     ui = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     ui.state.gateway, ui.state.http = gateway, ui_http

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pydantic import JsonValue
 from starlette.requests import Request
 
-from common.approval.plan_view import label_in, label_of
 from common.approval.types import ApprovalRequest, Verdict
+from common.approval.values import label_of
 
 PREFIX = "edit."  # of a form field that edits a field of the plan
 MAX_FIELDS = 100
@@ -46,10 +46,10 @@ async def read_form(request: Request, fields: int = MAX_FIELDS) -> dict[str, str
     return {name: value for name, value in form.multi_items() if isinstance(value, str)}
 
 
-def edit_fields(request: ApprovalRequest) -> list[EditField]:
-    """Form fields for those parts of the plan that the policy lets an approver edit."""
+def edit_fields(request: ApprovalRequest, labels: Mapping[str, str] | None = None) -> list[EditField]:
+    """Form fields, labelled as the plan is, for those parts of it that the policy lets an approver edit."""
     return [
-        EditField(name, label_in(request.plan, name), *_as_field(request.plan[name]))
+        EditField(name, (labels or {}).get(name) or label_of(name), *_as_field(request.plan[name]))
         for name in request.policy.editable
         if name in request.plan
     ]

@@ -11,10 +11,14 @@ from urllib.parse import urlsplit
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway.metrics import Metrics
+from common.telemetry.spans import Span, span
+from gateway.metrics import Metrics, method_of
 from gateway.problems import Problem, respond
 
 BODY_SECONDS = 30.0  # for a few hundred KB; a client that takes longer is holding a connection on purpose
+
+# What is asked every few seconds, by programs, would fill the traces.
+UNTRACED = frozenset({"/healthz", "/readyz", "/metrics"})
 
 # Nothing from another origin, no inline script or style, no framing.
 POLICY = (
@@ -56,7 +60,16 @@ class Edge:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        began = time.monotonic()
+        method = method_of(scope["method"])
+        if scope["path"] in UNTRACED:
+            await self._answer(scope, receive, send, None)
+            return
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        with span(method, "SERVER", {"http.request.method": method}, headers) as current:
+            await self._answer(scope, receive, send, current)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send, current: Span | None) -> None:
+        began, method = time.monotonic(), method_of(scope["method"])
         body = _Body(receive, self._max_bytes)
 
         async def send_with_headers(message: Message) -> None:
@@ -65,7 +78,11 @@ class Edge:
                 for name, value in self._headers.items():
                     headers.setdefault(name, value)
                 route = getattr(scope.get("route"), "path", "none")
-                self._metrics.count(scope["method"], route, message["status"], time.monotonic() - began)
+                self._metrics.count(method, route, message["status"], time.monotonic() - began)
+                if current:
+                    current.update_name(f"{method} {route}")
+                    current.set_attribute("http.route", route)
+                    current.set_attribute("http.response.status_code", message["status"])
             await send(message)
 
         if not _is_for(scope, self._names):

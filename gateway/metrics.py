@@ -1,4 +1,4 @@
-"""What the gateway counts of itself, in Prometheus' text format. Labels are routes and numbers, never ids."""
+"""What the gateway counts, in Prometheus' text format. Labels are routes and words of ours, never ids."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from prometheus_client import (
     generate_latest,
 )
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4 as CONTENT_TYPE
+from prometheus_client.registry import Collector
 
 __all__ = ["CONTENT_TYPE", "Metrics"]
 
@@ -23,14 +24,20 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
+def method_of(text: str) -> str:
+    """A method as it is counted: a client may invent some, and each would be a time series of its own."""
+    return text if text in METHODS else "other"
+
+
 class Metrics:
     """Requests by method, route and status, how long they took, open streams, and this process.
 
     Args:
         streams: how many event streams are open now.
+        census: shows what it found as well.
     """
 
-    def __init__(self, streams: Callable[[], float]) -> None:
+    def __init__(self, streams: Callable[[], float], census: Collector | None = None) -> None:
         self._registry = registry = CollectorRegistry()
         self._requests = Counter(
             "hibernaut_http_requests_total",
@@ -47,11 +54,12 @@ class Metrics:
         )
         Gauge("hibernaut_http_streams", "Open event streams.", registry=registry).set_function(streams)
         ProcessCollector(registry=registry)
+        if census:
+            registry.register(census)
 
     def count(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count an answered request."""
-        # A client may invent methods, and each would be a time series of its own.
-        self._requests.labels(method if method in METHODS else "other", route, status).inc()
+        self._requests.labels(method_of(method), route, status).inc()
         self._seconds.labels(route).observe(seconds)
 
     def text(self) -> bytes:

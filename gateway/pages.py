@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
+from zoneinfo import ZoneInfo
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from common.approval.plan_view import label_of, plain, shape_of
+from common.agents.kinds import shown_as
+from common.approval.markdown_view import markdown_html
+from common.approval.plan_parts import ShownPlan
+from common.approval.plan_view import show_plan
+from common.approval.values import label_of, plain
 from common.client.view import AgentRow
-from common.grammar import in_utc
+from common.grammar import UnreadableTimeError, in_utc, rounded, zone_named
 from common.temporal import search_attributes
 from common.visible_text import visible
 from gateway.auth.sessions import SignInNeededError
@@ -22,7 +30,9 @@ from gateway.problems import problem_of
 
 # Below these paths errors are pages, too.
 PAGES = ("/ui", "/approve", "/answer", "/docs")
-HOME, SIGN_IN = "/ui", "/ui/sign-in"
+# Where a browser says in which zone it shows times (`time.js`).
+ZONE_COOKIE = "zone"
+HOME, FRONT, SIGN_IN = "/ui", "/ui/overview", "/ui/sign-in"
 
 # States as the end of a sentence about the agent.
 _STATES = {
@@ -63,6 +73,14 @@ def error_page(request: Request, error: Exception) -> Response:
     return answer
 
 
+def zone_of(request: Request) -> ZoneInfo:
+    """The zone in which the visitor's browser shows times; UTC where it has not said."""
+    try:
+        return zone_named(request.cookies.get(ZONE_COOKIE, "UTC"))
+    except UnreadableTimeError:
+        return ZoneInfo("UTC")
+
+
 def moment(at: datetime | None) -> Markup:
     """A time in UTC, to the minute, for people and machines; empty for None."""
     if at is None:
@@ -77,6 +95,27 @@ def instant(at: datetime) -> Markup:
     """A time in UTC, to the second and short, for lists that say once that times are UTC."""
     utc = in_utc(at)
     return Markup('<time datetime="{}">{}</time>').format(utc.isoformat(), f"{utc:%m-%d %H:%M:%S}")
+
+
+def ago(at: datetime, now: datetime) -> str:
+    """How long ago that was, in words."""
+    return f"{rounded(now - at)} ago" if (now - at).total_seconds() >= 1 else "just now"
+
+
+def shown(plan: Mapping[str, Any], kind: str) -> ShownPlan:
+    """The plan of an agent of that kind, without what would have to be fetched."""
+    return show_plan(plan, shown_as(kind, plan))
+
+
+def linked(text: str, names: Iterable[str], base: str) -> Markup:
+    """A line of text, in which the names of an agent's files lead to them."""
+    words = [
+        Markup('<a href="{}/files/{}">{}</a>').format(base, quote(word, safe=""), visible(word))
+        if word in names
+        else escape(visible(word))
+        for word in re.split(r"(\s+)", text)
+    ]
+    return Markup("").join(words)
 
 
 def waits_for(row: AgentRow) -> str:
@@ -108,12 +147,15 @@ _templates = Environment(
     lstrip_blocks=True,
 )
 _templates.filters.update(
+    ago=ago,
     moment=moment,
     instant=instant,
-    label=label_of,
     waits=waits_for,
     words=state_words,
-    shape=shape_of,
+    label=label_of,
+    linked=linked,
+    shown=shown,
+    markdown=markdown_html,
     plain=plain,
     exact=escape,
 )

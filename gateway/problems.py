@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -20,6 +21,7 @@ from common.names import UnusableValueError
 from common.object_store import StoreUnavailableError
 from common.settings import SettingsError
 
+_log = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER = 5  # seconds; about as long as a server takes to restart
 # The same text whether there is no such agent or it is somebody else's.
@@ -92,7 +94,7 @@ def problem_of(error: Exception) -> Problem:
         case SettingsError():
             return unavailable("The gateway's own settings cannot be read just now.")
         case StoreUnavailableError():
-            return unavailable("The archive cannot be reached just now.")
+            return unavailable("The object store cannot be reached just now.")
         case ArchiveDamagedError():
             return Problem(
                 HTTPStatus.INTERNAL_SERVER_ERROR,
@@ -104,6 +106,9 @@ def problem_of(error: Exception) -> Problem:
             return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "Temporal does not accept such a value.")
         case RuntimeError() if "client connect" in str(error):
             return unavailable("Temporal cannot be reached just now.")
+        case RPCError():
+            # Others that nobody expected are logged by the server, as they are handled nowhere.
+            _log.error("a call of Temporal has failed: %s: %s", error.status.name, error)
     return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "The gateway has failed; its log says why.")
 
 

@@ -6,22 +6,18 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from http import HTTPStatus
 from typing import Self
 
-from starlette.responses import Response
-from temporalio.exceptions import ApplicationError
-
-from common.approval.plan_view import ShownPlan, ref_of, show_plan
+from common.agents.kinds import shown_as
+from common.approval.plan_parts import ShownPlan
+from common.approval.plan_view import Around, show_plan
 from common.approval.types import PREMISES_FRESH_FOR, ApprovalRequest
 from common.artifacts import ArtifactStore
 from common.client.client import AgentClient
 from gateway.decision_form import EditField, edit_fields
-from gateway.problems import Problem
 
 # A page does not wait longer for fresh premises; the next visit finds what took longer.
 PATIENCE = timedelta(seconds=4)
-TEXT = "text/plain; charset=utf-8"
 
 
 @dataclass(frozen=True)
@@ -29,7 +25,7 @@ class RequestView:
     """A request with everything its page needs.
 
     Attributes:
-        diff_address: where the whole diff can be fetched.
+        base: the address below which its artifacts, and the `files` of its agent that it names, are found.
         problem: what was wrong with the form that was just sent, and `given` its fields, to be shown again.
         why_not: why the visitor may not decide; empty if they may.
     """
@@ -37,7 +33,8 @@ class RequestView:
     request: ApprovalRequest
     plan: ShownPlan
     fields: list[EditField]
-    diff_address: str
+    base: str
+    files: Sequence[str] = ()
     problem: str = ""
     given: Mapping[str, str] = field(default_factory=dict)
     why_not: str = ""
@@ -46,31 +43,20 @@ class RequestView:
     async def of(
         cls,
         request: ApprovalRequest,
+        kind: str,
         artifacts: ArtifactStore,
-        diff_address: str,
+        base: str,
+        files: Sequence[str] = (),
         problem: str = "",
         given: Mapping[str, str] | None = None,
         why_not: str = "",
     ) -> Self:
-        """The view of ``request``, its diff fetched from the artifacts."""
-        plan = await asyncio.to_thread(show_plan, request.plan, artifacts)
-        return cls(request, plan, edit_fields(request), diff_address, problem, given or {}, why_not)
-
-
-async def diff_file(request: ApprovalRequest | None, artifacts: ArtifactStore) -> Response:
-    """The diff of a request's plan as it is, as a file to save.
-
-    Raises:
-        Problem: 404, the request is not open, or its diff is not there.
-    """
-    ref = ref_of(request.plan.get("diff")) if request else None
-    try:
-        if ref:
-            headers = {"Content-Disposition": 'attachment; filename="changes.diff"'}
-            return Response(await asyncio.to_thread(artifacts.get, ref), media_type=TEXT, headers=headers)
-    except (ApplicationError, OSError):
-        pass
-    raise Problem(HTTPStatus.NOT_FOUND, "There is no such diff; the request may have been decided.")
+        """The view of a request of an agent of that kind, its diff fetched from the artifacts."""
+        plan = await asyncio.to_thread(
+            show_plan, request.plan, shown_as(kind, request.plan), Around(artifacts, files)
+        )
+        fields = edit_fields(request, plan.labels)
+        return cls(request, plan, fields, base, files, problem, given or {}, why_not)
 
 
 async def refresh_premises(
@@ -84,4 +70,8 @@ async def _refreshed(agents: AgentClient, id: str, request: ApprovalRequest) -> 
     is_fresh = request.checked_at and datetime.now(UTC) < request.checked_at + PREMISES_FRESH_FOR
     if is_fresh or not request.premises:
         return request
-    return await agents.refresh_premises(id, request.id, PATIENCE) or request
+    found = await agents.refresh_premises(id, request.id, PATIENCE)
+    if found is None:
+        return request
+    seen = {"premises": found.premises, "checked_at": found.checked_at, "votes": found.votes}
+    return request.model_copy(update=seen)

@@ -7,12 +7,20 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from common.agents.batch import BatchCommand
-from common.approval.types import Decision, DecisionRecord, DecisionStatus, LongText, ShortText, Verdict
+from common.approval.types import (
+    MAX_WORDS,
+    Decision,
+    DecisionRecord,
+    DecisionStatus,
+    LongText,
+    ShortText,
+    Verdict,
+)
 from common.client.asked import ShownQuestion
 from common.client.gathered import MAX_DECIDED
 from common.grammar import Moment
 
-Said = Annotated[str, Field(min_length=1, max_length=4000)]
+Said = Annotated[str, Field(min_length=1, max_length=MAX_WORDS)]
 
 
 class Started(BaseModel):

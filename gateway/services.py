@@ -10,14 +10,17 @@ import httpx
 from fastapi import Depends, Request
 from temporalio.client import Client
 
+from common.agent_files import AgentFiles
 from common.approval.groups import Directory
 from common.approval.signing import Signer
+from common.archive.histories import Histories
 from common.archive.reader import ArchivedAgents
 from common.archive.search import AgentSearch
 from common.artifacts import ArtifactStore
 from common.client.client import AgentClient
 from common.client.gathered import Gathered
 from common.client.tokens import TokenFile
+from common.model_calls import ModelCosts
 from common.notices.people import approvers_in_slack
 from common.notices.slack import BRIEF_TIMEOUT, slack_client
 from common.object_store import open_store
@@ -27,6 +30,7 @@ from common.temporal.connect import connect, payload_store
 from gateway.auth.authentication import Authenticator
 from gateway.auth.ended_sessions import EndedSessions
 from gateway.auth.oidc import Issuer
+from gateway.census import Census
 from gateway.codec_service import CodecService
 from gateway.limits import Buckets, OneUse, Places
 from gateway.metrics import Metrics
@@ -58,10 +62,14 @@ class Gateway:
     buckets: Buckets
     streams: Places
     metrics: Metrics
+    costs: ModelCosts
+    census: Census
     signer: Signer
     artifacts: ArtifactStore
+    files: AgentFiles
     search: AgentSearch
     archived: ArchivedAgents
+    histories: Histories
     codec: CodecService
     slack: SlackActions
     slack_requests: OneUse
@@ -86,7 +94,7 @@ async def open_gateway(settings: Settings, http: httpx.AsyncClient) -> Gateway:
     tokens.find("")
     if not settings.http.oidc_issuer and not tokens.file.exists():
         raise SettingsError(
-            f"nobody could sign in: set HIBERNAUT_OIDC_ISSUER, or have `starter.py dev` write {tokens.file}."
+            "nobody could sign in: set HIBERNAUT_OIDC_ISSUER, or make a token by `starter.py tokens add WHO`."
         )
     directory = Directory.load(settings)
     reading = await connect(settings, patience=READ_PATIENCE, lazy=True)
@@ -95,6 +103,7 @@ async def open_gateway(settings: Settings, http: httpx.AsyncClient) -> Gateway:
     codec, archived = load_codec(settings), ArchivedAgents.open(settings)
     buckets = Buckets(settings.http.rate)
     streams = Places(settings.http.streams)
+    census = Census(reading, settings, agents.diagnosis)
     issuer = Issuer(settings, http) if settings.http.oidc_issuer else None
     return Gateway(
         settings=settings,
@@ -108,11 +117,15 @@ async def open_gateway(settings: Settings, http: httpx.AsyncClient) -> Gateway:
         authenticator=Authenticator(tokens, issuer, directory, buckets),
         buckets=buckets,
         streams=streams,
-        metrics=Metrics(lambda: streams.taken),
+        metrics=Metrics(lambda: streams.taken, census),
+        costs=ModelCosts.of(settings),
+        census=census,
         signer=signer,
         artifacts=ArtifactStore.of(settings),
+        files=AgentFiles.of(settings),
         search=AgentSearch(reading, archived, agents.diagnosis),
         archived=archived,
+        histories=Histories(reading, archived),
         codec=CodecService(codec, payload_store(settings, codec, writes=False), reading.namespace),
         slack=SlackActions(
             agents,

@@ -11,17 +11,22 @@ import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Generic, TypeVar
 
 from temporalio.client import WorkflowExecutionDescription
 
+from common.agents.kinds import shown_as
+from common.approval.plan_view import without_paths
 from common.archive.reader import ArchivedAgents
 from common.client.client import AgentClient
 from common.client.errors import NoSuchAgentError
-from common.client.view import AgentRow, AgentView, row_of
+from common.client.view import QUERY_PATIENCE, AgentRow, AgentView, row_of
 from common.digest import digest_bytes
 
 FRESH_SECONDS = 0.3  # an answer is shared this long; a person does not see the difference
+# A page is there within a second though no worker answers, and brings itself up to date if one does later.
+PAGE_PATIENCE = timedelta(seconds=1)
 MAX_CACHED = 1_000  # agents; a view is some 100 KB at most
 
 Key = TypeVar("Key")
@@ -71,18 +76,18 @@ class Views:
         except NoSuchAgentError:
             return await self._from_archive(id)
 
-    async def view(self, id: str) -> AgentView:
-        """Everything there is to show of the agent; raises as ``row`` does."""
+    async def view(self, id: str, patience: timedelta = QUERY_PATIENCE) -> AgentView:
+        """Everything there is to show of the agent, as far as it answers in time; raises as ``row`` does."""
         try:
             description = await self._describe(id)
         except NoSuchAgentError:
             return await self._from_archive(id)
-        version = version_of(description)
+        version = (*version_of(description), self._agents.floors.changed_at())
         cached = self._cached.get(id)
         if cached and cached.version == version:
             self._cached.move_to_end(id)
             return cached.view
-        view = await self._views.get(id, lambda: self._agents.view(id, description))
+        view = await self._views.get(f"{patience} {id}", lambda: self._read(id, description, patience))
         if view.live and not view.trouble:
             # Without a worker's answers it is incomplete; trouble may end without a trace in the agent.
             self._cached[id] = _Cached(version, view)
@@ -105,7 +110,8 @@ class Views:
     def forget(self, id: str) -> None:
         """Drop what is cached of an agent to which something was just sent."""
         self._descriptions.forget(id)
-        self._views.forget(id)
+        for patience in (QUERY_PATIENCE, PAGE_PATIENCE):
+            self._views.forget(f"{patience} {id}")
         self._archived_views.forget(id)
         self._cached.pop(id, None)
 
@@ -119,7 +125,18 @@ class Views:
         record = await self._archived.find(id)
         if record is None:
             raise NoSuchAgentError(id)
-        return ArchivedView(**dict(await self._archived.view(record)))
+        return ArchivedView(**dict(_without_paths(await self._archived.view(record))))
+
+    async def _read(
+        self, id: str, description: WorkflowExecutionDescription, patience: timedelta
+    ) -> AgentView:
+        return _without_paths(await self._agents.view(id, description, patience))
+
+
+def _without_paths(view: AgentView) -> AgentView:
+    """The view with the names of its agent's files, in place of where they lie on a worker."""
+    kind = shown_as(view.kind, view.result)
+    return view.model_copy(update={"result": without_paths(view.result, kind)}) if kind else view
 
 
 def version_of(described: WorkflowExecutionDescription) -> tuple[object, ...]:

@@ -2,41 +2,85 @@
 
 from __future__ import annotations
 
+import faulthandler
+import gc
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis.internal.conjecture import providers
+from sqlalchemy import URL
 
-from cli.dev_server import DevServer
-from common.settings import Settings
-from tests.support.limits import QUICK_TASKS
-from tests.support.roots import open_all
+from cli.cluster.postgres import Postgres
+from testing.fixtures import GIVEN, server, session_settings, settings, stage
+from tests.support.databases import emptied, running_postgres
+
+__all__ = ["server", "session_settings", "settings", "stage"]
 
 # A shell starts what runs in its background with Ctrl-C ignored, and children inherit that; tests send it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+# Of the process itself: while a test runs, what it prints is captured.
+STDERR = pytest.StashKey[int]()
+
+
 def pytest_configure(config: pytest.Config) -> None:
+    # Modules and tests stay: the collector looks for garbage once they are there, and passes over them.
+    gc.disable()
+    config.stash[STDERR] = os.dup(2)
     # Hypothesis also draws constants of the modules loaded so far; which those are differs from run to run.
     if config.getoption("--hypothesis-profile") == "ci":
         providers._get_local_constants = lambda: providers._local_constants
 
 
+# The time limit raises in the main thread, which a test that hangs elsewhere or catches everything outlives.
+# After twice as long the process ends: its stacks are printed, and the run ends with the test's name.
+def end_later(test: pytest.Item | pytest.Collector) -> None:
+    config, marker = test.config, test.get_closest_marker("timeout")
+    given = marker.args[0] if marker else config.getoption("timeout")
+    if limit := 2 * float(config.getini("timeout") if given is None else given):
+        faulthandler.dump_traceback_later(limit, exit=True, file=config.stash[STDERR])
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    end_later(item)
+    try:
+        return (yield)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_exception_interact(node: pytest.Item | pytest.Collector) -> None:
+    """Start anew what pytest's own plugin has just cancelled: its teardown may hang, too."""
+    end_later(node)
+
+
 # A file is one worker's. Those that take minutes begin first and unit tests come last, so that no worker is
 # left alone with one at the end.
 LONG = (
-    "chaos/test_chaos",
-    *("integration/test_cli", "workflow/test_archive", "workflow/test_kit", "chaos/test_archive"),
-    *("integration/test_gateway_schema", "workflow/test_drift", "chaos/test_contract_auditor_kills"),
-    *("chaos/test_code_auditor_kills", "workflow/test_chain_machine"),
+    *("chaos/test_chaos", "integration/test_readme", "chaos/test_code_auditor_kills", "chaos/test_archive"),
+    *("workflow/test_drift", "chaos/test_contract_auditor_kills", "chaos/test_recruiter"),
+    *("workflow/test_archive", "workflow/test_chain_machine", "integration/test_gateway_schema"),
 )
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if GIVEN:  # by `make cluster-test`
+        chosen = [item for item in items if "server" in getattr(item, "fixturenames", ())]
+        config.hook.pytest_deselected(items=list({*items} - {*chosen}))
+        items[:] = chosen
+
     def place(item: pytest.Item) -> int:
         folder, name = item.path.with_suffix("").parts[-2:]
         long = f"{folder}/{name}" in LONG
@@ -46,28 +90,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def session_settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """Settings with a data folder of this test session's own."""
-    folder = tmp_path_factory.mktemp("hibernaut")
-    return Settings.read({"HIBERNAUT_DATA_DIR": str(folder), "HIBERNAUT_UNSIGNED": "refuse"})
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server for the whole session; whoever stops it starts it again."""
+    with running_postgres() as server:
+        yield server
 
 
-@pytest.fixture(scope="session")
-async def server(session_settings: Settings) -> AsyncIterator[DevServer]:
-    """The real Temporal dev server, one for the whole session; tests use ids of their own."""
-    async with DevServer(session_settings, ui_port=None, limits=QUICK_TASKS) as running:
-        yield running
-
-
-@pytest.fixture
-def settings(tmp_path: Path, server: DevServer, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """Settings with a data folder and a task queue of the test's own, pointing at the session's server."""
-    monkeypatch.setenv("TEMPORAL_ADDRESS", server.address)
-    open_all(tmp_path / "data")
-    return Settings.read(
-        {
-            **{key: value for key, value in os.environ.items() if not key.startswith("HIBERNAUT_")},
-            "HIBERNAUT_DATA_DIR": str(tmp_path / "data"),
-            "HIBERNAUT_TASK_QUEUE": f"queue-{tmp_path.name}",
-        }
-    )
+@pytest.fixture(params=["sqlite", "postgres"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Path | URL:
+    """An empty database of each kind, which the test runs on one after the other."""
+    if request.param == "sqlite":
+        return tmp_path / "new" / "database.db"
+    return emptied(request.getfixturevalue("postgres"))

@@ -23,7 +23,7 @@ from temporalio.exceptions import (
 
 with workflow.unsafe.imports_passed_through():
     from activities.archive.agents import AgentArchiver
-    from activities.archive.erasure import ErasePart, Erasure
+    from activities.archive.erasure import Account, ErasePart, Erasure
     from activities.archive.ledger import ArchiveLedger
     from activities.archive.records import (
         DueAgent,
@@ -227,7 +227,12 @@ class Eraser:
                 break
         archived = await workflow.execute_activity_method(Erasure.erase_archived, part, **WORK)
         held = erased.held + archived.held
-        return erased.plus(archived).model_copy(update={"held": held})
+        erased = erased.plus(archived).model_copy(update={"held": held})
+        found = erased.live or erased.archived or erased.objects or erased.artifacts
+        if found and workflow.patched("erasures are kept"):
+            account = Account(by=part.by, at=part.at, erased=erased)
+            await workflow.execute_activity_method(Erasure.keep_account, account, **WORK)
+        return erased
 
 
 async def _under_the_one_id(request: ArchiveRequest) -> ArchiveReport:

@@ -8,35 +8,19 @@ build of the workers it began on; the next page begins on the current one.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from temporalio import workflow
-from temporalio.common import (
-    RawValue,
-    RetryPolicy,
-    SearchAttributePair,
-    TypedSearchAttributes,
-    WorkflowIDReusePolicy,
-)
-from temporalio.exceptions import (
-    ActivityError,
-    ApplicationError,
-    ChildWorkflowError,
-    FailureError,
-    WorkflowAlreadyStartedError,
-    is_cancelled_exception,
-)
+from temporalio.common import RawValue, RetryPolicy
+from temporalio.exceptions import FailureError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
     from activities.batch.pages import BatchPages
-    from activities.batch.records import ItemCheck, PageRequest, ReadRequest, WriteRequest
+    from activities.batch.records import ItemResults, Items, PageRequest, ReadRequest, WriteRequest
     from common.agents.batch import (
         ASKING,
-        ITEM_OF,
-        MAX_REASON,
-        MAX_RESULT_BYTES,
         MAX_SHOWN,
         PAGE,
         REPORT,
@@ -49,23 +33,17 @@ with workflow.unsafe.imports_passed_through():
         Verdict,
         item_agent_id,
     )
+    from common.agents.batch_queue import ItemQueue
     from common.agents.batch_state import PageReport
-    from common.digest import canonical
-    from common.temporal import search_attributes
-    from workflows.core.calls import READ
+    from common.agents.batch_verdicts import bounded, done, failed, set_aside
+    from common.errors import permanent
+    from workflows.batch_agents import STEP, ItemAgents
     from workflows.starts import require_signed
 
 # While there is enough to begin, the agent hears after so many of the page's items, or with the next that
 # ends after so long; once there is not, of each end: there are slots to hand on.
 SHARE_OF_A_REPORT = 0.05
 REPORT_AFTER = timedelta(seconds=30)
-# The rules of a start are looked at within the workflow task; where that fails, by an activity that may wait.
-CHECK_ONCE = workflow.LocalActivityConfig(
-    start_to_close_timeout=timedelta(seconds=5),
-    schedule_to_close_timeout=timedelta(seconds=5),
-    retry_policy=RetryPolicy(maximum_attempts=1),
-)
-STEP = workflow.ActivityConfig(start_to_close_timeout=READ.start_to_close, retry_policy=READ.retry)
 
 
 @workflow.defn(name=PAGE)
@@ -80,6 +58,7 @@ class BatchPage:
         self._waiting = request.page.count
         self._in_flight: dict[str, datetime] = {}
         self._results: list[ItemResult] = []
+        self._queue = ItemQueue(request.work.together)
         self._asking: dict[str, ItemAsks] = {}
         self._serial = 0
         self._told: PageReport | None = None
@@ -87,7 +66,7 @@ class BatchPage:
         # The agent has ended, so that nobody wants to know.
         self._forsaken = False
         self._over = False
-        self._checks = asyncio.Lock()
+        self._agents = ItemAgents(request)
 
     @workflow.run
     async def run(self, request: PageRequest) -> PageReport:
@@ -100,13 +79,13 @@ class BatchPage:
         doing: list[asyncio.Task[None]] = []
         cancelled: asyncio.CancelledError | None = None
         try:
-            for item in items.items:
-                await workflow.wait_condition(lambda: len(self._in_flight) < self._width or self._forsaken)
+            self._queue.left.extend(items.items)
+            while not self._queue.is_empty:
+                await workflow.wait_condition(self._can_go_on)
                 if self._forsaken:
                     break
-                self._waiting -= 1
-                self._in_flight[item.key] = workflow.now()
-                doing.append(asyncio.create_task(self._do(item)))
+                if self._queue.left:
+                    doing.append(asyncio.create_task(self._begun(self._queue.take(self._width))))
             await asyncio.gather(*doing)
         except asyncio.CancelledError as error:
             cancelled = error
@@ -118,7 +97,7 @@ class BatchPage:
             known = {each.key for each in self._results}
             for item in items.items:
                 if item.key not in known:
-                    self._judge(item.key, Verdict.QUARANTINED, reason=reason)
+                    self._judge(set_aside(item.key, reason))
             self._waiting = 0
         self._over = True
         await reporting
@@ -155,22 +134,73 @@ class BatchPage:
         """Every verdict so far."""
         return WriteRequest(parent=self._request.parent, results=tuple(self._results))
 
+    def _can_go_on(self) -> bool:
+        """Whether something can begin, or nothing is left to."""
+        if self._queue.left:
+            return len(self._in_flight) < self._width or self._forsaken
+        return self._queue.is_empty or self._forsaken
+
+    def _begun(self, items: Sequence[BatchItem]) -> Coroutine[Any, Any, None]:
+        """What does the items of one call, the first of which counts as begun."""
+        self._begin(items[0])
+        return self._do_several(items) if self._work.together > 1 else self._do(items[0])
+
+    def _begin(self, item: BatchItem) -> None:
+        self._waiting -= 1
+        self._in_flight[item.key] = workflow.now()
+
     async def _do(self, item: BatchItem) -> None:
         """Do one item and judge it."""
         try:
-            result = await (self._start(item) if self._work.kind else self._call(item))
+            result = await (self._start(item) if self._work.kind else self._call(item.argument))
         except (FailureError, asyncio.CancelledError) as error:
-            self._judge(item.key, Verdict.QUARANTINED, reason=_reason_of(error))
-            if is_cancelled_exception(error) and isinstance(error, asyncio.CancelledError):
-                raise
+            self._failed(item, error)
         else:
-            self._judge(item.key, Verdict.DONE, result=_bounded(result))
+            self._judge(done(item.key, result))
 
-    async def _call(self, item: BatchItem) -> Any:
+    async def _do_several(self, items: Sequence[BatchItem]) -> None:
+        """Have one call do several, and take back those that it did not come to.
+
+        The first is in flight, as long as the call is; those behind it may not have begun.
+        """
+        first, began = items[0], workflow.now()
+        try:
+            found = await self._call(Items(items=tuple(items)), ItemResults)
+            judged = {each.key: each for each in found.results if each.key in {item.key for item in items}}
+            if not judged:
+                raise permanent("NoVerdict", "its call has judged none")
+        except (FailureError, asyncio.CancelledError) as error:
+            if len(items) == 1 or is_cancelled_exception(error):
+                self._queue.settle(items, (first.key,))
+                self._failed(first, error)
+            else:
+                self._queue.split(items)
+                self._put_back(first)
+            return
+        self._put_back(first)
+        self._queue.settle(items, judged)
+        self._queue.pace((workflow.now() - began) / len(judged))
+        for item in items:
+            if item.key in judged:
+                self._begin(item)
+                result = judged[item.key]
+                self._judge(result.model_copy(update={"result": bounded(result.result)}))
+
+    def _put_back(self, item: BatchItem) -> None:
+        self._waiting += 1
+        del self._in_flight[item.key]
+
+    def _failed(self, item: BatchItem, error: BaseException) -> None:
+        self._judge(failed(item.key, error))
+        if isinstance(error, asyncio.CancelledError):
+            raise error
+
+    async def _call(self, argument: Any, returns: type[Any] | None = None) -> Any:
         work = self._work
         return await workflow.execute_activity(
             work.activity,
-            item.argument,
+            argument,
+            result_type=returns,
             task_queue=workflow.info().task_queue + work.queue if work.queue else None,
             start_to_close_timeout=work.start_to_close,
             schedule_to_close_timeout=work.schedule_to_close,
@@ -184,44 +214,15 @@ class BatchPage:
         )
 
     async def _start(self, item: BatchItem) -> Any:
-        """Have an agent do it, under the rules of every start; what it returned."""
-        await self._check(ItemCheck(kind=self._work.kind, input=item.argument))
-        info = workflow.info()
-        owner = info.typed_search_attributes.get(search_attributes.OWNER)
-        pairs = [
-            SearchAttributePair(search_attributes.BATCH_ID, self._request.batch),
-            *([SearchAttributePair(search_attributes.OWNER, owner)] if owner else []),
-        ]
-        agent = item_agent_id(self._request.parent, item.key)
+        """Have an agent do it; what it returned."""
         try:
-            return await workflow.execute_child_workflow(
-                self._work.kind,
-                item.argument,
-                id=agent,
-                # Only one that has failed may be tried again.
-                id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY,
-                # Of a fork's batch the items are marked as it is.
-                memo={**workflow.memo(), ITEM_OF: info.workflow_id},
-                priority=info.priority,
-                search_attributes=TypedSearchAttributes(pairs),
-            )
+            return await self._agents.do(item)
         finally:
-            self._asking.pop(agent, None)
+            self._asking.pop(item_agent_id(self._request.parent, item.key), None)
 
-    async def _check(self, check: ItemCheck) -> None:
-        # One at a time: of two local ones that end in different tasks, a replay may swap the results.
-        async with self._checks:
-            try:
-                await workflow.execute_local_activity_method(BatchPages.check_item, check, **CHECK_ONCE)
-                return
-            except FailureError as error:
-                if is_cancelled_exception(error):
-                    raise
-        await workflow.execute_activity_method(BatchPages.check_item, check, **STEP)
-
-    def _judge(self, key: str, verdict: Verdict, *, reason: str = "", result: Any = None) -> None:
-        self._in_flight.pop(key, None)
-        self._results.append(ItemResult(key=key, verdict=verdict, reason=reason, result=result))
+    def _judge(self, result: ItemResult) -> None:
+        self._in_flight.pop(result.key, None)
+        self._results.append(result)
 
     async def _keep_reporting(self) -> None:
         """Tell the agent whenever there is enough to tell; while it is being told, more comes together."""
@@ -282,24 +283,3 @@ class BatchPage:
             if is_cancelled_exception(error):
                 raise
             self._forsaken = True
-
-
-def _reason_of(error: BaseException) -> str:
-    """Why an item was not done, in the words of what failed in the end."""
-    if isinstance(error, WorkflowAlreadyStartedError):
-        return "there is already an agent of its id"
-    while isinstance(error, ActivityError | ChildWorkflowError) and error.cause:
-        error = error.cause
-    if is_cancelled_exception(error):
-        return "cancelled"
-    kind = error.type if isinstance(error, ApplicationError) and error.type else type(error).__name__
-    words = error.message if isinstance(error, ApplicationError) else ""
-    return f"{kind}: {words}"[:MAX_REASON].rstrip(": ")
-
-
-def _bounded(result: Any) -> Any:
-    """A result as it is kept, or how large it was."""
-    size = len(canonical(result))
-    if size <= MAX_RESULT_BYTES:
-        return result
-    return {"left out": f"{size} bytes, over the {MAX_RESULT_BYTES} of a result: hand over an artifact"}

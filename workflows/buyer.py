@@ -13,7 +13,9 @@ from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
     from activities.documents.documents import Documents, DocumentSet, DocumentsRequest
-    from activities.llm.records import Material, Think
+    from activities.llm.offline import weakness
+    from activities.llm.records import OFFLINE, Material, Think
+    from activities.preconditions import Preconditions
     from activities.quotes.quotes import QuoteRequest, Quotes
     from activities.trading.orders import CancelOrder, FindOrder, MarketRequest, Orders, PlaceOrder
     from common.agents.buyer import (
@@ -49,6 +51,8 @@ SETTLED = timedelta(seconds=60)
 # An order that is looked at for days is looked at ever less often.
 FIRST_LOOK = timedelta(seconds=2)
 RAREST_LOOK = timedelta(minutes=5)
+# Who wrote the case where there was nothing to write it from.
+NOBODY = "none"
 
 
 @workflow.defn(name="buyer")
@@ -63,6 +67,8 @@ class Buyer(Agent[BuyerInput, BuyerMemory]):
     async def run(self, input: BuyerInput) -> BuyerResult:
         """Wait for the price, plan, ask, validate, buy, follow; on drift ask again or stop."""
         memory = self.memory
+        if memory.order is None:
+            await self.require(Preconditions.check, input.needs)
         while memory.order is None:
             if memory.plan is None and not await self._until_within_limit():
                 return self._not_reached()
@@ -130,7 +136,7 @@ class Buyer(Agent[BuyerInput, BuyerMemory]):
             quote = await self.call(Quotes.quote, QuoteRequest(symbol=self.input.symbol), READ)
             self.note(f"{quote.symbol} costs {quote.price}", at=quote.at.isoformat(), source=quote.source)
             documents = await self._read()
-            case, model = await self._case(documents) if documents else ("No documents were given.", "none")
+            case, model = await self._case(documents) if documents else ("No documents were given.", NOBODY)
             return BuyPlan(
                 symbol=self.input.symbol,
                 side=Side.BUY,
@@ -160,7 +166,7 @@ class Buyer(Agent[BuyerInput, BuyerMemory]):
             for each in documents.documents
         )
         if not material:
-            return "The folder holds no document that could be read.", "none"
+            return "The folder holds no document that could be read.", NOBODY
         instruction = (
             f"In five sentences or fewer: what speaks for and against buying {self.input.symbol} now? "
             "Name risk, price, earnings and outlook where the documents do."
@@ -170,9 +176,13 @@ class Buyer(Agent[BuyerInput, BuyerMemory]):
 
     async def _ask(self, plan: BuyPlan) -> Outcome[BuyPlan]:
         with self.node("approval"):
-            question = f"Buy {plan.quantity} {plan.symbol} at {plan.limit} or less, {plan.quote.price} now?"
+            why = weakness(plan.case) if plan.model == OFFLINE else ""
+            price = f"{plan.quote.price} now{why and f' (weak case: {why})'}"
+            question = f"Buy {plan.quantity} {plan.symbol} at {plan.limit} or less, {price}?"
             policy = self.input.policy(self.owner, editable=EDITABLE)
             evidence = list(self.memory.drifts)
+            if plan.model == NOBODY and self.input.documents:
+                evidence.append("no document could be read, so nothing speaks for it")
             if plan.quote.price > plan.limit:
                 evidence.append("the price is over the limit: approved as it is, nothing will be bought")
             return await self.ask(question, plan, policy, evidence, self._premises)
@@ -254,10 +264,10 @@ class Buyer(Agent[BuyerInput, BuyerMemory]):
                             await self.hibernate(until, waiting_for="the order to be cancelled")
                     pause = min(pause * 2, RAREST_LOOK)
                     if found and found != order:
-                        self.note(_told(found))
+                        self.note(found.in_words)
                     order = memory.order = found or order
                     await self.carry_over()
-            self.note(_told(order), reason=order.reason)
+            self.note(order.in_words, reason=order.reason)
         return _result(_outcome(order), plan, memory)
 
     @asynccontextmanager
@@ -288,15 +298,8 @@ class Buyer(Agent[BuyerInput, BuyerMemory]):
         """Cancel what is open of the order; how it stands now."""
         found = await self.call(Orders.cancel_order, CancelOrder(key=key), READ)
         if found.order:
-            self.note(f"withdrawn: {_told(found.order)}")
+            self.note(f"withdrawn: {found.order.in_words}")
         return found.order
-
-
-def _told(order: Order) -> str:
-    price = f" at {order.average_price}" if order.average_price is not None else ""
-    return (
-        f"{order.state}: {order.filled} of {order.quantity} {order.symbol}{price}, limit {order.limit_price}"
-    )
 
 
 def _outcome(order: Order) -> BuyOutcome:

@@ -35,6 +35,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.auditor.scan.records import KeepRequest, Recalled, RecallRequest, Tree
     from activities.auditor.scan.shard import CodeScan
     from activities.auditor.triage import FindingTriage
+    from activities.preconditions import Preconditions
     from common.agents.auditor import AuditInput, AuditResult, FixPlan
     from common.artifacts import ArtifactRef
     from common.digest import digest
@@ -68,6 +69,8 @@ class CodeAuditor(Agent[AuditInput, AuditorMemory]):
         memory = self.memory
         if memory.triage is None:
             await self._examine()
+        if input.apply and workflow.patched("looks-whether-it-may-write"):
+            await self.require(Preconditions.check, input.needs)
         while input.apply and not memory.settled:
             plan = memory.plan = memory.plan or await self._plan()
             memory.settled = not plan.files or await self._fix(plan)

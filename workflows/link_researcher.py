@@ -15,6 +15,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.fetching.records import FetchRequest, FoundLinks, LinksRequest, SearchRequest
     from activities.fetching.scraper import Scraper
     from activities.llm.records import OFFLINE, Reply, Think
+    from activities.preconditions import Preconditions
     from activities.research.activities import ResearchActivities
     from activities.research.asking import about_page, about_pages, points_of
     from activities.research.publishing import Publisher, PublishReport
@@ -31,6 +32,7 @@ with workflow.unsafe.imports_passed_through():
         Source,
         Unread,
     )
+    from common.notices.types import NoticeEvent
     from workflows.core.agent import (
         FETCH,
         ONCE,
@@ -71,11 +73,14 @@ class LinkResearcher(Agent[ResearcherInput, ResearcherMemory]):
     async def run(self, input: ResearcherInput) -> ResearchResult:
         """Search, read, draft, ask, validate, publish; where pages have changed, read them again and ask."""
         memory = self.memory
+        await self.require(Preconditions.check, input.needs)
         await self._search()
         while memory.published is None:
             await self._scrape()
             await self._read()
             plan = memory.plan = memory.plan or await self._draft()
+            if not plan.claims:
+                return await self._nothing_found(plan)
             outcome = await self._ask(plan)
             memory.decision = outcome.words
             if not outcome.approved:
@@ -213,6 +218,7 @@ class LinkResearcher(Agent[ResearcherInput, ResearcherMemory]):
                 sources=request.sources,
                 unread=request.unread,
                 model=draft.model,
+                weak=draft.weak,
             )
 
     async def _compared(self) -> Reply | None:
@@ -223,11 +229,18 @@ class LinkResearcher(Agent[ResearcherInput, ResearcherMemory]):
             return None
         return await self._points(about_pages(in_order))
 
+    async def _nothing_found(self, plan: PublishPlan) -> ResearchResult:
+        """Nobody is asked to publish an empty report: people are told why it is empty."""
+        reason = _why_empty(plan, self.memory)
+        await self.tell_people(f"nothing to publish: {reason}", NoticeEvent.ALERT)
+        return _result(ResearchOutcome.NOTHING_FOUND, plan, self.memory, reason)
+
     async def _ask(self, plan: PublishPlan) -> Outcome[PublishPlan]:
         with self.node("approval"):
+            weak = f" (weak match: {plan.weak})" if plan.weak else ""
             question = (
-                f"Publish the report on {plan.topic!r}, {plan.claims} quotes from {len(plan.sources)} pages, "
-                f"to {plan.target}?"
+                f"Publish the report on {plan.topic!r}, {plan.claims} quotes from {len(plan.sources)} "
+                f"pages{weak}, to {plan.target or 'the files of this agent'}?"
             )
             policy = self.input.policy(self.owner)
             evidence = list(_evidence(plan, self.memory))
@@ -250,6 +263,16 @@ class LinkResearcher(Agent[ResearcherInput, ResearcherMemory]):
         if acted.result is None:
             self.memory.forget([each.premise for each in acted.drifts], acted.evidence)
             await self.carry_over()
+
+
+def _why_empty(plan: PublishPlan, memory: ResearcherMemory) -> str:
+    if not memory.links:
+        return f"no page was found on {plan.topic!r}"
+    if plan.sources:
+        return f"the {len(plan.sources)} pages that were read say nothing on {plan.topic!r}"
+    first = plan.unread[0]
+    more = f", and {len(plan.unread) - 1} more" if len(plan.unread) > 1 else ""
+    return f"none of {len(memory.links)} pages could be read: {first.url}: {first.reason}{more}"
 
 
 def _premises(plan: PublishPlan) -> list[Premise]:
@@ -278,7 +301,9 @@ def _evidence(plan: PublishPlan, memory: ResearcherMemory) -> Iterable[str]:
     yield f"written by {who}"
 
 
-def _result(outcome: ResearchOutcome, plan: PublishPlan, memory: ResearcherMemory) -> ResearchResult:
+def _result(
+    outcome: ResearchOutcome, plan: PublishPlan, memory: ResearcherMemory, reason: str = ""
+) -> ResearchResult:
     return ResearchResult(
         outcome=outcome,
         topic=plan.topic,
@@ -289,4 +314,5 @@ def _result(outcome: ResearchOutcome, plan: PublishPlan, memory: ResearcherMemor
         places=memory.published.places if memory.published else (),
         draft=memory.draft,
         decision=memory.decision,
+        reason=reason,
     )

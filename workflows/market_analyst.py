@@ -15,9 +15,9 @@ with workflow.unsafe.imports_passed_through():
     from common.agents.agent import Receipt, Woken
     from common.agents.fields import FASTEST, SLOWEST
     from common.agents.market import Crossing, MarketInput, MarketMemory, MarketResult, WatchOutcome
-    from common.agents.market_rules import MAX_RULES, Rule, Then, by_condition, short
+    from common.agents.market_rules import MAX_RULES, Rule, Then, by_condition
     from common.agents.market_words import NotUnderstoodError, Order, Told, parse_told
-    from common.grammar import LONGEST
+    from common.grammar import LONGEST, short
     from common.notices.types import NoticeEvent
     from workflows.core.agent import LONG, ONCE, Agent, CallPolicy, cause_of
 
@@ -202,7 +202,7 @@ class MarketAnalyst(Agent[MarketInput, MarketMemory]):
             number=0 if final else memory.reports,
         )
         written = await self.call(MarketReports.write_market_report, request, LONG)
-        self.note(f"report: {written.files['html']}")
+        self.note(f"report: {written.files['html'].rpartition('/')[2]}")
         return written
 
     @property

@@ -17,6 +17,7 @@ from temporalio.worker.workflow_sandbox import SandboxRestrictions
 from common.agents.kinds import KINDS
 from common.temporal.fork_header import ForkHeader
 from common.temporal.guard import PayloadGuard
+from common.temporal.kept_code import keep_code
 from common.temporal.recording import Recording, RecordingSandbox
 from common.temporal.sandbox import AgentSandbox
 from workflows.archivist import Archivist, Eraser
@@ -47,7 +48,8 @@ def workflow_classes() -> list[type]:
 
 
 def sandbox() -> AgentSandbox:
-    """The sandbox that agents run in, on a worker and in every replay."""
+    """The sandbox that agents run in, on a worker and in every replay; from now on with the code as it is."""
+    keep_code("workflows")
     return AgentSandbox(RESTRICTIONS)
 
 

@@ -26,8 +26,9 @@ from activities.archive.records import (
     StoreOutcome,
     StoreRequest,
 )
-from activities.archive.removal import clear_payloads, delete_runs
+from activities.archive.removal import clear_payloads, delete_runs, is_there
 from activities.calls.heartbeats import heartbeats
+from common.agent_objects import delete_work
 from common.archive.chain import get_checked, put_checked
 from common.archive.layout import (
     ArchivedObject,
@@ -111,9 +112,14 @@ class AgentArchiver:
 
     @activity.defn(name="archive_clear")
     async def clear(self, agent: Removed) -> Cleared:
-        """Wait until the server has deleted an agent, then delete its payload objects."""
+        """Wait until the server has deleted an agent, then delete its payload objects and its work.
+
+        Its artifacts and files stay: its history, which is archived, refers to them.
+        """
         async with heartbeats():
             await clear_payloads(self._client, self._objects, agent.id, agent.runs)
+            if not await is_there(self._client, agent.id):
+                await asyncio.to_thread(delete_work, self._objects, agent.id)
             return Cleared(id=agent.id)
 
     def _is_due(self, row: AgentRow, request: DueRequest) -> bool:

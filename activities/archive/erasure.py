@@ -16,16 +16,17 @@ from activities.archive.ledger import ArchiveLedger
 from activities.archive.records import EnterRequest
 from activities.archive.removal import clear_payloads, delete_runs, is_there
 from activities.calls.heartbeats import heartbeats
-from activities.fetching.pages import PageStore
-from activities.mail.outbox import objects_of
+from activities.llm.ledger import Ledger
+from activities.mail.outbox import objects_of as letters_of
+from common.agent_objects import is_artifact, objects_of
 from common.agents.batch import PAGE_PREFIX
 from common.approval.acts import ActLog
 from common.archive.index import ArchiveIndex, IndexQuery, unpack_rows
-from common.archive.layout import Erased, IndexRow, agent_folder, day_of, run_folder
-from common.artifacts import ArtifactStore
+from common.archive.layout import Erased, Forgotten, IndexRow, agent_folder, day_of, run_folder
 from common.client.visibility import quote
 from common.notices.types import COURIER, agent_of, courier_id
 from common.object_store import ObjectStore, StoredObject
+from common.old_data import forget_old
 from common.owned import owned_prefix
 from common.settings import Settings
 from common.temporal import search_attributes
@@ -44,6 +45,14 @@ class ErasePart(BaseModel, frozen=True):
     until: AwareDatetime
 
 
+class Account(BaseModel, frozen=True):
+    """What the work named `by` has erased."""
+
+    by: str
+    at: AwareDatetime
+    erased: Erased
+
+
 class Erasure:
     """The activities that erase.
 
@@ -58,7 +67,7 @@ class Erasure:
         self, client: Client, objects: ObjectStore, settings: Settings, ledger: ArchiveLedger
     ) -> None:
         self._client, self._objects, self._settings, self._ledger = client, objects, settings, ledger
-        self._artifacts, self._pages = ArtifactStore.of(settings), PageStore.of(settings)
+        self._answers = Ledger.of(settings)
 
     @activity.defn(name="erase_live")
     async def erase_live(self, request: ErasePart) -> Erased:
@@ -91,9 +100,9 @@ class Erasure:
             # Also of an owner whose agents are all on hold: it only saves time.
             theirs += await asyncio.to_thread(self._lying, owned_prefix(request.owner))
             await asyncio.to_thread(self._objects.delete, [each.key for each in theirs])
-            files = await asyncio.to_thread(self._forget_files, runs)
-            found.objects, found.artifacts = len(theirs), len(files)
-            found.bytes = sum(files) + sum(each.size for each in theirs)
+            own = await asyncio.to_thread(self._forget_own, runs)
+            found.objects, found.artifacts = len(theirs) + own.objects, own.artifacts
+            found.bytes = own.bytes + sum(each.size for each in theirs)
             found.live = sum(not id.startswith((courier_id(""), PAGE_PREFIX)) for id in there)
             for id, ids in runs.items():
                 found = found.plus(await self._erase(id, ids))
@@ -117,6 +126,13 @@ class Erasure:
             await asyncio.to_thread(self._objects.delete, newest.removed)
             return newest.erased or Erased(owner=request.owner)
 
+    @activity.defn(name="keep_erasure")
+    def keep_account(self, account: Account) -> None:
+        """Keep what was erased, for whoever asks later; nothing of what it was."""
+        counts = account.erased.model_dump(exclude={"owner"})
+        kept = Forgotten(**counts, at=account.at).model_dump_json(exclude={"owner"})
+        self._objects.put(f"{Forgotten.prefix(account.erased.owner)}{account.by}.json", kept.encode())
+
     async def _end(self, id: str) -> bool:
         """Terminate the agent and return whether it existed: visibility lists deleted ones for a moment."""
         was_there = await is_there(self._client, id)
@@ -137,7 +153,7 @@ class Erasure:
         return Erased(objects=len(listed), bytes=sum(each.size for each in listed))
 
     def _letters_and_acts(self, agents: Collection[str]) -> list[StoredObject]:
-        return objects_of(self._objects, agents) + ActLog(self._objects).objects_of(agents)
+        return letters_of(self._objects, agents) + ActLog(self._objects).objects_of(agents)
 
     def _never_entered(self, owner: str, kinds: dict[str, str]) -> list[StoredObject]:
         """What a killed archivist had copied of these agents, and no row of the index names."""
@@ -151,11 +167,18 @@ class Erasure:
             for each in self._objects.list(agent_folder(kind, id))
         ]
 
-    def _forget_files(self, agents: Collection[str]) -> list[int]:
-        """Delete the agents' working files in the data folder; return the sizes of the artifacts."""
-        for agent in agents:
-            self._pages.forget(agent)
-        return self._artifacts.forget(agents) if agents else []
+    def _forget_own(self, agents: Collection[str]) -> Erased:
+        """Delete what the agents stored for themselves: artifacts, files, work under way, models' answers."""
+        own = objects_of(self._objects, agents)
+        self._objects.delete([each.key for each in own])
+        self._answers.forget(agents)
+        old = forget_old(self._settings, agents)
+        artifacts = sum(is_artifact(each.key) for each in own)
+        return Erased(
+            objects=len(own) - artifacts,
+            artifacts=artifacts + len(old),
+            bytes=sum(old) + sum(each.size for each in own),
+        )
 
     async def _enter(self, request: ErasePart) -> None:
         """Enter the rewritten index into the chain, if the owner has rows in it."""
@@ -191,10 +214,10 @@ class Erasure:
             erased.archived += 1
         ids = {row.id for row in going.values()}
         gone += await asyncio.to_thread(self._letters_and_acts, ids)
-        files = await asyncio.to_thread(self._forget_files, ids)
+        own = await asyncio.to_thread(self._forget_own, ids)
         removed += [each.key for each in gone]
-        erased.objects, erased.artifacts = len(gone), len(files)
-        erased.bytes = sum(files) + sum(each.size for each in gone)
+        erased.objects, erased.artifacts = len(gone) + own.objects, own.artifacts
+        erased.bytes = own.bytes + sum(each.size for each in gone)
         if going:
             entry = EnterRequest(by=request.by, at=request.at, rows=[], records=[])
             await self._ledger.enter(request.by, entry, [], kept, tuple(removed), erased)

@@ -19,6 +19,7 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 
 from activities.batch.listing import read_verdicts, sample_of
 from activities.batch.records import (
+    CheckedItem,
     Gathered,
     GatherRequest,
     ItemCheck,
@@ -31,6 +32,7 @@ from activities.batch.records import (
     WriteRequest,
 )
 from activities.calls.owner import owner_of_caller
+from common.agents.agent import summary_of
 from common.agents.batch import PAGE, BatchItem, ItemResult, Verdict, as_lines
 from common.agents.batch_state import PageReport
 from common.agents.fork import CALLER, mark_of
@@ -98,8 +100,8 @@ class BatchPages:
         return await asyncio.to_thread(self._artifacts.put, data, request.parent)
 
     @activity.defn(name="batch_check")
-    async def check_item(self, check: ItemCheck) -> None:
-        """Let an agent be started as an item, under the rules of every start.
+    async def check_item(self, check: ItemCheck) -> CheckedItem | None:
+        """Let an agent be started as an item, under the rules of every start. None is of older versions.
 
         Raises:
             ApplicationError: permanent: `BadItem`, `StartRefused`; retryable: `TooManyAgents`.
@@ -119,6 +121,7 @@ class BatchPages:
             raise retry_after("TooManyAgents", str(error), ROOM_AGAIN) from None
         except (AgentClientError, UnusableValueError) as error:
             raise permanent("StartRefused", str(error)) from None
+        return CheckedItem(subject=summary_of(input))
 
     @activity.defn(name="batch_look")
     async def look(self, request: LookRequest) -> Looked:
@@ -129,7 +132,8 @@ class BatchPages:
     @activity.defn(name="batch_gather")
     async def gather(self, request: GatherRequest) -> Gathered:
         """Every verdict so far, those of open pages as they stand."""
-        results = [each for ref in request.judged for each in read_verdicts(self._artifacts, ref)]
+        judged = [await asyncio.to_thread(read_verdicts, self._artifacts, ref) for ref in request.judged]
+        results = [each for verdicts in judged for each in verdicts]
         for id in request.open:
             results += (await self._verdicts(id)).results
         ref = await asyncio.to_thread(self._artifacts.put, as_lines(results))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Generic, TypeVar
+
 from pydantic import BaseModel, Field, JsonValue
 
 from common.agents.batch import BatchItem, ItemPage, ItemResult, JudgedPage, Quarantined, Work
@@ -9,6 +11,8 @@ from common.agents.batch_state import PageReport
 from common.agents.fields import LocalPath
 from common.approval.starts import SignedStart
 from common.artifacts import ArtifactRef
+
+Argument = TypeVar("Argument", bound=BaseModel)
 
 
 class ListRequest(BaseModel, frozen=True):
@@ -82,6 +86,25 @@ class WriteRequest(BaseModel, frozen=True):
     results: tuple[ItemResult, ...]
 
 
+class ItemOf(BaseModel, Generic[Argument], frozen=True):
+    """An item with its argument as its activity takes it."""
+
+    key: str
+    argument: Argument
+
+
+class ItemsOf(BaseModel, Generic[Argument], frozen=True):
+    """Items that are handed to one call, in order."""
+
+    items: tuple[ItemOf[Argument], ...]
+
+
+class ItemResults(BaseModel, frozen=True):
+    """Verdicts on the first of such items; the others were not begun."""
+
+    results: tuple[ItemResult, ...]
+
+
 class OpenedPage(BaseModel, frozen=True):
     """A page that was opened: the id of its workflow, and what is known of it."""
 
@@ -108,6 +131,12 @@ class ItemCheck(BaseModel, frozen=True):
 
     kind: str
     input: dict[str, JsonValue] = Field(default_factory=dict)
+
+
+class CheckedItem(BaseModel, frozen=True):
+    """It may be started; `subject` is what it is about, in a few words, if it says."""
+
+    subject: str | None = None
 
 
 class Gathered(BaseModel, frozen=True):

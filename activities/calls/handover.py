@@ -9,13 +9,14 @@ from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 # Whatever the attempts before it waited; Temporal makes a second of less.
 AT_ONCE = timedelta(seconds=1)
+HANDED_OVER = "HandedOver"
 
 
 def handed_over() -> ApplicationError:
     """What Temporal is told: another worker has the next attempt at once, and nothing went wrong."""
     return ApplicationError(
         "the worker ended, another goes on",
-        type="HandedOver",
+        type=HANDED_OVER,
         next_retry_delay=AT_ONCE,
         category=ApplicationErrorCategory.BENIGN,
     )

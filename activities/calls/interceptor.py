@@ -16,11 +16,14 @@ from temporalio.exceptions import ApplicationError, CancelledError
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
 
-from activities.calls.handover import handed_over, is_cut_off
+from activities.calls.handover import HANDED_OVER, handed_over, is_cut_off
+from activities.calls.shares import PUT_OFF
 from common.errors import classify_error, permanent
 from common.object_store import StoreUnavailableError
+from common.telemetry.metrics import instruments
 
 RETRY_SECONDS = 0.5
+NO_FAILURES = {HANDED_OVER: "handed_over", PUT_OFF: "put_off"}
 # Temporal's answers when it no longer waits for the outcome: timed out, cancelled, or already reported.
 _SETTLED = (RPCStatusCode.NOT_FOUND, RPCStatusCode.INVALID_ARGUMENT, RPCStatusCode.FAILED_PRECONDITION)
 
@@ -41,12 +44,17 @@ class ReliableReports(Interceptor):
         handle = self._client.get_async_activity_handle(task_token=task_token).with_context(_context())
         task = asyncio.create_task(_until_received(handle, outcome, error))
         self._reports.add(task)
-        task.add_done_callback(self._reports.discard)
+        task.add_done_callback(self._received)
+        instruments().show_reports(len(self._reports))
 
     async def drain(self, seconds: float) -> None:
         """Wait for reports in progress, at most `seconds`."""
         if self._reports:
             await asyncio.wait(self._reports, timeout=seconds)
+
+    def _received(self, task: asyncio.Task[None]) -> None:
+        self._reports.discard(task)
+        instruments().show_reports(len(self._reports))
 
 
 class _Reporting(ActivityInboundInterceptor):
@@ -64,12 +72,16 @@ class _Reporting(ActivityInboundInterceptor):
             outcome = await super().execute_activity(input)
         except (CancelledError, asyncio.CancelledError):
             if not is_cut_off():
+                instruments().count_activity("cancelled")
                 raise
             failure = handed_over()
         except Exception as error:
+            # Temporal is not told of it; the log is.
+            cause = error.__cause__
             failure = classify_error(error)
-            if failure is not error or error.__cause__:
-                activity.logger.warning("activity failed", exc_info=error)
+            if failure is not error or cause:
+                activity.logger.warning("activity failed", exc_info=cause or error)
+        instruments().count_activity(*_outcome(failure))
         info = activity.info()
         if info.is_local:
             if failure:
@@ -77,6 +89,14 @@ class _Reporting(ActivityInboundInterceptor):
             return outcome
         self._reports.report(info.task_token, outcome, failure)
         activity.raise_complete_async()
+
+
+def _outcome(failure: Exception | None) -> tuple[str, str]:
+    """How the attempt ended, and the type of its error."""
+    if failure is None:
+        return "completed", ""
+    kind = failure.type if isinstance(failure, ApplicationError) and failure.type else type(failure).__name__
+    return NO_FAILURES.get(kind, "failed"), kind
 
 
 def _context() -> ActivitySerializationContext:

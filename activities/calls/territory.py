@@ -13,7 +13,8 @@ from activities.calls.owner import owner_of_caller
 from activities.safe_files import WITHIN
 from common.agents.fields import paths_of
 from common.errors import permanent
-from common.roots import NOWHERE, PathRefusedError, Roots, Territory
+from common.roots import PathRefusedError, Roots, check_path
+from common.territory import NOWHERE, Territory
 
 
 class WithinRoots(Interceptor):
@@ -50,7 +51,7 @@ class _Bounded(ActivityInboundInterceptor):
         territory = self._within.roots.of(await owner_of_caller(self._within.client))
         for field, path in named:
             try:
-                territory.check(field, path)
+                check_path(territory, field, path)
             except PathRefusedError as error:
                 raise permanent("PathRefused", str(error)) from None
         return territory

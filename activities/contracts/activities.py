@@ -10,6 +10,8 @@ from typing import Protocol
 from pydantic import BaseModel
 from temporalio import activity
 
+from activities.batch.records import ItemResults, ItemsOf
+from activities.batch.together import in_turn
 from activities.contracts.audit import Auditor, in_order, passages_text, verdict_of, weight
 from activities.contracts.listing import key_of, list_contracts, media_type_of, why
 from activities.contracts.opinions import opinions
@@ -30,6 +32,7 @@ from activities.contracts.records import (
     Pinned,
     PinRequest,
     Thinker,
+    Unread,
 )
 from activities.contracts.results import UNREADABLE, Decisions, audit_of, groups_of, read_results
 from activities.documents.extract import MAX_BYTES
@@ -119,17 +122,19 @@ class Contracts:
         """Read one contract and judge it by the rules; what was found in full goes to the artifact store.
 
         Raises:
-            ApplicationError: `ContractUnreadable`, permanent, with the reason.
+            ApplicationError: `ContractUnreadable`, permanent, with the reason and an `Unread`.
         """
-        name, auditor = request.name, self._auditor(request.playbook)
+        name, auditor, digest = request.name, self._auditor(request.playbook), ""
         try:
             data = read_inside(Path(request.folder), name, MAX_BYTES)
-            audit = self._judge(auditor, name, digest_bytes(data), data, media_type_of(name) or "", _beat)
+            digest = digest_bytes(data)
+            audit = self._judge(auditor, name, digest, data, media_type_of(name) or "", _beat)
         except UnreadableError as error:
-            raise permanent(UNREADABLE, f"{error.code}: {error}") from None
+            reason = f"{error.code}: {error}"
+            raise permanent(UNREADABLE, reason, Unread(name=name, digest=digest)) from None
         except LeftOut as error:
             reason = f"too_large: over {MAX_BYTES:,} bytes" if error.reason == "oversized" else why(error)
-            raise permanent(UNREADABLE, reason) from None
+            raise permanent(UNREADABLE, reason, Unread(name=name, digest=digest)) from None
         if not request.asks:
             return Audited(result=self._result(audit))
         return Audited(
@@ -137,6 +142,11 @@ class Contracts:
             questions=self._questions(auditor.playbook, audit),
             worst=_worst(audit),
         )
+
+    @activity.defn(name="audit_contracts")
+    def audit_contracts(self, requests: ItemsOf[AuditRequest]) -> ItemResults:
+        """Read and judge contracts, one after the other, as many as are begun within a moment."""
+        return in_turn(requests, self.audit_contract)
 
     @activity.defn(name="compare_opinions")
     def compare_opinions(self, request: CompareRequest) -> Audited:
@@ -164,21 +174,21 @@ class Contracts:
 
     @activity.defn(name="check_contracts")
     def check_contracts(self, request: CheckRequest) -> Checked:
-        """Look at every contract once more: which have changed since they were read, which are gone."""
+        """Look at every document once more: which have changed since they were read, which are gone."""
         results = read_results(self._artifacts, request.results)
         changed: list[BatchItem] = []
         gone: list[str] = []
-        for done, result in enumerate(results.audited.values(), 1):
+        known: list[ContractResult | Unread] = [*results.audited.values(), *results.unread.values()]
+        for done, read in enumerate(known, 1):
+            digest = ""
             try:
-                data = read_inside(Path(request.folder), result.name, MAX_BYTES)
-                same = digest_bytes(data) == result.digest
+                digest = digest_bytes(read_inside(Path(request.folder), read.name, MAX_BYTES))
             except LeftOut as error:
-                same = False
-                if error.reason == "vanished":
-                    gone.append(result.name)
+                if error.reason == "vanished" and read.digest:
+                    gone.append(read.name)
                     continue
-            if not same:
-                changed.append(_item(request.folder, result.name, request.playbook, request.thinker))
+            if digest != read.digest:
+                changed.append(_item(request.folder, read.name, request.playbook, request.thinker))
             if not done % 50:
                 _beat_progress(done)
         return Checked(

@@ -157,6 +157,16 @@ class Audited(BaseModel, frozen=True):
     worst: tuple[str, ...] = ()
 
 
+class Unread(BaseModel, frozen=True):
+    """A document that was set aside: the digest of its bytes then, empty where there were none to be read.
+
+    So it shows once it was repaired or replaced.
+    """
+
+    name: str
+    digest: str
+
+
 class CompareRequest(BaseModel, frozen=True):
     """Asks to put a language model's answers beside what the rules say."""
 

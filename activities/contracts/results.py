@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from pydantic import BaseModel, ValidationError
 
 from activities.batch.listing import read_verdicts
 from activities.contracts.audit import verdict_of
-from activities.contracts.records import OTHER, Audit, Finding
+from activities.contracts.records import OTHER, Audit, Finding, Unread
 from common.agents.batch import ItemResult
 from common.agents.batch import Verdict as ItemVerdict
 from common.agents.contracts import (
@@ -39,10 +40,14 @@ class Named(BaseModel, frozen=True):
 
 @dataclass
 class Results:
-    """The newest result of each contract by name, and those set aside with their reasons."""
+    """The newest result of each contract by key, and those set aside with their reasons.
+
+    Of these, `unread` are those that could not be read, as they were.
+    """
 
     audited: dict[str, ContractResult] = field(default_factory=dict)
     set_aside: dict[str, str] = field(default_factory=dict)
+    unread: dict[str, Unread] = field(default_factory=dict)
 
 
 def read_results(store: ArtifactStore, refs: Iterable[ArtifactRef]) -> Results:
@@ -50,13 +55,18 @@ def read_results(store: ArtifactStore, refs: Iterable[ArtifactRef]) -> Results:
     found = Results()
     for ref in refs:
         for item in read_verdicts(store, ref):
+            found.audited.pop(item.key, None)
+            found.set_aside.pop(item.key, None)
+            found.unread.pop(item.key, None)
             result = _result_in(item)
-            if result is None:
-                found.audited.pop(item.key, None)
-                found.set_aside[item.key] = item.reason.removeprefix(f"{UNREADABLE}: ") or "no result"
-            else:
-                found.set_aside.pop(item.key, None)
+            if result is not None:
                 found.audited[item.key] = result
+                continue
+            found.set_aside[item.key] = item.reason.removeprefix(f"{UNREADABLE}: ") or "no result"
+            if item.reason.startswith(UNREADABLE):
+                # Results from before it was kept have none.
+                with suppress(ValidationError):
+                    found.unread[item.key] = Unread.model_validate(item.result)
     return found
 
 

@@ -22,7 +22,7 @@ from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from common.agents.fork import CALLER, marked
-from common.approval.floors import Floors
+from common.approval.floors import UNREADABLE, Floors
 from common.approval.signed import sign_start
 from common.approval.signing import Signer
 from common.digest import digest
@@ -60,7 +60,7 @@ class Notices:
         """Have people told; repeating the same notice tells nobody twice.
 
         Returns:
-            None if the terminal is the only way there is, and the operator's policy changes nothing.
+            None if nothing new is asked, and the terminal is the only way there is.
 
         Raises:
             ApplicationError: type `TemporalAway`, the first few times; it is retried.
@@ -72,6 +72,8 @@ class Notices:
             update={"id": f"{notice.agent}/{(info.workflow_run_id or '')[-12:]}/{number}"}
         )
         notice, told = self._under_policy(notice)
+        if notice.event is NoticeEvent.ASKED and notice.request:
+            told = told.tells_of(notice.request, notice.owner)
         notice = notice.model_copy(update={"text": marked(notice.text)})
         if notice.gathered:
             return told
@@ -103,17 +105,23 @@ class Notices:
         return told.model_copy(update={"courier": courier, "elsewhere": elsewhere})
 
     def _under_policy(self, notice: Notice) -> tuple[Notice, Told]:
-        """A new request's notice under the operator's policy, and what the agent is told of that."""
+        """The notice of a request under the operator's policy, and what the agent is told of that."""
         request = notice.request
-        if self._floors is None or request is None or notice.event is not NoticeEvent.ASKED:
+        if self._floors is None or request is None or notice.event not in ASKS:
             return notice, Told()
+        if notice.event is not NoticeEvent.ASKED:
+            # It may have changed since the question: those are reminded who may decide by now.
+            now = self._floors.as_judged_now(request, notice.kind)
+            text = notice.text.replace(request.who_decides, now.who_decides)
+            told = Told(policy=now.policy if now.policy != request.policy else None)
+            return notice.model_copy(update={"request": now, "text": text}), told
         try:
             policy = self._floors.raised(request.policy, notice.kind, notice.owner)
             flaw = self._floors.flaw(notice.stakes, notice.kind, notice.owner)
             gap = flaw or self._floors.gap(policy, notice.kind, notice.owner) or ""
         except SettingsError:
             policy = request.policy
-            gap = "the operator's policy cannot be read: no decision counts until it is mended"
+            gap = UNREADABLE
         raised = request.under(policy).warned(gap)
         notice = notice.model_copy(update={"request": raised, "text": raised.told("asked")})
         return notice, Told(policy=policy if policy != request.policy else None, gap=gap)

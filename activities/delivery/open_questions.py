@@ -6,12 +6,9 @@ from temporalio import activity
 from temporalio.client import Client
 from temporalio.exceptions import ApplicationError
 
-from common.approval.types import ApprovalsView
-from common.client.errors import NoSuchAgentError, for_agent
-from common.client.view import answer_of, row_of
+from common.client.inbox import how_request_ended
 from common.errors import permanent
 from common.notices.types import ASKS, NO_LONGER_ASKED, Notice
-from common.temporal.search_attributes import parse_waiting_for_approvals
 
 
 class OpenQuestions:
@@ -60,21 +57,7 @@ async def how_ended(notice: Notice, client: Client, *, exactly: bool) -> str:
     """
     request = notice.request
     assert request is not None
-    handle = client.get_workflow_handle(notice.agent)
-    try:
-        async with for_agent(notice.agent):
-            row = row_of(await handle.describe())
-    except NoSuchAgentError:
-        return "the agent has ended"
-    if not row.running:
-        return f"not answered, the agent has ended: {row.status}"
-    is_named = (request.id, request.digest) in parse_waiting_for_approvals(row.waiting_for)
-    if is_named and not exactly:
-        return ""
-    view = await answer_of(handle, "approvals", ApprovalsView)
-    if view is not None and (how := view.closed.get(request.id)):
-        return how
-    # An agent that cannot answer may still be decided: its decisions wait with Temporal.
-    if is_named or (view is not None and any(each.id == request.id for each in view.open)):
-        return ""
-    raise ApplicationError(f"{notice.agent} cannot say now whether it still asks", type="AgentSilent")
+    how = await how_request_ended(client, notice.agent, request.id, request.digest, exactly=exactly)
+    if how is None:
+        raise ApplicationError(f"{notice.agent} cannot say now whether it still asks", type="AgentSilent")
+    return how

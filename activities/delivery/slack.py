@@ -17,9 +17,11 @@ from temporalio.exceptions import ApplicationError
 from activities.calls.retry_header import asked_wait
 from activities.delivery import slack_blocks
 from activities.delivery.open_questions import require_open
+from common.agents.kinds import shown_as
 from common.approval.acts import ActLog
 from common.approval.link import BUTTON_LIFETIME, LINK_LIFETIME, ApprovalButton, ApprovalLink
-from common.approval.plan_view import ShownPlan, show_plan
+from common.approval.plan_parts import ShownPlan
+from common.approval.plan_view import Around, show_plan
 from common.approval.signing import Signer
 from common.approval.types import ApprovalRequest
 from common.artifacts import ArtifactStore
@@ -140,7 +142,7 @@ class Slack:
     def slack_update(self, update: SlackUpdate) -> None:
         """Replace a posted message by how its request ended, without buttons; raises as `slack_post` does."""
         notice = update.delivery.notice
-        shown = self._shown(notice.request)
+        shown = self._shown(notice.kind, notice.request)
         self._call(
             "chat_update",
             update.delivery,
@@ -163,7 +165,7 @@ class Slack:
             expires_at=request.expires_at or now + BUTTON_LIFETIME,
         )
         details = self._link(delivery, request, now) or notice.page(self._public_url)
-        shown = self._shown(request)
+        shown = self._shown(notice.kind, request)
         return slack_blocks.asked(notice, request, shown, button.token(self._signer), details)
 
     def _link(self, delivery: Delivery, request: ApprovalRequest, now: datetime) -> str:
@@ -181,8 +183,10 @@ class Slack:
         )
         return f"{self._public_url}/approve/{link.token(self._signer)}"
 
-    def _shown(self, request: ApprovalRequest | None) -> ShownPlan:
-        return show_plan(request.plan, self._artifacts) if request else ShownPlan({}, None)
+    def _shown(self, kind: str, request: ApprovalRequest | None) -> ShownPlan:
+        if request is None:
+            return ShownPlan()
+        return show_plan(request.plan, shown_as(kind, request.plan), Around(self._artifacts))
 
     def _posted(self, delivery: Delivery, since: datetime) -> SlackPost | None:
         """The message of an earlier attempt since then, if the app's scopes allow it to be read."""

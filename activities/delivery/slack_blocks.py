@@ -13,7 +13,8 @@ from datetime import datetime
 from typing import Any
 
 from common.approval.diff_view import Diff
-from common.approval.plan_view import ShownPlan, label_of, plain, shape_of
+from common.approval.plan_parts import Changes, File, ShownPlan, Table, Words
+from common.approval.plan_text import file_named, part_lines, plan_lines
 from common.approval.types import ApprovalRequest
 from common.grammar import in_utc
 from common.notices.slack import APPROVE, REJECT, escaped
@@ -50,7 +51,7 @@ def asked(
         _context(_agent(notice), _who(request), _which(request)),
         _actions([_approve(token), _button("Reject …", REJECT, token, "danger"), _link("Details", details)]),
     ]
-    return _fitted(head, [*_plan(shown), *_evidence(request.evidence)], tail)
+    return _fitted(head, [*_plan(shown, details), *_evidence(request.evidence)], tail)
 
 
 def decided(notice: Notice, request: ApprovalRequest | None, shown: ShownPlan, outcome: str) -> list[Block]:
@@ -61,7 +62,7 @@ def decided(notice: Notice, request: ApprovalRequest | None, shown: ShownPlan, o
         section(request.question if request else notice.text, PART),
     ]
     lines = [_agent(notice), *([f"Plan {request.digest[:12]}."] if request else [])]
-    return _fitted(head, [*_plan(shown)], [_context(*lines)])
+    return _fitted(head, [*_plan(shown, "")], [_context(*lines)])
 
 
 def section(text: str, limit: int = TEXT) -> Block:
@@ -83,31 +84,31 @@ def fit(text: str, limit: int) -> str:
     return re.sub(r"&[a-z]{0,3}$", "", cut) + "…"
 
 
-def _plan(shown: ShownPlan) -> Iterable[Block]:
-    cells: list[tuple[str, str]] = []
-    long: list[Block] = []
-    for name, value in shown.fields.items():
-        label, text = shown.labels[name], plain(value)
-        if shape_of(value) == "table":
-            long += [_bold(label), _code(_table(value))]
-        elif len(text) > CELL or "\n" in text:
-            long += [_bold(label), section(text)]
-        else:
-            cells.append((label, text))
+def _plan(shown: ShownPlan, page: str) -> Iterable[Block]:
+    """The plan; its files are opened below the address of its `page`."""
+    cells, long = list[tuple[str, Block]](), list[Block]()
+    for item in shown.items:
+        match item.part:
+            case Words(text) if len(text) <= CELL and "\n" not in text:
+                cells.append((item.label, _words(text, FIELD)))
+            case File() as file if page:
+                cells.append((item.label, _marked(f"<{page}/{file.where}|{fit(file_named(file), CELL)}>")))
+            case Changes(diff):
+                long += [_bold(item.label), *_diff(diff)]
+            case Table() as table:
+                long += [_bold(item.label), _code("\n".join(part_lines(table)))]
+            case part:
+                long += [_bold(item.label), section("\n".join(part_lines(part)))]
     rows = FIELDS // 2
     for start in range(0, len(cells), rows):
         pairs = cells[start : start + rows]
         yield {
             "type": "section",
-            "fields": [
-                part
-                for label, text in pairs
-                for part in (_marked(f"*{fit(label, CELL)}*"), _words(text, FIELD))
-            ],
+            "fields": [part for label, cell in pairs for part in (_marked(f"*{fit(label, CELL)}*"), cell)],
         }
     yield from long
-    if shown.diff:
-        yield from _diff(shown.diff)
+    if shown.internal:
+        yield _context("Also in this plan: " + "; ".join(plan_lines(shown.internal)))
 
 
 def _diff(diff: Diff) -> Iterable[Block]:
@@ -124,11 +125,6 @@ def _diff(diff: Diff) -> Iterable[Block]:
         lines = lines[taken:]
     if left := len(lines) + diff.left_out:
         yield section(f"{left} more lines of the diff are not shown here; see the details.")
-
-
-def _table(rows: Any) -> str:
-    head = " | ".join(map(label_of, rows[0]))
-    return "\n".join([head, *(" | ".join(plain(value)[:CELL] for value in row.values()) for row in rows)])
 
 
 def _evidence(evidence: Sequence[str]) -> Iterable[Block]:

@@ -13,6 +13,7 @@ from temporalio.exceptions import ApplicationError
 
 from activities.documents.extract import charset_of
 from activities.fetching.addresses import host_of, normalised, origin_of
+from activities.fetching.claims import Claims
 from activities.fetching.exchange import HttpAnswer, exchange, pause_of
 from activities.fetching.pages import Download, PageStore
 from activities.fetching.robots import MAX_BYTES as ROBOTS_BYTES
@@ -34,7 +35,9 @@ class Fetcher:
         client: from `activities.fetching.guard.guarded_client`.
         artifacts: where bodies go.
         pages: records what was fetched.
-        folder: keeps rules and the hosts' queues; all workers on this machine share it.
+        slots: the hosts' queues, which all workers share.
+        claims: who fetches what, which all workers share, too.
+        folder: keeps the sites' rules; all workers on this machine share it.
         user_agent: the User-Agent header.
         rate: the most requests per second to a host.
     """
@@ -44,6 +47,8 @@ class Fetcher:
         client: httpx.AsyncClient,
         artifacts: ArtifactStore,
         pages: PageStore,
+        slots: HostSlots,
+        claims: Claims,
         folder: Path,
         user_agent: str,
         rate: float,
@@ -51,7 +56,7 @@ class Fetcher:
         self._client = client
         self._artifacts = artifacts
         self._robots = RobotsStore(folder / "robots", user_agent)
-        self._slots = HostSlots(folder / "hosts.db")
+        self._slots, self._claims = slots, claims
         self._interval = 1.0 / rate
         self.pages = pages
 
@@ -77,8 +82,11 @@ class Fetcher:
             url = normalised(url)
         except ValueError as error:
             raise permanent("AddressRefused", str(error)) from None
-        with self.pages.lock(agent, url):
-            known = self.pages.find(agent, url)
+        known = await asyncio.to_thread(self.pages.find, agent, url)
+        if known and not fresh:
+            return known, False
+        async with self._claims.claim(agent, url):
+            known = await asyncio.to_thread(self.pages.find, agent, url)
             if known and not fresh:
                 return known, False
             answer = await self._follow(agent, url, known, wanted, most_bytes)
@@ -99,7 +107,7 @@ class Fetcher:
                     last_modified=answer.headers.get("last-modified", "")[:100],
                     fetched_at=now,
                 )
-            self.pages.keep(agent, kept)
+            await asyncio.to_thread(self.pages.keep, agent, kept)
             return kept, unchanged
 
     async def rules(self, agent: str, url: str) -> Robots:
@@ -111,7 +119,7 @@ class Fetcher:
         found = self._robots.find(url)
         if found:
             return found
-        with self.pages.lock("robots", origin_of(url)):
+        async with self._claims.claim("robots", origin_of(url)):
             found = self._robots.find(url)
             if found:
                 return found
@@ -158,7 +166,7 @@ class Fetcher:
             if answer.status == 429 or (answer.status == 503 and "retry-after" in answer.headers):
                 pause = pause_of(answer.headers)
                 # For all agents: the others would be told the same.
-                self._slots.hold(host, pause.total_seconds())
+                await asyncio.to_thread(self._slots.hold, host, pause.total_seconds())
                 raise retry_after("SiteBusy", f"{host} asks to come back in {pause}", pause)
         return answer
 

@@ -35,6 +35,9 @@ _NETWORKS = tuple((ip_network(network), reason) for network, reason in _REFUSED)
 # addresses lie outside.
 _PUBLIC_IPV6 = ip_network("2000::/3")
 
+# To see whether a name leads somewhere that is refused.
+RESOLVE_SECONDS = 3.0
+
 Resolver = Callable[[str, int], Awaitable[Sequence[str]]]
 
 
@@ -163,9 +166,25 @@ def check_url(url: httpx.URL, allowed: AllowedHosts) -> None:
         raise AddressRefusedError(f"{host}: an IP address in an odd spelling is not fetched")
     if "%" in host:
         raise AddressRefusedError(f"{host}: an address with a zone is not fetched")
-    port = url.port or {"http": 80, "https": 443}[url.scheme]
+    port = _port(url)
     if port not in USUAL_PORTS and not allowed.has_port(port):
         raise AddressRefusedError(f"{host}: port {port} is not reached, only 80 and 443")
+
+
+async def check_reachable(url: httpx.URL, allowed: AllowedHosts, resolve: Resolver) -> None:
+    """Check whether a request to `url` would be refused now; a name that cannot be resolved is not refused.
+
+    Raises:
+        AddressRefusedError: it would be.
+    """
+    check_url(url, allowed)
+    try:
+        async with asyncio.timeout(RESOLVE_SECONDS):
+            found = await resolve(url.host, _port(url))
+    except (TimeoutError, OSError):
+        return
+    for text in found:
+        check_address(url.host, _port(url), ip_address(text), allowed)
 
 
 def check_address(host: str, port: int, address: Address, allowed: AllowedHosts) -> None:
@@ -205,6 +224,10 @@ async def system_resolver(host: str, port: int) -> list[str]:
         return [host]
     found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
+def _port(url: httpx.URL) -> int:
+    return url.port or {"http": 80, "https": 443}[url.scheme]
 
 
 def _looks_like_number(host: str) -> bool:

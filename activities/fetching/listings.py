@@ -8,6 +8,7 @@ import zlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from activities.documents.charsets import decode
 from activities.documents.extract import ExtractError, Link
 from activities.fetching.addresses import joined
 from common.errors import flaw_of
@@ -18,8 +19,15 @@ if TYPE_CHECKING:
 MAX_BYTES = 10_000_000
 MAX_LINKS = 5_000
 _GZIP = b"\x1f\x8b"
-_TAG_OF_LOC = re.compile(rb"<(/?)(?:[\w.-]+:)?loc\b[^>]*>")
-_BARE = re.compile(rb"&(?!(?:amp|lt|gt|quot|apos|#\d+|#[xX][0-9a-fA-F]+);)")
+_TAG_OF_LOC = re.compile(r"<(/?)(?:[\w.-]+:)?loc\b[^>]*>", re.IGNORECASE)
+# A bare ampersand; in CDATA it is none.
+_BARE = re.compile(
+    r"<!\[CDATA\[.*?(?:\]\]>|$)|&(?!(?:amp|lt|gt|quot|apos|#\d+|#[xX][0-9a-fA-F]+);)", re.DOTALL
+)
+_DECLARATION = re.compile(r"<\?xml\b[^>]*\?>")
+_NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+# How XML begins in UTF-16 without a byte order mark.
+_WIDE = {b"<\0": "utf-16-le", b"\0<": "utf-16-be"}
 XML_TYPES = (
     *("application/xml", "text/xml", "application/rss+xml", "application/atom+xml", "application/rdf+xml"),
     *("application/gzip", "application/x-gzip", "application/octet-stream"),
@@ -53,19 +61,20 @@ def read_sitemap(data: bytes, base: str) -> Sitemap:
     _refuse_entities(data)
     from lxml import etree
 
+    text = _text_of(data)
     # As far as it can be read: bare ampersands, prefixes that nobody declared, and an end that is missing.
     parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, recover=True)
     try:
-        root = etree.fromstring(_BARE.sub(b"&amp;", data.strip()), parser)
+        root = etree.fromstring(text.encode(), parser)
     except etree.XMLSyntaxError as error:
         raise ExtractError(f"the sitemap is no XML: {flaw_of(error)}") from None
     name = _name(root) if root is not None else ""
-    if name in ("rss", "feed", "RDF"):
+    if name in ("rss", "feed", "rdf"):
         return Sitemap(read_feed(data, base))
     if name not in ("urlset", "sitemapindex"):
         raise ExtractError("it is no sitemap")
     places = [place for entry in root for place in entry if _name(place) == "loc"]
-    if places and _TAG_OF_LOC.findall(data.replace(b"\0", b""))[-1:] == [b""]:
+    if places and _TAG_OF_LOC.findall(text)[-1:] == [""]:
         places.pop()  # cut off within the address
     found = [url for place in places if (url := joined(base, place.text or ""))][:MAX_LINKS]
     if not found and len(parser.error_log):
@@ -114,8 +123,16 @@ def feeds_of(html: bytes, base: str) -> list[str]:
 
 
 def _name(element: _Element) -> str:
-    """The name without its prefix, declared or not; empty for comments and the like."""
-    return element.tag.rpartition("}")[2].rpartition(":")[2] if isinstance(element.tag, str) else ""
+    """The name in small letters, without its prefix, declared or not; empty for comments and the like."""
+    return element.tag.rpartition("}")[2].rpartition(":")[2].lower() if isinstance(element.tag, str) else ""
+
+
+def _text_of(data: bytes) -> str:
+    """The text of XML in whatever it is encoded, without what XML has no place for, ampersands escaped."""
+    wide = _WIDE.get(data.lstrip(b" \t\r\n")[:2])
+    text = data.decode(wide, "replace") if wide else decode(data, markup=True)
+    text = _DECLARATION.sub("", _NO_XML.sub("", text).strip(), count=1)
+    return _BARE.sub(lambda found: "&amp;" if found[0] == "&" else found[0], text).strip()
 
 
 def _unpacked(data: bytes) -> bytes:

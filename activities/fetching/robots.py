@@ -11,8 +11,8 @@ from protego import Protego
 from pydantic import BaseModel, ValidationError
 
 from activities.fetching.addresses import origin_of
-from common.artifacts import write_atomically
 from common.digest import digest_bytes
+from common.files import write_atomically
 
 # RFC 9309: cached for at most a day, and at least half a megabyte of it is read.
 KEPT_SECONDS = 86_400.0

@@ -25,6 +25,7 @@ from activities.documents.extract import (
     text_of,
 )
 from activities.fetching.addresses import host_of, normalised, origin_of
+from activities.fetching.claims import Claims
 from activities.fetching.fetcher import Fetcher
 from activities.fetching.guard import Resolver, guarded_client
 from activities.fetching.listings import MAX_BYTES as LISTING_BYTES
@@ -45,11 +46,14 @@ from activities.fetching.rehearsed import (
     rehearsed_search,
 )
 from activities.fetching.search import SearchProvider, search_provider
+from activities.fetching.slots import HostSlots
 from activities.llm.sentences import count_stems, scorer
 from activities.rehearsal.stand_ins import rehearsed_as
 from common.artifacts import ArtifactStore
+from common.database import database_place
 from common.digest import digest_bytes
 from common.errors import permanent
+from common.sealed_store import SealedStore
 from common.settings import Settings
 
 # A site that is down is tried for this long; then its page fails for good, and the agent does without it.
@@ -80,8 +84,18 @@ class Scraper:
         }
         client = guarded_client(found.allowed_hosts, headers=headers, resolve=resolve)
         folder = settings.data_dir / "fetching"
-        pages = PageStore.of(settings)
-        fetcher = Fetcher(client, artifacts, pages, folder, found.user_agent, found.rate)
+        pages = PageStore(SealedStore.open(settings))
+        queues = database_place(settings, "fetching/hosts.db")
+        fetcher = Fetcher(
+            client,
+            artifacts,
+            pages,
+            HostSlots(queues),
+            Claims(queues),
+            folder,
+            found.user_agent,
+            found.rate,
+        )
         provider = search_provider(
             found.search,
             found.allowed_hosts,

@@ -1,4 +1,4 @@
-"""The rate of each web host: a queue for each host, shared by all processes on a data folder.
+"""The rate of each web host: a queue for each host, shared by all workers on a database.
 
 Temporal's rate for a fairness key spreads fetches over hosts and workers, but it counts activities instead of
 requests, starts with a burst of two, and knows nothing of robots.txt. Here each request is booked, one at a
@@ -11,14 +11,28 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import sqlite3
+import logging
 import time
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 
+from sqlalchemy import (
+    URL,
+    Column,
+    Connection,
+    Double,
+    MetaData,
+    String,
+    Table,
+    delete,
+    insert,
+    select,
+    update,
+)
+
+from common.database import DatabaseLostError, SharedDatabase
 from common.errors import retry_after
-from common.sqlite import SharedDatabase
 
 # Up to this the activity waits itself; Temporal's own delays are no finer than a second.
 SIT_OUT_SECONDS = 3.0
@@ -29,21 +43,33 @@ _LOOK_AGAIN_SECONDS = 0.1
 _GONE_SECONDS = 30.0
 LONGEST_SECONDS = 86_400.0
 
-_TABLES = """
-CREATE TABLE IF NOT EXISTS hosts
-    (host TEXT PRIMARY KEY, free_at REAL DEFAULT 0, held_until REAL DEFAULT 0, lease_until REAL DEFAULT 0)
-    WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS turns
-    (host TEXT, holder TEXT, at REAL NOT NULL, PRIMARY KEY (host, holder)) WITHOUT ROWID;
-"""
+_TABLES = MetaData()
+_HOSTS = Table(
+    "hosts",
+    _TABLES,
+    Column("host", String, primary_key=True),
+    *(
+        Column(name, Double, nullable=False, server_default="0")
+        for name in ("free_at", "held_until", "lease_until")
+    ),
+    sqlite_with_rowid=False,
+)
+_TURNS = Table(
+    "turns",
+    _TABLES,
+    Column("host", String, primary_key=True),
+    Column("holder", String, primary_key=True),
+    Column("at", Double, nullable=False),
+    sqlite_with_rowid=False,
+)
 
 
 class HostSlots:
-    """The queues of all hosts. Times are seconds since the epoch by this machine's clock."""
+    """The queues of all hosts. Times are seconds since the epoch by the database's clock."""
 
-    def __init__(self, database: Path) -> None:
+    def __init__(self, place: Path | URL) -> None:
         # A power cut may take the last bookings; the queues then begin anew.
-        self._database = SharedDatabase(database, _TABLES, durable=False)
+        self._database = SharedDatabase(place, _TABLES, durable=False)
 
     @contextlib.asynccontextmanager
     async def turn(self, host: str, holder: str, interval: float) -> AsyncIterator[None]:
@@ -67,51 +93,60 @@ class HostSlots:
         try:
             yield
         finally:
-            self._end(host, interval)
+            # The thread goes on where the activity is cancelled.
+            await asyncio.shield(asyncio.to_thread(self._end, host, interval))
 
     def book(self, host: str, holder: str, interval: float) -> float:
         """Take the turn, and return 0.0; or book one, and return the seconds until then."""
-        with self._database.transaction() as tables:
-            now = time.time()
+        with self._database.transaction(host) as tables:
+            now = self._database.now(tables)
+            free_at, held_until, lease_until = _times(tables, host)
             # Nobody books further ahead than this; who seems to have has, or had, a clock that is wrong.
             ahead = now + LONGEST_SECONDS
-            tables.execute("DELETE FROM hosts WHERE max(free_at, held_until, lease_until) > ?", (ahead,))
-            row = tables.execute(
-                "SELECT max(free_at, held_until), lease_until FROM hosts WHERE host = ?", (host,)
-            ).fetchone()
-            free_at, lease_until = row or (0.0, 0.0)
-            tables.execute("DELETE FROM turns WHERE at < ? OR at > ?", (now - _GONE_SECONDS, ahead))
-            mine = tables.execute(
-                "SELECT at FROM turns WHERE host = ? AND holder = ?", (host, holder)
-            ).fetchone()
-            last = tables.execute(
-                "SELECT max(at) FROM turns WHERE host = ? AND holder != ?", (host, holder)
-            ).fetchone()[0]
-            if mine is not None and mine[0] + interval >= free_at:
-                at = max(mine[0], free_at)  # in time, or late by no more than the turn before took
+            if max(free_at, held_until, lease_until) > ahead:
+                free_at = held_until = lease_until = 0.0
+                _set(tables, host, free_at=0.0, held_until=0.0, lease_until=0.0)
+            free_at = max(free_at, held_until)
+            gone = (_TURNS.c.at < now - _GONE_SECONDS) | (_TURNS.c.at > ahead)
+            tables.execute(delete(_TURNS).where(_TURNS.c.host == host, gone))
+            queue = select(_TURNS.c.holder, _TURNS.c.at).where(_TURNS.c.host == host)
+            booked = {turn.holder: turn.at for turn in tables.execute(queue)}
+            mine = booked.pop(holder, None)
+            if mine is not None and mine + interval >= free_at:
+                at = max(mine, free_at)  # in time, or late by no more than the turn before took
             else:
-                at = max(now, free_at, last + interval if last is not None else now)
+                at = max(now, free_at, max(booked.values()) + interval if booked else now)
             if lease_until > now:
                 at = max(at, now + _LOOK_AGAIN_SECONDS)  # nobody knows when the current turn will end
+            tables.execute(delete(_TURNS).where(_TURNS.c.host == host, _TURNS.c.holder == holder))
             if at <= now:
-                tables.execute("DELETE FROM turns WHERE host = ? AND holder = ?", (host, holder))
-                self._set(tables, host, free_at=now + interval, lease_until=now + LEASE_SECONDS)
+                _set(tables, host, free_at=now + interval, lease_until=now + LEASE_SECONDS)
                 return 0.0
-            tables.execute("REPLACE INTO turns VALUES (?, ?, ?)", (host, holder, at))
+            tables.execute(insert(_TURNS).values(host=host, holder=holder, at=at))
             return float(at - now)
 
     def hold(self, host: str, seconds: float) -> None:
         """Send the host nothing for so many seconds, as it asked."""
-        with self._database.transaction() as tables:
-            self._set(tables, host, held_until=time.time() + min(seconds, LONGEST_SECONDS))
+        with self._database.transaction(host) as tables:
+            until = self._database.now(tables) + min(seconds, LONGEST_SECONDS)
+            _set(tables, host, held_until=until)
 
     def _end(self, host: str, interval: float) -> None:
-        # Not in a thread, so that it also happens where the activity was cancelled. It takes a millisecond.
-        with self._database.transaction() as tables:
-            self._set(tables, host, free_at=time.time() + interval, lease_until=0.0)
+        try:
+            with self._database.transaction(host) as tables:
+                _set(tables, host, free_at=self._database.now(tables) + interval, lease_until=0.0)
+        except DatabaseLostError as error:
+            # What was fetched counts all the same; the host is left alone as if this process had died.
+            logging.getLogger(__name__).warning("the turn at %s ends with its lease: %s", host, error)
 
-    @staticmethod
-    def _set(tables: sqlite3.Connection, host: str, **columns: float) -> None:
-        tables.execute("INSERT OR IGNORE INTO hosts (host) VALUES (?)", (host,))
-        for column, at in columns.items():
-            tables.execute(f"UPDATE hosts SET {column} = ? WHERE host = ?", (at, host))  # noqa: S608 -- ours
+
+def _times(tables: Connection, host: str) -> tuple[float, float, float]:
+    found = tables.execute(
+        select(_HOSTS.c.free_at, _HOSTS.c.held_until, _HOSTS.c.lease_until).where(_HOSTS.c.host == host)
+    ).one_or_none()
+    return tuple(found) if found else (0.0, 0.0, 0.0)
+
+
+def _set(tables: Connection, host: str, **columns: float) -> None:
+    if not tables.execute(update(_HOSTS).where(_HOSTS.c.host == host).values(**columns)).rowcount:
+        tables.execute(insert(_HOSTS).values(host=host, **columns))

@@ -43,7 +43,7 @@ class EstimatingRunner(ModelRunner):
         except ApplicationError as error:
             spent = self._cost(think, model, think.max_output_tokens // USED)
             message = f"{told}, and rules have no answer: {error.message}"
-            raise ApplicationError(message, spent, type="BadModelOutput", non_retryable=True) from None
+            raise permanent("BadModelOutput", message, spent) from None
         assert reply is not None
         cost = self._cost(think, model, len(reply.text.encode()) // BYTES_A_TOKEN + 1)
         priced = self._prices.usd(model, 1, 1) is not None

@@ -26,6 +26,10 @@ _TOO_LONG = re.compile(
             r"(?:prompt|input|request|message)s?(?: is| are|) too (?:long|large)|too large for model",
             r"too many (?:input )?tokens(?! per)|reduce the length of the (?:messages|prompt)",
             r"input (?:length|token count|tokens?)\b.{0,80}exceed|inputs. tokens \+",
+            r"max(?:imum)?[ _]prompt[ _](?:length|tokens)|model token limit|context[ _]window[ _]exceed",
+            r"range of input length|string too long\. expected|\bprompt\b.{0,40}tokens but only",
+            r"\b(?:prompt|input|request|messages)\b[^.]{0,60}\b(?:exceeds?|longer than|above|greater than)\b"
+            r"[^.]{0,40}\b(?:tokens?|length|limit)\b|prompt_tokens\b.{0,40}exceed",
         )
     ),
     re.IGNORECASE,
@@ -52,6 +56,11 @@ class ProviderError(Exception):
         self.error = error
         self.may_have_cost = may_have_cost
         self.too_long = too_long
+
+    @property
+    def type(self) -> str:
+        """What kind of failure it is, as Temporal is told."""
+        return self.error.type or ""
 
 
 def classify_failure(error: Exception, model: str, attempt: int) -> ProviderError:

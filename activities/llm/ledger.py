@@ -15,33 +15,55 @@ exceeds the limit by more than the one call that reached it.
 
 from __future__ import annotations
 
-import sqlite3
+import time
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import ROUND_CEILING, Decimal
 from pathlib import Path
 
-from activities.llm.records import Spending
-from common.errors import retry_after
-from common.settings import ModelSettings
-from common.sqlite import SharedDatabase
+from sqlalchemy import (
+    URL,
+    BigInteger,
+    Column,
+    ColumnElement,
+    Connection,
+    String,
+    Table,
+    insert,
+    select,
+    update,
+)
 
-NANO = Decimal("1e-9")
+from activities.llm.answers import Answers
+from activities.llm.records import Spending
+from common.database import DatabaseLostError, SharedDatabase, database_place
+from common.errors import retry_after
+from common.model_calls import CALLS, LEDGER, NANO, TABLES, sum_of
+from common.settings import ModelSettings, Settings
+from common.temporal.codec import EncryptingCodec, load_codec
+
 _SOON = timedelta(seconds=5)
 # People are told once per limit when this share of it is spent.
 NEARLY_SPENT = Decimal("0.8")
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS calls (
-    key TEXT, attempt INTEGER, agent TEXT, owner_day TEXT, model TEXT, state TEXT, claim TEXT,
-    tokens INTEGER, nano_usd INTEGER, answer TEXT, at TEXT DEFAULT CURRENT_TIMESTAMP,
-    PRIMARY KEY (key, attempt)
-) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS calls_by_agent ON calls (agent, state, tokens, nano_usd);
-CREATE INDEX IF NOT EXISTS calls_by_owner_day ON calls (owner_day, state, tokens, nano_usd);
-CREATE TABLE IF NOT EXISTS grants (key TEXT PRIMARY KEY, scope TEXT, tokens INTEGER, nano_usd INTEGER);
-CREATE TABLE IF NOT EXISTS noted (scope TEXT, of TEXT, key TEXT, PRIMARY KEY (scope, of));
-"""
+# What was paid for is not given up while the database is away for so long.
+_PATIENCE_SECONDS, _LOOK_AGAIN_SECONDS = 60.0, 0.5
+_GRANTS = Table(
+    "grants",
+    TABLES,
+    Column("key", String, primary_key=True),
+    Column("scope", String),
+    Column("tokens", BigInteger),
+    Column("nano_usd", BigInteger),
+)
+_NOTED = Table(
+    "noted",
+    TABLES,
+    Column("scope", String, primary_key=True),
+    Column("of", String, primary_key=True),
+    Column("key", String),
+)
 
 
 @dataclass(frozen=True)
@@ -94,10 +116,20 @@ class Recorded:
 
 
 class Ledger:
-    """A SQLite file that all workers of a data folder share."""
+    """The ledger in the database at `place`, which all workers share.
 
-    def __init__(self, path: Path) -> None:
-        self._database = SharedDatabase(path, _SCHEMA)
+    Who changes what counts for a scope excludes all others with that scope.
+    """
+
+    def __init__(self, place: Path | URL, codec: EncryptingCodec | None = None) -> None:
+        """`codec` is that of the payloads, by which answers are encrypted, too."""
+        self._database = SharedDatabase(place, TABLES)
+        self._answers = Answers(codec)
+
+    @classmethod
+    def of(cls, settings: Settings) -> Ledger:
+        """The ledger of the settings' database."""
+        return cls(database_place(settings, LEDGER), load_codec(settings))
 
     def reserve(self, call: Call, limits: BudgetLimits) -> Reservation | Recorded | Spending:
         """Reserve `call` at its maximum.
@@ -105,41 +137,38 @@ class Ledger:
         Returns:
             The reservation, the answer already settled under its key, or the budget that is spent.
         """
-        with self._database.transaction() as ledger:
-            row = ledger.execute(
-                "SELECT attempt, state, answer FROM calls WHERE key = ? "
-                "ORDER BY state = 'answered' DESC, attempt DESC LIMIT 1",
-                (call.key,),
-            ).fetchone()
-            attempt, state, answer = row or (0, "", "")
-            if state == "answered":
-                return Recorded(answer)
+        with self._database.transaction(*_scopes(call)) as ledger:
+            attempts = ledger.execute(
+                select(CALLS.c.attempt, CALLS.c.state, CALLS.c.answer)
+                .where(CALLS.c.key == call.key)
+                .order_by(CALLS.c.attempt)
+            ).all()
+            for each in attempts:
+                answer = self._answers.open(each.answer, call.key) if each.state == "answered" else None
+                if answer is not None:
+                    return Recorded(answer)
+            attempt, state, _ = attempts[-1] if attempts else (0, "", "")
             claim = uuid.uuid4().hex
             if state == "reserved":
-                ledger.execute(
-                    "UPDATE calls SET claim = ? WHERE key = ? AND attempt = ?", (claim, call.key, attempt)
-                )
+                ledger.execute(update(CALLS).where(_is(call, attempt)).values(claim=claim))
                 return Reservation(call, attempt, claim, limits)
             if state == "sent":
-                ledger.execute(
-                    "UPDATE calls SET state = 'lost' WHERE key = ? AND attempt = ?", (call.key, attempt)
-                )
+                ledger.execute(update(CALLS).where(_is(call, attempt)).values(state="lost"))
             for spending in _spendings(ledger, call, limits):
                 if _is_spent(spending):
                     return spending
             ledger.execute(
-                "INSERT INTO calls (key, attempt, agent, owner_day, model, state, claim, tokens, nano_usd) "
-                "VALUES (?, ?, ?, ?, ?, 'reserved', ?, ?, ?)",
-                (
-                    call.key,
-                    attempt + 1,
-                    call.agent,
-                    call.owner_day,
-                    call.model,
-                    claim,
-                    call.tokens,
-                    _nano(call.usd),
-                ),
+                insert(CALLS).values(
+                    key=call.key,
+                    attempt=attempt + 1,
+                    agent=call.agent,
+                    owner_day=call.owner_day,
+                    model=call.model,
+                    state="reserved",
+                    claim=claim,
+                    tokens=call.tokens,
+                    nano_usd=_nano(call.usd),
+                )
             )
             return Reservation(call, attempt + 1, claim, limits)
 
@@ -149,18 +178,20 @@ class Ledger:
         Raises:
             ApplicationError: type `CallTakenOver`: another attempt has taken the reservation over.
         """
-        with self._database.transaction() as ledger:
+        with self._database.transaction(*_scopes(held.call)) as ledger:
+            ours = _is(held.call, held.attempt) & (CALLS.c.claim == held.claim)
             changed = ledger.execute(
-                "UPDATE calls SET state = 'sent' "
-                "WHERE key = ? AND attempt = ? AND state = 'reserved' AND claim = ?",
-                (held.call.key, held.attempt, held.claim),
+                update(CALLS).where(ours, CALLS.c.state == "reserved").values(state="sent")
             ).rowcount
         if not changed:
             raise retry_after("CallTakenOver", f"another attempt makes the call {held.call.key}", _SOON)
 
     def settle(self, held: Reservation, tokens: int, usd: Decimal | None, answer: str) -> None:
-        """Record what the call took and its `answer`, whatever became of the attempt meanwhile."""
-        self._end(held, "answered", tokens, _nano(usd), answer)
+        """Record what the call took and its `answer`, whatever became of the attempt meanwhile.
+
+        While the database is away it waits for a minute: else the answer would be paid for again.
+        """
+        self._end(held, "answered", tokens, _nano(usd), self._answers.seal(answer, held.call.key))
 
     def release(self, held: Reservation) -> None:
         """The provider refused the call before working on it: it cost nothing."""
@@ -173,13 +204,14 @@ class Ledger:
     def nearly_spent(self, call: Call, limits: BudgetLimits) -> list[Spending]:
         """The budgets that passed 80 % with `call`; one call (with its retries) reports each limit."""
         told = []
-        with self._database.transaction() as ledger:
+        with self._database.transaction(*_scopes(call)) as ledger:
             for spending in _spendings(ledger, call, limits):
                 if _share(spending) >= NEARLY_SPENT:
-                    limit = (spending.scope, f"{spending.tokens_limit}/{spending.usd_limit}")
-                    ledger.execute("INSERT OR IGNORE INTO noted VALUES (?, ?, ?)", (*limit, call.key))
-                    by = ledger.execute("SELECT key FROM noted WHERE scope = ? AND of = ?", limit).fetchone()
-                    told += [spending] if by == (call.key,) else []
+                    limit = {"scope": spending.scope, "of": f"{spending.tokens_limit}/{spending.usd_limit}"}
+                    by = ledger.scalar(select(_NOTED.c.key).filter_by(**limit))
+                    if by is None:
+                        ledger.execute(insert(_NOTED).values(key=call.key, **limit))
+                    told += [spending] if by in (None, call.key) else []
         return told
 
     def grant(
@@ -194,29 +226,41 @@ class Ledger:
 
         `most` is what all grants of the scope may come to, in tokens and in dollars.
         """
-        with self._database.transaction() as ledger:
+        with self._database.transaction(scope) as ledger:
             granted_tokens, granted_nano = _granted(ledger, scope, without=key)
             usd_in_all = granted_nano * NANO + usd
             for value, limit in ((granted_tokens + tokens, most[0]), (usd_in_all, most[1])):
                 if limit is not None and value > limit:
                     return False
-            ledger.execute(
-                "INSERT OR IGNORE INTO grants VALUES (?, ?, ?, ?)", (key, scope, tokens, _nano(usd))
-            )
+            if ledger.scalar(select(_GRANTS.c.key).where(_GRANTS.c.key == key)) is None:
+                ledger.execute(
+                    insert(_GRANTS).values(key=key, scope=scope, tokens=tokens, nano_usd=_nano(usd))
+                )
         return True
 
     def spendings(self, call: Call, limits: BudgetLimits) -> list[Spending]:
         """What currently counts against the limits of the agent and of the owner's day."""
-        with self._database.transaction() as ledger:
+        with self._database.transaction(*_scopes(call)) as ledger:
             return _spendings(ledger, call, limits)
 
+    def forget(self, agents: Iterable[str]) -> None:
+        """Delete what models answered these agents; what it cost still counts."""
+        for agent in agents:
+            with self._database.transaction(agent_scope(agent)) as ledger:
+                ledger.execute(update(CALLS).where(CALLS.c.agent == agent).values(answer=""))
+
     def _end(self, held: Reservation, state: str, tokens: int, nano_usd: int | None, answer: str) -> None:
-        with self._database.transaction() as ledger:
-            ledger.execute(
-                "UPDATE calls SET state = ?, tokens = ?, nano_usd = ?, answer = ? "
-                "WHERE key = ? AND attempt = ?",
-                (state, tokens, nano_usd, answer, held.call.key, held.attempt),
-            )
+        ended = {"state": state, "tokens": tokens, "nano_usd": nano_usd, "answer": answer}
+        until = time.monotonic() + _PATIENCE_SECONDS
+        while True:
+            try:
+                with self._database.transaction(*_scopes(held.call)) as ledger:
+                    ledger.execute(update(CALLS).where(_is(held.call, held.attempt)).values(**ended))
+                return
+            except DatabaseLostError:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(_LOOK_AGAIN_SECONDS)
 
 
 def agent_scope(agent: str) -> str:
@@ -224,20 +268,31 @@ def agent_scope(agent: str) -> str:
     return f"agent:{agent}"
 
 
-def _spendings(ledger: sqlite3.Connection, call: Call, limits: BudgetLimits) -> list[Spending]:
+def _scopes(call: Call) -> tuple[str, str]:
+    return agent_scope(call.agent), f"owner:{call.owner_day}"
+
+
+def _is(call: Call, attempt: int) -> ColumnElement[bool]:
+    """Whether a row is that attempt at the call."""
+    return (CALLS.c.key == call.key) & (CALLS.c.attempt == attempt)
+
+
+def _spendings(ledger: Connection, call: Call, limits: BudgetLimits) -> list[Spending]:
+    agent, owner = _scopes(call)
     return [
-        _spending(ledger, "agent", call.agent, limits.agent_tokens, limits.agent_usd),
-        _spending(ledger, "owner_day", call.owner_day, limits.owner_tokens, limits.owner_usd),
+        _spending(ledger, agent, CALLS.c.agent == call.agent, limits.agent_tokens, limits.agent_usd),
+        _spending(ledger, owner, CALLS.c.owner_day == call.owner_day, limits.owner_tokens, limits.owner_usd),
     ]
 
 
 def _spending(
-    ledger: sqlite3.Connection, column: str, who: str, tokens_limit: int | None, usd_limit: Decimal | None
+    ledger: Connection,
+    scope: str,
+    calls: ColumnElement[bool],
+    tokens_limit: int | None,
+    usd_limit: Decimal | None,
 ) -> Spending:
-    scope = agent_scope(who) if column == "agent" else f"owner:{who}"
-    # `column` is one of two names written above, never from outside.
-    total = f"SELECT coalesce(sum(tokens), 0), coalesce(sum(nano_usd), 0) FROM calls WHERE {column} = ?"  # noqa: S608
-    tokens, nano = ledger.execute(total, (who,)).fetchone()
+    tokens, nano = sum_of(ledger, CALLS, calls)
     more_tokens, more_nano = _granted(ledger, scope)
     return Spending(
         scope=scope,
@@ -248,14 +303,9 @@ def _spending(
     )
 
 
-def _granted(ledger: sqlite3.Connection, scope: str, without: str = "") -> tuple[int, int]:
+def _granted(ledger: Connection, scope: str, without: str = "") -> tuple[int, int]:
     """The tokens and nanodollars that were granted to a scope, but for the grant of the key `without`."""
-    tokens, nano = ledger.execute(
-        "SELECT coalesce(sum(tokens), 0), coalesce(sum(nano_usd), 0) FROM grants "
-        "WHERE scope = ? AND key != ?",
-        (scope, without),
-    ).fetchone()
-    return tokens, nano
+    return sum_of(ledger, _GRANTS, (_GRANTS.c.scope == scope) & (_GRANTS.c.key != without))
 
 
 def _is_spent(spending: Spending) -> bool:

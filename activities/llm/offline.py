@@ -31,9 +31,11 @@ from activities.llm.sentences import (
     rarity,
     stems,
     wanted_words,
+    weak_match,
 )
 
 EXTRACTIVE = "Extractive summary by the offline analyst, no language model: every sentence is a quote."
+WEAK = "Weak match: "
 NOTHING_FOUND = "The offline analyst found no readable sentence in the material."
 SENTENCES = 8
 
@@ -91,11 +93,12 @@ class OfflineAnalyst:
         return [each.quote() for each in sorted(chosen, key=lambda each: (each.number, each.start))]
 
     def summarise(self, topic: str, material: Sequence[Material]) -> tuple[str, list[SourceQuote]]:
-        """`extract` as Markdown by source, with offsets; and the quotes themselves."""
+        """`extract` as Markdown by source, with offsets; a weak match is said first. And the quotes."""
         quotes = self.extract(topic, material)
         if not quotes:
             return NOTHING_FOUND, []
-        lines = [EXTRACTIVE]
+        weak = weak_match(topic, [each.text for each in quotes])
+        lines = [EXTRACTIVE, *([f"{WEAK}{weak}."] if weak else [])]
         shown = ""
         for quote in quotes:
             if quote.material != shown:
@@ -117,6 +120,12 @@ class OfflineAnalyst:
             scores.append([bm25(counts, weight, usual) for counts in texts])
         best = max(range(len(options)), key=lambda i: (scores[0][i], scores[1][i], -i))
         return options[best].id
+
+
+def weakness(text: str) -> str:
+    """What a text of `summarise` says of its match; empty where it is not weak."""
+    found = [line for line in text.splitlines()[:2] if line.startswith(WEAK)]
+    return found[0].removeprefix(WEAK).rstrip(".") if found else ""
 
 
 def best_sentence(text: str, weight: dict[str, float]) -> Quote:

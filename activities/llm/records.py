@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Protocol
 from pydantic import BaseModel, Field, JsonValue
 
 from common.agents.agent import Cost
-from common.approval.stakes import Stakes
+from common.agents.budget import BudgetPlan
 from common.approval.types import Authorization
 from common.artifacts import ArtifactRef
 
@@ -220,28 +220,6 @@ class Thought(BaseModel, frozen=True):
 
     reply: Reply | None = None
     stopped: Spending | None = None
-
-
-class BudgetPlan(BaseModel, frozen=True):
-    """What a human approves when a budget is spent: this much on top of the current limits.
-
-    `tokens` and `usd` may be edited. The rest says what was spent, and makes each plan unique.
-    """
-
-    tokens: int = Field(ge=0)
-    usd: Decimal = Field(ge=0)
-    scope: str
-    spent_tokens: int
-    spent_usd: Decimal
-    tokens_limit: int | None
-    usd_limit: Decimal | None
-
-    @property
-    def stakes(self) -> Stakes:
-        """What the budget would come to."""
-        whose = self.scope.partition(":")[0]
-        tokens, usd = (self.tokens_limit or 0) + self.tokens, (self.usd_limit or Decimal(0)) + self.usd
-        return Stakes.model_validate({f"{whose}_tokens": tokens, f"{whose}_usd": usd})
 
 
 class Grant(BaseModel, frozen=True):

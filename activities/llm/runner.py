@@ -10,10 +10,10 @@ from decimal import Decimal
 from typing import Protocol
 
 from pydantic import JsonValue
-from temporalio.exceptions import ApplicationError
 
 from activities.llm.failures import ProviderError
 from activities.llm.ledger import BudgetLimits, Call, Ledger, Recorded
+from activities.llm.observed import observed
 from activities.llm.offline import OfflineAnalyst
 from activities.llm.outputs import BadOutputError, Outputs, OutputType
 from activities.llm.prices import Prices
@@ -96,7 +96,7 @@ class ModelRunner:
         self._prices = Prices(settings.language_models.prices)
         self._now = now
         self._analyst = OfflineAnalyst()
-        self.ledger = Ledger(settings.data_dir / "model-ledger.sqlite")
+        self.ledger = Ledger.of(settings)
 
     @property
     def limits(self) -> BudgetLimits:
@@ -113,7 +113,8 @@ class ModelRunner:
         model = think.model or self._settings.model
         think = think.model_copy(update={"material": self._transcripts.load(think.material)})
         if model == OFFLINE:
-            return Thought(reply=self._offline(think))
+            with observed(OFFLINE, think.max_output_tokens):
+                return Thought(reply=self._offline(think))
         try:
             check_model(model, self._settings.model, self._settings.language_models)
         except SettingsError as error:
@@ -137,11 +138,14 @@ class ModelRunner:
         provider = self._providers(call.model)
         self.ledger.sending(held)
         try:
-            got = provider.complete(prompt, attempt)
+            with observed(call.model, prompt.max_output_tokens) as told:
+                got = provider.complete(prompt, attempt)
+                usd = self._prices.usd(call.model, got.input_tokens, got.output_tokens)
+                told.input_tokens, told.output_tokens = got.input_tokens, got.output_tokens
+                told.usd, told.cut = usd, got.cut
         except ProviderError as failed:
             (self.ledger.lose if failed.may_have_cost else self.ledger.release)(held)
             raise
-        usd = self._prices.usd(call.model, got.input_tokens, got.output_tokens)
         self.ledger.settle(held, got.input_tokens + got.output_tokens, usd, got.model_dump_json())
         return got, self._nearly_spent(call, limits)
 
@@ -218,7 +222,7 @@ class _Request:
                     usd=self._usd() or Decimal(0),
                 )
                 said = f"{self.model}: {unmarked(str(still))}"[:1000]
-                raise ApplicationError(said, spent, type="BadModelOutput", non_retryable=True) from None
+                raise permanent("BadModelOutput", said, spent) from None
         material = self.think.material
         if material != think.material:
             kept, whole = (sum(len(part.text) for part in each) for each in (material, think.material))

@@ -17,6 +17,16 @@ STOP_WORDS = frozenset(
         us want we what when where which with you your""",
     )
 )
+# Common words that name nothing.
+COMMON_WORDS = frozenset(
+    re.findall(
+        r"\w+",
+        """been before being both could does each even ever every given however into just like made make many
+        might much must need never note often other over same should since some such than their then they this
+        those through under until upon use used using very were while will with within without would also only
+        because between here there following example called call new one two""",
+    )
+)
 # A full stop after these does not end a sentence.
 _ABBREVIATION = re.compile(r"(?:^|[\s(])(?:e\.g|i\.e|cf|vs|etc|dr|mr|mrs|ms|no|fig|sec|st|[a-z])\.$", re.I)
 _END = re.compile(r"[.!?][\"'”’)\]]*(?=\s)")
@@ -38,6 +48,18 @@ def count_stems(text: str) -> Counter[str]:
 def wanted_words(instruction: str) -> dict[str, str]:
     """The words of `instruction` that carry meaning, by stem."""
     return {stem: word for word, stem, _ in stems(instruction) if stem not in STOP_WORDS}
+
+
+def weak_match(words: str, texts: Sequence[str]) -> str:
+    """Why `texts`, chosen for words they share with `words`, may say little; empty where nothing says so."""
+    wanted = {stem: word for stem, word in wanted_words(words).items() if stem not in COMMON_WORDS}
+    shared = [wanted.keys() & count_stems(text).keys() for text in texts]
+    if len(wanted) < 2 or any(len(each) > 1 for each in shared):
+        return ""
+    common = sorted({wanted[stem] for each in shared for stem in each})
+    if not common:
+        return "no quote shares a word with what was asked"
+    return f"no quote shares more than one word with what was asked: {', '.join(common[:3])}"
 
 
 def rarity(holders: int, texts: int) -> float:

@@ -103,7 +103,8 @@ def back_at(text: str, sent_at: datetime) -> datetime | None:
         for language, phrase in phrases.items():
             for match in islice(re.finditer(phrase, text, re.IGNORECASE), _MAX_PHRASES):
                 day = _date(text[match.end() : match.end() + 60], language, sent_at)
-                if day is not None and sent_at < day + extra <= sent_at + _DAYS_AHEAD:
+                # The last day of all has none after it.
+                if day is not None and sent_at - extra < day <= sent_at + _DAYS_AHEAD - extra:
                     found.append((match.start(), day + extra))
         if found:
             return min(found)[1]

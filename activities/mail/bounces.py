@@ -26,9 +26,13 @@ _LATE = re.compile(
 _FAILED = re.compile(
     r"undeliver|not? (be )?deliver|deliver\w* (has )?(fail|error|problem)|fail(ed|ure)|reject"
     r"|return(ed|ing) (mail|message|to)|mail system error|error sending|unknown user|user unknown"
-    r"|unzustellbar|non remis|配信|エラー",
+    r"|unzustellbar|non remis|配信|エラー|no (se )?(ha )?(pud[oe]|puede) entregar|no entregado|non recapita"
+    r"|n[ãa]o (foi )?entregue|niet (bezorgd|afgeleverd)|niedostarczon|nie dostarczono|не ?доставлен"
+    r"|inte leverer|ikke leveret|ikke levert|nedoruč|teslim edileme|iletileme|退信|未送达|未送達",
     re.IGNORECASE,
 )
+# How some mail systems name themselves, whatever their address.
+_SYSTEMS = re.compile(r"mail delivery (sub)?system|microsoftexchange[0-9a-f]{16}", re.IGNORECASE)
 
 
 class DeliveryReport(StrEnum):
@@ -48,7 +52,7 @@ def report_of(mail: Message, subject: str, text: str) -> DeliveryReport | None:
     subtype = str(mail.get_param("report-type", "") or "").lower()
     if kind == "multipart/report" and subtype in ("disposition-notification", "feedback-report"):
         return DeliveryReport.UNDECIDED
-    by_postmaster = _sender(mail) in (*_POSTMASTERS, "")
+    by_postmaster = _is_by_system(mail)
     # What a person quotes or forwards of a bounce is none, so only what a machine sent is examined.
     if kind != "multipart/report" and not by_postmaster and not _has_no_return(mail):
         return None
@@ -120,7 +124,8 @@ def _has_no_return(mail: Message) -> bool:
     return str(mail.get("Return-Path", "")).strip() == "<>"
 
 
-def _sender(mail: Message) -> str:
-    """The local part of who it is from; some mail systems write a name where the address belongs."""
+def _is_by_system(mail: Message) -> bool:
+    """Whether a mail system wrote it; some write a name where the address belongs."""
     name, address = parseaddr(str(mail.get("From", "")))
-    return (address or name).partition("@")[0].strip().lower()
+    local = (address or name).partition("@")[0].strip().lower()
+    return local.partition("+")[0] in (*_POSTMASTERS, "") or any(map(_SYSTEMS.match, (local, name)))

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Self
 
-from pydantic import BaseModel, JsonValue
+from pydantic import BaseModel
 
 from activities.html.render import render, visible
+from common.agents.kinds import shown_as
 from common.approval.link import LINK_LIFETIME, ApprovalLink
-from common.approval.plan_view import label_in, label_of, plain, ref_of
+from common.approval.markdown_view import markdown_html
+from common.approval.plan_parts import File, Item, Prose, ShownPlan
+from common.approval.plan_text import file_named, part_lines
+from common.approval.plan_view import show_plan
 from common.approval.signing import Signer
 from common.grammar import in_utc
 from common.notices.types import ASKS, HEADINGS, Delivery
@@ -18,6 +23,7 @@ MAX_LINES, MAX_VALUE = 60, 4000
 _RESTS_ON = "What it rests on:"
 _INVITATION = "See it whole and decide here. The link is yours alone; do not pass it on"
 _QUESTIONS = "See each question and decide them together, signed in"
+_PAGE = "See it here, signed in"
 _NO_ANSWERS = "Nobody reads answers to this mail."
 
 
@@ -44,20 +50,17 @@ def notice_words(delivery: Delivery, public_url: str, signer: Signer, now: datet
     notice, request = delivery.notice, delivery.notice.request
     heading, text = HEADINGS[notice.event], visible(notice.text)
     invitation, link = _INVITATION, _link(delivery, public_url, signer, now)
-    if notice.is_of_batch:
-        invitation, link = _QUESTIONS, notice.page(public_url)
+    if request is None:
+        invitation, link = _QUESTIONS if notice.is_of_batch else _PAGE, notice.page(public_url)
     question = visible(request.question) if request and request.question not in notice.text else ""
-    plan = (
-        [(visible(label_in(request.plan, name)), _value(value)) for name, value in request.plan.items()]
-        if request
-        else []
-    )
+    shown = show_plan(request.plan, shown_as(notice.kind, request.plan)) if request else ShownPlan()
+    items = [_Item.of(each, link) for each in (*shown.items, *shown.internal)]
     expires_at = request.expires_at if request else None
     expiry = f"It can be decided until {in_utc(expires_at):%Y-%m-%d %H:%M} UTC." if expires_at else ""
     about = f"From the agent {notice.agent} ({notice.kind}) of {notice.owner or 'nobody in particular'}."
     parts = [heading, text, question]
     if request:
-        parts.append("The plan:\n" + "\n".join(f"  {name}: {_indented(value)}" for name, value in plan))
+        parts.append("The plan:\n" + "\n".join(f"  {each.label}:{_indented(each.text)}" for each in items))
         if request.evidence:
             parts.append("\n".join([_RESTS_ON, *(f"  - {visible(each)}" for each in request.evidence)]))
     parts += [expiry, f"{invitation}:\n{link}" if link else "", f"-- \n{visible(about)}\n{_NO_ANSWERS}"]
@@ -67,7 +70,7 @@ def notice_words(delivery: Delivery, public_url: str, signer: Signer, now: datet
         text=text,
         question=question,
         request=request,
-        plan=plan,
+        plan=items,
         rests_on=_RESTS_ON,
         expiry=expiry,
         invitation=invitation,
@@ -96,36 +99,37 @@ def _link(delivery: Delivery, public_url: str, signer: Signer, now: datetime) ->
     return f"{public_url}/approve/{link.token(signer)}"
 
 
-def _value(value: JsonValue) -> str:
-    """A value of the plan as lines, cut to what a mail can hold."""
-    lines = list(_lines(value))
-    text = "\n".join(lines[:MAX_LINES])
-    if len(lines) > MAX_LINES or len(text) > MAX_VALUE:
-        text = f"{text[:MAX_VALUE]}\n… more than a mail can hold"
-    return visible(text)
+@dataclass(frozen=True)
+class _Item:
+    """An item of a plan as a mail has it; `href` is where it can be opened, if it can."""
 
+    label: str
+    shape: str
+    text: str
+    markdown: str = ""
+    href: str = ""
 
-def _lines(value: JsonValue, indent: str = "") -> Iterator[str]:
-    if ref := ref_of(value):
-        yield f"{indent}{ref.size} bytes, to be seen on the page"
-    elif isinstance(value, dict) and value:
-        for name, part in value.items():
-            yield from _named(f"{label_of(name)}:", part, indent)
-    elif isinstance(value, list) and value:
-        for part in value:
-            yield from _named("-", part, indent)
-    else:
-        yield from (indent + line for line in plain(value).split("\n"))
+    @classmethod
+    def of(cls, item: Item, link: str) -> Self:
+        """The item, cut to what a mail can hold; `link` is the page that its files are below."""
 
+        def named(file: File) -> str:
+            return f"{file_named(file)}: {link}/{file.where}" if link else file_named(file)
 
-def _named(name: str, value: JsonValue, indent: str) -> Iterator[str]:
-    lines = list(_lines(value, f"{indent}  "))
-    if len(lines) == 1:
-        yield f"{indent}{name} {lines[0].strip()}"
-    else:
-        yield f"{indent}{name}"
-        yield from lines
+        part = item.part
+        lines = part_lines(part, named)
+        text = "\n".join(lines[:MAX_LINES])
+        is_cut = len(lines) > MAX_LINES or len(text) > MAX_VALUE
+        if is_cut:
+            text = f"{text[:MAX_VALUE]}\n… more than a mail can hold"
+        return cls(
+            label=visible(item.label),
+            shape=part.shape,
+            text=visible(text),
+            markdown=markdown_html(text) if isinstance(part, Prose) and part.markdown else "",
+            href=f"{link}/{part.where}" if isinstance(part, File) and link else "",
+        )
 
 
 def _indented(text: str) -> str:
-    return text if "\n" not in text else "\n" + "\n".join(f"    {line}" for line in text.split("\n"))
+    return f" {text}" if "\n" not in text else "\n" + "\n".join(f"    {line}" for line in text.split("\n"))

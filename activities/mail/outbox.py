@@ -3,6 +3,7 @@
 Each fact is an object that never changes: `outbox/<id>/letter`, written before anything is sent; then, for
 each attempt, `<number>`, claimed by a single process before the first byte of the letter leaves; and its
 outcome, `<number>.sent`, `.refused`, `.unknown`, or `.failed`, after which the next number may be claimed.
+Of letters of which only one may go out, `turns/<id>` names the one that is to.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from common.mail import Sent, SentStatus
 from common.object_store import ObjectMissingError, ObjectStore, StoredObject
 
 FOLDER = "outbox/"
+TURNS = "turns/"
 PURPOSE = "mail"
 FAILED = "failed"
 ID_LENGTH, MAC_LENGTH = 16, 12
@@ -142,6 +144,25 @@ class Outbox:
         reason = "the worker that sent it died before it heard the server's answer"
         return LetterState(Sent(status=SentStatus.UNKNOWN, message_id=message_id, reason=reason), 0)
 
+    def gone_before(self, turn: str, record: LetterRecord) -> Sent | None:
+        """The outcome of another letter of the same turn, unless it certainly was not sent.
+
+        None where there is none: this one is then the letter of the turn.
+
+        Raises:
+            ApplicationError: type `MailBusy`: an attempt to send the other may be under way.
+        """
+        place, own = f"{TURNS}{letter_id(turn)}", record.id.encode()
+        if self._store.put(place, own, if_absent=True):
+            return None
+        other = self._get(self._store.get(place).decode())
+        if other and other.id != record.id:
+            sent = self.state(other.id, other.message_id).sent
+            if sent and sent.status is not SentStatus.REFUSED:
+                return sent
+            self._store.put(place, own)
+        return None
+
     def claim(self, id: str, number: int) -> bool:
         """Whether the attempt is the caller's: of all processes that try, a single one gets it."""
         return self._store.put(f"{FOLDER}{id}/{_name(number)}", b"", if_absent=True)
@@ -180,12 +201,14 @@ class Outbox:
 def objects_of(store: ObjectStore, agents: Collection[str]) -> list[StoredObject]:
     """Everything the outbox holds about these agents' letters. It reads every letter there is."""
     listed = list(store.list(FOLDER)) if agents else []
+    listed_turns = list(store.list(TURNS)) if agents else []
     theirs = set()
     for each in listed:
         folder, _, name = each.key.rpartition("/")
         if name == "letter" and LetterRecord.model_validate_json(store.get(each.key)).agent in agents:
             theirs.add(folder)
-    return [each for each in listed if each.key.rpartition("/")[0] in theirs]
+    turns = [each for each in listed_turns if FOLDER + store.get(each.key).decode() in theirs]
+    return [each for each in listed if each.key.rpartition("/")[0] in theirs] + turns
 
 
 def letter_id(key: str) -> str:

@@ -30,6 +30,7 @@ from common.settings import Settings, SettingsError
 from common.settings.mail import MailSettings, is_address
 
 _log = logging.getLogger(__name__)
+ANOTHER = "in its place another went out before, which the agent does not know of"
 
 
 class SendLetter(BaseModel, frozen=True):
@@ -134,11 +135,12 @@ class Mail:
         """`find` the letter."""
         return await self.find(request.letter)
 
-    async def send(self, letter: Letter) -> Sent:
+    async def send(self, letter: Letter, turn: str = "") -> Sent:
         """Send a letter once under its own key and return the outcome. To be called in an activity.
 
         A refusal by the mail server is a result, `refused`, and so is an outcome that nobody can know,
-        `unknown`; in neither case is the letter sent again.
+        `unknown`; in neither case is the letter sent again. Of all letters of one `turn` a single one goes
+        out; where it was another, this one's outcome is `unknown`.
 
         Raises:
             ApplicationError: for good: `MailNotSet`, `LetterConflict`. For now, and certainly not sent:
@@ -147,6 +149,10 @@ class Mail:
         record = await self._entered(letter.key, letter.to, _content(letter), letter)
         if record is None:
             return _no_address(letter.to)
+        if turn:
+            other = await asyncio.to_thread(self._outbox.gone_before, turn, record)
+            if other:
+                return Sent(status=SentStatus.UNKNOWN, message_id=other.message_id, reason=ANOTHER)
         # Bounces go to the envelope sender, which therefore identifies the letter.
         mailbox = self._settings.reply_to
         sender = record.reply_address(mailbox) if mailbox else self._settings.sender

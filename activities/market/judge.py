@@ -11,7 +11,8 @@ from statistics import stdev
 from typing import NamedTuple
 
 from common.agents.market import Crossing, Point, Seen, Series
-from common.agents.market_rules import Rule, Then, When, percent, short
+from common.agents.market_rules import Rule, Then, When, percent
+from common.grammar import short
 
 # A rule speaks again once the level was left by so much, or what it measures fell to that share of its own.
 LEVEL_BAND, SHARE_BAND = Decimal("0.0025"), 0.8

@@ -24,9 +24,10 @@ from activities.market.hours import hours
 from activities.market.plots import draw
 from activities.market.records import MarketReportFiles, MarketReportRequest
 from activities.market.series import SeriesStore
+from common.agent_files import AgentFiles
 from common.agents.market import MarketFigures, Point
 from common.agents.market_rules import When
-from common.artifacts import ArtifactStore, write_atomically
+from common.artifacts import ArtifactStore
 from common.names import safe_name
 
 FORMAT = "hibernaut-market/1"
@@ -36,10 +37,11 @@ MAX_SHOWN_CROSSINGS = 500
 
 
 class MarketReports:
-    """The activity that writes reports below a folder, one folder per agent."""
+    """The activity that writes reports below a folder, one folder per agent, and as files of the agent."""
 
-    def __init__(self, artifacts: ArtifactStore, reports: Path) -> None:
+    def __init__(self, artifacts: ArtifactStore, files: AgentFiles, reports: Path) -> None:
         self._store = SeriesStore(artifacts)
+        self._files = files
         self._reports = reports
 
     @activity.defn(name="write_market_report")
@@ -58,7 +60,7 @@ class MarketReports:
         files |= {f"{name}-{plot}.png": data for plot, data in plots.items()}
         files |= {f"{name}.json": _document(request, found, marks), f"{name}.csv": _prices(points)}
         for file, data in files.items():
-            write_atomically(folder / file, data, mode=0o644)
+            self._files.write(folder / file, data, mode=0o644)
         kinds = {
             file.removeprefix(name).lstrip(".-").removesuffix(".png"): str(folder / file) for file in files
         }

@@ -7,6 +7,8 @@ from datetime import datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from sqlalchemy import URL
+
 from activities.quotes.csv_feed import CsvFeed
 from activities.quotes.quotes import QuoteFeed
 from common.allowed_hosts import AllowedHosts
@@ -17,22 +19,23 @@ SAMPLE = Path(__file__).parent / "sample_closes.csv"
 Clock = Callable[[], datetime]
 
 
-def rehearsed_feed(settings: TradingSettings, folder: Path, clock: Clock) -> QuoteFeed:
+def rehearsed_feed(settings: TradingSettings, replay: Path | URL, clock: Clock) -> QuoteFeed:
     """The feed of a rehearsal: a file is read, a service is not asked."""
     if settings.quotes in ("alpaca", "twelvedata") or "{symbol}" in settings.quotes:
         from activities.quotes.rehearsed import RehearsedFeed
 
         # Of an address the host: the rest may hold a key.
         return RehearsedFeed(urlsplit(settings.quotes).hostname or settings.quotes)
-    return price_feed(settings, folder, clock)
+    return price_feed(settings, replay, clock)
 
 
 def price_feed(
-    settings: TradingSettings, folder: Path, clock: Clock, allowed: AllowedHosts | None = None
+    settings: TradingSettings, replay: Path | URL, clock: Clock, allowed: AllowedHosts | None = None
 ) -> QuoteFeed:
-    """The feed of `HIBERNAUT_QUOTES`; the sample where it is empty. `folder` keeps a replay's position.
+    """The feed of `HIBERNAUT_QUOTES`; the sample where it is empty.
 
-    `allowed` are the internal hosts that a source of prices may be at.
+    `allowed` are the internal hosts that a source of prices may be at, and the database at `replay` keeps
+    where a replay stands.
     """
     if settings.quotes == "alpaca":
         from activities.quotes.alpaca_feed import AlpacaFeed
@@ -70,7 +73,7 @@ def price_feed(
         )
     return CsvFeed(
         Path(settings.quotes).expanduser() if settings.quotes else SAMPLE,
-        folder / "quotes.json",
+        replay,
         speed=settings.speed,
         clock=clock,
         stale_after=settings.stale,

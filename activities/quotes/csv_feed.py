@@ -6,7 +6,6 @@ import asyncio
 import csv
 import gzip
 import io
-import json
 import zlib
 from bisect import bisect_right
 from collections.abc import Callable
@@ -15,19 +14,25 @@ from functools import cached_property
 from pathlib import Path
 from threading import Lock
 
+from sqlalchemy import URL, Column, Connection, MetaData, String, Table, delete, insert, select
+
 from activities.quotes.quotes import Fault, check_age, checked_quote, no_quote
-from common.artifacts import write_atomically
+from common.database import SharedDatabase
 from common.errors import flaw_of
 from common.quotes import Quote
 
 MAX_BYTES = 200_000_000  # unpacked
+_REPLAY = "prices"  # what excludes others
+_TABLES = MetaData()
+# One row at most.
+_REPLAYS = Table("replays", _TABLES, *(Column(name, String, nullable=False) for name in ("real", "replay")))
 
 
 class CsvFeed:
     """A file as a feed: daily closes (`Date,AAA,BBB,…`) or ticks (`time,symbol,price`), plain or .gz.
 
-    The replay has its own clock. The state file says where it stood at one point of real time; from there it
-    advances `speed` days per real day, and stands still at speed 0. The file outlives the worker, so a
+    The replay has its own clock, one for all workers on the database at `place`, which says where it stood at
+    one point of real time; from there it advances `speed` days per real day, and stands still at speed 0. A
     restart neither rewinds nor jumps; `stand_at` moves it. Times without a zone are UTC; a daily close counts
     from the start of its day.
     """
@@ -35,7 +40,7 @@ class CsvFeed:
     def __init__(
         self,
         file: Path,
-        state: Path,
+        place: Path | URL,
         *,
         speed: float,
         clock: Callable[[], datetime],
@@ -43,7 +48,7 @@ class CsvFeed:
     ) -> None:
         """`stale_after`: the age in replayed time beyond which a price is refused."""
         self._file = file
-        self._state = state
+        self._database = SharedDatabase(place, _TABLES)
         self._speed = speed
         self._clock = clock
         self._stale_after = stale_after
@@ -55,11 +60,14 @@ class CsvFeed:
 
     def now(self) -> datetime:
         """The replay's current time."""
-        if not self._state.exists():
-            stand_at(self._state, self._prices_by_symbol[0], self._clock())
-        state = json.loads(self._state.read_bytes())
-        passed = self._clock() - datetime.fromisoformat(state["real"])
-        return datetime.fromisoformat(state["replay"]) + passed * self._speed
+        begin, _ = self._prices_by_symbol
+        with self._database.transaction(_REPLAY) as replays:
+            stood = replays.execute(select(_REPLAYS)).one_or_none()
+            if stood is None:
+                _put(replays, begin, self._clock())
+                return begin
+        passed = self._clock() - datetime.fromisoformat(stood.real)
+        return datetime.fromisoformat(stood.replay) + passed * self._speed
 
     def _quote(self, symbol: str) -> Quote:
         with self._loading:
@@ -103,10 +111,15 @@ class CsvFeed:
         return ticks[0][0], series
 
 
-def stand_at(state: Path, moment: datetime, now: datetime) -> None:
-    """Set the replay of `state` to `moment` at the real time `now`, for every process that reads it."""
-    text = json.dumps({"real": now.isoformat(), "replay": moment.isoformat()})
-    write_atomically(state, text.encode())
+def stand_at(place: Path | URL, moment: datetime, now: datetime) -> None:
+    """Set the replay in the database at `place` to `moment` at the real time `now`, for all who read it."""
+    with SharedDatabase(place, _TABLES).transaction(_REPLAY) as replays:
+        _put(replays, moment, now)
+
+
+def _put(replays: Connection, moment: datetime, now: datetime) -> None:
+    replays.execute(delete(_REPLAYS))
+    replays.execute(insert(_REPLAYS).values(real=now.isoformat(), replay=moment.isoformat()))
 
 
 def _text(file: Path) -> str:

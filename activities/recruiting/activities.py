@@ -18,7 +18,7 @@ from activities.recruiting.choices import interested, times
 from activities.recruiting.invitations import invitation
 from activities.recruiting.letters import LetterBook, book_of, sample_slots
 from activities.recruiting.protected import strip
-from activities.recruiting.ranking import Profile, rank
+from activities.recruiting.ranking import Profile, rank, weak_match
 from activities.recruiting.records import (
     BusySlots,
     CalendarRequest,
@@ -35,9 +35,10 @@ from activities.recruiting.records import (
 )
 from activities.recruiting.report import RecruitingReport, html, markdown
 from activities.safe_files import LeftOut, read_inside
+from common.agent_files import AgentFiles
 from common.agents.agent import Progress
 from common.agents.recruiter import Candidate, InvitationPlan, OutreachPlan, Sample
-from common.artifacts import ArtifactStore, write_atomically
+from common.artifacts import ArtifactStore
 from common.mail import Choice
 
 SAMPLES, NAMED = 3, 50
@@ -53,7 +54,8 @@ class RecruitingActivities:
         artifacts: where rankings and letters are.
         model: ranks; the offline analyst, or a language model.
         text_of: gets the text out of a file's bytes, given its media type.
-        folder: where people find drafts and reports.
+        files: keeps drafts and reports.
+        folder: where people find them on this machine.
         links: letters go out with links to answer by, so drafts show them.
     """
 
@@ -62,12 +64,14 @@ class RecruitingActivities:
         artifacts: ArtifactStore,
         model: LanguageModel,
         text_of: Callable[[bytes, str], DocumentText],
+        files: AgentFiles,
         folder: Path,
         links: bool = False,
     ) -> None:
         self._artifacts = artifacts
         self._model = model
         self._text_of = text_of
+        self._files = files
         self._folder = folder
         self._links = links
 
@@ -91,6 +95,7 @@ class RecruitingActivities:
             order=tuple(each.id for each in ranked),
             removed=ranking.removed,
             unread=sum(bool(each.unread) for each in profiles),
+            weak=weak_match(request.role, ranked) if reply.model == OFFLINE else "",
             model=reply.model,
             cost=reply.cost,
             note=reply.note,
@@ -127,8 +132,8 @@ class RecruitingActivities:
             model=request.model,
         )
         path = self._place("letters.md")
-        write_atomically(path, self._readable(book, proposal, request).encode(), mode=0o644)
-        return DraftedLetters(plan=plan, path=str(path))
+        self._files.write(path, self._readable(book, proposal, request).encode(), mode=0o644)
+        return DraftedLetters(plan=plan, path=path.name)
 
     @activity.defn(name="busy_slots")
     def busy_slots(self, request: CalendarRequest) -> BusySlots:
@@ -161,8 +166,8 @@ class RecruitingActivities:
         def write() -> None:
             ranking = CandidateRanking.model_validate_json(self._artifacts.get(request.ranking))
             report = RecruitingReport(request, ranking)
-            write_atomically(paths[0], markdown(report).encode(), mode=0o644)
-            write_atomically(paths[1], html(report).encode(), mode=0o644)
+            self._files.write(paths[0], markdown(report).encode(), mode=0o644)
+            self._files.write(paths[1], html(report).encode(), mode=0o644)
 
         await asyncio.to_thread(write)
         return ReportWritten(markdown=str(paths[0]), html=str(paths[1]))

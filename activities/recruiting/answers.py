@@ -12,6 +12,7 @@ import tomllib
 import unicodedata
 from collections.abc import Sequence
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
 
 from activities.recruiting.candidacy import MailReading, Says
@@ -43,11 +44,6 @@ def _written_out(phrase: str) -> str:
 
 _DAY, _DATE = map(_written_out, ("<day>", "<date>"))
 _END = r"(?![\w']|-\S)[\s.,;:!…–—-]*"
-_PHRASES = [
-    (_Kind(kind), re.compile(f"(?:{_written_out(phrase)}){_END}"))
-    for kind, phrases in _DATA["phrases"].items()
-    for phrase in phrases
-]
 _GREETING, _CLOSING, _NO_NAME = (
     re.compile(_DATA["frame"][name]) for name in ("greeting", "closing", "no_name")
 )
@@ -55,6 +51,16 @@ _GREETING, _CLOSING, _NO_NAME = (
 _IN_SHORT = {_Kind.INTERESTED: _Kind.YES, _Kind.FINAL_NO: _Kind.NO}
 _NUMBERED = re.compile(r"^[ \t]*\(?\d{1,2}[.):][ \t]+\S[^\n]*$", re.MULTILINE)
 REFUSES, ACCEPTS = (re.compile(_DATA["signs"][name]) for name in ("refuses", "accepts"))
+
+
+@cache
+def _patterns() -> list[tuple[_Kind, re.Pattern[str]]]:
+    """The phrases of `answers.toml`; most processes need none."""
+    return [
+        (_Kind(kind), re.compile(f"(?:{_written_out(phrase)}){_END}"))
+        for kind, phrases in _DATA["phrases"].items()
+        for phrase in phrases
+    ]
 
 
 # Whoever says nothing but yes, no or a time takes fewer.
@@ -139,7 +145,7 @@ def _phrases(text: str) -> list[tuple[_Kind, re.Match[str]]] | None:
     text = re.sub(r"\s+", " ", text).replace("\0", "\n").lstrip("\n .,;:!-–—…")
     found, at = [], 0
     while at < len(text):
-        matches = [(kind, match) for kind, pattern in _PHRASES if (match := pattern.match(text, at))]
+        matches = [(kind, match) for kind, pattern in _patterns() if (match := pattern.match(text, at))]
         kind, match = max(matches, key=lambda each: each[1].end(), default=(None, None))
         if kind is None or match is None:
             return None

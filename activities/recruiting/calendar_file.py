@@ -162,6 +162,9 @@ def _prepare(event: Any, last: datetime, zone: tzinfo) -> timedelta:
             each.dt = ends if len(ends) == 2 else ends[0]
             if len(ends) == 2:
                 periods.append(ends[1] if isinstance(ends[1], timedelta) else ends[1] - ends[0])
+    start = event["DTSTART"].dt
+    if "DTEND" in event and not isinstance(start, datetime) and event["DTEND"].dt <= start:
+        event["DTEND"].dt = start + timedelta(days=1)  # a day that ends as it begins is meant as a day
     for rule in _listed(event.get("RRULE")):
         _check_rule(rule, event["DTSTART"].dt, last, zone)
     return max(periods)
@@ -170,6 +173,11 @@ def _prepare(event: Any, last: datetime, zone: tzinfo) -> timedelta:
 def _check_rule(rule: Any, start: date, last: datetime, zone: tzinfo) -> None:
     if "FREQ" not in rule or min(map(int, rule.get("INTERVAL", [1]))) < 1:
         raise UnreadableError("one of its events repeats by a rule that cannot be read")
+    scale, skip = ("".join(rule.get(name, "")).upper() for name in ("RSCALE", "SKIP"))
+    if scale == "GREGORIAN" and skip in ("", "OMIT"):
+        # By the calendar that any other rule means, too; the library knows no name for it.
+        for name in ("RSCALE", "SKIP"):
+            rule.pop(name, None)
     per_day = _PER_DAY.get(str(rule["FREQ"][0]).upper(), 1)
     per_day *= math.prod(len(rule.get(name, [1])) for name in ("BYHOUR", "BYMINUTE", "BYSECOND"))
     if (last - _moment(start, zone)).days * per_day > MAX_REPEATS:

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from activities.recruiting.candidacy import PROPOSED_AT_ONCE
 from activities.recruiting.records import DraftLetters, InvitationDraft, LetterKind, Outgoing
 from common.agents.recruiter import Candidate, Slot
+from common.grammar import in_words
 
 OPENING = (
     "we are looking for somebody for the position “{title}”, and your profile made us think that this could "
@@ -130,13 +131,3 @@ def ending(sender: str) -> str:
 def sample_slots(slots: Sequence[Slot]) -> Sequence[Slot]:
     """The slots named in the sample of a proposal."""
     return slots[:PROPOSED_AT_ONCE]
-
-
-def in_words(span: timedelta) -> str:
-    """Such as `2 days` and `36 hours`."""
-    hours = round(span.total_seconds() / 3600)
-    if hours < 1:
-        return f"{max(1, round(span.total_seconds() / 60))} minutes"
-    if hours % 24 == 0:
-        return f"{hours // 24} day{'s' if hours > 24 else ''}"
-    return f"{hours} hour{'s' if hours > 1 else ''}"

@@ -28,6 +28,7 @@ class RecruiterMemory(BaseModel):
     """The recruiter's state, in one object.
 
     Attributes:
+        unread: number of profiles that could not be read; `weak` says why the ranking may say little.
         courses: the candidacies by candidate, in the order of the ranking.
         draft: path of the file with all letters.
         approval: allows the letters of `plan`; `decision` says the same in words.
@@ -42,6 +43,8 @@ class RecruiterMemory(BaseModel):
 
     ranking: ArtifactRef | None = None
     model: str = ""
+    unread: int = 0
+    weak: str = ""
     courses: dict[str, Candidacy] = Field(default_factory=dict)
     plan: OutreachPlan | None = None
     draft: str = ""

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
 
 REMOVED = "[removed]"
@@ -96,9 +97,9 @@ class _Table:
         """The fields of the next line."""
         filled = [place for place, (text, _) in enumerate(fields) if text.strip()]
         labels = {
-            place: _BY_GROUP[found.lastgroup or ""]
+            place: Protected[found.lastgroup or ""]
             for place in filled
-            if (found := _LABEL.match(fields[place][0])) and _is_label(fields[place][0])
+            if (found := _patterns().label.match(fields[place][0])) and _is_label(fields[place][0])
         }
         # Labels in pairs with their values stand at the first, third, fifth place.
         if any(filled.index(place) % 2 for place in labels):
@@ -114,7 +115,7 @@ class _Table:
 
 def _is_label(field: str) -> bool:
     """Whether it is the label of a field whose value stands elsewhere."""
-    found = _LABEL.match(field)
+    found = _patterns().label.match(field)
     return found is not None and not field[found.end() :].strip()
 
 
@@ -124,8 +125,8 @@ def _segment(text: str, after_label: bool, removed: Counter[Protected]) -> tuple
         return text, after_label
     if after_label:
         return REMOVED, False
-    if found := _LABEL.match(text):
-        removed[_BY_GROUP[found.lastgroup or ""]] += 1
+    if found := _patterns().label.match(text):
+        removed[Protected[found.lastgroup or ""]] += 1
         return REMOVED, not text[found.end() :].strip()
     return " ".join(_sentence(each, removed) for each in _sentences(text)), False
 
@@ -137,25 +138,25 @@ def _sentences(text: str) -> list[str]:
 def _sentence(text: str, removed: Counter[Protected]) -> str:
     # Also without hyphens: a line may have been broken within a word.
     forms = {text, text.replace("-", "")}
-    told = [each for each, pattern in _WHOLE if any(pattern.search(form) for form in forms)]
+    told = [each for each, pattern in _patterns().whole if any(pattern.search(form) for form in forms)]
     removed.update(told)
     return REMOVED if told else text
 
 
 def _without_words(text: str, removed: Counter[Protected]) -> str:
-    for category, pattern in _WORDS:
+    for category, pattern in _patterns().words:
         text, count = pattern.subn(REMOVED, text)
         if count:
             removed[category] += count
 
     def nationality(match: re.Match[str]) -> str:
         before, after = match.string[: match.start()], match.string[match.end() :]
-        if _BEFORE_A_LANGUAGE.search(before) or _AFTER_A_LANGUAGE.search(after):
+        if _patterns().before_a_language.search(before) or _patterns().after_a_language.search(after):
             return match[0]
         removed[Protected.NATIONALITY] += 1
         return REMOVED
 
-    return _DEMONYM.sub(nationality, text)
+    return _patterns().demonym.sub(nationality, text)
 
 
 class _Names:
@@ -225,7 +226,7 @@ def _folded(word: str) -> tuple[str, ...]:
     word = word.casefold()
     forms = []
     for table in (_PLAIN, _GERMAN):
-        bare = unicodedata.normalize("NFKD", word.translate(_LATIN).translate(table))
+        bare = unicodedata.normalize("NFKD", word.translate(_patterns().latin).translate(table))
         forms.append("".join(char for char in bare if not unicodedata.combining(char)))
     return tuple(dict.fromkeys(forms))
 
@@ -237,54 +238,68 @@ def _is_glyph(char: str) -> bool:
 
 _PLAIN = {ord(char): text for char, text in zip("øæłđðþ", ("o", "ae", "l", "d", "d", "th"), strict=True)}
 _GERMAN = {ord(char): text for char, text in zip("äöüåøæ", ("ae", "oe", "ue", "aa", "oe", "ae"), strict=True)}
-_DATA = tomllib.loads(Path(__file__).with_name("protected.toml").read_text(encoding="utf-8"))
-_PARTS: dict[str, str] = _DATA["parts"]
-_LATIN = str.maketrans(dict(pair.split("=") for pair in _DATA["latin"].split()))
-
-
-def _pattern(source: str, *, any_case: bool = True) -> re.Pattern[str]:
-    for name, part in _PARTS.items():
-        source = source.replace(f"<{name}>", part)
-    return re.compile(source, re.IGNORECASE if any_case else 0)
-
-
-_MARKS = [(Protected(marks["category"]), marks) for marks in _DATA["marks"]]
-_BY_GROUP = {category.name: category for category, _ in _MARKS}
-# A label begins a line or field, maybe after a bullet, and ends at a colon, a dash or the end.
-_LABEL = re.compile(
-    r"^[\W_]*(?:"
-    + "|".join(
-        rf"(?P<{category.name}>(?:{'|'.join(marks['labels'])}))"
-        for category, marks in _MARKS
-        if "labels" in marks
-    )
-    + r")[\W_]*?(?:\s*[:=]\s*|\s+[-–—]\s+|\s*$)",
-    re.IGNORECASE,
-)
-_WHOLE = [
-    (category, _pattern("|".join(f"(?:{each})" for each in marks["whole"])))
-    for category, marks in _MARKS
-    if "whole" in marks
-]
-_WORDS = [
-    *(
-        (category, _pattern(rf"(?<!\w)(?:{'|'.join(marks['words'])})\.?(?!\w)"))
-        for category, marks in _MARKS
-        if "words" in marks
-    ),
-    *(
-        (category, _pattern(rf"(?<!\w)(?:{'|'.join(marks['exact'])})(?!\w)", any_case=False))
-        for category, marks in _MARKS
-        if "exact" in marks
-    ),
-]
-_DEMONYM = _pattern(
-    rf"(?<!\w)(?:non-)?(?:{'|'.join(_PARTS['demonyms'].split())})(?:s|-born|-speaking)?(?!\w)"
-)
-_BEFORE_A_LANGUAGE = _pattern(_PARTS["before_a_language"])
-_AFTER_A_LANGUAGE = _pattern(_PARTS["after_a_language"])
 _CONTACT = re.compile(
     r"\S+@\S+|(?:https?://|www\.)\S+|\b(?:linkedin|github|gitlab|xing|twitter|facebook|instagram|t)\.(?:com|me)/\S+"
     r"|(?<!\w)@\w{2,}|(?<![\w./])(?:(?:\+|00)\d[\d ()/.-]{6,}\d|\(?0\d{2,4}\)?[ /-]\d{3,}(?:[ -]\d{2,})*"
     r"|\(\d{3}\) ?\d{3}-\d{4}|\d{3}-\d{3}-\d{4})(?![\w/])"
 )
+
+
+@dataclass(frozen=True)
+class _Patterns:
+    """What `protected.toml` has looked for; to compile it takes longer than most that a process does."""
+
+    label: re.Pattern[str]
+    whole: list[tuple[Protected, re.Pattern[str]]]
+    words: list[tuple[Protected, re.Pattern[str]]]
+    demonym: re.Pattern[str]
+    before_a_language: re.Pattern[str]
+    after_a_language: re.Pattern[str]
+    latin: dict[int, str]
+
+
+@cache
+def _patterns() -> _Patterns:
+    data = tomllib.loads(Path(__file__).with_name("protected.toml").read_text(encoding="utf-8"))
+    parts: dict[str, str] = data["parts"]
+
+    def pattern(source: str, *, any_case: bool = True) -> re.Pattern[str]:
+        for name, part in parts.items():
+            source = source.replace(f"<{name}>", part)
+        return re.compile(source, re.IGNORECASE if any_case else 0)
+
+    marks = [(Protected(each["category"]), each) for each in data["marks"]]
+    labels = [
+        rf"(?P<{category.name}>(?:{'|'.join(each['labels'])}))"
+        for category, each in marks
+        if "labels" in each
+    ]
+    return _Patterns(
+        # A label begins a line or field, maybe after a bullet, and ends at a colon, a dash or the end.
+        label=re.compile(
+            rf"^[\W_]*(?:{'|'.join(labels)})[\W_]*?(?:\s*[:=]\s*|\s+[-–—]\s+|\s*$)", re.IGNORECASE
+        ),
+        whole=[
+            (category, pattern("|".join(f"(?:{each})" for each in said["whole"])))
+            for category, said in marks
+            if "whole" in said
+        ],
+        words=[
+            *(
+                (category, pattern(rf"(?<!\w)(?:{'|'.join(said['words'])})\.?(?!\w)"))
+                for category, said in marks
+                if "words" in said
+            ),
+            *(
+                (category, pattern(rf"(?<!\w)(?:{'|'.join(said['exact'])})(?!\w)", any_case=False))
+                for category, said in marks
+                if "exact" in said
+            ),
+        ],
+        demonym=pattern(
+            rf"(?<!\w)(?:non-)?(?:{'|'.join(parts['demonyms'].split())})(?:s|-born|-speaking)?(?!\w)"
+        ),
+        before_a_language=pattern(parts["before_a_language"]),
+        after_a_language=pattern(parts["after_a_language"]),
+        latin=str.maketrans(dict(pair.split("=") for pair in data["latin"].split())),
+    )

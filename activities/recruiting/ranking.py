@@ -78,6 +78,15 @@ def rank(role: Role, profiles: Sequence[Profile], model: LanguageModel) -> tuple
     return best, reply
 
 
+def weak_match(role: Role, ranked: Sequence[Ranked]) -> str:
+    """Why an order by rules may say little; empty where it need not."""
+    if all(each.unread for each in ranked):
+        return "no candidate has a profile that could be read"
+    if (role.must_have or role.nice_to_have) and not any(each.reasons for each in ranked):
+        return "no profile meets anything that the role asks for"
+    return ""
+
+
 def role_text(role: Role) -> str:
     """The role as one text."""
     musts = "".join(f"\nMust have: {each}" for each in role.must_have)

@@ -64,12 +64,13 @@ class CandidateRanking(BaseModel, frozen=True):
 
 
 class RankingDone(BaseModel, frozen=True):
-    """The stored ranking, and what an agent needs of it: the ids, best first."""
+    """The stored ranking, and what an agent needs of it: the ids, best first, and why that may say little."""
 
     ranking: ArtifactRef
     order: tuple[str, ...]
     removed: dict[str, int]
     unread: int
+    weak: str = ""
     model: str
     cost: Cost = Field(default_factory=Cost)
     note: str = ""
@@ -89,7 +90,7 @@ class DraftLetters(BaseModel, frozen=True):
 
 
 class DraftedLetters(BaseModel, frozen=True):
-    """The plan to ask about, and the path of a file with every letter, for people to read."""
+    """The plan to ask about, and the name of the agent's file with every letter, for people to read."""
 
     plan: OutreachPlan
     path: str
@@ -137,10 +138,14 @@ class SendInvitations(BaseModel, frozen=True):
 
 
 class SendReply(BaseModel, frozen=True):
-    """Send the plan's reply, as allowed by `authorization`, with what it offers as links."""
+    """Send the plan's reply, as allowed by `authorization`, with what it offers as links.
+
+    `withheld`: the candidate has written again meanwhile, so it is not sent.
+    """
 
     plan: ReplyPlan
     choices: tuple[Choice, ...] = ()
+    withheld: bool = Field(False, exclude_if=lambda withheld: not withheld)
     chain: str
     authorization: Authorization | None = None
 

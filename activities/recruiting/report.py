@@ -9,6 +9,7 @@ from activities.html.markdown import escaped
 from activities.html.render import render
 from activities.llm.records import OFFLINE
 from activities.recruiting.candidacy import Candidacy
+from activities.recruiting.ranking import weak_match
 from activities.recruiting.records import CandidateRanking, Ranked, Reason, RecruitingReportRequest
 
 _WHAT = {
@@ -80,7 +81,10 @@ class RecruitingReport:
     def lead(self) -> str:
         """How it went, in a sentence."""
         told = ", ".join(f"{count} {stage}" for stage, count in self.counts.items())
-        return f"{len(self.ranking.candidates)} candidates: {told}."
+        weak = weak_match(self.ranking.role, self.ranking.candidates) if self.ranking.model == OFFLINE else ""
+        return f"{len(self.ranking.candidates)} candidates: {told}." + (
+            f" Weak match: {weak}." if weak else ""
+        )
 
     def _slot(self, course: Candidacy) -> str:
         return "" if course.slot is None else self.request.slots[course.slot].in_words

@@ -30,8 +30,11 @@ REPLY_EDITABLE = ("text",)
 class LetterSender(Protocol):
     """Sends a letter once under its key, and knows what became of it."""
 
-    async def send(self, letter: Letter) -> Sent:
-        """Send it and say what became of it; what may have been sent under its key is not repeated."""
+    async def send(self, letter: Letter, turn: str = "") -> Sent:
+        """Send it and say what became of it; what may have been sent under its key is not repeated.
+
+        Of all letters of one `turn` a single one goes out, whichever was the first.
+        """
         ...
 
     async def find(self, letter: Letter) -> Sent | None:
@@ -77,15 +80,16 @@ class LetterActivities:
                 Retryable: what the sender raises; letters that went out before are found under their keys.
         """
         authorization = await self._allowed(request.authorization, request.plan, OUTREACH_EDITABLE)
-        letters = self._outreach(request, authorization.key)
+        letters = await asyncio.to_thread(self._outreach, request, authorization.key)
         recipients = tuple(each.to for each in letters)
         self._authority.check_stakes(Stakes(recipients=recipients), authorization, activity.info())
-        return await self._send(letters)
+        return await self._send(letters, in_turns=True)
 
     @activity.defn(name="find_outreach")
     async def find_outreach(self, request: SendOutreach) -> SentLetters | None:
         """What became of an attempt whose outcome is unknown; None where nothing went out."""
-        return await self._find(self._outreach(request, _key(request.authorization)))
+        key = _key(request.authorization)
+        return await self._find(await asyncio.to_thread(self._outreach, request, key))
 
     @activity.defn(name="send_invitations")
     @rehearsed_as(_as_if_sent)
@@ -104,7 +108,7 @@ class LetterActivities:
     async def send_reply(self, request: SendReply) -> SentLetters:
         """Send the approved reply; raises as `send_outreach` does."""
         authorization = await self._allowed(request.authorization, request.plan, REPLY_EDITABLE)
-        return await self._send(_reply(request, authorization.key))
+        return await self._send([] if request.withheld else _reply(request, authorization.key))
 
     @activity.defn(name="find_reply")
     async def find_reply(self, request: SendReply) -> SentLetters | None:
@@ -151,11 +155,12 @@ class LetterActivities:
             )
         return letters
 
-    async def _send(self, letters: Sequence[Letter]) -> SentLetters:
+    async def _send(self, letters: Sequence[Letter], *, in_turns: bool = False) -> SentLetters:
         sent: dict[str, Sent] = {}
         async with heartbeats():
             for letter in letters:
-                sent[letter.thread] = await self._outbox.send(letter)
+                turn = letter.key.rpartition(":")[0] if in_turns else ""
+                sent[letter.thread] = await self._outbox.send(letter, turn)
         return SentLetters(sent=sent)
 
     async def _find(self, letters: Sequence[Letter]) -> SentLetters | None:
@@ -169,7 +174,10 @@ def _key(authorization: Authorization | None) -> str:
 
 
 def _name(letter: Outgoing) -> str:
-    """Names the letter, and what is only known when it is sent: one key stands for one content."""
+    """Names the letter's turn, and last what is only known when it is sent: one key stands for one content.
+
+    An agent that a restored server brings back may find other slots free for the same turn.
+    """
     later = digest(letter.model_dump(mode="json", include={"slots", "in_reply_to", "choices"}))[:12]
     return f"{letter.candidate}:{letter.kind}:{letter.number}:{later}"
 

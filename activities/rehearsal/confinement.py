@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from activities.safe_files import place_of
+from common.programs import scripts_folder
 
 # By its name in an audit event, the places of the paths among its arguments, and of what they count from.
 _CHANGES: dict[str, tuple[tuple[int, int | None], ...]] = {
@@ -62,7 +63,7 @@ REACHED: ContextVar[Reached | None] = ContextVar("reached", default=None)
 
 def confine(folder: Path) -> None:
     """Confine this process to `folder` for good; programs may be run that came with this Python."""
-    inside, programs = os.path.realpath(folder), os.path.realpath(Path(sys.executable).parent)
+    inside, programs = os.path.realpath(folder), os.path.realpath(scripts_folder())
     checks = _checks(inside, programs)
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:

@@ -13,7 +13,13 @@ from temporalio import activity
 from activities.fetching.scraper import HTML
 from activities.llm.outputs import Point, find_quote
 from activities.llm.records import OFFLINE, Material
-from activities.research.passages import best_quotes, by_relevance, excerpt, ranked_links
+from activities.research.passages import (
+    best_quotes,
+    by_relevance,
+    excerpt,
+    ranked_links,
+    reads_like_index,
+)
 from activities.research.records import (
     PAGE,
     ChosenLinks,
@@ -26,8 +32,9 @@ from activities.research.records import (
     ReadRequest,
 )
 from activities.research.report import ReportPage, ResearchReport, html, markdown
+from common.agent_files import AgentFiles
 from common.agents.researcher import PageReading, Source
-from common.artifacts import ArtifactStore, write_atomically
+from common.artifacts import ArtifactStore
 
 OPENING_CHARACTERS = 4_000
 _CLAIMS = TypeAdapter(list[Claim])
@@ -38,14 +45,14 @@ class ResearchActivities:
 
     Args:
         artifacts: where texts and reports are stored.
-        drafts: the folder in which people find drafts.
-        published: the folder for reports without any other target.
+        files: keeps drafts.
+        drafts: the folder in which people find them on this machine.
     """
 
-    def __init__(self, artifacts: ArtifactStore, drafts: Path, published: Path) -> None:
+    def __init__(self, artifacts: ArtifactStore, files: AgentFiles, drafts: Path) -> None:
         self._artifacts = artifacts
+        self._files = files
         self._drafts = drafts
-        self._published = published
 
     @activity.defn(name="choose_links")
     async def choose_links(self, choice: LinkChoice) -> ChosenLinks:
@@ -87,6 +94,7 @@ class ResearchActivities:
             count=len(claims),
             dropped=dropped,
             model=model,
+            index=reads_like_index(text, lines=lines),
         )
 
     def _draft(self, request: DraftRequest, agent: str) -> Draft:
@@ -98,15 +106,16 @@ class ResearchActivities:
         folder = self._drafts / quote(agent, safe="")[:200]
         refs = {suffix: self._artifacts.put(data) for suffix, data in texts.items()}
         for suffix, data in texts.items():
-            write_atomically(folder / f"draft-{refs['.html'].sha256[:12]}{suffix}", data)
+            self._files.write(folder / f"draft-{refs['.html'].sha256[:12]}{suffix}", data)
         return Draft(
-            target=request.target or str(self._published),
+            target=request.target,
             markdown=refs[".md"],
             html=refs[".html"],
             opening=texts[".md"].decode()[:OPENING_CHARACTERS],
             claims=report.claims,
             model=report.model,
-            path=str(folder / f"draft-{refs['.html'].sha256[:12]}.html"),
+            weak=report.weak,
+            path=f"draft-{refs['.html'].sha256[:12]}.html",
         )
 
     def _pages(self, request: DraftRequest) -> list[ReportPage]:

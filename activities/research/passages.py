@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
 from activities.llm.sentences import (
+    COMMON_WORDS,
     STOP_WORDS,
     count_stems,
     is_near,
@@ -25,16 +26,8 @@ _FULL_WORDS = 14
 # About six thousand tokens: how much of a page a language model is shown.
 EXCERPT_CHARACTERS = 24_000
 _JUDGED_CHARACTERS = 200_000
-# Common words that name nothing.
-_COMMON = frozenset(
-    re.findall(
-        r"\w+",
-        """been before being both could does each even ever every given however into just like made make many
-        might much must need never note often other over same should since some such than their then they this
-        those through under until upon used using very were while will with within without would also only
-        because between here there following example called call new one two""",
-    )
-)
+# The share of sentences below which a page is an index, or something else that can hardly be quoted.
+LEAST_PROSE = 0.2
 _BULLET = re.compile(r"(?:[-*•–]\s+)+(?=\S)")
 _NO_PAGE = re.compile(
     r"\.(zip|gz|bz2|xz|tgz|tar|whl|exe|png|jpe?g|gif|svg|ico|webp|css|js|json|xml|mp[34]|woff2?|epub)$", re.I
@@ -88,6 +81,12 @@ def best_quotes(topic: str, text: str, *, lines: bool, keep: int = QUOTES) -> li
         Claim(says="", quote=each.text, start=each.start, end=each.end, score=round(value, 4))
         for value, each in chosen
     ]
+
+
+def reads_like_index(text: str, *, lines: bool) -> bool:
+    """Whether hardly any of `text` is sentences, as on pages that list others."""
+    prosaic = (end - start for start, end in spans(text, lines=lines) if is_readable(text[start:end]))
+    return sum(prosaic) < len(text) * LEAST_PROSE
 
 
 def excerpt(topic: str, text: str, limit: int = EXCERPT_CHARACTERS) -> str:
@@ -180,7 +179,7 @@ def _is_whole(sentence: str) -> bool:
 
 
 def _is_term(stem: str) -> bool:
-    return len(stem) > 3 and not stem.isdecimal() and stem not in _COMMON
+    return len(stem) > 3 and not stem.isdecimal() and stem not in COMMON_WORDS
 
 
 def _same_page(url: str) -> str:

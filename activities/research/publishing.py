@@ -17,11 +17,12 @@ from temporalio.exceptions import ApplicationError
 from activities.calls.retry_header import asked_wait
 from activities.fetching.guard import AddressRefusedError, guarded_client
 from activities.safe_files import LeftOut, write_inside
+from common.agent_files import AgentFiles
 from common.agents.fields import is_address
 from common.agents.researcher import Published, PublishPlan
 from common.approval.signing import Authority
 from common.approval.types import Authorization
-from common.artifacts import ArtifactStore, write_atomically
+from common.artifacts import ArtifactStore
 from common.errors import permanent, retry_after
 from common.settings import Settings
 
@@ -46,15 +47,22 @@ class Publisher:
         artifacts: where reports are stored.
         authority: checks approvals.
         client: from `activities.fetching.guard.guarded_client`.
-        own: the folder for reports that were given no place of their own.
+        files: keeps reports that were given no place of their own.
+        own: the folder for them on this machine.
     """
 
     def __init__(
-        self, artifacts: ArtifactStore, authority: Authority, client: httpx.AsyncClient, own: Path
+        self,
+        artifacts: ArtifactStore,
+        authority: Authority,
+        client: httpx.AsyncClient,
+        files: AgentFiles,
+        own: Path,
     ) -> None:
         self._artifacts = artifacts
         self._authority = authority
         self._client = client
+        self._files = files
         self._own = own
 
     @classmethod
@@ -64,7 +72,7 @@ class Publisher:
         """The publisher of these settings."""
         headers = {"User-Agent": settings.fetching.user_agent}
         client = guarded_client(settings.fetching.allowed_hosts, headers=headers)
-        return cls(artifacts, authority, client, own)
+        return cls(artifacts, authority, client, AgentFiles.of(settings), own)
 
     @activity.defn(name="publish_report")
     async def publish_report(self, request: PublishReport) -> Published:
@@ -95,43 +103,61 @@ class Publisher:
             return None
         key = request.authorization.key
         if not is_address(plan.target):
-            files = self._files(plan, key)
-            there = await asyncio.to_thread(lambda: all(file.exists() for file in files))
-            return Published(places=tuple(map(str, files))) if there else None
+            return await asyncio.to_thread(self._in_folder, plan, key)
         if not plan.target.endswith("/"):
             return None
         places = _addresses(plan, key)
-        for url, data in zip(places, self._bytes(plan), strict=True):
+        for url, data in zip(places, await asyncio.to_thread(self._bytes, plan), strict=True):
             if (await self._send("GET", url, key)).content != data:
                 return None
         return Published(places=places)
 
-    def _files(self, plan: PublishPlan, key: str) -> tuple[Path, Path]:
-        folder = Path(plan.target)
+    def _is_own(self, plan: PublishPlan) -> bool:
+        # Plans from before reports were kept as files of their agent name the folder.
+        return plan.target in ("", str(self._own))
+
+    def _places(self, plan: PublishPlan, key: str) -> tuple[Path, Path]:
+        folder = self._own if self._is_own(plan) else Path(plan.target)
         return folder / f"{report_name(plan.topic, key)}.html", folder / f"{report_name(plan.topic, key)}.md"
 
     def _bytes(self, plan: PublishPlan) -> tuple[bytes, bytes]:
         return self._artifacts.get(plan.html), self._artifacts.get(plan.markdown)
 
+    def _in_folder(self, plan: PublishPlan, key: str) -> Published | None:
+        """Where the report is in its folder; None if it is not, or not whole."""
+        files = self._places(plan, key)
+        if self._is_own(plan):
+            # Whichever worker wrote it, on whose disk its folder lies.
+            names = self._files.names(activity.info().workflow_id or "")
+            there = all(file.name in names for file in files)
+        else:
+            there = all(file.exists() for file in files)
+        return self._published(plan, files) if there else None
+
     def _to_folder(self, plan: PublishPlan, key: str) -> Published:
-        files = self._files(plan, key)
+        files = self._places(plan, key)
         for file, data in zip(files, self._bytes(plan), strict=True):
+            if self._is_own(plan):
+                self._files.write(file, data, mode=0o644)
+                continue
             # A file of this name is this report, complete; if people have edited it since, it is theirs.
             if file.exists():
-                continue
-            if file.parent == self._own:
-                write_atomically(file, data, mode=0o644)
                 continue
             try:
                 write_inside(file.parent, file.name, data, 0o644)
             except LeftOut as error:
                 raise permanent("PublishRefused", f"{file.parent}: {error.reason}") from None
-        return Published(places=tuple(map(str, files)))
+        return self._published(plan, files)
+
+    def _published(self, plan: PublishPlan, files: tuple[Path, Path]) -> Published:
+        # A folder that people have named they know; of the agent's own files the name is enough.
+        return Published(places=tuple(each.name if self._is_own(plan) else str(each) for each in files))
 
     async def _put(self, plan: PublishPlan, key: str) -> Published:
         places = _addresses(plan, key)
         kinds = ("text/html; charset=utf-8", "text/markdown; charset=utf-8")
-        for url, kind, data in zip(places, kinds, self._bytes(plan), strict=True):
+        reports = await asyncio.to_thread(self._bytes, plan)
+        for url, kind, data in zip(places, kinds, reports, strict=True):
             headers = {"Content-Type": kind, "If-None-Match": "*"}
             answer = await self._send("PUT", url, key, headers, data)
             if answer.status_code == 412 and (await self._send("GET", url, key)).content != data:
@@ -141,7 +167,7 @@ class Publisher:
         return Published(places=places)
 
     async def _post(self, plan: PublishPlan, key: str) -> Published:
-        html, markdown = self._bytes(plan)
+        html, markdown = await asyncio.to_thread(self._bytes, plan)
         report = _Posted(
             topic=plan.topic,
             model=plan.model,

@@ -68,7 +68,7 @@ class DraftRequest(BaseModel, frozen=True):
     Attributes:
         topic: what was asked.
         wanted: how many links were to be read.
-        target: where it is to be published; empty for the data folder.
+        target: where it is to be published; empty for the agent's own files.
         sources: the pages that were read.
         readings: what each says; one for each source.
         unread: links without a usable page.
@@ -87,7 +87,7 @@ class DraftRequest(BaseModel, frozen=True):
 
 
 class Draft(BaseModel, frozen=True):
-    """A report draft: its bytes, its beginning, and the path of a copy for people to read."""
+    """A draft: its bytes, its beginning, why it may say little, the name of the agent's file with a copy."""
 
     target: str
     markdown: ArtifactRef
@@ -95,4 +95,5 @@ class Draft(BaseModel, frozen=True):
     opening: str
     claims: int
     model: str
+    weak: str = ""
     path: str

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from activities.html.markdown import escaped
 from activities.html.render import render
 from activities.llm.records import OFFLINE
+from activities.llm.sentences import weak_match
 from activities.research.passages import holds, near, shared_terms, telling
 from activities.research.records import Claim, DraftRequest
 from common.agents.researcher import PageReading, Source, Unread
@@ -128,11 +129,26 @@ class ResearchReport:
         return in_words(self.model)
 
     @property
+    def weak(self) -> str:
+        """Why the quotes that rules found may say little on the topic; empty where they do not seem to."""
+        by_rules = [page for page in self.pages if page.claims and page.reading.model == OFFLINE]
+        quotes = [claim.quote for page in by_rules for claim in page.claims]
+        listing = sum(page.reading.index for page in by_rules)
+        flaws = [weak_match(self.topic, quotes)] if quotes else []
+        if 2 * listing > len(by_rules):
+            flaws.append(
+                f"{listing} of {len(by_rules)} pages quoted read like an index, with hardly a sentence"
+            )
+        return ", and ".join(filter(None, flaws))
+
+    @property
     def lead(self) -> str:
         """How much was read, in a sentence or two."""
         read = f"{len(self.pages)} of {self.wanted} pages read, {self.claims} quotes."
         if len(self.pages) < min(self.wanted, 2):
             read += " That is too little to compare."
+        if self.weak:
+            read += f" The match is weak: {self.weak}."
         if self.dropped:
             read += f" {self.dropped} claims were left out: their quotes are not in the pages."
         return read

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
+from sqlalchemy import URL
+
 from activities.quotes.quotes import QuoteFeed
 from activities.trading.broker import Broker
 from activities.trading.paper import PaperBroker
@@ -16,11 +18,11 @@ from common.settings import TradingSettings
 Clock = Callable[[], datetime]
 
 
-def broker(settings: TradingSettings, folder: Path, feed: QuoteFeed, clock: Clock) -> Broker:
-    """The broker of `HIBERNAUT_BROKER`; the paper broker keeps its book in `folder`."""
+def broker(settings: TradingSettings, book: Path | URL, feed: QuoteFeed, clock: Clock) -> Broker:
+    """The broker of `HIBERNAUT_BROKER`; the paper broker keeps its book in the database at `book`."""
     if settings.broker == "paper":
         hours = NYSE if settings.market == "NYSE" else None
-        return PaperBroker(folder / "paper.db", feed.quote, clock, Faults(), hours=hours)
+        return PaperBroker(book, feed.quote, clock, Faults(), hours=hours)
     from activities.trading.alpaca_broker import AlpacaBroker
 
     return AlpacaBroker(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from uuid import uuid4
 
+from sqlalchemy import URL
+from sqlalchemy.exc import IntegrityError
 from temporalio.exceptions import ApplicationError
 
 from activities.quotes.quotes import Fault
@@ -24,16 +25,16 @@ CASH = Decimal(1_000_000)
 
 
 class PaperBroker:
-    """Keeps orders in `file` and fills them at the prices of a feed.
+    """Keeps orders in the database at `place` and fills them at the prices of a feed.
 
     An order is matched when somebody asks for it: while the market is open, a buy fills at the current price
     if that is not above its limit. Between two requests nothing happens, but an order whose time has run out
-    is expired, whatever the price was. Any number of processes may share the file.
+    is expired, whatever the price was. Any number of processes may share the database.
     """
 
     def __init__(
         self,
-        file: Path,
+        place: Path | URL,
         prices: Callable[[str], Awaitable[Quote]],
         clock: Callable[[], datetime],
         faults: Faults = Faults(),  # noqa: B008 - frozen
@@ -45,7 +46,7 @@ class PaperBroker:
         """`hours`: when the market is open; always for None. `liquidity`: the most units filled per
         request; all for None. `cash`: what a new account holds; an existing one keeps its own.
         """
-        self._book = PaperBook(file, cash)
+        self._book = PaperBook(place, cash)
         self._prices = prices
         self._clock = clock
         self._faults = faults
@@ -159,7 +160,7 @@ class PaperBroker:
                     Attempt(order.client_order_id, now, "submit", f"{outcome}, unheard" if lost else outcome)
                 )
                 return entry
-        except sqlite3.IntegrityError:
+        except IntegrityError:
             self._note(order.client_order_id, "submit", "duplicate")
             raise DuplicateOrderError(f"there is an order {order.client_order_id} already") from None
 
@@ -167,7 +168,7 @@ class PaperBroker:
         with self._book.opened() as book:
             entry = book.get(client_order_id)
             if entry is None:
-                raise AssertionError(f"order {client_order_id} has gone from {self._book.file}")
+                raise AssertionError(f"order {client_order_id} has gone from the book")
             return self._match(book, entry, price, self._clock())
 
     def _cancel(self, client_order_id: str) -> Entry | None:

@@ -1,34 +1,68 @@
-"""The paper broker's book: SQLite, one short transaction per call, safe with any number of processes."""
+"""The paper broker's book: one short transaction per call, safe with any number of processes."""
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 
+from sqlalchemy import (
+    URL,
+    BigInteger,
+    Column,
+    Connection,
+    Index,
+    Integer,
+    MetaData,
+    RowMapping,
+    String,
+    Table,
+    func,
+    insert,
+    select,
+    update,
+)
+
 from activities.trading.broker import OrderRequest
 from common.agents.buyer import Order, OrderState, Side
-from common.sqlite import SharedDatabase
+from common.database import SharedDatabase
 
+# By which rows are told older from younger: SQLite's own where a file from before does not name it.
+_NUMBER = BigInteger().with_variant(Integer, "sqlite")
+_TABLES = MetaData()
 # Money as text: SQLite has no decimals, and floats round.
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS orders (
-    client_order_id TEXT NOT NULL UNIQUE, broker_order_id TEXT NOT NULL UNIQUE, symbol TEXT NOT NULL,
-    side TEXT NOT NULL, quantity TEXT NOT NULL, limit_price TEXT NOT NULL, filled TEXT NOT NULL,
-    spent TEXT NOT NULL, state TEXT NOT NULL, reason TEXT NOT NULL, submitted_at TEXT NOT NULL,
-    updated_at TEXT NOT NULL, expires_at TEXT
-);
-CREATE INDEX IF NOT EXISTS orders_by_symbol ON orders (symbol);
-CREATE TABLE IF NOT EXISTS attempts (
-    client_order_id TEXT NOT NULL, at TEXT NOT NULL, action TEXT NOT NULL, outcome TEXT NOT NULL
-);
-CREATE INDEX IF NOT EXISTS attempts_by_order ON attempts (client_order_id);
-CREATE TABLE IF NOT EXISTS account (one INTEGER PRIMARY KEY CHECK (one = 1), cash TEXT NOT NULL);
-"""
+_ORDERS = Table(
+    "orders",
+    _TABLES,
+    Column("rowid", _NUMBER, primary_key=True),
+    Column("client_order_id", String, nullable=False, unique=True),
+    Column("broker_order_id", String, nullable=False, unique=True),
+    *(
+        Column(name, String, nullable=False)
+        for name in (
+            *("symbol", "side", "quantity", "limit_price", "filled", "spent"),
+            *("state", "reason", "submitted_at", "updated_at"),
+        )
+    ),
+    Column("expires_at", String),
+    Index("orders_by_symbol", "symbol"),
+)
+_ATTEMPTS = Table(
+    "attempts",
+    _TABLES,
+    Column("rowid", _NUMBER, primary_key=True),
+    *(Column(name, String, nullable=False) for name in ("client_order_id", "at", "action", "outcome")),
+    Index("attempts_by_order", "client_order_id"),
+)
+_ACCOUNT = Table(
+    "account",
+    _TABLES,
+    Column("one", Integer, primary_key=True, autoincrement=False),
+    Column("cash", String, nullable=False),
+)
 
 
 @dataclass(frozen=True)
@@ -85,40 +119,40 @@ class Attempt:
 class Book:
     """One transaction on the book; committed when its `with` block ends without an error."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     def open_account(self, cash: Decimal) -> None:
         """Put `cash` into a new account; an existing one keeps its own."""
-        self._connection.execute("INSERT OR IGNORE INTO account VALUES (1, ?)", (str(cash),))
+        if self._connection.scalar(select(_ACCOUNT.c.cash)) is None:
+            self._connection.execute(insert(_ACCOUNT).values(one=1, cash=str(cash)))
 
     def cash(self) -> Decimal:
         """Money that is not set aside for open orders."""
-        (text,) = self._connection.execute("SELECT cash FROM account").fetchone()
-        return Decimal(text)
+        return Decimal(self._connection.execute(select(_ACCOUNT.c.cash)).scalar_one())
 
     def pay_in(self, amount: Decimal) -> None:
         """Add to the cash; a negative amount takes from it."""
-        self._connection.execute("UPDATE account SET cash = ?", (str(self.cash() + amount),))
+        self._connection.execute(update(_ACCOUNT).values(cash=str(self.cash() + amount)))
 
     def get(self, client_order_id: str) -> Entry | None:
         """The order with that id."""
-        row = self._connection.execute(
-            "SELECT * FROM orders WHERE client_order_id = ?", (client_order_id,)
-        ).fetchone()
-        return _entry(row) if row else None
+        named = select(_ORDERS).where(_ORDERS.c.client_order_id == client_order_id)
+        found = self._connection.execute(named).mappings().one_or_none()
+        return _entry(found) if found else None
 
     def all(self, symbol: str | None = None) -> list[Entry]:
         """Every order, or those of one symbol, oldest first."""
-        where, values = ("WHERE symbol = ? ", (symbol,)) if symbol else ("", ())
-        rows = self._connection.execute(f"SELECT * FROM orders {where}ORDER BY rowid", values)  # noqa: S608
-        return [_entry(row) for row in rows]
+        orders = select(_ORDERS).order_by(_ORDERS.c.rowid)
+        if symbol:
+            orders = orders.where(_ORDERS.c.symbol == symbol)
+        return [_entry(row) for row in self._connection.execute(orders).mappings()]
 
     def add(self, order: OrderRequest, number: str, now: datetime, expires: datetime | None) -> Entry:
         """Book a new order.
 
         Raises:
-            sqlite3.IntegrityError: there is one with that client order id.
+            sqlalchemy.exc.IntegrityError: there is one with that client order id.
         """
         entry = Entry(
             client_order_id=order.client_order_id,
@@ -135,96 +169,82 @@ class Book:
             updated_at=now,
             expires_at=expires,
         )
-        self._connection.execute(
-            "INSERT INTO orders VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", _row(entry)
-        )
+        self._connection.execute(insert(_ORDERS).values(_row(entry)))
         return entry
 
     def put(self, entry: Entry) -> None:
         """Update an order."""
-        self._connection.execute(
-            "UPDATE orders SET filled = ?, spent = ?, state = ?, reason = ?, updated_at = ? "
-            "WHERE client_order_id = ?",
-            (
-                str(entry.filled),
-                str(entry.spent),
-                entry.state,
-                entry.reason,
-                entry.updated_at.isoformat(),
-                entry.client_order_id,
-            ),
-        )
+        name = _ORDERS.c.client_order_id == entry.client_order_id
+        self._connection.execute(update(_ORDERS).where(name).values(_row(entry)))
 
     def note(self, attempt: Attempt) -> None:
         """Record an attempt."""
         self._connection.execute(
-            "INSERT INTO attempts VALUES (?, ?, ?, ?)",
-            (attempt.client_order_id, attempt.at.isoformat(), attempt.action, attempt.outcome),
+            insert(_ATTEMPTS).values(
+                client_order_id=attempt.client_order_id,
+                at=attempt.at.isoformat(),
+                action=attempt.action,
+                outcome=attempt.outcome,
+            )
         )
 
     def count(self, client_order_id: str) -> int:
         """Number of attempts for an order."""
-        (number,) = self._connection.execute(
-            "SELECT count(*) FROM attempts WHERE client_order_id = ?", (client_order_id,)
-        ).fetchone()
-        return int(number)
+        of = _ATTEMPTS.c.client_order_id == client_order_id
+        return self._connection.execute(select(func.count()).where(of)).scalar_one()
 
     def attempts(self) -> list[Attempt]:
         """Every attempt, oldest first."""
-        rows = self._connection.execute("SELECT * FROM attempts ORDER BY rowid")
+        columns = (_ATTEMPTS.c[field.name] for field in fields(Attempt))
+        rows = self._connection.execute(select(*columns).order_by(_ATTEMPTS.c.rowid))
         return [
             Attempt(name, datetime.fromisoformat(at), action, outcome) for name, at, action, outcome in rows
         ]
 
 
 class PaperBook:
-    """The book in `file`, with an account of `cash` where it is new; any number of processes share it."""
+    """The book in the database at `place`, with an account of `cash` where it is new.
 
-    def __init__(self, file: Path, cash: Decimal) -> None:
-        self.file = file
-        self._database = SharedDatabase(file, _SCHEMA)
-        with self.opened() as book:
-            book.open_account(cash)
+    Any number of processes share it.
+    """
+
+    def __init__(self, place: Path | URL, cash: Decimal) -> None:
+        self._database = SharedDatabase(place, _TABLES)
+        self._cash = cash
+        self._is_open = False
 
     @contextmanager
     def opened(self) -> Iterator[Book]:
         """One transaction on the book."""
-        with self._database.transaction() as connection:
-            yield Book(connection)
+        with self._database.transaction("paper book") as connection:
+            book = Book(connection)
+            if not self._is_open:
+                book.open_account(self._cash)
+            yield book
+        self._is_open = True
 
 
-def _row(entry: Entry) -> tuple[str | None, ...]:
-    return (
-        entry.client_order_id,
-        entry.broker_order_id,
-        entry.symbol,
-        entry.side,
-        str(entry.quantity),
-        str(entry.limit_price),
-        str(entry.filled),
-        str(entry.spent),
-        entry.state,
-        entry.reason,
-        entry.submitted_at.isoformat(),
-        entry.updated_at.isoformat(),
-        entry.expires_at.isoformat() if entry.expires_at else None,
-    )
+def _row(entry: Entry) -> dict[str, str | None]:
+    def text(value: object) -> str | None:
+        return value.isoformat() if isinstance(value, datetime) else None if value is None else str(value)
+
+    return {field.name: text(getattr(entry, field.name)) for field in fields(Entry)}
 
 
-def _entry(row: tuple[str, ...]) -> Entry:
-    client, number, symbol, side, quantity, limit, filled, spent, state, reason, came, updated, expires = row
+def _entry(row: RowMapping) -> Entry:
+    expires = row["expires_at"]
     return Entry(
-        client_order_id=client,
-        broker_order_id=number,
-        symbol=symbol,
-        side=Side(side),
-        quantity=Decimal(quantity),
-        limit_price=Decimal(limit),
-        filled=Decimal(filled),
-        spent=Decimal(spent),
-        state=OrderState(state),
-        reason=reason,
-        submitted_at=datetime.fromisoformat(came),
-        updated_at=datetime.fromisoformat(updated),
+        client_order_id=row["client_order_id"],
+        broker_order_id=row["broker_order_id"],
+        symbol=row["symbol"],
+        side=Side(row["side"]),
+        quantity=Decimal(row["quantity"]),
+        limit_price=Decimal(row["limit_price"]),
+        filled=Decimal(row["filled"]),
+        spent=Decimal(row["spent"]),
+        state=OrderState(row["state"]),
+        reason=row["reason"],
+        submitted_at=datetime.fromisoformat(row["submitted_at"]),
+        updated_at=datetime.fromisoformat(row["updated_at"]),
         expires_at=datetime.fromisoformat(expires) if expires else None,
     )

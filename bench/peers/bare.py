@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 from temporalio import workflow
-from temporalio.common import RetryPolicy
 
 with workflow.unsafe.imports_passed_through():
+    from bench.peers.effects import VALUE
     from bench.peers.tasks import (
-        VALUE,
         Approval,
         BareDeed,
         BareDeeds,
@@ -20,8 +17,6 @@ with workflow.unsafe.imports_passed_through():
         Step,
         Steps,
     )
-
-MINUTE = timedelta(minutes=1)
 
 
 @workflow.defn(name="bench-bare")
@@ -38,22 +33,20 @@ class BareAgent:
 
     @workflow.run
     async def run(self, input: BareInput) -> Done:
+        patience = input.patience
         for number in range(input.steps):
             step = Step(number=number)
             if input.local:
-                await workflow.execute_local_activity_method(Steps.step, step, start_to_close_timeout=MINUTE)
+                await workflow.execute_local_activity_method(
+                    Steps.step, step, start_to_close_timeout=patience
+                )
             else:
-                await workflow.execute_activity_method(Steps.step, step, start_to_close_timeout=MINUTE)
+                await workflow.execute_activity_method(Steps.step, step, start_to_close_timeout=patience)
         plan = Plan(value=VALUE)
         await workflow.wait_condition(lambda: self._approval is not None)
-        fact = await workflow.execute_activity_method(Steps.look, Look(), start_to_close_timeout=MINUTE)
+        fact = await workflow.execute_activity_method(Steps.look, Look(), start_to_close_timeout=patience)
         if fact.value != plan.value or self._approval is None:
             raise RuntimeError("the fact drifted")
+        # Tried again until it is done: its key makes that safe, as Temporal's documentation wants it.
         deed = BareDeed(plan=plan, approval=self._approval, key=workflow.info().workflow_id)
-        return await workflow.execute_activity_method(
-            BareDeeds.do,
-            deed,
-            start_to_close_timeout=MINUTE,
-            schedule_to_start_timeout=timedelta(seconds=10),
-            retry_policy=RetryPolicy(maximum_attempts=1),
-        )
+        return await workflow.execute_activity_method(BareDeeds.do, deed, start_to_close_timeout=patience)

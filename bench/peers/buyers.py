@@ -17,6 +17,7 @@ from activities.calendars import Calendars
 from activities.calls.interceptor import ReliableReports
 from activities.decisions import DecisionChecks
 from activities.delivery.notices import Notices
+from activities.preconditions import Preconditions
 from activities.quotes.quotes import Quotes
 from activities.trading.orders import Orders
 from activities.trading.paper_faults import Faults
@@ -104,6 +105,7 @@ async def work(journal: Path, floor: Floor, settings: Settings) -> None:
         Calendars(),
         Quotes(floor.board),
         Orders(broker, authority),
+        Preconditions(settings, broker.market_open),
     ]
     stopped = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)

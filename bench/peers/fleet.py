@@ -71,7 +71,8 @@ class Fleet:
         await asyncio.gather(*(end_child(each.process, 10) for each in self.members))
 
     async def kill(self, member: Member) -> set[str]:
-        """SIGKILL, with proof; the symbols whose orders were under way."""
+        """SIGKILL, with proof; the symbols whose orders were under way. Nobody stops it meanwhile."""
+        member.spared = True
         member.process.kill()
         code = await member.process.wait()
         if code != -signal.SIGKILL:

@@ -13,7 +13,7 @@ from pathlib import Path
 from activities.trading.broker import OrderRequest
 from activities.trading.paper import PaperBroker
 from common.agents.buyer import Order
-from common.artifacts import write_atomically
+from common.files import write_atomically
 from common.quotes import Quote
 
 # The price of whatever has none of its own on the board.

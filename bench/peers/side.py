@@ -1,4 +1,4 @@
-"""One side of the bench: its worker process, its agents, and how an entry point starts and wakes them."""
+"""One side of a bench: its worker process, its agents, and how an entry point starts and wakes them."""
 
 from __future__ import annotations
 
@@ -7,17 +7,19 @@ import os
 import sys
 import uuid
 from asyncio.subprocess import Process
-from collections.abc import Awaitable, Callable, Sequence
-from datetime import UTC, datetime
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 from temporalio.client import Client, WorkflowHandle
 
+from bench.peers.asked import Asking
+from bench.peers.effects import FILE_SETTING, SLOWNESS_SETTING
 from bench.peers.tasks import APPROVER, Approval, BareInput, KitInput, Plan
-from bench.peers.worker import READY
-from cli.children import end_child, last_line, start_child
+from bench.running import started_worker
+from cli.children import end_child
 from common.approval.floors import write_alone
 from common.approval.signing import Signer
 from common.approval.types import Decision, Verdict
@@ -25,8 +27,6 @@ from common.client.client import AgentClient
 from common.digest import digest
 from common.settings import Settings
 
-ROOT = Path(__file__).parents[2]
-READY_WITHIN = 30.0
 RESULT_WITHIN = 120.0
 # So many calls of the client under way at once; the server is busy with half as many.
 AT_ONCE = 20
@@ -34,16 +34,24 @@ OWNER = "owner-1"
 
 
 class Side:
-    """What both sides do alike; how each starts and wakes an agent is below."""
+    """What all sides do alike; how each starts and wakes an agent is below.
+
+    Attributes:
+        name: of the side, and of its worker's log.
+        patience: how long one attempt at a call may take, where the side has a limit for it.
+    """
 
     name: str
 
-    def __init__(self, client: Client, settings: Settings, server: str) -> None:
-        self.client = client
-        self.settings = settings.but(task_queue=f"bench-{self.name}")
-        self._server = server
-        self._log = settings.data_dir / "logs" / f"{self.name}.log"
+    def __init__(self, logs: Path) -> None:
+        self._log = logs / f"{self.name}.log"
         self._process: Process | None = None
+        self._effects: dict[str, str] = {}
+        self.patience = timedelta(minutes=1)
+
+    def count_effects(self, file: Path, slowness: float) -> None:
+        """Have workers that start from now on write down their effects; each takes `slowness` seconds."""
+        self._effects = {FILE_SETTING: str(file), SLOWNESS_SETTING: str(slowness)}
 
     @property
     def pid(self) -> int:
@@ -54,26 +62,8 @@ class Side:
     async def start_worker(self) -> None:
         """Start the worker process and wait until it works."""
         self._log.unlink(missing_ok=True)
-        # Compiled files are written: the sandbox reads an agent's at each start.
-        dropped = ("TEMPORAL_", "HIBERNAUT_", "PYTHONDONTWRITEBYTECODE")
-        kept = {key: value for key, value in os.environ.items() if not key.startswith(dropped)}
-        self._process = await start_child(
-            [sys.executable, "-m", "bench.peers.worker", self.name],
-            environment={
-                **kept,
-                "PYTHONPATH": str(ROOT),
-                "TEMPORAL_ADDRESS": self._server,
-                "TEMPORAL_CONFIG_FILE": os.devnull,
-                "HIBERNAUT_DATA_DIR": str(self.settings.data_dir),
-                "HIBERNAUT_TASK_QUEUE": self.settings.task_queue,
-            },
-            log=self._log,
-        )
-        async with asyncio.timeout(READY_WITHIN):
-            while READY not in self._log.read_text():
-                if self._process.returncode is not None:
-                    raise RuntimeError(f"the {self.name} worker ended: {last_line(self._log)}")
-                await asyncio.sleep(0.05)
+        environment = {**self._environment(), **self._effects}
+        self._process = await started_worker(self._command(), environment, self._log)
 
     async def kill_worker(self) -> None:
         """End the worker as a crash does."""
@@ -86,44 +76,86 @@ class Side:
         if self._process:
             await end_child(self._process, 10)
 
-    async def start_agents(self, count: int, steps: int, local: bool) -> list[str]:
+    async def start_agents(self, count: int, steps: int, local: bool = False) -> list[str]:
         """Start agents and wait until all of them sleep; their ids."""
         ids = [f"{self.name}-{uuid.uuid4().hex[:8]}" for _ in range(count)]
-        await throttled(ids, lambda id: self._start(id, steps, local))
+        await throttled(ids, lambda id: self.start(id, steps, local))
         for id in ids:
-            await self._asleep(id)
+            await self.asleep(id)
         return ids
 
     async def wake(self, id: str) -> float:
-        """Wake an agent and wait for its result; milliseconds from before the signal until then."""
-        handle: WorkflowHandle[Any, Any] = self.client.get_workflow_handle(id)
+        """Wake an agent and wait for its result; milliseconds from before the approval until then."""
         before = perf_counter()
-        async with asyncio.timeout(RESULT_WITHIN):
-            await self._approve(handle)
-            await handle.result()
+        try:
+            await asyncio.wait_for(self.approve(id), RESULT_WITHIN)
+        except TimeoutError:
+            raise RuntimeError(f"{id} has not ended {RESULT_WITHIN:g} s after its approval") from None
         return (perf_counter() - before) * 1000
+
+    async def start(self, id: str, steps: int, local: bool = False) -> None:
+        """Start an agent."""
+        raise NotImplementedError
+
+    async def asleep(self, id: str) -> None:
+        """Wait until an agent sleeps."""
+        raise NotImplementedError
+
+    async def approve(self, id: str) -> None:
+        """Approve, and wait for the agent's result."""
+        raise NotImplementedError
+
+    def _command(self) -> Sequence[str]:
+        raise NotImplementedError
+
+    def _environment(self) -> Mapping[str, str]:
+        return {}
+
+
+class TemporalSide(Side):
+    """Agents on Temporal."""
+
+    def __init__(self, client: Client, settings: Settings, server: str) -> None:
+        super().__init__(settings.data_dir / "logs")
+        self.client = client
+        self.settings = settings.but(task_queue=f"bench-{self.name}")
+        self._server = server
+
+    async def approve(self, id: str) -> None:
+        """See the base class."""
+        handle: WorkflowHandle[Any, Any] = self.client.get_workflow_handle(id)
+        await self._signal(handle)
+        await handle.result()
 
     async def history(self, id: str) -> list[int]:
         """The size of each event of the agent's history, in bytes as they come from the server."""
         fetched = await self.client.get_workflow_handle(id).fetch_history()
         return [event.ByteSize() for event in fetched.events]
 
-    async def _asleep(self, id: str) -> None:
-        # About one look an agent, as they fall asleep in the order they were started.
+    async def asleep(self, id: str) -> None:
+        """See the base class: about one look an agent, as they fall asleep in the order they were started."""
         while True:
             found = (await self.client.get_workflow_handle(id).describe()).raw_description
             if not found.HasField("pending_workflow_task") and not found.pending_activities:
                 return
             await asyncio.sleep(0.1)
 
-    async def _start(self, id: str, steps: int, local: bool) -> None:
+    async def _signal(self, handle: WorkflowHandle[Any, Any]) -> None:
         raise NotImplementedError
 
-    async def _approve(self, handle: WorkflowHandle[Any, Any]) -> None:
-        raise NotImplementedError
+    def _command(self) -> Sequence[str]:
+        return [sys.executable, "-m", "bench.peers.worker", self.name]
+
+    def _environment(self) -> Mapping[str, str]:
+        return {
+            "TEMPORAL_ADDRESS": self._server,
+            "TEMPORAL_CONFIG_FILE": os.devnull,
+            "HIBERNAUT_DATA_DIR": str(self.settings.data_dir),
+            "HIBERNAUT_TASK_QUEUE": self.settings.task_queue,
+        }
 
 
-class KitSide(Side):
+class KitSide(TemporalSide):
     """Agents on the kit."""
 
     name = "kit"
@@ -135,10 +167,12 @@ class KitSide(Side):
         self._door = AgentClient(client, self.settings, self._signer)
         self._digest = digest(Plan().model_dump(mode="json"))
 
-    async def _start(self, id: str, steps: int, local: bool) -> None:
-        await self._door.start("bench-kit", KitInput(steps=steps, local=local), id=id, owner=OWNER)
+    async def start(self, id: str, steps: int, local: bool = False) -> None:
+        """See the base class."""
+        input = KitInput(steps=steps, local=local, patience=self.patience)
+        await self._door.start("bench-kit", input, id=id, owner=OWNER)
 
-    async def _approve(self, handle: WorkflowHandle[Any, Any]) -> None:
+    async def _signal(self, handle: WorkflowHandle[Any, Any]) -> None:
         # As an entry point signs and sends it. It has looked up what is open, and on which digest; here
         # all agents ask the same, and the bare side has nothing to look up.
         now = datetime.now(UTC)
@@ -155,21 +189,49 @@ class KitSide(Side):
         await handle.signal("decide", signed.model_dump(mode="json", exclude_defaults=True))
 
 
-class BareSide(Side):
+class BareSide(TemporalSide):
     """Agents on nothing but the SDK."""
 
     name = "bare"
 
-    async def _start(self, id: str, steps: int, local: bool) -> None:
-        await self.client.start_workflow(
-            "bench-bare",
-            BareInput(steps=steps, local=local),
-            id=id,
-            task_queue=self.settings.task_queue,
-        )
+    async def start(self, id: str, steps: int, local: bool = False) -> None:
+        """See the base class."""
+        input = BareInput(steps=steps, local=local, patience=self.patience)
+        await self.client.start_workflow("bench-bare", input, id=id, task_queue=self.settings.task_queue)
 
-    async def _approve(self, handle: WorkflowHandle[Any, Any]) -> None:
+    async def _signal(self, handle: WorkflowHandle[Any, Any]) -> None:
         await handle.signal("approve", Approval(by=APPROVER))
+
+
+class PeerSide(Side):
+    """Agents on a library that keeps them in PostgreSQL; its worker is asked over a socket."""
+
+    def __init__(self, name: str, python: Path, folder: Path, database: str) -> None:
+        self.name = name
+        super().__init__(folder)
+        self._python, self._database = python, database
+        self._socket = folder / f"{name}.socket"
+        self._asking = Asking(self._socket)
+
+    async def start_worker(self) -> None:
+        """See the base class."""
+        await super().start_worker()
+        await self._asking.connect()
+
+    async def start(self, id: str, steps: int, local: bool = False) -> None:
+        """See the base class; it sleeps when this returns."""
+        await self._asking.ask("start", id=id, steps=steps)
+
+    async def asleep(self, id: str) -> None:
+        """See the base class."""
+
+    async def approve(self, id: str) -> None:
+        """See the base class."""
+        await self._asking.ask("wake", id=id, by=APPROVER)
+
+    def _command(self) -> Sequence[str]:
+        module = f"bench.peers.{self.name}_worker"
+        return [str(self._python), "-m", module, str(self._socket), self._database]
 
 
 async def throttled(ids: Sequence[str], do: Callable[[str], Awaitable[Any]]) -> list[Any]:

@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
-import hashlib
+from datetime import timedelta
 
 from pydantic import BaseModel
 from temporalio import activity
 
+from bench.peers.effects import VALUE, Effects
 from common.agents.agent import AgentInput
 from common.approval.signing import Authority
 from common.approval.types import Authorization
 
 APPROVER = "approver-1"
-TEXT = "x" * 2000
-VALUE = 10
 
 
 class KitInput(AgentInput):
-    """What the agent on the kit takes."""
+    """What the agent on the kit takes. `patience` is how long one attempt at a call may take."""
 
     steps: int
     local: bool
+    patience: timedelta = timedelta(minutes=1)
 
 
 class BareInput(BaseModel):
-    """What the bare agent takes."""
+    """What the bare agent takes. `patience` is how long one attempt at a call may take."""
 
     steps: int
     local: bool
+    patience: timedelta = timedelta(minutes=1)
 
 
 class Step(BaseModel):
@@ -91,10 +92,14 @@ class Done(BaseModel):
 class Steps:
     """The activities that both sides run."""
 
+    def __init__(self, effects: Effects) -> None:
+        self._effects = effects
+
     @activity.defn(name="step")
     async def step(self, step: Step) -> Stepped:
         """Take a step."""
-        return Stepped(number=step.number, text=TEXT)
+        text = await self._effects.step(activity.info().workflow_id or "", step.number)
+        return Stepped(number=step.number, text=text)
 
     @activity.defn(name="look")
     async def look(self, look: Look) -> Fact:
@@ -105,25 +110,23 @@ class Steps:
 class KitDeeds:
     """The destructive activity as the kit asks for it: it checks the authorization again."""
 
-    def __init__(self, authority: Authority) -> None:
-        self._authority = authority
+    def __init__(self, authority: Authority, effects: Effects) -> None:
+        self._authority, self._effects = authority, effects
 
     @activity.defn(name="do")
     async def do(self, deed: KitDeed) -> Done:
         """Do it, where the authorization holds."""
         key = self._authority.authorize(deed.authorization, deed.plan, activity.info()).key
-        return Done(order=_number(key))
+        return Done(order=await self._effects.act(key))
 
 
 class BareDeeds:
     """The destructive activity of the bare agent: it trusts whoever calls."""
 
+    def __init__(self, effects: Effects) -> None:
+        self._effects = effects
+
     @activity.defn(name="do")
     async def do(self, deed: BareDeed) -> Done:
         """Do it."""
-        return Done(order=_number(deed.key))
-
-
-def _number(key: str) -> str:
-    """The number that a broker gives the order of an idempotency key."""
-    return hashlib.sha256(key.encode()).hexdigest()[:12]
+        return Done(order=await self._effects.act(deed.key))

@@ -8,6 +8,7 @@ import signal
 import sys
 from datetime import timedelta
 
+import uvloop
 from temporalio.client import Client
 from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
@@ -17,26 +18,26 @@ from activities.calls.interceptor import ReliableReports
 from activities.decisions import DecisionChecks
 from activities.delivery.notices import Notices
 from bench.peers.bare import BareAgent
+from bench.peers.effects import Effects
 from bench.peers.kit import KitAgent
 from bench.peers.tasks import BareDeeds, KitDeeds, Steps
+from bench.running import READY
 from common.approval.signing import Authority
 from common.settings import Settings
 from common.temporal.connect import connect
 from common.temporal.waiting_proxy import WaitingProxy
 from workflows.replayer import RESTRICTIONS
 
-READY = "worker ready"
-
 
 def kit_worker(client: Client, settings: Settings, reports: ReliableReports) -> Worker:
     """The program's own worker, with the bench's agent and activities for its own."""
-    authority = Authority.load(settings)
+    authority, effects = Authority.load(settings), Effects.of(os.environ)
     return worker.build(
         client,
         settings,
         reports=reports,
         workflows=[KitAgent],
-        objects=[Steps(), KitDeeds(authority), DecisionChecks(authority), Notices()],
+        objects=[Steps(effects), KitDeeds(authority, effects), DecisionChecks(authority), Notices()],
     )
 
 
@@ -49,11 +50,12 @@ def bare_worker(client: Client, settings: Settings) -> Worker:
     data converter, as both clients come from `common.temporal.connect`. Both caches hold 1,000 agents, the
     default.
     """
+    effects = Effects.of(os.environ)
     return Worker(
         client,
         task_queue=settings.task_queue,
         workflows=[BareAgent],
-        activities=worker.activity_methods([Steps(), BareDeeds()]),
+        activities=worker.activity_methods([Steps(effects), BareDeeds(effects)]),
         workflow_runner=SandboxedWorkflowRunner(RESTRICTIONS),
         sticky_queue_schedule_to_start_timeout=timedelta(seconds=1),
     )
@@ -75,6 +77,8 @@ async def work(side: str, settings: Settings) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(work(sys.argv[1], Settings.read(os.environ)))
+    # As the programs themselves run: ours by its `main`, the SDK's samples with what comes with Python.
+    run = uvloop.run if sys.argv[1] == "kit" else asyncio.run
+    run(work(sys.argv[1], Settings.read(os.environ)))
     # The SDK's threads can crash an interpreter that is shutting down.
     os._exit(0)

@@ -7,20 +7,18 @@ import stat
 import time
 from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
 from pydantic import TypeAdapter
 
-from cli.copying.litestream import RETENTION_HOURS
-from cli.copying.place import FILES, NotACopyError
-from common.artifacts import write_atomically
+from cli.copying.place import FILES, RETENTION, NotACopyError
+from common.files import write_atomically
 from common.object_store import ObjectMissingError, ObjectStore, StoredObject
 
 # What says when each file was deleted; a restore to an earlier hour still finds it for a day.
 DELETED = "deleted.json"
-RETENTION = timedelta(hours=RETENTION_HOURS)
 # What belongs to processes that run, what they print, and what is fetched again.
 LEFT_OUT = frozenset({"copy.json", "dev.lock", "stack.json", "logs", "fetching"})
 THREADS = 8

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cli.copying.files import FileCopies
 from cli.copying.litestream import Litestream, LitestreamError, databases
-from cli.copying.place import CopyMark, NotACopyError, OpenPlace, new_holder
+from cli.copying.place import CopyMark, NotACopyError, OpenPlace, Whole, new_holder
+from cli.copying.proof import NoRoomError, prove
 from cli.copying.state import CopyState, end_copy
 from cli.output import CommandError, say
 from common.object_store import StoreUnavailableError
@@ -24,6 +26,12 @@ SAVED_EVERY = timedelta(seconds=5)
 TROUBLE_AFTER = timedelta(seconds=10)
 # The last round, when the stack ends.
 FINISHES_WITHIN = 30.0
+# How often a copy is brought back for a test; a test that failed is made again soon.
+PROVEN_EVERY = timedelta(hours=24)
+TRIED_AGAIN_AFTER = timedelta(seconds=10)
+TRIES = 3
+# A copy that does not come back is begun afresh, but not over and over where its place is at fault.
+AFRESH_EVERY = timedelta(hours=1)
 
 
 class CopyKeeper:
@@ -50,7 +58,9 @@ class CopyKeeper:
         if known is None or known.place != str(place):
             known = CopyState(place=str(place), holder=new_holder())
         self._state = known.model_copy(update={"kept": True, "problem": ""})
-        self._mark = CopyMark(holder=known.holder)
+        self._mark = self._written = CopyMark(holder=known.holder)
+        self._wrong: set[str] = set()
+        self._failed, self._afresh_at = 0, datetime.min.replace(tzinfo=UTC)
         self.whole_at = self._saved_at = datetime.now(UTC)
         self._ended = False
 
@@ -76,9 +86,14 @@ class CopyKeeper:
 
     async def keep(self) -> None:
         """Copy until the copy must not be written any more. Other trouble is said once, and tried again."""
-        while not self._ended:
-            await self.copy()
-            await asyncio.sleep(max(EVERY, REST * self._files.looked_for))
+        proofs = asyncio.create_task(self._keep_proven())
+        try:
+            while not self._ended:
+                await self.copy()
+                await asyncio.sleep(max(EVERY, REST * self._files.looked_for))
+        finally:
+            proofs.cancel()
+            await asyncio.gather(proofs, return_exceptions=True)
 
     async def finish(self) -> None:
         """Copy a last time, unless that cannot be done now, and end the program."""
@@ -102,6 +117,50 @@ class CopyKeeper:
         else:
             self._report("")
 
+    async def prove(self) -> bool:
+        """Bring the databases back from the copy for a test; whether they are as they should be.
+
+        A copy that again and again does not come back is begun afresh.
+        """
+        generation, problem, failed = self._mark.generation, "", self._failed
+        try:
+            for name in self._mark.databases:
+                await prove(self.program, self.place, self._settings.data_dir / name)
+        except NoRoomError as error:
+            problem = str(error)
+        except (LitestreamError, StoreUnavailableError, OSError, sqlite3.Error) as error:
+            problem, failed = str(error), failed + 1
+        if generation != self.program.generation:
+            return False  # it was started again meanwhile
+        now = datetime.now(UTC)
+        if problem:
+            self._failed = failed
+            self._save(unproven=problem)
+        else:
+            self._failed = 0
+            self._save(unproven="", proven=now)
+            self._mark = self._mark.model_copy(update={"proven": now})
+        if self._failed >= TRIES and now - self._afresh_at > AFRESH_EVERY:
+            say(f"the copy does not come back as it should, and is begun afresh: {problem}")
+            self._wrong.add(generation)
+            self._failed, self._afresh_at = 0, now
+            await self.program.end()
+        return not problem
+
+    async def _keep_proven(self) -> None:
+        """Prove each generation once it is whole, and once a day."""
+        generation, due = "", self.whole_at
+        while True:
+            await asyncio.sleep(EVERY)
+            if self._mark.generation != self.program.generation:
+                continue
+            if generation != self._mark.generation:
+                generation, due = self._mark.generation, self.whole_at
+            if self.whole_at >= due:
+                proven = await self.prove()
+                soon = TRIED_AGAIN_AFTER * 2 ** min(self._failed, 8)
+                due = self.whole_at + (PROVEN_EVERY if proven else soon)
+
     def _report(self, problem: str) -> None:
         if problem != self._state.problem:
             say(f"the copy is behind: {problem}" if problem else "the copy is up to date again")
@@ -121,13 +180,14 @@ class CopyKeeper:
                 folder.mkdir(parents=True, exist_ok=True)
                 keep_private(folder)
             self.place.put(self._mark)
+            self._written = self._mark
         elif found.holder != self._state.holder:
             raise NotACopyError(
                 "it has the copy of another data folder: name another place, or bring that one back with "
                 f"--restore-from {self.place}"
             )
         elif self._mark.until is None:
-            self._mark = found
+            self._mark = self._written = found
         if not self._state.begun:
             self._save(begun=True)
 
@@ -142,20 +202,34 @@ class CopyKeeper:
             # An unmounted disk looks as if everything had been deleted.
             raise NotACopyError(f"{folder / DATABASE} is gone, so nothing is copied any more")
         await asyncio.to_thread(self._claim)
-        found = databases(folder)
+        found, generation = databases(folder), self.program.generation
         # First the databases as they are now, then the files, so that whatever those refer to is found.
         until = datetime.now(UTC)
-        done = {file.name: await self.program.sync(file, to_the_end=False) for file in found}
+        done = {file.name: await self.program.sync(file) for file in found}
         changed = await asyncio.to_thread(self._files.update, found, until)
         for file in found:
-            await self.program.sync(file, to_the_end=True)
-        if changed or done != self._mark.databases:
-            self._mark = CopyMark(holder=self._state.holder, until=until, databases=done)
-            await asyncio.to_thread(self.place.put, self._mark)
+            await self.program.until_there(file, done[file.name])
+        if generation != self.program.generation:
+            raise LitestreamError("litestream was started again meanwhile")
+        proven = self._mark.proven if generation == self._mark.generation else None
+        whole = Whole(generation=generation, until=until, databases=done, proven=proven)
+        mark = self._mark.succeeded_by(whole, self._wrong)
+        if changed or done != self._mark.databases or mark.generations() != self._mark.generations():
+            self._mark = mark
+        await asyncio.to_thread(self._write, self._mark)
         self.whole_at = until
         if self._state.until is None or until - self._saved_at > SAVED_EVERY:
             self._saved_at = until
             self._save(until=until)
+
+    def _write(self, mark: CopyMark) -> None:
+        """Write a mark that is new, and delete what it no longer has."""
+        if mark is self._written:
+            return
+        self.place.put(mark)
+        before, self._written = self._written, mark
+        if before.generations() != mark.generations():
+            self.place.keep_only(mark.generations(), mark.generation)
 
     def _save(self, **changes: datetime | str | bool) -> None:
         self._state = self._state.model_copy(update=changes)

@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import shutil
-import sys
 import tempfile
 from asyncio.subprocess import Process
 from collections.abc import Mapping
@@ -16,17 +15,17 @@ from typing import Any
 import httpx
 
 from cli.children import end_child, last_line, start_child
-from cli.copying.place import OpenPlace
+from cli.copying.place import RETENTION, OpenPlace, new_generation
+from common.programs import packaged_program
 
 # Of the databases in a data folder; those below it can be made again.
 PATTERNS = ("*.db", "*.sqlite")
 HEADER = b"SQLite format 3\0"
-# For so long it keeps the past of a database, and this program what was deleted.
-RETENTION_HOURS = 24
 SOCKET = "socket"
 MAX_SOCKET_PATH = 100  # bytes; what systems allow is a little more
 STARTS_WITHIN = 10.0
 ANSWERS_WITHIN = 30.0
+EVERY = 0.2
 ENDS_WITHIN = 15.0
 # Besides the variables by which Amazon's libraries find credentials.
 INHERITED = frozenset(
@@ -41,6 +40,9 @@ class LitestreamError(Exception):
 class Litestream:
     """A `litestream` process that copies the databases of a folder, and dies with this process.
 
+    Each process begins a generation of its own. It would go on with the last one, but what was written while
+    none ran it may miss: of a log that SQLite began anew meanwhile it sees no more than that.
+
     Args:
         folder: that has the databases.
         place: where the copy is kept.
@@ -51,23 +53,30 @@ class Litestream:
         self._folder = folder
         self._place = place
         self._program = find_program()
-        self._process: Process | None = None
+        self.process: Process | None = None
         self._runtime: Path | None = None
         self._control: httpx.AsyncClient | None = None
         self.log = log
+        self.generation = ""
 
     async def start(self) -> None:
         """Start it, and wait until it can be asked; whether it copies, `sync` says."""
+        self.generation = new_generation()
+        for state in self._folder.glob(".*-litestream"):
+            await asyncio.to_thread(shutil.rmtree, state, ignore_errors=True)
+        # It looks whether there is something to copy as often as it is asked whether that is done.
+        replica = {**self._place.replica(self.generation), "sync-interval": f"{EVERY:g}s"}
         watched = [
-            {"dir": str(self._folder), "pattern": pattern, "watch": True, "replica": self._place.replica()}
+            {"dir": str(self._folder), "pattern": pattern, "watch": True, "replica": replica}
             for pattern in PATTERNS
         ]
-        retention = f"{RETENTION_HOURS}h"
+        retention = f"{RETENTION.total_seconds():.0f}s"
         if self._runtime is None:
             self._runtime = _room_for_socket(self._folder)
             # One for all: making a client takes longer than what it is asked.
             transport = httpx.AsyncHTTPTransport(uds=str(self._runtime / SOCKET))
             self._control = httpx.AsyncClient(transport=transport, timeout=2 * ANSWERS_WITHIN)
+        (self._runtime / SOCKET).unlink(missing_ok=True)
         config = {
             "dbs": watched,
             "socket": {"enabled": True, "path": str(self._runtime / SOCKET)},
@@ -78,7 +87,7 @@ class Litestream:
             "shutdown-sync-timeout": "2s",
             "logging": {"level": "warn"},
         }
-        self._process = await start_child(
+        self.process = await start_child(
             [self._program, "replicate", *_configured(self._runtime, config)],
             environment=_environment(),
             log=self.log,
@@ -92,36 +101,55 @@ class Litestream:
     @property
     def runs(self) -> bool:
         """Whether the process runs."""
-        return self._process is not None and self._process.returncode is None
+        return self.process is not None and self.process.returncode is None
 
     async def wait(self) -> int:
         """Wait until the process has ended; its exit code."""
-        return await self._process.wait() if self._process else 0
+        return await self.process.wait() if self.process else 0
+
+    async def end(self) -> None:
+        """End the process; whoever waits for it may start another."""
+        if self.process:
+            await end_child(self.process, ENDS_WITHIN)
 
     async def stop(self) -> None:
-        """End it."""
-        if self._process:
-            await end_child(self._process, ENDS_WITHIN)
+        """End it for good."""
+        await self.end()
         if self._runtime and self._control:
             await self._control.aclose()
             shutil.rmtree(self._runtime, ignore_errors=True)
             self._runtime = self._control = None
 
-    async def sync(self, database: Path, *, to_the_end: bool) -> int:
-        """Copy what was committed until now; the number of the last transaction.
-
-        Args:
-            database: one of the folder's.
-            to_the_end: wait until it is at the place; else what is to go there is written here.
+    async def sync(self, database: Path) -> int:
+        """Write here what was committed until now, and is to go to the place; the last transaction of it.
 
         Raises:
-            LitestreamError: it does not run yet, does not know the database yet, or cannot reach the place.
+            LitestreamError: it does not run yet, or does not know the database yet.
         """
-        asked = {"path": str(database), "wait": to_the_end, "timeout": int(ANSWERS_WITHIN)}
+        return int((await self._synced(database))["txid"])
+
+    async def until_there(self, database: Path, transaction: int) -> None:
+        """Wait until a transaction is at the place.
+
+        Raises:
+            LitestreamError: it did not get there in time.
+        """
+        deadline = asyncio.get_running_loop().time() + ANSWERS_WITHIN
+        while (await self._synced(database))["replicated_txid"] < transaction:
+            if asyncio.get_running_loop().time() > deadline:
+                why = last_line(self.log) or f"see {self.log}"
+                raise LitestreamError(
+                    f"litestream has not copied {database.name} within {ANSWERS_WITHIN:g} s: {why}"
+                )
+            await asyncio.sleep(EVERY)
+
+    async def _synced(self, database: Path) -> dict[str, Any]:
         if self._control is None:
             raise LitestreamError("litestream does not run")
+        # Never with `wait` or `timeout`: where such a request happens to do a checkpoint, Litestream loses
+        # with its answer the read transaction that keeps the server from overwriting what is not copied yet.
         try:
-            answer = await self._control.post("http://litestream/sync", json=asked)
+            answer = await self._control.post("http://litestream/sync", json={"path": str(database)})
         except httpx.HTTPError as error:
             raise LitestreamError(
                 f"litestream does not answer ({type(error).__name__}); see {self.log}"
@@ -129,7 +157,7 @@ class Litestream:
         found: dict[str, Any] = answer.json()
         if answer.is_error:
             raise LitestreamError(f"litestream: {database.name}: {found.get('error')}")
-        return int(found["txid"])
+        return found
 
 
 def databases(folder: Path) -> list[Path]:
@@ -137,21 +165,29 @@ def databases(folder: Path) -> list[Path]:
     return sorted(file for pattern in PATTERNS for file in folder.glob(pattern) if _is_database(file))
 
 
-async def restore(place: OpenPlace, name: str, transaction: int | None, file: Path, log: Path) -> None:
-    """Write a database to `file` as it was at a transaction, or at the last one copied.
+async def restore(
+    place: OpenPlace, generation: str, name: str, transaction: int, file: Path, log: Path
+) -> None:
+    """Write a database to `file` as it was at a transaction.
 
     Raises:
-        LitestreamError: it cannot; nothing is at `file` then.
+        LitestreamError: it cannot, or what it wrote is damaged; nothing is at `file` then.
     """
     with tempfile.TemporaryDirectory(prefix="hibernaut-copy-") as runtime:
-        config = {"dbs": [{"path": str(file), "replica": place.replica(name)}], "logging": {"level": "warn"}}
-        how = ["-integrity-check", "quick", *(["-txid", f"{transaction:016x}"] if transaction else [])]
+        replica = place.replica(generation, name)
+        config = {"dbs": [{"path": str(file), "replica": replica}], "logging": {"level": "warn"}}
+        how = ["-integrity-check", "quick", "-txid", f"{transaction:016x}"]
         process = await start_child(
             [find_program(), "restore", *_configured(Path(runtime), config), *how, str(file)],
             environment=_environment(),
             log=log,
         )
-        if await process.wait():
+        try:
+            code = await process.wait()
+        finally:
+            if process.returncode is None:
+                process.kill()
+        if code:
             # It is there already where the check of it has failed.
             await asyncio.to_thread(file.unlink, missing_ok=True)
             raise LitestreamError(last_line(log) or "litestream said nothing")
@@ -163,7 +199,7 @@ def find_program() -> str:
     Raises:
         LitestreamError: there is none.
     """
-    found = shutil.which("litestream", path=Path(sys.executable).parent) or shutil.which("litestream")
+    found = packaged_program("litestream") or shutil.which("litestream")
     if not found:
         raise LitestreamError("no `litestream` program, which copies databases: run `make setup`")
     return found

@@ -1,14 +1,17 @@
 """The place of a copy: its files as an object store, its databases as addresses for Litestream, and its mark.
 
-copy.json              the mark: whose copy it is, until when it is whole, its databases
-files/…                every other file of the data folder, under its own path
-databases/NAME/…       what Litestream keeps of each database
+copy.json                    the mark: whose copy it is, until when it is whole, its databases
+files/…                      every other file of the data folder, under its own path
+databases/GENERATION/NAME/…  what Litestream keeps of each database; one process of it writes a generation
 """
 
 from __future__ import annotations
 
+import re
+import secrets
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import quote, urlencode
 
@@ -20,18 +23,62 @@ from common.settings.state import CopyPlace
 
 MARK = "copy.json"
 FILES = "files/"
+DATABASES = "databases/"
+# For so long it keeps the past of a database, and what was deleted.
+RETENTION = timedelta(hours=24)
+MAX_EARLIER = 3
+# At the place, a file of Litestream's is named for the transactions in it.
+_TRANSACTIONS = re.compile(r"/[0-9a-f]{16}-([0-9a-f]{16})\.ltx\Z")
+# So long after the last of them it is written, if it holds those of half a minute.
+_WRITTEN_WITHIN = timedelta(minutes=1)
 
 
-class CopyMark(BaseModel, frozen=True):
+class Whole(BaseModel, frozen=True):
+    """What was whole once: everything that was committed before `until` is in this generation of a copy.
+
+    `databases` has for each the transaction up to which every file that it refers to is there. `proven` says
+    when it was last brought back for a test.
+    """
+
+    generation: str = ""
+    until: AwareDatetime | None = None
+    databases: Mapping[str, int] = {}
+    proven: AwareDatetime | None = None
+
+
+class CopyMark(Whole, frozen=True):
     """What a copy says of itself. `holder` is the data folder that writes it; a restore gives it a new one.
 
-    Everything that was committed before `until` is in it; None while the first copy is under way.
-    `databases` has for each the transaction up to which every file that it refers to is there.
+    It is whole as this says, and nothing is while the first copy is under way. `earlier` are the generations
+    before, the newest first.
     """
 
     holder: str
-    until: AwareDatetime | None = None
-    databases: Mapping[str, int] = {}
+    earlier: tuple[Whole, ...] = ()
+
+    def succeeded_by(self, whole: Whole, wrong: Collection[str]) -> CopyMark:
+        """The mark of a copy that is whole again, in this or the next generation.
+
+        Args:
+            whole: as it is now.
+            wrong: generations that do not come back.
+
+        Earlier ones are kept for a day, and the last that came back until this one has.
+        """
+        now = whole.until or datetime.now(UTC)
+        past = self.earlier if whole.generation == self.generation else (self._as_whole(), *self.earlier)
+        past = tuple(each for each in past if each.until and each.generation not in wrong)
+        young = [each for each in past if each.until and now - each.until < RETENTION][:MAX_EARLIER]
+        sound = None if whole.proven else next((each for each in past if each.proven), None)
+        earlier = tuple(each for each in past if each in young or each is sound)
+        return CopyMark(holder=self.holder, earlier=earlier, **dict(whole))
+
+    def generations(self) -> set[str]:
+        """Those that are kept."""
+        return {self.generation, *(each.generation for each in self.earlier)}
+
+    def _as_whole(self) -> Whole:
+        return Whole(**{name: getattr(self, name) for name in Whole.model_fields})
 
 
 class NotACopyError(Exception):
@@ -68,15 +115,44 @@ class OpenPlace:
         """Write the mark."""
         self.store.put(MARK, mark.model_dump_json().encode())
 
-    def replica(self, database: str = "") -> dict[str, str]:
+    def states(self, generation: str, database: str) -> dict[int, datetime]:
+        """The transactions as of which a database may come back, each with a time that is surely before it.
+
+        Raises:
+            StoreUnavailableError: the place is out of reach.
+        """
+        found: dict[int, datetime] = {}
+        for each in self.store.list(f"{_database_path(generation, database)}/"):
+            if named := _TRANSACTIONS.search(each.key):
+                last, at = int(named[1], 16), each.written_at - _WRITTEN_WITHIN
+                found[last] = min(at, found.get(last, at))
+        return found
+
+    def generations(self) -> list[str]:
+        """Those that there is something of, the newest first."""
+        found = {each.key.removeprefix(DATABASES).partition("/")[0] for each in self.store.list(DATABASES)}
+        return sorted(found, reverse=True)
+
+    def keep_only(self, generations: Collection[str], newest: str) -> None:
+        """Delete all others that are older than the newest of them."""
+        for each in self.generations():
+            if each < newest and each not in generations:
+                self.store.delete(found.key for found in list(self.store.list(f"{DATABASES}{each}/")))
+
+    def replica(self, generation: str, database: str = "") -> dict[str, str]:
         """Where Litestream keeps a database, or all of them, as its configuration says it."""
-        path = f"databases/{database}".rstrip("/")
+        path = _database_path(generation, database)
         if self.place.folder:
             # Not as an address: Litestream would take `%20` for the name of a folder.
             return {"path": str(self.place.folder / path)}
         options = {"endpoint": self.place.endpoint, "region": self.place.region}
         given = urlencode({name: value for name, value in options.items() if value})
         return {"url": f"s3://{self.place.bucket}/{quote(self.place.prefix + path)}?{given}".rstrip("?")}
+
+
+def new_generation() -> str:
+    """The name of a generation that begins now; later ones sort after it."""
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{secrets.token_hex(3)}"
 
 
 def new_holder() -> str:
@@ -93,3 +169,7 @@ def _store(place: CopyPlace, settings: Settings) -> ObjectStore:
         s3_bucket=place.bucket, s3_prefix=place.prefix, s3_endpoint=place.endpoint, s3_region=place.region
     )
     return S3Store(settings.but(state=state), "HIBERNAUT_COPY_TO")
+
+
+def _database_path(generation: str, database: str) -> str:
+    return DATABASES + "/".join(each for each in (generation, database) if each)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 from cli.copying.files import conflicts, put_back
 from cli.copying.litestream import LitestreamError, restore
@@ -12,10 +14,19 @@ from cli.copying.place import CopyMark, NotACopyError, OpenPlace, new_holder
 from cli.copying.state import CopyState
 from cli.output import CommandError, say
 from common.approval.acts import ActLog
+from common.grammar import rounded
 from common.object_store import StoreUnavailableError
 from common.settings import Settings
 from common.settings.state import CopyPlace
 from common.temporal.codec import DATABASE
+
+
+class _Found(NamedTuple):
+    """A database that came back into a file, as it was after a time; and whether it was younger once."""
+
+    file: Path
+    since: datetime
+    damaged: bool
 
 
 async def restore_copy(settings: Settings, source: CopyPlace) -> None:
@@ -35,18 +46,20 @@ async def restore_copy(settings: Settings, source: CopyPlace) -> None:
         await asyncio.to_thread(_require_room, folder, place, mark)
         files = await asyncio.to_thread(put_back, folder, place.store)
         for name in mark.databases.keys() - {DATABASE}:
-            await _database(place, name, None, folder)
+            await _the_youngest(place, name, mark, folder)
+        found = await _as_marked(place, mark, folder)
+        until = min(found.since, mark.until) if found.damaged else mark.until
         if settings.state.copy_to == source:
-            own = CopyState(place=str(source), holder=new_holder(), begun=True, until=mark.until)
+            own = CopyState(place=str(source), holder=new_holder(), begun=True, until=until)
             await asyncio.to_thread(place.put, mark.model_copy(update={"holder": own.holder}))
             own.save(settings)
         # So that what agents did since, and do not know of, is not done a second time.
-        await asyncio.to_thread(ActLog.of(settings).note_restore, mark.until)
+        await asyncio.to_thread(ActLog.of(settings).note_restore, until)
         # Temporal's last: with it the folder counts as brought back.
-        await _database(place, DATABASE, mark.databases[DATABASE], folder)
+        found.file.rename(folder / DATABASE)
     except (NotACopyError, StoreUnavailableError, LitestreamError, OSError) as error:
         raise CommandError(f"--restore-from {place}: {error}.") from error
-    since = f"{mark.until:%Y-%m-%d %H:%M:%S} UTC"
+    since = f"{until:%Y-%m-%d %H:%M:%S} UTC"
     say(f"brought back from {place}: all that was committed before {since}, and {files} files")
 
 
@@ -65,20 +78,99 @@ def _require_room(folder: Path, place: OpenPlace, mark: CopyMark) -> None:
         )
 
 
-async def _database(place: OpenPlace, name: str, transaction: int | None, folder: Path) -> None:
-    """Bring a database back as of a transaction, or else as young as it is.
+async def _as_marked(place: OpenPlace, mark: CopyMark, folder: Path) -> _Found:
+    """Bring Temporal's database back as of the mark: files that a younger one refers to may be missing.
 
-    Temporal's is as of the mark, because files that a younger one refers to may be missing. The others say
-    what was done already, which must not be forgotten.
+    Where it is damaged then, as of the youngest state before in which it is not.
+
+    Raises:
+        LitestreamError: there is none.
     """
-    file, log = folder / name, folder / "logs" / "restore.log"
-    if file.exists():
+    problem: LitestreamError | None = None
+    for whole in (mark, *mark.earlier):
+        marked = whole.databases.get(DATABASE, 0)
+        states = await asyncio.to_thread(place.states, whole.generation, DATABASE)
+        if marked in states:
+            states = {each: at for each, at in states.items() if each <= marked}
+        elif states:
+            say(f"the copy of {DATABASE} is far ahead of that of the files; some may be missing")
+        try:
+            found = await _from_generation(place, whole.generation, DATABASE, states, folder)
+        except LitestreamError as error:
+            problem = problem or error
+            continue
+        found = found._replace(damaged=found.damaged or whole is not mark)
+        if found.damaged and mark.until:
+            _say_lost(DATABASE, found, mark.until)
+        return found
+    raise problem or LitestreamError(f"there is nothing of {DATABASE}")
+
+
+async def _the_youngest(place: OpenPlace, name: str, mark: CopyMark, folder: Path) -> None:
+    """Bring any other database back as young as it is: what was done already must not be forgotten.
+
+    Raises:
+        LitestreamError: no state of it is sound.
+    """
+    if (folder / name).exists():
         return
-    shutil.rmtree(folder / f".{name}-litestream", ignore_errors=True)
-    try:
-        await restore(place, name, transaction, file, log)
-    except LitestreamError:
-        if transaction is None:
-            raise
-        say(f"the copy of {name} is far ahead of that of the files; some may be missing")
-        await restore(place, name, None, file, log)
+    problem: LitestreamError | None = None
+    # The mark's is none of these in a copy from before there were any.
+    for generation in dict.fromkeys([*await asyncio.to_thread(place.generations), mark.generation]):
+        states = await asyncio.to_thread(place.states, generation, name)
+        if not states:
+            continue
+        try:
+            found = await _from_generation(place, generation, name, states, folder)
+        except LitestreamError as error:
+            problem = problem or error
+            continue
+        if (found.damaged or problem) and mark.until:
+            _say_lost(name, found, mark.until)
+        found.file.rename(folder / name)
+        return
+    raise problem or LitestreamError(f"there is nothing of {name}")
+
+
+async def _from_generation(
+    place: OpenPlace, generation: str, name: str, states: dict[int, datetime], folder: Path
+) -> _Found:
+    file, log = folder / f".{name}.back", folder / "logs" / "restore.log"
+    tried, sound = folder / f".{name}.tried", sorted(states, reverse=True)
+    problems: list[LitestreamError] = []
+
+    async def comes_back(transaction: int) -> bool:
+        tried.unlink(missing_ok=True)
+        try:
+            await restore(place, generation, name, transaction, tried, log)
+        except LitestreamError as error:
+            problems.append(error)
+            return False
+        tried.rename(file)
+        return True
+
+    found = await first(sound, comes_back)
+    if found is None:
+        raise problems[0] if problems else LitestreamError(f"there is nothing of {name}")
+    return _Found(file, states[found], bool(problems))
+
+
+async def first(states: Sequence[int], comes_back: Callable[[int], Awaitable[bool]]) -> int | None:
+    """The first that comes back, if all do that follow it; none that follows it was asked for afterwards."""
+    bad, good = -1, 0
+    while good < len(states) and not await comes_back(states[good]):
+        bad, good = good, min(2 * good + 1, max(len(states) - 1, good + 1))
+    if good >= len(states):
+        return None
+    while good - bad > 1:
+        middle = (bad + good) // 2
+        if await comes_back(states[middle]):
+            good = middle
+        else:
+            bad = middle
+    return states[good]
+
+
+def _say_lost(name: str, found: _Found, until: datetime) -> None:
+    lost = rounded(max(until - found.since, timedelta()))
+    say(f"WARNING      what the copy has of {name} is damaged at its end: up to {lost} of it are lost")

@@ -9,16 +9,20 @@ from typing import Literal
 from pydantic import AwareDatetime, BaseModel, ValidationError
 
 from cli.output import say
-from common.artifacts import write_atomically
+from common.files import write_atomically
+from common.grammar import rounded
 from common.settings import Settings
 
 BEHIND_AFTER = timedelta(minutes=1)
+# Twice the time after which it is due.
+UNPROVEN_AFTER = timedelta(hours=48)
 
 
 class CopyState(BaseModel, frozen=True):
     """What a data folder says of its copy, in `copy.json`.
 
-    `begun` says that its mark was written, and `kept` that it is still written to.
+    `begun` says that its mark was written, and `kept` that it is still written to; `proven` when it was last
+    brought back for a test, and `unproven` why that fails now.
     """
 
     place: str
@@ -27,6 +31,8 @@ class CopyState(BaseModel, frozen=True):
     kept: bool = True
     until: AwareDatetime | None = None
     problem: str = ""
+    proven: AwareDatetime | None = None
+    unproven: str = ""
 
     @staticmethod
     def file(settings: Settings) -> Path:
@@ -59,7 +65,7 @@ def describe_copy(settings: Settings, now: datetime) -> tuple[Literal["ok", "war
     state = CopyState.load(settings)
     if state is None:
         return "ok", "none is kept; `starter.py dev --copy-to PLACE` keeps one on another disk"
-    newest = f"the newest page at {state.place} is {_age(now - state.until)} old" if state.until else ""
+    newest = f"the newest page at {state.place} is {rounded(now - state.until)} old" if state.until else ""
     if not state.kept:
         return "warning", f"not kept any more; {newest or 'there is none'}: `starter.py dev --copy-to PLACE`"
     if state.problem:
@@ -68,12 +74,9 @@ def describe_copy(settings: Settings, now: datetime) -> tuple[Literal["ok", "war
         return "warning", f"the first copy to {state.place} is under way"
     if now - state.until > BEHIND_AFTER:
         return "mend", f"{newest}: see logs/litestream.log in the data folder"
-    return "ok", newest
-
-
-def _age(span: timedelta) -> str:
-    seconds = max(round(span.total_seconds()), 0)
-    for unit, name in ((86_400, "d"), (3_600, "h"), (60, "min")):
-        if seconds >= 2 * unit:
-            return f"{seconds // unit} {name}"
-    return f"{seconds} s"
+    if state.unproven:
+        return "mend", f"{newest}, but brought back for a test it fails: {state.unproven}"
+    if state.proven is None:
+        return "ok", f"{newest}; not yet brought back for a test"
+    words = f"{newest}; brought back for a test {rounded(now - state.proven)} ago"
+    return ("warning" if now - state.proven > UNPROVEN_AFTER else "ok"), words

@@ -13,11 +13,11 @@ from cli.rehearsal.show import (
     cost_in_words,
     headline,
     plan_in_words,
-    span,
     stand_ins_in_words,
     waits_for,
 )
 from cli.rehearsal.story import Ended, Entry, Rehearsed, What
+from common.grammar import rounded
 
 # The strip, in its own units: where its lanes begin, how wide they are, how far they are apart.
 LEFT, WIDTH, LANE = 64, 620, 22
@@ -76,7 +76,7 @@ def _day(entry: Entry) -> date:
 
 def _figures(rehearsed: Rehearsed) -> list[tuple[str, str]]:
     counts = [(what, str(len(rehearsed.of(what)))) for what in (What.ASKS, What.TELLS, What.ACTS)]
-    return [("lives", span(rehearsed.simulated)), ("wakes", str(rehearsed.wakes)), *counts]
+    return [("lives", rounded(rehearsed.simulated)), ("wakes", str(rehearsed.wakes)), *counts]
 
 
 def _marks(rehearsed: Rehearsed) -> Iterator[Mark]:
@@ -93,11 +93,11 @@ def _title(entry: Entry) -> str:
 
 def _ticks(rehearsed: Rehearsed) -> Iterator[Tick]:
     """The beginnings of days, not more than there is room for."""
-    days = (rehearsed.until.date() - rehearsed.started.date()).days
+    days = (rehearsed.until.date() - rehearsed.started_at.date()).days
     step = max(1, -(-days // TICKS))
     for number in range(step, days + 1, step):
-        day = rehearsed.started.date() + timedelta(days=number)
-        yield Tick(_x(rehearsed, _midnight(day, rehearsed.started)), f"{day.day} {day:%b}")
+        day = rehearsed.started_at.date() + timedelta(days=number)
+        yield Tick(_x(rehearsed, _midnight(day, rehearsed.started_at)), f"{day.day} {day:%b}")
 
 
 def _midnight(day: date, like: datetime) -> datetime:
@@ -106,4 +106,4 @@ def _midnight(day: date, like: datetime) -> datetime:
 
 def _x(rehearsed: Rehearsed, at: datetime) -> float:
     whole = max(rehearsed.simulated, timedelta(minutes=1))
-    return round(LEFT + WIDTH * min(max((at - rehearsed.started) / whole, 0.0), 1.0), 1)
+    return round(LEFT + WIDTH * min(max((at - rehearsed.started_at) / whole, 0.0), 1.0), 1)

@@ -18,7 +18,7 @@ from cli.output import CommandError, ExitCode, print_document, say
 from cli.rehearsal.answers import Script, read_script
 from cli.rehearsal.director import Director
 from cli.rehearsal.page import page_of
-from cli.rehearsal.show import lines_of, span
+from cli.rehearsal.show import lines_of
 from cli.rehearsal.story import Ended, Rehearsed, Story, as_at_home, to_minute
 from cli.rehearsal.world import World, world
 from common.agents.agent import AgentInput
@@ -26,9 +26,10 @@ from common.agents.kinds import Kind
 from common.approval.floors import Floors
 from common.approval.groups import Directory
 from common.approval.signing import Signer
-from common.artifacts import write_atomically
 from common.client.client import AgentClient
 from common.client.view import AgentView, RunStatus
+from common.files import write_atomically
+from common.grammar import rounded
 from common.notices.routes import Routes
 from common.notices.types import Notice, NoticeEvent
 from common.settings import Settings, SettingsError
@@ -172,7 +173,7 @@ async def rehearse_in(stage: World, settings: Settings, wanted: Wanted, id: str 
         kind=view.kind,
         agent=view.id,
         owner=view.owner,
-        started=to_minute(begins),
+        started_at=to_minute(begins),
         until=until,
         simulated=until - to_minute(begins),
         seconds=round(time.monotonic() - began, 1),
@@ -194,7 +195,7 @@ async def rehearse_in(stage: World, settings: Settings, wanted: Wanted, id: str 
 async def _tell_how_far(director: Director, begins: datetime) -> None:
     while True:
         await asyncio.sleep(TELLS_EVERY)
-        say(f"… {span(max(director.agent.now - begins, timedelta()))} so far")
+        say(f"… {rounded(max(director.agent.now - begins, timedelta()))} so far")
 
 
 def _end(view: AgentView, story: Story) -> datetime | None:

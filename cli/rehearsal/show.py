@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from datetime import timedelta
 
 from pydantic import JsonValue
 
 from cli.output import clean
 from cli.rehearsal.story import Ended, Entry, Rehearsed, What
-from common.approval.plan_view import ref_of
 from common.approval.types import said
+from common.approval.values import ref_of
+from common.grammar import rounded
 
 PLAN_FIELDS, MAX_WORDS = 12, 160
 
@@ -44,20 +44,13 @@ def headline(rehearsed: Rehearsed) -> str:
     how = f"{rehearsed.ended.in_words}: {rehearsed.status}"
     if rehearsed.ended is not Ended.AGENT:
         how = f"{rehearsed.ended.in_words}; it waits for {waits_for(rehearsed)}"
-    return f"{rehearsed.kind}: {span(rehearsed.simulated)} in {rehearsed.seconds:g} s; {how}"
+    return f"{rehearsed.kind}: {rounded(rehearsed.simulated)} in {rehearsed.seconds:g} s; {how}"
 
 
 def waits_for(rehearsed: Rehearsed) -> str:
     """What it waits for in the end, without digests."""
     waited = rehearsed.waiting_for or "nothing: it works"
     return "an approval" if waited.startswith("approval ") else waited
-
-
-def span(lasted: timedelta) -> str:
-    """Days, hours and minutes."""
-    minutes = int(lasted.total_seconds()) // 60
-    parts = ((minutes // 1440, "d"), (minutes // 60 % 24, "h"), (minutes % 60, "min"))
-    return " ".join(f"{number} {unit}" for number, unit in parts if number) or "under a minute"
 
 
 def counted(rehearsed: Rehearsed) -> str:

@@ -111,7 +111,7 @@ class Rehearsed(BaseModel):
     kind: str
     agent: str
     owner: str
-    started: AwareDatetime
+    started_at: AwareDatetime
     until: AwareDatetime
     simulated: timedelta
     seconds: float
@@ -287,7 +287,8 @@ def as_at_home(rehearsed: Rehearsed, folder: Path, home: Path) -> Rehearsed:
 
 def to_minute(at: datetime) -> datetime:
     """The minute that a time is in."""
-    return at.replace(second=0, microsecond=0)
+    # A clock that was moved may stop a moment short of the minute it was moved to.
+    return (at + timedelta(seconds=1)).replace(second=0, microsecond=0)
 
 
 def _gathered(entries: Iterable[Entry]) -> Iterable[Entry]:

@@ -30,6 +30,7 @@ from common.settings import (
     Settings,
     SlackSettings,
     StateSettings,
+    TelemetrySettings,
     table,
 )
 from common.temporal.connect import StackAddress
@@ -40,7 +41,10 @@ READY_WITHIN = 90.0
 # Timers are looked for at once; by default within a second, which would be waited out at each of hundreds.
 LIMITS = {"history.timerProcessorMaxTimeShift": '"10ms"', "history.defaultWorkflowTaskTimeout": '"5s"'}
 # What leads outside: a rehearsal has none of it.
-OUTSIDE = (MailSettings, NoticeSettings, SlackSettings, StateSettings, HttpSettings, ArchiveSettings)
+OUTSIDE = (
+    *(MailSettings, NoticeSettings, SlackSettings, StateSettings, HttpSettings, ArchiveSettings),
+    TelemetrySettings,
+)
 LEFT_OUT = ("HIBERNAUT_BROKER", "HIBERNAUT_APPROVAL_KEYS", "HIBERNAUT_UNSIGNED")
 
 

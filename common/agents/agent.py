@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -13,13 +14,18 @@ from pydantic.json_schema import SkipJsonSchema
 
 from common.agents.batch import BatchStatus
 from common.agents.batch_state import BatchState
-from common.agents.fields import Amount, Count
+from common.agents.fields import Amount, Count, paths_of
 from common.agents.fork import Fork, mark_of
 from common.agents.states import AgentState as AgentState
 from common.approval.stakes import Stakes
 from common.approval.types import Answer, ApprovalRequest, Decision, DecisionRecord
 from common.grammar import Moment
 from common.mail import IncomingMail
+
+# Bytes; Temporal takes 400, which encryption adds to.
+MAX_SUMMARY = 150
+# The field of a memo.
+SUBJECT = "subject"
 
 
 class Woken(StrEnum):
@@ -44,6 +50,14 @@ class Progress(BaseModel):
 
     done: int = 0
     total: int = 0
+
+    def with_under_way(self, reported: Progress) -> Progress:
+        """What the agent has counted plus what its running activities have reported, at most the total.
+
+        An agent that counts nothing shows what its activities count.
+        """
+        done, total = self.done + reported.done, self.total or reported.total
+        return Progress(done=min(done, total) if total else done, total=total)
 
 
 class Cost(BaseModel):
@@ -148,14 +162,38 @@ class AgentInput(BaseModel):
     carried: SkipJsonSchema[Carried | None] = Field(None, exclude_if=lambda carried: carried is None)
 
     @property
+    def subject(self) -> str:
+        """What the agent is about, in a few words; empty where its kind says it all."""
+        return ""
+
+    @property
     def stakes(self) -> Stakes:
         """The most that can come of it, for the operator's policy to judge."""
         return Stakes()
 
+    @property
+    def named_files(self) -> Iterator[tuple[str, str]]:
+        """What it names in the worker's file system: the field, and the path."""
+        return paths_of(self)
+
+
+def summary_of(input: AgentInput) -> str | None:
+    """The subject as Temporal keeps it beside a workflow and shows it, within what it takes."""
+    words = " ".join(input.subject.split()).encode()
+    return words[:MAX_SUMMARY].decode(errors="ignore") or None
+
 
 def memo_of(input: AgentInput) -> dict[str, JsonValue]:
-    """What the memo of an agent with this input says: whether it is a fork."""
-    return mark_of(input.carried.fork if input.carried else None)
+    """What the memo of an agent with this input says: whether it is a fork, and what it is about.
+
+    Unlike a summary, a memo stays with an agent whose history starts afresh.
+    """
+    return mark_of(input.carried.fork if input.carried else None) | about(summary_of(input))
+
+
+def about(subject: str | None) -> dict[str, JsonValue]:
+    """The part of a memo that says what an agent is about; empty where nothing does."""
+    return {SUBJECT: subject} if subject else {}
 
 
 class ThinkerInput(AgentInput):

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import PurePath
+from typing import Annotated
+
 from pydantic import BaseModel, Field
 
 from common.agents.asking import AskingInput
 from common.agents.fields import Count, LocalPath, Words
+from common.agents.needs import Needs, Place
 from common.approval.stakes import Stakes
 from common.artifacts import ArtifactRef
+from common.shown import Shown
 
 
 class AuditInput(AskingInput):
@@ -30,9 +35,19 @@ class AuditInput(AskingInput):
     )
 
     @property
+    def subject(self) -> str:
+        """What the agent is about, in a few words."""
+        return f"Audit of {PurePath(self.path).name}"
+
+    @property
     def asks(self) -> bool:
         """Whether the agent comes to ask at all."""
         return self.apply
+
+    @property
+    def needs(self) -> Needs:
+        """What has to be there before people are asked: a folder in which fixes can be written."""
+        return Needs(places=(Place(field="path", path=self.path, writes=True),))
 
     @property
     def stakes(self) -> Stakes:
@@ -43,10 +58,10 @@ class AuditInput(AskingInput):
 class FilePreview(BaseModel, frozen=True):
     """One file of a plan as a person reads it: `rules` counts the findings that go, by rule."""
 
-    path: str
-    rules: dict[str, int]
-    lines_added: int
-    lines_removed: int
+    path: Annotated[str, Shown("File", heading=True)]
+    rules: Annotated[dict[str, int], Shown("What is fixed")]
+    lines_added: Annotated[int, Shown("Lines more")]
+    lines_removed: Annotated[int, Shown("Lines less")]
 
 
 class FixPlan(BaseModel, frozen=True):
@@ -57,15 +72,17 @@ class FixPlan(BaseModel, frozen=True):
     was proven about the fixes, and how.
     """
 
-    root: LocalPath
-    files: int
-    fixes: int
-    preview: tuple[FilePreview, ...]
-    listing: ArtifactRef
-    diff: ArtifactRef
-    skip: Words = Field(default_factory=list)
+    root: Annotated[LocalPath, Shown("Folder")]
+    files: Annotated[int, Shown("Files that change")]
+    fixes: Annotated[int, Shown("Findings that go")]
+    preview: Annotated[tuple[FilePreview, ...], Shown("File by file")]
+    listing: Annotated[ArtifactRef, Shown("Every fix", internal=True)]
+    diff: Annotated[ArtifactRef, Shown("The changes, line by line", file="changes.diff", form="diff")]
+    skip: Annotated[Words, Shown("Skip")] = Field(default_factory=list)
     # Left out where empty, so that the digests of plans made before there was one stay what they are.
-    proof: tuple[str, ...] = Field((), exclude_if=lambda value: not value)
+    proof: Annotated[tuple[str, ...], Shown("What was proven")] = Field(
+        (), exclude_if=lambda value: not value
+    )
 
 
 class AuditResult(BaseModel, frozen=True):
@@ -74,14 +91,14 @@ class AuditResult(BaseModel, frozen=True):
     Of the `findings`, `accepted` ones are in the baseline; of the baseline, `absent` ones were not found.
     """
 
-    files: int
+    files: Annotated[int, Shown("Files read")]
     findings: int
-    accepted: int = 0
-    absent: int = 0
+    accepted: Annotated[int, Shown("Accepted in the baseline")] = 0
+    absent: Annotated[int, Shown("In the baseline, and gone")] = 0
     by_severity: dict[str, int]
-    skipped: dict[str, int]
+    skipped: Annotated[dict[str, int], Shown("Not read")]
     fixes_planned: int
     files_fixed: int
     files_left: int
-    decision: str
-    report: dict[str, str]
+    decision: Annotated[str, Shown("What people decided")]
+    report: Annotated[dict[str, str], Shown("The report", form="file", order=-1)]

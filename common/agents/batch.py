@@ -39,6 +39,8 @@ MAX_PAGE_BYTES = 1_000_000
 MAX_ITEM_BYTES = 64 * 1024
 MAX_RESULT_BYTES = 2000
 MAX_REASON = 300
+# A call that was handed several items begins none of them after so long.
+MOMENT = timedelta(seconds=2)
 # How many of the longest in flight, and of the quarantined, are shown.
 MAX_SHOWN = 20
 # What comes in one signal; more come in more signals.
@@ -64,7 +66,10 @@ class Verdict(StrEnum):
 
 
 class ItemResult(BaseModel, frozen=True):
-    """The verdict on one item: what its activity or agent returned, or the reason why it was set aside."""
+    """The verdict on one item: what its activity or agent returned, or the reason why it was set aside.
+
+    ``result`` of one that was set aside is the first detail of the failure, where it has any.
+    """
 
     key: Key
     verdict: Verdict
@@ -75,7 +80,8 @@ class ItemResult(BaseModel, frozen=True):
 class Work(BaseModel, frozen=True):
     """What is done with each item: an activity by its wire name, or an agent of a kind.
 
-    The rest is how the activity is called, as in a `CallPolicy`; see `workflows/core/batch.py: calling`.
+    The rest is how the activity is called, as in a `CallPolicy`; see `workflows/core/batch.py: calling`. One
+    call is handed up to `together` items.
     """
 
     activity: str = ""
@@ -87,6 +93,7 @@ class Work(BaseModel, frozen=True):
     first_retry: timedelta = timedelta(seconds=1)
     longest_retry: timedelta = timedelta(minutes=5)
     attempts: int = 0
+    together: int = Field(1, exclude_if=lambda together: together == 1)
 
 
 class Quarantined(BaseModel, frozen=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import PurePath
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, Field
@@ -11,6 +12,7 @@ from common.agents.batch import AtOnce, BatchCounts, Listing, Quarantined
 from common.agents.fields import LocalPath
 from common.artifacts import ArtifactRef
 from common.names import check_agent_id
+from common.shown import Shown
 
 
 def _known(kind: str) -> str:
@@ -34,6 +36,11 @@ class BatchInput(AgentInput):
         "", description="the batch id, to find all of it by; the agent's own id where empty"
     )
 
+    @property
+    def subject(self) -> str:
+        """What the agent is about, in a few words."""
+        return f"Batch of {PurePath(self.items).name}"
+
 
 class BatchMemory(BaseModel):
     """What it carries over: the listed items."""
@@ -53,7 +60,9 @@ class BatchResult(BaseModel):
     quarantined: int
     duplicates: int
     set_aside: list[Quarantined] = Field(default_factory=list)
-    results: list[ArtifactRef] = Field(default_factory=list)
+    results: Annotated[list[ArtifactRef], Shown("Every verdict", file="verdicts.jsonl")] = Field(
+        default_factory=list
+    )
 
     @classmethod
     def of(cls, counts: BatchCounts, batch: str, set_aside: list[Quarantined]) -> BatchResult:

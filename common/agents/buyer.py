@@ -5,14 +5,17 @@ from __future__ import annotations
 from datetime import timedelta
 from decimal import Decimal
 from enum import StrEnum
+from typing import Annotated
 
 from pydantic import AwareDatetime, BaseModel, Field
 
 from common.agents.agent import ThinkerInput
 from common.agents.asking import AskingInput
 from common.agents.fields import Amount, LocalPath, Pace, Share, Span
+from common.agents.needs import Needs, Place
 from common.approval.stakes import Stakes
 from common.quotes import Money, Quote, Symbol
+from common.shown import Shown
 
 Quantity = Amount
 
@@ -90,6 +93,19 @@ class BuyerInput(AskingInput, ThinkerInput):
     )
 
     @property
+    def subject(self) -> str:
+        """What the agent is about, in a few words."""
+        return f"Buy {self.quantity} {self.symbol} at {self.limit} or less"
+
+    @property
+    def needs(self) -> Needs:
+        """What has to be there before people are asked: a broker, the documents, and who reads them."""
+        if self.documents is None:
+            return Needs(broker=True)
+        documents = Place(field="documents", path=self.documents)
+        return Needs(broker=True, model=self.model, places=(documents,))
+
+    @property
     def stakes(self) -> Stakes:
         """The most that can come of it, for the operator's policy to judge."""
         return super().stakes.model_copy(update={"order": self.quantity * self.limit})
@@ -102,21 +118,26 @@ class BuyPlan(BaseModel, frozen=True):
     by `model`, from documents whose digest is `documents` (empty where there are none).
     """
 
-    symbol: Symbol
+    symbol: Annotated[Symbol, Shown("What")]
     side: Side = Side.BUY
-    quantity: Quantity
-    limit: Money
-    quote: Quote
-    tolerance: Share
-    time_in_force: TimeInForce
-    case: str
-    documents: str
-    model: str
+    quantity: Annotated[Quantity, Shown("How many")]
+    limit: Annotated[Money, Shown("At most, each")]
+    quote: Annotated[Quote, Shown("The price it was planned at", order=2)]
+    tolerance: Annotated[Share, Shown("The price may move by", form="share", order=2)]
+    time_in_force: Annotated[TimeInForce, Shown("How long the order stands", order=2)]
+    case: Annotated[str, Shown("The case for it", form="text", order=2)]
+    documents: Annotated[str, Shown("Digest of the documents", internal=True)]
+    model: Annotated[str, Shown("Language model", internal=True)]
+
+    @property
+    def total(self) -> Annotated[Decimal, Shown("The total is at most", order=1)]:
+        """What all of it costs at the limit."""
+        return self.quantity * self.limit
 
     @property
     def stakes(self) -> Stakes:
         """What the order costs at most."""
-        return Stakes(order=self.quantity * self.limit)
+        return Stakes(order=self.total)
 
 
 # What an approver may change of a plan: how much, at what price at most, how long the order stands.
@@ -141,6 +162,14 @@ class Order(BaseModel, frozen=True):
     reason: str = ""
     submitted_at: AwareDatetime
     updated_at: AwareDatetime
+
+    @property
+    def in_words(self) -> str:
+        """How it stands, in a line."""
+        price = f" at {self.average_price}" if self.average_price is not None else ""
+        return (
+            f"{self.state}: {self.filled} of {self.quantity} {self.symbol}{price}, limit {self.limit_price}"
+        )
 
 
 class BuyerMemory(BaseModel):
@@ -179,13 +208,13 @@ class BuyerResult(BaseModel, frozen=True):
     """
 
     outcome: BuyOutcome
-    symbol: Symbol
-    quantity: Decimal
-    limit: Decimal
-    filled: Decimal = Decimal(0)
+    symbol: Annotated[Symbol, Shown("What")]
+    quantity: Annotated[Decimal, Shown("How many were wanted")]
+    limit: Annotated[Decimal, Shown("At most, each")]
+    filled: Annotated[Decimal, Shown("How many were bought")] = Decimal(0)
     average_price: Decimal | None = None
-    spent: Decimal = Decimal(0)
-    client_order_id: str = ""
-    order_state: OrderState | None = None
-    decision: str = ""
-    reason: str = ""
+    spent: Annotated[Decimal, Shown("Spent in all")] = Decimal(0)
+    client_order_id: Annotated[str, Shown(internal=True)] = ""
+    order_state: Annotated[OrderState | None, Shown("How the order ended")] = None
+    decision: Annotated[str, Shown("What people decided")] = ""
+    reason: Annotated[str, Shown("Why")] = ""

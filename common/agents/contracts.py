@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import StrEnum
+from pathlib import PurePath
+from typing import Annotated
 
 from pydantic import BaseModel, Field
 from pydantic.json_schema import SkipJsonSchema
@@ -12,6 +14,7 @@ from common.agents.agent import ThinkerInput
 from common.agents.asking import AskingInput
 from common.agents.fields import Count, LocalPath, Words
 from common.artifacts import ArtifactRef
+from common.shown import Shown
 
 # So many kinds of findings are asked about; of all others the report says that they need a human.
 MAX_QUESTIONS = 40
@@ -49,6 +52,11 @@ class ContractsInput(AskingInput, ThinkerInput):
     decide: bool = Field(True, description="ask people about what needs a human, findings alike together")
 
     @property
+    def subject(self) -> str:
+        """What the agent is about, in a few words."""
+        return f"Contracts in {PurePath(self.folder).name}"
+
+    @property
     def asks(self) -> bool:
         """Whether the agent comes to ask at all."""
         return self.decide
@@ -64,6 +72,11 @@ class ContractReaderInput(ThinkerInput):
     name: SkipJsonSchema[str] = ""
     pinned: SkipJsonSchema[ArtifactRef | None] = None
 
+    @property
+    def subject(self) -> str:
+        """What the agent is about, in a few words."""
+        return f"Contract {PurePath(self.file).name}"
+
 
 class ContractResult(BaseModel, frozen=True):
     """What came of one contract, in short; `audit` has it in full.
@@ -72,16 +85,16 @@ class ContractResult(BaseModel, frozen=True):
     the language model that was asked as well.
     """
 
-    name: str
-    digest: str
+    name: Annotated[str, Shown("Contract")]
+    digest: Annotated[str, Shown(internal=True)]
     verdict: Verdict
     title: str
     category: str
     pages: int | None
-    weight: int
+    weight: Annotated[int, Shown(internal=True)]
     findings: dict[Severity, int]
-    audit: ArtifactRef
-    model: str = ""
+    audit: Annotated[ArtifactRef, Shown("The audit in full", file="audit.json")]
+    model: Annotated[str, Shown("Language model asked")] = ""
 
 
 class FindingGroup(BaseModel, frozen=True):
@@ -110,14 +123,14 @@ class AcceptPlan(BaseModel, frozen=True):
     all. `leave_out` holds contracts in which it stays as it is; it is the one field an approver may edit.
     """
 
-    clause: str
-    rule: str
+    clause: Annotated[str, Shown(order=1)]
+    rule: Annotated[str, Shown(order=1)]
     finding: str
     contracts: int
-    named: tuple[str, ...]
-    said: tuple[str, ...]
-    listing: ArtifactRef
-    leave_out: Words = Field(default_factory=list)
+    named: Annotated[tuple[str, ...], Shown("In these")]
+    said: Annotated[tuple[str, ...], Shown("What they say")]
+    listing: Annotated[ArtifactRef, Shown("Every contract, with its digest", file="contracts.txt")]
+    leave_out: Annotated[Words, Shown("Left as they are")] = Field(default_factory=list)
 
 
 class GroupDecision(BaseModel, frozen=True):
@@ -179,13 +192,13 @@ class ContractsResult(BaseModel, frozen=True):
 
     contracts: int
     verdicts: dict[Verdict, int]
-    quarantined: int
+    quarantined: Annotated[int, Shown("Could not be read")]
     findings: int
-    asked: int
-    accepted: int
-    reread: int
-    worst: tuple[str, ...]
-    report: dict[str, str]
+    asked: Annotated[int, Shown("Questions asked")]
+    accepted: Annotated[int, Shown("Findings accepted")]
+    reread: Annotated[int, Shown("Read again")]
+    worst: Annotated[tuple[str, ...], Shown("The worst")]
+    report: Annotated[dict[str, str], Shown("The report", form="file", order=-1)]
 
 
 class ContractReaderResult(BaseModel, frozen=True):

@@ -32,6 +32,14 @@ def read_share(value: object) -> object:
         raise ValueError("give a share such as 1% or 0.01") from None
 
 
+def _read_amount(value: object) -> object:
+    # Once it has passed `PLAIN`, strict validation no longer knows that it comes from JSON.
+    try:
+        return Decimal(value) if isinstance(value, str) else value
+    except InvalidOperation:
+        raise ValueError("give a number, such as 5 or 0.1") from None
+
+
 # How often an outside system may be looked at.
 FASTEST, SLOWEST = timedelta(minutes=1), timedelta(days=1)
 
@@ -64,6 +72,7 @@ Pace = Annotated[
 Amount = Annotated[
     Decimal,
     Field(gt=0, le=10**12, max_digits=24, decimal_places=10),
+    BeforeValidator(_read_amount),
     PLAIN,
     WithJsonSchema(
         {

@@ -6,7 +6,6 @@ mark is made at the agent's start and comes in a header that no agent writes its
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from contextvars import ContextVar
 
@@ -14,6 +13,7 @@ from pydantic import BaseModel, JsonValue, ValidationError
 from temporalio import activity, workflow
 
 from common.errors import permanent
+from common.hints import command
 
 # The field of an agent's memo, and the header of its activities, that hold its mark.
 FORK = "fork"
@@ -48,10 +48,9 @@ class Fork(BaseModel, frozen=True):
     @property
     def refusal(self) -> str:
         """Why something was not done, and what to do."""
-        command = f"starter.py fork {shlex.quote(self.of)} --at {shlex.quote(self.node)} --effects"
         return (
             f"the effects of this fork are held, and {self.of} has nothing like it on record; "
-            f"`{command}` starts one that acts"
+            f"{command('fork', self.of, '--at', self.node, '--effects')} starts one that acts"
         )
 
 

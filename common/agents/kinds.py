@@ -8,15 +8,27 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib import import_module
+from typing import Any
+
+from pydantic import BaseModel
 
 from common.agents.agent import AgentInput
-from common.agents.auditor import AuditInput
-from common.agents.batch_agent import BatchInput
-from common.agents.buyer import BuyerInput
-from common.agents.contracts import ContractReaderInput, ContractsInput
-from common.agents.market import MarketInput
-from common.agents.recruiter import RecruiterInput
-from common.agents.researcher import ResearcherInput
+from common.agents.auditor import AuditInput, AuditResult, FixPlan
+from common.agents.batch_agent import BatchInput, BatchResult
+from common.agents.budget import BudgetPlan
+from common.agents.buyer import BuyerInput, BuyerResult, BuyPlan
+from common.agents.contracts import (
+    AcceptPlan,
+    ContractReaderInput,
+    ContractReaderResult,
+    ContractsInput,
+    ContractsResult,
+)
+from common.agents.market import Crossing, MarketInput, MarketResult
+from common.agents.recruiter import InvitationPlan, OutreachPlan, RecruiterInput, RecruiterResult, ReplyPlan
+from common.agents.researcher import PublishPlan, ResearcherInput, ResearchResult
+from common.settings import Settings
+from common.shown import fits
 
 
 @dataclass(frozen=True)
@@ -28,18 +40,32 @@ class Kind:
         summary: what it does, in a line.
         input: the type of what it takes.
         workflow: its class, as `module:Class`.
+        shows: the types of its plans and of its result, whose fields say how people see them.
+        activities: the class of its own activities likewise, whose `build` makes them of the settings; empty
+            where the worker makes them, of parts that several kinds share.
     """
 
     name: str
     summary: str
     input: type[AgentInput]
     workflow: str
+    shows: tuple[type[BaseModel], ...] = ()
+    activities: str = ""
 
     def workflow_class(self) -> type:
         """Its workflow, loaded now."""
-        module, _, name = self.workflow.partition(":")
-        found: type = getattr(import_module(module), name)
-        return found
+        return _load(self.workflow)
+
+    def build_activities(self, settings: Settings) -> list[object]:
+        """The object of its own activities; none where the worker makes them."""
+        found: Any = _load(self.activities) if self.activities else None
+        return [found.build(settings)] if found else []
+
+
+def _load(place: str) -> type:
+    module, _, name = place.partition(":")
+    found: type = getattr(import_module(module), name)
+    return found
 
 
 KINDS = {
@@ -50,48 +76,56 @@ KINDS = {
             "audits a code base, proposes fixes, applies them on a human's yes",
             AuditInput,
             "workflows.code_auditor:CodeAuditor",
+            (FixPlan, AuditResult),
         ),
         Kind(
             "buyer",
             "buys at no more than people approved, at a price seen seconds before, once",
             BuyerInput,
             "workflows.buyer:Buyer",
+            (BuyPlan, BuyerResult),
         ),
         Kind(
             "link-researcher",
             "reads the best links on a topic and publishes a report of quotes on a human's yes",
             ResearcherInput,
             "workflows.link_researcher:LinkResearcher",
+            (PublishPlan, ResearchResult),
         ),
         Kind(
             "market-analyst",
             "watches an index while its market is open, tells what its rules notice, reports at the end",
             MarketInput,
             "workflows.market_analyst:MarketAnalyst",
+            (Crossing, MarketResult),
         ),
         Kind(
             "recruiter",
             "ranks candidates, writes to those people approve, waits for each answer, invites on a yes",
             RecruiterInput,
             "workflows.recruiter.recruiter:Recruiter",
+            (OutreachPlan, InvitationPlan, ReplyPlan, RecruiterResult),
         ),
         Kind(
             "contract-auditor",
             "judges every contract of a folder by a playbook, asks once about findings that are alike",
             ContractsInput,
             "workflows.contract_auditor:ContractAuditor",
+            (AcceptPlan, ContractsResult),
         ),
         Kind(
             "contract-reader",
             "judges one contract by a playbook and with a language model beside it",
             ContractReaderInput,
             "workflows.contract_auditor:ContractReader",
+            (ContractReaderResult,),
         ),
         Kind(
             "batch",
             "has a file of inputs done, each by an agent of one kind, so many at once",
             BatchInput,
             "workflows.batch:Batch",
+            (BatchResult,),
         ),
     )
 }
@@ -106,3 +140,9 @@ def check_kind(name: str) -> str:
     if name not in KINDS:
         raise ValueError(f"there is no kind {name[:40]!r}; there are: {', '.join(KINDS)}")
     return name
+
+
+def shown_as(kind: str, value: Any) -> type[BaseModel] | None:
+    """The type that says how people see a plan or a result of that kind of agent; None where none does."""
+    known: list[type[BaseModel]] = [*(KINDS[kind].shows if kind in KINDS else ()), BudgetPlan]
+    return next((each for each in known if isinstance(value, dict) and fits(each, value)), None)

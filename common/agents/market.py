@@ -14,6 +14,7 @@ from common.agents.fields import Pace, Span
 from common.agents.market_rules import Rule, Rules, Then, parse_rule
 from common.artifacts import ArtifactRef
 from common.quotes import Symbol
+from common.shown import Shown
 
 # Without rules of one's own: an index seldom does any of this on an ordinary day.
 USUAL_RULES = (
@@ -43,6 +44,11 @@ class MarketInput(AskingInput):
     calendar: CalendarName = Field(
         "XNYS", description="the exchange whose sessions count, such as XNYS or XTKS"
     )
+
+    @property
+    def subject(self) -> str:
+        """What the agent is about, in a few words."""
+        return f"Watch on {self.index}"
 
     @property
     def asks(self) -> bool:
@@ -129,10 +135,10 @@ class Crossing(BaseModel, frozen=True):
     """What a rule has noticed; where it asks, this is what people are asked about."""
 
     rule: str
-    then: Then
-    at: AwareDatetime
+    then: Annotated[Then, Shown(internal=True)]
+    at: Annotated[AwareDatetime, Shown("When")]
     price: Decimal | None
-    words: str
+    words: Annotated[str, Shown("What happened", order=-1)]
 
 
 class MarketMemory(BaseModel):
@@ -167,6 +173,9 @@ class MarketMemory(BaseModel):
     failing: bool = False
 
 
+SHARE = Shown(form="share")
+
+
 class MarketFigures(BaseModel, frozen=True):
     """The numbers of a report. Shares are fractions; None where there is too little to tell.
 
@@ -193,15 +202,15 @@ class MarketFigures(BaseModel, frozen=True):
     high_at: AwareDatetime | None = None
     low: Decimal | None = None
     low_at: AwareDatetime | None = None
-    total_return: float | None = None
-    max_drawdown: float | None = None
+    total_return: Annotated[float | None, SHARE] = None
+    max_drawdown: Annotated[float | None, SHARE] = None
     drawdown_from: AwareDatetime | None = None
     drawdown_to: AwareDatetime | None = None
-    volatility: float | None = None
-    value_at_risk: float | None = None
-    best: float | None = None
+    volatility: Annotated[float | None, SHARE] = None
+    value_at_risk: Annotated[float | None, SHARE] = None
+    best: Annotated[float | None, Shown("Best session", form="share")] = None
     best_on: str = ""
-    worst: float | None = None
+    worst: Annotated[float | None, Shown("Worst session", form="share")] = None
     worst_on: str = ""
 
 
@@ -217,6 +226,6 @@ class MarketResult(BaseModel, frozen=True):
 
     outcome: WatchOutcome
     index: Symbol
-    crossings: int
+    crossings: Annotated[int, Shown("Times that a rule noticed something")]
     figures: MarketFigures
-    files: dict[str, str]
+    files: Annotated[dict[str, str], Shown("The report", form="file", order=-1)]

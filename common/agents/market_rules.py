@@ -30,7 +30,7 @@ from pydantic import (
 )
 
 from common.agents.fields import Amount, Span, read_share
-from common.grammar import UnreadableTimeError, parse_span
+from common.grammar import UnreadableTimeError, parse_span, short
 
 MAX_RULES = 20
 MAX_POINTS = 500
@@ -154,15 +154,6 @@ def by_condition(rules: Iterable[Rule]) -> dict[str, Rule]:
 def percent(share: Decimal | float | None) -> str:
     """Such as `2.5%`."""
     return f"{_plain(Decimal(str(share or 0)) * 100)}%"
-
-
-def short(span: timedelta | None) -> str:
-    """Such as `1d12h`."""
-    seconds, words = int((span or timedelta()).total_seconds()), ""
-    for unit, size in (("d", 86_400), ("h", 3600), ("m", 60), ("s", 1)):
-        count, seconds = divmod(seconds, size)
-        words += f"{count}{unit}" if count else ""
-    return words or "0s"
 
 
 def _plain(number: Decimal | None) -> str:

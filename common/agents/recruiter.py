@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import cached_property
@@ -22,10 +24,12 @@ from pydantic import (
 from common.agents.agent import ThinkerInput
 from common.agents.asking import AskingInput
 from common.agents.fields import Count, LocalPath, Span
+from common.agents.needs import Needs, Place
 from common.approval.stakes import Stakes
 from common.artifacts import ArtifactRef
 from common.grammar import EARLIEST, LATEST
 from common.mail import Letter
+from common.shown import Shown
 
 MAX_CANDIDATES = 1_000
 # Of all profiles in the input itself, which is kept with every history; longer ones go into files.
@@ -169,10 +173,31 @@ class RecruiterInput(AskingInput, ThinkerInput):
     sender: OneLine = Field("The recruiting team", description="who the letters are from, in words")
 
     @property
+    def subject(self) -> str:
+        """What the agent is about, in a few words."""
+        return f"Recruiting: {self.role.title}"
+
+    @property
+    def needs(self) -> Needs:
+        """What has to be there before people are asked: mail both ways, profiles, calendar."""
+        places = [Place(field="profiles", path=self.profiles)] if self.profiles else []
+        if self.calendar:
+            places.append(Place(field="calendar", path=self.calendar, folder=False))
+        return Needs(mail=True, answers=True, places=tuple(places))
+
+    @property
     def stakes(self) -> Stakes:
         """The most that can come of it, for the operator's policy to judge."""
         recipients = tuple(each.email for each in self.candidates)
         return super().stakes.model_copy(update={"recipients": recipients})
+
+    @property
+    def named_files(self) -> Iterator[tuple[str, str]]:
+        """What it names in the worker's file system, the candidates' files too."""
+        yield from super().named_files
+        for each in self.candidates:
+            if each.file and self.profiles:
+                yield f"candidates, {each.id}", os.path.join(self.profiles, each.file)
 
     @cached_property
     def people(self) -> dict[str, Candidate]:
@@ -201,11 +226,11 @@ class RecruiterInput(AskingInput, ThinkerInput):
 class Sample(BaseModel, frozen=True):
     """One candidate's letters as they stand."""
 
-    candidate: str
+    candidate: Annotated[str, Shown(heading=True)]
     to: str
     subject: str
-    text: str
-    follow_up: str
+    text: Annotated[str, Shown("Letter", form="text")]
+    follow_up: Annotated[str, Shown("If no answer comes", form="text")]
 
 
 class OutreachPlan(BaseModel, frozen=True):
@@ -223,17 +248,19 @@ class OutreachPlan(BaseModel, frozen=True):
         model: who wrote the opening; `offline` is a fixed text.
     """
 
-    role: str
-    count: int
-    letters: ArtifactRef
-    opening: str = Field("", exclude_if=lambda opening: not opening)
-    sample: tuple[Sample, ...]
-    recipients: tuple[str, ...]
-    slots: int
-    proposal: str
-    answer_within: timedelta
-    leave_out: tuple[str, ...] = Field((), max_length=MAX_CANDIDATES)
-    model: str
+    role: Annotated[str, Shown("Position")]
+    count: Annotated[int, Shown("Candidates written to")]
+    letters: Annotated[ArtifactRef, Shown("All letters, as they are signed", file="letters.json")]
+    opening: Annotated[str, Shown("How each letter begins", form="text")] = Field(
+        "", exclude_if=lambda opening: not opening
+    )
+    sample: Annotated[tuple[Sample, ...], Shown("The first letters in full", order=2)]
+    recipients: Annotated[tuple[str, ...], Shown("Who is written to")]
+    slots: Annotated[int, Shown("Times that may be proposed")]
+    proposal: Annotated[str, Shown("How times are proposed", form="text", order=2)]
+    answer_within: Annotated[timedelta, Shown("How long it waits for an answer")]
+    leave_out: Annotated[tuple[str, ...], Shown("Left out after all")] = Field((), max_length=MAX_CANDIDATES)
+    model: Annotated[str, Shown("Language model", internal=True)]
 
     @property
     def stakes(self) -> Stakes:
@@ -245,8 +272,8 @@ class OutreachPlan(BaseModel, frozen=True):
 class Invitation(BaseModel, frozen=True):
     """One invitation: the index of the slot, the time in words, and the letter."""
 
-    candidate: str
-    slot: int
+    candidate: Annotated[str, Shown(heading=True)]
+    slot: Annotated[int, Shown(internal=True)]
     when: str
     letter: Letter
 
@@ -254,9 +281,11 @@ class Invitation(BaseModel, frozen=True):
 class InvitationPlan(BaseModel, frozen=True):
     """What people approve before anybody is invited. `leave_out`: ids not to invite; may be edited."""
 
-    role: str
+    role: Annotated[str, Shown("Position")]
     invitations: tuple[Invitation, ...]
-    leave_out: tuple[str, ...] = Field((), max_length=MAX_CANDIDATES)
+    leave_out: Annotated[tuple[str, ...], Shown("Not invited after all")] = Field(
+        (), max_length=MAX_CANDIDATES
+    )
 
     @property
     def stakes(self) -> Stakes:
@@ -274,13 +303,15 @@ class ReplyPlan(BaseModel, frozen=True):
 
     candidate: str
     to: str
-    wrote: str
-    read_as: str = Field("", exclude_if=lambda read_as: not read_as)
+    wrote: Annotated[str, Shown("What the candidate wrote", form="text")]
+    read_as: Annotated[str, Shown("What a language model took it for")] = Field(
+        "", exclude_if=lambda read_as: not read_as
+    )
     subject: str
-    text: str = Field(min_length=1, max_length=8_000)
-    in_reply_to: str = ""
-    number: int = 1
-    model: str
+    text: Annotated[str, Shown("The answer", form="text")] = Field(min_length=1, max_length=8_000)
+    in_reply_to: Annotated[str, Shown(internal=True)] = ""
+    number: Annotated[int, Shown(internal=True)] = 1
+    model: Annotated[str, Shown("Language model", internal=True)]
 
     @property
     def stakes(self) -> Stakes:
@@ -302,10 +333,10 @@ class RecruiterResult(BaseModel, frozen=True):
     """
 
     outcome: RecruitingOutcome
-    role: str
+    role: Annotated[str, Shown("Position")]
     candidates: int
-    counts: dict[str, int]
+    counts: Annotated[dict[str, int], Shown("How they ended")]
     letters: dict[str, int]
-    report: dict[str, str]
-    model: str
-    decision: str = ""
+    report: Annotated[dict[str, str], Shown("The report", form="file", order=-1)]
+    model: Annotated[str, Shown("Written by")]
+    decision: Annotated[str, Shown("What people decided")] = ""

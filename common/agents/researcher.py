@@ -11,8 +11,10 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, Field
 from common.agents.agent import ThinkerInput
 from common.agents.asking import AskingInput
 from common.agents.fields import Count, PathOrAddress, Words, is_address
+from common.agents.needs import Needs, Place
 from common.approval.stakes import Stakes
 from common.artifacts import ArtifactRef
+from common.shown import Shown
 
 
 def _sites(values: list[str]) -> list[str]:
@@ -48,6 +50,20 @@ class ResearcherInput(AskingInput, ThinkerInput):
     )
 
     @property
+    def subject(self) -> str:
+        """What the agent is about, in a few words."""
+        return f"Research on {self.topic}"
+
+    @property
+    def needs(self) -> Needs:
+        """What has to be there before people are asked: who finds pages, sites, a place for the report."""
+        needs = Needs(search=not self.sites, sites=tuple(self.sites))
+        if is_address(self.publish):
+            return needs.model_copy(update={"addresses": (self.publish,)})
+        places = [Place(field="publish", path=self.publish, writes=True)] if self.publish else []
+        return needs.model_copy(update={"places": tuple(places)})
+
+    @property
     def stakes(self) -> Stakes:
         """The most that can come of it, for the operator's policy to judge."""
         return super().stakes.model_copy(update={"recipients": _hosts(self.publish)})
@@ -73,20 +89,20 @@ class SavedLink(BaseModel, frozen=True):
 class Source(BaseModel, frozen=True):
     """A page as it was read: its text in the artifact store, and the digest that a change shows in."""
 
-    url: str
-    title: str
-    media_type: str
-    digest: str
-    text: ArtifactRef
-    characters: int
+    url: Annotated[str, Shown("Page")]
+    title: Annotated[str, Shown(heading=True)]
+    media_type: Annotated[str, Shown(internal=True)]
+    digest: Annotated[str, Shown(internal=True)]
+    text: Annotated[ArtifactRef, Shown("As it was read", file="page.txt", order=1)]
+    characters: Annotated[int, Shown(internal=True)]
     fetched_at: AwareDatetime
 
 
 class Unread(BaseModel, frozen=True):
     """A link that gave nothing, and why."""
 
-    url: str
-    reason: str
+    url: Annotated[str, Shown("Page")]
+    reason: Annotated[str, Shown("Why")]
 
 
 class PageReading(BaseModel, frozen=True):
@@ -99,6 +115,7 @@ class PageReading(BaseModel, frozen=True):
         count: how many claims there are.
         dropped: claims left out because their quote is not in the page.
         model: who read it; `offline` is the extractive analyst, no language model.
+        index: whether it reads like an index, with hardly a sentence.
     """
 
     url: str
@@ -107,24 +124,31 @@ class PageReading(BaseModel, frozen=True):
     count: int
     dropped: int
     model: str
+    index: bool = False
 
 
 class PublishPlan(BaseModel, frozen=True):
     """What a human approves: to publish exactly this report to `target`, a folder or an address.
 
     `markdown` and `html` name the very bytes, `opening` is how the report begins, `sources` are what its
-    quotes stand in, and `model` is who wrote it.
+    quotes stand in, `model` is who wrote it, and `weak` is why it may say little on the topic.
     """
 
     topic: str
-    target: PathOrAddress
-    markdown: ArtifactRef
-    html: ArtifactRef
-    opening: str
-    claims: int
-    sources: tuple[Source, ...]
-    unread: tuple[Unread, ...]
-    model: str
+    target: Annotated[PathOrAddress, Shown(internal=True)]
+    markdown: Annotated[ArtifactRef, Shown("The report, as text", file="report.md", order=2)]
+    html: Annotated[ArtifactRef, Shown("The report, as a page", file="report.html", order=1)]
+    opening: Annotated[str, Shown("How it begins", form="markdown", order=3)]
+    claims: Annotated[int, Shown("Quotes")]
+    sources: Annotated[tuple[Source, ...], Shown("Pages it quotes", order=4)]
+    unread: Annotated[tuple[Unread, ...], Shown("Pages it could not read", order=5)]
+    model: Annotated[str, Shown("Language model", internal=True)]
+    weak: Annotated[str, Shown("How well it matches", order=0)] = Field("", exclude_if=lambda weak: not weak)
+
+    @property
+    def place(self) -> Annotated[str, Shown("Where it goes")]:
+        """The target; where there is none, the agent keeps the report among its files."""
+        return self.target or "nowhere else: it stays with the agent's files"
 
     @property
     def stakes(self) -> Stakes:
@@ -133,7 +157,7 @@ class PublishPlan(BaseModel, frozen=True):
 
 
 class Published(BaseModel, frozen=True):
-    """Where the report stands now: the paths or the addresses of it."""
+    """Where the report stands now: its addresses, its paths, or its names among the agent's files."""
 
     places: tuple[str, ...]
 
@@ -142,7 +166,7 @@ class ResearcherMemory(BaseModel):
     """What the link researcher carries over.
 
     `changed` are the addresses of pages that were not what they had been at the last validation, `evidence`
-    the same in words; `draft` is the path of the draft for people to read.
+    the same in words; `draft` is the name of the agent's file to read it in.
     """
 
     links: list[SavedLink] = Field(default_factory=list)
@@ -188,17 +212,22 @@ class ResearchOutcome(StrEnum):
 
     PUBLISHED = "published"
     NOT_APPROVED = "not_approved"
+    NOTHING_FOUND = "nothing_found"
 
 
 class ResearchResult(BaseModel, frozen=True):
-    """What became of it. `places` is where the report stands; `draft` is where it can be read in any case."""
+    """What became of it. `places` is where the report stands; `draft` is the agent's file with it.
+
+    `reason` says why nobody was asked, where nothing was found.
+    """
 
     outcome: ResearchOutcome
     topic: str
-    claims: int
-    read: tuple[str, ...]
-    unread: tuple[Unread, ...]
-    model: str
-    places: tuple[str, ...] = ()
-    draft: str = ""
-    decision: str = ""
+    claims: Annotated[int, Shown("Quotes")]
+    read: Annotated[tuple[str, ...], Shown("Pages it quotes")]
+    unread: Annotated[tuple[Unread, ...], Shown("Pages it could not read")]
+    model: Annotated[str, Shown("Written by")]
+    places: Annotated[tuple[str, ...], Shown("The report", order=-1)] = ()
+    draft: Annotated[str, Shown("The draft", order=-1)] = ""
+    decision: Annotated[str, Shown("What people decided")] = ""
+    reason: Annotated[str, Shown("Why nobody was asked")] = ""

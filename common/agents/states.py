@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+# The update by which an agent takes what Temporal takes no more as a signal.
+PAST_LIMIT = "past_limit"
+
 
 class AgentState(StrEnum):
     """What a running agent is doing."""

@@ -98,6 +98,10 @@ class ActLog:
         acts = [self._act(each.key) for each in listed if each.written_at >= time - CLOCKS_DIFFER]
         return sorted((act for act in acts if act.at >= time), key=lambda act: act.at)
 
+    def acts_of(self, agent: str) -> list[Act]:
+        """What an agent did, or was about to do, in order."""
+        return sorted(map(self._act, self._acts(agent)), key=lambda act: act.at)
+
     def objects_of(self, agents: Iterable[str]) -> list[StoredObject]:
         """Everything that the log holds of these agents."""
         return [each for agent in agents for each in self._store.list(_folder(agent))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeVar
@@ -15,11 +16,11 @@ from common.agents.fields import Amount
 from common.agents.kinds import check_kind
 from common.approval.groups import Directory
 from common.approval.stakes import Stakes
-from common.approval.types import GROUP, ApprovalPolicy, too_few
-from common.artifacts import write_atomically
+from common.approval.types import GROUP, ApprovalPolicy, ApprovalRequest, too_few
+from common.files import write_atomically
 from common.grammar import PLAIN
 from common.names import check_approver
-from common.settings import Settings
+from common.settings import Settings, SettingsError
 from common.settings.models import ModelSettings
 from common.watched_file import WatchedFile, file_of
 
@@ -29,6 +30,7 @@ EXAMPLE = (
 )
 # How refusals end, wherever they are read.
 WHERE = "the policy file (HIBERNAUT_POLICY, docs/policy.md)"
+UNREADABLE = "the operator's policy cannot be read: no decision counts until it is mended"
 
 
 Number = TypeVar("Number", int, Decimal)
@@ -126,12 +128,18 @@ class Floors:
         policy: what the file says now.
         directory: who is in which group.
         budgets: what an agent may spend without anybody's approval.
+        changed_at: when the file was last written; None where there is none.
     """
 
     def __init__(
-        self, policy: Callable[[], Policy], directory: Directory, budgets: ModelSettings | None = None
+        self,
+        policy: Callable[[], Policy],
+        directory: Directory,
+        budgets: ModelSettings | None = None,
+        changed_at: Callable[[], datetime | None] = lambda: None,
     ) -> None:
         self._policy, self._directory, self._budgets = policy, directory, budgets
+        self.changed_at = changed_at
 
     @classmethod
     def load(cls, settings: Settings) -> Self:
@@ -150,7 +158,8 @@ class Floors:
             EXAMPLE,
             required=bool(settings.policy),
         )
-        return cls(watched.content, Directory.load(settings), settings.language_models)
+        directory = Directory.load(settings)
+        return cls(watched.content, directory, settings.language_models, lambda: watched.changed_at)
 
     def check(self) -> Policy:
         """The policy as it stands now.
@@ -194,17 +203,23 @@ class Floors:
             }
         )
 
+    def as_judged_now(self, request: ApprovalRequest, kind: str) -> ApprovalRequest:
+        """An open request of such an agent as a decision made now would be judged."""
+        owner, own = request.requester, request.own_policy or request.policy
+        try:
+            policy = self.raised(own, kind, owner)
+            gap = self.gap(policy, kind, owner) or ""
+        except SettingsError:
+            return request.warned(UNREADABLE)
+        outdated = (UNREADABLE, _gap_in_words(request.policy, kind, owner))
+        evidence = tuple(line for line in request.evidence if line not in outdated)
+        return request.model_copy(update={"evidence": evidence}).under(policy).warned(gap)
+
     def gap(self, policy: ApprovalPolicy, kind: str, owner: str) -> str | None:
         """Why nobody could ever approve under ``policy``, and what to do; None if enough people can."""
         barred = "" if policy.requester_may_approve else owner
-        if len(self._people((*policy.approvers, *policy.escalate_to), barred)) >= policy.quorum:
-            return None
-        needed = "an approval" if policy.quorum == 1 else f"{policy.quorum} approvals"
-        others = f" by others than {owner}" if barred else ""
-        return (
-            f"the operator's policy asks for {needed}{others}, and too few of those named may give one: name "
-            f"more in `approvers`, or have `approvers` or `requester` of {kind} set in {WHERE}"
-        )
+        enough = len(self._people((*policy.approvers, *policy.escalate_to), barred)) >= policy.quorum
+        return None if enough else _gap_in_words(policy, kind, owner)
 
     def flaw(self, stakes: Stakes, kind: str, owner: str) -> str | None:
         """What of ``stakes`` the policy does not allow such an agent, in words; None if nothing."""
@@ -298,3 +313,12 @@ def least(one: Number | None, other: Number | None) -> Number | None:
 
 def _domain(recipient: str) -> str:
     return recipient.rpartition("@")[2].lower()
+
+
+def _gap_in_words(policy: ApprovalPolicy, kind: str, owner: str) -> str:
+    needed = "an approval" if policy.quorum == 1 else f"{policy.quorum} approvals"
+    others = f" by others than {owner}" if owner and not policy.requester_may_approve else ""
+    return (
+        f"the operator's policy asks for {needed}{others}, and too few of those named may give one: name "
+        f"more in `approvers`, or have `approvers` or `requester` of {kind} set in {WHERE}"
+    )

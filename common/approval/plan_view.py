@@ -1,58 +1,103 @@
-"""A plan as people see it: values in words, tables as tables, its diff as a diff."""
+"""Plans and results as people see them: labelled parts, which page, mail, Slack and terminal draw.
+
+How a field is shown is told where it is declared (`common/shown.py`); of what is not declared, or comes from
+a type that is not known here, its own look decides. Nothing is left out: what is internal is in `whole`.
+"""
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
+from urllib.parse import quote
 
-from pydantic import JsonValue
+from pydantic import BaseModel
 from temporalio.exceptions import ApplicationError
 
 from common.approval.diff_view import Diff, view_of
+from common.approval.plan_parts import (
+    Bullets,
+    Changes,
+    File,
+    Group,
+    Item,
+    Part,
+    Prose,
+    Records,
+    ShownPlan,
+    Table,
+    Words,
+)
+from common.approval.values import NONE, author_of, label_of, plain, ref_of, size_in_words, worded
 from common.artifacts import ArtifactRef, ArtifactStore
+from common.object_store import StoreUnavailableError
+from common.shown import UNTYPED, ShownField, fits, shown_fields
 from common.visible_text import visible
 
 # Larger diffs are not read for a page.
 DIFF_BYTES = 16_000_000
-# Fields of plans with words of whoever the plan's `model` names: a case, how something begins, a draft.
-WRITTEN = frozenset({"case", "opening", "text"})
-_AUTHOR = re.compile(r"offline|(?:openai|anthropic|bedrock):\S{1,200}")
+# So many of a list are shown one by one; the whole plan has all.
+MAX_LISTED = 100
+# Longer text is a paragraph of its own, and no cell of a table holds more.
+LINE, CELL, COLUMNS = 160, 60, 5
+MAX_DEPTH = 4
+_UNIFIED = re.compile(r"^(?:diff --git .*|--- .*\n\+\+\+ .*\n@@ -\d)", re.MULTILINE)
+_ADDRESS = re.compile(r"https?://[!-~]+")
 
 
 @dataclass(frozen=True)
-class ShownPlan:
-    """A plan for people: its fields, and its diff if it has one."""
+class Around:
+    """What a plan is seen with.
 
-    fields: dict[str, JsonValue]
-    diff: Diff | None
+    Attributes:
+        artifacts: where its diff is fetched from.
+        files: the names of the agent's files, which can be opened.
+        is_local: whether it is seen on the machine of the worker, where a path leads to a file.
+        most: so many of a list are shown one by one.
+    """
 
-    @property
-    def labels(self) -> dict[str, str]:
-        """The label of each field; where a language model may have written it, it says which did."""
-        return {name: label_in(self.fields, name) for name in self.fields}
-
-
-def show_plan(plan: Mapping[str, Any], artifacts: ArtifactStore) -> ShownPlan:
-    """The plan, with its diff fetched from the artifacts."""
-    ref = ref_of(plan.get("diff"))
-    fields = {name: value for name, value in plan.items() if not (ref and name == "diff")}
-    # Bare references to artifacts come last.
-    ordered = dict(sorted(fields.items(), key=lambda pair: ref_of(pair[1]) is not None))
-    return ShownPlan(ordered, read_diff(ref, artifacts) if ref else None)
+    artifacts: ArtifactStore | None = None
+    files: Collection[str] = ()
+    is_local: bool = False
+    most: int = MAX_LISTED
 
 
-def ref_of(value: object) -> ArtifactRef | None:
-    """``value`` as a reference to an artifact; None if it is not one."""
-    if not isinstance(value, dict) or set(value) != {"sha256", "size"}:
-        return None
-    digest, size = value["sha256"], value["size"]
-    # The digest becomes part of a path.
-    if isinstance(digest, str) and re.fullmatch("[0-9a-f]{64}", digest) and isinstance(size, int):
-        return ArtifactRef(sha256=digest, size=size)
-    return None
+ALONE = Around()
+
+
+def show_plan(plan: Mapping[str, Any], kind: type[BaseModel] | None, around: Around = ALONE) -> ShownPlan:
+    """The plan as `kind` says. Blocks where there are artifacts around."""
+    fields = _fields(plan, kind)
+    hidden = [name for name in fields if name in plan and fields[name].shown.internal]
+    return ShownPlan(
+        list(_items(plan, kind, around)),
+        [Item(name, _label(plan, name, fields[name]), Words(plain(plan[name]))) for name in hidden],
+        "\n".join(visible(line) for line in json.dumps(dict(plan), indent=2, ensure_ascii=False).split("\n")),
+    )
+
+
+def refs_in(value: object) -> Iterator[ArtifactRef]:
+    """Every artifact that a plan or result refers to."""
+    if ref := ref_of(value):
+        yield ref
+    elif isinstance(value, dict | list | tuple):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from refs_in(each)
+
+
+def without_paths(value: Any, kind: type[BaseModel] | None) -> Any:
+    """A result with the names of its agent's files in place of where a worker has put them."""
+    if kind is None or not isinstance(value, dict):
+        return value
+    fields = shown_fields(kind)
+    return {
+        name: _names(each) if fields.get(name, UNTYPED).shown.form == "file" else each
+        for name, each in value.items()
+    }
 
 
 def read_diff(ref: ArtifactRef, artifacts: ArtifactStore) -> Diff:
@@ -61,8 +106,10 @@ def read_diff(ref: ArtifactRef, artifacts: ArtifactStore) -> Diff:
         return Diff(missing=f"The diff has {ref.size:,} bytes, too many to show here.")
     try:
         return _read_diff(ref, artifacts)
-    except (ApplicationError, OSError):
-        return Diff(missing="The diff is not where the gateway looks for it, or it was changed on disk.")
+    except StoreUnavailableError:
+        return Diff(missing="The diff cannot be read just now: the object store is away.")
+    except ApplicationError:
+        return Diff(missing="The diff is not in the object store, or it was changed there.")
 
 
 @lru_cache(maxsize=64)
@@ -70,56 +117,163 @@ def _read_diff(ref: ArtifactRef, artifacts: ArtifactStore) -> Diff:
     return view_of(artifacts.get(ref).decode(errors="replace"))
 
 
-def label_of(name: str) -> str:
-    """A field's name as a label."""
-    words = visible(name).replace("_", " ").strip()
-    return words[:1].upper() + words[1:]
+_view_of = lru_cache(maxsize=64)(view_of)
 
 
-def label_in(plan: Mapping[str, Any], name: str) -> str:
-    """A plan's field's label, with who wrote it where that may be a language model."""
-    author = author_of(plan, name)
-    return f"{label_of(name)}, by {author}" if author else label_of(name)
+def _items(
+    values: Mapping[str, Any], kind: type[BaseModel] | None, around: Around, depth: int = 0
+) -> Iterator[Item]:
+    """The items of a plan, or of a record within it; bare artifacts and diffs come last."""
+    fields = _fields(values, kind)
+    values = {**values, **_derived(values, kind, fields)}
+    last = list[Item]()
+    for name in [
+        *(each for each in fields if each in values),
+        *(each for each in values if each not in fields),
+    ]:
+        declared, value = fields.get(name, UNTYPED), values[name]
+        if declared.shown.internal:
+            continue
+        label, ref = _label(values, name, declared), ref_of(value)
+        if ref and around.artifacts and not depth and (declared.shown.form or name) == "diff":
+            diff = read_diff(ref, around.artifacts)
+            last.append(Item(name, label, Changes(diff, _artifact(ref, declared, name))))
+        elif ref and not declared.shown.order:
+            last.insert(0, Item(name, label, _artifact(ref, declared, name)))
+        else:
+            yield Item(name, label, _part(value, declared, around, depth, name))
+    yield from last
 
 
-def author_of(plan: Mapping[str, Any], name: str) -> str:
-    """Who wrote a field's text, in words; empty where it is no text that a language model is asked for."""
-    model = plan.get("model")
-    if name not in WRITTEN or not isinstance(model, str) or not plan.get(name):
-        return ""
-    names = model.split(", ")
-    if not all(_AUTHOR.fullmatch(each) for each in names):
-        return ""
-    return ", ".join(
-        "offline (no language model)" if each == "offline" else f"{visible(each)} (a language model)"
-        for each in names
+def _fields(values: Mapping[str, Any], kind: type[BaseModel] | None) -> Mapping[str, ShownField]:
+    return shown_fields(kind) if kind is not None and fits(kind, dict(values)) else {}
+
+
+def _label(values: Mapping[str, Any], name: str, declared: ShownField) -> str:
+    """A field's label; where a language model may have written what is in it, with who did."""
+    label, author = declared.shown.label or label_of(name), author_of(values, name)
+    return f"{label}, by {author}" if author else label
+
+
+def _derived(
+    values: Mapping[str, Any], kind: type[BaseModel] | None, fields: Mapping[str, ShownField]
+) -> dict[str, Any]:
+    """What follows from the plan, such as a total."""
+    names = [name for name, each in fields.items() if each.derived]
+    if kind is None or not names:
+        return {}
+    with suppress(Exception):  # a plan of an older version, or one whose own rules raise
+        plan = kind.model_validate(values)
+        return {name: _as_json(getattr(plan, name)) for name in names}
+    return {}
+
+
+def _as_json(value: Any) -> Any:
+    return value if isinstance(value, bool | int | float | list | dict) or value is None else str(value)
+
+
+def _part(value: Any, declared: ShownField, around: Around, depth: int, name: str = "") -> Part:
+    if ref := ref_of(value):
+        return _artifact(ref, declared, name)
+    if isinstance(value, dict) and value and depth < MAX_DEPTH:
+        if declared.shown.form == "file":
+            return Bullets([_file(str(path), around, visible(str(key))) for key, path in value.items()])
+        if (
+            declared.model is None
+            and len(text := plain(value)) <= LINE
+            and all(map(_is_short, value.values()))
+        ):
+            return Words(text)
+        return Group(_filled(_items(value, declared.model, around, depth + 1)))
+    if isinstance(value, list | tuple) and value and depth < MAX_DEPTH:
+        return _listed(value, declared, around, depth, name)
+    if isinstance(value, str):
+        return _text(value, declared, around)
+    return Words(worded(value, declared), is_number=isinstance(value, int | float))
+
+
+def _text(value: str, declared: ShownField, around: Around) -> Words | Prose | Changes | File:
+    shown = declared.shown
+    if shown.form == "diff" or (not shown.form and _UNIFIED.search(value)):
+        return Changes(_view_of(value))
+    if value in around.files or (shown.form == "file" and value and "://" not in value):
+        return _file(value, around)
+    if shown.form == "markdown" and value:
+        return Prose(value, markdown=True)
+    if value and (shown.form == "text" or len(value) > LINE or "\n" in value.strip()):
+        # How lines end is no part of what they say.
+        return Prose(visible(value.replace("\r\n", "\n")))
+    text = worded(value, declared)
+    # An address leads where it says, or nowhere.
+    return Words(text, href=value if _ADDRESS.fullmatch(value) and text == value else "")
+
+
+def _listed(values: Sequence[Any], declared: ShownField, around: Around, depth: int, name: str) -> Part:
+    kept, more = values[: around.most], max(0, len(values) - around.most)
+    if all(isinstance(each, dict) and not ref_of(each) for each in kept):
+        groups = [_record(each, declared.model, around, depth) for each in kept]
+        return _table(groups, more) or Records([Group(_filled(g.items), g.head) for g in groups], more)
+    parts = [_part(each, declared, around, depth + 1, name) for each in kept]
+    if len(parts) == 1 and not more:
+        return parts[0]
+    return Bullets(
+        [
+            each if isinstance(each, Words | Prose | File) else Words(plain(value))
+            for each, value in zip(parts, kept, strict=True)
+        ],
+        more,
     )
 
 
-def shape_of(value: object) -> str:
-    """How to draw a value: `artifact`, `fields`, `table`, `list`, or `plain`."""
-    if ref_of(value):
-        return "artifact"
-    if isinstance(value, dict):
-        return "fields" if value else "plain"
-    if isinstance(value, list | tuple) and value:
-        if all(isinstance(each, dict) and set(each) == set(value[0]) for each in value):
-            return "table"
-        return "list"
-    return "plain"
+def _record(value: Mapping[str, Any], kind: type[BaseModel] | None, around: Around, depth: int) -> Group:
+    items = list(_items(value, kind, around, depth + 1))
+    known = _fields(value, kind)
+    head = next((each for each in items if each.name in known and known[each.name].shown.heading), None)
+    return Group([each for each in items if each is not head], head)
 
 
-def plain(value: object) -> str:
-    """A small value in words, with what is invisible in it spelled out."""
-    if value is None or value in ([], {}, ()):
-        return "none"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int) and abs(value) >= 10_000:
-        return f"{value:,}"
+def _table(groups: Sequence[Group], more: int) -> Table | None:
+    """The records as a table; None where one is not like the others, or has more than short values."""
+    records = [[*([group.head] if group.head else []), *group.items] for group in groups]
+    columns = [each.label for each in records[0]]
+    rows = [[each.part for each in record if isinstance(each.part, Words)] for record in records]
+    if (
+        len(records) == 1
+        or not 0 < len(columns) <= COLUMNS
+        or any([each.label for each in record] != columns for record in records)
+    ):
+        return None
+    if any(len(row) < len(columns) or any(len(cell.text) > CELL for cell in row) for row in rows):
+        return None
+    return Table(columns, rows, more)
+
+
+def _filled(items: Iterable[Item]) -> list[Item]:
+    """The items of a record without those that are empty."""
+    return [each for each in items if not isinstance(each.part, Words) or each.part.text != NONE]
+
+
+def _is_short(value: Any) -> bool:
+    return not isinstance(value, dict | list | tuple | str) or (
+        isinstance(value, str) and len(value) <= CELL and "\n" not in value
+    )
+
+
+def _artifact(ref: ArtifactRef, declared: ShownField, name: str) -> File:
+    called = declared.shown.file or f"{name.replace('_', '-') or 'text'}.txt"
+    return File(visible(called), f"artifacts/{ref.sha256}/{quote(called, safe='')}", size_in_words(ref.size))
+
+
+def _file(path: str, around: Around, about: str = "") -> File | Words:
+    name = path.rpartition("/")[2]
+    if name not in around.files:
+        return Words(visible(path if around.is_local else name))
+    return File(visible(name), f"files/{quote(name, safe='')}", about)
+
+
+def _names(value: Any) -> Any:
     if isinstance(value, dict):
-        return ", ".join(f"{visible(str(name))}: {plain(each)}" for name, each in value.items())
-    if isinstance(value, list | tuple):
-        return ", ".join(map(plain, value))
-    text = visible(str(value))
-    return text[:12] if re.fullmatch("[0-9a-f]{64}", text) else text
+        return {name: _names(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_names(each) for each in value]
+    return value.rpartition("/")[2] if isinstance(value, str) and "://" not in value else value

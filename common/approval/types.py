@@ -37,8 +37,11 @@ MAX_REMINDERS = 100
 # Characters of edits that the record of a decision keeps as they were.
 MAX_RECORDED_EDITS = 1000
 
+# Characters of a note, a reason, or what an agent is told.
+MAX_WORDS = 4000
+
 ShortText = Annotated[str, Field(max_length=200)]
-LongText = Annotated[str, Field(max_length=4000)]
+LongText = Annotated[str, Field(max_length=MAX_WORDS)]
 
 
 class OnExpiry(StrEnum):
@@ -272,8 +275,12 @@ class ApprovalRequest(BaseModel, frozen=True):
 
     def told(self, words: str) -> str:
         """The question with what happens to it, how it stands and who may decide, in a line."""
-        deciders = ", ".join(self.deciders)
-        return f"{self.question} ({words}; {self.standing}; may decide: {deciders})"
+        return f"{self.question} ({words}; {self.who_decides})"
+
+    @property
+    def who_decides(self) -> str:
+        """How it stands and who may decide, in words."""
+        return f"{self.standing}; may decide: {', '.join(self.deciders)}"
 
     @property
     def deciders(self) -> tuple[str, ...]:

@@ -29,6 +29,7 @@ from common.approval.signing import Signer
 from common.approval.starts import digest_of
 from common.archive.layout import ARCHIVIST, SCHEDULE, ArchiveRequest, Head
 from common.settings import Settings
+from common.temporal.converter import UNREADABLE
 
 
 class ArchiveAnchor:
@@ -63,9 +64,12 @@ class ArchiveAnchor:
         """Have Temporal store ``head``. If there is no schedule yet, one is created that is paused."""
         await self._write(head, start=False)
 
-    async def set_up(self) -> None:
-        """Create the schedule or update it to the settings; from then on it runs."""
+    async def set_up(self) -> bool:
+        """Create the schedule or update it to the settings; from then on it runs. Whether it changed."""
+        before = await self.describe()
         await self._write(None, start=True)
+        after = await self.describe()
+        return before is None or after is None or _settled(before) != _settled(after)
 
     async def service(self) -> str:
         """The id of this namespace, which identifies whose archive it is."""
@@ -122,6 +126,13 @@ class ArchiveAnchor:
         arguments: Any = action.args if isinstance(action, ScheduleActionStartWorkflow) else []
         try:
             [request] = await self._client.data_converter.decode(arguments, [ArchiveRequest])
-        except (ValueError, RuntimeError, TypeError):
+        except UNREADABLE:
             return None
         return request if isinstance(request, ArchiveRequest) else None
+
+
+def _settled(description: ScheduleDescription) -> tuple[object, ...]:
+    """What of a schedule the settings decide; the arguments are signed anew each time."""
+    schedule = description.schedule
+    action: Any = schedule.action
+    return schedule.spec, schedule.policy, schedule.state, action.task_queue

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import TypeVar
 
+from pydantic import BaseModel
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client, WorkflowHistory
 from temporalio.converter import DataConverter, WorkflowSerializationContext
@@ -12,9 +14,11 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from common.archive.layout import ArchiveRecord
 from common.archive.reader import ArchivedAgents
-from common.client.errors import NoSuchAgentError
+from common.client.errors import NoSuchAgentError, for_agent
 from common.client.view import row_of_info
 from common.settings import Settings
+
+Input = TypeVar("Input", bound=BaseModel)
 
 
 @dataclass(frozen=True)
@@ -58,10 +62,9 @@ class Histories:
             NoSuchAgentError: there is no agent of that id, in Temporal or archived.
         """
         try:
-            described = await self._client.get_workflow_handle(id).describe()
-        except RPCError as error:
-            if error.status not in (RPCStatusCode.NOT_FOUND, RPCStatusCode.INVALID_ARGUMENT):
-                raise
+            async with for_agent(id):
+                described = await self._client.get_workflow_handle(id).describe()
+        except NoSuchAgentError:
             return await self._archived_runs(id)
         row = row_of_info(described.raw_info)
         runs, whole, run = list[str](), True, row.run_id
@@ -84,6 +87,14 @@ class Histories:
             return await self._client.get_workflow_handle(agent.id, run_id=run_id).fetch_history()
         run = next(each for each in agent.archived.runs if each.run_id == run_id)
         return WorkflowHistory.from_json(agent.id, await self._archived.history(agent.archived, run))
+
+    async def input(self, agent: AgentRuns, type: type[Input]) -> Input:
+        """What the agent was started with; what it carried from one run to the next is no part of it."""
+        first = (await self.history(agent, agent.runs[0])).events[0]
+        payloads = first.workflow_execution_started_event_attributes.input.payloads
+        [input] = await self.reader(agent.id).decode(payloads, [type])
+        found: Input = input
+        return found
 
     async def newest_first(self, agent: AgentRuns) -> AsyncIterator[WorkflowHistory]:
         """The history of each run, one at a time."""

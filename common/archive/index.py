@@ -5,16 +5,20 @@ No part of a question becomes SQL text: conditions are fixed, and values are bou
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from itertools import groupby
-from typing import Any
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
 from common.archive.layout import INDEX, IndexRow, day_of, index_key
 from common.object_store import ObjectMissingError, ObjectStore
+
+if TYPE_CHECKING:
+    import duckdb
 
 ATTEMPTS = 3
 READERS = 8
@@ -60,43 +64,37 @@ _CONDITIONS = {
 }
 
 
-def schema() -> Any:
-    """The columns of the index."""
-    import pyarrow as pa
-
-    words, time = pa.list_(pa.string()), pa.timestamp("us", tz="UTC")
+def columns() -> dict[str, str]:
+    """The columns of the index and their types."""
     types = {
-        "started": time,
-        "closed": time,
-        "cost": pa.float64(),
-        "nodes": words,
-        "stuck_at": words,
-        "keys": words,
+        **dict.fromkeys(("started", "closed"), "TIMESTAMPTZ"),
+        **dict.fromkeys(("nodes", "stuck_at", "keys"), "VARCHAR[]"),
+        "cost": "DOUBLE",
     }
-    return pa.schema([(name, types.get(name, pa.string())) for name in IndexRow.model_fields])
+    return {name: types.get(name, "VARCHAR") for name in IndexRow.model_fields}
 
 
 def pack_rows(rows: Iterable[IndexRow], number: int) -> Iterator[tuple[str, bytes]]:
     """Keys and bytes of the index files for ``rows``, one file for each day."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
 
     def order(row: IndexRow) -> tuple[date, datetime, str]:
         return row.day, row.closed, row.run_id
 
-    for day, group in groupby(sorted(rows, key=order), key=lambda row: row.day):
-        table = pa.Table.from_pylist([row.model_dump() for row in group], schema=schema())
-        file = io.BytesIO()
-        pq.write_table(table, file, compression="zstd")
-        yield index_key(day, number), file.getvalue()
+    with _database() as database, TemporaryDirectory() as folder:
+        lines, file = Path(folder, "rows.json"), Path(folder, "rows.parquet")
+        for day, group in groupby(sorted(rows, key=order), key=lambda row: row.day):
+            lines.write_text("".join(f"{row.model_dump_json()}\n" for row in group), encoding="utf-8")
+            table = database.read_json(str(lines), columns=columns(), format="newline_delimited")
+            table.write_parquet(str(file), compression="zstd")
+            yield index_key(day, number), file.read_bytes()
 
 
 def unpack_rows(data: bytes) -> list[IndexRow]:
     """The rows of an index file."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    return [IndexRow.model_validate(row) for row in pq.read_table(pa.BufferReader(data)).to_pylist()]
+    with _database() as database, TemporaryDirectory() as folder:
+        file = Path(folder, "rows.parquet")
+        file.write_bytes(data)
+        return _rows(database.read_parquet(str(file)))
 
 
 class ArchiveIndex:
@@ -141,23 +139,30 @@ class ArchiveIndex:
     def _ask(self, sql: str, values: list[Any], files: list[str]) -> list[IndexRow]:
         if not files:
             return []
-        import duckdb
-        import pyarrow as pa
-        import pyarrow.dataset as ds
+        with _database() as database, TemporaryDirectory() as folder:
 
-        parquet = ds.ParquetFileFormat()
+            def fetch(number: int, key: str) -> str:
+                file = Path(folder, f"{number}.parquet")
+                file.write_bytes(self._objects.get(key))
+                return str(file)
 
-        def read(key: str) -> Any:
-            return parquet.make_fragment(pa.BufferReader(self._objects.get(key)))
+            with ThreadPoolExecutor(READERS, thread_name_prefix="index") as readers:
+                fetched = list(readers.map(fetch, range(len(files)), files))
+            database.read_parquet(fetched, union_by_name=True).create("runs")
+            # From here on DuckDB sees the table `runs` and nothing else: no files, no network.
+            database.execute("SET enable_external_access = false")
+            return _rows(database.sql(sql, params=values))
 
-        with ThreadPoolExecutor(READERS, thread_name_prefix="index") as readers:
-            runs = ds.FileSystemDataset(list(readers.map(read, files)), schema(), parquet)
-        # DuckDB sees the table `runs` and nothing else: no files, no extensions, no network.
-        settings: dict[str, Any] = {"enable_external_access": False, "threads": 2}
-        with duckdb.connect(":memory:", config=settings) as database:
-            database.register("runs", runs)
-            found = database.sql(sql, params=values).to_arrow_table()
-        return [IndexRow.model_validate(row) for row in found.to_pylist()]
+
+def _database() -> duckdb.DuckDBPyConnection:
+    import duckdb
+
+    return duckdb.connect(":memory:", config={"threads": 2, "autoload_known_extensions": False})
+
+
+def _rows(found: duckdb.DuckDBPyRelation) -> list[IndexRow]:
+    names = found.columns
+    return [IndexRow.model_validate(dict(zip(names, row, strict=True))) for row in found.fetchall()]
 
 
 def _is_given(value: object) -> bool:

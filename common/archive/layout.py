@@ -14,11 +14,14 @@ from pydantic import AwareDatetime, BaseModel, Field
 
 from common.approval.starts import SignedStart
 from common.client.view import RunStatus
+from common.digest import digest_bytes
 from common.temporal.payload_store import segment
 
 ROOT = "archive/v1"
 AGENTS, INDEX, MANIFESTS = f"{ROOT}/agents/", f"{ROOT}/index/", f"{ROOT}/manifests/"
 RECORD = "record.json"
+# Beside the archive, for its chain knows nothing of what never was in it.
+ERASURES = "erasures/v1/"
 
 # The workflow that archives, and the id that lets only one at a time change the archive.
 ARCHIVIST = "archivist"
@@ -123,6 +126,17 @@ class Erased(BaseModel):
             if name not in ("owner", "held")
         }
         return Erased(owner=self.owner, held=max(self.held, other.held), **counts)
+
+
+class Forgotten(Erased):
+    """The account of an erasure, which is kept: counts and the time, and no owner but in the key's digest."""
+
+    at: AwareDatetime
+
+    @staticmethod
+    def prefix(owner: str) -> str:
+        """The prefix of the keys of all that was forgotten of an owner."""
+        return f"{ERASURES}{digest_bytes(owner.encode())}/"
 
 
 class Manifest(BaseModel):

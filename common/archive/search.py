@@ -25,6 +25,7 @@ from common.archive.reader import ArchivedAgents
 from common.client.diagnosis import Diagnosis
 from common.client.filters import AgentFilter
 from common.client.pollers import Pollers
+from common.client.subjects import name_subjects
 from common.client.view import AgentRow, AgentView, RunStatus, patient_view_of, row_of
 from common.client.visibility import IN_VISIBILITY, exactly, in_trouble, is_exactly, quote
 from common.object_store import ObjectMissingError
@@ -84,6 +85,7 @@ class AgentSearch:
                 rows = await self._in_trouble(rows, query, now, gaps)
             else:
                 await self._diagnosis.look(rows, now)
+            await name_subjects(self._client, rows)
             found = {(row.id, row.run_id): row for row in rows}
         if query.archived:
             # This many of them may already be in the first answer.

@@ -45,13 +45,15 @@ class AskedItem(ShownQuestion, frozen=True):
 class AskedPage(BaseModel, frozen=True):
     """Questions of a batch, by the ids of the agents; `after` is the last of these if more follow.
 
-    `agents` is how many agents ask in all, `silent` are those of this page for whom no worker answers now.
+    `agents` is how many agents ask in all. Of this page, no worker answers for those `recorded`, whose
+    questions stand as their history has them, nor for those `silent`, whose history does not tell.
     """
 
     batch: str
     agents: int
     items: tuple[AskedItem, ...] = ()
     silent: tuple[str, ...] = ()
+    recorded: tuple[str, ...] = ()
     after: str | None = None
 
 

@@ -174,6 +174,15 @@ class Builds:
         """Who takes the agents' tasks."""
         return await pollers(self._client, self._settings.task_queue, TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW)
 
+    async def kept(self) -> int:
+        """How many builds of the deployment the server keeps; 0 where all workers are unversioned.
+
+        Raises:
+            AgentClientError: as `read`.
+        """
+        name = await self._name(await self.workers())
+        return len((await self._describe(name)).version_summaries) if name else 0
+
     async def need(self, build: str) -> Build:
         """What needs a build of the deployment that is set."""
         found = Build(build=build, status="")

@@ -19,11 +19,11 @@ from temporalio.common import (
 from temporalio.exceptions import TemporalError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
-from common.agents.agent import AgentInput, Receipt, Receipts, WakeUp, memo_of
+from common.agents.agent import AgentInput, Receipt, Receipts, WakeUp, memo_of, summary_of
 from common.agents.asking import AskingInput
 from common.agents.batch import BatchCommand, BatchStatus
 from common.agents.fields import paths_of
-from common.approval.floors import Floors, PolicyRefusedError
+from common.approval.floors import Floors, PolicyRefusedError, Rule
 from common.approval.groups import Directory
 from common.approval.link import AnswerLink
 from common.approval.signing import Signer
@@ -41,18 +41,18 @@ from common.client.batches import standings_of
 from common.client.diagnosis import Diagnosis
 from common.client.errors import (
     AgentClientError,
-    AgentExistsError,
     NoSuchAgentError,
     NothingToDecideError,
     StartRefusedError,
-    TooMuchSaidError,
     for_agent,
     one_open_request,
+    taken,
 )
 from common.client.filters import AgentFilter
-from common.client.inbox import gathered, open_requests
+from common.client.inbox import Inbox, OpenQuestion, gathered, open_questions
 from common.client.letters import answer_by, asked_by
-from common.client.limits import OwnerQuota, check_room, priority_of
+from common.client.limits import OwnerQuota, check_room, priority_of, send_past_limit
+from common.client.recorded import tell_recorded
 from common.client.view import (
     QUERY_PATIENCE,
     AgentRow,
@@ -67,8 +67,8 @@ from common.client.view import (
 )
 from common.client.visibility import exactly, is_exactly, rows_of
 from common.mail import ChoiceView
-from common.names import UnusableValueError, check_agent_id, check_approver, check_person
-from common.roots import Roots
+from common.names import UnusableValueError, check_agent_id, check_approver, check_person, check_words
+from common.roots import Roots, check_path
 from common.settings import Settings
 from common.temporal import search_attributes
 
@@ -80,6 +80,11 @@ class AgentClient:
     """Starts, shows, decides for and steers agents, for every entry point.
 
     Every method may raise ``RPCError``: Temporal was out of reach for longer than the client's patience.
+
+    Attributes:
+        floors: the operator's policy.
+        asked: what waits for people.
+        diagnosis: why agents do not get on.
     """
 
     def __init__(self, client: Client, settings: Settings, signer: Signer) -> None:
@@ -87,7 +92,8 @@ class AgentClient:
         self._settings = settings
         self._signer = signer
         self._directory = Directory.load(settings)
-        self._floors = Floors.load(settings)
+        self.floors = Floors.load(settings)
+        self.asked = Inbox(client, self.floors)
         self.diagnosis = Diagnosis(client, self._directory, settings.task_queue)
         self._quota = OwnerQuota(client, settings.working_agents)
         self._roots = Roots.load(settings)
@@ -120,6 +126,7 @@ class AgentClient:
                 id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
                 id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
                 memo=memo or None,
+                static_summary=summary_of(input),
                 priority=priority_of(owner),
                 search_attributes=TypedSearchAttributes(
                     [SearchAttributePair(search_attributes.OWNER, owner)]
@@ -128,10 +135,16 @@ class AgentClient:
         except WorkflowAlreadyStartedError:
             if request and await (await self.describe(id)).memo_value(REQUEST_DIGEST, None) == request:
                 return id
-            raise AgentExistsError(
-                f"there is already an agent with the id {id}, running or ended; choose another."
-            ) from None
+            raise taken(id) from None
         return id
+
+    def start_rule(self, kind: str, owner: str) -> Rule:
+        """What the operator's policy says of agents of this kind that work for ``owner``.
+
+        Raises:
+            SettingsError: that policy cannot be read.
+        """
+        return self.floors.rule(kind, owner)
 
     async def check_start(self, kind: str, input: AgentInput, owner: str) -> None:
         """Let ``owner`` start such an agent, which is counted as started; raises as ``start`` does."""
@@ -140,23 +153,32 @@ class AgentClient:
             self._check_approvers(input.approvers)
         # For a clear word at once; what counts is the same check where an activity opens it.
         for field, path in paths_of(input):
-            self._roots.of(owner).check(field, path)
+            check_path(self._roots.of(owner), field, path)
         try:
-            self._floors.check_start(kind, owner, input)
+            self.floors.check_start(kind, owner, input)
         except PolicyRefusedError as error:
             raise StartRefusedError(str(error)) from None
         await self._quota.take(owner)
 
-    async def view(self, id: str, described: WorkflowExecutionDescription | None = None) -> AgentView:
+    async def view(
+        self,
+        id: str,
+        described: WorkflowExecutionDescription | None = None,
+        within: timedelta = QUERY_PATIENCE,
+    ) -> AgentView:
         """The view of the agent's latest run, or of the run that was ``described``.
+
+        Where no worker answers ``within`` that time, what it asks is told as its history has it.
 
         Raises:
             NoSuchAgentError: there is no agent of that id.
         """
         described = described or await self.describe(id)
         # A worker drops a run as it ends, and with it the queries of that moment.
-        attempts = 1 if row_of(described).running else 2
-        view = await patient_view_of(self._client, described, attempts)
+        view = await patient_view_of(self._client, described, 1 if row_of(described).running else 2, within)
+        await tell_recorded(self._client, view)
+        view.requests = [self.floors.as_judged_now(each, view.kind) for each in view.requests]
+        view.approval = next(iter(view.requests), None)
         view.trouble = await self.diagnosis.of(described, datetime.now(UTC), view.requests)
         return view
 
@@ -174,18 +196,13 @@ class AgentClient:
         names = set[str]()
         if who is not None:
             names = {who, *(GROUP + group for group in self._directory.groups_of(who))}
-        return gathered(await open_requests(self._client, names, limit))
+        return gathered(await self.asked.open_requests(names, limit))
 
-    async def questions(self, ids: Sequence[str], patience: timedelta) -> dict[tuple[str, str], str]:
-        """Open questions by agent and request, of those in ``ids`` that answer within ``patience``."""
-
-        async def asked_by(id: str) -> list[tuple[tuple[str, str], str]]:
-            handle = self._client.get_workflow_handle(id)
-            view = await answer_of(handle, "approvals", ApprovalsView, patience)
-            return [((id, request.id), request.asked) for request in (view.open if view else ())]
-
-        answers = await asyncio.gather(*map(asked_by, ids))
-        return dict(question for answer in answers for question in answer)
+    async def questions(
+        self, rows: Sequence[AgentRow], patience: timedelta
+    ) -> dict[tuple[str, str], OpenQuestion]:
+        """The open questions of these agents by agent and request, with or without a worker."""
+        return await open_questions(self._client, self.floors, rows, patience)
 
     async def batches(self, rows: Sequence[AgentRow], patience: timedelta) -> dict[str, BatchStatus]:
         """How the batches of those of ``rows`` stand that have one under way, and answer in time, by id."""
@@ -237,12 +254,14 @@ class AgentClient:
             NothingToDecideError: no request is open, or none with that digest.
             AgentClientError: the digest fits several open requests.
             SettingsError: the operator's policy cannot be read, so that nothing can be approved now.
-            UnusableValueError: no person may have such a name.
+            UnusableValueError: no person may have such a name, or a rejection has no reason.
             ValidationError: a text is too long or empty.
         """
         check_person(by)
+        if verdict is Verdict.REJECT:
+            check_words(note, "the reason")
         if verdict is not Verdict.REJECT:
-            self._floors.check()
+            self.floors.check()
         if not known:
             request_id, digest = await self._open_request(id, digest, request_id)
         now = datetime.now(UTC)
@@ -280,9 +299,10 @@ class AgentClient:
         Raises:
             NoSuchAgentError: there is no agent of that id, or it has ended.
             TooMuchSaidError: it has so much to read that only signals that matter are taken.
+            UnusableValueError: it says nothing, or too much.
         """
-        check_room(await self.describe(id))
-        return await self._steer(id, "tell", text)
+        check_words(text, "what it is told")
+        return await self._steer(id, "tell", text, needless=True)
 
     async def choice(self, link: AnswerLink) -> ChoiceView | None:
         """How the link of a letter stands; None if no worker answers.
@@ -323,9 +343,8 @@ class AgentClient:
 
     async def batch(self, id: str, command: BatchCommand) -> str:
         """Change the batch that the agent has under way."""
-        if command.more:
-            check_room(await self.describe(id))
-        return await self._steer(id, "batch", command.model_dump(mode="json", exclude_defaults=True))
+        sent = command.model_dump(mode="json", exclude_defaults=True)
+        return await self._steer(id, "batch", sent, needless=bool(command.more))
 
     async def receipt(
         self, id: str, receipt: str, patience: timedelta = timedelta(seconds=5)
@@ -388,21 +407,19 @@ class AgentClient:
                 )
         return one_open_request(id, requests, digest, request_id)
 
-    async def _steer(self, id: str, name: str, *arguments: Any) -> str:
+    async def _steer(self, id: str, name: str, *arguments: Any, needless: bool = False) -> str:
+        check_room(await self.describe(id), needless=needless)
         receipt = uuid.uuid4().hex
-        await self._signal(id, name, *arguments, {"receipt": receipt})
+        await self._signal(id, name, *arguments, {"receipt": receipt}, needless=needless)
         return receipt
 
-    async def _signal(self, id: str, name: str, *arguments: Any) -> None:
+    async def _signal(self, id: str, name: str, *arguments: Any, needless: bool = False) -> None:
         # Not in a loop: the client retries under one request id, so that the server takes it once.
         try:
             await self._client.get_workflow_handle(id).signal(name, args=arguments)
         except RPCError as error:
             if error.status is RPCStatusCode.INVALID_ARGUMENT and "limit for signal" in error.message:
-                raise TooMuchSaidError(
-                    f"agent {id} has had as many signals as Temporal takes into one history: "
-                    f"wait until it starts afresh, or end it with `starter.py cancel {id}`."
-                ) from None
+                return await send_past_limit(self._client, id, name, arguments, needless=needless)
             if error.status is not RPCStatusCode.NOT_FOUND:
                 raise
             row = row_of(await self.describe(id))

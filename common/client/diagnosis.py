@@ -17,7 +17,6 @@ from temporalio.api.failure.v1 import Failure
 from temporalio.api.workflow.v1 import PendingActivityInfo
 from temporalio.api.workflowservice.v1 import GetWorkflowExecutionHistoryReverseRequest
 from temporalio.client import Client, WorkflowExecutionDescription
-from temporalio.exceptions import TemporalError
 from temporalio.service import RPCError, RPCStatusCode
 
 from common.agents.states import AgentState
@@ -39,6 +38,7 @@ from common.client.trouble import (
 )
 from common.client.view import AgentRow, cause_in_words, row_of
 from common.settings import SettingsError
+from common.temporal.converter import UNREADABLE
 from common.temporal.search_attributes import APPROVAL, MORE
 
 # A task that waited so long for a worker may have none; a busy one is given the time.
@@ -203,12 +203,14 @@ class Diagnosis:
             return None
         pending = described.raw_description.pending_workflow_task
         if pending.attempt > 1:
-            error = await self._last_task_error(described)
+            error, worker = await self._last_task_error(described)
             # The first time-out is that of a worker that died; its successor has the task by then.
             if error is None and pending.attempt == 2:
                 return None
             kind = described.workflow_type
-            return failing_task(described.id, kind, pending.attempt, error or "it does not end in time")
+            return failing_task(
+                described.id, kind, pending.attempt, error or "it does not end in time", worker
+            )
         since = pending.original_scheduled_time.ToDatetime(UTC)
         begun = pending.state == PendingWorkflowTaskState.PENDING_WORKFLOW_TASK_STATE_STARTED
         if begun or now - since < UNSERVED_AFTER:
@@ -244,8 +246,8 @@ class Diagnosis:
             self._polled[queue, kind] = time.monotonic(), found
         return found
 
-    async def _last_task_error(self, described: WorkflowExecutionDescription) -> str | None:
-        """Why the last workflow task failed; None where it did not fail but ran out of time."""
+    async def _last_task_error(self, described: WorkflowExecutionDescription) -> tuple[str | None, str]:
+        """Why the last workflow task failed, and at which worker; None where it ran out of time instead."""
         info = described.raw_description.workflow_execution_info
         request = GetWorkflowExecutionHistoryReverseRequest(
             namespace=self._client.namespace, execution=info.execution, maximum_page_size=LAST_EVENTS
@@ -253,15 +255,16 @@ class Diagnosis:
         page = await self._client.workflow_service.get_workflow_execution_history_reverse(request, retry=True)
         for event in page.history.events:
             if event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED:
-                return await self._in_words(event.workflow_task_failed_event_attributes.failure)
+                failed = event.workflow_task_failed_event_attributes
+                return await self._in_words(failed.failure), failed.identity
             if event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_TIMED_OUT:
                 break
-        return None
+        return None, ""
 
     async def _in_words(self, failure: Failure) -> str:
         try:
             words = cause_in_words(await self._client.data_converter.decode_failure(failure))
-        except (ValueError, RuntimeError, TemporalError):
+        except UNREADABLE:
             words = failure.message
         words = " ".join(words.split())
         return words if len(words) <= MAX_ERROR else words[: MAX_ERROR - 1] + MORE

@@ -7,6 +7,9 @@ from contextlib import asynccontextmanager
 
 from temporalio.service import RPCError, RPCStatusCode
 
+from common.hints import command
+from common.names import is_storable
+
 
 class AgentClientError(Exception):
     """A request about agents that cannot be done; the message is one line for a person."""
@@ -18,6 +21,11 @@ class NoSuchAgentError(AgentClientError):
 
 class AgentExistsError(AgentClientError):
     """There is an agent of that id already. Ids are not reused: idempotency keys are made of them."""
+
+
+def taken(id: str) -> AgentExistsError:
+    """The error for an id that an agent has or had."""
+    return AgentExistsError(f"there is already an agent with the id {id}, running or ended; choose another.")
 
 
 class TooManyAgentsError(AgentClientError):
@@ -45,16 +53,17 @@ async def for_agent(id: str) -> AsyncIterator[None]:
     """Turn Temporal's answers about an unknown agent into errors.
 
     Raises:
-        NoSuchAgentError: Temporal does not know the agent.
+        NoSuchAgentError: Temporal does not know the agent, or no agent can have such an id.
     """
+    unknown = NoSuchAgentError(f"there is no agent {id!r}; `starter.py list` shows those there are.")
+    if not is_storable(id):
+        raise unknown  # a server on PostgreSQL would say that it is unavailable
     try:
         yield
     except RPCError as error:
         if error.status not in (RPCStatusCode.NOT_FOUND, RPCStatusCode.INVALID_ARGUMENT):
             raise
-        raise NoSuchAgentError(
-            f"there is no agent {id!r}; `starter.py list` shows those there are."
-        ) from None
+        raise unknown from None
 
 
 def one_open_request(
@@ -74,11 +83,11 @@ def one_open_request(
         named = f"is called {request_id} and has" if request_id else "has"
         raise NothingToDecideError(
             f"no open request of agent {id} {named} a digest that begins with {digest!r}: "
-            f"there are {there_are}; see `starter.py show {id}`."
+            f"there are {there_are}; see {command('show', id)}."
         )
     if len(meant) > 1:
         raise AgentClientError(
             f"agent {id} has several open requests: {there_are}; choose one, as in "
-            f"`starter.py approve {id} --request {meant[0][0]} --digest {meant[0][1][:12]}`."
+            f"{command('approve', id, '--request', meant[0][0], '--digest', meant[0][1][:12])}."
         )
     return meant[0]

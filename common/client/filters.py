@@ -30,7 +30,7 @@ class AgentFilter(BaseModel, frozen=True):
         None, description="Time zone of since and until, as in Europe/Vienna; else this machine's."
     )
     since: datetime | None = Field(
-        None, description="Alive then or later: yesterday, 3 days ago, 2026-11-22, 2026-11-22T14:30."
+        None, description="Alive then or later: yesterday, 2h, 3 days ago, 2026-11-22, 2026-11-22T14:30."
     )
     until: datetime | None = Field(None, description="Alive before then, written likewise.")
     text: Words | None = Field(
@@ -50,6 +50,15 @@ class AgentFilter(BaseModel, frozen=True):
             zone_named(zone)
         return zone
 
+    @field_validator("state", "status", mode="before")
+    @classmethod
+    def _not_the_other(cls, value: object, found: ValidationInfo) -> object:
+        other = RunStatus if found.field_name == "state" else AgentState
+        if isinstance(value, str) and value in set(other):
+            what, name = ("status", "state") if other is RunStatus else ("state", "status")
+            raise ValueError(f"{value} is a {what}, not a {name}: ask for {what} {value}")
+        return value
+
     @field_validator("since", "until", mode="before")
     @classmethod
     def _in_words(cls, value: object, found: ValidationInfo) -> object:
@@ -59,9 +68,13 @@ class AgentFilter(BaseModel, frozen=True):
         return parse_moment(value, datetime.now(UTC), zone_named(zone) if zone else None)
 
     @model_validator(mode="after")
-    def _only_running_agents_are_in_trouble(self) -> Self:
+    def _can_be(self) -> Self:
         if self.troubled and (self.where == "archived" or self.status not in (None, RunStatus.RUNNING)):
             raise ValueError("only running agents are in trouble: ask for troubled ones, or for closed ones")
+        if self.state and self.status not in (None, RunStatus.RUNNING):
+            raise ValueError(f"only running agents are in a state: leave out {self.state}, or {self.status}")
+        if self.since and self.until and self.since >= self.until:
+            raise ValueError(f"since, {self.since:%Y-%m-%d %H:%M} UTC, is not before until")
         return self
 
     @property

@@ -17,6 +17,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 
 from common.approval.types import (
+    ApprovalRequest,
     ApprovalsView,
     DecisionRecord,
     DecisionStatus,
@@ -28,9 +29,11 @@ from common.client.asked import Answered, AskedPage, ShownQuestion, asked_item, 
 from common.client.client import AgentClient
 from common.client.errors import AgentClientError, NoSuchAgentError
 from common.client.inbox import ASKED_AT_ONCE
+from common.client.recorded import recorded_of
 from common.client.view import QUERY_PATIENCE, AgentRow, answer_of
-from common.client.visibility import items_of, quote, rows_of
+from common.client.visibility import ASKING, items_of, quote, rows_of
 from common.digest import digest
+from common.names import check_words
 from common.temporal import search_attributes
 from common.temporal.search_attributes import MORE
 
@@ -78,24 +81,16 @@ class Gathered:
 
     async def asking(self, batch: str, sees: Sees) -> list[AgentRow]:
         """The agents of a batch, named by its id or by its agent's, that ask something; by their ids."""
-        attribute, approval = search_attributes.BATCH_ID.name, quote(search_attributes.APPROVAL)
+        attribute = search_attributes.BATCH_ID.name
         conditions = [
             f"({attribute} = {quote(batch)} OR {items_of(batch)})",
-            f"{search_attributes.WAITING_FOR.name} STARTS_WITH {approval}",
+            ASKING,
             "ExecutionStatus = 'Running'",
         ]
-        rows = await rows_of(self._client, conditions, MAX_ASKING)
-        # A long list of approvers is cut in the search attribute; the agent has the whole.
-        return sorted(
-            (
-                row
-                for row in rows
-                if is_of(row, batch)
-                and row.item_of
-                and (MORE in row.approvers or sees(row, set(row.approvers)))
-            ),
-            key=lambda row: row.id,
-        )
+        found = await rows_of(self._client, conditions, MAX_ASKING)
+        rows = sorted((row for row in found if is_of(row, batch) and row.item_of), key=lambda row: row.id)
+        deciders = await self._agents.asked.deciders(rows)
+        return [row for row, who in zip(rows, deciders, strict=True) if MORE in who or sees(row, who)]
 
     async def page(
         self,
@@ -105,22 +100,40 @@ class Gathered:
         limit: int = MAX_DECIDED,
         patience: timedelta | None = None,
     ) -> AskedPage:
-        """The questions of the next `limit` agents whose ids come after `after`."""
-        rows = await self.asking(batch, sees)
+        """The questions of the next `limit` agents of a batch whose ids come after `after`."""
+        return await self.page_of(batch, await self.asking(batch, sees), sees, after, limit, patience)
+
+    async def page_of(
+        self,
+        batch: str,
+        rows: Sequence[AgentRow],
+        sees: Sees,
+        after: str = "",
+        limit: int = MAX_DECIDED,
+        patience: timedelta | None = None,
+    ) -> AskedPage:
+        """The same of `rows`, agents that ask something, in the order of their ids; `batch` may be empty."""
         rest = [row for row in rows if row.id > after]
         chosen = rest[:limit]
         until = _after(patience or ASKING_PATIENCE)
-        found = await asyncio.gather(*(self._view(row.id, until) for row in chosen))
+        found = await asyncio.gather(*(self._asked(row, until) for row in chosen))
         return AskedPage(
             batch=batch,
             agents=len(rows),
             items=tuple(
                 asked_item(row, request)
-                for row, view in zip(chosen, found, strict=True)
-                for request in (view.open if view else ())
+                for row, (requests, _) in zip(chosen, found, strict=True)
+                for request in requests
                 if sees(row, set(request.deciders))
             ),
-            silent=tuple(row.id for row, view in zip(chosen, found, strict=True) if view is None),
+            recorded=tuple(
+                row.id for row, (requests, live) in zip(chosen, found, strict=True) if requests and not live
+            ),
+            silent=tuple(
+                row.id
+                for row, (requests, live) in zip(chosen, found, strict=True)
+                if not requests and not live
+            ),
             after=chosen[-1].id if len(rest) > len(chosen) else None,
         )
 
@@ -136,14 +149,26 @@ class Gathered:
 
         Raises:
             SettingsError: the operator's policy cannot be read, so that nothing can be approved now.
-            UnusableValueError: no person may have such a name.
+            UnusableValueError: no person may have such a name, or a rejection has no reason.
             ValidationError: the note is too long.
             RPCError: Temporal was out of reach; sent again under the same token, each counts once.
         """
+        if answer.verdict is Verdict.REJECT:
+            check_words(answer.note, "the reason")
         until = _after(ASKING_PATIENCE)
         sent = await asyncio.gather(*(self._decide(answer, each, until) for each in shown[:MAX_DECIDED]))
         until = _after(OUTCOME_PATIENCE)
         return list(await asyncio.gather(*(self._judged(each, until) for each in sent)))
+
+    async def _asked(self, row: AgentRow, until: float) -> tuple[Sequence[ApprovalRequest], bool]:
+        """What an agent asks, and whether it says so itself; if not in time, its history does."""
+        view = await self._view(row.id, until)
+        if view is None:
+            async with self._free:
+                requests = (await recorded_of(self._client, row)).requests
+        else:
+            requests = view.open
+        return [self._agents.floors.as_judged_now(each, row.kind) for each in requests], view is not None
 
     async def _view(self, id: str, until: float) -> ApprovalsView | None:
         """What an agent asks and what it was told; None if no worker answers in time."""

@@ -3,53 +3,167 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from temporalio.client import Client
 
-from common.approval.types import ApprovalsView
-from common.client.view import QUERY_PATIENCE, AgentRow, InboxRow, answer_of
-from common.client.visibility import quote, rows_of
+from common.approval.floors import Floors
+from common.approval.types import ApprovalRequest, ApprovalsView, DecisionRecord, DecisionStatus
+from common.client.errors import NoSuchAgentError, for_agent
+from common.client.recorded import Recorded, recorded_of
+from common.client.view import QUERY_PATIENCE, AgentRow, InboxRow, answer_of, row_of
+from common.client.visibility import ASKING, quote, rows_of
 from common.temporal import search_attributes
 from common.temporal.search_attributes import MORE
 
+# Programs are told the questions of so many rows, the newest, and wait for them so long.
+QUESTIONS_TOLD, QUESTION_PATIENCE = 100, timedelta(seconds=1)
 # How many agents are asked at the same time.
 ASKED_AT_ONCE = 20
+
+# How many answers of agents are kept.
+MAX_SAID = 5000
+# The clock of the policy file may be so far from that of agents, which count whole seconds.
+CLOCKS_DIFFER = timedelta(seconds=2)
 
 # Requests as id and digest.
 Requests = list[tuple[str, str]]
 
 
-async def open_requests(client: Client, names: Set[str], limit: int) -> list[InboxRow]:
-    """The open requests of the newest ``limit`` agents that ask anybody or, where given, one of ``names``.
+@dataclass(frozen=True)
+class OpenQuestion:
+    """An open question in full: the request, and who has sent a decision that is not judged yet.
 
-    It is read from visibility alone: it needs no worker and is quick. Only agents that ask more, or more
-    people, than their search attributes hold are asked themselves. A row whose request is `MORE` stands for
-    those that such an agent has besides, if it does not answer.
+    `live` is false where no worker answered, and it is as its agent's history has it.
     """
-    conditions = [
-        # Not by state: a paused agent takes decisions too.
-        f"{search_attributes.WAITING_FOR.name} STARTS_WITH {quote(search_attributes.APPROVAL)}",
-        "ExecutionStatus = 'Running'",
-    ]
-    if names:
-        literals = ", ".join(map(quote, [*sorted(names), MORE]))
-        conditions.append(f"{search_attributes.APPROVERS.name} IN ({literals})")
-    rows = await rows_of(client, conditions, limit)
-    free = asyncio.Semaphore(ASKED_AT_ONCE)
 
-    async def requests_of(row: AgentRow) -> Requests:
-        if not _holds_more(row, names):
-            return _in_attributes(row, names)
-        async with free:
-            return await _answered(client, row, names)
+    request: ApprovalRequest
+    undecided: tuple[DecisionRecord, ...] = ()
+    live: bool = True
 
-    found = await asyncio.gather(*map(requests_of, rows))
-    return [
-        InboxRow(**row.model_dump(), request_id=request_id, digest=digest)
-        for row, requests in zip(rows, found, strict=True)
-        for request_id, digest in requests
-    ]
+    @property
+    def said_by(self) -> tuple[str, ...]:
+        """Who has decided already."""
+        votes = [vote.decision.by for vote in self.request.votes]
+        return tuple(dict.fromkeys([*votes, *(each.decision.by for each in self.undecided)]))
+
+    def overdue(self, now: datetime) -> bool:
+        """Whether people let every reminder pass, or it was escalated, or has expired."""
+        request = self.request
+        ends = [each for each in (request.escalate_at, request.expires_at) if each]
+        last = [request.remind_at[-1]] if request.remind_at else []
+        return request.escalated or any(at <= now for at in (*ends, *last))
+
+
+class Inbox:
+    """The open requests of running agents, by visibility and the operator's policy as it is now."""
+
+    def __init__(self, client: Client, floors: Floors) -> None:
+        self._client, self._floors = client, floors
+        # What agents said that were asked because the policy has changed; each is asked once.
+        self._said: dict[tuple[object, ...], tuple[ApprovalRequest, ...]] = {}
+
+    async def open_requests(self, names: Set[str], limit: int) -> list[InboxRow]:
+        """The open requests of the newest ``limit`` agents that ask anybody or, if given, one of ``names``.
+
+        It is read from visibility alone: it needs no worker and is quick. Only agents that ask more, or more
+        people, than their search attributes hold, or that asked before the policy changed, are asked
+        themselves; where one does not answer, its history is. A row whose request is `MORE` stands for those
+        that such an agent has besides and that cannot be known just now.
+        """
+        conditions = [ASKING, "ExecutionStatus = 'Running'"]
+        if names:
+            literals = ", ".join(map(quote, [*sorted(names), MORE]))
+            asked = f"{search_attributes.APPROVERS.name} IN ({literals})"
+            if changed_at := self._floors.changed_at():
+                since = search_attributes.NODE_SINCE.name
+                asked = f"({asked} OR {since} < '{(changed_at + CLOCKS_DIFFER).isoformat()}')"
+            conditions.append(asked)
+        rows = await rows_of(self._client, conditions, limit)
+        free, silent = asyncio.Semaphore(ASKED_AT_ONCE), set[str]()
+
+        async def requests_of(row: AgentRow) -> tuple[Requests, Sequence[str]]:
+            if not self._holds_more(row, names):
+                return _in_attributes(row, names), row.approvers
+            async with free:
+                return await self._asked(row, names, silent)
+
+        found = await asyncio.gather(*map(requests_of, rows))
+        return [
+            InboxRow(**row.model_dump() | {"approvers": approvers}, request_id=request_id, digest=digest)
+            for row, (requests, approvers) in zip(rows, found, strict=True)
+            for request_id, digest in requests
+        ]
+
+    async def deciders(self, rows: Sequence[AgentRow]) -> list[Set[str]]:
+        """Who may decide what each of these agents asks, by now; with `MORE` where that is not all."""
+        free, silent = asyncio.Semaphore(ASKED_AT_ONCE), set[str]()
+
+        async def of(row: AgentRow) -> Set[str]:
+            if MORE not in row.approvers and not self._may_have_changed(row):
+                return set(row.approvers)
+            async with free:
+                return set((await self._asked(row, set(), silent))[1])
+
+        return await asyncio.gather(*map(of, rows))
+
+    def _may_have_changed(self, row: AgentRow) -> bool:
+        """Whether the policy may ask others by now than those whom the agent's search attribute names.
+
+        The agent writes them anew with the next decision, reminder or question.
+        """
+        changed_at = self._floors.changed_at()
+        if changed_at is None:
+            return False
+        return row.node_since is None or row.node_since < changed_at + CLOCKS_DIFFER
+
+    async def how_ended(self, id: str, request_id: str, digest: str, patience: timedelta) -> str:
+        """How a request ended, in words; empty while it is open, or if nobody can say in time."""
+        how = await how_request_ended(self._client, id, request_id, digest, exactly=False, patience=patience)
+        return how or ""
+
+    def _holds_more(self, row: AgentRow, names: Set[str]) -> bool:
+        """Whether the agent alone knows all that it asks, or whether it asks one of ``names``."""
+        unsure = bool(names) and MORE in row.approvers and not names & set(row.approvers)
+        return unsure or self._may_have_changed(row) or search_attributes.is_cut(row.waiting_for)
+
+    async def _asked(
+        self, row: AgentRow, names: Set[str], silent: set[str]
+    ) -> tuple[Requests, Sequence[str]]:
+        """What an agent asks, and whom, by itself or its history; ``silent`` are queues nobody answers of."""
+        key, is_cut = (row.run_id, row.waiting_for, *row.approvers), search_attributes.is_cut(row.waiting_for)
+        asked = self._said.get(key)
+        if asked is None:
+            view = None if row.queue in silent else await approvals_of(self._client, row, QUERY_PATIENCE)
+            if view is None:
+                silent.add(row.queue)
+            known = set(search_attributes.parse_waiting_for_approvals(row.waiting_for))
+            found = (await recorded_of(self._client, row)).requests if view is None else view.open
+            is_whole = view is not None or (not is_cut and len(found) == len(known))
+            if not is_whole:
+                # Of the rest nobody can say whom it asks.
+                requests = _in_attributes(row, set())
+                named = names & {*row.approvers, *_deciders(self._judged(row, found))}
+                return (requests if named or not names else []), row.approvers
+            asked = tuple(each.model_copy(update={"plan": {}, "evidence": ()}) for each in found)
+            if not is_cut and MORE not in row.approvers:
+                while len(self._said) >= MAX_SAID:
+                    self._said.pop(next(iter(self._said)))
+                self._said[key] = asked
+        deciders = _deciders(self._judged(row, asked))
+        if names and not names & set(deciders):
+            return [], deciders
+        return [(each.id, each.digest) for each in asked], deciders
+
+    def _judged(self, row: AgentRow, requests: Iterable[ApprovalRequest]) -> list[ApprovalRequest]:
+        return [self._floors.as_judged_now(each, row.kind) for each in requests]
+
+
+async def approvals_of(client: Client, row: AgentRow, patience: timedelta) -> ApprovalsView | None:
+    """What a running agent says that it asks; None if no worker answers in time."""
+    return await answer_of(client.get_workflow_handle(row.id), "approvals", ApprovalsView, patience)
 
 
 def gathered(rows: Iterable[InboxRow]) -> list[InboxRow]:
@@ -60,8 +174,7 @@ def gathered(rows: Iterable[InboxRow]) -> list[InboxRow]:
     """
     found = dict[tuple[object, ...], InboxRow]()
     for row in rows:
-        node = row.request_id.rpartition("-")[0]
-        alike = (row.batch_id, row.kind, node, *sorted(row.approvers))
+        alike = (row.batch_id, row.kind, node_of(row.request_id), *sorted(row.approvers))
         key = alike if row.item_of and row.digest else (row.run_id, row.request_id)
         first = found.setdefault(key, row)
         if first is not row:
@@ -69,10 +182,96 @@ def gathered(rows: Iterable[InboxRow]) -> list[InboxRow]:
     return list(found.values())
 
 
-def _holds_more(row: AgentRow, names: Set[str]) -> bool:
-    """Whether the agent alone knows all that it asks, or whether it asks one of ``names``."""
-    unsure = bool(names) and MORE in row.approvers and not names & set(row.approvers)
-    return unsure or search_attributes.is_cut(row.waiting_for)
+async def open_questions(
+    client: Client, floors: Floors, rows: Sequence[AgentRow], patience: timedelta
+) -> dict[tuple[str, str], OpenQuestion]:
+    """The open questions of these agents, by agent and request.
+
+    An agent is asked itself for as long as `patience`, then its history. What neither tells is left out.
+    """
+    free = asyncio.Semaphore(ASKED_AT_ONCE)
+
+    async def asked_by(row: AgentRow) -> Recorded | ApprovalsView:
+        view = await approvals_of(client, row, patience)
+        if view is not None:
+            return view
+        async with free:
+            return await recorded_of(client, row)
+
+    rows = list({row.id: row for row in rows}.values())
+    found = dict[tuple[str, str], OpenQuestion]()
+    for row, told in zip(rows, await asyncio.gather(*map(asked_by, rows)), strict=True):
+        live = isinstance(told, ApprovalsView)
+        for request in told.open if isinstance(told, ApprovalsView) else told.requests:
+            sent = tuple(
+                each
+                for each in told.decisions
+                if each.status is DecisionStatus.WAITING and each.decision.request_id == request.id
+            )
+            found[row.id, request.id] = OpenQuestion(floors.as_judged_now(request, row.kind), sent, live)
+    return found
+
+
+def with_questions(
+    rows: Sequence[InboxRow], questions: Mapping[tuple[str, str], OpenQuestion], now: datetime
+) -> list[InboxRow]:
+    """The rows, those with what is asked whose question was found."""
+    told = {
+        key: {
+            "question": each.request.question,
+            "asked_at": each.request.asked_at,
+            "decided": each.said_by,
+            "overdue": each.overdue(now),
+        }
+        for key, each in questions.items()
+    }
+    return [row.model_copy(update=told.get((row.id, row.request_id))) for row in rows]
+
+
+async def how_request_ended(
+    client: Client,
+    agent: str,
+    request_id: str,
+    digest: str,
+    *,
+    exactly: bool,
+    patience: timedelta = QUERY_PATIENCE,
+) -> str | None:
+    """How a request ended, in words; empty while it is open; None if nobody can say just now.
+
+    Args:
+        client: of the agent's namespace.
+        agent: who asked.
+        request_id: of what was asked.
+        digest: of the plan that it was asked about.
+        exactly: ask the agent itself; otherwise its search attributes suffice, which need no replay but may
+            lag behind.
+        patience: how long the agent is asked.
+    """
+    handle = client.get_workflow_handle(agent)
+    try:
+        async with for_agent(agent):
+            row = row_of(await handle.describe())
+    except NoSuchAgentError:
+        return "the agent has ended"
+    if not row.running:
+        view = await approvals_of(client, row, patience)
+        how = view.closed.get(request_id) if view else None
+        return how or f"{'not answered, ' if view else ''}the agent has ended: {row.status}"
+    is_named = (request_id, digest) in search_attributes.parse_waiting_for_approvals(row.waiting_for)
+    if is_named and not exactly:
+        return ""
+    view = await approvals_of(client, row, patience)
+    if view is not None and (how := view.closed.get(request_id)):
+        return how
+    # An agent that cannot answer may still be decided: its decisions wait with Temporal.
+    is_open = is_named or (view is not None and any(each.id == request_id for each in view.open))
+    return "" if is_open else None
+
+
+def node_of(request_id: str) -> str:
+    """The node at which an agent asks, as the id of its request has it."""
+    return request_id.rpartition("-")[0]
 
 
 def _in_attributes(row: AgentRow, names: Set[str]) -> Requests:
@@ -82,10 +281,5 @@ def _in_attributes(row: AgentRow, names: Set[str]) -> Requests:
     return [*requests, (MORE, "")] if search_attributes.is_cut(row.waiting_for) else requests
 
 
-async def _answered(client: Client, row: AgentRow, names: Set[str]) -> Requests:
-    view = await answer_of(client.get_workflow_handle(row.id), "approvals", ApprovalsView, QUERY_PATIENCE)
-    if view is None:
-        return _in_attributes(row, names)
-    if names and not any(names & set(request.deciders) for request in view.open):
-        return []
-    return [(request.id, request.digest) for request in view.open]
+def _deciders(requests: Iterable[ApprovalRequest]) -> list[str]:
+    return list(dict.fromkeys(name for each in requests for name in each.deciders))

@@ -23,11 +23,14 @@ class Pollers:
         queue: the task queue.
         builds: the workers by their build, as `deployment:build`; unversioned ones by an empty text.
         current: the build that takes what is pinned to none; empty for unversioned workers.
+        backlog: about how many tasks wait for a worker; `backlog_age` is for how long the first has.
     """
 
     queue: str
     builds: dict[str, list[str]]
     current: str
+    backlog: int = 0
+    backlog_age: timedelta = timedelta()
 
     @property
     def workers(self) -> list[str]:
@@ -43,14 +46,20 @@ async def pollers(client: Client, queue: str, kind: TaskQueueType.ValueType) -> 
     """The workers that take tasks of this kind from a task queue."""
     described = await client.workflow_service.describe_task_queue(
         DescribeTaskQueueRequest(
-            namespace=client.namespace, task_queue=TaskQueue(name=queue), task_queue_type=kind
+            namespace=client.namespace,
+            task_queue=TaskQueue(name=queue),
+            task_queue_type=kind,
+            report_stats=True,
         )
     )
     builds: dict[str, list[str]] = {}
     for each in described.pollers:
         if each.last_access_time.ToDatetime(UTC) > datetime.now(UTC) - POLLED_WITHIN:
             builds.setdefault(_build_of(each), []).append(each.identity)
-    return Pollers(queue, builds, name_of(described.versioning_info.current_deployment_version))
+    current = name_of(described.versioning_info.current_deployment_version)
+    stats = described.stats
+    age = stats.approximate_backlog_age.ToTimedelta()
+    return Pollers(queue, builds, current, stats.approximate_backlog_count, age)
 
 
 def name_of(version: WorkerDeploymentVersion) -> str:

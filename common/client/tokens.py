@@ -13,7 +13,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, TypeAdapter, ValidationError
 from pydantic_core import to_json
 
-from common.artifacts import write_atomically
+from common.files import write_atomically
 from common.names import check_person
 from common.settings import Settings, SettingsError
 
@@ -68,8 +68,19 @@ class TokenFile:
         self._refresh()
         token = token or secrets.token_urlsafe(32)
         entries = {**self._entries, digest_of(token): TokenEntry(subject=subject, scopes=frozenset(scopes))}
-        write_atomically(self.file, to_json(entries, indent=2) + b"\n")
+        self._write(entries)
         return token
+
+    def revoke(self, subject: str) -> int:
+        """Drop all tokens of ``subject``; how many there were."""
+        self._refresh()
+        kept = {digest: entry for digest, entry in self._entries.items() if entry.subject != subject}
+        if revoked := len(self._entries) - len(kept):
+            self._write(kept)
+        return revoked
+
+    def _write(self, entries: dict[str, TokenEntry]) -> None:
+        write_atomically(self.file, to_json(entries, indent=2) + b"\n")
 
     def _refresh(self) -> None:
         try:

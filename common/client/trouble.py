@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -11,6 +12,7 @@ from temporalio.api.enums.v1 import PendingActivityState
 from temporalio.api.workflow.v1 import PendingActivityInfo
 
 from common.client.pollers import Pollers
+from common.hints import command
 
 # A call that failed so often, or is not tried again for so long, is worth a word; before, it is a hiccup.
 FAILING_ATTEMPTS = 3
@@ -43,13 +45,19 @@ class Trouble(BaseModel, frozen=True):
     fix: str
 
 
-def stuck(id: str, node: str) -> Trouble:
-    """The agent says so itself: a call has lasted for longer than its policy expects."""
+def stuck(id: str, node: str, missing: str = "") -> Trouble:
+    """The agent says so: what it needs is `missing`, or a call has lasted longer than its policy expects."""
+    if missing:
+        return Trouble(
+            cause=Cause.STUCK,
+            words=f"it cannot go on: {missing}",
+            fix=f"once that is mended, `starter.py wake {id}`, or it sees so itself within the hour",
+        )
     words = f"a call at {node or 'the start'} has not got through for long; it goes on trying"
-    return Trouble(cause=Cause.STUCK, words=words, fix=f"`starter.py show {id}` says what it tries")
+    return Trouble(cause=Cause.STUCK, words=words, fix=f"{command('show', id)} says what it tries")
 
 
-def failing_task(id: str, kind: str, attempt: int, error: str) -> Trouble:
+def failing_task(id: str, kind: str, attempt: int, error: str, worker: str = "") -> Trouble:
     """The agent's own code fails, so that it takes no step and answers nothing.
 
     Args:
@@ -57,18 +65,22 @@ def failing_task(id: str, kind: str, attempt: int, error: str) -> Trouble:
         kind: its kind.
         attempt: the attempt at its workflow task that is under way, or comes next; 0 where unknown.
         error: why the last one failed.
+        worker: whose attempt that was, where it is known.
     """
-    which = f" (attempt {attempt})" if attempt else ""
+    last = f", the last by {worker}" if worker else ""
+    which = f" (attempt {attempt}{last})" if attempt else ""
     if NOT_REGISTERED in error:
         return Trouble(
             cause=Cause.UNKNOWN_KIND,
             words=f"no worker has the kind {kind}{which}",
-            fix=f"start a worker whose code has it, or end the agent: `temporal workflow terminate -w {id}`",
+            fix="start a worker whose code has it, or end the agent: "
+            f"`temporal workflow terminate -w {shlex.quote(id)}`",
         )
     return Trouble(
         cause=Cause.TASK_FAILS,
         words=f"its workflow task fails{which}: {error}",
-        fix="mend its code, or what that needs, and the agent goes on by itself; the worker's log has more",
+        fix="mend its code, or what that needs, and the agent goes on by itself; "
+        f"{command('logs', id)} has more",
     )
 
 
@@ -82,9 +94,10 @@ def failing_activity(pending: PendingActivityInfo, error: str, now: datetime) ->
     most = f" of {pending.maximum_attempts}" if pending.maximum_attempts else ""
     then = f"next try at {next_at:%Y-%m-%d %H:%M:%S} UTC" if waits and next_at > now else "under way"
     if NOT_REGISTERED in error:
+        last = f", the last by {pending.last_worker_identity}" if pending.last_worker_identity else ""
         return Trouble(
             cause=Cause.UNKNOWN_ACTIVITY,
-            words=f"no worker has the activity {name}: attempt {pending.attempt}{most}, {then}",
+            words=f"no worker has the activity {name}: attempt {pending.attempt}{most}, {then}{last}",
             fix="start a worker whose code has it, and the agent goes on by itself",
         )
     return Trouble(
@@ -117,7 +130,7 @@ def build_gone(build: str) -> Trouble:
         cause=Cause.BUILD_GONE,
         words=f"it is pinned to build {name}, of which no worker polls: it takes no step and answers nothing",
         fix=f"start a worker of build {name}, or move to the current one all that are pinned to it: "
-        f"`starter.py wake --for-upgrade --build {name}`",
+        f"{command('wake', '--for-upgrade', '--build', name)}",
     )
 
 
@@ -139,7 +152,7 @@ def nobody_decides(id: str, named: Sequence[str], needed: int = 1, people: int =
     return Trouble(
         cause=Cause.WAITS_FOR_NOBODY,
         words=f"it waits for an approval that cannot come: {enough}",
-        fix=f"add people to the group in HIBERNAUT_GROUPS, or end it with `starter.py cancel {id}`",
+        fix=f"add people to the group in HIBERNAUT_GROUPS, or end it with {command('cancel', id)}",
     )
 
 
@@ -148,5 +161,5 @@ def nobody_wakes(id: str) -> Trouble:
     return Trouble(
         cause=Cause.WAITS_FOR_NOBODY,
         words="it sleeps without an end, and waits for nothing",
-        fix=f"`starter.py wake {id}`, or `starter.py cancel {id}`",
+        fix=f"{command('wake', id)}, or {command('cancel', id)}",
     )

@@ -28,10 +28,9 @@ from temporalio.client import (
     WorkflowHandle,
     WorkflowQueryFailedError,
 )
-from temporalio.exceptions import TemporalError
 from temporalio.service import RPCError, RPCStatusCode
 
-from common.agents.agent import AgentStatus, Cost, Notebook, NotebookEntry, Progress
+from common.agents.agent import SUBJECT, AgentStatus, Cost, Notebook, NotebookEntry, Progress
 from common.agents.batch import PAGE_PREFIX, BatchStatus
 from common.agents.fork import FORK, Fork
 from common.agents.states import AgentState
@@ -39,6 +38,7 @@ from common.agents.states import RunStatus as RunStatus
 from common.approval.types import ApprovalRequest, ApprovalsView, DecisionRecord
 from common.client.trouble import Trouble, failing_task, stuck
 from common.temporal import search_attributes
+from common.temporal.converter import UNREADABLE
 
 # A worker answers in milliseconds; if it has to replay a long history, in a second or two.
 QUERY_PATIENCE = timedelta(seconds=3)
@@ -73,8 +73,10 @@ class AgentRow(BaseModel):
     `approvers`: who may decide what it asks, people and groups; the full lists are in its requests.
     `batch_id`: the batch that it belongs to; `item_of`: the agent of whose batch it does an item, if it does.
     `pinned_to`: the build of the workers that alone serve it, as `deployment:build`; empty where any may.
-    `queue`: the task queue that its workers poll.
+    `queue`: the task queue that its workers poll. `node_since`: when it came to its node.
     `trouble`: why a running agent does not get on, as far as was looked.
+    `subject`: what it is about, in a few words, if it says; in lists only where that was looked at, which
+    `kept_subject` is for, the payload of its memo.
     """
 
     id: str
@@ -94,6 +96,9 @@ class AgentRow(BaseModel):
     item_of: str = ""
     pinned_to: str = ""
     queue: str = Field("", exclude=True)
+    node_since: Annotated[datetime | None, WrapValidator(_readable)] = Field(None, exclude=True)
+    subject: str = ""
+    kept_subject: bytes = Field(b"", exclude=True, repr=False)
     trouble: list[Trouble] = Field(default_factory=list)
 
     @property
@@ -106,11 +111,17 @@ class InboxRow(AgentRow):
     """An open request of a running agent; an agent with several is in several rows.
 
     Those that agents of one batch ask alike are one row, that of the newest; `count` says how many they are.
+    Of the newest rows it is told what is asked: `question` in words, since `asked_at`, who has `decided`, and
+    whether it is `overdue`; `question` is None where that was not looked up, or cannot be read now.
     """
 
     request_id: str
     digest: str
     count: int = 1
+    question: str | None = None
+    asked_at: datetime | None = None
+    decided: tuple[str, ...] = ()
+    overdue: bool = False
 
 
 class AgentView(AgentRow):
@@ -177,12 +188,18 @@ def row_of_info(info: WorkflowExecutionInfo) -> AgentRow:
         batch_id=found.get(search_attributes.BATCH_ID.name) or "",
         item_of=_agent_of_page(info.parent_execution.workflow_id),
         queue=info.task_queue,
+        node_since=found.get(search_attributes.NODE_SINCE.name),
+        kept_subject=info.memo.fields[SUBJECT].SerializeToString() if SUBJECT in info.memo.fields else b"",
         pinned_to=(found.get(search_attributes.BUILD) or "")
         if found.get(search_attributes.BEHAVIOR) == search_attributes.PINNED
         else "",
         trouble=[
             *([failing_task(id, info.type.name, 0, search_attributes.problem(problems))] if problems else []),
-            *([stuck(id, node)] if state == AgentState.STUCK else []),
+            *(
+                [stuck(id, node, search_attributes.parse_missing(waiting_for))]
+                if state == AgentState.STUCK
+                else []
+            ),
         ],
     )
 
@@ -197,19 +214,21 @@ def _listed(value: str | list[str] | None) -> list[str]:
     return [value] if isinstance(value, str) else value or []
 
 
-async def view_of(client: Client, description: WorkflowExecutionDescription) -> AgentView:
-    """The view of the run that was described: its row, overridden by what the agent itself answers."""
+async def view_of(
+    client: Client, description: WorkflowExecutionDescription, patience: timedelta
+) -> AgentView:
+    """The view of the run that was described: its row, overridden by what the agent answers in time."""
     row = row_of(description)
     handle = client.get_workflow_handle(row.id, run_id=row.run_id)
     status, notebook, approvals, under_way, ending = await asyncio.gather(
-        answer_of(handle, "status", AgentStatus),
-        answer_of(handle, "notebook", Notebook),
-        answer_of(handle, "approvals", ApprovalsView),
+        answer_of(handle, "status", AgentStatus, patience),
+        answer_of(handle, "notebook", Notebook, patience),
+        answer_of(handle, "approvals", ApprovalsView, patience),
         _under_way(client, description),
         ending_of(client, row),
     )
     view = AgentView(
-        **row.model_dump(),
+        **row.model_dump() | {"subject": await _subject_of(description)},
         live=status is not None and notebook is not None and approvals is not None,
         result=ending.result,
         failure=ending.failure,
@@ -228,19 +247,22 @@ async def view_of(client: Client, description: WorkflowExecutionDescription) -> 
     if status and view.running:
         view.state, view.waiting_for, view.wake_at = status.state, status.waiting_for, status.wake_at
     if view.running:
-        view.progress = sum_of(view.progress, under_way)
+        view.progress = view.progress.with_under_way(under_way)
     return view
 
 
 async def patient_view_of(
-    client: Client, description: WorkflowExecutionDescription, attempts: int = 2
+    client: Client,
+    description: WorkflowExecutionDescription,
+    attempts: int = 2,
+    patience: timedelta = QUERY_PATIENCE,
 ) -> AgentView:
     """As `view_of`, repeated if nobody answered: a worker that evicts a run loses its queries."""
     for _ in range(attempts - 1):
-        view = await view_of(client, description)
+        view = await view_of(client, description, patience)
         if view.live:
             return view
-    return await view_of(client, description)
+    return await view_of(client, description, patience)
 
 
 async def answer_of(
@@ -293,16 +315,6 @@ async def ending_of(client: Client, row: AgentRow, *, wait: bool = False) -> End
         return _failed(error)
 
 
-def sum_of(counted: Progress, under_way: Progress) -> Progress:
-    """What the agent has counted plus what its running activities have reported, at most the total.
-
-    An agent that counts nothing shows what its activities count.
-    """
-    total = counted.total or under_way.total
-    done = counted.done + under_way.done
-    return Progress(done=min(done, total) if total else done, total=total)
-
-
 async def _under_way(client: Client, description: WorkflowExecutionDescription) -> Progress:
     """The sum of what running activities report with their heartbeats, where they report ``Progress``."""
     total = Progress()
@@ -312,7 +324,7 @@ async def _under_way(client: Client, description: WorkflowExecutionDescription) 
             continue
         try:
             [reported] = await client.data_converter.decode(payloads, [Progress])
-        except (ValueError, RuntimeError):
+        except UNREADABLE:
             continue  # details of another kind
         if isinstance(reported, Progress):
             total.done += reported.done
@@ -320,10 +332,18 @@ async def _under_way(client: Client, description: WorkflowExecutionDescription) 
     return total
 
 
+async def _subject_of(description: WorkflowExecutionDescription) -> str:
+    try:
+        # Of agents that were started before their memo said so, the summary may.
+        return str(await description.memo_value(SUBJECT, "") or await description.static_summary() or "")
+    except UNREADABLE:
+        return ""  # nobody can say
+
+
 async def _fork_of(description: WorkflowExecutionDescription) -> Fork | None:
     try:
         found: Fork | None = await description.memo_value(FORK, None, type_hint=Fork)
-    except (ValueError, RuntimeError, TemporalError):
+    except UNREADABLE:
         return None  # nobody can say
     return found
 

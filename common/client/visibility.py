@@ -29,6 +29,8 @@ AGENTS = (
     f"{search_attributes.OWNER.name} IS NOT NULL AND WorkflowType != '{COURIER}' "
     f"AND WorkflowType != '{batch.PAGE}' AND ExecutionStatus != 'ContinuedAsNew'"
 )
+# Those that ask for an approval; not by state, as a paused agent takes decisions too.
+ASKING = f"{search_attributes.WAITING_FOR.name} STARTS_WITH '{search_attributes.APPROVAL}'"
 
 
 def items_of(agent: str) -> str:
@@ -108,8 +110,22 @@ def in_trouble(now: datetime, workers: Pollers) -> str:
         f"({' AND '.join([*others, f'TaskQueue = {quote(workers.queue)}'])})",
         f"{wakes} < '{now.astimezone(UTC).isoformat()}'",
         f"({state} = {quote(AgentState.SLEEPING)} AND {wakes} IS NULL)",
-        f"{search_attributes.WAITING_FOR.name} STARTS_WITH {quote(search_attributes.APPROVAL)}",
+        ASKING,
     ]) + ")"  # fmt: skip
+
+
+def waking(since: datetime | None, until: datetime | None) -> str:
+    """The condition of agents that wake by themselves from `since` on, and before `until`.
+
+    The end of what waits for people's decision is none of these times.
+    """
+    state, wakes = search_attributes.STATE.name, search_attributes.WAKE_AT.name
+    conditions = [f"{state} IN ({quote(AgentState.SLEEPING)}, {quote(AgentState.AWAITING_EVENT)})"]
+    if since is not None:
+        conditions.append(f"{wakes} >= '{since.astimezone(UTC).isoformat()}'")
+    if until is not None:
+        conditions.append(f"{wakes} < '{until.astimezone(UTC).isoformat()}'")
+    return " AND ".join(conditions)
 
 
 def is_exactly(row: AgentRow, wanted: AgentFilter) -> bool:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from enum import StrEnum
+from typing import Self
 from urllib.parse import quote, urlsplit
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, JsonValue
 
 from common.approval.stakes import Stakes
 from common.approval.starts import SignedStart
 from common.approval.types import ApprovalPolicy, ApprovalRequest
+from common.digest import digest
 from common.visible_text import OneLine
 
 
@@ -112,14 +115,39 @@ class Told(BaseModel, frozen=True):
     """The answer to a notice; None where it went to the terminal, as all do, and there is nothing to say.
 
     `courier` is to be passed on in the notice of the decision; None if that one is not needed. `policy` is
-    the one that a new request is to be decided under, where the operator asks for more than the agent did,
-    and `gap` says why nobody can approve it. `elsewhere`: notices also go elsewhere than to the terminal.
+    the one that the request is to be decided under, where the operator asks for more than the agent did, or
+    has changed since what is asked for; `gap` says why nobody can approve it. `elsewhere`: notices also go
+    elsewhere than to the terminal. `asked` is a new request as it was told, to be read while no worker runs:
+    see `Told.request`.
     """
 
-    courier: str | None = None
+    courier: str | None = Field(None, exclude_if=lambda courier: courier is None)
     policy: ApprovalPolicy | None = Field(None, exclude_if=lambda policy: policy is None)
     gap: str = Field("", exclude_if=lambda gap: not gap)
     elsewhere: bool = Field(True, exclude_if=lambda elsewhere: elsewhere)
+    asked: dict[str, JsonValue] | None = Field(None, exclude_if=lambda asked: asked is None)
+
+    def tells_of(self, request: ApprovalRequest, owner: str) -> Self:
+        """The same with a new request of the agent of `owner`.
+
+        It stays in history for as long as the agent lives, so what else tells of it is left out.
+        """
+        told = request.model_dump(mode="json", exclude_defaults=True, exclude={"asked_at"})
+        known = {"digest": digest(request.plan), "origin": request.digest, "requester": owner}
+        return self.model_copy(
+            update={"asked": {name: value for name, value in told.items() if value != known.get(name)}}
+        )
+
+    def request(self, owner: str, at: datetime) -> ApprovalRequest | None:
+        """The new request of the agent of `owner`, told of at that time; None where it is of no new one.
+
+        Raises:
+            ValueError: it cannot be read.
+        """
+        if self.asked is None:
+            return None
+        known = {"digest": digest(self.asked.get("plan")), "requester": owner, "asked_at": at, **self.asked}
+        return ApprovalRequest.model_validate({"origin": known["digest"], **known})
 
 
 class Place(BaseModel, frozen=True):

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -25,6 +26,7 @@ from common.settings.models import ModelSettings, check_model
 from common.settings.notices import NoticeSettings
 from common.settings.slack import SlackSettings
 from common.settings.state import StateSettings
+from common.settings.telemetry import TelemetrySettings
 from common.settings.trading import TradingSettings
 
 __all__ = [
@@ -39,8 +41,12 @@ __all__ = [
     "SettingsError",
     "SlackSettings",
     "StateSettings",
+    "TelemetrySettings",
     "TradingSettings",
 ]
+
+# What is shorter is not looked for where secrets are blacked out: it would be a part of many a word.
+SHORTEST_SECRET = 8
 
 
 class Settings(Group):
@@ -48,7 +54,7 @@ class Settings(Group):
 
     data_dir: Folder = setting(
         "HIBERNAUT_DATA_DIR",
-        "Folder of the embedded stack: database, artifacts, reports, keys.",
+        "Folder of the embedded stack: database, objects, reports, keys.",
         default=".hibernaut",
     )
     task_queue: str = setting(
@@ -127,6 +133,7 @@ class Settings(Group):
     notices: NoticeSettings
     slack: SlackSettings
     deployment: DeploymentSettings
+    telemetry: TelemetrySettings
 
     @model_validator(mode="after")
     def _has_a_usable_model(self) -> Self:
@@ -137,6 +144,11 @@ class Settings(Group):
     def accept_unsigned(self) -> bool:
         """Whether unsigned decisions count."""
         return self.unsigned == "accept"
+
+    @property
+    def secrets(self) -> frozenset[str]:
+        """What must never be said: every secret, and the parts of those that are several, `id:hex,id:hex`."""
+        return frozenset(part for text in _secrets_of(self) for part in _parts_of(text))
 
     @property
     def fetch_queue(self) -> str:
@@ -175,8 +187,30 @@ class Settings(Group):
         raise SettingsError(f"{variable}{shown}: {complaint(first)}.") from None
 
 
+def _secrets_of(group: Group) -> Iterator[str]:
+    for name, field in type(group).model_fields.items():
+        found = getattr(group, name)
+        if isinstance(found, Group):
+            yield from _secrets_of(found)
+        elif not field.repr:
+            yield from [found] if isinstance(found, str) else found
+
+
+def _parts_of(text: str) -> Iterator[str]:
+    """The whole, and what stands between its commas and colons; no password stands in an address."""
+    words = set() if "://" in text else {text, *re.split("[,:]", text)}
+    yield from (word for word in words if len(word) >= SHORTEST_SECRET)
+
+
 def keep_private(folder: Path) -> None:
-    """Let only its owner into a data folder, if there is one; it holds keys, letters and reports."""
+    """Let only its owner into a data folder, if there is one; it holds keys, letters and reports.
+
+    Raises:
+        SettingsError: a file is in its place, or in that of a folder above it.
+    """
+    nearest = next(path for path in (folder, *folder.parents) if path.exists())
+    if not nearest.is_dir():
+        raise SettingsError(f"{nearest} is no folder: set HIBERNAUT_DATA_DIR to one, or to where one can be.")
     with contextlib.suppress(FileNotFoundError, PermissionError):
         folder.chmod(0o700)
 

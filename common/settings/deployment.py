@@ -1,13 +1,18 @@
-"""Settings of worker versioning: which build of which deployment a worker is."""
+"""Settings of a deployed worker: which build of which deployment it is, and where it says how it is."""
 
 from __future__ import annotations
 
 import re
-from typing import Self
+from typing import Annotated, Self
 
-from pydantic import field_validator, model_validator
+from pydantic import PlainValidator, field_validator, model_validator
 
 from common.settings.base import Group, Whole, setting
+from common.settings.http import address_of
+
+
+def _maybe_address(text: str) -> tuple[str, int] | None:
+    return address_of(text) if text else None
 
 
 class DeploymentSettings(Group):
@@ -28,6 +33,11 @@ class DeploymentSettings(Group):
         "How many builds of a deployment the server keeps: its `matching.maxVersionsInDeployment`. It takes "
         "no workers of one more; `versions` and `doctor` warn from 80 % on.",
         default="100",
+    )
+    health: Annotated[tuple[str, int] | None, PlainValidator(_maybe_address)] = setting(
+        "HIBERNAUT_WORKER_HEALTH",
+        "Where a worker answers probes over HTTP, `address:port`: `/healthz` whether it runs, `/readyz` "
+        "whether it takes work. Empty: nowhere.",
     )
 
     @field_validator("name")

@@ -42,7 +42,8 @@ def _safe(url: str) -> str:
 SafeUrl = Annotated[str, AfterValidator(_safe)]
 
 
-def _address_of(text: str) -> tuple[str, int]:
+def address_of(text: str) -> tuple[str, int]:
+    """Host and port of `host:port`; a host of IPv6 in brackets."""
     host, _, port = text.rpartition(":")
     if not host or not port.isascii() or not port.isdecimal() or not 0 < int(port) < 65536:
         raise ValueError("say address:port, as in 127.0.0.1:8080")
@@ -52,7 +53,7 @@ def _address_of(text: str) -> tuple[str, int]:
 class HttpSettings(Group):
     """The gateway. `rate` is requests a second from one person; without an issuer only file tokens count."""
 
-    address: Annotated[tuple[str, int], PlainValidator(_address_of)] = setting(
+    address: Annotated[tuple[str, int], PlainValidator(address_of)] = setting(
         "HIBERNAUT_HTTP", "Where the gateway listens, `address:port`.", default="127.0.0.1:8080"
     )
     public_url: SafeUrl = setting(

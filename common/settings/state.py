@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import BaseModel, BeforeValidator, field_validator, model_validator
 
-from common.settings.base import Group, setting
+from common.settings.base import File, Group, setting
 
 _IN_BUCKET = re.compile(r"s3://(?P<bucket>[^/?#]+)(?:/(?P<prefix>[^?#]*))?(?:\?(?P<options>[^#]*))?")
 _OPTIONS = {"endpoint", "region"}
@@ -51,7 +51,7 @@ def _place_of(text: object) -> object:
 
 
 class StateSettings(Group):
-    """How payloads are kept. `encryption` is empty, `on`, `migrate` or `off`; an empty bucket is a folder."""
+    """How state is kept. `encryption` is empty, `on`, `migrate` or `off`; an empty bucket is a folder."""
 
     encryption: Literal["", "on", "migrate", "off"] = setting(
         "HIBERNAUT_ENCRYPTION",
@@ -65,8 +65,21 @@ class StateSettings(Group):
         "Empty: `payload.keys` in the data folder, if there is one.",
         secret=True,
     )
+    compression: Literal["on", "off"] = setting(
+        "HIBERNAUT_COMPRESSION",
+        "`on` compresses what is encrypted, from 512 bytes; `off` does not. Both read either. For `off` see "
+        "docs/state.md.",
+        default="on",
+    )
+    objects: File = setting(
+        "HIBERNAUT_OBJECTS",
+        "Folder of the object store where there is no bucket; every process needs the same (docs/scale.md). "
+        "Empty: `objects` in the data folder.",
+    )
     s3_bucket: str = setting(
-        "HIBERNAUT_S3_BUCKET", "Bucket for payloads over 128 KiB. Empty: a folder in the data folder."
+        "HIBERNAUT_S3_BUCKET",
+        "Bucket of the object store: large payloads, artifacts, reports, journals, the archive. Empty: a "
+        "folder.",
     )
     s3_endpoint: str = setting(
         "HIBERNAUT_S3_ENDPOINT", "Address of an S3-compatible service. Empty: Amazon's of the region."
@@ -74,12 +87,32 @@ class StateSettings(Group):
     s3_region: str = setting("HIBERNAUT_S3_REGION", "Region of the bucket. Empty: the one that boto3 finds.")
     s3_prefix: str = setting("HIBERNAUT_S3_PREFIX", "Prefix of every key in the bucket, `team/` for example.")
 
+    database: str = setting(
+        "HIBERNAUT_DATABASE",
+        "PostgreSQL database for what workers count together (docs/scale.md): "
+        "`postgresql://USER:PASSWORD@HOST:PORT/NAME`, with libpq's parameters where needed "
+        "(`?sslmode=verify-full`). One of this stack alone. Empty: SQLite files in the data folder.",
+        secret=True,
+    )
     copy_to: Annotated[CopyPlace | None, BeforeValidator(_place_of)] = setting(
         "HIBERNAUT_COPY_TO",
         "Where `starter.py dev` keeps a continuous copy of its data folder, keys included (docs/state.md): a "
         "folder on another disk, or `s3://BUCKET/PREFIX`, with `?endpoint=…&region=…` for a service other "
         "than Amazon's. Empty: nowhere.",
     )
+
+    @field_validator("database")
+    @classmethod
+    def _is_postgresql(cls, text: str) -> str:
+        found = urlsplit(text)
+        kind = found.scheme.partition("+")[0]
+        if text and (kind not in ("postgresql", "postgres") or len(found.path) < 2):
+            raise ValueError("give postgresql://USER:PASSWORD@HOST:PORT/NAME")
+        try:
+            _ = found.port
+        except ValueError:
+            raise ValueError("give a port that is a number, and escape / : @ in the password") from None
+        return text
 
     @field_validator("s3_endpoint")
     @classmethod
@@ -90,6 +123,8 @@ class StateSettings(Group):
 
     @model_validator(mode="after")
     def _has_a_bucket(self) -> Self:
+        if self.objects and self.s3_bucket:
+            raise ValueError("HIBERNAUT_OBJECTS and HIBERNAUT_S3_BUCKET are both set: keep one")
         if self.s3_endpoint and not self.s3_bucket:
             raise ValueError("HIBERNAUT_S3_ENDPOINT is set and HIBERNAUT_S3_BUCKET is not: name a bucket")
         return self

@@ -34,7 +34,7 @@ class TradingSettings(Group):
     )
     broker: Literal["paper", "alpaca-paper", "alpaca-live"] = setting(
         "HIBERNAUT_BROKER",
-        "The broker: `paper` (on this machine, in the data folder), `alpaca-paper` or `alpaca-live`.",
+        "The broker: `paper` (its book in the database), `alpaca-paper` or `alpaca-live`.",
         default="paper",
     )
     market: Literal["always", "NYSE"] = setting(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -11,14 +12,16 @@ from pathlib import Path
 from temporalio.client import Client, Interceptor
 from temporalio.common import HeaderCodecBehavior
 from temporalio.converter import DataConverter
-from temporalio.envconfig import ClientConfig
+from temporalio.envconfig import ClientConfig, ClientConnectConfig
 from temporalio.service import RetryConfig, RPCError
 
 from common.object_store import open_store
-from common.settings import Settings
+from common.settings import Settings, SettingsError
+from common.telemetry.spans import client_interceptors
 from common.temporal.codec import EncryptingCodec, load_codec
 from common.temporal.converter import AgentPayloadConverter, EncodedFailures, ShortFailures
 from common.temporal.payload_store import PayloadStore
+from common.temporal.unreached import why_unreached
 from common.temporal.waiting_proxy import WaitingProxy
 
 DEFAULT_ADDRESS = "localhost:7233"
@@ -34,13 +37,26 @@ class CannotConnectError(Exception):
 class StackAddress:
     """Where the embedded stack listens; `starter.py dev` writes it into the data folder.
 
-    `roots` are the folders that its agents may use, where the operator named none.
+    `roots` are the folders that its agents may use, where the operator named none; `process` is the stack's
+    own, 0 where that is not known.
     """
 
     temporal: str
     ui: str
     http: str = ""
     roots: tuple[str, ...] = ()
+    process: int = 0
+
+    @property
+    def runs(self) -> bool:
+        """Whether the stack still runs; one that was killed leaves its address behind."""
+        try:
+            os.kill(self.process, 0)
+        except ProcessLookupError:
+            return False
+        except OSError:
+            return True
+        return True
 
     @staticmethod
     def file(settings: Settings) -> Path:
@@ -53,9 +69,34 @@ class StackAddress:
         try:
             found = json.loads(cls.file(settings).read_text())
             roots = tuple(map(str, found.get("roots", ())))
-            return cls(str(found["temporal"]), str(found["ui"]), str(found.get("http", "")), roots)
+            process = int(found.get("process", 0))
+            return cls(str(found["temporal"]), str(found["ui"]), str(found.get("http", "")), roots, process)
         except (OSError, ValueError, KeyError, TypeError):
             return None
+
+
+@dataclass(frozen=True)
+class Target:
+    """The address of Temporal that is taken, and why; `sure` if somebody said so, or the stack there runs."""
+
+    address: str
+    why: str
+    sure: bool = True
+
+    @classmethod
+    def of(cls, settings: Settings) -> Target:
+        """That of `TEMPORAL_*` or Temporal's configuration file, else the embedded stack's or the default.
+
+        Raises:
+            SettingsError: `TEMPORAL_*` cannot be used.
+        """
+        if address := _configured().get("target_host"):
+            from_variable = _configured(disable_file=True).get("target_host")
+            return cls(address, "TEMPORAL_ADDRESS" if from_variable else "Temporal's configuration file")
+        if stack := StackAddress.find(settings):
+            where = f"the stack on {settings.data_dir}"
+            return cls(stack.temporal, where if stack.runs else f"left behind by {where}", stack.runs)
+        return cls(DEFAULT_ADDRESS, f"the default, for no stack runs on {settings.data_dir}", sure=False)
 
 
 async def connect(
@@ -68,8 +109,7 @@ async def connect(
 ) -> Client:
     """A client of the configured Temporal service.
 
-    The address comes from `TEMPORAL_*` or Temporal's configuration file, else from the embedded stack of this
-    data folder; the default is `localhost:7233`.
+    `Target.of` says at which address.
 
     Args:
         settings: this process's settings.
@@ -79,28 +119,27 @@ async def connect(
         interceptors: client interceptors.
 
     Raises:
-        CannotConnectError: nothing answers there.
-        SettingsError: encryption is asked for and its keys cannot be read.
+        CannotConnectError: nothing answers there, or one side does not take the other's certificate.
+        SettingsError: encryption is asked for and its keys cannot be read, or `TEMPORAL_*` cannot be used.
     """
-    config = ClientConfig.load_client_connect_config()
-    config.setdefault("target_host", _stack_or_default(settings))
-    target = config["target_host"]
+    target = Target.of(settings)
+    config: ClientConnectConfig = {**_configured(), "target_host": target.address}
     try:
         return await Client.connect(
             **config,
             http_connect_proxy_config=await proxy.start() if proxy else None,
             data_converter=data_converter(settings),
             header_codec_behavior=HeaderCodecBehavior.CODEC,
-            interceptors=interceptors,
+            interceptors=[*client_interceptors(settings), *interceptors],
             lazy=lazy,
             retry_config=RetryConfig(
                 max_elapsed_time_millis=int(patience.total_seconds() * 1000), max_retries=10_000
             ),
         )
     except (RPCError, RuntimeError) as error:
+        why = why_unreached(error, config.get("tls"))
         raise CannotConnectError(
-            f"cannot reach Temporal at {target}: start it with `python starter.py dev`, "
-            "or set TEMPORAL_ADDRESS to where yours is."
+            f"cannot reach Temporal at {target.address} ({target.why}): {why}."
         ) from error
 
 
@@ -134,6 +173,8 @@ def payload_store(settings: Settings, codec: EncryptingCodec | None, *, writes: 
     )
 
 
-def _stack_or_default(settings: Settings) -> str:
-    stack = StackAddress.find(settings)
-    return stack.temporal if stack else DEFAULT_ADDRESS
+def _configured(*, disable_file: bool = False) -> ClientConnectConfig:
+    try:
+        return ClientConfig.load_client_connect_config(disable_file=disable_file)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise SettingsError(f"TEMPORAL_* and Temporal's configuration file: {error}.") from error

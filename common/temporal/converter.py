@@ -12,13 +12,15 @@ from temporalio.api.common.v1 import Payload
 from temporalio.api.failure.v1 import Failure
 from temporalio.contrib.pydantic import PydanticPayloadConverter
 from temporalio.converter import DefaultFailureConverter, EncodingPayloadConverter, PayloadConverter
-from temporalio.exceptions import ApplicationError, FailureError
+from temporalio.exceptions import ApplicationError, FailureError, TemporalError
 
 from common.agents.agent import AgentInput
 from common.approval.starts import SignedStart
 from common.errors import flaw_of, permanent
 from common.temporal.search_attributes import fit
 
+# What decoding raises where nobody here can read a payload: under another key, in another encoding or type.
+UNREADABLE = (ValueError, LookupError, RuntimeError, TypeError, TemporalError)
 REFUSED = b"hibernaut/refused"
 REASON = "reason"
 # What workflows begin with, and whether one begins just now that has not begun before.

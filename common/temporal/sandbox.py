@@ -36,16 +36,24 @@ from temporalio.converter import (
 from temporalio.worker import WorkflowInstance, WorkflowInstanceDetails
 from temporalio.worker._command_aware_visitor import CommandInfo
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
-from temporalio.workflow import Info
+from temporalio.workflow import Info, _Definition
 
 from common.temporal.converter import BEGINNING, refused
 
+# The workflows that can run.
+_PREPARED: set[type] = set()
 # The id of a query that is a task of its own, which the server would not ask again.
 ALONE = "legacy_query"
 
 
 class AgentSandbox(SandboxedWorkflowRunner):
     """Runs each workflow in a sandbox of its own."""
+
+    def prepare_workflow(self, defn: _Definition) -> None:
+        """Find out whether a workflow can run here: once in a process, as every worker and replay asks."""
+        if defn.cls not in _PREPARED:
+            super().prepare_workflow(defn)
+            _PREPARED.add(defn.cls)
 
     def create_instance(self, det: WorkflowInstanceDetails) -> WorkflowInstance:
         """An instance of a workflow."""

@@ -1,7 +1,8 @@
 """The one registry of search attributes, and the helpers that keep their values within limits.
 
-The server terminates a workflow whose value is over 2,048 bytes, so every value passes ``fit`` or
-``fit_list``. They hold no personal data: owners and approvers are opaque ids.
+The server terminates a workflow whose value is over 2,048 bytes, and on PostgreSQL and MySQL a keyword has at
+most 255 characters: a longer one would keep the agent out of every list for ever. So every value passes
+``fit`` or ``fit_list``. They hold no personal data: owners and approvers are opaque ids.
 """
 
 from __future__ import annotations
@@ -37,20 +38,27 @@ PROBLEMS = "TemporalReportedProblems"
 
 # `AgentWaitingFor` begins with this if a human is asked.
 APPROVAL = "approval "
+# And with this, if the agent is stuck because something it needs is not there.
+MISSING = "what is missing: "
 # Separates several things that an agent waits for at once.
 SEPARATOR = "; "
 
 # Ends a value that was cut, and stands for the names that a list has no room for; the agent has them all.
 MORE = "…"
 
-# Below the server's 2,048 with room for the payload's own framing.
+# SQLite would take longer ones.
+MAX_KEYWORD_BYTES = 255
+# Of a list, which is one value: below the server's 2,048 with room for the payload's own framing.
 MAX_BYTES = 1900
 MAX_NAME_BYTES = 200
 
 
-def fit(text: str, limit: int = MAX_BYTES) -> str:
-    """``text`` cut to at most ``limit`` bytes of UTF-8, with an ellipsis if it is cut."""
-    data = text.encode("utf-8", "replace")
+def fit(text: str, limit: int = MAX_KEYWORD_BYTES) -> str:
+    """``text`` cut to at most ``limit`` bytes of UTF-8, with an ellipsis if it is cut.
+
+    What PostgreSQL or UTF-8 cannot hold, NUL and lone surrogates, becomes a question mark.
+    """
+    data = text.replace("\0", "?").encode("utf-8", "replace")
     if len(data) <= limit:
         return data.decode()
     return data[: limit - 3].decode(errors="ignore") + MORE
@@ -96,6 +104,12 @@ def problem(values: Sequence[str]) -> str:
 def waiting_for_approval(request_id: str, digest: str) -> str:
     """The value of ``AgentWaitingFor`` for an open approval: enough to decide even if no worker runs."""
     return f"{APPROVAL}{request_id} {digest}"
+
+
+def parse_missing(value: str | None) -> str:
+    """What the agent is stuck for by ``AgentWaitingFor``; empty where that is nothing."""
+    found = [part for part in (value or "").split(SEPARATOR) if part.startswith(MISSING)]
+    return found[0].removeprefix(MISSING) if found else ""
 
 
 def parse_waiting_for_approvals(value: str | None) -> list[tuple[str, str]]:

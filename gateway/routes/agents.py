@@ -15,6 +15,8 @@ from pydantic import Field
 from common.agents.agent import AgentState
 from common.archive.search import FoundAgent
 from common.client.filters import AgentFilter, Words
+from common.client.inbox import QUESTION_PATIENCE, QUESTIONS_TOLD, with_questions
+from common.client.subjects import name_subjects
 from common.client.view import AgentView, InboxRow
 from common.object_store import StoreUnavailableError
 from gateway.auth.authentication import Reader, Subject
@@ -57,7 +59,8 @@ async def list_agents(
     if wanted.state is not None:
         rows = await parts.agents.list_agents(wanted, wanted.limit)
         await parts.agents.diagnosis.look(rows, datetime.now(UTC))
-        return await _with_batches(parts, [FoundAgent(**row.model_dump()) for row in rows])
+        await name_subjects(parts.client, rows)
+        return await _with_batches(parts, [FoundAgent(**dict(row)) for row in rows])
     try:
         found = await parts.search.find(wanted, datetime.now(UTC), wanted.limit)
     except StoreUnavailableError:
@@ -87,11 +90,14 @@ async def inbox(
 ) -> list[InboxRow]:
     """The open requests that one may decide, newest agents first.
 
-    What agents of one batch ask alike is one row, with its `count`; `/batches/{id}/questions` has each.
+    What agents of one batch ask alike is one row, with its `count`; `/batches/{id}/questions` has each. The
+    newest hundred rows have the `question` in words, as far as an agent or its history tells within a second.
     """
-    if not subject.operator:
-        return [] if who not in (None, subject.id) else await parts.agents.inbox(subject.id)
-    return await parts.agents.inbox(None if everyone else who or subject.id)
+    if not subject.operator and who not in (None, subject.id):
+        return []
+    rows = await parts.agents.inbox(None if everyone and subject.operator else who or subject.id)
+    questions = await parts.agents.questions(rows[:QUESTIONS_TOLD], QUESTION_PATIENCE)
+    return with_questions(rows, questions, datetime.now(UTC))
 
 
 @router.get(

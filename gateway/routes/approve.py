@@ -20,10 +20,12 @@ from gateway.auth.authentication import address_of
 from gateway.auth.sessions import form_token, require_own_form
 from gateway.decision_form import FormDecision, FormError, read_decision, read_form
 from gateway.decisions import decide
+from gateway.opened import open_file, open_ref
 from gateway.pages import page
 from gateway.problems import Problem
-from gateway.request_view import RequestView, diff_file, refresh_premises
+from gateway.request_view import RequestView, refresh_premises
 from gateway.services import Gateway, Parts
+from gateway.views import PAGE_PATIENCE
 
 router = APIRouter()
 
@@ -41,10 +43,10 @@ SAID = {
 async def show(request: Request, parts: Parts, token: str) -> Response:
     """What is asked, or what has become of it; the latter also after the link has expired."""
     link = _read_link(request, parts, token, ApprovalLink.read_even_expired)
-    visit = _Visit(request, parts, token, link, await parts.views.view(link.agent))
+    visit = _Visit(request, parts, token, link, await parts.views.view(link.agent, PAGE_PATIENCE))
     if visit.asked:
         _read_link(request, parts, token)
-    if request.method == "GET" and visit.asked and not visit.used[0]:
+    if request.method == "GET" and visit.view.live and visit.asked and not visit.used[0]:
         asked = await refresh_premises(parts.agents, link.agent, [visit.asked])
         visit = replace(visit, view=visit.view.model_copy(update={"requests": asked}))
     return await visit.page()
@@ -69,12 +71,25 @@ async def decide_by_link(request: Request, parts: Parts, token: str) -> Response
     return await _decide(visit, decision, attempt, form)
 
 
-@router.get("/approve/{token}/diff")
-async def diff(request: Request, parts: Parts, token: str) -> Response:
-    """The whole diff of what is asked, as a file."""
+@router.get("/approve/{token}/artifacts/{sha256}/{name}")
+async def artifact(
+    request: Request, parts: Parts, token: str, sha256: str, name: str, save: bool = False
+) -> Response:
+    """What the plan refers to, and nothing else of its agent."""
     link = _read_link(request, parts, token)
-    visit = _Visit(request, parts, token, link, await parts.views.view(link.agent))
-    return await diff_file(visit.asked, parts.artifacts)
+    visit = _Visit(request, parts, token, link, await parts.views.view(link.agent, PAGE_PATIENCE))
+    plan = visit.asked.plan if visit.asked else {}
+    return await open_ref(parts, plan, sha256, name, save=save)
+
+
+@router.get("/approve/{token}/files/{name}")
+async def file(request: Request, parts: Parts, token: str, name: str, save: bool = False) -> Response:
+    """A file of the agent that the evidence names, and no other."""
+    link = _read_link(request, parts, token)
+    visit = _Visit(request, parts, token, link, await parts.views.view(link.agent, PAGE_PATIENCE))
+    if name not in await visit.files():
+        raise Problem(HTTPStatus.NOT_FOUND, "What is asked names no such file.")
+    return await open_file(parts, link.agent, name, save=save)
 
 
 @dataclass(frozen=True)
@@ -102,6 +117,16 @@ class _Visit:
                 return record, attempt
         return None, MAX_ATTEMPTS
 
+    @property
+    def address(self) -> str:
+        """The page's own."""
+        return f"/approve/{self.token}"
+
+    async def files(self) -> list[str]:
+        """The names of the agent's files that the evidence of what is asked names."""
+        words = {word for line in (self.asked.evidence if self.asked else ()) for word in line.split()}
+        return [name for name in await self.parts.files.listed(self.view.id) if name in words]
+
     async def page(self, problem: str = "", given: dict[str, str] | None = None) -> Response:
         """The question with the form to answer it, or why there is none."""
         if self.asked is None:
@@ -113,9 +138,15 @@ class _Visit:
             view=self.view,
             link=self.link,
             asked=await RequestView.of(
-                self.asked, self.parts.artifacts, f"/approve/{self.token}/diff", problem, given
+                self.asked,
+                self.view.kind,
+                self.parts.artifacts,
+                self.address,
+                await self.files(),
+                problem,
+                given,
             ),
-            action=f"/approve/{self.token}",
+            action=self.address,
             guard=form_token(self.token, self.parts.signer),
             used=self.used[0],
         )
@@ -166,7 +197,7 @@ async def _decide(visit: _Visit, wanted: FormDecision, attempt: int, form: dict[
     except AgentClientError:
         return await replace(visit, view=await parts.patient.view(link.agent)).page()
     parts.forget(link.agent)
-    after = replace(visit, view=await parts.views.view(link.agent))
+    after = replace(visit, view=await parts.views.view(link.agent, PAGE_PATIENCE))
     if record and record.status is DecisionStatus.REFUSED:
         return await after.page(f"The agent did not take it: {record.reason}.", form)
     told = SAID[wanted.verdict]

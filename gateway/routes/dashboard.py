@@ -1,45 +1,57 @@
-"""The dashboard: my inbox, my agents, one agent live. For people who have signed in with a browser."""
+"""The dashboard: my agents, one agent live. For people who have signed in with a browser."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from http import HTTPStatus
-from typing import Annotated
-from urllib.parse import quote
+from typing import Annotated, Any
+from urllib.parse import quote, urlencode
+from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Header, Query, Request
+from pydantic import AfterValidator
 from starlette.responses import RedirectResponse, Response
 
+from common.agents.kinds import KINDS, shown_as
+from common.agents.states import AgentState
+from common.approval.plan_view import Around, show_plan
 from common.approval.types import ApprovalRequest, DecisionStatus
 from common.client.client import AgentClient
 from common.client.errors import AgentClientError
 from common.client.filters import AgentFilter
+from common.client.subjects import name_subjects
 from common.client.tokens import Scope
 from common.client.view import AgentRow, AgentView, RunStatus
+from common.client.visibility import exactly, rows_of, waking
+from common.grammar import zone_named
+from common.names import UnusableValueError
 from gateway.auth.authentication import Subject
 from gateway.auth.authorization import may_steer, require_visible
 from gateway.auth.sessions import Visiting, Visitor, session_form
 from gateway.batch_view import Bar
+from gateway.counts import RUNNING
 from gateway.decision_form import FormError, read_decision
 from gateway.decisions import decide
 from gateway.events import Cursor, new_events
-from gateway.pages import HOME, page
+from gateway.overview import span_of, wakes_at
+from gateway.pages import page, zone_of
 from gateway.problems import Problem
-from gateway.request_view import RequestView, diff_file, refresh_premises
+from gateway.request_view import RequestView, refresh_premises
 from gateway.routes.agents import event_stream
 from gateway.routes.steering import steer
 from gateway.services import Gateway, Parts
-from gateway.timeline import node_visits
-from gateway.views import ArchivedView
+from gateway.timeline import drawing_of, node_visits
+from gateway.views import PAGE_PATIENCE, ArchivedView
 
 router = APIRouter()
 
 ROWS = 200
-QUESTIONS = 50
-QUESTION_PATIENCE = BATCH_PATIENCE = timedelta(seconds=1)  # the list is complete without them
+BATCH_PATIENCE = timedelta(seconds=1)  # the list is complete without
 TOLD = {
     "decided": "Your decision was received; below is what became of it.",
+    "started": "Started. It works on by itself; this page follows it.",
     "tell": "Told.",
     "pause": "It pauses before its next step.",
     "resume": "It goes on.",
@@ -50,20 +62,8 @@ TOLD = {
 }
 
 
-@router.get("/")
-async def root() -> Response:
-    """The dashboard is what people look for here."""
-    return RedirectResponse(HOME, HTTPStatus.SEE_OTHER)
-
-
-@router.get(HOME)
-async def inbox(request: Request, parts: Parts, visitor: Visiting) -> Response:
-    """What waits for a decision of mine."""
-    visitor.require(Scope.READ)
-    rows = (await parts.agents.inbox(visitor.subject.id))[:ROWS]
-    ids = list(dict.fromkeys(row.id for row in rows))[:QUESTIONS]
-    questions = await parts.agents.questions(ids, QUESTION_PATIENCE)
-    return page(request, "inbox.html", visitor=visitor, rows=rows, questions=questions)
+def _known(zone: str) -> str:
+    return zone_named(zone).key
 
 
 @router.get("/ui/agents")
@@ -74,10 +74,14 @@ async def agents(
     status: RunStatus | None = None,
     mine: bool = False,
     troubled: bool = False,
+    state: AgentState | None = None,
+    wakes: date | None = None,
+    zone: Annotated[str, AfterValidator(_known)] = "UTC",
 ) -> Response:
     """My agents; for an operator everybody's. Those that do items of a batch are on its page.
 
-    All that are in trouble are shown by `troubled`, whatever else they do.
+    All that are in trouble are shown by `troubled`, whatever else they do; so are those that wake on a day of
+    a zone, `wakes`, the first first.
     """
     visitor.require(Scope.READ)
     owner = None if visitor.subject.operator and not mine else visitor.subject.id
@@ -85,21 +89,41 @@ async def agents(
     if troubled:
         found = await parts.search.find(AgentFilter(owner=owner, troubled=True), now, ROWS)
         rows, gaps = list[AgentRow](found.agents), found.gaps
+    elif wakes:
+        conditions = [*exactly(AgentFilter(owner=owner)), *RUNNING, waking(*span_of(wakes, ZoneInfo(zone)))]
+        rows = sorted(await rows_of(parts.client, conditions, ROWS), key=wakes_at)
     else:
-        rows = await parts.agents.list_agents(AgentFilter(owner=owner, status=status, top=True), ROWS)
+        wanted = AgentFilter(owner=owner, status=status, state=state, top=state is None)
+        rows = await parts.agents.list_agents(wanted, ROWS)
         await parts.agents.diagnosis.look(rows, now)
+    await name_subjects(parts.client, rows)
     batches = await parts.agents.batches(rows, BATCH_PATIENCE)
+    chosen, words = _chosen(status, state, wakes, zone, troubled=troubled)
     return page(
         request,
         "agents.html",
         visitor=visitor,
         rows=rows,
         bars={id: Bar.of(batch) for id, batch in batches.items()},
-        chosen="troubled" if troubled else status or "",
+        chosen=chosen,
+        chosen_words=words,
         gaps=gaps,
         mine=mine,
         limit=ROWS,
     )
+
+
+def _chosen(
+    status: RunStatus | None, state: AgentState | None, wakes: date | None, zone: str, *, troubled: bool
+) -> tuple[str, str]:
+    """Which agents are asked for, as a query and in words."""
+    if troubled:
+        return "troubled=true", "in trouble"
+    if wakes:
+        return urlencode({"wakes": wakes, "zone": zone}), f"waking on {wakes}, a day of {zone}"
+    if state:
+        return f"state={state}", state.replace("_", " ")
+    return (f"status={status}", status.replace("_", " ")) if status else ("", "")
 
 
 @router.get("/ui/agents/{id}")
@@ -109,8 +133,10 @@ async def agent(
     """One agent: what it asks, its timeline and notebook, and ways to steer it."""
     visitor.require(Scope.READ)
     await require_visible(parts.views, visitor.subject, id)
-    view = await parts.views.view(id)
-    view = view.model_copy(update={"requests": await refresh_premises(parts.agents, id, view.requests)})
+    view = await parts.views.view(id, PAGE_PATIENCE)
+    if view.live:
+        requests = await refresh_premises(parts.agents, id, view.requests)
+        view = view.model_copy(update={"requests": requests})
     return await _agent_page(request, parts, visitor, view, told=TOLD.get(told, ""))
 
 
@@ -127,15 +153,12 @@ async def agent_events(
     return await event_stream(parts, visitor.subject, id, last_event_id or after)
 
 
-@router.get("/ui/agents/{id}/diff")
-async def agent_diff(
-    parts: Parts, visitor: Visiting, id: str, wanted: Annotated[str, Query(alias="request")]
-) -> Response:
-    """The whole diff of something that an agent asks, as a file."""
+@router.get("/ui/agents/{id}/timeline")
+async def agent_timeline(request: Request, parts: Parts, visitor: Visiting, id: str) -> Response:
+    """The timeline of an agent's page as it is now; the page draws it anew while it is open."""
     visitor.require(Scope.READ)
     await require_visible(parts.views, visitor.subject, id)
-    requests = (await parts.views.view(id)).requests
-    return await diff_file(next((each for each in requests if each.id == wanted), None), parts.artifacts)
+    return page(request, "timeline.html", **_timeline(request, await parts.views.view(id, PAGE_PATIENCE)))
 
 
 @router.post("/ui/agents/{id}/decisions")
@@ -144,7 +167,7 @@ async def decide_on_page(request: Request, parts: Parts, visitor: Visiting, id: 
     form = await session_form(request, parts)
     visitor.require(Scope.DECIDE)
     await require_visible(parts.patient_views, visitor.subject, id)
-    view = await parts.patient_views.view(id)
+    view = await parts.patient_views.view(id, PAGE_PATIENCE)
     asked = next((each for each in view.requests if _is_for(form, each)), None)
     problem = ""
     try:
@@ -204,10 +227,14 @@ async def steer_on_page(
     """The agent's page, saying what came of it; what the agent refuses is not reported as done."""
     try:
         accepted = await steer(parts, visitor.subject, id, send)
+    except UnusableValueError as error:
+        return await _agent_page(
+            request, parts, visitor, await parts.views.view(id, PAGE_PATIENCE), problem=str(error)
+        )
     except Problem as problem:
         if problem.status_code != HTTPStatus.CONFLICT:
             raise
-        view = await parts.views.view(id)
+        view = await parts.views.view(id, PAGE_PATIENCE)
         return await _agent_page(request, parts, visitor, view, problem=problem.detail)
     return _back_to(id, what if accepted.status == "taken" or what == "cancel" else "sent")
 
@@ -223,13 +250,16 @@ async def _agent_page(
     given: dict[str, str] | None = None,
 ) -> Response:
     """The page of an agent; a problem with a form that was sent is shown at the request it was for."""
-    subject = visitor.subject
+    subject, here = visitor.subject, _address(view.id)
+    files, result = await parts.files.listed(view.id), None
+    if isinstance(view.result, dict):
+        result = show_plan(view.result, shown_as(view.kind, view.result), Around(files=files))
     asked = []
     for each in view.requests:
         sent = given if given and _is_for(given, each) else None
         flaw = problem if sent else ""
-        diff = f"{_address(view.id)}/diff?request={quote(each.id, safe='')}"
-        asked.append(await RequestView.of(each, parts.artifacts, diff, flaw, sent, _bars(each, subject)))
+        bars = _bars(each, subject)
+        asked.append(await RequestView.of(each, view.kind, parts.artifacts, here, files, flaw, sent, bars))
     return page(
         request,
         "agent.html",
@@ -238,14 +268,34 @@ async def _agent_page(
         view=view,
         bar=Bar.of(view.batch) if view.batch else None,
         archived=isinstance(view, ArchivedView),
-        here=_address(view.id),
+        here=here,
         cursor=str(new_events(view, Cursor())[1]),
         asked=asked,
-        visits=node_visits(view.notebook),
+        result=result,
+        files=files,
+        # Those that the result leads to are not named twice.
+        more_files=[each for each in files if result is None or json.dumps(each) not in result.whole],
+        **_timeline(request, view),
+        web_ui=_web_ui(parts, view),
+        reruns=view.kind in KINDS and may_steer(view, subject) and subject.may(Scope.WRITE),
         steers=view.running and may_steer(view, subject) and subject.may(Scope.WRITE),
         told=told,
         problem=problem if not any(each.problem for each in asked) else "",
     )
+
+
+def _timeline(request: Request, view: AgentView) -> dict[str, Any]:
+    drawing = drawing_of(view, datetime.now(UTC), zone_of(request))
+    return {"visits": node_visits(view.notebook), "drawing": drawing}
+
+
+def _web_ui(parts: Gateway, view: AgentView) -> str:
+    """Where Temporal's Web UI has the run; empty where no Web UI is known, or no run is left."""
+    origin = parts.settings.http.codec_origin
+    if not origin or isinstance(view, ArchivedView):
+        return ""
+    run = f"{quote(view.id, safe='')}/{quote(view.run_id, safe='')}"
+    return f"{origin}/namespaces/{quote(parts.client.namespace, safe='')}/workflows/{run}/history"
 
 
 def _is_for(form: dict[str, str], request: ApprovalRequest) -> bool:

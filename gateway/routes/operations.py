@@ -42,5 +42,6 @@ async def readyz(parts: Parts) -> Health:
     responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
 )
 async def metrics(parts: Parts) -> PlainTextResponse:
-    """Requests, their durations, open streams and the process itself, in Prometheus' text format."""
+    """Agents by state, open approvals, backlogs, requests and this process, in Prometheus' text format."""
+    await parts.census.refresh()
     return PlainTextResponse(parts.metrics.text(), media_type=CONTENT_TYPE)

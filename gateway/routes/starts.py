@@ -83,23 +83,33 @@ def _start(kind: Kind) -> Callable[..., Awaitable[Started]]:
     ) -> Started:
         body = await request.body()
         input = read_input(kind, body)
-        id = agent_id(kind.name, subject.id, key) if key else None
-        if id:
-            await _refuse_archived(parts, id)
-        try:
-            id = await parts.patient.start(
-                kind.name, input, id=id, owner=subject.id, request=digest(input) if key else ""
-            )
-        except AgentExistsError:
-            raise Problem(
-                HTTPStatus.UNPROCESSABLE_ENTITY, "This Idempotency-Key was used with another body."
-            ) from None
+        id = await start_agent(parts, kind, input, subject.id, key)
         at = parts.settings.http.public_url
         response.headers["Location"] = f"{at}/agents/{id}"
         return Started(id=id, status_url=f"{at}/agents/{id}", ui_url=f"{at}/ui/agents/{id}")
 
     start.__doc__ = f"Start an agent that {kind.summary}. The caller owns it, and gets its id at once."
     return start
+
+
+async def start_agent(parts: Gateway, kind: Kind, input: AgentInput, owner: str, key: str) -> str:
+    """Start an agent of `owner`, one for each `key` where there is one, and return its id.
+
+    Raises:
+        Problem: 409 or 422, the key was used for another input, or started what is archived since.
+        AgentClientError, UnusableValueError: as `AgentClient.start`.
+    """
+    id = agent_id(kind.name, owner, key) if key else None
+    if id:
+        await _refuse_archived(parts, id)
+    try:
+        return await parts.patient.start(
+            kind.name, input, id=id, owner=owner, request=digest(input) if key else ""
+        )
+    except AgentExistsError:
+        raise Problem(
+            HTTPStatus.UNPROCESSABLE_ENTITY, "This Idempotency-Key was used with another body."
+        ) from None
 
 
 async def _refuse_archived(parts: Gateway, id: str) -> None:

@@ -29,8 +29,9 @@ PROGRAM = "/_app/"
 CSRF = "_csrf"
 SENT = ("accept", "accept-encoding", "content-type", "caller-type", "x-csrf-token", "if-modified-since")
 RETURNED = ("content-type", "content-encoding", "content-length", "last-modified")
-# The pages bring a policy for their scripts; this one keeps them from being framed and sending elsewhere.
-POLICY = "connect-src 'self'; object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'none'"
+# The pages bring a policy for their scripts; this one keeps them from sending elsewhere, and others from
+# framing them. They frame each other: what an agent says of itself is Markdown in a frame.
+POLICY = "connect-src 'self'; object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'self'"
 READ = ("GET", "HEAD")
 # Its pages wait for new events as long as Temporal lets them, which is under a minute.
 TIMEOUT = httpx.Timeout(70, connect=2)

@@ -11,8 +11,9 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from http import HTTPStatus
 from http.client import HTTPException
@@ -22,6 +23,7 @@ import httpx
 from pydantic import ValidationError
 from slack_sdk.errors import SlackApiError, SlackClientError
 from slack_sdk.web import WebClient
+from temporalio.service import RPCError
 
 from common.approval.link import ApprovalButton, BadLinkError
 from common.approval.signing import Signer
@@ -37,6 +39,9 @@ from gateway.slack.payloads import Interaction, ReasonForm, View, reason_form
 THROUGH = "slack"
 # Slack shows the person a failure after three seconds.
 ACKNOWLEDGE_SECONDS = 2.5
+# For a look whether the question is still open; the rest is for what was pressed.
+LOOK_SECONDS = 0.5
+TAKE_SECONDS = ACKNOWLEDGE_SECONDS - LOOK_SECONDS
 REPLY_SECONDS = 10.0
 
 _log = logging.getLogger(__name__)
@@ -100,6 +105,7 @@ class SlackActions:
             return Reply()  # a link was followed or a form closed
         try:
             who, button = self._verified(pressed, action.value)
+            await self._require_open(button)
             if action.action_id == REJECT:
                 await self._ask_why(pressed, button, action.value)
                 return Reply()
@@ -136,6 +142,19 @@ class SlackActions:
         except BadLinkError as error:
             raise RefusedError(f"Nothing was decided: {error}") from None
 
+    async def _require_open(self, button: ApprovalButton) -> None:
+        """Say at once that a question is over: a copy of a message may have kept its buttons."""
+        how = ""
+        # What cannot be known in time, the agent judges.
+        with suppress(TimeoutError, RPCError):
+            async with asyncio.timeout(LOOK_SECONDS):
+                patience = timedelta(seconds=LOOK_SECONDS)
+                how = await self._agents.asked.how_ended(
+                    button.agent, button.request_id, button.digest, patience
+                )
+        if how:
+            raise RefusedError(f"Nothing was decided: this question is over ({how}).")
+
     async def _decide(
         self,
         pressed: Interaction,
@@ -149,7 +168,7 @@ class SlackActions:
         # Slack's trigger id is new with each press and the same in a repeated request, which counts once.
         press = f"{pressed.trigger_id} {pressed.user.id} {token}"
         try:
-            async with asyncio.timeout(ACKNOWLEDGE_SECONDS):
+            async with asyncio.timeout(TAKE_SECONDS):
                 return await self._agents.decide(
                     button.agent,
                     verdict,
@@ -170,7 +189,7 @@ class SlackActions:
         form = ReasonForm(token=token, answer=pressed.response_url)
         view = reason_form(button, form.model_dump_json())
         try:
-            async with asyncio.timeout(ACKNOWLEDGE_SECONDS):
+            async with asyncio.timeout(TAKE_SECONDS):
                 await asyncio.to_thread(self._web.views_open, trigger_id=pressed.trigger_id, view=view)
         except SlackApiError as error:
             _log.warning("Slack did not open the form for a reason: %s", error.response.get("error"))
@@ -212,7 +231,7 @@ class SlackActions:
 
 def _in_words(decision: Decision, record: DecisionRecord | None) -> str:
     if record is None:
-        return "Your decision is recorded, and counts as soon as the agent wakes."
+        return "Your decision is recorded, and counts as soon as the agent wakes, if it still asks this."
     if record.status is DecisionStatus.REFUSED:
         return f"The agent did not take your decision: {record.reason}."
     if decision.verdict is Verdict.REJECT:

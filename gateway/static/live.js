@@ -18,16 +18,18 @@ function element(name, text, kind) {
   return made;
 }
 
-function moment(at) {
-  const time = element("time", at.slice(0, 16).replace("T", " ") + " UTC");
+function local(time, at) {
   time.dateTime = at;
+  showLocal(time);
   return time;
 }
 
+function moment(at) {
+  return local(element("time", at.slice(0, 16).replace("T", " ") + " UTC"), at);
+}
+
 function instant(at) {
-  const time = element("time", at.slice(5, 19).replace("T", " "));
-  time.dateTime = at;
-  return time;
+  return local(element("time", at.slice(5, 19).replace("T", " ")), at);
 }
 
 function plain(value) {
@@ -42,6 +44,21 @@ function note(entry) {
     `${name}: ${plain(value)}`);
   if (facts.length) line.append(" ", element("span", facts.join(", "), "quiet"));
   find("notebook").append(line);
+}
+
+// The server draws it; what is written within a second is drawn together.
+let drawing;
+function drawTimeline() {
+  drawing ??= setTimeout(async () => {
+    drawing = undefined;
+    const answer = await fetch(find("timeline").dataset.from).catch(() => null);
+    if (!answer?.ok || answer.redirected) return;
+    const drawn = await answer.text();
+    if (!drawn.trim()) return;
+    find("timeline").innerHTML = drawn;
+    find("timeline").hidden = false;
+    showTimes(find("timeline"));
+  }, 1000);
 }
 
 function changed(words) {
@@ -98,13 +115,19 @@ function state(now) {
     line.append(element("b", "It does not get on:"), ` ${visible(each.words)}. `, fix);
     return line;
   }));
-  if (now.status !== "running") changed("It has ended.");
-  else if (now.live && now.requests.map((each) => each.id).join(" ") !== page.dataset.requests)
+  find("silent").hidden = now.live;
+  if (now.status !== "running") {
+    if (page.dataset.follow === "running") changed("It has ended.");
+    else if (now.live) changed("A worker has answered.");
+    if (now.live) page.dataset.follow = "";
+  } else if (now.live && now.requests.map((each) => each.id).join(" ") !== page.dataset.requests)
     changed(asks ? "It asks for a decision." : "The decision is made.");
 }
 
-if (page.dataset.running) {
+// Of one that has ended, until a worker has told the rest.
+if (page.dataset.follow) {
   const events = new EventSource(`${page.dataset.stream}?after=${page.dataset.after}`);
-  events.addEventListener("note", (event) => note(JSON.parse(event.data)));
-  events.addEventListener("state", (event) => state(JSON.parse(event.data)));
+  events.addEventListener("note", (event) => { note(JSON.parse(event.data)); drawTimeline(); });
+  events.addEventListener("state", (event) => { state(JSON.parse(event.data)); drawTimeline(); });
+  setInterval(() => page.dataset.follow && !document.hidden && drawTimeline(), 60_000);
 }

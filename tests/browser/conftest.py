@@ -6,30 +6,27 @@ import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+# Else loaded with the first file that is served, in a thread, where Python 3.11 fails to compile what pytest
+# makes of its plugins, of which anyio is one.
+import anyio._core._fileio  # noqa: F401
 import pytest
-from playwright.async_api import async_playwright
 
 import worker
 from activities.calls.interceptor import ReliableReports
 from cli.dev_server import DevServer
-from tests.support.browser import CHROMIUM, FLAGS, ROOT, Pages
+from tests.support.browser import ROOT, Pages, chromium
 from tests.support.gateway.world import open_world
 
 
 @pytest.fixture(scope="module")
 async def pages(server: DevServer, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Pages]:
     """Shared by the tests of a file; skipped by name where there is no chromium."""
-    if not CHROMIUM.exists():
-        pytest.skip(f"{CHROMIUM} is missing; Debian's package chromium has it")
     before = os.environ.get("TEMPORAL_ADDRESS")
     folder = tmp_path_factory.mktemp("browser")
     async with open_world(server, folder, works=False) as world:
         built = worker.build(world.desk.client, world.settings, reports=ReliableReports(world.desk.client))
-        async with built, async_playwright() as playwright:
-            browser = await playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
-            pages = Pages(world, browser, tmp_path_factory.mktemp("shops"))
-            yield pages
-            await browser.close()
+        async with built, chromium() as browser:
+            yield Pages(world, browser, tmp_path_factory.mktemp("shops"))
     os.environ.pop("TEMPORAL_ADDRESS")
     if before:
         os.environ["TEMPORAL_ADDRESS"] = before

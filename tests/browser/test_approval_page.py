@@ -18,6 +18,11 @@ async def test_a_yes_by_link(pages: Pages, shots: Path) -> None:
     assert request.question in await page.locator("h1").inner_text()
     assert await page.locator(".diff .removed").count() > 3
     assert "shop/orders.py" in await page.locator(".diff").inner_text()
+    await page.get_by_role("link", name="changes.diff", exact=True).click()
+    assert "+++ b/shop/orders.py" in await page.locator("body").inner_text()
+    await page.go_back()
+    await page.get_by_text("Everything in this plan").click()
+    assert '"listing": {' in await page.locator(".whole pre").inner_text()
     await page.get_by_label("A note").fill("go ahead")
     await page.get_by_role("button", name="Approve", exact=True).click()
     await page.get_by_role("heading", name="Your decision counts").wait_for()

@@ -7,31 +7,26 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from playwright.async_api import async_playwright
 from temporalio.client import WorkflowFailureError
 
 from cli.dev_server import DevServer
-from gateway.routes import batch_pages
+from gateway.routes import question_pages
 from tests.support.batch_world import BatchWorld, open_batches
-from tests.support.browser import CHROMIUM, FLAGS, Pages, require_accessible
+from tests.support.browser import Pages, chromium, require_accessible
 
 
 @pytest.fixture
 async def batches(server: DevServer, tmp_path: Path) -> AsyncIterator[tuple[BatchWorld, Pages]]:
     """A browser on a gateway over batches; skipped by name where there is no chromium."""
-    if not CHROMIUM.exists():
-        pytest.skip(f"{CHROMIUM} is missing; Debian's package chromium has it")
-    async with open_batches(server, tmp_path / "world") as batches, async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
+    async with chromium() as browser, open_batches(server, tmp_path / "world") as batches:
         yield batches, Pages(batches.world, browser, tmp_path)
-        await browser.close()
 
 
 async def test_a_batch_and_its_questions(
     batches: tuple[BatchWorld, Pages], shots: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Wide and on a phone: bar and counts come by themselves; one question is left out, none counts twice."""
-    monkeypatch.setattr(batch_pages, "ASKING", 3)
+    monkeypatch.setattr(question_pages, "ASKING", 3)
     world, pages = batches
     endings = {f"q{number}": "asks" for number in range(4)} | {"bad": "fails", "rest": "sleeps"}
     agent = await world.batch("meadow", endings, at_once=9)

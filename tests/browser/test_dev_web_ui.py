@@ -7,14 +7,13 @@ import re
 from pathlib import Path
 
 import pytest
-from playwright.async_api import async_playwright
 
 from common.agents.auditor import AuditInput
 from common.approval.signing import Signer
 from common.client.client import AgentClient
 from common.settings import Settings
 from common.temporal.connect import connect
-from tests.support.browser import CHROMIUM, FLAGS
+from tests.support.browser import chromium
 from tests.support.dev import dev
 from tests.support.web import Route, WebServer
 
@@ -41,8 +40,6 @@ TRY = """async ([ui, http, id]) => {
 
 async def test_one_sign_in_shows_what_is_encrypted_and_only_there(tmp_path: Path, shots: Path) -> None:
     """Nothing is copied into the Web UI; a page at another port, or under another name, gets nothing."""
-    if not CHROMIUM.exists():
-        pytest.skip(f"{CHROMIUM} is missing; Debian's package chromium has it")
     code = tmp_path / "zebra-secret"
     code.mkdir()
     (code / "a.py").write_text("import os\nimport sys\nprint(sys)\n")
@@ -51,7 +48,7 @@ async def test_one_sign_in_shows_what_is_encrypted_and_only_there(tmp_path: Path
 
 
 async def _visit(tmp_path: Path, shots: Path, foreign: str) -> None:
-    async with dev(tmp_path / "data") as stack, async_playwright() as playwright:
+    async with chromium() as browser, dev(tmp_path / "data") as stack:
         await stack.hears("ready;")
         address = json.loads((stack.folder / "stack.json").read_text())
         ui, http = address["ui"], address["http"]
@@ -63,7 +60,6 @@ async def _visit(tmp_path: Path, shots: Path, foreign: str) -> None:
         id = await agents.start(
             "code-auditor", AuditInput(path=str(tmp_path / "zebra-secret"), apply=True), owner="local"
         )
-        browser = await playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
         page = await (await browser.new_context(viewport={"width": 1400, "height": 1000})).new_page()
         await page.goto(f"{ui}/namespaces/default/workflows/{id}")
         assert page.url == f"{http}/ui/sign-in", "nobody has signed in"
@@ -72,6 +68,9 @@ async def _visit(tmp_path: Path, shots: Path, foreign: str) -> None:
         await page.get_by_role("heading", name="Inbox").wait_for()
         await page.goto(f"{ui}/namespaces/default/workflows/{id}")
         await page.get_by_text("zebra-secret").first.wait_for()
+        await page.get_by_text("User Metadata").click()
+        said = page.frame_locator("iframe").first.get_by_text("Audit of zebra-secret")
+        await said.wait_for()
         await page.screenshot(path=shots / "dev-web-ui.png")
         for elsewhere in (foreign, foreign.replace("127.0.0.1", "localhost")):
             await page.goto(elsewhere)
@@ -81,4 +80,3 @@ async def _visit(tmp_path: Path, shots: Path, foreign: str) -> None:
             assert set(outcomes.values()) == {"blocked"}, outcomes
             assert taken in ("opaque", "blocked")
         assert (await agents.view(id)).running
-        await browser.close()

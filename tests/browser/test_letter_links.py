@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-from playwright.async_api import Request, async_playwright
-
 from cli.dev_server import DevServer
-from tests.support.browser import CHROMIUM, FLAGS
+from tests.support.browser import chromium
 from tests.support.recruiting.letters import open_letters
 from tests.support.recruiting.stage import recruiter_input
 
@@ -17,22 +14,15 @@ async def test_a_candidate_answers_without_script_by_the_keyboard_alone(
     server: DevServer, tmp_path: Path, shots: Path
 ) -> None:
     """One button, nothing from elsewhere; afterwards the link says that the letter was answered."""
-    if not CHROMIUM.exists():
-        pytest.skip(f"{CHROMIUM} is missing; Debian's package chromium has it")
     asked: list[str] = []
-
-    def note(request: Request) -> None:
-        asked.append(request.url)
-
-    async with open_letters(server, tmp_path) as letters, async_playwright() as playwright:
+    async with chromium() as browser, open_letters(server, tmp_path) as letters:
         agent = await letters.sent_out(recruiter_input(1))
         first = await letters.links("c1@example.com", 1)
-        browser = await playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
         context = await browser.new_context(
             java_script_enabled=False, viewport={"width": 390, "height": 700}, color_scheme="dark"
         )
         page = await context.new_page()
-        page.on("request", note)
+        page.on("request", lambda request: asked.append(request.url))
         await page.goto(next(iter(first.values())))
         await page.screenshot(path=shots / "answer.png", full_page=True)
         assert await page.get_by_role("heading", level=1).inner_text() == "Yes, I am interested"
@@ -52,5 +42,4 @@ async def test_a_candidate_answers_without_script_by_the_keyboard_alone(
         await page.screenshot(path=shots / "answer-time.png", full_page=True)
         assert await page.get_by_role("heading", level=1).inner_text() == next(iter(proposal))
         await agent.cancel()
-        await browser.close()
     assert {url.split("/")[2] for url in asked} == {letters.world.address.split("/")[2]}

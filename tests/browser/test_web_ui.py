@@ -5,28 +5,24 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from playwright.async_api import async_playwright
 
 from cli.archive import archive_restore
 from cli.dev_server import free_port
 from tests.support.archive.stage import archive_stage
-from tests.support.browser import CHROMIUM, FLAGS
+from tests.support.browser import chromium
 
 
 async def test_a_restored_history_is_imported(
     tmp_path: Path, shots: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What `archive restore` writes of an agent that is gone from Temporal is shown there event by event."""
-    if not CHROMIUM.exists():
-        pytest.skip(f"{CHROMIUM} is missing; Debian's package chromium has it")
     port = free_port()
-    async with archive_stage(tmp_path, monkeypatch, ui_port=port) as stage, async_playwright() as playwright:
+    async with chromium() as browser, archive_stage(tmp_path, monkeypatch, ui_port=port) as stage:
         handle = await stage.kept(say="a word to find again", steps=2)
         assert (await stage.archive()).archived == 1
         stage.handles = []
         restored = tmp_path / "history.json"
         await archive_restore(stage.settings, handle.id, restored, None, readable=True)
-        browser = await playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
         page = await browser.new_page()
         await page.goto(f"http://127.0.0.1:{port}/import")
         await page.locator("input[type=file]").set_input_files(restored)
@@ -35,4 +31,3 @@ async def test_a_restored_history_is_imported(
         await page.screenshot(path=shots / "imported.png", full_page=True)
         await page.get_by_text("JSON", exact=True).click()
         await page.get_by_text("a word to find again").first.wait_for()
-        await browser.close()

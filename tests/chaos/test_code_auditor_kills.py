@@ -11,24 +11,25 @@ import pytest
 from common.agents.auditor import AuditInput
 from common.approval.types import Verdict
 from common.client.view import AgentView
-from tests.support.auditor.code_base import assert_every_fix_was_written_once, code_base, ended, seen
+from testing.waiting import eventually
+from tests.support.auditor.code_base import (
+    assert_every_fix_was_written_once,
+    code_base,
+    ended,
+    journals,
+    seen,
+)
 from tests.support.stack import Stack
-from tests.support.waiting import eventually
 
 
-def scanned(stack: Stack) -> dict[str, int]:
+def scanned(stack: Stack, id: str) -> dict[str, int]:
     """How many files each shard's journal holds now."""
-    folder = stack.settings.data_dir / "journals" / "scan"
-    return {file.stem: file.read_bytes().count(b"\n") for file in folder.glob("*/*.journal")}
+    return {shard: files for shard, (files, _) in journals(stack.settings, id).items()}
 
 
-def attempts(stack: Stack) -> dict[str, list[int]]:
+def attempts(stack: Stack, id: str) -> dict[str, list[int]]:
     """At which file each attempt of each shard began."""
-    folder = stack.settings.data_dir / "journals" / "scan"
-    return {
-        file.stem: [json.loads(line)["resumed_at"] for line in file.read_text().splitlines()]
-        for file in folder.glob("*/*.attempts")
-    }
+    return {shard: resumed for shard, (_, resumed) in journals(stack.settings, id).items()}
 
 
 def findings(view: AgentView) -> Any:
@@ -36,7 +37,7 @@ def findings(view: AgentView) -> Any:
     return json.loads(Path(view.result["report"]["json"]).read_text())["findings"]
 
 
-@pytest.mark.parametrize("files", [3000])
+@pytest.mark.parametrize("files", [1500])
 async def test_kills_of_worker_server_and_both_change_nothing_in_what_an_audit_finds_and_does(
     files: int, tmp_path: Path
 ) -> None:
@@ -53,24 +54,24 @@ async def test_kills_of_worker_server_and_both_change_nothing_in_what_an_audit_f
         id = await agents.start("code-auditor", AuditInput(path=str(root), apply=True), owner="local")
 
         def past(share: float) -> bool:
-            return sum(scanned(rough).values()) > share * files
+            return sum(scanned(rough, id).values()) > share * files
 
         await eventually(lambda: past(0.1), every=0.1)
         await rough.kill_worker()
-        at_first = scanned(rough)
+        at_first = scanned(rough, id)
         assert 0 < sum(at_first.values()) < files, "the kill did not hit the scan"
         await rough.start_worker()
 
         await eventually(lambda: past(0.3), every=0.1)
         await rough.kill_server()
-        assert sum(scanned(rough).values()) < files, "the kill did not hit the scan"
+        assert sum(scanned(rough, id).values()) < files, "the kill did not hit the scan"
         await rough.server.start()
 
         await eventually(lambda: past(0.5), every=0.1)
         # The worker first: it scans on without a server.
         await rough.kill_worker()
         await rough.kill_server()
-        at_last = scanned(rough)
+        at_last = scanned(rough, id)
         assert sum(at_last.values()) < files, "the kill did not hit the scan"
         await rough.server.start()
         await rough.start_worker()
@@ -80,7 +81,7 @@ async def test_kills_of_worker_server_and_both_change_nothing_in_what_an_audit_f
             return view if view and view.approval else None
 
         view = await eventually(asked, 240)
-        for shard, begun_at in attempts(rough).items():
+        for shard, begun_at in attempts(rough, id).items():
             assert begun_at[0] == 0
             assert len(begun_at) > 1, f"shard {shard} was not disturbed"
             # A kill costs at most the batch under way: what the journal held is where the next attempt began.

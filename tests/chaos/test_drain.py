@@ -10,9 +10,9 @@ from temporalio.api.enums.v1 import EventType
 from cli.children import end_child
 from common.agents.auditor import AuditInput
 from common.temporal.connect import connect
-from tests.support.auditor.code_base import code_base, ended
+from testing.waiting import eventually
+from tests.support.auditor.code_base import code_base, ended, journals
 from tests.support.stack import Stack
-from tests.support.waiting import eventually
 
 # Four shards of two batches each: none is over when the first batch is.
 FILES = 1000
@@ -24,11 +24,10 @@ async def test_a_scan_whose_worker_gets_sigterm_goes_on_at_the_next_file_on_anot
     root = code_base(tmp_path / "code", FILES)
     async with Stack(tmp_path / "stack") as stack:
         agents = await stack.agents()
-        journals = stack.settings.data_dir / "journals" / "scan"
         id = await agents.start("code-auditor", AuditInput(path=str(root)), owner="local")
 
         def scanned() -> int:
-            return sum(file.read_bytes().count(b"\n") for file in journals.glob("*/*.journal"))
+            return sum(files for files, _ in journals(stack.settings, id).values())
 
         going = stack.worker
         assert going
@@ -39,8 +38,7 @@ async def test_a_scan_whose_worker_gets_sigterm_goes_on_at_the_next_file_on_anot
         assert 0 < scanned() < FILES, "the worker did not have to go in the middle of the scan"
 
         def attempts() -> list[list[int]]:
-            lines = [file.read_text().splitlines() for file in journals.glob("*/*.attempts")]
-            return [[json.loads(line)["resumed_at"] for line in each] for each in lines]
+            return [resumed for _, resumed in journals(stack.settings, id).values()]
 
         await eventually(lambda: max(map(len, attempts())) > 1)
         assert [each[0] for each in attempts()] == [0] * len(attempts())

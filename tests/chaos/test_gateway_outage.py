@@ -20,8 +20,8 @@ from common.agents.auditor import AuditInput
 from common.approval.types import Verdict
 from common.client.client import AgentClient
 from common.client.tokens import Scope, TokenFile
+from testing.waiting import eventually
 from tests.support.stack import ROOT, Stack
-from tests.support.waiting import eventually
 
 OUTAGE_SECONDS = 8
 SHOP = ROOT / "tests" / "samples" / "shop"

@@ -15,8 +15,8 @@ from common.approval.types import Verdict
 from common.client.client import AgentClient
 from common.client.view import AgentView, RunStatus
 from common.temporal.connect import connect
+from testing.waiting import eventually
 from tests.support.stack import Stack
-from tests.support.waiting import eventually
 from tests.support.web import Route, WebServer
 
 TOPIC = "the tides of five harbours"
@@ -78,6 +78,7 @@ async def test_a_wait_that_a_host_asked_for_outlives_every_worker(tmp_path: Path
         "busy", status=429, headers={"Retry-After": str(WAIT)}, times=1, then=harbour(PATHS[2][1:])
     )
     reports = tmp_path / "reports"
+    reports.mkdir()
     input = ResearcherInput(topic=TOPIC, sites=[site.url()], links=5, publish=str(reports))
     async with Stack(tmp_path / "data") as stack:
         agents = await stack.agents()

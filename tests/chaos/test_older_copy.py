@@ -1,6 +1,6 @@
 """A server restored from an older copy of its database: agents go over it again, and nothing is done twice.
 
-As deploy/runbook.md has it. The witnesses are the broker's book, the mail server, and files.
+As docs/runbook.md has it. The witnesses are the broker's book, the mail server, and files.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from typing import Any
 import pytest
 
 from activities.quotes.csv_feed import stand_at
+from activities.trading.paper import CASH
+from activities.trading.paper_book import PaperBook
 from cli.children import end_child
 from common.agents.auditor import AuditInput
 from common.agents.buyer import BuyerInput
@@ -28,16 +30,16 @@ from common.approval.types import Verdict
 from common.client.client import AgentClient
 from common.client.view import AgentView
 from common.temporal.codec import DATABASE
+from testing.waiting import eventually
 from tests.support.mail.smtp_server import SmtpWitness, smtp_server
 from tests.support.recruiting.stage import recruiter_input
 from tests.support.stack import ROOT, Stack
 from tests.support.trading.real_prices import real_closes
-from tests.support.waiting import eventually
 from tests.support.web import Route, WebServer
 
 # Bank of America closed at 11.741, 9.231, 9.053 and 10.51; each is beyond the tolerance of the others.
 ASKED, BOUGHT, AGAIN, LATER = (datetime(2008, 11, day, tzinfo=UTC) for day in (24, 21, 20, 19))
-RUNBOOK = (ROOT / "deploy" / "runbook.md").read_text()
+RUNBOOK = (ROOT / "docs" / "runbook.md").read_text()
 TIDES = "The tides of the north harbour rise twice a day and fall twice a day, the north pilots say."
 
 
@@ -53,12 +55,12 @@ class Town(Stack):
 
     def stand_at(self, day: datetime) -> None:
         """Have the prices of that day."""
-        stand_at(self.folder / "quotes.json", day, datetime.now(UTC))
+        stand_at(self.folder / "quotes.db", day, datetime.now(UTC))
 
     def orders(self) -> list[tuple[str, str]]:
         """What the broker's book has: the client's id and the price of each order."""
-        with closing(sqlite3.connect(self.folder / "paper.db")) as book:
-            return book.execute("SELECT client_order_id, limit_price FROM orders ORDER BY rowid").fetchall()
+        with PaperBook(self.folder / "paper.db", CASH).opened() as book:
+            return [(order.client_order_id, str(order.limit_price)) for order in book.all()]
 
     def back_up(self) -> datetime:
         """Copy the database while the server runs; the time as of which it is."""
@@ -78,7 +80,9 @@ class Town(Stack):
         for file in self.folder.glob(f"{DATABASE}*"):
             file.unlink()
         self.copy.rename(self.folder / DATABASE)
-        [command] = re.findall(r"^ *python (starter\.py restored --to) \S+$", RUNBOOK, re.MULTILINE)
+        [command] = re.findall(
+            r"^ *\.venv/bin/python (starter\.py restored --to) \S+$", RUNBOOK, re.MULTILINE
+        )
         noted = await asyncio.create_subprocess_exec(
             *(sys.executable, *command.split(), as_of.isoformat(), "--json"),
             cwd=ROOT,
@@ -134,6 +138,7 @@ async def mail(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[SmtpWitness]:
     async with smtp_server() as server:
         monkeypatch.setenv("HIBERNAUT_SMTP", f"smtp://127.0.0.1:{server.port}")
         monkeypatch.setenv("HIBERNAUT_MAIL_FROM", "agents@example.com")
+        monkeypatch.setenv("HIBERNAUT_PUBLIC_URL", "http://localhost:8080")
         yield server
 
 
@@ -157,6 +162,7 @@ async def test_what_was_done_after_the_copy_is_not_done_again(
     monkeypatch.setenv("HIBERNAUT_QUOTES_SPEED", "0")
     code, reports = tmp_path / "code", tmp_path / "reports"
     code.mkdir()
+    reports.mkdir()
     (code / "a.py").write_text("import os\n")
     async with Town(tmp_path / "data") as town:
         agents = await town.agents()

@@ -19,9 +19,9 @@ from common.approval.signing import Authority
 from common.approval.types import ApprovalsView
 from common.settings import Settings
 from common.temporal.connect import connect
+from testing.waiting import eventually
 from tests.support.agents.agents import ErrandAgent
 from tests.support.agents.doubles import ErrandInput, World
-from tests.support.waiting import eventually
 from workflows.replayer import sandbox
 
 OUTAGE_SECONDS = 15  # the SDK by itself gives up after some ten

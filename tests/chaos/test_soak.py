@@ -13,10 +13,10 @@ import pytest
 from common.agents.auditor import AuditInput
 from common.approval.types import Verdict
 from common.client.view import AgentView
+from testing.waiting import eventually
 from tests.support.auditor.code_base import assert_every_fix_was_written_once, code_base, ended, seen
 from tests.support.seeds import seed
 from tests.support.stack import Stack
-from tests.support.waiting import eventually
 
 FILES = 1600
 ROUNDS = int(os.environ.get("SOAK_ROUNDS", "5"))

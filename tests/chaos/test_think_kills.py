@@ -15,11 +15,11 @@ from cli.children import end_child, start_child
 from cli.dev_server import DevServer
 from common.settings import Settings
 from common.temporal.connect import connect
+from testing.waiting import eventually
 from tests.support.agents.talker import Talker
 from tests.support.agents.talker_doubles import TalkInput
 from tests.support.model_servers import ModelServer, Seen, serving
 from tests.support.stage import Stage
-from tests.support.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
 # What the server charges for a call, and the limit: some four calls.

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import boto3
 import pytest
 from temporalio.client import WorkflowHistory
 
+from common.approval.acts import ACTS, Act
+from common.digest import digest_bytes
+from common.object_store import open_store
 from common.temporal.connect import data_converter
+from testing.waiting import eventually
 from tests.support.archive.stage import ArchiveStage, archive_stage, closed
 from tests.support.desk import Desk, StandIn
 from tests.support.s3 import BUCKET, credentials, in_bucket, moto
-from tests.support.waiting import eventually
 from workflows.replayer import replayer
 
 __all__ = ["credentials", "moto"]
@@ -55,7 +59,7 @@ async def test_setup_sets_the_schedule_and_the_buckets_rule(stage: ArchiveStage,
 async def test_a_session_with_the_archive(stage: ArchiveStage, tmp_path: Path) -> None:
     """Set up, look, archive, show, restore, revive, verify, forget: each with its document and code."""
     desk = Desk(stage.settings, stage.client.service_client.config.target_host)
-    ids = [await desk.start(errand) for errand in ("done", "fails")]
+    ids = [await desk.start("done"), await desk.start("fails", fails=True)]
     for id in ids:
         await eventually(lambda id=id: closed(stage.client.get_workflow_handle(id)))
     before = (await desk.run("show", ids[0], "--json")).json
@@ -73,7 +77,10 @@ async def test_a_session_with_the_archive(stage: ArchiveStage, tmp_path: Path) -
     history = WorkflowHistory.from_json(ids[0], file.read_text())
     await replayer([StandIn], data_converter(stage.settings, writes=False)).replay_workflow(history)
     assert (await desk.run("archive", "restore", "nobody")).code == 3
+    act = Act(agent=ids[0], node="buy", at=datetime(2026, 3, 2, tzinfo=UTC), by=("ann",)).model_dump_json()
+    open_store(stage.settings).put(f"{ACTS}{digest_bytes(ids[0].encode())[:32]}/1", act.encode())
     revived = await desk.run("archive", "restore", ids[0], "--revive", "--json")
+    assert f"{ids[0]} acted at buy on 2026-03-02 00:00:00 UTC, decided by ann." in revived.err
     assert (revived.json["id"], revived.json["revived_from"]) == (f"{ids[0]}-revived", ids[0])
     assert (await desk.run("archive", "restore", ids[0], "--revive")).code == 2
 
@@ -86,7 +93,13 @@ async def test_a_session_with_the_archive(stage: ArchiveStage, tmp_path: Path) -
     view.write_bytes(whole)
     forgotten = await desk.run("forget", "--owner", "me")
     assert (forgotten.code, forgotten.json["archived"], forgotten.json["live"]) == (0, 2, 1)
-    assert (await desk.run("forget", "--owner", "me")).json["archived"] == 0
+    assert forgotten.json["before"] == []
+    again = await desk.run("forget", "--owner", "me")
+    [before] = again.json["before"]
+    assert (again.json["archived"], before["archived"], before["live"]) == (0, 2, 1)
+    assert f"forgotten at {before['at'][:10]}" in again.err
+    dry = await desk.run("forget", "--owner", "me", "--dry-run")
+    assert dry.json == {"owner": "me", "live": 0, "archived": 0, "before": [before]}
     assert (await desk.run("show", ids[0])).code == 3
     assert (await desk.run("archive", "verify")).code == 0
     assert (await desk.run("keys", "rotate", "--json")).json.keys() == {"approval"}

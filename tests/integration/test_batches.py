@@ -14,8 +14,8 @@ from cli.dev_server import DevServer
 from common.approval.types import ApprovalsView
 from common.client import gathered
 from common.client.gathered import NOT_THERE
+from testing.waiting import eventually
 from tests.support.batch_world import BatchWorld, open_batches
-from tests.support.waiting import eventually
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +125,7 @@ async def test_questions_of_a_batch_are_decided_together_each_on_its_own_digest(
     assert "it has changed since it was shown" in first["results"][-1]["reason"]
     again = await post("ann", "one", [*shown(items, "q0", "q1"), *stale], note="fine")
     assert again == first
-    other = await post("ann", "one", shown(items, "q0"), verdict="reject")
+    other = await post("ann", "one", shown(items, "q0"), verdict="reject", note="no")
     assert "by the same key" in other["results"][0]["reason"]
     late = await post("ann", "two", shown(items, "q0"))
     assert late["results"][0]["reason"] == NOT_THERE
@@ -137,14 +137,16 @@ async def test_questions_of_a_batch_are_decided_together_each_on_its_own_digest(
     assert record.decision.through == "http"
     assert [each.key for each in await batches.asked("spring")] == ["anew", "q2", "q3", "q4"]
 
-    # With no worker, decisions are safe with Temporal, and count once one runs.
+    # With no worker, questions are read from history; decisions are safe with Temporal, and count later.
     monkeypatch.setattr(gathered, "ASKING_PATIENCE", timedelta(seconds=0.5))
     monkeypatch.setattr(gathered, "OUTCOME_PATIENCE", timedelta(seconds=0.5))
     await batches.stage.rest()
     safe = await post("ann", "three", shown(items, "anew", "q2", "q3", "q4"), verdict="reject", note="no")
     assert (safe["counted"], safe["waiting"]) == (0, 4)
-    silent = (await http.get("/batches/spring/questions", headers=ann)).json()
-    assert (silent["items"], len(silent["silent"])) == ([], 4)
+    recorded = (await http.get("/batches/spring/questions", headers=ann)).json()
+    assert [each["id"] for each in recorded["items"]] == recorded["recorded"]
+    assert (len(recorded["items"]), recorded["silent"]) == (4, [])
+    assert {each["group"] for each in recorded["items"]} <= {each["group"] for each in items}
     await batches.stage.work()
     assert (await agent.result())["done"] == 6
 
@@ -181,6 +183,7 @@ async def test_the_command_line_steers_a_batch(batches: BatchWorld) -> None:
     agent = await batches.batch("steered", {"one": "sleeps"})
     ran = await desk.run("batch", agent.id, "--at-once", "7", "--add", "-", say='{"id": "two", "say": "x"}')
     assert (ran.code, ran.err.strip()) == (0, f"{agent.id}: 7 at once from now on, 1 more items.")
+    await desk.until(f"{agent.id}.one", "sleeping")
     await batches.stage.client.get_workflow_handle(f"{agent.id}.one").signal("wake")
     assert (await agent.result())["done"] == 2
 

@@ -14,7 +14,7 @@ BENCH = Path(__file__).parents[2] / "bench" / "codec.py"
 
 @pytest.mark.soak
 def test_the_bench_of_encryption_prints_its_ratios_and_leaves_nothing_behind(tmp_path: Path) -> None:
-    """Every agent's result waited for; what is encrypted is a little longer than what is plain."""
+    """Every agent's result waited for; what is encrypted is compressed before, and so shorter."""
     ended = subprocess.run(
         [sys.executable, str(BENCH), "--agents", "1", "--limit", "120"],
         env={"TMPDIR": str(tmp_path)},
@@ -26,6 +26,6 @@ def test_the_bench_of_encryption_prints_its_ratios_and_leaves_nothing_behind(tmp
     assert ended.returncode == 0, ended.stderr
     report = json.loads(ended.stdout)
     assert report["agents"] == 4
-    assert 1 < report["history_bytes"] < 2
+    assert 0.3 < report["history_bytes"] < 1
     assert min(report[name] for name in ("start_seconds", "wake_p50", "cpu")) > 0
     assert list(tmp_path.iterdir()) == []

@@ -22,8 +22,8 @@ from common.approval.signing import Signer
 from common.approval.types import ApprovalRequest, Decision, Verdict
 from common.client.client import AgentClient
 from common.key_ring import KeyRing
+from testing.waiting import eventually
 from tests.support.desk import ROOT, Desk, open_desk
-from tests.support.waiting import eventually
 
 # Two closes of a weekend in November 2008; the second is far beyond the tolerance of the first.
 PRICES = "Date,BAC\n2008-11-21,9.231\n2008-11-24,11.741\n"
@@ -42,10 +42,10 @@ class Exchange:
         self.price_of(FRIDAY)
 
     def price_of(self, day: datetime) -> None:
-        stand_at(self.folder / "quotes.json", day, datetime.now(UTC))
+        stand_at(self.folder / "quotes.db", day, datetime.now(UTC))
 
     def orders(self) -> list[Order]:
-        feed = CsvFeed(self.folder / "prices.csv", self.folder / "quotes.json", speed=0, clock=_now)
+        feed = CsvFeed(self.folder / "prices.csv", self.folder / "quotes.db", speed=0, clock=_now)
         return PaperBroker(self.folder / "paper.db", feed.quote, _now).orders()
 
     async def buyer(self) -> str:
@@ -59,22 +59,21 @@ class Exchange:
         return shown
 
     async def asked(self, id: str, request_id: str) -> ApprovalRequest:
-        for _ in range(60):
+        async def asking() -> ApprovalRequest | None:
             found = (await self.shown(id))["approval"]
-            if found and found["id"] == request_id:
-                return ApprovalRequest.model_validate(found)
-            await asyncio.sleep(0.2)
-        raise AssertionError(f"{id} did not ask {request_id}: {await self.shown(id)}")
+            return ApprovalRequest.model_validate(found) if found and found["id"] == request_id else None
+
+        return await eventually(asking)
 
     async def notes(self, id: str, count: int) -> list[str]:
         """What the notebook has of refusals, once there are `count`."""
-        for _ in range(60):
+
+        async def noted() -> list[str] | None:
             notebook = (await self.shown(id))["notebook"]
             found = [entry["text"] for entry in notebook if entry["text"].startswith("refused")]
-            if len(found) >= count:
-                return found
-            await asyncio.sleep(0.2)
-        raise AssertionError(found)
+            return found if len(found) >= count else None
+
+        return await eventually(noted)
 
     async def send(self, id: str, value: Any) -> None:
         """Straight to Temporal, past every door."""
@@ -88,7 +87,7 @@ class Exchange:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
-        said, _ = await asyncio.wait_for(process.communicate(), 30)
+        said, _ = await asyncio.wait_for(process.communicate(), 120)
         assert process.returncode == 0, said.decode()
 
 

@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -21,8 +22,8 @@ from common.client.client import AgentClient
 from common.digest import digest_bytes
 from common.mail import MAILROOM, MailroomRequest
 from common.temporal.connect import data_converter
+from testing.waiting import eventually
 from tests.support.desk import ROOT, Desk, open_desk
-from tests.support.waiting import eventually
 from workflows.buyer import Buyer
 
 PAGE = [
@@ -32,6 +33,15 @@ PAGE = [
 ]
 # Of one path in the object store, over what an argument may hold in the message.
 LONG_PATH = "/x/" + "a" * 150_000
+
+
+@dataclass
+class Asleep:
+    """The ids of the agents, and the events of every open workflow."""
+
+    buyer: str
+    auditors: list[str]
+    events: dict[str, int]
 
 
 @pytest.fixture(scope="module")
@@ -78,8 +88,9 @@ async def lengths_of(desk: Desk) -> dict[str, int]:
     }
 
 
-async def test_sleepers_are_named_that_would_break_and_nothing_is_written(desk: Desk) -> None:
-    """A buyer goes on, and what has done nothing yet; agents of other code or a lost kind do not."""
+@pytest.fixture(scope="module")
+async def asleep(desk: Desk) -> Asleep:
+    """Agents of this code and of another, at rest; no worker runs."""
     async with AsyncExitStack() as stack:
         await work_as_buyers(desk, stack)
         input = BuyerInput(symbol="KO", quantity=1, limit=99, approvers=["boss"])
@@ -101,7 +112,12 @@ async def test_sleepers_are_named_that_would_break_and_nothing_is_written(desk: 
         lengths = await lengths_of(desk)
         return lengths if len(lengths) == 7 else None
 
-    events, before = await eventually(all_listed), files_of(desk.settings.data_dir)
+    return Asleep(buyer, sleepers, await eventually(all_listed))
+
+
+async def test_sleepers_are_named_that_would_break_and_nothing_is_written(desk: Desk, asleep: Asleep) -> None:
+    """A buyer goes on, and what has done nothing yet; agents of other code or a lost kind do not."""
+    queue, sleepers, before = desk.settings.task_queue, asleep.auditors, files_of(desk.settings.data_dir)
     assert any("/objects/" in name for name in before), "nothing lies in the store"
 
     found = await desk.run(*PAGE[3])
@@ -121,8 +137,8 @@ async def test_sleepers_are_named_that_would_break_and_nothing_is_written(desk: 
     # One's path lies in the object store; without that it is neither a break nor a pass.
     history = await desk.client.get_workflow_handle(sleepers[3]).fetch_history()
     assert files_of(desk.settings.data_dir) == before
-    assert await lengths_of(desk) == events
-    assert buyer in events
+    assert await lengths_of(desk) == asleep.events
+    assert asleep.buyer in asleep.events
     shutil.rmtree(desk.settings.data_dir / "objects")
     converter = data_converter(desk.settings, writes=False)
     async with UpgradeCheck(converter, desk.client.namespace) as check:
@@ -131,7 +147,7 @@ async def test_sleepers_are_named_that_would_break_and_nothing_is_written(desk: 
     assert lost.why.startswith("its history cannot be read: "), lost
 
 
-async def test_a_sample_says_that_it_is_one_and_filters_hold(desk: Desk) -> None:
+async def test_a_sample_says_that_it_is_one_and_filters_hold(desk: Desk, asleep: Asleep) -> None:
     """By default a few of each kind and node; or as many as are asked for, of one kind, of one owner."""
     by_default = await desk.run(*PAGE[0])
     assert by_default.code == 1

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import os
 import re
 import shutil
 import sqlite3
+import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, closing
 from datetime import UTC, datetime, timedelta
@@ -18,12 +21,14 @@ import pytest
 from cli.clients import open_agents
 from cli.copying.files import conflicts
 from cli.copying.keeper import CopyKeeper, open_copy
-from cli.copying.place import CopyMark, NotACopyError, OpenPlace
-from cli.copying.restore import restore_copy
+from cli.copying.litestream import restore
+from cli.copying.place import CopyMark, NotACopyError, OpenPlace, Whole
+from cli.copying.restore import first, restore_copy
 from cli.copying.state import CopyState, describe_copy, end_copy
 from cli.output import CommandError
 from common.agents.auditor import AuditInput
 from common.agents.buyer import BuyerInput
+from common.approval.acts import ActLog
 from common.approval.types import Verdict
 from common.client.client import AgentClient
 from common.client.filters import AgentFilter
@@ -31,9 +36,9 @@ from common.object_store import FolderStore, StoredObject
 from common.settings import Settings
 from common.settings.state import CopyPlace
 from common.temporal.codec import DATABASE
+from testing.waiting import eventually
 from tests.support.dev import ROOT, dev
 from tests.support.s3 import BUCKET, SECRET, Rclone, credentials, rclone
-from tests.support.waiting import eventually
 
 __all__ = ["credentials", "rclone"]
 
@@ -84,6 +89,11 @@ class Folder:
             return keeper.whole_at >= now
 
         await eventually(is_whole)
+
+    def copies(self, name: str) -> list[Path]:
+        """Where the copy has a database, generation after generation."""
+        assert self.place.folder
+        return sorted(each / name for each in (self.place.folder / "databases").iterdir())
 
     async def comes_back(self, source: CopyPlace | None = None) -> None:
         await restore_copy(self.settings, source or self.place)
@@ -144,6 +154,23 @@ async def test_all_that_matters_comes_back_and_nothing_else(folder: Folder) -> N
     assert folder.rows(DATABASE) == ["first", "last", "later"]
 
 
+async def test_a_copy_from_before_there_were_generations_comes_back(folder: Folder) -> None:
+    """Its databases lie one level higher, and its mark names none."""
+    folder.write("paper.db", "an order")
+    async with folder.copied() as keeper:
+        await folder.whole(keeper)
+    place = OpenPlace(folder.place, folder.settings)
+    mark = place.mark()
+    assert mark
+    for copy in (*folder.copies(DATABASE), *folder.copies("paper.db")):
+        copy.rename(copy.parents[1] / copy.name)
+    place.put(mark.model_copy(update={"generation": ""}))
+    shutil.rmtree(folder.path)
+    folder.path.mkdir()
+    await folder.comes_back()
+    assert (folder.rows(DATABASE), folder.rows("paper.db")) == (["first"], ["an order"])
+
+
 async def test_no_row_comes_back_without_the_file_it_refers_to(folder: Folder) -> None:
     """Where the disk was lost between both, the row is left out, too; what was done is not forgotten."""
     folder.write("paper.db", "an order")
@@ -153,7 +180,8 @@ async def test_no_row_comes_back_without_the_file_it_refers_to(folder: Folder) -
         folder.write(DATABASE, "refers to it")
         folder.write("paper.db", "a later order")
         for name in (DATABASE, "paper.db"):
-            await keeper.program.sync(folder.path / name, to_the_end=True)
+            database = folder.path / name
+            await keeper.program.until_there(database, await keeper.program.sync(database))
         await keeper.program.stop()
     shutil.rmtree(folder.path)
     folder.path.mkdir()
@@ -161,6 +189,154 @@ async def test_no_row_comes_back_without_the_file_it_refers_to(folder: Folder) -
     assert not (folder.path / "artifacts").exists()
     assert folder.rows(DATABASE) == ["first"]
     assert folder.rows("paper.db") == ["an order", "a later order"]
+
+
+async def test_what_was_written_right_before_the_log_begins_anew_is_copied(folder: Folder) -> None:
+    """SQLite overwrites its log once all of it is in the database, but nothing that is not copied yet.
+
+    Also after a checkpoint of Litestream's own, which a log of a thousand pages brings about.
+    """
+    async with folder.copied() as keeper:
+        await folder.whole(keeper)
+        with closing(sqlite3.connect(folder.path / DATABASE, isolation_level=None)) as database:
+            for round in range(5):
+                for size in (5_000_000, 50_000):
+                    folder.write(DATABASE, "x" * size)
+                    await keeper.copy()
+                database.execute("INSERT INTO rows VALUES (?)", (f"not copied yet {round}" * 1000,))
+                database.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+                database.execute("INSERT INTO rows VALUES ('first in the log')")
+        await folder.whole(keeper)
+        await _killed(keeper)
+        with closing(sqlite3.connect(folder.path / DATABASE, isolation_level=None)) as database:
+            database.execute("INSERT INTO rows VALUES (?)", ("while nothing copied" * 1000,))
+            database.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            database.execute("INSERT INTO rows VALUES ('first in the log')")
+            await keeper.program.start()
+            await folder.whole(keeper)
+    rows = folder.rows(DATABASE)
+    shutil.rmtree(folder.path)
+    folder.path.mkdir()
+    await folder.comes_back()
+    assert folder.rows(DATABASE) == rows
+
+
+async def test_a_copy_that_does_not_come_back_is_begun_afresh(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whether it is damaged or only has other rows. The doctor knows when it last came back."""
+    folder.write("paper.db", "an order")
+    async with folder.copied() as keeper:
+        await folder.whole(keeper)
+        assert await keeper.prove()
+        assert "brought back for a test 0 s ago" in describe_copy(folder.settings, datetime.now(UTC))[1]
+        assert not (folder.path / ".proof").exists()
+        with monkeypatch.context() as changed:
+            changed.setattr("cli.copying.proof.restore", _restore_with_another_row)
+            assert not await keeper.prove()
+        level, words = describe_copy(folder.settings, datetime.now(UTC))
+        assert (level, words.partition("it fails: ")[2]) == (
+            "mend",
+            "of paper.db, the table rows comes back other than it is",
+        )
+        _damage(folder.copies("paper.db")[-1])
+        assert not await keeper.prove()
+        assert not await keeper.prove()
+        assert "the copy does not come back as it should, and is begun afresh" in capsys.readouterr().err
+        assert not keeper.program.runs
+        await keeper.program.start()  # as `dev` does
+        await folder.whole(keeper)
+        assert await keeper.prove()
+        assert describe_copy(folder.settings, datetime.now(UTC))[0] == "ok"
+        folder.write("paper.db", "another order")
+        await folder.whole(keeper)
+        # What does not come back is deleted.
+        await eventually(lambda: len(folder.copies(DATABASE)) == 1)
+
+
+async def test_a_test_that_is_cut_short_leaves_its_database_alone_first(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is closed when the thread that compares it has ended: SQLite would crash the whole stack."""
+    begun, ended = threading.Event(), threading.Event()
+
+    def compare(live: sqlite3.Connection, back: Path) -> str:
+        begun.set()
+        time.sleep(0.2)
+        with contextlib.suppress(sqlite3.OperationalError):  # it is interrupted
+            live.execute("SELECT count(*) FROM rows").fetchone()
+        ended.set()
+        return ""
+
+    monkeypatch.setattr("cli.copying.proof._difference", compare)
+    async with folder.copied() as keeper:
+        await folder.whole(keeper)
+        proof = asyncio.create_task(keeper.prove())
+        await asyncio.to_thread(begun.wait)
+        proof.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await proof
+        assert ended.is_set()
+    assert not (folder.path / ".proof").exists()
+
+
+async def test_where_the_end_of_a_copy_is_damaged_the_youngest_sound_state_comes_back(
+    folder: Folder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of this generation, else of one before; it says how much is lost at most."""
+    for generation in range(2):
+        async with folder.copied() as keeper:
+            for number in range(4):
+                folder.write(DATABASE, f"{generation}.{number}")
+                await folder.whole(keeper)
+            await _killed(keeper)
+    rows = folder.rows(DATABASE)
+    until = keeper.whole_at
+    shutil.rmtree(folder.path)
+    earlier, later = folder.copies(DATABASE)
+    for damaged, comes_back in ((_last(later), rows[:-1]), (later, rows[:5])):
+        _damage(damaged)
+        folder.path.mkdir()
+        await folder.comes_back()
+        assert folder.rows(DATABASE) == comes_back
+        assert f"what the copy has of {DATABASE} is damaged at its end" in capsys.readouterr().err
+        assert (ActLog.of(folder.settings).restored_to() or until) < until
+        shutil.rmtree(folder.path)
+    _damage(earlier)
+    folder.path.mkdir()
+    with pytest.raises(CommandError, match=r"--restore-from .*ltx"):
+        await folder.comes_back()
+    assert not (folder.path / DATABASE).exists()
+
+
+async def test_the_youngest_state_that_comes_back_is_found_by_few_attempts() -> None:
+    """However many younger ones do not."""
+    for sound, count in itertools.combinations_with_replacement(range(20), 2):
+        asked: list[int] = []
+
+        async def comes_back(state: int, sound: int = sound, asked: list[int] = asked) -> bool:
+            asked.append(state)
+            return state >= sound
+
+        found = await first(range(count), comes_back)
+        assert found == (sound if sound < count else None)
+        assert len(asked) <= 2 * count.bit_length() + 1
+        if found is not None:
+            assert [each for each in asked if each >= sound][-1] == found
+
+
+def test_generations_before_are_kept_for_a_day_and_the_last_proven_one_for_longer() -> None:
+    """As many as a program that ends again and again may leave."""
+    now = datetime(2026, 11, 30, tzinfo=UTC)
+    then = now - timedelta(days=9)
+    mark = CopyMark(holder="h", generation="g0", until=then, proven=then)
+    for number in range(1, 9):
+        mark = mark.succeeded_by(Whole(generation=f"g{number}", until=now), wrong=["g6"])
+    assert [each.generation for each in mark.earlier] == ["g7", "g5", "g4", "g0"]
+    mark = mark.succeeded_by(Whole(generation="g8", until=now, proven=now), wrong=[])
+    assert mark.generations() == {"g8", "g7", "g5", "g4"}
+    mark = mark.succeeded_by(Whole(generation="g8", until=now + timedelta(hours=25), proven=now), wrong=[])
+    assert mark.generations() == {"g8"}
 
 
 async def test_a_bucket_takes_the_copy(
@@ -177,7 +353,9 @@ async def test_a_bucket_takes_the_copy(
         await folder.whole(keeper)
         level, words = describe_copy(folder.settings, datetime.now(UTC))
         assert (level, f"the newest page at s3://{BUCKET}/team one/copy is" in words) == ("ok", True)
-    assert (rclone.folder / BUCKET / "team one" / "copy" / "databases" / DATABASE).is_dir()
+        assert await keeper.prove()
+    databases = rclone.folder / BUCKET / "team one" / "copy" / "databases"
+    assert (databases / keeper.program.generation / DATABASE).is_dir()
     shutil.rmtree(folder.path)
     folder.path.mkdir()
     credentials("not-the-secret")
@@ -226,8 +404,7 @@ async def test_what_was_interrupted_while_it_came_back_is_done_again(folder: Fol
         await folder.whole(keeper)
     shutil.rmtree(folder.path)
     folder.path.mkdir()
-    assert folder.place.folder
-    database = folder.place.folder / "databases" / DATABASE
+    [database] = folder.copies(DATABASE)
     database.rename(database.with_name("out of reach"))
     with pytest.raises(CommandError, match="--restore-from"):
         await folder.comes_back()
@@ -321,7 +498,7 @@ async def test_what_was_deleted_leaves_the_copy_after_a_day(
     clock = type("Later", (datetime,), {"now": classmethod(lambda cls, zone: later)})
     async with folder.copied() as keeper:
         monkeypatch.setattr("cli.copying.keeper.datetime", clock)
-        await keeper.copy()
+        await folder.whole(keeper)
     assert {each.name: each.read_text() for each in copies.iterdir()} == {"back": "made again"}
 
 
@@ -344,6 +521,9 @@ def test_a_copy_that_is_behind_or_no_longer_kept_is_said(folder: Folder) -> None
     told = []
     for each in (
         state,
+        state.model_copy(update={"proven": now - timedelta(hours=5)}),
+        state.model_copy(update={"proven": now - timedelta(hours=50)}),
+        state.model_copy(update={"proven": now, "unproven": "damaged"}),
         state.model_copy(update={"until": now - timedelta(hours=5)}),
         state.model_copy(update={"problem": "cannot write"}),
         state.model_copy(update={"until": None}),
@@ -351,7 +531,10 @@ def test_a_copy_that_is_behind_or_no_longer_kept_is_said(folder: Folder) -> None
         each.save(folder.settings)
         told.append(describe_copy(folder.settings, now))
     assert told == [
-        ("ok", "the newest page at /mnt/copy is 3 s old"),
+        ("ok", "the newest page at /mnt/copy is 3 s old; not yet brought back for a test"),
+        ("ok", "the newest page at /mnt/copy is 3 s old; brought back for a test 5 h ago"),
+        ("warning", "the newest page at /mnt/copy is 3 s old; brought back for a test 2 d 2 h ago"),
+        ("mend", "the newest page at /mnt/copy is 3 s old, but brought back for a test it fails: damaged"),
         ("mend", "the newest page at /mnt/copy is 5 h old: see logs/litestream.log in the data folder"),
         ("mend", "the newest page at /mnt/copy is 3 s old: cannot write"),
         ("warning", "the first copy to /mnt/copy is under way"),
@@ -400,7 +583,7 @@ async def test_a_lost_disk_takes_no_agent_with_it(tmp_path: Path) -> None:
         children = stack.children().values()
         stack.process.kill()
         await stack.process.wait()
-        await eventually(lambda: not any(each.is_running() for each in children), 5)
+        await eventually(lambda: not any(each.is_running() for each in children))
     shutil.rmtree(disk)
     async with dev(disk, more=_words(bring_back, copy)) as stack:
         await stack.hears("brought back")
@@ -413,7 +596,33 @@ async def test_a_lost_disk_takes_no_agent_with_it(tmp_path: Path) -> None:
         with closing(sqlite3.connect(disk / "paper.db")) as book:
             assert book.execute("SELECT count(*) FROM orders").fetchone() == (1,)
         assert "import os" not in (code / "a.py").read_text()
+        await eventually(lambda: _proven(settings))
         assert describe_copy(settings, datetime.now(UTC))[0] == "ok"
+
+
+async def _killed(keeper: CopyKeeper) -> None:
+    assert keeper.program.process
+    keeper.program.process.kill()
+    await keeper.program.wait()
+
+
+def _last(copy: Path) -> Path:
+    return max((each for each in copy.rglob("*.ltx")), key=lambda each: each.name.rpartition("-")[2])
+
+
+def _damage(copy: Path) -> None:
+    """Cut a file short, or every file of a folder."""
+    for each in [copy] if copy.is_file() else copy.rglob("*.ltx"):
+        os.truncate(each, each.stat().st_size // 2)
+
+
+async def _restore_with_another_row(
+    place: OpenPlace, generation: str, name: str, transaction: int, file: Path, log: Path
+) -> None:
+    await restore(place, generation, name, transaction, file, log)
+    with closing(sqlite3.connect(file, isolation_level=None)) as database:
+        database.execute("UPDATE rows SET row = 'another'")
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def _words(command: str, copy: Path) -> list[str]:
@@ -425,6 +634,11 @@ def _words(command: str, copy: Path) -> list[str]:
 def _until(copy: Path) -> datetime:
     found = CopyMark.model_validate_json((copy / "copy.json").read_bytes()).until
     return found or datetime.fromtimestamp(0, UTC)
+
+
+async def _proven(settings: Settings) -> bool:
+    state = CopyState.load(settings)
+    return bool(state and state.proven)
 
 
 async def _ended(agents: AgentClient, id: str) -> bool:
@@ -448,6 +662,6 @@ def test_a_place_in_a_bucket_is_told_to_litestream_as_it_reads_it() -> None:
     """Escaped, with endpoint and region."""
     place = CopyPlace.read("s3://bucket/a b/?endpoint=http://127.0.0.1:9&region=eu-1")
     assert str(place) == "s3://bucket/a b"
-    assert OpenPlace(place, Settings.read({})).replica("x.db") == {
-        "url": "s3://bucket/a%20b/databases/x.db?endpoint=http%3A%2F%2F127.0.0.1%3A9&region=eu-1"
+    assert OpenPlace(place, Settings.read({})).replica("g", "x.db") == {
+        "url": "s3://bucket/a%20b/databases/g/x.db?endpoint=http%3A%2F%2F127.0.0.1%3A9&region=eu-1"
     }

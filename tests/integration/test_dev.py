@@ -19,8 +19,8 @@ from temporalio.common import SearchAttributePair, TypedSearchAttributes
 from cli.dev_server import DevServer, DevServerError, find_program, free_port
 from common.settings import Settings
 from common.temporal.search_attributes import OWNER
+from testing.waiting import eventually
 from tests.support.dev import CLEAN, ROOT, Dev, dev
-from tests.support.waiting import eventually
 
 
 async def requires_token(stack: Dev) -> None:
@@ -61,6 +61,9 @@ async def test_the_stack_works_is_mended_and_leaves_nothing_behind(tmp_path: Pat
         assert f"HIBERNAUT_DATA_DIR={stack.folder}" in stack.said
         health = await cli(stack.folder, "doctor", "--json")
         assert health[0] == 0, health
+        checks = {each["name"]: each for each in json.loads(health[1])}
+        assert [each for each in checks.values() if each["health"] not in ("ok", "unseen")] == []
+        assert "the archivist runs at" in checks["archive"]["text"]
         before = stack.children()
         assert "hush" not in before["server"].environ().values(), "secrets are no business of the server's"
         assert f"http://{before['worker'].environ()['HIBERNAUT_HTTP']}" == address["http"], (
@@ -80,9 +83,18 @@ async def test_the_stack_works_is_mended_and_leaves_nothing_behind(tmp_path: Pat
         assert {each.pid for each in before.values()}.isdisjoint(each.pid for each in after.values())
         outside = await cli(stack.folder, "start", "code-auditor", "path=/etc")
         assert (outside[0], "HIBERNAUT_ROOTS" in outside[2]) == (2, True)
+        for field in (f"path={code}/none", f"baseline={code}/none"):
+            absent = await cli(stack.folder, "start", "code-auditor", f"path={code}", field)
+            assert (absent[:2], absent[2].count("\n")) == ((2, ""), 1), absent
+            assert f"{field.partition('=')[0]}: there is no {code}/none" in absent[2]
+        stuck = await cli(stack.folder, "start", "link-researcher", "topic=tides")
+        assert (stuck[0], stuck[1].count("\n"), "set HIBERNAUT_SEARCH" in stuck[2]) == (0, 1, True), stuck
         # Below the folder in which `dev` was started.
         started = await cli(stack.folder, "start", "code-auditor", f"path={code}", "--wait", "--json")
         assert json.loads(started[1])["status"] == "completed", started
+        _, logged, _ = await cli(stack.folder, "logs", "--lines", "1000")
+        assert {line.split()[0] for line in logged.splitlines()} == {"worker-1", "gateway"}
+        assert logged.count("worker ready") == 2
         stack.process.send_signal(signal.SIGINT)
         await asyncio.wait_for(stack.process.wait(), 60)
         assert stack.process.returncode == 0
@@ -101,6 +113,9 @@ async def test_a_second_stack_is_refused_in_one_clear_line(tmp_path: Path) -> No
             assert err.decode().count("\n") == 1
             assert f"process {stack.process.pid}" in err.decode()
             assert "--data-dir" in err.decode()
+        async with dev(Path("/proc/none")) as nowhere:
+            _, err = await nowhere.process.communicate()
+            assert (nowhere.process.returncode, err.decode().count("\n")) == (2, 1)
         async with dev(tmp_path / "other", port=port) as third:
             _, err = await third.process.communicate()
             assert third.process.returncode == 2
@@ -115,11 +130,12 @@ async def test_a_killed_stack_leaves_no_process_and_its_data_comes_back(tmp_path
     async with dev(tmp_path / "data", port) as stack:
         await stack.hears("ready")
         id = f"kept-{port}"
-        assert (await cli(stack.folder, "start", "code-auditor", f"path={tmp_path}/none", "--id", id))[0] == 0
+        (tmp_path / "code").mkdir()
+        assert (await cli(stack.folder, "start", "code-auditor", f"path={tmp_path}/code", "--id", id))[0] == 0
         children = stack.children()
         stack.process.kill()
         await stack.process.wait()
-        await eventually(lambda: not any(each.is_running() for each in children.values()), 5)
+        await eventually(lambda: not any(each.is_running() for each in children.values()))
     code, _, err = await cli(tmp_path / "data", "list")
     assert code == 5
     assert f"127.0.0.1:{port}" in err

@@ -23,8 +23,8 @@ from common.client.client import AgentClient
 from common.client.view import AgentView
 from common.settings import Settings
 from common.temporal.connect import connect
+from testing.waiting import eventually
 from tests.support.dev import Dev, dev
-from tests.support.waiting import eventually
 
 SECRET = "zebra-secret"
 
@@ -194,7 +194,7 @@ async def test_plain_starts_and_signals_are_refused_and_the_agent_goes_on(owner:
     ):
         started = await client.start_workflow(kind, given, id=f"forged-{kind}", task_queue="hibernaut")
         with pytest.raises(WorkflowFailureError):
-            await asyncio.wait_for(started.result(), 30)
+            await asyncio.wait_for(started.result(), 120)
     view = await owner.view()
     assert (view.running, [each.id for each in view.requests]) == (True, [request.id])
     assert view.decisions == []

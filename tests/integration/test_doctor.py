@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
 
 import pytest
+from sqlalchemy import URL
 
 from cli.checks import Check
 from cli.dev_server import free_port
@@ -142,3 +144,26 @@ async def test_mail_servers_are_looked_at(
     assert (out.health, into.health) == ("mend", "mend")
     assert out.text.startswith(f"HIBERNAUT_SMTP (127.0.0.1:{server.port}): ")
     assert into.text.startswith(f"HIBERNAUT_IMAP (127.0.0.1:{box.port}): ")
+
+
+async def test_the_database_is_named_and_whether_it_is_reached(
+    settings: Settings,
+    diagnosis: Callable[[Settings], Awaitable[dict[str, Check]]],
+    place: Path | URL,
+) -> None:
+    """Files where no other is set; one that is out of reach names its setting."""
+    if isinstance(place, Path):
+        found = (await diagnosis(settings))["database"]
+        assert (found.health, found.text) == ("ok", f"SQLite files in {settings.data_dir}")
+        return
+
+    async def look(at: URL) -> Check:
+        text = at.render_as_string(hide_password=False)
+        return (await diagnosis(settings.but(state=settings.state.but(database=text))))["database"]
+
+    found = await look(place)
+    assert found.health == "ok"
+    assert found.text.endswith(f"at 127.0.0.1:{place.port}/hibernaut")
+    found = await look(place.set(port=1, password=WRONG))
+    assert found.health == "mend"
+    assert found.text.startswith("HIBERNAUT_DATABASE: the database 127.0.0.1:1/hibernaut cannot be used")

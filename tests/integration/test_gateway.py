@@ -10,8 +10,8 @@ import pytest
 from temporalio.common import SearchAttributePair, TypedSearchAttributes
 
 from common.temporal.search_attributes import OWNER
+from testing.waiting import eventually
 from tests.support.gateway.world import GatewayWorld, session, world
-from tests.support.waiting import eventually
 
 __all__ = ["world"]
 
@@ -109,7 +109,9 @@ async def test_a_decision_is_the_token_holders(world: GatewayWorld) -> None:
     assert view.result == {"verdict": "approved", "skip": ["a.py"]}
     counted = view.decisions[-1]
     assert (counted.decision.by, counted.decision.through, counted.status) == ("approver", "http", "counted")
-    late = await world.http.post(path, json={"verdict": "reject"}, headers=world.as_("operator"))
+    late = await world.http.post(
+        path, json={"verdict": "reject", "note": "no"}, headers=world.as_("operator")
+    )
     assert late.status_code == 409
     assert "completed" in late.json()["detail"]
 
@@ -138,6 +140,11 @@ async def test_a_decision_under_a_key_is_made_once(world: GatewayWorld) -> None:
 async def test_steering_is_the_owners(world: GatewayWorld) -> None:
     """Words, a pause, an end; not for an approver, who sees it only to decide; not once it has ended."""
     id, _ = await world.asking()
+    for words in ("", " \n", "x" * 100_000):
+        told = await world.http.post(f"/agents/{id}/tell", json={"text": words}, headers=world.as_("owner"))
+        no = {"verdict": "reject", "note": words}
+        why = await world.http.post(f"/agents/{id}/decisions", json=no, headers=world.as_("approver"))
+        assert (told.status_code, why.status_code) == (422, 422), words[:3]
     for path, body in (("tell", {"text": "hurry"}), ("pause", None), ("resume", None), ("cancel", None)):
         barred = await world.http.post(f"/agents/{id}/{path}", json=body, headers=world.as_("approver"))
         assert barred.status_code == 403
@@ -158,6 +165,7 @@ async def test_the_inbox_is_ones_own(world: GatewayWorld) -> None:
 
     async def inbox(who: str, **query: str) -> set[tuple[str, str]]:
         answer = await world.http.get("/inbox", params=query, headers=world.as_(who))
+        assert all(row["question"] and row["asked_at"] for row in answer.json() if row["id"] == id)
         return {(row["id"], row["digest"]) for row in answer.json()}
 
     mine = (id, request.digest)
@@ -165,7 +173,7 @@ async def test_the_inbox_is_ones_own(world: GatewayWorld) -> None:
     async def listed() -> bool:
         return mine in await inbox("approver")
 
-    from tests.support.waiting import eventually
+    from testing.waiting import eventually
 
     await eventually(listed)
     assert mine in await inbox("member")

@@ -11,10 +11,12 @@ from typing import Any
 
 import httpx
 
+from common.agent_objects import files_prefix
 from common.agents.kinds import KINDS
 from common.approval.floors import policy_file
 from common.client.tokens import Scope, TokenFile, digest_of
 from common.object_store import open_store
+from common.sealed_store import SealedStore
 from gateway.auth.ended_sessions import EndedSessions
 from gateway.problems import NO_SUCH_AGENT
 from tests.support.gateway.world import ALL, GatewayWorld, bearer, session, without_date, world
@@ -61,7 +63,7 @@ class Route:
 
     async def ask(self, world: GatewayWorld, headers: dict[str, str], id: str) -> httpx.Response:
         body: Any = BODIES.get(self.path)
-        path = self.path.replace("{id}", id)
+        path = self.path.replace("{id}", id).replace("{name}", "report.html").replace("{sha256}", "0" * 64)
         async with world.http.stream(
             self.method, path, headers=headers, json=body if self.method == "POST" else None
         ) as answer:
@@ -85,6 +87,9 @@ async def test_the_document_describes_every_route_but_the_pages(world: GatewayWo
         ("GET", "/inbox"),
         ("GET", "/agents/{id}"),
         ("GET", "/agents/{id}/events"),
+        ("GET", "/agents/{id}/files"),
+        ("GET", "/agents/{id}/files/{name}"),
+        ("GET", "/agents/{id}/artifacts/{sha256}"),
         *(
             ("POST", f"/agents/{{id}}/{what}")
             for what in ("decisions", "tell", "pause", "resume", "wake", "batch", "cancel")
@@ -231,10 +236,12 @@ async def test_a_local_token_is_as_good_as_its_file_says(world: GatewayWorld) ->
 
 PAGES = [
     ("GET", "/ui"), ("GET", "/ui/agents"), ("GET", "/ui/agents/{id}"), ("GET", "/ui/agents/{id}/events"),
+    ("GET", "/ui/agents/{id}/timeline"),
     ("POST", "/ui/agents/{id}/decisions"), ("POST", "/ui/agents/{id}/tell"),
     ("POST", "/ui/agents/{id}/steer"), ("POST", "/ui/sign-out"),
     ("GET", "/ui/agents/{id}/items"), ("GET", "/ui/agents/{id}/verdicts"), ("POST", "/ui/agents/{id}/batch"),
     ("GET", "/ui/batches/{id}"), ("POST", "/ui/batches/{id}/decisions"),
+    ("GET", "/ui/agents/{id}/files/report.html"), ("GET", "/ui/agents/{id}/artifacts/0/report.html"),
 ]  # fmt: skip
 
 
@@ -277,6 +284,30 @@ async def test_a_page_shows_and_steers_only_what_is_ones_own(world: GatewayWorld
         assert answers[0].text.replace(sleeps, "no-such-agent") == answers[1].text
     assert (await world.http.get(f"/ui/agents/{asks}", headers={"Cookie": approver})).status_code == 200
     assert (await world.agents.view(sleeps)).running
+
+
+async def test_what_an_agent_wrote_is_for_who_may_see_it(world: GatewayWorld) -> None:
+    """A report runs apart from the dashboard; a name leads nowhere else."""
+    id, objects = await world.start(), SealedStore.open(world.settings)
+    for number, part in enumerate((b"<p>", b"report")):
+        objects.put(f"{files_prefix(id)}report.html/{number:06}", part)
+    objects.put(f"{files_prefix(id)}begun.html/000001", b"its first part comes last")
+    path = f"/agents/{id}/files"
+    assert (await world.http.get(path, headers=world.as_("owner"))).json() == {"files": ["report.html"]}
+    got = await world.http.get(f"{path}/report.html", headers=world.as_("owner"))
+    assert (got.content, got.headers["content-disposition"][:10]) == (b"<p>report", "attachment")
+    cookie, _ = await session(world.http, "local-owner")
+    page = await world.http.get(f"/ui{path}/report.html", headers={"Cookie": cookie})
+    assert (page.text, page.headers["content-type"]) == ("<p>report", "text/html; charset=utf-8")
+    assert page.headers["content-security-policy"].startswith("sandbox allow-scripts; default-src 'none'")
+    assert (
+        f"{path}/report.html" in (await world.http.get(f"/ui/agents/{id}", headers={"Cookie": cookie})).text
+    )
+    for name in ("begun.html", "none", "..%2Fartifacts", "report.html%2F000000", "%00"):
+        answer = await world.http.get(f"{path}/{name}", headers=world.as_("owner"))
+        assert answer.status_code == 404, name
+    for where in (path, f"{path}/report.html"):
+        assert (await world.http.get(where, headers=world.as_("stranger"))).status_code == 404
 
 
 async def test_a_form_from_elsewhere_does_nothing(world: GatewayWorld) -> None:

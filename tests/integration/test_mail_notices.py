@@ -38,7 +38,10 @@ async def test_a_notice_says_what_is_asked_and_holds_the_link_of_whom_it_is_for(
     assert "an &lt;engineer&gt; &amp; more" in html
     assert "<script>" not in html
     assert "&lt;script&gt;" in html
-    [url] = re.findall(r"https://agents\.example\.com/approve/(\S+)", text)
+    [*opened, url] = re.findall(r"https://agents\.example\.com/approve/(\S+)", text)
+    assert [each.partition("/artifacts/")[0] for each in opened] == [url], (
+        "what the plan refers to opens there"
+    )
     assert f"/approve/{url}" in html
     link = ApprovalLink.read(url, RING, datetime.now(UTC))
     assert (link.agent, link.request_id, link.approver) == ("buyer-1", "approval-1", "ann")

@@ -13,18 +13,24 @@ import pytest
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
-from activities.mail.outbox import SETTLES, Outbox, address_digest, letter_id
+from activities.mail.outbox import SETTLES, Outbox, address_digest, letter_id, objects_of
 from activities.mail.sending import Mail, SendLetter
+from activities.recruiting.letters import LetterBook, WrittenLetter
+from activities.recruiting.records import LetterKind, Outgoing, SendOutreach
+from activities.recruiting.sending import LetterActivities
+from common.agents.recruiter import OutreachPlan, Slot
 from common.approval.signing import Authority
 from common.approval.types import Verdict
+from common.artifacts import ArtifactStore
 from common.digest import digest
-from common.mail import LetterPlan, SentStatus
+from common.mail import LetterPlan, Sent, SentStatus
 from common.notices.types import Delivery
 from common.object_store import FolderStore
 from common.settings import Settings
 from common.temporal.converter import AgentPayloadConverter
-from tests.support.mail.desk import AGENT, RING, MailDesk, approved, letter, notice
+from tests.support.mail.desk import AGENT, RING, MailDesk, approval_of, approved, letter, notice
 from tests.support.mail.smtp_server import PASSWORD, USER, certificate, smtp_server
+from tests.support.recruiting.stage import slots
 
 INVITATION = (
     "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//test//\r\nMETHOD:REQUEST\r\nBEGIN:VEVENT\r\nUID:1@example.com\r\n"
@@ -146,6 +152,73 @@ async def test_a_connection_that_breaks_after_the_letter_means_unknown(tmp_path:
         assert sent.status is SentStatus.UNKNOWN
         assert "no answer came" in sent.reason
         assert await desk.send(request) == sent == await desk.find(request)
+    assert len(server.taken) == 1
+
+
+async def test_of_the_letters_of_a_turn_one_goes_out(tmp_path: Path) -> None:
+    """A restored server has an agent write another, with newer facts, while the first may have arrived.
+
+    Where that certainly did not go out, or was refused, the other one does.
+    """
+    texts = ("Monday or Tuesday?", "Wednesday or Thursday?")
+    async with smtp_server() as server:
+        desk = MailDesk(tmp_path, server.port)
+
+        async def send(turn: str, text: str) -> Sent:
+            return await ActivityEnvironment().run(
+                desk.mail.send, letter(key=f"{turn}:{text}", text=text), turn
+            )
+
+        for fault, first, second in (
+            (None, SentStatus.SENT, SentStatus.UNKNOWN),
+            ("rcpt 550 no", SentStatus.REFUSED, SentStatus.SENT),
+            ("drop rcpt", None, SentStatus.SENT),
+        ):
+            server.script = [fault] if fault else []
+            if first is None:
+                with pytest.raises(ApplicationError):
+                    await send(f"{fault}", texts[0])
+            else:
+                assert (await send(f"{fault}", texts[0])).status is first
+            for _ in range(2):
+                assert (await send(f"{fault}", texts[1])).status is second
+        assert [each.mail.get_content().strip() for each in server.taken] == [texts[0], texts[1], texts[1]]
+        theirs = objects_of(desk.store, [AGENT])
+        assert sum(each.key.startswith("turns/") for each in theirs) == 3
+        assert objects_of(desk.store, ["another"]) == []
+
+
+async def test_a_proposal_of_other_times_does_not_go_out_beside_the_first(tmp_path: Path) -> None:
+    """Of the recruiter, whose calendar has changed since the server's older copy was made."""
+    async with smtp_server() as server:
+        desk, artifacts = MailDesk(tmp_path, server.port), ArtifactStore(FolderStore(tmp_path / "artifacts"))
+        written = WrittenLetter(to="c@example.com", name="C", subject="s", first="f", follow_up="u")
+        book = LetterBook(
+            sender="s",
+            title="t",
+            answer_within=timedelta(days=1),
+            letters={"c": written},
+            slots=tuple(map(Slot.model_validate, slots(3))),
+        )
+        plan = OutreachPlan(
+            role="t",
+            count=1,
+            letters=artifacts.put(book.model_dump_json().encode()),
+            sample=(),
+            recipients=(),
+            slots=3,
+            proposal="",
+            answer_within=timedelta(days=1),
+            model="offline",
+        )
+        letters = LetterActivities(artifacts, desk.authority, desk.mail)
+        outcomes = []
+        for times in ((0, 1), (1, 2), (0, 1)):
+            proposal = Outgoing(candidate="c", kind=LetterKind.PROPOSAL, slots=times)
+            request = SendOutreach(plan=plan, letters=(proposal,), chain="c", authorization=approval_of(plan))
+            sent = await ActivityEnvironment().run(letters.send_outreach, request)
+            outcomes.append(sent.sent["c"].status)
+        assert outcomes == [SentStatus.SENT, SentStatus.UNKNOWN, SentStatus.SENT]
     assert len(server.taken) == 1
 
 

@@ -39,12 +39,12 @@ from common.notices.types import Delivery, Notice, NoticeEvent
 from common.settings import Settings
 from common.settings.mail import MailServer
 from common.temporal.connect import connect
+from testing.waiting import eventually
 from tests.support.mail.desk import MailDesk, approved, letter
 from tests.support.mail.dovecot import PASSWORD, USER, Dovecot, dovecot
 from tests.support.mail.mails import dsn, mail
 from tests.support.mail.smtp_server import SmtpWitness, Taken, certificate, smtp_server
 from tests.support.stack import ROOT
-from tests.support.waiting import eventually
 from workflows.mailroom import Mailroom
 
 AGENTS = 4

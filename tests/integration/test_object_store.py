@@ -202,3 +202,11 @@ async def test_the_rule_for_colder_storage_leaves_other_rules(moto: str) -> None
     assert [rule["ID"] for rule in client.get_bucket_lifecycle_configuration(Bucket=BUCKET)["Rules"]] == [
         "other"
     ]
+
+
+async def test_a_service_without_rules_keeps_its_bucket(rclone: Rclone, credentials: object) -> None:
+    """One that takes the deletion of rules for that of the bucket is asked to delete nothing."""
+    store = open_store(settings_for(f"http://127.0.0.1:{rclone.port}"))
+    assert isinstance(store, S3Store)
+    await asyncio.to_thread(store.move_when_cold, "archive/v1/agents/", None)
+    assert (rclone.folder / BUCKET).is_dir()

@@ -29,9 +29,9 @@ from common.approval.signing import Authority
 from common.artifacts import ArtifactStore
 from common.settings import Settings
 from common.temporal.connect import connect
+from testing.waiting import eventually
 from tests.support.agents.readers import ReaderAgent
 from tests.support.agents.readings import Reading, ReadingInput
-from tests.support.waiting import eventually
 from tests.support.web import Route, WebServer
 from workflows.core.calls import FETCH
 
@@ -136,7 +136,7 @@ async def test_a_wait_that_a_host_asked_for_outlives_all_workers(settings: Setti
                 handle = await start(client, settings, input)
                 await eventually(lambda: site.hits("/2"))
                 # The refusal is in Temporal's hands before the workers go.
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(120):
                     while not await has_failed(handle):
                         await asyncio.sleep(0.05)
             assert site.paths() == ["/robots.txt", "/0", "/1", "/2"]

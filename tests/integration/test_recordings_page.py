@@ -18,7 +18,7 @@ LINES = [
 ]
 
 
-def run(folder: Path, words: list[str], timeout: float = 60) -> subprocess.CompletedProcess[str]:
+def run(folder: Path, words: list[str], timeout: float = 240) -> subprocess.CompletedProcess[str]:
     ran = subprocess.run(
         [sys.executable, *words], cwd=folder, capture_output=True, text=True, timeout=timeout, check=False
     )

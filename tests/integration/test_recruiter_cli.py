@@ -6,18 +6,20 @@ import asyncio
 import re
 import shutil
 import sys
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 from icalendar import Calendar
+from temporalio.service import RPCError
 
 from cli.children import end_child, start_child
 from cli.dev_server import DevServer
 from common.approval.types import ApprovalsView
 from common.mail import IncomingMail, MailKind
+from testing.waiting import eventually
 from tests.support.desk import ROOT, Desk, open_desk
 from tests.support.mail.smtp_server import SmtpWitness, smtp_server
-from tests.support.waiting import eventually
 
 DOCS = (ROOT / "docs" / "recruiter.md").read_text()
 
@@ -35,6 +37,7 @@ async def test_the_command_of_the_docs_ends_in_an_invitation(server: DevServer, 
                 "HIBERNAUT_SMTP": f"smtp://127.0.0.1:{smtp.port}",
                 "HIBERNAUT_MAIL_FROM": "agents@example.com",
                 "HIBERNAUT_MAIL_REPLY_TO": "answers@example.com",
+                "HIBERNAUT_PUBLIC_URL": "http://localhost:8080",
             },
             log=tmp_path / "worker.log",
         )
@@ -82,8 +85,10 @@ async def live(desk: Desk, smtp: SmtpWitness, id: str) -> None:
 
 async def asked(desk: Desk, id: str, begins: str) -> None:
     async def find() -> bool:
-        view = await desk.client.get_workflow_handle(id).query("approvals", result_type=ApprovalsView)
-        return any(each.question.startswith(begins) for each in view.open)
+        with suppress(RPCError):  # the worker may still be starting
+            view = await desk.client.get_workflow_handle(id).query("approvals", result_type=ApprovalsView)
+            return any(each.question.startswith(begins) for each in view.open)
+        return False
 
     await eventually(find)
 

@@ -21,7 +21,7 @@ from common.approval.types import Verdict
 from common.client.client import AgentClient
 from common.settings import Settings
 from common.temporal.connect import connect
-from tests.support.waiting import eventually
+from testing.waiting import eventually
 from tests.support.web import Hit, Route, WebServer
 
 # Debian packages of documentation, the largest first: folder below /usr/share/doc, topic, forbidden part.
@@ -101,8 +101,10 @@ async def test_every_quote_of_a_report_stands_in_the_page_it_names(
         client, signer = await connect(settings), Signer.load(settings, create=True)
         agents = AgentClient(client, settings, signer)
         objects, reports = worker.activity_objects(settings), ReliableReports(client)
+        reports_folder = tmp_path / "reports"
+        reports_folder.mkdir()
         input = ResearcherInput(
-            topic=topic, sites=[site.url()], links=12, publish=str(tmp_path / "reports"), approvers=["ann"]
+            topic=topic, sites=[site.url()], links=12, publish=str(reports_folder), approvers=["ann"]
         )
         async with (
             worker.build(client, settings, reports=reports, objects=objects),

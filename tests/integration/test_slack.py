@@ -203,9 +203,11 @@ async def test_a_stale_plan_is_refused_by_the_agent(world: SlackWorld) -> None:
     assert (await world.world.agents.view(asked.id)).requests
     assert (await asked.press("approve", "U0ANN")).status == 200
     await asked.ended()
-    late = await asked.press("approve", "U0BOB")
-    assert late.status == 200
-    assert "has ended" in await asked.said(late.payload)
+    for action in ("approve", "reject"):
+        late = await asked.press(action, "U0BOB")
+        assert (late.status, late.answer.text) == (200, "")
+        told = await asked.said(late.payload)
+        assert told.startswith("Nothing was decided: this question is over (approval-1: approved by approver")
 
 
 async def test_many_presses_are_one_decision(world: SlackWorld) -> None:

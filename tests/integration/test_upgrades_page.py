@@ -5,58 +5,28 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import re
-import shlex
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-import typer
-from typer.main import get_command
 
-import worker
 from cli.dev_server import DevServer
 from common.approval.floors import write_alone
 from common.approval.signing import Signer
 from common.settings import Settings
-from starter import app
+from testing.fixtures import open_all
 from tests.support.limits import QUICK_DELETION, QUICK_ROLLOUTS, QUICK_TASKS
-from tests.support.roots import open_all
+from tests.support.pages import check_command, commands, sessions
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "upgrades.md").read_text()
 BUILDS = PAGE[PAGE.index("## Two builds at once") : PAGE.index("## What may change")]
 
 
-def sessions() -> list[str]:
-    return re.findall(r"^```sh\n(.*?)^```$", BUILDS, re.DOTALL | re.MULTILINE)
-
-
-def commands() -> Iterator[list[str]]:
-    """Every command of the sessions: the program, and its arguments."""
-    for line in "".join(sessions()).splitlines():
-        words = shlex.split(line.removesuffix(" &"))
-        yield words[1:] if words[0] == ".venv/bin/python" else words
-
-
-@pytest.mark.parametrize("words", list(commands()), ids=" ".join)
+@pytest.mark.parametrize("words", [each for each in commands(BUILDS) if each[0] != "kill"], ids=" ".join)
 def test_each_command_is_one_that_there_is(words: list[str]) -> None:
-    """With its options, as the programs read them."""
-    program, *arguments = words
-    match program:
-        case "starter.py":
-            group: Any = get_command(app)
-            with typer.Context(group) as context:
-                _, command, rest = group.resolve_command(context, arguments)
-                while hasattr(command, "resolve_command"):
-                    _, command, rest = command.resolve_command(context, rest)
-                command.make_context(arguments[0], rest)
-        case "worker.py":
-            assert set(worker.options(arguments)) <= {"TEMPORAL_DEPLOYMENT_NAME", "TEMPORAL_WORKER_BUILD_ID"}
-        case _:
-            assert words == ["kill", "%2"]
+    """With its options."""
+    check_command(words)
 
 
 # What happens between the sessions of the page; the last lines are looked at by the test.
@@ -83,7 +53,7 @@ async def test_the_sessions_run_as_they_stand(tmp_path: Path) -> None:
     settings = Settings.read({"HIBERNAUT_DATA_DIR": str(data)})
     write_alone(settings)
     Signer.load(settings, create=True)
-    parts = sessions()
+    parts = sessions(BUILDS)
     assert len(parts) == len(BETWEEN)
     script = "set -euo pipefail\ntrap 'kill $(jobs -p); wait' EXIT\n"
     script += "\n".join(each for pair in zip(BETWEEN, parts, strict=True) for each in pair)

@@ -30,11 +30,11 @@ from common.artifacts import ArtifactStore
 from common.client.client import AgentClient
 from common.notices.types import SlackPost
 from common.settings import Settings
+from testing.waiting import eventually
 from tests.support.gateway.world import GatewayWorld, open_world
 from tests.support.slack.checks import texts
 from tests.support.slack.server import Fault, SlackServer
 from tests.support.slack.world import PEOPLE, delivery_of, run, write_people
-from tests.support.waiting import eventually
 
 APPROVERS = ["approver", "member"]
 STALE = "0" * 64
@@ -274,7 +274,7 @@ async def test_two_ways_make_a_quorum(market: Market) -> None:
     """One by Slack, one by a link; then the buyer acts on an order that Slack showed as what it is."""
     question = await market.ask()
     message = list(texts(market.slack.message(question.post.channel, question.post.ts)))
-    for shown in ("*Symbol*", "BAC", "*Quantity*", "10", "*Limit*", "100"):
+    for shown in ("*What*", "BAC", "*How many*", "10", "*At most, each*", "100"):
         assert shown in message
     await by_slack(question, "approver")
     assert (await market.world.agents.view(question.id)).running
@@ -313,7 +313,7 @@ async def test_a_question_finds_its_people_and_its_messages_hear_the_answer(mark
 
     with slack.failing("chat.postMessage", Fault(429, {"Retry-After": "1"}, "ratelimited")):
         id = await market.start(owner="told")
-        posted = await eventually(three, 30)
+        posted = await eventually(three)
     assert set(posted) == {"C0GENERAL", "D0ANN", "D0BOB"}
     for channel, who in (("C0GENERAL", "approver"), ("D0BOB", "member")):
         payload = slack.pressed(channel, posted[channel]["ts"], "approve", PEOPLE[who]["slack"])
@@ -323,7 +323,7 @@ async def test_a_question_finds_its_people_and_its_messages_hear_the_answer(mark
     async def updated() -> bool:
         return all("actions" not in kinds(each) for each in (await messages()).values())
 
-    await eventually(updated, 30)
+    await eventually(updated)
     for message in (await messages()).values():
         assert any("approved" in text and "member" in text for text in texts(message))
 

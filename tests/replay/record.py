@@ -23,7 +23,8 @@ from temporalio.client import Client, WorkflowFailureError, WorkflowHistory
 
 from activities.quotes.csv_feed import stand_at
 from activities.recruiting.memory import CandidatesView
-from cli.archive import archive_run, forget
+from cli.archive import archive_run
+from cli.forgetting import forget
 from common.agents.batch import PAGE, BatchCommand, BatchItem, page_prefix
 from common.approval.signed import sign_start
 from common.approval.signing import Signer
@@ -37,10 +38,10 @@ from common.mail import MAILROOM, IncomingMail, MailKind, MailroomRequest
 from common.notices.types import COURIER
 from common.settings import Settings
 from common.temporal.connect import connect
+from testing.waiting import eventually
 from tests.replay.fingerprints import NEWEST
 from tests.support.limits import QUICK_TASKS, short_histories
 from tests.support.stack import Stack
-from tests.support.waiting import eventually
 from tests.support.worlds import (
     FOLDER,
     AuditWorld,
@@ -117,7 +118,7 @@ async def drifted(agents: AgentClient, id: str, world: World) -> None:
 async def within(agents: AgentClient, id: str, world: World) -> None:
     """The price moves meanwhile, by less than the plan tolerates."""
     await asked(agents, id)
-    stand_at(FOLDER / "data" / "quotes.json", datetime(2008, 11, 4, tzinfo=UTC), datetime.now(UTC))
+    stand_at(FOLDER / "data" / "quotes.db", datetime(2008, 11, 4, tzinfo=UTC), datetime.now(UTC))
     await decide(agents, id)
 
 
@@ -193,7 +194,7 @@ async def gathered(agents: AgentClient, id: str, world: World) -> None:
     command = BatchCommand(at_once=1, more=(BatchItem(key="one", argument={}),))
     await (await connected()).get_workflow_handle(id).signal("batch", command)
     await decide(agents, f"{id}.one")
-    await decide(agents, f"{id}.two", Verdict.REJECT)
+    await decide(agents, f"{id}.two", Verdict.REJECT, note="too dear")
     await agents.resume(id)
 
 
@@ -227,6 +228,11 @@ async def paged(agents: AgentClient, id: str, world: World) -> None:
     await approved(agents, id, world)
 
 
+async def together(agents: AgentClient, id: str, world: World) -> None:
+    """As `paged`, since one call does several items."""
+    await approved(agents, id, world)
+
+
 async def served(agents: AgentClient, id: str, world: World) -> None:
     """People are told by couriers. What else serves agents works once it has ended, see `serving`."""
     await rejected(agents, id, world)
@@ -247,7 +253,7 @@ async def serving(id: str) -> dict[str, WorkflowHistory]:
     histories = {COURIER: await history_of(await eventually(courier))}
     await archive_run(settings, timedelta(), dry_run=False, as_json=True)
     histories[ARCHIVIST] = await history_of(ARCHIVIST)
-    await forget(settings, "local")
+    await forget(settings, "local", dry_run=False, yes=True)
     histories[ERASER] = await history_of(ARCHIVIST)
     signed = sign_start(MAILROOM, MailroomRequest(), Signer.load(settings))
     listener = await client.start_workflow(MAILROOM, signed, id=MAILROOM, task_queue=settings.task_queue)
@@ -320,7 +326,7 @@ STORIES: dict[type[World], tuple[Story, ...]] = {
     MarketWorld: (approved, looked, rejected, drifted, asleep, within, afresh),
     BatchWorld: (gathered, dormant, widened, afresh),
     IndexWorld: (approved, rejected, told, watching, afresh, moved),
-    ContractWorld: (approved, paged, rejected, changed, asleep, afresh),
+    ContractWorld: (approved, paged, together, rejected, changed, asleep, afresh),
     ContractReaderWorld: (completed,),
     SiteWorld: (approved, looked, rejected, changed, asleep, afresh),
     MailWorld: (answered, rejected, asleep, waiting, afresh),
@@ -362,7 +368,7 @@ async def record(world: World, stories: Sequence[Story]) -> None:
                 await write_runs(client, name)
                 continue
             parts = await parts_of(name) if isinstance(world, BatchWorld) else {}
-            if story is paged:
+            if story in (paged, together):
                 parts = await parts_of(name, ())
             for part, id in {name: name, **parts}.items():
                 write(part, await client.get_workflow_handle(id).fetch_history())

@@ -45,9 +45,11 @@ def read(name: str) -> WorkflowHistory:
 
 
 def test_there_is_a_history_of_every_kind() -> None:
-    """A kind that is added is looked at here, too."""
+    """A kind that is added is looked at here, too; one with activities of its own by its own test."""
     assert len({name.rpartition("-")[0] for name in RECORDED}) == len(RECORDED)
-    assert {name.rpartition("-")[0] for name in RECORDED} == set(KINDS)
+    assert {name.rpartition("-")[0] for name in RECORDED} == {
+        name for name, kind in KINDS.items() if not kind.activities
+    }
 
 
 @pytest.mark.parametrize("name", RECORDED)

@@ -60,11 +60,11 @@ async def test_a_call_with_another_argument_is_named_with_its_fields() -> None:
     """The id of a call holds a digest of its argument."""
     events = recorded("buyer-approved")
     quote = attributes(events, "ACTIVITY_TASK_SCHEDULED")
-    quote["activityId"] = "case/1/000000000000"
+    quote["activityId"] = "case/2/000000000000"
     quote["input"] = {"payloads": [as_json({"symbol": "PEP"})]}
     found = await said(events)
-    assert (found.verdict, found.event, found.node) == (Verdict.BREAKS, 5, "case")
-    assert found.why == "the activity quote (case/1/000000000000) gets another argument now, in symbol"
+    assert (found.verdict, found.event, found.node) == (Verdict.BREAKS, 6, "case")
+    assert found.why == "the activity quote (case/2/000000000000) gets another argument now, in symbol"
 
 
 async def test_another_step_is_named_with_what_the_code_does() -> None:
@@ -73,16 +73,16 @@ async def test_another_step_is_named_with_what_the_code_does() -> None:
     attributes(events, "ACTIVITY_TASK_SCHEDULED", 2)["activityType"]["name"] = "ponder"
     found = await said(events)
     assert (found.expected, found.now) == (
-        "the activity ponder (case/3/b522cb031bbd)",
-        "the activity think (case/3/b522cb031bbd)",
+        "the activity ponder (case/4/c88f42960920)",
+        "the activity think (case/4/c88f42960920)",
     )
     events = recorded("buyer-approved")
     data = attributes(events, "MARKER_RECORDED")["details"]["data"]["payloads"][0]
     call = json.loads(b64decode(data["data"])) | {"activity_type": "shout"}
     data["data"] = as_json(call)["data"]
     found = await said(events)
-    assert found.expected == "the local activity shout (approval/4)"
-    assert found.node == "approval"
+    assert found.expected == "the local activity shout (preconditions/1)"
+    assert found.node == "preconditions"
     short = recorded("buyer-rejected")
     completed = short[-1].pop("workflowExecutionCompletedEventAttributes")
     task = completed["workflowTaskCompletedEventId"]
@@ -127,11 +127,11 @@ async def test_what_cannot_be_read_is_no_break_and_no_pass(tmp_path: Path) -> No
     assert found.verdict is Verdict.UNKNOWN
     assert found.why.startswith("its history cannot be read: ")
     # With the key a break is a break.
-    call = sealed_history.events[4].activity_task_scheduled_event_attributes
-    call.activity_id = "case/1/000000000000"
+    call = sealed_history.events[5].activity_task_scheduled_event_attributes
+    call.activity_id = "case/2/000000000000"
     async with check("ab") as able:
         found = await able.examine(sealed_history)
-    assert (found.verdict, found.event) == (Verdict.BREAKS, 5)
+    assert (found.verdict, found.event) == (Verdict.BREAKS, 6)
 
 
 async def test_a_replay_that_takes_too_long_is_given_up_and_the_next_goes_on(

@@ -18,10 +18,10 @@ from common.client.asked import AskedItem
 from common.client.client import AgentClient
 from common.client.gathered import Gathered
 from common.client.tokens import Scope, TokenFile
+from testing.waiting import eventually
 from tests.support.agents.brief_input import BriefInput
 from tests.support.batching import BatchStage, know_brief
 from tests.support.gateway.world import ALL, GatewayWorld, bearer, open_world
-from tests.support.waiting import eventually
 
 
 @dataclass
@@ -56,9 +56,9 @@ class BatchWorld:
         asks = sum(ending.startswith("asks") for ending in endings.values())
 
         async def all_ask() -> bool:
-            return len(await self.asked(name)) == asks and (
-                not asks or (await self.stage.standing(agent)).asking == asks
-            )
+            now = await self.stage.standing(agent)
+            begun = now.in_flight + now.done + now.quarantined
+            return begun > 0 and now.asking == asks and len(await self.asked(name)) == asks
 
         await eventually(all_ask)
         return agent

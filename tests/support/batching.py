@@ -15,12 +15,12 @@ from common.agents.batch import BatchCommand, BatchItem, BatchStatus, ItemResult
 from common.agents.kinds import KINDS, Kind
 from common.artifacts import ArtifactRef, ArtifactStore
 from common.settings import Settings
+from testing.waiting import eventually
 from tests.support.agents.batcher import Batcher
 from tests.support.agents.batcher_doubles import Batched, BatcherInput, Jobs
 from tests.support.agents.brief import BriefAgent
 from tests.support.agents.brief_input import BriefInput
 from tests.support.stage import Stage
-from tests.support.waiting import eventually
 from workflows.batch import Batch
 from workflows.batch_page import BatchPage
 

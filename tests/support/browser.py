@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import cache
+from importlib.resources import files
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from playwright.async_api import Browser, BrowserContext, Page
+import pytest
 
 from common.agents.auditor import AuditInput
 from common.approval.types import ApprovalRequest
 from common.client.view import AgentView
 from tests.support.gateway.world import GatewayWorld
+
+if TYPE_CHECKING:  # it takes a second to import, in every process that tests run in
+    from playwright.async_api import Browser, BrowserContext, Page
 
 ROOT = Path(__file__).parents[2]
 CHROMIUM = Path("/usr/bin/chromium")
@@ -49,8 +56,23 @@ UNLABELLED = """() => [...document.querySelectorAll("input, textarea, select, bu
   .filter((each) => !(each.labels?.length || each.textContent.trim() || each.getAttribute("aria-label")))
   .map((each) => each.outerHTML.slice(0, 80))"""
 HEADINGS = """() => [...document.querySelectorAll("h1, h2, h3, h4")].map((each) => Number(each.tagName[1]))"""
+VIOLATIONS = """async () => (await axe.run()).violations.flatMap((rule) =>
+  rule.nodes.map((node) => `${rule.id}: ${node.html.slice(0, 120)}`))"""
 TARGETS = """() => [...document.querySelectorAll("button")].filter((each) => each.checkVisibility())
   .filter((each) => each.getBoundingClientRect().height < 24).map((each) => each.textContent)"""
+
+
+@asynccontextmanager
+async def chromium() -> AsyncIterator[Browser]:
+    """A real browser; the test is skipped by name where there is none."""
+    if not CHROMIUM.exists():
+        pytest.skip(f"{CHROMIUM} is missing; Debian's package chromium has it")
+    from playwright.async_api import async_playwright
+
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
+        yield browser
+        await browser.close()
 
 
 class Pages:
@@ -95,6 +117,7 @@ class Pages:
 
 async def require_accessible(page: Page) -> None:
     """Landmarks, one main heading and none skipped, a name for every control, legible text, no dead ends."""
+    await page.wait_for_load_state()  # with its styles, which a click does not wait for
     assert await page.get_by_role("main").count() == 1
     assert await page.get_by_role("banner").count() == 1
     assert await page.locator("html[lang]").count() == 1
@@ -103,11 +126,21 @@ async def require_accessible(page: Page) -> None:
     assert levels.count(1) == 1
     assert all(after - before <= 1 for before, after in pairwise(levels)), levels
     assert await page.evaluate(UNLABELLED) == []
-    assert await page.evaluate(CONTRAST) == []
-    assert await page.evaluate(TARGETS) == []
+    for look in (CONTRAST, TARGETS):
+        poor = await page.evaluate(look)
+        assert poor == [], poor
     wide = await page.evaluate(
         "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
     )
     assert wide <= 0, "the page scrolls sideways"
     ids = await page.evaluate("() => [...document.querySelectorAll('[id]')].map((each) => each.id)")
     assert len(ids) == len(set(ids))
+    await page.evaluate(_axe())
+    violations = await page.evaluate(VIOLATIONS)
+    assert violations == [], violations
+
+
+@cache
+def _axe() -> str:
+    """The source of axe-core, which knows what screen readers need."""
+    return (files("axe_playwright_python") / "axe.min.js").read_text()

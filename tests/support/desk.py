@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -31,9 +29,12 @@ from common.approval.floors import write_alone
 from common.approval.signing import Authority, Signer
 from common.approval.types import ApprovalPolicy
 from common.client.client import AgentClient
+from common.client.errors import NoSuchAgentError
 from common.settings import Settings
 from common.temporal.connect import connect
-from tests.support.roots import open_all
+from testing.fixtures import open_all
+from testing.waiting import eventually
+from tests.support.commands import Ran, run_command
 from workflows.core.agent import Agent
 
 ROOT = Path(__file__).parents[2]
@@ -97,21 +98,6 @@ class StandIn(Agent[AuditInput, Memory]):
         return {"looked": errand}
 
 
-@dataclass
-class Ran:
-    """What a run of the CLI left."""
-
-    code: int
-    out: str
-    err: str
-    json: Any = field(init=False, default=None)
-
-    def __post_init__(self) -> None:
-        assert "Traceback" not in self.err, self.err
-        with contextlib.suppress(ValueError):
-            self.json = json.loads(self.out)
-
-
 class Desk:
     """A user's shell, a worker that can be switched off, and the server both use."""
 
@@ -149,12 +135,11 @@ class Desk:
         await self._worker.aclose()
 
     async def run(self, *words: str, say: str = "", **environment: str) -> Ran:
-        process = await self.spawn(*words, **environment)
-        out, err = await asyncio.wait_for(process.communicate(say.encode()), 40)
-        assert process.returncode is not None
-        return Ran(process.returncode, out.decode(), err.decode())
+        """What a command leaves, in a process forked from one that has loaded it."""
+        return await run_command(*words, environment={**self.environment, **environment}, say=say.encode())
 
     async def spawn(self, *words: str, **environment: str) -> asyncio.subprocess.Process:
+        """A command as a process of its own, that may be asked while it runs."""
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, str(ROOT / "starter.py"), *words),
             env={**self.environment, **environment},
@@ -165,9 +150,10 @@ class Desk:
         self.spawned.append(process)
         return process
 
-    async def start(self, errand: str, *words: str) -> str:
+    async def start(self, errand: str, *words: str, fails: bool = False) -> str:
         ran = await self.run("start", "code-auditor", "--set", f"path=/x/{errand}", *words)
-        assert ran.code == 0, ran.err
+        # One that fails within the moment that a start waits is said to have failed.
+        assert ran.code in ((0, 1) if fails else (0,)), ran.err
         return ran.out.strip()
 
     async def asking(self, *approvers: str) -> str:
@@ -178,18 +164,22 @@ class Desk:
 
     async def until(self, id: str, state: str) -> str:
         agents = AgentClient(self.client, self.settings, self.signer)
-        for _ in range(200):
-            if (await agents.view(id)).state == state:
-                return id
-            await asyncio.sleep(0.05)
-        raise AssertionError(f"{id} did not get {state}")
+
+        async def there() -> bool:
+            # An agent of a batch may not have been started yet.
+            with contextlib.suppress(NoSuchAgentError):
+                return (await agents.view(id)).state == state
+            return False
+
+        await eventually(there, every=0.1)
+        return id
 
 
 async def heard(process: asyncio.subprocess.Process, text: str) -> str:
     """What a process said up to and with `text`."""
     assert process.stdout is not None
     said = ""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         while text not in said:
             line = await process.stdout.readline()
             assert line, f"it ended without saying {text!r}: {said}"

@@ -26,7 +26,7 @@ class Dev:
         self.folder = folder
         self.said = ""
 
-    async def hears(self, text: str, seconds: float = 40) -> None:
+    async def hears(self, text: str, seconds: float = 120) -> None:
         """Read on until `text` was said."""
         assert self.process.stderr is not None
         async with asyncio.timeout(seconds):
@@ -41,7 +41,7 @@ class Dev:
             "start-dev": "server",
             "worker.py": "worker",
             "gateway": "gateway",
-            "bin/litestream": "litestream",
+            "replicate": "litestream",
         }
         found: dict[str, psutil.Process] = {}
         for each in psutil.Process(self.process.pid).children():
@@ -64,7 +64,7 @@ async def dev(
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, str(ROOT / "starter.py"), "dev", "--data-dir", str(folder)),
         *("--port", str(port or free_port()), "--ui-port", str(ui_port or free_port())),
-        *("--http-port", str(free_port()), *more),
+        *("--http-port", str(free_port()), "--no-reload", *more),
         env={**CLEAN, "ANTHROPIC_API_KEY": "hush", "HIBERNAUT_SMTP_PASSWORD": "hush", **(environment or {})},
         cwd=folder.parent,
         stderr=asyncio.subprocess.PIPE,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-# A task that a worker dropped or died with is handed out again after this; by default after ten seconds.
-QUICK_TASKS = {"history.defaultWorkflowTaskTimeout": '"2s"'}
+from testing.fixtures import QUICK_TASKS as QUICK_TASKS
+
 # The server deletes what closed a moment ago only once it has noted how far it got, every 30 s by default.
 QUICK_DELETION = {
     "history.transferProcessorUpdateAckInterval": '"200ms"',

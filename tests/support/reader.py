@@ -15,6 +15,7 @@ from temporalio.testing import ActivityEnvironment
 from activities.fetching.records import FetchRequest, FoundLinks, LinksRequest, Page
 from activities.fetching.scraper import Scraper
 from common.artifacts import ArtifactStore
+from common.object_store import FolderStore
 from common.settings import Settings
 from tests.support.web import WebServer
 
@@ -31,7 +32,7 @@ class Reader:
                 **environment,
             }
         )
-        self.artifacts = ArtifactStore(folder / "artifacts")
+        self.artifacts = ArtifactStore(FolderStore(folder / "artifacts"))
         self.scraper = Scraper.build(settings, self.artifacts)
 
     async def run(

@@ -17,10 +17,11 @@ from activities.llm.prompt import Completion, Prompt
 from activities.llm.runner import ModelRunner
 from activities.research.activities import ResearchActivities
 from activities.research.publishing import Publisher
+from common.agent_files import AgentFiles
 from common.allowed_hosts import AllowedHosts
 from common.artifacts import ArtifactStore
 from common.settings import Settings
-from tests.support.stage import Stage
+from tests.support.stage import Stage, prepared
 from tests.support.web import Route, WebServer
 from workflows.link_researcher import LinkResearcher
 
@@ -79,8 +80,9 @@ class ResearchStage(Stage):
             DecisionChecks(self.authority),
             Calendars(),
             self.notices,
+            prepared(settings),
             ModelActivities(runner, self.authority),
-            ResearchActivities(artifacts, settings.data_dir / "research", settings.data_dir / "published"),
+            ResearchActivities(artifacts, AgentFiles.of(settings), settings.data_dir / "research"),
             self.publisher,
             self.scraper,
         ]

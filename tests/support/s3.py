@@ -12,7 +12,6 @@ from pathlib import Path
 import boto3
 import httpx
 import pytest
-from moto.server import ThreadedMotoServer
 
 from cli.children import end_child, start_child
 from cli.dev_server import free_port, listens
@@ -91,6 +90,8 @@ async def rclone(tmp_path: Path) -> AsyncIterator[Rclone]:
 
 @pytest.fixture
 def moto() -> Iterator[str]:
+    from moto.server import ThreadedMotoServer  # a second to import, in every process that tests run in
+
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()

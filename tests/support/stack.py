@@ -16,8 +16,8 @@ from common.approval.signing import Signer
 from common.client.client import AgentClient
 from common.settings import Settings
 from common.temporal.connect import connect
+from testing.fixtures import open_all
 from tests.support.limits import QUICK_TASKS
-from tests.support.roots import open_all
 
 ROOT = Path(__file__).parents[2]
 
@@ -41,9 +41,11 @@ class Stack:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        # In order nothing would come of it but the seconds that it takes.
         if self.worker:
-            await end_child(self.worker, 30)
-        await self.server.stop()
+            await end_child(self.worker, 0)
+        self.server.kill()
+        await self.server.wait()
         os.environ.pop("TEMPORAL_ADDRESS", None)
 
     async def start_worker(self) -> None:

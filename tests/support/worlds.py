@@ -181,6 +181,7 @@ class SiteWorld(World):
         self._site.routes = {path: self._page(path, text) for path, text in self.pages.items()}
         links = "".join(f'<p><a href="{path}">The harbour and its tides</a></p>' for path in self.pages)
         self._site.routes["/"] = Route(f"<html><body>{links}</body></html>")
+        (FOLDER / name / "reports").mkdir(parents=True)
         return ResearcherInput(
             topic="the tides of a harbour",
             sites=[self._site.url()],
@@ -206,6 +207,7 @@ class MailWorld(World):
         "HIBERNAUT_SMTP": f"smtp://127.0.0.1:{port}",
         "HIBERNAUT_MAIL_FROM": "agents@example.com",
         "HIBERNAUT_MAIL_REPLY_TO": "answers@example.com",
+        "HIBERNAUT_PUBLIC_URL": "http://localhost:8080",
     }
 
     def __enter__(self) -> Self:

@@ -67,7 +67,7 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> ArchiveIndex:
 texts = st.one_of(st.none(), st.sampled_from(WORDS), st.text(max_size=20))
 
 
-@settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     owner=texts,
     batch=texts,

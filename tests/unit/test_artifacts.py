@@ -1,8 +1,7 @@
-"""Artifacts: whole or not at all, and forgotten with the last agent that stored them."""
+"""Artifacts: whole or not at all, each agent's own, also where they lay before."""
 
 from __future__ import annotations
 
-import asyncio
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -11,62 +10,101 @@ import pytest
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
-from common.artifacts import ArtifactRef, ArtifactStore, write_atomically
+from common.agent_objects import is_artifact, objects_of
+from common.artifacts import ArtifactRef, ArtifactStore
+from common.digest import digest_bytes
+from common.files import write_atomically
+from common.object_store import FolderStore, ObjectStore
+from common.old_data import OldArtifacts, forget_old
+from common.sealed_store import SealedStore
+from common.settings import Settings
+
+KEYS = {"HIBERNAUT_PAYLOAD_KEYS": f"one:{'1' * 64}"}
+
+
+def put_as(agent: str, store: ArtifactStore, data: bytes) -> ArtifactRef:
+    environment = ActivityEnvironment()
+    environment.info = replace(environment.info, workflow_id=agent)
+    return environment.run(store.put, data)
+
+
+def keys(objects: ObjectStore) -> list[str]:
+    return [each.key for each in objects.list("")]
 
 
 def test_artifacts_come_back_whole_or_not_at_all(tmp_path: Path) -> None:
-    """Content-addressed; the same bytes are one file; a changed byte is noticed."""
-    store = ArtifactStore(tmp_path)
+    """Content-addressed; the same bytes are one object; a changed byte is noticed."""
+    objects = FolderStore(tmp_path)
+    store = ArtifactStore(objects)
     ref = store.put(b"abc")
     assert store.put(b"abc") == ref
     assert store.get(ref) == b"abc"
-    [file] = tmp_path.rglob(ref.sha256)
-    file.write_bytes(b"abd")
-    with pytest.raises(ApplicationError, match="changed on disk"):
+    [key] = keys(objects)
+    objects.put(key, b"abd")
+    with pytest.raises(ApplicationError, match="changed in the store"):
         store.get(ref)
-    file.unlink()
-    with pytest.raises(ApplicationError, match="is not in"):
+    objects.delete([key])
+    with pytest.raises(ApplicationError, match="is not in the store"):
         store.get(ref)
 
 
-async def _put_as(agent: str, store: ArtifactStore, data: bytes) -> ArtifactRef:
-    environment = ActivityEnvironment()
-    environment.info = replace(environment.info, workflow_id=agent)
-
-    async def put() -> ArtifactRef:
-        return await asyncio.to_thread(store.put, data)
-
-    return await environment.run(put)
-
-
-async def test_an_artifact_is_forgotten_with_the_last_agent_that_stored_it(tmp_path: Path) -> None:
-    """What two agents stored stays until both are forgotten, and what nobody's activity stored stays."""
-    store = ArtifactStore(tmp_path)
-    kept = store.put(b"nobody's")
-    for number in range(300):
-        await _put_as("one", store, b"%d" % number)
-    shared = await _put_as("one", store, b"shared")
-    assert await _put_as("two", store, b"shared") == shared
-    assert await _put_as("two", store, b"shared") == shared
-    assert sum(store.forget(["one"])) == sum(len(str(number)) for number in range(300))
-    assert store.get(shared) == b"shared"
-    assert store.forget(["one", "three"]) == []
-    assert store.forget(["two"]) == [len(b"shared")]
-    assert [each.name for each in tmp_path.rglob("*") if each.is_file() and each.name != ".lock"] == [
-        kept.sha256
-    ]
+def test_each_agent_has_its_own(tmp_path: Path) -> None:
+    """The same bytes of two agents are two objects, whose references any reader can follow."""
+    objects = FolderStore(tmp_path)
+    store = ArtifactStore(objects)
+    one, two = (put_as(agent, store, b"shared") for agent in ("one", "two"))
+    assert (one.sha256, one.agent != two.agent) == (two.sha256, True)
+    assert store.put(b"shared", "one") == one
+    going = objects_of(objects, ["one"])
+    assert all(is_artifact(each.key) for each in going)
+    objects.delete([each.key for each in going])
+    assert store.get(two) == b"shared"
+    with pytest.raises(ApplicationError, match="is not in the store"):
+        store.get(one)
 
 
-async def test_what_is_stored_while_another_is_forgotten_is_there(tmp_path: Path) -> None:
-    """The same bytes, stored again and again by one agent while the other is forgotten."""
-    store = ArtifactStore(tmp_path)
-    for _ in range(50):
-        await _put_as("one", store, b"shared")
-        ref, _ = await asyncio.gather(
-            _put_as("two", store, b"shared"), asyncio.to_thread(store.forget, ["one"])
-        )
-        assert store.get(ref) == b"shared"
-        store.forget(["two"])
+def test_a_reference_of_before_is_written_as_it_was_and_still_read(tmp_path: Path) -> None:
+    """Digests of what people approved, and of arguments in histories, do not change by an update."""
+    settings = Settings.read({"HIBERNAUT_DATA_DIR": str(tmp_path)})
+    text = f'{{"sha256":"{digest_bytes(b"old")}","size":3}}'
+    ref = ArtifactRef.model_validate_json(text)
+    assert ref.model_dump_json() == text
+    assert set(put_as("one", ArtifactStore.of(settings), b"new").model_dump()) == {"sha256", "size", "agent"}
+    file = tmp_path / "artifacts" / ref.sha256[:2] / ref.sha256
+    write_atomically(file, b"old")
+    marks = [file.with_suffix(f".{digest_bytes(agent)[:32]}") for agent in (b"one", b"two")]
+    for mark in marks:
+        mark.touch()
+    page = tmp_path / "fetching" / "pages" / digest_bytes(b"one")[:32] / "page.json"
+    write_atomically(page, b"{}")
+    assert ArtifactStore.of(settings).get(ref) == b"old"
+    assert forget_old(settings, ["one"]) == []
+    assert (page.exists(), ArtifactStore.of(settings).get(ref)) == (False, b"old")
+    assert OldArtifacts.of(settings).forget(["two", "three"]) == [3]
+    with pytest.raises(ApplicationError, match="is not in the store"):
+        ArtifactStore.of(settings).get(ref)
+
+
+def test_with_keys_nobody_reads_or_swaps_objects(tmp_path: Path) -> None:
+    """Ciphertext, bound to its key; where encryption is on, what comes in plain is refused."""
+    settings = Settings.read({"HIBERNAUT_OBJECTS": str(tmp_path), **KEYS})
+    store, beneath = ArtifactStore.of(settings), FolderStore(tmp_path)
+    ref, other = store.put(b"a secret", "one"), store.put(b"another", "one")
+    assert store.get(ref) == b"a secret"
+    bodies = {key: beneath.get(key) for key in keys(beneath)}
+    assert not any(b"secret" in body for body in bodies.values())
+    SealedStore.open(settings).put("work", b"a journal")
+    stolen = beneath.get("work")
+    for body in (b"a secret", stolen, bytes(100), b""):
+        for key in bodies:
+            beneath.put(key, body)
+        for each in (ref, other):
+            with pytest.raises(ApplicationError) as caught:
+                store.get(each)
+            assert caught.value.type == "ArtifactDamaged"
+    migrating = settings.but(state=settings.state.but(encryption="migrate"))
+    beneath.put("plain", b"from before")
+    assert SealedStore.open(migrating).get("plain") == b"from before"
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_no_other(

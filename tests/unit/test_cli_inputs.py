@@ -59,6 +59,16 @@ def test_paths_are_absolute_from_where_the_user_stands(
     assert read(source=str(file)).path == expected
 
 
+def test_a_path_in_a_file_is_from_that_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever reads it from where; a word beside it is from where the user stands."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "jobs").mkdir()
+    (tmp_path / "jobs" / "input.json").write_text('{"path": "../shop", "baseline": "old.sarif"}')
+    found = read("baseline=new.sarif", source="jobs/input.json")
+    assert found.path == str(tmp_path / "jobs" / ".." / "shop")
+    assert found.baseline == str(tmp_path / "new.sarif")
+
+
 def test_words_override_the_file(tmp_path: Path) -> None:
     """`--input` is the base, `--set` the change."""
     file = tmp_path / "input.json"

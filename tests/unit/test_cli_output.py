@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -12,13 +13,14 @@ from temporalio.api.workflow.v1 import WorkflowExecutionInfo
 
 from activities.delivery import slack_blocks
 from activities.mail.notice_words import notice_words
+from cli.children import ROOT, why
 from cli.draw import PLAN_LINES, row_cells, show_lines
 from cli.output import clean, print_document
 from common.agents.agent import NotebookEntry, Progress
-from common.approval import plan_view
+from common.approval import plan_parts
 from common.approval.signing import Signer
 from common.approval.types import ApprovalPolicy, ApprovalRequest
-from common.client.view import AgentView, RunStatus, row_of_info, sum_of
+from common.client.view import AgentView, RunStatus, row_of_info
 from common.client.visibility import quote
 from common.key_ring import KeyRing
 from common.names import UnusableValueError
@@ -111,9 +113,8 @@ def test_progress_counts_what_activities_report_and_never_passes_the_total(
     counted: tuple[int, int], under_way: tuple[int, int], shown: tuple[int, int]
 ) -> None:
     """A long shard shows before it has ended."""
-    found = sum_of(
-        Progress(done=counted[0], total=counted[1]), Progress(done=under_way[0], total=under_way[1])
-    )
+    reported = Progress(done=under_way[0], total=under_way[1])
+    found = Progress(done=counted[0], total=counted[1]).with_under_way(reported)
     assert (found.done, found.total) == shown
 
 
@@ -167,7 +168,7 @@ def test_no_time_is_too_odd_to_be_shown(at: datetime) -> None:
         text="t",
         request=request,
     )
-    assert slack_blocks.asked(notice, request, plan_view.ShownPlan({}, None), "", "")
+    assert slack_blocks.asked(notice, request, plan_parts.ShownPlan(), "", "")
     delivery = Delivery(notice=notice, way="email", address="a@example.com", person="ann")
     assert notice_words(delivery, "https://x.test", Signer(KeyRing.of({"k": b"1" * 32})), NOW)
 
@@ -180,3 +181,22 @@ def test_an_odd_search_attribute_costs_one_cell_and_not_the_list(at: object) -> 
     info.search_attributes.indexed_fields["AgentWakeAt"].data = json.dumps(at).encode()
     row = row_of_info(info)
     assert row_cells(row)
+
+
+def test_a_process_that_ended_is_said_with_what_began_it_and_where(tmp_path: Path) -> None:
+    """What went wrong long before is none of it, and a line without a traceback is said as it is."""
+    log = tmp_path / "worker.log"
+    log.write_text(
+        "ValueError: of long ago\n"
+        "Traceback (most recent call last):\n"
+        f'  File "{ROOT}/workflows/tidy.py", line 7, in <module>\n'
+        "lib.RestrictedError: no chance\n\n"
+        "The above exception was the direct cause of the following exception:\n\n"
+        "Traceback (most recent call last):\n"
+        f'  File "{ROOT}/.venv/lib/worker.py", line 9, in y\n'
+        "RuntimeError: Failed validating workflow tidy\n"
+    )
+    assert why(log) == "RestrictedError: no chance (workflows/tidy.py:7)"
+    with log.open("a") as more:
+        more.write("HIBERNAUT_MODEL: set a key\n")
+    assert why(log) == "HIBERNAUT_MODEL: set a key"

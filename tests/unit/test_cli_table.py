@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cli.table import folded, measured, table_lines
+from cli import table
+from cli.table import folded, measured
 
 TEXT = st.text(alphabet="ab 漢é\u0301", max_size=30)
+
+
+def table_lines(columns: Sequence[str], rows: Iterable[Sequence[str]], width: int) -> list[str]:
+    """A table of which nothing is left out."""
+    lines, left_out = table.table_lines(columns, rows, width)
+    assert not left_out
+    return lines
 
 
 def test_columns_are_aligned_under_their_names() -> None:
@@ -31,6 +41,21 @@ def test_what_does_not_fit_is_folded_at_a_space() -> None:
     ]
 
 
+LONG = "audit-of-the-harbour-office-0001"
+
+
+def test_an_id_and_a_state_stay_in_one_piece() -> None:
+    """Lesser columns go, empty ones unsaid, and the id is whole even where it is wider than all there is."""
+    columns = ["ID", "KIND", "OWNER", "STATE", "WAITS FOR", "CLOSED"]
+    row = [LONG, "code-auditor", "ann", "awaiting_approval", "an approval until noon", ""]
+    lines, left_out = table.table_lines(columns, [row], 80)
+    assert left_out == ["OWNER", "KIND"]
+    assert lines[1] == f"{LONG}  awaiting_approval  an approval until noon"
+    lines, left_out = table.table_lines(columns, [row], 20)
+    assert left_out == ["OWNER", "KIND"]
+    assert lines[1] == f"{LONG}  awaiting_approval  an"
+
+
 def test_nothing_in_a_cell_steers_the_terminal() -> None:
     """Control characters are spelled out before anything is measured."""
     assert table_lines(["A"], [["x\x1b[31m\ny"]], 80) == ["A", "x\\u001b[31m y"]
@@ -45,7 +70,7 @@ def test_folding_loses_no_sign_and_keeps_to_the_width(text: str, width: int) -> 
 
 
 @pytest.mark.parametrize("count", [0, 3])
-@given(width=st.integers(10, 40), cell=TEXT)
+@given(width=st.integers(3 * table.NARROWEST + 4, 60), cell=TEXT)
 def test_a_table_is_never_wider_than_it_may_be(count: int, width: int, cell: str) -> None:
     """Whatever stands in it."""
     lines = table_lines(["ONE", "TWO", "THREE"], [[cell, cell * 2, cell * 3]] * count, width)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import stat
+import zlib
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,8 +20,10 @@ from common.key_ring import parse_keys, rotate
 from common.settings import Settings, SettingsError
 from common.temporal.codec import (
     ARRIVED_AT,
+    COMPRESSED,
     DATABASE,
     KEY_ID,
+    MAX_INFLATED_BYTES,
     SEALED_FOR,
     key_file,
     load_codec,
@@ -66,6 +70,47 @@ async def test_nothing_of_a_payload_can_be_read_without_the_key() -> None:
     [sealed] = await codec(agent="a").encode([plain])
     assert CANARY not in sealed.SerializeToString()
     assert set(sealed.metadata) == {"encoding", KEY_ID, SEALED_FOR}
+
+
+@pytest.mark.parametrize("size", [0, 400, 511, 512, 3_000, 2_000_000])
+async def test_what_is_long_is_kept_smaller_and_read_with_compression_on_or_off(size: int) -> None:
+    """The same bytes each time; what is short stays as it is, and either reads what the other wrote."""
+    plain = [Payload(metadata={"encoding": b"json/plain"}, data=b"the price of a ton of it; " * (size // 26))]
+    on, off = codec(agent="a"), codec(agent="a", compression="off")
+    [packed], [unpacked] = await on.encode(plain), await off.encode(plain)
+    if size >= 1000:
+        assert len(packed.data) < len(unpacked.data) / 10
+    elif size < 450:
+        assert packed == unpacked
+    assert await on.encode(plain) == [packed]
+    for reader in (on, off):
+        assert await reader.decode([packed, unpacked]) == plain * 2
+
+
+async def test_what_does_not_compress_is_encrypted_as_it_is() -> None:
+    """Nothing grows by being compressed."""
+    plain = [Payload(data=hashlib.shake_256(b"noise").digest(5_000))]
+    [packed], [unpacked] = await codec().encode(plain), await codec(compression="off").encode(plain)
+    assert packed == unpacked
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"not compressed", "it holds no payload"),
+        (zlib.compress(Payload(data=b"x" * 600).SerializeToString())[:-9], "it is cut short"),
+        (zlib.compress(Payload(data=bytes(MAX_INFLATED_BYTES)).SerializeToString()), "it is cut short"),
+        (zlib.compress(b"\xff" * 600), "it holds no payload"),
+    ],
+)
+async def test_what_cannot_be_inflated_is_refused(data: bytes, reason: str) -> None:
+    """Also what would fill the memory: it is given up where it grows past the largest payload."""
+    sealing = codec()
+    bound = b"\0".join((b"hibernaut/1", b"k1", b""))
+    metadata = {"encoding": b"binary/encrypted", KEY_ID: b"k1"}
+    sealed = sealing.cipher.seal(COMPRESSED + data, bound, "k1")
+    [marked] = await sealing.decode([Payload(metadata=metadata, data=sealed)])
+    assert (reason_of(marked) or "").startswith(reason)
 
 
 async def test_each_change_to_what_was_sealed_is_noticed() -> None:

@@ -92,7 +92,25 @@ def test_a_fitted_value_is_legal_and_loses_nothing_where_it_fits(text: str, limi
     cut = search_attributes.fit(text, limit)
     assert len(cut.encode()) <= limit
     if len(text.encode("utf-8", "replace")) <= limit:
-        assert cut == text.encode("utf-8", "replace").decode()
+        assert cut == text.encode("utf-8", "replace").decode().replace("\0", "?")
+
+
+def test_a_keyword_is_no_longer_than_every_database_takes() -> None:
+    """PostgreSQL and MySQL take 255 characters; a longer one fails there for ever, and nothing is shown."""
+    assert len(search_attributes.fit("x" * 300)) <= 255
+    assert len(search_attributes.fit("ö" * 300)) <= 255
+    many = search_attributes.SEPARATOR.join(
+        search_attributes.waiting_for_approval(f"ask-{number}", f"{number:064x}") for number in range(9)
+    )
+    read = search_attributes.parse_waiting_for_approvals(search_attributes.fit(many))
+    assert [id for id, _ in read] == ["ask-0", "ask-1", "ask-2"][: len(read)]
+    assert len(read) >= 2
+
+
+@pytest.mark.parametrize("odd", ["\0", "\ud800"])
+def test_a_fitted_value_is_one_that_every_database_holds(odd: str) -> None:
+    """Visibility on PostgreSQL would retry for ever."""
+    assert search_attributes.fit(f"a{odd}b") == "a?b"
 
 
 @given(st.lists(st.text(max_size=300), max_size=60))

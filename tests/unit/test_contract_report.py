@@ -26,9 +26,11 @@ from activities.contracts.report.tables import harmless
 from activities.contracts.report.write import ContractReports
 from activities.documents import plain
 from activities.documents.structure import StructuredDocument
+from common.agent_files import AgentFiles
 from common.agents.batch import MAX_KEY, BatchItem, ItemResult, Verdict, as_lines
 from common.agents.contracts import ContractsReport
 from common.artifacts import ArtifactRef, ArtifactStore
+from common.object_store import FolderStore
 
 HOSTILE = "=cmd|' /C calc'!A0"
 
@@ -39,7 +41,7 @@ class Desk:
     def __init__(self, tmp_path: Path) -> None:
         self.folder = tmp_path / "contracts"
         self.folder.mkdir()
-        self.store = ArtifactStore(tmp_path / "artifacts")
+        self.store = ArtifactStore(FolderStore(tmp_path / "artifacts"))
         self.contracts = Contracts(
             self.store,
             "offline",
@@ -47,7 +49,9 @@ class Desk:
                 name, digest, StructuredDocument.model_validate(plain.read(data))
             ),
         )
-        self.reports = ContractReports(self.store, tmp_path / "reports")
+        self.reports = ContractReports(
+            self.store, AgentFiles(FolderStore(tmp_path / "objects")), tmp_path / "reports"
+        )
         self.environment = ActivityEnvironment()
 
     def open(self) -> Opened:

@@ -14,6 +14,7 @@ from activities.documents import documents as module
 from activities.documents.documents import Documents, DocumentSet, DocumentsRequest
 from common.artifacts import ArtifactStore
 from common.digest import digest_bytes
+from common.object_store import FolderStore
 
 
 @dataclass
@@ -34,7 +35,7 @@ class World:
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "documents"
         self.folder.mkdir()
-        self.artifacts = ArtifactStore(folder / "artifacts")
+        self.artifacts = ArtifactStore(FolderStore(folder / "artifacts"))
         self.documents = Documents(self.artifacts, text_of)
         self.request = DocumentsRequest(folder=str(self.folder))
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -171,12 +172,16 @@ def test_pypdf_is_never_in_the_worker() -> None:
     assert done.stdout.strip() == "[]", done.stderr
 
 
-def test_importing_the_reader_is_light() -> None:
-    """Workflow files import this module for its types; what reads documents is loaded when one is read."""
-    code = (
-        "import sys\nimport activities.documents.extract\n"
-        "print([n for n in ('lxml', 'trafilatura', 'charset_normalizer') if n in sys.modules])"
-    )
+@pytest.mark.parametrize(
+    ("module", "heavy"),
+    [
+        ("activities.documents.extract", ("lxml", "trafilatura", "charset_normalizer")),
+        ("activities.safe_files", ("temporalio", "pydantic")),
+    ],
+)
+def test_importing_the_reader_is_light(module: str, heavy: tuple[str, ...]) -> None:
+    """Workflow files import its types, and a process reads one document: each loads only what it needs."""
+    code = f"import sys\nimport {module}\nprint([name for name in {heavy} if name in sys.modules])"
     root = Path(__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=False)
     assert done.stdout.strip() == "[]", done.stderr
@@ -198,27 +203,33 @@ def test_a_damaged_pdf_says_so(data: bytes, reason: str) -> None:
         text_of(data, "application/pdf")
 
 
+def twice_compressed(size: int) -> bytes:
+    """So many zeros, of which this process never holds more than a million."""
+    first = zlib.compressobj(9)
+    pieces = [first.compress(bytes(1_000_000)) for _ in range(size // 1_000_000)]
+    return zlib.compress(b"".join(pieces) + first.flush(), 9)
+
+
 @pytest.mark.parametrize(
     ("filters", "stream", "reason"),
     [
         (
             b"/Filter [/FlateDecode /FlateDecode]",
-            zlib.compress(zlib.compress(b"\0" * 400_000_000, 9), 9),
+            lambda: twice_compressed(400_000_000),
             "decompressing|memory",
         ),
-        (b"", b"q " * 3_000_000 + b"BT (x) Tj ET", "memory"),
+        (b"", lambda: b"q " * 3_000_000 + b"BT (x) Tj ET", "memory"),
     ],
     ids=["bomb", "operators"],
 )
-def test_a_pdf_that_asks_for_too_much_memory_is_ended(filters: bytes, stream: bytes, reason: str) -> None:
+def test_a_pdf_that_asks_for_too_much_memory_is_ended(
+    filters: bytes, stream: Callable[[], bytes], reason: str
+) -> None:
     """What unpacks to gigabytes ends at the limit, and the worker goes on."""
+    made = pdf("", filters=filters, stream=stream())
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(ExtractError, match=reason):
-        text_of(
-            pdf("", filters=filters, stream=stream),
-            "application/pdf",
-            limits=ReadingLimits(memory=200_000_000),
-        )
+        text_of(made, "application/pdf", limits=ReadingLimits(memory=200_000_000))
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000, "kilobytes of the worker's"
 
 

@@ -116,6 +116,6 @@ def test_unsigned_words_count_where_the_settings_say_so(world: World) -> None:
     """The embedded stack takes them."""
     world.write("a.py")
     plan = world.plan()
-    applier = FixApplier(world.store, authority(Signer(KeyRing.of({})), accept_unsigned=True), world.journals)
+    applier = FixApplier(world.store, authority(Signer(KeyRing.of({})), accept_unsigned=True), world.objects)
     request = ApplyRequest(plan=plan, authorization=unsigned(plan))
     assert ActivityEnvironment().run(applier.apply_fixes, request).written == 1

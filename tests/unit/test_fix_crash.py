@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
+import json
 import os
 import shutil
 import signal
@@ -10,14 +12,20 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from temporalio.exceptions import ApplicationError
+from temporalio.testing import ActivityEnvironment
 
-from activities.auditor.fix.apply import LEFT, WRITTEN
-from activities.auditor.records import ApplyResult
-from tests.support.auditor.fix_world import FLAWED, MENDED, World, authorized
+from activities.auditor.fix import apply, journal
+from activities.auditor.fix.apply import ALREADY_SO, LEFT, WRITTEN, FixApplier
+from activities.auditor.fix.journal import SETTLES
+from activities.auditor.records import ApplyRequest, ApplyResult
+from common.digest import digest_bytes
+from tests.support.auditor.fix_world import AGENT, FLAWED, MENDED, World, authority, authorized
 
 NOBODY = 65534
 
@@ -117,30 +125,76 @@ def test_killed_at_the_rename_a_file_changed_since_is_left_clean(world: World) -
     assert world.content() == {"a.py": b"theirs\n"}
 
 
-def test_a_torn_line_in_the_journal_does_no_harm(world: World) -> None:
-    """A kill in the middle of a line costs that line, which nobody has acted on."""
-    plan = world.planned({"a.py": (FLAWED, MENDED), "b.py": (FLAWED, MENDED)})
-    assert world.process(plan, die="before rename").wait() == -signal.SIGKILL
-    (journal,) = world.journals.iterdir()
-    with open(journal, "ab") as file:
-        file.write(b'{"event":"done","path":"b')
-    assert world.apply(plan, authorized(plan), attempt=2).written == 2
-    assert all(line.endswith(b"}\n") for line in journal.read_bytes().splitlines(True))
-    assert Counter(world.done()) == {"a.py": 1, "b.py": 1}
+def test_an_attempt_goes_on_from_a_journal_in_the_data_folder(world: World) -> None:
+    """As one that was killed before journals were in the object store left it, in the middle of a line."""
+    plan = world.planned({"a.py": (FLAWED, MENDED), "b.py": (FLAWED, MENDED), "c.py": (FLAWED, MENDED)})
+    word, listing = authorized(plan), world.listing(plan)
+    old = world.folder / "old"
+    lines = [("intent", "a.py"), ("done", "a.py"), ("intent", "b.py")]
+    text = "".join(
+        json.dumps(
+            {"event": event, "path": path, "after": listing[path].after.sha256, "pid": 1, "attempt": 1}
+        )
+        + "\n"
+        for event, path in lines
+    )
+    old.mkdir()
+    (old / f"{digest_bytes(word.key.encode())}.jsonl").write_text(text + '{"event":"done","path":"b')
+    world.write("a.py", b"theirs since\n")
+    world.write("b.py", MENDED)
+    world.write("c.py", MENDED)
+    applier = FixApplier(world.store, authority(), world.objects, old)
+    result = ActivityEnvironment().run(applier.apply_fixes, ApplyRequest(plan=plan, authorization=word))
+    assert world.details(result) == {"a.py": (WRITTEN, ""), "b.py": (WRITTEN, ""), "c.py": (LEFT, ALREADY_SO)}
 
 
 def test_two_attempts_do_not_write_at_once(world: World) -> None:
     """The server may start a second attempt while a cut-off first still writes; it has to come back."""
     plan = world.planned({"a.py": (FLAWED, MENDED)})
     first = world.apply(plan, authorized(plan))
-    (journal,) = world.journals.iterdir()
-    with open(journal) as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        with pytest.raises(ApplicationError) as caught:
-            world.apply(plan, authorized(plan), attempt=2)
+    held = os.open(world.root, os.O_RDONLY)
+    fcntl.flock(held, fcntl.LOCK_EX)
+    with pytest.raises(ApplicationError) as caught:
+        world.apply(plan, authorized(plan), attempt=2)
+    os.close(held)
     assert (caught.value.type, caught.value.non_retryable) == ("ApplyUnderWay", False)
     assert caught.value.next_retry_delay is not None
     assert world.apply(plan, authorized(plan), attempt=3) == first
+
+
+def test_without_locks_a_file_begun_on_another_machine_is_waited_for(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until nobody can be writing it any more; the other's next file is taken, which ends it there."""
+    plan = world.planned({"a.py": (FLAWED, MENDED), "b.py": (FLAWED, MENDED)})
+    monkeypatch.setattr(fcntl, "flock", _no_locks)
+    assert world.process(plan, die="before rename").wait() == -signal.SIGKILL
+    with pytest.raises(ApplicationError) as caught:
+        world.apply(plan, authorized(plan), attempt=2)
+    assert caught.value.type == "ApplyUnderWay"
+    assert timedelta() < (caught.value.next_retry_delay or timedelta()) <= SETTLES
+    assert world.content()["b.py"] == FLAWED
+    # Whoever comes later takes the next file while this attempt, given up on, is still at its first.
+    monkeypatch.setattr(journal, "SETTLES", timedelta())
+    key, real = authorized(plan).key, apply.swap_content
+
+    def overtaken(*arguments: Any, **more: Any) -> None:
+        with journal.open_journal(world.objects, AGENT, key, 3, str(world.root)) as later:
+            later.intend(world.listing(plan)["b.py"])
+        real(*arguments, **more)
+
+    monkeypatch.setattr(apply, "swap_content", overtaken)
+    with pytest.raises(ApplicationError) as caught:
+        world.apply(plan, authorized(plan), attempt=2)
+    assert caught.value.type == "ApplyUnderWay"
+    assert world.content() == {"a.py": MENDED, "b.py": FLAWED}
+    monkeypatch.setattr(apply, "swap_content", real)
+    assert world.apply(plan, authorized(plan), attempt=4).written == 2
+    assert Counter(world.done()) == {"a.py": 1, "b.py": 1}
+
+
+def _no_locks(*_: object) -> None:
+    raise OSError(errno.EBADF, "no locks on folders here")
 
 
 def test_a_read_only_file_is_left(world: World) -> None:

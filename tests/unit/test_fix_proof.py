@@ -25,6 +25,13 @@ def fixed(world: World, **options: str) -> dict[str, bytes]:
     return {path: world.store.get(fix.after) for path, fix in listing.items()}
 
 
+def test_a_name_that_no_other_file_uses_goes(world: World) -> None:
+    """Without any of the files below."""
+    world.write("a.py", RE_EXPORT)
+    world.write("c.py", FLAWED)
+    assert list(fixed(world)) == ["a.py", "c.py"]
+
+
 @pytest.mark.parametrize(
     ("path", "text"),
     [
@@ -40,20 +47,23 @@ def fixed(world: World, **options: str) -> dict[str, bytes]:
         ("setup.cfg", b"[options.entry_points]\nconsole_scripts =\n    tool = a:join\n"),
         ("README.rst", b"Paths::\n\n    >>> join('a', 'b')\n"),
         ("old.py", b"from a import join\nprint join\n"),
+        ("b.py", b"import a\nx = 1  # type: a.join\n"),
+        ("n.ipynb", b'{"cells": [{"cell_type": "code", "source": ["from a import join\\n"]}]}'),
+        ("Procfile", b"web: server a:join\n"),
     ],
     ids=[
         *("from", "star", "attribute", "alias", "getattr", "import_module", "patch", "doctest", "lazy"),
-        *("entry point", "doctest in a text", "another Python"),
+        *("entry point", "doctest in a text", "another Python", "type comment", "notebook", "command"),
     ],
 )
 def test_a_name_that_another_file_may_use_stays(world: World, path: str, text: bytes) -> None:
-    """However the other file comes by it."""
+    """However the other file comes by it; what nobody else may use goes all the same."""
     world.write("a.py", RE_EXPORT)
     world.write("c.py", FLAWED)
-    assert list(fixed(world)) == ["a.py", "c.py"]
     world.write(path, text)
-    assert "a.py" not in fixed(world)
-    assert "c.py" in fixed(world), "what nobody else may use goes all the same"
+    found = fixed(world)
+    assert "a.py" not in found
+    assert "c.py" in found
 
 
 @pytest.mark.parametrize(
@@ -62,6 +72,8 @@ def test_a_name_that_another_file_may_use_stays(world: World, path: str, text: b
         b"import unittest\n\n\nclass T(unittest.TestCase):\n    def test(self):\n"
         b"        with self.assertRaises(ImportError):\n            import ssl\n",
         b"try:\n    import ssl\nfinally:\n    print()\n",
+        b"def test_it_loads():\n    import ssl\n",
+        b"if __debug__:\n    import ssl\n",
         b"import ssl\nprint(globals()['ssl'])\n",
         b"import ssl\n__all__ = ['s' + 'sl']\n",
         b"import ssl\nprint(eval('ssl'))\n",
@@ -76,7 +88,18 @@ def test_a_name_that_another_file_may_use_stays(world: World, path: str, text: b
         b"import own\n",
     ],
     ids=[
-        *("assertRaises", "try", "globals", "__all__", "eval", "doctest", "fixture", "type comment"),
+        *(
+            "assertRaises",
+            "try",
+            "loads",
+            "block",
+            "globals",
+            "__all__",
+            "eval",
+            "doctest",
+            "fixture",
+            "type comment",
+        ),
         *("acts", "submodule", "submodule by from", "foreign", "relative", "own"),
     ],
 )

@@ -23,7 +23,7 @@ from activities.decisions import DecisionChecks, EnvelopeCheck
 from activities.delivery.notices import Notices
 from activities.llm.activities import ModelActivities
 from activities.llm.ledger import Ledger
-from activities.llm.records import BudgetPlan, Grant, Spending
+from activities.llm.records import Grant, Spending
 from activities.llm.runner import ModelRunner
 from activities.recruiting.letters import LetterBook, WrittenLetter
 from activities.recruiting.records import LetterKind, Outgoing, SendOutreach, SendReply
@@ -32,6 +32,7 @@ from activities.research.publishing import Publisher, PublishReport
 from activities.trading.orders import Orders, PlaceOrder
 from cli.doctor import _policy
 from common.agents.auditor import AuditInput
+from common.agents.budget import BudgetPlan
 from common.agents.buyer import BuyerInput, BuyPlan, Quote, TimeInForce
 from common.agents.kinds import KINDS
 from common.agents.recruiter import OutreachPlan, RecruiterInput, ReplyPlan
@@ -45,7 +46,8 @@ from common.artifacts import ArtifactRef, ArtifactStore
 from common.client.errors import StartRefusedError
 from common.digest import digest
 from common.key_ring import KeyRing
-from common.notices.types import Notice, NoticeEvent
+from common.notices.types import Notice, NoticeEvent, Told
+from common.object_store import FolderStore
 from common.settings import Settings, SettingsError
 from gateway.problems import problem_of
 from tests.support.auditor.fix_world import World
@@ -197,26 +199,28 @@ async def _apply(keeper: Authority, folder: Path) -> None:
     world = World(folder)
     plan = world.planned({"a.py": (b"import os\n", b"\n")})
     request = ApplyRequest(plan=plan, authorization=approved(plan, "tom"))
-    environment("code-auditor").run(FixApplier(world.store, keeper, folder / "journals").apply_fixes, request)
+    environment("code-auditor").run(
+        FixApplier(world.store, keeper, FolderStore(folder / "journals")).apply_fixes, request
+    )
 
 
 async def _publish(keeper: Authority, folder: Path) -> None:
     plan = report(str(folder))
-    publisher = Publisher(ArtifactStore(folder), keeper, None, folder)  # type: ignore[arg-type]
+    publisher = Publisher(ArtifactStore(FolderStore(folder)), keeper, None, None, folder)  # type: ignore[arg-type]
     request = PublishReport(plan=plan, authorization=approved(plan, "tom"))
     await environment("link-researcher").run(publisher.publish_report, request)
 
 
 async def _answer(keeper: Authority, folder: Path) -> None:
     plan = reply("c@example.com")
-    letters = LetterActivities(ArtifactStore(folder), keeper, None)  # type: ignore[arg-type]
+    letters = LetterActivities(ArtifactStore(FolderStore(folder)), keeper, None)  # type: ignore[arg-type]
     request = SendReply(plan=plan, chain="c", authorization=approved(plan, "tom"))
     await environment("recruiter").run(letters.send_reply, request)
 
 
 async def _grant(keeper: Authority, folder: Path) -> None:
     settings = Settings.read({"HIBERNAUT_DATA_DIR": str(folder)})
-    runner = ModelRunner(settings, ArtifactStore(folder))
+    runner = ModelRunner(settings, ArtifactStore(FolderStore(folder)))
     plan = more(100)
     request = Grant(plan=plan, authorization=approved(plan, "tom"))
     environment("buyer").run(ModelActivities(runner, keeper).grant_budget, request)
@@ -244,7 +248,7 @@ async def test_each_letter_is_judged_by_where_it_really_goes(tmp_path: Path, gro
     book = LetterBook(
         sender="s", title="t", answer_within=timedelta(days=1), letters={"c": written}, slots=()
     )
-    store = ArtifactStore(tmp_path)
+    store = ArtifactStore(FolderStore(tmp_path))
     plan = OutreachPlan(
         role="t",
         count=1,
@@ -379,7 +383,8 @@ async def test_a_question_goes_to_those_who_may_decide_it_under_the_policy(group
         given = floors(*rules, groups=groups)
         return await environment("buyer").run(Notices(floors=given).notify, notice)
 
-    assert await ask() is None
+    assert await ask() == Told(elsewhere=False).tells_of(request, "tom")
+    assert (await ask()).request("tom", NOW) == request.model_copy(update={"origin": "d"})
     told = await ask({"approvers": ["@treasury"], "quorum": 2})
     asked = request.under(told.policy)
     assert asked.floor == "the operator's policy asks for 2 approvals of: @treasury, but never tom"

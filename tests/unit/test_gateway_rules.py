@@ -11,16 +11,20 @@ import pytest
 from fastapi.exceptions import RequestValidationError
 from hypothesis import given
 from hypothesis import strategies as st
+from temporalio.service import RPCError, RPCStatusCode
 
 from common.agents.agent import NotebookEntry
 from common.agents.kinds import KINDS
 from common.agents.recruiter import RecruiterInput
 from common.approval.diff_view import DIFF_LINES
-from common.approval.plan_view import plain, ref_of, shape_of, show_plan
+from common.approval.plan_parts import Changes, File
+from common.approval.plan_view import Around, show_plan
 from common.approval.types import ApprovalPolicy, ApprovalRequest, Verdict
+from common.approval.values import plain, ref_of
 from common.artifacts import ArtifactStore
 from common.client.errors import AgentClientError, NothingToDecideError, one_open_request
 from common.client.view import AgentView, RunStatus
+from common.object_store import FolderStore
 from gateway.decision_form import FormError, edit_fields, read_decision
 from gateway.events import Cursor, is_over, new_events
 from gateway.limits import Buckets, Places
@@ -233,13 +237,16 @@ def test_what_says_two_things_or_nothing_is_asked_again(form: dict[str, str], wo
 
 def test_a_diff_is_fetched_cut_and_told_apart(tmp_path: Path) -> None:
     """A line's kind by how it begins; what is left out is counted; what is not there is said."""
-    store = ArtifactStore(tmp_path)
+    store = ArtifactStore(FolderStore(tmp_path))
     lines = ["--- a/x", "+++ b/x", "@@ -1 +1 @@", "-old", "+new", " same"] + [" more"] * DIFF_LINES
     ref = store.put("\n".join(lines).encode()).model_dump()
-    shown = show_plan({"diff": ref, "listing": ref, "files": 1}, store)
-    assert list(shown.fields) == ["files", "listing"]
-    assert shown.diff is not None
-    assert [each.kind for each in shown.diff.lines[:6]] == [
+    shown = show_plan({"diff": ref, "listing": ref, "files": 1}, None, Around(store)).items
+    assert [each.name for each in shown] == ["files", "listing", "diff"]
+    assert isinstance(shown[1].part, File)
+    changes = shown[2].part
+    assert isinstance(changes, Changes)
+    assert changes.file is not None
+    assert [each.kind for each in changes.diff.lines[:6]] == [
         "file",
         "file",
         "hunk",
@@ -247,19 +254,16 @@ def test_a_diff_is_fetched_cut_and_told_apart(tmp_path: Path) -> None:
         "added",
         "same",
     ]
-    assert shown.diff.left_out == 6
-    missing = show_plan({"diff": {"sha256": "0" * 64, "size": 1}}, store).diff
-    assert missing is not None
-    assert "not where the gateway looks" in missing.missing
+    assert changes.diff.left_out == 6
+    [missing] = show_plan({"diff": {"sha256": "0" * 64, "size": 1}}, None, Around(store)).items
+    assert isinstance(missing.part, Changes)
+    assert "not in the object store" in missing.part.diff.missing
     for hostile in ("../" * 20 + "etc/passwd", "0" * 63 + "/", "0" * 65):
         assert ref_of({"sha256": hostile, "size": 1}) is None
 
 
-def test_values_are_drawn_by_their_shape() -> None:
-    """An order as a table, a nested plan as fields, nothing as `none`."""
-    assert shape_of([{"symbol": "A", "shares": 1}, {"symbol": "B", "shares": 2}]) == "table"
-    assert shape_of([{"symbol": "A"}, {"shares": 2}]) == "list"
-    assert shape_of({"limit": 1}) == "fields"
+def test_small_values_are_words() -> None:
+    """Nothing is `none`, thousands are grouped, a year is not, a digest is its beginning."""
     assert [plain(each) for each in (None, [], True, 12_345, 2026, "d" * 64)] == [
         "none", "none", "yes", "12,345", "2026", "d" * 12,
     ]  # fmt: skip
@@ -295,3 +299,10 @@ def test_two_questions_about_one_plan_are_told_apart_by_their_request() -> None:
     for digest, request_id in (("b", "approval-1"), ("", "approval-3")):
         with pytest.raises(NothingToDecideError, match=f"called {request_id}"):
             one_open_request("x", TWO, digest, request_id)
+
+
+def test_a_call_that_temporal_refuses_for_another_reason_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """The answer says that the log says why."""
+    problem = problem_of(RPCError("no such namespace", RPCStatusCode.NOT_FOUND, b""))
+    assert problem.status_code == 500
+    assert "NOT_FOUND: no such namespace" in caplog.text

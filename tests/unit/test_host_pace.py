@@ -10,10 +10,13 @@ from email.utils import format_datetime
 from pathlib import Path
 
 import pytest
+from sqlalchemy import URL
 from temporalio.exceptions import ApplicationError
 
+from activities.fetching.claims import Claims
 from activities.fetching.exchange import pause_of
-from activities.fetching.slots import HostSlots
+from activities.fetching.slots import LEASE_SECONDS, HostSlots
+from common.database import SharedDatabase
 from tests.support.reader import Reader, refused
 from tests.support.web import Route, WebServer
 
@@ -107,14 +110,14 @@ def test_retry_after_is_read_in_both_forms(said: str, seconds: int) -> None:
 
 
 def test_a_host_has_one_turn_at_a_time_and_then_a_pause(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    place: Path | URL, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two processes' worth of queues on one folder: never two turns at once, nor within the interval."""
-    one, two = HostSlots(tmp_path / "h.db"), HostSlots(tmp_path / "h.db")
+    """Two processes' worth of queues on one database: never two turns at once, nor within the interval."""
+    one, two = HostSlots(place), HostSlots(place)
     now = time.time()
     assert one.book("h", "a", 10) == 0.0
     assert two.book("h", "b", 10) > 9, "its interval is the least that the next one waits"
-    monkeypatch.setattr("activities.fetching.slots.time.time", lambda: now + 15)
+    monkeypatch.setattr(SharedDatabase, "now", lambda *_: now + 15)
     assert 0 < two.book("h", "b", 10) < 1, "a turn that goes on is looked at again soon"
     one._end("h", 10)
     waits = [two.book("h", holder, 10) for holder in ("b", "c", "d", "b", "c")]
@@ -126,9 +129,9 @@ def test_a_host_has_one_turn_at_a_time_and_then_a_pause(
     assert two.book("h", "e", 10) > 490
 
 
-async def test_many_who_ask_one_host_keep_its_pace(tmp_path: Path) -> None:
+async def test_many_who_ask_one_host_keep_its_pace(place: Path | URL) -> None:
     """Twenty tasks over two stores: at least the interval between two turns, and all get theirs."""
-    stores = [HostSlots(tmp_path / "h.db"), HostSlots(tmp_path / "h.db")]
+    stores = [HostSlots(place), HostSlots(place)]
     turns: list[tuple[float, float]] = []
 
     async def one(number: int) -> None:
@@ -149,27 +152,49 @@ async def test_many_who_ask_one_host_keep_its_pace(tmp_path: Path) -> None:
     assert min(gaps) >= 0.05
 
 
-async def test_a_turn_whose_holder_died_comes_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_turn_whose_holder_died_comes_free(
+    place: Path | URL, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A killed worker holds its host up for the length of a request and no longer."""
-    slots = HostSlots(tmp_path / "h.db")
+    slots = HostSlots(place)
     assert slots.book("h", "killed", 1) == 0.0
     now = time.time()
-    monkeypatch.setattr("activities.fetching.slots.time.time", lambda: now + 91)
+    monkeypatch.setattr(SharedDatabase, "now", lambda *_: now + 91)
     assert slots.book("h", "next", 1) == 0.0
 
 
 @pytest.mark.parametrize("days", [-4, 4])
 def test_a_clock_that_is_off_by_days_holds_nobody_up_for_days(
-    days: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    days: int, place: Path | URL, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whichever of two workers it is whose clock is wrong, and whatever it has booked or held."""
-    slots = HostSlots(tmp_path / "h.db")
+    slots = HostSlots(place)
     now = time.time()
     assert slots.book("h", "one", 10) == 0.0
     assert slots.book("h", "two", 10) > 0
     slots.hold("h", 60)
-    monkeypatch.setattr("activities.fetching.slots.time.time", lambda: now + days * 86_400)
+    monkeypatch.setattr(SharedDatabase, "now", lambda *_: now + days * 86_400)
     assert slots.book("h", "off", 10) < 100
     slots._end("h", 10)
     monkeypatch.undo()
     assert slots.book("h", "two", 10) < 100
+
+
+async def test_an_address_is_fetched_by_one_worker_at_a_time(
+    place: Path | URL, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For each agent; a claim ends with its fetch, and that of a killed worker by itself."""
+    one, two = Claims(place), Claims(place)
+    async with one.claim("agent", "https://a.example"):
+        with pytest.raises(ApplicationError, match="is being fetched"):
+            async with two.claim("agent", "https://a.example"):
+                pass
+        async with two.claim("other", "https://a.example"), two.claim("agent", "https://b.example"):
+            pass
+    async with two.claim("agent", "https://a.example"):
+        now = time.time()
+        monkeypatch.setattr(SharedDatabase, "now", lambda *_: now + LEASE_SECONDS + 1)
+        async with one.claim("agent", "https://a.example"):
+            with pytest.raises(ApplicationError, match="is being fetched"):
+                async with two.claim("agent", "https://a.example"):
+                    pass

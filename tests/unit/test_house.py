@@ -42,8 +42,11 @@ def test_the_environment_is_read_by_the_doors_alone() -> None:
 def test_nothing_imports_a_door() -> None:
     """Arrows point down: the doors stand on top."""
     files = sources("common", "workflows", "activities", "cli")
-    assert holding(r"^\s*(import|from) (starter|worker|gateway)\b", files) == []
-    assert holding(r"^\s*(import|from) (starter|worker|cli|workflows|activities)\b", sources("gateway")) == []
+    assert holding(r"^\s*(import|from) (starter|worker|gateway|testing)\b", files) == []
+    assert (
+        holding(r"^\s*(import|from) (starter|worker|cli|workflows|activities|testing)\b", sources("gateway"))
+        == []
+    )
     assert holding(r"^\s*(import|from) cli\b", sources("common", "workflows", "activities")) == []
 
 
@@ -84,10 +87,11 @@ def test_no_registry_of_packages_is_named_in_any_file() -> None:
 
 
 def test_files_can_be_taken_in_at_one_sitting() -> None:
-    """No module has over 280 lines of code, docstrings and comments apart; the kit has under 2,050."""
+    """No module has over 280 lines of code, docstrings and comments apart; the kit has under 2,130."""
     files = sources("common", "workflows", "activities", "cli", "gateway")
-    assert {file.name: count for file in files if (count := lines_of_code(file)) > 280} == {}
-    assert sum(map(lines_of_code, sources("workflows/core"))) < 2050
+    long = [file for file in files if file.read_text().count("\n") > 280]
+    assert {file.name: count for file in long if (count := lines_of_code(file)) > 280} == {}
+    assert sum(map(lines_of_code, sources("workflows/core"))) < 2130
 
 
 def lines_of_code(file: Path) -> int:

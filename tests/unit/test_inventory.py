@@ -24,6 +24,7 @@ from activities.auditor.scan.inventory import CodeInventory, Lister
 from activities.auditor.scan.listing import list_files
 from common.artifacts import ArtifactStore
 from common.digest import digest_bytes
+from common.object_store import FolderStore
 
 
 @dataclass
@@ -64,7 +65,7 @@ class Taker:
 
 @pytest.fixture
 def take(tmp_path: Path) -> Taker:
-    return Taker(ArtifactStore(tmp_path / "artifacts"))
+    return Taker(ArtifactStore(FolderStore(tmp_path / "artifacts")))
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import stat
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,12 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cli.output import CommandError
 from common.approval.link import ApprovalLink, BadLinkError, decision_id
 from common.approval.signed import sign, verify
 from common.approval.signing import Signer
 from common.client.tokens import Scope, TokenFile, operator_token
 from common.key_ring import KeyRing
 from common.settings import Settings, SettingsError
+from starter import app
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 RING = Signer(KeyRing.of({"new": b"n" * 32, "old": b"o" * 32}))
@@ -115,6 +118,35 @@ def test_the_stack_keeps_its_operator_token(tmp_path: Path) -> None:
     entry = TokenFile.of(settings).find(token)
     assert entry is not None
     assert (entry.subject, entry.scopes) == ("me", {Scope.OPERATOR})
+
+
+def test_tokens_are_made_and_revoked_at_the_command_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Printed once and alone on stdout; revoked are all of one person's; nobody has a group's name."""
+    monkeypatch.setenv("HIBERNAUT_DATA_DIR", str(tmp_path))
+
+    def starter(*words: str) -> tuple[str, str]:
+        app(["tokens", *words], standalone_mode=False)
+        said = capsys.readouterr()
+        return said.out, said.err
+
+    token, said = starter("add", "ann")
+    assert "shown this once" in said
+    reader = json.loads(starter("add", "ann", "--scope", "agents:read", "--json")[0])["token"]
+    other, _ = starter("add", "bob", "--scope", "operator")
+    tokens = TokenFile(tmp_path / "tokens.json")
+    own, read, all = (tokens.find(each.strip()) for each in (token, reader, other))
+    assert own is not None
+    assert own.scopes == {Scope.READ, Scope.WRITE, Scope.DECIDE}
+    assert read is not None
+    assert (read.subject, read.scopes) == ("ann", {Scope.READ})
+    assert json.loads(starter("revoke", "ann", "--json")[0]) == {"subject": "ann", "revoked": 2}
+    assert tokens.find(token.strip()) is None
+    assert tokens.find(other.strip()) == all
+    for words in (("revoke", "ann"), ("add", "@desk"), ("add", " ann")):
+        with pytest.raises(CommandError):
+            starter(*words)
 
 
 @pytest.mark.parametrize("address", ["0.0.0.0:8080", "[::]:8080"])

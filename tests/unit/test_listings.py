@@ -177,6 +177,12 @@ async def test_without_a_provider_and_sites_the_setting_is_named(reader: Reader)
 MANY = "<url><loc>http://x/a</loc></url>"
 
 
+SLOPPY = SITEMAP.format("<url><loc>http://x/a?b=1&c=2</loc></url>").partition("?>")[2] or SITEMAP.format(
+    "<url><loc>http://x/a?b=1&c=2</loc></url>"
+)
+SLOPPY_URLS = ["http://x/a?b=1&c=2"]
+
+
 @pytest.mark.parametrize(
     ("data", "urls"),
     [
@@ -201,11 +207,19 @@ MANY = "<url><loc>http://x/a</loc></url>"
             ["http://x/e"],
         ),
         ("http://x/1\nhttp://[x/2\nhttp://x/3", ["http://x/1", "http://x/3"]),
+        (SLOPPY.encode("utf-16"), SLOPPY_URLS),
+        (SLOPPY.encode("utf-16-be"), SLOPPY_URLS),
+        (f'<?xml version="1.0" encoding="utf-16"?>{SLOPPY}', SLOPPY_URLS),
+        (f'<?xml version="1.0" encoding="klingon"?>{SLOPPY}', SLOPPY_URLS),
+        (SLOPPY.replace("b=1", "b=\0\x0b1"), SLOPPY_URLS),
+        (SLOPPY.replace("http://x/a?b=1&c=2", "<![CDATA[ http://x/a?b=1&c=2 ]]>"), SLOPPY_URLS),
+        (SLOPPY.replace("loc>", "LOC>").replace("urlset", "URLSET"), SLOPPY_URLS),
     ],
 )
-def test_sitemaps_are_read_as_far_as_they_can_be(data: str, urls: list[str]) -> None:
+def test_sitemaps_are_read_as_far_as_they_can_be(data: str | bytes, urls: list[str]) -> None:
     """A malformed address costs itself alone; what is sloppy, cut off or a feed is read nevertheless."""
-    assert [link.url for link in read_sitemap(data.encode(), "http://x/s.xml").links] == urls
+    raw = data.encode() if isinstance(data, str) else data
+    assert [link.url for link in read_sitemap(raw, "http://x/s.xml").links] == urls
 
 
 def test_what_is_no_sitemap_is_none() -> None:

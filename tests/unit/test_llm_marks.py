@@ -15,12 +15,14 @@ from activities.llm.records import Material, Reply, Structured, Think
 from activities.llm.runner import Caller, ModelRunner
 from activities.mail.notice_words import notice_words
 from cli.draw import approval_lines
-from common.approval.plan_view import author_of, show_plan
+from common.approval.plan_view import show_plan
 from common.approval.signing import Signer
 from common.approval.types import ApprovalPolicy, ApprovalRequest
+from common.approval.values import author_of
 from common.artifacts import ArtifactStore
 from common.key_ring import KeyRing
 from common.notices.types import Delivery, Notice, NoticeEvent
+from common.object_store import FolderStore
 from common.settings import Settings
 from gateway.pages import page
 from gateway.request_view import RequestView
@@ -72,7 +74,9 @@ def think(tmp_path: Path, model: Writes, request: Think, key: str = "k") -> Repl
         "HIBERNAUT_OPENAI_KEY": "k",
     }
     settings = Settings.read(environment)
-    runner = ModelRunner(settings, ArtifactStore(tmp_path / "artifacts"), providers=lambda _: model)
+    runner = ModelRunner(
+        settings, ArtifactStore(FolderStore(tmp_path / "artifacts")), providers=lambda _: model
+    )
     reply = runner.think(request, Caller(agent="a", key=key)).reply
     assert reply is not None
     return reply
@@ -147,8 +151,8 @@ async def test_who_wrote_a_text_stands_beside_it_wherever_people_decide(
     """On the page, in mail of either kind, in Slack, in `show`; not in the field at the plan's end alone."""
     request = request_for({"symbol": "BAC", field: "It rises.", "documents": "x", "model": model})
     label = f"{field.capitalize()}, by {author}"
-    artifacts = ArtifactStore(tmp_path)
-    view = await RequestView.of(request, artifacts, "/diff")
+    artifacts = ArtifactStore(FolderStore(tmp_path))
+    view = await RequestView.of(request, "buyer", artifacts, "/approve/x")
     answer = page(
         Request({"type": "http", "path": "/approve/x", "headers": []}), "approve.html",
         asked=view, view={"id": "a", "kind": "k"}, link={"approver": "ann"}, action="/", guard="g", used=None,
@@ -162,13 +166,9 @@ async def test_who_wrote_a_text_stands_beside_it_wherever_people_decide(
     words = notice_words(delivery, "https://x.test", signer, datetime(2026, 11, 24, tzinfo=UTC))
     assert f"{label}: It rises." in words.text
     assert label in words.html
-    blocks = slack_blocks.asked(
-        notice, request, show_plan(request.plan, artifacts), "token", "https://x.test"
-    )
+    blocks = slack_blocks.asked(notice, request, show_plan(request.plan, None), "token", "https://x.test")
     assert label in json.dumps(blocks)
-    lines = approval_lines("a", request, artifacts)
-    told = f"{field.capitalize()} below: written by {author}"
-    assert lines.index(told) < next(n for n, line in enumerate(lines) if "It rises." in line)
+    assert f"{label}: It rises." in approval_lines("a", "buyer", request, artifacts)
 
 
 @pytest.mark.parametrize(

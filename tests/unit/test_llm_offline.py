@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from activities.llm.offline import EXTRACTIVE, NOTHING_FOUND, OfflineAnalyst
+from activities.llm.offline import EXTRACTIVE, NOTHING_FOUND, OfflineAnalyst, weakness
 from activities.llm.outputs import find_quote
 from activities.llm.records import Material, Option
 from activities.llm.sentences import is_readable, prose
@@ -43,10 +43,18 @@ def test_a_summary_quotes_the_sentences_on_the_topic_in_reading_order() -> None:
 
 
 def test_a_topic_that_no_text_shares_gives_what_the_texts_have_in_common() -> None:
-    """A summary without a match is of the material itself."""
+    """A summary without a match is of the material itself, and says so first, as where one word matches."""
     quotes = OfflineAnalyst().extract("quantum gravity", material(RIVER, FLOODS), keep=2)
     assert quotes
     assert any("Mole" in quote.text for quote in quotes)
+    for topic, weak in (
+        ("quantum gravity", "no quote shares a word with what was asked"),
+        ("a barrier of reefs", "no quote shares more than one word with what was asked: barrier"),
+        ("how to use the barrier", ""),  # one word that means something was all that was asked
+        ("the flood barrier", ""),
+    ):
+        text, _ = OfflineAnalyst().summarise(topic, material(RIVER, FLOODS))
+        assert weakness(text) == weak, topic
 
 
 def test_nothing_readable_is_said_and_not_made_up() -> None:

@@ -14,12 +14,14 @@ from activities.llm.activities import ModelActivities
 from activities.llm.offline import OfflineAnalyst
 from activities.llm.prompt import Completion, Prompt
 from activities.llm.ranking import ranker
-from activities.llm.records import BudgetPlan, Grant, ModelItem, ModelReply, ModelRequest
+from activities.llm.records import Grant, ModelItem, ModelReply, ModelRequest
 from activities.llm.runner import ModelRunner
 from common.agents.agent import Cost
+from common.agents.budget import BudgetPlan
 from common.approval.floors import write_alone
 from common.approval.signing import Authority
 from common.artifacts import ArtifactStore
+from common.object_store import FolderStore
 from common.settings import Settings
 
 REQUEST = ModelRequest(
@@ -47,7 +49,9 @@ def rank(tmp_path: Path, model: Says, **more: str) -> ModelReply:
         "HIBERNAUT_OPENAI_KEY": "k",
     }
     settings = Settings.read(environment | more)
-    runner = ModelRunner(settings, ArtifactStore(tmp_path / "artifacts"), providers=lambda _: model)
+    runner = ModelRunner(
+        settings, ArtifactStore(FolderStore(tmp_path / "artifacts")), providers=lambda _: model
+    )
     return ActivityEnvironment().run(ranker(runner, settings).rank, REQUEST)
 
 
@@ -93,7 +97,9 @@ def test_a_spent_budget_ranks_offline_and_says_so(tmp_path: Path) -> None:
 def test_the_model_of_the_settings_ranks(tmp_path: Path) -> None:
     """Offline needs no runner."""
     settings = Settings.read({"HIBERNAUT_DATA_DIR": str(tmp_path)})
-    assert isinstance(ranker(ModelRunner(settings, ArtifactStore(tmp_path)), settings), OfflineAnalyst)
+    assert isinstance(
+        ranker(ModelRunner(settings, ArtifactStore(FolderStore(tmp_path))), settings), OfflineAnalyst
+    )
 
 
 def test_a_budget_is_raised_by_a_signed_approval_alone(tmp_path: Path) -> None:
@@ -101,7 +107,7 @@ def test_a_budget_is_raised_by_a_signed_approval_alone(tmp_path: Path) -> None:
     settings = Settings.read({"HIBERNAUT_DATA_DIR": str(tmp_path)})
     write_alone(settings)
     authority = Authority.load(settings, create=True)
-    thinking = ModelActivities(ModelRunner(settings, ArtifactStore(tmp_path)), authority)
+    thinking = ModelActivities(ModelRunner(settings, ArtifactStore(FolderStore(tmp_path))), authority)
     plan = BudgetPlan(
         tokens=1,
         usd=0,

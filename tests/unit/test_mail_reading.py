@@ -255,6 +255,11 @@ def test_a_bounce_names_its_letter(bounce: bytes) -> None:
 
 GROUP = "Final-Recipient: rfc822; bob@example.com\r\nAction: {}\r\nStatus: {}\r\n"
 STATUS = "Reporting-MTA: dns; mx\r\n\r\n" + GROUP
+EXCHANGE = "Microsoft Outlook <MicrosoftExchange329e71ec88ae4615bbc36ab6ce41109e@example.com>"
+ABROAD = (
+    *("Mensaje no entregado", "Messaggio non recapitabile", "Mensagem não entregue", "Niet bezorgd bericht"),
+    *("Niedostarczona wiadomość", "Недоставленное сообщение", "Kunde inte levereras", "系统退信"),
+)
 
 
 @pytest.mark.parametrize(
@@ -291,11 +296,19 @@ STATUS = "Reporting-MTA: dns; mx\r\n\r\n" + GROUP
             MailKind.OUT_OF_OFFICE,
         ),
         (mail("I failed to see it.", From="bob@example.com", Subject="Delivery failed"), MailKind.ANSWER),
+        (mail("bob wasn't found.", From=EXCHANGE, Subject="Undeliverable: A talk"), MailKind.BOUNCE),
+        (mail("Gone.", From="Mail Delivery Subsystem <x@mx.example>", Subject="A talk"), MailKind.BOUNCE),
+        (mail("Gone.", From="bounces+7@mx.example", Subject="A talk"), MailKind.BOUNCE),
+        *(
+            (mail("Hm.", From="x@mx.example", Return_Path="<>", Subject=subject), MailKind.BOUNCE)
+            for subject in ABROAD
+        ),
     ],
     ids=[
         *("global", "global, late", "base64", "expired", "no address", "status alone", "delivered"),
         *("no status", "several", "Exchange", "name alone", "trying", "late", "no return path"),
-        *("away without a return path", "a person"),
+        *("away without a return path", "a person", "Exchange without a part", "by name", "with a tag"),
+        *ABROAD,
     ],
 )
 def test_no_failure_goes_unnoticed(bounce: bytes, kind: MailKind | None) -> None:
@@ -329,6 +342,13 @@ def test_what_a_person_quotes_of_a_bounce_is_an_answer() -> None:
     text = qmail_bounce().decode().partition("\r\n\r\n")[2]
     found = read(mail(f"Did you see this?\n\n{text}"), NOW)
     assert found.kind is MailKind.ANSWER
+
+
+@pytest.mark.parametrize("date", ["31.12.9999", "31 December 9999", "9999-12-31", "0001-01-01", "00.00.0000"])
+def test_a_day_beyond_all_calendars_is_none(date: str) -> None:
+    """The mail is read all the same."""
+    found = read(mail(f"I am away until {date}.", Auto_Submitted="auto-replied"), NOW)
+    assert (found.kind, found.back_at) == (MailKind.OUT_OF_OFFICE, None)
 
 
 def test_attachments_are_named_and_their_number_is_bounded() -> None:

@@ -23,7 +23,9 @@ from activities.market.figures import figures
 from activities.market.hours import hours
 from activities.market.records import MarketReportFiles, MarketReportRequest
 from activities.market.report import MarketReports
+from common.agent_files import AgentFiles
 from common.agents.market import MarketFigures, Point, Seen
+from common.object_store import FolderStore
 from tests.support.market.drive import Watching, prices, quote, utc
 from tests.support.trading.real_prices import real_closes, real_index
 
@@ -55,7 +57,9 @@ def report(watching: Watching, folder: Path) -> MarketReportFiles:
     request = watching.request
     ended = watching.looks[-1][0]
     return ActivityEnvironment().run(
-        MarketReports(watching.artifacts, folder).write_market_report,
+        MarketReports(
+            watching.artifacts, AgentFiles(FolderStore(folder / "objects")), folder
+        ).write_market_report,
         MarketReportRequest(
             index=request.index,
             calendar=request.calendar,

@@ -14,7 +14,7 @@ from common.agents.agent import WakeUp
 from common.agents.auditor import AuditInput
 from common.agents.kinds import KINDS
 from common.approval.types import ApprovalPolicy
-from common.grammar import UnreadableTimeError, parse_moment, parse_span, zone_named
+from common.grammar import UnreadableTimeError, in_words, parse_moment, parse_span, zone_named
 from common.settings import Settings, SettingsError
 from gateway.schemas import Wake
 
@@ -50,6 +50,26 @@ def test_words_and_dates_name_a_moment(words: str, zone: str, moment: str) -> No
     assert parse_moment(words, NOW, ZoneInfo(zone)) == datetime.fromisoformat(moment)
 
 
+@pytest.mark.parametrize(
+    ("words", "ahead", "moment"),
+    [
+        ("2h", False, "2026-11-24T21:30Z"),
+        ("2d", False, "2026-11-22T23:30Z"),
+        ("2d", True, "2026-11-26T23:30Z"),
+        ("1h30m ago", True, "2026-11-24T22:00Z"),
+        ("in 3 days", False, "2026-11-27T23:30Z"),
+        ("in 90s", True, "2026-11-24T23:31:30Z"),
+        ("24 hours ago", False, "2026-11-23T23:30Z"),
+        ("monday", True, "2026-11-30T00:00Z"),
+        ("tuesday", True, "2026-12-01T00:00Z"),
+        ("tomorrow", True, "2026-11-25T00:00Z"),
+    ],
+)
+def test_a_duration_is_counted_from_now(words: str, ahead: bool, moment: str) -> None:
+    """Back where the past is asked for, ahead where a time to come is."""
+    assert parse_moment(words, NOW, ZoneInfo("UTC"), ahead=ahead) == datetime.fromisoformat(moment)
+
+
 def test_a_day_with_25_hours_is_one_day() -> None:
     """The night the clocks go back."""
     now = datetime(2026, 10, 26, 12, tzinfo=UTC)
@@ -66,7 +86,8 @@ def test_without_a_zone_this_machines_clock_is_meant() -> None:
 
 
 @pytest.mark.parametrize(
-    "words", ["", "soon", "3 days", "ago", "2026-13-01", "999999 weeks ago", "0001-01-01"]
+    "words",
+    ["", "soon", "3 days", "ago", "0h", "-2h", "in 2h ago", "2026-13-01", "999999 weeks ago", "0001-01-01"],
 )
 def test_what_is_no_time_is_refused(words: str) -> None:
     """In one line that says what can be said."""
@@ -92,6 +113,8 @@ def test_lengths_of_time_and_zones() -> None:
     for text in ("", "30", "d", "-3d", "1.5h", "٣d", "3 days"):
         with pytest.raises(UnreadableTimeError):
             parse_span(text)
+    told = [in_words(timedelta(hours=hours)) for hours in (0, 0.5, 1, 24, 36, 48.01)]
+    assert told == ["0 seconds", "30 minutes", "1 hour", "1 day", "1 day 12 hours", "2 days 36 seconds"]
     assert zone_named("Europe/Vienna") == VIENNA
     for name in ("Nowhere/Land", "", "../etc/passwd"):
         with pytest.raises(UnreadableTimeError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -14,6 +15,7 @@ from common.approval.signing import Signer
 from common.approval.types import ApprovalPolicy, Verdict
 from common.archive.layout import ARCHIVIST, ERASER
 from common.client.client import AgentClient
+from common.client.errors import NoSuchAgentError
 from common.client.filters import AgentFilter
 from common.client.tokens import TokenFile
 from common.client.view import AgentRow, RunStatus
@@ -30,7 +32,7 @@ from common.names import (
 )
 from common.notices.types import courier_id
 from common.settings import Settings, SettingsError
-from tests.support.roots import open_all
+from testing.fixtures import open_all
 
 ODD = (
     "",
@@ -91,6 +93,7 @@ def test_the_ids_of_what_is_no_agent_are_reserved() -> None:
         "/",
         ".",
         "..",
+        "--all",
         " a",
         "a\x00",
         "a'b",
@@ -114,6 +117,19 @@ async def test_other_ids_start(agents: AgentClient, recorder: Recorder, id: str)
     """Letters of any script, and signs that mean nothing anywhere."""
     await agents.start("code-auditor", AuditInput(path="/x"), id=id, owner="ann")
     assert recorder.started == [id]
+
+
+@pytest.mark.parametrize("id", ["\0", "a\0b", "\ud800", os.fsdecode(b"\xff")])
+async def test_an_id_that_no_database_holds_is_no_agents(agents: AgentClient, id: str) -> None:
+    """PostgreSQL refuses NUL as if it were unavailable, so Temporal is not asked."""
+    for asking in (
+        agents.view(id),
+        agents.tell(id, "hello"),
+        agents.cancel(id),
+        agents.ending(id, wait=False),
+    ):
+        with pytest.raises(NoSuchAgentError, match="there is no agent"):
+            await asking
 
 
 @pytest.mark.parametrize("name", [*ODD, "@treasury"])

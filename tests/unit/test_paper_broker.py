@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sqlalchemy import URL
 
 from activities.quotes.csv_feed import CsvFeed, stand_at
 from activities.quotes.quotes import Fault, no_quote
@@ -57,8 +58,8 @@ def request(name: str = "order-1", **changes: Any) -> OrderRequest:
     return plain.model_copy(update=changes)
 
 
-def broker(folder: Path, world: World, **options: Any) -> PaperBroker:
-    return PaperBroker(folder / "paper.db", world.quote, world.clock, **options)
+def broker(place: Path | URL, world: World, **options: Any) -> PaperBroker:
+    return PaperBroker(place, world.quote, world.clock, **options)
 
 
 async def found(paper: PaperBroker, name: str = "order-1") -> Order:
@@ -67,16 +68,16 @@ async def found(paper: PaperBroker, name: str = "order-1") -> Order:
     return order
 
 
-async def test_a_buy_is_filled_at_the_price_when_that_is_within_its_limit(tmp_path: Path) -> None:
+async def test_a_buy_is_filled_at_the_price_when_that_is_within_its_limit(place: Path | URL) -> None:
     """At the market's price, which may be better than the limit."""
-    order = await broker(tmp_path, World("10.5")).submit(request())
+    order = await broker(place, World("10.5")).submit(request())
     assert (order.state, order.filled, order.average_price) == (OrderState.FILLED, 100, Decimal("10.5"))
 
 
-async def test_a_buy_waits_while_the_price_is_over_its_limit(tmp_path: Path) -> None:
+async def test_a_buy_waits_while_the_price_is_over_its_limit(place: Path | URL) -> None:
     """A cent over is over; at the limit it is filled."""
     world = World("11.01")
-    paper = broker(tmp_path, world)
+    paper = broker(place, world)
     assert (await paper.submit(request())).state is OrderState.ACCEPTED
     assert (await found(paper)).filled == 0
     world.price = "11"
@@ -108,8 +109,8 @@ async def test_whatever_the_prices_are_no_unit_costs_more_than_the_limit(
 ) -> None:
     """Fills only grow, never past the quantity, and the cash that is gone is the money that was spent."""
     world = World(str(prices[0]))
-    folder = tmp_path_factory.mktemp("paper")
-    paper = broker(folder, world, liquidity=liquidity, cash=Decimal(5000))
+    file = tmp_path_factory.mktemp("paper") / "paper.db"
+    paper = broker(file, world, liquidity=liquidity, cash=Decimal(5000))
     order = await paper.submit(request(limit_price=limit))
     for price in prices[1:]:
         world.price = str(price)
@@ -120,16 +121,16 @@ async def test_whatever_the_prices_are_no_unit_costs_more_than_the_limit(
             assert order.filled == before.filled
     assert (order.state is OrderState.FILLED) == (order.filled == 100)
     await paper.cancel("order-1")
-    with sqlite3.connect(folder / "paper.db") as connection:
+    with sqlite3.connect(file) as connection:
         ((cash,),) = connection.execute("SELECT cash FROM account")
         ((spent,),) = connection.execute("SELECT spent FROM orders")
     assert Decimal(cash) + Decimal(spent) == 5000
 
 
-async def test_a_thin_market_fills_in_parts(tmp_path: Path) -> None:
+async def test_a_thin_market_fills_in_parts(place: Path | URL) -> None:
     """The average is over the parts, each at its price."""
     world = World("10")
-    paper = broker(tmp_path, world, liquidity=Decimal(40))
+    paper = broker(place, world, liquidity=Decimal(40))
     first = await paper.submit(request())
     assert (first.state, first.filled) == (OrderState.PARTLY_FILLED, 40)
     world.price = "11"
@@ -138,10 +139,10 @@ async def test_a_thin_market_fills_in_parts(tmp_path: Path) -> None:
     assert (last.state, last.average_price) == (OrderState.FILLED, Decimal("10.6"))
 
 
-async def test_an_order_that_comes_too_late_is_not_booked(tmp_path: Path) -> None:
+async def test_an_order_that_comes_too_late_is_not_booked(place: Path | URL) -> None:
     """The moment itself is too late; nothing is kept of it, and its name stays free."""
     world = World("10")
-    paper = broker(tmp_path, world)
+    paper = broker(place, world)
     with pytest.raises(TooLateError):
         await paper.submit(request(not_after=world.now))
     assert await paper.find("order-1") is None
@@ -149,18 +150,18 @@ async def test_an_order_that_comes_too_late_is_not_booked(tmp_path: Path) -> Non
     assert (await paper.submit(in_time)).state is OrderState.FILLED
 
 
-async def test_looks_at_the_same_moment_each_count_once(tmp_path: Path) -> None:
+async def test_looks_at_the_same_moment_each_count_once(place: Path | URL) -> None:
     """Forty looks from many threads fill forty units, none lost and none doubled."""
-    paper = broker(tmp_path, World("10"), liquidity=Decimal(1))
+    paper = broker(place, World("10"), liquidity=Decimal(1))
     assert (await paper.submit(request())).filled == 1
     looks = await asyncio.gather(*(found(paper) for _ in range(40)))
     assert sorted(order.filled for order in looks) == list(range(2, 42))
 
 
-async def test_a_day_order_ends_with_the_session(tmp_path: Path) -> None:
+async def test_a_day_order_ends_with_the_session(place: Path | URL) -> None:
     """What was filled stays; a good-till-cancelled order goes on."""
     world = World("10")
-    paper = broker(tmp_path, world, liquidity=Decimal(10))
+    paper = broker(place, world, liquidity=Decimal(10))
     await paper.submit(request("day"))
     await paper.submit(request("gtc", time_in_force=TimeInForce.GTC))
     world.now = datetime(2026, 11, 24, 21, tzinfo=UTC)  # 16:00 in New York
@@ -172,11 +173,11 @@ async def test_a_day_order_ends_with_the_session(tmp_path: Path) -> None:
     assert (await found(paper, "day")).filled == 10
 
 
-async def test_nothing_is_filled_while_the_market_is_closed(tmp_path: Path) -> None:
+async def test_nothing_is_filled_while_the_market_is_closed(place: Path | URL) -> None:
     """An order of Thanksgiving stands to the end of the next session, which is a short one."""
     world = World("10")
     world.now = datetime(2026, 11, 26, 17, tzinfo=UTC)
-    paper = broker(tmp_path, world)
+    paper = broker(place, world)
     assert (await paper.submit(request())).state is OrderState.ACCEPTED
     assert not (await paper.market_open()).open
     world.now = (await paper.market_open()).next_open or world.now
@@ -184,20 +185,20 @@ async def test_nothing_is_filled_while_the_market_is_closed(tmp_path: Path) -> N
     assert (await found(paper)).state is OrderState.FILLED
 
 
-async def test_a_market_without_hours_is_always_open(tmp_path: Path) -> None:
+async def test_a_market_without_hours_is_always_open(place: Path | URL) -> None:
     """For trying things out on a Sunday; a day is then 24 hours."""
     world = World("12")
     world.now = datetime(2026, 11, 22, 3, tzinfo=UTC)
-    paper = broker(tmp_path, world, hours=None)
+    paper = broker(place, world, hours=None)
     assert (await paper.market_open()).open
     await paper.submit(request())
     world.now += timedelta(hours=24)
     assert (await found(paper)).state is OrderState.EXPIRED
 
 
-async def test_orders_that_cannot_be_borne_are_rejected_with_the_reason(tmp_path: Path) -> None:
+async def test_orders_that_cannot_be_borne_are_rejected_with_the_reason(place: Path | URL) -> None:
     """Open orders have their money set aside, and nobody sells what is not there."""
-    paper = broker(tmp_path, World("12"), cash=Decimal(2000))
+    paper = broker(place, World("12"), cash=Decimal(2000))
     assert (await paper.submit(request("a"))).state is OrderState.ACCEPTED  # takes 1,100 of 2,000
     outcomes = [
         await paper.submit(request("b")),
@@ -210,10 +211,10 @@ async def test_orders_that_cannot_be_borne_are_rejected_with_the_reason(tmp_path
     assert (await paper.submit(request("e"))).state is OrderState.ACCEPTED
 
 
-async def test_what_was_bought_can_be_sold_once(tmp_path: Path) -> None:
+async def test_what_was_bought_can_be_sold_once(place: Path | URL) -> None:
     """At no less than the limit."""
     world = World("10")
-    paper = broker(tmp_path, world)
+    paper = broker(place, world)
     await paper.submit(request("in"))
     out = await paper.submit(request("out", side=Side.SELL))
     assert out.state is OrderState.ACCEPTED
@@ -222,10 +223,10 @@ async def test_what_was_bought_can_be_sold_once(tmp_path: Path) -> None:
     assert (await found(paper, "out")).average_price == Decimal("11.5")
 
 
-async def test_a_cancelled_order_is_filled_no_further(tmp_path: Path) -> None:
+async def test_a_cancelled_order_is_filled_no_further(place: Path | URL) -> None:
     """Cancelling again, or what has ended, changes nothing; an unknown order is None."""
     world = World("10")
-    paper = broker(tmp_path, world, liquidity=Decimal(30))
+    paper = broker(place, world, liquidity=Decimal(30))
     await paper.submit(request())
     for _ in range(2):
         order = await paper.cancel("order-1")
@@ -236,30 +237,30 @@ async def test_a_cancelled_order_is_filled_no_further(tmp_path: Path) -> None:
     assert await paper.find("other") is None
 
 
-async def test_a_feed_that_is_away_stops_no_order_and_no_look(tmp_path: Path) -> None:
+async def test_a_feed_that_is_away_stops_no_order_and_no_look(place: Path | URL) -> None:
     """It is taken, and filled when there is a price again."""
     world = World(None)
-    paper = broker(tmp_path, world)
+    paper = broker(place, world)
     assert (await paper.submit(request())).state is OrderState.ACCEPTED
     assert (await found(paper)).state is OrderState.ACCEPTED
     world.price = "10"
     assert (await found(paper)).state is OrderState.FILLED
 
 
-async def test_a_second_order_of_the_same_id_is_refused(tmp_path: Path) -> None:
+async def test_a_second_order_of_the_same_id_is_refused(place: Path | URL) -> None:
     """Also when it asks for something else, and also by a broker opened afresh."""
     world = World("12")
-    first = await broker(tmp_path, world).submit(request())
-    again = broker(tmp_path, world)
+    first = await broker(place, world).submit(request())
+    again = broker(place, world)
     with pytest.raises(DuplicateOrderError):
         await again.submit(request(quantity=Decimal(1)))
     assert again.orders() == [first]
     assert [attempt.outcome for attempt in again.attempts()] == ["booked", "duplicate"]
 
 
-def _submit_in_a_process(folder: Path, names: list[str], gate: Any, results: Any) -> None:
+def _submit_in_a_process(place: Path | URL, names: list[str], gate: Any, results: Any) -> None:
     async def run() -> None:
-        paper = broker(folder, World("10"), liquidity=Decimal(1))
+        paper = broker(place, World("10"), liquidity=Decimal(1))
         gate.wait(30)
         for name in names:
             try:
@@ -271,13 +272,13 @@ def _submit_in_a_process(folder: Path, names: list[str], gate: Any, results: Any
     asyncio.run(run())
 
 
-def test_of_two_processes_that_submit_the_same_id_one_is_refused(tmp_path: Path) -> None:
+def test_of_two_processes_that_submit_the_same_id_one_is_refused(place: Path | URL) -> None:
     """Twenty ids, each from both at once, on a new book: twenty orders, twenty refusals."""
     context = multiprocessing.get_context("spawn")
     gate, results = context.Barrier(2), context.Queue()
     names = [f"order-{number}" for number in range(20)]
     workers = [
-        context.Process(target=_submit_in_a_process, args=(tmp_path, names, gate, results)) for _ in range(2)
+        context.Process(target=_submit_in_a_process, args=(place, names, gate, results)) for _ in range(2)
     ]
     for worker in workers:
         worker.start()
@@ -286,32 +287,32 @@ def test_of_two_processes_that_submit_the_same_id_one_is_refused(tmp_path: Path)
         worker.join(30)
         assert worker.exitcode == 0
     assert outcomes == Counter({(name, kind): 1 for name in names for kind in ("booked", "duplicate")})
-    paper = broker(tmp_path, World())
+    paper = broker(place, World())
     assert sorted(order.client_order_id for order in paper.orders()) == sorted(names)
     assert Counter(attempt.outcome for attempt in paper.attempts()) == {"booked": 20, "duplicate": 20}
 
 
-async def test_a_lost_acknowledgement_leaves_a_booked_order(tmp_path: Path) -> None:
+async def test_a_lost_acknowledgement_leaves_a_booked_order(place: Path | URL) -> None:
     """The caller sees a broken connection; the order stands, and the book knows that nobody heard of it."""
-    paper = broker(tmp_path, World(), faults=Faults(lost_acknowledgements=1))
+    paper = broker(place, World(), faults=Faults(lost_acknowledgements=1))
     with pytest.raises(ConnectionResetError):
         await paper.submit(request())
     assert (await found(paper)).state is OrderState.FILLED
     assert [attempt.outcome for attempt in paper.attempts()] == ["booked, unheard"]
 
 
-async def test_a_lost_request_leaves_nothing(tmp_path: Path) -> None:
+async def test_a_lost_request_leaves_nothing(place: Path | URL) -> None:
     """To the caller it looks the same as a lost acknowledgement."""
-    paper = broker(tmp_path, World(), faults=Faults(lost_requests=1))
+    paper = broker(place, World(), faults=Faults(lost_requests=1))
     with pytest.raises(ConnectionResetError):
         await paper.submit(request())
     assert await paper.find("order-1") is None
     assert [attempt.outcome for attempt in paper.attempts()] == ["request lost"]
 
 
-async def test_a_request_delivered_twice_is_one_order(tmp_path: Path) -> None:
+async def test_a_request_delivered_twice_is_one_order(place: Path | URL) -> None:
     """The second delivery is refused by the book, the caller hears of the first."""
-    paper = broker(tmp_path, World(), faults=Faults(duplicates=1))
+    paper = broker(place, World(), faults=Faults(duplicates=1))
     assert (await paper.submit(request())).state is OrderState.FILLED
     assert len(paper.orders()) == 1
     assert [attempt.outcome for attempt in paper.attempts()] == ["booked", "duplicate"]
@@ -331,11 +332,9 @@ def test_faults_follow_from_the_seed_and_hit_their_share() -> None:
     assert not any(Faults().loses_acknowledgement(name, 0) for name in names)
 
 
-async def test_orders_survive_the_process(tmp_path: Path) -> None:
-    """A broker opened on the same file knows the order and the cash, whatever cash it is offered."""
-    await broker(tmp_path, World("10"), cash=Decimal(1100)).submit(request())
-    again = broker(tmp_path, World("10"), cash=Decimal(10**6))
+async def test_orders_survive_the_process(place: Path | URL) -> None:
+    """A broker opened on the same book knows the order and the cash, whatever cash it is offered."""
+    await broker(place, World("10"), cash=Decimal(1100)).submit(request())
+    again = broker(place, World("10"), cash=Decimal(10**6))
     assert (await found(again)).state is OrderState.FILLED
     assert (await again.submit(request("order-2"))).reason == "not enough cash"
-    with sqlite3.connect(tmp_path / "paper.db") as connection:
-        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)

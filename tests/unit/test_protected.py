@@ -12,6 +12,8 @@ NAME, EMAIL = "Anna-Lena Müller", "anna.mueller85@example.com"
 # Each line holds a fact of the category; the words after the bar must not be left.
 TOLD: list[tuple[Protected, str, str]] = [
     *((Protected.AGE, *each) for each in (
+        ("I am 41.", "41"),
+        ("Ich bin 41 und wohne in Ulm", "41"),
         ("Date of birth: 12.03.1985", "1985"),
         ("DOB 12/03/85", "85"),
         ("Born on 3 May 1990 in a small town", "1990"),
@@ -58,6 +60,8 @@ TOLD: list[tuple[Protected, str, str]] = [
         ("I am a transgender engineer.", "transgender"),
         ("I am non-binary.", "binary"),
         ("née Smith", "née"),
+        ("Compulsory military service, 2004", "military"),
+        ("Wehrdienst 1999-2000", "Wehrdienst"),
         ("Anrede: Frau", "Frau"),
     )),
     *((Protected.ETHNICITY, *each) for each in (

@@ -14,6 +14,7 @@ from temporalio.testing import ActivityEnvironment
 
 from activities.fetching.guard import guarded_client
 from activities.research.publishing import Publisher, PublishReport, report_name
+from common.agent_files import AgentFiles
 from common.agents.researcher import Published, PublishPlan
 from common.allowed_hosts import AllowedHosts
 from common.approval.groups import Directory
@@ -22,6 +23,7 @@ from common.approval.types import ApprovalPolicy, Authorization, Decision, Verdi
 from common.artifacts import ArtifactStore
 from common.digest import digest
 from common.key_ring import KeyRing
+from common.object_store import FolderStore
 from tests.support.floors import floors
 from tests.support.web import Hit, Route, WebServer, redirect
 
@@ -38,13 +40,19 @@ def desk() -> Iterator[WebServer]:
 
 @pytest.fixture
 def store(tmp_path: Path) -> ArtifactStore:
-    return ArtifactStore(tmp_path / "artifacts")
+    return ArtifactStore(FolderStore(tmp_path / "artifacts"))
 
 
 @pytest.fixture
 def publisher(store: ArtifactStore, desk: WebServer, tmp_path: Path) -> Publisher:
     authority = Authority(RING, Directory(tmp_path / "groups.json"), floors(), accept_unsigned=False)
-    return Publisher(store, authority, guarded_client(AllowedHosts.parse(desk.host)), tmp_path / "own")
+    return Publisher(
+        store,
+        authority,
+        guarded_client(AllowedHosts.parse(desk.host)),
+        AgentFiles(FolderStore(tmp_path / "objects")),
+        tmp_path / "own",
+    )
 
 
 def plan_for(store: ArtifactStore, target: str | Path) -> PublishPlan:

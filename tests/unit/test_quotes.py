@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from sqlalchemy import URL
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
@@ -73,14 +74,14 @@ async def test_real_closes_are_replayed_to_the_cent(tmp_path: Path) -> None:
     assert [quote.at for quote in seen] == [day("2008-11-21"), day("2008-11-21"), day("2008-11-24")]
 
 
-async def test_the_replay_goes_on_at_its_speed_and_a_restart_does_not_rewind_it(tmp_path: Path) -> None:
+async def test_the_replay_goes_on_at_its_speed_and_a_restart_does_not_rewind_it(place: Path | URL) -> None:
     """At ten days a day, half a real day later the replay is five days on, in a new process too."""
-    state, clock = tmp_path / "replay", Clock()
-    first = CsvFeed(real_closes(), state, speed=10, clock=clock)
+    clock = Clock()
+    first = CsvFeed(real_closes(), place, speed=10, clock=clock)
     assert (await first.quote("BAC")).at == day("1990-01-02")  # the file's first day
     clock.now += timedelta(hours=12)
     assert (await first.quote("BAC")).at == day("1990-01-05")  # 1990-01-07 is a Sunday
-    again = CsvFeed(real_closes(), state, speed=10, clock=clock)
+    again = CsvFeed(real_closes(), place, speed=10, clock=clock)
     clock.now += timedelta(hours=12)
     assert (await again.quote("BAC")).at == day("1990-01-12")
     assert first.now() == again.now()
@@ -167,10 +168,10 @@ async def test_a_file_that_is_not_there_is_waited_for(tmp_path: Path) -> None:
 async def test_without_settings_prices_are_the_sample_and_orders_go_to_paper(tmp_path: Path) -> None:
     """Everything runs with no key, no account and no network."""
     trading = Settings.read({}).trading
-    feed = price_feed(trading, tmp_path, lambda: NOW)
+    feed = price_feed(trading, tmp_path / "quotes.db", lambda: NOW)
     quote = await feed.quote("BAC")
     assert (quote.price, quote.source) == (Decimal("19.0"), "sample_closes.csv")
-    assert isinstance(broker(trading, tmp_path, feed, lambda: NOW), PaperBroker)
+    assert isinstance(broker(trading, tmp_path / "paper.db", feed, lambda: NOW), PaperBroker)
 
 
 @pytest.mark.parametrize(

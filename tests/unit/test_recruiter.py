@@ -12,8 +12,8 @@ from activities.llm.offline import OfflineAnalyst
 from activities.llm.records import ModelReply, ModelRequest, Quote, RankedItem
 from activities.recruiting.candidacy import Candidacy, MailReading, Says
 from activities.recruiting.invitations import calendar_object
-from activities.recruiting.letters import book_of, in_words
-from activities.recruiting.ranking import Profile, rank
+from activities.recruiting.letters import book_of
+from activities.recruiting.ranking import Profile, rank, weak_match
 from activities.recruiting.records import (
     CandidateRanking,
     DraftInvitations,
@@ -61,6 +61,8 @@ def test_who_tells_more_of_the_role_is_first_and_each_reason_is_a_quote() -> Non
     assert ranked[0].missing == ()
     assert [reason.about for reason in ranked[0].reasons] == ["tide tables", "C++"]
     assert ranked[-1].missing == ("tide tables", "C++")
+    assert weak_match(ROLE, ranked) == ""
+    assert weak_match(ROLE, ranked[-1:]) == "no profile meets anything that the role asks for"
 
 
 @pytest.mark.parametrize(
@@ -137,12 +139,6 @@ def test_letters_are_whole_and_only_those_of_the_book() -> None:
     ):
         with pytest.raises(error):
             book.compose(wrong)
-
-
-def test_spans_in_words() -> None:
-    """As people say them."""
-    told = [in_words(timedelta(hours=hours)) for hours in (0.5, 1, 24, 36, 48)]
-    assert told == ["30 minutes", "1 hour", "1 day", "36 hours", "2 days"]
 
 
 def test_an_invitation_is_an_icalendar_request_and_always_the_same_bytes() -> None:

@@ -167,7 +167,6 @@ SURE_OF_TIMES = {
     "Could we do Friday instead?": "other_time",
     "none of these work for me, sorry": "other_time",
     "Another time please": "other_time",
-    "Both work for me": 1,
     "Yes, Tuesday works": 1,
     "Yes. Tuesday.": 1,
     "Slot 2 - thank you for the invitation!": 2,
@@ -179,6 +178,8 @@ SURE_OF_TIMES = {
     "option 2 or 3": 2,
 }
 DOUBTFUL_OF_TIMES = (
+    "Both work for me",
+    "no 2",
     "any day but Wednesday",
     "Any of them except the second",
     "All but 2",

@@ -15,8 +15,10 @@ from activities.recruiting.activities import LINK, RecruitingActivities
 from activities.recruiting.candidacy import MAX_PROPOSALS, Candidacy, MailReading, Says, Stage
 from activities.recruiting.choices import on_offer, reading_of_choice
 from activities.recruiting.records import DraftLetters
+from common.agent_files import AgentFiles
 from common.agents.recruiter import Slot
 from common.artifacts import ArtifactStore
+from common.object_store import FolderStore
 from common.settings import Settings
 from tests.support.recruiting.stage import recruiter_input, slots
 
@@ -81,8 +83,9 @@ def test_letters_have_links_only_where_their_recipients_can_follow_them(
 async def test_drafts_show_the_links_that_letters_will_have(tmp_path: Path, links: bool) -> None:
     """Not their addresses, which only the letter itself has; and none where there will be none."""
     input = recruiter_input(2)
-    artifacts = ArtifactStore(tmp_path / "artifacts")
-    activities = RecruitingActivities(artifacts, OfflineAnalyst(), text_of, tmp_path, links)
+    artifacts = ArtifactStore(FolderStore(tmp_path / "artifacts"))
+    files = AgentFiles(FolderStore(tmp_path / "objects"))
+    activities = RecruitingActivities(artifacts, OfflineAnalyst(), text_of, files, tmp_path, links)
     request = DraftLetters(
         role=input.role,
         candidates=input.candidates,
@@ -93,9 +96,11 @@ async def test_drafts_show_the_links_that_letters_will_have(tmp_path: Path, link
         opening="we write to you.",
         model="offline",
     )
-    drafted = ActivityEnvironment().run(activities.draft_letters, request)
+    environment = ActivityEnvironment()
+    drafted = environment.run(activities.draft_letters, request)
     shown = f"Yes, I am interested:\n{LINK}"
     assert (shown in drafted.plan.sample[0].text) == links
     assert (f"{input.slots[0].in_words}:\n{LINK}" in drafted.plan.proposal) == links
     # Two letters for each of two, and the proposal's own.
-    assert Path(drafted.path).read_text().count(shown) == (4 if links else 0)
+    letters = b"".join(files.read(environment.info.workflow_id or "", drafted.path)).decode()
+    assert letters.count(shown) == (4 if links else 0)

@@ -24,6 +24,7 @@ from activities.rehearsal.stand_ins import has_own, is_destructive, result_type,
 from cli.output import CommandError
 from cli.rehearsal.answers import Says, Script, read_script
 from common.artifacts import ArtifactStore
+from common.object_store import FolderStore
 from common.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -105,7 +106,9 @@ def test_every_activity_that_is_not_run_has_an_answer(activities: list[Any], tmp
         kind = next(iter(hints.values()))
         assert argument
         if is_destructive(kind.model_construct()) and not has_own(each):
-            answer = stand_in(each, kind.model_construct(), ArtifactStore(tmp_path / "artifacts"), None)
+            answer = stand_in(
+                each, kind.model_construct(), ArtifactStore(FolderStore(tmp_path / "artifacts")), None
+            )
             expected = result_type(each)
             assert answer is None or isinstance(answer, expected)
             made.append(each.__name__)
@@ -173,7 +176,7 @@ def runner(tmp_path: Path) -> EstimatingRunner:
             "HIBERNAUT_MODEL_PRICES": "openai:some=10/20",
         }
     )
-    return EstimatingRunner(settings, ArtifactStore(tmp_path / "artifacts"))
+    return EstimatingRunner(settings, ArtifactStore(FolderStore(tmp_path / "artifacts")))
 
 
 def test_what_a_model_would_cost_is_estimated_and_the_analyst_answers(runner: EstimatingRunner) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.reliability import BEGIN, END, FIGURES, PAGE, RESULTS, failures, keep, page, table
+from bench.kept import END, begin, keep, page
+from bench.reliability import PAGE, SCRIPT, check_of, failures, table
 
 WAKE = {
     "kills": 4,
@@ -19,13 +20,12 @@ WAKE = {
 
 def test_the_table_of_the_page_is_what_the_kept_results_make() -> None:
     """Write it with `python bench/reliability.py`."""
-    assert page(PAGE.read_text(), table()) == PAGE.read_text()
-    assert {file.stem for file in RESULTS.glob("*.json")} <= set(FIGURES)
+    assert page(PAGE.read_text(), SCRIPT, table()) == PAGE.read_text()
 
 
 def test_a_run_is_kept_with_its_day_and_machine_and_shown(tmp_path: Path) -> None:
     """Other benches are left out until they ran."""
-    kept = json.loads(keep("wake", json.dumps(WAKE), folder=tmp_path).read_text())
+    kept = json.loads(keep("wake", json.dumps(WAKE), check_of("wake"), folder=tmp_path).read_text())
     assert kept["report"] == WAKE
     assert "cores" in kept["machine"]
     assert "Python" in kept["machine"]
@@ -38,7 +38,12 @@ def test_a_run_is_kept_with_its_day_and_machine_and_shown(tmp_path: Path) -> Non
 
 def test_what_was_not_reached_is_said(tmp_path: Path) -> None:
     """In the table, and by the script."""
-    keep("wake", json.dumps(WAKE | {"taken_over_ms": {"2": {"p99": 2000.0}}}), folder=tmp_path)
+    keep(
+        "wake",
+        json.dumps(WAKE | {"taken_over_ms": {"2": {"p99": 2000.0}}}),
+        check_of("wake"),
+        folder=tmp_path,
+    )
     assert "2.00 (**not reached**)" in table(tmp_path)
     assert failures(tmp_path) == [
         "wake: first wake, another worker takes over, p99, s: 2.0, wanted under 2 s"
@@ -48,10 +53,11 @@ def test_what_was_not_reached_is_said(tmp_path: Path) -> None:
 def test_a_report_that_lacks_a_figure_is_not_kept(tmp_path: Path) -> None:
     """It is another bench's."""
     with pytest.raises(KeyError):
-        keep("outage", json.dumps(WAKE), folder=tmp_path)
+        keep("outage", json.dumps(WAKE), check_of("outage"), folder=tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_the_rest_of_the_page_stays() -> None:
     """Only what stands between the marks is made."""
-    assert page(f"# A\n{BEGIN}\nold\n{END}\nB\n", "new") == f"# A\n{BEGIN}\n\nnew\n\n{END}\nB\n"
+    mark = begin(SCRIPT)
+    assert page(f"# A\n{mark}\nold\n{END}\nB\n", SCRIPT, "new") == f"# A\n{mark}\n\nnew\n\n{END}\nB\n"

@@ -19,9 +19,11 @@ from activities.llm.outputs import Point
 from activities.research.activities import ResearchActivities
 from activities.research.passages import best_quotes, by_relevance, excerpt, ranked_links
 from activities.research.records import PAGE, Draft, DraftRequest, ReadRequest
+from common.agent_files import AgentFiles
 from common.agents.researcher import PageReading, SavedLink, Source, Unread
 from common.artifacts import ArtifactRef, ArtifactStore
 from common.digest import digest_bytes
+from common.object_store import FolderStore
 
 TOPIC = "the tides of a harbour"
 NORTH = (
@@ -42,7 +44,6 @@ class World:
 
     store: ArtifactStore
     desk: ResearchActivities
-    published: Path
 
     def source(self, url: str, text: str, title: str = "A page") -> Source:
         return Source(
@@ -82,9 +83,10 @@ class World:
 
 @pytest.fixture
 def world(tmp_path: Path) -> World:
-    store = ArtifactStore(tmp_path / "artifacts")
+    store = ArtifactStore(FolderStore(tmp_path / "artifacts"))
     return World(
-        store, ResearchActivities(store, tmp_path / "drafts", tmp_path / "published"), tmp_path / "published"
+        store,
+        ResearchActivities(store, AgentFiles(FolderStore(tmp_path / "objects")), tmp_path / "drafts"),
     )
 
 
@@ -118,6 +120,22 @@ async def test_a_claim_whose_quote_does_not_stand_in_the_page_is_dropped_and_sai
         assert "2 claims were left out" in text
         assert "Twice a day. (by openai:x)" in re.sub("<[^>]*>|[\\\\]", "", text)
     assert draft.model == "openai:x"
+
+
+async def test_a_weak_match_is_said_in_the_report(world: World) -> None:
+    """One word in common, or pages that list others; a match on the topic is not."""
+    good = await world.draft(world.source("http://n.test/", NORTH))
+    assert good.weak == ""
+    assert "match is weak" not in world.text(good.markdown)
+    listing = "\n".join(f"Chapter {number}: another harbour" for number in range(40))
+    index = world.source("http://i.test/", f"{listing}\nThis is where every harbour is listed by its name.\n")
+    weak = await world.draft(index)
+    assert weak.weak == (
+        "no quote shares more than one word with what was asked: harbour, and 1 of 1 pages quoted read like "
+        "an index, with hardly a sentence"
+    )
+    for text in (world.text(weak.html), world.text(weak.markdown)):
+        assert f"The match is weak: {weak.weak}." in text
 
 
 async def test_a_comparison_keeps_only_quotes_of_the_page_it_names(world: World) -> None:
@@ -179,8 +197,7 @@ async def test_a_report_without_pages_says_so(world: World) -> None:
     assert "0 of 3 pages read" in world.text(draft.markdown)
     assert "No page that could be read says anything" in world.text(draft.html)
     assert "status 404" in world.text(draft.html)
-    assert draft.target == str(world.published)
-    assert not world.published.exists(), "a draft publishes nothing"
+    assert draft.target == "", "of its own, without a place that it was given"
 
 
 def test_links_are_ranked_by_words_and_path() -> None:

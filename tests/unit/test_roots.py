@@ -19,8 +19,10 @@ from common.agents.auditor import AuditInput
 from common.agents.fields import LocalPath, PathOrAddress, paths_of
 from common.agents.kinds import KINDS
 from common.artifacts import ArtifactStore
-from common.roots import PathRefusedError, Roots, Territory
+from common.object_store import FolderStore
+from common.roots import PathRefusedError, Roots, check_path
 from common.settings import Settings, SettingsError
+from common.territory import Territory
 
 
 class Disk:
@@ -58,7 +60,7 @@ def territory(disk: Disk) -> Iterator[Territory]:
 def test_without_a_file_nobody_may_use_any_folder(disk: Disk) -> None:
     """Outside `dev` the operator says so first."""
     with pytest.raises(PathRefusedError, match="HIBERNAUT_ROOTS names those"):
-        disk.roots().of("ann").check("path", str(disk.project))
+        check_path(disk.roots().of("ann"), "path", str(disk.project))
 
 
 def test_roots_are_an_owners_their_groups_and_everybodys(disk: Disk) -> None:
@@ -122,7 +124,7 @@ def test_what_is_refused_is_refused_by_its_real_path(
     monkeypatch.chdir(disk.home)
     assert territory.holds(disk.project)
     with pytest.raises(PathRefusedError):
-        territory.check("path", path.format(home=disk.home))
+        check_path(territory, "path", path.format(home=disk.home))
 
 
 def test_a_dotted_folder_of_home_has_to_be_named(disk: Disk) -> None:
@@ -136,7 +138,7 @@ def test_a_dotted_folder_of_home_has_to_be_named(disk: Disk) -> None:
 
 def test_a_folder_that_becomes_a_link_after_the_check_is_not_opened(disk: Disk, territory: Territory) -> None:
     """The open folder itself is asked where it is."""
-    territory.check("path", str(disk.project))
+    check_path(territory, "path", str(disk.project))
     disk.project.rename(disk.home / "away")
     disk.project.symlink_to(disk.strange)
     for attempt in (
@@ -177,7 +179,7 @@ def test_documents_of_a_folder_swapped_for_the_data_folder_stay_unread(
     """Neither their names nor their text come out."""
     disk.project.rename(disk.home / "away")
     disk.project.symlink_to(disk.data / "letters")
-    documents = Documents(ArtifactStore(disk.data / "artifacts"), text_of)
+    documents = Documents(ArtifactStore(FolderStore(disk.data / "artifacts")), text_of)
     with pytest.raises(Exception, match="private"):
         ActivityEnvironment().run(documents.read_documents, DocumentsRequest(folder=str(disk.project)))
 

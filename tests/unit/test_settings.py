@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import uvloop
 
 import starter
 import worker
@@ -94,7 +95,8 @@ def test_what_an_entry_point_writes_is_for_its_user_alone(
     """Keys, letters, reports and the database were world-readable, in a folder that anybody could enter."""
     monkeypatch.setattr(sys, "argv", ["starter.py", "list"] if main is starter.main else ["worker.py"])
     monkeypatch.setenv("HIBERNAUT_DATA_DIR", str(tmp_path))
-    monkeypatch.setattr(asyncio, "run", lambda coroutine: coroutine.close())
+    for runner in (asyncio, uvloop):
+        monkeypatch.setattr(runner, "run", lambda coroutine: coroutine.close())
     tmp_path.chmod(0o755)
     main()
     (tmp_path / "file").touch()

@@ -22,6 +22,7 @@ from activities.auditor.triage import FindingTriage
 from activities.llm.offline import OfflineAnalyst
 from activities.llm.records import LanguageModel, ModelReply, ModelRequest, Quote, RankedItem
 from common.artifacts import ArtifactStore
+from common.object_store import FolderStore
 
 
 def finding(
@@ -39,7 +40,7 @@ def finding(
 
 @pytest.fixture
 def store(tmp_path: Path) -> ArtifactStore:
-    return ArtifactStore(tmp_path / "artifacts")
+    return ArtifactStore(FolderStore(tmp_path / "artifacts"))
 
 
 def run(

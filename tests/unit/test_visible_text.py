@@ -5,21 +5,27 @@ from __future__ import annotations
 import unicodedata
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.requests import Request
+from starlette.responses import StreamingResponse
 
 from common.approval.diff_view import DIFF_LINES, MASK, MAX_CHANGED, view_of
-from common.approval.plan_view import plain
 from common.approval.types import ApprovalPolicy, ApprovalRequest
+from common.approval.values import plain
 from common.artifacts import ArtifactStore
 from common.notices.types import Notice, NoticeEvent
+from common.object_store import FolderStore
 from common.visible_text import one_line, visible
+from gateway.opened import open_ref
 from gateway.pages import page
 from gateway.problems import Problem
-from gateway.request_view import RequestView, diff_file
+from gateway.request_view import RequestView
+from gateway.services import Gateway
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 HOSTILE = [
@@ -35,10 +41,18 @@ HOSTILE = [
     ("good.com\u2215evil.com", r"good.com\u2215evil.com"),
     ("a\u3164b", r"a\u3164b"),
     ("lone \ud800 surrogate", r"lone \ud800 surrogate"),
+    ("\u13aadmin g\ua4f3\ua4f3gle paypa\u2cd1", r"\u13aadmin g\ua4f3\ua4f3gle paypa\u2cd1"),
+    ("\u1d00dmin \u03f2onfig.py", r"\u1d00dmin \u03f2onfig.py"),
+    ("\u0627dmin.py", r"\u0627dmin.py"),
+    ("good.com\u2236443/a\u2571b", r"good.com\u2236443/a\u2571b"),
+    ("set\u2010up.py \u2011\u2011force", r"set\u2010up.py \u2011\u2011force"),
+    ("10\u2800 o\u0338k \ufffc", r"10\u2800 o\u0338k \ufffc"),
+    ("\u0440\u0430\u0443", r"\u0440\u0430\u0443"),
 ]
 ORDINARY = [
     "Привет, мир!", "src/документ.md", "Ελλάδα και α-helix", "日本語のtext、（例）",
-    "naïve café, 1½ m², 5µm, kΩ", "שלום עולם", "مرحبا", "l’été : « oui\u00a0»", "ﬁne", "Teil Ⅳ", "a\tb\nc",
+    "naïve café, 1½ m², 5µm, kΩ", "שלום עולם", "مرحبا", "l’été : « oui\u00a0»", "ﬁne", "Teil Ⅴ", "a\tb\nc",
+    "the well\u2011known e\u2010mail", "5 ℓ", "утренняя роса", "שלום Linux", "x² − 1", "10 °C",
 ]  # fmt: skip
 
 
@@ -149,7 +163,7 @@ async def test_a_page_shows_what_is_there_and_its_form_sends_back_what_was_there
         evidence=("seen\x1b[2J",), policy=ApprovalPolicy(approvers=("ann",), editable=("note",)),
         requester="o", asked_at=NOW,
     )  # fmt: skip
-    view = await RequestView.of(request, ArtifactStore(tmp_path), "/diff")
+    view = await RequestView.of(request, "none", ArtifactStore(FolderStore(tmp_path)), "/approve/x")
     answer = page(
         Request({"type": "http", "path": "/approve/x", "headers": []}), "approve.html",
         asked=view, view={"id": "a", "kind": "k"}, link={"approver": "ann"}, action="/", guard="g", used=None,
@@ -165,16 +179,19 @@ async def test_a_page_shows_what_is_there_and_its_form_sends_back_what_was_there
 
 async def test_the_whole_diff_is_offered_as_it_is(tmp_path: Path) -> None:
     """Byte for byte, what is cut, masked or not Unicode on the page too; gone, it is a 404."""
-    store = ArtifactStore(tmp_path)
+    store = ArtifactStore(FolderStore(tmp_path))
     data = b'@@ -1 +1 @@\n-password = "hunter2secretX"\r\n+\xff\n'
-    request = ApprovalRequest(
-        id="r-1", question="Go?", plan={"diff": store.put(data).model_dump()}, digest="d" * 64,
-        policy=ApprovalPolicy(), requester="o", asked_at=NOW,
-    )  # fmt: skip
-    answer = await diff_file(request, store)
-    assert answer.body == data
-    assert answer.headers["content-disposition"].startswith("attachment")
-    for missing in (None, request.model_copy(update={"plan": {"diff": {"sha256": "0" * 64, "size": 1}}})):
-        with pytest.raises(Problem) as refused:
-            await diff_file(missing, store)
-        assert refused.value.status_code == 404
+    ref, parts = store.put(data), cast("Gateway", SimpleNamespace(artifacts=store))
+    plan = {"parts": [{"diff": ref.model_dump()}]}
+    shown = await open_ref(parts, plan, ref.sha256, "changes.diff", save=False)
+    assert isinstance(shown, StreamingResponse)
+    assert [part async for part in shown.body_iterator] == [data]
+    assert shown.headers["content-type"] == "text/plain; charset=utf-8"
+    assert shown.headers["content-security-policy"].startswith("sandbox; default-src 'none'")
+    saved = await open_ref(parts, plan, ref.sha256, "changes.diff", save=True)
+    assert saved.headers["content-disposition"].startswith("attachment")
+    for nothing in ({}, {"diff": {"sha256": "0" * 64, "size": 1}}):
+        for digest in (ref.sha256, "0" * 64):
+            with pytest.raises(Problem) as refused:
+                await open_ref(parts, nothing, digest, "changes.diff", save=False)
+            assert refused.value.status_code == 404

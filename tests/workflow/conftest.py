@@ -33,10 +33,12 @@ async def stage(request: pytest.FixtureRequest, settings: Settings) -> AsyncIter
 
 
 @pytest.fixture
-async def short_histories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stage]:
-    """A stage on a server that suggests a fresh history after thirty events."""
+async def short_histories(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Stage]:
+    """A stage on a server that suggests a fresh history after thirty events; with more limits if given."""
     settings = Settings.read({"HIBERNAUT_DATA_DIR": str(tmp_path / "short")})
-    short = limits.short_histories(30) | limits.QUICK_TASKS
+    short = limits.short_histories(30) | limits.QUICK_TASKS | getattr(request, "param", {})
     async with DevServer(settings, ui_port=None, limits=short) as server:
         monkeypatch.setenv("TEMPORAL_ADDRESS", server.address)
         stage = Stage(await connect(settings), settings, cached=1000)

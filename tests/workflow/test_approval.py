@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
+from common.agents.needs import Needs, Place
 from common.approval.floors import policy_file
 from common.approval.signing import Authority
-from common.approval.types import ApprovalPolicy, OnExpiry, Verdict
+from common.approval.types import ApprovalPolicy, ApprovalsView, OnExpiry, Verdict
+from testing.waiting import eventually
 from tests.support.agents.doubles import ErrandInput
 from tests.support.stage import OWNER, Stage, state_is
-from tests.support.waiting import eventually
 
 
 async def test_decisions_that_do_not_count_are_recorded_with_their_reason_and_change_nothing(
@@ -121,7 +123,8 @@ async def test_a_decision_that_comes_before_the_question_is_buffered(stage: Stag
     agent = await stage.start(ErrandInput(sleep=timedelta(days=1)))
     await eventually(lambda: state_is(stage, agent, "sleeping"))
     await stage.decide(agent, request)
-    assert (await agent.query("approvals"))["decisions"][0]["status"] == "waiting"
+    view = await stage.query(agent, "approvals", ApprovalsView)
+    assert view.decisions[0].status == "waiting"
     await agent.signal("wake")
     assert (await agent.result())["memory"]["woken"] == ["signal"]
 
@@ -154,14 +157,25 @@ async def test_a_decision_that_comes_with_the_one_that_ends_its_request_is_refus
     assert any("refused a decision by ann: approval-1 is closed" in note for note in await stage.notes(agent))
 
 
-async def test_an_expired_request_gives_up_and_later_decisions_are_refused(stage: Stage) -> None:
-    """After expiry nothing counts."""
+async def test_an_expired_request_gives_up_and_is_asked_again_once_nothing_is_missing(
+    stage: Stage, tmp_path: Path
+) -> None:
+    """After expiry nothing counts, and what the agent needs is looked at before people are asked again."""
+    out = tmp_path / "out"
+    out.mkdir()
     policy = ApprovalPolicy(
         approvers=("ann",), expires_after=timedelta(hours=1), on_expiry=OnExpiry.ASK_AGAIN
     )
-    agent = await stage.start(ErrandInput(policy=policy), skipping=True)
+    needs = Needs(places=(Place(field="out", path=str(out)),))
+    agent = await stage.start(ErrandInput(policy=policy, needs=needs), skipping=True)
     first = await stage.asked(agent)
+    out.rmdir()
     await stage.skipper.fast_forward(agent, timedelta(hours=1, minutes=1))
+    await eventually(lambda: state_is(stage, agent, "stuck"))
+    assert f"the worker sees no folder {out}" in ((await stage.status(agent)).waiting_for or "")
+    assert (await agent.query("approvals"))["open"] == []
+    out.mkdir()
+    await agent.signal("wake")
     second = await stage.asked(agent, after=first.id)
     late = await stage.decide(agent, first)
     assert "is closed: approval-1: expired" in (await stage.fate(agent, late.id)).reason

@@ -8,16 +8,17 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from temporalio import activity
+from temporalio.client import WorkflowHandle
 
 from activities.calendars import Calendars
 from activities.decisions import DecisionChecks, EnvelopeCheck, EnvelopeChecked
 from common.approval.signing import Signer
-from common.approval.types import ApprovalPolicy, OnExpiry, Verdict
+from common.approval.types import ApprovalPolicy, ApprovalRequest, ApprovalsView, OnExpiry, Verdict
 from common.business_time import NYSE
 from common.client.client import AgentClient
+from testing.waiting import eventually
 from tests.support.agents.doubles import ErrandInput, PanelInput
 from tests.support.stage import Stage, noted
-from tests.support.waiting import eventually
 
 LADDER = (timedelta(hours=4), timedelta(hours=24), timedelta(hours=48))
 
@@ -33,8 +34,10 @@ async def test_a_quorum_needs_different_people_and_authorizes_with_all_their_vot
     [standing] = [each.decision.by for each in (await stage.asked(agent)).votes]
     assert standing == "ann"
     agents = AgentClient(stage.client, stage.settings, Signer.load(stage.settings, create=True))
-    questions = await agents.questions([agent.id], timedelta(seconds=20))
-    assert questions[agent.id, request.id].endswith("(1 of 2 approvals (ann))")
+    rows = [row for row in await agents.inbox("bob") if row.id == agent.id]
+    question = (await agents.questions(rows, timedelta(seconds=20)))[agent.id, request.id]
+    assert question.said_by == ("ann",)
+    assert question.request.asked.endswith("(1 of 2 approvals (ann))")
     assert stage.world.act_attempts == 0
     await stage.decide(agent, request, by="eve")
     result = await agent.result()
@@ -161,21 +164,21 @@ async def test_several_requests_of_one_agent_are_decided_apart(stage: Stage) -> 
         "panel",
     )
 
-    async def both() -> list[Any] | None:
-        found = (await agent.query("approvals"))["open"]
+    async def both() -> list[ApprovalRequest] | None:
+        found = list((await stage.query(agent, "approvals", ApprovalsView)).open)
         return found if len(found) == 2 else None
 
     buy, sell = await eventually(both)
 
     async def shown() -> bool:
         waiting = (await stage.attributes(agent)).get("AgentWaitingFor", "")
-        return waiting == f"approval {buy['id']} {buy['digest']}; approval {sell['id']} {sell['digest']}"
+        return waiting == f"approval {buy.id} {buy.digest}; approval {sell.id} {sell.digest}"
 
     await eventually(shown)
     assert (await stage.attributes(agent))["AgentApprovers"] == ["ann", "bob"]
     wrong = await stage.decide(agent, await stage.asked(agent), by="bob")
     assert "not among those" in (await stage.fate(agent, wrong.id)).reason
-    await stage.decide(agent, await stage.asked(agent, after=buy["id"]), by="bob")
+    await stage.decide(agent, await stage.asked(agent, after=buy.id), by="bob")
 
     async def one_left() -> bool:
         return (await stage.attributes(agent))["AgentApprovers"] == ["ann"]
@@ -214,6 +217,11 @@ async def test_an_approval_too_old_to_act_on_is_asked_for_again(stage: Stage) ->
     assert (await agent.result())["confirmation"]["fence"] == 10
 
 
+async def begun_afresh(agent: WorkflowHandle[Any, Any]) -> bool:
+    described = await agent.describe()
+    return described.run_id != described.raw_description.workflow_execution_info.first_run_id
+
+
 async def test_a_request_stays_open_while_its_agents_history_starts_afresh(short_histories: Stage) -> None:
     """Under a flood of words and bad decisions: same request, same deadline, votes kept; then decided."""
     stage = short_histories
@@ -224,8 +232,7 @@ async def test_a_request_stays_open_while_its_agents_history_starts_afresh(short
     for number in range(40):
         await agent.signal("tell", f"word {number}")
         await stage.decide(agent, first, by="eve")
-    described = await agent.describe()
-    assert described.run_id != described.raw_description.workflow_execution_info.first_run_id
+    await eventually(lambda: begun_afresh(agent))
     now = await stage.asked(agent)
     assert (now.id, now.digest, now.expires_at) == (first.id, first.digest, first.expires_at)
     assert [vote.decision.by for vote in now.votes] == ["ann"]
@@ -242,10 +249,11 @@ async def test_several_requests_stay_open_over_fresh_histories(short_histories: 
     buy = await stage.asked(agent)
     for number in range(60):
         await agent.signal("tell", f"word {number}")
-    described = await agent.describe()
-    assert described.run_id != described.raw_description.workflow_execution_info.first_run_id
+    await eventually(lambda: begun_afresh(agent))
     sell = await stage.asked(agent, after=buy.id)
-    assert {buy.id, sell.id} == {each["id"] for each in (await agent.query("approvals"))["open"]}
+    assert {buy.id, sell.id} == {
+        each.id for each in (await stage.query(agent, "approvals", ApprovalsView)).open
+    }
     await stage.decide(agent, sell, by="bob")
     await stage.decide(agent, buy, by="ann")
     assert len((await agent.result())["words"]) == 2
@@ -282,7 +290,7 @@ async def test_an_answer_given_beside_an_open_question_outlives_a_long_history(
     await stage.decide(agent, buy, by="ann")
     for number in range(60):
         await agent.signal("tell", f"word {number}")
-    assert [each["id"] for each in (await agent.query("approvals"))["open"]] == [sell.id]
+    assert [each.id for each in (await stage.query(agent, "approvals", ApprovalsView)).open] == [sell.id]
     await stage.decide(agent, sell, by="bob")
     assert (await agent.result())["words"][0] == "panel-1: approved by ann (through cli)"
 

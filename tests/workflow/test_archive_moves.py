@@ -14,14 +14,16 @@ import pytest
 from activities.archive import removal
 from activities.archive.agents import AgentArchiver
 from activities.archive.records import Stored, StoreRequest
+from common.agent_objects import objects_of
 from common.archive.index import IndexQuery, unpack_rows
 from common.archive.layout import agent_folder
 from common.archive.search import FoundAgent
 from common.client.filters import AgentFilter
+from testing.waiting import eventually
 from tests.support.agents.keepers import KeeperInput
 from tests.support.archive.stage import ArchiveStage, archive_stage
 from tests.support.canary import CANARY, is_in
-from tests.support.waiting import eventually
+from tests.support.noise import noise
 from workflows.archivist import AT_ONCE
 
 
@@ -42,8 +44,9 @@ async def found(stage: ArchiveStage, **query: Any) -> list[FoundAgent]:
 async def test_one_that_is_being_moved_is_found_once(
     stage: ArchiveStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Before, in between, where it is in both, and afterwards."""
+    """Before, in between, where it is in both, and afterwards; what it worked with goes last."""
     handle = await stage.kept(say="moving", owner="mover")
+    own = stage.own_objects(handle)
     halted, go_on = asyncio.Event(), asyncio.Event()
     delete = removal._delete
 
@@ -58,10 +61,12 @@ async def test_one_that_is_being_moved_is_found_once(
     await asyncio.wait_for(halted.wait(), 60)
     [row] = await asyncio.to_thread(stage.archived.index.find, IndexQuery(owner="mover"))
     assert (row.id, (await handle.describe()).id) == (handle.id, handle.id), "it is in both"
+    assert objects_of(stage.store, [handle.id]) == own
     seen.append(await found(stage, owner="mover"))
     seen.append(await found(stage, owner="mover", text="MOVING"))
     go_on.set()
     assert (await archiving.result()).archived == 1
+    assert objects_of(stage.store, [handle.id]) == [each for each in own if "/work/" not in each.key]
     seen.append(await found(stage, owner="mover"))
     assert [[(each.id, each.archived) for each in rows] for rows in seen] == [
         [(handle.id, False)],
@@ -96,7 +101,7 @@ async def test_few_move_at_once(stage: ArchiveStage, monkeypatch: pytest.MonkeyP
 async def test_what_is_busy_or_damaged_stays(stage: ArchiveStage) -> None:
     """A newer run of its id goes on, or a payload is gone: it is passed over, and moved once that is over."""
     busy = await stage.kept(say="busy")
-    damaged = await stage.kept(say="d" * 200_000)
+    damaged = await stage.kept(say=noise(200_000))
     again = await stage.start(KeeperInput(), "keeper", id=busy.id)
     [key] = [each.key for each in stage.store.list("payloads/") if damaged.id in each.key][:1]
     payload = stage.store.get(key)
@@ -128,7 +133,7 @@ async def test_a_secret_is_in_no_archived_object_and_is_found_by_its_words(
     """Histories, views, payloads, records and rows, unzipped; who has the keys finds it, and unlogged."""
     caplog.set_level(logging.INFO)
     told = await stage.kept(say=CANARY, lines=1)
-    large = await stage.kept(say=CANARY * 5000)
+    large = await stage.kept(say=CANARY + noise(200_000))
     failed = await stage.kept(say=CANARY, fail=True)
     await stage.archive()
     ids = sorted(each.id for each in await found(stage, text=CANARY.upper()))

@@ -12,9 +12,9 @@ from cli.dev_server import listens
 from common.archive.chain import Chain, verify
 from common.archive.layout import AGENTS, ARCHIVIST, MANIFESTS, RECORD, Head, Manifest
 from common.object_store import FolderStore
+from testing.waiting import eventually
 from tests.support.archive.stage import ArchiveStage, archive_stage
 from tests.support.s3 import BUCKET, SECRET, Rclone, credentials, in_bucket
-from tests.support.waiting import eventually
 
 __all__ = ["credentials"]
 

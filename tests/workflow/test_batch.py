@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 
 import pytest
 
-from activities.batch import listing
+from activities.batch import listing, together
+from common.agents import batch
 from common.agents.batch import BatchItem
 from common.settings import Settings
 from common.temporal.connect import connect
+from testing.waiting import eventually
 from tests.support.batching import BatchStage
-from tests.support.waiting import eventually
 
 PAGE = 5
 
@@ -216,6 +218,32 @@ async def test_a_page_that_is_terminated_leaves_its_rest_to_a_retry(batches: Bat
     assert (batched.counts.done, batched.counts.quarantined) == (2, 3)
     assert verdicts["item-04"].reason == "its page of the batch ended before it: terminated"
     batches.jobs.let_go()
+
+
+async def test_a_call_gets_several_small_items_and_hands_back_those_it_does_not_come_to(
+    batches: BatchStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One fails for good, one at first: each item has its own verdict, and is done once."""
+    monkeypatch.setattr(listing, "ITEMS_IN_A_PAGE", 30)
+    # However slow the machine is, more than one is handed out; and a call comes to the first alone.
+    monkeypatch.setattr(batch, "MOMENT", timedelta(hours=1))
+    batches.jobs.fails, batches.jobs.stumbles = {"item-07"}, {"item-00", "item-19"}
+    agent = await batches.run(names(30), at_once=2, together=4)
+    batched, verdicts = await batches.outcome(agent)
+    assert sorted(verdicts) == names(30)
+    assert (batched.counts.done, batched.counts.quarantined) == (29, 1)
+    assert verdicts["item-07"].reason == "Unreadable: item-07 cannot be read"
+    assert verdicts["item-07"].result == {"name": "item-07"}
+    assert sorted(batches.jobs.done) == [each for each in names(30) if each != "item-07"]
+    sizes = [len(each) for each in batches.jobs.calls]
+    assert max(sizes) == 4
+    assert sizes[-1] == 1, "at the end no slot waits behind another"
+
+    batches.jobs.done.clear()
+    monkeypatch.setattr(together, "MOMENT", timedelta(0))
+    batched, _ = await batches.outcome(await batches.run(names(6), at_once=1, together=3))
+    assert batched.counts.done == 6
+    assert batches.jobs.done == names(6)
 
 
 async def test_a_report_at_any_moment_has_every_verdict_so_far(batches: BatchStage) -> None:

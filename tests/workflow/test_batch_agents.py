@@ -15,6 +15,7 @@ from temporalio.service import RPCError
 from activities.batch import listing
 from cli.dev_server import DevServer
 from common.agents.agent import Carried
+from common.agents.batch import item_agent_id
 from common.agents.batch_agent import BatchInput, BatchResult
 from common.agents.fork import FORK, Fork
 from common.approval.floors import policy_file
@@ -22,12 +23,12 @@ from common.approval.types import ApprovalRequest, ApprovalsView
 from common.client.client import AgentClient
 from common.settings import Settings
 from common.temporal.connect import connect
+from testing.waiting import eventually
 from tests.support import limits
 from tests.support.agents.batcher_doubles import BatcherInput
 from tests.support.agents.brief_input import BriefInput
 from tests.support.batching import BatchStage, know_brief
 from tests.support.stage import OWNER
-from tests.support.waiting import eventually
 from workflows.core import batch
 
 
@@ -73,6 +74,8 @@ async def test_a_file_of_inputs_is_done_by_an_agent_each(batches: BatchStage, tm
     result = BatchResult.model_validate(await agent.result())
     assert (result.items, result.done, result.quarantined, result.duplicates) == (7, 3, 4, 1)
     verdicts = batches.verdicts(result.results)
+    last = batches.client.get_workflow_handle(item_agent_id(agent.id, "last"))
+    assert await (await last.describe()).static_summary() == "last", "its page says what it is about"
     assert {key: each.result for key, each in verdicts.items() if each.verdict == "done"} == {
         "a/1": "one",
         "line-2": "two",

@@ -26,13 +26,13 @@ from activities.trading.paper import PaperBroker
 from activities.trading.paper_faults import Faults
 from common.agents.buyer import BuyerInput, BuyerResult, Order, Side, TimeInForce
 from common.approval.floors import policy_file
-from common.approval.types import Verdict
+from common.approval.types import ApprovalsView, Verdict
 from common.artifacts import ArtifactStore
 from common.settings import Settings
 from common.temporal.connect import connect
+from testing.waiting import eventually
 from tests.support.stage import OWNER, Stage
 from tests.support.trading.real_prices import real_closes
-from tests.support.waiting import eventually
 from workflows.buyer import Buyer
 
 FIRST, NEXT = datetime(2008, 11, 21, tzinfo=UTC), datetime(2008, 11, 24, tzinfo=UTC)
@@ -68,7 +68,7 @@ class Floor(Stage):
     def __init__(self, stage: Stage, folder: Path) -> None:
         self.__dict__.update(stage.__dict__)
         self.agents = [Buyer]
-        self._state = folder / "quotes.json"
+        self._state = folder / "quotes.db"
         self.feed = CsvFeed(real_closes(), self._state, speed=0, clock=lambda: datetime.now(UTC))
         self.stand_at(FIRST)
         self.broker = self.exchange(folder)
@@ -233,7 +233,7 @@ async def test_an_order_that_lands_late_is_found_though_the_price_has_moved_mean
     result = await floor.outcome(agent)
     assert (result.outcome, result.average_price) == ("bought", Decimal("9.231"))
     assert len(floor.broker.orders()) == 1
-    assert (await agent.query("approvals"))["open"] == []
+    assert not (await floor.query(agent, "approvals", ApprovalsView)).open
 
 
 async def test_an_order_of_a_forgotten_life_is_found_though_the_price_has_moved(floor: Floor) -> None:
@@ -382,7 +382,7 @@ async def test_it_waits_until_the_price_is_within_the_limit_and_asks_then(floor:
     floor.stand_at(NEXT)
     agent = await floor.buy(limit="10", when="within-limit")
     await eventually(lambda: waits_for(floor, agent, "a price of 10 or less"))
-    assert (await agent.query("approvals"))["open"] == []
+    assert not (await floor.query(agent, "approvals", ApprovalsView)).open
     await floor.skipper.fast_forward(agent, timedelta(minutes=16))
     assert await waits_for(floor, agent, "a price of 10 or less")
     floor.stand_at(FIRST)

@@ -19,8 +19,8 @@ from activities.trading.paper import PaperBroker
 from common.agents.buyer import BuyerInput, Order, OrderState, Quote
 from common.settings import Settings
 from common.temporal.connect import connect
+from testing.waiting import eventually
 from tests.support.stage import Stage
-from tests.support.waiting import eventually
 from workflows.buyer import Buyer
 
 
@@ -95,7 +95,7 @@ async def floor(settings: Settings) -> AsyncIterator[Floor]:
 
 async def ends_cancelled(buyer: WorkflowHandle[Any, Any]) -> None:
     with pytest.raises(WorkflowFailureError) as ended:
-        await asyncio.wait_for(buyer.result(), 30)
+        await asyncio.wait_for(buyer.result(), 120)
     assert isinstance(ended.value.cause, CancelledError)
 
 

@@ -13,13 +13,19 @@ from temporalio.common import RetryPolicy
 
 from cli.dev_server import DevServer
 from common.agents.agent import Notebook
+from common.approval.types import ApprovalPolicy
+from common.client.recorded import recorded_of
+from common.client.view import row_of
 from common.errors import permanent
 from common.settings import Settings
 from common.temporal.connect import connect
+from testing.waiting import eventually
+from tests.support.agents.agents import PanelAgent
+from tests.support.agents.doubles import PanelInput
 from tests.support.agents.keepers import KeeperAgent, KeeperInput, Kept
 from tests.support.canary import CANARY, is_in
+from tests.support.noise import noise
 from tests.support.stage import Stage, state_is
-from tests.support.waiting import eventually
 
 
 def holders(files: Iterable[Path]) -> list[Path]:
@@ -47,8 +53,8 @@ async def test_a_secret_is_found_nowhere_where_encryption_is_on(
     async with DevServer(settings, ui_port=None) as server:
         monkeypatch.setenv("TEMPORAL_ADDRESS", server.address)
         stage = Stage(await connect(settings), settings, 1000)
-        stage.agents = [KeeperAgent]
-        stage.world.step_text = CANARY * 5000
+        stage.agents = [KeeperAgent, PanelAgent]
+        stage.world.step_text = CANARY + noise(150_000)
         await stage.work()
         handles = []
         for ending in ("result", "failure", "step"):
@@ -86,7 +92,15 @@ async def test_a_secret_is_found_nowhere_where_encryption_is_on(
             assert await (await first.describe()).static_summary() == CANARY
             histories.append((await first.fetch_history()).to_json().encode())
             histories.append((await handle.fetch_history()).to_json().encode())
+        asking = await stage.start(
+            PanelInput(questions={CANARY: ApprovalPolicy(approvers=("ann",))}), "panel"
+        )
+        await stage.asked(asking)
         await stage.rest()
+        # What is asked can be read from history by whoever has the keys, while no worker runs.
+        row = row_of(await asking.describe())
+        [recorded] = (await recorded_of(stage.client, row)).requests
+        assert recorded.question == f"{CANARY}?"
         said = "".join(capfd.readouterr()) + caplog.text
         database = sorted(tmp_path.glob("temporal.db*"))
         assert {file.name for file in database} >= {"temporal.db", "temporal.db-wal"}

@@ -21,10 +21,10 @@ from cli.children import start_child
 from cli.dev_server import DevServer
 from common.approval.types import ApprovalRequest, Decision
 from common.settings import Settings
+from testing.waiting import eventually
 from tests.support.drift.agent import DriftAgent
 from tests.support.drift.world import TOLERANCES, DriftInput, DriftResult, DriftWorld
 from tests.support.stage import Stage, noted, state_is
-from tests.support.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
 # So many agents are played at once; each is asked again and again how it is.

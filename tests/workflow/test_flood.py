@@ -8,17 +8,21 @@ from typing import Any
 
 import pytest
 from temporalio import activity
-from temporalio.client import WorkflowHandle
+from temporalio.client import WorkflowFailureError, WorkflowHandle
+from temporalio.service import RPCError
 
 from activities.calendars import Calendars
 from activities.decisions import DecisionChecks, EnvelopeCheck, EnvelopeChecked
-from common.agents.agent import AgentInput, AgentState, WakeUp
-from common.approval.types import ApprovalRequest, ApprovalsView
+from common.agents.agent import AgentInput, AgentState, Receipt, WakeUp
+from common.approval.types import ApprovalRequest, ApprovalsView, Verdict
+from common.client import limits
+from common.client.client import AgentClient
+from common.client.errors import TooMuchSaidError
+from testing.waiting import eventually
 from tests.support.agents.brief import BriefAgent
 from tests.support.agents.brief_input import BriefInput
 from tests.support.agents.doubles import ErrandInput
 from tests.support.stage import Stage
-from tests.support.waiting import eventually
 from workflows.core.gate import MAX_WAITING
 
 MARKER = "EVENT_TYPE_MARKER_RECORDED"
@@ -138,6 +142,48 @@ async def test_an_agent_without_a_memory_that_asks_first_of_all_starts_afresh(
     assert len((await stage.query(agent, "approvals", ApprovalsView)).open) == 1
     await stage.decide(agent, now)
     assert "approved by ann" in await agent.result()
+
+
+FEW_SIGNALS = {"history.maximumSignalsPerExecution": "40"}
+
+
+@pytest.mark.parametrize("short_histories", [FEW_SIGNALS], indirect=True)
+async def test_an_agent_that_cannot_start_afresh_hears_decisions_past_the_limit_of_signals(
+    short_histories: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a memory it stays in the one history: a worker takes what the server takes no more."""
+    stage = short_histories
+    stage.agents.append(BriefAgent)
+    await stage.rest()
+    await stage.work()
+    agents = AgentClient(stage.client, stage.settings, stage.signer)
+    asking = BriefInput(after=timedelta(days=3), ending="asks")
+    agent, other = await stage.start(asking, "brief"), await stage.start(asking, "brief")
+    for each in (agent, other):
+        await eventually(lambda each=each: sleeps(stage, each))
+        await each.signal("wake")
+        await stage.asked(each)
+        for number in range(39):
+            await each.signal("tell", f"word {number}")
+        with pytest.raises(RPCError, match="limit for signal"):
+            await each.signal("tell", "too much")
+        assert not await began_afresh(each)
+    receipt = await agents.pause(agent.id)
+    assert (await agents.receipt(agent.id, receipt)) == Receipt(
+        taken=True, words="it begins nothing until it is resumed"
+    )
+    await agents.resume(agent.id)
+    await stage.rest()
+    with monkeypatch.context() as patch:
+        patch.setattr(limits, "UPDATE_PATIENCE", timedelta(seconds=0.5))
+        with pytest.raises(TooMuchSaidError, match="no worker has taken this in time"):
+            await agents.resume(agent.id)
+    await stage.work()
+    await agents.decide(agent.id, Verdict.APPROVE, by="ann", through="cli")
+    assert "approved by ann" in await agent.result()
+    await agents.cancel(other.id)
+    with pytest.raises(WorkflowFailureError):
+        await other.result()
 
 
 async def test_pauses_that_come_together_are_shown_once(stage: Stage) -> None:

@@ -16,9 +16,9 @@ from common.approval.types import Verdict
 from common.settings import Settings
 from common.temporal.codec import load_codec
 from common.temporal.connect import connect
+from testing.waiting import eventually
 from tests.support.agents.doubles import ErrandInput
 from tests.support.stage import Stage, noted
-from tests.support.waiting import eventually
 
 REFERENCE = ExternalStorageReference.DESCRIPTOR.full_name.encode()
 

@@ -33,13 +33,13 @@ from common.client.view import AgentView
 from common.quotes import Quote
 from common.settings import Settings
 from common.temporal.connect import connect
+from testing.fixtures import open_all
+from testing.waiting import eventually
 from tests.support.agents.promise import PromiseAgent
 from tests.support.agents.promise_input import Promised, PromiseInput
 from tests.support.archive.stage import ArchiveStage, closed
 from tests.support.limits import QUICK_DELETION, QUICK_TASKS, short_histories
-from tests.support.roots import open_all
 from tests.support.stage import OWNER, state_is
-from tests.support.waiting import eventually
 from workflows.buyer import Buyer
 
 

@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import uuid
+from datetime import UTC, datetime, timedelta
 from random import Random
+from typing import Any
 
+import pytest
+
+from activities.delivery.notices import Notices
+from common.approval.floors import UNREADABLE, policy_file
 from common.approval.types import ApprovalPolicy
+from common.client import inbox
 from common.client.client import AgentClient
+from common.client.gathered import Gathered
 from common.temporal.search_attributes import MORE
-from tests.support.agents.doubles import PanelInput
+from testing.waiting import eventually
+from tests.support.agents.doubles import ErrandInput, PanelInput
 from tests.support.stage import Stage
-from tests.support.waiting import eventually
 
 QUESTIONS = 26
 PEOPLE = [str(uuid.UUID(int=Random(11).getrandbits(128))) for _ in range(60)]
 
 
-async def test_no_question_is_without_a_row_and_no_approver_blind(stage: Stage) -> None:
+async def test_no_question_is_without_a_row_and_no_approver_blind(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What the attributes have no room for comes from the agent; while it cannot answer, a row says so."""
     agents = AgentClient(stage.client, stage.settings, stage.signer)
     policy = ApprovalPolicy(approvers=(*PEOPLE, "@board", "ö" * 150))
@@ -34,13 +44,91 @@ async def test_no_question_is_without_a_row_and_no_approver_blind(stage: Stage) 
     assert [await rows(who) for who in (PEOPLE[0], PEOPLE[30], PEOPLE[-1], "ö" * 150)] == [QUESTIONS] * 4
     assert await rows("ann") == 0
     assert await rows("ann", other.id) == 1
+    many = await stage.start(PanelInput(questions={"one": policy}), "panel")
+    await eventually(lambda: rows(id=many.id))
     await stage.rest()
     shown = [row for row in await agents.inbox(PEOPLE[0]) if row.id == agent.id]
-    assert 10 < len(shown) < QUESTIONS
+    assert 2 < len(shown) < QUESTIONS
+    # Of all that is asked in full there is no approver who sees nothing: history has their names.
+    with monkeypatch.context() as patch:
+        patch.setattr(inbox, "QUERY_PATIENCE", timedelta(seconds=0.2))
+        asked = (PEOPLE[0], PEOPLE[-1], "ö" * 150, "@board", "ann")
+        assert [await rows(who, many.id) for who in asked] == [1, 1, 1, 1, 0]
     assert [row.request_id for row in shown].index(MORE) == len(shown) - 1
     assert shown[-1].digest == ""
     await stage.work()
     await eventually(is_whole)
+
+
+async def test_people_see_whom_the_policy_asks_now(stage: Stage) -> None:
+    """The file changes while a question is open: lists, pages and reminders have the new approvers."""
+    await stage.rest()
+    stage.notices = Notices(floors=stage.authority.floors)  # type: ignore[assignment]
+    await stage.work()
+    agents = AgentClient(stage.client, stage.settings, stage.signer)
+    gathered, file = Gathered(stage.client, agents), policy_file(stage.settings)
+    policy = ApprovalPolicy(approvers=("ann", "bob"), reminders=(timedelta(days=1), timedelta(days=2)))
+    agent = await stage.start(ErrandInput(policy=policy))
+    asked = await stage.asked(agent)
+
+    async def seen() -> dict[str, Any]:
+        """Who has it in the inbox, and whom each way to look at it names."""
+        rows = [row for row in await agents.inbox() if row.id == agent.id]
+        questions = await agents.questions(rows, timedelta(seconds=1))
+        page = await gathered.page_of("", rows, lambda row, deciders: True)
+        who = [
+            each
+            for each in ("ann", "bob", "cat")
+            if [r for r in await agents.inbox(each) if r.id == agent.id]
+        ]
+        view = await agents.view(agent.id)
+        return {
+            "inbox": who,
+            "deciders": {
+                tuple(rows[0].approvers),
+                questions[agent.id, asked.id].request.deciders,
+                page.items[0].deciders,
+                view.requests[0].deciders,
+                view.approval.deciders if view.approval else (),
+            },
+            "standing": view.requests[0].standing,
+            "floor": view.requests[0].floor,
+        }
+
+    assert (await seen())["inbox"] == ["ann", "bob"]
+    file.write_text('{"rules": [{"approvers": ["bob", "cat"], "quorum": 2}]}')
+    changed = await seen()
+    assert changed == {
+        "inbox": ["bob", "cat"],
+        "deciders": {("bob", "cat")},
+        "standing": "0 of 2 approvals",
+        "floor": "the operator's policy asks for 2 approvals of: bob, cat, but never owner-1",
+    }
+    await stage.rest()
+    assert await AgentClient(stage.client, stage.settings, stage.signer).inbox("cat")
+    assert await seen() == changed
+    await stage.work()
+    # The agent itself takes it up with the next reminder, and those are told who may decide by now.
+    await stage.skip(agent, timedelta(days=1, minutes=1))
+
+    async def reminded() -> bool:
+        return (await stage.attributes(agent))["AgentApprovers"] == ["bob", "cat"]
+
+    await eventually(reminded)
+    assert "approval: the operator's policy asks for 2 approvals of: bob, cat, but never owner-1" in (
+        await stage.notes(agent)
+    )
+    file.write_text('{"rules": [{"requester": "allowed"}]}')
+    assert (await seen())["deciders"] == {("ann", "bob")}
+    file.write_text("no policy")
+    view = await agents.view(agent.id)
+    assert view.requests[0].evidence[-1] == UNREADABLE
+    file.write_text('{"rules": [{"approvers": ["owner-1"]}]}')
+    view = await agents.view(agent.id)
+    assert (view.requests[0].deciders, view.requests[0].evidence[:-1]) == (("owner-1",), asked.evidence)
+    assert "too few of those named may give one" in view.requests[0].evidence[-1]
+    file.write_text('{"rules": [{"requester": "allowed"}]}')
+    assert (await seen())["inbox"] == ["ann", "bob"]
 
 
 async def test_a_question_has_a_row_whatever_its_node_is_called_and_whatever_else_is_waited_for(
@@ -56,3 +144,35 @@ async def test_a_question_has_a_row_whatever_its_node_is_called_and_whatever_els
         return [row.request_id for row in await agents.inbox("ann") if row.id == agent.id]
 
     assert await eventually(found) == ["two-or-three-words-1"]
+
+
+async def test_a_question_is_read_from_history_while_no_worker_runs(stage: Stage) -> None:
+    """In full, with what people have sent since; also from a history that started afresh in between."""
+    agents = AgentClient(stage.client, stage.settings, stage.signer)
+    policy = ApprovalPolicy(approvers=("ann", "bob"), quorum=2, reminders=(timedelta(days=1),))
+    old, fresh = await stage.start(ErrandInput(policy=policy)), await stage.start(ErrandInput(policy=policy))
+    asked = {each.id: await stage.asked(each) for each in (old, fresh)}
+    first = await stage.decide(old, asked[old.id], by="ann")
+    await stage.fate(old, first.id)
+    run = (await fresh.describe()).run_id
+    await agents.upgrade(fresh.id)
+
+    async def afresh() -> bool:
+        return (await fresh.describe()).run_id != run and await stage.asked(fresh) is not None
+
+    await eventually(afresh)
+    await stage.rest()
+    await stage.decide(old, asked[old.id], by="bob")
+    rows = [row for row in await agents.inbox("ann") if row.id in asked]
+    found = await agents.questions(rows, timedelta(seconds=0.2))
+    assert len(found) == len(rows) == 2
+    for (id, _), question in found.items():
+        assert not question.live
+        assert (question.request.question, question.request.plan) == ("Buy?", asked[id].plan)
+        assert question.said_by == (("ann", "bob") if id == old.id else ())
+        now = datetime.now(UTC)
+        assert (question.overdue(now), question.overdue(now + timedelta(days=1))) == (False, True)
+    # Whoever opens the agent itself sees the same, and need not wait for a worker to decide.
+    view = await agents.view(fresh.id)
+    assert (view.live, view.requests) == (False, [found[fresh.id, asked[fresh.id].id].request])
+    await stage.work()

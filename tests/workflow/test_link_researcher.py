@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
@@ -11,15 +12,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from temporalio.client import WorkflowHandle
+from temporalio.client import WorkflowFailureError, WorkflowHandle
+from temporalio.exceptions import ApplicationError
 
+from common.agent_files import AgentFiles
+from common.agents.batch import ITEM_OF
 from common.agents.researcher import ResearcherInput, ResearchOutcome, ResearchResult
 from common.approval.types import Verdict
+from common.artifacts import ArtifactRef, ArtifactStore
 from common.settings import Settings
 from common.temporal.connect import connect
+from testing.waiting import eventually
 from tests.support.research_stage import TEXTS, TOPIC, ObedientModel, ResearchStage, open_site, page
-from tests.support.stage import OWNER
-from tests.support.waiting import eventually
+from tests.support.stage import OWNER, noted, state_is
 from tests.support.web import Hit, Route, WebServer
 
 READING = {"find_links", "choose_links", "fetch_page", "take_excerpt", "think", "check_quotes"}
@@ -49,6 +54,8 @@ async def stage(settings: Settings, site: WebServer, desk: WebServer) -> AsyncIt
 
 
 def wanted(site: WebServer, publish: str | Path, **more: Any) -> ResearcherInput:
+    if isinstance(publish, Path):
+        publish.mkdir(exist_ok=True)
     return ResearcherInput(topic=TOPIC, sites=[site.url()], links=3, publish=str(publish), **more)
 
 
@@ -80,7 +87,7 @@ async def test_a_report_is_published_once_its_owner_says_yes(
     folder = tmp_path / "reports"
     agent = await begin(stage, site, folder)
     request = await stage.asked(agent)
-    assert not folder.exists()
+    assert not list(folder.iterdir())
     assert request.policy.approvers == (OWNER,)
     assert "no language model" in request.evidence[-1]
     assert "A timeout cancels the task that runs inside of it" in request.plan["opening"]
@@ -89,9 +96,9 @@ async def test_a_report_is_published_once_its_owner_says_yes(
     assert result.outcome is ResearchOutcome.PUBLISHED
     assert sorted(result.places) == sorted(str(file) for file in folder.iterdir())
     html, markdown = (Path(place).read_bytes() for place in result.places)
-    store = stage.settings.data_dir / "artifacts"
+    store = ArtifactStore.of(stage.settings)
     for data, ref in ((html, request.plan["html"]), (markdown, request.plan["markdown"])):
-        assert data == (store / ref["sha256"][:2] / ref["sha256"]).read_bytes()
+        assert data == store.get(ArtifactRef.model_validate(ref))
     assert b"weather" not in html, "what says nothing on the topic stays out"
     asked = Counter(site.paths())
     assert {asked[f"/{name}"] for name in TEXTS} == {2}, "read once, validated once"
@@ -106,8 +113,8 @@ async def test_a_rejected_report_is_not_published(
     result = await result_of(agent)
     assert result.outcome is ResearchOutcome.NOT_APPROVED
     assert "too thin" in result.decision
-    assert not (tmp_path / "reports").exists()
-    assert Path(result.draft).is_file()
+    assert not list((tmp_path / "reports").iterdir())
+    assert result.draft in AgentFiles.of(stage.settings).names(agent.id)
 
 
 async def test_a_page_that_changes_after_the_approval_is_shown_and_asked_about_again(
@@ -120,7 +127,7 @@ async def test_a_page_that_changes_after_the_approval_is_shown_and_asked_about_a
     site.routes["/timeout"] = page("The timeout of a task", new)
     await stage.decide(agent, first)
     second = await stage.asked(agent, after=first.id)
-    assert not (tmp_path / "reports").exists()
+    assert not list((tmp_path / "reports").iterdir())
     changed = [line for line in second.evidence if line.startswith("changed since")]
     assert len(changed) == 1
     assert site.url("/timeout") in changed[0]
@@ -154,7 +161,7 @@ async def test_a_host_that_asks_for_patience_after_the_approval_is_waited_for(
         return max(await waits(), default=0) > 600
 
     await eventually(long)
-    assert not (tmp_path / "reports").exists()
+    assert not list((tmp_path / "reports").iterdir())
     assert not any("drift" in note for note in await stage.notes(agent))
 
 
@@ -205,6 +212,74 @@ async def test_two_addresses_with_one_text_count_once(
     assert "same text" in copy["reason"]
     await stage.decide(agent, request, Verdict.REJECT)
     await result_of(agent)
+
+
+async def test_nobody_is_asked_to_publish_an_empty_report(
+    stage: ResearchStage, site: WebServer, tmp_path: Path
+) -> None:
+    """Where no page can be read the agent ends, says why, and its draft names every page."""
+    site.routes["/robots.txt"] = Route("User-agent: *\nDisallow: /\nAllow: /$\n", content_type="text/plain")
+    agent = await begin(stage, site, tmp_path / "reports")
+    result = await result_of(agent)
+    assert result.outcome is ResearchOutcome.NOTHING_FOUND
+    assert "none of 3 pages could be read" in result.reason
+    assert "robots.txt" in result.reason
+    assert (result.places, result.decision) == ((), "")
+    assert stage.notices.events(agent.id) == ["alert", "finished"]
+    draft = AgentFiles.of(stage.settings).read(agent.id, str(Path(result.draft).with_suffix(".md")))
+    assert site.url("/shield") in b"".join(draft).decode()
+
+
+async def test_what_is_missing_is_waited_for_before_the_start_and_before_the_question(
+    stage: ResearchStage, site: WebServer, tmp_path: Path
+) -> None:
+    """The agent is stuck and says what mends it; woken it looks again, and nobody is asked any sooner."""
+    folder = tmp_path / "reports"
+    agent = await stage.start(wanted(site, str(folder)), "link-researcher")
+    await eventually(lambda: state_is(stage, agent, "stuck"))
+    status = await stage.status(agent)
+    assert (status.node, status.wake_at is not None) == ("preconditions", True)
+    assert f"publish: the worker sees no folder {folder}: put it there" in (status.waiting_for or "")
+    shown = await stage.attributes(agent)
+    assert shown["AgentState"] == "stuck"
+    assert shown["AgentStuckAt"][0].startswith("preconditions@")
+    assert site.paths() == []
+
+    def taken_away(_: Hit) -> Route:
+        folder.rename(tmp_path / "elsewhere")
+        return shield
+
+    folder.mkdir()
+    shield = site.routes["/shield"]
+    site.routes["/shield"] = Route(taken_away)
+    await agent.signal("wake")
+    await eventually(lambda: noted(stage, agent, "no longer stuck: nothing is missing any more"))
+    await eventually(lambda: state_is(stage, agent, "stuck"))
+    assert (await stage.status(agent)).node == "approval"
+    assert stage.notices.events(agent.id) == ["stuck", "stuck"]
+    (tmp_path / "elsewhere").rename(folder)
+    await agent.signal("wake")
+    site.routes["/shield"] = shield
+    await stage.decide(agent, await stage.asked(agent), Verdict.REJECT, by=OWNER)
+    assert (await result_of(agent)).outcome is ResearchOutcome.NOT_APPROVED
+
+
+async def test_an_item_of_a_batch_waits_for_nothing_that_is_missing(
+    stage: ResearchStage, site: WebServer, tmp_path: Path
+) -> None:
+    """It fails with the reason, so that its batch sets it aside and goes on."""
+    agent = await stage.client.start_workflow(
+        "link-researcher",
+        wanted(site, str(tmp_path / "reports")),
+        id=f"item-{uuid.uuid4()}",
+        task_queue=stage.settings.task_queue,
+        memo={ITEM_OF: "batch:nobody/1"},
+    )
+    with pytest.raises(WorkflowFailureError) as failed:
+        await result_of(agent)
+    assert isinstance(failed.value.cause, ApplicationError)
+    assert failed.value.cause.type == "PreconditionMissing"
+    assert "the worker sees no folder" in failed.value.cause.message
 
 
 class Inbox:

@@ -10,9 +10,9 @@ import pytest
 from temporalio.client import WorkflowHandle, WorkflowUpdateFailedError
 
 from common.approval.types import PREMISES_FRESH_FOR, ApprovalPolicy, ApprovalRequest, PremiseState
+from testing.waiting import eventually
 from tests.support.agents.doubles import ErrandInput, PanelInput
 from tests.support.stage import Stage
-from tests.support.waiting import eventually
 from workflows.core.approval import MAX_REFRESHES
 
 POLICY = ApprovalPolicy(approvers=("ann",))

@@ -16,9 +16,9 @@ from cli.dev_server import DevServer
 from common.agents.agent import Receipt, Receipts
 from common.approval.types import ApprovalsView, Verdict
 from common.settings import Settings
+from testing.waiting import eventually
 from tests.support import limits
 from tests.support.market.stage import MarketStage
-from tests.support.waiting import eventually
 
 
 @pytest.fixture(scope="module")

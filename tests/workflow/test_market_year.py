@@ -11,9 +11,9 @@ import pytest
 from activities.market.hours import hours
 from cli.dev_server import DevServer
 from common.settings import Settings
+from testing.waiting import eventually
 from tests.support import limits
 from tests.support.market.stage import MarketStage
-from tests.support.waiting import eventually
 
 MAX_EVENTS, MAX_CARRIED = 4096, 64 * 1024
 A_MONTH, A_YEAR = 560, 6730

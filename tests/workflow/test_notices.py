@@ -45,9 +45,9 @@ from common.notices.types import (
 )
 from common.settings import Settings
 from common.temporal.connect import connect
+from testing.waiting import eventually
 from tests.support.agents.doubles import ErrandInput
 from tests.support.stage import OWNER, Stage, noted
-from tests.support.waiting import eventually
 from tests.support.web import Route, WebServer
 from workflows.courier import Courier
 

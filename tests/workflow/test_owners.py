@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 import pytest
-from temporalio.service import RPCError, RPCStatusCode
+from temporalio import activity
 
+import worker
 from common.agents.agent import AgentState
+from common.approval.types import Verdict
 from common.client import limits
 from common.client.client import AgentClient
 from common.client.errors import TooManyAgentsError, TooMuchSaidError
 from gateway.problems import problem_of
-from tests.support.agents.doubles import ErrandInput
+from testing.waiting import eventually
+from tests.support.agents.doubles import ErrandInput, Step, Stepped, World
 from tests.support.stage import Stage
-from tests.support.waiting import eventually
+from workflows.core import agent as agent_module
+from workflows.core.agent import LONG
 
 MANY = 100
 
@@ -78,24 +83,50 @@ async def test_an_agent_with_much_to_read_is_told_nothing_and_still_paused(
     await agents.pause(agent.id)
     assert (await stage.status(agent)).state is AgentState.PAUSED
     await agents.resume(agent.id)
-    await stage.decide(agent, request)
+    # Near the server's end of all histories there is room for what somebody has to decide alone.
+    monkeypatch.setattr(limits, "MAX_STEERED_EVENTS", 6)
+    with pytest.raises(TooMuchSaidError, match="it takes decisions and cancel alone"):
+        await agents.pause(agent.id)
+    decision = await agents.decide(agent.id, Verdict.APPROVE, by="ann", through="cli", digest=request.digest)
+    assert (await stage.fate(agent, decision.id)).status == "counted"
     assert (await agent.result())["confirmation"]
 
 
-async def test_a_signal_that_temporal_takes_no_more_is_one_clear_line(
+class Holding(World):
+    """Its steps last until they are let go, and may be tried as often as it takes."""
+
+    def __init__(self, stage: Stage) -> None:
+        super().__init__(stage.authority)
+        self.free = asyncio.Event()
+        self.under_way: list[str] = []
+
+    @activity.defn(name="step")
+    async def step(self, step: Step) -> Stepped:
+        info = activity.info()
+        self.under_way.append(info.priority.fairness_key or "")
+        if info.priority.fairness_key == "many":
+            await self.free.wait()
+        return await super().step(step)
+
+
+async def test_an_owner_of_long_calls_leaves_others_room_on_the_worker(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The server's limit of signals in one history is no reason to show what the server says."""
-
-    async def full(*arguments: object, **options: object) -> None:
-        text = "exceeded workflow execution limit for signal events"
-        raise RPCError(text, RPCStatusCode.INVALID_ARGUMENT, b"")
-
+    """Six slots: one owner's long calls take four of them at most, and what is put off comes later."""
+    await stage.rest()
+    stage.world = Holding(stage)
+    monkeypatch.setattr(agent_module, "READ", LONG)
+    monkeypatch.setattr(worker, "build", partial(worker.build, slots=6))
+    await stage.work()
     agents = AgentClient(stage.client, stage.settings, stage.signer)
-    agent = await stage.start(ErrandInput())
-    await stage.asked(agent)
-    with monkeypatch.context() as patch:
-        patch.setattr("temporalio.client.WorkflowHandle.signal", full)
-        with pytest.raises(TooMuchSaidError, match="as many signals as Temporal takes"):
-            await agents.pause(agent.id)
-    await stage.decide(agent, await stage.asked(agent))
+    many = [await agents.start("errand", ErrandInput(steps=1), owner="many") for _ in range(10)]
+    stage.handles += map(stage.client.get_workflow_handle, many)
+    await eventually(lambda: len(stage.world.under_way) >= 4)
+    ones = [await agents.start("errand", ErrandInput(steps=1), owner=f"one-{n}") for n in range(4)]
+    stage.handles += map(stage.client.get_workflow_handle, ones)
+    for id in ones:
+        await stage.asked(stage.client.get_workflow_handle(id))
+    assert stage.world.under_way.count("many") == 4
+    stage.world.free.set()
+    for id in many:
+        await stage.asked(stage.client.get_workflow_handle(id))

@@ -32,11 +32,11 @@ from common.object_store import FolderStore, StoreUnavailableError, open_store
 from common.settings import Settings
 from common.temporal import converter
 from common.temporal.connect import connect
+from testing.waiting import eventually
 from tests.support.agents.doubles import ErrandInput
 from tests.support.agents.keepers import KeeperAgent, KeeperInput, Kept
 from tests.support.agents.neighbour import NeighbourWorkflow
 from tests.support.stage import Stage, noted, state_is
-from tests.support.waiting import eventually
 
 KEYS = "k1:" + "ab" * 32
 
@@ -44,7 +44,7 @@ KEYS = "k1:" + "ab" * 32
 @pytest.fixture
 async def stage(request: pytest.FixtureRequest, settings: Settings) -> AsyncIterator[Stage]:
     """A stage where encryption is on."""
-    state = settings.state.but(payload_keys=KEYS)
+    state = settings.state.but(payload_keys=KEYS, compression="off")
     settings = settings.but(state=state)
     stage = Stage(await connect(settings), settings, getattr(request, "param", 1000))
     stage.agents = [*stage.agents, KeeperAgent, NeighbourWorkflow]

@@ -36,12 +36,12 @@ from common.client.view import cause_in_words
 from common.settings import Settings
 from common.temporal import search_attributes
 from common.temporal.connect import connect
+from testing.waiting import eventually
 from tests.support import limits
 from tests.support.agents.doubles import ErrandInput
 from tests.support.agents.poison import PoisonInput, Poisons
 from tests.support.agents.poisoned import PoisonedAgent
 from tests.support.stage import Stage, noted, state_is
-from tests.support.waiting import eventually
 
 SMALL, LARGE = 500_000, 2_200_000
 HUGE = (1_000_000, 5_000_000, 10_000_000, 20_000_000)
@@ -195,7 +195,7 @@ async def test_what_the_server_refuses_is_told_to_whoever_sends_it(stage: Poison
             await refused
     with pytest.raises((RPCError, WorkflowQueryFailedError)):
         await forged.query("choice", large)
-    await stage.door.tell(agent.id, "y" * 5000)
+    await forged.signal("tell", "y" * 5000)
     await forged.signal("tell", "z" * 300_000)
     for reason in ("String should have at most 4000 characters", "300002 bytes are too many"):
         await eventually(lambda reason=reason: noted(stage, agent, reason))

@@ -15,9 +15,9 @@ from activities.calendars import Calendars
 from activities.decisions import DecisionChecks, EnvelopeCheck, EnvelopeChecked
 from common.approval.types import Verdict
 from common.temporal.sandbox import ALONE, _Instance
+from testing.waiting import eventually
 from tests.support.agents.doubles import ErrandInput
 from tests.support.stage import Stage
-from tests.support.waiting import eventually
 
 
 class Meeting(DecisionChecks):

@@ -14,9 +14,9 @@ from common.approval.types import Verdict
 from common.mail import MailKind, SentStatus
 from common.settings import Settings
 from common.temporal.connect import connect
+from testing.waiting import eventually
 from tests.support.recruiting.stage import Office, slots
 from tests.support.stage import Stage
-from tests.support.waiting import eventually
 from workflows.core.history import History
 
 
@@ -317,6 +317,30 @@ async def test_a_letter_held_up_by_an_outage_does_not_go_to_who_has_written_sinc
     await office.stage_is(agent, "c2", "declined")
     await eventually(lambda: office.outbox.letters("follow_up"))
     assert [each.to for each in office.outbox.letters("follow_up")] == ["c3@example.com"]
+
+
+async def test_a_reply_held_up_by_an_outage_does_not_go_to_who_has_written_since(office: Office) -> None:
+    """The mail server is away when a person's answer is to go out; two candidates write again."""
+    agent = await office.sent_out(3)
+    for id in ("c1", "c2", "c3"):
+        await office.writes(agent, id, "What does it pay?")
+    requests = [await office.question(agent, f"Answer {id}") for id in ("c1", "c2", "c3")]
+    office.outbox.away = True
+    for request in requests:
+        await office.decide(agent, request)
+    await eventually(lambda: office.outbox.tried)
+    await office.writes(agent, "c1", "Never mind, I am not interested any more.")
+    await office.follows(agent, "c2", "no", letter="9")
+    office.outbox.away = False
+    await office.later(agent, minutes=6)
+    await office.stage_is(agent, "c2", "declined")
+    await office.stage_is(agent, "c3", "asked")
+    assert [each.to for each in office.outbox.letters("reply")] == ["c3@example.com"]
+    # What they wrote was read before anybody was asked again.
+    await office.stage_is(agent, "c1", "declined")
+    notes = await office.notes(agent)
+    assert sum("asks: Answer" in note for note in notes) == 3
+    assert any("the reply was not sent" in note for note in notes)
 
 
 async def test_a_link_that_was_not_read_yet_holds_an_invitation_back(office: Office) -> None:

@@ -24,10 +24,10 @@ from common.notices.routes import Routes
 from common.notices.types import NO_LONGER_ASKED, Delivery, Dispatch, Notice, NoticeEvent, Place, courier_id
 from common.settings import Settings
 from common.temporal.connect import connect
+from testing.waiting import eventually
 from tests.support.agents.doubles import ErrandInput
 from tests.support.slack.server import SlackServer
 from tests.support.stage import OWNER, Stage
-from tests.support.waiting import eventually
 from workflows.courier import Courier
 
 POLICY = ApprovalPolicy(

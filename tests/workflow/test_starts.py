@@ -21,8 +21,8 @@ from common.artifacts import ArtifactRef
 from common.key_ring import KeyRing
 from common.mail import MAILROOM, MailroomRequest
 from common.notices.types import COURIER, Dispatch, Notice, NoticeEvent, Place
+from testing.waiting import eventually
 from tests.support.archive.stage import ArchiveStage, archive_stage
-from tests.support.waiting import eventually
 from workflows.batch_page import BatchPage
 from workflows.courier import Courier
 from workflows.mailroom import Mailroom

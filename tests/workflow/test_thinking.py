@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,15 +15,16 @@ from activities.delivery.notices import Notices
 from activities.llm.activities import ModelActivities
 from activities.llm.failures import ProviderError
 from activities.llm.runner import ModelRunner
+from common.agents.needs import Needs, Place
 from common.approval.floors import policy_file
 from common.approval.types import Verdict
 from common.artifacts import ArtifactStore
 from common.errors import retry_after
 from common.settings import Settings
+from testing.waiting import eventually
 from tests.support.agents.talker import Talker
 from tests.support.agents.talker_doubles import TalkInput, TestModel
-from tests.support.stage import OWNER, Stage
-from tests.support.waiting import eventually
+from tests.support.stage import OWNER, Stage, state_is
 from workflows.core.thinking import told_model
 
 MODEL = "openai:in-process"
@@ -95,16 +97,28 @@ async def test_a_provider_that_says_when_to_come_back_is_waited_for_by_temporal(
     assert (await desk.stage.status(agent)).cost.input_tokens == 30
 
 
-async def test_a_spent_budget_is_asked_about_and_a_yes_lets_the_agent_go_on(desk: Desk) -> None:
-    """At 80 % a note, at the limit a question; the raise counts once, and no call is lost or made twice."""
-    stage = desk.stage
-    agent = await stage.start(TalkInput(rounds=6, budget_tokens=100), kind="talker")
+async def test_a_spent_budget_is_asked_about_and_a_yes_lets_the_agent_go_on(
+    desk: Desk, tmp_path: Path
+) -> None:
+    """At 80 % a note, at the limit a question; the raise counts once, and no call is lost or made twice.
+
+    Nobody is asked to pay for what cannot be done: what the agent needs is looked at first.
+    """
+    stage, out = desk.stage, tmp_path / "out"
+    out.mkdir()
+    desk.model.on_prompt = lambda: len(desk.model.prompts) == 3 and out.rmdir()
+    needs = Needs(places=(Place(field="out", path=str(out)),))
+    agent = await stage.start(TalkInput(rounds=6, budget_tokens=100, needs=needs), kind="talker")
+    await eventually(lambda: state_is(stage, agent, "stuck"))
+    assert (await agent.query("approvals"))["open"] == []
+    out.mkdir()
+    await agent.signal("wake")
     request = await stage.asked(agent)
     assert len(desk.model.prompts) == 3, "one call past the limit of 100 at most"
     assert (request.plan["spent_tokens"], request.plan["tokens_limit"]) == (120, 100)
     notes = await stage.notes(agent)
     assert sum("over 80 % of the budget" in note for note in notes) == 1
-    assert stage.notices.events(agent.id) == ["budget", "budget", "asked"]
+    assert stage.notices.events(agent.id) == ["budget", "budget", "stuck", "asked"]
     await stage.decide(agent, request, Verdict.REVISE, edits={"tokens": 140})
     result = await agent.result()
     assert result["rounds"] == 6

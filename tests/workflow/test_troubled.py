@@ -21,12 +21,12 @@ from common.client.filters import AgentFilter
 from common.client.trouble import Cause
 from common.settings import Settings
 from common.temporal.connect import connect
+from testing.waiting import eventually
 from tests.support.agents.brief import BriefAgent
 from tests.support.agents.brief_input import BriefInput
 from tests.support.agents.doubles import ErrandInput
 from tests.support.agents.troubled import TroubledAgent
 from tests.support.stage import OWNER, Stage, state_is
-from tests.support.waiting import eventually
 
 
 @pytest.fixture

@@ -37,15 +37,15 @@ from common.client.view import AgentRow, row_of, row_of_info
 from common.notices.types import COURIER, Dispatch, Notice, NoticeEvent
 from common.settings import Settings
 from common.temporal.connect import connect
+from testing.fixtures import open_all
+from testing.waiting import eventually
 from tests.support.agents.agents import ErrandAgent
 from tests.support.agents.brief import BriefAgent
 from tests.support.agents.brief_input import BriefInput
 from tests.support.agents.builds import ChangedBrief, LongErrand
 from tests.support.agents.doubles import ErrandInput
 from tests.support.limits import QUICK_DELETION, QUICK_ROLLOUTS, QUICK_TASKS
-from tests.support.roots import open_all
 from tests.support.stage import Stage, noted
-from tests.support.waiting import eventually
 from workflows.courier import Courier
 
 Agent = WorkflowHandle[Any, Any]
@@ -186,7 +186,7 @@ async def test_an_old_build_is_left_by_all_and_can_go(
     staying, long, forgetful = await rollout.begun("A", "errand", "long-errand", "brief")
     await rollout.start("B")
     await rollout.make_current("B")
-    assert (await worker_check(old.client, rollout.settings)).health is Health.OK
+    assert not await says(worker_check(old.client, rollout.settings), "new agents wait")
     [begun] = await rollout.begun("B", "errand")
     # Each wakes, and comes to its next wait: the long one there moves, the other stays.
     for agent in (staying, long):

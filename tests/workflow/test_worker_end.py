@@ -13,10 +13,10 @@ from activities.calls.interceptor import ReliableReports
 from common.approval.types import ApprovalPolicy
 from common.settings import Settings
 from common.temporal.connect import connect
+from testing.waiting import eventually
 from tests.support.agents.agents import ErrandAgent
 from tests.support.agents.doubles import ErrandInput, Step, Stepped, World
 from tests.support.stage import Stage
-from tests.support.waiting import eventually
 
 
 class Stubborn(World):

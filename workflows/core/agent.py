@@ -37,6 +37,7 @@ from activities.batch.records import Gathered
 from activities.llm.records import Reply, Think
 from common.agents.agent import AgentInput, AgentStatus, Carried, Cost, Notebook, Receipt, Receipts, Woken
 from common.agents.batch import BatchCounts, Listing, Work
+from common.agents.states import PAST_LIMIT
 from common.approval.types import ApprovalPolicy, ApprovalRequest, ApprovalsView
 from common.artifacts import ArtifactRef
 from common.mail import IncomingMail
@@ -62,6 +63,7 @@ from workflows.core.final_check import Acted, Action, Actions
 from workflows.core.gate import Gate, Outcome, Plan
 from workflows.core.history import History
 from workflows.core.notify import Notifier
+from workflows.core.preconditions import Look, Preconditions
 from workflows.core.premises import Exact, Premise, SameDigest, StillTrue, Within
 from workflows.core.signals import UnreadableSignalError, read_signal, receipt_asked
 from workflows.core.sleep import Sleep
@@ -140,8 +142,16 @@ class Agent(Generic[Input, Memory]):
         history = History(input, carried, self.memory, self._calls, gate, answers, self.long_lived)
         self._upgrade = history.upgrade
         self._sleep = Sleep(carried, self._display, self._calls, history)
+        self._preconditions = Preconditions(carried, self._display, self._calls, self._sleep, self._notifier)
         self._approvals = Approvals(
-            carried, self._display, self._calls, gate, answers, history, self._notifier
+            carried,
+            self._display,
+            self._calls,
+            gate,
+            answers,
+            history,
+            self._notifier,
+            self._preconditions,
         )
         self._actions = Actions(self._display, self._calls, self._notifier, self._approvals)
         self._batches = Batches(carried, self._display, self._calls, history, self._notifier)
@@ -197,6 +207,19 @@ class Agent(Generic[Input, Memory]):
             ApplicationError: type `ArgumentTooLarge`, where the argument is over 1.5 MB.
         """
         return await self._calls.call(activity, argument, policy)
+
+    async def require(self, activity: Look[Argument], argument: Argument, policy: CallPolicy = QUICK) -> None:
+        """See that what the agent will need is there: now, and again right before each question.
+
+        While something is missing the agent shows as stuck with the reason, and people are told once. It
+        looks again after a while, or when it is woken. An item of a batch fails instead, and is set aside.
+
+        Args:
+            activity: returns what is missing; `Preconditions.check` knows mail, folders and the like.
+            argument: what to hand to it, `Needs` for that one.
+            policy: how it is called.
+        """
+        await self._preconditions.require(activity, argument, policy)
 
     async def hibernate(
         self,
@@ -349,6 +372,11 @@ class Agent(Generic[Input, Memory]):
             receipt = Receipt(taken=False, words=str(error))
         if asked:
             self._receipts = dict([*self._receipts.items(), (asked, receipt)][-MAX_RECEIPTS:])
+
+    @workflow.update(name=PAST_LIMIT)
+    def on_update(self, name: str, arguments: list[Any]) -> None:
+        """What the server takes no more as a signal, as this history has had 10,000; see `on_signal`."""
+        self.on_signal(name, list(map(RawValue, workflow.payload_converter().to_payloads(arguments))))
 
     def _take(self, name: str, value: Any) -> Receipt:
         match name:

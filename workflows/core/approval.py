@@ -38,6 +38,7 @@ from workflows.core.display import Display, Wait, owner
 from workflows.core.gate import Gate, Outcome, Plan, Step
 from workflows.core.history import History, wait_until
 from workflows.core.notify import Notifier
+from workflows.core.preconditions import Preconditions
 from workflows.core.premises import Premise, fetched_all, unfetched_state
 
 Premises = Callable[[Plan], Sequence[Premise]]
@@ -58,6 +59,7 @@ class Approvals:
     _answers: Answers
     _history: History
     _notifier: Notifier
+    _preconditions: Preconditions
     # What each open request rests on, and when that was fetched for people to see.
     _rests_on: dict[str, Sequence[Premise]] = field(default_factory=dict)
     _refreshed: dict[str, list[datetime]] = field(default_factory=dict)
@@ -82,14 +84,17 @@ class Approvals:
         if request is None and (answer := self._answers.take(question, plan)) is not None:
             outcome = Outcome.of(answer, type(plan))
         else:
-            if request is None and not self._history.remembers:
-                await self._close_left_open()
+            if request is None:
+                if not self._history.remembers:
+                    await self._close_left_open()
+                await self._preconditions.met(resumable=resumable)
             draft = gate.first_request(question, plan, policy, (*caveats(), *evidence), owner())
             self._answers.forget(question, draft.origin)
             outcome = await self._ended(
                 request or await self._open(draft, type(plan)), type(plan), premises, resumable
             )
             while following := gate.follow_up(outcome):
+                await self._preconditions.met(resumable=False)
                 request = await self._open(following, type(plan))
                 outcome = await self._ended(request, type(plan), premises, resumable)
         self._answers.give(outcome.answer)
@@ -289,8 +294,8 @@ class Approvals:
             request = self._gate.update(request.id, reminded=reminded)
             event, words = NoticeEvent.REMINDER, f"reminder {reminded} of {len(request.remind_at)}"
         self._display.note(f"{words}: {request.question}", request=request.id)
-        await self._tell_asked(event, request, words)
-        return request
+        told = await self._tell_asked(event, request, words)
+        return self._under(request, told.policy) if told and told.policy else request
 
     async def _judged(
         self, decision: Decision, request: ApprovalRequest, kind: type[Plan]

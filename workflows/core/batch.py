@@ -43,11 +43,14 @@ REMIND_AFTER = timedelta(days=1)
 SILENCE = timedelta(hours=1)
 
 
-def calling(activity: Callable[..., Any], policy: CallPolicy) -> Work:
-    """Each item is the argument of this activity, called as the policy says."""
-    definition = getattr(activity, "__temporal_activity_definition")
+def calling(activity: Callable[..., Any], policy: CallPolicy, together: int = 1) -> Work:
+    """Each item is the argument of this activity, called as the policy says.
+
+    With `together` one call is handed up to so many items, as `ItemsOf` that argument, while they take a
+    moment each; it does them by `in_turn` (`activities/batch/together.py`).
+    """
     return Work(
-        activity=definition.name,
+        activity=getattr(activity, "__temporal_activity_definition").name,
         queue=policy.queue,
         start_to_close=policy.start_to_close,
         heartbeat=policy.heartbeat,
@@ -55,6 +58,7 @@ def calling(activity: Callable[..., Any], policy: CallPolicy) -> Work:
         first_retry=policy.retry.initial_interval,
         longest_retry=policy.retry.maximum_interval or policy.retry.initial_interval * 100,
         attempts=policy.retry.maximum_attempts,
+        together=together,
     )
 
 
@@ -138,12 +142,11 @@ class Batches:
         self, items: ArtifactRef | Listing, work: Work, at_once: int, batch_id: str
     ) -> BatchState:
         """List the items; the batch as it begins."""
-        listing = items
         if isinstance(items, ArtifactRef):
-            listing = await self._calls.call(
-                BatchListing.list_items, ListRequest(items=items, kind=work.kind), LONG
-            )
-        assert isinstance(listing, Listing)
+            request = ListRequest(items=items, kind=work.kind)
+            listing: Listing = await self._calls.call(BatchListing.list_items, request, LONG)
+        else:
+            listing = items
         info, before = workflow.info(), self._carried.batch
         known = info.typed_search_attributes.get(search_attributes.BATCH_ID)
         id = known or batch_id or info.workflow_id

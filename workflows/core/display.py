@@ -21,12 +21,13 @@ from workflows.core.watchdog import OpenCall, Watchdog, is_collected
 
 @dataclass(eq=False, slots=True)
 class Wait:
-    """A declared wait: what for, until when, and who can end it."""
+    """A declared wait: what for, until when, and who can end it; `sleeps` where the signal `wake` does."""
 
     state: AgentState
     waiting_for: str
     until: datetime | None
     approvers: Sequence[str] = ()
+    sleeps: bool = False
 
 
 class Display:
@@ -87,9 +88,10 @@ class Display:
             if self._waits and not is_collected():
                 self.show()
 
-    def is_waiting(self, wait: Wait | None) -> bool:
-        """Whether this very wait lasts."""
-        return wait in self._waits
+    @property
+    def is_asleep(self) -> bool:
+        """Whether the signal `wake` would end a wait."""
+        return any(wait.sleeps for wait in self._waits)
 
     @property
     def is_paused(self) -> bool:
@@ -160,12 +162,16 @@ class Display:
         what()
 
     async def _now_stuck(self, call: OpenCall) -> None:
-        entry = f"{call.node}@{workflow.now():%Y-%m-%d}"
-        if entry not in self._carried.stuck_at:
-            self._carried.stuck_at.append(entry)
+        self.mark_stuck(call.node)
         self.note(f"stuck: {call.name} has not got through since {call.since:%Y-%m-%d %H:%M} UTC; it goes on")
         self.show()
         await self._on_stuck(call)
+
+    def mark_stuck(self, node: str) -> None:
+        """Keep for good that the agent got stuck at `node`, once a day."""
+        entry = f"{node}@{workflow.now():%Y-%m-%d}"
+        if entry not in self._carried.stuck_at:
+            self._carried.stuck_at.append(entry)
 
     def _got_through(self, call: OpenCall) -> None:
         self.note(f"no longer stuck: {call.name} ended")
@@ -174,7 +180,7 @@ class Display:
     def _state(self) -> AgentState:
         if self._carried.paused:
             return AgentState.PAUSED
-        if self.watchdog.stuck:
+        if self.watchdog.stuck or any(wait.state is AgentState.STUCK for wait in self._waits):
             return AgentState.STUCK
         return self._waits[0].state if self._waits else AgentState.WORKING
 

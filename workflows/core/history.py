@@ -63,16 +63,18 @@ class History:
         # Not with a flood that has come already: what is carried over has its limit in bytes.
         return self.has_grown and self.at_rest() and not self._gate.is_flooded
 
-    async def wait(self, condition: Callable[[], bool], until: datetime | None = None) -> bool:
+    async def wait(
+        self, condition: Callable[[], bool], until: datetime | None = None, *, resumable: bool = True
+    ) -> bool:
         """As `wait_until`, and meanwhile history starts afresh where it is due.
 
-        `run` of the new history must come back to this wait.
+        `run` of the new history must come back to this wait; to one that is not `resumable` it could not.
         """
         while True:
-            happened = await wait_until(until, lambda: condition() or self.is_due())
+            happened = await wait_until(until, lambda: condition() or (resumable and self.is_due()))
             if condition() or not happened:
                 return happened
-            if self.is_due():
+            if resumable and self.is_due():
                 self.start_afresh()
 
     def start_afresh(self) -> NoReturn:

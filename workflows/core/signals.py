@@ -13,14 +13,14 @@ from temporalio.common import RawValue
 from common.agents.agent import WakeUp
 from common.agents.batch import REPORT, BatchCommand
 from common.agents.batch_state import PageReport
-from common.approval.types import Decision
+from common.approval.types import MAX_WORDS, Decision
 from common.mail import IncomingMail
 from common.temporal.converter import NOTHING, reason_of
 
 # What each signal takes; a signal with a default may come without an argument.
 ARGUMENTS: dict[str, TypeAdapter[Any]] = {
     "decide": TypeAdapter(Decision),
-    "tell": TypeAdapter(Annotated[str, Field(min_length=1, max_length=4000)]),
+    "tell": TypeAdapter(Annotated[str, Field(min_length=1, max_length=MAX_WORDS)]),
     "undelivered": TypeAdapter(Annotated[str, Field(min_length=1, max_length=1000)]),
     "wake": TypeAdapter(WakeUp),
     "pause": TypeAdapter(None),

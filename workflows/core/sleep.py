@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime
+from functools import partial
 
 from temporalio import workflow
 
@@ -24,7 +25,6 @@ class Sleep:
         self._history = history
         # Those under way when history started afresh; the agent comes back to each.
         self._left, carried.sleeps = carried.sleeps, []
-        self._wait: Wait | None = None
 
     async def until(
         self,
@@ -32,36 +32,42 @@ class Sleep:
         wake_on: Callable[[], bool] | None,
         waiting_for: str,
         quietly: bool = False,
+        state: AgentState | None = None,
+        resumable: bool = True,
     ) -> Woken:
-        """See `Agent.hibernate`."""
+        """See `Agent.hibernate`; `state` is what people see the agent do meanwhile.
+
+        What is not `resumable` keeps history from starting afresh while it sleeps.
+        """
+        wait = partial(self._history.wait, resumable=resumable)
+        wakes = partial(wait, lambda: self.woken is not None or (wake_on is not None and wake_on()))
+        state = state or (AgentState.AWAITING_EVENT if wake_on else AgentState.SLEEPING)
         asleep = self._taken_up(waiting_for)
         if asleep is None:
             asleep = Asleep(node=self._display.node_name, waiting_for=waiting_for, until=until)
             self.woken = None
         self._carried.sleeps.append(asleep)
         try:
-            reason = asleep.woken or await self._slept(asleep, wake_on, quietly)
-            asleep.woken = reason
-            await self._display.while_paused(self._history.wait)
+            asleep.woken = reason = asleep.woken or await self._slept(asleep, wakes, quietly, state)
+            await self._display.while_paused(wait)
         finally:
             self._carried.sleeps = [each for each in self._carried.sleeps if each is not asleep]
         self._left = []
         self._calls.has_begun = True
         return reason
 
-    async def _slept(self, asleep: Asleep, wake_on: Callable[[], bool] | None, quietly: bool) -> Woken:
-        state = AgentState.AWAITING_EVENT if wake_on else AgentState.SLEEPING
-        wait = self._wait = Wait(state, asleep.waiting_for, asleep.until)
-        with self._display.waiting(wait):
+    async def _slept(
+        self, asleep: Asleep, wakes: Callable[..., Awaitable[bool]], quietly: bool, state: AgentState
+    ) -> Woken:
+        shown = Wait(state, asleep.waiting_for, asleep.until, sleeps=True)
+        with self._display.waiting(shown):
             while True:
-                happened = await self._history.wait(
-                    lambda: self.woken is not None or (wake_on is not None and wake_on()), wait.until
-                )
+                happened = await wakes(shown.until)
                 if not happened or self.woken is None or self.woken.until is None:
                     break
-                wait.until, self.woken = self.woken.until, None
-                asleep.until = wait.until
-                self._display.note(f"sleeps until {wait.until:%Y-%m-%d %H:%M} UTC instead")
+                shown.until, self.woken = self.woken.until, None
+                asleep.until = shown.until
+                self._display.note(f"sleeps until {shown.until:%Y-%m-%d %H:%M} UTC instead")
                 self._display.show()
         reason = Woken.TIME if not happened else Woken.SIGNAL if self.woken else Woken.EVENT
         if reason is not Woken.TIME or not quietly:
@@ -78,7 +84,7 @@ class Sleep:
     def wake(self, wake: WakeUp) -> Receipt:
         """Take in the signal `wake`, and say what comes of it."""
         # A sleep that has not been taken up yet in a fresh history is no end of it.
-        if not self._left and not self._display.is_waiting(self._wait):
+        if not self._left and not self._display.is_asleep:
             words = f"it does not sleep now, it is {self._display.status().state}"
             self._display.note(f"refused to wake: {words}")
             return Receipt(taken=False, words=words)

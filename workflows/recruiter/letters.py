@@ -162,7 +162,7 @@ class Letters:
     def _still(self, letters: Sequence[Outgoing]) -> tuple[Outgoing, ...]:
         """The letters to send now: not to who has written meanwhile, and of no time that has passed."""
         agent, now = self._agent, workflow.now()
-        wrote = {self._links.candidate(mail) for mail in agent.mail}
+        wrote = self._links.unread
         return tuple(
             each
             for each in letters

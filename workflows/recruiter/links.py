@@ -28,6 +28,11 @@ class Links:
             return mail.thread
         return self._candidates.get(mail.thread, mail.thread)
 
+    @property
+    def unread(self) -> set[str]:
+        """The candidates of whom there is mail that was not read yet."""
+        return {self.candidate(mail) for mail in self._agent.mail}
+
     async def reading(self, mail: IncomingMail) -> tuple[MailReading, str, str] | None:
         """What a used link says, its words, and the name of its letter; None where it proves nothing."""
         agent = self._agent

@@ -53,6 +53,8 @@ class Questions:
         self._letters = letters
         self._links = links
         self._asking: dict[str, asyncio.Task[None]] = {}
+        # Whose reply was not sent in this round, as another mail is to be read first.
+        self._withheld: set[str] = set()
 
     @property
     def has_answers(self) -> bool:
@@ -72,7 +74,7 @@ class Questions:
             )
             memory.invitations = await agent.call(RecruitingActivities.draft_invitations, request, QUICK)
         for id, candidacy in memory.at(Stage.WITH_HUMAN):
-            if id not in memory.replies and len(memory.replies) < ASKED_AT_ONCE:
+            if id not in {*memory.replies, *self._withheld} and len(memory.replies) < ASKED_AT_ONCE:
                 memory.replies[id] = await self._reply_to(id, candidacy)
         if memory.invitations is not None:
             count = len(memory.invitations.invitations)
@@ -84,7 +86,7 @@ class Questions:
 
     async def act_on_answers(self) -> None:
         """Invite and reply as people decided."""
-        memory = self._agent.memory
+        memory, self._withheld = self._agent.memory, set()
         for key, task in list(self._asking.items()):
             if task.done():
                 del self._asking[key]
@@ -231,7 +233,7 @@ class Questions:
     def _holding(self, plan: InvitationPlan, busy: Collection[int]) -> list[Invitation]:
         """The invitations that hold: the slot is chosen, free and ahead, and no unread mail may say no."""
         agent = self._agent
-        wrote = {self._links.candidate(mail) for mail in agent.mail}
+        wrote = self._links.unread
         return [
             each
             for each in plan.invitations
@@ -258,12 +260,20 @@ class Questions:
                 LetterActivities.send_reply,
                 SendReply(plan=outcome.plan, choices=on_offer(candidacy, agent.input.slots), chain=chain()),
                 outcome,
+                # Looked at before each attempt: what answers one mail may be wrong after the next.
+                fence=lambda argument, facts: argument.model_copy(
+                    update={"withheld": id in self._links.unread}
+                ),
                 lookup=LetterActivities.find_reply,
                 policy=SEND,
             )
             acted = await agent.act(action)
         if acted.result is None:
             memory.evidence = acted.evidence
+            return
+        if id not in acted.result.sent:
+            self._withheld.add(id)
+            agent.note(f"{id}: the reply was not sent, as another mail came meanwhile")
             return
         candidacy.answered(workflow.now(), agent.input.answer_within, agent.input.slots)
         self._letters.record(id, "replied", acted.result.sent[id])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
+    from activities.preconditions import Preconditions
     from activities.recruiting.activities import RecruitingActivities
     from activities.recruiting.candidacy import Candidacy, Stage
     from activities.recruiting.letters import OPENING
@@ -49,6 +50,7 @@ class Recruiter(Agent[RecruiterInput, RecruiterMemory]):
     @workflow.run
     async def run(self, input: RecruiterInput) -> RecruiterResult:
         """Rank, draft, ask; then write, wait and understand until every candidacy has ended."""
+        await self.require(Preconditions.check, input.needs)
         if self.memory.ranking is None:
             await self._rank()
         if self.memory.plan is None:
@@ -78,6 +80,7 @@ class Recruiter(Agent[RecruiterInput, RecruiterMemory]):
             )
             memory = self.memory
             memory.ranking, memory.model = ranked.ranking, ranked.model
+            memory.unread, memory.weak = ranked.unread, ranked.weak
             memory.courses = {id: Candidacy() for id in ranked.order}
             for id in ranked.order[self.input.contact or len(ranked.order) :]:
                 memory.courses[id].end(Stage.NOT_WRITTEN)
@@ -103,16 +106,20 @@ class Recruiter(Agent[RecruiterInput, RecruiterMemory]):
             )
             drafted = await self.call(RecruitingActivities.draft_letters, request, QUICK)
             self.memory.plan, self.memory.draft = drafted.plan, drafted.path
-            self.note(f"{drafted.plan.count} letters drafted", path=drafted.path)
+            self.note(f"{drafted.plan.count} letters drafted", file=drafted.path)
 
     async def _approved(self) -> bool:
         """Ask about all letters at once, and again where the approval has grown too old to act on."""
         memory, plan = self.memory, self.memory.plan
         if memory.approval is None and not memory.decision and plan is not None:
             with self.node("approve"):
-                question = f"Write to {plan.count} candidates about {plan.role}?"
+                weak = f" (weak match: {memory.weak})" if memory.weak else ""
+                question = f"Write to {plan.count} candidates about {plan.role}{weak}?"
                 policy = self.input.policy(self.owner, editable=OUTREACH_EDITABLE)
-                evidence = [*memory.evidence, f"all letters to read: {memory.draft}"]
+                evidence = [*memory.evidence]
+                if memory.unread:
+                    evidence.append(f"{memory.unread} of {len(memory.courses)} profiles could not be read")
+                evidence.append(f"all letters to read: {memory.draft}")
                 outcome = await self.ask(question, plan, policy, evidence)
                 memory.decision = outcome.words
                 if outcome.approved:

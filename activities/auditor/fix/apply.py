@@ -30,6 +30,7 @@ from common.approval.types import Authorization
 from common.artifacts import ArtifactStore
 from common.digest import digest_bytes
 from common.errors import permanent
+from common.object_store import ObjectStore
 
 # At most so many names go into a result, which becomes history; the artifact has the full list.
 MAX_NAMED = 1000
@@ -53,12 +54,26 @@ class UnprovenFiles(BaseModel, frozen=True):
 
 
 class FixApplier:
-    """The activities that touch the audited tree. `journals` holds a journal for each idempotency key."""
+    """The activities that touch the audited tree.
 
-    def __init__(self, artifacts: ArtifactStore, authority: Authority, journals: Path) -> None:
+    Args:
+        artifacts: where plans and what they write are.
+        authority: checks approvals.
+        objects: holds a journal for each idempotency key.
+        old_journals: the folder that held them before.
+    """
+
+    def __init__(
+        self,
+        artifacts: ArtifactStore,
+        authority: Authority,
+        objects: ObjectStore,
+        old_journals: Path | None = None,
+    ) -> None:
         self._artifacts = artifacts
         self._authority = authority
-        self._journals = journals
+        self._objects = objects
+        self._old_journals = old_journals
 
     @activity.defn(name="changed_files")
     def changed_files(self, request: ChangedRequest) -> ChangedFiles:
@@ -86,14 +101,15 @@ class FixApplier:
         """
         plan = request.plan
         proven = {
-            fix.path: fix.after for fix in get_records(self._artifacts, request.proven.listing, PlannedFix)
+            fix.path: fix.after.sha256
+            for fix in get_records(self._artifacts, request.proven.listing, PlannedFix)
         }
         unproven = []
         for done, fix in enumerate(get_records(self._artifacts, plan.listing, PlannedFix), 1):
             activity.heartbeat(Progress(done=done, total=plan.files))
             if (
                 fix.path not in plan.skip
-                and proven.get(fix.path) != fix.after
+                and proven.get(fix.path) != fix.after.sha256
                 and _is_as_planned(plan.root, fix)
             ):
                 unproven.append(fix.path)
@@ -114,8 +130,15 @@ class FixApplier:
         authorization = self._authorized(request)
         fixes = list(get_records(self._artifacts, plan.listing, PlannedFix))
         _check_skip(plan, authorization, fixes)
-        results = []
-        with open_journal(self._journals, authorization.key, activity.info().attempt) as journal:
+        results, info = [], activity.info()
+        with open_journal(
+            self._objects,
+            info.workflow_id or "",
+            authorization.key,
+            info.attempt,
+            plan.root,
+            self._old_journals,
+        ) as journal:
             attempt = _Attempt(self._artifacts, plan, authorization.key, journal)
             for done, fix in enumerate(fixes, 1):
                 # A cancellation waits until this file is finished.
@@ -171,6 +194,8 @@ class _Attempt:
         except OSError as error:
             reason = error.strerror or str(error)
         except ApplicationError as error:
+            if not error.non_retryable:
+                raise  # another attempt has taken over
             reason = error.message  # an artifact is gone or damaged
         if reason:
             return AppliedFix(path=fix.path, outcome=LEFT, reason=reason)

@@ -1,110 +1,188 @@
 """The journal of one approved action: which files it was about to write, and which it wrote.
 
-It lets a second attempt tell this action's own half-finished writes from other people's changes.
+It lets a second attempt, on any worker, tell this action's own half-finished writes from other people's
+changes. Each step is an object of its own, written before or after the file is: an `intent`, then `done`. An
+object is durable when its put returns and appears whole, so that an intent is known before its file changes,
+and a kill costs at most a `done`, of which intent and content say the same.
+
+An attempt that the server has given up on may still be at work, even on another machine:
+
+- Only whoever holds the lock on the audited folder applies fixes to it. The kernel gives it back when a
+  process dies.
+- Where the disk of the folder has no such locks between machines, an intent is put only where there is none:
+  the later attempt takes each step that is left, and the earlier one finds it taken and ends. One file it may
+  have begun already; so the later one waits until an intent from another machine is older than a write takes.
 """
 
 from __future__ import annotations
 
-import errno
 import fcntl
-import hashlib
 import os
+import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
-from io import FileIO
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel
+from temporalio.exceptions import ApplicationError
 
 from activities.auditor.records import PlannedFix
-from common.artifacts import sync_folder
+from common.agent_objects import work_prefix
+from common.digest import digest_bytes
 from common.errors import retry_after
+from common.object_store import ObjectMissingError, ObjectStore, StoredObject
+
+# From an intent to the rename of its file, with much to spare for a machine that is busy.
+SETTLES = timedelta(minutes=1)
+
+Event = Literal["intent", "done"]
 
 
 class JournalLine(BaseModel, frozen=True):
     """An attempt was about to give (`intent`) or gave (`done`) `path` the content of SHA-256 `after`."""
 
-    event: Literal["intent", "done"]
+    event: Event
     path: str
     after: str
     pid: int
     attempt: int
+    host: str = ""
 
 
 class FixJournal:
     """The open journal of one idempotency key; made by ``open_journal``."""
 
-    def __init__(self, file: FileIO, attempt: int) -> None:
-        self._file = file
-        self._attempt = attempt
-        self._seen: dict[str, set[tuple[str, str]]] = {"intent": set(), "done": set()}
-        whole = 0
-        for text in file.read().splitlines(keepends=True):
-            if not text.endswith(b"\n"):
-                break  # torn by a killed attempt, which had not yet acted on it
-            line = JournalLine.model_validate_json(text)
-            self._seen[line.event].add((line.path, line.after))
-            whole += len(text)
-        self._cut(whole)
+    def __init__(
+        self, objects: ObjectStore, prefix: str, attempt: int, old: Path | None, alone: bool
+    ) -> None:
+        self._objects, self._prefix, self._attempt = objects, prefix, attempt
+        self._seen: dict[Event, set[str]] = {"intent": set(), "done": set()}
+        if old and old.exists():
+            self._read_old(old)
+        intents = list[tuple[str, StoredObject]]()
+        for each in objects.list(prefix):
+            name, _, step = each.key.removeprefix(prefix).partition(".")
+            event: Event = "intent" if step == "intent" else "done"
+            self._seen[event].add(name)
+            if event == "intent":
+                intents.append((name, each))
+        for name, intent in intents:
+            if name not in self._seen["done"]:
+                self._let_settle(intent, alone)
 
     def intends(self, fix: PlannedFix) -> bool:
         """Whether an attempt under this key was about to write ``fix``."""
-        return (fix.path, fix.after.sha256) in self._seen["intent"]
+        return _name(fix.path, fix.after.sha256) in self._seen["intent"]
 
     def has_done(self, fix: PlannedFix) -> bool:
         """Whether an attempt under this key wrote ``fix``."""
-        return (fix.path, fix.after.sha256) in self._seen["done"]
+        return _name(fix.path, fix.after.sha256) in self._seen["done"]
 
     def intend(self, fix: PlannedFix) -> None:
         """Record durably that ``fix`` is about to be written.
 
         Raises:
-            OSError: it could not be recorded; then it must not be written.
+            StoreUnavailableError: it could not be recorded; then it must not be written.
+            ApplicationError: type ``ApplyUnderWay``: another attempt has taken over.
         """
-        self._append("intent", fix)
-        os.fsync(self._file.fileno())
+        # An intent that this attempt has found is its own by now.
+        if not self._put("intent", fix, if_absent=not self.intends(fix)):
+            raise _under_way(timedelta(seconds=5))
 
     def finish(self, fix: PlannedFix) -> None:
-        """Record that ``fix`` was written. Not synced: after a power cut, intent and content say the same."""
-        self._append("done", fix)
+        """Record that ``fix`` was written."""
+        self._put("done", fix)
 
-    def _append(self, event: Literal["intent", "done"], fix: PlannedFix) -> None:
+    def _put(self, event: Event, fix: PlannedFix, *, if_absent: bool = False) -> bool:
         line = JournalLine(
-            event=event, path=fix.path, after=fix.after.sha256, pid=os.getpid(), attempt=self._attempt
+            event=event,
+            path=fix.path,
+            after=fix.after.sha256,
+            pid=os.getpid(),
+            attempt=self._attempt,
+            host=platform.node(),
         )
-        end = self._file.tell()
-        try:
-            text = line.model_dump_json().encode() + b"\n"
-            if self._file.write(text) != len(text):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        except OSError:
-            self._cut(end)  # a disk that filled up mid-line
-            raise
-        self._seen[event].add((fix.path, fix.after.sha256))
+        name = _name(fix.path, fix.after.sha256)
+        # Each attempt's `done` is another object: a file that was written twice would show.
+        step = "intent" if event == "intent" else f"done-{self._attempt}"
+        key = f"{self._prefix}{name}.{step}"
+        written = self._objects.put(key, line.model_dump_json().encode(), if_absent=if_absent)
+        if written:
+            self._seen[event].add(name)
+        return written
 
-    def _cut(self, size: int) -> None:
-        self._file.seek(size)
-        self._file.truncate()
+    def _let_settle(self, intent: StoredObject, alone: bool) -> None:
+        """Come back later where another machine may be writing that file just now."""
+        left = intent.written_at + SETTLES - datetime.now(UTC)
+        if left <= timedelta():
+            return
+        try:
+            host = JournalLine.model_validate_json(self._objects.get(intent.key)).host
+        except (ObjectMissingError, ValueError):
+            host = ""
+        if not alone or host != platform.node():
+            # By a clock that is wrong it would be days.
+            raise _under_way(min(left, SETTLES))
+
+    def _read_old(self, file: Path) -> None:
+        """What an attempt of before had noted, when journals were files in the data folder."""
+        for text in file.read_bytes().splitlines(keepends=True):
+            if not text.endswith(b"\n"):
+                break  # torn by a kill
+            line = JournalLine.model_validate_json(text)
+            self._seen[line.event].add(_name(line.path, line.after))
 
 
 @contextmanager
-def open_journal(folder: Path, key: str, attempt: int) -> Iterator[FixJournal]:
-    """The journal of the idempotency key ``key``, held by this attempt alone until the block ends.
+def open_journal(
+    objects: ObjectStore, agent: str, key: str, attempt: int, root: str, old: Path | None = None
+) -> Iterator[FixJournal]:
+    """The journal of an agent's idempotency key ``key``, held by this attempt alone until the block ends.
+
+    Args:
+        objects: where it lies.
+        agent: the agent's id.
+        key: of the action.
+        attempt: which one this is.
+        root: the folder that fixes are applied to.
+        old: a folder of journals from before they were in the object store.
 
     Raises:
-        ApplicationError: type ``ApplyUnderWay``, to be retried: an earlier attempt has not ended yet.
+        ApplicationError: type ``ApplyUnderWay``, to be retried: another attempt has not ended yet.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{hashlib.sha256(key.encode()).hexdigest()}.jsonl"
-    # A server that lost contact with an attempt starts the next while the first may still be writing.
-    with FileIO(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+") as file:
+    name = digest_bytes(key.encode())
+    with _locked(root) as alone:
+        prefix = f"{work_prefix(agent, 'apply/')}{name}/"
+        yield FixJournal(objects, prefix, attempt, old and old / f"{name}.jsonl", alone)
+
+
+@contextmanager
+def _locked(root: str) -> Iterator[bool]:
+    """Hold the lock on a folder; whether there is one."""
+    try:
+        descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        yield False  # each file will be found missing
+        return
+    try:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise retry_after(
-                "ApplyUnderWay", "an earlier attempt is still at work", timedelta(seconds=5)
-            ) from None
-        sync_folder(folder)
-        yield FixJournal(file, attempt)
+            raise _under_way(timedelta(seconds=5)) from None
+        except OSError:
+            alone = False  # a network file system without locks on folders
+        else:
+            alone = True
+        yield alone
+    finally:
+        os.close(descriptor)
+
+
+def _under_way(wait: timedelta) -> ApplicationError:
+    return retry_after("ApplyUnderWay", "another attempt at fixes of this folder is at work", wait)
+
+
+def _name(path: str, after: str) -> str:
+    return digest_bytes(f"{after} {path}".encode())[:32]

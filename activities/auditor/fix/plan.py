@@ -6,9 +6,7 @@ crashes one is left out of the plan.
 
 from __future__ import annotations
 
-import tempfile
 from itertools import islice
-from pathlib import Path
 
 from temporalio import activity
 
@@ -19,6 +17,7 @@ from activities.auditor.fix.proof import Prover
 from activities.auditor.fix.scratch import Scratch
 from activities.auditor.records import FileFindings, PlannedFix, PlanRequest, put_records
 from activities.safe_files import LeftOut
+from activities.scratch import scratch_folder
 from common.agents.agent import Progress
 from common.agents.auditor import FilePreview, FixPlan
 from common.approval.floors import Floors
@@ -60,8 +59,8 @@ class FixPlanner:
         def beat() -> None:
             activity.heartbeat(Progress(done=done, total=len(fixable)))
 
-        with tempfile.TemporaryDirectory(prefix="hibernaut-fix-") as temporary:
-            scratch = Scratch(Path(temporary).resolve(), request.root, beat)
+        with scratch_folder() as temporary:
+            scratch = Scratch(temporary.resolve(), request.root, beat)
             prover = Prover(scratch, self._artifacts, runs_code=rule.runs_project_code == "allowed")
             copies = prover.copies(fixable, beat) if fixable else None
             paths = iter(fixable)

@@ -20,6 +20,7 @@ from threading import Event
 from activities.auditor.fix import imports_program, uses_program
 from activities.auditor.scan.programs import ENVIRONMENT, AnalyserFailed, ProgramLimits, attended, run
 from activities.safe_files import LeftOut, open_folder, read_inside
+from common.programs import scripts_folder
 
 MAX_FILES, MAX_BYTES, MAX_FILE_BYTES = 200_000, 8_000_000_000, 512_000_000
 IMPORT_SECONDS, CHECK_SECONDS = 1800.0, 900.0
@@ -117,7 +118,7 @@ class Scratch:
         """Whether a shell command, run in the copy, succeeds in time."""
         home = self._outer / "home"
         home.mkdir(exist_ok=True)
-        paths = [str(Path(sys.executable).parent), ENVIRONMENT["PATH"]]
+        paths = [str(scripts_folder()), ENVIRONMENT["PATH"]]
         environment = ENVIRONMENT | {
             "HOME": str(home),
             "PATH": ":".join(paths),

@@ -140,13 +140,23 @@ class _Names:
 
 
 def _guarded(tree: ast.Module) -> set[ast.AST]:
-    """The imports inside `try` or `with`, which may be there to succeed or fail."""
+    """The imports that may be there to succeed or fail: in `try` or `with`, or alone in a block."""
     blocks = [
         node for node in ast.walk(tree) if isinstance(node, ast.Try | ast.TryStar | ast.With | ast.AsyncWith)
     ]
-    return {
+    inside = {
         each for block in blocks for each in ast.walk(block) if isinstance(each, ast.Import | ast.ImportFrom)
     }
+    bodies = [
+        getattr(node, name, [])
+        for node in ast.walk(tree)
+        if isinstance(node, ast.stmt)
+        for name in ("body", "orelse")
+    ]
+    # A docstring is no purpose of its own, as in `def test_it_loads(): import it`.
+    does = [[each for each in body if not isinstance(each, ast.Expr | ast.Pass)] for body in bodies]
+    alone = [body for body in does if all(isinstance(each, ast.Import | ast.ImportFrom) for each in body)]
+    return inside.union(*alone)
 
 
 def _acts(node: ast.Import | ast.ImportFrom, own: frozenset[str]) -> bool:
@@ -204,7 +214,7 @@ class Needs:
         whole = set(found.strings)
         self.by_stem |= {(stem, name) for stem in stems & whole for name in names & whole}
         self.everything |= stems & whole if loading else set()
-        for text in whole:
+        for text in (*whole, *_TYPE_COMMENT.findall(source.text)):
             self._take_dotted(text, names, stems)
 
     def _imported(self, imports: Iterable[ast.Import | ast.ImportFrom]) -> tuple[set[str], dict[str, str]]:

@@ -17,25 +17,28 @@ from activities.auditor.records import ReportFiles, ReportRequest
 from activities.auditor.report.facts import Facts, WrittenFixes, fix_outcomes, survey
 from activities.auditor.report.page import CAP, page
 from activities.auditor.report.sarif import Subject, sarif_logs
-from common.artifacts import ArtifactRef, ArtifactStore, write_atomically
+from common.agent_files import AgentFiles
+from common.artifacts import ArtifactRef, ArtifactStore
 from common.names import safe_name
 
 
 class AuditReport:
-    """Writes reports below a folder, one folder per agent.
+    """Writes reports below a folder, one folder per agent, and as files of the agent.
 
     `versions` gives each analyser's version under the name used in its findings; `clear` is called with the
-    workflow id once the report is on disk, to remove what was only kept until then.
+    workflow id once the report is written, to remove what was only kept until then.
     """
 
     def __init__(
         self,
         artifacts: ArtifactStore,
+        files: AgentFiles,
         reports: Path,
         clear: Callable[[str], None],
         versions: Callable[[], dict[str, str]],
     ) -> None:
         self._artifacts = artifacts
+        self._files = files
         self._reports = reports
         self._clear = clear
         self._versions = versions
@@ -56,13 +59,13 @@ class AuditReport:
             name, file = (
                 ("sarif", "report.sarif") if number == 1 else (f"sarif-{number}", f"report-{number}.sarif")
             )
-            write_atomically(folder / file, log)
+            self._files.write(folder / file, log)
             files[name] = file
-        write_atomically(
+        self._files.write(
             folder / files["json"], _document(self._artifacts, request, findings, facts, versions, accepted)
         )
         html = page(self._artifacts, request, findings, facts, versions, accepted)
-        write_atomically(folder / files["html"], html.encode("utf-8", "replace"))
+        self._files.write(folder / files["html"], html.encode("utf-8", "replace"))
         files |= self._write_patches(folder, request)
         self._clear(workflow_id)
         return ReportFiles(files={name: str(folder / file) for name, file in files.items()})
@@ -73,12 +76,12 @@ class AuditReport:
         for number, plan in enumerate(plans, 1):
             newest = number == len(plans)
             name, file = ("diff", "fixes.diff") if newest else (f"diff-{number}", f"fixes-{number}.diff")
-            write_atomically(folder / file, self._artifacts.get(plan.diff))
+            self._files.write(folder / file, self._artifacts.get(plan.diff))
             files[name] = file
         # Newest first: what was written last is undone first.
         undo = b"".join(map(self._artifacts.get, dict.fromkeys(r.undo for r in reversed(request.applied))))
         if undo:
-            write_atomically(folder / "undo.patch", undo)
+            self._files.write(folder / "undo.patch", undo)
             files["undo"] = "undo.patch"
         return files
 

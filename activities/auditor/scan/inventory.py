@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any
 
 from temporalio import activity
 
 from activities.apart import LimitsExceededError, ProcessLimits, run_apart
 from activities.auditor.records import FileEntry, Inventory, InventoryRequest, SkippedFile, put_records
-from activities.auditor.scan.journal import journal_path
+from activities.auditor.scan.journal import listing_file
 from activities.auditor.scan.listing import CannotListError, Listing, answer
 from common.agents.agent import Progress
 from common.artifacts import ArtifactStore
 from common.errors import permanent
+from common.object_store import ObjectStore
 
 # A tree of 100,000 files with a thousand rules of git takes a minute and 300 MB; a disk may be slow.
 LIMITS = ProcessLimits(memory=2 * 1024**3, cpu_seconds=300, seconds=3600.0)
@@ -48,15 +48,15 @@ class CodeInventory:
     Args:
         artifacts: where the lists go.
         lister: walks the folder.
-        journals: where a listing keeps what it has read, in case it is killed; None keeps nothing.
+        objects: where a listing keeps what it has read, in case it is killed; None keeps nothing.
     """
 
     def __init__(
-        self, artifacts: ArtifactStore, lister: Lister = listed_apart, journals: Path | None = None
+        self, artifacts: ArtifactStore, lister: Lister = listed_apart, objects: ObjectStore | None = None
     ) -> None:
         self._artifacts = artifacts
         self._lister = lister
-        self._journals = journals
+        self._objects = objects
 
     @activity.defn(name="take_inventory")
     def take_inventory(self, request: InventoryRequest) -> Inventory:
@@ -69,9 +69,8 @@ class CodeInventory:
             ApplicationError: PathMissing, NotAFolder, PathUnreadable, PatternMalformed, TreeTooLarge,
                 TooManyRules, TreeTooCostly; none is retried.
         """
-        listing = request.model_dump(mode="json") | {"journal": self._journal()}
         try:
-            found = self._lister(listing, lambda done: activity.heartbeat(Progress(done=done)))
+            found = self._listed(request.model_dump(mode="json"))
         except CannotListError as error:
             raise permanent(error.kind, str(error)) from None
         entries = [
@@ -89,12 +88,21 @@ class CodeInventory:
             left_out=put_records(self._artifacts, skipped),
         )
 
-    def _journal(self) -> str:
-        if self._journals is None:
-            return ""
+    def _listed(self, request: dict[str, Any]) -> Listing:
+        def beat(done: int) -> None:
+            activity.heartbeat(Progress(done=done))
+
+        if self._objects is None:
+            return self._lister(request, beat)
         info = activity.info()
         id = f"{info.workflow_run_id} {info.activity_id}"
-        return str(journal_path(self._journals, info.workflow_id or "", id).with_suffix(".listing"))
+        with listing_file(self._objects, info.workflow_id or "", id) as (file, keep):
+
+            def keep_on(done: int) -> None:
+                keep()
+                beat(done)
+
+            return self._lister(request | {"journal": str(file)}, keep_on)
 
 
 def _counted(words: Iterable[str]) -> dict[str, int]:

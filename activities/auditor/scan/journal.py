@@ -1,111 +1,106 @@
-"""What a scan has done so far, on disk, so that a killed scan resumes where it was.
+"""What a scan has done so far, in the object store, so that a killed one goes on where it was, on any worker.
 
-A journal is the unfinished result: one ``FileFindings`` line per file, in listing order, appended and
-synced batch by batch. Beside it are `.attempts` (one JSON line per attempt: its number and at which file it
-resumed) and, while a batch runs, the folder `.files` with that batch's files.
+A journal is the unfinished result: an object for each finished batch, named for its place in the listing,
+with a ``FileFindings`` line per file. An attempt that Temporal has given up on may still be at work. That
+needs no lock: an object appears whole and is not replaced, so of two that scan the same batch the second
+takes what the first has found, and both end with the same bytes. Beside the batches each attempt leaves an
+object `attempt-NUMBER`, which says at which file it resumed.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
-import os
-import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from activities.auditor.records import FileFindings
-from common.artifacts import sync_folder
+from activities.scratch import scratch_folder
+from common.agent_objects import work_prefix
 from common.digest import digest_bytes
+from common.object_store import ObjectMissingError, ObjectStore
 
-_LOCK_POLL_SECONDS = 0.2
+SCANS, LISTINGS = "scan/", "listing/"
 
 
 class ScanJournal:
-    """One scan's journal, locked: another attempt waits while one holds it."""
+    """The journal of one scan of one agent; ids may be any text."""
 
-    def __init__(self, descriptor: int, path: Path) -> None:
-        self._descriptor = descriptor
-        self._path = path
-
-    @property
-    def files(self) -> Path:
-        """The folder for the files of the batch at work, below the journal's own."""
-        return self._path.with_suffix(".files")
+    def __init__(self, objects: ObjectStore, workflow_id: str, scan_id: str) -> None:
+        self._objects = objects
+        self._prefix = f"{work_prefix(workflow_id, SCANS)}{digest_bytes(scan_id.encode())[:32]}/"
+        self._batches: list[bytes] = []
+        self._done = 0
 
     def resume(self, paths: Sequence[str], attempt: int) -> int:
-        """How many of `paths` are done; whatever follows the last complete line about them is cut off."""
-        done, size = 0, 0
-        for line in self.read().splitlines(keepends=True):
-            if done == len(paths) or not _tells_of(line, paths[done]):
+        """How many of `paths` are done; whatever follows the last sound batch about them is deleted."""
+        listed = [each.key for each in self._objects.list(f"{self._prefix}batch-")]
+        while listed:
+            batch = self._stands(listed[0], paths[self._done :])
+            if not batch:
                 break
-            done, size = done + 1, size + len(line)
-        os.ftruncate(self._descriptor, size)
-        with open(self._path.with_suffix(".attempts"), "a") as attempts:
-            attempts.write(json.dumps({"attempt": attempt, "resumed_at": done}) + "\n")
-        return done
+            self._take(batch)
+            del listed[0]
+        self._objects.delete(listed)
+        said = json.dumps({"attempt": attempt, "resumed_at": self._done})
+        self._objects.put(f"{self._prefix}attempt-{attempt:04}", said.encode())
+        return self._done
 
-    def append(self, records: Iterable[FileFindings]) -> None:
-        """Add a finished batch; it is on disk when this returns."""
+    def append(self, records: Sequence[FileFindings]) -> None:
+        """Add a finished batch; it is in the store when this returns."""
         data = b"".join(record.model_dump_json().encode() + b"\n" for record in records)
-        while data:
-            data = data[os.write(self._descriptor, data) :]
-        os.fsync(self._descriptor)
+        key = self._key()
+        if not self._objects.put(key, data, if_absent=True):
+            stands = self._stands(key, [record.path for record in records])
+            if not stands:
+                self._objects.put(key, data)
+            data = stands or data
+        self._take(data)
 
     def read(self) -> bytes:
         """All of it."""
-        return self._path.read_bytes()
+        return b"".join(self._batches)
+
+    def _key(self) -> str:
+        return f"{self._prefix}batch-{self._done:08}"
+
+    def _take(self, batch: bytes) -> None:
+        self._batches.append(batch)
+        self._done += batch.count(b"\n")
+
+    def _stands(self, key: str, paths: Sequence[str]) -> bytes:
+        """The batch of that key; empty if it is not there, or is not about the first of `paths`."""
+        try:
+            batch = self._objects.get(key) if key == self._key() else b""
+            told = [FileFindings.model_validate_json(line).path for line in batch.splitlines()]
+        except (ObjectMissingError, ValidationError):
+            return b""
+        return batch if told == list(paths[: len(told)]) else b""
 
 
 @contextlib.contextmanager
-def open_journal(
-    folder: Path, workflow_id: str, scan_id: str, wait: Callable[[float], None]
-) -> Iterator[ScanJournal]:
-    """The journal of one scan of one agent, below `folder`; ids may be any text.
+def listing_file(
+    objects: ObjectStore, workflow_id: str, listing_id: str
+) -> Iterator[tuple[Path, Callable[[], None]]]:
+    """A file for a `ListingJournal`, as an earlier attempt left it; and what to call to keep it as it is now.
 
-    While an earlier attempt that Temporal has given up on still holds it, `wait` is called with the seconds
-    to wait; whatever it raises propagates.
+    It only saves time: the process that lists writes to the file, which is copied to the store meanwhile.
     """
-    path = journal_path(folder, workflow_id, scan_id)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
-    try:
-        while not _locked(descriptor):
-            wait(_LOCK_POLL_SECONDS)
-        sync_folder(path.parent)
-        yield ScanJournal(descriptor, path)
-    finally:
-        os.close(descriptor)
+    key = f"{work_prefix(workflow_id, LISTINGS)}{digest_bytes(listing_id.encode())[:32]}"
+    with scratch_folder() as folder:
+        file, kept = folder / "journal", 0
+        with contextlib.suppress(ObjectMissingError):
+            kept = file.write_bytes(objects.get(key))
 
+        def keep() -> None:
+            nonlocal kept
+            size = file.stat().st_size if file.exists() else 0
+            # A copy each time that it has doubled makes two copies of it in all.
+            if size >= max(2 * kept, kept + 1):
+                kept = len(data := file.read_bytes())
+                objects.put(key, data)
 
-def clear_journals(folder: Path, workflow_id: str) -> None:
-    """Remove all journals of an agent; none is no error."""
-    with contextlib.suppress(FileNotFoundError):
-        shutil.rmtree(_agent_folder(folder, workflow_id))
-
-
-def journal_path(folder: Path, workflow_id: str, scan_id: str) -> Path:
-    """The file of one scan of one agent, in the agent's own folder."""
-    return _agent_folder(folder, workflow_id) / f"{digest_bytes(scan_id.encode())[:32]}.journal"
-
-
-def _agent_folder(folder: Path, workflow_id: str) -> Path:
-    return folder / digest_bytes(workflow_id.encode())[:32]
-
-
-def _locked(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _tells_of(line: bytes, path: str) -> bool:
-    try:
-        return line.endswith(b"\n") and FileFindings.model_validate_json(line).path == path
-    except ValidationError:
-        return False
+        yield file, keep
+        objects.delete([key])

@@ -6,7 +6,6 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +16,7 @@ from threading import Event
 from typing import IO, TypeVar
 
 from common.errors import permanent
+from common.programs import packaged_program, scripts_folder
 
 # No proxy, token or setting of the worker reaches a program that reads untrusted files.
 ENVIRONMENT = {
@@ -54,17 +54,18 @@ class ProgramLimits:
 
 
 def program(name: str, package: str) -> str:
-    """The path of a program that the Python package `package` installs into this virtual environment.
+    """The path of a program that the Python package `package` installs.
 
     Raises:
         ApplicationError: type AnalyserMissing; install the package.
     """
-    path = Path(sys.executable).parent / name
-    if not path.is_file():
+    path = packaged_program(name)
+    if path is None:
         raise permanent(
-            "AnalyserMissing", f"{path} is missing: install the Python package {package} (`make setup`)"
+            "AnalyserMissing",
+            f"{scripts_folder() / name} is missing: install the Python package {package} (`make setup`)",
         )
-    return str(path)
+    return path
 
 
 def run(

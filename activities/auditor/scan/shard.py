@@ -1,9 +1,10 @@
-"""Scans a slice of an inventory with every analyser; killed at any moment, it resumes at the last batch."""
+"""Scans a slice of an inventory with every analyser; killed at any moment, it resumes at the last batch.
+
+Analysers read copies of files in a temporary folder; nothing that matters is on the worker's disk.
+"""
 
 from __future__ import annotations
 
-import shutil
-import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -20,13 +21,16 @@ from activities.auditor.records import (
     get_records,
 )
 from activities.auditor.scan.analyse import analyse
-from activities.auditor.scan.journal import clear_journals, open_journal
+from activities.auditor.scan.journal import LISTINGS, SCANS, ScanJournal
 from activities.calls.handover import hand_over
 from activities.safe_files import LeftOut, read_inside
+from activities.scratch import scratch_folder
+from common.agent_objects import delete_work
 from common.agents.agent import Progress
 from common.artifacts import ArtifactStore
 from common.digest import digest_bytes
 from common.errors import permanent
+from common.object_store import ObjectStore
 
 # A batch is what a kill costs. The secrets analyser needs 0.4 s to start and reads about 1 MB/s.
 BATCH_FILES = 200
@@ -36,11 +40,11 @@ _GROWN_BYTES = 16_000_000
 
 
 class CodeScan:
-    """The scanning activity: results go to `artifacts`, work in progress to the folder `journals`."""
+    """The scanning activity: results go to `artifacts`, work in progress to `objects`."""
 
-    def __init__(self, artifacts: ArtifactStore, journals: Path) -> None:
+    def __init__(self, artifacts: ArtifactStore, objects: ObjectStore) -> None:
         self._artifacts = artifacts
-        self._journals = journals
+        self._objects = objects
 
     @activity.defn(name="scan_shard")
     def scan_shard(self, request: ScanRequest) -> ShardFindings:
@@ -60,34 +64,34 @@ class CodeScan:
         info = activity.info()
         done, total = 0, len(entries)
 
-        def beat(seconds: float = 0.0) -> None:
+        def beat() -> None:
             activity.heartbeat(Progress(done=done, total=total))
-            time.sleep(seconds)
 
         # The run is part of the name, so that a later agent with this id does not see these findings.
         scan_id = f"{info.workflow_run_id} {info.activity_id}"
-        with open_journal(self._journals, info.workflow_id or "", scan_id, beat) as journal:
-            done = journal.resume([entry.path for entry in entries], info.attempt)
-            for batch in _batches(entries[done:]):
-                hand_over()
-                beat()
-                try:
-                    files = _copied(Path(request.root), batch, journal.files)
-                    languages = {entry.path: entry.language for entry in batch if files[entry.path]}
-                    found = analyse(journal.files, languages, beat)
-                finally:
-                    shutil.rmtree(journal.files, ignore_errors=True)
-                journal.append(
+        journal = ScanJournal(self._objects, info.workflow_id or "", scan_id)
+        done = journal.resume([entry.path for entry in entries], info.attempt)
+        for batch in _batches(entries[done:]):
+            hand_over()
+            beat()
+            with scratch_folder() as copies:
+                files = _copied(Path(request.root), batch, copies)
+                languages = {entry.path: entry.language for entry in batch if files[entry.path]}
+                found = analyse(copies, languages, beat)
+            journal.append(
+                [
                     FileFindings(path=path, sha256=sha256, findings=found.get(path, []))
                     for path, sha256 in files.items()
-                )
-                done += len(batch)
-            beat()
-            return self._result(journal.read())
+                ]
+            )
+            done += len(batch)
+        beat()
+        return self._result(journal.read())
 
     def clear_journals(self, workflow_id: str) -> None:
         """Remove what an agent's scans kept in case they were killed; results stay in the artifacts."""
-        clear_journals(self._journals, workflow_id)
+        for what in (SCANS, LISTINGS):
+            delete_work(self._objects, workflow_id, what)
 
     def _result(self, lines: bytes) -> ShardFindings:
         files, failures, by_severity = 0, 0, Counter[str]()
@@ -123,7 +127,6 @@ def _copied(root: Path, batch: Sequence[FileEntry], folder: Path) -> dict[str, s
     Analysers read the copies: what they see is exactly what the digest is of, and no link or pipe that
     replaces a file meanwhile can lead them elsewhere.
     """
-    shutil.rmtree(folder, ignore_errors=True)  # a killed attempt's
     digests = {}
     for entry in batch:
         try:

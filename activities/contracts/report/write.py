@@ -16,18 +16,20 @@ from activities.contracts.records import ContractsReportRequest
 from activities.contracts.report.facts import ContractSource, survey
 from activities.contracts.report.page import page
 from activities.contracts.report.tables import as_csv, as_xlsx
+from common.agent_files import AgentFiles
 from common.agents.contracts import ContractsReport, Verdict
-from common.artifacts import ArtifactStore, write_atomically
+from common.artifacts import ArtifactStore
 from common.names import safe_name
 
 _MAX_WORST = 5
 
 
 class ContractReports:
-    """Writes reports below a folder, one folder per agent."""
+    """Writes reports below a folder, one folder per agent, and as files of the agent."""
 
-    def __init__(self, artifacts: ArtifactStore, reports: Path) -> None:
+    def __init__(self, artifacts: ArtifactStore, files: AgentFiles, reports: Path) -> None:
         self._artifacts = artifacts
+        self._files = files
         self._reports = reports
 
     @activity.defn(name="write_contracts_report")
@@ -40,10 +42,10 @@ class ContractReports:
         gone = self._artifacts.get(request.vanished).decode().splitlines() if request.vanished else []
         files = {kind: folder / f"contracts.{kind}" for kind in ("html", "csv", "xlsx", "jsonl")}
         html = page(request, source, facts, playbook, gone)
-        write_atomically(files["html"], html.encode("utf-8", "replace"))
-        write_atomically(files["csv"], as_csv(source))
-        write_atomically(files["xlsx"], as_xlsx(source, facts.rows))
-        write_atomically(files["jsonl"], _lines(source))
+        self._files.write(files["html"], html.encode("utf-8", "replace"))
+        self._files.write(files["csv"], as_csv(source))
+        self._files.write(files["xlsx"], as_xlsx(source, facts.rows))
+        self._files.write(files["jsonl"], _lines(source))
         return ContractsReport(
             files={kind: str(path) for kind, path in files.items()},
             verdicts={verdict: facts.verdicts[verdict] for verdict in Verdict if facts.verdicts[verdict]},

@@ -166,6 +166,7 @@ class ResearcherCase(Case):
     def prepare(self) -> AgentInput:
         site = self.outside.site
         self.to_site = self.number % 2 == 1
+        self.folder.mkdir(parents=True, exist_ok=True)
         return ResearcherInput(
             topic="the tides of a harbour",
             sites=[f"{site}/site/{self.id}/"],

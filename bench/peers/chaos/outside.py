@@ -177,6 +177,7 @@ class Outside:
                 "HIBERNAUT_SMTP": f"smtp://127.0.0.1:{smtp}",
                 "HIBERNAUT_MAIL_FROM": "agents@example.com",
                 "HIBERNAUT_MAIL_REPLY_TO": MAILBOX,
+                "HIBERNAUT_PUBLIC_URL": "http://localhost:8080",
                 **in_bucket(f"http://127.0.0.1:{bucket}"),
             }
             os.environ.update(AWS_ACCESS_KEY_ID=KEY_ID, AWS_SECRET_ACCESS_KEY=SECRET)

@@ -114,6 +114,7 @@ class People:
                 id,
                 verdict,
                 by=OWNER,
+                note="decided at random",
                 through="cli",
                 decision_id=decision,
                 request_id=request.id,

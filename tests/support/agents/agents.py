@@ -8,6 +8,7 @@ from datetime import timedelta
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
+    from activities.preconditions import Preconditions
     from tests.support.agents.doubles import (
         Confirmation,
         Errand,
@@ -36,6 +37,8 @@ class ErrandAgent(Agent[ErrandInput, ErrandMemory]):
     @workflow.run
     async def run(self, input: ErrandInput) -> ErrandResult:
         memory = self.memory
+        if input.needs:
+            await self.require(Preconditions.check, input.needs)
         while memory.steps < input.steps:
             with self.node("steps"):
                 policy = QUICK if input.local_steps else READ

@@ -23,7 +23,12 @@ class Batcher(Agent[BatcherInput, BatcherMemory]):
     @workflow.run
     async def run(self, input: BatcherInput) -> Batched:
         policy = replace(READ, heartbeat=timedelta(seconds=5))
-        work = agents_of(input.kind) if input.kind else calling(Jobs.do, policy)
+        if input.kind:
+            work = agents_of(input.kind)
+        elif input.together > 1:
+            work = calling(Jobs.do_several, policy, input.together)
+        else:
+            work = calling(Jobs.do, policy)
         with self.node("batch"):
             counts = await self.batch(input.items, work, input.at_once)
         return Batched(counts=counts, so_far=await self.batch_results() if input.reports else None)

@@ -7,7 +7,8 @@ import asyncio
 from pydantic import BaseModel
 from temporalio import activity
 
-from activities.batch.records import Gathered
+from activities.batch.records import Gathered, ItemResults, ItemsOf
+from activities.batch.together import in_turn
 from common.agents.agent import AgentInput
 from common.agents.batch import BatchCounts
 from common.artifacts import ArtifactRef
@@ -15,12 +16,16 @@ from common.errors import permanent
 
 
 class BatcherInput(AgentInput):
-    """The items of its batch, how many at once, and the kind of agent that does them; an activity if none."""
+    """The items of its batch, how many at once, and the kind of agent that does them; an activity if none.
+
+    One call of it gets up to `together` items.
+    """
 
     items: ArtifactRef
     at_once: int = 4
     kind: str = ""
     reports: bool = False
+    together: int = 1
 
 
 class BatcherMemory(BaseModel):
@@ -58,6 +63,8 @@ class Jobs:
         self.fails = set[str]()
         self.held = dict[str, asyncio.Event]()
         self.cancelled = list[str]()
+        self.calls = list[tuple[str, ...]]()
+        self.stumbles = set[str]()
 
     def hold(self, *names: str) -> None:
         """Have these wait until they are let go."""
@@ -90,5 +97,20 @@ class Jobs:
             self.running.discard(job.name)
         if job.name in self.fails:
             raise permanent("Unreadable", f"{job.name} cannot be read")
+        self.done.append(job.name)
+        return JobDone(said=f"did {job.name}")
+
+    @activity.defn(name="jobs")
+    def do_several(self, jobs: ItemsOf[Job]) -> ItemResults:
+        """Do items in turn; what stumbles fails its call at first, and may be tried again."""
+        self.calls.append(tuple(each.key for each in jobs.items))
+        return in_turn(jobs, self._do_now)
+
+    def _do_now(self, job: Job) -> JobDone:
+        if job.name in self.stumbles:
+            self.stumbles.discard(job.name)
+            raise RuntimeError("try again")
+        if job.name in self.fails:
+            raise permanent("Unreadable", f"{job.name} cannot be read", job)
         self.done.append(job.name)
         return JobDone(said=f"did {job.name}")

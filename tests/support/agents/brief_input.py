@@ -15,3 +15,8 @@ class BriefInput(AgentInput):
     node: str = "look"
     stuck_for: timedelta | None = None
     ending: str = "done"
+
+    @property
+    def subject(self) -> str:
+        """What it says."""
+        return self.say

@@ -10,10 +10,11 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from common.agents.agent import AgentInput, Woken
+from common.agents.needs import Needs
 from common.approval.signing import Authority
 from common.approval.types import ApprovalPolicy, Authorization
 from common.errors import permanent
-from common.notices.types import Notice, Told
+from common.notices.types import Notice, NoticeEvent, Told
 
 
 class ErrandInput(AgentInput):
@@ -26,6 +27,7 @@ class ErrandInput(AgentInput):
     freshness: timedelta | None = None
     settles: timedelta = timedelta(seconds=60)
     policy: ApprovalPolicy = ApprovalPolicy(approvers=("ann",), editable=("what",))
+    needs: Needs | None = None
 
 
 class ErrandPlan(BaseModel):
@@ -192,6 +194,8 @@ class NoticeBoard:
     async def notify(self, notice: Notice) -> Told | None:
         """Keep the notice."""
         self.told.append(notice)
+        if notice.event is NoticeEvent.ASKED:
+            return (self.answer or Told(elsewhere=False)).model_copy(update={"asked": notice.request})
         return self.answer
 
     def events(self, agent: str) -> list[str]:

@@ -8,6 +8,7 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from activities.llm.records import Think
+    from activities.preconditions import Preconditions
     from tests.support.agents.talker_doubles import Talked, TalkInput
 from workflows.core.agent import THINK, Agent
 
@@ -24,6 +25,8 @@ class Talker(Agent[TalkInput, Talked]):
     @workflow.run
     async def run(self, input: TalkInput) -> Talked:
         talked = self.memory
+        if input.needs:
+            await self.require(Preconditions.check, input.needs)
         with self.node("talk"):
             while talked.rounds < input.rounds:
                 if input.wait_between:

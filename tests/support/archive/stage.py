@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -19,6 +18,7 @@ import worker
 from activities.archive.agents import AgentArchiver
 from activities.archive.records import DueAgent, StoreOutcome, StoreRequest
 from cli.dev_server import DevServer
+from common.agent_objects import files_prefix, objects_of, work_prefix
 from common.approval.groups import Directory
 from common.approval.signed import sign_start
 from common.archive.anchor import ArchiveAnchor
@@ -38,15 +38,15 @@ from common.artifacts import ArtifactStore
 from common.client.client import AgentClient
 from common.client.diagnosis import Diagnosis
 from common.notices.types import COURIER, courier_id
-from common.object_store import ObjectStore, open_store
+from common.object_store import ObjectStore, StoredObject, open_store
 from common.settings import Settings
 from common.temporal import search_attributes
 from common.temporal.connect import connect
+from testing.fixtures import open_all
+from testing.waiting import eventually
 from tests.support.agents.keepers import KeeperAgent, KeeperInput
 from tests.support.limits import QUICK_DELETION, QUICK_TASKS
-from tests.support.roots import open_all
 from tests.support.stage import OWNER, Stage
-from tests.support.waiting import eventually
 from workflows.archivist import Archivist, Eraser
 
 NOW = timedelta()
@@ -105,13 +105,12 @@ class ArchiveStage(Stage):
         assert (await ActivityEnvironment().run(archiver.store, request)).fate is StoreOutcome.STORED
         assert list(self.store.list(agent_folder("keeper", handle.id)))
 
-    def artifact(self, handle: WorkflowHandle[Any, Any], data: bytes) -> Path:
-        """The file of an artifact of the agent."""
-        environment = ActivityEnvironment()
-        environment.info = dataclasses.replace(environment.info, workflow_id=handle.id)
-        store = ArtifactStore.of(self.settings)
-        ref = environment.run(store.put, data)
-        return self.settings.data_dir / "artifacts" / ref.sha256[:2] / ref.sha256
+    def own_objects(self, handle: WorkflowHandle[Any, Any]) -> list[StoredObject]:
+        """An artifact, a file and a journal of the agent."""
+        ArtifactStore.of(self.settings).put(b"a page", handle.id)
+        self.store.put(f"{files_prefix(handle.id)}report.html/000000", b"a report")
+        self.store.put(f"{work_prefix(handle.id)}scan/journal", b"a journal")
+        return objects_of(self.store, [handle.id])
 
     async def verify(self) -> Verified:
         anchor = await ArchiveAnchor(self.client, self.settings).head()

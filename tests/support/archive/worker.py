@@ -100,6 +100,9 @@ class FaultyStore(ObjectStore):
         strike(f"after-delete-{what(keys[0])}")
         self._fail("delete and answer", keys[0])
 
+    def look(self) -> None:
+        self._inner.look()
+
     def _fail(self, operation: str, key: str) -> None:
         # Each fault in a row doubles the wait before the next attempt: chance alone made minutes of that.
         of = "/".join(key.split("/")[:5])

@@ -8,10 +8,15 @@ from pathlib import Path
 
 from temporalio.service import RPCError
 
+from activities.auditor.fix.journal import JournalLine
+from activities.auditor.scan.journal import SCANS
+from common.agent_objects import work_prefix
 from common.client.client import AgentClient
 from common.client.view import AgentView, RunStatus
+from common.sealed_store import SealedStore
+from common.settings import Settings
+from testing.waiting import eventually
 from tests.support.stack import Stack
-from tests.support.waiting import eventually
 
 FLAWED = (
     "import os\nimport subprocess\n\n\ndef run(name):\n    return subprocess.call('ls ' + name, shell=True)\n"
@@ -45,12 +50,32 @@ async def ended(agents: AgentClient, id: str) -> AgentView:
     return view
 
 
+def journals(settings: Settings, id: str) -> dict[str, tuple[int, list[int]]]:
+    """Of each shard of an agent's scan: how many files are done, and at which file each attempt resumed."""
+    objects, prefix = SealedStore.open(settings), work_prefix(id, SCANS)
+    found: dict[str, tuple[int, list[int]]] = {}
+    for each in objects.list(prefix):
+        shard, _, name = each.key.removeprefix(prefix).partition("/")
+        files, resumed = found.get(shard, (0, []))
+        body = objects.get(each.key)
+        if name.startswith("attempt-"):
+            found[shard] = files, [*resumed, json.loads(body)["resumed_at"]]
+        else:
+            found[shard] = files + body.count(b"\n"), resumed
+    return found
+
+
+def steps_of_fixes(settings: Settings, id: str) -> Counter[str]:
+    """How often an agent noted each file as written."""
+    objects = SealedStore.open(settings)
+    listed = [each.key for each in objects.list(work_prefix(id, "apply/")) if ".done-" in each.key]
+    return Counter(JournalLine.model_validate_json(objects.get(key)).path for key in listed)
+
+
 def assert_every_fix_was_written_once(stack: Stack, view: AgentView, files: int) -> None:
     """Of a code base of so many files."""
     assert isinstance(view.result, dict)
     assert view.result["files_fixed"] == files / 4
-    [journal] = (stack.settings.data_dir / "journals" / "apply").rglob("*.jsonl")
-    lines = [json.loads(line) for line in journal.read_text().splitlines()]
-    written = Counter(line["path"] for line in lines if line["event"] == "done")
+    written = steps_of_fixes(stack.settings, view.id)
     assert len(written) == files / 4
     assert set(written.values()) == {1}

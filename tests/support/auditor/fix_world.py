@@ -44,6 +44,7 @@ from common.approval.types import ApprovalPolicy, Authorization, Decision, Verdi
 from common.artifacts import ArtifactRef, ArtifactStore
 from common.digest import digest, digest_bytes
 from common.key_ring import KeyRing
+from common.object_store import FolderStore
 from tests.support.floors import floors
 
 REPOSITORY = Path(__file__).parents[3]
@@ -63,8 +64,8 @@ class World:
         self.folder = folder
         self.root = folder / "root"
         self.root.mkdir(parents=True)
-        self.store = ArtifactStore(folder / "artifacts")
-        self.journals = folder / "journals"
+        self.store = ArtifactStore(FolderStore(folder / "artifacts"))
+        self.objects = FolderStore(folder / "journals")
 
     def write(self, path: str, data: bytes = FLAWED, mode: int = 0o644) -> Path:
         file = self.root / path
@@ -126,11 +127,11 @@ class World:
         return {fix.path: fix for fix in get_records(self.store, plan.listing, PlannedFix)}
 
     def changed(self, plan: FixPlan) -> list[str]:
-        applier = FixApplier(self.store, authority(), self.journals)
+        applier = FixApplier(self.store, authority(), self.objects)
         return ActivityEnvironment().run(applier.changed_files, ChangedRequest(plan=plan)).paths
 
     def apply(self, plan: FixPlan, word: Authorization | None, attempt: int = 1) -> ApplyResult:
-        applier = FixApplier(self.store, authority(), self.journals)
+        applier = FixApplier(self.store, authority(), self.objects)
         environment = ActivityEnvironment()
         environment.info = dataclasses.replace(environment.info, attempt=attempt)
         return environment.run(applier.apply_fixes, ApplyRequest(plan=plan, authorization=word))
@@ -147,8 +148,9 @@ class World:
         return {record.path: (record.outcome, record.reason) for record in records}
 
     def journal(self) -> list[JournalLine]:
-        lines = [line for file in self.journals.glob("*") for line in file.read_bytes().splitlines(True)]
-        return [JournalLine.model_validate_json(line) for line in lines if line.endswith(b"\n")]
+        """Every step, in the order in which they were written."""
+        steps = sorted(self.objects.list(""), key=lambda each: each.written_at)
+        return [JournalLine.model_validate_json(self.objects.get(each.key)) for each in steps]
 
     def done(self) -> list[str]:
         return [line.path for line in self.journal() if line.event == "done"]
@@ -208,7 +210,9 @@ def main(told: dict[str, Any]) -> None:
         os.setgroups([])
         os.setgid(uid)
         os.setuid(uid)
-    applier = FixApplier(ArtifactStore(folder / "artifacts"), authority(), folder / "journals")
+    applier = FixApplier(
+        ArtifactStore(FolderStore(folder / "artifacts")), authority(), FolderStore(folder / "journals")
+    )
     print(ActivityEnvironment().run(applier.apply_fixes, request).model_dump_json())
 
 

@@ -25,9 +25,11 @@ from activities.auditor.records import (
 from activities.auditor.report.write import AuditReport
 from activities.auditor.triage import FindingTriage
 from activities.llm.offline import OfflineAnalyst
+from common.agent_files import AgentFiles
 from common.agents.auditor import FixPlan
 from common.artifacts import ArtifactStore
 from common.digest import digest_bytes
+from common.object_store import FolderStore
 
 HOSTILE = '<script>document.title="pwned"</script>/<img src=x onerror=document.title="pwned">\'"&.py'
 SECRET = "correct-horse-battery-staple"
@@ -58,7 +60,7 @@ class Audit:
     cleared: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.store = ArtifactStore(self.folder / "artifacts")
+        self.store = ArtifactStore(FolderStore(self.folder / "artifacts"))
         self.root = self.folder / "code"
         self.root.mkdir(exist_ok=True)
 
@@ -139,7 +141,13 @@ class Audit:
 
     def write(self, request: ReportRequest | None = None, to: str = "reports") -> dict[str, Path]:
         versions = {"ruff": "0.99.1", "shellcheck": "0.11.0"}
-        report = AuditReport(self.store, self.folder / to, self.cleared.append, lambda: versions)
+        report = AuditReport(
+            self.store,
+            AgentFiles(FolderStore(self.folder / "objects")),
+            self.folder / to,
+            self.cleared.append,
+            lambda: versions,
+        )
         written: ReportFiles = ActivityEnvironment().run(report.write_report, request or self.request())
         return {name: Path(path) for name, path in written.files.items()}
 

@@ -22,6 +22,7 @@ from activities.auditor.scan.listing import list_files
 from activities.auditor.scan.shard import CodeScan
 from common.agents.agent import Progress
 from common.artifacts import ArtifactRef, ArtifactStore
+from common.object_store import FolderStore
 
 
 class ScanBench:
@@ -30,9 +31,9 @@ class ScanBench:
     def __init__(self, folder: Path) -> None:
         self.root = folder / "code"
         self.root.mkdir()
-        self.store = ArtifactStore(folder / "artifacts")
-        self.journals = folder / "journals"
-        self.scan = CodeScan(self.store, self.journals)
+        self.store = ArtifactStore(FolderStore(folder / "artifacts"))
+        self.objects = FolderStore(folder / "journals")
+        self.scan = CodeScan(self.store, self.objects)
         self.beats: list[Progress] = []
 
     def write(self, files: dict[str, str]) -> None:
@@ -66,9 +67,9 @@ class ScanBench:
     def records(self, ref: ArtifactRef) -> list[FileFindings]:
         return list(get_records(self.store, ref, FileFindings))
 
-    def journal(self) -> Path:
-        return next(self.journals.glob("*/*.journal"))
+    def journal(self, what: str = "batch-") -> list[str]:
+        """The keys of the finished batches, or of the attempts, in order."""
+        return [each.key for each in self.objects.list("") if f"/{what}" in each.key]
 
     def attempts(self) -> list[dict[str, int]]:
-        text = self.journal().with_suffix(".attempts").read_text()
-        return [json.loads(line) for line in text.splitlines()]
+        return [json.loads(self.objects.get(key)) for key in self.journal("attempt-")]

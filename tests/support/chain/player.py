@@ -30,12 +30,12 @@ from common.approval.types import (
 )
 from common.key_ring import KeyRing
 from common.settings import Settings
+from testing.waiting import eventually
 from tests.support.chain.agent import ChainAgent
 from tests.support.chain.model import Ask, Model, Rules, UncertainOrderError, Word
 from tests.support.chain.scripts import GROUPS, Action, Advance, AtOnce, Decide, Move, Script, Simple
 from tests.support.chain.world import START_VALUE, ChainInput, Market
 from tests.support.stage import NOT_NOW, OWNER, Stage
-from tests.support.waiting import eventually
 
 # Words of a refusal, and which reason of the model's they give.
 REASONS = {

@@ -21,6 +21,7 @@ from activities.contracts.report.write import ContractReports
 from activities.llm.activities import ModelActivities
 from activities.llm.prompt import Completion, Prompt
 from activities.llm.runner import ModelRunner
+from common.agent_files import AgentFiles
 from common.artifacts import ArtifactStore
 from common.settings import Settings
 from tests.support.stage import Stage
@@ -87,6 +88,6 @@ class ContractsStage(Stage):
             BatchListing(self.artifacts),
             BatchPages(self.client, self.settings, self.signer, self.artifacts),
             Contracts(self.artifacts, self.settings.model, self.witness),
-            ContractReports(self.artifacts, self.settings.data_dir / "reports"),
+            ContractReports(self.artifacts, AgentFiles.of(self.settings), self.settings.data_dir / "reports"),
             ModelActivities(runner, self.authority),
         ]

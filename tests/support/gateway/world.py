@@ -22,10 +22,10 @@ from common.client.tokens import Scope, TokenFile
 from common.client.view import AgentView
 from common.settings import Settings, SlackSettings
 from gateway.app import build_from
+from testing.waiting import eventually
 from tests.support.desk import Desk, open_desk
 from tests.support.gateway.issuer import LocalIssuer
 from tests.support.serving import Serving
-from tests.support.waiting import eventually
 
 ALL = "agents:read agents:write decisions:write"
 PEOPLE = {"owner": ALL, "approver": ALL, "stranger": ALL, "member": ALL, "operator": f"{ALL} operator"}
@@ -75,7 +75,7 @@ class GatewayWorld:
             view = await self.agents.view(id)
             return view if view.live and fits(view) else None
 
-        found: AgentView = await eventually(find, 30)
+        found: AgentView = await eventually(find)
         return found
 
 

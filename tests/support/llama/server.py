@@ -16,8 +16,8 @@ from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
+from testing.waiting import eventually
 from tests.support.llama.build import MODEL, SERVER
-from tests.support.waiting import eventually
 
 CONTEXT, SLOTS = 1024, 2
 # How much likelier the tokens become that end an answer, and a text or a list within JSON: a base model

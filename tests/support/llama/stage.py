@@ -14,17 +14,18 @@ from temporalio.client import WorkflowHandle
 import worker
 from activities.calls.interceptor import ReliableReports
 from activities.delivery.notices import Notices
+from activities.preconditions import Preconditions
 from activities.recruiting.sending import LetterActivities
 from common.agents.buyer import BuyerInput
 from common.agents.researcher import ResearcherInput
 from common.allowed_hosts import AllowedHosts
 from common.approval.types import ApprovalRequest, ApprovalsView
 from common.artifacts import ArtifactStore
+from testing.waiting import eventually
 from tests.support.agents.talker import Talker
 from tests.support.recruiting.stage import Office
 from tests.support.research_stage import TOPIC
-from tests.support.stage import Stage
-from tests.support.waiting import eventually
+from tests.support.stage import Stage, prepared
 from tests.support.web import WebServer
 from workflows.buyer import Buyer
 from workflows.link_researcher import LinkResearcher
@@ -58,8 +59,9 @@ class ThinkersStage(Stage):
         real = worker.activity_objects(self.settings)
         letters = LetterActivities(ArtifactStore.of(self.settings), self.authority, self.office.outbox)
         return [
-            *(each for each in real if not isinstance(each, Notices | LetterActivities)),
+            *(each for each in real if not isinstance(each, Notices | LetterActivities | Preconditions)),
             letters,
+            prepared(self.settings),
             self.notices,
         ]
 
@@ -84,7 +86,7 @@ class ThinkersStage(Stage):
         return await self.start(BuyerInput.model_validate(fields), "buyer")
 
     async def research(self, site: WebServer, **more: Any) -> WorkflowHandle[Any, Any]:
-        publish = str(self.folder / "published")
+        publish = str(self.folder)
         wanted = ResearcherInput(topic=TOPIC, sites=[site.url()], links=2, publish=publish, **more)
         return await self.start(wanted, "link-researcher")
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
 from temporalio.testing import ActivityEnvironment
 
 from activities.mail.outbox import SETTLES, Outbox
@@ -45,17 +46,21 @@ def letter(key: str = "letter-1", **changes: Any) -> Letter:
 def approved(one: Letter, *more: Letter | str, plan: LetterPlan | None = None, **changes: Any) -> SendLetter:
     """A request to send `one`, with the word of ann for a plan of it and `more`."""
     plan = plan or LetterPlan(letters=(one, *more))
+    return SendLetter(plan=plan, letter=one, authorization=approval_of(plan, **changes))
+
+
+def approval_of(plan: BaseModel, **changes: Any) -> Authorization:
+    """The word of ann for a plan."""
     decision = Decision(
         id="1", request_id="approval-1", digest=digest(plan), verdict=Verdict.APPROVE, by="ann"
     )
     vote = Vote(decision=RING.sign(decision.model_copy(update=changes), AGENT, datetime.now(UTC)))
-    authorization = Authorization(
+    return Authorization(
         votes=(vote,),
         policy=ApprovalPolicy(approvers=("ann",)),
         requester="owner",
         key=f"{AGENT}:send:{digest(plan)}",
     )
-    return SendLetter(plan=plan, letter=one, authorization=authorization)
 
 
 def notice(event: NoticeEvent = NoticeEvent.ASKED, **changes: Any) -> Notice:
@@ -124,9 +129,11 @@ class MailDesk:
         assert mail.smtp
         self.store = FolderStore(folder / "objects")
         self.outbox = Outbox(self.store, RING, settles=settles)
-        authority = Authority(RING, Directory(folder / "groups.json"), floors(), accept_unsigned=False)
+        self.authority = Authority(RING, Directory(folder / "groups.json"), floors(), accept_unsigned=False)
         server = SmtpServer(mail.smtp, "example.com", data_seconds)
-        self.mail = Mail(mail, self.settings.http.public_url, server, self.outbox, authority, RING, _say_open)
+        self.mail = Mail(
+            mail, self.settings.http.public_url, server, self.outbox, self.authority, RING, _say_open
+        )
 
     async def send(self, request: SendLetter) -> Sent:
         return await ActivityEnvironment().run(self.mail.send_letter, request)

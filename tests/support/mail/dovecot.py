@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from cli.dev_server import free_port, listens
-from tests.support.waiting import eventually
+from testing.waiting import eventually
 
 DOVECOT = shutil.which("dovecot", path="/usr/sbin:/usr/bin:/usr/local/sbin")
 # It lets nobody read mail as root.

@@ -16,6 +16,7 @@ from activities.market.series import SeriesStore
 from common.agents.market import Crossing, Point, Series
 from common.agents.market_rules import parse_rule
 from common.artifacts import ArtifactStore
+from common.object_store import FolderStore
 from common.quotes import Quote
 
 Says = Callable[[datetime], Quote | Exception]
@@ -39,7 +40,7 @@ class Watching:
         calendar: str = "XNYS",
         every: timedelta = timedelta(minutes=15),
     ) -> None:
-        self.artifacts = ArtifactStore(folder / "artifacts")
+        self.artifacts = ArtifactStore(FolderStore(folder / "artifacts"))
         self.asked: list[datetime] = []
         self.looks: list[tuple[datetime, Looked]] = []
         self.at: datetime | None = start

@@ -19,6 +19,7 @@ from activities.market.look import MarketWatch
 from activities.market.records import Look, Looked
 from activities.market.report import MarketReports
 from activities.quotes.quotes import Fault, no_quote
+from common.agent_files import AgentFiles
 from common.agents.market import MarketInput, MarketResult
 from common.artifacts import ArtifactStore
 from common.quotes import Quote
@@ -96,7 +97,7 @@ class MarketStage(Stage):
         return [
             *super().objects(),
             WatchInItsTime(self.exchange, artifacts),
-            MarketReports(artifacts, self.settings.data_dir / "reports"),
+            MarketReports(artifacts, AgentFiles.of(self.settings), self.settings.data_dir / "reports"),
         ]
 
     async def watch(self, *, skipping: bool = True, **wanted: Any) -> WorkflowHandle[Any, Any]:

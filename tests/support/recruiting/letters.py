@@ -19,9 +19,10 @@ from cli.dev_server import DevServer
 from common.agents.recruiter import RecruiterInput
 from common.approval.types import ApprovalRequest, Verdict
 from common.settings import Settings
+from testing.stage import answer_of
+from testing.waiting import eventually
 from tests.support.gateway.world import GatewayWorld, open_world
 from tests.support.mail.smtp_server import SmtpWitness, smtp_server
-from tests.support.waiting import eventually
 
 
 class LetterWorld:
@@ -56,10 +57,10 @@ class LetterWorld:
 
     async def stage_is(self, agent: WorkflowHandle[None, None], id: str, stage: str) -> Candidacy:
         async def find() -> Candidacy | None:
-            view = await agent.query("candidates", result_type=CandidatesView)
+            view = await answer_of(agent, "candidates", CandidatesView)
             return view.courses[id] if view.courses[id].stage == stage else None
 
-        return await eventually(find, 30)
+        return await eventually(find)
 
     async def links(self, to: str, number: int) -> dict[str, str]:
         """The links of the `number`-th letter to this address, by their words."""
@@ -72,7 +73,7 @@ class LetterWorld:
             assert part is not None
             return str(part.get_content())
 
-        text = (await eventually(find, 30)).replace("\r\n", "\n")
+        text = (await eventually(find)).replace("\r\n", "\n")
         return dict(re.findall(r"^(.+):\n(http\S+/answer/\S+)$", text, re.MULTILINE))
 
     async def press(self, link: str) -> httpx.Response:

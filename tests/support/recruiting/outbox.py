@@ -59,8 +59,11 @@ class LedgerOutbox:
         with closing(self._open()) as ledger:
             ledger.executescript(_SCHEMA)
 
-    async def send(self, letter: Letter) -> Sent:
-        """Write a row unless there is one under this key; then the sender may die before it is told."""
+    async def send(self, letter: Letter, turn: str = "") -> Sent:
+        """Write a row unless there is one under this key; then the sender may die before it is told.
+
+        Turns are the mail's own matter.
+        """
         if self.away:
             self.tried += 1
             raise ConnectionRefusedError("the mail server is away")

@@ -19,6 +19,7 @@ from activities.recruiting.candidacy import Candidacy
 from activities.recruiting.memory import CandidatesView
 from activities.recruiting.sending import LetterActivities
 from activities.recruiting.understanding import OUTPUTS
+from common.agent_files import AgentFiles
 from common.agents.recruiter import RecruiterInput, RecruiterResult
 from common.approval.link import AnswerLink, recipient_of
 from common.approval.types import ApprovalRequest, ApprovalsView
@@ -26,9 +27,9 @@ from common.artifacts import ArtifactStore
 from common.client.client import AgentClient
 from common.mail import IncomingMail, MailKind
 from common.settings import Settings
+from testing.waiting import eventually
 from tests.support.recruiting.outbox import LedgerOutbox
 from tests.support.stage import Stage
-from tests.support.waiting import eventually
 from workflows.recruiter.recruiter import Recruiter
 
 ROLE = {
@@ -110,7 +111,13 @@ class Office(Stage):
     def objects(self) -> list[Any]:
         artifacts = ArtifactStore.of(self.settings)
         mine = [
-            RecruitingActivities(artifacts, OfflineAnalyst(), text_of, self.settings.data_dir / "recruiting"),
+            RecruitingActivities(
+                artifacts,
+                OfflineAnalyst(),
+                text_of,
+                AgentFiles.of(self.settings),
+                self.settings.data_dir / "recruiting",
+            ),
             LetterActivities(artifacts, self.authority, self.outbox),
             ModelActivities(self._runner(artifacts), self.authority),
         ]
@@ -136,7 +143,7 @@ class Office(Stage):
         return agent
 
     async def candidacy(self, agent: WorkflowHandle[Any, Any], id: str = "c1") -> Candidacy:
-        view = await agent.query("candidates", result_type=CandidatesView)
+        view = await self.query(agent, "candidates", CandidatesView)
         return view.courses[id]
 
     async def stage_is(self, agent: WorkflowHandle[Any, Any], id: str, *stages: str) -> Candidacy:
@@ -171,7 +178,7 @@ class Office(Stage):
         """The open request whose question begins so."""
 
         async def find() -> ApprovalRequest | None:
-            view = await agent.query("approvals", result_type=ApprovalsView)
+            view = await self.query(agent, "approvals", ApprovalsView)
             return next((each for each in view.open if each.question.startswith(begins)), None)
 
         return await eventually(find)

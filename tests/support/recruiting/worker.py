@@ -20,11 +20,13 @@ from activities.llm.runner import ModelRunner
 from activities.recruiting.activities import RecruitingActivities
 from activities.recruiting.sending import LetterActivities
 from activities.recruiting.understanding import OUTPUTS
+from common.agent_files import AgentFiles
 from common.approval.signing import Authority
 from common.artifacts import ArtifactStore
 from common.settings import Settings
 from common.temporal.connect import connect
 from tests.support.recruiting.outbox import LedgerOutbox
+from tests.support.stage import prepared
 from workflows.recruiter.recruiter import Recruiter
 
 READY = "worker ready"
@@ -40,7 +42,10 @@ async def work(outbox: LedgerOutbox, settings: Settings) -> None:
         DecisionChecks(authority),
         Notices(),
         Calendars(),
-        RecruitingActivities(artifacts, OfflineAnalyst(), text_of, settings.data_dir / "recruiting"),
+        prepared(settings),
+        RecruitingActivities(
+            artifacts, OfflineAnalyst(), text_of, AgentFiles.of(settings), settings.data_dir / "recruiting"
+        ),
         LetterActivities(artifacts, authority, outbox),
         ModelActivities(ModelRunner(settings, artifacts, outputs=OUTPUTS), authority),
     ]

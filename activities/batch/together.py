@@ -1,0 +1,41 @@
+"""Does several items of a batch in one call, so that small ones do not cost more to hand out than to do."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from pydantic import BaseModel
+from temporalio import activity
+from temporalio.exceptions import ApplicationError
+
+from activities.batch.records import Argument, ItemResults, ItemsOf
+from common.agents.batch import MOMENT, ItemResult, Verdict
+from common.agents.batch_verdicts import failed
+from common.errors import classify_error
+
+
+def in_turn(items: ItemsOf[Argument], do: Callable[[Argument], BaseModel]) -> ItemResults:
+    """Do one item after the other. What is not begun within a moment is handed back.
+
+    An item that fails for good is quarantined. One that may be tried again ends the turn: it comes first in
+    another call, and there its failure is the call's.
+    """
+    results: list[ItemResult] = []
+    end = time.monotonic() + MOMENT.total_seconds()
+    for item in items.items:
+        if results and (time.monotonic() > end or activity.is_worker_shutdown()):
+            break
+        try:
+            said = do(item.argument).model_dump(mode="json")
+        except Exception as error:
+            failure = classify_error(error)
+            if isinstance(failure, ApplicationError) and failure.non_retryable:
+                results.append(failed(item.key, failure))
+            elif results:
+                break
+            else:
+                raise
+        else:
+            results.append(ItemResult(key=item.key, verdict=Verdict.DONE, result=said))
+    return ItemResults(results=tuple(results))

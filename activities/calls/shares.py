@@ -1,0 +1,90 @@
+"""For every activity: no owner's long calls hold all the slots of a worker.
+
+Temporal hands out waiting calls by turns between owners, but a call that was handed out keeps its slot for as
+long as it takes. So a call that may as well begin later is put off while its owner has twice as many under
+way as it would leave free: each owner who comes later finds a slot, if fewer than the one before.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Any
+
+from temporalio import activity
+from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
+from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
+
+# How many calls an owner has under way at most for each slot that is left: two of three slots if alone.
+FOR_EACH_FREE = 2
+PUT_OFF = "PutOff"
+FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=1), timedelta(seconds=10)
+
+
+class OwnerShares(Interceptor):
+    """A worker interceptor.
+
+    Args:
+        slots: how many activities the worker runs at once.
+        owner_of: whom the agent of the current activity works for; empty for nobody.
+    """
+
+    def __init__(self, slots: int, owner_of: Callable[[], Awaitable[str]]) -> None:
+        self._slots, self._owner_of = slots, owner_of
+        self._under_way: Counter[str] = Counter()
+
+    def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:
+        """Wrap one activity execution."""
+        return _Shared(next, self)
+
+    async def take(self) -> str:
+        """Count the current activity as under way, and say for whom; `give_back` ends that.
+
+        Raises:
+            ApplicationError: type `PutOff`, retryable: its owner has enough under way just now.
+        """
+        owner = await self._owner_of()
+        mine, left = self._under_way[owner], self._slots - self._under_way.total() - 1
+        if owner and mine and mine >= FOR_EACH_FREE * left and _may_wait():
+            pause = FIRST_PAUSE * 2 ** min(activity.info().attempt - 1, 10)
+            raise ApplicationError(
+                "other owners' calls go first",
+                type=PUT_OFF,
+                next_retry_delay=min(pause, LONGEST_PAUSE),
+                category=ApplicationErrorCategory.BENIGN,
+            )
+        self._under_way[owner] += 1
+        return owner
+
+    def give_back(self, owner: str) -> None:
+        """An activity of this owner has ended."""
+        self._under_way[owner] -= 1
+        if not self._under_way[owner]:
+            del self._under_way[owner]
+
+
+class _Shared(ActivityInboundInterceptor):
+    def __init__(self, next: ActivityInboundInterceptor, shares: OwnerShares) -> None:
+        super().__init__(next)
+        self._shares = shares
+
+    async def execute_activity(self, input: ExecuteActivityInput) -> Any:
+        if activity.info().is_local:
+            return await super().execute_activity(input)
+        owner = await self._shares.take()
+        try:
+            return await super().execute_activity(input)
+        finally:
+            self._shares.give_back(owner)
+
+
+def _may_wait() -> bool:
+    """Whether the current activity may be tried as often as it takes; a deed or a first try may not."""
+    policy = activity.info().retry_policy
+    return policy is not None and policy.maximum_attempts == 0
+
+
+async def owner_by_turn() -> str:
+    """Whose turn the current activity was, by its fairness key; see `priority_of`."""
+    return activity.info().priority.fairness_key or ""

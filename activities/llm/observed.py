@@ -1,0 +1,65 @@
+"""A call of a model as operators see it: a span and metrics, named by OpenTelemetry's conventions."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+
+from temporalio import activity
+
+from activities.llm.records import OFFLINE
+from common.telemetry.metrics import instruments
+from common.telemetry.spans import Attribute, span
+
+PROVIDERS = {"bedrock": "aws.bedrock", OFFLINE: "hibernaut"}
+
+
+@dataclass
+class Told:
+    """What is known of a call once it has ended; nothing of what was said in it."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    usd: Decimal | None = None
+    cut: bool = False
+
+
+@contextmanager
+def observed(model: str, max_tokens: int) -> Iterator[Told]:
+    """Observe a call of `model`, `provider:NAME` or `offline`; the caller fills in what it told."""
+    provider, _, name = model.partition(":")
+    of = {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.provider.name": PROVIDERS.get(provider, provider),
+        "gen_ai.request.model": name or model,
+    }
+    asked: dict[str, Attribute] = {**of, "gen_ai.request.max_tokens": max_tokens, **_agent()}
+    told, began, failed = Told(), time.monotonic(), ""
+    with span(f"chat {name or model}", "CLIENT", asked) as current:
+        try:
+            yield told
+            current.set_attribute("gen_ai.usage.input_tokens", told.input_tokens)
+            current.set_attribute("gen_ai.usage.output_tokens", told.output_tokens)
+            current.set_attribute("gen_ai.response.finish_reasons", ["length" if told.cut else "stop"])
+        except Exception as error:
+            failed = getattr(error, "type", None) or type(error).__name__
+            raise
+        finally:
+            instruments().count_call(
+                of,
+                timedelta(seconds=time.monotonic() - began),
+                {"input": told.input_tokens, "output": told.output_tokens},
+                None if told.usd is None else float(told.usd),
+                failed,
+            )
+
+
+def _agent() -> dict[str, Attribute]:
+    if not activity.in_activity():
+        return {}
+    info = activity.info()
+    return {"gen_ai.agent.id": info.workflow_id or "", "gen_ai.agent.name": info.workflow_type or ""}

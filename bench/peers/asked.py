@@ -1,0 +1,92 @@
+"""The entry point of a peer's worker: requests and answers as lines of JSON on a Unix socket.
+
+Kit and bare have Temporal for it: a client of Temporal starts and wakes agents. The peers are libraries, and
+live in a process that others ask.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+from asyncio import StreamReader, StreamWriter
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+READY = "worker ready"
+Handler = Callable[..., Awaitable[Any]]
+
+
+async def serve(socket: Path, handlers: Mapping[str, Handler]) -> None:
+    """Answer requests, `{"call": n, "do": name, …}`, by the handler of that name, until SIGTERM."""
+    # A worker that was killed has left its socket.
+    await asyncio.to_thread(socket.unlink, missing_ok=True)
+    stopped = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
+    answering: set[asyncio.Task[None]] = set()
+
+    async def answer(request: dict[str, Any], writer: StreamWriter) -> None:
+        call = request.pop("call")
+        try:
+            answer = {"call": call, "result": await handlers[request.pop("do")](**request)}
+        except Exception as error:  # whatever it is, whoever asked is told
+            answer = {"call": call, "error": f"{type(error).__name__}: {error}"}
+        writer.write(json.dumps(answer).encode() + b"\n")
+
+    async def connected(reader: StreamReader, writer: StreamWriter) -> None:
+        while line := await reader.readline():
+            task = asyncio.create_task(answer(json.loads(line), writer))
+            answering.add(task)
+            task.add_done_callback(answering.discard)
+
+    async with await asyncio.start_unix_server(connected, socket):
+        print(READY, flush=True)
+        await stopped.wait()
+
+
+class Asking:
+    """The other end: whoever asks."""
+
+    def __init__(self, socket: Path) -> None:
+        self._socket = socket
+        self._calls: dict[int, asyncio.Future[Any]] = {}
+        self._next = 0
+        self._reading: asyncio.Task[None] | None = None
+
+    async def connect(self) -> None:
+        """Connect to the worker that listens now."""
+        reader, self._writer = await asyncio.open_unix_connection(self._socket)
+        self._reading = asyncio.create_task(self._read(reader))
+
+    async def ask(self, do: str, **arguments: Any) -> Any:
+        """The answer.
+
+        Raises:
+            ConnectionError: the worker ended before it answered.
+            RuntimeError: it could not do it.
+        """
+        if self._reading is None or self._reading.done():
+            raise ConnectionError("there is no worker")
+        self._next += 1
+        call = self._next
+        self._calls[call] = asyncio.get_running_loop().create_future()
+        self._writer.write(json.dumps({"call": call, "do": do, **arguments}).encode() + b"\n")
+        return await self._calls[call]
+
+    async def _read(self, reader: StreamReader) -> None:
+        try:
+            while line := await reader.readline():
+                answer = json.loads(line)
+                call = self._calls.pop(answer["call"])
+                if "error" in answer:
+                    call.set_exception(RuntimeError(answer["error"]))
+                else:
+                    call.set_result(answer["result"])
+        except ConnectionError:
+            pass
+        finally:
+            left, self._calls = self._calls, {}
+            for each in left.values():
+                if not each.done():
+                    each.set_exception(ConnectionError("the worker ended"))

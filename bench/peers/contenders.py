@@ -1,0 +1,158 @@
+"""Who is compared: each with servers of its own, so that what they take is its alone."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+import subprocess
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bench.peers.figures import Figures
+from bench.peers.side import BareSide, KitSide, PeerSide, Side
+from bench.peers.venv import python_of_peers
+from bench.running import kept_cluster
+from cli.children import NotStartedError
+from cli.cluster.build import built
+from cli.cluster.postgres import USER, Postgres, binaries
+from cli.dev_server import DevServer, free_port
+from common.key_ring import rotate
+from common.settings import Settings
+from common.temporal.codec import key_file
+from common.temporal.connect import connect
+
+PEERS = ("langgraph", "dbos")
+ON_SQLITE = {"kit": KitSide, "kit-encrypted": KitSide, "bare": BareSide}
+ON_CLUSTER = "kit-postgres"
+NAMES = ("kit", "kit-encrypted", ON_CLUSTER, "bare", *PEERS)
+SAYS = {
+    "kit": "Kit on the dev server (SQLite)",
+    "kit-encrypted": "Kit on the dev server, payloads compressed and encrypted as `dev` has them",
+    ON_CLUSTER: "Kit with Temporal on PostgreSQL, as `deploy/` has it",
+    "bare": "Bare Temporal SDK on the dev server",
+    "langgraph": "LangGraph with PostgresSaver",
+    "dbos": "DBOS on PostgreSQL",
+}
+DATABASE = "bench"
+
+
+class CannotTakePartError(Exception):
+    """What a contender needs is missing; the message says what."""
+
+
+@dataclass
+class Contender:
+    """One of those compared, with its servers up.
+
+    `servers` are the processes (with their children) that keep its agents, `used` tells the bytes in their
+    database.
+    """
+
+    name: str
+    side: Side
+    servers: Callable[[], Sequence[int]]
+    used: Callable[[], int]
+    figures: Figures = field(default_factory=Figures)
+
+
+@asynccontextmanager
+async def contender(name: str, folder: Path) -> AsyncIterator[Contender]:
+    """The contender of that name in a folder of its own; its worker is not started, and ended at the end.
+
+    Raises:
+        CannotTakePartError: PostgreSQL, Temporal's own server or the peers' packages are missing.
+    """
+    await asyncio.to_thread(folder.mkdir)
+    if name not in ON_SQLITE and binaries() is None:
+        raise CannotTakePartError("PostgreSQL is not installed (Debian: postgresql)")
+    opening = _on_cluster if name == ON_CLUSTER else _on_sqlite if name in ON_SQLITE else _on_postgres
+    async with opening(name, folder) as found:
+        try:
+            yield found
+        finally:
+            await found.side.end_worker()
+
+
+@asynccontextmanager
+async def _on_sqlite(name: str, folder: Path) -> AsyncIterator[Contender]:
+    settings = Settings.read({"HIBERNAUT_DATA_DIR": str(folder)})
+    if name == "kit-encrypted":
+        rotate(key_file(settings))
+    database = folder / "temporal.db"
+    async with DevServer(settings, ui_port=None, database=database) as server:
+        # The bench's own server is the one meant, whatever the shell or a configuration file says.
+        os.environ.update(TEMPORAL_ADDRESS=server.address, TEMPORAL_CONFIG_FILE=os.devnull)
+        side = ON_SQLITE[name](await connect(settings), settings, server.address)
+        yield Contender(name, side, lambda: [server.pid], lambda: bytes_of_sqlite(database))
+
+
+@asynccontextmanager
+async def _on_cluster(name: str, folder: Path) -> AsyncIterator[Contender]:
+    if not built():
+        raise CannotTakePartError("Temporal's server is not built: `make cluster` builds it")
+    settings = Settings.read({"HIBERNAUT_DATA_DIR": str(folder / "data")})
+    try:
+        async with kept_cluster(folder / "cluster", settings) as cluster:
+            postgres = cluster.database.postgres
+            side = KitSide(await connect(settings), settings, cluster.address)
+
+            def servers() -> Sequence[int]:
+                roles = [role.process.pid for role in cluster.roles if role.process]
+                return [*roles, *([postgres.pid] if postgres.pid else [])]
+
+            yield Contender(name, side, servers, lambda: bytes_of_postgres(postgres))
+    except NotStartedError as error:
+        raise CannotTakePartError(str(error)) from None
+
+
+@asynccontextmanager
+async def _on_postgres(name: str, folder: Path) -> AsyncIterator[Contender]:
+    try:
+        python = python_of_peers()
+    except RuntimeError as error:
+        raise CannotTakePartError(str(error)) from None
+    postgres = Postgres(folder / "postgres", free_port())
+    postgres.start()
+    try:
+        postgres.create(DATABASE)
+        url = postgres.url(DATABASE).replace("+psycopg", "")
+        side = PeerSide(name, python, folder, url)
+        yield Contender(
+            name,
+            side,
+            lambda: [postgres.pid] if postgres.pid else [],
+            lambda: bytes_of_postgres(postgres),
+        )
+    finally:
+        postgres.stop()
+
+
+def bytes_of_sqlite(database: Path) -> int:
+    """Pages in use, the write-ahead log included; free pages are no growth, and the file alone lags."""
+    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=30)) as connection:
+        (pages,), (free,), (size,) = (
+            connection.execute(f"PRAGMA {name}").fetchone()
+            for name in ("page_count", "freelist_count", "page_size")
+        )
+    return int((pages - free) * size)
+
+
+def bytes_of_postgres(postgres: Postgres) -> int:
+    """All databases, indexes included, without the write-ahead log."""
+    programs = binaries()
+    assert programs
+    asked = subprocess.run(
+        [
+            *(programs / "psql", "--no-psqlrc", "-At", "--host=127.0.0.1", f"--port={postgres.port}"),
+            *(f"--username={USER}", "--dbname=postgres"),
+            *("-c", "SELECT sum(pg_database_size(oid)) FROM pg_database"),
+        ],
+        env={**os.environ, "PGPASSWORD": postgres.password},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return int(asked.stdout)

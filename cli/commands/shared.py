@@ -1,0 +1,69 @@
+"""What commands have in common: arguments and options of one meaning, and the settings."""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from cli.output import CommandError
+from common.client.filters import AgentFilter
+from common.grammar import parse_moment
+from common.settings import Settings
+from common.telemetry.spans import traced
+
+# What is done at the end of a command, whichever it was.
+ending = ExitStack()
+
+Id = Annotated[str, typer.Argument(metavar="ID", help="The agent's id.")]
+OneOrMany = Annotated[str | None, typer.Argument(metavar="ID", help="The agent's id; or say which agents.")]
+MaybeId = Annotated[str | None, typer.Argument(metavar="ID", help="The agent's id; or --batch.")]
+Kind = Annotated[str, typer.Argument(metavar="KIND", help="A kind that `agents` lists.")]
+Source = Annotated[str | None, typer.Option("--input", metavar="FILE|-", help="The input as a JSON object.")]
+FieldsSet = Annotated[
+    list[str] | None, typer.Option("--set", metavar="k=v", help="A field of the input; repeatable.")
+]
+MoreSet = Annotated[list[str] | None, typer.Argument(metavar="[k=v]...", help="More --set words.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+By = Annotated[
+    str | None, typer.Option("--as", metavar="WHO", help="Who decides; your HIBERNAUT_USER if not given.")
+]
+Digest = Annotated[str | None, typer.Option(metavar="PREFIX", help="Only if the plan's digest begins so.")]
+Request = Annotated[str, typer.Option("--request", metavar="R", help="The request, if several are open.")]
+Batch = Annotated[
+    str | None, typer.Option("--batch", metavar="B", help="Of all agents of this batch that ask alike.")
+]
+LeaveOut = Annotated[str, typer.Option(metavar="ITEM,…", help="Of a batch: without these items.")]
+Group = Annotated[str, typer.Option(metavar="G", help="Of a batch: those of this group, if it has several.")]
+Seen = Annotated[
+    str | None, typer.Option(metavar="FILE|-", help="Of a batch: what `inbox --batch B --json` printed.")
+]
+NEWEST = typer.Option(min=1, help="At most so many, the newest.")
+SAMPLE = 4
+Wait = Annotated[bool, typer.Option("--wait", help="Wait until the agent has closed.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask whether to.")]
+
+
+def settings() -> Settings:
+    """The settings of this process, read from its environment; by them it is traced to its end."""
+    found = Settings.at_start(os.environ)
+    ending.enter_context(traced(found, "cli"))
+    return found
+
+
+def moment_ahead(text: str) -> datetime:
+    """A time to come, as people write it."""
+    return parse_moment(text, datetime.now(UTC), None, ahead=True)
+
+
+def refuse_both(wanted: AgentFilter) -> None:
+    """Refuse options that say which agents, beside an id.
+
+    Raises:
+        CommandError: there are such.
+    """
+    if wanted != AgentFilter():
+        raise CommandError("give the ID of an agent, or say what many have in common, and not both.")

@@ -1,0 +1,110 @@
+"""Has a stack run its code as it is now, whenever that has changed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from itertools import chain
+
+from cli.output import say
+from cli.supervised import ROOT, Supervised
+
+# What a worker or the gateway loads once.
+FOLDERS = ("activities", "common", "gateway", "workflows")
+CODE = {".py", ".html", ".css", ".js", ".toml", ".yaml"}
+EVERY_SECONDS = 1.0
+SHOWN = 3
+
+Seen = dict[str, tuple[int, int]]
+
+
+class CodeWatch:
+    """Tells which files of the program have changed. It looks at them all, which takes 5 ms."""
+
+    def __init__(self) -> None:
+        self._seen = _look()
+
+    async def changed(self) -> list[str]:
+        """The files that have changed since it told last, by their paths in the checkout."""
+        changed = set[str]()
+        while True:
+            await asyncio.sleep(EVERY_SECONDS)
+            now = await asyncio.to_thread(_look)
+            since = {file for file, _ in self._seen.items() ^ now.items()}
+            self._seen = now
+            if changed and not since:  # whoever saves several files has saved the last
+                return sorted(changed)
+            changed |= since
+
+
+def _look() -> Seen:
+    """Each file's time and size."""
+    seen: Seen = {}
+    walked = (place for each in FOLDERS for place in os.walk(ROOT / each))
+    for folder, _, names in chain([(str(ROOT), [], ["worker.py"])], walked):
+        for name in names:
+            if os.path.splitext(name)[1] in CODE:
+                file = os.path.join(folder, name)
+                with suppress(FileNotFoundError):
+                    status = os.stat(file)
+                    seen[os.path.relpath(file, ROOT)] = status.st_mtime_ns, status.st_size
+    return seen
+
+
+async def reload(
+    workers: Sequence[Supervised], gateway: Supervised | None, environment: Mapping[str, str]
+) -> None:
+    """Whenever code has changed, replace the workers, and the gateway if it has that code, too."""
+    watch = CodeWatch()
+    while True:
+        changed = await watch.changed()
+        more = f" and {len(changed) - SHOWN} more" if len(changed) > SHOWN else ""
+        say(f"changed: {', '.join(changed[:SHOWN])}{more}")
+        runs = [*workers] if any(not each.startswith("gateway/") for each in changed) else []
+        if gateway and any(each.startswith(("gateway/", "common/")) for each in changed):
+            runs.append(gateway)
+        # Beside the start of the workers, as both take seconds.
+        checking = asyncio.create_task(_check_upgrade(environment))
+        try:
+            why_not = ""
+            for each in runs:
+                why_not = why_not or await each.replace()
+            if why_not:
+                say(f"this code does not start, and waits to be mended: {why_not}")
+                continue
+            say("the new code runs")
+            if breaks := await checking:
+                say(breaks)
+        finally:
+            checking.cancel()
+
+
+async def _check_upgrade(environment: Mapping[str, str]) -> str:
+    """Which open agents could not go on with this code, in a line; empty where none was found."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, str(ROOT / "starter.py"), "check-upgrade", "--json"),
+        env={**os.environ, **environment},
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        out, _ = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+    try:
+        breaks = json.loads(out)["breaks"]
+    except ValueError:
+        return ""  # it did not start; why, the worker says
+    if not breaks:
+        return ""
+    which = f"{breaks[0]['id']} and {len(breaks) - 1} more" if len(breaks) > 1 else breaks[0]["id"]
+    return (
+        f"WARNING      with this code {which} cannot go on, and waits for a mend or a patch: "
+        "`starter.py check-upgrade` says why, docs/upgrades.md what to do"
+    )

@@ -1,0 +1,105 @@
+"""Watches all agents that a filter names, until none of them runs."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TextIO
+
+from rich.text import Text
+from temporalio.service import RPCError, RPCStatusCode
+
+from cli.clients import open_agents
+from cli.draw import ROW_COLUMNS, headline, row_cells
+from cli.inputs import kind_named
+from cli.output import CommandError, ExitCode, print_document, say
+from cli.screens import InPlace, Lines
+from cli.table import table_lines
+from cli.watch import PATIENCE
+from common.agents.states import RunStatus
+from common.client.client import AgentClient
+from common.client.filters import AgentFilter
+from common.client.view import AgentRow
+from common.settings import Settings
+
+EVERY = 2.0  # seconds; visibility is about one behind
+MOST = 1000
+LOOKED_AT = 20  # of those that may be in trouble, each time
+
+
+async def watch_many(settings: Settings, wanted: AgentFilter, *, as_json: bool) -> ExitCode:
+    """Show the agents until none runs; Ctrl-C ends the watch, not them.
+
+    Raises:
+        CommandError: nothing is asked for, or nothing matches.
+    """
+    if wanted == AgentFilter():
+        raise CommandError("say what to watch: the ID of an agent, or --kind, --owner or --batch.")
+    agents = await open_agents(settings, PATIENCE)
+    rows = await _rows_of(agents, wanted)
+    if not rows:
+        if wanted.kind:
+            kind_named(wanted.kind)  # it may be misspelt
+        raise CommandError("no agent matches.", ExitCode.NO_SUCH_AGENT)
+    out = sys.stderr if as_json else sys.stdout
+    with LiveTable() if out.isatty() else ChangedRows(out) as screen:
+        screen.draw(rows)
+        while any(row.running for row in rows):
+            await asyncio.sleep(EVERY)
+            try:
+                rows = await _rows_of(agents, wanted)
+            except RPCError as error:
+                if error.status not in (RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED):
+                    raise
+                say("reconnecting…")
+            else:
+                screen.draw(rows)
+    if as_json:
+        print_document(rows)
+    say(_counted(rows))
+    good = all(row.status is RunStatus.COMPLETED for row in rows)
+    return ExitCode.DONE if good else ExitCode.AGENT_FAILED
+
+
+async def _rows_of(agents: AgentClient, wanted: AgentFilter) -> list[AgentRow]:
+    """The agents that match, with the trouble that a few of them are in."""
+    rows = await agents.list_agents(wanted, MOST)
+    await agents.diagnosis.look(rows, datetime.now(UTC), most=LOOKED_AT, patience=PATIENCE)
+    return rows
+
+
+class ChangedRows(Lines):
+    """Lines: each agent when it is in another state or at another node."""
+
+    def __init__(self, out: TextIO) -> None:
+        super().__init__(out)
+        self._told: dict[str, str] = {}
+
+    def draw(self, rows: Sequence[AgentRow]) -> None:
+        """Print what has changed."""
+        for row in reversed(rows):
+            line = headline(row)
+            if self._told.get(row.run_id) != line:
+                self._told[row.run_id] = line
+                self._print(line)
+
+
+class LiveTable(InPlace):
+    """A table on a terminal, drawn in place: those that run first, as many as there is room for."""
+
+    def draw(self, rows: Sequence[AgentRow]) -> None:
+        """Draw the agents in place of the last drawing."""
+        width, height = self._live.console.size
+        first = sorted(rows, key=lambda row: not row.running)
+        lines, _ = table_lines(ROW_COLUMNS, map(row_cells, first), width)
+        shown = lines[: max(height - 3, 2)]
+        self._live.update(Text("\n".join([*shown, _counted(rows)]), no_wrap=True), refresh=True)
+
+
+def _counted(rows: Sequence[AgentRow]) -> str:
+    """How many agents are in which state."""
+    states = Counter(row.state.replace("_", " ") for row in rows)
+    return f"{len(rows)} agents: " + ", ".join(f"{count} {state}" for state, count in states.items())

@@ -1,0 +1,20 @@
+"""Programs that Python packages install, found where this Python puts their scripts.
+
+That is beside the interpreter in a virtual environment, and another folder on a system's own Python.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sysconfig
+from pathlib import Path
+
+
+def scripts_folder() -> Path:
+    """The folder into which packages install programs."""
+    return Path(sysconfig.get_path("scripts"))
+
+
+def packaged_program(name: str) -> str | None:
+    """The path of a program that a Python package has installed; None if none has."""
+    return shutil.which(name, path=scripts_folder())

@@ -1,0 +1,59 @@
+"""Keeps a process on the code that it began with, though the files may hold other code by now.
+
+The sandbox runs the file of an agent afresh at every start and replay. Read from disk each time, it would be
+that of a change that this process is not part of: half of it, as what the file imports is loaded once, or
+one that does not even compile.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from importlib.util import spec_from_file_location
+from types import CodeType, ModuleType
+
+
+def keep_code(package: str) -> None:
+    """Have every later import of a module of `package` run the code that it has now, or has when it is
+    imported first."""
+    if any(isinstance(each, _KeptModules) and each.package == package for each in sys.meta_path):
+        return
+    finder = _KeptModules(package)
+    for name in sorted(sys.modules):
+        finder.find_spec(name, getattr(sys.modules.get(name.rpartition(".")[0]), "__path__", None))
+    sys.meta_path.insert(0, finder)
+
+
+class _KeptModules(MetaPathFinder):
+    def __init__(self, package: str) -> None:
+        self.package = package
+        self._kept: dict[str, tuple[_KeptLoader, list[str] | None]] = {}
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if not f"{fullname}.".startswith(f"{self.package}."):
+            return None
+        if fullname not in self._kept:
+            found = PathFinder.find_spec(fullname, path, target)
+            if found is None or not isinstance(found.loader, SourceFileLoader):
+                return found
+            code = found.loader.get_code(fullname)
+            assert code is not None
+            loader = _KeptLoader(fullname, found.loader.path, code)
+            self._kept[fullname] = loader, found.submodule_search_locations
+        loader, folders = self._kept[fullname]
+        return spec_from_file_location(
+            fullname, loader.path, loader=loader, submodule_search_locations=folders
+        )
+
+
+class _KeptLoader(SourceFileLoader):
+    def __init__(self, fullname: str, path: str, code: CodeType) -> None:
+        super().__init__(fullname, path)
+        self._code = code
+
+    def get_code(self, fullname: str) -> CodeType:
+        return self._code

@@ -1,0 +1,34 @@
+"""Why a connection to Temporal fails, in words that name the setting to look at."""
+
+from __future__ import annotations
+
+from temporalio.service import TLSConfig
+
+# What the SDK says, in its debug format, of a server's certificate that this side does not take.
+OF_SERVER = {
+    "UnknownIssuer": (
+        "nobody whom this side trusts signed its certificate: set TEMPORAL_TLS_SERVER_CA_CERT_PATH to who did"
+    ),
+    "NotValidForName": "its certificate is for another name: set TEMPORAL_TLS_SERVER_NAME to one it has",
+    "InvalidCertificate(Expired": "its certificate has expired: it has to be renewed there",
+}
+# And where the server ends the connection on what this side sends first: with TLS on its certificate.
+ENDED = ("AlertReceived", "error after connection")
+AWAY = "start it with `starter.py dev`, or set TEMPORAL_ADDRESS to where yours is"
+
+
+def why_unreached(error: Exception, tls: TLSConfig | bool | None) -> str:
+    """Why, and what to do, by an `error` of `Client.connect` and how it was to use TLS."""
+    said = str(error)
+    for words, why in OF_SERVER.items():
+        if words in said:
+            return why
+    if not any(words in said for words in ENDED):
+        return AWAY
+    if not tls:
+        return "what listens there ends the connection, as servers with TLS do: set TEMPORAL_TLS=true"
+    return (
+        "it ends the connection, as it does on a certificate that it does not take: see that "
+        "TEMPORAL_TLS_CLIENT_CERT_PATH and TEMPORAL_TLS_CLIENT_KEY_PATH name one that its authority signed, "
+        "and that it has not expired"
+    )

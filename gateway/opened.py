@@ -1,0 +1,77 @@
+"""What an agent wrote, as it is opened in a browser: shown where that is safe, saved where it is not.
+
+Strangers may have written it. Whatever it is, it opens apart from this origin, and loads nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from http import HTTPStatus
+from pathlib import PurePath
+from urllib.parse import quote
+
+from starlette.responses import Response, StreamingResponse
+from temporalio.exceptions import ApplicationError
+
+from common.approval.plan_view import refs_in
+from common.client.view import AgentView
+from common.object_store import ObjectMissingError
+from gateway.problems import Problem
+from gateway.services import Gateway
+
+ANY_TYPE = "application/octet-stream"
+TEXT = "text/plain; charset=utf-8"
+# What a browser shows. Everything that is text is shown as text; a report is a page with a script of its own.
+SHOWN = {
+    ".html": "text/html; charset=utf-8",
+    ".png": "image/png", ".gif": "image/gif", ".webp": "image/webp",
+    ".jpg": "image/jpeg", ".jpeg": "image/jpeg",
+    **dict.fromkeys((".txt", ".md", ".csv", ".json", ".jsonl", ".sarif", ".diff", ".patch", ".log"), TEXT),
+}  # fmt: skip
+NOTHING = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+REPORT = NOTHING.replace("sandbox;", "sandbox allow-scripts;") + "; script-src 'unsafe-inline'"
+
+
+async def open_file(parts: Gateway, id: str, name: str, *, save: bool) -> Response:
+    """A file of an agent.
+
+    Raises:
+        Problem: 404, it has none of that name.
+    """
+    try:
+        data = await asyncio.to_thread(parts.files.read, id, name)
+    except ObjectMissingError:
+        raise Problem(HTTPStatus.NOT_FOUND, "The agent has no such file.") from None
+    return opened(data, name, save=save)
+
+
+async def open_artifact(parts: Gateway, view: AgentView, sha256: str, name: str, *, save: bool) -> Response:
+    """What an agent's open plans or its result refer to, under the name that it is given there.
+
+    Raises:
+        Problem: 404, they refer to no such thing, or it is not there.
+    """
+    shown = [*(each.plan for each in view.requests), view.result]
+    return await open_ref(parts, shown, sha256, name, save=save)
+
+
+async def open_ref(parts: Gateway, shown: object, sha256: str, name: str, *, save: bool) -> Response:
+    """What `shown` refers to; raises as `open_artifact` does."""
+    ref = next((each for each in refs_in(shown) if each.sha256 == sha256), None)
+    try:
+        if ref is not None:
+            data = await asyncio.to_thread(parts.artifacts.get, ref)
+            return opened(iter([data]), name, save=save)
+    except ApplicationError:
+        pass
+    raise Problem(HTTPStatus.NOT_FOUND, "There is no such thing to open; what it was part of may be over.")
+
+
+def opened(data: Iterator[bytes], name: str, *, save: bool) -> Response:
+    """Bytes, by the name of their file: to be looked at where a browser can; else, or with `save`, saved."""
+    kind = SHOWN.get(PurePath(name).suffix.lower())
+    headers = {"Content-Security-Policy": REPORT if kind and kind.startswith("text/html") else NOTHING}
+    if save or kind is None:
+        headers["Content-Disposition"] = f"attachment; filename*=UTF-8''{quote(name, safe='')}"
+    return StreamingResponse(data, media_type=kind or ANY_TYPE, headers=headers)

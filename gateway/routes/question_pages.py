@@ -1,0 +1,174 @@
+"""Pages of several questions, of a batch or just alike, decided together: a signed decision for each."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Annotated
+from urllib.parse import quote, urlencode
+
+from fastapi import APIRouter, Query, Request
+from pydantic import JsonValue, TypeAdapter, ValidationError
+from starlette.responses import Response
+
+from common.approval.signed import sign, verify
+from common.approval.types import DecisionStatus, Verdict
+from common.client.asked import AskedItem, AskedPage, ShownQuestion
+from common.client.gathered import Answer, new_token
+from common.client.inbox import node_of
+from common.client.tokens import Scope
+from gateway.auth.sessions import Visiting, Visitor, session_form
+from gateway.batch_view import Group, groups_of
+from gateway.decision_form import MAX_NOTE
+from gateway.pages import page
+from gateway.problems import Problem
+from gateway.routes.batches import answer, seen_by
+from gateway.services import Gateway, Parts
+
+router = APIRouter()
+
+# Of so many agents one page shows what they ask; the form has a box for each, and a few fields besides.
+ASKING = 100
+FIELDS = 5 * ASKING
+FORM = "questions"
+# The id of the batch of questions that are of none.
+NO_BATCH = ""
+_SHOWN = TypeAdapter(tuple[str, str, list[tuple[str, str, str]]])
+After = Annotated[str, Query(max_length=200)]
+
+
+@router.get("/ui/batches/{id}")
+async def of_batch(request: Request, parts: Parts, visitor: Visiting, id: str, after: After = "") -> Response:
+    """What the agents of a batch ask, with a form for each group of questions that are alike."""
+    visitor.require(Scope.READ)
+    asked = await parts.gathered.page(id, seen_by(visitor.subject), after, ASKING)
+    return _page(request, parts, visitor, asked, f"/ui/batches/{quote(id, safe='')}", "")
+
+
+@router.get("/ui/questions")
+async def alike(
+    request: Request,
+    parts: Parts,
+    visitor: Visiting,
+    kind: Annotated[str, Query(max_length=200)],
+    node: Annotated[str, Query(max_length=200)],
+    after: After = "",
+) -> Response:
+    """What agents of one kind ask me at one node, likewise; what batches ask is on their own pages."""
+    visitor.require(Scope.READ)
+    rows = [
+        row
+        for row in await parts.agents.inbox(visitor.subject.id)
+        if (row.kind, node_of(row.request_id)) == (kind, node) and not row.item_of
+    ]
+    rows = sorted({row.id: row for row in rows}.values(), key=lambda row: row.id)
+    asked = await parts.gathered.page_of(NO_BATCH, rows, seen_by(visitor.subject), after, ASKING)
+    asked = asked.model_copy(update={"items": tuple(each for each in asked.items if each.node == node)})
+    address = f"/ui/questions?{urlencode({'kind': kind, 'node': node})}"
+    return _page(request, parts, visitor, asked, address, f"{kind} · {node}")
+
+
+@router.post("/ui/batches/{id}/decisions")
+async def decide_of_batch(request: Request, parts: Parts, visitor: Visiting, id: str) -> Response:
+    """Decide those questions of a batch whose boxes are ticked, and say what became of each."""
+    return await _decide(request, parts, visitor, id)
+
+
+@router.post("/ui/questions/decisions")
+async def decide_alike(request: Request, parts: Parts, visitor: Visiting) -> Response:
+    """The same of questions that are of no batch."""
+    return await _decide(request, parts, visitor, NO_BATCH)
+
+
+def _page(
+    request: Request, parts: Gateway, visitor: Visitor, asked: AskedPage, address: str, words: str
+) -> Response:
+    """A form for each group; `words` say what these questions are, where they are of no batch."""
+    path, _, query = address.partition("?")
+    return page(
+        request,
+        "questions.html",
+        visitor=visitor,
+        asked=asked,
+        words=words,
+        action=f"{path}/decisions",
+        more=f"{path}?{query}{'&' if query else ''}after={quote(asked.after or '', safe='')}",
+        groups=[
+            _group(parts, visitor, asked.batch, group, alike)
+            for group, alike in groups_of(asked.items).items()
+        ],
+    )
+
+
+async def _decide(request: Request, parts: Gateway, visitor: Visitor, batch: str) -> Response:
+    form = await session_form(request, parts, FIELDS)
+    visitor.require(Scope.DECIDE)
+    token, shown = _read_shown(parts, visitor, batch, form.get("shown", ""))
+    chosen = [each for number, each in enumerate(shown) if f"q.{number}" in form]
+    note, verdict = form.get("note", "").replace("\r\n", "\n").strip(), form.get("verdict", "")
+    problem = _flaw(verdict, note, chosen)
+    if problem:
+        raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, problem)
+    said = Answer(
+        batch=batch,
+        verdict=Verdict(verdict),
+        note=note,
+        by=visitor.subject.id,
+        through="web",
+        token=token,
+        sees=_was_shown,
+    )
+    told = await answer(parts, said, chosen)
+    return page(
+        request,
+        "answered.html",
+        visitor=visitor,
+        told=told,
+        open=[each for each in told.results if each.status is not DecisionStatus.COUNTED],
+        left_out=len(shown) - len(chosen),
+        address=f"/ui/batches/{quote(batch, safe='')}" if batch else "",
+    )
+
+
+async def _was_shown(id: str) -> bool:
+    """Whoever has a signed form was shown what is in it, and may hear what became of that."""
+    return True
+
+
+def _flaw(verdict: str, note: str, chosen: list[ShownQuestion]) -> str:
+    """What is wrong with a form, in words; empty if nothing."""
+    if verdict not in (Verdict.APPROVE, Verdict.REJECT):
+        return "Press one of the buttons: approve, or reject."
+    if len(note) > MAX_NOTE:
+        return f"The note is too long: {len(note)} characters; {MAX_NOTE} fit."
+    if verdict == Verdict.REJECT and not note:
+        return "Say in the note why not; the agents and others will read it."
+    return "" if chosen else "Every question was left out; tick those that you decide."
+
+
+def _group(parts: Gateway, visitor: Visitor, batch: str, group: str, alike: list[AskedItem]) -> Group:
+    """A group with what its form says was shown, and to whom."""
+    shown: list[JsonValue] = [[each.id, each.request_id, each.digest] for each in alike]
+    # One token for each form that is handed out: sent twice, its decisions count once.
+    value: JsonValue = [f"{batch} {visitor.session}", new_token(), shown]
+    named = any(visitor.subject.names & set(each.deciders) for each in alike)
+    why_not = "" if named else "You are not among those who may decide this"
+    if not visitor.subject.may(Scope.DECIDE):
+        why_not = "The token you signed in with does not allow decisions"
+    return Group(group, alike, sign(value, FORM, parts.signer), why_not)
+
+
+def _read_shown(parts: Gateway, visitor: Visitor, batch: str, text: str) -> tuple[str, list[ShownQuestion]]:
+    """The token of a form, and the questions that it showed.
+
+    Raises:
+        Problem: 422, the form is not as it was handed out to this very session.
+    """
+    try:
+        whose, token, shown = _SHOWN.validate_python(verify(text, FORM, parts.signer))
+        if whose != f"{batch} {visitor.session}":
+            raise ValueError("another's")
+        return token, [ShownQuestion(id=id, request_id=name, digest=digest) for id, name, digest in shown]
+    except (ValueError, ValidationError):
+        raise Problem(
+            HTTPStatus.UNPROCESSABLE_ENTITY, "The form is not whole; load the page again."
+        ) from None

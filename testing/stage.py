@@ -1,0 +1,232 @@
+"""A worker in the test's process, short ways to do what people do, and a replay of every history."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
+from datetime import UTC, datetime, timedelta
+from typing import Any, Self, TypeVar
+
+from pydantic import BaseModel
+from temporalio.client import (
+    Client,
+    WorkflowExecutionStatus,
+    WorkflowHandle,
+    WorkflowHistory,
+    WorkflowQueryFailedError,
+)
+from temporalio.common import SearchAttributePair, TypedSearchAttributes
+from temporalio.service import RPCError, RPCStatusCode
+from temporalio.testing import TimeSkipper
+
+import worker
+from activities.calls.interceptor import ReliableReports
+from common.agents.agent import AgentInput, AgentStatus, Notebook
+from common.approval.floors import write_alone
+from common.approval.signing import Authority, Signer
+from common.approval.types import ApprovalRequest, ApprovalsView, Decision, Verdict
+from common.settings import Settings
+from common.temporal import search_attributes
+from common.temporal.connect import data_converter
+from testing.waiting import eventually
+from workflows.replayer import DEADLOCK, replayer, workflow_classes
+
+OWNER = "owner-1"
+Handle = WorkflowHandle[Any, Any]
+Answer = TypeVar("Answer", bound=BaseModel)
+# Between two histories an agent cannot answer yet, and on a busy machine it may take long.
+NOT_NOW = (RPCStatusCode.FAILED_PRECONDITION, RPCStatusCode.CANCELLED, RPCStatusCode.DEADLINE_EXCEEDED)
+
+
+async def answer_of(handle: Handle, name: str, result_type: type[Answer]) -> Answer:
+    """What an agent answers to a query, which is asked again where it could not answer just then."""
+
+    async def find() -> Answer | None:
+        try:
+            answer: Answer = await handle.query(name, result_type=result_type)
+        except RPCError as error:
+            if error.status not in NOT_NOW:
+                raise
+            return None
+        except WorkflowQueryFailedError as error:
+            # To replay its history may take over two seconds on a busy machine.
+            if DEADLOCK not in str(error):
+                raise
+            return None
+        return answer
+
+    return await eventually(find)
+
+
+class Stage:
+    """A worker of a test.
+
+    Attributes:
+        agents: the workflows that it runs; every kind if not set otherwise before `work`.
+        skipper: skips the time of agents.
+        handles: the agents that were started.
+    """
+
+    def __init__(self, client: Client, settings: Settings, cached: int = 1000) -> None:
+        self.client = client
+        self.settings = settings.but(cached_agents=cached)
+        write_alone(settings)
+        self.signer = Signer.load(settings, create=True)
+        self.authority = Authority.load(settings)
+        self.skipper = TimeSkipper(client)
+        self.agents: Sequence[type] = workflow_classes()
+        self.handles: list[Handle] = []
+        self._worker: AsyncExitStack | None = None
+
+    def objects(self) -> list[Any]:
+        """The objects whose methods are the activities: a worker's own. Override it for doubles of them."""
+        return worker.everything(self.client, self.settings)
+
+    @asynccontextmanager
+    async def at_work(self, *, replays: bool = True) -> AsyncIterator[Self]:
+        """A worker at work; where all went well every history is replayed, and no agent is left behind."""
+        await self.work()
+        try:
+            yield self
+            if replays:
+                await self.replay_all()
+        finally:
+            await self.rest()
+            for handle in self.handles:
+                if (await handle.describe()).status == WorkflowExecutionStatus.RUNNING:
+                    await handle.terminate("the test is over")
+
+    async def work(self) -> None:
+        """Start the worker."""
+        reports = ReliableReports(self.client)
+        built = worker.build(
+            self.client, self.settings, reports=reports, workflows=self.agents, objects=self.objects()
+        )
+        self._worker = AsyncExitStack()
+        await self._worker.enter_async_context(built)
+
+    async def rest(self) -> None:
+        """Stop the worker; agents sleep on without it."""
+        if self._worker:
+            await self._worker.aclose()
+        self._worker = None
+
+    async def start(self, input: AgentInput, kind: str, skipping: bool = False, id: str = "") -> Handle:
+        """Start an agent of `OWNER`; with `skipping`, each of its sleeps ends at once."""
+        client = self.skipper.client if skipping else self.client
+        with nullcontext() if skipping else self.skipper.with_time_skipping_disabled():
+            handle = await client.start_workflow(
+                kind,
+                input,
+                id=id or f"{kind}-{uuid.uuid4().hex[:8]}",
+                task_queue=self.settings.task_queue,
+                search_attributes=TypedSearchAttributes(
+                    [
+                        SearchAttributePair(search_attributes.OWNER, OWNER),
+                        SearchAttributePair(search_attributes.STATE, "working"),
+                    ]
+                ),
+            )
+        handle = self.client.get_workflow_handle(handle.id)
+        self.handles.append(handle)
+        return handle
+
+    async def query(self, handle: Handle, name: str, result_type: type[Answer]) -> Answer:
+        """What the agent answers; see `answer_of`."""
+        return await answer_of(handle, name, result_type)
+
+    async def status(self, handle: Handle) -> AgentStatus:
+        """What the agent is doing now."""
+        return await self.query(handle, "status", AgentStatus)
+
+    async def asleep(self, handle: Handle, after: datetime | None = None) -> datetime:
+        """Until when the agent sleeps, once it does, and until another time than `after`."""
+
+        async def find() -> datetime | None:
+            wake_at = (await self.status(handle)).wake_at
+            return wake_at if wake_at != after else None
+
+        return await eventually(find)
+
+    async def skip(self, handle: Handle, time: timedelta) -> None:
+        """Have so much of the agent's time pass at once."""
+        await self.skipper.fast_forward(handle, time)
+
+    async def notes(self, handle: Handle) -> list[str]:
+        """The agent's notebook, each line as `node: text`."""
+        notebook = await self.query(handle, "notebook", Notebook)
+        return [f"{entry.node}: {entry.text}" for entry in notebook.entries]
+
+    async def asked(self, handle: Handle, after: str = "") -> ApprovalRequest:
+        """The open request, once there is one other than `after`."""
+
+        async def find() -> ApprovalRequest | None:
+            view = await self.query(handle, "approvals", ApprovalsView)
+            return next((request for request in view.open if request.id != after), None)
+
+        return await eventually(find)
+
+    async def decide(
+        self, handle: Handle, request: ApprovalRequest, verdict: Verdict = Verdict.APPROVE, **changes: Any
+    ) -> Decision:
+        """Send a signed decision of `ann`; `changes` are other fields of it, such as `by` or `edits`."""
+        decision = self.sign(self.decision(request, verdict, **changes), handle)
+        await handle.signal("decide", decision)
+        return decision
+
+    def decision(
+        self, request: ApprovalRequest, verdict: Verdict = Verdict.APPROVE, **changes: Any
+    ) -> Decision:
+        """A decision as an approver makes it, not yet signed."""
+        return Decision(
+            **{
+                "id": uuid.uuid4().hex,
+                "request_id": request.id,
+                "digest": request.digest,
+                "verdict": verdict,
+                "by": "ann",
+                "through": "cli",
+                "at": datetime.now(UTC),
+                **changes,
+            }
+        )
+
+    def sign(self, decision: Decision, handle: Handle) -> Decision:
+        """The decision as an entry point signs it."""
+        return self.signer.sign(decision, handle.id, datetime.now(UTC))
+
+    async def replay_all(self) -> None:
+        """Replay every history, each run of each agent, with the code as it is."""
+        histories = [history async for history in self._histories()]
+        failures = await self._replay(histories)
+        # A task has two seconds by the clock, and this machine may be busy.
+        late = [each for each in histories if DEADLOCK in str(failures.get(each.run_id))]
+        for each in late:
+            del failures[each.run_id]
+        for failure in [*failures.values(), *(await self._replay(late)).values()]:
+            raise failure
+
+    async def _replay(self, histories: Sequence[WorkflowHistory]) -> dict[str, Exception]:
+        """What went wrong, by run."""
+        if not histories:
+            return {}
+
+        async def each() -> AsyncIterator[WorkflowHistory]:
+            for history in histories:
+                yield history
+
+        replays = replayer(self.agents, data_converter(self.settings, writes=False))
+        # By one worker: making one takes longer than a replay.
+        results = await replays.replay_workflows(each(), raise_on_replay_failure=False)
+        return dict(results.replay_failures)
+
+    async def _histories(self) -> AsyncIterator[WorkflowHistory]:
+        """Of each run of each agent."""
+        for handle in self.handles:
+            run_id = (await handle.describe()).raw_description.workflow_execution_info.first_run_id
+            while run_id:
+                history = await self.client.get_workflow_handle(handle.id, run_id=run_id).fetch_history()
+                yield history
+                last = history.events[-1]
+                run_id = last.workflow_execution_continued_as_new_event_attributes.new_execution_run_id

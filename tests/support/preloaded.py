@@ -1,0 +1,84 @@
+"""A `.venv` whose python runs `starter.py` in a process forked from one that has loaded it.
+
+Pages are run as they stand, and imports are most of what each of their commands costs. In the checkout:
+`python -m tests.support.preloaded SOCKET` is what they are forked from.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+
+import starter
+from tests.support.commands import LOADED
+
+# These start what is to be as a user starts it, or read what has just been written.
+AS_THEY_ARE = ("dev", "new", "rehearse", "check-upgrade")
+CLIENT = """#!{python} -IS
+import json, os, socket, sys
+if sys.argv[1:2] == ["starter.py"] and sys.argv[2] not in {as_they_are} and os.path.exists({path!r}):
+    server = socket.socket(socket.AF_UNIX)
+    server.connect({path!r})
+    asked = json.dumps([sys.argv[1:], os.getcwd(), dict(os.environ)]).encode()
+    socket.send_fds(server, [len(asked).to_bytes(4, "big")], [0, 1, 2])
+    server.sendall(asked)
+    code = server.recv(1)
+    sys.exit(code[0] if code else 1)
+os.execv({python!r}, [{python!r}, *sys.argv[1:]])
+"""
+
+
+def make_venv(folder: Path, path: Path) -> None:
+    """Make `folder` a virtual environment like this one, but for its python."""
+    (folder / "bin").mkdir(parents=True)
+    for program in Path(sys.executable).parent.iterdir():
+        (folder / "bin" / program.name).symlink_to(program)
+    python = folder / "bin" / "python"
+    python.unlink()
+    python.write_text(CLIENT.format(python=sys.executable, path=str(path), as_they_are=AS_THEY_ARE))
+    python.chmod(0o755)
+
+
+def serve(path: Path) -> None:
+    """Fork a process for each command, until killed."""
+    for name in (*LOADED, "cli.doctor", "cli.steering", "cli.watch"):
+        importlib.import_module(name)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(path))
+    listener.listen()
+    while True:
+        client, _ = listener.accept()
+        size, descriptors, *_ = socket.recv_fds(client, 4, 3)
+        if os.fork() == 0:
+            _run(client, int.from_bytes(size, "big"), descriptors)
+        for each in descriptors:
+            os.close(each)
+        client.close()
+
+
+def _run(client: socket.socket, size: int, descriptors: list[int]) -> None:
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    with client.makefile("rb") as asked:
+        sys.argv, folder, environment = json.loads(asked.read(size))
+    for number, each in enumerate(descriptors):
+        os.dup2(each, number)
+        os.close(each)
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    time.tzset()
+    code = starter.main()
+    sys.stderr.flush()
+    client.sendall(bytes([code]))
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    serve(Path(sys.argv[1]))

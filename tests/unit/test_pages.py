@@ -1,0 +1,168 @@
+"""The rules behind the dashboard's pages: the start form, the timeline to scale, the search form."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
+from pydantic_core import to_json
+
+from common.agents.agent import NotebookEntry
+from common.agents.kinds import KINDS
+from common.agents.states import AgentState, RunStatus
+from common.client.view import AgentView
+from common.roots import PathRefusedError
+from gateway.overview import span_of
+from gateway.routes.search_page import _command, _filter
+from gateway.routes.starts import read_input
+from gateway.start_form import empty_form, form_like, given_form, read_values
+from gateway.timeline import drawing_of, stretches
+
+NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+BUY = {"symbol": "ACME", "quantity": "5", "limit": "10.5", "when": "within-limit", "wait_for": "P10D"}
+INPUTS: dict[str, dict[str, Any]] = {
+    "code-auditor": {"path": "/srv/shop", "apply": True, "approvers": ["ann", "@board"], "quorum": 2},
+    "buyer": {**BUY, "tolerance": "2%", "budget_usd": "1.5", "documents": "/srv/papers"},
+    "link-researcher": {"topic": "durable execution", "sites": ["https://docs.example.org"], "links": 3},
+    "market-analyst": {"index": "^GSPC", "for": "P2D", "rules": ["above 5000", "fall 3% in 1d alert"]},
+    "recruiter": {
+        "role": {"title": "Analyst", "must_have": ["SQL"]},
+        "candidates": [{"id": "c1", "name": "C One", "email": "c1@example.org", "profile": "two\nlines"}],
+        "questions": ["When?"],
+    },
+    "contract-auditor": {"folder": "/srv/contracts", "decide": False},
+    "contract-reader": {"file": "/srv/contract.docx"},
+    "batch": {"kind": "buyer", "items": "/srv/items.jsonl", "at_once": 7},
+}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_form_filled_in_with_an_input_gives_that_input(name: str) -> None:
+    """Of every kind: durations, lists, choices, ticks and JSON; what is left empty has its default."""
+    kind = KINDS[name]
+    input = read_input(kind, to_json(INPUTS[name]))
+    filled = form_like(kind, input)
+    sent = {each.name: each.text.replace("\n", "\r\n") for each in filled.fields}
+    assert read_input(kind, to_json(read_values(kind, sent))) == input
+    required = {each.name for each in filled.fields if each.required}
+    least = {each.name: each.text for each in empty_form(kind).fields if not each.required}
+    least |= {name: text for name, text in sent.items() if name in required}
+    smallest = read_input(kind, to_json({each: INPUTS[name][each] for each in required}))
+    assert read_input(kind, to_json(read_values(kind, least))) == smallest
+
+
+def test_what_is_wrong_is_said_beside_its_field_and_nothing_typed_is_lost() -> None:
+    """Lines are numbered, a path that is refused names its field, and what is no field's fault is on top."""
+    kind = KINDS["market-analyst"]
+    sent = {"index": "^GSPC", "every": "soon", "rules": "above 5000\nwhatever", "quorum": "many"}
+    with pytest.raises(RequestValidationError) as caught:
+        read_input(kind, to_json(read_values(kind, sent)))
+    form = given_form(kind, sent, caught.value)
+    wrong = {each.name: each for each in form.fields if each.problems}
+    assert set(wrong) == {"every", "rules", "quorum"}
+    assert wrong["rules"].problems[0].startswith("line 2: ")
+    assert {name: each.text for name, each in wrong.items()} == {name: sent[name] for name in wrong}
+    assert all(unfolded for _, unfolded, _ in form.groups)
+
+    refused = given_form(
+        KINDS["code-auditor"], {"path": "/etc"}, PathRefusedError("path: '/etc' is not there.")
+    )
+    assert [each.problems for each in refused.fields if each.name == "path"] == [["'/etc' is not there."]]
+    policy = given_form(kind, sent, ValueError("a quorum of 2 cannot come from 1 people"))
+    assert policy.problem == "a quorum of 2 cannot come from 1 people"
+    with pytest.raises(RequestValidationError) as no_json:
+        read_values(KINDS["recruiter"], {"role": "{", "candidates": "[]"})
+    assert [each["loc"] for each in no_json.value.errors()] == [("role",)]
+
+
+def test_a_timeline_tells_work_sleep_people_trouble_and_pauses_apart() -> None:
+    """Each with its node and its length; the last stretch lasts until now, and what it is the state says."""
+    lines = [
+        (0, "read", "entered"),
+        (1, "read", "done"),
+        (1, "rest", "entered"),
+        (25, "rest", "woke: time"),
+        (25, "rest", "done"),
+        (25, "approval", "asks: Buy it?"),
+        (26, "approval", "reminder 1 of 3: Buy it?"),
+        (27, "approval", "approval-1: approved by ann"),
+        (27, "act", "entered"),
+        (28, "act", "stuck: order has not got through"),
+        (30, "act", "no longer stuck: order ended"),
+        (31, "act", "paused"),
+        (32, "act", "resumed"),
+        (33, "wait", "entered"),
+    ]
+    notebook = [
+        NotebookEntry(
+            at=NOW + timedelta(hours=hour),
+            node=node,
+            text=text,
+            facts={"request": "approval-1"} if node == "approval" else {},
+        )
+        for hour, node, text in lines
+    ]
+    view = AgentView(
+        id="a", run_id="r", kind="buyer", owner="o", status=RunStatus.RUNNING, state="sleeping", node="wait",
+        waiting_for="time", wake_at=None, started_at=NOW, closed_at=None, notebook=notebook,
+    )  # fmt: skip
+    now = NOW + timedelta(hours=40)
+    told = [
+        (each.node, each.kind, (each.end - each.begin) // timedelta(hours=1)) for each in stretches(view, now)
+    ]
+    assert told == [
+        ("read", "work", 1), ("rest", "sleep", 24), ("approval", "people", 2), ("act", "work", 1),
+        ("act", "stuck", 2), ("act", "work", 1), ("act", "paused", 1), ("act", "work", 1),
+        ("wait", "sleep", 7),
+    ]  # fmt: skip
+    drawing = drawing_of(view, now, ZoneInfo("UTC"))
+    assert drawing is not None
+    [sleep] = dict(drawing.lanes)["rest"]
+    assert (sleep.x, sleep.width) == (2.5, 60.0)
+    assert [tick.words for tick in drawing.ticks] == ["00:00", "12:00", "00:00"]
+    # On a clock elsewhere midnight is another moment, and days are of 25 hours where it is put back.
+    for zone, later, ticks in (
+        ("Europe/Vienna", timedelta(0), ["24 23:00", "25 11:00", "25 23:00"]),
+        ("Asia/Kolkata", timedelta(0), ["24 18:30", "25 06:30", "25 18:30"]),
+        ("America/New_York", timedelta(days=-24), ["31 16:00", "01 04:00", "01 17:00"]),
+    ):
+        entries = [each.model_copy(update={"at": each.at + later}) for each in view.notebook]
+        drawn = drawing_of(view.model_copy(update={"notebook": entries}), now + later, ZoneInfo(zone))
+        assert drawn is not None
+        assert {tick.words for tick in drawn.ticks} == {"00:00", "12:00"}
+        assert [f"{tick.at:%d %H:%M}" for tick in drawn.ticks] == ticks
+    assert drawing_of(view.model_copy(update={"notebook": []}), now, ZoneInfo("UTC")) is None
+
+
+def test_a_day_of_a_zone_lasts_from_midnight_to_midnight_there() -> None:
+    """Also where clocks are put forward or back on it."""
+    lengths = {
+        (zone, day): (span_of(date.fromisoformat(day), ZoneInfo(zone)))
+        for zone, day in (
+            ("UTC", "2026-03-29"), ("Europe/Vienna", "2026-03-29"), ("Europe/Vienna", "2026-10-25"),
+            ("Pacific/Kiritimati", "2026-12-01"),
+        )
+    }  # fmt: skip
+    in_utc = {
+        key: (f"{begin.astimezone(UTC):%d %H}", (end.astimezone(UTC) - begin.astimezone(UTC)).seconds // 3600)
+        for key, (begin, end) in lengths.items()
+    }
+    assert list(in_utc.values()) == [("29 00", 0), ("28 23", 23), ("24 22", 1), ("30 10", 0)]
+
+
+def test_the_search_form_asks_what_find_does() -> None:
+    """A state or a status from one list; what is no time is refused; the command says the same."""
+    stuck = _filter({"stuck": "true", "node": "Login", "since": "yesterday", "zone": "Europe/Vienna"})
+    assert stuck.stuck
+    assert stuck.since is not None
+    assert stuck.since.tzinfo is not None
+    assert _filter({"is": "sleeping"}).state is AgentState.SLEEPING
+    assert _filter({"is": "failed"}).status is RunStatus.FAILED
+    with pytest.raises(ValidationError, match="say yesterday"):
+        _filter({"since": "some day"})
+    command = _command({"text": "two words", "stuck": "true", "is": "failed", "where": "archived"})
+    assert command == "starter.py find --text 'two words' --stuck --status failed --archived"

@@ -1,0 +1,80 @@
+"""Clients of a server with mutual TLS: through the worker's proxy, and who is turned away is told why."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from cli.cluster.certificates import Certificates, Pair
+from cli.dev_server import DevServer
+from common.settings import Settings, SettingsError
+from common.temporal.connect import CannotConnectError, connect
+from common.temporal.waiting_proxy import WaitingProxy
+from tests.support.tls import behind_tls
+
+SERVER, CLIENT = "TEMPORAL_TLS_SERVER_", "TEMPORAL_TLS_CLIENT_"
+
+
+@pytest.fixture
+def certificates(tmp_path: Path) -> Certificates:
+    """Right ones, and in the same folder some of a stranger and one that has expired."""
+    made = Certificates(tmp_path / "tls")
+    made.make()
+    stranger = Pair.authority("stranger")
+    stranger.write(made.folder, "stranger")
+    stranger.issue("client").write(made.folder, "wrong")
+    yesterday = datetime.now(UTC) - timedelta(days=2)
+    authority = Pair.read(made.folder, "ca")
+    authority.issue("client", timedelta(days=1), yesterday).write(made.folder, "expired")
+    authority.issue("temporal", timedelta(days=1), yesterday).write(made.folder, "expired-server")
+    return made
+
+
+async def test_a_worker_gets_through_and_others_are_told_why_not(
+    settings: Settings, server: DevServer, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Right certificates from end to end; wrong, expired, none, and a server that is not the one meant."""
+    folder, right = certificates.folder, certificates.environment()
+
+    def shown(name: str) -> dict[str, str]:
+        files = {f"{CLIENT}CERT_PATH": f"{name}.pem", f"{CLIENT}KEY_PATH": f"{name}.key"}
+        return right | {name: str(folder / file) for name, file in files.items()}
+
+    none = {name: value for name, value in right.items() if CLIENT not in name}
+    stranger = right | {f"{SERVER}CA_CERT_PATH": str(folder / "stranger.pem")}
+    missing = right | {f"{CLIENT}KEY_PATH": str(folder / "missing.key")}
+
+    async def told(environment: dict[str, str], *, proxy: WaitingProxy | None = None) -> str:
+        for name in (*right, *environment):
+            monkeypatch.delenv(name, raising=False)
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        said = ""
+        try:
+            client = await connect(settings, proxy=proxy, patience=timedelta(seconds=5))
+        except (CannotConnectError, SettingsError) as error:
+            said = str(error)
+        else:
+            assert await client.service_client.check_health()
+        assert "\n" not in said
+        return said
+
+    async with behind_tls(server.address, folder, mutual=True) as address:
+        monkeypatch.setenv("TEMPORAL_ADDRESS", address)
+        assert await told(right) == ""
+        assert await told(right, proxy=WaitingProxy()) == ""
+        for name in ("wrong", "expired"):
+            assert f"see that {CLIENT}CERT_PATH" in await told(shown(name))
+        assert f"see that {CLIENT}CERT_PATH" in await told(none)
+        assert f"see that {CLIENT}CERT_PATH" in await told(shown("wrong"), proxy=WaitingProxy())
+        assert "set TEMPORAL_TLS=true" in await told({})
+        assert f"set {SERVER}CA_CERT_PATH" in await told(stranger)
+        assert f"set {SERVER}NAME" in await told(right | {f"{SERVER}NAME": "other"})
+        assert str(folder / "missing.key") in await told(missing)
+    for kind in ("pem", "key"):
+        (folder / f"expired-server.{kind}").rename(folder / f"server.{kind}")
+    async with behind_tls(server.address, folder) as address:
+        monkeypatch.setenv("TEMPORAL_ADDRESS", address)
+        assert "has expired" in await told(right)
