@@ -28,7 +28,7 @@ from temporalio.worker import (
 from common.agents.agent import AgentInput, Carried
 from workflows.core.agent import Agent
 from workflows.core.history import state_of
-from workflows.replayer import replayer, silent, told
+from workflows.replayer import ATTEMPTS, DEADLOCK, replayer, silent, told
 
 
 @dataclass
@@ -81,14 +81,22 @@ class Entries:
         """
         before, counts = self.kept, self.counts.copy()
         replays = replayer([kind], data_converter, watching=[_Watching(self)], runtime=self._runtime)
-        result = await replays.replay_workflow(history, raise_on_replay_failure=False)
-        if result.replay_failure and self.kept and self.kept is not before:
+
+        async def failure_of(history: WorkflowHistory) -> Exception | None:
+            for _ in range(ATTEMPTS):
+                self.kept, self.counts = before, counts.copy()
+                result = await replays.replay_workflow(history, raise_on_replay_failure=False)
+                if DEADLOCK not in str(result.replay_failure):
+                    break
+            return result.replay_failure
+
+        failure = await failure_of(history)
+        if failure and self.kept and self.kept is not before:
             # Today's code may well do something else afterwards; up to there it must do the same.
-            length, self.kept, self.counts = self.kept.length, before, counts
-            until = WorkflowHistory(history.workflow_id, history.events[:length])
-            result = await replays.replay_workflow(until, raise_on_replay_failure=False)
-        if result.replay_failure:
-            raise NotReplayedError(told(result.replay_failure)) from result.replay_failure
+            until = WorkflowHistory(history.workflow_id, history.events[: self.kept.length])
+            failure = await failure_of(until)
+        if failure:
+            raise NotReplayedError(told(failure)) from failure
 
     def enter(self, agent: Agent[Any, Any], name: str) -> None:
         """Take note that the agent enters a node."""

@@ -31,8 +31,9 @@ from workflows.mailroom import Mailroom
 PASSED_THROUGH = ("common", "activities", "workflows.core", "pydantic", "pydantic_core")
 RESTRICTIONS = SandboxRestrictions.default.with_passthrough_modules(*PASSED_THROUGH)
 
-# In the message of what failed because it took too long to yield.
-DEADLOCK = "TMPRL1101"
+# In the message of what failed because it took too long to yield. A task has two seconds by the clock, and a
+# machine may be busy: only what seems so this many times is so.
+DEADLOCK, ATTEMPTS = "TMPRL1101", 4
 
 
 def workflow_classes() -> list[type]:
@@ -127,10 +128,10 @@ class RecordingReplayer:
 
     async def replay(self, history: WorkflowHistory) -> tuple[Recording, Exception | None]:
         """What the code does, and why it cannot go on from this history; None where it can."""
-        recording, failure = await self._replayed(history)
-        if DEADLOCK in str(failure):
-            # Or so it seems: a task has two seconds by the clock, and this machine may be busy.
+        for _ in range(ATTEMPTS):
             recording, failure = await self._replayed(history)
+            if DEADLOCK not in str(failure):
+                break
         return recording, failure
 
     async def _replayed(self, history: WorkflowHistory) -> tuple[Recording, Exception | None]:
