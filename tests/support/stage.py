@@ -18,13 +18,13 @@ from activities.starts import StartChecks
 from common.agents.agent import AgentInput
 from common.approval.types import ApprovalsView, DecisionRecord
 from common.settings import Settings
-from testing.stage import NOT_NOW, OWNER
+from testing.stage import OWNER
 from testing.waiting import eventually
 from tests.support.agents.agents import ErrandAgent, PanelAgent
 from tests.support.agents.doubles import NoticeBoard, World
 from workflows.replayer import interceptors, sandbox
 
-__all__ = ["NOT_NOW", "OWNER", "Stage", "noted", "state_is"]
+__all__ = ["OWNER", "Stage", "noted", "state_is"]
 
 
 def prepared(settings: Settings) -> Preconditions:
@@ -74,12 +74,16 @@ class Stage(testing.stage.Stage):
             no_remote_activities=True,
         )
 
-    def activity_worker(self) -> Worker:
-        """A worker for activities alone; leaving it lets what is under way end."""
+    def activity_worker(self, slots: int = 100) -> Worker:
+        """A worker for activities alone; leaving it lets what is under way end.
+
+        One whose slots are all taken by then asks the server for nothing more, and gets nothing.
+        """
         return worker.EndingWorker(
             self.client,
             task_queue=self.settings.task_queue,
             activities=worker.activity_methods(self.objects()),
+            max_concurrent_activities=slots,
             graceful_shutdown_timeout=timedelta(seconds=10),
         )
 
@@ -108,6 +112,15 @@ class Stage(testing.stage.Stage):
     async def attributes(self, handle: WorkflowHandle[Any, Any]) -> dict[str, Any]:
         described = await handle.describe()
         return {each.key.name: each.value for each in described.typed_search_attributes}
+
+    async def shows(self, handle: WorkflowHandle[Any, Any], **wanted: Any) -> dict[str, Any]:
+        """The search attributes, once these are as wanted: an agent may know before Temporal does."""
+
+        async def find() -> dict[str, Any] | None:
+            found = await self.attributes(handle)
+            return found if all(found.get(name) == value for name, value in wanted.items()) else None
+
+        return await eventually(find)
 
     async def events(self, handle: WorkflowHandle[Any, Any]) -> list[str]:
         return [EventType.Name(event.event_type) async for event in handle.fetch_history_events()]

@@ -22,7 +22,7 @@ class Batcher(Agent[BatcherInput, BatcherMemory]):
 
     @workflow.run
     async def run(self, input: BatcherInput) -> Batched:
-        policy = replace(READ, heartbeat=timedelta(seconds=5))
+        policy = replace(READ, heartbeat=timedelta(seconds=30))
         if input.kind:
             work = agents_of(input.kind)
         elif input.together > 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 from pydantic import BaseModel, Field
@@ -129,10 +130,13 @@ class World:
         self.on_the_wire: list[Confirmation] = []
         self.refuses = False
         self.step_text = "x" * 2000
+        self.before_step: Callable[[int], Awaitable[object]] | None = None
 
     @activity.defn(name="step")
     async def step(self, step: Step) -> Stepped:
         """Take a step; fails as often as `step_fails` says."""
+        if self.before_step:
+            await self.before_step(step.number)
         if self.step_error:
             raise self.step_error
         if self.step_fails:
@@ -186,14 +190,19 @@ class NoticeBoard:
     """Stands in for the ways to people: keeps what they would have been told."""
 
     def __init__(self) -> None:
+        self._calls: set[tuple[str | None, str]] = set()
         self.told: list[Notice] = []
         # What it answers; None says that notices go nowhere but to the terminal.
         self.answer: Told | None = Told()
 
     @activity.defn(name="notify")
     async def notify(self, notice: Notice) -> Told | None:
-        """Keep the notice."""
-        self.told.append(notice)
+        """Keep the notice, once: a workflow task that is handed out again repeats its local activities."""
+        info = activity.info()
+        call = info.workflow_run_id, info.activity_id
+        if call not in self._calls:
+            self._calls.add(call)
+            self.told.append(notice)
         if notice.event is NoticeEvent.ASKED:
             return (self.answer or Told(elsewhere=False)).model_copy(update={"asked": notice.request})
         return self.answer

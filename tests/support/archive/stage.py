@@ -6,6 +6,7 @@ import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,14 @@ from temporalio.common import SearchAttributePair, TypedSearchAttributes
 from temporalio.testing import ActivityEnvironment
 
 import worker
+from activities.archive import agents as archiving
 from activities.archive.agents import AgentArchiver
 from activities.archive.records import DueAgent, StoreOutcome, StoreRequest
 from cli.dev_server import DevServer
 from common.agent_objects import files_prefix, objects_of, work_prefix
 from common.approval.groups import Directory
 from common.approval.signed import sign_start
+from common.archive import search as searching
 from common.archive.anchor import ArchiveAnchor
 from common.archive.chain import Verified, verify
 from common.archive.layout import (
@@ -37,6 +40,7 @@ from common.archive.search import AgentSearch
 from common.artifacts import ArtifactStore
 from common.client.client import AgentClient
 from common.client.diagnosis import Diagnosis
+from common.client.view import patient_view_of
 from common.notices.types import COURIER, courier_id
 from common.object_store import ObjectStore, StoredObject, open_store
 from common.settings import Settings
@@ -145,10 +149,20 @@ class ArchiveStage(Stage):
 
 async def closed(handle: WorkflowHandle[Any, Any]) -> bool:
     """Whether visibility, too, knows that it has closed."""
-    found = handle._client.list_workflows(
-        f"WorkflowId = '{handle.id}' AND CloseTime IS NOT NULL AND ExecutionStatus != 'ContinuedAsNew'"
-    )
+    return await listed(handle, " AND CloseTime IS NOT NULL AND ExecutionStatus != 'ContinuedAsNew'")
+
+
+async def listed(handle: WorkflowHandle[Any, Any], more: str = "") -> bool:
+    """Whether visibility knows of it, under `more` conditions."""
+    found = handle._client.list_workflows(f"WorkflowId = '{handle.id}'{more}")
     return bool([each async for each in found])
+
+
+@pytest.fixture
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Closed agents are asked until they answer: a worker that drops a run loses its queries."""
+    for module in (archiving, searching):
+        monkeypatch.setattr(module, "patient_view_of", partial(patient_view_of, attempts=20))
 
 
 @asynccontextmanager

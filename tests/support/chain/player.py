@@ -13,6 +13,7 @@ from temporalio.client import (
     Client,
     WorkflowExecutionStatus,
     WorkflowHandle,
+    WorkflowQueryFailedError,
     WorkflowUpdateFailedError,
 )
 from temporalio.service import RPCError, RPCStatusCode
@@ -30,12 +31,13 @@ from common.approval.types import (
 )
 from common.key_ring import KeyRing
 from common.settings import Settings
+from testing.stage import is_passing
 from testing.waiting import eventually
 from tests.support.chain.agent import ChainAgent
 from tests.support.chain.model import Ask, Model, Rules, UncertainOrderError, Word
 from tests.support.chain.scripts import GROUPS, Action, Advance, AtOnce, Decide, Move, Script, Simple
 from tests.support.chain.world import START_VALUE, ChainInput, Market
-from tests.support.stage import NOT_NOW, OWNER, Stage
+from tests.support.stage import OWNER, Stage
 
 # Words of a refusal, and which reason of the model's they give.
 REASONS = {
@@ -387,8 +389,8 @@ class Scene:
     async def looked(self) -> list[str]:
         try:
             return await self.differences()
-        except RPCError as error:
-            if error.status not in NOT_NOW:
+        except (RPCError, WorkflowQueryFailedError) as error:
+            if not is_passing(error):
                 raise
             return [f"the agent did not answer: {error}"]
 

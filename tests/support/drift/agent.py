@@ -21,8 +21,8 @@ with workflow.unsafe.imports_passed_through():
     )
 from workflows.core.agent import LONG_ACTION, READ, Action, Agent, Premise
 
-# A worker's death shows after two seconds, in place of thirty.
-SOON = replace(LONG_ACTION, heartbeat=timedelta(seconds=2))
+# A worker's death shows after four seconds, in place of thirty.
+SOON = replace(LONG_ACTION, heartbeat=timedelta(seconds=4))
 
 
 @workflow.defn(name="drift")

@@ -127,7 +127,10 @@ class DriftWorld:
         agent = activity.info().workflow_id or ""
         if self.stops_before_acting.exists():
             (self.folder / f"{agent}.stopped").touch()
-            await asyncio.sleep(600)
+            while True:
+                # One that were given up would keep its slot, which another agent's action needs.
+                activity.heartbeat()
+                await asyncio.sleep(0.2)
         key = self._authority.authorize(order.authorization, order.plan, activity.info()).key
         # Two with one key would raise here.
         with (self.folder / f"{agent}.{digest(key)[:12]}.order").open("x") as file:
