@@ -167,13 +167,13 @@ async def test_an_expired_request_gives_up_and_is_asked_again_once_nothing_is_mi
         approvers=("ann",), expires_after=timedelta(hours=1), on_expiry=OnExpiry.ASK_AGAIN
     )
     needs = Needs(places=(Place(field="out", path=str(out)),))
-    agent = await stage.start(ErrandInput(policy=policy, needs=needs), skipping=True)
+    agent = await stage.start(ErrandInput(policy=policy, needs=needs))
     first = await stage.asked(agent)
     out.rmdir()
     await stage.skipper.fast_forward(agent, timedelta(hours=1, minutes=1))
     await eventually(lambda: state_is(stage, agent, "stuck"))
     assert f"the worker sees no folder {out}" in ((await stage.status(agent)).waiting_for or "")
-    assert (await agent.query("approvals"))["open"] == []
+    assert (await stage.query(agent, "approvals", ApprovalsView)).open == []
     out.mkdir()
     await agent.signal("wake")
     second = await stage.asked(agent, after=first.id)
@@ -192,7 +192,7 @@ async def test_a_paused_agent_counts_decisions_and_goes_on_only_when_resumed(sta
     decision = await stage.decide(agent, request)
     assert (await stage.fate(agent, decision.id)).status == "counted"
     assert (await stage.status(agent)).state == "paused"
-    assert (await stage.attributes(agent))["AgentState"] == "paused"
+    await stage.shows(agent, AgentState="paused")
     assert stage.world.act_attempts == 0
     await agent.signal("resume")
     assert (await agent.result())["confirmation"]

@@ -23,19 +23,19 @@ from common.archive.anchor import ArchiveAnchor
 from common.archive.index import IndexQuery
 from common.archive.layout import ARCHIVIST, SCHEDULE, Head
 from common.client.client import AgentClient
-from common.client.view import QUERY_PATIENCE, view_of
+from common.client.view import patient_view_of
 from common.owned import owned_prefix
 from common.settings import Settings
 from common.temporal.connect import data_converter
 from testing.waiting import eventually
 from tests.support.agents.doubles import ErrandInput
 from tests.support.agents.keepers import KeeperAgent, Kept
-from tests.support.archive.stage import ArchiveStage, archive_stage
+from tests.support.archive.stage import ArchiveStage, archive_stage, listed, patience
 from tests.support.s3 import credentials, in_bucket, moto
 from tests.support.stage import state_is
 from workflows.replayer import replayer
 
-__all__ = ["credentials", "moto"]
+__all__ = ["credentials", "moto", "patience"]
 
 
 STORES = ["encrypted in a folder", "plain in S3"]
@@ -72,6 +72,7 @@ async def gone(handle: WorkflowHandle[Any, Any]) -> bool:
 
 
 @both_stores
+@pytest.mark.usefixtures("patience")
 async def test_a_closed_agent_is_moved_whole_and_an_open_one_stays(stage: ArchiveStage) -> None:
     """The same view as before, every run of its chain as Temporal's JSON that replays, payloads and all."""
     stage.world.step_text = "y" * 300_000
@@ -80,9 +81,10 @@ async def test_a_closed_agent_is_moved_whole_and_an_open_one_stays(stage: Archiv
     asleep = await stage.start(ErrandInput())
     await stage.asked(asleep)
     shown = {
-        each.id: await view_of(stage.client, await each.describe(), QUERY_PATIENCE)
+        each.id: await patient_view_of(stage.client, await each.describe(), attempts=20)
         for each in (handle, failing)
     }
+    assert all(each.live for each in shown.values())
 
     looked = await stage.archive(dry_run=True)
     assert (looked.due, sorted(looked.due_ids)) == (2, sorted([handle.id, failing.id]))
@@ -117,6 +119,7 @@ async def test_a_closed_agent_is_moved_whole_and_an_open_one_stays(stage: Archiv
     assert (await stage.archive()).archived == 0
 
 
+@pytest.mark.usefixtures("patience")
 async def test_a_revived_agent_goes_on_from_its_state(stage: ArchiveStage) -> None:
     """Memory, notebook, words told and marks come along; the id is a new one that names the old."""
     handle = await stage.kept(rounds=3, say="hello")
@@ -148,8 +151,8 @@ async def test_what_is_on_hold_or_silent_stays(stage: ArchiveStage) -> None:
     await stage.rest()
     await stage.work()
     await asyncio.sleep(8)
-    # Between once and twice its time, whatever the next second brings.
-    waited = await stage.archive(age_of(await other.describe()) * 0.75)
+    # Between once and twice its time, whatever the next seconds bring.
+    waited = await stage.archive(age_of(await other.describe()))
     assert waited.passed_over == {"held": 1, "unanswered": 1}
     assert waited.archived == 0
     report = await stage.archive()
@@ -187,6 +190,8 @@ async def test_an_owner_is_forgotten_whole_and_others_stay(stage: ArchiveStage) 
     await stage.asked(asleep)
     # Notices hold plans. No worker takes these two, as where a way is away for the day.
     couriers = [await stage.courier(asleep.id, owner) for owner in ("owner-1", "owner-2")]
+    for each in (asleep, *couriers):
+        await eventually(lambda each=each: listed(each))
     outbox = Outbox(stage.store, stage.signer)
     letters = [entered(outbox, handle.id) for handle in (mine[0], theirs, asleep)]
     acts = ActLog(stage.store)

@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import logging
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,10 +22,12 @@ from common.archive.search import FoundAgent
 from common.client.filters import AgentFilter
 from testing.waiting import eventually
 from tests.support.agents.keepers import KeeperInput
-from tests.support.archive.stage import ArchiveStage, archive_stage
+from tests.support.archive.stage import ArchiveStage, archive_stage, patience
 from tests.support.canary import CANARY, is_in
 from tests.support.noise import noise
 from workflows.archivist import AT_ONCE
+
+__all__ = ["patience"]
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +44,7 @@ async def found(stage: ArchiveStage, **query: Any) -> list[FoundAgent]:
     return findings.agents
 
 
+@pytest.mark.usefixtures("patience")
 async def test_one_that_is_being_moved_is_found_once(
     stage: ArchiveStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -58,7 +62,7 @@ async def test_one_that_is_being_moved_is_found_once(
     monkeypatch.setattr(removal, "_delete", delete_later)
     seen = [await found(stage, owner="mover")]
     archiving = await stage.begin_archiving()
-    await asyncio.wait_for(halted.wait(), 60)
+    await asyncio.wait_for(halted.wait(), 120)
     [row] = await asyncio.to_thread(stage.archived.index.find, IndexQuery(owner="mover"))
     assert (row.id, (await handle.describe()).id) == (handle.id, handle.id), "it is in both"
     assert objects_of(stage.store, [handle.id]) == own
@@ -67,7 +71,13 @@ async def test_one_that_is_being_moved_is_found_once(
     go_on.set()
     assert (await archiving.result()).archived == 1
     assert objects_of(stage.store, [handle.id]) == [each for each in own if "/work/" not in each.key]
-    seen.append(await found(stage, owner="mover"))
+
+    async def archived_alone() -> list[FoundAgent] | None:
+        # Visibility lists what was deleted for a moment yet.
+        rows = await found(stage, owner="mover")
+        return rows if all(each.archived for each in rows) else None
+
+    seen.append(await eventually(archived_alone))
     assert [[(each.id, each.archived) for each in rows] for rows in seen] == [
         [(handle.id, False)],
         [(handle.id, False)],
@@ -81,12 +91,17 @@ async def test_few_move_at_once(stage: ArchiveStage, monkeypatch: pytest.MonkeyP
     for number in range(3 * AT_ONCE):
         await stage.kept(say=f"due {number}", owner="crowd")
     busy, most = set[str](), 0
-    store = AgentArchiver._store
+    store, full = AgentArchiver._store, asyncio.Event()
 
     async def seen(archiver: AgentArchiver, request: StoreRequest) -> Stored:
         nonlocal most
         busy.add(request.agent.id)
         most = max(most, len(busy))
+        if most >= AT_ONCE:
+            full.set()
+        # The first wait for each other, however slowly they come.
+        with suppress(TimeoutError):
+            await asyncio.wait_for(full.wait(), 60)
         await asyncio.sleep(0.2)
         try:
             return await store(archiver, request)
@@ -127,6 +142,7 @@ async def test_what_is_busy_or_damaged_stays(stage: ArchiveStage) -> None:
         assert record.missing == []
 
 
+@pytest.mark.usefixtures("patience")
 async def test_a_secret_is_in_no_archived_object_and_is_found_by_its_words(
     stage: ArchiveStage, caplog: pytest.LogCaptureFixture
 ) -> None:

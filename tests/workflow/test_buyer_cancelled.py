@@ -75,7 +75,7 @@ class Floor(Stage):
         input = BuyerInput(symbol="AAA", quantity=Decimal(5), limit=Decimal(11), approvers=["ann"], **more)
         buyer = await self.start(input, "buyer")
         await self.decide(buyer, await self.asked(buyer))
-        await asyncio.wait_for(self.market.sent.wait(), 30)
+        await asyncio.wait_for(self.market.sent.wait(), 120)
         self.market.price = Decimal("10.05")
         return buyer
 
