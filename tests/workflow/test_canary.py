@@ -58,6 +58,8 @@ async def test_a_secret_is_found_nowhere_where_encryption_is_on(
         await stage.work()
         handles = []
         for ending in ("result", "failure", "step"):
+            if ending == "step":
+                stage.world.step_error = permanent("Broken", CANARY)
             handle = await stage.client.start_workflow(
                 "keeper",
                 KeeperInput(say=CANARY, rounds=1, lines=1, steps=1, fail=ending == "failure"),
@@ -68,9 +70,7 @@ async def test_a_secret_is_found_nowhere_where_encryption_is_on(
                 static_details=CANARY,
                 retry_policy=RetryPolicy(maximum_attempts=1),
             )
-            if ending == "step":
-                stage.world.step_error = permanent("Broken", CANARY)
-            else:
+            if ending != "step":
                 await eventually(lambda handle=handle: state_is(stage, handle, "sleeping"))
                 await handle.signal("tell", CANARY)
                 await handle.signal("wake", None)
@@ -83,7 +83,7 @@ async def test_a_secret_is_found_nowhere_where_encryption_is_on(
                 await handle.result()
             assert CANARY in str(failure.value.cause) + str(getattr(failure.value.cause, "cause", ""))
         for handle in handles:
-            notebook = await handle.query("notebook", result_type=Notebook)
+            notebook = await stage.query(handle, "notebook", Notebook)
             assert any(CANARY in entry.text for entry in notebook.entries)
             described = await handle.describe()
             assert (await described.memo())["note"] == CANARY

@@ -55,7 +55,7 @@ EVERYTHING = (
 class Machine:
     """A server that soon suggests fresh histories, and the desks where scripts are played."""
 
-    def __init__(self, folder: Path, patience: float = 40) -> None:
+    def __init__(self, folder: Path, patience: float = 120) -> None:
         self.settings = Settings.read({"HIBERNAUT_DATA_DIR": str(folder), "HIBERNAUT_UNSIGNED": "refuse"})
         self.tally = Tally()
         self.patience = patience
@@ -144,7 +144,7 @@ class Player:
 
 
 @contextmanager
-def machine(folder: Path, patience: float = 40) -> Iterator[Player]:
+def machine(folder: Path, patience: float = 120) -> Iterator[Player]:
     """A player with a machine of its own."""
     before = os.environ.get("TEMPORAL_ADDRESS")
     with asyncio.Runner() as runner:

@@ -197,7 +197,7 @@ async def test_an_approval_that_expires_leaves_the_files_alone(audit: AuditStage
     """Given up after a day: reported, nothing written."""
     before = audit.texts()
     input = AuditInput(path=str(audit.shop), apply=True, expires_after=timedelta(days=1))
-    agent = await audit.stage.start(input, kind="code-auditor", skipping=True)
+    agent = await audit.stage.start(input, kind="code-auditor")
     await audit.asked(agent)
     await audit.stage.skipper.fast_forward(agent, timedelta(days=1, minutes=1))
     result = await agent.result()
@@ -207,10 +207,10 @@ async def test_an_approval_that_expires_leaves_the_files_alone(audit: AuditStage
 
 async def test_what_the_agent_was_told_reaches_the_analyst_that_ranks(audit: AuditStage) -> None:
     """Words told before the triage are in its request."""
+    await audit.stage.rest()
     agent = await audit.start(apply=False)
-    await agent.signal("pause")
     await agent.signal("tell", "shell quoting")
-    await agent.signal("resume")
+    await audit.stage.work()
     await agent.result()
     requests = [
         json.loads(payload.data)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import json
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from temporalio.client import WorkflowFailureError, WorkflowHandle
+from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError, WorkflowHandle
 from temporalio.service import RPCError
 
 from common.agent_files import AgentFiles
@@ -53,15 +54,35 @@ async def begin(stage: ContractsStage, folder: Path, **more: Any) -> WorkflowHan
 
 
 async def questions(
-    stage: ContractsStage, agent: WorkflowHandle[Any, Any], finding: str
-) -> list[ApprovalRequest]:
-    """The open questions, once one is about this finding."""
+    stage: ContractsStage, agent: WorkflowHandle[Any, Any], *rules: str, known: Collection[str] = ()
+) -> dict[str, ApprovalRequest]:
+    """The open questions by their rules, once there is one about each of these that is not `known`."""
 
-    async def find() -> list[ApprovalRequest] | None:
+    async def find() -> dict[str, ApprovalRequest] | None:
         view = await stage.query(agent, "approvals", ApprovalsView)
-        return view.open if any(each.plan["finding"] == finding for each in view.open) else None
+        found = {each.plan["rule"]: each for each in view.open if each.id not in known}
+        return found if {*rules} <= {*found} else None
 
     return await eventually(find)
+
+
+async def accept_all(
+    stage: ContractsStage, agent: WorkflowHandle[Any, Any], known: Collection[str]
+) -> ContractsResult:
+    """The result, with every question accepted that is not `known`."""
+    said = {*known}
+
+    async def ended() -> bool:
+        if (await agent.describe()).status is not WorkflowExecutionStatus.RUNNING:
+            return True
+        for request in (await stage.query(agent, "approvals", ApprovalsView)).open:
+            if request.id not in said:
+                said.add(request.id)
+                await stage.decide(agent, request)
+        return False
+
+    await eventually(ended)
+    return ContractsResult.model_validate(await agent.result())
 
 
 def lines(result: ContractsResult) -> dict[str, dict[str, Any]]:
@@ -115,7 +136,8 @@ async def test_one_decision_is_about_all_alike_and_what_changed_is_read_again(
     for name in ("e", "f"):
         (folder / f"{name}.txt").touch()
     agent = await begin(stage, folder)
-    open = {each.plan["rule"]: each for each in await questions(stage, agent, "Law of an unusual place")}
+    open = await questions(stage, agent, "allowed", "stated")
+    assert open["allowed"].plan["finding"] == "Law of an unusual place"
     assert open["allowed"].plan["named"] == ["a.txt", "b.txt", "c.txt"]
     assert open["allowed"].question.startswith("Accept in 3 contracts: ")
 
@@ -127,17 +149,11 @@ async def test_one_decision_is_about_all_alike_and_what_changed_is_read_again(
             await stage.decide(agent, request, Say.REVISE, edits={"leave_out": ["b.txt"]})
         else:
             await stage.decide(agent, request, Say.REJECT, note="never")
-    [again] = [
-        each
-        for each in await questions(stage, agent, "Law of an unusual place")
-        if each.id != open["allowed"].id and each.plan["rule"] == "allowed"
-    ]
+    known = {each.id for each in open.values()}
+    again = (await questions(stage, agent, "allowed", known=known))["allowed"]
     assert again.plan["named"] == ["d.txt", "e.txt"], "what was decided is not asked again"
-    view = await stage.query(agent, "approvals", ApprovalsView)
-    for request in view.open:
-        await stage.decide(agent, request)
 
-    result = ContractsResult.model_validate(await agent.result())
+    result = await accept_all(stage, agent, known)
     assert (result.contracts, result.quarantined, result.reread) == (5, 1, 2)
     said = lines(result)
     assert said["f.txt"]["reason"] == "empty: the file is empty"
@@ -163,9 +179,9 @@ async def test_where_nobody_answers_it_still_needs_a_human_and_a_report_is_there
     """Told to report, it does so while it waits; an expired question decides nothing."""
     (folder / "a.txt").write_text("Governing law. This is governed by the laws of Bermuda.\n")
     agent = await stage.start(
-        ContractsInput(folder=str(folder), approvers=["ann"], expires_after="5s"), "contract-auditor"
+        ContractsInput(folder=str(folder), approvers=["ann"], expires_after="1d"), "contract-auditor"
     )
-    await questions(stage, agent, "Law of an unusual place")
+    await questions(stage, agent, "allowed")
     await agent.signal("tell", "Report now.")
 
     async def reported() -> str | None:
@@ -175,6 +191,7 @@ async def test_where_nobody_answers_it_still_needs_a_human_and_a_report_is_there
 
     partial = await eventually(reported)
     assert "A report on the way: 1 of 1 contracts so far." in partial
+    await stage.skip(agent, timedelta(days=1, minutes=1))
     result = ContractsResult.model_validate(await agent.result())
     assert result.verdicts == {Verdict.NEEDS_HUMAN: 1}
     assert result.accepted == 0

@@ -210,7 +210,7 @@ async def test_drift_between_validation_and_action(trials: Trials) -> None:
     stage, world = trials.stage, trials.world
     await stage.rest()
     async with stage.workflow_worker():
-        async with stage.activity_worker():
+        async with stage.activity_worker(slots=len(CASES)):
             requests = {}
 
             async def until_question(trial: Trial) -> None:

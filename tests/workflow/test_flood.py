@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -29,8 +30,8 @@ MARKER = "EVENT_TYPE_MARKER_RECORDED"
 UPSERT = "EVENT_TYPE_UPSERT_WORKFLOW_SEARCH_ATTRIBUTES"
 
 
-async def judged(stage: Stage, agent: object, count: int) -> bool:
-    view = await agent.query("approvals", result_type=ApprovalsView)  # type: ignore[attr-defined]
+async def judged(stage: Stage, agent: WorkflowHandle[Any, Any], count: int) -> bool:
+    view = await stage.query(agent, "approvals", ApprovalsView)
     return sum(each.status == "refused" for each in view.decisions) == count == len(view.decisions)
 
 
@@ -47,7 +48,7 @@ async def test_a_history_starts_afresh_before_decisions_that_wait_are_judged(
     await asyncio.gather(*(stage.decide(agent, request, by="eve", note=str(each)) for each in range(count)))
     await stage.work()
     await eventually(lambda: judged(stage, agent, count))
-    view = await agent.query("approvals", result_type=ApprovalsView)
+    view = await stage.query(agent, "approvals", ApprovalsView)
     assert {int(each.decision.note) for each in view.decisions} == set(range(count))
     first = (await agent.describe()).raw_description.workflow_execution_info.first_run_id
     events = await stage.events(stage.client.get_workflow_handle(agent.id, run_id=first))
@@ -168,8 +169,9 @@ async def test_an_agent_that_cannot_start_afresh_hears_decisions_past_the_limit_
         with pytest.raises(RPCError, match="limit for signal"):
             await each.signal("tell", "too much")
         assert not await began_afresh(each)
+    monkeypatch.setattr(limits, "UPDATE_PATIENCE", timedelta(minutes=2))
     receipt = await agents.pause(agent.id)
-    assert (await agents.receipt(agent.id, receipt)) == Receipt(
+    assert (await agents.receipt(agent.id, receipt, timedelta(minutes=2))) == Receipt(
         taken=True, words="it begins nothing until it is resumed"
     )
     await agents.resume(agent.id)
@@ -224,7 +226,15 @@ async def test_what_does_not_get_through_in_a_workflow_task_goes_on_by_itself(
     checks.hangs = hangs
     stage.objects = lambda: [stage.world, checks, Calendars(), stage.notices]  # type: ignore[method-assign]
     await stage.work()
-    agent = await stage.start(ErrandInput())
+    # A task that takes no longer than it may, however busy the machine is.
+    agent = await stage.client.start_workflow(
+        "errand",
+        ErrandInput(),
+        id=f"errand-{uuid.uuid4().hex[:8]}",
+        task_queue=stage.settings.task_queue,
+        task_timeout=timedelta(seconds=5),
+    )
+    stage.handles.append(agent)
     request: ApprovalRequest = await stage.asked(agent)
     before = len(await stage.events(agent))
     await stage.decide(agent, request)

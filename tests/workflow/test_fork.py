@@ -91,7 +91,7 @@ class Floor(ArchiveStage):
         return await self.result(handle)
 
     async def result(self, handle: WorkflowHandle[Any, Any]) -> BuyerResult:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             return BuyerResult.model_validate(await handle.result())
 
     async def started_with(self, handle: WorkflowHandle[Any, Any]) -> dict[str, Any]:
@@ -141,7 +141,7 @@ async def orders(floor: Floor) -> AsyncIterator[Any]:
 
 async def failure(handle: WorkflowHandle[Any, Any]) -> str:
     with pytest.raises(WorkflowFailureError) as failed:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             await handle.result()
     cause: BaseException = failed.value
     while deeper := getattr(cause, "cause", None):
@@ -296,8 +296,14 @@ async def test_a_fork_from_any_run_of_a_chain(floor: Floor, orders: Any) -> None
     """The latest entry, or one that is counted; a node that it never was at is refused with those it was."""
     original = await floor.buyer(when="within-limit", limit="9", look_every="1m")
     first = (await original.describe()).run_id
-    while (run_id := (await original.describe()).run_id) == first:
+
+    async def begun_afresh() -> str | None:
         await original.signal("wake", None)
+        run_id = (await original.describe()).run_id
+        return run_id if run_id != first else None
+
+    run_id = await eventually(begun_afresh)
+    await eventually(lambda: state_is(floor, original, "sleeping"))
     floor.market.price = Decimal(9)
     await original.signal("wake", None)
     await floor.asked(original)

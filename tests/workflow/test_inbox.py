@@ -15,6 +15,7 @@ from common.approval.types import ApprovalPolicy
 from common.client import inbox
 from common.client.client import AgentClient
 from common.client.gathered import Gathered
+from common.client.view import InboxRow
 from common.temporal.search_attributes import MORE
 from testing.waiting import eventually
 from tests.support.agents.doubles import ErrandInput, PanelInput
@@ -28,6 +29,7 @@ async def test_no_question_is_without_a_row_and_no_approver_blind(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What the attributes have no room for comes from the agent; while it cannot answer, a row says so."""
+    monkeypatch.setattr(inbox, "QUERY_PATIENCE", timedelta(minutes=1))
     agents = AgentClient(stage.client, stage.settings, stage.signer)
     policy = ApprovalPolicy(approvers=(*PEOPLE, "@board", "ö" * 150))
     asks = PanelInput(questions={f"q{number}": policy for number in range(QUESTIONS)})
@@ -42,16 +44,21 @@ async def test_no_question_is_without_a_row_and_no_approver_blind(
 
     await eventually(is_whole)
     assert [await rows(who) for who in (PEOPLE[0], PEOPLE[30], PEOPLE[-1], "ö" * 150)] == [QUESTIONS] * 4
+    await eventually(lambda: rows("ann", other.id))
     assert await rows("ann") == 0
     assert await rows("ann", other.id) == 1
     many = await stage.start(PanelInput(questions={"one": policy}), "panel")
     await eventually(lambda: rows(id=many.id))
     await stage.rest()
-    shown = [row for row in await agents.inbox(PEOPLE[0]) if row.id == agent.id]
-    assert 2 < len(shown) < QUESTIONS
-    # Of all that is asked in full there is no approver who sees nothing: history has their names.
+
+    async def cut() -> list[InboxRow] | None:
+        rows = [row for row in await agents.inbox(PEOPLE[0]) if row.id == agent.id]
+        return rows if 2 < len(rows) < QUESTIONS else None
+
     with monkeypatch.context() as patch:
         patch.setattr(inbox, "QUERY_PATIENCE", timedelta(seconds=0.2))
+        shown = await eventually(cut)
+        # Of all that is asked in full there is no approver who sees nothing: history has their names.
         asked = (PEOPLE[0], PEOPLE[-1], "ö" * 150, "@board", "ann")
         assert [await rows(who, many.id) for who in asked] == [1, 1, 1, 1, 0]
     assert [row.request_id for row in shown].index(MORE) == len(shown) - 1
@@ -70,6 +77,11 @@ async def test_people_see_whom_the_policy_asks_now(stage: Stage) -> None:
     policy = ApprovalPolicy(approvers=("ann", "bob"), reminders=(timedelta(days=1), timedelta(days=2)))
     agent = await stage.start(ErrandInput(policy=policy))
     asked = await stage.asked(agent)
+
+    async def listed() -> bool:
+        return any(row.id == agent.id for row in await agents.inbox())
+
+    await eventually(listed)
 
     async def seen() -> dict[str, Any]:
         """Who has it in the inbox, and whom each way to look at it names."""
@@ -163,7 +175,13 @@ async def test_a_question_is_read_from_history_while_no_worker_runs(stage: Stage
     await eventually(afresh)
     await stage.rest()
     await stage.decide(old, asked[old.id], by="bob")
-    rows = [row for row in await agents.inbox("ann") if row.id in asked]
+    runs = {(await each.describe()).run_id for each in (old, fresh)}
+
+    async def listed() -> list[InboxRow] | None:
+        rows = [row for row in await agents.inbox("ann") if row.id in asked]
+        return rows if {row.run_id for row in rows} == runs else None
+
+    rows = await eventually(listed)
     found = await agents.questions(rows, timedelta(seconds=0.2))
     assert len(found) == len(rows) == 2
     for (id, _), question in found.items():

@@ -132,7 +132,7 @@ async def test_facts_are_fetched_again_where_the_worker_died_between_validation_
     await stage.rest()
     agent = await stage.start(ErrandInput(freshness=timedelta(seconds=1)))
     async with stage.workflow_worker():
-        async with stage.activity_worker():
+        async with stage.activity_worker(slots=1):
             request = await stage.asked(agent)
             stage.world.hold = asyncio.Event()
             await stage.decide(agent, request)
@@ -181,7 +181,7 @@ async def test_wake_can_move_the_end_of_a_sleep(stage: Stage) -> None:
         return (await stage.status(agent)).wake_at == later
 
     await eventually(moved)
-    assert (await stage.attributes(agent))["AgentWakeAt"] == later
+    await stage.shows(agent, AgentWakeAt=later)
     await agent.signal("wake")
     assert (await stage.asked(agent)).id == "approval-1"
 
@@ -223,12 +223,10 @@ async def test_whoever_steers_an_agent_hears_what_came_of_it(stage: Stage) -> No
 async def test_a_call_that_does_not_get_through_marks_the_agent_stuck_until_it_does(stage: Stage) -> None:
     """Stuck is shown and remembered; the call goes on retrying, and the mark goes when it gets through."""
     stage.world.step_fails = 10**6
-    agent = await stage.start(ErrandInput(), skipping=True)
+    agent = await stage.start(ErrandInput())
     await stage.skipper.fast_forward(agent, timedelta(minutes=11))
     await eventually(lambda: state_is(stage, agent, "stuck"))
-    attributes = await stage.attributes(agent)
-    assert attributes["AgentState"] == "stuck"
-    assert attributes["AgentNode"] == "steps"
+    attributes = await stage.shows(agent, AgentState="stuck", AgentNode="steps")
     [mark] = attributes["AgentStuckAt"]
     assert mark.startswith("steps@20")
     stage.world.step_fails = 0
@@ -254,9 +252,14 @@ async def test_carry_over_keeps_notebook_decisions_and_words_told(stage: Stage) 
 
 async def test_no_signal_is_lost_while_histories_start_afresh(stage: Stage) -> None:
     """Words told without pause over ten carry-overs: each arrives, once, in order."""
+    sent = 0
+
+    async def two_were_told(step: int) -> None:
+        await eventually(lambda: sent > 2 * (step + 1))
+
+    stage.world.before_step = two_were_told
     agent = await stage.start(ErrandInput(steps=10, carry_every_step=True))
     asked = asyncio.create_task(stage.asked(agent))
-    sent = 0
     while not asked.done():
         await agent.signal("tell", f"word {sent}")
         sent += 1
@@ -264,7 +267,7 @@ async def test_no_signal_is_lost_while_histories_start_afresh(stage: Stage) -> N
     assert sent > 20, "two in each history"
     last = f"was told: word {sent - 1}"
     await eventually(lambda: noted(stage, agent, last))
-    notebook = await agent.query("notebook", result_type=Notebook)
+    notebook = await stage.query(agent, "notebook", Notebook)
     told = [each.text for each in notebook.entries if each.text.startswith("was told")]
     # The notebook keeps the newest lines; those it has are all there, and how many went is known.
     assert told == [f"was told: word {number}" for number in range(sent - len(told), sent)]
@@ -287,7 +290,7 @@ async def test_a_permanent_failure_ends_the_agent_with_its_type_in_the_attribute
 async def test_an_attempt_that_takes_effect_late_is_not_taken_for_none(stage: Stage, then: str) -> None:
     """Its request is on the wire still when the fact drifts, or when the next attempt is refused for good."""
     stage.world.keeps_on_the_wire = True
-    agent = await stage.start(ErrandInput(settles=timedelta(seconds=5)))
+    agent = await stage.start(ErrandInput(settles=timedelta(minutes=2)))
     await stage.decide(agent, await stage.asked(agent))
     await eventually(lambda: stage.world.on_the_wire)
     if then == "drift":
@@ -300,6 +303,7 @@ async def test_an_attempt_that_takes_effect_late_is_not_taken_for_none(stage: St
 
     await eventually(second_look)
     stage.world.arrive()
+    await stage.skip(agent, timedelta(minutes=3))
     result = await agent.result()
     assert list(stage.world.acted) == [result["confirmation"]["key"]]
 
