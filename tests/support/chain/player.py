@@ -119,6 +119,8 @@ class Scene:
         self.desk, self.stage, self.agent, self.model = desk, desk.stage, agent, model
         self.met = desk.tally.met
         self.sent: list[tuple[Decision, Word]] = []
+        # By the agent's clock, when the model's stood at nothing.
+        self.began = datetime.max
         # Time that was to pass when the agent's next task found no worker.
         self.forward: asyncio.Task[None] | None = None
         self.to_pass = timedelta()
@@ -128,11 +130,14 @@ class Scene:
     async def play(self, script: Script) -> None:
         self.model.begin()
         await self.agrees("the start")
+        view = await self.stage.query(self.agent, "approvals", ApprovalsView)
+        self.began = min(each.asked_at for each in view.open)
         for number, action in enumerate([*script.actions, Simple("back")]):
             if self.model.done:
                 break
             self.model.opened_now.clear()
             self.met[action.what if isinstance(action, Simple) else type(action).__name__] += 1
+            await self.keep_up()
             await self.do(action)
             if not self.model.absent:
                 await self.agrees(f"action {number}, {action}")
@@ -194,6 +199,12 @@ class Scene:
             case Simple(what="restart") if not self.model.absent:
                 await self.stage.rest()
                 await self.stage.work()
+
+    async def keep_up(self) -> None:
+        """Let the time pass in the model that has passed for the agent by itself: on a busy machine, minutes."""
+        passed = await self.stage.skipper.get_current_time(self.agent) - self.began - self.model.clock
+        if passed > timedelta():
+            self.model.pass_time(passed)
 
     async def look(self) -> None:
         """Look at what each open request rests on; it tells how the fact stands, and changes nothing."""
