@@ -29,7 +29,6 @@ async def test_no_question_is_without_a_row_and_no_approver_blind(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What the attributes have no room for comes from the agent; while it cannot answer, a row says so."""
-    monkeypatch.setattr(inbox, "QUERY_PATIENCE", timedelta(minutes=1))
     agents = AgentClient(stage.client, stage.settings, stage.signer)
     policy = ApprovalPolicy(approvers=(*PEOPLE, "@board", "ö" * 150))
     asks = PanelInput(questions={f"q{number}": policy for number in range(QUESTIONS)})
@@ -39,11 +38,12 @@ async def test_no_question_is_without_a_row_and_no_approver_blind(
     async def rows(who: str | None = None, id: str = agent.id) -> int:
         return sum(row.id == id for row in await agents.inbox(who))
 
-    async def is_whole() -> bool:
-        return await rows() == QUESTIONS
+    async def is_whole(who: str | None = None) -> bool:
+        return await rows(who) == QUESTIONS
 
-    await eventually(is_whole)
-    assert [await rows(who) for who in (PEOPLE[0], PEOPLE[30], PEOPLE[-1], "ö" * 150)] == [QUESTIONS] * 4
+    # On a busy machine an agent may not answer in time.
+    for who in (None, PEOPLE[0], PEOPLE[30], PEOPLE[-1], "ö" * 150):
+        await eventually(lambda who=who: is_whole(who))
     await eventually(lambda: rows("ann", other.id))
     assert await rows("ann") == 0
     assert await rows("ann", other.id) == 1

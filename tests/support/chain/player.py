@@ -201,7 +201,7 @@ class Scene:
                 await self.stage.work()
 
     async def keep_up(self) -> None:
-        """Let the time pass in the model that has passed for the agent by itself: on a busy machine, minutes."""
+        """Let the time pass in the model that has passed for the agent by itself: minutes, maybe."""
         passed = await self.stage.skipper.get_current_time(self.agent) - self.began - self.model.clock
         if passed > timedelta():
             self.model.pass_time(passed)
