@@ -115,8 +115,18 @@ class Stage:
             await self._worker.aclose()
         self._worker = None
 
-    async def start(self, input: AgentInput, kind: str, skipping: bool = False, id: str = "") -> Handle:
-        """Start an agent of `OWNER`; with `skipping`, each of its sleeps ends at once."""
+    async def start(
+        self,
+        input: AgentInput,
+        kind: str,
+        skipping: bool = False,
+        id: str = "",
+        task_timeout: timedelta | None = None,
+    ) -> Handle:
+        """Start an agent of `OWNER`; with `skipping`, each of its sleeps ends at once.
+
+        `task_timeout` is how long one of its workflow tasks may take, else the server's own limit.
+        """
         client = self.skipper.client if skipping else self.client
         with nullcontext() if skipping else self.skipper.with_time_skipping_disabled():
             handle = await client.start_workflow(
@@ -124,6 +134,7 @@ class Stage:
                 input,
                 id=id or f"{kind}-{uuid.uuid4().hex[:8]}",
                 task_queue=self.settings.task_queue,
+                task_timeout=task_timeout,
                 search_attributes=TypedSearchAttributes(
                     [
                         SearchAttributePair(search_attributes.OWNER, OWNER),

@@ -88,10 +88,15 @@ class Stage(testing.stage.Stage):
         )
 
     async def start(
-        self, input: AgentInput, kind: str = "errand", skipping: bool = False, id: str = ""
+        self,
+        input: AgentInput,
+        kind: str = "errand",
+        skipping: bool = False,
+        id: str = "",
+        task_timeout: timedelta | None = None,
     ) -> WorkflowHandle[Any, Any]:
         """Start an agent, an errand where no kind is given."""
-        return await super().start(input, kind, skipping, id)
+        return await super().start(input, kind, skipping, id, task_timeout)
 
     async def fate(self, handle: WorkflowHandle[Any, Any], decision_id: str) -> DecisionRecord:
         """What became of a decision, once it is judged."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -227,14 +226,7 @@ async def test_what_does_not_get_through_in_a_workflow_task_goes_on_by_itself(
     stage.objects = lambda: [stage.world, checks, Calendars(), stage.notices]  # type: ignore[method-assign]
     await stage.work()
     # A task that takes no longer than it may, however busy the machine is.
-    agent = await stage.client.start_workflow(
-        "errand",
-        ErrandInput(),
-        id=f"errand-{uuid.uuid4().hex[:8]}",
-        task_queue=stage.settings.task_queue,
-        task_timeout=timedelta(seconds=5),
-    )
-    stage.handles.append(agent)
+    agent = await stage.start(ErrandInput(), task_timeout=timedelta(seconds=5))
     request: ApprovalRequest = await stage.asked(agent)
     before = len(await stage.events(agent))
     await stage.decide(agent, request)

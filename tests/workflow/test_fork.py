@@ -118,7 +118,7 @@ async def floor(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Floor
         {"HIBERNAUT_DATA_DIR": str(folder), "HIBERNAUT_TASK_QUEUE": "forks", "HIBERNAUT_UNSIGNED": "refuse"}
         | keys
     )
-    limits = QUICK_TASKS | QUICK_DELETION | short_histories(60)
+    limits = QUICK_TASKS | QUICK_DELETION | short_histories(90)
     with pytest.MonkeyPatch.context() as monkeypatch:
         async with DevServer(settings, ui_port=None, limits=limits) as server:
             monkeypatch.setenv("TEMPORAL_ADDRESS", server.address)
@@ -294,7 +294,7 @@ async def test_another_input_counts_from_the_node_on(
 
 async def test_a_fork_from_any_run_of_a_chain(floor: Floor, orders: Any) -> None:
     """The latest entry, or one that is counted; a node that it never was at is refused with those it was."""
-    original = await floor.buyer(when="within-limit", limit="9", look_every="1m")
+    original = await floor.buyer(when="within-limit", limit="9", look_every="1h")
     first = (await original.describe()).run_id
 
     async def begun_afresh() -> str | None:
