@@ -11,15 +11,14 @@ QUICK_DELETION = {
 }
 
 
+def short_histories(events: int) -> dict[str, str]:
+    """A fresh history is suggested after so many events."""
+    return {"limit.historyCount.suggestContinueAsNew": str(events)}
+
+
 # A history that starts afresh within a second of the last waits out that second by default. In skipped time the
 # server counts what it has skipped so far into that wait: the agent would wake hours or days too late.
 AFRESH_AT_ONCE = {"history.workflowIdReuseMinimalInterval": '"0s"'}
-
-
-def short_histories(events: int) -> dict[str, str]:
-    """A fresh history is suggested after so many events."""
-    return {"limit.historyCount.suggestContinueAsNew": str(events)} | AFRESH_AT_ONCE
-
 
 # Timers are looked for at once; by default within a second, which time skipping waits out at each.
 QUICK_TIMERS = {"history.timerProcessorMaxTimeShift": '"10ms"'}
