@@ -67,7 +67,7 @@ class Run:
             if self.kills < KILLS:
                 self._strike(process, server)
             else:
-                process.join(60)
+                process.join(120)
             assert process.exitcode in (0, -signal.SIGKILL), process.exitcode
 
     def _strike(self, process: multiprocessing.process.BaseProcess, server: ModelServer) -> None:
