@@ -157,6 +157,7 @@ def once_each(letters: list[Delivered], ids: list[str]) -> None:
     assert Counter(each.agent for each in letters) == Counter(ids)
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("agents", [30, pytest.param(200, marks=pytest.mark.soak)])
 async def test_an_answer_in_hour_seventy_wakes_the_right_one_of_many(agents: int, tmp_path: Path) -> None:
     """Letters, 48 hours, follow-ups, an answer, slots, an invitation: each once, through four kills."""
