@@ -28,6 +28,8 @@ from common.temporal.codec import DATABASE
 from common.temporal.connect import data_converter
 
 HOST = "127.0.0.1"
+# Below those that Linux, macOS and Windows give to outgoing connections.
+PORTS = range(20_000, 30_000)
 NAMESPACE = "default"
 READY_WITHIN = 60.0
 STOP_WITHIN = 10.0
@@ -281,10 +283,13 @@ def hidden_host() -> str:
 
 
 def free_port() -> int:
-    """A TCP port that nothing listens on now."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
+    """A TCP port that nothing listens on now, and that no system gives to outgoing connections.
+
+    Of those a client that calls a server in vain may be given the very port that it calls.
+    """
+    while not is_free(port := PORTS.start + secrets.randbelow(len(PORTS))):
+        pass
+    return port
 
 
 def is_free(port: int) -> bool:

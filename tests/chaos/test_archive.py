@@ -281,6 +281,7 @@ def _assert_every_tampering_is_found(files: Path, anchor: Head | None, snapshot:
     return tamperings + 1
 
 
+@pytest.mark.timeout(900)
 async def test_agents_are_archived_under_fire(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The store fails at random, the worker is killed at each step, new agents close meanwhile."""
     await _archive_under_fire(30, CI_STEPS, tmp_path, monkeypatch)

@@ -7,12 +7,11 @@ import random
 import signal
 import sqlite3
 import threading
-import time
 from pathlib import Path
 
 import pytest
 
-from tests.support.budget_worker import work
+from tests.support.budget_worker import HOLD, work
 from tests.support.model_servers import ModelServer, Seen, serving
 from tests.support.seeds import seed
 
@@ -43,15 +42,18 @@ class Run:
             "HIBERNAUT_DATA_DIR": str(folder),
             "HIBERNAUT_MODEL": "openai:gpt-4o-mini",
         }
-        self.asked, self.answered = threading.Event(), threading.Event()
+        self.asked, self.answered, self.may_answer = threading.Event(), threading.Event(), threading.Event()
         self.kills = 0
         self.after_answer = 0
         self.before_answer = 0
 
     def answer(self, seen: Seen) -> str:
-        """Answer after a moment, so that a kill can come before."""
+        """Answer as soon as it may: a kill can come before."""
+        before = self.kills
         self.asked.set()
-        time.sleep(0.02)
+        assert self.may_answer.wait(60)
+        if self.kills > before:
+            raise BrokenPipeError("whoever asked is no more")
         return "yes"
 
     def to_the_end(self, server: ModelServer) -> None:
@@ -63,28 +65,39 @@ class Run:
             process = context.Process(target=work, args=(self.environment, LIMIT))
             self.asked.clear()
             self.answered.clear()
-            process.start()
             if self.kills < KILLS:
                 self._strike(process, server)
             else:
-                process.join(60)
+                self.may_answer.set()
+                process.start()
+                process.join(120)
             assert process.exitcode in (0, -signal.SIGKILL), process.exitcode
 
     def _strike(self, process: multiprocessing.process.BaseProcess, server: ModelServer) -> None:
-        moment = self.chance.choice(["asked", "answered", "any"])
+        moment = self.chance.choice(["asked", "answered", "then", "any"])
+        hold = self.folder / HOLD
+        if moment == "answered":
+            hold.touch()
         if moment == "asked":
-            self.asked.wait(20)
-        elif moment == "answered":
-            self.answered.wait(20)
-            process.join(self.chance.uniform(0, 0.02))
+            self.may_answer.clear()
         else:
+            self.may_answer.set()
+        process.start()
+        if moment == "any":
             process.join(self.chance.uniform(0, 0.3))
+        else:
+            happens = self.asked if moment == "asked" else self.answered
+            # Where nothing is left of the budget nothing is asked any more.
+            while process.is_alive() and not happens.wait(0.02):
+                pass
+            process.join(self.chance.uniform(0, 0.02) if moment == "then" else 0)
         process.kill()
-        process.join(20)
+        process.join(60)
+        hold.unlink(missing_ok=True)
         if process.exitcode == -signal.SIGKILL:
             self.kills += 1
             if unsettled(self.folder):
-                if len(server.answered) == len(server.seen):
+                if len(server.seen) - 1 in server.answered:
                     self.after_answer += 1
                 else:
                     self.before_answer += 1

@@ -37,6 +37,7 @@ def findings(view: AgentView) -> Any:
     return json.loads(Path(view.result["report"]["json"]).read_text())["findings"]
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("files", [1500])
 async def test_kills_of_worker_server_and_both_change_nothing_in_what_an_audit_finds_and_does(
     files: int, tmp_path: Path

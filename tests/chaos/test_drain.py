@@ -33,9 +33,9 @@ async def test_a_scan_whose_worker_gets_sigterm_goes_on_at_the_next_file_on_anot
         assert going
         await eventually(scanned, every=0.05)
         going.terminate()
+        assert 0 < scanned() < FILES, "the worker did not have to go in the middle of the scan"
         await stack.start_worker()
         assert await end_child(going, 60) == 0
-        assert 0 < scanned() < FILES, "the worker did not have to go in the middle of the scan"
 
         def attempts() -> list[list[int]]:
             return [resumed for _, resumed in journals(stack.settings, id).values()]

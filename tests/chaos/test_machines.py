@@ -233,7 +233,7 @@ def fetched_by_a_command(on: Machines, journey: Journey, files: dict[str, bytes]
     """On a machine that has neither worker nor gateway."""
     save = on.folder / "saved"
     command = [sys.executable, str(ROOT / "starter.py"), "files", journey.id, "--save", str(save)]
-    ran = subprocess.run(command, env=on.on("desk"), capture_output=True, text=True, timeout=60)
+    ran = subprocess.run(command, env=on.on("desk"), capture_output=True, text=True, timeout=120)
     assert ran.returncode == 0, ran.stderr
     assert {file.name: file.read_bytes() for file in save.iterdir()} == files
     assert sorted(ran.stdout.splitlines()) == sorted(str(save / name) for name in files)

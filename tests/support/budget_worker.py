@@ -6,7 +6,9 @@ It is forked from a process that has loaded everything, so that a hundred runs t
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
+from typing import Any
 
 # Loaded before the fork.
 import openai  # noqa: F401
@@ -19,11 +21,22 @@ from activities.llm.runner import Caller, ModelRunner
 from common.artifacts import ArtifactStore
 from common.settings import Settings
 
+# While there is a file of this name nothing is settled.
+HOLD = "hold"
+
 
 def work(environment: dict[str, str], tokens: int) -> None:
     """Think under the keys `call/0`, `call/1`, …, and remember what came through, as a history does."""
     settings = Settings.read(environment)
     runner = ModelRunner(settings, ArtifactStore.of(settings))
+    hold, settle = settings.data_dir / HOLD, runner.ledger.settle
+
+    def settled(*what: Any) -> None:
+        while hold.exists():
+            time.sleep(0.01)
+        settle(*what)
+
+    runner.ledger.settle = settled  # type: ignore[method-assign]
     think = Think(instruction="Say yes.", budget=Budget(tokens=tokens), max_output_tokens=100)
     done = settings.data_dir / "done"
     number = len(done.read_bytes()) if done.exists() else 0

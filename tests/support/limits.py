@@ -16,6 +16,10 @@ def short_histories(events: int) -> dict[str, str]:
     return {"limit.historyCount.suggestContinueAsNew": str(events)}
 
 
+# A history that starts afresh within a second of the last waits out that second by default. In skipped time
+# the server counts what it has skipped so far into that wait: the agent would wake hours or days too late.
+AFRESH_AT_ONCE = {"history.workflowIdReuseMinimalInterval": '"0s"'}
+
 # Timers are looked for at once; by default within a second, which time skipping waits out at each.
 QUICK_TIMERS = {"history.timerProcessorMaxTimeShift": '"10ms"'}
 

@@ -66,7 +66,7 @@ async def begin(
 
 
 async def result_of(handle: WorkflowHandle[Any, Any]) -> ResearchResult:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         return ResearchResult.model_validate(await handle.result())
 
 

@@ -33,7 +33,7 @@ async def refusal(agent: WorkflowHandle[Any, Any], name: str, *arguments: Any) -
 
 async def test_a_look_shows_old_and_new_and_decides_nothing(stage: Stage) -> None:
     """As seen at first, as it is after a look; a look decides nothing, and the action fetches for itself."""
-    agent = await stage.start(ErrandInput(policy=POLICY))
+    agent = await stage.start(ErrandInput(policy=POLICY, freshness=timedelta(minutes=5)))
     asked = await stage.asked(agent)
     assert (asked.premises, asked.checked_at) == ((PremiseState(name="value", seen="10"),), None)
     stage.world.value = 12
@@ -100,7 +100,7 @@ async def test_what_cannot_be_looked_at_leaves_nothing_in_history(stage: Stage) 
 
 async def test_looks_have_an_end(stage: Stage) -> None:
     """However long somebody goes on looking, a history takes only so many; the answer counts as ever."""
-    agent = await stage.start(ErrandInput(policy=POLICY), skipping=True)
+    agent = await stage.start(ErrandInput(policy=POLICY))
     asked = await stage.asked(agent)
     for _ in range(MAX_REFRESHES):
         assert await look(agent, asked.id) is not None

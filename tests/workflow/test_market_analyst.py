@@ -23,9 +23,12 @@ from tests.support.market.stage import MarketStage
 
 @pytest.fixture(scope="module")
 async def exchange_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[DevServer]:
-    """A server that suggests a fresh history after sixty events, so that a watch spans several."""
+    """A server that suggests a fresh history after ninety events, so that a watch spans several.
+
+    What people tell an agent in a test is answered within one: what it answered does not come along.
+    """
     settings = Settings.read({"HIBERNAUT_DATA_DIR": str(tmp_path_factory.mktemp("exchange"))})
-    quick = limits.short_histories(60) | limits.QUICK_TASKS | limits.QUICK_TIMERS
+    quick = limits.short_histories(90) | limits.QUICK_TASKS | limits.QUICK_TIMERS | limits.AFRESH_AT_ONCE
     async with DevServer(settings, ui_port=None, limits=quick) as server:
         yield server
 
@@ -51,19 +54,21 @@ async def tell(market: MarketStage, agent: WorkflowHandle[Any, Any], words: str)
     return await eventually(find)
 
 
-async def looked(market: MarketStage, count: int) -> None:
-    await eventually(lambda: len(market.exchange.looks) >= count)
-
-
-async def test_it_watches_hour_by_hour_to_the_end_and_reports(market: MarketStage) -> None:
-    """Over several fresh histories each hour is looked at once, and all prices are in the report."""
-    agent = await market.watch(every="1h", rules="above 1 alert; fall 99% in 1h", **{"for": "20h"})
-    await looked(market, 1)
+async def waiting(market: MarketStage, **wanted: Any) -> WorkflowHandle[Any, Any]:
+    """An analyst that has looked once and waits for the next price; nobody skips its time yet."""
+    agent = await market.watch(skipping=False, every="1h", **wanted)
 
     async def waits() -> bool:
         return (await market.status(agent)).waiting_for == "the next price"
 
     await eventually(waits)
+    return agent
+
+
+async def test_it_watches_hour_by_hour_to_the_end_and_reports(market: MarketStage) -> None:
+    """Over several fresh histories each hour is looked at once, and all prices are in the report."""
+    # It ends with a midnight, twelve hours from now at least.
+    agent = await waiting(market, rules="above 1 alert; fall 99% in 1h", **{"for": "36h"})
     await market.skipper.fast_forward(agent)
     result = await market.result(agent)
     assert (result.outcome, result.crossings) == ("watched", 1)
@@ -80,8 +85,7 @@ async def test_it_watches_hour_by_hour_to_the_end_and_reports(market: MarketStag
 
 async def test_people_steer_it_in_words_and_what_it_does_not_understand_it_says(market: MarketStage) -> None:
     """Longer, another rule, another pace, a report now; the rest is said back, and changes nothing."""
-    agent = await market.watch(skipping=False, every="1h", rules="above 9000", **{"for": "2d"})
-    await looked(market, 1)
+    agent = await waiting(market, rules="above 9000", **{"for": "2d"})
     assert (await tell(market, agent, "for 3 days more")).words.startswith(
         "it watches until the last close by"
     )
@@ -109,10 +113,7 @@ async def test_people_steer_it_in_words_and_what_it_does_not_understand_it_says(
 async def test_a_rule_may_ask_people_and_a_no_ends_the_watch(market: MarketStage) -> None:
     """It goes on looking while they think, over fresh histories; the question stays the same."""
     market.exchange.price = Decimal(4000)
-    agent = await market.watch(
-        every="1h", rules="above 5000 ask; above 4500 ask; above 4800 alert", **{"for": "9d"}
-    )
-    await looked(market, 1)
+    agent = await waiting(market, rules="above 5000 ask; above 4500 ask; above 4800 alert", **{"for": "9d"})
     market.exchange.price = Decimal(5100)
     await market.skipper.fast_forward(agent, timedelta(hours=1, minutes=5))
     first = await market.asked(agent)
@@ -132,13 +133,14 @@ async def test_a_rule_may_ask_people_and_a_no_ends_the_watch(market: MarketStage
 
 async def test_with_the_last_close_what_was_asked_is_asked_no_more(market: MarketStage) -> None:
     """Nobody has to answer for a watch that is over."""
-    agent = await market.watch(every="1h", rules="below 6000", **{"for": "3h"})
-    await looked(market, 1)
+    # It ends with a midnight, three hours from now at least.
+    agent = await waiting(market, rules="below 6000", **{"for": "27h"})
     await tell(market, agent, "add fall 1% in 1d ask")
     market.exchange.price = Decimal(4500)
     await market.skipper.fast_forward(agent)
     result = await market.result(agent)
     assert result.outcome == "watched"
+    assert market.notices.events(agent.id).count("asked") == 1
     assert (await market.query(agent, "approvals", ApprovalsView)).open == []
 
 

@@ -185,8 +185,10 @@ async def test_by_default_the_terminal_is_told_and_nothing_else_is_started(
     agent = await stage.start(ErrandInput())
     await stage.decide(agent, await stage.asked(agent))
     await agent.result()
-    lines = [line for line in capfd.readouterr().err.splitlines() if agent.id in line]
-    assert [line.partition(":")[0] for line in lines] == ["asked", "finished"]
+    # Temporal's core has words of its own for a slow machine.
+    printed = [line.partition(":") for line in capfd.readouterr().err.splitlines() if agent.id in line]
+    lines = [words for event, _, words in printed if event in [*NoticeEvent]]
+    assert [event for event, _, _ in printed if event in [*NoticeEvent]] == ["asked", "finished"]
     assert "may decide: ann" in lines[0]
     events = await stage.events(agent)
     assert events.count("EVENT_TYPE_MARKER_RECORDED") == 2  # the other is the check of the envelope
@@ -277,7 +279,7 @@ async def test_reminders_escalations_and_drift_are_told_to_whom_they_concern(sta
         escalate_after=timedelta(hours=2),
         expires_after=timedelta(days=3),
     )
-    agent = await stage.start(ErrandInput(policy=policy), skipping=True)
+    agent = await stage.start(ErrandInput(policy=policy))
     request = await stage.asked(agent)
     await stage.skipper.fast_forward(agent, timedelta(hours=1, minutes=1))
     await eventually(lambda: _events(stage, agent.id, "reminder"))
@@ -381,8 +383,14 @@ async def test_a_broken_file_of_routes_costs_no_agent_its_way(
     (stage.settings.data_dir / "notices.json").write_text('{"routes": 7}  ')
     agent = await stage.start(ErrandInput())
     request = await stage.asked(agent)
-    line = next(line for line in capfd.readouterr().err.splitlines() if agent.id in line)
-    assert line.startswith("asked: ")
+    printed: list[str] = []
+
+    def told_there() -> str:
+        printed.append(capfd.readouterr().err)
+        lines = "".join(printed).splitlines()
+        return next((line for line in lines if line.startswith("asked: ") and agent.id in line), "")
+
+    line = await eventually(told_there)
     assert "HIBERNAUT_NOTICES" in line
     stage.route("slack:#ops", "terminal")
     await stage.decide(agent, request)
@@ -412,7 +420,7 @@ async def test_what_is_no_outcome_wedges_no_courier(stage: NoticeStage) -> None:
     agent = await stage.start(ErrandInput())
     request = await stage.asked(agent)
     await eventually(lambda: _posted(stage, agent.id))
-    [row] = await stage.rows(agent.id)
+    [row] = await eventually(lambda: stage.rows(agent.id))
     courier = stage.client.get_workflow_handle(row.id)
     await courier.signal("settled", args=[1, 2, 3])
     await courier.signal("settled", {"no": "text"})

@@ -14,6 +14,8 @@ from common.approval.types import Verdict
 from common.client import limits
 from common.client.client import AgentClient
 from common.client.errors import TooManyAgentsError, TooMuchSaidError
+from common.client.filters import AgentFilter
+from common.client.visibility import exactly
 from gateway.problems import problem_of
 from testing.waiting import eventually
 from tests.support.agents.doubles import ErrandInput, Step, Stepped, World
@@ -47,11 +49,18 @@ async def test_an_owner_of_many_agents_does_not_keep_anothers_waiting(stage: Sta
         await asyncio.gather(*(stage.client.get_workflow_handle(id).terminate() for id in [*many, one]))
 
 
+async def are_at_work(stage: Stage, owner: str, count: int) -> bool:
+    """Whether visibility, by which agents are counted, knows so many."""
+    working = " AND ".join(exactly(AgentFilter(owner=owner, state=AgentState.WORKING)))
+    return (await stage.client.count_workflows(working)).count == count
+
+
 async def test_an_owner_may_have_so_many_agents_at_work_and_any_number_asleep(stage: Stage) -> None:
     """More are refused with a clear line; another owner's are not, and what waits does not count."""
     await stage.rest()
     agents = AgentClient(stage.client, stage.settings.but(working_agents=2), stage.signer)
     started = [await agents.start("errand", ErrandInput(), owner="busy") for _ in range(2)]
+    await eventually(lambda: are_at_work(stage, "busy", 2))
     with pytest.raises(TooManyAgentsError, match="busy has 2 agents at work, and 2 may be at once") as caught:
         await agents.start("errand", ErrandInput(), owner="busy")
     assert problem_of(caught.value).status_code == 429

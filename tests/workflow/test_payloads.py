@@ -66,7 +66,7 @@ def lying(stage: Stage) -> dict[str, datetime]:
 
 async def sleeping(stage: Stage, input: KeeperInput) -> WorkflowHandle[Any, Any]:
     handle = await stage.start(input, "keeper")
-    await eventually(lambda: asleep(handle), 90)
+    await eventually(lambda: asleep(handle))
     return handle
 
 
@@ -178,7 +178,7 @@ async def test_what_goes_to_another_workflow_is_encrypted_for_that_one(stage: St
     )
     child = stage.client.get_workflow_handle(f"{neighbour.id}-child")
     # A wake that came before its sleep would be refused.
-    await eventually(lambda: asleep(child), 90)
+    await eventually(lambda: asleep(child))
     await child.signal("wake", None)
     assert Kept.model_validate(await neighbour.result()).said == large
     assert f"was told: {large[:10]}" in "".join(await stage.notes(agent))
@@ -195,13 +195,13 @@ async def test_queries_replays_and_retries_write_nothing(stage: Stage) -> None:
     await stage.rest()
     await stage.work()
     for _ in range(2):
-        notebook = await handle.query("notebook", result_type=Notebook)
+        notebook = await stage.query(handle, "notebook", Notebook)
         assert sum(len(entry.text) for entry in notebook.entries) > 280_000
     await result_of(handle)
     written = {key: at for key, at in lying(stage).items() if key not in before or before[key] != at}
     assert len(written) == 1, "the agent's own result"
     done = lying(stage)
-    await handle.query("notebook", result_type=Notebook)
+    await stage.query(handle, "notebook", Notebook)
     await stage.replay_all()
     assert lying(stage) == done
 

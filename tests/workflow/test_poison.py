@@ -124,9 +124,9 @@ async def check(stage: PoisonStage, row: Row) -> None:
         status = (await agent.describe()).status
         assert status is WorkflowExecutionStatus.FAILED, row.what
     elif row.trouble:
-        await eventually(lambda: is_in_trouble(stage, agent, row.trouble), 60)
+        await eventually(lambda: is_in_trouble(stage, agent, row.trouble))
     else:
-        await eventually(lambda: can_be_asked(stage, agent, row.state), 60)
+        await eventually(lambda: can_be_asked(stage, agent, row.state))
 
 
 async def somebody(stage: PoisonStage) -> Client:
@@ -244,10 +244,15 @@ async def test_what_cannot_be_read_fails_for_its_reason_or_shows_as_trouble(stag
     )
     await activity.complete({"size": "many"})
     await eventually(lambda: is_in_trouble(stage, waiting, failing))
-    for agent in (nowhere, waiting):
+
+    async def says_why(agent: WorkflowHandle[Any, Any], why: str) -> bool:
+        # On a busy machine a task may run out of time for once.
         [trouble] = (await stage.door.view(agent.id)).trouble
         assert trouble.cause is Cause.TASK_FAILS
-        assert "ValidationError" in trouble.words or "there is no object" in trouble.words
+        return why in trouble.words
+
+    await eventually(lambda: says_why(nowhere, "there is no object"))
+    await eventually(lambda: says_why(waiting, "ValidationError"))
 
 
 @contextlib.asynccontextmanager

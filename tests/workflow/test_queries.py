@@ -69,16 +69,16 @@ async def test_a_query_amidst_a_check_is_answered_after_it(
         request = await stage.asked(agent)
         await stage.rest()
         decision = await stage.decide(agent, request, verdict)
-        queries = [asyncio.create_task(agent.query("status")) for _ in range(3)]
+        queries = [asyncio.create_task(stage.status(agent)) for _ in range(3)]
         await asyncio.sleep(seconds)
         await stage.work()
         await eventually(lambda: meeting.begun.is_set())
-        met = await asyncio.to_thread(meeting.asked.wait, 1)
+        met = await asyncio.to_thread(meeting.asked.wait, 3)
         if met and verdict is Verdict.APPROVE:
             await agent.signal("pause")
             await agent.signal("resume")
         meeting.may_end.set()
-        assert [each["owner"] for each in await asyncio.gather(*queries)] == ["owner-1"] * 3
+        assert [each.owner for each in await asyncio.gather(*queries)] == ["owner-1"] * 3
         result = await agent.result()
         assert (result["confirmation"] is not None) == (verdict is Verdict.APPROVE)
         assert (await stage.fate(agent, decision.id)).status == "counted"

@@ -193,7 +193,7 @@ async def test_messages_of_an_agent_that_is_terminated_lose_their_buttons(stage:
     request = await stage.asked(agent)
     await stage.posted(2)
     notice = reminder(agent, request, 7)
-    courier = await stage.skipper.client.start_workflow(
+    courier = await stage.client.start_workflow(
         "courier",
         sign_start(
             "courier",
@@ -206,6 +206,7 @@ async def test_messages_of_an_agent_that_is_terminated_lose_their_buttons(stage:
     stage.handles.append(stage.client.get_workflow_handle(courier.id))
     await stage.posted(3)
     await agent.terminate("by hand")
+    await stage.skipper.fast_forward(courier)
     await courier.result()
     last = json.dumps(stage.slack.channels["C0GENERAL"].messages[-1]["blocks"])
     assert "the agent has ended: terminated" in last

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +118,7 @@ async def test_a_spent_budget_is_asked_about_and_a_yes_lets_the_agent_go_on(
     assert (request.plan["spent_tokens"], request.plan["tokens_limit"]) == (120, 100)
     notes = await stage.notes(agent)
     assert sum("over 80 % of the budget" in note for note in notes) == 1
-    assert stage.notices.events(agent.id) == ["budget", "budget", "stuck", "asked"]
+    await eventually(lambda: stage.notices.events(agent.id) == ["budget", "budget", "stuck", "asked"])
     await stage.decide(agent, request, Verdict.REVISE, edits={"tokens": 140})
     result = await agent.result()
     assert result["rounds"] == 6
@@ -155,6 +155,9 @@ async def test_an_owners_day_is_a_budget_of_its_own(desk: Desk, monkeypatch: pyt
     """All agents of an owner share it; the question about it ends with the day."""
     models = desk.runner._settings.language_models.but(owner_tokens=60)
     monkeypatch.setattr(desk.runner, "_settings", desk.runner._settings.but(language_models=models))
+    # The day does not end in the middle of it.
+    today = datetime.now(UTC)
+    monkeypatch.setattr(desk.runner, "_now", lambda: today)
     stage = desk.stage
     one = await stage.start(TalkInput(rounds=2), kind="talker")
     assert (await one.result())["rounds"] == 2

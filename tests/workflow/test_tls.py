@@ -14,6 +14,7 @@ from common.temporal.connect import CannotConnectError, connect
 from common.temporal.waiting_proxy import WaitingProxy
 from tests.support.tls import behind_tls
 
+A_MINUTE = timedelta(minutes=1)
 SERVER, CLIENT = "TEMPORAL_TLS_SERVER_", "TEMPORAL_TLS_CLIENT_"
 
 
@@ -46,14 +47,19 @@ async def test_a_worker_gets_through_and_others_are_told_why_not(
     stranger = right | {f"{SERVER}CA_CERT_PATH": str(folder / "stranger.pem")}
     missing = right | {f"{CLIENT}KEY_PATH": str(folder / "missing.key")}
 
-    async def told(environment: dict[str, str], *, proxy: WaitingProxy | None = None) -> str:
+    async def told(
+        environment: dict[str, str],
+        *,
+        proxy: WaitingProxy | None = None,
+        patience: timedelta = timedelta(seconds=5),
+    ) -> str:
         for name in (*right, *environment):
             monkeypatch.delenv(name, raising=False)
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
         said = ""
         try:
-            client = await connect(settings, proxy=proxy, patience=timedelta(seconds=5))
+            client = await connect(settings, proxy=proxy, patience=patience)
         except (CannotConnectError, SettingsError) as error:
             said = str(error)
         else:
@@ -63,8 +69,8 @@ async def test_a_worker_gets_through_and_others_are_told_why_not(
 
     async with behind_tls(server.address, folder, mutual=True) as address:
         monkeypatch.setenv("TEMPORAL_ADDRESS", address)
-        assert await told(right) == ""
-        assert await told(right, proxy=WaitingProxy()) == ""
+        assert await told(right, patience=A_MINUTE) == ""
+        assert await told(right, proxy=WaitingProxy(), patience=A_MINUTE) == ""
         for name in ("wrong", "expired"):
             assert f"see that {CLIENT}CERT_PATH" in await told(shown(name))
         assert f"see that {CLIENT}CERT_PATH" in await told(none)

@@ -14,6 +14,7 @@ import pytest
 from temporalio.api.workflowservice.v1 import DeleteWorkerDeploymentVersionRequest
 from temporalio.client import WorkflowHandle
 from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
+from temporalio.service import RPCError, RPCStatusCode
 
 import worker
 from cli.check_agents import agents_check, builds_check, worker_check
@@ -25,7 +26,7 @@ from common.approval.groups import Directory
 from common.approval.signed import sign_start
 from common.archive.reader import ArchivedAgents
 from common.archive.search import AgentSearch
-from common.client import builds
+from common.client import builds, moving
 from common.client.builds import Build, Builds
 from common.client.client import AgentClient
 from common.client.diagnosis import Diagnosis
@@ -34,6 +35,7 @@ from common.client.filters import AgentFilter
 from common.client.moving import Moved, Moves
 from common.client.trouble import Cause
 from common.client.view import AgentRow, row_of, row_of_info
+from common.client.visibility import AGENTS, quote, rows_of
 from common.notices.types import COURIER, Dispatch, Notice, NoticeEvent
 from common.settings import Settings
 from common.temporal.connect import connect
@@ -76,8 +78,9 @@ class Rollout:
             build=build, name=self.settings.deployment.name if build else ""
         )
         client = await connect(self.settings)
+        before = self.stages.get(build)
         stage = self.stages[build] = Stage(client, self.settings.but(deployment=deployment), 1000)
-        stage.agents = [*agents, Courier]
+        stage.agents, stage.handles = [*agents, Courier], before.handles if before else []
         await stage.work()
         return stage
 
@@ -100,6 +103,15 @@ class Rollout:
     async def build(self, build: str) -> Build:
         """What is known of a build."""
         return next(each for each in (await self.builds.read()).builds if each.build == build)
+
+    async def known(self, build: str, **wanted: Any) -> Build:
+        """What is known of a build, once that is so."""
+
+        async def find() -> Build | None:
+            found = await self.build(build)
+            return found if found.model_dump(include={*wanted}) == wanted else None
+
+        return await eventually(find)
 
     async def move(self, agent: Agent) -> Moved:
         return await Moves(self.stage.client, self.agents, self.builds).move(agent.id)
@@ -132,8 +144,11 @@ class Rollout:
         return agent
 
     async def rests(self, agent: Agent, build: str) -> bool:
-        row = await self.row(agent)
-        return row.pinned_to.endswith(build) and row.state in ("sleeping", "awaiting_approval")
+        """Whether visibility, too, knows that it does, on that build."""
+        rows = await rows_of(self.stage.client, [AGENTS, f"WorkflowId = {quote(agent.id)}"], 1)
+        return any(
+            row.pinned_to.endswith(build) and row.state in ("sleeping", "awaiting_approval") for row in rows
+        )
 
 
 @pytest.fixture
@@ -141,6 +156,8 @@ async def rollout(
     rollouts: DevServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Rollout]:
     monkeypatch.setenv("TEMPORAL_ADDRESS", rollouts.address)
+    # A busy machine may take longer to confirm a move than people would wait.
+    monkeypatch.setattr(moving, "PATIENCE", timedelta(minutes=1))
     open_all(tmp_path / "data")
     found = Rollout(
         Settings.read(
@@ -176,6 +193,10 @@ async def is_gone(rollout: Rollout, build: str) -> bool:
     return False
 
 
+async def there_are(rollout: Rollout, *builds: str) -> bool:
+    return [each.build for each in (await rollout.builds.read()).builds] == [*builds]
+
+
 async def test_an_old_build_is_left_by_all_and_can_go(
     rollout: Rollout, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -196,19 +217,10 @@ async def test_an_old_build_is_left_by_all_and_can_go(
     assert await noted(old, long, "woke: signal")
     assert (await old.status(long)).wake_at is not None
     assert await rollout.is_pinned(staying, "A")
-    found = {each.build: each for each in (await rollout.builds.read()).builds}
-    left, new = found["A"], found["B"]
-    assert (left.status, left.drained, left.agents, left.asleep, left.open_end) == (
-        "draining",
-        False,
-        2,
-        2,
-        2,
-    )
-    assert (new.status, new.agents, new.asleep, new.open_end) == ("current", 2, 2, 0)
+    await rollout.known("A", status="draining", drained=False, agents=2, asleep=2, open_end=2)
     wakes = [row.wake_at for row in (await rollout.row(begun), await rollout.row(long)) if row.wake_at]
-    assert new.asleep_until == max(wakes)
     assert len(set(wakes)) == 2
+    await rollout.known("B", status="current", agents=2, asleep=2, open_end=0, asleep_until=max(wakes))
     capsys.readouterr()
     await worker.say_who_needs(old.client, old.settings)
     need = "2 agents need it (2 asleep, 2 without an end)"
@@ -231,7 +243,7 @@ async def test_an_old_build_is_left_by_all_and_can_go(
     assert "1 agent that ended on it not archived yet" in free.reason
     await old.rest()
     await eventually(lambda: is_gone(rollout, "A"))
-    assert [each.build for each in (await rollout.builds.read()).builds] == ["B"]
+    await eventually(lambda: there_are(rollout, "B"))
     with pytest.raises(AgentClientError, match="there is no build 'A'; there are: B"):
         await rollout.builds.remove("A")
     await old.decide(forgetful, await old.asked(forgetful))
@@ -277,6 +289,8 @@ async def test_a_rollback_takes_back_who_moves(rollout: Rollout, capsys: pytest.
     }
     assert await move(rollout.settings, begun.id, None, as_json=False) is ExitCode.DONE
     assert capsys.readouterr().err == f"{begun.id}: on build A already.\n"
+    await rollout.known("A", agents=3)
+    await rollout.known("B", agents=0)
     await versions(rollout.settings, None, None, unversioned=False, as_json=True)
     shown = json.loads(capsys.readouterr().out)
     assert shown["current"] == "A"
@@ -304,8 +318,27 @@ async def troubles(rollout: Rollout) -> dict[str, list[Cause]]:
     return {row.id: [each.cause for each in row.trouble] for row in found.agents if row.pinned_to}
 
 
+async def are_troubled(rollout: Rollout, expected: dict[str, list[Cause]]) -> bool:
+    return await troubles(rollout) == expected
+
+
 async def has_no_worker(rollout: Rollout, build: str) -> bool:
     return not (await rollout.build(build)).workers
+
+
+async def forgets(rollout: Rollout, build: str) -> bool:
+    """Somebody has the server forget a build that agents need; not while it sees a worker of any kind."""
+    version = WorkerDeploymentVersion(rollout.settings.deployment.name, build)._to_proto()
+    request = DeleteWorkerDeploymentVersionRequest(
+        namespace="default", deployment_version=version, skip_drainage=True, identity="somebody"
+    )
+    try:
+        await rollout.stage.client.workflow_service.delete_worker_deployment_version(request)
+    except RPCError as error:
+        if error.status is not RPCStatusCode.FAILED_PRECONDITION:
+            raise
+        return False
+    return True
 
 
 async def test_a_build_that_nobody_polls_is_named(rollout: Rollout, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -316,11 +349,11 @@ async def test_a_build_that_nobody_polls_is_named(rollout: Rollout, monkeypatch:
     await rollout.start("B", (ErrandAgent, LongErrand, ChangedBrief))
     await rollout.make_current("B")
     [well] = await rollout.begun("B", "errand")
-    assert await troubles(rollout) == {}
+    await eventually(lambda: are_troubled(rollout, {}))
     await old.rest()
     await eventually(lambda: has_no_worker(rollout, "A"))
     expected = {agent.id: [Cause.BUILD_GONE] for agent in (asleep, forgetful)}
-    assert await troubles(rollout) == expected
+    await eventually(lambda: are_troubled(rollout, expected))
     [shown] = (await rollout.agents.view(asleep.id)).trouble
     assert shown.words.startswith("it is pinned to build A, of which no worker polls")
     assert "`starter.py wake --for-upgrade --build A`" in shown.fix
@@ -335,21 +368,14 @@ async def test_a_build_that_nobody_polls_is_named(rollout: Rollout, monkeypatch:
     monkeypatch.setattr(builds, "ARRIVAL", timedelta())
     with pytest.raises(BuildRefusedError, match="no worker of build A polls"):
         await rollout.make_current("A")
-    # Somebody has the server forget it all the same.
-    version = WorkerDeploymentVersion(rollout.settings.deployment.name, "A")._to_proto()
-    await old.client.workflow_service.delete_worker_deployment_version(
-        DeleteWorkerDeploymentVersionRequest(
-            namespace="default", deployment_version=version, skip_drainage=True, identity="somebody"
-        )
-    )
-    lost = await rollout.build("A")
-    assert (lost.status, lost.agents, lost.removable) == ("forgotten", 2, False)
-    assert await troubles(rollout) == expected
+    await eventually(lambda: forgets(rollout, "A"))
+    await rollout.known("A", status="forgotten", agents=2, removable=False)
+    await eventually(lambda: are_troubled(rollout, expected))
     # The histories go over as they are: one replays there, the other does not, and is left.
     moved, left = await rollout.move(asleep), await rollout.move(forgetful)
     assert (moved.moved, moved.words) == (True, "went over to build B: no worker of build A polls")
     assert (left.moved, left.words) == (False, "left on build A: its history does not replay on build B")
-    assert await troubles(rollout) == {forgetful.id: [Cause.BUILD_GONE]}
+    await eventually(lambda: are_troubled(rollout, {forgetful.id: [Cause.BUILD_GONE]}))
     await asleep.signal("wake")
     await old.asked(asleep)
     # Its own build is back, and it never noticed.
@@ -377,8 +403,12 @@ async def test_the_way_back_to_unversioned_workers(rollout: Rollout) -> None:
         (True, "went over to unversioned workers"),
         (True, "pinned to no build"),
     ]
-    found = await rollout.builds.read()
-    assert (found.current, found.agents, found.builds[0].agents) == ("", 4, 0)
+
+    async def nothing_needs_it() -> bool:
+        found = await rollout.builds.read()
+        return (found.current, found.agents, found.builds[0].agents) == ("", 4, 0)
+
+    await eventually(nothing_needs_it)
     await rollout.stages["A"].rest()
     await plain.decide(forgetful, await plain.asked(forgetful))
     assert "approved by ann" in await forgetful.result()

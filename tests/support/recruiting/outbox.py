@@ -17,7 +17,10 @@ CREATE TABLE IF NOT EXISTS letters (
 );
 CREATE INDEX IF NOT EXISTS letters_by_key ON letters (key);
 CREATE TABLE IF NOT EXISTS refusing (receiver TEXT PRIMARY KEY, status TEXT);
+CREATE TABLE IF NOT EXISTS held (kind TEXT PRIMARY KEY, most INTEGER);
 """
+KINDS = ("first", "follow_up", "proposal", "reply", "invitation")
+LOOK_AGAIN = 0.05
 
 
 @dataclass(frozen=True)
@@ -36,23 +39,14 @@ class Delivered:
     @property
     def kind(self) -> str:
         """Which letter it is: first, follow_up, proposal, reply, invitation."""
-        parts = self.key.split(":")
-        return next(
-            part for part in parts if part in ("first", "follow_up", "proposal", "reply", "invitation")
-        )
+        return _kind(self.key)
 
 
 class LedgerOutbox:
-    """Sends by writing a row. What is asked for again under a key is looked up, as a mail server cannot.
+    """Sends by writing a row. What is asked for again under a key is looked up, as a mail server cannot."""
 
-    Args:
-        path: of the file.
-        pause: seconds from when a letter has gone out to when its sender is told.
-    """
-
-    def __init__(self, path: Path, pause: float = 0.0) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
-        self._pause = pause
         self.lose = 0
         self.away = False
         self.tried = 0
@@ -67,31 +61,15 @@ class LedgerOutbox:
         if self.away:
             self.tried += 1
             raise ConnectionRefusedError("the mail server is away")
-        with closing(self._open()) as ledger, ledger:
-            ledger.execute("BEGIN IMMEDIATE")
-            found = _found(ledger, letter)
-            if found is not None:
-                return found
-            row = ledger.execute("SELECT status FROM refusing WHERE receiver = ?", (letter.to,)).fetchone()
-            if row is not None and row[0] == SentStatus.REFUSED:
-                return Sent(status=SentStatus.REFUSED, message_id="", reason="550 no such user")
-            ledger.execute(
-                "INSERT INTO letters (key, agent, thread, receiver, subject, text, calendar, in_reply_to) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    *(letter.key, letter.agent, letter.thread, letter.to),
-                    *(letter.subject, letter.text, letter.calendar, letter.in_reply_to),
-                ),
-            )
-        if self._pause:
-            # Of an invitation longer: there is one, and whoever wants to kill its sender has to hit.
-            await asyncio.sleep(self._pause * (30 if letter.calendar else 1))
-        if self.lose:
+        while (written := self._write(letter)) is None:
+            await asyncio.sleep(LOOK_AGAIN)
+        sent, goes_out = written
+        while goes_out and self._is_held(letter):
+            await asyncio.sleep(LOOK_AGAIN)
+        if goes_out and self.lose:
             self.lose -= 1
             raise ConnectionResetError("the connection broke")
-        if row is not None:
-            return Sent(status=SentStatus(row[0]), message_id=f"<{letter.key}@test>", reason="no answer")
-        return Sent(status=SentStatus.SENT, message_id=f"<{letter.key}@test>")
+        return sent
 
     async def find(self, letter: Letter) -> Sent | None:
         """Whether it went out."""
@@ -103,6 +81,16 @@ class LedgerOutbox:
         with closing(self._open()) as ledger, ledger:
             ledger.execute("INSERT OR REPLACE INTO refusing VALUES (?, ?)", (to, status))
 
+    def hold(self, kind: str, most: int) -> None:
+        """Until `release`, so many letters of this kind go out, and nobody is told; the others wait."""
+        with closing(self._open()) as ledger, ledger:
+            ledger.execute("INSERT INTO held VALUES (?, ?)", (kind, most))
+
+    def release(self) -> None:
+        """Let what is held go on."""
+        with closing(self._open()) as ledger, ledger:
+            ledger.execute("DELETE FROM held")
+
     def letters(self, kind: str = "", agent: str = "") -> list[Delivered]:
         """What went out, in order; of one kind, or of one agent."""
         with closing(self._open()) as ledger:
@@ -112,6 +100,37 @@ class LedgerOutbox:
             ).fetchall()
         found = [Delivered(*row) for row in rows]
         return [each for each in found if kind in ("", each.kind) and agent in ("", each.agent)]
+
+    def _write(self, letter: Letter) -> tuple[Sent, bool] | None:
+        """What comes of it, and whether it has gone out just now; None where it has to wait."""
+        with closing(self._open()) as ledger, ledger:
+            ledger.execute("BEGIN IMMEDIATE")
+            found = _found(ledger, letter)
+            if found is not None:
+                return found, False
+            row = ledger.execute("SELECT status FROM refusing WHERE receiver = ?", (letter.to,)).fetchone()
+            if row is not None and row[0] == SentStatus.REFUSED:
+                return Sent(status=SentStatus.REFUSED, message_id="", reason="550 no such user"), False
+            most = _most(ledger, letter)
+            keys = ledger.execute("SELECT key FROM letters").fetchall() if most is not None else []
+            if most is not None and sum(_kind(key) == _kind(letter.key) for (key,) in keys) >= most:
+                return None
+            ledger.execute(
+                "INSERT INTO letters (key, agent, thread, receiver, subject, text, calendar, in_reply_to) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    *(letter.key, letter.agent, letter.thread, letter.to),
+                    *(letter.subject, letter.text, letter.calendar, letter.in_reply_to),
+                ),
+            )
+        id = f"<{letter.key}@test>"
+        if row is not None:
+            return Sent(status=SentStatus(row[0]), message_id=id, reason="no answer"), True
+        return Sent(status=SentStatus.SENT, message_id=id), True
+
+    def _is_held(self, letter: Letter) -> bool:
+        with closing(self._open()) as ledger:
+            return _most(ledger, letter) is not None
 
     def _open(self) -> sqlite3.Connection:
         ledger = sqlite3.connect(self.path, timeout=30)
@@ -124,3 +143,13 @@ class LedgerOutbox:
 def _found(ledger: sqlite3.Connection, letter: Letter) -> Sent | None:
     row = ledger.execute("SELECT 1 FROM letters WHERE key = ?", (letter.key,)).fetchone()
     return Sent(status=SentStatus.SENT, message_id=f"<{letter.key}@test>") if row else None
+
+
+def _most(ledger: sqlite3.Connection, letter: Letter) -> int | None:
+    """How many letters of its kind may go out, where that is held."""
+    row = ledger.execute("SELECT most FROM held WHERE kind = ?", (_kind(letter.key),)).fetchone()
+    return None if row is None else int(row[0])
+
+
+def _kind(key: str) -> str:
+    return next(part for part in key.split(":") if part in KINDS)

@@ -1,4 +1,4 @@
-"""A worker process for recruiters: `python -m tests.support.recruiting.worker OUTBOX PAUSE`."""
+"""A worker process for recruiters: `python -m tests.support.recruiting.worker OUTBOX`."""
 
 from __future__ import annotations
 
@@ -59,6 +59,6 @@ async def work(outbox: LedgerOutbox, settings: Settings) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(work(LedgerOutbox(Path(sys.argv[1]), float(sys.argv[2])), Settings.read(os.environ)))
+    asyncio.run(work(LedgerOutbox(Path(sys.argv[1])), Settings.read(os.environ)))
     # The SDK's threads can crash an interpreter that is shutting down.
     os._exit(0)
