@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import secrets
 import shutil
@@ -32,6 +33,10 @@ NAMESPACE = "default"
 READY_WITHIN = 60.0
 STOP_WITHIN = 10.0
 STARTS = 3
+# Below those that systems give to connections, and to whoever asks for any: until it is listened on, nobody
+# else gets one of them by chance.
+FREE_PORTS = range(20_000, 32_000)
+_GIVEN = itertools.count()
 
 # WAL doubles the write rate. `synchronous=FULL` puts on disk what the server has acknowledged; it is SQLite's
 # default, set here so that a changed default cannot lose data.
@@ -281,10 +286,11 @@ def hidden_host() -> str:
 
 
 def free_port() -> int:
-    """A TCP port that nothing listens on now."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
+    """A TCP port that nothing listens on now; another each time, and in another process."""
+    while True:
+        port = FREE_PORTS[(89 * os.getpid() + next(_GIVEN)) % len(FREE_PORTS)]
+        if is_free(port):
+            return port
 
 
 def is_free(port: int) -> bool:
