@@ -120,7 +120,7 @@ async def test_the_http_api_of_temporal_takes_nothing_from_a_page(owner: Owner) 
 
 async def test_a_rebound_name_reaches_neither_dashboard_nor_web_ui(owner: Owner) -> None:
     """No cookie, no page, no payload; a numeric address without a session gets the way to sign in."""
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(timeout=60) as http:
         for address in (owner.ui, owner.http):
             port = address.rpartition(":")[2]
             for path in ("/", "/ui", "/api/v1/settings", "/api/v1/namespaces/default/workflows", "/metrics"):
@@ -138,7 +138,7 @@ async def test_a_rebound_name_reaches_neither_dashboard_nor_web_ui(owner: Owner)
 
 async def test_behind_the_sign_in_other_pages_change_nothing(owner: Owner) -> None:
     """The session's cookie goes along from a page at another port of this machine, too."""
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(timeout=60) as http:
         signed_in = await http.post(f"{owner.http}/ui/sign-in", data={"token": owner.token})
         cookie = signed_in.headers["set-cookie"].split(";")[0]
         seen = await http.get(f"{owner.ui}/api/v1/namespaces/default/workflows", headers={"Cookie": cookie})

@@ -142,9 +142,7 @@ class Desk:
     async def run(self, *words: str, say: str = "", **environment: str) -> Ran:
         """What a command leaves, in a process forked from one that has loaded it."""
         environment = {**self.environment, **environment}
-        return await run_command(
-            *words, environment=environment, say=say.encode(), patient=self.patient
-        )
+        return await run_command(*words, environment=environment, say=say.encode(), patient=self.patient)
 
     async def spawn(self, *words: str, **environment: str) -> asyncio.subprocess.Process:
         """A command as a process of its own, that may be asked while it runs."""

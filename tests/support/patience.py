@@ -15,6 +15,7 @@ from common.client.view import answer_of
 LONG = timedelta(seconds=60)
 # Of modules, where they are loaded.
 PLACES = {
+    "cli.agents": ("MOMENT",),
     "common.client.client": ("QUERY_PATIENCE",),
     "common.client.view": ("QUERY_PATIENCE",),
     "common.client.gathered": ("QUERY_PATIENCE", "ASKING_PATIENCE", "OUTCOME_PATIENCE"),
