@@ -10,22 +10,24 @@ from typing import Any
 import pytest
 
 from common.client.client import AgentClient
-from common.client.view import answer_of
+from common.client.view import QUERY_PATIENCE
 
 LONG = timedelta(seconds=60)
-# Of modules, where they are loaded.
-PLACES = {
-    "cli.agents": ("MOMENT",),
-    "common.client.client": ("QUERY_PATIENCE",),
-    "common.client.view": ("QUERY_PATIENCE",),
-    "common.client.gathered": ("QUERY_PATIENCE", "ASKING_PATIENCE", "OUTCOME_PATIENCE"),
-    "gateway.decisions": ("OUTCOME_PATIENCE",),
-    "gateway.request_view": ("PATIENCE",),
-    "gateway.views": ("QUERY_PATIENCE", "PAGE_PATIENCE"),
-    "gateway.routes.approve": ("PAGE_PATIENCE",),
-    "gateway.routes.dashboard": ("PAGE_PATIENCE",),
-    "gateway.routes.files": ("PAGE_PATIENCE",),
-    "gateway.slack.interactions": ("LOOK_SECONDS", "TAKE_SECONDS"),
+# Of modules, where they are loaded. A single query is asked no longer than everywhere else: a worker that
+# drops a run loses those of that moment, and they would be waited for in vain.
+PLACES: dict[str, dict[str, object]] = {
+    "cli.agents": {"MOMENT": LONG.total_seconds()},
+    "common.client.gathered": {"ASKING_PATIENCE": LONG, "OUTCOME_PATIENCE": LONG},
+    "gateway.decisions": {"OUTCOME_PATIENCE": LONG},
+    "gateway.request_view": {"PATIENCE": LONG},
+    "gateway.views": {"PAGE_PATIENCE": QUERY_PATIENCE},
+    "gateway.routes.approve": {"PAGE_PATIENCE": QUERY_PATIENCE},
+    "gateway.routes.dashboard": {"PAGE_PATIENCE": QUERY_PATIENCE},
+    "gateway.routes.files": {"PAGE_PATIENCE": QUERY_PATIENCE},
+    "gateway.slack.interactions": {
+        "LOOK_SECONDS": QUERY_PATIENCE.total_seconds(),
+        "TAKE_SECONDS": LONG.total_seconds(),
+    },
 }
 
 
@@ -33,16 +35,10 @@ def wait_longer(change: Callable[[Any, str, Any], None] = setattr) -> None:
     """Have the doors of this process wait as long; for tests whose agents have a worker."""
     for name, patiences in PLACES.items():
         if module := sys.modules.get(name):
-            for each in patiences:
-                usual = getattr(module, each)
-                change(module, each, LONG if isinstance(usual, timedelta) else LONG.total_seconds())
-    functions: list[Any] = [AgentClient.view, AgentClient.outcome, AgentClient.receipt, answer_of]
-    if views := sys.modules.get("gateway.views"):
-        functions.append(views.Views.view)
-    for function in functions:
-        usual = function.__defaults__
-        longer = tuple(LONG if isinstance(each, timedelta) else each for each in usual)
-        change(function, "__defaults__", longer)
+            for patience, value in patiences.items():
+                change(module, patience, value)
+    for asks_until_told in (AgentClient.outcome, AgentClient.receipt):
+        change(asks_until_told, "__defaults__", (LONG,))
 
 
 @pytest.fixture
