@@ -377,7 +377,7 @@ def promtool(*arguments: str | Path, given: str = "") -> str:
         input=given,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
     )
     # 3 stands for remarks on names that are Temporal's.
     assert ran.returncode in (0, 3), ran.stdout + ran.stderr
