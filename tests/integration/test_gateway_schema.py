@@ -74,7 +74,8 @@ async def test_schemathesis_finds_no_fault(examples: int, world: GatewayWorld, t
         *("--max-examples", str(examples), "--workers", "1", "--request-timeout", "30"),
         *("--header", "Authorization: Bearer local-owner", "--exclude-path", "/agents/{id}/events"),
         *("--phases", "examples,coverage,fuzzing", "--generation-database", "none", "--no-color"),
-        "--suppress-health-check=filter_too_much,too_slow",  # an amount is a narrow pattern; machines are busy
+        # An amount is a narrow pattern, and a machine may be busy.
+        "--suppress-health-check=filter_too_much,too_slow",
     ]
     process = await asyncio.create_subprocess_exec(
         sys.executable,
