@@ -24,6 +24,9 @@ from common.approval.types import Verdict
 from testing.waiting import eventually
 from tests.support.preloaded import make_venv
 
+# Dozens of commands, one after the other.
+pytestmark = pytest.mark.timeout(900)
+
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 OWN = (ROOT / "docs" / "own-agent.md").read_text()
@@ -65,7 +68,7 @@ class Checkout:
             env=self.environment,
             capture_output=True,
             text=True,
-            timeout=240,
+            timeout=600,
         )
         assert run.returncode == 0, run.stdout + run.stderr + self.said
         return run.stdout
