@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import secrets
 import shutil
@@ -28,12 +29,14 @@ from common.temporal.codec import DATABASE
 from common.temporal.connect import data_converter
 
 HOST = "127.0.0.1"
-# Below those that Linux, macOS and Windows give to outgoing connections.
-PORTS = range(20_000, 30_000)
 NAMESPACE = "default"
 READY_WITHIN = 60.0
 STOP_WITHIN = 10.0
 STARTS = 3
+# Below those that systems give to outgoing connections, and to whoever asks for any: until it is listened on,
+# nobody else gets one by chance. A client that calls a server in vain may even be given the port that it calls.
+FREE_PORTS = range(20_000, 32_000)
+_GIVEN = itertools.count()
 
 # WAL doubles the write rate. `synchronous=FULL` puts on disk what the server has acknowledged; it is SQLite's
 # default, set here so that a changed default cannot lose data.
@@ -283,13 +286,11 @@ def hidden_host() -> str:
 
 
 def free_port() -> int:
-    """A TCP port that nothing listens on now, and that no system gives to outgoing connections.
-
-    Of those a client that calls a server in vain may be given the very port that it calls.
-    """
-    while not is_free(port := PORTS.start + secrets.randbelow(len(PORTS))):
-        pass
-    return port
+    """A TCP port that nothing listens on now; another each time, and in another process."""
+    while True:
+        port = FREE_PORTS[(89 * os.getpid() + next(_GIVEN)) % len(FREE_PORTS)]
+        if is_free(port):
+            return port
 
 
 def is_free(port: int) -> bool:

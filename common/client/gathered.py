@@ -208,7 +208,7 @@ class Gathered:
                     known=True,
                 )
             except NoSuchAgentError:
-                return refused("nothing is asked there any more: the agent has ended")
+                return refused("it is not asked any more: the agent has ended")
             except AgentClientError as error:
                 return refused(str(error))
         return _answered(shown, id, DecisionStatus.WAITING, "it counts as soon as a worker takes it")

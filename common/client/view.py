@@ -220,10 +220,17 @@ async def view_of(
     """The view of the run that was described: its row, overridden by what the agent answers in time."""
     row = row_of(description)
     handle = client.get_workflow_handle(row.id, run_id=row.run_id)
+    # A worker drops a closed run with its answer, and with it what it is asked of that run at that moment.
+    turns = asyncio.Semaphore(3 if row.running else 1)
+
+    async def asked(query: str, kind: type[Answer]) -> Answer | None:
+        async with turns:
+            return await answer_of(handle, query, kind, patience)
+
     status, notebook, approvals, under_way, ending = await asyncio.gather(
-        answer_of(handle, "status", AgentStatus, patience),
-        answer_of(handle, "notebook", Notebook, patience),
-        answer_of(handle, "approvals", ApprovalsView, patience),
+        asked("status", AgentStatus),
+        asked("notebook", Notebook),
+        asked("approvals", ApprovalsView),
         _under_way(client, description),
         ending_of(client, row),
     )

@@ -16,6 +16,11 @@ from common.client import gathered
 from common.client.gathered import NOT_THERE
 from testing.waiting import eventually
 from tests.support.batch_world import BatchWorld, open_batches
+from tests.support.patience import patient
+
+__all__ = ["patient"]
+
+pytestmark = pytest.mark.usefixtures("patient")
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +52,12 @@ async def test_a_batch_is_shown_as_a_batch_and_steered(batches: BatchWorld) -> N
         rows = (await http.get("/agents", params={"batch": "seen", **query}, headers=owner)).json()
         return {row["id"]: row for row in rows}
 
-    rows = await eventually(lambda: _of_size(listed, 5))
+    async def all_told() -> dict[str, Any] | None:
+        # A list is there without how its batches stand, where a busy worker does not say so at once.
+        rows = await listed()
+        return rows if len(rows) == 5 and rows[agent.id]["batch"] else None
+
+    rows = await eventually(all_told)
     assert rows[agent.id]["batch"]["items"] == 4
     assert [row["item_of"] for id, row in rows.items() if id != agent.id] == [agent.id] * 4
     assert list(await listed(top=True)) == [agent.id]
@@ -64,16 +74,12 @@ async def test_a_batch_is_shown_as_a_batch_and_steered(batches: BatchWorld) -> N
     taken = await http.post(path, json=more, headers=owner)
     assert (taken.status_code, taken.json()["detail"]) == (202, "2 at once from now on, 1 more items")
     for key in "ab":
+        await batches.world.desk.until(f"{agent.id}.{key}", "sleeping")
         await batches.stage.client.get_workflow_handle(f"{agent.id}.{key}").signal("wake")
     result = await agent.result()
     assert (result["items"], result["done"], result["quarantined"]) == (5, 4, 1)
     late = await http.post(path, json={"retry": True}, headers=owner)
     assert late.status_code == 409
-
-
-async def _of_size(listed: Any, size: int) -> dict[str, Any] | None:
-    rows: dict[str, Any] = await listed()
-    return rows if len(rows) == size else None
 
 
 async def test_questions_of_a_batch_are_decided_together_each_on_its_own_digest(
@@ -138,6 +144,7 @@ async def test_questions_of_a_batch_are_decided_together_each_on_its_own_digest(
     assert [each.key for each in await batches.asked("spring")] == ["anew", "q2", "q3", "q4"]
 
     # With no worker, questions are read from history; decisions are safe with Temporal, and count later.
+    monkeypatch.undo()
     monkeypatch.setattr(gathered, "ASKING_PATIENCE", timedelta(seconds=0.5))
     monkeypatch.setattr(gathered, "OUTCOME_PATIENCE", timedelta(seconds=0.5))
     await batches.stage.rest()

@@ -122,6 +122,7 @@ async def exchange(server: DevServer, tmp_path: Path) -> AsyncIterator[Exchange]
             },
             log=tmp_path / "worker.log",
         )
+        desk.patient = True
         try:
             yield exchange
         finally:

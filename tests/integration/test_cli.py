@@ -20,7 +20,7 @@ from common.settings import Settings
 from common.temporal.search_attributes import OWNER
 from testing.waiting import eventually
 from tests.support.commands import Ran
-from tests.support.desk import ROOT, Desk, desk, heard, open_desk
+from tests.support.desk import ROOT, Desk, desk, heard, listed, open_desk
 
 SHOWN_AT_LEAST = {
     *("id", "run_id", "kind", "owner", "state", "node", "waiting_for", "wake_at", "started_at", "closed_at"),
@@ -35,9 +35,8 @@ async def test_start_prints_the_id_alone_and_show_and_result_know_it(desk: Desk)
     assert started.code == 0
     assert id.startswith("code-auditor-")
     assert len(id) == len("code-auditor-") + 8
-    shown, plain, result = await asyncio.gather(
-        desk.run("show", id, "--json"), desk.run("show", id), desk.run("result", id)
-    )
+    shown, result = await asyncio.gather(desk.run("show", id, "--json"), desk.run("result", id))
+    plain = await desk.run("show", id)
     assert set(shown.json) >= SHOWN_AT_LEAST
     assert shown.json["state"] == shown.json["status"] == "completed"
     assert shown.json["owner"] == "o-1"
@@ -227,6 +226,7 @@ async def test_no_value_can_bend_the_query(desk: Desk) -> None:
     """Odd owners find exactly themselves; what could end a literal is refused, at start and in a search."""
     odd = "team é = 50% (a) OR AgentOwner IS NOT NULL --"
     id = await desk.start("plain", "--owner", odd, "--wait")
+    await desk.until(id, "completed")
     rows = (await desk.run("list", "--owner", odd, "--json")).json
     assert [(row["id"], row["subject"]) for row in rows] == [(id, "Audit of plain")]
     evil = "x' OR AgentOwner != '"
@@ -362,8 +362,11 @@ async def test_a_chain_of_runs_is_one_agent(desk: Desk) -> None:
     assert (await desk.run("result", id, "--wait")).json["woken"] == "signal"
 
 
-async def test_progress_counts_what_a_running_activity_reports(desk: Desk) -> None:
+async def test_progress_counts_what_a_running_activity_reports(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A long shard shows before it has ended."""
+    monkeypatch.setattr(desk, "patient", False)  # it neither ends nor waits
     id = await desk.start("counts")
 
     async def counted() -> dict[str, int] | None:
@@ -463,8 +466,11 @@ async def test_doctor_finds_all_well_and_says_what_to_mend(desk: Desk, tmp_path:
     assert "HIBERNAUT_APPROVAL_KEYS" in ill.out
 
 
-async def test_an_agent_that_does_not_get_on_says_why_everywhere(desk: Desk) -> None:
+async def test_an_agent_that_does_not_get_on_says_why_everywhere(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The same words by each command, what to do, and the exit code of `doctor`; none once it is gone."""
+    monkeypatch.setattr(desk, "patient", False)  # it never answers
     id, owner = "misspelt-1", "troubled-owner"
     attributes = TypedSearchAttributes([SearchAttributePair(OWNER, owner)])
     agent = await desk.client.start_workflow(
@@ -495,6 +501,7 @@ async def test_an_agent_that_does_not_get_on_says_why_everywhere(desk: Desk) -> 
         watching = await desk.spawn(*words)
         assert "in trouble: " + said in await heard(watching, said)
     await agent.terminate("it was misspelt")
+    await eventually(lambda: listed(desk.client, id, "terminated"))
     gone = await desk.run("find", "--troubled", "--owner", owner)
     assert (gone.code, gone.err) == (0, "no agent is in trouble.\n")
 

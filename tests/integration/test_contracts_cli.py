@@ -54,7 +54,7 @@ async def test_the_commands_of_the_page_run_as_they_stand(tmp_path: Path) -> Non
             },
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=240,
         )
     assert run.returncode == 0, run.stdout + run.stderr
     result = json.loads(run.stdout[run.stdout.rindex('{\n  "contracts"') :])

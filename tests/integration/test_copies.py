@@ -229,12 +229,15 @@ async def test_a_copy_that_does_not_come_back_is_begun_afresh(
     async with folder.copied() as keeper:
         await folder.whole(keeper)
         assert await keeper.prove()
-        assert "brought back for a test 0 s ago" in describe_copy(folder.settings, datetime.now(UTC))[1]
+        state = CopyState.load(folder.settings)
+        assert state
+        assert state.proven
+        assert "brought back for a test 0 s ago" in describe_copy(folder.settings, state.proven)[1]
         assert not (folder.path / ".proof").exists()
         with monkeypatch.context() as changed:
             changed.setattr("cli.copying.proof.restore", _restore_with_another_row)
             assert not await keeper.prove()
-        level, words = describe_copy(folder.settings, datetime.now(UTC))
+        level, words = describe_copy(folder.settings, keeper.whole_at)
         assert (level, words.partition("it fails: ")[2]) == (
             "mend",
             "of paper.db, the table rows comes back other than it is",
@@ -247,7 +250,7 @@ async def test_a_copy_that_does_not_come_back_is_begun_afresh(
         await keeper.program.start()  # as `dev` does
         await folder.whole(keeper)
         assert await keeper.prove()
-        assert describe_copy(folder.settings, datetime.now(UTC))[0] == "ok"
+        assert describe_copy(folder.settings, keeper.whole_at)[0] == "ok"
         folder.write("paper.db", "another order")
         await folder.whole(keeper)
         # What does not come back is deleted.
@@ -294,8 +297,9 @@ async def test_where_the_end_of_a_copy_is_damaged_the_youngest_sound_state_comes
     until = keeper.whole_at
     shutil.rmtree(folder.path)
     earlier, later = folder.copies(DATABASE)
-    for damaged, comes_back in ((_last(later), rows[:-1]), (later, rows[:5])):
-        _damage(damaged)
+    for damaged, comes_back in ((_last(later), rows[:-1]), ([later], rows[:5])):
+        for each in damaged:
+            _damage(each)
         folder.path.mkdir()
         await folder.comes_back()
         assert folder.rows(DATABASE) == comes_back
@@ -431,7 +435,7 @@ async def test_the_first_owner_of_a_copy_that_came_back_elsewhere_writes_it_no_m
         assert "the copy of another data folder" in capsys.readouterr().err
         level, words = describe_copy(folder.settings, datetime.now(UTC))
         assert (level, "another data folder" in words) == ("mend", True)
-        await asyncio.wait_for(keeper.keep(), 5)  # returns
+        await asyncio.wait_for(keeper.keep(), 120)  # returns
     async with new.copied() as again:
         new.write(DATABASE, "in the present")
         await new.whole(again)
@@ -606,8 +610,10 @@ async def _killed(keeper: CopyKeeper) -> None:
     await keeper.program.wait()
 
 
-def _last(copy: Path) -> Path:
-    return max((each for each in copy.rglob("*.ltx")), key=lambda each: each.name.rpartition("-")[2])
+def _last(copy: Path) -> list[Path]:
+    """The file of the last transaction, and what was put together of it and others since."""
+    ends = {each: each.name.rpartition("-")[2] for each in copy.rglob("*.ltx")}
+    return [each for each, end in ends.items() if end == max(ends.values())]
 
 
 def _damage(copy: Path) -> None:

@@ -27,7 +27,7 @@ async def requires_token(stack: Dev) -> None:
     """The printed token opens what is closed without it."""
     address = json.loads((stack.folder / "stack.json").read_text())["http"]
     [token] = re.findall(rf"dashboard +{re.escape(address)} +token: (\S+)", stack.said)
-    async with httpx.AsyncClient(base_url=address) as client:
+    async with httpx.AsyncClient(base_url=address, timeout=60) as client:
         assert (await client.get("/agents")).status_code == 401
         found = await client.get("/agents", headers={"Authorization": f"Bearer {token}"})
         assert (found.status_code, found.json()) == (200, [])
@@ -40,7 +40,7 @@ async def cli(folder: Path, *words: str) -> tuple[int, str, str]:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    out, err = await asyncio.wait_for(process.communicate(), 60)
+    out, err = await asyncio.wait_for(process.communicate(), 120)
     assert process.returncode is not None
     return process.returncode, out.decode(), err.decode()
 
@@ -59,8 +59,13 @@ async def test_the_stack_works_is_mended_and_leaves_nothing_behind(tmp_path: Pat
         assert address["temporal"] in stack.said
         assert address["ui"] in stack.said
         assert f"HIBERNAUT_DATA_DIR={stack.folder}" in stack.said
-        health = await cli(stack.folder, "doctor", "--json")
-        assert health[0] == 0, health
+
+        async def well() -> tuple[int, str, str] | None:
+            # A worker that is ready may be about to poll for the first time.
+            health = await cli(stack.folder, "doctor", "--json")
+            return None if health[0] else health
+
+        health = await eventually(well)
         checks = {each["name"]: each for each in json.loads(health[1])}
         assert [each for each in checks.values() if each["health"] not in ("ok", "unseen")] == []
         assert "the archivist runs at" in checks["archive"]["text"]
@@ -87,16 +92,22 @@ async def test_the_stack_works_is_mended_and_leaves_nothing_behind(tmp_path: Pat
             absent = await cli(stack.folder, "start", "code-auditor", f"path={code}", field)
             assert (absent[:2], absent[2].count("\n")) == ((2, ""), 1), absent
             assert f"{field.partition('=')[0]}: there is no {code}/none" in absent[2]
-        stuck = await cli(stack.folder, "start", "link-researcher", "topic=tides")
-        assert (stuck[0], stuck[1].count("\n"), "set HIBERNAUT_SEARCH" in stuck[2]) == (0, 1, True), stuck
         # Below the folder in which `dev` was started.
         started = await cli(stack.folder, "start", "code-auditor", f"path={code}", "--wait", "--json")
         assert json.loads(started[1])["status"] == "completed", started
+
+        async def told() -> bool:
+            # A start looks for a moment only, which may be too short for a busy worker.
+            stuck = await cli(stack.folder, "start", "link-researcher", "topic=tides")
+            assert (stuck[0], stuck[1].count("\n")) == (0, 1), stuck
+            return "set HIBERNAUT_SEARCH" in stuck[2]
+
+        await eventually(told)
         _, logged, _ = await cli(stack.folder, "logs", "--lines", "1000")
         assert {line.split()[0] for line in logged.splitlines()} == {"worker-1", "gateway"}
         assert logged.count("worker ready") == 2
         stack.process.send_signal(signal.SIGINT)
-        await asyncio.wait_for(stack.process.wait(), 60)
+        await asyncio.wait_for(stack.process.wait(), 120)
         assert stack.process.returncode == 0
         assert not any(psutil.pid_exists(each.pid) for each in after.values())
         assert not (stack.folder / "stack.json").exists()
@@ -142,8 +153,13 @@ async def test_a_killed_stack_leaves_no_process_and_its_data_comes_back(tmp_path
     assert "starter.py dev" in err
     async with dev(tmp_path / "data", port) as again:
         await again.hears("ready")
-        _, out, _ = await cli(again.folder, "list", "--json")
-        assert [row["id"] for row in json.loads(out)] == [id]
+
+        async def listed() -> list[str]:
+            # What the killed server had not yet entered for lists it enters now.
+            _, out, _ = await cli(again.folder, "list", "--json")
+            return [row["id"] for row in json.loads(out)]
+
+        assert await eventually(listed) == [id]
 
 
 async def test_the_server_keeps_what_it_acknowledged_through_a_kill(tmp_path: Path) -> None:

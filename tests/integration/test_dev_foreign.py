@@ -50,7 +50,13 @@ class Owner:
         await self.request()
 
     async def view(self) -> AgentView:
-        return await self.agents.view(self.id)
+        """The agent as it says that it is."""
+
+        async def answered() -> AgentView | None:
+            view = await self.agents.view(self.id)
+            return view if view.live else None
+
+        return await eventually(answered)
 
     async def request(self) -> ApprovalRequest:
         async def asked() -> list[ApprovalRequest]:
@@ -101,7 +107,7 @@ async def test_the_http_api_of_temporal_takes_nothing_from_a_page(owner: Owner) 
         }
     )
     tried = 0
-    async with httpx.AsyncClient(timeout=2) as http:
+    async with httpx.AsyncClient(timeout=60) as http:
         for host, port in owner.listeners():
             for name in (f"{host}:{port}", f"localhost:{port}", f"evil.example:{port}"):
                 try:
@@ -120,7 +126,7 @@ async def test_the_http_api_of_temporal_takes_nothing_from_a_page(owner: Owner) 
 
 async def test_a_rebound_name_reaches_neither_dashboard_nor_web_ui(owner: Owner) -> None:
     """No cookie, no page, no payload; a numeric address without a session gets the way to sign in."""
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(timeout=60) as http:
         for address in (owner.ui, owner.http):
             port = address.rpartition(":")[2]
             for path in ("/", "/ui", "/api/v1/settings", "/api/v1/namespaces/default/workflows", "/metrics"):
@@ -138,7 +144,7 @@ async def test_a_rebound_name_reaches_neither_dashboard_nor_web_ui(owner: Owner)
 
 async def test_behind_the_sign_in_other_pages_change_nothing(owner: Owner) -> None:
     """The session's cookie goes along from a page at another port of this machine, too."""
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(timeout=60) as http:
         signed_in = await http.post(f"{owner.http}/ui/sign-in", data={"token": owner.token})
         cookie = signed_in.headers["set-cookie"].split(";")[0]
         seen = await http.get(f"{owner.ui}/api/v1/namespaces/default/workflows", headers={"Cookie": cookie})
@@ -162,7 +168,7 @@ async def test_even_the_web_uis_own_server_has_only_ciphertext(owner: Owner) -> 
     history = f"/api/v1/namespaces/default/workflows/{owner.id}/history?execution.workflowId={owner.id}"
     described = f"/api/v1/namespaces/default/workflows/{owner.id}"
     read = ""
-    async with httpx.AsyncClient(timeout=5) as http:
+    async with httpx.AsyncClient(timeout=60) as http:
         for host, port in owner.listeners():
             for path in (history, described, "/api/v1/namespaces/default/workflows"):
                 try:

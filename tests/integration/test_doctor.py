@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -33,8 +34,11 @@ Look = Callable[..., Awaitable[Check]]
 
 
 @pytest.fixture
-def diagnosis(capsys: pytest.CaptureFixture[str]) -> Callable[[Settings], Awaitable[dict[str, Check]]]:
-    """What the doctor says, by what it is about."""
+def diagnosis(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[[Settings], Awaitable[dict[str, Check]]]:
+    """What the doctor says, by what it is about; it waits as long as servers on a busy machine need."""
+    monkeypatch.setattr("cli.doctor.PATIENCE", timedelta(seconds=60))
 
     async def diagnosis(settings: Settings) -> dict[str, Check]:
         code = await doctor(settings, as_json=True)

@@ -24,6 +24,7 @@ from common.client.filters import AgentFilter
 from common.client.view import RunStatus
 from common.grammar import parse_moment
 from common.temporal.search_attributes import STUCK_AT
+from testing.stage import answer_of
 from testing.waiting import eventually
 from tests.support.agents.brief import BriefAgent
 from tests.support.agents.brief_input import BriefInput
@@ -114,7 +115,7 @@ async def live_through(stage: ArchiveStage, fate: Fate, noon: datetime) -> Fate:
     else:
         with suppress(WorkflowFailureError):
             await handle.result()
-    notebook = await handle.query("notebook", result_type=Notebook)
+    notebook = await answer_of(handle, "notebook", Notebook)
     begins = "stuck: " if fate.stuck else "says "
     [noted] = [entry.at for entry in notebook.entries if entry.text.startswith(begins)]
     return replace(fate, day=noted.date(), closed=(await handle.describe()).close_time)
@@ -202,10 +203,8 @@ async def _live(stage: ArchiveStage, some: list[Fate]) -> list[Fate]:
     lived = list(await asyncio.gather(*map(live, some)))
 
     async def all_seen() -> bool:
-        closed = sum(fate.ending != "sleeps" for fate in some)
-        ids = {fate.id for fate in some}
-        query = "AgentOwner IS NOT NULL AND CloseTime IS NOT NULL"
-        return len([each async for each in stage.client.list_workflows(query) if each.id in ids]) == closed
+        query = "AgentOwner IS NOT NULL AND (CloseTime IS NOT NULL OR AgentNode = 'end')"
+        return {fate.id for fate in some} <= {each.id async for each in stage.client.list_workflows(query)}
 
     await eventually(all_seen)
     return lived

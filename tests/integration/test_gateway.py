@@ -12,8 +12,11 @@ from temporalio.common import SearchAttributePair, TypedSearchAttributes
 from common.temporal.search_attributes import OWNER
 from testing.waiting import eventually
 from tests.support.gateway.world import GatewayWorld, session, world
+from tests.support.patience import patient
 
-__all__ = ["world"]
+__all__ = ["patient", "world"]
+
+pytestmark = pytest.mark.usefixtures("patient")
 
 
 async def test_an_agent_is_started_asked_for_and_found(world: GatewayWorld) -> None:
@@ -27,14 +30,18 @@ async def test_an_agent_is_started_asked_for_and_found(world: GatewayWorld) -> N
     assert started.json()["ui_url"] == f"{world.address}/ui/agents/{id}"
     await world.until(id, lambda view: view.state == "sleeping")
     shown = await world.http.get(started.headers["location"], headers=world.as_("owner"))
-    assert shown.json() == (await world.agents.view(id)).model_dump(mode="json")
+    assert shown.json() == (await world.view(id)).model_dump(mode="json")
     assert int(shown.headers["retry-after"]) > 0
     again = await world.http.get(
         f"/agents/{id}", headers={**world.as_("owner"), "If-None-Match": shown.headers["etag"]}
     )
     assert (again.status_code, again.content) == (304, b"")
-    listed = await world.http.get("/agents", params={"state": "sleeping"}, headers=world.as_("owner"))
-    assert id in [row["id"] for row in listed.json()]
+
+    async def listed() -> bool:
+        found = await world.http.get("/agents", params={"state": "sleeping"}, headers=world.as_("owner"))
+        return id in [row["id"] for row in found.json()]
+
+    await eventually(listed)
     assert (await world.http.post(f"/agents/{id}/wake", headers=world.as_("owner"))).status_code == 202
     await world.until(id, lambda view: not view.running)
     done = await world.http.get(f"/agents/{id}", headers=world.as_("owner"))
@@ -173,8 +180,6 @@ async def test_the_inbox_is_ones_own(world: GatewayWorld) -> None:
     async def listed() -> bool:
         return mine in await inbox("approver")
 
-    from testing.waiting import eventually
-
     await eventually(listed)
     assert mine in await inbox("member")
     assert mine not in await inbox("stranger")
@@ -243,8 +248,11 @@ async def test_a_decision_may_name_its_request(world: GatewayWorld) -> None:
     assert other.status_code == 422
 
 
-async def test_an_agent_that_does_not_get_on_is_found_with_why(world: GatewayWorld) -> None:
+async def test_an_agent_that_does_not_get_on_is_found_with_why(
+    world: GatewayWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """By its owner alone; in words on the dashboard, where a tab has all of them."""
+    monkeypatch.undo()  # it never answers
     id = "misspelt-2"
     attributes = TypedSearchAttributes([SearchAttributePair(OWNER, "owner")])
     agent = await world.desk.client.start_workflow(

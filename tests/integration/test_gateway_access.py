@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx
+import pytest
 
 from common.agent_objects import files_prefix
 from common.agents.kinds import KINDS
@@ -20,8 +21,11 @@ from common.sealed_store import SealedStore
 from gateway.auth.ended_sessions import EndedSessions
 from gateway.problems import NO_SUCH_AGENT
 from tests.support.gateway.world import ALL, GatewayWorld, bearer, session, without_date, world
+from tests.support.patience import patient
 
-__all__ = ["world"]
+__all__ = ["patient", "world"]
+
+pytestmark = pytest.mark.usefixtures("patient")
 
 OPEN = {"/healthz", "/readyz", "/metrics"}
 BODIES: dict[str, Any] = {
@@ -105,7 +109,7 @@ async def test_the_document_describes_every_route_but_the_pages(world: GatewayWo
 async def test_a_worthless_token_opens_nothing(world: GatewayWorld) -> None:
     """401 on every route, with the same body, and nothing done."""
     id, _ = await world.asking()
-    before = await world.agents.view(id)
+    before = await world.view(id)
     bodies = set()
     tried = 0
     for route in await routes(world):
@@ -119,7 +123,7 @@ async def test_a_worthless_token_opens_nothing(world: GatewayWorld) -> None:
             tried += 1
     assert len(bodies) == 1
     assert tried > 150
-    assert (await world.agents.view(id)).notebook == before.notebook
+    assert (await world.view(id)).notebook == before.notebook
     print(f"{tried} requests with worthless tokens, 0 leaks")
 
 
@@ -146,7 +150,7 @@ async def test_a_scope_opens_what_it_says(world: GatewayWorld) -> None:
                 answer = await route.ask(world, bearer(world.issuer.token("owner", scopes)), target)
                 assert answer.status_code == 403, (route, scopes, answer.text)
                 assert needed in answer.headers["www-authenticate"]
-    assert (await world.agents.view(id)).running
+    assert (await world.view(id)).running
 
 
 async def test_a_start_that_the_operators_policy_does_not_allow_is_a_403(world: GatewayWorld) -> None:
@@ -195,7 +199,7 @@ async def test_what_is_somebody_elses_is_not_there(world: GatewayWorld) -> None:
         for id in (asks, sleeps, ended):
             assert id not in listed.text
     assert request.id not in listed.text
-    assert (await world.agents.view(sleeps)).running
+    assert (await world.view(sleeps)).running
 
 
 async def test_what_each_may_do_with_an_agent_that_asks(world: GatewayWorld) -> None:
@@ -283,7 +287,7 @@ async def test_a_page_shows_and_steers_only_what_is_ones_own(world: GatewayWorld
         assert [each.status_code for each in answers] == [status, status], path
         assert answers[0].text.replace(sleeps, "no-such-agent") == answers[1].text
     assert (await world.http.get(f"/ui/agents/{asks}", headers={"Cookie": approver})).status_code == 200
-    assert (await world.agents.view(sleeps)).running
+    assert (await world.view(sleeps)).running
 
 
 async def test_what_an_agent_wrote_is_for_who_may_see_it(world: GatewayWorld) -> None:
@@ -315,7 +319,7 @@ async def test_a_form_from_elsewhere_does_nothing(world: GatewayWorld) -> None:
     id, request = await world.asking()
     owner, own = await session(world.http, "local-owner")
     _, other = await session(world.http, "local-approver")
-    before = await world.agents.view(id)
+    before = await world.view(id)
     for form, site in (
         ("", "same-origin"),
         (other, "same-origin"),
@@ -335,7 +339,7 @@ async def test_a_form_from_elsewhere_does_nothing(world: GatewayWorld) -> None:
                 path, data={**fields, "form": form}, headers={"Cookie": owner, "Sec-Fetch-Site": site}
             )
             assert answer.status_code == 403, (path, form, site)
-    assert (await world.agents.view(id)).notebook == before.notebook
+    assert (await world.view(id)).notebook == before.notebook
 
 
 async def test_a_session_lasts_no_longer_than_the_issuers_token(world: GatewayWorld) -> None:

@@ -164,7 +164,11 @@ async def test_the_id_of_an_archived_agent_is_refused_at_both_doors(world: Archi
             == f"This Idempotency-Key started {id}, which is archived since; use another."
         )
     agents = AgentClient(world.stage.client, world.stage.settings, world.stage.signer)
-    assert id not in [row.id for row in await agents.list_agents(AgentFilter(owner="owner"))]
+
+    async def is_gone() -> bool:
+        return id not in [row.id for row in await agents.list_agents(AgentFilter(owner="owner"))]
+
+    await eventually(is_gone)
     desk = Desk(world.stage.settings, world.stage.client.service_client.config.target_host)
     desk.environment["HIBERNAUT_PAYLOAD_KEYS"] = world.stage.settings.state.payload_keys
     ran = await desk.run("start", "code-auditor", "--set", "path=/x/ends", "--id", id)

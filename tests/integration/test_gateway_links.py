@@ -16,8 +16,11 @@ from common.artifacts import ArtifactStore
 from common.key_ring import KeyRing
 from common.sealed_store import SealedStore
 from tests.support.gateway.world import GatewayWorld, world
+from tests.support.patience import patient
 
-__all__ = ["world"]
+__all__ = ["patient", "world"]
+
+pytestmark = pytest.mark.usefixtures("patient")
 
 
 async def press(world: GatewayWorld, link: str, verdict: str, **fields: str) -> httpx.Response:
@@ -29,7 +32,7 @@ async def press(world: GatewayWorld, link: str, verdict: str, **fields: str) -> 
 
 
 async def counted(world: GatewayWorld, id: str) -> list[str]:
-    return [each.decision.by for each in (await world.agents.view(id)).decisions if each.status == "counted"]
+    return [each.decision.by for each in (await world.view(id)).decisions if each.status == "counted"]
 
 
 @pytest.mark.parametrize(
@@ -79,7 +82,7 @@ async def test_a_link_of_somebody_who_may_not_decide_is_refused_by_the_agent(wor
     assert answer.status_code == 422
     assert "stranger is not among those who may decide" in answer.text
     assert await counted(world, id) == []
-    assert (await world.agents.view(id)).requests
+    assert (await world.view(id)).requests
 
 
 async def test_a_link_counts_once_however_often_it_is_used_at_once(world: GatewayWorld) -> None:
@@ -107,16 +110,17 @@ async def test_a_refused_decision_does_not_use_the_link_up(world: GatewayWorld) 
     link = world.link(id, request)
     for _ in range(2):
         assert (await press(world, link, "approve")).status_code == 422
-    assert [each.decision.id[-2:] for each in (await world.agents.view(id)).decisions] == ["-0", "-1"]
+    assert [each.decision.id[-2:] for each in (await world.view(id)).decisions] == ["-0", "-1"]
 
 
-async def test_a_link_waits_for_a_worker(world: GatewayWorld) -> None:
+async def test_a_link_waits_for_a_worker(world: GatewayWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     """With none the plan cannot be shown, and nothing is decided; a decision already on its way is kept."""
     id, request = await world.asking()
     link = world.link(id, request)
     page = await world.http.get(link)
     guard = re.search(r'name="form" value="([^"]+)"', page.text)
     assert guard
+    monkeypatch.undo()
     await world.desk.rest()
     try:
         sent = await world.http.post(link, data={"form": guard[1], "verdict": "approve"})

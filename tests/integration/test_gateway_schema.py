@@ -15,7 +15,7 @@ from tests.support.seeds import seed
 
 __all__ = ["world"]
 
-SECONDS = 240
+SECONDS = 600
 CHECKS = (
     "not_a_server_error",
     "status_code_conformance",
@@ -37,6 +37,7 @@ BOUNDS_OF = "code-auditor"
 
 
 # So many for each operation and phase.
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("examples", [3, pytest.param(24, marks=pytest.mark.soak)])
 async def test_schemathesis_finds_no_fault(examples: int, world: GatewayWorld, tmp_path: Path) -> None:
     """A bounded run over every operation but the endless stream, with the seed printed."""
@@ -74,7 +75,8 @@ async def test_schemathesis_finds_no_fault(examples: int, world: GatewayWorld, t
         *("--max-examples", str(examples), "--workers", "1", "--request-timeout", "30"),
         *("--header", "Authorization: Bearer local-owner", "--exclude-path", "/agents/{id}/events"),
         *("--phases", "examples,coverage,fuzzing", "--generation-database", "none", "--no-color"),
-        "--suppress-health-check=filter_too_much",  # an amount is a narrow pattern
+        # An amount is a narrow pattern, and a machine may be busy.
+        "--suppress-health-check=filter_too_much,too_slow",
     ]
     process = await asyncio.create_subprocess_exec(
         sys.executable,

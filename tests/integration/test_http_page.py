@@ -47,7 +47,7 @@ async def test_every_command_of_the_page_runs(tmp_path: Path) -> None:
             env=environment,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=240,
         )
         assert run.returncode == 0, run.stdout[-3000:] + run.stderr
         assert '"files_fixed":2' in run.stdout
@@ -56,7 +56,7 @@ async def test_every_command_of_the_page_runs(tmp_path: Path) -> None:
         assert "event: note" in run.stdout
     finally:
         dev.terminate()
-        assert dev.wait(60) == 0
+        assert dev.wait(120) == 0
 
 
 def test_the_page_names_every_scope_and_no_other() -> None:

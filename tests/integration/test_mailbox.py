@@ -114,7 +114,7 @@ class Post:
         """Wait until the inbox is empty."""
 
         async def empty() -> bool:
-            return not self.box.holds()
+            return self.box.is_empty()
 
         await eventually(empty)
 
@@ -345,7 +345,7 @@ async def test_a_listener_hears_what_comes_and_gets_over_a_servers_restart(
             return len(await desk.heard(number)) == 1
 
         async def is_told() -> bool:
-            return ("IDLE" if idle else "SEARCH") in box.said()
+            return (" IDLE" if idle else " SEARCH") in box.said()
 
         try:
             async with built:
@@ -359,7 +359,7 @@ async def test_a_listener_hears_what_comes_and_gets_over_a_servers_restart(
                 await desk.until_sorted()
         finally:
             await room.terminate()
-        assert ("IDLE" in box.said()) is idle
+        assert (" IDLE" in box.said()) is idle
         assert len(box.holds("Done")) == 2
 
 

@@ -10,7 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,6 +23,9 @@ from cli.dev_server import free_port
 from common.approval.types import Verdict
 from testing.waiting import eventually
 from tests.support.preloaded import make_venv
+
+# Dozens of commands, one after the other.
+pytestmark = pytest.mark.timeout(900)
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -65,7 +68,7 @@ class Checkout:
             env=self.environment,
             capture_output=True,
             text=True,
-            timeout=240,
+            timeout=600,
         )
         assert run.returncode == 0, run.stdout + run.stderr + self.said
         return run.stdout
@@ -79,9 +82,11 @@ class Checkout:
         assert text.count(before) == 1, f"{name} has {text.count(before)} times\n{before}"
         file.write_text(text.replace(before, after))
 
-    async def says(self, words: str) -> None:
-        """Wait until `dev` says so, once more than it has."""
+    @contextlib.asynccontextmanager
+    async def says(self, words: str) -> AsyncIterator[None]:
+        """What is done here has `dev` say so, once more than it has; that is waited for."""
         count = self.said.count(words)
+        yield
         await eventually(lambda: self.said.count(words) > count)
 
 
@@ -112,7 +117,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
         forking.kill()
         forking.wait()
         dev.terminate()
-        assert dev.wait(60) == 0
+        assert dev.wait(120) == 0
 
 
 def test_the_make_commands_are_the_ones_there_are() -> None:
@@ -142,24 +147,25 @@ async def test_an_own_agent_is_run_and_changed_as_its_page_says(checkout: Checko
     (_, run), (_, sleeps), (_, change), (_, breaks), (_, patch), (_, ends) = OWN_BLOCKS[2:]
     assert '"files deleted: 1"' in checkout.shell(run)
     checkout.shell(sleeps)
-    checkout.change(change)
-    await checkout.says("sleeper cannot go on")
+    async with checkout.says("sleeper cannot go on"):
+        checkout.change(change)
     told = checkout.shell(breaks)
     assert "history has the search attributes" in told
     assert "as dev said" in told
     checkout.change(patch)
     workflow = checkout.folder / "workflows" / "tidy.py"
     sound = workflow.read_text()
-    workflow.write_text(sound + "def x(:\n")
-    await checkout.says(f"SyntaxError: invalid syntax (workflows/tidy.py:{sound.count(chr(10)) + 1})")
+    flaw = f"SyntaxError: invalid syntax (workflows/tidy.py:{sound.count(chr(10)) + 1})"
+    async with checkout.says(flaw):
+        workflow.write_text(sound + "def x(:\n")
     # An agent of that very file is begun on the old worker, and comes to its sleep.
     checkout.shell(sleeps.partition("hibernaut tell")[0].replace("sleeper", "meanwhile"))
     checkout.shell(".venv/bin/python starter.py cancel meanwhile")
-    workflow.write_text(sound)
-    # The gateway has that, too.
-    types = checkout.folder / "common" / "agents" / "tidy.py"
-    types.write_text(types.read_text() + "\n")
-    await checkout.says("the new code runs")
+    async with checkout.says("the new code runs"):
+        workflow.write_text(sound)
+        # The gateway has that, too.
+        types = checkout.folder / "common" / "agents" / "tidy.py"
+        types.write_text(types.read_text() + "\n")
     checkout.shell(ends)
     shown = json.loads(checkout.shell(".venv/bin/python starter.py show sleeper --json"))
     went = [entry["node"] for entry in shown["notebook"] if entry["text"] == "entered"]

@@ -14,12 +14,15 @@ from common.approval.signing import Signer
 from common.key_ring import KeyRing
 from common.notices.types import SlackUpdate
 from gateway.app import build_from
+from tests.support.patience import patient
 from tests.support.serving import Serving
 from tests.support.slack.checks import texts
 from tests.support.slack.server import Fault, SlackServer
 from tests.support.slack.world import Asked, SlackWorld, delivery_of, run, sealed, world
 
-__all__ = ["world"]
+__all__ = ["patient", "world"]
+
+pytestmark = pytest.mark.usefixtures("patient")
 
 
 async def test_a_button_approves_and_the_message_tells_it_in_place(world: SlackWorld) -> None:
@@ -190,7 +193,7 @@ async def test_who_may_not_decide_is_told(world: SlackWorld) -> None:
     assert outsider.status == 200
     told = await asked.said(outsider.payload)
     assert told == "The agent did not take your decision: stranger is not among those who may decide."
-    assert (await world.world.agents.view(asked.id)).requests
+    assert (await world.world.view(asked.id)).requests
 
 
 async def test_a_stale_plan_is_refused_by_the_agent(world: SlackWorld) -> None:
@@ -200,7 +203,7 @@ async def test_a_stale_plan_is_refused_by_the_agent(world: SlackWorld) -> None:
     payload = asked.pressed("approve", "U0ANN", actions=stale)
     assert (await world.slack.send(world.world.address, payload)).status_code == 200
     assert "it is for plan 000000000000" in await asked.said(payload)
-    assert (await world.world.agents.view(asked.id)).requests
+    assert (await world.world.view(asked.id)).requests
     assert (await asked.press("approve", "U0ANN")).status == 200
     await asked.ended()
     for action in ("approve", "reject"):
@@ -229,6 +232,7 @@ async def test_slack_hears_of_a_failure_while_temporal_is_away(
 ) -> None:
     """No 200 for what is not safe; the same button works as soon as Temporal can be reached."""
     asked = await world.asked()
+    monkeypatch.undo()
     with monkeypatch.context() as away:
         away.setenv("TEMPORAL_ADDRESS", f"127.0.0.1:{free_port()}")
         async with Serving(await build_from(world.world.settings)) as gateway:
@@ -241,9 +245,10 @@ async def test_slack_hears_of_a_failure_while_temporal_is_away(
     assert (await asked.ended()).result["verdict"] == "approved"
 
 
-async def test_a_decision_waits_for_a_worker(world: SlackWorld) -> None:
+async def test_a_decision_waits_for_a_worker(world: SlackWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     """With none it is kept, and the person is told so."""
     asked = await world.asked()
+    monkeypatch.undo()
     await world.world.desk.rest()
     try:
         pressed = await asked.press("approve", "U0ANN")

@@ -13,11 +13,14 @@ from activities.delivery.slack import Slack
 from cli.dev_server import free_port
 from common.approval.acts import ActLog
 from common.notices.types import Delivery, NoticeEvent, SlackUpdate
+from tests.support.patience import patient
 from tests.support.slack.checks import parsed, texts
 from tests.support.slack.server import Fault
 from tests.support.slack.world import SlackWorld, delivery_of, request_of, run, world
 
-__all__ = ["world"]
+__all__ = ["patient", "world"]
+
+pytestmark = pytest.mark.usefixtures("patient")
 
 
 async def refused(world: SlackWorld, delivery: Delivery) -> ApplicationError:

@@ -8,11 +8,14 @@ import pytest
 
 from cli.dev_server import free_port
 from gateway.app import build_from
+from tests.support.patience import patient
 from tests.support.serving import Serving
 from tests.support.slack.server import SlackServer
 from tests.support.slack.world import SlackWorld, world
 
-__all__ = ["world"]
+__all__ = ["patient", "world"]
+
+pytestmark = pytest.mark.usefixtures("patient")
 
 
 async def test_socket_mode_takes_what_is_pressed(world: SlackWorld) -> None:
@@ -48,6 +51,7 @@ async def test_socket_mode_acknowledges_nothing_that_is_not_safe(
     asked = await world.asked()
     settings = world.world.settings.but(slack=world.slack.settings(socket=True))
     before = world.slack.connections
+    monkeypatch.undo()
     with monkeypatch.context() as away:
         away.setenv("TEMPORAL_ADDRESS", f"127.0.0.1:{free_port()}")
         async with Serving(await build_from(settings)):

@@ -31,6 +31,7 @@ from common.telemetry.spans import traced
 from common.temporal.connect import connect
 from gateway.app import build_from
 from testing.waiting import eventually
+from tests.support.desk import listed
 from tests.support.model_servers import serving
 from tests.support.otlp import Collector, collecting
 from tests.support.serving import Serving
@@ -120,6 +121,8 @@ async def seen(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Seen]:
         patch.setenv("HIBERNAUT_METRICS", f"127.0.0.1:{port}")
         patch.setenv("HIBERNAUT_LOG", "json")
         patch.setenv("HIBERNAUT_OPENAI_KEY", KEY)
+        # So long its one count may take on a busy machine.
+        patch.setattr("gateway.census.PATIENCE", 60.0)
         async with open_office(folder / "data") as office:
             stack = office.stack
             buying = {"symbol": "BAC", "quantity": "100", "limit": "20", "documents": str(folder)}
@@ -135,9 +138,13 @@ async def seen(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Seen]:
             approved = await office.command("approve", buyer, "--as", "ann", "--note", PRIVATE)
             assert approved.returncode == 0, approved.stderr
             await office.until(buyer, "completed")
-            await office.until(await office.start("buyer", **buying), "awaiting_approval")
-            await office.until(await office.start("code-auditor", path=str(folder / "nowhere")), "failed")
             client = await connect(stack.settings)
+            asks = await office.start("buyer", **buying)
+            fails = await office.start("code-auditor", path=str(folder / "nowhere"))
+            for id, state in ((buyer, "completed"), (asks, "awaiting_approval"), (fails, "failed")):
+                await office.until(id, state)
+                # The gateway counts what lists have.
+                await eventually(lambda id=id, state=state: listed(client, id, state))
 
             async def are_heard() -> bool:
                 # What a worker tells first is that it has no slots yet.
@@ -370,7 +377,7 @@ def promtool(*arguments: str | Path, given: str = "") -> str:
         input=given,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
     )
     # 3 stands for remarks on names that are Temporal's.
     assert ran.returncode in (0, 3), ran.stdout + ran.stderr

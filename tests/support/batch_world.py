@@ -79,6 +79,7 @@ async def open_batches(server: DevServer, folder: Path) -> AsyncIterator[BatchWo
             TokenFile.of(world.settings).add("owner-1", [Scope.READ, Scope.WRITE], "local-owner-1")
             stage = BatchStage(world.desk.client, world.settings)
             async with stage.at_work(replays=False):
+                world.desk.patient = True
                 # Not in the data folder, which no agent reads.
                 files = folder.with_name(f"{folder.name}-items")
                 files.mkdir()

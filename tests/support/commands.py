@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import starter
+from tests.support.patience import wait_longer
 
 # What nearly all commands import; the process that they are forked from starts no thread.
 LOADED = ("cli.agents", "cli.archive", "cli.batch", "cli.find", "cli.inbox", "cli.table", "temporalio.client")
@@ -39,13 +40,20 @@ class Ran:
 
 
 async def run_command(
-    *words: str, environment: Mapping[str, str], say: bytes = b"", patience: float = 120
+    *words: str,
+    environment: Mapping[str, str],
+    say: bytes = b"",
+    patience: float = 120,
+    patient: bool = False,
 ) -> Ran:
-    """Run a command in a process of its own, with this environment and this on its standard input."""
+    """Run a command in a process of its own, with this environment and this on its standard input.
+
+    One that is `patient` waits for agents as long as a busy worker may take.
+    """
     with tempfile.TemporaryDirectory(prefix="command-") as made:
         folder = Path(made)
         (folder / "0").write_bytes(say)
-        process = _FORKS.Process(target=_command, args=(words, dict(environment), made))
+        process = _FORKS.Process(target=_command, args=(words, dict(environment), made, patient))
         process.start()
         try:
             await asyncio.to_thread(process.join, patience)
@@ -57,7 +65,7 @@ async def run_command(
         return Ran(process.exitcode, out, err)
 
 
-def _command(words: tuple[str, ...], environment: dict[str, str], folder: str) -> None:
+def _command(words: tuple[str, ...], environment: dict[str, str], folder: str, patient: bool) -> None:
     """As `python starter.py` does it, in a process that is only just forked."""
     for number, flags in enumerate((os.O_RDONLY, os.O_WRONLY | os.O_CREAT, os.O_WRONLY | os.O_CREAT)):
         opened = os.open(Path(folder, str(number)), flags, 0o600)
@@ -67,6 +75,8 @@ def _command(words: tuple[str, ...], environment: dict[str, str], folder: str) -
     os.environ.clear()
     os.environ.update(environment)
     time.tzset()
+    if patient:
+        wait_longer()
     sys.argv = ["starter.py", *words]
     code = starter.main()
     sys.stderr.flush()

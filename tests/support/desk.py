@@ -30,6 +30,7 @@ from common.approval.signing import Authority, Signer
 from common.approval.types import ApprovalPolicy
 from common.client.client import AgentClient
 from common.client.errors import NoSuchAgentError
+from common.client.view import row_of
 from common.settings import Settings
 from common.temporal.connect import connect
 from testing.fixtures import open_all
@@ -114,6 +115,8 @@ class Desk:
         self.signer = Signer.load(settings, create=True)
         self._worker = AsyncExitStack()
         self.spawned: list[asyncio.subprocess.Process] = []
+        # Whether commands wait for agents as long as a busy worker may take: where one is at work.
+        self.patient = False
         self.client: Client
 
     async def connect(self) -> None:
@@ -130,13 +133,16 @@ class Desk:
             objects=[DecisionChecks(authority), Notices(), Counter()],
         )
         await self._worker.enter_async_context(built)
+        self.patient = True
 
     async def rest(self) -> None:
+        self.patient = False
         await self._worker.aclose()
 
     async def run(self, *words: str, say: str = "", **environment: str) -> Ran:
         """What a command leaves, in a process forked from one that has loaded it."""
-        return await run_command(*words, environment={**self.environment, **environment}, say=say.encode())
+        environment = {**self.environment, **environment}
+        return await run_command(*words, environment=environment, say=say.encode(), patient=self.patient)
 
     async def spawn(self, *words: str, **environment: str) -> asyncio.subprocess.Process:
         """A command as a process of its own, that may be asked while it runs."""
@@ -163,16 +169,23 @@ class Desk:
         )
 
     async def until(self, id: str, state: str) -> str:
+        """Wait until an agent is in a state, and lists, which hear of it a moment later, have it there."""
         agents = AgentClient(self.client, self.settings, self.signer)
 
         async def there() -> bool:
             # An agent of a batch may not have been started yet.
             with contextlib.suppress(NoSuchAgentError):
-                return (await agents.view(id)).state == state
+                return (await agents.view(id)).state == state and await listed(self.client, id, state)
             return False
 
         await eventually(there, every=0.1)
         return id
+
+
+async def listed(client: Client, id: str, state: str) -> bool:
+    """Whether visibility has the latest run of an agent in this state, and no other run besides."""
+    runs = client.list_workflows(f"WorkflowId = '{id}' AND ExecutionStatus != 'ContinuedAsNew'")
+    return [row_of(each).state async for each in runs] == [state]
 
 
 async def heard(process: asyncio.subprocess.Process, text: str) -> str:

@@ -75,4 +75,4 @@ async def dev(
     finally:
         if process.returncode is None:
             process.send_signal(signal.SIGINT)
-            await asyncio.wait_for(process.communicate(), 60)
+            await asyncio.wait_for(process.communicate(), 120)

@@ -51,8 +51,10 @@ def serve(path: Path) -> None:
         importlib.import_module(name)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     listener = socket.socket(socket.AF_UNIX)
-    listener.bind(str(path))
+    # Where it is seen, it is listened on.
+    listener.bind(f"{path}.new")
     listener.listen()
+    Path(f"{path}.new").rename(path)
     while True:
         client, _ = listener.accept()
         size, descriptors, *_ = socket.recv_fds(client, 4, 3)

@@ -43,7 +43,7 @@ class Rclone:
             log=self.folder.parent / "rclone.log",
         )
         try:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(120):
                 while not await listens(self.port):
                     assert process.returncode is None, (self.folder.parent / "rclone.log").read_text()
                     await asyncio.sleep(0.05)

@@ -26,6 +26,11 @@ class Serving:
     def address(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
+    @property
+    def connections(self) -> int:
+        """How many clients are connected now."""
+        return len(self._server.server_state.connections)
+
     async def __aenter__(self) -> Self:
         usual = {"log_config": None, "access_log": False, "timeout_graceful_shutdown": 1, "lifespan": "on"}
         config = uvicorn.Config(self.app, **{**usual, **self.options})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import grp
 import os
 import pwd
@@ -43,6 +44,7 @@ mail_gid = {reader_group}
 first_valid_uid = 1
 first_valid_gid = 1
 auth_mechanisms = plain login
+auth_failure_delay = 0
 passdb {{
   driver = static
   args = password={password}
@@ -105,8 +107,18 @@ class Dovecot:
 
     def holds(self, folder: str = "") -> list[bytes]:
         """The mails of a folder; of the inbox where it is not named."""
+        while True:
+            # It moves files while they are read here.
+            with contextlib.suppress(FileNotFoundError):
+                return [file.read_bytes() for file in self._files(folder)]
+
+    def is_empty(self) -> bool:
+        """Whether the inbox holds nothing; a file that it renames may be missed once, but not twice."""
+        return not self._files() and not self._files()
+
+    def _files(self, folder: str = "") -> list[Path]:
         place = self.folder / "mail" / (f".{folder}" if folder else "")
-        return [file.read_bytes() for part in ("new", "cur") for file in sorted((place / part).glob("*"))]
+        return [file for part in ("new", "cur") for file in sorted((place / part).glob("*"))]
 
     def unread(self, folder: str) -> int:
         """How many mails of a folder nobody has read."""

@@ -156,10 +156,10 @@ class SlackServer:
 
     async def send(self, gateway: str, payload: dict[str, Any], **how: Any) -> httpx.Response:
         """Send what was pressed to a gateway's `/slack/actions`."""
-        async with httpx.AsyncClient(timeout=30) as client:
+        async with httpx.AsyncClient(timeout=120) as client:
             return await client.post(f"{gateway}/slack/actions", **self.signed(payload, **how))
 
-    async def send_by_socket(self, payload: dict[str, Any], within: float = 30) -> dict[str, Any]:
+    async def send_by_socket(self, payload: dict[str, Any], within: float = 120) -> dict[str, Any]:
         """Send what was pressed by Socket Mode; what it was acknowledged with."""
         assert self._socket is not None
         id = uuid.uuid4().hex
@@ -184,7 +184,7 @@ class SlackServer:
 
     async def heard(self, payload: dict[str, Any]) -> str:
         """The one line that the one who pressed is told."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             while not self.said(payload):
                 await asyncio.sleep(0.02)
         (words,) = self.said(payload)

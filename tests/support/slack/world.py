@@ -51,7 +51,7 @@ class SlackWorld:
         return Asked(self, id, request, delivery, await self.post(delivery))
 
     async def decisions(self, id: str) -> list[tuple[str, str, str]]:
-        view = await self.world.agents.view(id)
+        view = await self.world.view(id)
         return [(each.decision.by, each.decision.verdict.value, each.status.value) for each in view.decisions]
 
 

@@ -1,0 +1,47 @@
+"""How long doors wait for agents: people a moment, tests as long as a worker on a busy machine may take."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from common.client.client import AgentClient
+from common.client.view import QUERY_PATIENCE
+
+LONG = timedelta(seconds=60)
+# Of modules, where they are loaded. A single query is asked no longer than everywhere else: a worker that
+# drops a run loses those of that moment, and they would be waited for in vain.
+PLACES: dict[str, dict[str, object]] = {
+    "cli.agents": {"MOMENT": LONG.total_seconds()},
+    "common.client.gathered": {"ASKING_PATIENCE": LONG, "OUTCOME_PATIENCE": LONG},
+    "gateway.decisions": {"OUTCOME_PATIENCE": LONG},
+    "gateway.request_view": {"PATIENCE": LONG},
+    "gateway.views": {"PAGE_PATIENCE": QUERY_PATIENCE},
+    "gateway.routes.approve": {"PAGE_PATIENCE": QUERY_PATIENCE},
+    "gateway.routes.dashboard": {"PAGE_PATIENCE": QUERY_PATIENCE},
+    "gateway.routes.files": {"PAGE_PATIENCE": QUERY_PATIENCE},
+    "gateway.slack.interactions": {
+        "LOOK_SECONDS": QUERY_PATIENCE.total_seconds(),
+        "TAKE_SECONDS": LONG.total_seconds(),
+    },
+}
+
+
+def wait_longer(change: Callable[[Any, str, Any], None] = setattr) -> None:
+    """Have the doors of this process wait as long; for tests whose agents have a worker."""
+    for name, patiences in PLACES.items():
+        if module := sys.modules.get(name):
+            for patience, value in patiences.items():
+                change(module, patience, value)
+    for asks_until_told in (AgentClient.outcome, AgentClient.receipt):
+        change(asks_until_told, "__defaults__", (LONG,))
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its undoing, in a test that takes the worker away, gives the doors their own patience back."""
+    wait_longer(monkeypatch.setattr)
