@@ -19,7 +19,7 @@ from tests.support.gateway.world import open_world
 
 
 @pytest.fixture(scope="module")
-async def pages(server: DevServer, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Pages]:
+async def _pages(server: DevServer, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Pages]:
     """Shared by the tests of a file; skipped by name where there is no chromium."""
     before = os.environ.get("TEMPORAL_ADDRESS")
     folder = tmp_path_factory.mktemp("browser")
@@ -30,6 +30,16 @@ async def pages(server: DevServer, tmp_path_factory: pytest.TempPathFactory) -> 
     os.environ.pop("TEMPORAL_ADDRESS")
     if before:
         os.environ["TEMPORAL_ADDRESS"] = before
+
+
+@pytest.fixture
+async def pages(_pages: Pages) -> AsyncIterator[Pages]:
+    """What a test leaves open or in a console is none of the next one's."""
+    yield _pages
+    for context in _pages.contexts:
+        await context.close()
+    _pages.contexts.clear()
+    _pages.complaints.clear()
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from temporalio.common import SearchAttributePair, TypedSearchAttributes
 
 from common.approval.types import Verdict
 from common.temporal.search_attributes import OWNER
-from tests.support.browser import Pages, require_accessible
+from tests.support.browser import Pages, comes, require_accessible
 
 
 async def test_signing_in_and_out(pages: Pages, shots: Path) -> None:
@@ -39,10 +39,7 @@ async def test_from_the_inbox_to_a_decision(pages: Pages, shots: Path) -> None:
     view, request = await pages.asking()
     page = await pages.sign_in("local-approver")
     card = page.get_by_role("link", name=request.question)
-    for _ in range(50):
-        if await card.count():
-            break
-        await page.reload()
+    await comes(card, page)
     await page.screenshot(path=shots / "inbox.png", full_page=True)
     await require_accessible(page)
     await card.click()

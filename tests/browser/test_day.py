@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -20,15 +20,11 @@ from cli.dev_server import DevServer
 from common.agents.agent import AgentInput, Carried
 from common.approval.types import ApprovalPolicy
 from common.temporal.search_attributes import OWNER
-from testing.waiting import eventually
 from tests.support.agents.agents import ErrandAgent, PanelAgent
 from tests.support.agents.doubles import ErrandInput, PanelInput
-from tests.support.browser import ROOT, Pages, chromium, require_accessible
+from tests.support.browser import ROOT, Pages, chromium, comes, require_accessible
 from tests.support.gateway.world import open_world
 from workflows.replayer import workflow_classes
-
-if TYPE_CHECKING:
-    from playwright.async_api import Locator, Page
 
 PHONE: dict[str, Any] = {
     "viewport": {"width": 390, "height": 844},
@@ -77,17 +73,6 @@ async def day(server: DevServer, tmp_path: Path) -> AsyncIterator[Day]:
         os.environ["TEMPORAL_ADDRESS"] = before
 
 
-async def _comes(wanted: Locator, page: Page) -> None:
-    """Wait until it is on the page, which is loaded again where it is not: visibility lags a little."""
-
-    async def is_there() -> bool:
-        if not await wanted.count():
-            await page.reload()
-        return await wanted.count() > 0
-
-    await eventually(is_there)
-
-
 async def test_a_day(day: Day, shots: Path) -> None:
     """What a form starts is edited and approved on a phone and followed; then yesterday, and ten at once."""
     pages, at = day.pages, day.pages.world.address
@@ -121,7 +106,7 @@ async def test_a_day(day: Day, shots: Path) -> None:
 
     # On a phone: read, edit, approve.
     approver = await pages.sign_in("local-approver", **PHONE)
-    await _comes(approver.get_by_role("link", name=asked.question), approver)
+    await comes(approver.get_by_role("link", name=asked.question), approver)
     # Times are those of the reader's zone, with UTC on hover.
     asked_at = approver.locator(".card time[title]").first  # by a script that runs once the page is there
     hover = datetime.strptime(str(await asked_at.get_attribute("title")), "%Y-%m-%d %H:%M UTC")
@@ -168,10 +153,11 @@ async def test_a_day(day: Day, shots: Path) -> None:
     await approver.get_by_text("There is no such agent").wait_for()
     pages.complaints.clear()  # the browser logs the 404 above
 
-    # Yesterday's stuck.
-    yesterday = (datetime.now(UTC) - timedelta(days=1)).date()
-    for id, at_day in (("stuck-yesterday", yesterday), ("stuck-before", yesterday - timedelta(days=3))):
-        carried = Carried(started_at=datetime.now(UTC), stuck_at=[f"Login@{at_day}"])
+    # Yesterday's stuck; today is yesterday, too, if midnight passes before it is asked for.
+    today = datetime.now(UTC).date()
+    for id, days in (("stuck-yesterday", (1, 0)), ("stuck-before", (4,))):
+        stuck_at = [f"Login@{today - timedelta(days=ago)}" for ago in days]
+        carried = Carried(started_at=datetime.now(UTC), stuck_at=stuck_at)
         policy = ApprovalPolicy(approvers=("nobody",))
         sleeps = ErrandInput(policy=policy, steps=0, sleep=timedelta(days=3), carried=carried)
         await day.start("errand", id, sleeps)
@@ -185,7 +171,7 @@ async def test_a_day(day: Day, shots: Path) -> None:
     await owner.get_by_label("Since").fill("yesterday")
     await owner.get_by_label("Until").fill("today")
     await owner.get_by_role("button", name="Search").click()
-    await _comes(owner.get_by_role("heading", name="1 agent"), owner)
+    await comes(owner.get_by_role("heading", name="1 agent"), owner)
     assert await owner.locator("tbody th").all_inner_texts() == ["stuck-yesterday"]
     await owner.screenshot(path=shots / "search.png", full_page=True)
     await require_accessible(owner)
@@ -196,7 +182,7 @@ async def test_a_day(day: Day, shots: Path) -> None:
         await day.start("panel", f"panel-{number}", PanelInput(questions={f"Order {number}": policy}))
     await approver.goto(f"{at}/ui?kind=panel")
     together = approver.get_by_role("link", name="Decide 10 panel questions together")
-    await _comes(together, approver)
+    await comes(together, approver)
     await day.rest()
     await approver.reload()
     await approver.get_by_text("No worker answers for 10 of these").wait_for()
@@ -210,7 +196,9 @@ async def test_a_day(day: Day, shots: Path) -> None:
     await pages.world.until("panel-7", lambda view: not view.running)
     await approver.goto(f"{at}/ui?kind=panel")
     pages.complaints.clear()  # an approver is shown the agent no more
-    await approver.get_by_role("link", name="Decide 9 panel questions together").click()
+    together = approver.get_by_role("link", name="Decide 9 panel questions together")
+    await comes(together, approver)
+    await together.click()
     await approver.screenshot(path=shots / "questions-phone.png", full_page=True)
     await require_accessible(approver)
     await approver.get_by_label("A note").fill("all alike")
@@ -219,8 +207,9 @@ async def test_a_day(day: Day, shots: Path) -> None:
 
     # The evening's look: what sleeps, until when, and what has ended.
     await owner.get_by_role("link", name="Overview").click()
-    await _comes(owner.get_by_role("link", name="2 sleeping"), owner)
+    await comes(owner.get_by_role("link", name="2 sleeping"), owner)
     await owner.get_by_role("link", name="2 wake on").click()
+    await owner.wait_for_load_state()
     assert sorted(await owner.locator("tbody th").all_inner_texts()) == ["stuck-before", "stuck-yesterday"]
     await owner.go_back()
     # Days are those of the reader's zone, however far from UTC.

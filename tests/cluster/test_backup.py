@@ -60,8 +60,12 @@ async def test_sleepers_wake_from_a_backup(
             await stage.decide(asleep, await stage.asked(asleep))
             await asleep.result()
             assert len(stage.world.acted) == 2
-            listed = {each.id async for each in client.list_workflows("WorkflowType = 'errand'")}
-            assert listed == {asleep.id, asking.id}
+
+            async def are_listed() -> bool:
+                listed = {each.id async for each in client.list_workflows("WorkflowType = 'errand'")}
+                return listed == {asleep.id, asking.id}
+
+            await eventually(are_listed)
 
 
 def take_backup(cluster: Cluster, to: Path) -> None:

@@ -16,13 +16,16 @@ import pytest
 from common.agents.auditor import AuditInput
 from common.approval.types import ApprovalRequest
 from common.client.view import AgentView
+from testing.waiting import eventually
 from tests.support.gateway.world import GatewayWorld
 
 if TYPE_CHECKING:  # it takes a second to import, in every process that tests run in
-    from playwright.async_api import Browser, BrowserContext, Page
+    from playwright.async_api import Browser, BrowserContext, Locator, Page
 
 ROOT = Path(__file__).parents[2]
 CHROMIUM = Path("/usr/bin/chromium")
+# How long anything waited for on a page may take, on a busy machine too.
+PATIENCE_MS = 120_000
 FLAGS = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
@@ -71,8 +74,21 @@ async def chromium() -> AsyncIterator[Browser]:
 
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
+        browser.on("context", lambda context: context.set_default_timeout(PATIENCE_MS))
         yield browser
         await browser.close()
+
+
+async def comes(wanted: Locator, page: Page, count: int = 1) -> None:
+    """Wait until it is so often on the page, which is loaded again where not: visibility lags a little."""
+
+    async def is_there() -> bool:
+        if await wanted.count() != count:
+            await page.reload()
+        return await wanted.count() == count
+
+    await page.wait_for_load_state()
+    await eventually(is_there)
 
 
 class Pages:

@@ -27,6 +27,13 @@ def sleep(data: bytes, argument: Any) -> bytes:
     return b""
 
 
+def wait(data: bytes, argument: Any) -> bytes:
+    """Return once there is a file `argument`."""
+    while not os.path.exists(argument):
+        time.sleep(0.01)
+    return b""
+
+
 def grow(data: bytes, argument: Any) -> bytes:
     """Take `argument` bytes and keep them."""
     _HELD.append(bytes(argument))

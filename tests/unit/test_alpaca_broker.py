@@ -16,6 +16,7 @@ from activities.trading.broker import DuplicateOrderError, OrderRequest, TooLate
 from common.agents.buyer import OrderState, Side, TimeInForce
 from common.errors import classify_error
 from common.settings import SettingsError
+from testing.waiting import eventually
 from tests.support.trading.alpaca_server import KEY, SECRET, AlpacaServer, Answer
 
 NOW = datetime(2026, 11, 24, 15, tzinfo=UTC)
@@ -132,7 +133,7 @@ async def test_a_second_order_of_the_same_id_is_refused(server: AlpacaServer) ->
         Answer(200, "", book=True),
         Answer(200, '{"id": "1"', book=True),
         Answer(302, "", {"Location": "http://127.0.0.1:1/"}, book=True),
-        Answer(book=True, slow=0.6),
+        Answer(book=True, slow=60),
     ],
     ids=["cut", "500", "504", "empty", "half", "elsewhere", "slow"],
 )
@@ -140,14 +141,15 @@ async def test_an_unknown_outcome_is_an_error_worth_a_retry_and_the_order_can_be
     server: AlpacaServer, fault: Answer
 ) -> None:
     """Booked, then no usable answer: one request went out, and asking for the id tells."""
-    asked = broker(server, seconds=0.2 if fault.slow else 5)
+    asked = broker(server, seconds=1 if fault.slow else 30)
     server.script(fault)
     with pytest.raises((requests.RequestException, ApplicationError)) as caught:
         await asked.submit(ORDER)
     assert is_retried(caught.value)
     assert isinstance(caught.value, requests.Timeout) is bool(fault.slow)
+    await eventually(lambda: server.requests)  # of a caller without patience it may hear late
     assert [method for method, _, _ in server.requests] == ["POST"]
-    found = await asked.find("hibernaut-1")
+    found = await broker(server).find("hibernaut-1")
     assert found is not None
     assert found.state is OrderState.ACCEPTED
 

@@ -9,11 +9,15 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from temporalio.exceptions import ApplicationError
 
 from activities.auditor.records import Finding, Severity
+from activities.auditor.scan import analyse as analyse_module
+from activities.auditor.scan import programs
 from activities.auditor.scan.analyse import analyse, versions
 from activities.auditor.scan.analysers import ANALYSERS, Analyser, severity
 from activities.auditor.scan.languages import language_of
@@ -217,15 +221,21 @@ print(json.dumps([
         ("time.sleep(600)", "took too long"),
     ],
 )
-def test_one_bad_file(tmp_path: Path, misbehave: str, reason: str) -> None:
+def test_one_bad_file(tmp_path: Path, misbehave: str, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that makes an analyser crash, babble or hang gets a note; all others keep their findings."""
     analyser = replace(fake(REPORT_ALL.format(misbehave=misbehave)), good_exits=frozenset({0}))
+    if "sleep" in misbehave:
+
+        def impatient(argv: Sequence[str], seconds: float, *rest: Any) -> tuple[int, bytes, str]:
+            hangs = argv[0] == sys.executable and argv[-1].endswith("bad.py")
+            return programs.run(argv, 0.5 if hangs else seconds, *rest)
+
+        monkeypatch.setattr(analyse_module, "run", impatient)
     files: dict[str, str | bytes] = {f"{n}.py": "import os\n" for n in range(9)}
     found = scan(
         tmp_path,
         {**files, "bad.py": "import os\n"},
         [analyser, by_name("ruff")],
-        base_seconds=2.0 if "sleep" in misbehave else 30.0,
         output_bytes=100_000,
     )
     assert all(rules(found[path]) == {("ruff", "X1", 1), ("ruff", "F401", 1)} for path in files)
@@ -253,7 +263,9 @@ def until(check: Callable[[], bool]) -> bool:
 
 
 @pytest.mark.parametrize("cancelled", [False, True])
-def test_children_end_with_the_analyser(tmp_path: Path, cancelled: bool) -> None:
+def test_children_end_with_the_analyser(
+    tmp_path: Path, cancelled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """At a timeout and at a cancellation the whole process group is killed, and nobody waits for it."""
     pids = tmp_path / "pids"
     code = (
@@ -264,13 +276,19 @@ def test_children_end_with_the_analyser(tmp_path: Path, cancelled: bool) -> None
     )
     (tmp_path / "a.py").write_text("")
 
+    def has_begun() -> bool:
+        return pids.exists() and len(pids.read_text().split()) == 2
+
     def beat() -> None:
-        if cancelled and pids.exists() and len(pids.read_text().split()) == 2:
+        if cancelled and has_begun():
             raise KeyboardInterrupt
 
-    limits = ProgramLimits(base_seconds=60.0 if cancelled else 1.0)
+    if not cancelled:
+        # Its time is up as soon as it has begun, and not before.
+        clock = SimpleNamespace(monotonic=lambda: time.monotonic() + 3600 * has_begun())
+        monkeypatch.setattr(programs, "time", clock)
     try:
-        analyse(tmp_path, {"a.py": "python"}, beat, analysers=[fake(code)], limits=limits)
+        analyse(tmp_path, {"a.py": "python"}, beat, analysers=[fake(code)])
         assert not cancelled
     except KeyboardInterrupt:
         assert cancelled

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.archive.chain import Chain, put_checked, verify
@@ -67,7 +67,7 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> ArchiveIndex:
 texts = st.one_of(st.none(), st.sampled_from(WORDS), st.text(max_size=20))
 
 
-@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=40)
 @given(
     owner=texts,
     batch=texts,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from time import process_time
+from time import thread_time
 
 import pytest
 from hypothesis import given
@@ -96,9 +96,9 @@ def test_a_search_takes_time_in_proportion_to_the_text() -> None:
 
     def cost(count: int) -> float:
         words = words_of("a " * count)
-        start = process_time()
+        start = thread_time()
         assert phrases.found_in(words) is None
-        return process_time() - start
+        return thread_time() - start
 
     assert cost(20_000) < 60 * max(cost(2_000), 0.001)
 

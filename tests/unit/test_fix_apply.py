@@ -203,8 +203,18 @@ def test_a_link_in_place_of_a_file_is_left(world: World) -> None:
     assert (file.is_symlink(), outside.read_bytes()) == (True, FLAWED)
 
 
-def test_a_folder_that_is_swapped_back_and_forth_never_leads_outside(world: World) -> None:
-    """Whoever wins the race, the twins outside stay as they were."""
+def test_a_folder_that_is_swapped_back_and_forth_never_leads_outside(tmp_path: Path) -> None:
+    """Whoever wins the race, the twins outside stay as they were; it is run until both have won."""
+    outcomes = set[tuple[str, str]]()
+    for number in range(50):
+        outcomes |= _race(World(tmp_path / str(number)))
+        if outcomes == {(WRITTEN, ""), (LEFT, CHANGED)}:
+            return
+    raise AssertionError(f"the race was never close: {outcomes}")
+
+
+def _race(world: World) -> set[tuple[str, str]]:
+    """What became of files whose folder is swapped for a link meanwhile; nothing outside has changed."""
     plan = world.planned({f"pkg/m{number}.py": (FLAWED, MENDED) for number in range(400)})
     inside, aside, outside = world.root / "pkg", world.root / "aside", world.folder / "outside"
     shutil.copytree(inside, outside)
@@ -226,10 +236,9 @@ def test_a_folder_that_is_swapped_back_and_forth_never_leads_outside(world: Worl
     finally:
         stop.set()
         thread.join()
-    outcomes = set(world.details(result).values())
-    assert outcomes == {(WRITTEN, ""), (LEFT, CHANGED)}, "the race was not close"
     assert {file.read_bytes() for file in outside.iterdir()} == {FLAWED}
     assert len(list(outside.iterdir())) == 400
+    return set(world.details(result).values())
 
 
 def test_a_path_in_a_listing_cannot_lead_outside(world: World) -> None:

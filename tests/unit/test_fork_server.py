@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -108,7 +109,9 @@ def test_a_caller_that_gives_up_ends_its_process(server: ForkServer) -> None:
     until(lambda: gone(process))
 
 
-def test_a_server_that_was_lost_is_started_again(server: ForkServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_was_lost_is_started_again(
+    server: ForkServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The next call is served, and one in flight is made again; a second loss says nothing of the call."""
     monkeypatch.setattr(fork_server, "_BEAT_SECONDS", 0.01)
     process = call(server)[2]
@@ -118,16 +121,16 @@ def test_a_server_that_was_lost_is_started_again(server: ForkServer, monkeypatch
     until(lambda: gone(process))
     assert call(server)[3] == 1
 
-    def kill() -> None:
-        if losses:
-            losses.pop()
+    lost = tmp_path / "lost"
+
+    def kill(always: bool) -> None:
+        if always or not lost.exists():
             assert server._process is not None
             os.killpg(server._process.pid, signal.SIGKILL)
+            lost.touch()
 
-    losses = [1]
-    assert server.run("sleep", b"", 0.5, LIMITS, kill) == b""
-    assert not losses
-    losses = [1, 2, 3, 4]
+    assert server.run("wait", b"", str(lost), LIMITS, lambda: kill(always=False)) == b""
+    assert lost.exists()
     with pytest.raises(ConnectionError):
-        server.run("sleep", b"", 0.5, LIMITS, kill)
+        server.run("wait", b"", str(tmp_path / "never"), LIMITS, lambda: kill(always=True))
     assert call(server)[3] == 1

@@ -261,7 +261,7 @@ async def test_a_second_order_of_the_same_id_is_refused(place: Path | URL) -> No
 def _submit_in_a_process(place: Path | URL, names: list[str], gate: Any, results: Any) -> None:
     async def run() -> None:
         paper = broker(place, World("10"), liquidity=Decimal(1))
-        gate.wait(30)
+        gate.wait(120)
         for name in names:
             try:
                 await paper.submit(request(name))
@@ -282,9 +282,9 @@ def test_of_two_processes_that_submit_the_same_id_one_is_refused(place: Path | U
     ]
     for worker in workers:
         worker.start()
-    outcomes = Counter(results.get(timeout=60) for _ in range(40))
+    outcomes = Counter(results.get(timeout=150) for _ in range(40))
     for worker in workers:
-        worker.join(30)
+        worker.join(120)
         assert worker.exitcode == 0
     assert outcomes == Counter({(name, kind): 1 for name in names for kind in ("booked", "duplicate")})
     paper = broker(place, World())

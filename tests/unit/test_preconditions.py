@@ -8,7 +8,6 @@ import pytest
 from temporalio.exceptions import ApplicationError
 
 from activities.preconditions import Preconditions
-from cli.dev_server import free_port
 from common.agents.needs import Needs, Place
 from common.errors import permanent
 from common.object_store import StoreUnavailableError
@@ -116,7 +115,7 @@ async def test_an_object_store_that_refuses_is_missing_and_one_that_is_away_is_t
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An item of a batch is set aside for what is missing, which a cut connection must not do."""
-    environment = {"HIBERNAUT_S3_BUCKET": "b", "HIBERNAUT_S3_ENDPOINT": f"http://127.0.0.1:{free_port()}"}
+    environment = {"HIBERNAUT_S3_BUCKET": "b", "HIBERNAUT_S3_ENDPOINT": "http://127.0.0.1:1"}
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "s3cret")
     with pytest.raises(StoreUnavailableError, match="EndpointConnectionError"):

@@ -22,7 +22,7 @@ from tests.support.docx import SPACES, docx, p, zipped
 from tests.support.pdfs import pages
 
 DOCX = STRUCTURED_TYPES[".docx"]
-SMALL = ReadingLimits(memory=300_000_000, cpu_seconds=1, seconds=20)
+SMALL = ReadingLimits(memory=300_000_000, cpu_seconds=1, seconds=120)
 
 
 @pytest.fixture(scope="module", autouse=True)

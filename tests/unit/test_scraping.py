@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from pathlib import Path
 
 import pytest
@@ -42,10 +43,20 @@ async def test_an_address_is_fetched_once_for_an_agent(
 
 async def test_two_nodes_that_ask_at_once_are_one_fetch(reader: Reader, site: WebServer) -> None:
     """The one who comes second is told to come back, and finds the page."""
-    site.routes["/a"] = Route(ARTICLE, first_byte_after=0.3)
     await reader.page(site.url("/a"), agent="warm-up")
-    results = await asyncio.gather(*(reader.page(site.url("/a")) for _ in range(3)), return_exceptions=True)
-    errors = [each for each in results if isinstance(each, ApplicationError)]
+    errors, told = list[ApplicationError](), threading.Event()
+    # The one who is first has the page only after both others were told.
+    site.routes["/a"] = Route(lambda _: ARTICLE if told.wait(120) else "")
+
+    async def ask() -> None:
+        try:
+            await reader.page(site.url("/a"))
+        except ApplicationError as error:
+            errors.append(error)
+            if len(errors) == 2:
+                told.set()
+
+    await asyncio.gather(*(ask() for _ in range(3)))
     assert [error.type for error in errors] == ["BeingFetched"] * 2
     assert not any(error.non_retryable for error in errors)
     await reader.page(site.url("/a"))

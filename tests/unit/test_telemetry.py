@@ -17,7 +17,6 @@ from temporalio.api.common.v1 import Payload
 from temporalio.converter import PayloadConverter
 from temporalio.testing import ActivityEnvironment
 
-from cli.dev_server import free_port
 from common.approval.groups import Directory
 from common.client.diagnosis import Diagnosis
 from common.settings import Settings, SettingsError
@@ -142,7 +141,7 @@ async def test_where_temporal_is_away_that_is_shown_and_nothing_older(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And it is not asked again at once, however often somebody scrapes."""
-    monkeypatch.setenv("TEMPORAL_ADDRESS", f"127.0.0.1:{free_port()}")
+    monkeypatch.setenv("TEMPORAL_ADDRESS", "127.0.0.1:1")
     monkeypatch.setattr(census, "PATIENCE", 0.5)
     settings = Settings.read({"HIBERNAUT_DATA_DIR": str(tmp_path)})
     client = await connect(settings, lazy=True)

@@ -12,6 +12,7 @@ import resource
 import signal
 import subprocess
 import sys
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -192,11 +193,23 @@ def _kill_self(*_: object, **__: object) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def _stall_after(files: int) -> None:
+    finish, left = journal.FixJournal.finish, iter(range(files))
+
+    def stalling(*arguments: Any) -> None:
+        finish(*arguments)
+        if next(left, None) is None:
+            time.sleep(600)
+
+    journal.FixJournal.finish = stalling  # type: ignore[method-assign]
+
+
 def main(told: dict[str, Any]) -> None:
     """Apply `request` in `folder`.
 
     Options: `uid`, the user to become; `file_bytes`, the largest file this process may write; `die`, where to
-    be killed: `before rename` (the new content is written aside) or `after rename` (not yet noted as done).
+    be killed: `before rename` (the new content is written aside) or `after rename` (not yet noted as done);
+    `stalls_after`, how many files it writes before it stands still, for whoever kills it in the middle.
     """
     folder = Path(told["folder"])
     request = ApplyRequest.model_validate(told["request"])
@@ -204,6 +217,8 @@ def main(told: dict[str, Any]) -> None:
         os.replace = _kill_self
     if told.get("die") == "after rename":
         journal.FixJournal.finish = _kill_self  # type: ignore[method-assign]
+    if files := told.get("stalls_after"):
+        _stall_after(files)
     if limit := told.get("file_bytes"):
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
     if uid := told.get("uid"):
