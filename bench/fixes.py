@@ -1,9 +1,9 @@
 """Whether the code auditor's fixes cost a module: those of every package that is installed here.
 
-Each package is copied, planned for as the auditor plans, and fixed in the copy. A module is lost that could be
-imported from the copy before and cannot be afterwards, also in processes of its own; where these disagree, it
-is unclear. How that is found out has nothing in common with the auditor's own proof. The largest packages come
-last.
+Each package is copied, planned for as the auditor plans, and fixed in the copy. A module is lost that could
+be imported from the copy before and cannot be afterwards, also in processes of its own; where these disagree,
+it is unclear. How that is found out has nothing in common with the auditor's own proof. The largest packages
+come last.
 """
 
 from __future__ import annotations
@@ -183,7 +183,8 @@ def fixed(package: Package, folder: Path) -> dict[str, Any]:
 
 def bench(only: Sequence[str], limit: float, quiet: bool) -> dict[str, Any]:
     """The figures of all packages together."""
-    packages, done, named, began = installed(only), [], {}, time.monotonic()
+    packages, began = installed(only), time.monotonic()
+    done, named = list[dict[str, Any]](), dict[str, Any]()
     for package in packages:
         if time.monotonic() - began > limit:
             break
