@@ -213,6 +213,7 @@ def main() -> int:
     parser.add_argument("--limit", type=float, default=7200, help="begin no package after so many seconds")
     parser.add_argument("--json", action="store_true", help="nothing but the line of JSON")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(130))  # what it has copied goes
     report = bench(options.only, options.limit, options.json)
     print(json.dumps(report))
     return 1 if report["lost"] else 0
