@@ -257,7 +257,6 @@ class Approvals:
             search_attributes.waiting_for_approval(id, request.digest),
             request.expires_at,
             request.deciders,
-            asked_at=request.asked_at,
         )
         with self._display.waiting(wait):
             while True:

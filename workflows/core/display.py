@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from temporalio import workflow
-from temporalio.common import SearchAttributeKey, SearchAttributeUpdate
+from temporalio.common import SearchAttributeKey
 from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 from common.agents.agent import AgentState, AgentStatus, Carried
@@ -18,20 +18,18 @@ from common.temporal import search_attributes
 from workflows.core import notebook
 from workflows.core.watchdog import OpenCall, Watchdog, is_collected
 
+_Values = dict[SearchAttributeKey[Any], Any]
+
 
 @dataclass(eq=False, slots=True)
 class Wait:
-    """A declared wait: what for, until when, and who can end it; `sleeps` where the signal `wake` does.
-
-    `asked_at`: of a question, since when it is open.
-    """
+    """A declared wait: what for, until when, and who can end it; `sleeps` where the signal `wake` does."""
 
     state: AgentState
     waiting_for: str
     until: datetime | None
     approvers: Sequence[str] = ()
     sleeps: bool = False
-    asked_at: datetime | None = None
 
 
 class Display:
@@ -51,8 +49,6 @@ class Display:
         self._soon: set[Callable[[], None]] = set()
         # Whether the search attributes tell of a wait that may be over by now.
         self._shows_wait = False
-        # Whether `AgentNodeSince` tells of a question that is older than the stay at the node.
-        self._shows_question = False
         # After history started afresh the server still shows what the run before wrote.
         self._shown = {each.key.name: each.value for each in workflow.info().typed_search_attributes}
 
@@ -68,9 +64,7 @@ class Display:
         except (Exception, asyncio.CancelledError) as error:
             self._note_end("cancelled" if is_cancelled_exception(error) else f"failed: {cause_of(error)}")
             if not is_cancelled_exception(error):
-                failure = search_attributes.fit(cause_type_of(error))
-                if updates := self._changed({search_attributes.FAILURE: failure}):
-                    workflow.upsert_search_attributes(updates)
+                self._write({search_attributes.FAILURE: search_attributes.fit(cause_type_of(error))})
             raise
         else:
             self._note_end("done")
@@ -142,7 +136,8 @@ class Display:
         stuck = self.watchdog.stuck
         node, since = (stuck.node, stuck.since) if stuck else (self.node_name, self._node_since)
         approvers = search_attributes.fit_names(self._approvers())
-        updates = self._changed(
+        asked = [each.asked_at for each in self._carried.approvals.open.values() if each.asked_at < since]
+        self._write(
             {
                 search_attributes.NODE: search_attributes.fit(node),
                 search_attributes.NODE_SINCE: since.replace(microsecond=0),
@@ -152,17 +147,11 @@ class Display:
                 search_attributes.STUCK_AT: search_attributes.fit_list(self._carried.stuck_at),
                 # Left as it is while nobody is asked: what it waits for says whether it means anything.
                 **({search_attributes.APPROVERS: approvers} if approvers else {}),
-            }
+            },
+            # Of an agent that has gone on, or whose history has begun afresh, since it asked: an inbox tells
+            # by it whether the policy asks others by now.
+            {search_attributes.NODE_SINCE: min(asked).replace(microsecond=0)} if asked else {},
         )
-        # An inbox tells by the time whether the policy asks others by now. It goes along with what changed:
-        # an upsert of its own would not be in older histories.
-        older = [wait.asked_at for wait in self._waits if wait.asked_at and wait.asked_at < since]
-        if updates and (older or self._shows_question):
-            self._shows_question = bool(older)
-            asked = min([since, *older]).replace(microsecond=0)
-            updates.append(search_attributes.NODE_SINCE.value_set(asked))
-        if updates:
-            workflow.upsert_search_attributes(updates)
 
     def show_soon(self) -> None:
         """`show`, once for all signals that come at the same time."""
@@ -225,18 +214,16 @@ class Display:
         return list(dict.fromkeys(name for wait in self._waits for name in wait.approvers))
 
     def _note_end(self, outcome: str) -> None:
-        seconds = (workflow.now() - self._node_since).total_seconds()
-        self.note(outcome, seconds=round(seconds, 3))
+        self.note(outcome, seconds=round((workflow.now() - self._node_since).total_seconds(), 3))
 
-    def _changed(self, values: dict[SearchAttributeKey[Any], Any]) -> list[SearchAttributeUpdate[Any]]:
-        """The updates for those search attributes that show something else by now."""
-        updates = []
-        for key, value in values.items():
-            value = value or None
-            if self._shown.get(key.name) != value:
-                self._shown[key.name] = value
-                updates.append(key.value_unset() if value is None else key.value_set(value))
-        return updates
+    def _write(self, values: _Values, instead: _Values | None = None) -> None:
+        """Write what has changed; with it goes what to show `instead`, for which alone nothing is written."""
+        changed = {key: value or None for key, value in values.items()}
+        changed = {key: value for key, value in changed.items() if self._shown.get(key.name) != value}
+        self._shown |= {key.name: value for key, value in changed.items()}
+        if changed:
+            told = (changed | (instead or {})).items()
+            workflow.upsert_search_attributes([k.value_set(v) if v else k.value_unset() for k, v in told])
 
 
 def owner() -> str:
