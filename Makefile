@@ -9,7 +9,7 @@ WORKERS ?= 4
 # Hundreds of processes import the same modules: what the first has compiled serves the others.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: bench-audit bench-chaos bench-contracts bench-copies bench-gateway bench-hijack bench-inbox bench-kit bench-mutants bench-once bench-outage bench-peers bench-recruiter bench-search bench-wake check clean cluster cluster-test compose-test demo format image-test kube-test llama-server lock sbom setup setup-dev soak test
+.PHONY: bench-audit bench-chaos bench-contracts bench-copies bench-fixes bench-gateway bench-hijack bench-inbox bench-kit bench-mutants bench-once bench-outage bench-peers bench-recruiter bench-search bench-wake check clean cluster cluster-test compose-test demo format image-test kube-test llama-server lock sbom setup setup-dev soak test
 
 demo: setup
 	@TARGET="$(TARGET)" KEEP="$(KEEP)" $(BIN)/python -m cli.demo
@@ -103,6 +103,9 @@ bench-contracts: setup-dev
 
 bench-copies: setup-dev
 	$(BIN)/python bench/copies.py --rounds 100
+
+bench-fixes: setup-dev
+	$(BIN)/python bench/fixes.py
 
 bench-once: setup-dev
 	$(BIN)/python bench/exactly_once.py --agents 200 --kills 40

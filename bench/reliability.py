@@ -92,6 +92,13 @@ FIGURES: dict[str, Sequence[Figure]] = {
         Figure("deliberate breakages", lambda r: r["mutants"], "40 or more", lambda found, r: found >= 40),
         Figure("of these caught", lambda r: r["caught"], "all", lambda found, r: found == r["mutants"]),
     ),
+    "fixes": (
+        told("packages", "installed packages whose fixes the code auditor planned and made in a copy"),
+        told("modules", "modules that could be imported before"),
+        told("fixes", "fixes that were made"),
+        zero("lost", "modules that could not be imported afterwards"),
+        told("unclear", "modules that could be imported at one time and not at another"),
+    ),
     "hijack": (
         told("texts", "texts with an order to the language model in them"),
         told("answers_that_obeyed", "answers in which the model obeyed one"),

@@ -34,7 +34,7 @@ READY_WITHIN = 60.0
 STOP_WITHIN = 10.0
 STARTS = 3
 # Below those that systems give to outgoing connections, and to whoever asks for any: until it is listened on,
-# nobody else gets one by chance. A client that calls a server in vain may even be given the port that it calls.
+# nobody else gets one by chance. A client that calls a server in vain may even be given the port it calls.
 FREE_PORTS = range(20_000, 32_000)
 _GIVEN = itertools.count()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -115,6 +116,26 @@ def test_a_statement_that_stays_keeps_no_other_and_looks_as_before(world: World)
     world.write("a.py", b"import re\r\n" + kept + b"import json\r\n")
     world.write("b.py", b"from a import deque\nprint(deque)\n")
     assert fixed(world) == {"a.py": kept}
+
+
+def test_ruff_is_told_files_even_where_all_must_be_left_alone(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without any it would lint, and fix, all that is below the folder it runs in."""
+    told = list[list[str]]()
+    run = copies.run
+
+    def seen(argv: list[str], *rest: Any, **options: Any) -> tuple[int, bytes, str]:
+        told.append([each for each in argv if each.endswith(".py")])
+        return run(argv, *rest, **options)
+
+    monkeypatch.setattr(copies, "run", seen)
+    world.write("a.py", b"import xml.dom  # noqa: E501\n")
+    assert fixed(world) == {}
+    world.write("b.py")
+    assert list(fixed(world)) == ["b.py"]
+    assert told
+    assert all(told)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import uuid
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -141,6 +143,33 @@ async def test_people_see_whom_the_policy_asks_now(stage: Stage) -> None:
     assert "too few of those named may give one" in view.requests[0].evidence[-1]
     file.write_text('{"rules": [{"requester": "allowed"}]}')
     assert (await seen())["inbox"] == ["ann", "bob"]
+
+
+async def test_whom_the_policy_asks_now_is_known_of_agents_that_have_gone_on_since(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file changed after the question, and before the agent's present node, or its present history."""
+    monkeypatch.setattr(inbox, "CLOCKS_DIFFER", timedelta(0))
+    agents, file = AgentClient(stage.client, stage.settings, stage.signer), policy_file(stage.settings)
+    policy = ApprovalPolicy(approvers=("ann",))
+    afresh = await stage.start(ErrandInput(policy=policy))
+    elsewhere = await stage.start(PanelInput(questions={"alone": policy}, goes_on_to="beside"), "panel")
+    asked = [await stage.asked(each) for each in (afresh, elsewhere)]
+    file.write_text('{"rules": [{"approvers": ["cat"]}]}')
+    changed_at = max(each.asked_at for each in asked).timestamp() + 0.001
+    os.utime(file, (changed_at, changed_at))
+    await asyncio.sleep(1.1)  # search attributes know whole seconds
+    run = (await afresh.describe()).run_id
+    await agents.upgrade(afresh.id)
+
+    async def have_gone_on() -> bool:
+        rows = {row.id: row for row in await agents.inbox()}
+        return rows[afresh.id].run_id != run and rows[elsewhere.id].node == "beside"
+
+    await eventually(have_gone_on)
+    assert {row.id for row in await agents.inbox("cat")} == {afresh.id, elsewhere.id}
+    assert await agents.inbox("ann") == []
+    assert [row.approvers for row in await agents.inbox()] == [["cat"], ["cat"]]
 
 
 async def test_a_question_has_a_row_whatever_its_node_is_called_and_whatever_else_is_waited_for(

@@ -18,6 +18,8 @@ from common.temporal import search_attributes
 from workflows.core import notebook
 from workflows.core.watchdog import OpenCall, Watchdog, is_collected
 
+_Values = dict[SearchAttributeKey[Any], Any]
+
 
 @dataclass(eq=False, slots=True)
 class Wait:
@@ -134,6 +136,7 @@ class Display:
         stuck = self.watchdog.stuck
         node, since = (stuck.node, stuck.since) if stuck else (self.node_name, self._node_since)
         approvers = search_attributes.fit_names(self._approvers())
+        asked = [each.asked_at for each in self._carried.approvals.open.values() if each.asked_at < since]
         self._write(
             {
                 search_attributes.NODE: search_attributes.fit(node),
@@ -144,7 +147,10 @@ class Display:
                 search_attributes.STUCK_AT: search_attributes.fit_list(self._carried.stuck_at),
                 # Left as it is while nobody is asked: what it waits for says whether it means anything.
                 **({search_attributes.APPROVERS: approvers} if approvers else {}),
-            }
+            },
+            # Of an agent that has gone on, or whose history has begun afresh, since it asked: an inbox tells
+            # by it whether the policy asks others by now.
+            {search_attributes.NODE_SINCE: min(asked).replace(microsecond=0)} if asked else {},
         )
 
     def show_soon(self) -> None:
@@ -208,18 +214,16 @@ class Display:
         return list(dict.fromkeys(name for wait in self._waits for name in wait.approvers))
 
     def _note_end(self, outcome: str) -> None:
-        seconds = (workflow.now() - self._node_since).total_seconds()
-        self.note(outcome, seconds=round(seconds, 3))
+        self.note(outcome, seconds=round((workflow.now() - self._node_since).total_seconds(), 3))
 
-    def _write(self, values: dict[SearchAttributeKey[Any], Any]) -> None:
-        updates = []
-        for key, value in values.items():
-            value = value or None
-            if self._shown.get(key.name) != value:
-                self._shown[key.name] = value
-                updates.append(key.value_unset() if value is None else key.value_set(value))
-        if updates:
-            workflow.upsert_search_attributes(updates)
+    def _write(self, values: _Values, instead: _Values | None = None) -> None:
+        """Write what has changed; with it goes what to show `instead`, for which alone nothing is written."""
+        changed = {key: value or None for key, value in values.items()}
+        changed = {key: value for key, value in changed.items() if self._shown.get(key.name) != value}
+        self._shown |= {key.name: value for key, value in changed.items()}
+        if changed:
+            told = (changed | (instead or {})).items()
+            workflow.upsert_search_attributes([k.value_set(v) if v else k.value_unset() for k, v in told])
 
 
 def owner() -> str:

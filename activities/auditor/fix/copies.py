@@ -98,6 +98,8 @@ class Copies:
             for path, data in contents.items()
             if (marks := _marked(data, self._needed.get(path, ()))) is not None
         }
+        if not marked:
+            return []  # without a path ruff would take all below the folder it runs in
         for path, data in marked.items():
             self._write(path, data)
         found = self._lint(marked)

@@ -110,7 +110,7 @@ class Scratch:
         shutil.rmtree(bytecode, ignore_errors=True)
         options = ("-X", f"pycache_prefix={bytecode}")
         output = self._python(
-            imports_program.__file__, request, IMPORT_SECONDS + 60, *options, prefix=_apart()
+            imports_program.__file__, request, IMPORT_SECONDS + 60, *options, prefix=apart()
         )
         return dict(map(json.loads, output.splitlines()))
 
@@ -160,7 +160,7 @@ class Scratch:
 
 
 @cache
-def _apart() -> tuple[str, ...]:
+def apart() -> tuple[str, ...]:
     """A command prefix that cuts off the network and ends stray processes; empty if there is none."""
     command = ("unshare", "--map-root-user", "--net", "--pid", "--fork", "--kill-child")
     try:

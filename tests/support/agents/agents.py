@@ -95,11 +95,17 @@ class PanelAgent(Agent[PanelInput, PanelMemory]):
             sleep = asyncio.create_task(self.hibernate(None)) if input.sleeps_beside else None
             if sleep:
                 await asyncio.sleep(0)
-            asked = (
-                self.ask(f"{what}?", ErrandPlan(what=what, value=0), policy)
-                for what, policy in input.questions.items()
+            asked = asyncio.gather(
+                *(
+                    self.ask(f"{what}?", ErrandPlan(what=what, value=0), policy)
+                    for what, policy in input.questions.items()
+                )
             )
-            outcomes = await asyncio.gather(*asked)
+            if input.goes_on_to:
+                await asyncio.sleep(2)
+                with self.node(input.goes_on_to):
+                    await self.hibernate(None)
+            outcomes = await asked
         return PanelResult(words=[each.words for each in outcomes])
 
 

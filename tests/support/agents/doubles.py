@@ -71,11 +71,15 @@ class ErrandResult(BaseModel):
 
 
 class PanelInput(AgentInput):
-    """What the panel agent takes: questions, each with its policy; its node; whether it sleeps meanwhile."""
+    """What the panel agent takes: questions, each with its policy; its node; whether it sleeps meanwhile.
+
+    `goes_on_to`: the node where it sleeps while its questions are open.
+    """
 
     questions: dict[str, ApprovalPolicy]
     node: str = "panel"
     sleeps_beside: bool = False
+    goes_on_to: str = ""
 
 
 class PanelMemory(BaseModel):

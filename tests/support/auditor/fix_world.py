@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -80,8 +81,9 @@ class World:
         files = (file for file in self.root.rglob("*") if file.is_file())
         return {file.relative_to(self.root).as_posix(): file.read_bytes() for file in files}
 
-    def scan(self) -> list[FileFindings]:
-        content = self.content()
+    def scan(self, paths: Iterable[str] = ()) -> list[FileFindings]:
+        """What ruff finds in these files; in all of the tree if none are named."""
+        content = {path: (self.root / path).read_bytes() for path in paths} or self.content()
         found = analyse(self.root, dict.fromkeys(content, "python"), lambda: None, analysers=RUFF)
         return [
             FileFindings(path=path, sha256=digest_bytes(data), findings=found[path])

@@ -1,0 +1,223 @@
+"""Whether the code auditor's fixes cost a module: those of every package that is installed here.
+
+Each package is copied, planned for as the auditor plans, and fixed in the copy. A module is lost that could
+be imported from the copy before and cannot be afterwards, also in processes of its own; where these disagree,
+it is unclear. How that is found out has nothing in common with the auditor's own proof. The largest packages
+come last.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from importlib.metadata import distributions
+from pathlib import Path, PurePath
+from typing import Any, NamedTuple
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from activities.auditor.fix.scratch import apart  # noqa: E402 -- the checkout is no installed package
+from activities.auditor.scan.programs import ENVIRONMENT  # noqa: E402
+from tests.support.auditor.fix_world import World, authorized  # noqa: E402
+
+MODULE_SECONDS, PACKAGE_SECONDS = 60.0, 900.0
+AGAIN = 2
+# Imports the modules it is given, one after another, and says of each why it could not, or nothing.
+PROBE = """
+import importlib, json, os, resource, sys
+resource.setrlimit(resource.RLIMIT_AS, (8_000_000_000,) * 2)
+resource.setrlimit(resource.RLIMIT_FSIZE, (16_000_000,) * 2)
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+tree, names = sys.argv[1], sys.argv[2:]
+said, null = os.dup(1), os.open(os.devnull, os.O_RDWR)
+for descriptor in (0, 1, 2):
+    os.dup2(null, descriptor)
+sys.path.insert(0, tree)
+sys.argv = [""]
+for name in names:
+    why = ""
+    try:
+        module = importlib.import_module(name)
+        file = getattr(module, "__file__", None) or ""
+        why = "" if file.startswith(tree) else f"is not the copy's: {file}"
+    except BaseException as error:
+        why = f"{type(error).__name__}: {error}"
+    os.write(said, json.dumps([name, why[:300]]).encode() + b"\\n")
+os._exit(0)
+"""
+
+
+class Package(NamedTuple):
+    """A package as its index knows it, with its files by their paths below `site-packages`."""
+
+    name: str
+    site: Path
+    files: list[str]
+
+    @property
+    def sources(self) -> list[str]:
+        """The files in Python."""
+        return [file for file in self.files if file.endswith((".py", ".pyi"))]
+
+    @property
+    def modules(self) -> list[str]:
+        """What can be imported, by its dotted name."""
+        paths = [PurePath(file) for file in self.files if file.endswith(".py")]
+        parts = [
+            path.parent.parts if path.stem == "__init__" else path.with_suffix("").parts for path in paths
+        ]
+        return sorted(".".join(each) for each in parts if each and all(part.isidentifier() for part in each))
+
+
+def installed(only: Sequence[str]) -> list[Package]:
+    """The packages of this environment, or those of them that are named; the largest last."""
+    found = []
+    for each in distributions():
+        if only and each.name not in only:
+            continue
+        files = [file.as_posix() for file in each.files or () if ".." not in file.parts]
+        files = [file for file in files if "__pycache__" not in file and ".dist-info/" not in file]
+        found.append(Package(each.name, Path(str(each.locate_file(""))), files))
+    return sorted((each for each in found if each.modules), key=lambda each: (len(each.files), each.name))
+
+
+def importable(tree: Path, modules: Sequence[str], alone: bool = False) -> dict[str, str]:
+    """Why each module cannot be imported, empty where it can; those without time left are not there."""
+    found: dict[str, str] = {}
+    end = time.monotonic() + PACKAGE_SECONDS
+    while len(found) < len(modules) and time.monotonic() < end:
+        left = list(modules[len(found) :])
+        said = dict(_said(tree, left[:1] if alone else left, end))
+        found |= said
+        if len(said) < len(left) and not (alone and said) and time.monotonic() < end:
+            found[left[len(said)]] = "hung or crashed"
+    return found
+
+
+def _said(tree: Path, modules: Sequence[str], end: float) -> Iterator[tuple[str, str]]:
+    """What one process says before it ends, hangs or is out of time."""
+    bytecode = tree.with_name(f"{tree.name}-bytecode")
+    command = [
+        *apart(),
+        sys.executable,
+        "-I",
+        "-W",
+        "ignore",
+        "-X",
+        f"pycache_prefix={bytecode}",
+        "-c",
+        PROBE,
+    ]
+    process = subprocess.Popen(
+        [*command, str(tree), *modules],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        cwd=tree,
+        env=ENVIRONMENT | {"TMPDIR": str(tree.parent)},
+        start_new_session=True,
+    )
+    assert process.stdout
+    kept = b""
+    try:
+        while select.select([process.stdout], [], [], max(0, min(MODULE_SECONDS, end - time.monotonic())))[0]:
+            part = os.read(process.stdout.fileno(), 1_000_000)
+            *lines, kept = (kept + part).split(b"\n")
+            yield from map(json.loads, lines)
+            if not part:
+                return
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        process.stdout.close()
+
+
+def fixed(package: Package, folder: Path) -> dict[str, Any]:
+    """What came of fixing one package."""
+    world, before = World(folder), folder / "before"
+    for file in package.files:
+        source = package.site / file
+        if source.is_file():
+            for tree in (world.root, before):
+                (tree / file).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(source, tree / file)
+    could = importable(before, package.modules)
+    plan = world.plan(world.scan(package.sources))
+    figures: dict[str, Any] = {
+        "modules": sum(not why for why in could.values()),
+        "untried": len(package.modules) - len(could),
+        "fixes": plan.fixes,
+        "files": world.apply(plan, authorized(plan)).written if plan.files else 0,
+        "left_out": [words for words in plan.proof if words.startswith("Left out")],
+        "lost": {},
+        "unclear": {},
+    }
+    if not figures["files"]:
+        return figures
+    can = importable(world.root, package.modules)
+    # By themselves, too: what comes before a module may have imported what it lacks.
+    changed = {
+        path.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for path in world.listing(plan)
+    }
+    can |= importable(world.root, [name for name in package.modules if name in changed], alone=True)
+    for name in [name for name in could if bool(could[name]) != bool(can.get(name, "no time"))]:
+        then, now = (
+            [importable(tree, [name]).get(name, "no time") for _ in range(AGAIN)]
+            for tree in (before, world.root)
+        )
+        if not any(then) and all(now):
+            figures["lost"][name] = now[0]
+        elif len({bool(why) for why in (*then, *now)}) > 1:
+            figures["unclear"][name] = " | ".join([could[name], can.get(name, ""), *then, *now])
+    return figures
+
+
+def bench(only: Sequence[str], limit: float, quiet: bool) -> dict[str, Any]:
+    """The figures of all packages together."""
+    packages, began = installed(only), time.monotonic()
+    done, named = list[dict[str, Any]](), dict[str, Any]()
+    for package in packages:
+        if time.monotonic() - began > limit:
+            break
+        with tempfile.TemporaryDirectory(prefix="hibernaut-bench-") as folder:
+            figures = fixed(package, Path(folder).resolve())
+        done.append(figures)
+        told = {name: figures[name] for name in ("left_out", "lost", "unclear", "untried") if figures[name]}
+        named |= {package.name: told} if told else {}
+        if told and not quiet:
+            print(package.name, json.dumps(told), flush=True)
+    return {
+        "packages": len(done),
+        "packages_left_out": [each.name for each in packages[len(done) :]],
+        **{name: sum(each[name] for each in done) for name in ("modules", "untried", "fixes", "files")},
+        "left_out": sum(bool(each["left_out"]) for each in done),
+        **{name: sum(len(each[name]) for each in done) for name in ("lost", "unclear")},
+        "named": named,
+        "seconds": round(time.monotonic() - began),
+    }
+
+
+def main() -> int:
+    """Run it; 1 where a module was lost."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="packages, in place of all")
+    parser.add_argument("--limit", type=float, default=7200, help="begin no package after so many seconds")
+    parser.add_argument("--json", action="store_true", help="nothing but the line of JSON")
+    options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(130))  # what it has copied goes
+    report = bench(options.only, options.limit, options.json)
+    print(json.dumps(report))
+    return 1 if report["lost"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
