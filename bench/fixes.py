@@ -21,6 +21,7 @@ import time
 from collections.abc import Iterator, Sequence
 from importlib.metadata import distributions
 from pathlib import Path, PurePath
+from threading import Event
 from typing import Any, NamedTuple
 
 ROOT = Path(__file__).parents[1]
@@ -86,7 +87,7 @@ def installed(only: Sequence[str]) -> list[Package]:
         if only and each.name not in only:
             continue
         files = [file.as_posix() for file in each.files or () if ".." not in file.parts]
-        files = [file for file in files if "__pycache__" not in file and ".dist-info/" not in file]
+        files = [file for file in files if ".dist-info/" not in file]
         found.append(Package(each.name, Path(str(each.locate_file(""))), files))
     return sorted((each for each in found if each.modules), key=lambda each: (len(each.files), each.name))
 
@@ -106,18 +107,7 @@ def importable(tree: Path, modules: Sequence[str], alone: bool = False) -> dict[
 
 def _said(tree: Path, modules: Sequence[str], end: float) -> Iterator[tuple[str, str]]:
     """What one process says before it ends, hangs or is out of time."""
-    bytecode = tree.with_name(f"{tree.name}-bytecode")
-    command = [
-        *apart(),
-        sys.executable,
-        "-I",
-        "-W",
-        "ignore",
-        "-X",
-        f"pycache_prefix={bytecode}",
-        "-c",
-        PROBE,
-    ]
+    command = [*apart(), sys.executable, "-I", "-W", "ignore", "-c", PROBE]
     process = subprocess.Popen(
         [*command, str(tree), *modules],
         stdin=subprocess.DEVNULL,
@@ -149,7 +139,7 @@ def fixed(package: Package, folder: Path) -> dict[str, Any]:
         if source.is_file():
             for tree in (world.root, before):
                 (tree / file).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(source, tree / file)
+                shutil.copy2(source, tree / file)  # with its time, or what is compiled of it would be stale
     could = importable(before, package.modules)
     plan = world.plan(world.scan(package.sources))
     figures: dict[str, Any] = {
@@ -183,10 +173,11 @@ def fixed(package: Package, folder: Path) -> dict[str, Any]:
 
 def bench(only: Sequence[str], limit: float, quiet: bool) -> dict[str, Any]:
     """The figures of all packages together."""
-    packages, began = installed(only), time.monotonic()
+    packages, began, told_to_end = installed(only), time.monotonic(), Event()
+    signal.signal(signal.SIGTERM, lambda *_: told_to_end.set())
     done, named = list[dict[str, Any]](), dict[str, Any]()
     for package in packages:
-        if time.monotonic() - began > limit:
+        if told_to_end.is_set() or time.monotonic() - began > limit:
             break
         with tempfile.TemporaryDirectory(prefix="hibernaut-bench-") as folder:
             figures = fixed(package, Path(folder).resolve())
@@ -207,13 +198,12 @@ def bench(only: Sequence[str], limit: float, quiet: bool) -> dict[str, Any]:
 
 
 def main() -> int:
-    """Run it; 1 where a module was lost."""
+    """Run it; 1 where a module was lost. On SIGTERM it ends after the package under way, and reports."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="packages, in place of all")
     parser.add_argument("--limit", type=float, default=7200, help="begin no package after so many seconds")
     parser.add_argument("--json", action="store_true", help="nothing but the line of JSON")
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(130))  # what it has copied goes
     report = bench(options.only, options.limit, options.json)
     print(json.dumps(report))
     return 1 if report["lost"] else 0
