@@ -16,6 +16,9 @@ from testing.stage import Stage
 
 # A task that a worker dropped or died with is handed out again after this; by default after ten seconds.
 QUICK_TASKS = {"history.defaultWorkflowTaskTimeout": '"2s"'}
+# A history that starts afresh within a second of the last waits out that second by default. In skipped time
+# the server counts what it has skipped so far into that wait: the agent would wake hours or days too late.
+AFRESH_AT_ONCE = {"history.workflowIdReuseMinimalInterval": '"0s"'}
 # Tests run on the server at this address, if there is one, and not on one of their own.
 GIVEN = os.environ.get("TEST_SERVER", "")
 
@@ -39,7 +42,7 @@ async def server(session_settings: Settings) -> AsyncIterator[DevServer | GivenS
     if GIVEN:
         yield GivenServer()
         return
-    async with DevServer(session_settings, ui_port=None, limits=QUICK_TASKS) as running:
+    async with DevServer(session_settings, ui_port=None, limits=QUICK_TASKS | AFRESH_AT_ONCE) as running:
         yield running
 
 

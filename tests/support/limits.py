@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from testing.fixtures import AFRESH_AT_ONCE as AFRESH_AT_ONCE
 from testing.fixtures import QUICK_TASKS as QUICK_TASKS
 
 # The server deletes what closed a moment ago only once it has noted how far it got, every 30 s by default.
@@ -15,10 +16,6 @@ def short_histories(events: int) -> dict[str, str]:
     """A fresh history is suggested after so many events."""
     return {"limit.historyCount.suggestContinueAsNew": str(events)}
 
-
-# A history that starts afresh within a second of the last waits out that second by default. In skipped time
-# the server counts what it has skipped so far into that wait: the agent would wake hours or days too late.
-AFRESH_AT_ONCE = {"history.workflowIdReuseMinimalInterval": '"0s"'}
 
 # Timers are looked for at once; by default within a second, which time skipping waits out at each.
 QUICK_TIMERS = {"history.timerProcessorMaxTimeShift": '"10ms"'}
