@@ -36,6 +36,8 @@ OWNER = "owner-1"
 Handle = WorkflowHandle[Any, Any]
 Answer = TypeVar("Answer", bound=BaseModel)
 # Between two histories an agent cannot answer yet, and on a busy machine it may take long.
+# A query that a worker loses, as where it drops the agent with its last answer, hangs for as long as it may.
+ANSWERS_WITHIN = timedelta(seconds=10)
 NOT_NOW = (RPCStatusCode.FAILED_PRECONDITION, RPCStatusCode.CANCELLED, RPCStatusCode.DEADLINE_EXCEEDED)
 
 
@@ -44,7 +46,7 @@ async def answer_of(handle: Handle, name: str, result_type: type[Answer]) -> Ans
 
     async def find() -> Answer | None:
         try:
-            answer: Answer = await handle.query(name, result_type=result_type)
+            answer: Answer = await handle.query(name, result_type=result_type, rpc_timeout=ANSWERS_WITHIN)
         except (RPCError, WorkflowQueryFailedError) as error:
             if not is_passing(error):
                 raise
