@@ -35,9 +35,9 @@ from workflows.replayer import ATTEMPTS, DEADLOCK, replayer, workflow_classes
 OWNER = "owner-1"
 Handle = WorkflowHandle[Any, Any]
 Answer = TypeVar("Answer", bound=BaseModel)
-# Between two histories an agent cannot answer yet, and on a busy machine it may take long.
 # A query that a worker loses, as where it drops the agent with its last answer, hangs for as long as it may.
 ANSWERS_WITHIN = timedelta(seconds=10)
+# Between two histories an agent cannot answer yet, and on a busy machine it may take long.
 NOT_NOW = (RPCStatusCode.FAILED_PRECONDITION, RPCStatusCode.CANCELLED, RPCStatusCode.DEADLINE_EXCEEDED)
 
 
