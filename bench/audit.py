@@ -32,8 +32,9 @@ from activities.auditor.scan.analysers import ANALYSERS  # noqa: E402 -- the che
 from bench.code_tree import code_tree  # noqa: E402
 from bench.usage import cpu  # noqa: E402
 from common.agents.auditor import AuditInput, AuditResult  # noqa: E402
+from common.agents.states import RunStatus  # noqa: E402
 from common.client.client import AgentClient  # noqa: E402
-from common.client.view import AgentView, RunStatus  # noqa: E402
+from common.client.view import AgentView  # noqa: E402
 from common.digest import digest  # noqa: E402
 from common.temporal.connect import connect  # noqa: E402
 from tests.support.stack import Stack  # noqa: E402

@@ -36,12 +36,13 @@ from bench.running import add_common_options, end_with, measured, own_cluster, o
 from cli.cluster.cluster import Cluster
 from cli.dev_server import DevServer
 from common.agents.buyer import BuyerInput, BuyerResult, OnDrift
+from common.agents.states import RunStatus
 from common.approval.floors import write_alone
 from common.approval.signing import Signer
 from common.approval.types import Decision, Verdict
 from common.client.client import AgentClient
 from common.client.filters import AgentFilter
-from common.client.view import InboxRow, RunStatus
+from common.client.rows import InboxRow
 from common.settings import Settings
 from common.temporal.connect import connect
 from workflows.buyer import ORDER, SETTLED

@@ -43,7 +43,8 @@ from common.approval.floors import write_alone
 from common.approval.signing import Signer
 from common.approval.types import Verdict
 from common.client.client import AgentClient
-from common.client.view import AgentView, row_of
+from common.client.rows import row_of
+from common.client.view import AgentView
 from common.quotes import Quote
 from common.temporal.connect import connect
 from testing.fixtures import open_all

@@ -28,10 +28,10 @@ from bench.peers.side import throttled
 from bench.running import add_common_options, end_with, measured, own_server, started_worker
 from cli.children import end_child
 from cli.dev_server import DevServer
+from common.agents.states import RunStatus
 from common.approval.floors import write_alone
 from common.approval.signing import Signer
 from common.client.client import AgentClient
-from common.client.view import RunStatus
 from common.settings import Settings
 from common.temporal import search_attributes
 from common.temporal.connect import connect

@@ -26,10 +26,11 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from bench.running import end_with
 from common.agents.agent import NotebookEntry
+from common.agents.states import RunStatus
 from common.archive.index import ArchiveIndex, IndexQuery, pack_rows
 from common.archive.layout import ArchivedObject, ArchivedRun, ArchiveRecord, IndexRow, day_of
 from common.archive.reader import pack
-from common.client.view import AgentView, RunStatus
+from common.client.view import AgentView
 from common.object_store import FolderStore
 from common.settings import Settings
 from common.temporal.connect import data_converter

@@ -19,6 +19,7 @@ from cli.table import print_table
 from common.agent_files import AgentFiles
 from common.agents.agent import AgentInput
 from common.agents.kinds import Kind
+from common.agents.states import RunStatus
 from common.approval.signing import Signer
 from common.approval.types import DecisionStatus, Verdict
 from common.archive.reader import ArchivedAgents
@@ -26,8 +27,9 @@ from common.artifacts import ArtifactStore
 from common.client.client import AgentClient
 from common.client.errors import NoSuchAgentError, taken
 from common.client.filters import AgentFilter
+from common.client.rows import row_of
 from common.client.subjects import name_subjects
-from common.client.view import Ending, RunStatus, row_of
+from common.client.view import Ending
 from common.hints import command
 from common.names import check_agent_id
 from common.settings import Settings

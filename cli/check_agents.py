@@ -11,6 +11,7 @@ from temporalio.service import RPCError
 
 from cli.checks import Check, Health
 from common.agents.kinds import KINDS
+from common.agents.states import RunStatus
 from common.approval.groups import Directory
 from common.client.builds import Builds, counted
 from common.client.diagnosis import Diagnosis
@@ -19,7 +20,6 @@ from common.client.filters import AgentFilter
 from common.client.live_workers import LiveWorker, busiest, live_workers
 from common.client.pollers import pollers
 from common.client.trouble import Cause
-from common.client.view import RunStatus
 from common.client.visibility import exactly, in_trouble, quote, rows_of
 from common.hints import command
 from common.settings import Settings, SettingsError

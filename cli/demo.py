@@ -22,11 +22,12 @@ from cli.dev_server import free_port
 from cli.output import CommandError, ExitCode, clean, say
 from cli.watch import PATIENCE, LiveScreen, PlainScreen, views
 from common.agents.auditor import AuditInput, AuditResult, FixPlan
+from common.agents.states import RunStatus
 from common.approval.types import Verdict
 from common.artifacts import ArtifactStore
 from common.client.client import AgentClient
 from common.client.tokens import operator_token
-from common.client.view import AgentView, RunStatus
+from common.client.view import AgentView
 from common.files import write_atomically
 from common.roots import EVERYBODY
 from common.settings import Settings, SettingsError

@@ -18,7 +18,8 @@ from common.approval.plan_view import Around, show_plan
 from common.approval.types import ApprovalRequest, DecisionRecord, in_words
 from common.artifacts import ArtifactStore
 from common.client.batches import counts, percent
-from common.client.view import AgentRow, AgentView
+from common.client.rows import AgentRow
+from common.client.view import AgentView
 from common.grammar import in_utc
 from common.hints import command
 from common.temporal import search_attributes

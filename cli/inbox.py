@@ -10,7 +10,7 @@ from cli.clients import open_agents
 from cli.output import print_document, say
 from cli.table import print_table
 from common.client.inbox import QUESTION_PATIENCE, QUESTIONS_TOLD, OpenQuestion, with_questions
-from common.client.view import InboxRow
+from common.client.rows import InboxRow
 from common.hints import command
 from common.settings import Settings
 from common.temporal.search_attributes import MORE

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from temporalio.api.workflow.v1 import WorkflowExecutionInfo
 from temporalio.client import Client
 
-from common.client.view import row_of_info
+from common.client.rows import row_of_info
 from common.client.visibility import infos_of, quote
 from common.settings import Settings
 from common.temporal import search_attributes

@@ -24,9 +24,10 @@ from cli.draw_batch import SIGNS, bar_parts, batch_lines
 from cli.output import ExitCode, print_document
 from cli.screens import InPlace, Lines
 from common.agents.batch import BatchStatus
+from common.agents.states import RunStatus
 from common.client.batches import counts, percent
 from common.client.client import AgentClient
-from common.client.view import AgentView, RunStatus
+from common.client.view import AgentView
 from common.settings import Settings
 
 # Short, so that an outage shows at once; the loop below outlasts it.

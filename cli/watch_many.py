@@ -22,7 +22,7 @@ from cli.watch import PATIENCE
 from common.agents.states import RunStatus
 from common.client.client import AgentClient
 from common.client.filters import AgentFilter
-from common.client.view import AgentRow
+from common.client.rows import AgentRow
 from common.settings import Settings
 
 EVERY = 2.0  # seconds; visibility is about one behind

@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 
 from temporalio.client import Client
 
+from common.agents.states import RunStatus
 from common.client.filters import AgentFilter
-from common.client.view import RunStatus
 from common.client.visibility import exactly
 from common.temporal import search_attributes
 

@@ -9,11 +9,11 @@ from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from itertools import pairwise
 from zoneinfo import ZoneInfo
 
-from common.agents.states import AgentState
+from common.agents.states import AgentState, RunStatus
 from common.client.filters import AgentFilter
 from common.client.inbox import OpenQuestion
+from common.client.rows import AgentRow, InboxRow
 from common.client.subjects import name_subjects
-from common.client.view import AgentRow, InboxRow, RunStatus
 from common.client.visibility import ASKING, exactly, in_trouble, is_exactly, quote, rows_of, waking
 from common.database import DatabaseLostError
 from common.model_calls import Spent

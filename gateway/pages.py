@@ -21,7 +21,7 @@ from common.approval.markdown_view import markdown_html
 from common.approval.plan_parts import ShownPlan
 from common.approval.plan_view import show_plan
 from common.approval.values import label_of, plain
-from common.client.view import AgentRow
+from common.client.rows import AgentRow
 from common.grammar import UnreadableTimeError, in_utc, rounded, zone_named
 from common.temporal import search_attributes
 from common.visible_text import visible

@@ -21,7 +21,8 @@ from common.approval.plan_view import without_paths
 from common.archive.reader import ArchivedAgents
 from common.client.client import AgentClient
 from common.client.errors import NoSuchAgentError
-from common.client.view import QUERY_PATIENCE, AgentRow, AgentView, row_of
+from common.client.rows import AgentRow, row_of
+from common.client.view import QUERY_PATIENCE, AgentView
 from common.digest import digest_bytes
 
 FRESH_SECONDS = 0.3  # an answer is shared this long; a person does not see the difference

@@ -40,7 +40,8 @@ from common.archive.layout import (
 )
 from common.archive.payload_sweep import payloads_in
 from common.archive.reader import pack
-from common.client.view import AgentRow, AgentView, patient_view_of, row_of
+from common.client.rows import AgentRow, row_of
+from common.client.view import AgentView, patient_view_of
 from common.client.visibility import AGENTS, quote
 from common.digest import digest_bytes
 from common.errors import permanent

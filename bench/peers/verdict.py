@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from bench.peers.market import ANSWERED, SENT, Line
 from common.agents.buyer import BuyerResult, BuyOutcome, Order
-from common.client.view import RunStatus
+from common.agents.states import RunStatus
 
 
 class Role(StrEnum):

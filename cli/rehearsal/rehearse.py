@@ -23,11 +23,12 @@ from cli.rehearsal.story import Ended, Rehearsed, Story, as_at_home, to_minute
 from cli.rehearsal.world import World, world
 from common.agents.agent import AgentInput
 from common.agents.kinds import Kind
+from common.agents.states import RunStatus
 from common.approval.floors import Floors
 from common.approval.groups import Directory
 from common.approval.signing import Signer
 from common.client.client import AgentClient
-from common.client.view import AgentView, RunStatus
+from common.client.view import AgentView
 from common.files import write_atomically
 from common.grammar import rounded
 from common.notices.routes import Routes

@@ -15,7 +15,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from common.archive.layout import ArchiveRecord
 from common.archive.reader import ArchivedAgents
 from common.client.errors import NoSuchAgentError, for_agent
-from common.client.view import row_of_info
+from common.client.rows import row_of_info
 from common.settings import Settings
 
 Input = TypeVar("Input", bound=BaseModel)

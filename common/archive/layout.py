@@ -12,8 +12,8 @@ from datetime import UTC, date, datetime, timedelta
 
 from pydantic import AwareDatetime, BaseModel, Field
 
+from common.agents.states import RunStatus
 from common.approval.starts import SignedStart
-from common.client.view import RunStatus
 from common.digest import digest_bytes
 from common.temporal.payload_store import segment
 

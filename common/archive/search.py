@@ -18,6 +18,7 @@ from temporalio.client import Client, WorkflowExecution
 from temporalio.service import RPCError, RPCStatusCode
 
 from common.agents.batch import BatchStatus
+from common.agents.states import RunStatus
 from common.archive.chain import ArchiveDamagedError
 from common.archive.index import IndexQuery
 from common.archive.layout import IndexRow, utc_days
@@ -25,8 +26,9 @@ from common.archive.reader import ArchivedAgents
 from common.client.diagnosis import Diagnosis
 from common.client.filters import AgentFilter
 from common.client.pollers import Pollers
+from common.client.rows import AgentRow, row_of
 from common.client.subjects import name_subjects
-from common.client.view import AgentRow, AgentView, RunStatus, patient_view_of, row_of
+from common.client.view import AgentView, patient_view_of
 from common.client.visibility import IN_VISIBILITY, exactly, in_trouble, is_exactly, quote
 from common.object_store import ObjectMissingError
 from common.temporal import search_attributes

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field, JsonValue
 
 from common.agents.batch import item_agent_id
 from common.approval.types import ApprovalRequest, DecisionStatus, Verdict
-from common.client.view import AgentRow
+from common.client.rows import AgentRow
 from common.digest import digest
 
 

@@ -12,7 +12,8 @@ from temporalio.client import Client
 from common.agents.agent import AgentStatus
 from common.agents.batch import BatchStatus, ItemResult
 from common.artifacts import ArtifactStore
-from common.client.view import QUERY_PATIENCE, AgentRow, answer_of
+from common.client.rows import AgentRow
+from common.client.view import QUERY_PATIENCE, answer_of
 
 # Of so many batches a list tells how they stand.
 MAX_BATCHES = 50

@@ -53,17 +53,15 @@ from common.client.inbox import Inbox, OpenQuestion, gathered, open_questions
 from common.client.letters import answer_by, asked_by
 from common.client.limits import OwnerQuota, check_room, priority_of, send_past_limit
 from common.client.recorded import tell_recorded
+from common.client.rows import AgentRow, InboxRow, row_of
 from common.client.view import (
     QUERY_PATIENCE,
-    AgentRow,
     AgentView,
     Ending,
-    InboxRow,
     answer_of,
     ending_of,
     found_in_answers,
     patient_view_of,
-    row_of,
 )
 from common.client.visibility import exactly, is_exactly, rows_of
 from common.mail import ChoiceView

@@ -24,6 +24,7 @@ from common.approval.groups import Directory
 from common.approval.types import ApprovalRequest
 from common.client.limits import long_history
 from common.client.pollers import Pollers, pollers
+from common.client.rows import AgentRow, row_of
 from common.client.trouble import (
     MAX_ERROR,
     Cause,
@@ -36,7 +37,7 @@ from common.client.trouble import (
     nobody_wakes,
     overslept,
 )
-from common.client.view import AgentRow, cause_in_words, row_of
+from common.client.view import cause_in_words
 from common.settings import SettingsError
 from common.temporal.converter import UNREADABLE
 from common.temporal.search_attributes import APPROVAL, MORE

@@ -30,7 +30,8 @@ from common.client.client import AgentClient
 from common.client.errors import AgentClientError, NoSuchAgentError
 from common.client.inbox import ASKED_AT_ONCE
 from common.client.recorded import recorded_of
-from common.client.view import QUERY_PATIENCE, AgentRow, answer_of
+from common.client.rows import AgentRow
+from common.client.view import QUERY_PATIENCE, answer_of
 from common.client.visibility import ASKING, items_of, quote, rows_of
 from common.digest import digest
 from common.names import check_words

@@ -13,7 +13,8 @@ from common.approval.floors import Floors
 from common.approval.types import ApprovalRequest, ApprovalsView, DecisionRecord, DecisionStatus
 from common.client.errors import NoSuchAgentError, for_agent
 from common.client.recorded import Recorded, recorded_of
-from common.client.view import QUERY_PATIENCE, AgentRow, InboxRow, answer_of, row_of
+from common.client.rows import AgentRow, InboxRow, row_of
+from common.client.view import QUERY_PATIENCE, answer_of
 from common.client.visibility import ASKING, quote, rows_of
 from common.temporal import search_attributes
 from common.temporal.search_attributes import MORE

@@ -25,7 +25,7 @@ from common.client.builds import Builds
 from common.client.client import AgentClient
 from common.client.errors import NoSuchAgentError
 from common.client.pollers import name_of
-from common.client.view import row_of
+from common.client.rows import row_of
 
 PATIENCE = timedelta(seconds=10)
 LOOK_AGAIN = 0.2

@@ -19,7 +19,8 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from common.agents.agent import AgentInput
 from common.approval.types import ApprovalRequest, Decision, DecisionRecord, DecisionStatus
-from common.client.view import AgentRow, AgentView
+from common.client.rows import AgentRow
+from common.client.view import AgentView
 from common.notices.types import Notice, Told
 from common.temporal.converter import UNREADABLE
 from common.temporal.search_attributes import parse_waiting_for_approvals

@@ -8,7 +8,7 @@ from temporalio.api.common.v1 import Payload
 from temporalio.client import Client
 from temporalio.converter import WorkflowSerializationContext
 
-from common.client.view import AgentRow
+from common.client.rows import AgentRow
 from common.temporal.converter import UNREADABLE
 
 

@@ -11,10 +11,10 @@ from temporalio.api.workflowservice.v1 import ListWorkflowExecutionsRequest
 from temporalio.client import Client
 
 from common.agents import batch
-from common.agents.states import AgentState
+from common.agents.states import AgentState, RunStatus
 from common.client.filters import AgentFilter
 from common.client.pollers import Pollers
-from common.client.view import AgentRow, RunStatus, row_of_info
+from common.client.rows import AgentRow, row_of_info
 from common.names import check_findable
 from common.notices.types import COURIER
 from common.temporal import search_attributes

@@ -6,7 +6,8 @@ from http import HTTPStatus
 
 from common.archive.chain import ArchiveDamagedError
 from common.client.errors import NoSuchAgentError
-from common.client.view import AgentRow, AgentView
+from common.client.rows import AgentRow
+from common.client.view import AgentView
 from common.temporal import search_attributes
 from gateway.auth.authentication import Subject
 from gateway.problems import Problem

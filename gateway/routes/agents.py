@@ -16,8 +16,9 @@ from common.agents.agent import AgentState
 from common.archive.search import FoundAgent
 from common.client.filters import AgentFilter, Words
 from common.client.inbox import QUESTION_PATIENCE, QUESTIONS_TOLD, with_questions
+from common.client.rows import InboxRow
 from common.client.subjects import name_subjects
-from common.client.view import AgentView, InboxRow
+from common.client.view import AgentView
 from common.object_store import StoreUnavailableError
 from gateway.auth.authentication import Reader, Subject
 from gateway.auth.authorization import may_see, require_visible

@@ -11,12 +11,11 @@ from starlette.responses import Response
 from temporalio.exceptions import ApplicationError
 
 from common.agents.batch import MAX_AT_ONCE, BatchCommand, item_agent_id
-from common.agents.states import AgentState
+from common.agents.states import AgentState, RunStatus
 from common.client.batches import verdicts_of
 from common.client.client import AgentClient
 from common.client.subjects import name_subjects
 from common.client.tokens import Scope
-from common.client.view import RunStatus
 from common.client.visibility import AGENTS, IN_VISIBILITY, items_of, page_of
 from common.temporal import search_attributes
 from gateway.auth.authorization import require_visible

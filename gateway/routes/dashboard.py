@@ -15,15 +15,16 @@ from pydantic import AfterValidator
 from starlette.responses import RedirectResponse, Response
 
 from common.agents.kinds import KINDS, shown_as
-from common.agents.states import AgentState
+from common.agents.states import AgentState, RunStatus
 from common.approval.plan_view import Around, show_plan
 from common.approval.types import ApprovalRequest, DecisionStatus
 from common.client.client import AgentClient
 from common.client.errors import AgentClientError
 from common.client.filters import AgentFilter
+from common.client.rows import AgentRow
 from common.client.subjects import name_subjects
 from common.client.tokens import Scope
-from common.client.view import AgentRow, AgentView, RunStatus
+from common.client.view import AgentView
 from common.client.visibility import exactly, rows_of, waking
 from common.grammar import zone_named
 from common.names import UnusableValueError

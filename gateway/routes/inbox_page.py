@@ -14,8 +14,8 @@ from starlette.responses import Response
 
 from common.client.asked import asked_item
 from common.client.inbox import OpenQuestion, node_of
+from common.client.rows import InboxRow
 from common.client.tokens import Scope
-from common.client.view import InboxRow
 from gateway.auth.sessions import Visiting
 from gateway.overview import wakes_at
 from gateway.pages import HOME, page

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from common.agents.researcher import ResearcherInput, ResearchResult
+from common.agents.states import RunStatus
 from common.approval.types import Verdict
 from common.client.client import AgentClient
-from common.client.view import AgentView, RunStatus
+from common.client.view import AgentView
 from common.temporal.connect import connect
 from testing.waiting import eventually
 from tests.support.stack import Stack

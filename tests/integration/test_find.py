@@ -18,10 +18,10 @@ from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.service import RPCError, RPCStatusCode
 
 from common.agents.agent import Notebook
+from common.agents.states import RunStatus
 from common.archive.search import FoundAgent
 from common.client.client import AgentClient
 from common.client.filters import AgentFilter
-from common.client.view import RunStatus
 from common.grammar import parse_moment
 from common.temporal.search_attributes import STUCK_AT
 from testing.stage import answer_of

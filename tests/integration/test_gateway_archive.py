@@ -12,11 +12,11 @@ import pytest
 from temporalio.service import RPCError
 
 from common.agents.auditor import AuditInput
+from common.agents.states import RunStatus
 from common.client.client import AgentClient
 from common.client.errors import AgentExistsError
 from common.client.filters import AgentFilter
 from common.client.tokens import Scope, TokenFile
-from common.client.view import RunStatus
 from common.settings import Settings
 from gateway.app import build
 from gateway.services import Gateway, open_gateway

@@ -30,7 +30,7 @@ from common.approval.signing import Authority, Signer
 from common.approval.types import ApprovalPolicy
 from common.client.client import AgentClient
 from common.client.errors import NoSuchAgentError
-from common.client.view import row_of
+from common.client.rows import row_of
 from common.settings import Settings
 from common.temporal.connect import connect
 from testing.fixtures import open_all

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from common.agents.states import RunStatus
 from common.archive.chain import Chain, put_checked, verify
 from common.archive.index import ArchiveIndex, IndexQuery, pack_rows
 from common.archive.layout import (
@@ -26,7 +27,6 @@ from common.archive.layout import (
 )
 from common.archive.search import _conditions
 from common.client.filters import AgentFilter
-from common.client.view import RunStatus
 from common.names import UnusableValueError
 from common.object_store import FolderStore
 from common.settings import Settings, SettingsError

@@ -24,12 +24,14 @@ from common.agents.batch import (
     as_lines,
     item_agent_id,
 )
+from common.agents.states import RunStatus
 from common.approval.signing import Signer
 from common.artifacts import ArtifactRef
 from common.client.asked import AskedItem, is_item, shape_of
 from common.client.batches import percent
 from common.client.inbox import gathered
-from common.client.view import AgentView, InboxRow, RunStatus
+from common.client.rows import InboxRow
+from common.client.view import AgentView
 from common.key_ring import KeyRing
 from common.notices.types import Delivery, Notice, NoticeEvent
 from gateway.batch_view import Bar

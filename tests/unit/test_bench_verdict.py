@@ -11,7 +11,7 @@ import pytest
 from bench.peers.market import ANSWERED, ENDED, SENT
 from bench.peers.verdict import Ended, Role, attempts_over_one, compare
 from common.agents.buyer import BuyerResult, BuyOutcome, Order, OrderState, Side
-from common.client.view import RunStatus
+from common.agents.states import RunStatus
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 GOOD = {

@@ -17,10 +17,12 @@ from cli.children import ROOT, why
 from cli.draw import PLAN_LINES, row_cells, show_lines
 from cli.output import clean, print_document
 from common.agents.agent import NotebookEntry, Progress
+from common.agents.states import RunStatus
 from common.approval import plan_parts
 from common.approval.signing import Signer
 from common.approval.types import ApprovalPolicy, ApprovalRequest
-from common.client.view import AgentView, RunStatus, row_of_info
+from common.client.rows import row_of_info
+from common.client.view import AgentView
 from common.client.visibility import quote
 from common.key_ring import KeyRing
 from common.names import UnusableValueError

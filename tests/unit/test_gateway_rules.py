@@ -16,6 +16,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from common.agents.agent import NotebookEntry
 from common.agents.kinds import KINDS
 from common.agents.recruiter import RecruiterInput
+from common.agents.states import RunStatus
 from common.approval.diff_view import DIFF_LINES
 from common.approval.plan_parts import Changes, File
 from common.approval.plan_view import Around, show_plan
@@ -23,7 +24,7 @@ from common.approval.types import ApprovalPolicy, ApprovalRequest, Verdict
 from common.approval.values import plain, ref_of
 from common.artifacts import ArtifactStore
 from common.client.errors import AgentClientError, NothingToDecideError, one_open_request
-from common.client.view import AgentView, RunStatus
+from common.client.view import AgentView
 from common.object_store import FolderStore
 from gateway.decision_form import FormError, edit_fields, read_decision
 from gateway.events import Cursor, is_over, new_events

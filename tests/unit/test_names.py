@@ -11,14 +11,15 @@ from typing import Any, cast
 import pytest
 
 from common.agents.auditor import AuditInput
+from common.agents.states import RunStatus
 from common.approval.signing import Signer
 from common.approval.types import ApprovalPolicy, Verdict
 from common.archive.layout import ARCHIVIST, ERASER
 from common.client.client import AgentClient
 from common.client.errors import NoSuchAgentError
 from common.client.filters import AgentFilter
+from common.client.rows import AgentRow
 from common.client.tokens import TokenFile
-from common.client.view import AgentRow, RunStatus
 from common.client.visibility import is_exactly
 from common.key_ring import KeyRing
 from common.mail import MAILROOM

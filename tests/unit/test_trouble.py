@@ -13,8 +13,8 @@ from temporalio.api.workflow.v1 import PendingActivityInfo, WorkflowExecutionInf
 
 from common.approval.groups import Directory
 from common.client.diagnosis import OVERDUE_AFTER, Diagnosis
+from common.client.rows import row_of_info
 from common.client.trouble import NOT_REGISTERED, Cause, failing_activity, failing_task
-from common.client.view import row_of_info
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 SCHEDULED = PendingActivityState.PENDING_ACTIVITY_STATE_SCHEDULED

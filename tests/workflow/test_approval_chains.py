@@ -16,7 +16,7 @@ from common.approval.signing import Signer
 from common.approval.types import ApprovalPolicy, ApprovalRequest, ApprovalsView, OnExpiry, Verdict
 from common.business_time import NYSE
 from common.client.client import AgentClient
-from common.client.view import InboxRow
+from common.client.rows import InboxRow
 from testing.waiting import eventually
 from tests.support.agents.doubles import ErrandInput, PanelInput
 from tests.support.stage import Stage, noted

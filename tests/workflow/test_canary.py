@@ -15,7 +15,7 @@ from cli.dev_server import DevServer
 from common.agents.agent import Notebook
 from common.approval.types import ApprovalPolicy
 from common.client.recorded import recorded_of
-from common.client.view import row_of
+from common.client.rows import row_of
 from common.errors import permanent
 from common.settings import Settings
 from common.temporal.connect import connect

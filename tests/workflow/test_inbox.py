@@ -17,7 +17,7 @@ from common.approval.types import ApprovalPolicy
 from common.client import inbox
 from common.client.client import AgentClient
 from common.client.gathered import Gathered
-from common.client.view import InboxRow
+from common.client.rows import InboxRow
 from common.temporal.search_attributes import MORE
 from testing.waiting import eventually
 from tests.support.agents.doubles import ErrandInput, PanelInput

@@ -33,8 +33,8 @@ from common.client.diagnosis import Diagnosis
 from common.client.errors import AgentClientError, BuildRefusedError
 from common.client.filters import AgentFilter
 from common.client.moving import Moved, Moves
+from common.client.rows import AgentRow, row_of, row_of_info
 from common.client.trouble import Cause
-from common.client.view import AgentRow, row_of, row_of_info
 from common.client.visibility import AGENTS, quote, rows_of
 from common.notices.types import COURIER, Dispatch, Notice, NoticeEvent
 from common.settings import Settings

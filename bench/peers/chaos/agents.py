@@ -28,7 +28,7 @@ from common.agents.recruiter import RecruiterInput, RecruiterResult
 from common.agents.researcher import ResearcherInput, ResearchOutcome, ResearchResult
 from common.approval.types import Verdict
 from common.artifacts import ArtifactStore
-from common.client.view import AgentRow
+from common.client.rows import AgentRow
 from common.mail import SentStatus
 from tests.support.auditor.code_base import FLAWED, code_base
 from tests.support.contracts.formats import write_contracts

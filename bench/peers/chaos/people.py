@@ -19,7 +19,7 @@ from bench.peers.chaos.outside import Outside
 from common.approval.types import ApprovalRequest, Verdict
 from common.client.client import AgentClient
 from common.client.errors import AgentClientError, NoSuchAgentError
-from common.client.view import AgentRow, row_of
+from common.client.rows import AgentRow, row_of
 from common.mail import IncomingMail, MailKind
 
 OWNER = "owner-1"

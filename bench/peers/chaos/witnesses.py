@@ -18,8 +18,9 @@ from bench.peers.chaos.outside import Outside
 from bench.peers.chaos.people import People
 from common.agent_objects import PREFIX
 from common.agents.kinds import KINDS
+from common.agents.states import RunStatus
 from common.client.client import AgentClient
-from common.client.view import AgentView, RunStatus
+from common.client.view import AgentView
 from common.mail import UNMATCHED
 from common.notices.types import COURIER, DeliveryLog
 from common.object_store import FolderStore, ObjectStore

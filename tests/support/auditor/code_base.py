@@ -11,8 +11,9 @@ from temporalio.service import RPCError
 from activities.auditor.fix.journal import JournalLine
 from activities.auditor.scan.journal import SCANS
 from common.agent_objects import work_prefix
+from common.agents.states import RunStatus
 from common.client.client import AgentClient
-from common.client.view import AgentView, RunStatus
+from common.client.view import AgentView
 from common.sealed_store import SealedStore
 from common.settings import Settings
 from testing.waiting import eventually
