@@ -91,7 +91,7 @@ def _module_of(name: str) -> str:
     """
     if not NAME.fullmatch(name) or len(name) > MAX_NAME:
         raise CommandError(
-            f"{name[:MAX_NAME]!r} is no name for a kind: give small letters, digits and single hyphens, "
+            f"{name[:MAX_NAME]!r} is no name for a kind: use lower-case letters, digits and single hyphens, "
             f"a letter first, at most {MAX_NAME}; such as tidy or invoice-payer."
         )
     module = name.replace("-", "_")

@@ -30,7 +30,7 @@ EXAMPLE = (
 )
 # How refusals end, wherever they are read.
 WHERE = "the policy file (HIBERNAUT_POLICY, docs/policy.md)"
-UNREADABLE = "the operator's policy cannot be read: no decision counts until it is mended"
+UNREADABLE = "the operator's policy cannot be read: no decision counts until it is fixed"
 
 
 Number = TypeVar("Number", int, Decimal)

@@ -459,7 +459,7 @@ async def test_doctor_finds_all_well_and_says_what_to_mend(desk: Desk, tmp_path:
     assert well.code == (unwell[1]["health"] == "mend")
     ill = await desk.run("doctor", HIBERNAUT_TASK_QUEUE="nobody", HIBERNAUT_DATA_DIR=str(tmp_path / "none"))
     assert ill.code == 1
-    assert "none polls the task queue nobody" in ill.out
+    assert "no worker polls the task queue nobody" in ill.out
     assert "HIBERNAUT_APPROVAL_KEYS" in ill.out
 
 
