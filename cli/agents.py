@@ -99,7 +99,7 @@ async def begin(
     if wait or ending.status is not RunStatus.RUNNING:
         say(_told(id, ending))
     elif missing:
-        say(clean(f"{id} is stuck: {missing}. Once that is mended, {command('wake', id)}."))
+        say(clean(f"{id} is stuck: {missing}. Once that is fixed, run {command('wake', id)}."))
     elif not as_json:
         say(f"watch it with {command('watch', id)}; come back with {command('result', id)}.")
     if as_json:

@@ -72,7 +72,7 @@ def read_items(source: str) -> list[BatchItem]:
     if not items:
         raise CommandError(f"--add {source}: there is no item in it.")
     if len(items) > MAX_ITEMS:
-        raise CommandError(f"--add {source}: {len(items)} items; a batch has {MAX_ITEMS} at most.")
+        raise CommandError(f"--add {source}: {len(items)} items; a batch may have {MAX_ITEMS}.")
     return items
 
 

@@ -41,7 +41,7 @@ async def worker_check(client: Client, settings: Settings) -> Check:
     activities = await pollers(client, queue, TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY)
     silent = [name for name, found in (("workflow", workflows), ("activity", activities)) if not found.builds]
     if silent:
-        mend = f"none polls the task queue {queue} for {' and '.join(silent)} tasks"
+        mend = f"no worker polls the task queue {queue} for {' and '.join(silent)} tasks"
         return Check("worker", Health.MEND, f"{mend}: start `python worker.py`, or read its log")
     if not workflows.serve(""):
         what = f"the current build is {workflows.current}" if workflows.current else "no build is current"
@@ -55,7 +55,7 @@ async def worker_check(client: Client, settings: Settings) -> Check:
     found = f"{count} the task queue {queue}: {named}{current}"
     fetches = await pollers(client, settings.fetch_queue, TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY)
     if not fetches.builds:
-        return Check("worker", Health.WARNING, f"{found}; none polls {fetches.queue}: fetches wait")
+        return Check("worker", Health.WARNING, f"{found}; no worker polls {fetches.queue}: fetches wait")
     return Check("worker", Health.OK, found)
 
 
@@ -66,9 +66,7 @@ async def slots_check(client: Client, settings: Settings) -> Check:
     except RPCError as error:
         return Check("slots", Health.UNSEEN, f"not shown: {error.message}")
     if not found:
-        return Check(
-            "slots", Health.UNSEEN, "no worker has told of itself yet; it does within 10 s of its start"
-        )
+        return Check("slots", Health.UNSEEN, "no worker has reported yet; each does within 10 s of its start")
     words = "; ".join(_busy(each) for each in busiest(found)[:SHOWN]) + ("; …" if len(found) > SHOWN else "")
     working = [each for each in found if not each.ending]
     if working and all(each.activities.all_used for each in working):
@@ -84,7 +82,7 @@ async def kinds_check(client: Client, settings: Settings) -> Check:
         return Check("kinds", Health.UNSEEN, f"not shown: {error.message}")
     telling = [each for each in found if each.kinds and each.silent <= SILENT_AFTER]
     if not telling:
-        return Check("kinds", Health.UNSEEN, "no worker has told which it serves")
+        return Check("kinds", Health.UNSEEN, "no worker has reported its kinds")
     alike = Counter(each.kinds for each in telling)
     if len(alike) == 1:
         words = f"{'each worker' if len(telling) > 1 else 'the worker'} serves {', '.join(sorted(*alike))}"
@@ -94,7 +92,7 @@ async def kinds_check(client: Client, settings: Settings) -> Check:
         )
         words += "; …" if len(telling) > SHOWN else ""
     if unserved := KINDS.keys() - frozenset[str]().union(*alike):
-        mend = f"none serves {', '.join(sorted(unserved))}: start a worker of this code"
+        mend = f"no worker serves {', '.join(sorted(unserved))}: start a worker of this code"
         return Check("kinds", Health.MEND, f"{mend} ({words})")
     return Check("kinds", Health.OK, words)
 
@@ -150,7 +148,7 @@ async def agents_check(client: Client, settings: Settings) -> Check:
         return Check("agents", Health.UNSEEN, f"not shown: {error.message}")
     found = [row for row in rows if row.trouble]
     if not found:
-        return Check("agents", Health.OK, "none is in trouble")
+        return Check("agents", Health.OK, "no agent is in trouble")
     first = "; ".join(f"{row.id}: {row.trouble[0].words}" for row in found[:SHOWN])
     text = f"{len(found)} in trouble, see `starter.py find --troubled`: {first}"
     mend = any(each.cause in TO_MEND for row in found for each in row.trouble)

@@ -127,7 +127,7 @@ def _print(report: Report) -> None:
     if report.breaks:
         say(f"{len(report.breaks)} would break: docs/upgrades.md tells how to patch, so that they go on.")
     if report.unknown:
-        say(f"of {len(report.unknown)} it could not be found out; that counts as a break.")
+        say(f"of {len(report.unknown)} it could not be checked; that counts as a break.")
 
 
 def _rows(found: Sequence[Checked]) -> list[list[str]]:

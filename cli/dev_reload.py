@@ -74,7 +74,7 @@ async def reload(
             for each in runs:
                 why_not = why_not or await each.replace()
             if why_not:
-                say(f"this code does not start, and waits to be mended: {why_not}")
+                say(f"this code does not start, and the old worker goes on until it does: {why_not}")
                 continue
             say("the new code runs")
             if breaks := await checking:
@@ -105,6 +105,6 @@ async def _check_upgrade(environment: Mapping[str, str]) -> str:
         return ""
     which = f"{breaks[0]['id']} and {len(breaks) - 1} more" if len(breaks) > 1 else breaks[0]["id"]
     return (
-        f"WARNING      with this code {which} cannot go on, and waits for a mend or a patch: "
+        f"WARNING      with this code {which} cannot go on, and waits for a fix or a patch: "
         "`starter.py check-upgrade` says why, docs/upgrades.md what to do"
     )

@@ -83,7 +83,8 @@ async def _of_server(client: Client, target: Target) -> AsyncIterator[Check]:
     except RPCError as error:
         if error.status is not RPCStatusCode.NOT_FOUND:
             raise
-        mend = f"none is named {client.namespace}: set TEMPORAL_NAMESPACE, or `starter.py setup` creates it"
+        named = f"there is no namespace {client.namespace}"
+        mend = f"{named}: set TEMPORAL_NAMESPACE, or `starter.py setup` creates it"
         yield Check("namespace", Health.MEND, mend)
         return
     yield Check("namespace", Health.OK, client.namespace)
@@ -101,7 +102,7 @@ def _retention(namespace: DescribeNamespaceResponse) -> Check:
     kept = namespace.config.workflow_execution_retention_ttl.ToTimedelta()
     if kept >= LEAST_RETENTION:
         return Check("retention", Health.OK, f"closed agents stay {kept.days} days")
-    return Check("retention", Health.MEND, f"closed agents vanish after {kept}: `starter.py setup` mends it")
+    return Check("retention", Health.MEND, f"closed agents vanish after {kept}: `starter.py setup` sets more")
 
 
 async def _search_attributes(client: Client) -> Check:
@@ -150,7 +151,7 @@ async def _database(settings: Settings) -> Check:
 async def _mail(settings: Settings) -> AsyncIterator[Check]:
     server, smtp, imap = smtp_server(settings.mail), settings.mail.smtp, settings.mail.imap
     if server is None or smtp is None:
-        yield Check("mail out", Health.OK, "none goes out; HIBERNAUT_SMTP names a server")
+        yield Check("mail out", Health.OK, "no mail is sent; set HIBERNAUT_SMTP to a server")
     else:
         yield await _reached("mail out", f"{smtp.host}:{smtp.port} takes mail", server.look())
     if imap is not None:
@@ -233,7 +234,9 @@ def _policy(settings: Settings) -> Check:
         told = "no file: nobody approves their own plans, nothing is sent or ordered (docs/policy.md)"
         return Check("policy", Health.OK, told)
     file = settings.policy or policy_file(settings)
-    alone = ", by which some decide alone" if any(rule.requester == "allowed" for rule in rules) else ""
+    alone = (
+        ", which lets some owners decide alone" if any(rule.requester == "allowed" for rule in rules) else ""
+    )
     return Check("policy", Health.OK, f"{len(rules)} rule{'s' if len(rules) > 1 else ''} in {file}{alone}")
 
 

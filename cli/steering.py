@@ -23,7 +23,7 @@ from common.settings import Settings
 # So many agents are sent something at the same time; and so many at most by one command.
 AT_ONCE = 20
 MOST = 10_000
-UNCONFIRMED = "not confirmed, for no worker has taken it yet"
+UNCONFIRMED = "sent, but no worker has taken it yet"
 # What is sent to one agent: gives the id of the receipt, None where the agent writes none.
 Send = Callable[[AgentClient, str], Awaitable[str | None]]
 

@@ -20,9 +20,10 @@ app.add_typer(archive, name="archive")
 @archive.command("run")
 def archive_run(
     older_than: Annotated[
-        str | None, typer.Option(metavar="30d", help="Closed longer than this; else as the settings say.")
+        str | None,
+        typer.Option(metavar="30d", help="Archive what closed longer ago; else as the settings say."),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what is due, and do nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what is due.")] = False,
     as_json: Json = False,
 ) -> None:
     """Archive what is due now, and wait for it."""
@@ -47,7 +48,7 @@ def archive_restore(
         Path | None, typer.Option(metavar="FILE", help="Write to this file, not to stdout.")
     ] = None,
     run_id: Annotated[
-        str | None, typer.Option("--run", metavar="RUN", help="This run; else the last.")
+        str | None, typer.Option("--run", metavar="RUN", help="The run; the last if not given.")
     ] = None,
     readable: Annotated[bool, typer.Option("--readable", help="Decrypt it.")] = False,
     revive: Annotated[
@@ -95,7 +96,7 @@ def forget(
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
-    """Erase an owner's agents, live and archived, and print as JSON what was erased, in any case."""
+    """Erase an owner's agents, live and archived, and print as JSON what was erased."""
     from cli.forgetting import forget
 
     run(forget(settings(), owner, dry_run=dry_run, yes=yes))

@@ -19,7 +19,7 @@ def inbox(
     batch: Annotated[str | None, typer.Option(metavar="B", help="Each question of this batch.")] = None,
     as_json: Json = False,
 ) -> None:
-    """List the agents that wait for an approval; what those of a batch ask alike is one line."""
+    """List the agents that wait for an approval; like questions of a batch are one line."""
     if batch is not None:
         from cli.gathered import list_questions
 
@@ -32,7 +32,9 @@ def inbox(
 @app.command()
 def approve(
     id: MaybeId = None,
-    more: Annotated[list[str] | None, typer.Argument(metavar="[k=v]...", help="More --edit words.")] = None,
+    more: Annotated[
+        list[str] | None, typer.Argument(metavar="[k=v]...", help="More fields, as for --edit.")
+    ] = None,
     by: By = None,
     note: Annotated[str, typer.Option(metavar="T", help="A note to go with it.")] = "",
     edit: Annotated[
@@ -47,7 +49,7 @@ def approve(
     seen: Seen = None,
     as_json: Json = False,
 ) -> None:
-    """Approve what an agent asks, or with --batch what those of a batch ask alike. Exit code 4: refused."""
+    """Approve what an agent asks, or with --batch like questions of a batch. Exit code 4: refused."""
     edits = [*(edit or ()), *(more or ())]
     chosen = (batch, leave_out, group, seen)
     _decide("approve", id, chosen, by, note, edits, digest, request, as_json=as_json)
@@ -66,7 +68,7 @@ def reject(
     seen: Seen = None,
     as_json: Json = False,
 ) -> None:
-    """Reject what an agent asks, or with --batch what those of a batch ask alike. Exit code 4: refused."""
+    """Reject what an agent asks, or with --batch like questions of a batch. Exit code 4: refused."""
     _decide("reject", id, (batch, leave_out, group, seen), by, reason, [], digest, request, as_json=as_json)
 
 

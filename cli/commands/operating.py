@@ -31,18 +31,19 @@ def dev(
     ] = 8080,
     workers: Annotated[int, typer.Option(min=1, help="Worker processes.")] = 1,
     unsigned: Annotated[
-        bool, typer.Option("--unsigned", help="Also count unsigned decisions, of whoever reaches Temporal.")
+        bool,
+        typer.Option("--unsigned", help="Also accept unsigned decisions, from anybody who reaches Temporal."),
     ] = False,
     copy_to: Annotated[
         str | None,
         typer.Option(
-            metavar="PLACE", help="Keep a copy: in a folder of another disk, or s3://BUCKET/PREFIX."
+            metavar="PLACE", help="Keep a copy in a folder on another disk, or in s3://BUCKET/PREFIX."
         ),
     ] = None,
     restore_from: Annotated[
-        str | None, typer.Option(metavar="PLACE", help="First bring the data back from its copy.")
+        str | None, typer.Option(metavar="PLACE", help="First restore the data from its copy.")
     ] = None,
-    reload: Annotated[bool, typer.Option(help="Run code that has changed at once.")] = True,
+    reload: Annotated[bool, typer.Option(help="Restart the worker when code changes.")] = True,
 ) -> None:
     """Run the whole stack on this machine: Temporal on a SQLite file, its Web UI, a worker, HTTP."""
     from cli.dev import dev
@@ -59,7 +60,7 @@ def dev(
 
 @app.command("setup")
 def set_up(as_json: Json = False) -> None:
-    """Make a cluster ready, once: namespace, retention, search attributes, archivist, fetch rate.
+    """Prepare a cluster, once: namespace, retention, search attributes, archivist, fetch rate.
 
     It may be repeated. Exit code 1: something could not be set up.
     """
@@ -80,17 +81,17 @@ def doctor(as_json: Json = False) -> None:
 def versions(
     set_current: Annotated[
         str | None,
-        typer.Option(metavar="BUILD", help="Have new agents begin on this build; also a rollback."),
+        typer.Option(metavar="BUILD", help="Let new agents begin on this build; also to roll back."),
     ] = None,
     unversioned: Annotated[
-        bool, typer.Option("--unversioned", help="Have new agents begin on workers without a build.")
+        bool, typer.Option("--unversioned", help="Let new agents begin on workers without a build.")
     ] = False,
     remove: Annotated[
-        str | None, typer.Option(metavar="BUILD", help="Have the server forget a build nothing needs.")
+        str | None, typer.Option(metavar="BUILD", help="Remove a build that nothing needs from the server.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Show the builds of the workers, who serves them, how many agents need each, and whether it can go.
+    """Show the builds of the workers: who serves each, how many agents need it, whether it can go.
 
     Exit code 4: the change is refused.
     """
@@ -104,7 +105,7 @@ def check_upgrade(
     kind: Annotated[str | None, typer.Option(metavar="K", help="Only workflows of this kind.")] = None,
     owner: Annotated[str | None, typer.Option(metavar="WHO", help="Only this owner's.")] = None,
     sample: Annotated[
-        int, typer.Option(min=1, metavar="N", help="At most so many of each kind, node and build.")
+        int, typer.Option(min=1, metavar="N", help="How many to check of each kind, node and build.")
     ] = SAMPLE,
     every: Annotated[bool, typer.Option("--all", help="Check every one.")] = False,
     as_json: Json = False,
@@ -122,7 +123,7 @@ def restored(
     to: Annotated[str, typer.Option(metavar="TIME", help="When the copy was made, or a little before.")],
     as_json: Json = False,
 ) -> None:
-    """Note that Temporal's database was restored from an older copy; print what agents did since."""
+    """Record that Temporal's database was restored from an older copy; print what agents did since."""
     from cli.restored import note_restore
 
     at = read_option("--to", to, lambda text: parse_moment(text, datetime.now(UTC), None))
@@ -139,14 +140,14 @@ def keys_rotate(as_json: Json = False) -> None:
 
 @tokens.command("add")
 def tokens_add(
-    who: Annotated[str, typer.Argument(metavar="WHO", help="An id, as approvers have.")],
+    who: Annotated[str, typer.Argument(metavar="WHO", help="The person's id, as in approvers.")],
     scope: Annotated[
         list[Scope] | None,
         typer.Option(help="What it allows, again for each; else all that concerns WHO's own agents."),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Print a new token with which WHO uses the gateway."""
+    """Print a new gateway token for WHO."""
     from cli.tokens import OWN, add_token
 
     add_token(settings(), who, scope or OWN, as_json=as_json)
@@ -154,10 +155,10 @@ def tokens_add(
 
 @tokens.command("revoke")
 def tokens_revoke(
-    who: Annotated[str, typer.Argument(metavar="WHO", help="An id, as approvers have.")],
+    who: Annotated[str, typer.Argument(metavar="WHO", help="The person's id, as in approvers.")],
     as_json: Json = False,
 ) -> None:
-    """Drop all tokens of WHO."""
+    """Revoke all tokens of WHO."""
     from cli.tokens import revoke_tokens
 
     revoke_tokens(settings(), who, as_json=as_json)

@@ -19,32 +19,37 @@ from common.telemetry.spans import traced
 ending = ExitStack()
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="The agent's id.")]
-OneOrMany = Annotated[str | None, typer.Argument(metavar="ID", help="The agent's id; or say which agents.")]
+OneOrMany = Annotated[
+    str | None, typer.Argument(metavar="ID", help="The agent's id; or use options to choose agents.")
+]
 MaybeId = Annotated[str | None, typer.Argument(metavar="ID", help="The agent's id; or --batch.")]
 Kind = Annotated[str, typer.Argument(metavar="KIND", help="A kind that `agents` lists.")]
 Source = Annotated[str | None, typer.Option("--input", metavar="FILE|-", help="The input as a JSON object.")]
 FieldsSet = Annotated[
     list[str] | None, typer.Option("--set", metavar="k=v", help="A field of the input; repeatable.")
 ]
-MoreSet = Annotated[list[str] | None, typer.Argument(metavar="[k=v]...", help="More --set words.")]
+MoreSet = Annotated[list[str] | None, typer.Argument(metavar="[k=v]...", help="More fields, as for --set.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 By = Annotated[
-    str | None, typer.Option("--as", metavar="WHO", help="Who decides; your HIBERNAUT_USER if not given.")
+    str | None, typer.Option("--as", metavar="WHO", help="Who decides; HIBERNAUT_USER if not given.")
 ]
-Digest = Annotated[str | None, typer.Option(metavar="PREFIX", help="Only if the plan's digest begins so.")]
+Digest = Annotated[
+    str | None, typer.Option(metavar="PREFIX", help="Only if the plan's digest begins with this.")
+]
 Request = Annotated[str, typer.Option("--request", metavar="R", help="The request, if several are open.")]
 Batch = Annotated[
-    str | None, typer.Option("--batch", metavar="B", help="Of all agents of this batch that ask alike.")
+    str | None, typer.Option("--batch", metavar="B", help="For all agents of this batch that ask alike.")
 ]
-LeaveOut = Annotated[str, typer.Option(metavar="ITEM,…", help="Of a batch: without these items.")]
-Group = Annotated[str, typer.Option(metavar="G", help="Of a batch: those of this group, if it has several.")]
+LeaveOut = Annotated[str, typer.Option(metavar="ITEM,…", help="With --batch: leave out these items.")]
+Group = Annotated[str, typer.Option(metavar="G", help="With --batch: only this group of questions.")]
 Seen = Annotated[
-    str | None, typer.Option(metavar="FILE|-", help="Of a batch: what `inbox --batch B --json` printed.")
+    str | None,
+    typer.Option(metavar="FILE|-", help="With --batch: only as `inbox --batch B --json` printed it."),
 ]
-NEWEST = typer.Option(min=1, help="At most so many, the newest.")
+NEWEST = typer.Option(min=1, help="How many to list at most, newest first.")
 SAMPLE = 4
 Wait = Annotated[bool, typer.Option("--wait", help="Wait until the agent has closed.")]
-Yes = Annotated[bool, typer.Option("--yes", help="Do not ask whether to.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]
 
 
 def settings() -> Settings:

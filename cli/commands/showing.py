@@ -42,7 +42,7 @@ def files(
     save: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Write them into that folder.")] = None,
     as_json: Json = False,
 ) -> None:
-    """List the reports, drafts and letters that an agent wrote, on whichever machine; or fetch them."""
+    """List the reports, drafts and letters that an agent wrote, on any machine; or fetch them."""
     from cli.files import files
 
     run(files(settings(), id, save, as_json=as_json))
@@ -65,8 +65,10 @@ def watch(wanted: AgentFilter, id: OneOrMany = None, as_json: Json = False) -> N
 @app.command()
 def logs(
     id: Annotated[str | None, typer.Argument(metavar="ID", help="Only what is about this agent.")] = None,
-    follow: Annotated[bool, typer.Option("--follow", help="Go on with what comes, until Ctrl-C.")] = False,
-    lines: Annotated[int, typer.Option(min=1, metavar="N", help="So many of the last lines.")] = 100,
+    follow: Annotated[bool, typer.Option("--follow", help="Keep printing new lines until Ctrl-C.")] = False,
+    lines: Annotated[
+        int, typer.Option(min=1, metavar="N", help="How many of the last lines to print.")
+    ] = 100,
     as_json: Json = False,
 ) -> None:
     """Print what workers and gateway of this data folder's stack have logged."""
@@ -79,7 +81,7 @@ def logs(
 
 @app.command()
 def result(id: Id, wait: Wait = False, as_json: Json = False) -> None:
-    """Print an agent's result, as JSON with and without --json."""
+    """Print an agent's result as JSON."""
     from cli.agents import result
 
     run(result(settings(), id, wait=wait))
@@ -108,11 +110,11 @@ def find(
     live: Annotated[bool, typer.Option("--live", help="Only in Temporal.")] = False,
     archived: Annotated[bool, typer.Option("--archived", help="Only in the archive.")] = False,
     count: Annotated[bool, typer.Option("--count", help="Print how many.")] = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="Print rows with commas.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
     limit: Annotated[int | None, NEWEST] = None,
     as_json: Json = False,
 ) -> None:
-    """Find agents by their past, in Temporal and in the archive."""
+    """Find agents by what they did, in Temporal and in the archive."""
     from cli.find import find
 
     if live and archived:
@@ -144,7 +146,7 @@ def mail(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Show what became of outgoing letters, and what is in the mailbox."""
+    """Count outgoing letters by outcome, and the mails in the mailbox."""
     from cli.mail import mail
 
     run(mail(settings(), unmatched=unmatched, as_json=as_json))

@@ -18,11 +18,11 @@ app = Commands()
 @app.command()
 def agents(
     owner: Annotated[
-        str | None, typer.Option(metavar="WHO", help="Whom they would work for; your HIBERNAUT_USER.")
+        str | None, typer.Option(metavar="WHO", help="Who they would work for; HIBERNAUT_USER if not given.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """List the kinds of agents, what each takes, and what the operator's policy says of them."""
+    """List the kinds of agents, what each takes, and what the operator's policy requires."""
     from cli.inputs import print_kinds
     from common.approval.floors import Floors
 
@@ -35,7 +35,7 @@ def new(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Its kind, such as invoice-payer.")],
     as_json: Json = False,
 ) -> None:
-    """Write an agent of your own that runs: its files, its test, its place among the kinds."""
+    """Write an agent of your own that runs, with its test, and register its kind."""
     from cli.new.new import new
 
     raise typer.Exit(new(name, as_json=as_json))
@@ -49,7 +49,7 @@ def start(
     words: FieldsSet = None,
     id: Annotated[str | None, typer.Option(help="The new agent's id; generated if not given.")] = None,
     owner: Annotated[
-        str | None, typer.Option(metavar="WHO", help="Whose it is; your HIBERNAUT_USER.")
+        str | None, typer.Option(metavar="WHO", help="Who it works for; HIBERNAUT_USER if not given.")
     ] = None,
     wait: Wait = False,
     dry_run: Annotated[
@@ -74,7 +74,8 @@ def rerun(
         str | None, typer.Option("--id", help="The new agent's id; generated if not given.")
     ] = None,
     owner: Annotated[
-        str | None, typer.Option(metavar="WHO", help="Whose it is; the other's owner if not given.")
+        str | None,
+        typer.Option(metavar="WHO", help="Who it works for; the other agent's owner if not given."),
     ] = None,
     wait: Wait = False,
     as_json: Json = False,
@@ -96,17 +97,19 @@ def rehearse(
         str, typer.Option(metavar="approve|reject|nobody|FILE", help="What people answer.")
     ] = "approve",
     owner: Annotated[
-        str | None, typer.Option(metavar="WHO", help="Whose it would be; your HIBERNAUT_USER.")
+        str | None, typer.Option(metavar="WHO", help="Who it would work for; HIBERNAUT_USER if not given.")
     ] = None,
-    lasts: Annotated[str, typer.Option("--for", metavar="30d", help="So long at most, in its time.")] = "30d",
+    lasts: Annotated[
+        str, typer.Option("--for", metavar="30d", help="How long to simulate at most, in the agent's time.")
+    ] = "30d",
     begins: Annotated[
-        str | None, typer.Option("--from", metavar="TIME", help="As if started then; now if not given.")
+        str | None, typer.Option("--from", metavar="TIME", help="When it would be started; now if not given.")
     ] = None,
-    within: Annotated[str, typer.Option(metavar="5m", help="So long at most, in real time.")] = "5m",
+    within: Annotated[str, typer.Option(metavar="5m", help="How long to take at most, in real time.")] = "5m",
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write a page.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Rehearse an agent: what it would do in weeks, told in minutes; nothing is done."""
+    """Rehearse an agent: show in minutes what it would do in weeks, without doing it."""
     from cli.rehearsal.rehearse import rehearse
 
     found = settings()
@@ -132,14 +135,14 @@ def fork(
     ] = None,
     as_id: Annotated[str | None, typer.Option("--id", help="The fork's id; generated if not given.")] = None,
     owner: Annotated[
-        str | None, typer.Option(metavar="WHO", help="Whose it is; its original's owner.")
+        str | None, typer.Option(metavar="WHO", help="Who it works for; the original's owner if not given.")
     ] = None,
     effects: Annotated[
         bool, typer.Option("--effects", help="Let it act on the world like any other agent.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Start an agent from the state another had at a node; what it would do outside is held."""
+    """Start an agent from the state another had at a node; it does nothing outside."""
     from cli.forking import fork
 
     given = [*(words or ()), *(more or ())]

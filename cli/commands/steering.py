@@ -20,7 +20,7 @@ app = Commands()
 
 @app.command()
 def tell(id: Id, text: Annotated[str, typer.Argument(metavar="TEXT")], as_json: Json = False) -> None:
-    """Steer an agent in words."""
+    """Give an agent instructions in words."""
     from cli.steering import steer
 
     run(steer(settings(), id, lambda agents, each: agents.tell(each, text), as_json=as_json))
@@ -36,7 +36,7 @@ def pause(wanted: AgentFilter, id: OneOrMany = None, yes: Yes = False, as_json: 
 @app.command()
 @options_of(AgentFilter, "kind", "owner", "state", "batch")
 def resume(wanted: AgentFilter, id: OneOrMany = None, yes: Yes = False, as_json: Json = False) -> None:
-    """End the pause of an agent, or of all that match."""
+    """Let a paused agent, or all that match, go on."""
     steer_agents(id, wanted, "resume", lambda agents, each: agents.resume(each), yes=yes, as_json=as_json)
 
 
@@ -48,7 +48,7 @@ def wake(
         bool, typer.Option("--for-upgrade", help="Move it to the current build; its sleep goes on there.")
     ] = False,
     build: Annotated[
-        str | None, typer.Option(metavar="B", help="For upgrade: all that are pinned to this build.")
+        str | None, typer.Option(metavar="B", help="With --for-upgrade: all agents pinned to this build.")
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -82,8 +82,10 @@ def cancel(wanted: AgentFilter, id: OneOrMany = None, yes: Yes = False, as_json:
 @app.command()
 def batch(
     id: Id,
-    at_once: Annotated[int | None, typer.Option(metavar="N", help="So many in flight from now on.")] = None,
-    retry: Annotated[bool, typer.Option("--retry", help="Try the quarantined again.")] = False,
+    at_once: Annotated[
+        int | None, typer.Option(metavar="N", help="How many items to do at once from now on.")
+    ] = None,
+    retry: Annotated[bool, typer.Option("--retry", help="Try quarantined items again.")] = False,
     add: Annotated[
         str | None, typer.Option(metavar="FILE|-", help="Add items: JSON lines, each with an id.")
     ] = None,

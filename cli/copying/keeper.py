@@ -141,7 +141,7 @@ class CopyKeeper:
             self._save(unproven="", proven=now)
             self._mark = self._mark.model_copy(update={"proven": now})
         if self._failed >= TRIES and now - self._afresh_at > AFRESH_EVERY:
-            say(f"the copy does not come back as it should, and is begun afresh: {problem}")
+            say(f"the copy failed its restore test, and is started anew: {problem}")
             self._wrong.add(generation)
             self._failed, self._afresh_at = 0, now
             await self.program.end()

@@ -75,8 +75,8 @@ def describe_copy(settings: Settings, now: datetime) -> tuple[Literal["ok", "war
     if now - state.until > BEHIND_AFTER:
         return "mend", f"{newest}: see logs/litestream.log in the data folder"
     if state.unproven:
-        return "mend", f"{newest}, but brought back for a test it fails: {state.unproven}"
+        return "mend", f"{newest}, but its restore test failed: {state.unproven}"
     if state.proven is None:
-        return "ok", f"{newest}; not yet brought back for a test"
-    words = f"{newest}; brought back for a test {rounded(now - state.proven)} ago"
+        return "ok", f"{newest}; no restore test yet"
+    words = f"{newest}; restored as a test {rounded(now - state.proven)} ago"
     return ("warning" if now - state.proven > UNPROVEN_AFTER else "ok"), words

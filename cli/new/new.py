@@ -24,8 +24,8 @@ from common.programs import packaged_program, scripts_folder
 ROOT = Path(__file__).parents[2]
 # Each file of the template: where it goes, and what is in it.
 FILES = {
-    "cli/new/template/inputs.py": ("common/agents/{module}.py", "what it takes, its plan, its memory"),
-    "cli/new/template/activities.py": ("activities/{module}.py", "what it does to the world"),
+    "cli/new/template/inputs.py": ("common/agents/{module}.py", "its input, plan and memory"),
+    "cli/new/template/activities.py": ("activities/{module}.py", "its activities"),
     "cli/new/template/workflow.py": ("workflows/{module}.py", "the agent"),
     "tests/agents/test_template.py": ("tests/agents/test_{module}.py", "its test"),
 }
@@ -70,7 +70,7 @@ def new(name: str, *, as_json: bool) -> ExitCode:
     _print(
         Written(
             kind=name,
-            files=told | {KINDS_FILE: "its kind is named there"},
+            files=told | {KINDS_FILE: "where it is registered"},
             next=[
                 *([] if find_spec("pytest") else ["make setup-dev"]),
                 f".venv/bin/python -m pytest -q tests/agents/test_{module}.py",
@@ -91,7 +91,7 @@ def _module_of(name: str) -> str:
     """
     if not NAME.fullmatch(name) or len(name) > MAX_NAME:
         raise CommandError(
-            f"{name[:MAX_NAME]!r} is no name for a kind: give small letters, digits and single hyphens, "
+            f"{name[:MAX_NAME]!r} is no name for a kind: use lower-case letters, digits and single hyphens, "
             f"a letter first, at most {MAX_NAME}; such as tidy or invoice-payer."
         )
     module = name.replace("-", "_")
@@ -132,7 +132,7 @@ def _with_kind(kinds: str, kind: str) -> str:
                 first = next(number for number, line in enumerate(lines) if line.startswith("from common."))
                 lines.insert(first, f"{ast.get_source_segment(kind, its_input)}\n")
                 return "".join(lines)
-    raise CommandError(f"{KINDS_FILE} has no KINDS as it came: nothing can be named there by itself.")
+    raise CommandError(f"{KINDS_FILE} has no KINDS as it came: nothing can be registered there by itself.")
 
 
 def _formatted(file: str, text: str) -> str:

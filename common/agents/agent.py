@@ -202,10 +202,10 @@ class ThinkerInput(AgentInput):
     model: str = Field(
         "",
         pattern=r"^(offline|(openai|anthropic|bedrock):\S{1,100})?$",
-        description="language model, such as offline or openai:NAME; as the settings say where empty",
+        description="language model, such as offline or openai:NAME; if empty, as in the settings",
     )
     budget_tokens: Count | None = Field(
-        None, gt=0, description="tokens to spend before it asks for more; as the settings say where empty"
+        None, gt=0, description="tokens to spend before it asks for more; if empty, as in the settings"
     )
     budget_usd: Amount | None = Field(None, description="US dollars likewise")
 

@@ -19,11 +19,11 @@ class AskingInput(AgentInput):
     """Base of the input of agents that ask. The owner decides alone where nobody is named."""
 
     approvers: Words = Field(
-        default_factory=list, description="who may approve, people or @groups; the owner where empty"
+        default_factory=list, description="who may approve, people or @groups; if empty, the owner"
     )
     quorum: Count = Field(1, ge=1, le=20, description="how many of them must approve")
     expires_after: Span | None = Field(
-        None, description="how long an approval stays open; never ends where empty"
+        None, description="how long a question stays open; if empty, without an end"
     )
 
     @model_validator(mode="after")

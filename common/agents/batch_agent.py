@@ -26,14 +26,14 @@ class BatchInput(AgentInput):
     """What a batch is started with."""
 
     kind: Annotated[str, AfterValidator(_known)] = Field(
-        description="what kind of agent does each item; `agents` lists them"
+        description="the kind of agent for each item; `agents` lists the kinds"
     )
     items: LocalPath = Field(
         description="a file of JSON lines, the input of one agent each; a field `id` names it"
     )
-    at_once: AtOnce = Field(20, description="how many agents there are at once at most")
+    at_once: AtOnce = Field(20, description="how many agents run at once at most")
     batch: Annotated[str, AfterValidator(lambda id: id and check_agent_id(id))] = Field(
-        "", description="the batch id, to find all of it by; the agent's own id where empty"
+        "", description="the batch's id, by which to find all its agents; if empty, the agent's own id"
     )
 
     @property

@@ -43,13 +43,15 @@ class ContractsInput(AskingInput, ThinkerInput):
 
     folder: LocalPath = Field(description="folder of the contracts")
     playbook: LocalPath | None = Field(
-        None, description="what they are judged by, a YAML file; the playbook that comes along where empty"
+        None, description="playbook to check them against, a YAML file; if empty, the default playbook"
     )
     batch: str = Field(
-        "", pattern=r"^[\w.-]*$", max_length=100, description="batch id; the agent's own id where empty"
+        "", pattern=r"^[\w.-]*$", max_length=100, description="the batch's id; if empty, the agent's own id"
     )
     at_once: Count = Field(20, ge=1, le=500, description="how many contracts are worked on at once")
-    decide: bool = Field(True, description="ask people about what needs a human, findings alike together")
+    decide: bool = Field(
+        True, description="ask people about what needs a human, once for findings that are alike"
+    )
 
     @property
     def subject(self) -> str:
@@ -67,7 +69,7 @@ class ContractReaderInput(ThinkerInput):
 
     file: LocalPath = Field(description="the contract")
     playbook: LocalPath | None = Field(
-        None, description="what it is judged by, a YAML file; the playbook that comes along where empty"
+        None, description="playbook to check it against, a YAML file; if empty, the default playbook"
     )
     name: SkipJsonSchema[str] = ""
     pinned: SkipJsonSchema[ArtifactRef | None] = None

@@ -34,8 +34,10 @@ class MarketInput(AskingInput):
 
     model_config = ConfigDict(validate_by_name=True, validate_by_alias=True, serialize_by_alias=True)
 
-    index: Symbol = Field(description="what to watch, as the source of prices names it")
-    lasts: Span = Field(timedelta(days=7), alias="for", description="how long to watch; it ends with a close")
+    index: Symbol = Field(description="what to watch, as the price source names it")
+    lasts: Span = Field(
+        timedelta(days=7), alias="for", description="how long to watch; it ends with a market close"
+    )
     every: Pace = Field(timedelta(minutes=15), description="how often to look while the market is open")
     rules: Rules = Field(
         default_factory=lambda: [parse_rule(rule) for rule in USUAL_RULES],

@@ -161,14 +161,14 @@ class RecruiterInput(AskingInput, ThinkerInput):
     )
     calendar: LocalPath | None = Field(
         None,
-        description="iCalendar file of busy times, or a folder of them; a file named for an interviewer's "
-        "address counts for that interviewer alone",
+        description="iCalendar file of busy times, or a folder of them; a file named after an "
+        "interviewer's address counts for that interviewer alone",
     )
     answer_within: Span = Field(
         timedelta(hours=48), description="how long to wait for an answer before the follow-up, and after it"
     )
     contact: Count | None = Field(
-        None, ge=1, le=MAX_CANDIDATES, description="write to so many, the best; to all where empty"
+        None, ge=1, le=MAX_CANDIDATES, description="write to this many, the best; if empty, to all"
     )
     sender: OneLine = Field("The recruiting team", description="who the letters are from, in words")
 

@@ -40,13 +40,13 @@ class ResearcherInput(AskingInput, ThinkerInput):
     topic: Topic = Field(description="what to find out about, in a few words")
     sites: Annotated[Words, AfterValidator(_sites)] = Field(
         default_factory=list,
-        description="addresses of sites to look at; the search provider of the settings where empty",
+        description="addresses of sites to look at; if empty, the search provider of the settings",
     )
     links: Count = Field(5, ge=1, le=20, description="how many links to save and read")
     publish: PathOrAddress = Field(
         "",
-        description="where the report goes: a folder, an address it is posted to, or one ending in / that it "
-        "is put below; the data folder where empty",
+        description="where the report goes: a folder, an address to POST it to, or one ending in / to PUT it "
+        "below; if empty, it stays with the agent's files",
     )
 
     @property

@@ -30,7 +30,7 @@ EXAMPLE = (
 )
 # How refusals end, wherever they are read.
 WHERE = "the policy file (HIBERNAUT_POLICY, docs/policy.md)"
-UNREADABLE = "the operator's policy cannot be read: no decision counts until it is mended"
+UNREADABLE = "the operator's policy cannot be read: no decision counts until it is fixed"
 
 
 Number = TypeVar("Number", int, Decimal)
@@ -88,11 +88,14 @@ class Rule(BaseModel, frozen=True, extra="forbid"):
         """What the rule asks for, in one line."""
         if self.start == "never":
             return "may not be started"
-        alone = "whom it works for may approve" if self.requester == "allowed" else "others approve"
+        alone = (
+            "the owner may approve" if self.requester == "allowed" else "people other than the owner approve"
+        )
         who = f" ({', '.join(self.approvers)})" if self.approvers else ""
         count = f", {self.quorum} at least" if self.quorum > 1 else ""
         sends = "anybody" if self.recipients == "any" else ", ".join(sorted(self.recipients)) or "nobody"
-        orders = "any" if self.largest_order == "any" else f"up to {self.largest_order:f}"
+        most = self.largest_order
+        orders = "any order" if most == "any" else f"orders up to {most:f}" if most else "no order"
         limits = [
             f"{what.replace('_', ' ')} up to {value:f}"
             for what in ("agent_tokens", "agent_usd", "owner_tokens", "owner_usd")
@@ -100,7 +103,13 @@ class Rule(BaseModel, frozen=True, extra="forbid"):
         ]
         code = "may run" if self.runs_project_code == "allowed" else "may not run"
         return "; ".join(
-            [f"{alone}{who}{count}", f"sends to {sends}", f"orders {orders}", *limits, f"{code} project code"]
+            [
+                f"{alone}{who}{count}",
+                f"may send to {sends}",
+                f"may place {orders}",
+                *limits,
+                f"{code} project code",
+            ]
         )
 
 

@@ -21,9 +21,9 @@ class AgentFilter(BaseModel, frozen=True):
     state: AgentState | None = Field(None, description="Only running agents in this state.")
     status: RunStatus | None = Field(None, description="Only agents with this status.")
     batch: Words | None = Field(None, description="Only of this batch.")
-    top: bool = Field(False, description="Without agents that do an item of a batch; archived ones stay.")
+    top: bool = Field(False, description="Leave out running agents that do an item of a batch.")
     node: Words | None = Field(
-        None, description="At this node; archived agents: ever at it. With stuck: stuck at it."
+        None, description="At this node; archived agents: ever at it. With stuck: stuck there."
     )
     stuck: bool = Field(False, description="That got stuck, between since and until if given.")
     zone: Words | None = Field(
@@ -32,13 +32,11 @@ class AgentFilter(BaseModel, frozen=True):
     since: datetime | None = Field(
         None, description="Alive then or later: yesterday, 2h, 3 days ago, 2026-11-22, 2026-11-22T14:30."
     )
-    until: datetime | None = Field(None, description="Alive before then, written likewise.")
+    until: datetime | None = Field(None, description="Alive before then, in the same format.")
     text: Words | None = Field(
-        None, description="With these words in the notebook or final state, in any case."
+        None, description="With these words in notebook or final state; case is ignored."
     )
-    troubled: bool = Field(
-        False, description="Only running agents that do not get on, each with why and what to do."
-    )
+    troubled: bool = Field(False, description="Only blocked running agents, each with why and what to do.")
     where: Literal["live", "archived"] | None = Field(
         None, description="Only in Temporal (live) or only in the archive; else in both."
     )

@@ -130,6 +130,6 @@ def long_history(description: WorkflowExecutionDescription) -> Trouble | None:
     return Trouble(
         cause=Cause.LONG_HISTORY,
         words=f"its history has {events} events in {size / 1e6:.1f} MB, near the most that Temporal takes",
-        fix="stop telling it what it need not hear; where it does not start afresh by itself, "
-        f"{command('cancel', description.id)} while it can still hear that",
+        fix="send it no more words or mail; if it starts no fresh history by itself, "
+        f"{command('cancel', description.id)} while it can still receive that",
     )

@@ -51,9 +51,9 @@ def stuck(id: str, node: str, missing: str = "") -> Trouble:
         return Trouble(
             cause=Cause.STUCK,
             words=f"it cannot go on: {missing}",
-            fix=f"once that is mended, `starter.py wake {id}`, or it sees so itself within the hour",
+            fix=f"once that is fixed, run `starter.py wake {id}`, or wait: it looks again within the hour",
         )
-    words = f"a call at {node or 'the start'} has not got through for long; it goes on trying"
+    words = f"a call at {node or 'the start'} has failed or waited for long; it is retried"
     return Trouble(cause=Cause.STUCK, words=words, fix=f"{command('show', id)} says what it tries")
 
 
@@ -79,7 +79,7 @@ def failing_task(id: str, kind: str, attempt: int, error: str, worker: str = "")
     return Trouble(
         cause=Cause.TASK_FAILS,
         words=f"its workflow task fails{which}: {error}",
-        fix="mend its code, or what that needs, and the agent goes on by itself; "
+        fix="fix its code, or what the code needs, and the agent goes on by itself; "
         f"{command('logs', id)} has more",
     )
 
@@ -103,7 +103,7 @@ def failing_activity(pending: PendingActivityInfo, error: str, now: datetime) ->
     return Trouble(
         cause=Cause.ACTIVITY_FAILS,
         words=f"{name}: attempt {pending.attempt}{most}, {then}, last error {error}",
-        fix="mend what the error names; the agent goes on by itself with the next attempt that gets through",
+        fix="fix what the error names; the agent goes on by itself with the next attempt that succeeds",
     )
 
 
@@ -128,7 +128,7 @@ def build_gone(build: str) -> Trouble:
     name = build.rpartition(":")[2]
     return Trouble(
         cause=Cause.BUILD_GONE,
-        words=f"it is pinned to build {name}, of which no worker polls: it takes no step and answers nothing",
+        words=f"it is pinned to build {name}, for which no worker polls: it does nothing and answers nothing",
         fix=f"start a worker of build {name}, or move to the current one all that are pinned to it: "
         f"{command('wake', '--for-upgrade', '--build', name)}",
     )

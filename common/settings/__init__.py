@@ -80,8 +80,8 @@ class Settings(Group):
     policy: File = setting(
         "HIBERNAUT_POLICY",
         "Path of a JSON file of the operator's policy: who may start which agents, who has to approve, how "
-        "much at most (docs/policy.md). Empty: `policy.json` in the data folder, if there is one; without, "
-        "careful defaults hold. `starter.py dev` writes one for a single person.",
+        "much at most (docs/policy.md). Empty: `policy.json` in the data folder, if there is one; without a "
+        "policy, careful defaults apply. `starter.py dev` writes one for a single person.",
     )
     roots: File = setting(
         "HIBERNAUT_ROOTS",

@@ -30,8 +30,8 @@ class DeploymentSettings(Group):
     )
     most: Whole = setting(
         "HIBERNAUT_MAX_BUILDS",
-        "How many builds of a deployment the server keeps: its `matching.maxVersionsInDeployment`. It takes "
-        "no workers of one more; `versions` and `doctor` warn from 80 % on.",
+        "How many builds of a deployment the server keeps: its `matching.maxVersionsInDeployment`. It "
+        "accepts no workers of a further build; `versions` and `doctor` warn from 80 % on.",
         default="100",
     )
     health: Annotated[tuple[str, int] | None, PlainValidator(_maybe_address)] = setting(

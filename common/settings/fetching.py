@@ -31,7 +31,7 @@ class FetchSettings(Group):
         default="hibernaut/0.1",
     )
     rate: Annotated[float, Field(gt=0, lt=1000), PLAIN] = setting(
-        "HIBERNAUT_FETCH_RATE", "Most requests a second to one web host.", default="1"
+        "HIBERNAUT_FETCH_RATE", "How many requests a second one web host gets at most.", default="1"
     )
     search: Annotated[str, Field(pattern=r"^(searxng:https?://\S+)?$")] = setting(
         "HIBERNAUT_SEARCH",

@@ -59,7 +59,7 @@ class HttpSettings(Group):
     public_url: SafeUrl = setting(
         "HIBERNAUT_PUBLIC_URL",
         "Address of the gateway for people, `https://agents.example.com`; links begin with it. Empty: the "
-        "address it listens on; then letters have no links where that is this machine's own.",
+        "address it listens on; if only this machine can reach that, letters have no links.",
     )
     oidc_issuer: SafeUrl = setting(
         "HIBERNAUT_OIDC_ISSUER",

@@ -54,7 +54,7 @@ class ModelSettings(Group):
     region: str = setting("HIBERNAUT_BEDROCK_REGION", "AWS region of `bedrock:` models.", default="us-east-1")
     seconds: Annotated[float, Field(gt=0, le=600), PLAIN] = setting(
         "HIBERNAUT_MODEL_SECONDS",
-        "Most seconds that one exchange with a model may take, up to 600.",
+        "How many seconds one exchange with a model may take, at most 600.",
         default="180",
     )
     prices: Annotated[dict[str, tuple[Price, Price]], BeforeValidator(_prices_of)] = setting(

@@ -91,7 +91,8 @@ class StateSettings(Group):
         "HIBERNAUT_DATABASE",
         "PostgreSQL database for what workers count together (docs/scale.md): "
         "`postgresql://USER:PASSWORD@HOST:PORT/NAME`, with libpq's parameters where needed "
-        "(`?sslmode=verify-full`). One of this stack alone. Empty: SQLite files in the data folder.",
+        "(`?sslmode=verify-full`). Do not share it with another stack. Empty: SQLite files "
+        "in the data folder.",
         secret=True,
     )
     copy_to: Annotated[CopyPlace | None, BeforeValidator(_place_of)] = setting(

@@ -42,7 +42,7 @@ class TelemetrySettings(Group):
         "traces go there. Empty: no traces.",
     )
     otlp_traces: Url = setting(
-        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "The full address for traces alone, in place of that."
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "The full address for traces, in place of the base address."
     )
     otel_off: Literal["true", "false"] = setting(
         "OTEL_SDK_DISABLED", "`true`: no traces, whatever the others say.", default="false"

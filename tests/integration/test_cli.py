@@ -462,7 +462,7 @@ async def test_doctor_finds_all_well_and_says_what_to_mend(desk: Desk, tmp_path:
     assert well.code == (unwell[1]["health"] == "mend")
     ill = await desk.run("doctor", HIBERNAUT_TASK_QUEUE="nobody", HIBERNAUT_DATA_DIR=str(tmp_path / "none"))
     assert ill.code == 1
-    assert "none polls the task queue nobody" in ill.out
+    assert "no worker polls the task queue nobody" in ill.out
     assert "HIBERNAUT_APPROVAL_KEYS" in ill.out
 
 
@@ -550,7 +550,10 @@ async def test_the_kinds_are_listed_with_what_the_operator_asks_for(desk: Desk, 
     asked = {"approvers": ["bob", "eve"], "quorum": 2, "largest_order": 5}
     rules = [{"kind": "buyer", "owners": ["ann"], **asked}, {"kind": "buyer", "start": "never"}]
     file.write_text(json.dumps({"rules": rules}))
-    for owner, words in (("ann", "others approve (bob, eve), 2 at least"), ("bob", "may not be started")):
+    for owner, words in (
+        ("ann", "people other than the owner approve (bob, eve), 2 at least"),
+        ("bob", "may not be started"),
+    ):
         listed = await desk.run("agents", "--owner", owner, HIBERNAUT_POLICY=str(file))
         assert f"policy for {owner}: {words}" in listed.out
     [buyer] = [

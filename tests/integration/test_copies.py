@@ -232,7 +232,7 @@ async def test_a_copy_that_does_not_come_back_is_begun_afresh(
         state = CopyState.load(folder.settings)
         assert state
         assert state.proven
-        assert "brought back for a test 0 s ago" in describe_copy(folder.settings, state.proven)[1]
+        assert "restored as a test 0 s ago" in describe_copy(folder.settings, state.proven)[1]
         assert not (folder.path / ".proof").exists()
         with monkeypatch.context() as changed:
             changed.setattr("cli.copying.proof.restore", _restore_with_another_row)
@@ -245,7 +245,7 @@ async def test_a_copy_that_does_not_come_back_is_begun_afresh(
         _damage(folder.copies("paper.db")[-1])
         assert not await keeper.prove()
         assert not await keeper.prove()
-        assert "the copy does not come back as it should, and is begun afresh" in capsys.readouterr().err
+        assert "the copy failed its restore test, and is started anew" in capsys.readouterr().err
         assert not keeper.program.runs
         await keeper.program.start()  # as `dev` does
         await folder.whole(keeper)
@@ -535,10 +535,10 @@ def test_a_copy_that_is_behind_or_no_longer_kept_is_said(folder: Folder) -> None
         each.save(folder.settings)
         told.append(describe_copy(folder.settings, now))
     assert told == [
-        ("ok", "the newest page at /mnt/copy is 3 s old; not yet brought back for a test"),
-        ("ok", "the newest page at /mnt/copy is 3 s old; brought back for a test 5 h ago"),
-        ("warning", "the newest page at /mnt/copy is 3 s old; brought back for a test 2 d 2 h ago"),
-        ("mend", "the newest page at /mnt/copy is 3 s old, but brought back for a test it fails: damaged"),
+        ("ok", "the newest page at /mnt/copy is 3 s old; no restore test yet"),
+        ("ok", "the newest page at /mnt/copy is 3 s old; restored as a test 5 h ago"),
+        ("warning", "the newest page at /mnt/copy is 3 s old; restored as a test 2 d 2 h ago"),
+        ("mend", "the newest page at /mnt/copy is 3 s old, but its restore test failed: damaged"),
         ("mend", "the newest page at /mnt/copy is 5 h old: see logs/litestream.log in the data folder"),
         ("mend", "the newest page at /mnt/copy is 3 s old: cannot write"),
         ("warning", "the first copy to /mnt/copy is under way"),

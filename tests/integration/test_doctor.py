@@ -125,7 +125,7 @@ async def test_mail_servers_are_looked_at(
         return [check for name, check in found.items() if name.startswith("mail")]
 
     [none] = await mail({})
-    assert (none.health, none.text) == ("ok", "none goes out; HIBERNAUT_SMTP names a server")
+    assert (none.health, none.text) == ("ok", "no mail is sent; set HIBERNAUT_SMTP to a server")
     async with smtp_server(auth=True) as server, dovecot() as box:
         there = {
             **box.environment(),

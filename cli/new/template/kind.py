@@ -7,7 +7,7 @@ from common.agents.kinds import Kind
 
 KIND = Kind(
     "template",
-    "watches a folder, and deletes what has grown old in it on a human's yes",
+    "watches a folder, and deletes its old files once people approve",
     TemplateInput,
     "cli.new.template.workflow:TemplateAgent",
     activities="cli.new.template.activities:TemplateActivities",
