@@ -111,6 +111,33 @@ def test_an_import_that_the_file_itself_may_need_stays(world: World, text: bytes
     assert fixed(world) == {"a.py": text + b"print('x')\n"}
 
 
+@pytest.mark.parametrize(
+    ("kept", "user"),
+    [
+        ("import asyncio", "import concurrent\n\n\ndef f():\n    return concurrent.futures.Future\n"),
+        ("import asyncio", "import concurrent as c\n\n\ndef f():\n    return c.futures.thread\n"),
+        (
+            "from pydoc import doc",
+            "import importlib\n\n\ndef f():\n    return importlib.machinery.FileFinder\n",
+        ),
+        ("import plistlib", "from xml import parsers\n\n\ndef f():\n    return parsers.expat\n"),
+    ],
+    ids=["package", "alias", "from", "deeper"],
+)
+def test_an_import_that_loads_what_others_use_stays(world: World, kept: str, user: str) -> None:
+    """A submodule is there for everybody once anybody has imported it; who imports it needs nobody."""
+    world.write("a.py", f"{kept}\nimport colorsys\nprint()\n".encode())
+    world.write("b.py", user.encode())
+    assert fixed(world) == {"a.py": f"{kept}\nprint()\n".encode()}
+    world.write(
+        "b.py",
+        user.replace(
+            "\n", "\nimport concurrent.futures.thread, importlib.machinery, xml.parsers.expat\n", 1
+        ).encode(),
+    )
+    assert fixed(world)["a.py"] == b"print()\n"
+
+
 def test_a_statement_that_stays_keeps_no_other_and_looks_as_before(world: World) -> None:
     """Long statements, comments and Windows' line ends too."""
     kept = b"from collections import (\r\n    abc,  # here\r\n    deque,\r\n)  # there\r\n"
