@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from activities.auditor.fix import copies
+from activities.auditor.fix import copies, scratch
 from activities.auditor.records import PlanRequest
 from tests.support.auditor.fix_world import FLAWED, World
 
@@ -110,6 +110,33 @@ def test_an_import_that_the_file_itself_may_need_stays(world: World, text: bytes
     assert fixed(world) == {"a.py": text + b"print('x')\n"}
 
 
+@pytest.mark.parametrize(
+    ("kept", "user"),
+    [
+        ("import asyncio", "import concurrent\n\n\ndef f():\n    return concurrent.futures.Future\n"),
+        ("import asyncio", "import concurrent as c\n\n\ndef f():\n    return c.futures.thread\n"),
+        (
+            "from pydoc import doc",
+            "import importlib\n\n\ndef f():\n    return importlib.machinery.FileFinder\n",
+        ),
+        ("import plistlib", "from xml import parsers\n\n\ndef f():\n    return parsers.expat\n"),
+    ],
+    ids=["package", "alias", "from", "deeper"],
+)
+def test_an_import_that_loads_what_others_use_stays(world: World, kept: str, user: str) -> None:
+    """A submodule is there for everybody once anybody has imported it; who imports it needs nobody."""
+    world.write("a.py", f"{kept}\nimport colorsys\nprint()\n".encode())
+    world.write("b.py", user.encode())
+    assert fixed(world) == {"a.py": f"{kept}\nprint()\n".encode()}
+    world.write(
+        "b.py",
+        user.replace(
+            "\n", "\nimport concurrent.futures.thread, importlib.machinery, xml.parsers.expat\n", 1
+        ).encode(),
+    )
+    assert fixed(world)["a.py"] == b"print()\n"
+
+
 def test_a_statement_that_stays_keeps_no_other_and_looks_as_before(world: World) -> None:
     """Long statements, comments and Windows' line ends too."""
     kept = b"from collections import (\r\n    abc,  # here\r\n    deque,\r\n)  # there\r\n"
@@ -198,6 +225,32 @@ def test_a_fix_that_costs_a_module_is_left_out(world: World, monkeypatch: pytest
         "5 modules can be imported with the fixes as without, 1 neither way.",
         "Left out, because modules could no longer be imported: src/pkg/a.py.",
     )
+
+
+def test_no_fix_is_blamed_for_an_import_that_failed_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a machine that was too busy for it: what fails is tried again before its fix is left out."""
+    failed = list[str]()
+    imports = scratch.Scratch.imports
+
+    def failing_once(
+        self: scratch.Scratch, modules: list[str], alone: int, state: str
+    ) -> dict[str, list[str] | None]:
+        found = imports(self, modules, alone, state)
+        if state == "after" and not failed:
+            failed.append("a.py")
+            assert found["a.py"] is not None
+            found["a.py"] = None
+        return found
+
+    monkeypatch.setattr(scratch.Scratch, "imports", failing_once)
+    world.write("a.py")
+    world.write("b.py")
+    plan = world.plan()
+    assert failed
+    assert list(world.listing(plan)) == ["a.py", "b.py"]
+    assert plan.proof[1:] == ("2 modules can be imported with the fixes as without.",)
 
 
 def test_every_module_counts_once(world: World) -> None:

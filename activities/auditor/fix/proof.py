@@ -87,6 +87,9 @@ class Prover:
                 failing = {path for path, loaded in after.items() if loaded is None}
                 lost = self._lost(planned.values(), failing)
                 neither |= failing - lost.keys()
+                if lost:  # once more, for it may have been the machine and not the fix
+                    after |= self._scratch.imports(sorted(lost), len(lost), "after")
+                    lost = {path: files for path, files in lost.items() if after[path] is None}
                 if not lost or not planned:
                     break
                 loaded = {path for files in lost.values() for path in files} | lost.keys()

@@ -4,7 +4,8 @@
 lose imports, and all `files` to look into. It prints, by path, the first lines of the statements to keep.
 
 A name that a file imports but does not use may still be needed: by another module, `__all__`, a doctest, a
-string, or as a test's fixture; and executing the import may have an effect. In doubt an import is kept.
+string, or as a test's fixture; and executing the import may have an effect: it may be what loads a submodule
+that others use. In doubt an import is kept.
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ from __future__ import annotations
 import ast
 import json
 import re
+import subprocess
 import sys
 import sysconfig
-from collections.abc import Iterable
-from itertools import pairwise
+from collections.abc import Iterable, Mapping
+from functools import cache
+from itertools import accumulate, pairwise
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -38,10 +41,11 @@ _STANDARD = Path(sysconfig.get_path("stdlib"))
 
 
 class Import(NamedTuple):
-    """A name that a file binds by an import, and the line on which the statement begins."""
+    """A name that a file binds by an import, the line on which the statement begins, and what it loads."""
 
     name: str
     line: int
+    module: str
 
 
 class Source:
@@ -92,7 +96,10 @@ def removable(source: Source, own: frozenset[str]) -> tuple[list[Import], list[i
         ):
             kept.append(node.lineno)
         else:
-            found += [Import(name, node.lineno) for name in bound]
+            module = node.module if isinstance(node, ast.ImportFrom) else None
+            found += [
+                Import(alias.asname or alias.name, node.lineno, module or alias.name) for alias in node.names
+            ]
     return found, kept
 
 
@@ -175,6 +182,44 @@ def _acts(node: ast.Import | ast.ImportFrom, own: frozenset[str]) -> bool:
             return True
     tops = {name.partition(".")[0] for name in modules}
     return not tops <= sys.stdlib_module_names or bool(tops & (_ACTING | own | {"__future__"}))
+
+
+def implied(tree: ast.Module) -> set[str]:
+    """The submodules of the standard library that a file uses and leaves it to others to import."""
+    bound, own, nodes = dict[str, str](), set[str](), list(ast.walk(tree))
+    for node in nodes:
+        for alias in node.names if isinstance(node, ast.Import | ast.ImportFrom) else ():
+            inside = f"{node.module}." if isinstance(node, ast.ImportFrom) else ""
+            top = alias.name.partition(".")[0]
+            bound[alias.asname or top] = inside + (alias.name if alias.asname or inside else top)
+            # Importing `a.b.c` imports `a.b`.
+            own |= set(accumulate(f"{inside}{alias.name}".split("."), "{}.{}".format))
+    used = {_resolved(node, bound) for node in nodes if isinstance(node, ast.Attribute)} - own
+    return {each for each in used if _is_submodule(each) and each not in _loaded_by(each.rpartition(".")[0])}
+
+
+def _resolved(node: ast.expr, bound: Mapping[str, str]) -> str:
+    match node:
+        case ast.Name(id=name):
+            return bound.get(name, "")
+        case ast.Attribute(value=value, attr=name) if module := _resolved(value, bound):
+            return f"{module}.{name}"
+    return ""
+
+
+def _is_submodule(dotted: str) -> bool:
+    top, *rest = dotted.split(".")
+    place = _STANDARD.joinpath(top, *rest)
+    is_there = bool(rest) and (place.is_dir() or place.with_suffix(".py").exists())
+    return is_there and top in sys.stdlib_module_names
+
+
+@cache
+def _loaded_by(module: str) -> frozenset[str]:
+    """What is loaded once a module of the standard library is, and nothing else."""
+    command = [sys.executable, "-I", "-S", "-c", f"import sys, {module}; print(*sys.modules)"]
+    ran = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    return frozenset(ran.stdout.split())
 
 
 class Needs:
@@ -293,10 +338,17 @@ def main(folder: Path, fixable: list[str], files: list[str]) -> dict[str, list[i
         found[path] = source.stem, imports
     names = {each.name for _, imports in found.values() for each in imports}
     needs = Needs(names, {stem for stem, _ in found.values()}, own)
+    brought = set[str]()
     for path in files:
-        needs.take(Source(folder, path))
+        source = Source(folder, path)
+        needs.take(source)
+        brought |= implied(tree) if names and (tree := source.tree()) else set()
     for path, (stem, imports) in found.items():
-        kept[path] += {each.line for each in imports if needs.has(stem, each.name)}
+        kept[path] += {
+            each.line
+            for each in imports
+            if needs.has(stem, each.name) or (brought and brought & _loaded_by(each.module))
+        }
     return {path: sorted(lines) for path, lines in kept.items() if lines}
 
 
