@@ -235,7 +235,7 @@ async def test_a_copy_that_does_not_come_back_is_begun_afresh(
             changed.setattr("cli.copying.proof.restore", _restore_with_another_row)
             assert not await keeper.prove()
         level, words = describe_copy(folder.settings, datetime.now(UTC))
-        assert (level, words.partition("it fails: ")[2]) == (
+        assert (level, words.partition("test failed: ")[2]) == (
             "mend",
             "of paper.db, the table rows comes back other than it is",
         )
