@@ -28,6 +28,7 @@ $(VENV)/.runtime: requirements.lock
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.runtime requirements-dev.lock
+	@echo "Installing $$(grep -c == requirements-dev.lock) locked packages for development into $(VENV) …"
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes --no-deps -r requirements-dev.lock
 	@touch $@
 
