@@ -120,7 +120,8 @@ async def test_no_host_sees_more_than_its_rate_and_hosts_do_not_wait_for_each_ot
             assert took > 10, "long enough to tell"
         first, last = (max(s.log[0].at for s in sites), min(s.log[-1].at for s in sites))
         during = [sum(first <= hit.at <= last for hit in site.log) for site in sites]
-        assert min(during) >= 10, f"side by side: {during} requests while all three were at it"
+        # One host after the other would have none or one of its requests among those of the last.
+        assert min(during) >= 5, f"side by side: {during} requests while all three were at it"
 
 
 async def test_a_wait_that_a_host_asked_for_outlives_all_workers(settings: Settings) -> None:

@@ -274,18 +274,22 @@ async def test_a_sweep_beside_a_working_agent_takes_nothing_it_needs(stage: Stag
 
     sweeper = asyncio.create_task(sweeping())
     try:
-        handle = await sleeping(stage, KeeperInput(rounds=5, state_bytes=300_000, say="hello"))
+        handles = []
+        # Where sweeps are slow, one may take all that an agent has left behind.
+        while sum(each > 0 for each in deleted) < 2:
+            keeper = KeeperInput(rounds=5, state_bytes=300_000, say="hello")
+            handles.append(await sleeping(stage, keeper))
     finally:
         sweeper.cancel()
         [ended] = await asyncio.gather(sweeper, return_exceptions=True)
     assert isinstance(ended, asyncio.CancelledError)
     await sweep(stage.client, objects, datetime.now(UTC))
-    assert sum(each > 0 for each in deleted) >= 2
-    assert len(lying(stage)) == 1
+    assert len(lying(stage)) == len(handles)
     await stage.rest()
     await stage.work()
-    kept = await result_of(handle)
-    assert (kept.rounds, kept.state_bytes) == (5, 300_000)
+    for handle in handles:
+        kept = await result_of(handle)
+        assert (kept.rounds, kept.state_bytes) == (5, 300_000)
 
 
 @pytest.mark.parametrize("stage", [0], indirect=True, ids=["uncached"])
