@@ -20,7 +20,7 @@ from common.agents.kinds import shown_as
 from common.approval.markdown_view import markdown_html
 from common.approval.plan_parts import ShownPlan
 from common.approval.plan_view import show_plan
-from common.approval.values import label_of, plain
+from common.approval.values import facts_in_words, label_of, plain
 from common.client.rows import AgentRow
 from common.grammar import UnreadableTimeError, in_utc, rounded, zone_named
 from common.temporal import search_attributes
@@ -153,6 +153,7 @@ _templates.filters.update(
     waits=waits_for,
     words=state_words,
     label=label_of,
+    facts=facts_in_words,
     linked=linked,
     shown=shown,
     markdown=markdown_html,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import PurePath
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
@@ -39,6 +40,7 @@ with workflow.unsafe.imports_passed_through():
     from common.agents.auditor import AuditInput, AuditResult, FixPlan
     from common.artifacts import ArtifactRef
     from common.digest import digest
+    from common.grammar import counted
     from workflows.core.agent import LONG, LONG_ACTION, Action, Agent, Outcome, Premise
 
 # Shards this large keep history short at 50,000 files; this many at once keep both cores of a small machine
@@ -213,13 +215,13 @@ class CodeAuditor(Agent[AuditInput, AuditorMemory]):
                 owner=self.owner if workflow.patched("owner-of-the-plan") else "",
             )
             plan = await self.call(FixPlanner.plan_fixes, request, LONG)
-            self.note(f"{plan.fixes} fixes in {plan.files} files", digest=digest(plan))
+            self.note(_size_of(plan), digest=digest(plan))
             return plan
 
     async def _ask(self, plan: FixPlan) -> Outcome[FixPlan]:
         with self.node("approval"):
             assert self.memory.triage is not None
-            question = f"Apply {plan.fixes} fixes in {plan.files} files of {plan.root}?"
+            question = f"Apply {_size_of(plan)} of {PurePath(plan.root).name or plan.root}?"
             evidence = [
                 *(f"not as it was approved: {path}" for path in self.memory.changed[:20]),
                 *(f"does not hold without what was left out: {path}" for path in self.memory.unproven[:20]),
@@ -243,7 +245,7 @@ class CodeAuditor(Agent[AuditInput, AuditorMemory]):
                 return False
             memory.applied.append(acted.result)
             memory.changed = acted.result.conflicts
-            self.note(f"{acted.result.written} files written", left=len(memory.changed))
+            self.note(f"{counted(acted.result.written, 'file')} written", left=len(memory.changed))
             return not memory.changed
 
     async def _examine_again(self) -> None:
@@ -281,6 +283,10 @@ class CodeAuditor(Agent[AuditInput, AuditorMemory]):
             decision=memory.decisions[-1] if memory.decisions else "none asked",
             report=report.files,
         )
+
+
+def _size_of(plan: FixPlan) -> str:
+    return f"{counted(plan.fixes, 'fix', 'fixes')} in {counted(plan.files, 'file')}"
 
 
 def _unchanged(plan: FixPlan) -> Premise:

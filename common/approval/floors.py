@@ -92,7 +92,7 @@ class Rule(BaseModel, frozen=True, extra="forbid"):
         who = f" ({', '.join(self.approvers)})" if self.approvers else ""
         count = f", {self.quorum} at least" if self.quorum > 1 else ""
         sends = "anybody" if self.recipients == "any" else ", ".join(sorted(self.recipients)) or "nobody"
-        orders = "any" if self.largest_order == "any" else f"up to {self.largest_order:f}"
+        orders = "without a limit" if self.largest_order == "any" else f"up to {self.largest_order:f}"
         limits = [
             f"{what.replace('_', ' ')} up to {value:f}"
             for what in ("agent_tokens", "agent_usd", "owner_tokens", "owner_usd")
