@@ -1,7 +1,8 @@
 """Plans and results as people see them: labelled parts, which page, mail, Slack and terminal draw.
 
 How a field is shown is told where it is declared (`common/shown.py`); of what is not declared, or comes from
-a type that is not known here, its own look decides. Nothing is left out: what is internal is in `whole`.
+a type that is not known here, its own look decides. Nothing is left out: what is internal or blank is in
+`whole`.
 """
 
 from __future__ import annotations
