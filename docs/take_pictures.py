@@ -70,7 +70,6 @@ PLACES = {
 }  # fmt: skip
 # Where the whole page is not needed: its first screen.
 FIRST_SCREEN = ("web-ui", "report")
-PALETTE = 128
 UNSTUCK = "document.querySelectorAll('.verdicts').forEach((each) => each.style.position = 'static')"
 PATIENCE = 240  # seconds; a watch on the market lasts three minutes
 
@@ -121,7 +120,7 @@ class Camera:
             await page.evaluate(UNSTUCK)
         await page.screenshot(path=file, full_page=whole)
         with Image.open(file) as image:
-            image.convert("RGB").quantize(PALETTE, Image.Quantize.MAXCOVERAGE).save(file, optimize=True)
+            image.convert("RGB").quantize(256).save(file, optimize=True)
         print(f"{file.name}: {file.stat().st_size:,} bytes")
 
     async def press(self, name: str, address: str, button: str) -> None:
@@ -253,7 +252,7 @@ async def photograph(scene: Scene, camera: Camera) -> None:
             await camera.press("auditor-no-word", scene.link(view), "Reject")
             link = scene.link(view)
             with scene.without_worker():
-                await camera.take("auditor-asks-silent", page(id))
+                await camera.take("buyer-asks-silent", page(IDS["buyer"]))
                 await camera.take("auditor-link-silent", link)
                 await camera.take("inbox-silent", "/ui")
             await camera.take("web-ui", f"{scene.ui}/namespaces/default/workflows/{id}", _metadata)

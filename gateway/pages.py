@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,10 @@ from gateway.problems import problem_of
 
 # Below these paths errors are pages, too.
 PAGES = ("/ui", "/approve", "/answer", "/docs")
+# These lead people in who have no account here.
+LINKS = ("/approve", "/answer")
+_LINK_FAILS = "This link does not work"
+SECOND = timedelta(seconds=1)
 # Where a browser says in which zone it shows times (`time.js`).
 ZONE_COOKIE = "zone"
 HOME, FRONT, SIGN_IN = "/ui", "/ui/overview", "/ui/sign-in"
@@ -61,12 +65,12 @@ def error_page(request: Request, error: Exception) -> Response:
     if isinstance(error, SignInNeededError):
         return RedirectResponse(SIGN_IN, HTTPStatus.SEE_OTHER)
     problem = problem_of(error)
-    status = HTTPStatus(problem.status_code)
+    status, path = HTTPStatus(problem.status_code), request.url.path
     answer = page(
         request,
         "error.html",
         status=status,
-        title=status.phrase,
+        title=_LINK_FAILS if status == HTTPStatus.NOT_FOUND and path.startswith(LINKS) else status.phrase,
         detail=problem.detail.encode("utf-8", "replace").decode(),
     )
     answer.headers.update(problem.headers or {})
@@ -98,8 +102,9 @@ def instant(at: datetime) -> Markup:
 
 
 def ago(at: datetime, now: datetime) -> str:
-    """How long ago that was, in words."""
-    return f"{rounded(now - at)} ago" if (now - at).total_seconds() >= 1 else "just now"
+    """How long ago that was, in words: nobody counts the seconds of minutes."""
+    past = now - at
+    return f"{rounded(past, 1 if past < timedelta(hours=1) else 2)} ago" if past >= SECOND else "just now"
 
 
 def shown(plan: Mapping[str, Any], kind: str) -> ShownPlan:
