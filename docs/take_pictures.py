@@ -129,6 +129,7 @@ class Camera:
             return
         for page in self._pages.values():
             await page.goto(self._http + address)
+            await page.evaluate("document.querySelectorAll('form').forEach((each) => each.noValidate = true)")
         for look, page in self._pages.items():
             await page.get_by_role("button", name=button).first.click()
             await page.wait_for_load_state()

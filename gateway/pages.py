@@ -32,7 +32,6 @@ from gateway.problems import problem_of
 PAGES = ("/ui", "/approve", "/answer", "/docs")
 # These lead people in who have no account here.
 LINKS = ("/approve", "/answer")
-_LINK_FAILS = "This link does not work"
 SECOND = timedelta(seconds=1)
 # Where a browser says in which zone it shows times (`time.js`).
 ZONE_COOKIE = "zone"
@@ -54,6 +53,17 @@ _STATES = {
 }
 
 
+_HEADINGS = {
+    HTTPStatus.FORBIDDEN: "This is not allowed",
+    HTTPStatus.NOT_FOUND: "There is no such page",
+    HTTPStatus.CONFLICT: "This is not possible now",
+    HTTPStatus.UNPROCESSABLE_ENTITY: "Something is missing or wrong",
+    HTTPStatus.TOO_MANY_REQUESTS: "Too many requests",
+    HTTPStatus.INTERNAL_SERVER_ERROR: "Something went wrong here",
+    HTTPStatus.SERVICE_UNAVAILABLE: "Out of reach just now",
+}
+
+
 def page(request: Request, template: str, *, status: int = HTTPStatus.OK, **context: Any) -> HTMLResponse:
     """A page from its template; without a ``visitor`` in the context, nobody has signed in."""
     values = {"visitor": None, "here": request.url.path, **context}
@@ -65,16 +75,24 @@ def error_page(request: Request, error: Exception) -> Response:
     if isinstance(error, SignInNeededError):
         return RedirectResponse(SIGN_IN, HTTPStatus.SEE_OTHER)
     problem = problem_of(error)
-    status, path = HTTPStatus(problem.status_code), request.url.path
+    status = HTTPStatus(problem.status_code)
     answer = page(
         request,
         "error.html",
         status=status,
-        title=_LINK_FAILS if status == HTTPStatus.NOT_FOUND and path.startswith(LINKS) else status.phrase,
+        title=_heading(status, request.url.path),
         detail=problem.detail.encode("utf-8", "replace").decode(),
+        refused=request.method == "POST" and status == HTTPStatus.UNPROCESSABLE_ENTITY,
     )
     answer.headers.update(problem.headers or {})
     return answer
+
+
+def _heading(status: HTTPStatus, path: str) -> str:
+    """What has happened, for people who know no HTTP."""
+    if status == HTTPStatus.NOT_FOUND and path.startswith(LINKS):
+        return "This link does not work"
+    return _HEADINGS.get(status, status.phrase)
 
 
 def zone_of(request: Request) -> ZoneInfo:
@@ -151,6 +169,7 @@ _templates = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
+_templates.tests["fingerprint"] = re.compile("[0-9a-f]{12}").fullmatch
 _templates.filters.update(
     ago=ago,
     moment=moment,

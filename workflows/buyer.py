@@ -157,8 +157,7 @@ class Buyer(Agent[BuyerInput, BuyerMemory]):
         documents = await self.call(
             Documents.read_documents, DocumentsRequest(folder=self.input.documents), LONG
         )
-        read = counted(len(documents.documents), "document")
-        self.note(f"{read} read", unreadable=documents.unreadable)
+        self.note(f"{counted(len(documents.documents), 'document')} read", unreadable=documents.unreadable)
         return documents
 
     async def _case(self, documents: DocumentSet) -> tuple[str, str]:
