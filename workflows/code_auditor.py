@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import PurePath
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
@@ -215,13 +214,14 @@ class CodeAuditor(Agent[AuditInput, AuditorMemory]):
                 owner=self.owner if workflow.patched("owner-of-the-plan") else "",
             )
             plan = await self.call(FixPlanner.plan_fixes, request, LONG)
-            self.note(_size_of(plan), digest=digest(plan))
+            fixes = counted(plan.fixes, "fix", "fixes")
+            self.note(f"{fixes} in {counted(plan.files, 'file')}", digest=digest(plan))
             return plan
 
     async def _ask(self, plan: FixPlan) -> Outcome[FixPlan]:
         with self.node("approval"):
             assert self.memory.triage is not None
-            question = f"Apply {_size_of(plan)} of {PurePath(plan.root).name or plan.root}?"
+            question = f"Apply {plan.fixes} fixes in {plan.files} files of {plan.root}?"
             evidence = [
                 *(f"not as it was approved: {path}" for path in self.memory.changed[:20]),
                 *(f"does not hold without what was left out: {path}" for path in self.memory.unproven[:20]),
@@ -283,10 +283,6 @@ class CodeAuditor(Agent[AuditInput, AuditorMemory]):
             decision=memory.decisions[-1] if memory.decisions else "none asked",
             report=report.files,
         )
-
-
-def _size_of(plan: FixPlan) -> str:
-    return f"{counted(plan.fixes, 'fix', 'fixes')} in {counted(plan.files, 'file')}"
 
 
 def _unchanged(plan: FixPlan) -> Premise:

@@ -59,7 +59,7 @@ async def test_an_approved_audit_fixes_reports_and_can_be_undone(audit: AuditSta
     agent = await audit.start()
     request = await audit.asked(agent)
     assert audit.texts() == before
-    assert request.question == f"Apply 10 fixes in 3 files of {audit.shop.name}?"
+    assert request.question == f"Apply 10 fixes in 3 files of {audit.shop}?"
     await audit.stage.decide(agent, request, by=OWNER)
     result = await agent.result()
     assert (result["files_fixed"], result["files_left"], result["fixes_planned"]) == (3, 0, 10)
