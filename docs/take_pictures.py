@@ -233,7 +233,10 @@ async def photograph(scene: Scene, camera: Camera) -> None:
     started = {
         name: await scene.start(world, IDS[name]) for name, world in scene.worlds.items() if name != "market"
     }
-    for name, id in [*started.items(), ("market", IDS["market"])]:
+    last = (
+        [("market", IDS["market"])] if camera.shows_all else []
+    )  # no picture that is kept needs its minutes
+    for name, id in [*started.items(), *last]:
         if name == "market":
             started[name] = await scene.start(scene.worlds[name], id)
         if name == "batch":
@@ -274,7 +277,8 @@ async def photograph(scene: Scene, camera: Camera) -> None:
     if not camera.shows_all:
         for item in ("one", "two"):
             await scene.decide(f"{started['batch']}.{item}")
-    await _recruit(scene, camera, started["recruiter"])
+    if camera.shows_all:
+        await _recruit(scene, camera, started["recruiter"])
     for name, id in started.items():
         if name != "recruiter":
             await scene.ended(id)
@@ -299,11 +303,8 @@ async def _recruit(scene: Scene, camera: Camera, id: str) -> None:
     assert reply.approval
     await camera.take("recruiter-replies", f"/ui/agents/{id}")
     await scene.decide(id, Verdict.REVISE, edits={"text": "It pays well."})
-    if camera.shows_all:
-        _first, second, *_ = await scene.letter(3)
-        await camera.press("letter-answered", second, "Send this answer")
-    else:
-        await scene.writes(id, "c1", "Number 2 works for me.")
+    _first, second, *_ = await scene.letter(3)
+    await camera.press("letter-answered", second, "Send this answer")
     await scene.asked(id, reply.approval.id)
     await camera.take("recruiter-invites", f"/ui/agents/{id}")
     await scene.decide(id)
