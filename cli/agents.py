@@ -125,8 +125,8 @@ async def list_agents(settings: Settings, wanted: AgentFilter, limit: int, *, as
     if wanted.kind and not rows:
         kind_named(wanted.kind)  # it may be misspelt
     await agents.diagnosis.look(rows, datetime.now(UTC))
+    await name_subjects(client, rows)
     if as_json:
-        await name_subjects(client, rows)
         print_document(rows)
     elif rows:
         batches = await agents.batches(rows, BATCH_PATIENCE)

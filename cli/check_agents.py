@@ -13,7 +13,7 @@ from cli.checks import Check, Health
 from common.agents.kinds import KINDS
 from common.agents.states import RunStatus
 from common.approval.groups import Directory
-from common.client.builds import Builds, counted
+from common.client.builds import Builds
 from common.client.diagnosis import Diagnosis
 from common.client.errors import AgentClientError
 from common.client.filters import AgentFilter
@@ -21,6 +21,7 @@ from common.client.live_workers import LiveWorker, busiest, live_workers
 from common.client.pollers import pollers
 from common.client.trouble import Cause
 from common.client.visibility import exactly, in_trouble, quote, rows_of
+from common.grammar import counted
 from common.hints import command
 from common.settings import Settings, SettingsError
 

@@ -28,17 +28,17 @@ PLAN_LINES = 40
 # No plan that can be asked about has so many of anything: it is shown whole.
 MAX_PLAN = 1_000_000
 # Of `row_cells`.
-ROW_COLUMNS = ("ID", "KIND", "OWNER", "STATE", "NODE", "WAITS FOR", "STARTED")
+ROW_COLUMNS = ("ID", "KIND", "OWNER", "STATE", "NODE", "WAITS FOR", "STARTED", "ABOUT")
 
 
 def row_cells(row: AgentRow, batch: BatchStatus | None = None) -> list[str]:
-    """Id, kind, owner, state, node, its trouble or what it waits for, start; of a batch, how it stands."""
-    if batch:
-        waits = f"{percent(batch)}: {counts(batch)}"
-        return [row.id, row.kind, row.owner, row.state, row.node, waits, moment(row.started_at)]
+    """A cell for each of `ROW_COLUMNS`; how a batch stands or what is wrong in place of what it waits for."""
     waits = f"{waits_for(row)} until {moment(row.wake_at)}" if row.wake_at else waits_for(row)
-    waits = trouble_in_words(row) or waits
-    return [row.id, row.kind, row.owner, row.state, row.node, waits, moment(row.started_at)]
+    waits = f"{percent(batch)}: {counts(batch)}" if batch else trouble_in_words(row) or waits
+    return [
+        *(row.id, row.kind, row.owner, row.state, row.node),
+        *(waits, moment(row.started_at), row.subject),
+    ]
 
 
 def headline(row: AgentRow) -> str:

@@ -24,7 +24,7 @@ from common.settings import Settings
 
 # In a batch: the agent whose batch it is, then whoever needs somebody, then all others.
 _URGENT = {state: place for place, state in enumerate(("stuck", "failed", "awaiting_approval", "paused"))}
-TROUBLED = ("id", "kind", "owner", "state", "node", "trouble")
+TROUBLED = ("id", "kind", "owner", "state", "node", "trouble", "about")
 COLUMNS = ("id", "kind", "owner", "state", "node", "stuck at", "started", "closed", "where")
 
 
@@ -50,7 +50,7 @@ async def find(
     elif as_json:
         print_document(found.agents)
     elif as_csv:
-        columns = (*COLUMNS, "trouble")
+        columns = (*COLUMNS, "trouble", "about")
         cells = (map(_inert, _cells(row, columns)) for row in found.agents)
         csv.writer(sys.stdout, lineterminator="\n").writerows([columns, *cells])
     elif found.agents:
@@ -60,7 +60,7 @@ async def find(
             states = Counter(row.state.replace("_", " ") for row in rows)
             words = ", ".join(f"{number} {state}" for state, number in states.items())
             say(f"{len(rows)} agents of batch {wanted.batch}: {words}.")
-        shown = TROUBLED if wanted.troubled else COLUMNS
+        shown = TROUBLED if wanted.troubled else (*COLUMNS, "about")
         print_table([name.upper() for name in shown], (_cells(row, shown) for row in rows))
         if wanted.troubled:
             for fix in dict.fromkeys(each.fix for row in rows for each in row.trouble):
@@ -87,6 +87,7 @@ def _cells(row: FoundAgent, columns: Sequence[str]) -> list[str]:
         "closed": moment(row.closed_at),
         "where": "archive" if row.archived else "temporal",
         "trouble": trouble_in_words(row),
+        "about": row.subject,
     }
     return [cells[column] for column in columns]
 

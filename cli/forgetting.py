@@ -18,9 +18,9 @@ from cli.output import ExitCode, print_document, say
 from common.approval.signed import sign_start
 from common.approval.signing import Signer
 from common.archive.layout import ARCHIVIST, ERASER, Erased, EraseRequest, Forgotten
-from common.client.builds import counted
 from common.client.filters import AgentFilter
 from common.client.visibility import quote
+from common.grammar import counted
 from common.hints import command
 from common.object_store import open_store
 from common.settings import Settings

@@ -14,10 +14,10 @@ from cli.inputs import kind_named
 from cli.output import CommandError, ExitCode, clean, print_document, say
 from common.agents.agent import Receipt
 from common.agents.states import RunStatus
-from common.client.builds import counted
 from common.client.client import AgentClient
 from common.client.errors import AgentClientError, NoSuchAgentError
 from common.client.filters import AgentFilter
+from common.grammar import counted
 from common.settings import Settings
 
 # So many agents are sent something at the same time; and so many at most by one command.

@@ -16,7 +16,7 @@ WHOLE = frozenset(
     {"ID", "AGENT", "ITEM", "STATE", "REQUEST", "DIGEST", "BUILD", "KIND", "STARTED", "CLOSED", "WHERE"}
 )
 # What is left out where there is no room for all, the first of them first.
-LESSER = ("WHERE", "OWNER", "STARTED", "CLOSED", "KIND", "NODE", "STUCK AT")
+LESSER = ("WHERE", "OWNER", "STARTED", "CLOSED", "ABOUT", "KIND", "NODE", "STUCK AT")
 # As wide a column of words should be before lesser ones go, and as narrow it is at most.
 READABLE, NARROWEST = 20, 9
 

@@ -9,10 +9,11 @@ from cli.draw import moment
 from cli.output import CommandError, ExitCode, print_document, say
 from cli.table import print_table
 from common.approval.signing import Signer
-from common.client.builds import Build, Builds, Deployment, counted
+from common.client.builds import Build, Builds, Deployment
 from common.client.client import AgentClient
 from common.client.errors import AgentClientError
 from common.client.moving import Moved, Moves
+from common.grammar import counted
 from common.hints import command
 from common.settings import Settings
 

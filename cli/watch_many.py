@@ -94,7 +94,9 @@ class LiveTable(InPlace):
         """Draw the agents in place of the last drawing."""
         width, height = self._live.console.size
         first = sorted(rows, key=lambda row: not row.running)
-        lines, _ = table_lines(ROW_COLUMNS, map(row_cells, first), width)
+        # What they are about does not change, and is not looked up every time.
+        cells = [row_cells(row)[:-1] for row in first]
+        lines, _ = table_lines(ROW_COLUMNS[:-1], cells, width)
         shown = lines[: max(height - 3, 2)]
         self._live.update(Text("\n".join([*shown, _counted(rows)]), no_wrap=True), refresh=True)
 

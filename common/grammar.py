@@ -87,6 +87,11 @@ def in_words(span: timedelta) -> str:
     return " ".join(f"{count} {unit}{'s' if count > 1 else ''}" for count, unit in counts) or "0 seconds"
 
 
+def counted(number: int, one: str, many: str = "") -> str:
+    """`1 agent`, `2 agents`."""
+    return f"{number} {one if number == 1 else many or f'{one}s'}"
+
+
 def _in_units(span: timedelta) -> list[tuple[int, str]]:
     """How many days, hours, minutes and seconds a duration has, without those of which it has none."""
     left, counts = max(int(span.total_seconds()), 0), []

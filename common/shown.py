@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import cache
@@ -61,7 +61,8 @@ PLAIN = Shown()
 class ShownField:
     """A field with how it is shown, and what its type says: the model within it, a number, a time.
 
-    `derived`: it is a property, and no part of what is signed.
+    `derived`: it is a property, and no part of what is signed. `may_be_blank`: it is empty where there is
+    nothing to say, and not shown then.
     """
 
     shown: Shown
@@ -70,6 +71,7 @@ class ShownField:
     is_span: bool = False
     is_moment: bool = False
     derived: bool = False
+    may_be_blank: bool = False
 
 
 UNTYPED = ShownField(PLAIN)
@@ -79,7 +81,9 @@ UNTYPED = ShownField(PLAIN)
 def shown_fields(kind: type[BaseModel]) -> dict[str, ShownField]:
     """The fields of a type, and its properties that are shown, in the order in which they are shown."""
     found = {
-        name: _field(field.annotation, field.metadata, derived=False)
+        name: replace(
+            _field(field.annotation, field.metadata, derived=False), may_be_blank=field.default == ""
+        )
         for name, field in kind.model_fields.items()
     }
     own = [each for each in reversed(kind.__mro__) if each is not BaseModel and issubclass(each, BaseModel)]

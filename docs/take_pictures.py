@@ -11,10 +11,11 @@ import argparse
 import asyncio
 import json
 import os
+import re
 import sys
 import tempfile
-from collections.abc import Awaitable, Callable
-from contextlib import ExitStack
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,7 @@ from testing.fixtures import open_all
 from testing.waiting import eventually
 from tests.support import worlds
 from tests.support.browser import CHROMIUM, FLAGS
-from tests.support.dev import dev
+from tests.support.dev import Dev, dev
 
 PICTURES = ROOT / "docs" / "pictures"
 # What the documentation shows of all pages, as `page-width-scheme`.
@@ -60,13 +61,15 @@ WIDTHS = {"wide": {"width": 1280, "height": 860}, "phone": {"width": 390, "heigh
 SCHEMES = ("light", "dark")
 # Pages of no agent.
 PLACES = {
+    "sign-in": "/ui/sign-in",
     "inbox": "/ui", "agents": "/ui/agents", "overview": "/ui/overview", "start": "/ui/start",
     "start-form": "/ui/start/recruiter", "search": "/ui/search", "found": "/ui/search?kind=buyer",
-    "nothing-found": "/ui/search?node=Nowhere", "http": "/docs", "error": "/ui/agents/none",
+    "nothing-found": "/ui/search?node=Nowhere", "search-problems": "/ui/search?since=never",
+    "troubled": "/ui/agents?troubled=true", "http": "/docs", "error": "/ui/agents/none",
+    "bad-link": "/approve/nothing", "no-letter": "/answer/nothing",
 }  # fmt: skip
 # Where the whole page is not needed: its first screen.
 FIRST_SCREEN = ("web-ui", "report")
-PALETTE = 128
 UNSTUCK = "document.querySelectorAll('.verdicts').forEach((each) => each.style.position = 'static')"
 PATIENCE = 240  # seconds; a watch on the market lasts three minutes
 
@@ -78,6 +81,7 @@ class Camera:
         self._browser, self._http, self._token, self._folder = browser, http, token, folder
         self._data = str(data)
         self._pages = dict[tuple[str, str], Page]()
+        self.shows_all = folder is not None
 
     async def sign_in(self) -> None:
         """Open a page for each width and scheme."""
@@ -107,24 +111,38 @@ class Camera:
             beyond = await page.evaluate("document.documentElement.scrollWidth - innerWidth")
             if beyond > 0 and name not in FIRST_SCREEN:
                 print(f"{look} scrolls sideways by {beyond} pixels")
-            file = self._folder / f"{look}.png" if self._folder else PICTURES / f"{KEPT[look]}.png"
-            kept = self._folder is None or name in FIRST_SCREEN
-            if not kept:
-                # On a picture of the whole page it would stand somewhere in between.
-                await page.evaluate(UNSTUCK)
-            await page.screenshot(path=file, full_page=not kept)
-            with Image.open(file) as image:
-                image.convert("RGB").quantize(PALETTE).save(file, optimize=True)
-            print(f"{file.name}: {file.stat().st_size:,} bytes")
+            await self._shoot(look, page, whole=self._folder is not None and name not in FIRST_SCREEN)
+
+    async def _shoot(self, look: str, page: Page, *, whole: bool) -> None:
+        file = self._folder / f"{look}.png" if self._folder else PICTURES / f"{KEPT[look]}.png"
+        if whole:
+            # On a picture of the whole page it would stand somewhere in between.
+            await page.evaluate(UNSTUCK)
+        await page.screenshot(path=file, full_page=whole)
+        with Image.open(file) as image:
+            image.convert("RGB").quantize(256).save(file, optimize=True)
+        print(f"{file.name}: {file.stat().st_size:,} bytes")
+
+    async def press(self, name: str, address: str, button: str) -> None:
+        """Photograph what a button leads to; it is pressed by one look after the other, on pages all open."""
+        if self._folder is None:
+            return
+        for page in self._pages.values():
+            await page.goto(self._http + address)
+            await page.evaluate("document.querySelectorAll('form').forEach((each) => each.noValidate = true)")
+        for look, page in self._pages.items():
+            await page.get_by_role("button", name=button).first.click()
+            await page.wait_for_load_state()
+            await self._shoot("-".join((name, *look)), page, whole=True)
 
 
 class Scene:
     """Agents at work on the samples."""
 
     def __init__(
-        self, agents: AgentClient, settings: Settings, ui: str, around: dict[str, worlds.World]
+        self, agents: AgentClient, settings: Settings, ui: str, around: dict[str, worlds.World], stack: Dev
     ) -> None:
-        self.agents, self.settings, self.ui, self.worlds = agents, settings, ui, around
+        self.agents, self.settings, self.ui, self.worlds, self.stack = agents, settings, ui, around, stack
 
     async def start(self, world: worlds.World, name: str) -> str:
         """An agent in its world."""
@@ -155,14 +173,48 @@ class Scene:
         client = await connect(self.settings)
         await client.get_workflow_handle(id).signal("mail", mail)
 
-    def link(self, view: AgentView) -> str:
+    def link(self, view: AgentView, days: int = 1) -> str:
         """The page behind the link of a mail that asks."""
         request = view.requests[0]
         claims = ApprovalLink(
             agent=view.id, request_id=request.id, digest=request.digest, approver="local",
-            expires_at=datetime.now(UTC) + timedelta(days=1),
+            expires_at=datetime.now(UTC) + timedelta(days=days),
         )  # fmt: skip
         return f"/approve/{claims.token(Signer.load(self.settings))}"
+
+    async def letter(self, number: int) -> list[str]:
+        """The pages behind the links of the letter that was sent as the `number`-th."""
+        box = self.worlds["recruiter"].letters  # type: ignore[attr-defined]
+
+        def sent() -> str | None:
+            return box.texts[number - 1] if len(box.texts) >= number else None
+
+        return re.findall(r"/answer/\S+", await eventually(sent, PATIENCE))
+
+    async def stuck(self) -> str:
+        """An agent that lacks a setting, once it says so."""
+        input = ResearcherInput(topic="the tides of a harbour", sites=["http://127.0.0.9/"])
+        id = await self.agents.start("link-researcher", input, id="elsewhere", owner="local")
+        await self._until(id, lambda view: bool(view.trouble))
+        return id
+
+    @contextmanager
+    def without_worker(self) -> Iterator[None]:
+        """A time in which no worker answers."""
+        worker = self.stack.children()["worker"]
+        worker.suspend()
+        try:
+            yield
+        finally:
+            worker.resume()
+
+    async def archive(self) -> None:
+        """Move everything that has ended out of Temporal."""
+        command = (sys.executable, str(ROOT / "starter.py"), "archive", "run", "--older-than", "1s")
+        environment = {**os.environ, "HIBERNAUT_DATA_DIR": str(self.stack.folder)}
+        process = await asyncio.create_subprocess_exec(*command, env=environment)
+        if await process.wait():
+            raise RuntimeError("nothing was archived")
 
     async def _until(self, id: str, fits: Callable[[AgentView], bool]) -> AgentView:
         async def find() -> AgentView | None:
@@ -175,16 +227,22 @@ class Scene:
 async def photograph(scene: Scene, camera: Camera) -> None:
     """All agents, at each of their questions and at their end."""
     page = "/ui/agents/{}".format
+    for name in ("inbox", "agents", "overview"):
+        await camera.take(f"{name}-empty", PLACES[name])
     # The watch on the market lives for three minutes, and asks after two: it begins when it is its turn.
     started = {
         name: await scene.start(world, IDS[name]) for name, world in scene.worlds.items() if name != "market"
     }
-    for name, id in [*started.items(), ("market", IDS["market"])]:
+    last = (
+        [("market", IDS["market"])] if camera.shows_all else []
+    )  # no picture that is kept needs its minutes
+    for name, id in [*started.items(), *last]:
         if name == "market":
             started[name] = await scene.start(scene.worlds[name], id)
         if name == "batch":
             await asyncio.gather(*(scene.asked(f"{id}.{item}") for item in ("one", "two")))
             await camera.take("batch-asks", f"/ui/batches/{id}", _unfold)
+            await camera.press("batch-no-word", f"/ui/batches/{id}", "Reject all")
             await camera.take("batch-item-asks", page(f"{id}.one"))
             await camera.take("batch", page(id))
             await camera.take("batch-items", f"{page(id)}/items")
@@ -194,23 +252,42 @@ async def photograph(scene: Scene, camera: Camera) -> None:
         await camera.take(f"{name}-asks", page(id))
         if name == "auditor":
             await camera.take("auditor-link", scene.link(view))
+            await camera.take("auditor-link-expired", scene.link(view, days=-1))
+            await camera.press("auditor-no-word", scene.link(view), "Reject")
+            link = scene.link(view)
+            with scene.without_worker():
+                await camera.take("buyer-asks-silent", page(IDS["buyer"]))
+                await camera.take("auditor-link-silent", link)
+                await camera.take("inbox-silent", "/ui")
             await camera.take("web-ui", f"{scene.ui}/namespaces/default/workflows/{id}", _metadata)
+    stuck = await scene.stuck()
     for name, address in PLACES.items():
         await camera.take(name, address)
+    await camera.take("stuck", page(stuck))
+    await camera.press("start-problems", "/ui/start/batch", "Start it")
+    await scene.agents.cancel(stuck)
     for name, id in started.items():
         if name in ("batch", "recruiter"):
             continue
         view = await scene.agents.view(id)
         for request in view.requests:
             await scene.decide(id, digest=request.digest, request_id=request.id)
-    for item in ("one", "two"):
-        await scene.decide(f"{started['batch']}.{item}")
-    await _recruit(scene, camera, started["recruiter"])
+    await camera.take("auditor-link-decided", link)
+    await camera.press("batch-decided", f"/ui/batches/{started['batch']}", "Approve all")
+    if not camera.shows_all:
+        for item in ("one", "two"):
+            await scene.decide(f"{started['batch']}.{item}")
+    if camera.shows_all:
+        await _recruit(scene, camera, started["recruiter"])
     for name, id in started.items():
         if name != "recruiter":
             await scene.ended(id)
         await camera.take(f"{name}-result", page(id))
     await camera.take("report", f"{page(started['auditor'])}/files/report.html")
+    await camera.take("cancelled", page(stuck))
+    if camera.shows_all:
+        await scene.archive()
+        await camera.take("archived", page(started["buyer"]))
 
 
 async def _recruit(scene: Scene, camera: Camera, id: str) -> None:
@@ -218,14 +295,16 @@ async def _recruit(scene: Scene, camera: Camera, id: str) -> None:
     first = await scene.asked(id)
     assert first.approval
     await scene.decide(id)
-    await asyncio.sleep(3)
+    yes, _no = await scene.letter(2)
+    await camera.take("letter", yes)
     await scene.writes(id, "c1", "Yes, I am interested.")
     await scene.writes(id, "c2", "Thank you for writing.\n\nWhat does it pay?\nAnd where is it?")
     reply = await scene.asked(id, first.approval.id)
     assert reply.approval
     await camera.take("recruiter-replies", f"/ui/agents/{id}")
     await scene.decide(id, Verdict.REVISE, edits={"text": "It pays well."})
-    await scene.writes(id, "c1", "Number 2 works for me.")
+    _first, second, *_ = await scene.letter(3)
+    await camera.press("letter-answered", second, "Send this answer")
     await scene.asked(id, reply.approval.id)
     await camera.take("recruiter-invites", f"/ui/agents/{id}")
     await scene.decide(id)
@@ -233,6 +312,7 @@ async def _recruit(scene: Scene, camera: Camera, id: str) -> None:
     await scene.writes(id, "c2", "No thank you, I have accepted another offer.")
     await scene.writes(id, "c1", "I have to withdraw, sorry.")
     await scene.ended(id)
+    await camera.take("letter-over", yes)
 
 
 async def _metadata(page: Page) -> None:
@@ -269,7 +349,7 @@ async def main(folder: Path | None, scratch: Path) -> None:
             browser = await playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
             camera = Camera(browser, at["http"], operator_token(settings), folder, data)
             await camera.sign_in()
-            await photograph(Scene(agents, settings, at["ui"], around), camera)
+            await photograph(Scene(agents, settings, at["ui"], around, stack), camera)
             await browser.close()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from common.agents.kinds import shown_as
 from common.approval.markdown_view import markdown_html
 from common.approval.plan_parts import ShownPlan
 from common.approval.plan_view import show_plan
-from common.approval.values import label_of, plain
+from common.approval.values import facts_in_words, label_of, plain
 from common.client.rows import AgentRow
 from common.grammar import UnreadableTimeError, in_utc, rounded, zone_named
 from common.temporal import search_attributes
@@ -30,6 +30,9 @@ from gateway.problems import problem_of
 
 # Below these paths errors are pages, too.
 PAGES = ("/ui", "/approve", "/answer", "/docs")
+# These lead people in who have no account here.
+LINKS = ("/approve", "/answer")
+SECOND = timedelta(seconds=1)
 # Where a browser says in which zone it shows times (`time.js`).
 ZONE_COOKIE = "zone"
 HOME, FRONT, SIGN_IN = "/ui", "/ui/overview", "/ui/sign-in"
@@ -50,6 +53,17 @@ _STATES = {
 }
 
 
+_HEADINGS = {
+    HTTPStatus.FORBIDDEN: "This is not allowed",
+    HTTPStatus.NOT_FOUND: "There is no such page",
+    HTTPStatus.CONFLICT: "This is not possible now",
+    HTTPStatus.UNPROCESSABLE_ENTITY: "Something is missing or wrong",
+    HTTPStatus.TOO_MANY_REQUESTS: "Too many requests",
+    HTTPStatus.INTERNAL_SERVER_ERROR: "Something went wrong here",
+    HTTPStatus.SERVICE_UNAVAILABLE: "Out of reach just now",
+}
+
+
 def page(request: Request, template: str, *, status: int = HTTPStatus.OK, **context: Any) -> HTMLResponse:
     """A page from its template; without a ``visitor`` in the context, nobody has signed in."""
     values = {"visitor": None, "here": request.url.path, **context}
@@ -66,11 +80,19 @@ def error_page(request: Request, error: Exception) -> Response:
         request,
         "error.html",
         status=status,
-        title=status.phrase,
+        title=_heading(status, request.url.path),
         detail=problem.detail.encode("utf-8", "replace").decode(),
+        refused=request.method == "POST" and status == HTTPStatus.UNPROCESSABLE_ENTITY,
     )
     answer.headers.update(problem.headers or {})
     return answer
+
+
+def _heading(status: HTTPStatus, path: str) -> str:
+    """What has happened, for people who know no HTTP."""
+    if status == HTTPStatus.NOT_FOUND and path.startswith(LINKS):
+        return "This link does not work"
+    return _HEADINGS.get(status, status.phrase)
 
 
 def zone_of(request: Request) -> ZoneInfo:
@@ -98,8 +120,9 @@ def instant(at: datetime) -> Markup:
 
 
 def ago(at: datetime, now: datetime) -> str:
-    """How long ago that was, in words."""
-    return f"{rounded(now - at)} ago" if (now - at).total_seconds() >= 1 else "just now"
+    """How long ago that was, in words: nobody counts the seconds of minutes."""
+    past = now - at
+    return f"{rounded(past, 1 if past < timedelta(hours=1) else 2)} ago" if past >= SECOND else "just now"
 
 
 def shown(plan: Mapping[str, Any], kind: str) -> ShownPlan:
@@ -146,6 +169,7 @@ _templates = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
+_templates.tests["fingerprint"] = re.compile("[0-9a-f]{12}").fullmatch
 _templates.filters.update(
     ago=ago,
     moment=moment,
@@ -153,6 +177,7 @@ _templates.filters.update(
     waits=waits_for,
     words=state_words,
     label=label_of,
+    facts=facts_in_words,
     linked=linked,
     shown=shown,
     markdown=markdown_html,

@@ -104,7 +104,7 @@ def given_form(kind: Kind, form: Mapping[str, str], error: Exception) -> StartFo
         else:
             rest.append(words)
     if not rest and any(each.problems for each in fields):
-        rest.append("Some fields need a change; it says beside each what.")
+        rest.append("Some fields have to be changed; each says how.")
     return StartForm(fields, "; ".join(rest))
 
 

@@ -133,7 +133,9 @@ def stretches(view: AgentView, now: datetime) -> list[Stretch]:
             asking[request] = text.removeprefix("asks: ")
         elif request in asking and text.startswith((f"{request}: ", asking[request])):
             del asking[request]
-        stuck = text.startswith("stuck: ") or (stuck and not text.startswith("no longer stuck: "))
+        stuck = text.startswith(("stuck: ", "stuck at ")) or (
+            stuck and not text.startswith("no longer stuck: ")
+        )
         paused = text == "paused" or (paused and text != "resumed")
         kind = "paused" if paused else "stuck" if stuck else "people" if asking else "work"
         if kind == "work" and following.text.startswith("woke: "):

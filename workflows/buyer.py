@@ -31,6 +31,7 @@ with workflow.unsafe.imports_passed_through():
         OrderState,
         Side,
     )
+    from common.grammar import counted
     from workflows.core.agent import (
         LONG,
         ONCE,
@@ -156,7 +157,7 @@ class Buyer(Agent[BuyerInput, BuyerMemory]):
         documents = await self.call(
             Documents.read_documents, DocumentsRequest(folder=self.input.documents), LONG
         )
-        self.note(f"{len(documents.documents)} documents read", unreadable=documents.unreadable)
+        self.note(f"{counted(len(documents.documents), 'document')} read", unreadable=documents.unreadable)
         return documents
 
     async def _case(self, documents: DocumentSet) -> tuple[str, str]:

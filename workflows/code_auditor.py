@@ -39,6 +39,7 @@ with workflow.unsafe.imports_passed_through():
     from common.agents.auditor import AuditInput, AuditResult, FixPlan
     from common.artifacts import ArtifactRef
     from common.digest import digest
+    from common.grammar import counted
     from workflows.core.agent import LONG, LONG_ACTION, Action, Agent, Outcome, Premise
 
 # Shards this large keep history short at 50,000 files; this many at once keep both cores of a small machine
@@ -213,7 +214,8 @@ class CodeAuditor(Agent[AuditInput, AuditorMemory]):
                 owner=self.owner if workflow.patched("owner-of-the-plan") else "",
             )
             plan = await self.call(FixPlanner.plan_fixes, request, LONG)
-            self.note(f"{plan.fixes} fixes in {plan.files} files", digest=digest(plan))
+            fixes = counted(plan.fixes, "fix", "fixes")
+            self.note(f"{fixes} in {counted(plan.files, 'file')}", digest=digest(plan))
             return plan
 
     async def _ask(self, plan: FixPlan) -> Outcome[FixPlan]:
@@ -243,7 +245,7 @@ class CodeAuditor(Agent[AuditInput, AuditorMemory]):
                 return False
             memory.applied.append(acted.result)
             memory.changed = acted.result.conflicts
-            self.note(f"{acted.result.written} files written", left=len(memory.changed))
+            self.note(f"{counted(acted.result.written, 'file')} written", left=len(memory.changed))
             return not memory.changed
 
     async def _examine_again(self) -> None:

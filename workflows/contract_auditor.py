@@ -40,6 +40,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from common.approval.types import OutcomeVerdict
     from common.artifacts import ArtifactRef
+    from common.grammar import counted
     from workflows.core.agent import LONG, READ, Agent, CallPolicy, agents_of, calling, cause_of
 
 # One contract: a process reads it and one judges it, each within its own limits. It heartbeats every few
@@ -119,7 +120,7 @@ class ContractAuditor(Agent[ContractsInput, ContractsMemory]):
             work = calling(Contracts.audit_contract, CONTRACT)
         counts = await self.batch(listing, work, self.input.at_once, self.input.batch)
         self.memory.results += counts.results
-        self.note(f"{counts.done} contracts judged, {counts.quarantined} could not be read")
+        self.note(f"{counted(counts.done, 'contract')} judged, {counts.quarantined} could not be read")
 
     async def _decide(self) -> None:
         """Ask people about what needs a human, once for all findings that are alike."""
@@ -143,7 +144,7 @@ class ContractAuditor(Agent[ContractsInput, ContractsMemory]):
             said=group.said,
             listing=group.listing,
         )
-        many = "1 contract" if group.contracts == 1 else f"{group.contracts} contracts"
+        many = counted(group.contracts, "contract")
         question = f"Accept in {many}: {group.title} ({group.severity}, {group.verdict})?"
         policy = self.input.policy(self.owner, editable=("leave_out",))
         outcome = await self.ask(question, plan, policy, [f"it says: {each}" for each in group.said])
@@ -174,13 +175,17 @@ class ContractAuditor(Agent[ContractsInput, ContractsMemory]):
                 memory.checks += 1
                 memory.vanished = checked.gone if checked.vanished else None
                 if checked.vanished:
-                    self.note(f"{checked.vanished} contracts are no longer there")
+                    self.note(f"{counted(checked.vanished, 'contract is', 'contracts are')} no longer there")
                 if not checked.changed:
                     return False
                 if memory.checks > MAX_CHECKS:
-                    self.note(f"{checked.changed} contracts changed once more; reported as they were read")
+                    self.note(
+                        f"{counted(checked.changed, 'contract')} changed once more; reported as last read"
+                    )
                     return False
-                self.note(f"{checked.changed} contracts changed since they were read, and are read again")
+                self.note(
+                    f"{counted(checked.changed, 'contract')} changed since the first reading; read again"
+                )
                 memory.reread += checked.changed
                 memory.again = checked.listing
         with self.node("read"):

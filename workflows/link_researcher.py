@@ -32,6 +32,7 @@ with workflow.unsafe.imports_passed_through():
         Source,
         Unread,
     )
+    from common.grammar import counted
     from common.notices.types import NoticeEvent
     from workflows.core.agent import (
         FETCH,
@@ -120,7 +121,9 @@ class LinkResearcher(Agent[ResearcherInput, ResearcherMemory]):
                 raise
             self.note(f"no links from {site}: {cause_of(error)}")
             return None
-        self.note(f"{len(found.links)} links from {site}", sources=found.sources, skipped=found.skipped)
+        self.note(
+            f"{counted(len(found.links), 'link')} from {site}", sources=found.sources, skipped=found.skipped
+        )
         return found
 
     async def _scrape(self) -> None:
@@ -179,7 +182,8 @@ class LinkResearcher(Agent[ResearcherInput, ResearcherMemory]):
             model=reply.model if reply else OFFLINE,
         )
         reading = await self.call(ResearchActivities.check_quotes, request, READ)
-        self.note(f"{reading.count} quotes from {source.url}", dropped=reading.dropped, model=reading.model)
+        quotes = counted(reading.count, "quote")
+        self.note(f"{quotes} from {source.url}", dropped=reading.dropped, model=reading.model)
         return reading
 
     async def _points(self, think: Think) -> Reply | None:

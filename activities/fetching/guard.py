@@ -199,7 +199,8 @@ def check_address(host: str, port: int, address: Address, allowed: AllowedHosts)
         raise AddressRefusedError(f"{host}: port {port} is not reached, only 80 and 443")
     reason = why_refused(address)
     if reason:
-        raise AddressRefusedError(f"{host} leads to {address}, which is not reached: {reason}")
+        where = host if host == str(address) else f"{host} leads to {address}, which"
+        raise AddressRefusedError(f"{where} is not reached: {reason}")
 
 
 def why_refused(address: Address) -> str | None:

@@ -78,7 +78,7 @@ class FixPlan(BaseModel, frozen=True):
     preview: Annotated[tuple[FilePreview, ...], Shown("File by file")]
     listing: Annotated[ArtifactRef, Shown("Every fix", internal=True)]
     diff: Annotated[ArtifactRef, Shown("The changes, line by line", file="changes.diff", form="diff")]
-    skip: Annotated[Words, Shown("Skip")] = Field(default_factory=list)
+    skip: Annotated[Words, Shown("Left out")] = Field(default_factory=list)
     # Left out where empty, so that the digests of plans made before there was one stay what they are.
     proof: Annotated[tuple[str, ...], Shown("What was proven")] = Field(
         (), exclude_if=lambda value: not value

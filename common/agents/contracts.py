@@ -125,8 +125,8 @@ class AcceptPlan(BaseModel, frozen=True):
     all. `leave_out` holds contracts in which it stays as it is; it is the one field an approver may edit.
     """
 
-    clause: Annotated[str, Shown(order=1)]
-    rule: Annotated[str, Shown(order=1)]
+    clause: Annotated[str, Shown(internal=True)]
+    rule: Annotated[str, Shown(internal=True)]
     finding: str
     contracts: int
     named: Annotated[tuple[str, ...], Shown("In these")]

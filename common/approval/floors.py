@@ -95,7 +95,9 @@ class Rule(BaseModel, frozen=True, extra="forbid"):
         count = f", {self.quorum} at least" if self.quorum > 1 else ""
         sends = "anybody" if self.recipients == "any" else ", ".join(sorted(self.recipients)) or "nobody"
         most = self.largest_order
-        orders = "any order" if most == "any" else f"orders up to {most:f}" if most else "no order"
+        orders = (
+            "orders without a limit" if most == "any" else f"orders up to {most:f}" if most else "no order"
+        )
         limits = [
             f"{what.replace('_', ' ')} up to {value:f}"
             for what in ("agent_tokens", "agent_usd", "owner_tokens", "owner_usd")

@@ -1,7 +1,8 @@
 """Plans and results as people see them: labelled parts, which page, mail, Slack and terminal draw.
 
 How a field is shown is told where it is declared (`common/shown.py`); of what is not declared, or comes from
-a type that is not known here, its own look decides. Nothing is left out: what is internal is in `whole`.
+a type that is not known here, its own look decides. Nothing is left out: what is internal or blank is in
+`whole`.
 """
 
 from __future__ import annotations
@@ -132,7 +133,7 @@ def _items(
         *(each for each in values if each not in fields),
     ]:
         declared, value = fields.get(name, UNTYPED), values[name]
-        if declared.shown.internal:
+        if declared.shown.internal or (declared.may_be_blank and value == ""):
             continue
         label, ref = _label(values, name, declared), ref_of(value)
         if ref and around.artifacts and not depth and (declared.shown.form or name) == "diff":
@@ -177,7 +178,9 @@ def _part(value: Any, declared: ShownField, around: Around, depth: int, name: st
         return _artifact(ref, declared, name)
     if isinstance(value, dict) and value and depth < MAX_DEPTH:
         if declared.shown.form == "file":
-            return Bullets([_file(str(path), around, visible(str(key))) for key, path in value.items()])
+            # What people can read in a browser comes first.
+            files = sorted(value.items(), key=lambda pair: not str(pair[1]).endswith(".html"))
+            return Bullets([_file(str(path), around, visible(str(key))) for key, path in files])
         if (
             declared.model is None
             and len(text := plain(value)) <= LINE
@@ -268,7 +271,8 @@ def _file(path: str, around: Around, about: str = "") -> File | Words:
     name = path.rpartition("/")[2]
     if name not in around.files:
         return Words(visible(path if around.is_local else name))
-    return File(visible(name), f"files/{quote(name, safe='')}", about)
+    # `html` says nothing new of `report.html`.
+    return File(visible(name), f"files/{quote(name, safe='')}", "" if name.endswith(f".{about}") else about)
 
 
 def _names(value: Any) -> Any:

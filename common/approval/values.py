@@ -20,6 +20,7 @@ WRITTEN = frozenset({"case", "opening", "text"})
 NONE = "none"
 _AUTHOR = re.compile(r"offline|(?:openai|anthropic|bedrock):\S{1,200}")
 _NUMBER = re.compile(r"-?[0-9]{1,40}(\.[0-9]{1,40})?")
+_INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)")
 _SPAN, _MOMENT = TypeAdapter(timedelta), TypeAdapter(datetime)
 
 
@@ -38,7 +39,7 @@ def ref_of(value: object) -> ArtifactRef | None:
 
 def label_of(name: str) -> str:
     """A field's name as a label."""
-    words = visible(name).replace("_", " ").strip()
+    words = re.sub(r"\busd\b", "USD", visible(name).replace("_", " ").strip())
     return words[:1].upper() + words[1:]
 
 
@@ -72,6 +73,12 @@ def plain(value: object) -> str:
     return text[:12] if re.fullmatch("[0-9a-f]{64}", text) else text
 
 
+def facts_in_words(facts: Mapping[str, object]) -> str:
+    """What stands beside a line of a notebook; `gateway/static/live.js` says the same."""
+    told = {visible(name).replace("_", " "): value for name, value in facts.items() if value != ""}
+    return ", ".join(f"{name}: {_fact(value)}" for name, value in told.items())
+
+
 def worded(value: object, field: ShownField = UNTYPED) -> str:
     """A small value in words, as its field says; what does not fit that is shown as it is."""
     shown = field.shown
@@ -101,6 +108,11 @@ def moment_in_words(at: datetime) -> str:
 def size_in_words(size: int) -> str:
     """Of a file, such as `3,210 bytes`."""
     return f"{size:,} byte{'' if size == 1 else 's'}"
+
+
+def _fact(value: object) -> str:
+    at = _read(_MOMENT, value) if isinstance(value, str) and _INSTANT.fullmatch(value) else None
+    return moment_in_words(at) if at else plain(value)
 
 
 def _number(value: object, field: ShownField) -> Decimal | None:

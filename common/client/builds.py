@@ -23,6 +23,7 @@ from common.agents.states import AgentState
 from common.client.errors import AgentClientError, BuildRefusedError
 from common.client.pollers import Pollers, name_of, pollers
 from common.client.visibility import AGENTS, page_of, pinned_to, quote, rows_of
+from common.grammar import counted
 from common.settings import Settings
 from common.temporal import search_attributes
 
@@ -341,11 +342,6 @@ class Builds:
 
     async def _counted(self, conditions: Sequence[str]) -> int:
         return (await self._client.count_workflows(" AND ".join(conditions))).count
-
-
-def counted(number: int, one: str, many: str = "") -> str:
-    """`1 agent`, `2 agents`."""
-    return f"{number} {one if number == 1 else many or f'{one}s'}"
 
 
 def _build_of(summary: WorkerDeploymentInfo.WorkerDeploymentVersionSummary) -> Build:

@@ -32,16 +32,26 @@ function instant(at) {
   return local(element("time", at.slice(5, 19).replace("T", " ")), at);
 }
 
+// The same words as the server's, see `common/approval/values.py`.
 function plain(value) {
-  if (/^[0-9a-f]{64}$/.test(value)) return value.slice(0, 12);
-  return typeof value === "object" ? JSON.stringify(value) : String(value);
+  if (typeof value === "boolean") return value ? "yes" : "no";
+  if (typeof value === "number") return Math.abs(value) < 10_000 ? String(value) : value.toLocaleString("en-US");
+  if (typeof value === "string") return /^[0-9a-f]{64}$/.test(value) ? value.slice(0, 12) : value;
+  if (Array.isArray(value) && value.length) return value.map(plain).join(", ");
+  return Object.entries(value ?? {}).map(([name, each]) => `${name}: ${plain(each)}`).join(", ") || "none";
+}
+
+const INSTANT = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)$/;
+function fact(value) {
+  if (!INSTANT.test(value)) return plain(value);
+  return value.slice(0, value.slice(17, 19) === "00" ? 16 : 19).replace("T", " ") + " UTC";
 }
 
 function note(entry) {
   const line = document.createElement("li");
   line.append(instant(entry.at), " ", element("b", entry.node), " ", element("span", entry.text, "text"));
-  const facts = Object.entries(entry.facts).map(([name, value]) =>
-    `${name}: ${plain(value)}`);
+  const facts = Object.entries(entry.facts).filter(([, value]) => value !== "")
+    .map(([name, value]) => `${name.replaceAll("_", " ")}: ${fact(value)}`);
   if (facts.length) line.append(" ", element("span", facts.join(", "), "quiet"));
   find("notebook").append(line);
 }
@@ -101,6 +111,8 @@ function state(now) {
   const waits = asks ? (asks === 1 ? "a decision" : `${asks} decisions`) : now.waiting_for || "nothing";
   find("waits").textContent = visible(waits);
   if (now.wake_at) find("waits").append(" until ", moment(now.wake_at));
+  find("waits").parentElement.hidden = now.status !== "running";
+  find("node").parentElement.hidden = now.state === "completed";
   find("progress").parentElement.parentElement.hidden = Boolean(now.batch) || !now.progress.total;
   find("progress").max = now.progress.total || 1;
   find("progress").value = now.progress.done;
@@ -112,7 +124,7 @@ function state(now) {
     // Commands stand between backticks.
     each.fix.split("`").forEach((part, index) => fix.append(index % 2 ? element("code", part) : visible(part)));
     fix.append(".");
-    line.append(element("b", "It does not get on:"), ` ${visible(each.words)}. `, fix);
+    line.append(element("b", "It is blocked:"), ` ${visible(each.words)}. `, fix);
     return line;
   }));
   find("silent").hidden = now.live;

@@ -89,11 +89,11 @@ async def test_a_yes_with_changes(pages: Pages) -> None:
     view, request = await pages.asking()
     page = await pages.open(pages.world.link(view.id, request))
     await page.get_by_text("Change the plan first").click()
-    await page.get_by_label("Skip").fill("shop/mail.py")
+    await page.get_by_label("Left out").fill("shop/mail.py")
     await page.get_by_role("button", name="Approve", exact=True).click()
     assert "pressed plain" in await page.get_by_role("alert").inner_text()
     await page.get_by_text("Change the plan first").click()
-    assert await page.get_by_label("Skip").input_value() == "shop/mail.py"
+    assert await page.get_by_label("Left out").input_value() == "shop/mail.py"
     await page.get_by_role("button", name="Approve with these changes").click()
     await page.get_by_role("heading", name="Your decision counts").wait_for()
     done = await pages.world.until(view.id, lambda view: not view.running)

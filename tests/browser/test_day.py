@@ -117,7 +117,7 @@ async def test_a_day(day: Day, shots: Path) -> None:
     await approver.get_by_role("link", name=asked.question).click()
     await require_accessible(approver)
     await approver.get_by_text("Change the plan first").click()
-    await approver.get_by_label("Skip").fill("shop/mail.py")
+    await approver.get_by_label("Left out").fill("shop/mail.py")
     await approver.get_by_role("button", name="Approve with these changes").click()
     done = await pages.world.until(id, lambda view: not view.running)
     assert done.decisions[-1].decision.edits == {"skip": ["shop/mail.py"]}

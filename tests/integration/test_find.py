@@ -292,6 +292,7 @@ async def test_the_command_line_says_the_same(world: World) -> None:
     assert (await desk.run(*asked, "--count")).out == f"{len(expected)}\n"
     rows = (await desk.run(*asked, "--csv", "--archived")).out.splitlines()
     assert rows[0].startswith("id,kind,owner,")
+    assert rows[0].endswith(",trouble,about")
     assert len(rows) == 1 + sum(fate.archived for fate in world.fates if fate.id in expected)
     assert (await desk.run(*asked, "--since", "someday")).code == 2
     assert (await desk.run("find", "--owner", "x' OR '1'='1")).code == 2

@@ -6,11 +6,13 @@ import json
 import os
 import shutil
 from decimal import Decimal
+from email import message_from_bytes, policy
 from pathlib import Path
 from typing import ClassVar, Self
 
 from aiosmtpd.controller import Controller
 from aiosmtpd.handlers import Sink
+from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from common.agents.agent import AgentInput
 from common.agents.auditor import AuditInput
@@ -198,6 +200,20 @@ class SiteWorld(World):
         return Route(f"<html><title>{path[1:]}</title><body><main><p>{text}</p></main></body></html>")
 
 
+class Letterbox(Sink):
+    """Takes every mail, and keeps its text."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.texts: list[str] = []
+
+    async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:
+        mail = message_from_bytes(envelope.original_content or b"", policy=policy.default)
+        if body := mail.get_body(("plain",)):
+            self.texts.append(body.get_content())
+        return "250 OK"
+
+
 class MailWorld(World):
     """Two candidates, slots far ahead, and a mail server on loopback that takes everything."""
 
@@ -211,7 +227,8 @@ class MailWorld(World):
     }
 
     def __enter__(self) -> Self:
-        self._server = Controller(Sink(), hostname="127.0.0.1", port=self.port)
+        self.letters = Letterbox()
+        self._server = Controller(self.letters, hostname="127.0.0.1", port=self.port)
         self._server.start()
         return super().__enter__()
 

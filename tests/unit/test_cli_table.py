@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cli import table
+from cli.draw import ROW_COLUMNS, row_cells
 from cli.table import folded, measured
+from common.agents.states import RunStatus
+from common.client.rows import AgentRow
 
 TEXT = st.text(alphabet="ab 漢é\u0301", max_size=30)
 
@@ -54,6 +58,23 @@ def test_an_id_and_a_state_stay_in_one_piece() -> None:
     lines, left_out = table.table_lines(columns, [row], 20)
     assert left_out == ["OWNER", "KIND"]
     assert lines[1] == f"{LONG}  awaiting_approval  an"
+
+
+@pytest.mark.parametrize(
+    ("width", "left_out"), [(120, []), (90, ["OWNER", "STARTED"]), (60, ["OWNER", "STARTED", "ABOUT"])]
+)
+def test_what_an_agent_is_about_stands_last_where_there_is_room(width: int, left_out: list[str]) -> None:
+    """Owner and times go before it; it goes before kind and node, and takes nothing from id and state."""
+    row = AgentRow(
+        id="shop-1", run_id="r", kind="code-auditor", owner="ann", status=RunStatus.RUNNING, state="stuck",
+        node="scan", waiting_for="", wake_at=None, started_at=datetime(2026, 11, 30, tzinfo=UTC),
+        closed_at=None, subject="Audit of the harbour office",
+    )  # fmt: skip
+    lines, missing = table.table_lines(ROW_COLUMNS, [row_cells(row)], width)
+    assert missing == left_out
+    assert lines[1].startswith("shop-1  code-auditor")
+    assert " ".join(lines[1:]).count("Audit of the") == ("ABOUT" not in left_out)
+    assert lines[0].endswith("ABOUT") == ("ABOUT" not in left_out)
 
 
 def test_nothing_in_a_cell_steers_the_terminal() -> None:

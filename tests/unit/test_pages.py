@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
+from http import HTTPStatus
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -10,6 +11,7 @@ import pytest
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 from pydantic_core import to_json
+from starlette.requests import Request
 
 from common.agents.agent import NotebookEntry
 from common.agents.kinds import KINDS
@@ -17,6 +19,8 @@ from common.agents.states import AgentState, RunStatus
 from common.client.view import AgentView
 from common.roots import PathRefusedError
 from gateway.overview import span_of
+from gateway.pages import ago, error_page
+from gateway.problems import Problem, no_such_agent
 from gateway.routes.search_page import _command, _filter
 from gateway.routes.starts import read_input
 from gateway.start_form import empty_form, form_like, given_form, read_values
@@ -96,6 +100,8 @@ def test_a_timeline_tells_work_sleep_people_trouble_and_pauses_apart() -> None:
         (31, "act", "paused"),
         (32, "act", "resumed"),
         (33, "wait", "entered"),
+        (34, "wait", "stuck at wait: no mail server"),
+        (35, "wait", "no longer stuck: nothing is missing any more"),
     ]
     notebook = [
         NotebookEntry(
@@ -117,7 +123,7 @@ def test_a_timeline_tells_work_sleep_people_trouble_and_pauses_apart() -> None:
     assert told == [
         ("read", "work", 1), ("rest", "sleep", 24), ("approval", "people", 2), ("act", "work", 1),
         ("act", "stuck", 2), ("act", "work", 1), ("act", "paused", 1), ("act", "work", 1),
-        ("wait", "sleep", 7),
+        ("wait", "work", 1), ("wait", "stuck", 1), ("wait", "sleep", 5),
     ]  # fmt: skip
     drawing = drawing_of(view, now, ZoneInfo("UTC"))
     assert drawing is not None
@@ -136,6 +142,50 @@ def test_a_timeline_tells_work_sleep_people_trouble_and_pauses_apart() -> None:
         assert {tick.words for tick in drawn.ticks} == {"00:00", "12:00"}
         assert [f"{tick.at:%d %H:%M}" for tick in drawn.ticks] == ticks
     assert drawing_of(view.model_copy(update={"notebook": []}), now, ZoneInfo("UTC")) is None
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "error", "heading", "told"),
+    [
+        (
+            "/approve/x",
+            "GET",
+            Problem(HTTPStatus.NOT_FOUND, "Expired."),
+            "This link does not work",
+            "the inbox",
+        ),
+        ("/answer/x", "GET", Problem(HTTPStatus.NOT_FOUND, "Expired."), "This link does not work", "by mail"),
+        ("/ui/x", "GET", no_such_agent(), "There is no such page", "Back to the inbox"),
+        (
+            "/ui/x",
+            "POST",
+            Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "Say why."),
+            "Something is missing or wrong",
+            "Nothing was done.",
+        ),
+    ],
+)
+def test_an_error_says_what_happened_and_where_to_go(
+    path: str, method: str, error: Exception, heading: str, told: str
+) -> None:
+    """In words of people; candidates do not learn whose software it is."""
+    request = Request({"type": "http", "method": method, "path": path, "headers": []})
+    text = bytes(error_page(request, error).body).decode()
+    assert f"<h1>{heading}</h1>" in text
+    assert told in text
+    assert ("Nothing was done." in text) == (method == "POST")
+    assert ('<img src="/static/icon.svg"' in text) == (path != "/answer/x")
+
+
+def test_how_long_ago_is_told_as_exactly_as_anybody_cares() -> None:
+    """Seconds count within the first minute only."""
+    spans = [
+        timedelta(seconds=0.4),
+        timedelta(seconds=9),
+        timedelta(seconds=98),
+        timedelta(hours=3, minutes=5),
+    ]
+    assert [ago(NOW - span, NOW) for span in spans] == ["just now", "9 s ago", "1 min ago", "3 h 5 min ago"]
 
 
 def test_a_day_of_a_zone_lasts_from_midnight_to_midnight_there() -> None:

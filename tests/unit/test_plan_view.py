@@ -21,11 +21,12 @@ from common.agents.budget import BudgetPlan
 from common.agents.buyer import BuyPlan
 from common.agents.kinds import KINDS, shown_as
 from common.approval.markdown_view import MAX_CHARACTERS, markdown_html
-from common.approval.plan_parts import Changes, File, Prose, Records, Table
+from common.approval.plan_parts import Bullets, Changes, File, Prose, Records, Table
 from common.approval.plan_text import plan_lines, whole_lines
 from common.approval.plan_view import Around, show_plan, without_paths
 from common.approval.signing import Signer
 from common.approval.types import ApprovalPolicy, ApprovalRequest
+from common.approval.values import facts_in_words, label_of
 from common.artifacts import ArtifactStore
 from common.key_ring import KeyRing
 from common.notices.types import Delivery, Notice, NoticeEvent
@@ -141,11 +142,51 @@ def test_the_files_of_an_agent_are_named_and_their_folder_is_not() -> None:
     kind = shown_as("contract-auditor", result)
     assert without_paths(result, kind)["report"] == {"html": "contracts.html"}
     shown = show_plan(result, kind, Around(files=["contracts.html"]))
-    assert shown.items[0].part.items == [File("contracts.html", "files/contracts.html", "html")]  # type: ignore[union-attr]
+    assert shown.items[0].part.items == [File("contracts.html", "files/contracts.html", "")]  # type: ignore[union-attr]
     assert "/srv" not in "\n".join(whole_lines(shown))
     assert "/srv/data/a/contracts.html" in "\n".join(
         whole_lines(show_plan(result, kind, Around(is_local=True)))
     )
+
+
+def test_a_result_begins_with_its_page_and_says_nothing_of_what_is_blank() -> None:
+    """The page comes first, an ending is not said twice, and nobody is told that there is no reason."""
+    result = {
+        "outcome": "bought", "symbol": "KO", "quantity": "10", "limit": "50", "reason": "", "decision": "yes",
+    }  # fmt: skip
+    shown = show_plan(result, shown_as("buyer", result))
+    assert [each.label for each in shown.items if each.label in ("Why", "What people decided")] == [
+        "What people decided"
+    ]
+    assert '"reason": ""' in shown.whole
+    result = {
+        "contracts": 1, "verdicts": {}, "quarantined": 0, "findings": 0, "asked": 0, "accepted": 0,
+        "reread": 0, "worst": [],
+        "report": {"sarif": "/d/a.sarif", "undo": "/d/b.patch", "html": "/d/c.html"},
+    }  # fmt: skip
+    files = show_plan(
+        result, shown_as("contract-auditor", result), Around(files=["a.sarif", "b.patch", "c.html"])
+    )
+    assert isinstance(files.items[0].part, Bullets)
+    assert [(each.name, each.about) for each in files.items[0].part.items if isinstance(each, File)] == [
+        ("c.html", ""), ("a.sarif", ""), ("b.patch", "undo"),
+    ]  # fmt: skip
+
+
+def test_the_facts_of_a_notebook_are_words() -> None:
+    """Names without underscores, times with their zone, nothing of what is empty."""
+    facts = {
+        "left_out": 0,
+        "at": "2008-11-03T00:00:00+00:00",
+        "reason": "",
+        "skipped": [],
+        "by": {"a_b": 10_000},
+    }
+    assert facts_in_words(facts) == "left out: 0, at: 2008-11-03 00:00 UTC, skipped: none, by: a_b: 10,000"
+    assert facts_in_words({"when": "2008-11-03T25:00:00Z", "digest": "d" * 64}) == (
+        f"when: 2008-11-03T25:00:00Z, digest: {'d' * 12}"
+    )
+    assert (label_of("budget_usd"), label_of("usdx")) == ("Budget USD", "Usdx")
 
 
 async def test_page_mail_slack_and_terminal_say_the_same(tmp_path: Path) -> None:

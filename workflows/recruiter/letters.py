@@ -59,7 +59,7 @@ class Letters:
                 candidacy.end(Stage.SILENT)
             else:
                 continue
-            agent.note(f"{id}: now {candidacy.stage}")
+            agent.note(f"{id}: now {candidacy.stage.replace('_', ' ')}")
 
     def stop(self) -> None:
         """No letter may go out any more: those who wait for one are not left waiting."""

@@ -90,7 +90,10 @@ class Mail:
         )
         if mail.kind is not MailKind.CHOICE:
             candidacy.last = mail.message_id[:250]
-        agent.note(f"{id}: {reading.says}; now {candidacy.stage}", attachments=len(mail.attachments))
+        agent.note(
+            f"{id}: {reading.says}; now {candidacy.stage.replace('_', ' ')}",
+            attachments=len(mail.attachments),
+        )
         if candidacy.wrote != wrote:
             await self._questions.withdraw_reply(id, "the candidate wrote again")
         if told:

@@ -14,6 +14,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.recruiting.sending import OUTREACH_EDITABLE
     from activities.recruiting.understanding import opening_of
     from common.agents.recruiter import RecruiterInput, RecruiterResult, RecruitingOutcome
+    from common.grammar import counted
     from common.mail import ChoiceAsked, ChoiceView
     from workflows.core.agent import LONG, QUICK, READ, Agent
     from workflows.recruiter.calendar import Calendar
@@ -74,7 +75,7 @@ class Recruiter(Agent[RecruiterInput, RecruiterMemory]):
             if ranked.note:
                 self.note(ranked.note)
             self.note(
-                f"{len(ranked.order)} candidates ranked, {ranked.unread} without a profile",
+                f"{counted(len(ranked.order), 'candidate')} ranked, {ranked.unread} without a profile",
                 model=ranked.model,
                 taken_out=ranked.removed,
             )
@@ -106,7 +107,7 @@ class Recruiter(Agent[RecruiterInput, RecruiterMemory]):
             )
             drafted = await self.call(RecruitingActivities.draft_letters, request, QUICK)
             self.memory.plan, self.memory.draft = drafted.plan, drafted.path
-            self.note(f"{drafted.plan.count} letters drafted", file=drafted.path)
+            self.note(f"{counted(drafted.plan.count, 'letter')} drafted", file=drafted.path)
 
     async def _approved(self) -> bool:
         """Ask about all letters at once, and again where the approval has grown too old to act on."""
