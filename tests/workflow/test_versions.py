@@ -355,7 +355,7 @@ async def test_a_build_that_nobody_polls_is_named(rollout: Rollout, monkeypatch:
     expected = {agent.id: [Cause.BUILD_GONE] for agent in (asleep, forgetful)}
     await eventually(lambda: are_troubled(rollout, expected))
     [shown] = (await rollout.agents.view(asleep.id)).trouble
-    assert shown.words.startswith("it is pinned to build A, of which no worker polls")
+    assert shown.words.startswith("it is pinned to build A, for which no worker polls")
     assert "`starter.py wake --for-upgrade --build A`" in shown.fix
     rows = await rollout.agents.list_agents(AgentFilter())
     await rollout.agents.diagnosis.look(rows, datetime.now(UTC))
