@@ -27,12 +27,13 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
 # ruff: noqa: E402 -- the checkout is no installed package
+from common.agents.auditor import AuditInput
 from common.agents.researcher import ResearcherInput
 from common.approval.link import ApprovalLink
 from common.approval.signing import Signer
 from common.approval.types import Verdict
 from common.client.client import AgentClient
-from common.client.tokens import operator_token
+from common.client.tokens import Scope, TokenFile, operator_token
 from common.client.view import AgentView
 from common.mail import IncomingMail, MailKind
 from common.settings import Settings
@@ -85,14 +86,21 @@ class Camera:
 
     async def sign_in(self) -> None:
         """Open a page for each width and scheme."""
+        self._pages = await self._open(self._token)
+        for page in self._pages.values():
+            await page.get_by_role("heading", name="Inbox").wait_for()
+
+    async def _open(self, token: str) -> dict[tuple[str, str], Page]:
+        pages = {}
         for width, size in WIDTHS.items():
             for scheme in SCHEMES:
                 page = await self._browser.new_page(viewport=size, color_scheme=scheme)  # type: ignore[arg-type]
                 await page.goto(f"{self._http}/ui")
-                await page.get_by_label("Token").fill(self._token)
+                await page.get_by_label("Token").fill(token)
                 await page.keyboard.press("Enter")
-                await page.get_by_role("heading", name="Inbox").wait_for()
-                self._pages[width, scheme] = page
+                await page.wait_for_load_state()
+                pages[width, scheme] = page
+        return pages
 
     async def take(
         self, name: str, address: str, prepare: Callable[[Page], Awaitable[None]] | None = None
@@ -122,6 +130,16 @@ class Camera:
         with Image.open(file) as image:
             image.convert("RGB").quantize(256).save(file, optimize=True)
         print(f"{file.name}: {file.stat().st_size:,} bytes")
+
+    async def take_as(self, token: str, name: str, address: str = "") -> None:
+        """Photograph a page as the holder of another token sees it, or without an address their sign-in."""
+        if self._folder is None:
+            return
+        for look, page in (await self._open(token)).items():
+            if address:
+                await page.goto(self._http + address)
+            await self._shoot("-".join((name, *look)), page, whole=True)
+            await page.close()
 
     async def press(self, name: str, address: str, button: str) -> None:
         """Photograph what a button leads to; it is pressed by one look after the other, on pages all open."""
@@ -173,6 +191,10 @@ class Scene:
         client = await connect(self.settings)
         await client.get_workflow_handle(id).signal("mail", mail)
 
+    def reader(self) -> str:
+        """A token that allows to read alone."""
+        return TokenFile.of(self.settings).add("reader", [Scope.READ])
+
     def link(self, view: AgentView, days: int = 1) -> str:
         """The page behind the link of a mail that asks."""
         request = view.requests[0]
@@ -197,6 +219,11 @@ class Scene:
         id = await self.agents.start("link-researcher", input, id="elsewhere", owner="local")
         await self._until(id, lambda view: bool(view.trouble))
         return id
+
+    async def failed(self) -> str:
+        """An agent that has failed: its folder is gone."""
+        input = AuditInput(path=str(worlds.FOLDER / "gone"))
+        return (await self.ended(await self.agents.start("code-auditor", input, id="gone", owner="local"))).id
 
     @contextmanager
     def without_worker(self) -> Iterator[None]:
@@ -264,6 +291,9 @@ async def photograph(scene: Scene, camera: Camera) -> None:
     for name, address in PLACES.items():
         await camera.take(name, address)
     await camera.take("stuck", page(stuck))
+    await camera.take("failed", page(await scene.failed()))
+    await camera.take_as("not a token", "sign-in-refused")
+    await camera.take_as(scene.reader(), "forbidden", PLACES["start-form"])
     await camera.press("start-problems", "/ui/start/batch", "Start it")
     await scene.agents.cancel(stuck)
     for name, id in started.items():

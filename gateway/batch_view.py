@@ -44,12 +44,18 @@ class Bar:
 
 @dataclass(frozen=True)
 class Group:
-    """Questions that are alike, in the words of the first; `shown` says which, signed, for the form."""
+    """Questions that are alike, in the words of the first; `shown` says which, signed, for the form.
+
+    The form is filled in with those that are `ticked`, by agent and request, and the `note`.
+    """
 
     id: str
     items: list[AskedItem]
     shown: str
-    why_not: str = ""
+    why_not: str
+    ticked: set[tuple[str, str]]
+    note: str = ""
+    problem: str = ""
 
 
 def groups_of(items: Iterable[AskedItem]) -> dict[str, list[AskedItem]]:

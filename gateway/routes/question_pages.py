@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, NamedTuple
 from urllib.parse import quote, urlencode
 
 from fastapi import APIRouter, Query, Request
@@ -34,27 +34,74 @@ FORM = "questions"
 NO_BATCH = ""
 _SHOWN = TypeAdapter(tuple[str, str, list[tuple[str, str, str]]])
 After = Annotated[str, Query(max_length=200)]
+Word = Annotated[str, Query(max_length=200)]
+
+
+class Sent(NamedTuple):
+    """A form as it came: which questions it showed, those ticked, and what is wrong with it, if anything."""
+
+    token: str
+    shown: list[ShownQuestion]
+    chosen: list[ShownQuestion]
+    note: str
+    verdict: str
+    problem: str
 
 
 @router.get("/ui/batches/{id}")
 async def of_batch(request: Request, parts: Parts, visitor: Visiting, id: str, after: After = "") -> Response:
     """What the agents of a batch ask, with a form for each group of questions that are alike."""
     visitor.require(Scope.READ)
-    asked = await parts.gathered.page(id, seen_by(visitor.subject), after, ASKING)
-    return _page(request, parts, visitor, asked, f"/ui/batches/{quote(id, safe='')}", "")
+    return await _of_batch(request, parts, visitor, id, after)
+
+
+@router.post("/ui/batches/{id}/decisions")
+async def decide_of_batch(
+    request: Request, parts: Parts, visitor: Visiting, id: str, after: After = ""
+) -> Response:
+    """Decide those questions of a batch whose boxes are ticked, and say what became of each."""
+    sent = await _read(request, parts, visitor, id)
+    if sent.problem:
+        return await _of_batch(request, parts, visitor, id, after, sent)
+    return await _decide(request, parts, visitor, id, sent)
 
 
 @router.get("/ui/questions")
 async def alike(
-    request: Request,
-    parts: Parts,
-    visitor: Visiting,
-    kind: Annotated[str, Query(max_length=200)],
-    node: Annotated[str, Query(max_length=200)],
-    after: After = "",
+    request: Request, parts: Parts, visitor: Visiting, kind: Word, node: Word, after: After = ""
 ) -> Response:
     """What agents of one kind ask me at one node, likewise; what batches ask is on their own pages."""
     visitor.require(Scope.READ)
+    return await _alike(request, parts, visitor, kind, node, after)
+
+
+@router.post("/ui/questions/decisions")
+async def decide_alike(
+    request: Request, parts: Parts, visitor: Visiting, kind: Word, node: Word, after: After = ""
+) -> Response:
+    """The same of questions that are of no batch."""
+    sent = await _read(request, parts, visitor, NO_BATCH)
+    if sent.problem:
+        return await _alike(request, parts, visitor, kind, node, after, sent)
+    return await _decide(request, parts, visitor, NO_BATCH, sent)
+
+
+async def _of_batch(
+    request: Request, parts: Gateway, visitor: Visitor, id: str, after: str, sent: Sent | None = None
+) -> Response:
+    asked = await parts.gathered.page(id, seen_by(visitor.subject), after, ASKING)
+    return _page(request, parts, visitor, asked, f"/ui/batches/{quote(id, safe='')}", {}, after, sent)
+
+
+async def _alike(
+    request: Request,
+    parts: Gateway,
+    visitor: Visitor,
+    kind: str,
+    node: str,
+    after: str,
+    sent: Sent | None = None,
+) -> Response:
     rows = [
         row
         for row in await parts.agents.inbox(visitor.subject.id)
@@ -63,68 +110,64 @@ async def alike(
     rows = sorted({row.id: row for row in rows}.values(), key=lambda row: row.id)
     asked = await parts.gathered.page_of(NO_BATCH, rows, seen_by(visitor.subject), after, ASKING)
     asked = asked.model_copy(update={"items": tuple(each for each in asked.items if each.node == node)})
-    address = f"/ui/questions?{urlencode({'kind': kind, 'node': node})}"
-    return _page(request, parts, visitor, asked, address, f"{kind} · {node}")
-
-
-@router.post("/ui/batches/{id}/decisions")
-async def decide_of_batch(request: Request, parts: Parts, visitor: Visiting, id: str) -> Response:
-    """Decide those questions of a batch whose boxes are ticked, and say what became of each."""
-    return await _decide(request, parts, visitor, id)
-
-
-@router.post("/ui/questions/decisions")
-async def decide_alike(request: Request, parts: Parts, visitor: Visiting) -> Response:
-    """The same of questions that are of no batch."""
-    return await _decide(request, parts, visitor, NO_BATCH)
+    where = {"kind": kind, "node": node}
+    return _page(request, parts, visitor, asked, "/ui/questions", where, after, sent)
 
 
 def _page(
-    request: Request, parts: Gateway, visitor: Visitor, asked: AskedPage, address: str, words: str
+    request: Request,
+    parts: Gateway,
+    visitor: Visitor,
+    asked: AskedPage,
+    path: str,
+    where: dict[str, str],
+    after: str,
+    sent: Sent | None,
 ) -> Response:
-    """A form for each group; `words` say what these questions are, where they are of no batch."""
-    path, _, query = address.partition("?")
+    """A form for each group, the one that was ``sent`` filled in again; ``where`` says which questions."""
     return page(
         request,
         "questions.html",
+        status=HTTPStatus.UNPROCESSABLE_ENTITY if sent else HTTPStatus.OK,
         visitor=visitor,
         asked=asked,
-        words=words,
-        action=f"{path}/decisions",
-        more=f"{path}?{query}{'&' if query else ''}after={quote(asked.after or '', safe='')}",
+        words=" · ".join(where.values()),
+        action=f"{path}/decisions?{urlencode({**where, 'after': after})}",
+        more=f"{path}?{urlencode({**where, 'after': asked.after or ''})}",
         groups=[
-            _group(parts, visitor, asked.batch, group, alike)
+            _group(parts, visitor, asked.batch, group, alike, sent)
             for group, alike in groups_of(asked.items).items()
         ],
     )
 
 
-async def _decide(request: Request, parts: Gateway, visitor: Visitor, batch: str) -> Response:
+async def _read(request: Request, parts: Gateway, visitor: Visitor, batch: str) -> Sent:
     form = await session_form(request, parts, FIELDS)
     visitor.require(Scope.DECIDE)
     token, shown = _read_shown(parts, visitor, batch, form.get("shown", ""))
     chosen = [each for number, each in enumerate(shown) if f"q.{number}" in form]
     note, verdict = form.get("note", "").replace("\r\n", "\n").strip(), form.get("verdict", "")
-    problem = _flaw(verdict, note, chosen)
-    if problem:
-        raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, problem)
+    return Sent(token, shown, chosen, note, verdict, _flaw(verdict, note, chosen))
+
+
+async def _decide(request: Request, parts: Gateway, visitor: Visitor, batch: str, sent: Sent) -> Response:
     said = Answer(
         batch=batch,
-        verdict=Verdict(verdict),
-        note=note,
+        verdict=Verdict(sent.verdict),
+        note=sent.note,
         by=visitor.subject.id,
         through="web",
-        token=token,
+        token=sent.token,
         sees=_was_shown,
     )
-    told = await answer(parts, said, chosen)
+    told = await answer(parts, said, sent.chosen)
     return page(
         request,
         "answered.html",
         visitor=visitor,
         told=told,
         open=[each for each in told.results if each.status is not DecisionStatus.COUNTED],
-        left_out=len(shown) - len(chosen),
+        left_out=len(sent.shown) - len(sent.chosen),
         address=f"/ui/batches/{quote(batch, safe='')}" if batch else "",
     )
 
@@ -145,8 +188,10 @@ def _flaw(verdict: str, note: str, chosen: list[ShownQuestion]) -> str:
     return "" if chosen else "Every question was left out; tick those that you decide."
 
 
-def _group(parts: Gateway, visitor: Visitor, batch: str, group: str, alike: list[AskedItem]) -> Group:
-    """A group with what its form says was shown, and to whom."""
+def _group(
+    parts: Gateway, visitor: Visitor, batch: str, group: str, alike: list[AskedItem], sent: Sent | None
+) -> Group:
+    """A group with what its form says was shown, and to whom; filled in again where it was sent."""
     shown: list[JsonValue] = [[each.id, each.request_id, each.digest] for each in alike]
     # One token for each form that is handed out: sent twice, its decisions count once.
     value: JsonValue = [f"{batch} {visitor.session}", new_token(), shown]
@@ -154,7 +199,12 @@ def _group(parts: Gateway, visitor: Visitor, batch: str, group: str, alike: list
     why_not = "" if named else "You are not among those who may decide this"
     if not visitor.subject.may(Scope.DECIDE):
         why_not = "The token you signed in with does not allow decisions"
-    return Group(group, alike, sign(value, FORM, parts.signer), why_not)
+    signed = sign(value, FORM, parts.signer)
+    names = {(each.id, each.request_id) for each in alike}
+    if not sent or names.isdisjoint((each.id, each.request_id) for each in sent.shown):
+        return Group(group, alike, signed, why_not, names)
+    ticked = {(each.id, each.request_id) for each in sent.chosen}
+    return Group(group, alike, signed, why_not, ticked, sent.note, sent.problem)
 
 
 def _read_shown(parts: Gateway, visitor: Visitor, batch: str, text: str) -> tuple[str, list[ShownQuestion]]:

@@ -46,6 +46,12 @@ async def test_a_batch_and_its_questions(
     boxes = ann.get_by_role("checkbox")
     assert await boxes.count() == 3
     await boxes.nth(1).uncheck()
+    # A no without a reason decides nothing, and what was ticked stays so.
+    await ann.get_by_role("button", name="Reject all that are ticked").click()
+    await ann.get_by_role("alert").get_by_text("Say in the note why not").wait_for()
+    pages.complaints.clear()  # the browser logs the 422 above
+    assert [await boxes.nth(number).is_checked() for number in range(3)] == [True, False, True]
+    await require_accessible(ann)
     # Meanwhile somebody decides one of them by itself.
     first = world.stage.client.get_workflow_handle((await world.asked("meadow"))[0].id)
     decision = await world.stage.decide(first, await world.stage.asked(first))
