@@ -221,7 +221,8 @@ class CodeAuditor(Agent[AuditInput, AuditorMemory]):
     async def _ask(self, plan: FixPlan) -> Outcome[FixPlan]:
         with self.node("approval"):
             assert self.memory.triage is not None
-            question = f"Apply {plan.fixes} fixes in {plan.files} files of {plan.root}?"
+            fixes = counted(plan.fixes, "fix", "fixes")
+            question = f"Apply {fixes} in {counted(plan.files, 'file')} of {plan.root}?"
             evidence = [
                 *(f"not as it was approved: {path}" for path in self.memory.changed[:20]),
                 *(f"does not hold without what was left out: {path}" for path in self.memory.unproven[:20]),

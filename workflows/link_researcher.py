@@ -243,8 +243,8 @@ class LinkResearcher(Agent[ResearcherInput, ResearcherMemory]):
         with self.node("approval"):
             weak = f" (weak match: {plan.weak})" if plan.weak else ""
             question = (
-                f"Publish the report on {plan.topic!r}, {plan.claims} quotes from {len(plan.sources)} "
-                f"pages{weak}, to {plan.target or 'the files of this agent'}?"
+                f"Publish the report on {plan.topic!r}, {counted(plan.claims, 'quote')} from "
+                f"{counted(len(plan.sources), 'page')}{weak}, to {plan.target or 'the files of this agent'}?"
             )
             policy = self.input.policy(self.owner)
             evidence = list(_evidence(plan, self.memory))

@@ -111,7 +111,7 @@ class Doors:
 
     async def approve_letters(self, id: str) -> None:
         """Approve what that agent asks; its letter is an object of its own, so no other asks the same."""
-        await self.approve(id, await self.asked(id, "Write to 1 candidates"))
+        await self.approve(id, await self.asked(id, "Write to 1 candidate "))
 
     async def approve(self, id: str, request: ApprovalRequest) -> None:
         decision = Decision(

@@ -37,7 +37,7 @@ async def office(settings: Settings, tmp_path: Path) -> AsyncIterator[Office]:
 async def test_yes_a_slot_an_invitation_and_the_interview(office: Office) -> None:
     """The whole way: letter, yes, slots, choice, approval, one invitation, report."""
     agent = await office.recruit()
-    request = await office.question(agent, "Write to 1 candidates")
+    request = await office.question(agent, "Write to 1 candidate ")
     assert office.outbox.letters() == [], "nothing before the word of a human"
     assert request.plan["sample"][0]["to"] == "c1@example.com"
     await office.decide(agent, request)

@@ -24,6 +24,7 @@ from activities.recruiting.records import (
 from activities.recruiting.sending import INVITATIONS_EDITABLE, REPLY_EDITABLE, LetterActivities
 from activities.recruiting.understanding import draft_of
 from common.agents.recruiter import Invitation, InvitationPlan, RecruiterInput, ReplyPlan
+from common.grammar import counted
 from workflows.core.agent import QUICK, Acted, Action, Agent, Outcome, Plan, Premise, Premises, StillTrue
 from workflows.recruiter.calendar import Calendar
 from workflows.recruiter.letters import SEND, Letters, chain
@@ -78,7 +79,7 @@ class Questions:
                 memory.replies[id] = await self._reply_to(id, candidacy)
         if memory.invitations is not None:
             count = len(memory.invitations.invitations)
-            question = f"Invite {count} candidate{'s' if count > 1 else ''} for {memory.invitations.role}?"
+            question = f"Invite {counted(count, 'candidate')} for {memory.invitations.role}?"
             editable = INVITATIONS_EDITABLE
             self._open(INVITATIONS, question, memory.invitations, editable, self._still_free)
         for id, plan in memory.replies.items():

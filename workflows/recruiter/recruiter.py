@@ -115,7 +115,7 @@ class Recruiter(Agent[RecruiterInput, RecruiterMemory]):
         if memory.approval is None and not memory.decision and plan is not None:
             with self.node("approve"):
                 weak = f" (weak match: {memory.weak})" if memory.weak else ""
-                question = f"Write to {plan.count} candidates about {plan.role}{weak}?"
+                question = f"Write to {counted(plan.count, 'candidate')} about {plan.role}{weak}?"
                 policy = self.input.policy(self.owner, editable=OUTREACH_EDITABLE)
                 evidence = [*memory.evidence]
                 if memory.unread:
