@@ -107,6 +107,7 @@ def run(command: Coroutine[Any, Any, ExitCode | None]) -> NoReturn:
     from common.object_store import StoreUnavailableError
     from common.settings import SettingsError
     from common.temporal.connect import CannotConnectError
+    from common.temporal.search_attributes import unregistered
 
     codes: dict[type[Exception], ExitCode] = {
         CannotConnectError: ExitCode.NO_TEMPORAL,
@@ -124,7 +125,10 @@ def run(command: Coroutine[Any, Any, ExitCode | None]) -> NoReturn:
     try:
         code = asyncio.run(command)
     except RPCError as error:
-        words = f"Temporal refuses: {error.message}; `starter.py doctor` looks for the cause."
+        if missing := unregistered(error):
+            words = f"Temporal has no search attribute {missing}; `starter.py setup` registers it."
+        else:
+            words = f"Temporal refuses: {error.message}; `starter.py doctor` looks for the cause."
         raise CommandError(words, ExitCode.NO_TEMPORAL) from error
     except ValidationError as error:
         raise CommandError(flat(error)) from error

@@ -20,6 +20,7 @@ from common.grammar import UnreadableTimeError
 from common.names import UnusableValueError
 from common.object_store import StoreUnavailableError
 from common.settings import SettingsError
+from common.temporal.search_attributes import unregistered
 
 _log = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
@@ -102,6 +103,8 @@ def problem_of(error: Exception) -> Problem:
             )
         case RPCError() if error.status in _TRANSIENT:
             return unavailable("Temporal cannot be reached just now.")
+        case RPCError() if unregistered(error):
+            return unavailable("Temporal is not set up for agents yet; `starter.py setup` does that.")
         case RPCError() if error.status is RPCStatusCode.INVALID_ARGUMENT:
             return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "Temporal does not accept such a value.")
         case RuntimeError() if "client connect" in str(error):

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from temporalio.common import SearchAttributeKey
+from temporalio.service import RPCError
 
 OWNER = SearchAttributeKey.for_keyword("AgentOwner")
 NODE = SearchAttributeKey.for_keyword("AgentNode")
@@ -28,6 +29,9 @@ APPROVERS = SearchAttributeKey.for_keyword_list("AgentApprovers")
 REGISTRY: tuple[SearchAttributeKey[Any], ...] = (
     OWNER, NODE, STATE, WAITING_FOR, BATCH_ID, FAILURE, NODE_SINCE, WAKE_AT, STUCK_AT, APPROVERS,
 )  # fmt: skip
+
+# How a server answers a query, or a start, that names one it does not know.
+_UNKNOWN = re.compile(r"(?:invalid search attribute:|no mapping defined for search attribute) (\w+)$")
 
 # The server's own: the build that completed a workflow's last task, as `deployment:build`, and whether the
 # workflow is pinned to it.
@@ -93,6 +97,12 @@ def fit_names(names: Sequence[str]) -> list[str]:
     if len(kept) == len(names):
         return kept
     return [*kept[: len(fit_list(kept[::-1], MAX_BYTES - 10))], MORE]
+
+
+def unregistered(error: RPCError) -> str:
+    """The name of ours that Temporal says it does not know; empty where it refuses for another reason."""
+    found = _UNKNOWN.search(error.message)
+    return found[1] if found and found[1] in {key.name for key in REGISTRY} else ""
 
 
 def problem(values: Sequence[str]) -> str:

@@ -302,6 +302,22 @@ def test_two_questions_about_one_plan_are_told_apart_by_their_request() -> None:
             one_open_request("x", TWO, digest, request_id)
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "invalid query: invalid search attribute: AgentOwner",
+        "Namespace default has no mapping defined for search attribute AgentOwner",
+    ],
+)
+def test_a_cluster_without_the_search_attributes_is_not_set_up(answer: str) -> None:
+    """Both answers are what a server gives; an unknown name that is not ours is the caller's."""
+    problem = problem_of(RPCError(answer, RPCStatusCode.INVALID_ARGUMENT, b""))
+    assert problem.status_code == 503
+    assert "starter.py setup" in problem.detail
+    other = answer.replace("AgentOwner", "Elsewhere")
+    assert problem_of(RPCError(other, RPCStatusCode.INVALID_ARGUMENT, b"")).status_code == 422
+
+
 def test_a_call_that_temporal_refuses_for_another_reason_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     """The answer says that the log says why."""
     problem = problem_of(RPCError("no such namespace", RPCStatusCode.NOT_FOUND, b""))
