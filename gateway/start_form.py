@@ -14,7 +14,9 @@ from common.agents.agent import AgentInput
 from common.agents.kinds import KINDS, Kind
 from common.approval.values import label_of
 from common.grammar import UnreadableTimeError, parse_span, short
+from gateway.record_table import as_table, read_table
 
+TABLE = "a table, as copied from a spreadsheet; its first line names the columns, of: {}"
 # Longer texts get more than a line.
 LONG = 500
 HINTS = {
@@ -29,17 +31,20 @@ HINTS = {
 class StartField:
     """A field: what it takes, its text, and what was wrong with that.
 
-    `kind` is tick, choice, list, json, lines, number, duration or text. `own` says that it is of this kind of
-    agent, and not one that many have.
+    `kind` is tick, choice, list, table, json, lines, number, duration or text. `own` says that it is of this
+    kind of agent, and not one that many have. The name of a field within a record has both names, as
+    `role.title`; it is `central` if the record is required.
     """
 
     name: str
     kind: str
     help: str
     required: bool
+    central: bool
     own: bool
     default: str
     choices: Sequence[str] = ()
+    columns: Sequence[str] = ()
     hint: str = ""
     text: str = ""
     problems: list[str] = field(default_factory=list)
@@ -47,7 +52,7 @@ class StartField:
     @property
     def label(self) -> str:
         """Its name for people."""
-        return label_of(self.name)
+        return label_of(self.name.replace(".", ": "))
 
     @property
     def id(self) -> str:
@@ -70,7 +75,7 @@ class StartForm:
             ("More about this agent", True),
             ("Who approves, and other common settings", False),
         ):
-            fields = [each for each in self.fields if not each.required and each.own is own]
+            fields = [each for each in self.fields if not each.central and each.own is own]
             if fields:
                 touched = any(each.problems or each.text != each.default for each in fields)
                 found.append((words, touched, fields))
@@ -97,10 +102,13 @@ def given_form(kind: Kind, form: Mapping[str, str], error: Exception) -> StartFo
     rest = []
     for place, words in _flaws(error):
         name, *deeper = place or ("",)
+        if name not in by_name and deeper:
+            name, deeper = f"{name}.{deeper[0]}", deeper[1:]
         if name in by_name:
-            where = f"line {deeper[0] + 1}: " if deeper and by_name[name].kind == "list" else ""
-            where = where or "".join(f"{part}: " for part in deeper)
-            by_name[name].problems.append(where + words)
+            unit = {"list": "line", "table": "row"}.get(by_name[name].kind)
+            if unit and deeper:
+                deeper[0] = f"{unit} {deeper[0] + 1}"
+            by_name[name].problems.append("".join(f"{part}: " for part in deeper) + words)
         else:
             rest.append(words)
     if not rest and any(each.problems for each in fields):
@@ -112,19 +120,22 @@ def read_values(kind: Kind, form: Mapping[str, str]) -> dict[str, JsonValue]:
     """What the form gives, as JSON; what is left empty is left out, and has its default.
 
     Raises:
-        RequestValidationError: something that is to be JSON is not.
+        RequestValidationError: something that is to be JSON or a table is not.
     """
-    values: dict[str, JsonValue] = {}
+    values: dict[str, Any] = {}
     flaws = []
     for each in _fields_of(kind, {}):
         text = form.get(each.name, "").replace("\r\n", "\n").strip()
+        record, _, name = each.name.rpartition(".")
+        into = values.setdefault(record, {}) if record else values
         if each.kind == "tick":
-            values[each.name] = bool(text)
+            into[name] = bool(text)
         elif text:
             try:
-                values[each.name] = _read(each, text)
+                into[name] = _read(each, text)
             except (ValueError, RecursionError) as error:
-                flaws.append({"loc": (each.name,), "msg": f"not JSON: {error}"})
+                words = f"not JSON: {error}" if isinstance(error, json.JSONDecodeError) else str(error)
+                flaws.append({"loc": tuple(each.name.split(".")), "msg": words})
     if flaws:
         raise RequestValidationError(flaws)
     return values
@@ -134,6 +145,8 @@ def _read(field: StartField, text: str) -> JsonValue:
     match field.kind:
         case "list":
             return [line.strip() for line in text.split("\n") if line.strip()]
+        case "table":
+            return read_table(text, field.columns)
         case "json":
             found: JsonValue = json.loads(text)
             return found
@@ -154,30 +167,61 @@ def _flaws(error: Exception) -> list[tuple[tuple[Any, ...], str]]:
     return [((name,), rest)] if colon and name.isidentifier() else [((), words)]
 
 
-def _fields_of(kind: Kind, values: Mapping[str, JsonValue]) -> list[StartField]:
-    """The fields, those required first; with `values` their texts are of these, without of the defaults."""
+def _fields_of(kind: Kind, values: Mapping[str, Any]) -> list[StartField]:
+    """The fields, those required first; with `values` their texts are of these, without of the defaults.
+
+    A record that is required has a field for each of its own.
+    """
     schema = kind.input.model_json_schema()
-    own = kind.input.__annotations__
+    named = schema.get("$defs", {})
     names = {field.alias or name: name for name, field in kind.input.model_fields.items()}
     fields = []
     for name, part in schema["properties"].items():
-        shape = _shape(part, schema.get("$defs", {}))
-        control = _control(name, shape)
-        default = _as_text(control, part.get("default"))
-        fields.append(
-            StartField(
-                name=name,
-                kind=control,
-                help=part.get("description", ""),
-                required=name in schema.get("required", ()),
-                own=names[name] in own,
-                default=default,
-                choices=_choices(name, shape),
-                hint=HINTS.get(shape.get("format", ""), ""),
-                text=_as_text(control, values[name]) if name in values else default,
+        required, own = name in schema.get("required", ()), names[name] in kind.input.__annotations__
+        shape = _shape(part, named)
+        if not required or "properties" not in shape:
+            fields.append(_field(name, part, named, values, required=required, central=required, own=own))
+            continue
+        inside = {f"{name}.{inner}": value for inner, value in values.get(name, {}).items()}
+        for inner, its in shape["properties"].items():
+            needed = inner in shape.get("required", ())
+            fields.append(
+                _field(f"{name}.{inner}", its, named, inside, required=needed, central=True, own=own)
             )
-        )
-    return sorted(fields, key=lambda each: (not each.required, not each.own))
+    return sorted(fields, key=lambda each: (not each.central, not each.own))
+
+
+def _field(
+    name: str,
+    part: dict[str, Any],
+    named: dict[str, Any],
+    values: Mapping[str, Any],
+    *,
+    required: bool,
+    central: bool,
+    own: bool,
+) -> StartField:
+    shape = _shape(part, named)
+    columns = _columns(shape, named)
+    control = "table" if columns else _control(name, shape)
+    default = _as_text(control, part.get("default"), columns)
+    help, hint = part.get("description", ""), HINTS.get(shape.get("format", ""), "")
+    if columns:
+        # What it says after its words is an example in JSON, for the shell.
+        help, hint = help.partition("[")[0].rstrip(" :"), TABLE.format(", ".join(columns))
+    return StartField(
+        name=name,
+        kind=control,
+        help=help,
+        required=required,
+        central=central,
+        own=own,
+        default=default,
+        choices=_choices(name, shape),
+        columns=columns,
+        hint=hint,
+        text=_as_text(control, values[name], columns) if name in values else default,
+    )
 
 
 def _shape(part: dict[str, Any], named: dict[str, Any]) -> dict[str, Any]:
@@ -187,6 +231,13 @@ def _shape(part: dict[str, Any], named: dict[str, Any]) -> dict[str, Any]:
             return _shape(choice, named)
     found: dict[str, Any] = named.get(part.get("$ref", "").rpartition("/")[2], part)
     return found
+
+
+def _columns(shape: dict[str, Any], named: dict[str, Any]) -> tuple[str, ...]:
+    """What the records of a list have, where each is a text; empty where it is no such list."""
+    inner = _shape(shape.get("items", {}), named).get("properties", {})
+    flat = all(_shape(each, named).get("type") == "string" for each in inner.values())
+    return tuple(inner) if flat else ()
 
 
 def _choices(name: str, shape: dict[str, Any]) -> tuple[str, ...]:
@@ -211,10 +262,12 @@ def _control(name: str, shape: dict[str, Any]) -> str:
     return "lines" if shape.get("maxLength", 0) > LONG else "text"
 
 
-def _as_text(control: str, value: JsonValue) -> str:
+def _as_text(control: str, value: Any, columns: Sequence[str] = ()) -> str:
     if value is None or value == []:
         return ""
     match control:
+        case "table":
+            return as_table(value, columns)
         case "tick":
             return "yes" if value else ""
         case "json":

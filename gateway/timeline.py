@@ -32,6 +32,8 @@ WAITS = {
 LANES, LANE_HEIGHT, AXIS_HEIGHT = 12, 34, 22
 NARROWEST = 0.4
 MOST_TICKS = 5
+# Words beyond the edge end at it, and need that room on a phone to stand clear of those before.
+EDGE, ROOM = 95, 25
 STEPS = [
     *(timedelta(seconds=each) for each in (1, 5, 15, 30)),
     *(timedelta(minutes=each) for each in (1, 5, 15, 30)),
@@ -179,8 +181,10 @@ def _ticks(begin: datetime, end: datetime, place: Callable[[datetime], float], z
     # On the clock, whose days are not all equally long.
     origin = datetime(1970, 1, 1)
     clock = origin + ((begin.astimezone(zone).replace(tzinfo=None) - origin) // step + 1) * step
-    found = []
+    found: list[Tick] = []
     while (at := clock.replace(tzinfo=zone).astimezone(UTC)) < end:
-        found.append(Tick(at, place(at), clock.strftime(form), daily))
+        x = place(at)
+        crowded = x > EDGE and found and x - found[-1].x < ROOM
+        found.append(Tick(at, x, "" if crowded else clock.strftime(form), daily))
         clock += step
     return found

@@ -15,6 +15,7 @@ from starlette.requests import Request
 
 from common.agents.agent import NotebookEntry
 from common.agents.kinds import KINDS
+from common.agents.recruiter import RecruiterInput, Role
 from common.agents.states import AgentState, RunStatus
 from common.client.view import AgentView
 from common.roots import PathRefusedError
@@ -52,9 +53,9 @@ def test_a_form_filled_in_with_an_input_gives_that_input(name: str) -> None:
     filled = form_like(kind, input)
     sent = {each.name: each.text.replace("\n", "\r\n") for each in filled.fields}
     assert read_input(kind, to_json(read_values(kind, sent))) == input
-    required = {each.name for each in filled.fields if each.required}
-    least = {each.name: each.text for each in empty_form(kind).fields if not each.required}
-    least |= {name: text for name, text in sent.items() if name in required}
+    required = {each.name.partition(".")[0] for each in filled.fields if each.central}
+    least = {each.name: each.text for each in empty_form(kind).fields if not each.central}
+    least |= {name: text for name, text in sent.items() if name.partition(".")[0] in required}
     smallest = read_input(kind, to_json({each: INPUTS[name][each] for each in required}))
     assert read_input(kind, to_json(read_values(kind, least))) == smallest
 
@@ -79,8 +80,47 @@ def test_what_is_wrong_is_said_beside_its_field_and_nothing_typed_is_lost() -> N
     policy = given_form(kind, sent, ValueError("a quorum of 2 cannot come from 1 people"))
     assert policy.problem == "a quorum of 2 cannot come from 1 people"
     with pytest.raises(RequestValidationError) as no_json:
-        read_values(KINDS["recruiter"], {"role": "{", "candidates": "[]"})
-    assert [each["loc"] for each in no_json.value.errors()] == [("role",)]
+        read_values(KINDS["recruiter"], {"role.title": "Keeper", "candidates": "[{"})
+    assert [each["loc"] for each in no_json.value.errors()] == [("candidates",)]
+
+
+def test_candidates_come_as_a_table_from_a_spreadsheet() -> None:
+    """Cells may hold line breaks and the delimiter; what is wrong names its row, or the columns there are."""
+    kind = KINDS["recruiter"]
+    role = {"role.title": "Keeper of tides", "role.must_have": "rowing\r\nknots"}
+    for table in (
+        "ID\tName\tEmail\tProfile\r\n"
+        'c1\tBell, Ann\tann@example.com\t"Rows.\r\nKnots."\r\n\r\nc2\tBo\tbo@example.com\t',
+        'id;name;email;profile\nc1;Bell, Ann;ann@example.com;"Rows.\nKnots."\nc2;Bo;bo@example.com;',
+        'id,name,email,profile\nc1,"Bell, Ann",ann@example.com,"Rows.\nKnots."\nc2,Bo,bo@example.com',
+    ):
+        input = read_input(kind, to_json(read_values(kind, {**role, "candidates": table})))
+        assert isinstance(input, RecruiterInput)
+        assert input.role == Role(title="Keeper of tides", must_have=("rowing", "knots"))
+        assert [each.model_dump(exclude_defaults=True) for each in input.candidates] == [
+            {"id": "c1", "name": "Bell, Ann", "email": "ann@example.com", "profile": "Rows.\nKnots."},
+            {"id": "c2", "name": "Bo", "email": "bo@example.com"},
+        ]
+    for table, wrong in (
+        ("id,name,email\nc1,Ann,nowhere", "row 1: email: "),
+        ("id,name,phone\nc1,Ann,1", "the first line names the columns, which are: id, name, email"),
+        ("c1,Ann,ann@example.com", "the first line names the columns, which are: id, name, email"),
+        ("id,id\n1,2", "the first line names the columns"),
+        ("id,name,email\nc1,Ann,ann@example.com,x", "row 1: 4 cells for 3 columns"),
+        ('id,name,email\nc1,"Ann,x', "not a table: "),
+        ("[{", "not JSON: "),
+    ):
+        with pytest.raises(RequestValidationError) as caught:
+            read_input(kind, to_json(read_values(kind, {**role, "candidates": table})))
+        form = given_form(kind, {**role, "candidates": table}, caught.value)
+        [field] = [each for each in form.fields if each.problems]
+        assert field.name == "candidates"
+        assert field.problems[0].startswith(wrong)
+        assert field.text == table
+    with pytest.raises(RequestValidationError) as caught:
+        read_input(kind, to_json(read_values(kind, {})))
+    empty = {each.name: each.problems for each in given_form(kind, {}, caught.value).fields if each.problems}
+    assert set(empty) == {"role.title", "candidates"}
 
 
 def test_a_timeline_tells_work_sleep_people_trouble_and_pauses_apart() -> None:
@@ -142,6 +182,16 @@ def test_a_timeline_tells_work_sleep_people_trouble_and_pauses_apart() -> None:
         assert {tick.words for tick in drawn.ticks} == {"00:00", "12:00"}
         assert [f"{tick.at:%d %H:%M}" for tick in drawn.ticks] == ticks
     assert drawing_of(view.model_copy(update={"notebook": []}), now, ZoneInfo("UTC")) is None
+    # At the edge there is no room for one more time beside another.
+    short = now.replace(minute=0, second=0, microsecond=0)
+    entries = [NotebookEntry(at=short + timedelta(seconds=0.5), node="read", text="entered")]
+    drawn = drawing_of(
+        view.model_copy(update={"notebook": entries, "closed_at": short + timedelta(seconds=5.1)}),
+        now,
+        ZoneInfo("UTC"),
+    )
+    assert drawn is not None
+    assert [tick.words[-2:] for tick in drawn.ticks] == ["01", "02", "03", "04", ""]
 
 
 @pytest.mark.parametrize(
