@@ -7,11 +7,16 @@ from typing import Annotated
 from pydantic import AwareDatetime, BaseModel, Field
 
 from common.agents.fields import Amount
+from common.in_words import InWords
 from common.shown import Shown
 
 Money = Amount
 # As the source of prices names it; the names of indices begin with `^` at some.
-Symbol = Annotated[str, Field(pattern=r"^\^?[A-Z0-9][A-Z0-9.\-/]{0,19}$")]
+Symbol = Annotated[
+    str,
+    Field(pattern=r"^\^?[A-Z0-9][A-Z0-9.\-/]{0,19}$"),
+    InWords("must be a symbol such as KO, BRK.B or ^GSPC, in capital letters"),
+]
 
 
 class Quote(BaseModel, frozen=True):

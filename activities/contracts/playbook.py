@@ -21,6 +21,7 @@ from pydantic import (
 from activities.contracts.facts import Duration, durations
 from activities.contracts.phrases import Phrase, PhraseError, words_of
 from common.agents.contracts import Severity, Verdict
+from common.in_words import InWords
 
 DEFAULT = Path(__file__).with_name("playbook.yaml")
 MAX_BYTES = 200_000
@@ -63,7 +64,12 @@ def _text(value: object) -> object:
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
-Id = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,39}$")]
+Id = Annotated[
+    str,
+    Field(pattern=r"^[a-z][a-z0-9_-]{0,39}$"),
+    InWords("must be at most 40 of small letters, digits, '_' and '-', the first a letter"),
+]
+Currency = Annotated[str, Field(pattern="^[A-Z]{3}$"), InWords("must be a currency's code such as USD")]
 Words = Annotated[str, Field(min_length=1, max_length=300)]
 PhraseText = Annotated[str, BeforeValidator(_text), Field(max_length=200), AfterValidator(_a_phrase)]
 PhraseTexts = Annotated[tuple[PhraseText, ...], Field(max_length=200)]
@@ -154,8 +160,8 @@ class AmountRule(_Bounds):
     """An amount of money; of a currency that is not listed a human is asked."""
 
     check: Literal["amount"]
-    at_least: dict[Annotated[str, Field(pattern="^[A-Z]{3}$")], Decimal] | None = None
-    at_most: dict[Annotated[str, Field(pattern="^[A-Z]{3}$")], Decimal] | None = None
+    at_least: dict[Currency, Decimal] | None = None
+    at_most: dict[Currency, Decimal] | None = None
 
 
 class PercentRule(_Bounds):

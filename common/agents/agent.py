@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import AwareDatetime, BaseModel, Field, JsonValue, field_validator
 from pydantic.json_schema import SkipJsonSchema
@@ -20,6 +20,7 @@ from common.agents.states import AgentState as AgentState
 from common.approval.stakes import Stakes
 from common.approval.types import Answer, ApprovalRequest, Decision, DecisionRecord
 from common.grammar import Moment
+from common.in_words import InWords
 from common.mail import IncomingMail
 
 # Bytes; Temporal takes 400, which encryption adds to.
@@ -196,12 +197,18 @@ def about(subject: str | None) -> dict[str, JsonValue]:
     return {SUBJECT: subject} if subject else {}
 
 
+ModelName = Annotated[
+    str,
+    Field(pattern=r"^(offline|(openai|anthropic|bedrock):\S{1,100})?$"),
+    InWords("must be offline, openai:NAME, anthropic:NAME or bedrock:NAME"),
+]
+
+
 class ThinkerInput(AgentInput):
     """Base of the input of agents that think with a language model."""
 
-    model: str = Field(
+    model: ModelName = Field(
         "",
-        pattern=r"^(offline|(openai|anthropic|bedrock):\S{1,100})?$",
         description="language model, such as offline or openai:NAME; if empty, as in the settings",
     )
     budget_tokens: Count | None = Field(

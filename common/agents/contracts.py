@@ -14,6 +14,7 @@ from common.agents.agent import ThinkerInput
 from common.agents.asking import AskingInput
 from common.agents.fields import Count, LocalPath, Words
 from common.artifacts import ArtifactRef
+from common.in_words import InWords
 from common.shown import Shown
 
 # So many kinds of findings are asked about; of all others the report says that they need a human.
@@ -38,6 +39,13 @@ class Verdict(StrEnum):
     OK = "ok"
 
 
+BatchId = Annotated[
+    str,
+    Field(pattern=r"^[\w.-]*$", max_length=100),
+    InWords("must be at most 100 of letters, digits, '_', '.' and '-'"),
+]
+
+
 class ContractsInput(AskingInput, ThinkerInput):
     """What `start contract-auditor` takes."""
 
@@ -45,9 +53,7 @@ class ContractsInput(AskingInput, ThinkerInput):
     playbook: LocalPath | None = Field(
         None, description="playbook to check them against, a YAML file; if empty, the default playbook"
     )
-    batch: str = Field(
-        "", pattern=r"^[\w.-]*$", max_length=100, description="the batch's id; if empty, the agent's own id"
-    )
+    batch: BatchId = Field("", description="the batch's id; if empty, the agent's own id")
     at_once: Count = Field(20, ge=1, le=500, description="how many contracts are worked on at once")
     decide: bool = Field(
         True, description="ask people about what needs a human, once for findings that are alike"

@@ -13,6 +13,7 @@ from common.agents.asking import AskingInput
 from common.agents.fields import Pace, Span
 from common.agents.market_rules import Rule, Rules, Then, parse_rule
 from common.artifacts import ArtifactRef
+from common.in_words import InWords
 from common.quotes import Symbol
 from common.shown import Shown
 
@@ -26,7 +27,11 @@ USUAL_RULES = (
 )
 
 # As `exchange-calendars` names them, by their ISO code or an alias such as NYSE.
-CalendarName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_/]{2,20}$")]
+CalendarName = Annotated[
+    str,
+    Field(pattern=r"^[A-Za-z0-9_/]{2,20}$"),
+    InWords("must be a calendar's name such as XNYS or NYSE"),
+]
 
 
 class MarketInput(AskingInput):

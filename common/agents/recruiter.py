@@ -28,6 +28,7 @@ from common.agents.needs import Needs, Place
 from common.approval.stakes import Stakes
 from common.artifacts import ArtifactRef
 from common.grammar import EARLIEST, LATEST
+from common.in_words import InWords
 from common.mail import Letter
 from common.shown import Shown
 
@@ -51,9 +52,15 @@ def _one_line(text: str) -> str:
 OneLine = Annotated[str, Field(max_length=200), AfterValidator(_one_line)]
 # Stricter than mail: no quotes, no comments, nothing that could end a header or name two people.
 Address = Annotated[
-    str, Field(max_length=254, pattern=r"^[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+$")
+    str,
+    Field(max_length=254, pattern=r"^[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+$"),
+    InWords("must be an e-mail address such as ann@example.com"),
 ]
-CandidateId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+CandidateId = Annotated[
+    str,
+    Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"),
+    InWords("must be at most 64 of letters, digits, '_', '.' and '-', the first a letter or digit"),
+]
 
 
 class Role(BaseModel, frozen=True):

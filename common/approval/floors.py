@@ -19,6 +19,7 @@ from common.approval.stakes import Stakes
 from common.approval.types import GROUP, ApprovalPolicy, ApprovalRequest, too_few
 from common.files import write_atomically
 from common.grammar import PLAIN
+from common.in_words import InWords
 from common.names import check_approver
 from common.settings import Settings, SettingsError
 from common.settings.models import ModelSettings
@@ -36,7 +37,11 @@ UNREADABLE = "the operator's policy cannot be read: no decision counts until it 
 Number = TypeVar("Number", int, Decimal)
 Allowed = Literal["allowed", "never"]
 Name = Annotated[str, AfterValidator(check_approver)]
-Domain = Annotated[str, Field(max_length=253, pattern=r"^[a-z0-9-]+(\.[a-z0-9-]+)*$")]
+Domain = Annotated[
+    str,
+    Field(max_length=253, pattern=r"^[a-z0-9-]+(\.[a-z0-9-]+)*$"),
+    InWords("must be a domain such as example.com, in small letters"),
+]
 Tokens = Annotated[int, Field(gt=0, le=10**15), PLAIN]
 
 

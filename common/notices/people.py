@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field, StringConstraints
 
+from common.in_words import InWords
 from common.notices.types import NoticeEvent
 from common.settings import Settings
 from common.watched_file import WatchedFile, file_of
@@ -16,15 +17,30 @@ EXAMPLE = (
     'a JSON object such as {"people": {"ann": {"email": "ann@example.com"}}, "routes": [{"ways": ["email"]}]}'
 )
 
-Email = Annotated[str, StringConstraints(pattern=r"^[^\s@<>,]{1,64}@[^\s@<>,]{1,250}$")]
-Slack = Annotated[str, StringConstraints(pattern=r"^[#@]?[\w.-]{1,80}$")]
-Webhook = Annotated[str, StringConstraints(pattern=r"^https?://[^\s]{1,2000}$")]
+Email = Annotated[
+    str,
+    StringConstraints(pattern=r"^[^\s@<>,]{1,64}@[^\s@<>,]{1,250}$"),
+    InWords("must be an e-mail address such as ann@example.com"),
+]
+Slack = Annotated[
+    str,
+    StringConstraints(pattern=r"^[#@]?[\w.-]{1,80}$"),
+    InWords("must be a user's id or a channel such as U0123ABCD or #approvals"),
+]
+Webhook = Annotated[
+    str,
+    StringConstraints(pattern=r"^https?://[^\s]{1,2000}$"),
+    InWords("must be an address, http:// or https://"),
+]
 # A way by its name, for people, or followed by an address of its own.
 Way = Annotated[
     str,
     StringConstraints(
         pattern=r"^(terminal|email|slack|webhook"
         r"|email:[^\s@<>,]{1,64}@[^\s@<>,]{1,250}|slack:[#@]?[\w.-]{1,80}|webhook:https?://[^\s]{1,2000})$"
+    ),
+    InWords(
+        "must be terminal, email, slack or webhook, or one of these with an address, as email:ann@example.com"
     ),
 ]
 

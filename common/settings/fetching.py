@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field, PlainValidator
 
 from common.allowed_hosts import AllowedHosts
 from common.grammar import PLAIN
+from common.in_words import InWords
 from common.settings.base import Group, setting
 
 
@@ -33,7 +34,9 @@ class FetchSettings(Group):
     rate: Annotated[float, Field(gt=0, lt=1000), PLAIN] = setting(
         "HIBERNAUT_FETCH_RATE", "How many requests a second one web host gets at most.", default="1"
     )
-    search: Annotated[str, Field(pattern=r"^(searxng:https?://\S+)?$")] = setting(
+    search: Annotated[
+        str, Field(pattern=r"^(searxng:https?://\S+)?$"), InWords("must be searxng: and the address of one")
+    ] = setting(
         "HIBERNAUT_SEARCH",
         "Search provider: `searxng:URL` asks a SearXNG instance. Empty: sitemaps, feeds and links of the "
         "sites named.",

@@ -102,7 +102,7 @@ def test_candidates_come_as_a_table_from_a_spreadsheet() -> None:
             {"id": "c2", "name": "Bo", "email": "bo@example.com"},
         ]
     for table, wrong in (
-        ("id,name,email\nc1,Ann,nowhere", "row 1: email: "),
+        ("id,name,email\nc1,Ann,nowhere", "row 1: email: must be an e-mail address such as"),
         ("id,name,phone\nc1,Ann,1", "the first line names the columns, which are: id, name, email"),
         ("c1,Ann,ann@example.com", "the first line names the columns, which are: id, name, email"),
         ("id,id\n1,2", "the first line names the columns"),
