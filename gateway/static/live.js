@@ -111,7 +111,8 @@ function state(now) {
   const waits = asks ? (asks === 1 ? "a decision" : `${asks} decisions`) : now.waiting_for || "nothing";
   find("waits").textContent = visible(waits);
   if (now.wake_at) find("waits").append(" until ", moment(now.wake_at));
-  find("waits").parentElement.hidden = now.status !== "running";
+  const told = now.state === "stuck" && now.trouble.length;
+  find("waits").parentElement.hidden = now.status !== "running" || Boolean(told);
   find("node").parentElement.hidden = now.state === "completed";
   find("progress").parentElement.parentElement.hidden = Boolean(now.batch) || !now.progress.total;
   find("progress").max = now.progress.total || 1;
