@@ -115,6 +115,8 @@ SLOTS = 24
 # A worker that has not ended so long after that is abandoned: it takes no more work, and the server hands out
 # again what it had.
 END_SECONDS = 10
+# How long a workflow may work without yielding; the server waits for a task for ten seconds.
+YIELD_SECONDS = 8
 # For so long a worker that has ended looks who needs its build.
 NEED_SECONDS = 5
 
@@ -241,9 +243,19 @@ def deployment(settings: Settings) -> WorkerDeploymentConfig | None:
 
 
 class EndingWorker(Worker):
-    """A worker that always ends: the SDK's own sometimes waits for ever while it shuts down."""
+    """A worker that always ends, and that a busy machine does not stop.
+
+    The SDK's own sometimes waits for ever while it shuts down. And it fails a workflow's task that has not
+    yielded within two seconds by the clock, which half a second of work takes where eight processes share a
+    processor: an agent that hears thousands of words at once would not get on until they are done.
+    """
 
     _abandoned = False
+
+    def __init__(self, client: Client, **config: Any) -> None:
+        super().__init__(client, **config)
+        if self._workflow_worker:
+            self._workflow_worker._deadlock_timeout_seconds = YIELD_SECONDS
 
     async def shutdown(self) -> None:
         """Take no more work, finish what is under way or hand it over, and end, come what may."""
