@@ -175,7 +175,10 @@ def in_slot(start: str, end: str, zone: str = "") -> dict[str, object]:
     [
         ({"candidates": []}, "at least 1"),
         ({"candidates": [{"id": "a", "name": "x", "email": "a@example.com"}] * 2}, "2 have the id a"),
-        ({"candidates": [{"id": "a", "name": "x", "email": "a@example.com\nBcc: b@example.com"}]}, "pattern"),
+        (
+            {"candidates": [{"id": "a", "name": "x", "email": "a@example.com\nBcc: b@example.com"}]},
+            "must be an e-mail address",
+        ),
         ({"candidates": [{"id": "a", "name": "x\ny", "email": "a@example.com"}]}, "one line"),
         ({"candidates": [{"id": "a", "name": "x", "email": "a@example.com", "file": "a.md"}]}, "profiles"),
         (in_slot("2026-12-01T10:00", "2026-12-01T11:00"), "timezone"),
