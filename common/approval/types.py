@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -13,6 +15,7 @@ from pydantic import (
     BaseModel,
     Field,
     JsonValue,
+    SerializationInfo,
     ValidationInfo,
     field_serializer,
     field_validator,
@@ -39,6 +42,9 @@ MAX_RECORDED_EDITS = 1000
 
 # Characters of a note, a reason, or what an agent is told.
 MAX_WORDS = 4000
+
+# How an authorization is written where its votes keep the names of their fields.
+AT_LENGTH = "at length"
 
 ShortText = Annotated[str, Field(max_length=200)]
 LongText = Annotated[str, Field(max_length=MAX_WORDS)]
@@ -400,17 +406,73 @@ class Authorization(BaseModel, frozen=True):
     def _policy_without_defaults(self, policy: ApprovalPolicy) -> dict[str, Any]:
         return policy.model_dump(mode="json", exclude_defaults=True)
 
+    # Likewise votes go without names, but for the id of the action's call: sleepers have it from before.
     @field_serializer("votes", when_used="json")
-    def _votes_without_defaults(self, votes: tuple[Vote, ...]) -> list[dict[str, Any]]:
-        return [vote.model_dump(mode="json", exclude_defaults=True) for vote in votes]
+    def _votes_in_short(self, votes: tuple[Vote, ...], info: SerializationInfo) -> list[Any]:
+        written = [vote.model_dump(mode="json", exclude_defaults=True) for vote in votes]
+        return written if info.context == AT_LENGTH else [_in_short(**each) for each in written]
 
-    # The key ends with the plan's digest, which the last vote also has unless somebody edited the plan.
+    @field_validator("votes", mode="before")
+    @classmethod
+    def _votes_at_length(cls, votes: Any) -> Any:
+        return [_at_length(each) for each in votes] if isinstance(votes, list) else votes
+
+    # The key begins with the agent, which the last vote was signed for, and ends with the plan's digest,
+    # which that vote also has unless somebody edited the plan.
     @field_serializer("key", when_used="json")
-    def _key_without_digest(self, key: str) -> str:
-        return key.removesuffix(self.votes[-1].decision.digest) if self.votes else key
+    def _key_in_short(self, key: str, info: SerializationInfo) -> str:
+        agent, digest = _ends_of_key(self.votes)
+        short = info.context != AT_LENGTH and key.startswith(f"{agent}:")
+        return key.removeprefix(agent if short else "").removesuffix(digest)
 
     @field_validator("key")
     @classmethod
     def _whole_key(cls, key: str, info: ValidationInfo) -> str:
-        votes = info.data.get("votes")
-        return key + votes[-1].decision.digest if votes and key.endswith(":") else key
+        agent, digest = _ends_of_key(info.data.get("votes"))
+        return f"{agent if key.startswith(':') else ''}{key}{digest if key.endswith(':') else ''}"
+
+
+def _ends_of_key(votes: Sequence[Vote] | None) -> tuple[str, str]:
+    """What the key of an action that these allow may begin and end with."""
+    if not votes:
+        return "", ""
+    decision = votes[-1].decision
+    return decision.signature.agent if decision.signature else "", decision.digest
+
+
+# What every vote has, in the order in which it is written without names.
+_OF_VOTES = ("id", "request_id", "digest", "by", "through", "at", "signature")
+
+
+def _in_short(decision: dict[str, Any], replaced: Any = None) -> list[Any]:
+    """A vote without names; those of what few have are in a last value."""
+    given = {**decision, "digest": _packed(decision["digest"])}
+    few = {name: value for name, value in given.items() if name not in _OF_VOTES}
+    if few["verdict"] == Verdict.APPROVE:
+        del few["verdict"]
+    if replaced:
+        few["replaced"] = replaced
+    return [*(given.get(name) for name in _OF_VOTES), *([few] if few else [])]
+
+
+def _at_length(vote: Any) -> Any:
+    """The vote that `_in_short` wrote; any other stays as it is."""
+    if not isinstance(vote, list):
+        return vote
+    few = next((dict(each) for each in vote[len(_OF_VOTES) :] if isinstance(each, dict)), {})
+    replaced = few.pop("replaced", {})
+    given = {name: value for name, value in zip(_OF_VOTES, vote, strict=False) if value is not None}
+    decision = {"verdict": Verdict.APPROVE, **few, **given, "digest": _unpacked(given.get("digest"))}
+    return {"decision": decision, "replaced": replaced}
+
+
+def _packed(digest: str) -> str:
+    """A digest in 43 characters in place of 64; what is none stays as it is."""
+    if not re.fullmatch(r"[0-9a-f]{64}", digest):
+        return digest
+    return base64.urlsafe_b64encode(bytes.fromhex(digest)).decode().rstrip("=")
+
+
+def _unpacked(packed: Any) -> Any:
+    is_packed = isinstance(packed, str) and len(packed) == 43
+    return base64.urlsafe_b64decode(f"{packed}=").hex() if is_packed else packed
