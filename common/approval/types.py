@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -23,6 +21,7 @@ from pydantic import (
     model_validator,
 )
 
+from common.approval.in_short import vote_at_length, vote_in_short
 from common.business_time import BusinessHours
 from common.grammar import Span
 from common.visible_text import OneLine
@@ -410,12 +409,12 @@ class Authorization(BaseModel, frozen=True):
     @field_serializer("votes", when_used="json")
     def _votes_in_short(self, votes: tuple[Vote, ...], info: SerializationInfo) -> list[Any]:
         written = [vote.model_dump(mode="json", exclude_defaults=True) for vote in votes]
-        return written if info.context == AT_LENGTH else [_in_short(**each) for each in written]
+        return written if info.context == AT_LENGTH else [vote_in_short(**each) for each in written]
 
     @field_validator("votes", mode="before")
     @classmethod
     def _votes_at_length(cls, votes: Any) -> Any:
-        return [_at_length(each) for each in votes] if isinstance(votes, list) else votes
+        return [vote_at_length(each) for each in votes] if isinstance(votes, list) else votes
 
     # The key begins with the agent, which the last vote was signed for, and ends with the plan's digest,
     # which that vote also has unless somebody edited the plan.
@@ -438,41 +437,3 @@ def _ends_of_key(votes: Sequence[Vote] | None) -> tuple[str, str]:
         return "", ""
     decision = votes[-1].decision
     return decision.signature.agent if decision.signature else "", decision.digest
-
-
-# What every vote has, in the order in which it is written without names.
-_OF_VOTES = ("id", "request_id", "digest", "by", "through", "at", "signature")
-
-
-def _in_short(decision: dict[str, Any], replaced: Any = None) -> list[Any]:
-    """A vote without names; those of what few have are in a last value."""
-    given = {**decision, "digest": _packed(decision["digest"])}
-    few = {name: value for name, value in given.items() if name not in _OF_VOTES}
-    if few["verdict"] == Verdict.APPROVE:
-        del few["verdict"]
-    if replaced:
-        few["replaced"] = replaced
-    return [*(given.get(name) for name in _OF_VOTES), *([few] if few else [])]
-
-
-def _at_length(vote: Any) -> Any:
-    """The vote that `_in_short` wrote; any other stays as it is."""
-    if not isinstance(vote, list):
-        return vote
-    few = next((dict(each) for each in vote[len(_OF_VOTES) :] if isinstance(each, dict)), {})
-    replaced = few.pop("replaced", {})
-    given = {name: value for name, value in zip(_OF_VOTES, vote, strict=False) if value is not None}
-    decision = {"verdict": Verdict.APPROVE, **few, **given, "digest": _unpacked(given.get("digest"))}
-    return {"decision": decision, "replaced": replaced}
-
-
-def _packed(digest: str) -> str:
-    """A digest in 43 characters in place of 64; what is none stays as it is."""
-    if not re.fullmatch(r"[0-9a-f]{64}", digest):
-        return digest
-    return base64.urlsafe_b64encode(bytes.fromhex(digest)).decode().rstrip("=")
-
-
-def _unpacked(packed: Any) -> Any:
-    is_packed = isinstance(packed, str) and len(packed) == 43
-    return base64.urlsafe_b64decode(f"{packed}=").hex() if is_packed else packed
