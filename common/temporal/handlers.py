@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from abc import ABCMeta
 from collections.abc import Iterable
 
 from temporalio import workflow
 
 
-class ShowsHandlers(type):
+class ShowsHandlers(ABCMeta):
     """The type of a base class of workflows whose `_handlers` names its own: in the sandbox it shows no more.
 
     With them go the names of what a workflow's class defines itself. Outside of the sandbox, where the SDK
-    checks the class when its worker starts, all are there.
+    checks the class when its worker starts, all are there. An agent may have abstract bases beside it.
     """
 
     _handlers: tuple[str, ...]

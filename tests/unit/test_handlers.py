@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import pytest
 from temporalio import workflow
 from temporalio.workflow import _Definition
 
+from common.agents.agent import AgentInput
 from common.agents.kinds import KINDS
+from workflows.core.agent import Agent
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
@@ -21,3 +25,27 @@ def test_the_sandbox_shows_every_handler_of_an_agent_and_little_else(
     shown = set(dir(agent))
     assert {each.fn.__name__ for each in handlers} | {"__init__", known.run_fn.__name__} <= shown
     assert not shown & {"ask", "act", "call", "hibernate"}
+
+
+def test_an_agent_may_have_other_bases_too() -> None:
+    """What they define is shown as its own is, wherever they stand."""
+
+    class Asked(ABC):
+        @workflow.query
+        def asked(self) -> str:
+            return self.words()
+
+        @abstractmethod
+        def words(self) -> str: ...
+
+    class Told:
+        @workflow.query
+        def told(self) -> str:
+            return "x"
+
+    class Both(Told, Agent[AgentInput, None], Asked):
+        pass
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(workflow.unsafe, "in_sandbox", lambda: True)
+        assert {"asked", "told", "on_signal"} <= set(dir(Both))
