@@ -13,6 +13,7 @@ from pydantic import (
     BaseModel,
     Field,
     JsonValue,
+    SerializationInfo,
     ValidationInfo,
     field_serializer,
     field_validator,
@@ -20,6 +21,7 @@ from pydantic import (
     model_validator,
 )
 
+from common.approval.in_short import vote_at_length, vote_in_short
 from common.business_time import BusinessHours
 from common.grammar import Span
 from common.visible_text import OneLine
@@ -39,6 +41,9 @@ MAX_RECORDED_EDITS = 1000
 
 # Characters of a note, a reason, or what an agent is told.
 MAX_WORDS = 4000
+
+# How an authorization is written where its votes keep the names of their fields.
+AT_LENGTH = "at length"
 
 ShortText = Annotated[str, Field(max_length=200)]
 LongText = Annotated[str, Field(max_length=MAX_WORDS)]
@@ -400,17 +405,35 @@ class Authorization(BaseModel, frozen=True):
     def _policy_without_defaults(self, policy: ApprovalPolicy) -> dict[str, Any]:
         return policy.model_dump(mode="json", exclude_defaults=True)
 
+    # Likewise votes go without names, but for the id of the action's call: sleepers have it from before.
     @field_serializer("votes", when_used="json")
-    def _votes_without_defaults(self, votes: tuple[Vote, ...]) -> list[dict[str, Any]]:
-        return [vote.model_dump(mode="json", exclude_defaults=True) for vote in votes]
+    def _votes_in_short(self, votes: tuple[Vote, ...], info: SerializationInfo) -> list[Any]:
+        written = [vote.model_dump(mode="json", exclude_defaults=True) for vote in votes]
+        return written if info.context == AT_LENGTH else [vote_in_short(**each) for each in written]
 
-    # The key ends with the plan's digest, which the last vote also has unless somebody edited the plan.
+    @field_validator("votes", mode="before")
+    @classmethod
+    def _votes_at_length(cls, votes: Any) -> Any:
+        return [vote_at_length(each) for each in votes] if isinstance(votes, list) else votes
+
+    # The key begins with the agent, which the last vote was signed for, and ends with the plan's digest,
+    # which that vote also has unless somebody edited the plan.
     @field_serializer("key", when_used="json")
-    def _key_without_digest(self, key: str) -> str:
-        return key.removesuffix(self.votes[-1].decision.digest) if self.votes else key
+    def _key_in_short(self, key: str, info: SerializationInfo) -> str:
+        agent, digest = _ends_of_key(self.votes)
+        short = info.context != AT_LENGTH and key.startswith(f"{agent}:")
+        return key.removeprefix(agent if short else "").removesuffix(digest)
 
     @field_validator("key")
     @classmethod
     def _whole_key(cls, key: str, info: ValidationInfo) -> str:
-        votes = info.data.get("votes")
-        return key + votes[-1].decision.digest if votes and key.endswith(":") else key
+        agent, digest = _ends_of_key(info.data.get("votes"))
+        return f"{agent if key.startswith(':') else ''}{key}{digest if key.endswith(':') else ''}"
+
+
+def _ends_of_key(votes: Sequence[Vote] | None) -> tuple[str, str]:
+    """What the key of an action that these allow may begin and end with."""
+    if not votes:
+        return "", ""
+    decision = votes[-1].decision
+    return decision.signature.agent if decision.signature else "", decision.digest

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Self
+from typing import Any, Self
 from urllib.parse import quote, urlsplit
 
-from pydantic import BaseModel, Field, JsonValue
+from pydantic import (
+    BaseModel,
+    Field,
+    JsonValue,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from common.approval.stakes import Stakes
 from common.approval.starts import SignedStart
@@ -126,6 +133,18 @@ class Told(BaseModel, frozen=True):
     gap: str = Field("", exclude_if=lambda gap: not gap)
     elsewhere: bool = Field(True, exclude_if=lambda elsewhere: elsewhere)
     asked: dict[str, JsonValue] | None = Field(None, exclude_if=lambda asked: asked is None)
+
+    # In the history of every question: where there is no more to say, the request is all that is written.
+    @model_serializer(mode="wrap", when_used="json")
+    def _in_short(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        told: dict[str, Any] = write(self)
+        return self.asked if self.asked and told == {"elsewhere": False, "asked": self.asked} else told
+
+    @model_validator(mode="before")
+    @classmethod
+    def _at_length(cls, told: Any) -> Any:
+        is_short = isinstance(told, dict) and "question" in told
+        return {"elsewhere": False, "asked": told} if is_short else told
 
     def tells_of(self, request: ApprovalRequest, owner: str) -> Self:
         """The same with a new request of the agent of `owner`.

@@ -42,6 +42,7 @@ from common.approval.types import ApprovalPolicy, ApprovalRequest, ApprovalsView
 from common.artifacts import ArtifactRef
 from common.mail import IncomingMail
 from common.notices.types import NoticeEvent
+from common.temporal.handlers import ShowsHandlers
 from workflows.core.answers import Answers
 from workflows.core.approval import Approvals, Premises
 from workflows.core.batch import Batches, agents_of, calling
@@ -103,7 +104,7 @@ MAX_TOLD = 50
 MAX_RECEIPTS = 50
 
 
-class Agent(Generic[Input, Memory]):
+class Agent(Generic[Input, Memory], metaclass=ShowsHandlers):
     """A durable agent.
 
     A subclass has an `__init__` under `@workflow.init` and a `run` under `@workflow.run`, both with its own
@@ -124,6 +125,7 @@ class Agent(Generic[Input, Memory]):
             for, as it is their money, and whoever approves its plans.
     """
 
+    _handlers = ("on_signal", "on_update", "status", "notebook", "receipts", "approvals", "refresh_premises")
     reads_mail = False
     long_lived = False
     budget_approvers: Sequence[str] = ()
@@ -360,6 +362,10 @@ class Agent(Generic[Input, Memory]):
         with suppress(asyncio.CancelledError):
             await self._approvals.tell_unanswered(text)
             await self._notifier.tell_end(event, text)
+
+    def details(self) -> str:
+        """What the Web UI shows of the agent, in Markdown; the worker asks for it when somebody looks."""
+        return self._display.details()
 
     @workflow.signal(dynamic=True)
     def on_signal(self, name: str, arguments: Sequence[RawValue]) -> None:

@@ -27,7 +27,7 @@ class Answers:
     def take(self, question: str, plan: BaseModel) -> Answer | None:
         """The answer that the history before had to the same question about the same plan."""
         for answer in self._carried.answers:
-            if (answer.request.question, answer.request.origin) == (question, digest(plan)):
+            if _is_to(answer, question, digest(plan)):
                 self._carried.answers.remove(answer)
                 return answer
         return None
@@ -54,12 +54,12 @@ class Answers:
 
     def forget(self, question: str, origin: str) -> None:
         """The question was acted on, or is asked anew: what was answered before counts no more."""
-        self._given = [
-            (task, each)
-            for task, each in self._given
-            if (each.request.question, each.request.origin) != (question, origin)
-        ]
+        self._given = [each for each in self._given if not _is_to(each[1], question, origin)]
 
     def keep(self) -> None:
         """Put what memory may not hold yet where the next history finds it."""
         self._carried.answers += [answer for _, answer in self._given]
+
+
+def _is_to(answer: Answer, question: str, origin: str) -> bool:
+    return (answer.request.question, answer.request.origin) == (question, origin)

@@ -90,13 +90,14 @@ class Approvals:
                 await self._preconditions.met(resumable=resumable)
             draft = gate.first_request(question, plan, policy, (*caveats(), *evidence), owner())
             self._answers.forget(question, draft.origin)
-            outcome = await self._ended(
-                request or await self._open(draft, type(plan)), type(plan), premises, resumable
-            )
+            id = request.id if request else await self._open(draft, type(plan))
+            # An agent sleeps here for days: in memory it has its question once.
+            del draft, request
+            outcome = await self._ended(id, type(plan), premises, resumable)
             while following := gate.follow_up(outcome):
                 await self._preconditions.met(resumable=False)
-                request = await self._open(following, type(plan))
-                outcome = await self._ended(request, type(plan), premises, resumable)
+                id = await self._open(following, type(plan))
+                outcome = await self._ended(id, type(plan), premises, resumable)
         self._answers.give(outcome.answer)
         await self._display.while_paused(self._history.wait if resumable else workflow.wait_condition)
         self._calls.has_begun = True
@@ -203,8 +204,8 @@ class Approvals:
         self._display.note(f"{request.question} {words}", request=request.id)
         await self._tell_settled(request, words)
 
-    async def _open(self, draft: ApprovalRequest, kind: type[BaseModel]) -> ApprovalRequest:
-        """Open `draft` under an id of its own, its durations counted from now."""
+    async def _open(self, draft: ApprovalRequest, kind: type[BaseModel]) -> str:
+        """Open `draft` under an id of its own, its durations counted from now; the id."""
         self._gate.memory.asked += 1
         # People type it, and `AgentWaitingFor` separates by these.
         node = re.sub(r"[\s;]+", "-", self._display.node_name)
@@ -217,17 +218,17 @@ class Approvals:
         self._gate.open(request)
         self._display.note(f"asks: {request.question}", request=id, digest=request.digest)
         await self._notifier.tell_page(list(self._gate.memory.open.values()))
-        return request
+        return id
 
     async def _ended(
-        self, request: ApprovalRequest, kind: type[Plan], premises: Premises[Plan], resumable: bool
+        self, id: str, kind: type[Plan], premises: Premises[Plan], resumable: bool
     ) -> Outcome[Plan]:
         """How an open request ends; it is closed then, and those hear of it who were told of it."""
-        self._rests_on[request.id] = premises(kind.model_validate(request.plan))
-        self._gate.update(request.id, premises=tuple(map(unfetched_state, self._rests_on[request.id])))
-        outcome = await self._outcome(request.id, kind, resumable)
-        late = self._gate.close(request.id, outcome.words, workflow.now())
-        self._display.note(outcome.words, digest=request.digest, request=request.id)
+        self._rests_on[id] = premises(kind.model_validate(self._gate.memory.open[id].plan))
+        self._gate.update(id, premises=tuple(map(unfetched_state, self._rests_on[id])))
+        outcome = await self._outcome(id, kind, resumable)
+        late = self._gate.close(id, outcome.words, workflow.now())
+        self._display.note(outcome.words, digest=outcome.request.digest, request=id)
         for record in late:
             self._note_refusal(record)
         await self._tell_settled(outcome.request, outcome.words)

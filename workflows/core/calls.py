@@ -15,6 +15,7 @@ from temporalio import workflow
 from temporalio.common import Priority, RetryPolicy
 from temporalio.exceptions import ActivityError, FailureError, is_cancelled_exception
 
+from common.approval.types import AT_LENGTH
 from common.errors import permanent
 from workflows.core.display import Display
 
@@ -198,7 +199,7 @@ class Calls:
         id = f"{self._display.node_name}/{self._sequence}"
         if not policy.local:
             # Without defaults: a field that a later version adds must not keep sleepers from their replay.
-            body = argument.model_dump_json(exclude_defaults=True).encode()
+            body = argument.model_dump_json(exclude_defaults=True, context=AT_LENGTH).encode()
             if len(body) > MAX_ARGUMENT_BYTES:
                 told = f"{activity.__name__}: {len(body)} bytes; hand over an artifact"
                 raise permanent("ArgumentTooLarge", told)

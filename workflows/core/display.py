@@ -46,7 +46,7 @@ class Display:
         self._on_stuck = on_stuck
         self._node_since = workflow.now()
         self._waits: list[Wait] = []
-        self._soon: set[Callable[[], None]] = set()
+        self._soon: asyncio.Handle | None = None
         # Whether the search attributes tell of a wait that may be over by now.
         self._shows_wait = False
         # After history started afresh the server still shows what the run before wrote.
@@ -74,7 +74,6 @@ class Display:
     def note(self, text: str, **facts: Any) -> None:
         """See `Agent.note`."""
         notebook.write(self._carried.notebook, workflow.now(), self.node_name, text, facts)
-        self._do_soon(self._show_details)
 
     @contextmanager
     def waiting(self, wait: Wait) -> Iterator[None]:
@@ -131,7 +130,6 @@ class Display:
 
     def show(self) -> None:
         """Bring the search attributes up to date."""
-        self._show_details()
         self._shows_wait = bool(self._waits)
         stuck = self.watchdog.stuck
         node, since = (stuck.node, stuck.since) if stuck else (self.node_name, self._node_since)
@@ -155,17 +153,12 @@ class Display:
 
     def show_soon(self) -> None:
         """`show`, once for all signals that come at the same time."""
-        self._do_soon(self.show)
+        if not self._soon:
+            self._soon = asyncio.get_running_loop().call_soon(self._show_now)
 
-    def _do_soon(self, what: Callable[[], None]) -> None:
-        """Do `what` once for however many asked for it, after what is ready to run now."""
-        if what not in self._soon:
-            self._soon.add(what)
-            asyncio.get_running_loop().call_soon(self._do, what)
-
-    def _do(self, what: Callable[[], None]) -> None:
-        self._soon.discard(what)
-        what()
+    def _show_now(self) -> None:
+        self._soon = None
+        self.show()
 
     async def _now_stuck(self, call: OpenCall) -> None:
         self.mark_stuck(call.node)
@@ -190,7 +183,8 @@ class Display:
             return AgentState.STUCK
         return self._waits[0].state if self._waits else AgentState.WORKING
 
-    def _show_details(self) -> None:
+    def details(self) -> str:
+        """What the Web UI shows of the agent, in Markdown."""
         headline = f"{self._state()} at {self.node_name or 'the start'}"
         if self._waits:
             until = f", until {at:%Y-%m-%d %H:%M} UTC" if (at := self._wake_at()) else ""
@@ -199,7 +193,7 @@ class Display:
             f"{each.id} asks {', '.join(each.deciders) or 'nobody'}: {each.question} {each.standing}"
             for each in self._carried.approvals.open.values()
         ]
-        workflow.set_current_details(notebook.as_markdown(self._carried.notebook, headline, questions))
+        return notebook.as_markdown(self._carried.notebook, headline, questions)
 
     def _waiting_for(self) -> str | None:
         # Approvals first: an inbox is asked for by how this begins.

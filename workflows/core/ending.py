@@ -1,4 +1,7 @@
-"""However an agent ends in its own time, people hear of it. A fresh history and a bug are no end."""
+"""However an agent ends in its own time, people hear of it. A fresh history and a bug are no end.
+
+And the Web UI is told of an agent when somebody looks, as writing it down at each step costs more.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,11 @@ import asyncio
 from typing import Any
 
 from temporalio import workflow
+from temporalio.api.sdk.v1 import WorkflowMetadata
 from temporalio.exceptions import FailureError, is_cancelled_exception
 from temporalio.worker import (
     ExecuteWorkflowInput,
+    HandleQueryInput,
     Interceptor,
     WorkflowInboundInterceptor,
     WorkflowInterceptorClassInput,
@@ -20,7 +25,7 @@ from workflows.core.display import cause_of
 
 
 class TellEnd(Interceptor):
-    """On every worker and in every replay of agents: has each agent tell of its end."""
+    """On every worker and in every replay of agents: has each agent tell of its end, and the Web UI of it."""
 
     def workflow_interceptor_class(self, input: WorkflowInterceptorClassInput) -> type[_TellEnd]:
         """What stands around each workflow."""
@@ -42,3 +47,9 @@ class _TellEnd(WorkflowInboundInterceptor):
             raise
         await agent.tell_end(NoticeEvent.FINISHED, "ended: done")
         return result
+
+    async def handle_query(self, input: HandleQueryInput) -> Any:
+        answer = await super().handle_query(input)
+        if isinstance(answer, WorkflowMetadata) and isinstance(agent := workflow.instance(), Agent):
+            answer.current_details = agent.details()
+        return answer

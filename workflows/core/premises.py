@@ -129,13 +129,8 @@ class Fetched:
     @property
     def state(self) -> PremiseState:
         """How the premise stands, for people."""
-        known = said(self.now) if self.now is not None else ""
-        return PremiseState(
-            name=self.premise.name,
-            seen=said(self.premise.seen),
-            now=known,
-            drift=self.drift.reason if self.drift else "",
-        )
+        now, drift = "" if self.now is None else said(self.now), self.drift.reason if self.drift else ""
+        return unfetched_state(self.premise).model_copy(update={"now": now, "drift": drift})
 
 
 def unfetched_state(premise: Premise) -> PremiseState:
