@@ -6,6 +6,9 @@ TARGET ?=
 # Processes that tests run in; each has a Temporal server of its own.
 WORKERS ?= 4
 
+# By all cores, and without the packages' own tests: pip compiles everything, by one.
+COMPILE = $(BIN)/python -m compileall -qq -j 0 -x /tests/ $(VENV)/lib 2> /dev/null || true
+
 # Hundreds of processes import the same modules: what the first has compiled serves the others.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -22,14 +25,16 @@ $(VENV)/.runtime: requirements.lock
 	@$(PYTHON) -c 'import venv, ensurepip' || { echo "python3 lacks venv: install it (Debian: python3-venv)"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing $$(grep -c == requirements.lock) locked packages into $(VENV) …"
-	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes --no-deps -r requirements.lock
+	@$(BIN)/python -m pip install -q --no-compile --disable-pip-version-check --require-hashes --no-deps -r requirements.lock
+	@$(COMPILE)
 	@printf '#!%s\nimport sys\nsys.path.insert(0, "%s")\nfrom starter import command\ncommand()\n' \
 		"$(CURDIR)/$(BIN)/python" "$(CURDIR)" > $(BIN)/hibernaut && chmod +x $(BIN)/hibernaut
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.runtime requirements-dev.lock
 	@echo "Installing $$(grep -c == requirements-dev.lock) locked packages for development into $(VENV) …"
-	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes --no-deps -r requirements-dev.lock
+	@$(BIN)/python -m pip install -q --no-compile --disable-pip-version-check --require-hashes --no-deps -r requirements-dev.lock
+	@$(COMPILE)
 	@touch $@
 
 # What tests use of Debian: mail by dovecot, clocks that are off by libfaketime, pages by chromium, a site of

@@ -41,6 +41,8 @@ _GIVEN = itertools.count()
 # WAL doubles the write rate. `synchronous=FULL` puts on disk what the server has acknowledged; it is SQLite's
 # default, set here so that a changed default cannot lose data.
 PRAGMAS = {"journal_mode": "WAL", "synchronous": "FULL"}
+# What the server has acknowledged is with the operating system, and outlives a killed server.
+SCRATCH = {"synchronous": "OFF"}
 # Of this process's environment. The server needs none of its secrets, and would read TEMPORAL_* as options.
 INHERITED = frozenset(
     {"PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR", "XDG_CONFIG_HOME", "GOMAXPROCS", "GOMEMLIMIT"}
@@ -83,6 +85,7 @@ class DevServer:
         database: the SQLite file; the data folder's own where None.
         limits: more of the server's dynamic configuration.
         codec: address of the codec that decodes payloads for the Web UI; empty for none.
+        scratch: its data need not outlive a crash of the machine, and nothing waits for the disk.
     """
 
     def __init__(
@@ -95,8 +98,10 @@ class DevServer:
         database: Path | None = None,
         limits: Mapping[str, str] | None = None,
         codec: str = "",
+        scratch: bool = False,
     ) -> None:
         self._codec = codec
+        self._pragmas = PRAGMAS | SCRATCH if scratch else PRAGMAS
         self._dynamic_config = {**DYNAMIC_CONFIG, **(limits or {})}
         self._program = find_program(settings)
         self._port = port or free_port()
@@ -233,7 +238,7 @@ class DevServer:
         if self._ui_port:
             command += ["--ui-ip", self._ui_host]
             command += ["--ui-codec-endpoint", self._codec] if self._codec else []
-        for name, value in PRAGMAS.items():
+        for name, value in self._pragmas.items():
             command += ["--sqlite-pragma", f"{name}={value}"]
         for name, value in self._dynamic_config.items():
             command += ["--dynamic-config-value", f"{name}={value}"]

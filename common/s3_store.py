@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import threading
 from collections.abc import Iterable, Iterator
@@ -158,13 +159,17 @@ class S3Store(ObjectStore):
 
     @property
     def _client(self) -> Any:
-        # Not in `__init__`: boto3 takes 0.2 s to load, which a process that stores nothing large is spared.
+        # Not in `__init__`: botocore takes 0.2 s to load; a process that stores nothing large is spared it.
         with self._opening:
             if self._opened is None:
-                import boto3
                 from botocore.config import Config
+                from botocore.session import Session
 
-                self._opened = boto3.session.Session().client(
+                session = Session()
+                session.register_component(
+                    "data_loader", _descriptions(session.get_config_variable("data_path"))
+                )
+                self._opened = session.create_client(
                     "s3",
                     endpoint_url=self._settings.state.s3_endpoint or None,
                     region_name=self._settings.state.s3_region or None,
@@ -193,6 +198,14 @@ class S3Store(ObjectStore):
         mend = next((words for codes, words in FIXES.items() if code in codes), "")
         refuses = bool(mend) and code not in (*OUTAGES, *EXPIRED)
         return StoreUnavailableError(f"cannot {what} {key} in {where}: {code}", mend, refuses=refuses)
+
+
+@functools.cache
+def _descriptions(folders: str | None) -> Any:
+    """What botocore reads of S3 before it can make a client, once for all of them: it keeps 12 MB of it."""
+    from botocore.loaders import create_loader
+
+    return create_loader(folders)
 
 
 def _code(error: Exception) -> str:

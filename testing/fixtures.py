@@ -42,7 +42,9 @@ async def server(session_settings: Settings) -> AsyncIterator[DevServer | GivenS
     if GIVEN:
         yield GivenServer()
         return
-    async with DevServer(session_settings, ui_port=None, limits=QUICK_TASKS | AFRESH_AT_ONCE) as running:
+    async with DevServer(
+        session_settings, ui_port=None, limits=QUICK_TASKS | AFRESH_AT_ONCE, scratch=True
+    ) as running:
         yield running
 
 

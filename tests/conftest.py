@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import gc
+import importlib
 import os
 import signal
 from collections.abc import Generator, Iterator
@@ -68,6 +70,18 @@ LONG = (
     *("workflow/test_drift", "chaos/test_contract_auditor_kills", "chaos/test_recruiter"),
     *("workflow/test_archive", "workflow/test_chain_machine", "integration/test_gateway_schema"),
 )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection(session: pytest.Session) -> None:
+    """Each of several workers compiles its part of all modules first, and finds the others' compiled."""
+    name, count = (os.environ.get(f"PYTEST_XDIST_WORKER{end}", "") for end in ("", "_COUNT"))
+    if not name or session.config.args_source is not pytest.Config.ArgsSource.TESTPATHS:
+        return
+    modules = sorted(Path(__file__).parent.glob("*/test_*.py"))
+    for module in modules[int(name.removeprefix("gw")) :: int(count)]:
+        with contextlib.suppress(Exception, pytest.skip.Exception):  # collection tells of it
+            importlib.import_module(f"tests.{module.parent.name}.{module.stem}")
 
 
 def pytest_collection_finish() -> None:

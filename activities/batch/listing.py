@@ -33,7 +33,8 @@ from common.agents.batch import (
 )
 from common.agents.kinds import KINDS
 from common.artifacts import ArtifactRef, ArtifactStore
-from common.errors import flaw_of, permanent
+from common.errors import permanent
+from common.flaws import flaw_of
 
 MAX_FILE_BYTES = 256 * 1024 * 1024
 

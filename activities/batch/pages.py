@@ -44,7 +44,8 @@ from common.client.client import AgentClient
 from common.client.errors import AgentClientError, TooManyAgentsError
 from common.client.limits import priority_of
 from common.client.view import QUERY_PATIENCE
-from common.errors import flaw_of, permanent, retry_after
+from common.errors import permanent, retry_after
+from common.flaws import flaw_of
 from common.names import UnusableValueError
 from common.settings import Settings
 from common.temporal import search_attributes

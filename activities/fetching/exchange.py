@@ -13,7 +13,8 @@ from temporalio.exceptions import ApplicationError
 
 from activities.calls.retry_header import asked_wait
 from activities.fetching.guard import AddressRefusedError
-from common.errors import flaw_of, permanent
+from common.errors import permanent
+from common.flaws import flaw_of
 
 MAX_SECONDS = 60.0
 # How long a busy site is left alone that does not say how long.

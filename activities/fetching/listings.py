@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from activities.documents.charsets import decode
 from activities.documents.extract import ExtractError, Link
 from activities.fetching.addresses import joined
-from common.errors import flaw_of
+from common.flaws import flaw_of
 
 if TYPE_CHECKING:
     from lxml.etree import _Element

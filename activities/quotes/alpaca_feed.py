@@ -11,7 +11,7 @@ import requests
 
 from activities.quotes.alpaca import CREDENTIALS, SECONDS, check_credentials, make_quiet, read_refusal
 from activities.quotes.quotes import Fault, check_age, checked_quote, no_quote, status_fault
-from common.errors import flaw_of
+from common.flaws import flaw_of
 from common.quotes import Quote
 
 SOURCE = "Alpaca"

@@ -18,7 +18,7 @@ from sqlalchemy import URL, Column, Connection, MetaData, String, Table, delete,
 
 from activities.quotes.quotes import Fault, check_age, checked_quote, no_quote
 from common.database import SharedDatabase
-from common.errors import flaw_of
+from common.flaws import flaw_of
 from common.quotes import Quote
 
 MAX_BYTES = 200_000_000  # unpacked

@@ -13,7 +13,7 @@ import httpx
 from activities.calls.retry_header import asked_wait
 from activities.fetching.guard import AddressRefusedError
 from activities.quotes.quotes import Fault, no_quote, status_fault
-from common.errors import flaw_of
+from common.flaws import flaw_of
 
 MAX_BYTES = 1_000_000
 

@@ -20,7 +20,8 @@ from activities.quotes.alpaca import (
 )
 from activities.trading.broker import DuplicateOrderError, MarketState, OrderRequest, TooLateError
 from common.agents.buyer import Order, OrderState, Side
-from common.errors import flaw_of, permanent, retry_after
+from common.errors import permanent, retry_after
+from common.flaws import flaw_of
 
 Answer = TypeVar("Answer")
 

@@ -90,7 +90,9 @@ async def world(settings: Settings, answers: Mapping[str, JsonValue]) -> AsyncIt
         Signer.load(own, create=True)
         write_alone(own)
         try:
-            server = await ending.enter_async_context(DevServer(own, ui_port=None, limits=LIMITS))
+            server = await ending.enter_async_context(
+                DevServer(own, ui_port=None, limits=LIMITS, scratch=True)
+            )
             # At once, as its worker is ended: what they have under way is nobody's.
             ending.callback(server.kill)
         except DevServerError as error:

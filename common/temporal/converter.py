@@ -16,7 +16,8 @@ from temporalio.exceptions import ApplicationError, FailureError, TemporalError
 
 from common.agents.agent import AgentInput
 from common.approval.starts import SignedStart
-from common.errors import flaw_of, permanent
+from common.errors import permanent
+from common.flaws import flaw_of
 from common.temporal.search_attributes import fit
 
 # What decoding raises where nobody here can read a payload: under another key, in another encoding or type.

@@ -131,7 +131,7 @@ async def siege(folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
     rclone = Rclone(folder / "served")
     settings = Settings.read({"HIBERNAUT_DATA_DIR": str(folder / "data")})
-    async with DevServer(settings, ui_port=None, limits=QUICK_TASKS | QUICK_DELETION) as server:
+    async with DevServer(settings, ui_port=None, limits=QUICK_TASKS | QUICK_DELETION, scratch=True) as server:
         monkeypatch.setenv("TEMPORAL_ADDRESS", server.address)
         besieged = Siege(folder, server.address, rclone)
         await besieged.start_store()

@@ -58,7 +58,7 @@ async def cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Kub
 @pytest.fixture
 async def temporal(tmp_path: Path) -> AsyncIterator[DevServer]:
     settings = Settings.read({"HIBERNAUT_DATA_DIR": str(tmp_path / "temporal")})
-    async with DevServer(settings, ui_port=None, limits=QUICK_TASKS | QUICK_ROLLOUTS) as server:
+    async with DevServer(settings, ui_port=None, limits=QUICK_TASKS | QUICK_ROLLOUTS, scratch=True) as server:
         yield server
 
 

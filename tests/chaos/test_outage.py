@@ -36,7 +36,7 @@ async def test_an_activity_that_ends_while_temporal_is_away_is_not_run_again(
 ) -> None:
     """Its result is reported until it is heard."""
     settings = Settings.read({"HIBERNAUT_DATA_DIR": str(tmp_path)})
-    async with DevServer(settings, ui_port=None) as server:
+    async with DevServer(settings, ui_port=None, scratch=True) as server:
         monkeypatch.setenv("TEMPORAL_ADDRESS", server.address)
         client = await connect(settings)
         write_alone(settings)

@@ -158,7 +158,7 @@ def once_each(letters: list[Delivered], ids: list[str]) -> None:
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("agents", [30, pytest.param(200, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("agents", [12, pytest.param(200, marks=pytest.mark.soak)])
 async def test_an_answer_in_hour_seventy_wakes_the_right_one_of_many(agents: int, tmp_path: Path) -> None:
     """Letters, 48 hours, follow-ups, an answer, slots, an invitation: each once, through four kills."""
     ids = [f"recruiter-{number:03}" for number in range(agents)]
@@ -167,7 +167,7 @@ async def test_an_answer_in_hour_seventy_wakes_the_right_one_of_many(agents: int
         doors = Doors(await connect(fleet.settings), fleet)
         await throttled(ids, doors.start)
         await eventually(lambda: all_drafted(fleet, agents))
-        amid = agents // 10
+        amid = max(2, agents // 10)
         await fleet.kill_amid("first", amid, throttled(ids, doors.approve_letters))
         await eventually(lambda: is_out(fleet, "first", agents))
 

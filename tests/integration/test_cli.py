@@ -380,7 +380,10 @@ async def test_progress_counts_what_a_running_activity_reports(
 async def test_watch_follows_an_agent_through_a_restart_of_the_server(tmp_path: Path, desk: Desk) -> None:
     """It says that it reconnects, goes on, and ends with the agent."""
     settings = Settings.read({"HIBERNAUT_DATA_DIR": str(tmp_path / "own")})
-    async with DevServer(settings, ui_port=None) as own, open_desk(own, tmp_path / "own") as watched:
+    async with (
+        DevServer(settings, ui_port=None, scratch=True) as own,
+        open_desk(own, tmp_path / "own") as watched,
+    ):
         await watched.work()
         id = await watched.asking("me")
         watching = await watched.spawn("watch", id)

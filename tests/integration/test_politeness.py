@@ -152,7 +152,7 @@ async def test_the_rate_is_kept_by_the_server_through_its_death(tmp_path: Path) 
     """Set once, it is there after a kill; fetches have a queue of their own."""
     settings = Settings.read({"HIBERNAUT_DATA_DIR": str(tmp_path), "HIBERNAUT_FETCH_RATE": "0.5"})
     assert settings.task_queue + FETCH.queue == settings.fetch_queue
-    async with DevServer(settings, ui_port=None) as server:
+    async with DevServer(settings, ui_port=None, scratch=True) as server:
         client = await Client.connect(server.address)
         await set_fetch_rate(client.workflow_service, NAMESPACE, settings)
         server.kill()

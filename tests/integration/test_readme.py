@@ -99,7 +99,8 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
     }
     environment["HIBERNAUT_DATA_DIR"] = str(folder / "data")
     copy, forks = folder / "checkout", folder / "forks"
-    ignored = shutil.ignore_patterns(".venv", ".git", ".hibernaut", "__pycache__", ".*_cache", ".hypothesis")
+    # With what is compiled; a file under way has more behind its suffix.
+    ignored = shutil.ignore_patterns(".venv", ".git", ".hibernaut", "*.pyc.*", ".*_cache", ".hypothesis")
     shutil.copytree(ROOT, copy, ignore=ignored)
     make_venv(copy / ".venv", forks)
     made = Checkout(copy, environment, folder / "dev.log")

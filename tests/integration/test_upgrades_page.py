@@ -60,7 +60,7 @@ async def test_the_sessions_run_as_they_stand(tmp_path: Path) -> None:
     script += "\n".join(f"starter approve {id}\nstarter result {id} --wait" for id in ("before", "after"))
     script += "\nstarter list --json >&3\n"
     quick = QUICK_TASKS | QUICK_DELETION | QUICK_ROLLOUTS
-    async with DevServer(settings, ui_port=None, limits=quick) as server:
+    async with DevServer(settings, ui_port=None, limits=quick, scratch=True) as server:
         environment = {
             **os.environ,
             "TEMPORAL_ADDRESS": server.address,

@@ -103,7 +103,7 @@ async def machines(folder: Path, environment: Mapping[str, str]) -> AsyncIterato
     operator = Settings.read({"HIBERNAUT_DATA_DIR": str(folder / "operator")})
     open_all(operator.data_dir)
     write_alone(operator)
-    server = DevServer(operator, ui_port=None, limits=QUICK_TASKS)
+    server = DevServer(operator, ui_port=None, limits=QUICK_TASKS, scratch=True)
     async with AsyncExitStack() as ending:
         await server.start()
         ending.push_async_callback(server.stop)

@@ -28,7 +28,7 @@ class Stack:
     def __init__(self, folder: Path, limits: Mapping[str, str] = QUICK_TASKS) -> None:
         open_all(folder)
         self.settings = Settings.read({"HIBERNAUT_DATA_DIR": str(folder)})
-        self.server = DevServer(self.settings, ui_port=None, limits=limits)
+        self.server = DevServer(self.settings, ui_port=None, limits=limits, scratch=True)
         write_alone(self.settings)
         self.signer = Signer.load(self.settings, create=True)
         self.worker: Process | None = None

@@ -39,7 +39,7 @@ async def short_histories(
     """A stage on a server that suggests a fresh history after thirty events; with more limits if given."""
     settings = Settings.read({"HIBERNAUT_DATA_DIR": str(tmp_path / "short")})
     short = limits.short_histories(30) | limits.QUICK_TASKS | getattr(request, "param", {})
-    async with DevServer(settings, ui_port=None, limits=short) as server:
+    async with DevServer(settings, ui_port=None, limits=short, scratch=True) as server:
         monkeypatch.setenv("TEMPORAL_ADDRESS", server.address)
         stage = Stage(await connect(settings), settings, cached=1000)
         await stage.work()

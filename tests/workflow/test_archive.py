@@ -31,11 +31,11 @@ from testing.waiting import eventually
 from tests.support.agents.doubles import ErrandInput
 from tests.support.agents.keepers import KeeperAgent, Kept
 from tests.support.archive.stage import ArchiveStage, archive_stage, listed, patience
-from tests.support.s3 import credentials, in_bucket, moto
+from tests.support.s3 import Rclone, credentials, in_bucket
 from tests.support.stage import state_is
 from workflows.replayer import replayer
 
-__all__ = ["credentials", "moto", "patience"]
+__all__ = ["credentials", "patience"]
 
 
 STORES = ["encrypted in a folder", "plain in S3"]
@@ -46,11 +46,13 @@ both_stores = pytest.mark.parametrize("stage", STORES, indirect=True)
 async def stage(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[ArchiveStage]:
-    where = {}
-    if getattr(request, "param", STORES[0]) == "plain in S3":
-        # Of its own: all buckets of the process are one service's.
-        where = in_bucket(request.getfixturevalue("moto"), prefix=f"{tmp_path.name}/")
-    async with archive_stage(tmp_path, monkeypatch, encrypted=not where, **where) as stage:
+    if getattr(request, "param", STORES[0]) == STORES[0]:
+        async with archive_stage(tmp_path, monkeypatch, encrypted=True) as stage:
+            yield stage
+        return
+    rclone = Rclone(tmp_path / "served")
+    where = in_bucket(f"http://127.0.0.1:{rclone.port}")
+    async with rclone.running(), archive_stage(tmp_path, monkeypatch, encrypted=False, **where) as stage:
         yield stage
 
 

@@ -50,7 +50,7 @@ async def afresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
     know_brief(monkeypatch)
     settings = Settings.read({"HIBERNAUT_DATA_DIR": str(tmp_path / "short")})
     short = limits.short_histories(30) | limits.QUICK_TASKS
-    async with DevServer(settings, ui_port=None, limits=short) as server:
+    async with DevServer(settings, ui_port=None, limits=short, scratch=True) as server:
         monkeypatch.setenv("TEMPORAL_ADDRESS", server.address)
         stage = BatchStage(await connect(settings), settings)
         async with stage.at_work():

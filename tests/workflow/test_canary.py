@@ -50,7 +50,7 @@ async def test_a_secret_is_found_nowhere_where_encryption_is_on(
         }
     )
     histories = []
-    async with DevServer(settings, ui_port=None) as server:
+    async with DevServer(settings, ui_port=None, scratch=True) as server:
         monkeypatch.setenv("TEMPORAL_ADDRESS", server.address)
         stage = Stage(await connect(settings), settings, 1000)
         stage.agents = [KeeperAgent, PanelAgent]

@@ -64,7 +64,9 @@ class Machine:
 
     async def open(self) -> None:
         """Start everything."""
-        self._server = DevServer(self.settings, ui_port=None, limits=short_histories(40) | QUICK_TASKS)
+        self._server = DevServer(
+            self.settings, ui_port=None, limits=short_histories(40) | QUICK_TASKS, scratch=True
+        )
         await self._server.start()
         os.environ["TEMPORAL_ADDRESS"] = self._server.address
         groups = {name: sorted(members) for name, members in GROUPS.items()}

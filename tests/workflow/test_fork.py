@@ -120,7 +120,7 @@ async def floor(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Floor
     )
     limits = QUICK_TASKS | QUICK_DELETION | short_histories(90)
     with pytest.MonkeyPatch.context() as monkeypatch:
-        async with DevServer(settings, ui_port=None, limits=limits) as server:
+        async with DevServer(settings, ui_port=None, limits=limits, scratch=True) as server:
             monkeypatch.setenv("TEMPORAL_ADDRESS", server.address)
             floor = Floor(await connect(settings), settings)
             await floor.work()

@@ -29,7 +29,7 @@ async def exchange_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIter
     """
     settings = Settings.read({"HIBERNAUT_DATA_DIR": str(tmp_path_factory.mktemp("exchange"))})
     quick = limits.short_histories(90) | limits.QUICK_TASKS | limits.QUICK_TIMERS | limits.AFRESH_AT_ONCE
-    async with DevServer(settings, ui_port=None, limits=quick) as server:
+    async with DevServer(settings, ui_port=None, limits=quick, scratch=True) as server:
         yield server
 
 

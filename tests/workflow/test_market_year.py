@@ -28,7 +28,7 @@ async def test_a_year_of_quarter_hours_stays_within_its_bounds(
     """At most 4,096 events a run and 64 KB carried, and no quarter hour of open market passed over."""
     settings = Settings.read({"HIBERNAUT_DATA_DIR": str(tmp_path / "year")})
     quick = limits.QUICK_TASKS | limits.QUICK_TIMERS | limits.AFRESH_AT_ONCE
-    async with DevServer(settings, ui_port=None, limits=quick) as server:
+    async with DevServer(settings, ui_port=None, limits=quick, scratch=True) as server:
         monkeypatch.setenv("TEMPORAL_ADDRESS", server.address)
         async with MarketStage.open(settings) as stage:
             began = datetime.now(UTC)

@@ -23,7 +23,7 @@ from tests.support.stage import Stage
 from workflows.core import agent as agent_module
 from workflows.core.agent import LONG
 
-MANY = 100
+MANY = 50
 
 
 async def test_an_owner_of_many_agents_does_not_keep_anothers_waiting(stage: Stage) -> None:

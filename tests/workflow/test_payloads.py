@@ -254,7 +254,7 @@ async def test_a_sweep_for_another_service_deletes_nothing(stage: Stage, tmp_pat
     before = lying(stage)
     await sweep(stage.client, objects, far, dry_run=True)
     other = stage.settings.but(data_dir=tmp_path / "other")
-    async with DevServer(other, ui_port=None) as server:
+    async with DevServer(other, ui_port=None, scratch=True) as server:
         stranger = await Client.connect(server.address)
         with pytest.raises(ForeignStoreError, match="HIBERNAUT_S3_PREFIX"):
             await sweep(stranger, objects, far)

@@ -261,7 +261,7 @@ async def own_server(
 ) -> AsyncIterator[PoisonStage]:
     """A stage on a server with bounds of its own."""
     settings = Settings.read({"HIBERNAUT_DATA_DIR": str(folder)})
-    async with DevServer(settings, ui_port=None, limits=bounds) as server:
+    async with DevServer(settings, ui_port=None, limits=bounds, scratch=True) as server:
         monkeypatch.setenv("TEMPORAL_ADDRESS", server.address)
         stage = PoisonStage(await connect(settings), settings, 1000)
         async with stage.at_work(replays=replays):

@@ -59,7 +59,7 @@ async def rollouts(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[De
     """A server that soon says what has drained, and soon forgets a poll."""
     settings = Settings.read({"HIBERNAUT_DATA_DIR": str(tmp_path_factory.mktemp("rollouts"))})
     quick = QUICK_TASKS | QUICK_DELETION | QUICK_ROLLOUTS
-    async with DevServer(settings, ui_port=None, limits=quick) as server:
+    async with DevServer(settings, ui_port=None, limits=quick, scratch=True) as server:
         yield server
 
 

@@ -11,7 +11,7 @@ from activities.auditor.fix.scratch import Scratch
 from activities.auditor.records import PlannedFix
 from activities.auditor.scan.programs import AnalyserFailed
 from common.artifacts import ArtifactStore
-from common.errors import flaw_of
+from common.flaws import flaw_of
 
 # How long the user's own check may be repeated to find the fixes that turn it red.
 CHECKS_SECONDS = 2700.0

@@ -22,7 +22,7 @@ from dulwich.object_format import SHA1, SHA256
 from dulwich.repo import read_gitfile
 
 from activities.safe_files import LeftOut, in_bounds, read_inside
-from common.errors import flaw_of
+from common.flaws import flaw_of
 
 log = logging.getLogger(__name__)
 

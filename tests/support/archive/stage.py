@@ -183,7 +183,9 @@ async def archive_stage(
             **changes,
         }
     )
-    async with DevServer(settings, ui_port=ui_port, limits=QUICK_TASKS | QUICK_DELETION) as server:
+    async with DevServer(
+        settings, ui_port=ui_port, limits=QUICK_TASKS | QUICK_DELETION, scratch=True
+    ) as server:
         monkeypatch.setenv("TEMPORAL_ADDRESS", server.address)
         stage = ArchiveStage(await connect(settings), settings)
         await stage.work()
