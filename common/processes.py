@@ -68,7 +68,7 @@ class _Reaper:
 
     def _start(self) -> None:
         if self._program is not None:
-            self._program.wait()
+            self._program.communicate()  # waits, and closes its pipe
         self._program = subprocess.Popen(
             [sys.executable, "-I", "-S", reaper_program.__file__],
             bufsize=0,
