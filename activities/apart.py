@@ -9,18 +9,17 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from activities.safe_files import WITHIN
+from common.processes import started
 
 _PROGRAM = Path(__file__).with_name("apart_program.py")
 _BEAT_SECONDS = 1.0
@@ -58,17 +57,10 @@ def run_apart(
     with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as said:
         given.write(json.dumps([within, argument]).encode())
         given.seek(0)
-        process = subprocess.Popen(
-            command,
-            stdin=given,
-            stdout=said,
-            stderr=subprocess.DEVNULL,
-            cwd="/",
-            env=_ENVIRONMENT,
-            start_new_session=True,
-        )
         deadline = time.monotonic() + limits.seconds
-        try:
+        with started(
+            command, stdin=given, stdout=said, stderr=subprocess.DEVNULL, cwd="/", env=_ENVIRONMENT
+        ) as process:
             while process.poll() is None:
                 try:
                     process.wait(_BEAT_SECONDS)
@@ -76,11 +68,6 @@ def run_apart(
                     beat()
                 if process.returncode is None and time.monotonic() > deadline:
                     raise LimitsExceededError(f"it took over {limits.seconds:.0f} s")
-        finally:
-            if process.returncode is None:
-                with suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
         if process.returncode:
             # A signal means that a limit of the kernel was hit: CPU time, or memory.
             how = f"signal {-process.returncode}" if process.returncode < 0 else "out of memory, or a crash"

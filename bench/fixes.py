@@ -171,30 +171,50 @@ def fixed(package: Package, folder: Path) -> dict[str, Any]:
     return figures
 
 
-def bench(only: Sequence[str], limit: float, quiet: bool) -> dict[str, Any]:
-    """The figures of all packages together."""
+def bench(only: Sequence[str], limit: float, quiet: bool, into: Path | None = None) -> dict[str, Any]:
+    """The figures of all packages together; those that stand in `into` already are taken from there."""
     packages, began, told_to_end = installed(only), time.monotonic(), Event()
     signal.signal(signal.SIGTERM, lambda *_: told_to_end.set())
-    done, named = list[dict[str, Any]](), dict[str, Any]()
+    known = _known(into) if into else {}
+    done = list[dict[str, Any]]()
     for package in packages:
-        if told_to_end.is_set() or time.monotonic() - began > limit:
-            break
-        with tempfile.TemporaryDirectory(prefix="hibernaut-bench-") as folder:
-            figures = fixed(package, Path(folder).resolve())
-        done.append(figures)
-        told = {name: figures[name] for name in ("left_out", "lost", "unclear", "untried") if figures[name]}
-        named |= {package.name: told} if told else {}
-        if told and not quiet:
+        if package.name not in known:
+            if told_to_end.is_set() or time.monotonic() - began > limit:
+                continue
+            known[package.name] = _figures(package)
+            if into:
+                with into.open("a") as file:
+                    file.write(json.dumps(known[package.name]) + "\n")
+        done.append(known[package.name])
+        if not quiet and (told := _told(done[-1])):
             print(package.name, json.dumps(told), flush=True)
+    reached = {each["name"] for each in done}
     return {
         "packages": len(done),
-        "packages_left_out": [each.name for each in packages[len(done) :]],
+        "packages_left_out": [each.name for each in packages if each.name not in reached],
         **{name: sum(each[name] for each in done) for name in ("modules", "untried", "fixes", "files")},
         "left_out": sum(bool(each["left_out"]) for each in done),
         **{name: sum(len(each[name]) for each in done) for name in ("lost", "unclear")},
-        "named": named,
-        "seconds": round(time.monotonic() - began),
+        "named": {each["name"]: told for each in done if (told := _told(each))},
+        "seconds": round(sum(each["seconds"] for each in done)),
     }
+
+
+def _known(file: Path) -> dict[str, dict[str, Any]]:
+    """The figures that an earlier run has written, by package."""
+    lines = map(json.loads, file.read_text().splitlines() if file.exists() else ())
+    return {figures["name"]: figures for figures in lines}
+
+
+def _figures(package: Package) -> dict[str, Any]:
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="hibernaut-bench-") as folder:
+        figures = fixed(package, Path(folder).resolve())
+    return {"name": package.name, **figures, "seconds": round(time.monotonic() - began, 1)}
+
+
+def _told(figures: dict[str, Any]) -> dict[str, Any]:
+    return {name: figures[name] for name in ("left_out", "lost", "unclear", "untried") if figures[name]}
 
 
 def main() -> int:
@@ -202,9 +222,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="packages, in place of all")
     parser.add_argument("--limit", type=float, default=7200, help="begin no package after so many seconds")
+    parser.add_argument(
+        "--into", type=Path, metavar="FILE", help="keep each package's figures; go on from it"
+    )
     parser.add_argument("--json", action="store_true", help="nothing but the line of JSON")
     options = parser.parse_args()
-    report = bench(options.only, options.limit, options.json)
+    report = bench(options.only, options.limit, options.json, options.into)
     print(json.dumps(report))
     return 1 if report["lost"] else 0
 

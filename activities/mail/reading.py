@@ -27,6 +27,7 @@ from activities.mail.absence import back_at, is_automatic
 from activities.mail.bounces import DeliveryReport, named_tokens, report_of
 from activities.mail.quotes import html_words, own_words
 from common.mail import MailKind
+from common.processes import started
 
 _PROGRAM = Path(__file__).with_name("reading_program.py")
 _SECONDS = 30
@@ -77,21 +78,20 @@ def read_apart(raw: bytes, received_at: datetime) -> ReadMail:
     command = [sys.executable, "-I", str(_PROGRAM), str(_MEMORY), str(_SECONDS), received_at.isoformat()]
     try:
         # No environment: no token or setting of the worker reaches the process that parses the mail.
-        done = subprocess.run(
+        with started(
             command,
-            input=raw,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            timeout=_SECONDS,
             env={},
             cwd="/",
-            check=False,
-        )
-        said = json.loads(done.stdout)
+        ) as process:
+            output, _ = process.communicate(raw, _SECONDS)
+        said = json.loads(output)
     except subprocess.TimeoutExpired:
         raise UnreadableMailError(f"parsing it took over {_SECONDS} s") from None
     except ValueError:
-        raise UnreadableMailError(f"parsing it exceeded its limits ({done.returncode})") from None
+        raise UnreadableMailError(f"parsing it exceeded its limits ({process.returncode})") from None
     if "error" in said:
         raise UnreadableMailError(str(said["error"])[:300])
     return ReadMail.model_validate(said)

@@ -42,3 +42,15 @@ def grow(data: bytes, argument: Any) -> bytes:
 
 def fail(data: bytes, argument: Any) -> bytes:
     raise ValueError(data)
+
+
+def held(data: bytes, argument: Any) -> bytes:
+    """Leave a file `argument`, and never return."""
+    hold(argument)
+    return b""
+
+
+def hold(argument: Any) -> None:
+    with open(argument, "w"):
+        pass
+    time.sleep(600)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -64,3 +65,25 @@ def test_a_module_that_a_fix_costs_is_lost(
     after = fixed(package, tmp_path / "after")
     assert sorted(after["lost"]) == ["odd.a", "odd.b"]
     assert after["unclear"] == {}
+
+
+def test_it_goes_on_where_it_was_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an earlier run has found is taken from its file; what was out of time is named, and tried next."""
+    tried = []
+    found = {"modules": 2, "untried": 0, "fixes": 1, "files": 1, "left_out": [], "unclear": {}}
+
+    def try_one(package: Package, folder: Path) -> dict[str, Any]:
+        tried.append(package.name)
+        return found | {"lost": {"b": "gone"} if package.name == "b" else {}}
+
+    packages = [Package(name, tmp_path, []) for name in "abc"]
+    monkeypatch.setattr(fixes, "installed", lambda only: [each for each in packages if each.name in only])
+    monkeypatch.setattr(fixes, "fixed", try_one)
+    into = tmp_path / "found.jsonl"
+    fixes.bench(["b"], 60, True, into)
+    ended = fixes.bench(["a", "b", "c"], -1, True, into)
+    assert (ended["packages"], ended["packages_left_out"]) == (1, ["a", "c"])
+    report = fixes.bench(["a", "b", "c"], 60, True, into)
+    assert tried == ["b", "a", "c"]
+    assert (report["packages"], report["packages_left_out"], report["modules"]) == (3, [], 6)
+    assert (report["lost"], report["named"]) == (1, {"b": {"lost": {"b": "gone"}}})

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 from typing import IO, TypeVar
 
 from common.errors import permanent
+from common.processes import started
 from common.programs import packaged_program, scripts_folder
 
 # No proxy, token or setting of the worker reaches a program that reads untrusted files.
@@ -89,34 +89,20 @@ def run(
     deadline = time.monotonic() + seconds
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
         try:
-            process = subprocess.Popen(
-                argv,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=errors,
-                cwd=cwd,
-                env=environment,
-                start_new_session=True,
-            )
+            with started(
+                argv, stdin=subprocess.DEVNULL, stdout=output, stderr=errors, cwd=cwd, env=environment
+            ) as process:
+                while process.returncode is None:
+                    with suppress(subprocess.TimeoutExpired):
+                        process.wait(_POLL_SECONDS)
+                    if stop.is_set():
+                        raise Stopped
+                    if max(_size(output), _size(errors)) > output_bytes:
+                        raise AnalyserFailed(f"wrote more than {output_bytes} bytes")
+                    if process.returncode is None and time.monotonic() > deadline:
+                        raise AnalyserFailed("took too long")
         except FileNotFoundError:
             raise permanent("AnalyserMissing", f"{argv[0]} is missing: run `make setup`") from None
-        try:
-            while True:
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(_POLL_SECONDS)
-                if stop.is_set():
-                    raise Stopped
-                if max(_size(output), _size(errors)) > output_bytes:
-                    raise AnalyserFailed(f"wrote more than {output_bytes} bytes")
-                if process.returncode is not None:
-                    break
-                if time.monotonic() > deadline:
-                    raise AnalyserFailed("took too long")
-        finally:
-            if process.returncode is None:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
         last_line = _last_line(errors)
         if process.returncode < 0:
             raise AnalyserFailed(f"ended by signal {-process.returncode}: {last_line}")
