@@ -73,6 +73,7 @@ class ContractReaderInput(ThinkerInput):
     )
     name: SkipJsonSchema[str] = ""
     pinned: SkipJsonSchema[ArtifactRef | None] = None
+    approvers: SkipJsonSchema[Words] = Field(default_factory=list)
 
     @property
     def subject(self) -> str:
