@@ -100,7 +100,7 @@ class Thinker(BaseModel, frozen=True):
     model: str = ""
     budget_tokens: int | None = None
     budget_usd: Decimal | None = None
-    approvers: tuple[str, ...] = ()
+    approvers: tuple[str, ...] = Field((), exclude_if=lambda approvers: not approvers)
 
 
 class OpenRequest(BaseModel, frozen=True):
