@@ -26,7 +26,6 @@ with workflow.unsafe.imports_passed_through():
     )
     from activities.contracts.report.write import ContractReports
     from activities.llm.records import OFFLINE
-    from common.agents.agent import ThinkerInput
     from common.agents.contracts import (
         AcceptPlan,
         ContractReaderInput,
@@ -242,8 +241,12 @@ class ContractAuditor(Agent[ContractsInput, ContractsMemory]):
         )
 
 
-def _thinker(input: ThinkerInput) -> Thinker:
-    return Thinker(model=input.model, budget_tokens=input.budget_tokens, budget_usd=input.budget_usd)
+def _thinker(input: ContractsInput) -> Thinker:
+    # Calls that sleepers have already made were made without.
+    others = tuple(input.approvers) if input.approvers and workflow.patched("readers-know-approvers") else ()
+    return Thinker(
+        model=input.model, budget_tokens=input.budget_tokens, budget_usd=input.budget_usd, approvers=others
+    )
 
 
 @workflow.defn(name="contract-reader")
@@ -253,6 +256,8 @@ class ContractReader(Agent[ContractReaderInput, None]):
     @workflow.init
     def __init__(self, input: ContractReaderInput) -> None:
         super().__init__(input)
+        if input.approvers:
+            self.budget_approvers = (self.owner, *input.approvers)
 
     @workflow.run
     async def run(self, input: ContractReaderInput) -> ContractReaderResult:

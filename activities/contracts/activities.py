@@ -258,6 +258,7 @@ def _item(folder: str, name: str, playbook: ArtifactRef, thinker: Thinker | None
             model=thinker.model,
             budget_tokens=thinker.budget_tokens,
             budget_usd=thinker.budget_usd,
+            approvers=list(thinker.approvers),
         )
     return BatchItem(key=key_of(name), argument=argument.model_dump(mode="json"))
 

@@ -125,6 +125,11 @@ def _phrases(texts: tuple[str, ...]) -> Phrases:
     return Phrases(map(Phrase.read, texts))
 
 
+def _whole(said: str, passage: Passage) -> _Breach:
+    """Breached by a passage as a whole: the quote is of the clause, and not of its heading alone."""
+    return _Breach(said, passage, 0, len(passage.words) - 1)
+
+
 def _present(rule: Present, passages: Sequence[Passage]) -> Iterator[_Breach]:
     if not passages:
         yield _Breach("not found")
@@ -132,13 +137,13 @@ def _present(rule: Present, passages: Sequence[Passage]) -> Iterator[_Breach]:
 
 def _absent(rule: Absent, passages: Sequence[Passage]) -> Iterator[_Breach]:
     for passage in passages:
-        yield _Breach("found", passage, 0, 0)
+        yield _whole("found", passage)
 
 
 def _says(rule: Says, passages: Sequence[Passage]) -> Iterator[_Breach]:
     wanted = _phrases(rule.any)
     if passages and not any(wanted.found_in(passage.words) for passage in passages):
-        yield _Breach("not said", passages[0], 0, 0)
+        yield _whole("not said", passages[0])
 
 
 def _says_not(rule: SaysNot, passages: Sequence[Passage]) -> Iterator[_Breach]:
@@ -284,7 +289,7 @@ def _word_at(passage: Passage, start: int) -> int:
 
 def _unsaid(rule: Any, passages: Sequence[Passage], said: bool) -> Iterator[_Breach]:
     if rule.unsaid and passages and not said:
-        yield _Breach("not said in figures", passages[0], 0, 0)
+        yield _whole("not said in figures", passages[0])
 
 
 def _law(rule: LawRule, passages: Sequence[Passage]) -> Iterator[_Breach]:

@@ -92,11 +92,15 @@ class Audit(BaseModel, frozen=True):
 
 
 class Thinker(BaseModel, frozen=True):
-    """What a contract is thought about with: model and budget, as the settings say where empty."""
+    """What a contract is thought about with: model and budget, as the settings say where empty.
+
+    `approvers` may raise the budget besides the owner.
+    """
 
     model: str = ""
     budget_tokens: int | None = None
     budget_usd: Decimal | None = None
+    approvers: tuple[str, ...] = Field((), exclude_if=lambda approvers: not approvers)
 
 
 class OpenRequest(BaseModel, frozen=True):

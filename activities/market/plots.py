@@ -66,7 +66,8 @@ def _mark(axes: Any, data: dict[str, Any]) -> None:
     words = {"ha": "center", "fontweight": "bold", "color": ALERT}
     for place, mark in enumerate(marks):
         below, at, price = place % 2, mark["hours"], mark["price"]
-        axes.plot([at], [price], marker="^" if below else "v", color=ALERT, markersize=6 if few else 4)
+        # Round: a triangle would be read as a rise or a fall.
+        axes.plot([at], [price], marker="o", color=ALERT, markersize=5 if few else 3.5)
         if few:
             shift = (0, -15 if below else 8)
             axes.annotate(

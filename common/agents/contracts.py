@@ -79,6 +79,7 @@ class ContractReaderInput(ThinkerInput):
     )
     name: SkipJsonSchema[str] = ""
     pinned: SkipJsonSchema[ArtifactRef | None] = None
+    approvers: SkipJsonSchema[Words] = Field(default_factory=list, exclude_if=lambda approvers: not approvers)
 
     @property
     def subject(self) -> str:

@@ -7,20 +7,25 @@ import json
 import pytest
 
 from activities.contracts.audit import Auditor, category_of
+from activities.contracts.judge import MAX_QUOTE
 from activities.contracts.playbook import read_playbook
+from activities.contracts.records import Finding
 from activities.documents.structure import Block, StructuredDocument
 
 
 def judged(rule: str, text: str, more: str = "") -> list[tuple[str, str]]:
     """The verdict and the words of what the rule finds in a contract of one paragraph on fees."""
+    return [(each.verdict.value, each.said) for each in findings(rule, text, more)]
+
+
+def findings(rule: str, text: str, more: str = "") -> list[Finding]:
     yaml = (
         "name: x\nclauses:\n  - id: fees\n    title: Fees\n    phrases: [fee|fees, pay]\n"
         f"{more}    rules:\n      - {{id: r, title: T, {rule}}}\n"
     )
     auditor = Auditor(read_playbook(yaml.encode()))
     document = StructuredDocument(title="", media_type="text/plain", text=text, blocks=(Block(text=text),))
-    found = auditor.audit("a", "", document).findings
-    return [(each.verdict.value, each.said) for each in found if each.rule == "r"]
+    return [each for each in auditor.audit("a", "", document).findings if each.rule == "r"]
 
 
 HUMAN = "needs a human"
@@ -101,6 +106,17 @@ def test_a_rule_says_what_becomes_of_it() -> None:
     assert judged("check: law, refused: [France]", "Fees under French law.") == [
         ("not acceptable", "law of France")
     ]
+
+
+@pytest.mark.parametrize("rule", ["check: absent", "check: says, any: [nice]"])
+def test_a_finding_about_a_whole_clause_quotes_more_than_its_heading(rule: str) -> None:
+    """The heading alone would tell nothing."""
+    text = "Fees\n\nThe fee is due at once."
+    [found] = findings(rule, text)
+    assert found.quote == text
+    [found] = findings(rule, text + " It is due." * 100)
+    assert found.quote.startswith(text)
+    assert len(found.quote) == MAX_QUOTE
 
 
 def test_hints_take_two_and_a_negative_phrase_takes_it_back() -> None:

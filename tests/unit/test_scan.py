@@ -124,6 +124,21 @@ def test_done_is_done(bench: ScanBench, monkeypatch: pytest.MonkeyPatch) -> None
     assert bench.attempts() == [{"attempt": 1, "resumed_at": 0}, {"attempt": 2, "resumed_at": 3}]
 
 
+@pytest.mark.parametrize(("attempt", "batches"), [(1, 1), (2, 2), (3, 3), (8, 8), (50, 8)])
+def test_each_further_attempt_risks_less(
+    attempt: int, batches: int, bench: ScanBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A scan that is killed again and again gets on, and finds the same."""
+    monkeypatch.setattr(scan_module, "BATCH_FILES", 24)
+    bench.write({f"{n:02}.py": "import os\n" for n in range(24)})
+    request = bench.request()
+    undisturbed = bench.run(request, workflow_id="undisturbed")
+    bench.scan.clear_journals("undisturbed")
+    result = bench.run(request, attempt=attempt)
+    assert bench.records(result.findings) == bench.records(undisturbed.findings)
+    assert len(bench.journal()) == batches
+
+
 @pytest.mark.parametrize(
     "tail", [b'{"path":"2.py","sha', b"\0" * 100, b"\xff\n", b'{"path":"no","sha256":""}\n']
 )

@@ -35,6 +35,9 @@ from common.object_store import ObjectStore
 # A batch is what a kill costs. The secrets analyser needs 0.4 s to start and reads about 1 MB/s.
 BATCH_FILES = 200
 BATCH_BYTES = 2_000_000
+# Each further attempt takes smaller batches, down to this part: where workers die sooner than a whole batch
+# takes on a busy machine, a scan would begin the same batch for ever.
+SMALLEST_PART = 8
 # A file that has grown past this since the inventory is no longer the one listed.
 _GROWN_BYTES = 16_000_000
 
@@ -71,7 +74,7 @@ class CodeScan:
         scan_id = f"{info.workflow_run_id} {info.activity_id}"
         journal = ScanJournal(self._objects, info.workflow_id or "", scan_id)
         done = journal.resume([entry.path for entry in entries], info.attempt)
-        for batch in _batches(entries[done:]):
+        for batch in _batches(entries[done:], min(info.attempt, SMALLEST_PART)):
             hand_over()
             beat()
             with scratch_folder() as copies:
@@ -108,11 +111,11 @@ class CodeScan:
         )
 
 
-def _batches(entries: Sequence[FileEntry]) -> Iterator[list[FileEntry]]:
+def _batches(entries: Sequence[FileEntry], part: int) -> Iterator[list[FileEntry]]:
     batch: list[FileEntry] = []
     size = 0
     for entry in entries:
-        if batch and (len(batch) == BATCH_FILES or size + entry.size > BATCH_BYTES):
+        if batch and (len(batch) >= BATCH_FILES // part or size + entry.size > BATCH_BYTES // part):
             yield batch
             batch, size = [], 0
         batch.append(entry)

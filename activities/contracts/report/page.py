@@ -10,7 +10,7 @@ from activities.contracts.records import ContractsReportRequest
 from activities.contracts.report.facts import ContractSource, Facts, Judged, most_frequent, place
 from activities.contracts.results import clause_title
 from activities.html.render import render
-from common.agents.contracts import Severity, Verdict
+from common.agents.contracts import GroupDecision, Severity, Verdict
 
 # What the page shows of a giant batch; the tables have everything.
 MAX_ROWS, MAX_IN_FULL, MAX_WORST = 2_000, 300, 3
@@ -49,6 +49,7 @@ def page(
         alike=most_frequent(facts, _MAX_ALIKE),
         more_alike=max(0, len(facts.alike) - _MAX_ALIKE),
         decisions=request.decisions,
+        finding_of=lambda decision: _finding_of(facts, decision),
         set_aside=set_aside[:_MAX_SET_ASIDE],
         more_set_aside=max(0, len(set_aside) - _MAX_SET_ASIDE),
         left_out=sorted(request.left_out.items()),
@@ -58,6 +59,12 @@ def page(
         clause=lambda id: clause_title(id, source.titles),
         place=place,
     )
+
+
+def _finding_of(facts: Facts, decision: GroupDecision) -> str:
+    """The finding that was decided about; only its rule where no contract has it any more."""
+    alike = facts.alike.get((decision.clause, decision.rule))
+    return alike.title if alike else decision.rule
 
 
 def _in_full(source: ContractSource, facts: Facts, count: int) -> Iterator[tuple[int, Judged]]:
