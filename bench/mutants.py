@@ -39,7 +39,8 @@ RECRUITER, ANALYST, CONTRACTS = (
     "workflows/market_analyst.py",
     "workflows/contract_auditor.py",
 )
-PAGE, BATCH = "workflows/batch_page.py", f"{KIT}batch.py"
+PAGE, ITEMS = "workflows/batch_page.py", "workflows/batch_agents.py"
+BATCH = f"{KIT}batch.py"
 
 MUTANTS = (
     # The order of calls.
@@ -432,8 +433,8 @@ MUTANTS = (
         "argument",
         f"{KIT}calls.py",
         "digests are made otherwise",
-        "model_dump_json(exclude_defaults=True)",
-        "model_dump_json()",
+        "model_dump_json(exclude_defaults=True, context=AT_LENGTH)",
+        "model_dump_json(context=AT_LENGTH)",
     ),
     _one(
         "argument",
@@ -453,15 +454,15 @@ MUTANTS = (
     ),
     _one(
         "argument",
-        PAGE,
+        ITEMS,
         "items do not know their page",
-        "{**workflow.memo(), ITEM_OF: info.workflow_id}",
-        "{**workflow.memo()}",
+        "{**workflow.memo(), ITEM_OF: info.workflow_id, **about(subject)}",
+        "{**workflow.memo(), **about(subject)}",
         "batch-page",
     ),
     _one(
         "argument",
-        PAGE,
+        ITEMS,
         "items may be started twice",
         "ALLOW_DUPLICATE_FAILED_ONLY",
         "ALLOW_DUPLICATE",
