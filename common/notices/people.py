@@ -17,27 +17,30 @@ EXAMPLE = (
     'a JSON object such as {"people": {"ann": {"email": "ann@example.com"}}, "routes": [{"ways": ["email"]}]}'
 )
 
+# What an address of each way is, by itself and after the way's name.
+_EMAIL = r"[^\s@<>,]{1,64}@[^\s@<>,]{1,250}"
+_SLACK = r"[#@]?[\w.-]{1,80}"
+_WEBHOOK = r"https?://[^\s]{1,2000}"
 Email = Annotated[
     str,
-    StringConstraints(pattern=r"^[^\s@<>,]{1,64}@[^\s@<>,]{1,250}$"),
+    StringConstraints(pattern=f"^{_EMAIL}$"),
     InWords("must be an e-mail address such as ann@example.com"),
 ]
 Slack = Annotated[
     str,
-    StringConstraints(pattern=r"^[#@]?[\w.-]{1,80}$"),
+    StringConstraints(pattern=f"^{_SLACK}$"),
     InWords("must be a user's id or a channel such as U0123ABCD or #approvals"),
 ]
 Webhook = Annotated[
     str,
-    StringConstraints(pattern=r"^https?://[^\s]{1,2000}$"),
+    StringConstraints(pattern=f"^{_WEBHOOK}$"),
     InWords("must be an address, http:// or https://"),
 ]
 # A way by its name, for people, or followed by an address of its own.
 Way = Annotated[
     str,
     StringConstraints(
-        pattern=r"^(terminal|email|slack|webhook"
-        r"|email:[^\s@<>,]{1,64}@[^\s@<>,]{1,250}|slack:[#@]?[\w.-]{1,80}|webhook:https?://[^\s]{1,2000})$"
+        pattern=f"^(terminal|email|slack|webhook|email:{_EMAIL}|slack:{_SLACK}|webhook:{_WEBHOOK})$"
     ),
     InWords(
         "must be terminal, email, slack or webhook, or one of these with an address, as email:ann@example.com"
