@@ -8,7 +8,7 @@ import gc
 import importlib
 import os
 import signal
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -30,7 +30,19 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 STDERR = pytest.StashKey[int]()
 
 
+def environment() -> dict[str, str]:
+    """The variables that this program reads."""
+    return {name: value for name, value in os.environ.items() if name.startswith(("HIBERNAUT_", "TEMPORAL_"))}
+
+
+def set_environment(wanted: Mapping[str, str]) -> None:
+    for name in environment():
+        del os.environ[name]
+    os.environ.update(wanted)
+
+
 def pytest_configure(config: pytest.Config) -> None:
+    set_environment({})
     # Modules and tests stay: the collector looks for garbage once they are there, and passes over them.
     gc.disable()
     config.stash[STDERR] = os.dup(2)
@@ -101,6 +113,21 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         return LONG.index(f"{folder}/{name}") if long else len(LONG) + (folder == "unit")
 
     items.sort(key=place)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _environment_of_a_file() -> Iterator[None]:
+    """What it sets, such as where clients connect, is none of the next file's."""
+    yield
+    set_environment({})
+
+
+@pytest.fixture(autouse=True)
+def _environment_of_a_test() -> Iterator[None]:
+    """Afterwards it is again what the file's own fixtures have made of it."""
+    before = environment()
+    yield
+    set_environment(before)
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -21,15 +20,11 @@ from tests.support.gateway.world import open_world
 @pytest.fixture(scope="module")
 async def _pages(server: DevServer, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Pages]:
     """Shared by the tests of a file; skipped by name where there is no chromium."""
-    before = os.environ.get("TEMPORAL_ADDRESS")
     folder = tmp_path_factory.mktemp("browser")
     async with open_world(server, folder, works=False) as world:
         built = worker.build(world.desk.client, world.settings, reports=ReliableReports(world.desk.client))
         async with built, chromium() as browser:
             yield Pages(world, browser, tmp_path_factory.mktemp("shops"))
-    os.environ.pop("TEMPORAL_ADDRESS")
-    if before:
-        os.environ["TEMPORAL_ADDRESS"] = before
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -61,16 +60,12 @@ class Day:
 @pytest.fixture
 async def day(server: DevServer, tmp_path: Path) -> AsyncIterator[Day]:
     """Skipped by name where there is no chromium."""
-    before = os.environ.get("TEMPORAL_ADDRESS")
     async with chromium() as browser, open_world(server, tmp_path / "world", works=False) as world:
         shutil.copytree(ROOT / "tests" / "samples" / "shop", tmp_path / "shop")
         day = Day(Pages(world, browser, tmp_path), tmp_path)
         await day.work()
         yield day
         await day.rest()
-    os.environ.pop("TEMPORAL_ADDRESS")
-    if before:
-        os.environ["TEMPORAL_ADDRESS"] = before
 
 
 async def test_a_day(day: Day, shots: Path) -> None:

@@ -41,7 +41,6 @@ def site() -> Iterator[WebServer]:
         os.environ["HIBERNAUT_ALLOWED_HOSTS"] = site.host
         os.environ["HIBERNAUT_FETCH_RATE"] = "5"
         yield site
-        del os.environ["HIBERNAUT_ALLOWED_HOSTS"], os.environ["HIBERNAUT_FETCH_RATE"]
 
 
 async def told_to_wait(stack: Stack, id: str) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -47,12 +46,8 @@ class Asleep:
 @pytest.fixture(scope="module")
 async def desk(server: DevServer, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Desk]:
     """A desk with no worker yet."""
-    before = os.environ.get("TEMPORAL_ADDRESS")
     async with open_desk(server, tmp_path_factory.mktemp("upgrade")) as desk:
         yield desk
-    os.environ.pop("TEMPORAL_ADDRESS")
-    if before:
-        os.environ["TEMPORAL_ADDRESS"] = before
 
 
 async def started(desk: Desk, kind: str, input: AgentInput, owner: str = "me") -> str:

@@ -399,7 +399,6 @@ async def test_watch_follows_an_agent_through_a_restart_of_the_server(tmp_path: 
         assert said.count("looked at") == 1
         assert said.count("reconnecting…") == 1
         assert "completed" in said
-    os.environ["TEMPORAL_ADDRESS"] = desk.environment["TEMPORAL_ADDRESS"]
 
 
 async def test_watch_draws_on_a_terminal_and_ctrl_c_leaves_the_agent_running(desk: Desk) -> None:

@@ -99,6 +99,8 @@ async def test_a_letter_is_answered_once(letters: LetterWorld) -> None:
     view: Any = await agent.query("candidates")
     said = [each["what"] for each in view["courses"]["c1"]["happened"] if each["what"] in ("yes", "no")]
     assert len(said) == 1
+    if said == ["yes"]:  # The next test's letters have the same addresses.
+        await letters.links("c1@example.com", 2)
     await agent.cancel()
 
 

@@ -6,7 +6,6 @@ The worker refuses unsigned words; that of `stack` takes and marks them, as in `
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -234,7 +233,6 @@ EXPIRED = [(way, case) for way, case, _, _ in TABLE if case == "expired"]
 @pytest.fixture(scope="module")
 async def market(server: DevServer, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Market]:
     """Slack, a gateway, a worker that refuses unsigned words, and one that takes them."""
-    before = os.environ.get("TEMPORAL_ADDRESS")
     folder = tmp_path_factory.mktemp("ways")
     async with (
         SlackServer() as slack,
@@ -257,9 +255,6 @@ async def market(server: DevServer, tmp_path_factory: pytest.TempPathFactory) ->
         asked = await asyncio.gather(*(market.ask(stack="in the stack" in case) for _, case in rows))
         market.asked = {**dict.fromkeys(EXPIRED, expired), **dict(zip(rows, asked, strict=True))}
         yield market
-    os.environ.pop("TEMPORAL_ADDRESS")
-    if before:
-        os.environ["TEMPORAL_ADDRESS"] = before
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,7 +70,6 @@ class BatchWorld:
 @contextlib.asynccontextmanager
 async def open_batches(server: DevServer, folder: Path) -> AsyncIterator[BatchWorld]:
     """A gateway and a worker for batches of brief agents; ann decides what they ask."""
-    before = os.environ.get("TEMPORAL_ADDRESS")
     with pytest.MonkeyPatch.context() as patch:
         know_brief(patch)
         async with open_world(server, folder, works=False) as world:
@@ -84,6 +82,3 @@ async def open_batches(server: DevServer, folder: Path) -> AsyncIterator[BatchWo
                 files = folder.with_name(f"{folder.name}-items")
                 files.mkdir()
                 yield BatchWorld(world, stage, files)
-    os.environ.pop("TEMPORAL_ADDRESS")
-    if before:
-        os.environ["TEMPORAL_ADDRESS"] = before

@@ -203,13 +203,9 @@ async def heard(process: asyncio.subprocess.Process, text: str) -> str:
 @pytest.fixture(scope="module")
 async def desk(server: DevServer, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Desk]:
     """A desk with a worker at work, shared by the tests of this file."""
-    before = os.environ.get("TEMPORAL_ADDRESS")
     async with open_desk(server, tmp_path_factory.mktemp("desk")) as desk:
         await desk.work()
         yield desk
-    os.environ.pop("TEMPORAL_ADDRESS")
-    if before:
-        os.environ["TEMPORAL_ADDRESS"] = before
 
 
 @contextlib.asynccontextmanager

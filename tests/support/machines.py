@@ -117,6 +117,5 @@ async def machines(folder: Path, environment: Mapping[str, str]) -> AsyncIterato
         }
         found = Machines(folder, shared, ending)
         os.environ["TEMPORAL_ADDRESS"] = server.address
-        ending.callback(os.environ.pop, "TEMPORAL_ADDRESS", None)
         found.client = await connect(found.settings)
         yield found

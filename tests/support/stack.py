@@ -46,7 +46,6 @@ class Stack:
             await end_child(self.worker, 0)
         self.server.kill()
         await self.server.wait()
-        os.environ.pop("TEMPORAL_ADDRESS", None)
 
     async def start_worker(self) -> None:
         """Start the worker; it may come up before the server does."""

@@ -148,7 +148,6 @@ class Player:
 @contextmanager
 def machine(folder: Path, patience: float = 120) -> Iterator[Player]:
     """A player with a machine of its own."""
-    before = os.environ.get("TEMPORAL_ADDRESS")
     with asyncio.Runner() as runner:
         built = Machine(folder, patience)
         runner.run(built.open())
@@ -156,10 +155,6 @@ def machine(folder: Path, patience: float = 120) -> Iterator[Player]:
             yield Player(runner, built)
         finally:
             runner.run(built.close())
-            if before is None:
-                os.environ.pop("TEMPORAL_ADDRESS", None)
-            else:
-                os.environ["TEMPORAL_ADDRESS"] = before
 
 
 def test_agents_do_what_the_model_says_whatever_happens(tmp_path: Path) -> None:

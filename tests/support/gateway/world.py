@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -139,9 +138,5 @@ async def open_world(
 @pytest.fixture(scope="module")
 async def world(server: DevServer, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[GatewayWorld]:
     """A gateway and a worker, shared by the tests of a file."""
-    before = os.environ.get("TEMPORAL_ADDRESS")
     async with open_world(server, tmp_path_factory.mktemp("gateway")) as world:
         yield world
-    os.environ.pop("TEMPORAL_ADDRESS")
-    if before:
-        os.environ["TEMPORAL_ADDRESS"] = before

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -85,7 +84,6 @@ class LetterWorld:
 
 @contextlib.asynccontextmanager
 async def open_letters(server: DevServer, folder: Path) -> AsyncIterator[LetterWorld]:
-    before = os.environ.get("TEMPORAL_ADDRESS")
     async with open_world(server, folder, works=False) as world, smtp_server() as witness:
         mail = Settings.read(
             {
@@ -98,6 +96,3 @@ async def open_letters(server: DevServer, folder: Path) -> AsyncIterator[LetterW
         objects = worker.activity_objects(settings)
         async with worker.build(client, settings, reports=ReliableReports(client), objects=objects):
             yield LetterWorld(world, witness)
-    os.environ.pop("TEMPORAL_ADDRESS")
-    if before:
-        os.environ["TEMPORAL_ADDRESS"] = before

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -147,14 +146,10 @@ async def run(activity: Any, argument: Any, attempt: int = 1, client: Client | N
 @pytest.fixture(scope="module")
 async def world(server: DevServer, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[SlackWorld]:
     """A gateway, a worker and Slack, shared by the tests of this file."""
-    before = os.environ.get("TEMPORAL_ADDRESS")
     folder = tmp_path_factory.mktemp("slack")
     async with SlackServer() as slack, open_world(server, folder, slack=slack.settings()) as world:
         write_people(world.settings)
         yield SlackWorld(world, slack)
-    os.environ.pop("TEMPORAL_ADDRESS")
-    if before:
-        os.environ["TEMPORAL_ADDRESS"] = before
 
 
 def sealed(world: SlackWorld, asked: Asked, **changes: Any) -> str:
