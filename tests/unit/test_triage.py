@@ -114,6 +114,14 @@ def test_within_a_severity_spread_ranks(store: ArtifactStore) -> None:
     assert [g.rule for g in groups] == ["GRAVE", "MANY", "FEW"]
 
 
+def test_however_many_guesses_rank_below_one_secret_that_is_known_by_its_form(store: ArtifactStore) -> None:
+    """A word such as "password" stands in thousands of lines, in which nothing secret is."""
+    secret = {"analyser": "detect-secrets", "severity": "high"}
+    files = {f"a/{n}.py": [finding("secret-keyword", **secret)] for n in range(400)}
+    _, groups = run(store, files | {"z.pem": [finding("private-key", **secret)]})
+    assert [g.rule for g in groups] == ["private-key", "secret-keyword"]
+
+
 def test_a_wish_lifts_a_group_within_its_severity(store: ArtifactStore) -> None:
     """What people ask for comes earlier, with the words that matched, and stays below graver things."""
     files = {
