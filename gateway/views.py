@@ -43,7 +43,9 @@ class Document:
 
 
 @dataclass(frozen=True)
-class _Cached:
+class _Read:
+    """A view, and the version of the agent that was described before the view was read."""
+
     version: tuple[object, ...]
     view: AgentView
 
@@ -60,9 +62,9 @@ class Views:
     ) -> None:
         self._agents, self._archived = agents, archived
         self._descriptions: _Shared[WorkflowExecutionDescription] = _Shared(clock)
-        self._views: _Shared[AgentView] = _Shared(clock)
+        self._views: _Shared[_Read] = _Shared(clock)
         self._archived_views: _Shared[ArchivedView] = _Shared(clock)
-        self._cached: OrderedDict[str, _Cached] = OrderedDict()
+        self._cached: OrderedDict[str, _Read] = OrderedDict()
         self._documents: OrderedDict[str, tuple[AgentView, Document]] = OrderedDict()
 
     async def row(self, id: str) -> AgentRow:
@@ -88,13 +90,18 @@ class Views:
         if cached and cached.version == version:
             self._cached.move_to_end(id)
             return cached.view
-        view = await self._views.get(f"{patience} {id}", lambda: self._read(id, description, patience))
-        if view.live and not view.trouble:
+
+        async def read() -> _Read:
+            return _Read(version, _without_paths(await self._agents.view(id, description, patience)))
+
+        # What others have asked for may be of the version before this one.
+        found = await self._views.get(f"{patience} {id}", read)
+        if found.view.live and not found.view.trouble:
             # Without a worker's answers it is incomplete; trouble may end without a trace in the agent.
-            self._cached[id] = _Cached(version, view)
+            self._cached[id] = found
             while len(self._cached) > MAX_CACHED:
                 self._cached.popitem(last=False)
-        return view
+        return found.view
 
     def document(self, view: AgentView) -> Document:
         """The view as JSON, serialized once however many ask for it."""
@@ -127,11 +134,6 @@ class Views:
         if record is None:
             raise NoSuchAgentError(id)
         return ArchivedView(**dict(_without_paths(await self._archived.view(record))))
-
-    async def _read(
-        self, id: str, description: WorkflowExecutionDescription, patience: timedelta
-    ) -> AgentView:
-        return _without_paths(await self._agents.view(id, description, patience))
 
 
 def _without_paths(view: AgentView) -> AgentView:
