@@ -31,4 +31,5 @@ if __name__ == "__main__":
     gc.enable()
     within, argument = json.load(sys.stdin)
     WITHIN.set(None if within is None else Territory.from_json(within))
-    json.dump(function(argument), sys.stdout)
+    # Not `dump`, which goes from value to value in Python.
+    sys.stdout.write(json.dumps(function(argument)))

@@ -15,6 +15,7 @@ import sys
 from contextlib import suppress
 from contextvars import ContextVar
 from pathlib import Path
+from typing import Self
 
 from common.territory import Territory
 
@@ -72,13 +73,46 @@ def read_inside(root: Path, path: str, limit: int) -> bytes:
     Raises:
         LeftOut: with the reason; a file over `limit` bytes is left out unread.
     """
-    *folders, name = _parts(path)
-    folder = open_folder(root, "/".join(folders))
+    with FolderReader(root) as reader:
+        return reader.read(path, limit)
+
+
+class FolderReader:
+    """Reads files below `root`; a folder is opened once for those of it that are read one after another."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._folder: str | None = None
+        self._descriptor = -1
+        self._names_decide = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._folder is not None:
+            os.close(self._descriptor)
+            self._folder = None
+
+    def read(self, path: str, limit: int) -> bytes:
+        """As `read_inside`."""
+        *folders, name = _parts(path)
+        folder = "/".join(folders)
+        if folder != self._folder:
+            self.__exit__()
+            self._descriptor = open_folder(self._root, folder)
+            self._folder = folder
+            self._names_decide = _is_home(self._descriptor)
+        if self._names_decide:
+            _check_bounds(self._descriptor, name)
+        return _read(self._descriptor, name, limit)
+
+
+def _read(folder: int, name: str, limit: int) -> bytes:
     try:
         # Checked before opening: merely opening a pipe or a device affects it.
         if not stat.S_ISREG(_kind(name, folder)):
             raise LeftOut("special")
-        _check_bounds(folder, name)
         descriptor = os.open(name, _FLAGS, dir_fd=folder)
         with os.fdopen(descriptor, "rb") as file:
             status = os.fstat(descriptor)
@@ -89,8 +123,6 @@ def read_inside(root: Path, path: str, limit: int) -> bytes:
             data = file.read(limit + 1)
     except OSError as error:
         raise _left_out(error) from None
-    finally:
-        os.close(folder)
     if len(data) > limit:  # it grew meanwhile
         raise LeftOut("oversized")
     return data
@@ -168,6 +200,11 @@ def _check_bounds(folder: int, name: str = "") -> None:
     # Of a file the folder alone decides, except directly in the home folder.
     if not territory.holds(place / name if place == territory.home else place):
         raise LeftOut("private")
+
+
+def _is_home(folder: int) -> bool:
+    territory = WITHIN.get()
+    return bool(territory and territory.home and place_of(folder) == territory.home)
 
 
 def place_of(descriptor: int) -> Path:

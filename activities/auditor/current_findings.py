@@ -41,8 +41,15 @@ class CurrentFindings:
                     self._secrets[record.path, record.sha256] = lines
 
     def __iter__(self) -> Iterator[FileFindings]:
-        """Every file, including those without findings."""
-        return self._records(b"")
+        """Every file in which something was found."""
+        return self._records(b'"analyser":')
+
+    def lines(self) -> Iterator[bytes]:
+        """Every file, including those without findings, as it is stored: as JSON."""
+        for number, path in enumerate(sorted(self._lines)):
+            if number % 500 == 0:
+                self._beat()
+            yield self._lines[path]
 
     def with_analyser(self, analyser: str) -> Iterator[FileFindings]:
         """Every file in which an analyser found something, in the order of paths."""
@@ -50,11 +57,7 @@ class CurrentFindings:
 
     def _records(self, mark: bytes) -> Iterator[FileFindings]:
         """The records whose lines contain `mark`; parsing the others would be most of the work."""
-        for number, path in enumerate(sorted(self._lines)):
-            if number % 500 == 0:
-                self._beat()
-            if mark in self._lines[path]:
-                yield FileFindings.model_validate_json(self._lines[path])
+        return (FileFindings.model_validate_json(line) for line in self.lines() if mark in line)
 
     def secret_lines(self, path: str, sha256: str, source: list[str]) -> set[int]:
         """The numbers of the lines of `source` (that file, with that digest) which must not be shown.

@@ -12,9 +12,18 @@ import pytest
 from pydantic import BaseModel
 from temporalio.testing import ActivityEnvironment
 
+from activities import safe_files
 from activities.documents.documents import Documents, DocumentsRequest
 from activities.documents.extract import text_of
-from activities.safe_files import WITHIN, LeftOut, open_folder, read_inside, read_real, write_inside
+from activities.safe_files import (
+    WITHIN,
+    FolderReader,
+    LeftOut,
+    open_folder,
+    read_inside,
+    read_real,
+    write_inside,
+)
 from common.agents.auditor import AuditInput
 from common.agents.fields import LocalPath, PathOrAddress, paths_of
 from common.agents.kinds import KINDS
@@ -163,6 +172,31 @@ def test_a_walk_through_home_leaves_out_data_and_keys(disk: Disk, territory: Ter
     assert read_inside(disk.home, "project/a.txt", 100) == b"in project"
     write_inside(disk.home / "new" / "deep", "b.txt", b"b", 0o644)
     assert (disk.home / "new" / "deep" / "b.txt").read_bytes() == b"b"
+
+
+def test_a_reader_of_many_files_opens_a_folder_once_and_asks_each_anew(
+    disk: Disk, territory: Territory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when it comes back to a folder; in the home folder each file is asked, in others the folder."""
+    (disk.project / "b.txt").write_text("b")
+    (disk.home / "notes").write_text("notes")
+    (disk.home / ".netrc").write_text("login")
+    opened: list[str] = []
+
+    def recorded(root: Path, folder: str) -> int:
+        opened.append(folder)
+        return open_folder(root, folder)
+
+    monkeypatch.setattr(safe_files, "open_folder", recorded)
+    with FolderReader(disk.home) as reader:
+        assert reader.read("project/a.txt", 100) == b"in project"
+        assert reader.read("project/b.txt", 100) == b"b"
+        assert reader.read("notes", 100) == b"notes"
+        for private in (".netrc", ".ssh/a.txt"):
+            with pytest.raises(LeftOut, match="private"):
+                reader.read(private, 100)
+        assert reader.read("project/b.txt", 100) == b"b"
+    assert opened == ["project", "", ".ssh", "project"]
 
 
 def test_the_data_folder_is_known_under_another_name(disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -122,7 +122,7 @@ def _document(
     yield from _list("files", _lines(store, inventory.listing))
     yield from _list("left_out", _lines(store, inventory.left_out))
     yield from _list("groups", _lines(store, triage.groups))
-    yield from _list("findings", (record.model_dump_json().encode() for record in findings))
+    yield from _list("findings", findings.lines())
     if accepted.given:
         yield from _list("absent", (gone.model_dump_json().encode() for gone in accepted.absent()))
     yield b',\n"plans":['

@@ -86,12 +86,13 @@ class KeptResults:
                 for number, line in enumerate(file):
                     if number % _BEAT_EVERY == 0:
                         activity.heartbeat(Progress())
-                    entry = unknown.get(line[:_KEY_CHARACTERS].decode())
+                    key = line[:_KEY_CHARACTERS].decode()
+                    entry = unknown.get(key)
                     if entry is None:
                         continue
                     record = FileFindings.model_validate_json(line[_KEY_CHARACTERS:])
                     if (record.path, record.sha256) == (entry.path, entry.sha256):
-                        del unknown[key_of(entry)]
+                        del unknown[key]
                         yield line[_KEY_CHARACTERS + 1 :]
         except (OSError, EOFError, zlib.error, ValueError) as error:
             log.warning("what was kept of a tree cannot be read further: %s", type(error).__name__)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from dulwich.wildmatch import MalformedPattern
 from activities.auditor.scan.git_rules import IgnoreRules, TooManyRulesError, find_rules, open_checkout
 from activities.auditor.scan.languages import language_of
 from activities.auditor.scan.listing_journal import ListingJournal
-from activities.safe_files import LeftOut, open_folder, read_inside
+from activities.safe_files import FolderReader, LeftOut, open_folder
 from common.digest import digest_bytes
 
 # Names in all folders together; of what git ignores those that a folder holds itself.
@@ -62,21 +62,22 @@ def list_files(request: dict[str, Any], beat: Callable[[int], None]) -> Listing:
     else:
         found = ((path, "") for path in set(request["only"]))
     try:
-        for seen, (path, reason) in enumerate(found):
-            if seen % _BEAT_EVERY == 0:
-                beat(len(listing.entries))
-            try:
-                if reason:
-                    raise LeftOut(reason)
-                stand, known = journal.find(root, path)
-                if known is None:
-                    entry = _entry(root, path, request["max_file_bytes"], packages)
-                    journal.add(stand, entry)
-                else:
-                    entry = (known[0], known[1], known[2], known[3], known[4])
-                listing.entries.append(entry)
-            except LeftOut as left_out:
-                listing.skipped.append((_shown(path), left_out.reason))
+        with FolderReader(root) as reader:
+            for seen, (path, reason) in enumerate(found):
+                if seen % _BEAT_EVERY == 0:
+                    beat(len(listing.entries))
+                try:
+                    if reason:
+                        raise LeftOut(reason)
+                    stand, known = journal.find(root, path)
+                    if known is None:
+                        entry = _entry(reader, path, request["max_file_bytes"], packages)
+                        journal.add(stand, entry)
+                    else:
+                        entry = (known[0], known[1], known[2], known[3], known[4])
+                    listing.entries.append(entry)
+                except LeftOut as left_out:
+                    listing.skipped.append((_shown(path), left_out.reason))
     except TooManyRulesError as error:
         raise CannotListError("TooManyRules", str(error)) from None
     # Code points sort as their UTF-8 bytes do.
@@ -88,7 +89,7 @@ def list_files(request: dict[str, Any], beat: Callable[[int], None]) -> Listing:
 def answer(request: dict[str, Any]) -> dict[str, Any]:
     """`list_files` as JSON values; a `CannotListError` is the `error` in it."""
     try:
-        return asdict(list_files(request, lambda done: None))
+        return vars(list_files(request, lambda done: None))
     except CannotListError as error:
         return {"error": [error.kind, str(error)]}
 
@@ -207,10 +208,10 @@ class Packages:
             os.close(descriptor)
 
 
-def _entry(root: Path, path: str, max_bytes: int, packages: Packages) -> Entry:
+def _entry(reader: FolderReader, path: str, max_bytes: int, packages: Packages) -> Entry:
     if path != _shown(path):
         raise LeftOut("name")
-    data = read_inside(root, path, max_bytes)
+    data = reader.read(path, max_bytes)
     if _is_binary(data[:_SNIFFED_BYTES]):
         raise LeftOut("binary")
     language = language_of(path, data[:200])

@@ -37,7 +37,7 @@ class ListingJournal:
         if self._file is None:
             return None, None
         try:
-            status = (root / path).lstat()
+            status = os.lstat(f"{root}/{path}")
         except (OSError, ValueError):
             return None, None
         stand = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
