@@ -49,8 +49,8 @@ SMALL_KILLS = 3
 SMALL_DISK, LONG_DISK = 64, 1024
 SMALL = Pace(away=(5, 7), down=(3, 5), stopped=(2, 4), between=(0.2, 1), strikes=(0.3, 0.8), clock_off=15)
 LONG = Pace(away=(5, 30), down=(5, 40), stopped=(2, 60), between=(2, 20), strikes=(0.5, 3), clock_off=120)
-# A worker takes some seconds of two cores to start.
-KILL_EVERY = (4.0, 12.0)
+# How long a worker lives in the long form, in seconds; one takes some seconds of two cores to start.
+LIFE = (8.0, 24.0)
 SAYS_EVERY = 20.0
 # How long agents may take to end once all is well again: longer than any time-out of theirs.
 RECOVERY = 1800.0
@@ -165,7 +165,7 @@ class Chaos:
                 for kind in CASES:
                     for _ in range(self._options.agents - self._running(kind)):
                         self._start(kind)
-                await asyncio.sleep(self._chance.uniform(*KILL_EVERY))
+                await asyncio.sleep(self._chance.uniform(*LIFE) / self._options.workers)
                 await faults.kill()
                 for task in (*going, *self._agents):
                     if task.done():
