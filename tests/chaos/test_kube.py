@@ -33,7 +33,7 @@ from common.temporal.connect import connect
 from testing.waiting import eventually
 from tests.support.auditor.code_base import code_base, ended
 from tests.support.kube.cluster import Kubernetes
-from tests.support.kube.controllers import install_definitions, start_worker_controller
+from tests.support.kube.controllers import install_definitions, start_keda, start_worker_controller
 from tests.support.kube.kubelet import Kubelet, needs_pods
 from tests.support.kube.render import CHART, ROOT
 from tests.support.limits import QUICK_ROLLOUTS, QUICK_TASKS
@@ -228,39 +228,42 @@ async def test_it_is_installed_upgraded_and_taken_away(release: Release) -> None
     await release.uninstall()
 
 
-async def test_scaling_down_in_the_middle_of_a_scan(release: Release) -> None:
-    """To nothing, as an empty backlog asks for: what was scanned stays so, and the rest follows."""
-    files = 1000
-    await release.helm("install", gateway={"enabled": False})
+async def test_workers_come_from_zero_and_go_again(release: Release) -> None:
+    """KEDA's operator starts one for a backlog, and stops it in a scan's middle and at a question."""
+    await start_keda(release.cluster)
+    await release.helm(
+        "install",
+        autoscaling={"enabled": True, "pollingSeconds": 1, "cooldownSeconds": 5},
+        gateway={"enabled": False},
+    )
+
+    async def none_works() -> bool:
+        return not await release.pods("worker") and not release.kubelet.pods
+
+    await eventually(none_works, 120)
     agents = await release.agents()
-    root = release.writable_code("large", files)
-    journals = release.data / "journals" / "scan"
-
-    def scanned() -> int:
-        return sum(file.read_bytes().count(b"\n") for file in journals.glob("*/*.journal"))
-
-    id = await agents.start("code-auditor", AuditInput(path=str(root)), owner="local")
-    await eventually(scanned, 240, every=0.05)
-    [going] = [each["metadata"]["name"] for each in await release.pods("worker")]
-    await release.cluster.patch(
-        "Deployment", release.name, "hibernaut-worker", {"spec": {"replicas": 0}}, "scale"
-    )
-    await eventually(lambda: going in release.kubelet.ended, 300)
-    assert release.kubelet.ended[going] == 0, release.kubelet.log(going)
-    assert 0 < scanned() < files, "the worker did not have to go in the middle of the scan"
-    await release.cluster.patch(
-        "Deployment", release.name, "hibernaut-worker", {"spec": {"replicas": 1}}, "scale"
-    )
-    view = await ended(agents, id)
+    root = release.writable_code("large", 1000)
+    await agents.start("code-auditor", AuditInput(path=str(root)), owner="local", id="large")
+    # The queues are empty while it scans, so the worker goes; what it hands over brings the next one.
+    view = await ended(agents, "large", within=600)
     assert isinstance(view.result, dict)
-    history = await (await release.client()).get_workflow_handle(id).fetch_history()
+    history = await (await release.client()).get_workflow_handle("large").fetch_history()
     assert not WENT_WRONG & {event.event_type for event in history.events}
-    handed = [
-        event.activity_task_started_event_attributes.last_failure.application_failure_info.type
-        for event in history.events
-        if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_STARTED
-    ]
-    assert "HandedOver" in handed
+    failures = [event.activity_task_started_event_attributes.last_failure for event in history.events]
+    assert "HandedOver" in [failure.application_failure_info.type for failure in failures]
+    assert len(release.kubelet.ended) > 1
+    await eventually(none_works, 120)
+
+    await release.asks(agents, "sleeper")
+    await eventually(none_works, 120)
+    before = len(release.kubelet.ended)
+    await approve(agents, "sleeper")
+    view = await ended(agents, "sleeper")
+    assert isinstance(view.result, dict)
+    assert view.result["files_fixed"] == 1
+    await eventually(none_works, 120)
+    assert len(release.kubelet.ended) == before + 1
+    assert not any(release.kubelet.ended.values())
     await release.uninstall()
 
 

@@ -41,12 +41,12 @@ async def seen(agents: AgentClient, id: str) -> AgentView | None:
         return None  # the server is away
 
 
-async def ended(agents: AgentClient, id: str) -> AgentView:
+async def ended(agents: AgentClient, id: str, within: float = 240) -> AgentView:
     async def find() -> AgentView | None:
         view = await seen(agents, id)
         return view if view and not view.running else None
 
-    view = await eventually(find, 240)
+    view = await eventually(find, within)
     assert view.status is RunStatus.COMPLETED, view.failure
     return view
 

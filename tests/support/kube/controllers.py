@@ -1,4 +1,4 @@
-"""What the chart is for: Temporal's worker controller, as a process, and the definitions of KEDA."""
+"""What the chart works with: Temporal's worker controller and KEDA's operator, as processes."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from tests.support.kube.programs import CONTROLLER, KEDA, sources
 # It cannot be told another one.
 WEBHOOK_PORT = 9443
 SYSTEM = "controllers"
+KEDA_NAMESPACE = "keda"
 ALLOWED = [
     {"kinds": ["ScaledObject"], "apiGroups": ["keda.sh"], "resources": ["scaledobjects"]},
     {"kinds": ["PodDisruptionBudget"], "apiGroups": ["policy"], "resources": ["poddisruptionbudgets"]},
@@ -63,6 +64,31 @@ async def install_definitions(cluster: Kubernetes) -> None:
     await cluster.helm("install", "definitions", str(crds), "--namespace", SYSTEM)
     for file in (sources(*KEDA) / "config" / "crd" / "bases").glob("*.yaml"):
         await cluster.make(yaml.load(file.read_text(), yaml.CSafeLoader))
+
+
+async def start_keda(cluster: Kubernetes) -> None:
+    """Run KEDA's operator as its service account, with its roles.
+
+    It takes deployments from zero to one and back; more than one would take its metrics server, which
+    Kubernetes' autoscaler asks.
+    """
+    await cluster.namespace(KEDA_NAMESPACE)
+    manifests = sources(*KEDA) / "config"
+    for file in ("service_account/service_account.yaml", "rbac/role.yaml", "rbac/role_binding.yaml"):
+        for document in yaml.load_all((manifests / file).read_text(), yaml.CSafeLoader):
+            await cluster.make(document)
+    folder = cluster.folder / "keda"
+    certificate(folder)
+    config = folder / "kubeconfig"
+    config.write_text(cluster.config_of(await cluster.token(KEDA_NAMESPACE, "keda-operator")))
+    port = free_port()
+    await cluster.run(
+        "keda-operator",
+        *(f"--cert-dir={folder}", f"--metrics-service-bind-address=127.0.0.1:{free_port()}"),
+        *("--enable-prometheus-metrics=false", f"--health-probe-bind-address=127.0.0.1:{port}"),
+        environment={"KUBECONFIG": str(config), "WATCH_NAMESPACE": "", "POD_NAMESPACE": KEDA_NAMESPACE},
+    )
+    await eventually(lambda: listens(port), 60)
 
 
 async def start_worker_controller(cluster: Kubernetes) -> None:

@@ -42,6 +42,7 @@ PROGRAMS = {
     "kube-apiserver": Program(*KUBERNETES, "cmd/kube-apiserver"),
     "kube-controller-manager": Program(*KUBERNETES, "cmd/kube-controller-manager"),
     "worker-controller": Program(*CONTROLLER, "cmd"),
+    "keda-operator": Program(*KEDA, "cmd/operator"),
 }
 
 
