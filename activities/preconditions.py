@@ -43,7 +43,7 @@ class Preconditions:
     # A rehearsal needs nothing: stand-ins replace everything external.
     @rehearsed_as(lambda _, needs: Missing())
     async def check(self, needs: Needs) -> Missing:
-        """Return what is missing from `needs`. A service that is only down is not: its calls are retried.
+        """Return what is missing from `needs`. A service that is only down does not count: calls are retried.
 
         Raises:
             ApplicationError, StoreUnavailableError: the broker or the object store cannot be asked just now.

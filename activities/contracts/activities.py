@@ -174,7 +174,7 @@ class Contracts:
 
     @activity.defn(name="check_contracts")
     def check_contracts(self, request: CheckRequest) -> Checked:
-        """Look at every document again: which have changed since they were read, and which are gone?"""
+        """Look at every document again, to find those that changed since they were read, and those gone."""
         results = read_results(self._artifacts, request.results)
         changed: list[BatchItem] = []
         gone: list[str] = []

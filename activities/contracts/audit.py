@@ -33,7 +33,7 @@ class Auditor:
         self._finder = ClauseFinder(playbook)
 
     def audit(self, name: str, digest: str, document: StructuredDocument) -> Audit:
-        """Judge a contract that was read by the rules."""
+        """Judge a contract, given as the document that was read."""
         found = self._finder.find(document)
         every = [passage for passages in found.values() for passage in passages]
         findings = [

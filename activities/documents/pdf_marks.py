@@ -12,7 +12,7 @@ from activities.documents.assembly import seen
 
 _MAX_MARKS = 5_000
 _MAX_CHARACTERS = 20_000
-_HIDDEN = 2  # flags of annotations
+_HIDDEN = 2  # a flag of annotations, like the next
 _NO_VIEW = 32
 _UNREAD = {
     raw.FPDF_ANNOT_STAMP: "a stamp",

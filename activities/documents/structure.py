@@ -40,7 +40,7 @@ class UnreadableError(ExtractError):
     """A document cannot be read at all: `code` says why in one word, the message in one line of our own.
 
     - `encrypted`: a password is needed; `scanned`: it holds pictures of pages and no text;
-    - `legacy`: .doc, RTF and other old formats; `unsupported`: anything else that is no document;
+    - `legacy`: .doc, RTF and other old formats; `unsupported`: anything else that is not a document;
     - `broken`: damaged; `bomb`: unpacks or nests excessively, or exceeded the limits for reading it;
     - `too_large`: over the size limit; `empty`: no text in it.
     """

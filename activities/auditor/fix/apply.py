@@ -1,4 +1,4 @@
-"""Writes approved fixes to the tree: the code auditor's only destructive activity, and the checks before."""
+"""Writes approved fixes to the tree, the code auditor's only destructive activity, and checks them first."""
 
 from __future__ import annotations
 

@@ -151,7 +151,7 @@ class Copies:
 
 
 def _marked(data: bytes, lines: Iterable[int]) -> bytes | None:
-    """The content with a mark after these lines; None if a line cannot take one, and the file has to stay."""
+    """The content with a mark after these lines; None if a line takes none: then leave the file alone."""
     if not lines:
         return data
     rows = data.split(b"\n")

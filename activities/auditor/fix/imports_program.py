@@ -100,7 +100,7 @@ def _loaded(name: str, file: Path, folder: Path) -> list[str] | None:
 
 
 def _silence(keep: int) -> None:
-    """Close the standard streams to the import, and set limits."""
+    """Redirect the standard streams to /dev/null, and set limits."""
     null = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(null, descriptor)

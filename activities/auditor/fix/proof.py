@@ -13,7 +13,7 @@ from activities.auditor.scan.programs import AnalyserFailed
 from common.artifacts import ArtifactStore
 from common.flaws import flaw_of
 
-# How long the user's own check may be repeated to find the fixes that make it fail.
+# For how many seconds the user's own check may be repeated to find the fixes that make it fail.
 CHECKS_SECONDS = 2700.0
 _NAMED = 20
 _IMPORTS = (

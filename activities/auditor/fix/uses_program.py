@@ -216,7 +216,7 @@ def _is_submodule(dotted: str) -> bool:
 
 @cache
 def _loaded_by(module: str) -> frozenset[str]:
-    """All modules that are loaded after importing only this one, of the standard library."""
+    """All modules that are loaded once one module of the standard library, and nothing else, is imported."""
     command = [sys.executable, "-I", "-S", "-c", f"import sys, {module}; print(*sys.modules)"]
     ran = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     return frozenset(ran.stdout.split())

@@ -32,11 +32,11 @@ _MAX_ENTRIES = 1_000_000
 _MAX_NAME_BYTES = 4096
 # All tracked names and their folders together.
 _MAX_TRACKED_BYTES = 256_000_000
-# A file with more patterns is skipped. All files together may cost so many comparisons with names.
+# A file with more patterns is skipped. The comparisons of patterns with names are limited in total.
 MAX_PATTERNS = 10_000
 MAX_MATCHES = 50_000_000
-# Patterns become regular expressions. One with many stars backtracks: steps grow with the name's length to
-# the power of the stars, and block the process. A pattern that may take more is ignored: the file is audited.
+# Patterns become regular expressions. One with many stars backtracks for up to length-to-the-power-of-stars
+# steps, and blocks the process. A pattern that may take more than this is ignored: the file is audited.
 _MAX_STEPS = 3_000_000
 
 

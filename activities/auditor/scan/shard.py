@@ -35,7 +35,7 @@ from common.object_store import ObjectStore
 # A kill costs at most one batch. The secrets analyser needs 0.4 s to start and reads about 1 MB/s.
 BATCH_FILES = 200
 BATCH_BYTES = 2_000_000
-# Each attempt takes smaller batches, down to one over this. Otherwise, where workers die before they finish a
+# Each further attempt divides the batches, at most by this. Otherwise, where workers die before they finish a
 # whole batch on a busy machine, a scan would begin the same batch forever.
 SMALLEST_PART = 8
 # A file that has grown past this, and past double its size, since the inventory counts as gone.

@@ -21,7 +21,7 @@ _PREFIXES = {
     "urn:schemas-microsoft-com:office:office": "o",
 }
 _SEEN = ("w:t", "a:t", "m:t", "pic:pic", "v:imagedata", "v:textpath")
-# The namespaces that Word has understood in a choice of alternatives for fifteen years.
+# The namespaces that Word has understood in an `mc:Choice` for the last fifteen years.
 UNDERSTOOD = ("http://schemas.microsoft.com/office/", "http://schemas.openxmlformats.org/")
 
 

@@ -50,7 +50,7 @@ class _Use:
 
 @dataclass(frozen=True)
 class Shown:
-    """The number of a paragraph as shown, its full path, and its depth from 1; both empty for bullets."""
+    """The number of a paragraph as shown, its full path, and its depth from 1; a bullet has only a depth."""
 
     number: str
     path: str
