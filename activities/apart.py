@@ -1,8 +1,8 @@
-"""Runs a function of ours in a process of its own, where what it reads may be made to take for ever.
+"""Runs one of our functions in a separate process, for input that may be crafted to run forever.
 
-A hostile calendar or rule file may take hours and gigabytes, and in a thread it would keep every other
-activity of its worker waiting. In the process the kernel limits memory and CPU time before the first byte is
-read, and no token or setting of the worker is there to be found.
+A hostile calendar or rule file can take hours and gigabytes; in a thread it would stall every other activity
+of the worker. In the process the kernel limits memory and CPU time before the first byte is read, and none of
+the worker's tokens and settings can be found.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ _ENVIRONMENT = {"PATH": os.defpath, "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"}
 
 
 class LimitsExceededError(Exception):
-    """The function did not come to its end within its limits; the message says which, in one line."""
+    """The function did not finish within its limits; the message says which one, in one line."""
 
 
 @dataclass(frozen=True)
 class ProcessLimits:
-    """Bytes of memory, seconds of CPU, seconds on the clock."""
+    """Memory in bytes, CPU time in seconds, wall-clock time in seconds."""
 
     memory: int
     cpu_seconds: int
@@ -42,13 +42,13 @@ class ProcessLimits:
 def run_apart(
     function: Callable[[Any], Any], argument: Any, limits: ProcessLimits, beat: Callable[[], None]
 ) -> Any:
-    """What `function`, at the top of a module of ours, makes of `argument`; both are JSON values.
+    """Return `function(argument)`, computed in a separate process; argument and result are JSON values.
 
-    It may open what the activity that calls this may.
-    `beat` is called every second, and whatever it raises ends the process.
+    `function` is at the top level of one of our modules, and may open the files that the calling activity
+    may. `beat` is called every second; whatever it raises ends the process.
 
     Raises:
-        LimitsExceededError: it went over its limits, or crashed.
+        LimitsExceededError: it exceeded a limit, or crashed.
     """
     target = f"{function.__module__}:{function.__qualname__}"
     command = [sys.executable, "-I", str(_PROGRAM), target, str(limits.memory), str(limits.cpu_seconds)]
@@ -69,7 +69,7 @@ def run_apart(
                 if process.returncode is None and time.monotonic() > deadline:
                     raise LimitsExceededError(f"it took over {limits.seconds:.0f} s")
         if process.returncode:
-            # A signal means that a limit of the kernel was hit: CPU time, or memory.
+            # A signal means that a kernel limit was hit: CPU time or memory.
             how = f"signal {-process.returncode}" if process.returncode < 0 else "out of memory, or a crash"
             raise LimitsExceededError(
                 f"it used more than {limits.cpu_seconds} s of CPU or its memory ({how})"

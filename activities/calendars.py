@@ -1,4 +1,4 @@
-"""Business time for workflows: holidays and time zones change with releases, and a replay must not."""
+"""Business time for workflows, as an activity: releases change holidays and time zones, replays must not."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from common.errors import permanent
 
 
 class MomentsRequest(BaseModel, frozen=True):
-    """Asks when each of `after`, durations of open time, will have passed since `start`.
+    """Asks when each duration of open time in `after` will have passed since `start`.
 
-    Beside the reminders a policy has an escalation and an end.
+    Besides its reminders, a policy has an escalation and an end.
     """
 
     hours: BusinessHours
@@ -37,7 +37,7 @@ class Calendars:
         """When each duration of open time has passed; zero means the next open moment.
 
         Raises:
-            ApplicationError: type `UnknownCalendar`; also where a duration is negative or exceeds ten years.
+            ApplicationError: type `UnknownCalendar`; also if a duration is negative or exceeds ten years.
         """
         try:
             return Moments(

@@ -1,6 +1,6 @@
-"""Checks decisions for the gate (signature, groups, the operator's policy), and used links of letters.
+"""Checks decisions (signature, groups, the operator's policy) and the answer links that people clicked.
 
-Keys stay out of workflows.
+These are activities, so that keys stay out of workflows.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from common.approval.types import ApprovalPolicy, Decision, Verdict
 
 
 class EnvelopeCheck(BaseModel, frozen=True):
-    """A decision, the agent that received it, and what is asked.
+    """A decision, the agent that received it, and the request it answers.
 
-    `requester` is whom the agent works for, `policy` the agent's own for this request, `stakes` what is at
-    stake in the plan as the decision would have it.
+    `requester` is whom the agent works for, `policy` the agent's own policy for this request, and `stakes`
+    what is at stake in the plan with the decision's edits.
     """
 
     agent: str
@@ -31,17 +31,17 @@ class EnvelopeCheck(BaseModel, frozen=True):
 class EnvelopeChecked(BaseModel, frozen=True):
     """What is wrong with the decision (None if it is valid), and the approver's current groups.
 
-    `policy` is the one to judge it by, if the operator asks for more than the agent did.
+    `policy` is set if the operator's policy is stricter than the agent's, and is then the one that counts.
     """
 
-    # Defaults are left out: the answer stands in history with every decision.
+    # Defaults are left out, because history holds this result for every decision.
     flaw: str | None = Field(None, exclude_if=lambda flaw: flaw is None)
     groups: list[str] = Field(default_factory=list, exclude_if=lambda groups: not groups)
     policy: ApprovalPolicy | None = Field(None, exclude_if=lambda policy: policy is None)
 
 
 class AnswerCheck(BaseModel, frozen=True):
-    """A link of a letter that was used, the agent that heard of it, and whom it claims to be from."""
+    """A clicked answer link, the agent it was passed to, and the recipient who is said to have clicked it."""
 
     agent: str
     recipient: str
@@ -64,7 +64,7 @@ class DecisionChecks:
 
     @activity.defn(name="check_envelope")
     async def check_envelope(self, check: EnvelopeCheck) -> EnvelopeChecked:
-        """Say what is wrong with a decision, which groups its approver is in, and what to judge it by.
+        """Say what is wrong with a decision, its approver's groups, and which policy to judge it by.
 
         Raises:
             SettingsError: groups or policy cannot be read just now; the decision waits.
@@ -82,9 +82,9 @@ class DecisionChecks:
 
     @activity.defn(name="check_answer")
     async def check_answer(self, check: AnswerCheck) -> AnswerChecked:
-        """Say what a link of a letter stands for, or what is wrong with it.
+        """Say which letter and choice an answer link stands for, or what is wrong with it.
 
-        The gateway has looked whether it had expired; a worker may be late.
+        The gateway has already checked that it had not expired; this may run much later.
         """
         try:
             link = AnswerLink.read_even_expired(check.link, self._authority.signer)

@@ -1,10 +1,10 @@
-"""Runs functions of ours in processes that are forked from one that has loaded them already.
+"""Runs our functions in processes forked from one that has already loaded them.
 
-As `apart.py` it keeps what is made to take for ever out of the worker. That starts an interpreter for each
-call, which is fine for the rare one; a thousand documents are read sooner than a thousand interpreters import
-a parser. A process serves a few calls, each with limits of its own; after any trouble it is given up. A call
-that failed in a process that had served others is made once more in a fresh one: no document fails for what
-another left behind.
+Like `apart.py`, it keeps input that is crafted to run forever out of the worker. `apart.py` starts an
+interpreter per call, which is fine for rare calls; with a thousand documents, importing the parser each time
+would take longer than reading them. A process serves a few calls, each with its own limits, and is discarded
+after any failure. A call that fails in a reused process, except by running out of time, is repeated in a
+fresh one, so that no document fails because of what another left behind.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ from activities.apart import LimitsExceededError, ProcessLimits
 _PROGRAM = Path(__file__).with_name("fork_server_program.py")
 _ENVIRONMENT = {"PATH": os.defpath, "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"}
 _BEAT_SECONDS = 1.0
-# The kernel ends a call at its limit; past this the server itself is taken to hang. A first call also waits
-# until the server has loaded its module.
+# The kernel ends a call at its limit; this much later the server itself counts as hung. The first call also
+# waits for the server to load its module.
 _GRACE_SECONDS = 60.0
 _MAX_IDLE = 8
 DONE, LAST = b"=", b"!"
 
 
 class ForkServer:
-    """Processes that call functions at the top of `module`, each process at most `calls` times.
+    """Processes that call functions at the top level of `module`, each process at most `calls` times.
 
-    A function takes bytes and a JSON value, and returns bytes. Threads may call at the same time. The server
-    is started with the first call, and again after it was lost; it ends with the process that started it.
+    A function takes bytes and a JSON value, and returns bytes. Thread-safe. The first call starts the server,
+    and so does the next one after it was lost; it ends with the process that started it.
     """
 
     def __init__(self, module: str, calls: int = 1) -> None:
@@ -59,13 +59,13 @@ class ForkServer:
         limits: ProcessLimits,
         beat: Callable[[], None] = lambda: None,
     ) -> bytes:
-        """What `function` makes of `data` and `argument`.
+        """Return `function(data, argument)`.
 
-        `beat` is called every second, and whatever it raises ends the process.
+        `beat` is called every second; whatever it raises ends the process.
 
         Raises:
-            LimitsExceededError: it went over its limits, or crashed.
-            ConnectionError: its process was ended from outside, twice; that says nothing about the call.
+            LimitsExceededError: it exceeded a limit, or crashed.
+            ConnectionError: its process was killed from outside, twice; that says nothing about the call.
         """
         order = [function, argument, limits.memory, limits.cpu_seconds, limits.seconds]
         given = json.dumps(order).encode() + b"\n" + data
@@ -75,7 +75,7 @@ class ForkServer:
             try:
                 return self._call(used, given, limits, beat)
             except _OutOfTimeError:
-                # Time is its own; memory may have been another's.
+                # Time is counted per call. Memory is not: an earlier call may have used it up.
                 raise
             except (LimitsExceededError, _LostError):
                 pass
@@ -112,7 +112,7 @@ class ForkServer:
                     assert self._control is not None
                     try:
                         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fork.files()))]
-                        # One byte, so that no two run together.
+                        # The server reads byte by byte, so that two requests cannot merge in the stream.
                         self._control.sendmsg([b"."], rights)
                         break
                     except OSError:
@@ -154,15 +154,15 @@ class ForkServer:
 
 
 class _OutOfTimeError(LimitsExceededError):
-    """It went over its seconds of CPU or on the clock."""
+    """It exceeded its CPU time or its wall-clock time."""
 
 
 class _LostError(Exception):
-    """The process was ended from outside, as when the machine runs out of memory."""
+    """The process was killed from outside, for instance because the machine ran out of memory."""
 
 
 class _Fork:
-    """The caller's side of a process: what it reads, what it writes, and a socket to ring."""
+    """The caller's side of a process: its input file, its output file, and a socket that starts a call."""
 
     def __init__(self) -> None:
         self._given = tempfile.TemporaryFile()  # noqa: SIM115 - `close` closes both
@@ -175,7 +175,7 @@ class _Fork:
         return self._given.fileno(), self._said.fileno(), self.theirs.fileno()
 
     def close(self) -> None:
-        """The process ends when it sees that the socket is closed, or is ended then."""
+        """Closing the socket ends the process: it notices by itself, or the server kills it."""
         for each in (self._given, self._said, self._ours, self.theirs):
             each.close()
 
@@ -192,10 +192,10 @@ class _Fork:
         return os.pread(self._said.fileno(), size, 0)
 
     def _ring(self, limits: ProcessLimits, beat: Callable[[], None]) -> bytes:
-        """How the call ended: done, done for the last time, how the process ended; empty if it was lost."""
+        """Make the call; return DONE, LAST, or the status of a process that ended; empty if it was lost."""
         self._ours.settimeout(_BEAT_SECONDS)
         deadline = time.monotonic() + limits.seconds + _GRACE_SECONDS
-        # A process that has just ended took no call; its status may still be there to be read.
+        # If the process has just ended, this fails, but its status can still be read.
         with suppress(OSError):
             self._ours.sendall(b".")
         while time.monotonic() < deadline:
@@ -206,7 +206,7 @@ class _Fork:
                 continue
             except OSError:
                 break
-            # A process that serves no further call may have ended before its answer was read.
+            # After LAST the process ends, and its exit status may have arrived along with the answer.
             return said[:1] if said.startswith((DONE, LAST)) else said
         return b""
 
@@ -220,10 +220,10 @@ def _write(file: int, data: bytes) -> None:
 
 
 def _raise(status: int, limits: ProcessLimits) -> NoReturn:
-    """Say what limit ended a process, by its exit code or, below 0, its signal."""
+    """Raise the error for how a process ended: `status` is its exit code or, if negative, its signal."""
     match -status:
         case signal.SIGKILL:
-            # None of the limits does that.
+            # No limit sends this signal.
             raise _LostError
         case signal.SIGXCPU as number:
             raise _OutOfTimeError(f"it used more than {limits.cpu_seconds} s of CPU (signal {number:d})")

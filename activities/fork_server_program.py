@@ -1,10 +1,11 @@
-"""A program of its own: loads a module of this project once, and forks processes that call functions in it.
+"""A separate program: loads one of this project's modules, and forks processes that call its functions.
 
-`fork_server.py` starts it; nothing imports it. Arguments: the module, and the socket on which processes are
-asked for, with three files each: what to read, where to write, and a socket. On that socket a byte asks for a
-call, and one answers; when the process has ended, how it ended. What to read begins with a line: the
-function's name, its argument, bytes of memory, seconds of CPU and on the clock. This process runs no
-thread, so that a fork is whole, and reads nothing itself, so that nothing hostile is ever in it.
+`fork_server.py` starts it; nothing imports it. Arguments: the module, and the descriptor of the control
+socket. Each message on that socket requests a process and passes it three files: input, output and a socket
+of its own. On its own socket one byte requests a call and one byte answers it; after the process has ended,
+its exit status follows. The input begins with a line of JSON: function name, argument, memory in bytes, CPU
+time and wall-clock time in seconds. This program runs no threads, which makes forking safe, and reads no
+input itself, so that nothing hostile gets into it.
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ from pathlib import Path
 from typing import Any
 
 _FILES = 3
-# A process that has grown by more serves no further call.
+# A process that has grown by more bytes than this serves no further calls.
 _MAX_LEFT = 64_000_000
 
 
 def main(module: Any, control: socket.socket) -> None:
-    """Fork processes until whoever asks for them is gone."""
+    """Fork processes on request until the other end of the control socket is closed."""
     ready, wake = socket.socketpair()
     for each in (ready, wake):
         each.setblocking(False)
@@ -51,7 +52,7 @@ def main(module: Any, control: socket.socket) -> None:
                     return
                 pid, caller = start(module, files, [control, ready, wake, *running.values()])
                 running[pid] = caller
-                # Bytes on it are for the process; only its end is looked at here.
+                # The process reads the bytes; the server only watches for the caller hanging up.
                 poll.register(caller, 0)
             elif file == ready.fileno():
                 while drain(ready):
@@ -60,7 +61,7 @@ def main(module: Any, control: socket.socket) -> None:
                 gone.add(file)
         for pid, caller in running.items():
             if caller.fileno() in gone:
-                # Nobody wants to know any more.
+                # The caller hung up: nobody wants the result any more.
                 poll.unregister(caller)
                 os.kill(pid, signal.SIGKILL)
         reap(running, poll)
@@ -74,7 +75,7 @@ def drain(ready: socket.socket) -> bool:
 
 
 def receive(control: socket.socket) -> list[int]:
-    """The files of a call; none where no more will come."""
+    """The files of a requested process; none once the control socket is closed."""
     files = array.array("i")
     _, rights, _, _ = control.recvmsg(1, socket.CMSG_SPACE(_FILES * files.itemsize))
     for level, kind, data in rights:
@@ -84,7 +85,7 @@ def receive(control: socket.socket) -> list[int]:
 
 
 def start(module: Any, files: list[int], ours: list[socket.socket]) -> tuple[int, socket.socket]:
-    """Fork the process of a call."""
+    """Fork a process; return its id and the server's copy of the caller's socket."""
     given, said, caller = files
     pid = os.fork()
     if pid:
@@ -100,13 +101,13 @@ def start(module: Any, files: list[int], ours: list[socket.socket]) -> tuple[int
         serve(module, given, said, socket.socket(fileno=caller))
         code = 0
     finally:
-        # Whatever was raised ends here: a traceback would quote what was read.
+        # No exception gets out: a traceback could quote the input.
         os._exit(code)
 
 
 def serve(module: Any, given: int, said: int, caller: socket.socket) -> None:
-    """Answer calls until the caller is gone, or until one has left too much behind."""
-    # What the server has mapped already is not the document's doing.
+    """Answer calls until the caller is gone, or until a call has left too much memory in use."""
+    # Memory that the server had mapped already does not count against the document.
     before = mapped()
     while caller.recv(1):
         name, _, data = os.pread(given, os.fstat(given).st_size, 0).partition(b"\n")
@@ -125,7 +126,7 @@ def serve(module: Any, given: int, said: int, caller: socket.socket) -> None:
 
 
 def mapped() -> int:
-    """Bytes of this process's address space; 0 where that cannot be known."""
+    """The size of this process's address space in bytes; 0 where it cannot be determined."""
     if sys.platform != "linux":
         return 0
     return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
@@ -143,7 +144,7 @@ def limit(memory: int, cpu: int, seconds: float) -> None:
 
 
 def reap(running: dict[int, socket.socket], poll: select.poll) -> None:
-    """Tell the callers of processes that have ended how they ended."""
+    """Send the exit status of each process that has ended to its caller."""
     while running:
         pid, status = os.waitpid(-1, os.WNOHANG)
         if not pid:
@@ -158,7 +159,7 @@ def reap(running: dict[int, socket.socket], poll: select.poll) -> None:
 
 
 if __name__ == "__main__":
-    # It runs isolated; it may import only this project's modules besides.
+    # In isolated mode (-I) the project is not on the import path.
     sys.path.insert(0, str(Path(__file__).parents[1]))
     loaded = importlib.import_module(sys.argv[1])
     gc.collect()

@@ -1,4 +1,4 @@
-"""Looks whether what an agent will need is there, before people are asked what could not be done."""
+"""Checks that an agent will find what it needs, before people are asked to approve what cannot be done."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from common.settings.models import check_model
 
 
 class Preconditions:
-    """The activity that looks at settings, addresses and folders. What a setting holds, it never says.
+    """The activity that checks settings, addresses and folders. It never reveals a setting's value.
 
     Args:
-        settings: of this worker.
-        ask_broker: any harmless request to the broker.
-        resolve: gives the addresses of a name.
+        settings: this worker's settings.
+        ask_broker: makes any harmless request to the broker.
+        resolve: returns the addresses of a host name.
     """
 
     def __init__(
@@ -40,10 +40,10 @@ class Preconditions:
         self._store = open_store(settings)
 
     @activity.defn(name="check_preconditions")
-    # Where nothing is done, nothing is needed: stand-ins take the place of whatever is outside.
+    # A rehearsal needs nothing: stand-ins replace everything external.
     @rehearsed_as(lambda _, needs: Missing())
     async def check(self, needs: Needs) -> Missing:
-        """What is missing of `needs`, apart from what is only away: calls to that are tried until it is back.
+        """Return what is missing from `needs`. A service that is only down does not count: calls are retried.
 
         Raises:
             ApplicationError, StoreUnavailableError: the broker or the object store cannot be asked just now.
@@ -107,7 +107,7 @@ class Preconditions:
 
 
 def _flaw(place: Place) -> str:
-    """Why a place cannot be used; empty where it can."""
+    """Why a place cannot be used; empty if it can."""
     path = Path(place.path)
     what = "folder" if place.folder else "file or folder"
     if not (path.is_dir() if place.folder else path.exists()):

@@ -1,7 +1,7 @@
 """Reads and writes files below an untrusted folder: no link is followed, no special file is opened.
 
-What is opened lies in the territory of the agent's owner: that is asked of the open folder itself. Every
-component of a path is opened from its parent's descriptor, so that a folder that is replaced by a link at
+Only files in the territory of the agent's owner are opened, which is checked on the open folder itself. Every
+path component is opened relative to its parent's descriptor, so that a folder that is swapped for a link at
 that very moment does not lead outside either.
 """
 
@@ -24,7 +24,7 @@ WITHIN: ContextVar[Territory | None] = ContextVar("territory", default=None)
 
 # Leaves room for a prefix: programs take absolute paths, and the system's limit is 4,096 bytes.
 _MAX_PATH_BYTES = 3000
-# The standard library removes trees recursively; projects nest folders tens deep, not hundreds.
+# Bounded because the standard library deletes trees recursively; real projects nest folders tens deep.
 _MAX_PARTS = 200
 
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
@@ -78,7 +78,7 @@ def read_inside(root: Path, path: str, limit: int) -> bytes:
 
 
 class FolderReader:
-    """Reads files below `root`; a folder is opened once for those of it that are read one after another."""
+    """Reads files below `root`; for consecutive reads from one folder, the folder is opened only once."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -129,7 +129,7 @@ def _read(folder: int, name: str, limit: int) -> bytes:
 
 
 def read_real(path: Path, limit: int) -> bytes:
-    """The bytes of the regular file that `path` leads to, at most `limit`; links to it are followed.
+    """The bytes of the regular file that `path` leads to, at most `limit` of them; links are followed.
 
     Raises:
         LeftOut: as `read_inside`.
@@ -139,7 +139,7 @@ def read_real(path: Path, limit: int) -> bytes:
 
 
 def write_inside(root: Path, name: str, data: bytes, mode: int) -> None:
-    """Write the file `name` in the folder `root`, whole or not at all; a missing folder is made.
+    """Write the file `name` in the folder `root`, whole or not at all; a missing folder is created.
 
     Raises:
         LeftOut: with the reason.
@@ -161,17 +161,17 @@ def write_inside(root: Path, name: str, data: bytes, mode: int) -> None:
 
 
 def write_new(folder: int, name: str, data: bytes, mode: int, owner: tuple[int, int] | None = None) -> None:
-    """Write a file that is not there yet into an open folder, and sync it; its name is not synced.
+    """Create a file in an open folder and sync its content; its directory entry is not synced.
 
     Args:
         folder: the folder's descriptor.
-        name: of the file alone.
-        data: all of it.
+        name: the file's name, without a folder.
+        data: its whole content.
         mode: its permissions.
-        owner: user and group that it is to belong to, where this process may give it away.
+        owner: the user and group to give it to, if this process is allowed to.
 
     Raises:
-        OSError: it cannot be written, or is there.
+        OSError: it cannot be written, or exists already.
     """
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
     with open(os.open(name, flags, 0o600, dir_fd=folder), "wb") as file:
@@ -187,7 +187,7 @@ def write_new(folder: int, name: str, data: bytes, mode: int, owner: tuple[int, 
 
 
 def in_bounds(path: Path) -> bool:
-    """Whether what `path` leads to may be read."""
+    """Whether the file or folder that `path` resolves to may be read."""
     territory = WITHIN.get()
     return territory is None or territory.holds(Path(os.path.realpath(path)))
 
@@ -197,7 +197,7 @@ def _check_bounds(folder: int, name: str = "") -> None:
     if territory is None:
         return
     place = place_of(folder)
-    # Of a file the folder alone decides, except directly in the home folder.
+    # For a file only its folder matters, except directly in the home folder.
     if not territory.holds(place / name if place == territory.home else place):
         raise LeftOut("private")
 
@@ -208,14 +208,14 @@ def _is_home(folder: int) -> bool:
 
 
 def place_of(descriptor: int) -> Path:
-    """Where an open folder is now, whatever links led there."""
+    """The real path of an open folder, as it is now."""
     if sys.platform == "darwin":
         return Path(os.fsdecode(fcntl.fcntl(descriptor, fcntl.F_GETPATH, bytes(1024)).rstrip(b"\0")))
     return Path(os.readlink(f"/proc/self/fd/{descriptor}"))
 
 
 def is_utf8(name: str) -> bool:
-    """Whether a name from a folder is text."""
+    """Whether a file name read from a folder is valid UTF-8."""
     try:
         name.encode()
     except UnicodeEncodeError:

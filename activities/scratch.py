@@ -1,4 +1,4 @@
-"""Temporary folders of activities. A process that is killed leaves its own, and the next one deletes it."""
+"""Temporary folders for activities. If a killed process leaves one behind, the next process deletes it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PREFIX = "hibernaut-scratch-"
 def scratch_folder() -> Iterator[Path]:
     """An empty folder, deleted at the end of the block."""
     _delete_left()
-    # Locked before it has the name by which it would be found.
+    # Locked before it gets a name that `_delete_left` looks for.
     made = Path(tempfile.mkdtemp(prefix=".hibernaut-"))
     handle = os.open(made, os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -33,7 +33,7 @@ def scratch_folder() -> Iterator[Path]:
 
 def _delete_left() -> None:
     for left in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
-        # Gone meanwhile, or somebody else's, or at work: then it stays.
+        # Skip it if it is gone by now, belongs to someone else, or is still in use.
         with contextlib.suppress(OSError):
             handle = os.open(left, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
             try:

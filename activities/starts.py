@@ -1,4 +1,4 @@
-"""Checks who had a workflow started that is no agent. Keys stay out of workflows."""
+"""Checks who started a workflow that is not an agent. An activity, so that keys stay out of workflows."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from common.errors import permanent
 
 
 class StartCheck(BaseModel, frozen=True):
-    """A start: the type of the workflow, the digest of its input, and that input's signature."""
+    """A start: the workflow's type, the digest of its input, and the signature of that start."""
 
     kind: str
     digest: str
@@ -26,7 +26,7 @@ class StartChecks:
 
     @activity.defn(name="check_start")
     async def check_start(self, check: StartCheck) -> None:
-        """Let the workflow go on, if an entry point or a worker had it started with just this input.
+        """Let the workflow continue if an entry point or a worker signed its start with exactly this input.
 
         Raises:
             ApplicationError: type `ForgedStart`, permanent.

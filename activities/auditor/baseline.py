@@ -1,7 +1,7 @@
 """The baseline: findings of an earlier report, which are known and accepted.
 
-A finding is known again by its fingerprint: what found it, its rule, its file, its message and what its line
-says, but not where that line is. Of several alike in a file, as many are accepted as were there before.
+A finding is recognised by its fingerprint: analyser, rule, file, message and the text of its line, but not
+the line number. Of several identical findings in a file, as many are accepted as the report had.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ from common.errors import permanent
 
 FINGERPRINT = "finding/v2"
 REPORT_FORMAT = "hibernaut-audit/1"
-# A report of 300,000 findings has 100 MB.
+# A report of 300,000 findings takes 100 MB.
 _MAX_BYTES = 256_000_000
 _LIMITS = ProcessLimits(memory=4 * 1024**3, cpu_seconds=120, seconds=600.0)
 
 
 def fingerprints(record: FileFindings) -> list[str]:
-    """The fingerprints of a file's findings, one for each; no two are the same."""
+    """The fingerprints of a file's findings, one per finding; no two are the same."""
     seen: Counter[tuple[str, ...]] = Counter()
     result = []
     for finding in record.findings:
@@ -51,7 +51,7 @@ def fingerprints(record: FileFindings) -> list[str]:
 
 
 class BaselineReader:
-    """The activity that reads a baseline; `artifacts` is where it goes."""
+    """The activity that reads a baseline and stores it in `artifacts`."""
 
     def __init__(self, artifacts: ArtifactStore) -> None:
         self._artifacts = artifacts
@@ -77,7 +77,7 @@ class BaselineReader:
 
 
 class Accepted:
-    """A baseline at hand; without one nothing is accepted."""
+    """The findings that a baseline accepts; none without a baseline."""
 
     def __init__(self, store: ArtifactStore, baseline: Baseline | None, beat: Callable[[], object]) -> None:
         self.given = baseline is not None
@@ -86,18 +86,18 @@ class Accepted:
         self._seen: set[str] = set()
 
     def states(self, record: FileFindings) -> list[bool]:
-        """For each of a file's findings whether it is accepted."""
+        """For each of a file's findings, whether it is accepted."""
         prints = fingerprints(record) if self._known else []
         self._seen.update(found := self._known.intersection(prints))
         return [each in found for each in prints] or [False] * len(record.findings)
 
     def absent(self) -> Iterator[AcceptedFinding]:
-        """Those that `states` was not asked about."""
+        """The accepted findings that no call of `states` has come across."""
         return (finding for finding in self._findings() if finding.fingerprint not in self._seen)
 
     @property
     def absent_count(self) -> int:
-        """How many these are."""
+        """The number of findings in `absent`."""
         return len(self._known) - len(self._seen)
 
     def _findings(self) -> Iterator[AcceptedFinding]:
@@ -110,7 +110,7 @@ class Accepted:
 
 
 def read_report(path: str) -> dict[str, str]:
-    """The accepted findings of a report as `lines` of JSON, or the `error` that it cannot be read."""
+    """The accepted findings of a report as `lines` of JSON, or an `error`: why it cannot be read."""
     try:
         report = json.loads(read_real(Path(path), _MAX_BYTES))
         accepted = {finding.fingerprint: finding for finding in _accepted(report)}

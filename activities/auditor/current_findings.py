@@ -1,6 +1,6 @@
 """The newest findings of each file, and which lines of source must never be shown.
 
-Analysers' messages quote no secret, because the scan redacts them; source lines may still hold one.
+The scan redacts secrets in the analysers' messages, but source lines may still hold them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from activities.auditor.records import FileFindings, Finding
 from common.artifacts import ArtifactRef, ArtifactStore
 
 _SECRET_RULES = frozenset({"S105", "S106", "S107", "hardcoded-container-credentials"})
-# What may be a line's secret: text in quotes, or after `=` or `:`.
+# What may be the secret in a line: text in quotes, or after `=` or `:`.
 _VALUE = re.compile(r"""["'`]([^"'`]{4,})["'`]|[=:]\s*([^\s"'`,;]{4,})""")
 
 
@@ -24,8 +24,8 @@ def is_secret(finding: Finding) -> bool:
 class CurrentFindings:
     """The newest findings of each file over a sequence of artifacts; iterating sorts by path.
 
-    They stay in memory as lines of JSON: 300,000 findings take about 80 MB that way, four times as much as
-    records. `beat`, an activity's heartbeat, is called now and then while they are read.
+    They stay in memory as lines of JSON: 300,000 findings take about 80 MB that way, and four times as much
+    as records. `beat`, an activity's heartbeat, is called now and then while they are read.
     """
 
     def __init__(self, store: ArtifactStore, refs: Iterable[ArtifactRef], beat: Callable[[], object]) -> None:
@@ -41,18 +41,18 @@ class CurrentFindings:
                     self._secrets[record.path, record.sha256] = lines
 
     def __iter__(self) -> Iterator[FileFindings]:
-        """Every file in which something was found."""
+        """Every file with findings."""
         return self._records(b'"analyser":')
 
     def lines(self) -> Iterator[bytes]:
-        """Every file, including those without findings, as it is stored: as JSON."""
+        """Every file, including those without findings, as its stored line of JSON."""
         for number, path in enumerate(sorted(self._lines)):
             if number % 500 == 0:
                 self._beat()
             yield self._lines[path]
 
     def with_analyser(self, analyser: str) -> Iterator[FileFindings]:
-        """Every file in which an analyser found something, in the order of paths."""
+        """Every file in which an analyser found something, sorted by path."""
         return self._records(f'"analyser":"{analyser}"'.encode())
 
     def _records(self, mark: bytes) -> Iterator[FileFindings]:
@@ -60,10 +60,10 @@ class CurrentFindings:
         return (FileFindings.model_validate_json(line) for line in self.lines() if mark in line)
 
     def secret_lines(self, path: str, sha256: str, source: list[str]) -> set[int]:
-        """The numbers of the lines of `source` (that file, with that digest) which must not be shown.
+        """The numbers of the lines of `source`, the file with that digest, that must not be shown.
 
-        Besides the lines found, these are lines that repeat a value from one of them (scanners report a value
-        once per file) and whole blocks of private keys (scanners report the first line).
+        These are the reported lines, lines that repeat a value from one of them (scanners report a value once
+        per file), and all lines of private keys (scanners report the first).
         """
         hidden = {n for n in self._secrets.get((path, sha256), set()) if n <= len(source)}
         values = {a or b for n in hidden for a, b in _VALUE.findall(source[n - 1])}
@@ -82,6 +82,6 @@ def top_folder(path: str) -> str:
 
 
 def printable(text: str, limit: int = 200) -> str:
-    """`text` on one line, cut to `limit`; characters that a terminal or browser would obey are replaced."""
+    """`text` on one line, cut to `limit`; characters that a terminal or browser would act on are replaced."""
     text = "".join(char if char.isprintable() else "�" for char in text[: limit + 1])
     return text if len(text) <= limit else text[: limit - 1] + "…"

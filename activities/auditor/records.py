@@ -1,4 +1,4 @@
-"""The records that the code auditor's activities hand to each other, through history or as artifacts.
+"""The records that the code auditor's activities exchange, through history or as artifacts.
 
 Lists that grow with the code base are artifacts of JSON lines, so history stays small at 50,000 files.
 """
@@ -17,7 +17,7 @@ from common.agents.fields import LocalPath
 from common.approval.types import Authorization
 from common.artifacts import ArtifactRef, ArtifactStore
 
-# The rule of the finding that says that an analyser failed on a file.
+# The rule of a finding that reports an analyser's failure on a file.
 FAILED_RULE = "analyser-failed"
 
 
@@ -33,8 +33,8 @@ class Severity(StrEnum):
 class Finding(BaseModel, frozen=True):
     """One thing an analyser found. Lines and columns count from 1; `fixable`: the analyser has a safe fix.
 
-    `mark` is a digest of what its line says, by which it is known again where it has moved; empty where a
-    secret is in that line, which could be guessed from it.
+    `mark` is a digest of its line's text, which identifies the finding even after the line has moved. It is
+    empty if the line holds a secret, which could be guessed from the digest.
     """
 
     analyser: str
@@ -57,7 +57,7 @@ class Finding(BaseModel, frozen=True):
 class FileEntry(BaseModel, frozen=True):
     """A file of the inventory: path relative to the root with `/`, SHA-256, size in bytes, language.
 
-    `packages`: how many of a Python file's folders, from the innermost outwards, are packages; what is found
+    `packages`: how many of a Python file's folders, from the innermost outwards, are packages; the findings
     in the file may depend on it.
     """
 
@@ -71,7 +71,7 @@ class FileEntry(BaseModel, frozen=True):
 class FileFindings(BaseModel, frozen=True):
     """One line of a findings artifact: a file as it was scanned. A file with no findings has a line too.
 
-    Of two lines for one path in a sequence of artifacts, the later one counts.
+    If a sequence of artifacts has several lines for one path, the last one counts.
     """
 
     path: str
@@ -87,7 +87,7 @@ class SkippedFile(BaseModel, frozen=True):
 
 
 class InventoryRequest(BaseModel, frozen=True):
-    """What to list under `root`. `only` names paths to look at again, in place of walking."""
+    """What to list under `root`. `only` names paths to look at again, instead of walking the tree."""
 
     root: LocalPath
     include: list[str] = Field(default_factory=list)
@@ -97,7 +97,7 @@ class InventoryRequest(BaseModel, frozen=True):
 
 
 class Inventory(BaseModel, frozen=True):
-    """The inventory: `listing` has one ``FileEntry`` a line, `left_out` one ``SkippedFile`` a line.
+    """The inventory: `listing` has one ``FileEntry`` per line, `left_out` one ``SkippedFile`` per line.
 
     `root` is the real path; `skipped` counts by reason; `languages` counts files by language.
     """
@@ -121,7 +121,7 @@ class ScanRequest(BaseModel, frozen=True):
 
 
 class ShardFindings(BaseModel, frozen=True):
-    """A scanned slice: `findings` has one ``FileFindings`` a line; `failures` are analysers that crashed."""
+    """A scanned slice: `findings` has one ``FileFindings`` per line; `failures` counts analyser crashes."""
 
     findings: ArtifactRef
     files: int
@@ -130,13 +130,13 @@ class ShardFindings(BaseModel, frozen=True):
 
 
 class BaselineRequest(BaseModel, frozen=True):
-    """Which file to read as the baseline: SARIF or JSON, the report of an earlier audit."""
+    """Which file to read as the baseline: the report of an earlier audit, SARIF or JSON."""
 
     path: LocalPath
 
 
 class AcceptedFinding(BaseModel, frozen=True):
-    """One line of a baseline: a finding that is known and accepted, by its fingerprint."""
+    """One line of a baseline: a known and accepted finding, identified by its fingerprint."""
 
     fingerprint: str
     analyser: str
@@ -147,7 +147,7 @@ class AcceptedFinding(BaseModel, frozen=True):
 
 
 class Baseline(BaseModel, frozen=True):
-    """A baseline: `accepted` has one ``AcceptedFinding`` a line."""
+    """A baseline: `accepted` has one ``AcceptedFinding`` per line."""
 
     accepted: ArtifactRef
     findings: int
@@ -156,7 +156,7 @@ class Baseline(BaseModel, frozen=True):
 class TriageRequest(BaseModel, frozen=True):
     """Findings to rank and group; `wishes` are the instructions that people gave the agent, in words.
 
-    With a `baseline` only what is not in it is ranked and grouped.
+    With a `baseline`, only findings that are not in it are ranked and grouped.
     """
 
     findings: list[ArtifactRef]
@@ -179,9 +179,9 @@ class FindingGroup(BaseModel, frozen=True):
 
 
 class Triage(BaseModel, frozen=True):
-    """The ranking: `groups` has one ``FindingGroup`` a line. `model` says who ranked them.
+    """The ranking: `groups` has one ``FindingGroup`` per line. `model` says who ranked them.
 
-    Of a baseline `accepted` findings are still there, and `absent` ones are not.
+    With a baseline, `accepted` counts its findings that are still there, and `absent` those that are gone.
     """
 
     groups: ArtifactRef
@@ -192,7 +192,7 @@ class Triage(BaseModel, frozen=True):
     model: str
     accepted: int = 0
     absent: int = 0
-    # Both are left out where they are nothing, as in what was stored before there were any.
+    # Left out if empty, as in results from before these fields existed.
     cost: Cost = Field(default_factory=Cost, exclude_if=lambda cost: cost == Cost())
     note: str = Field("", exclude_if=lambda note: not note)
 
@@ -200,14 +200,14 @@ class Triage(BaseModel, frozen=True):
 class PlanRequest(BaseModel, frozen=True):
     """What to plan fixes for: every fixable finding in `findings`, except in the paths to `skip`.
 
-    `verify` is a shell command that has to pass on a copy with the fixes, or nothing; `owner` is whom the
-    audit is for, whose rule in the operator's policy says whether code of the project may be run.
+    `verify` is a shell command that has to pass on a copy with the fixes, or empty. `owner` is whom the audit
+    is for; their rule in the operator's policy says whether the project's code may be run.
     """
 
     root: LocalPath
     findings: list[ArtifactRef]
     skip: list[str] = Field(default_factory=list)
-    # Left out where empty, so that the digests of requests made before there was one stay what they are.
+    # Left out if empty, so that requests from before these fields existed keep their digests.
     verify: str = Field("", exclude_if=lambda value: not value)
     owner: str = Field("", exclude_if=lambda value: not value)
 
@@ -224,13 +224,13 @@ class PlannedFix(BaseModel, frozen=True):
 
 
 class ChangedRequest(BaseModel, frozen=True):
-    """Which files to look at again: the chosen ones of a plan."""
+    """Asks which of a plan's chosen files have changed."""
 
     plan: FixPlan
 
 
 class UnprovenRequest(BaseModel, frozen=True):
-    """Which chosen files of a `plan` are not in the same plan `proven` once more, without those left out."""
+    """Asks which chosen files of `plan` differ in `proven`, the plan made again without those left out."""
 
     plan: FixPlan
     proven: FixPlan
@@ -244,9 +244,10 @@ class ApplyRequest(BaseModel, frozen=True):
 
 
 class ApplyResult(BaseModel, frozen=True):
-    """What was written. `written` and `conflicts` count files; `details` has one ``AppliedFix`` a line.
+    """What was written: `written` counts files, `conflicts` names those that others had changed.
 
-    `undo` is a unified diff that takes back everything this key wrote.
+    `details` has one ``AppliedFix`` per line. `undo` is a unified diff that reverts everything that this
+    idempotency key wrote.
     """
 
     written: int
@@ -264,7 +265,7 @@ class AppliedFix(BaseModel, frozen=True):
 
 
 class ReportRequest(BaseModel, frozen=True):
-    """Everything the report is made from; `decisions` are approvals in words, each list in order of time."""
+    """Everything the report is made from, each list oldest first; `decisions` are approvals in words."""
 
     inventory: Inventory
     findings: list[ArtifactRef]
@@ -276,15 +277,15 @@ class ReportRequest(BaseModel, frozen=True):
 
 
 class AuditorMemory(BaseModel):
-    """What the auditor carries over.
+    """The state that the auditor carries over to a fresh history.
 
     Attributes:
-        baseline: what is known and accepted, where the audit was given that.
+        baseline: the known and accepted findings, if the audit was given any.
         triage: None until everything has been scanned.
-        plan: the fixes that people are asked about, or decided about and that are still to be applied.
-        plans: those that people decided about, as they decided.
+        plan: the fixes that await a decision, or that are approved and still to be applied.
+        plans: the plans that people decided on, as amended by their decisions.
         changed: files that others changed since the last approval.
-        unproven: files whose fixes do not hold without those that the last approval left out.
+        unproven: files whose fixes do not hold without the ones that the last approval left out.
     """
 
     baseline: Baseline | None = None
@@ -302,7 +303,7 @@ class AuditorMemory(BaseModel):
 
 
 class ReportFiles(BaseModel, frozen=True):
-    """Absolute paths by name: sarif (and sarif-2 and so on), json, html, and with fixes diff and undo."""
+    """Absolute paths by name: sarif (sarif-2 and so on), json, html; if there are fixes, diff and undo."""
 
     files: dict[str, str]
 

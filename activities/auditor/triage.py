@@ -30,7 +30,7 @@ _BAND = {Severity.HIGH: 300, Severity.MEDIUM: 200, Severity.LOW: 100, Severity.N
 _SPREAD, _INSTRUCTIONS = 60, 40
 _RANK = {severity: rank for rank, severity in enumerate(Severity)}
 _ASKED, _KEPT, _TOP = 500, 100, 5
-# Told from a word or from how random a string looks: thousands of them are not worse than one private key.
+# Guessed from a word or from a string's entropy: thousands of these are no worse than one private key.
 _GUESSES = {"secret-keyword", "base64-high-entropy-string", "hex-high-entropy-string"}
 
 
@@ -68,7 +68,7 @@ class FindingTriage:
 
 @dataclass
 class _Group:
-    """A group while it is counted; `worst` is its first finding of its highest severity."""
+    """A group that is being counted; `worst` is its first finding of the highest severity."""
 
     path: str
     worst: Finding
@@ -107,7 +107,7 @@ class _Group:
 def _news(
     findings: Iterable[FileFindings], accepted: Accepted, counts: Counter[Severity]
 ) -> Iterator[FileFindings]:
-    """The files with what is not accepted in them; `counts` counts everything."""
+    """The files with only those findings that are not accepted; `counts` counts all findings."""
     for record in findings:
         counts.update(finding.severity for finding in record.findings)
         states = accepted.states(record)

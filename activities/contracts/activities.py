@@ -51,7 +51,7 @@ MAX_WORST = 20
 
 
 class JudgeContract(Protocol):
-    """Reads a contract, hostile as it may be, and judges it by the rules."""
+    """Reads a contract, which may be hostile, and judges it by the rules."""
 
     def __call__(
         self,
@@ -62,20 +62,20 @@ class JudgeContract(Protocol):
         media_type: str,
         beat: Callable[[], None],
     ) -> Audit:
-        """What the rules say; `UnreadableError` where it cannot be read.
+        """Judge a contract; raise `UnreadableError` if it cannot be read.
 
-        Its first bytes decide what it is, `media_type` is what it claims to be. `beat` is called every
-        second, and what it raises ends the reading.
+        `media_type` is what it claims to be; its first bytes decide what it is. `beat` is called every
+        second; whatever it raises ends the reading.
         """
         ...
 
 
 class Contracts:
-    """The activities that read and judge contracts; nothing is written but to `artifacts`.
+    """The activities that read and judge contracts; they only write to `artifacts`.
 
     Args:
-        artifacts: where listings, playbooks and audits go.
-        model: the language model of the settings.
+        artifacts: stores listings, playbooks and audits.
+        model: the language model in the settings.
         judge: reads a contract and judges it.
     """
 
@@ -109,7 +109,7 @@ class Contracts:
 
     @activity.defn(name="pin_playbook")
     def pin_playbook(self, request: PinRequest) -> Pinned:
-        """Keep a playbook as it is now.
+        """Store a playbook as it is now.
 
         Raises:
             ApplicationError: `PlaybookUnusable`, permanent.
@@ -119,7 +119,7 @@ class Contracts:
 
     @activity.defn(name="audit_contract")
     def audit_contract(self, request: AuditRequest) -> Audited:
-        """Read one contract and judge it by the rules; what was found in full goes to the artifact store.
+        """Read one contract and judge it by the rules; the full audit goes to the artifact store.
 
         Raises:
             ApplicationError: `ContractUnreadable`, permanent, with the reason and an `Unread`.
@@ -145,12 +145,12 @@ class Contracts:
 
     @activity.defn(name="audit_contracts")
     def audit_contracts(self, requests: ItemsOf[AuditRequest]) -> ItemResults:
-        """Read and judge contracts, one after the other, as many as are begun within a moment."""
+        """Read and judge contracts one after the other; after a short time it starts no further one."""
         return in_turn(requests, self.audit_contract)
 
     @activity.defn(name="compare_opinions")
     def compare_opinions(self, request: CompareRequest) -> Audited:
-        """Put what a language model says beside what the rules say; where they differ a human is needed."""
+        """Compare a language model's verdicts with those of the rules; a difference needs a human."""
         audit = audit_of(self._artifacts, request.result)
         findings = in_order([*audit.findings, *opinions(audit, request.answers)])
         models = sorted({each.model for each in request.answers if each.choice})
@@ -165,7 +165,7 @@ class Contracts:
 
     @activity.defn(name="group_findings")
     def group_findings(self, request: GroupRequest) -> Grouped:
-        """The findings that people are asked about and have not decided about, alike ones together."""
+        """The findings to ask people about, without those already decided, like ones grouped."""
         decisions = Decisions(self._artifacts, request.decisions)
         groups, more = groups_of(
             self._artifacts, read_results(self._artifacts, request.results), decisions, _beat
@@ -174,7 +174,7 @@ class Contracts:
 
     @activity.defn(name="check_contracts")
     def check_contracts(self, request: CheckRequest) -> Checked:
-        """Look at every document once more: which have changed since they were read, which are gone."""
+        """Look at every document again, to find those that changed since they were read, and those gone."""
         results = read_results(self._artifacts, request.results)
         changed: list[BatchItem] = []
         gone: list[str] = []
@@ -232,7 +232,7 @@ class Contracts:
         )
 
     def _questions(self, playbook: Playbook, audit: Audit) -> tuple[ModelQuestion, ...]:
-        """What a language model is asked: about each clause that is there and has a question."""
+        """The questions for a language model: one per clause that is present and has a question."""
         return tuple(
             ModelQuestion(
                 clause=clause.id,
@@ -247,7 +247,7 @@ class Contracts:
 
 
 def _item(folder: str, name: str, playbook: ArtifactRef, thinker: Thinker | None) -> BatchItem:
-    """A contract as an item of a batch: for an agent where a language model reads it, too."""
+    """A contract as a batch item; with a `thinker`, for an agent that also asks a language model."""
     if thinker is None:
         argument: BaseModel = AuditRequest(folder=folder, name=name, playbook=playbook)
     else:

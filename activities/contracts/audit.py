@@ -1,4 +1,4 @@
-"""Judges one contract: its clauses by the playbook, and what every contract is judged by. Pure functions."""
+"""Judges one contract by the playbook and by the checks for every contract. Pure functions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MAX_PASSAGES = 12
 _TITLE_CHARACTERS = 600
 _MAX_TITLE = 120
 _TITLE_WEIGHT = 4
-# Below this much evidence a contract is of no category.
+# With less evidence than this a contract has no category.
 _LEAST = 2
 _ORDER = list(Verdict)
 _SEVERITIES = list(Severity)
@@ -33,7 +33,7 @@ class Auditor:
         self._finder = ClauseFinder(playbook)
 
     def audit(self, name: str, digest: str, document: StructuredDocument) -> Audit:
-        """What becomes of a contract that was read, by the rules."""
+        """Judge a contract, given as the document that was read."""
         found = self._finder.find(document)
         every = [passage for passages in found.values() for passage in passages]
         findings = [
@@ -58,7 +58,7 @@ class Auditor:
 
 
 def verdict_of(findings: Iterable[Finding]) -> Verdict:
-    """The worst verdict of the findings; of low ones that need a human there may be any number."""
+    """The worst verdict of the findings; ones of low severity that only need a human do not count."""
     verdicts = [
         each.verdict
         for each in findings
@@ -73,7 +73,7 @@ def in_order(findings: Iterable[Finding]) -> list[Finding]:
 
 
 def title_of(document: StructuredDocument) -> str:
-    """The title of a contract: its first line where that is short and no clause, or as its file says."""
+    """The title of a contract: its first line if that is short and not a clause, else its file's title."""
     first = next((each for each in document.blocks if each.text.strip() and each.kind != "header"), None)
     titled = first and not first.number and len(first.text) <= _MAX_TITLE
     title = first.text if first and (titled or not document.title) else document.title
@@ -81,14 +81,14 @@ def title_of(document: StructuredDocument) -> str:
 
 
 def category_of(playbook: Playbook, document: StructuredDocument) -> str:
-    """The category of the playbook that a contract is of; empty where nothing speaks for one."""
+    """The playbook's category that a contract belongs to; empty if there is too little evidence for any."""
     scores = category_scores(playbook, document.title, document.text)
     best = max(scores, key=lambda id: scores[id], default="")
     return best if best and scores[best] >= _LEAST else ""
 
 
 def category_scores(playbook: Playbook, title: str, text: str) -> dict[str, int]:
-    """How much speaks for each category: phrases in the title most, each phrase of the text once."""
+    """The evidence for each category: phrases in the title weigh most; each phrase counts once."""
     head = words_of(f"{title}\n{text[:_TITLE_CHARACTERS]}")
     body = words_of(text)
     scores = {}
@@ -124,7 +124,7 @@ def passages_text(audit: Audit, clause: str) -> str:
 
 
 def weight(findings: Sequence[Finding]) -> int:
-    """How bad a contract is, to put the worst first."""
+    """How bad a contract is, for sorting the worst first."""
     weights = {Severity.HIGH: 9, Severity.MEDIUM: 3, Severity.LOW: 1}
     return sum(
         weights[each.severity] * (4 if each.verdict is Verdict.NOT_ACCEPTABLE else 1) for each in findings

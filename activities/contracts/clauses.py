@@ -11,7 +11,7 @@ from activities.contracts.phrases import Phrase, Phrases, Word, words_of
 from activities.contracts.playbook import ClauseType, Playbook
 from activities.documents.structure import Block, StructuredDocument
 
-# Text of a contract that is no part of its clauses, or only said beside it.
+# Text that is not part of a contract's clauses.
 _ASIDE = frozenset({"header", "footer", "comment", "annotation"})
 # A heading before the text of a clause: `Governing Law. This Agreement …`, `12. TERM AND TERMINATION: …`
 _RUN_IN = re.compile(r"\s*[\"“]?([A-Z][^.:;\n—]{1,78}?)[\"”]?\s*(?:[.:—]|\s[-–]\s)(?:\s|$)")
@@ -45,7 +45,7 @@ _MAX_HEADING = 100
 
 @dataclass(frozen=True)
 class Unit:
-    """A block as the search sees it: its words, and the headings that it stands below, the nearest first."""
+    """A block as the search sees it: its words, and the headings above it, the nearest first."""
 
     block: Block
     words: Sequence[Word]
@@ -56,7 +56,7 @@ class Unit:
 
 @dataclass(frozen=True)
 class Passage:
-    """Where a contract says something on a clause: the text, its words, offset, page, number and heading."""
+    """A place where a contract covers a clause: text, words, offset, page, number and heading."""
 
     clause: str
     text: str
@@ -79,7 +79,7 @@ def units(document: StructuredDocument) -> list[Unit]:
         text = block.text
         if _is_heading(block):
             if not found and not block.number:
-                # The title of the whole contract names none of its clauses.
+                # The contract's own title does not name a clause.
                 found.append(_unit(block, (), True, section))
                 continue
             level = block.level or 1
@@ -88,7 +88,7 @@ def units(document: StructuredDocument) -> list[Unit]:
             found.append(_unit(block, tuple(heading for _, heading in reversed(above)), True, section))
             continue
         if block.number and block.level:
-            # A clause with a number closes the headings of its own depth and deeper.
+            # A numbered clause ends the headings of its own depth and deeper.
             above = [each for each in above if each[0] < block.level]
             section += 1
         run_in = _run_in(text)
@@ -127,7 +127,7 @@ def _run_in(text: str) -> str:
 
 
 def _is_titled(text: str) -> bool:
-    """Whether all words of any weight begin with capitals, or with none but the first of up to three."""
+    """Whether all significant words begin with capitals, or there are at most two of them."""
     words = [word for word in re.findall(r"[^\W\d_][^\W_]*", text) if word.lower() not in _LINKING]
     return bool(words) and len(words) <= 8 and (all(word[0].isupper() for word in words) or len(words) <= 2)
 
@@ -143,7 +143,7 @@ class ClauseFinder:
         self._never = _Index(each.never for each in self._types)
 
     def find(self, document: StructuredDocument) -> dict[str, list[Passage]]:
-        """The passages of each clause, by its id; neighbouring blocks of a section are one passage."""
+        """The passages of each clause, by its id; adjacent blocks of a section form one passage."""
         found: dict[str, list[Passage]] = {each.id: [] for each in self._types}
         sections = units(document)
         kinds = [self.kinds_of(unit) for unit in sections]
@@ -157,7 +157,7 @@ class ClauseFinder:
         return found
 
     def kinds_of(self, unit: Unit, *, by_heading: bool = True) -> set[int]:
-        """The numbers of the clauses that a unit is part of."""
+        """The numbers of the clauses that a unit belongs to."""
         heads = [self.named_by(heading) for heading in unit.headings] if by_heading else []
         nearest = heads[0] if heads else set()
         above = set().union(*heads[1:]) if heads[1:] else set()
@@ -176,7 +176,7 @@ class ClauseFinder:
 
 
 class _Index:
-    """The phrases of every clause, and whose each is."""
+    """The phrases of every clause, and which clause each belongs to."""
 
     def __init__(self, phrases: Iterable[Sequence[str]]) -> None:
         pairs = [(place, Phrase.read(text)) for place, texts in enumerate(phrases) for text in texts]
@@ -189,7 +189,7 @@ class _Index:
 
 
 def _passage(clause: ClauseType, run: Sequence[Unit], document: StructuredDocument) -> Passage | None:
-    """The passage of neighbouring units; None where they are a heading alone, with nothing below it."""
+    """The passage of adjacent units; None if they are only headings, with nothing below."""
     if all(_is_heading(unit.block) and not unit.block.changes for unit in run):
         return None
     first, last = run[0].block, run[-1].block

@@ -1,4 +1,4 @@
-"""What a clause says in figures: durations, amounts, percentages, dates. Pure rules."""
+"""What a clause says in figures: durations, amounts, percentages, dates. Pure functions."""
 
 from __future__ import annotations
 
@@ -67,13 +67,13 @@ _BETWEEN = frozenset(
     ]
 )
 DAYS_A_MONTH = 30
-# Thirty days and a month, a year and 365 days are taken for the same.
+# Tolerance with which thirty days equal a month, and 365 days a year.
 _SLACK = Decimal("0.02")
 
 
 @dataclass(frozen=True)
 class Disagreement:
-    """Words and figures that do not say the same: `thirty (20)`."""
+    """Words and figures that contradict each other: `thirty (20)`."""
 
     words: str
     figures: str
@@ -81,7 +81,7 @@ class Disagreement:
 
 @dataclass(frozen=True)
 class Duration:
-    """`value` days or months, and which words of the text say so, the first and the last."""
+    """`value` days or months, and the numbers of the first and last word of the text that say so."""
 
     value: Decimal
     unit: str
@@ -91,7 +91,7 @@ class Duration:
     disagreement: Disagreement | None = None
 
     def compare(self, other: Duration) -> int:
-        """-1, 0 or 1 as this one is shorter, as long or longer."""
+        """-1, 0 or 1 if this one is shorter, as long or longer."""
         if self.unit == other.unit:
             return (self.value > other.value) - (self.value < other.value)
         mine, theirs = self.days, other.days
@@ -101,13 +101,13 @@ class Duration:
 
     @property
     def days(self) -> Decimal:
-        """Its length in days, a month being thirty."""
+        """Its length in days; a month counts as thirty."""
         return self.value * (DAYS_A_MONTH if self.unit == "month" else 1)
 
 
 @dataclass(frozen=True)
 class Money:
-    """An amount in a currency, by its three letters."""
+    """An amount in a currency, which is given by its three-letter code."""
 
     value: Decimal
     currency: str
@@ -129,7 +129,7 @@ class Percent:
 
 
 def durations(words: Sequence[Word], text: str) -> Iterator[Duration]:
-    """Every number of days, weeks, months or years."""
+    """Every duration in days, weeks, months, quarters or years."""
     for at, word in enumerate(words):
         if word.plain not in _UNITS:
             continue
@@ -212,8 +212,8 @@ def figures(text: str) -> Decimal | None:
     """A number in digits: `1,000,000.50`, `1.000.000,50`, `30`."""
     last = max(text.rfind(","), text.rfind("."))
     whole, fraction = text, ""
-    # Three digits after a separator are thousands; any other number of them is a fraction, as is what follows
-    # the last of two different separators.
+    # Three digits after a separator are thousands, any other number of digits is a fraction; what follows the
+    # last of two different separators is a fraction, too.
     if last >= 0 and (
         len(text) - last - 1 != 3 or (text[last] not in text[:last] and len(set(text) & set(",.")) == 2)
     ):
@@ -234,7 +234,7 @@ class _Number:
 def _number_before(
     words: Sequence[Word], at: int, sentence: int, text: str, over: Sequence[str] = ()
 ) -> _Number | None:
-    """The number whose last word is `at`, in figures, in words, or in both: `thirty (30)`."""
+    """The number that ends with word `at`, in figures, in words, or in both: `thirty (30)`."""
     if at < 0 or words[at].sentence != sentence:
         return None
     word = words[at]
@@ -280,7 +280,7 @@ def _spelled(words: Sequence[Word], at: int) -> tuple[int, int] | None:
 
 
 def _words_before(words: Sequence[Word], at: int, text: str, start: int) -> tuple[int, str] | None:
-    """The amount in words right before one in figures in brackets: `five million dollars ($500,000)`."""
+    """The amount in words right before a figure in brackets: `five million dollars ($500,000)`."""
     if at < 0 or text[words[at].end : start].strip() not in ("(", "(USD", "(EUR", "(GBP"):
         return None
     last = at

@@ -1,4 +1,4 @@
-"""What every contract is judged by, whatever the playbook: is it finished, and does it agree with itself?"""
+"""The checks for every contract, whatever the playbook: is it finished, and is it consistent?"""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _BLANK = re.compile(
     r"[^<>\n]{0,60}>|\bto be (?:determined|agreed|completed|confirmed)\b",
     re.IGNORECASE,
 )
-# A line to sign on is meant to be blank.
+# A signature line is meant to be blank.
 _TO_SIGN = re.compile(
     r"^\W*(?:by|name|title|date|dated|signed?|signature|its|print(?:ed)? name|place|witness(?:ed)?|address|"
     r"authori[sz]ed signat\w+|for and on behalf)\b|(?:signature|signed|date|name)\s*:?\s*_{4,}",
@@ -48,7 +48,7 @@ _ELSEWHERE_BEFORE = re.compile(
 
 
 def general_findings(document: StructuredDocument, found: Sequence[Passage]) -> Iterator[Finding]:
-    """Blanks, figures that disagree, references to nowhere, unsettled changes, and what could not be read."""
+    """Blanks, contradictory figures, dangling references, unsettled changes, and what could not be read."""
     texts = [block for block in document.blocks if block.kind not in ("comment", "annotation")]
     yield from _first(_blanks(texts))
     yield from _first(_disagreements(texts))
@@ -92,7 +92,7 @@ def _of(
 
 
 def _first(findings: Iterator[Finding]) -> Iterator[Finding]:
-    """The first few of a rule; the last of them says how many more there are."""
+    """The first few findings of a rule; the last of them says how many more there are."""
     every = list(findings)
     yield from every[: _MAX_OF_A_RULE - 1]
     if len(every) >= _MAX_OF_A_RULE:
@@ -176,7 +176,7 @@ def _references(document: StructuredDocument, blocks: Sequence[Block]) -> Iterat
 
 
 def numbers_of(document: StructuredDocument) -> set[str]:
-    """The numbers of a contract's clauses in plain form, `12.3(a)`, with those of all that they lie in."""
+    """The numbers of a contract's clauses in plain form, `12.3(a)`, and of all clauses around them."""
     known: set[str] = set()
     for block in document.blocks:
         for shown in (block.number, block.path):
@@ -185,7 +185,7 @@ def numbers_of(document: StructuredDocument) -> set[str]:
             plain = re.sub(r"\s+", "", plain)
             if plain:
                 known.add(plain)
-                # Of 12.3(a) there is 12.3 as well, and 12.
+                # If there is a 12.3(a), then there is a 12.3 and a 12.
                 parts = re.split(r"(?=\()|\.", plain)
                 known.update(".".join(parts[:count]).replace(".(", "(") for count in range(1, len(parts)))
     return known - {""}
@@ -196,7 +196,7 @@ def _is_roman(text: str) -> bool:
 
 
 def _changes(document: StructuredDocument, found: Sequence[Passage]) -> Iterator[Finding]:
-    """Tracked changes: a finding for each clause that has some, and one for all others together."""
+    """Tracked changes: one finding per clause that has any, and one for all changes outside clauses."""
     of_clause: dict[int, Passage] = {}
     for passage in found:
         for block in passage.blocks:

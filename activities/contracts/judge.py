@@ -48,7 +48,7 @@ _TIMES = {"twice": 2, "double": 2, "two times": 2, "three times": 3, "triple": 3
 
 @dataclass(frozen=True)
 class _Breach:
-    """A rule broken: what the contract says, and where."""
+    """A broken rule: what the contract says, and where."""
 
     said: str
     passage: Passage | None = None
@@ -58,7 +58,7 @@ class _Breach:
 
 
 def judge(clause: ClauseType, passages: Sequence[Passage]) -> list[Finding]:
-    """What the rules of a clause find in its passages; one finding a rule, of several breaches the first."""
+    """What the rules of a clause find in its passages: for each broken rule the first breach."""
     found = []
     for rule in clause.rules:
         breach = next(_CHECKS[type(rule)](rule, passages), None)
@@ -68,7 +68,7 @@ def judge(clause: ClauseType, passages: Sequence[Passage]) -> list[Finding]:
 
 
 def facts_of(passage: Passage) -> tuple[str, ...]:
-    """What a passage says in figures, names and dates, each once, in words."""
+    """The figures, names and dates in a passage as they are written, each once."""
     text, words = passage.text, passage.words
     said = [
         *(each.text for each in facts.durations(words, text)),
@@ -81,12 +81,12 @@ def facts_of(passage: Passage) -> tuple[str, ...]:
 
 
 def block_at(blocks: Sequence[Block], start: int) -> Block:
-    """The block that holds the character `start` of the document."""
+    """The block that contains the document's character `start`."""
     return next((each for each in reversed(blocks) if each.start <= start), blocks[0])
 
 
 def quote_at(passage: Passage, first: int, last: int) -> tuple[str, Position]:
-    """The sentences from the word `first` to the word `last` of a passage, and where they stand."""
+    """The sentences from word `first` to word `last` of a passage, and their position."""
     if not passage.words:
         return passage.text[:MAX_QUOTE], Position(
             start=passage.start, page=passage.page, number=passage.number
@@ -96,7 +96,7 @@ def quote_at(passage: Passage, first: int, last: int) -> tuple[str, Position]:
     block = block_at(passage.blocks, passage.start + start)
     quote = passage.text[start:end]
     if len(quote) > MAX_QUOTE:
-        # The words that matter stay in sight.
+        # Cut so that the words that matter stay visible.
         at = passage.words[first].start
         start = max(start, min(at - MAX_QUOTE // 3, end - MAX_QUOTE))
         quote = passage.text[start : start + MAX_QUOTE]
@@ -126,7 +126,7 @@ def _phrases(texts: tuple[str, ...]) -> Phrases:
 
 
 def _whole(said: str, passage: Passage) -> _Breach:
-    """Breached by a passage as a whole: the quote is of the clause, and not of its heading alone."""
+    """A breach by a whole passage, so that the quote is of the clause and not only of its heading."""
     return _Breach(said, passage, 0, len(passage.words) - 1)
 
 
@@ -167,7 +167,7 @@ def _mutual(rule: Mutual, passages: Sequence[Passage]) -> Iterator[_Breach]:
 
 
 def _near(near: tuple[str, ...], passage: Passage, figures: Sequence[tuple[int, int]]) -> set[int]:
-    """The first words of the figures that count: a phrase holds them as `#`, or their sentence says one."""
+    """The first words of the figures that count: matched as `#` by a phrase, or in a sentence with one."""
     if not near:
         return {first for first, _ in figures}
     words = with_figures(passage.words, figures)
@@ -282,7 +282,7 @@ def _beyond(
 
 
 def _word_at(passage: Passage, start: int) -> int:
-    """The number of the word at a place, or of the next one."""
+    """The number of the word at an offset, or of the next word."""
     ends = [word.end for word in passage.words]
     return min(bisect_right(ends, start), len(ends) - 1)
 

@@ -1,4 +1,4 @@
-"""What the process that judges a contract calls; nothing in a worker imports it, as with `readers.py`."""
+"""The entry point of the process that judges a contract; like `readers.py`, no worker imports it."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from activities.documents.structure import UnreadableError
 def audit(data: bytes, argument: Any) -> bytes:
     """The audit as JSON, or `code` and `error`: why the contract cannot be read.
 
-    `data` is an auditor as this very program pickled it, `rules` bytes long, and then the contract;
-    `reading` says how to read it, and `name` and `digest` what it is called.
+    `data` is an auditor, `rules` bytes long, pickled by this same program, followed by the contract.
+    `reading` says how to read it; `name` and `digest` identify it.
     """
     rules, contract = data[: argument["rules"]], data[argument["rules"] :]
     reading = argument["reading"]

@@ -1,7 +1,7 @@
-"""Reads and judges a contract in a process of its own.
+"""Reads and judges a contract in a separate process.
 
-One call does both: to hand the document over, as JSON, would take as long as to judge it. A thousand
-contracts judged in the worker's own process would share one core, however many there are.
+One call does both, because passing the document on as JSON would take as long as judging it. In the worker's
+own process, a thousand contracts would have to share one core.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from activities.documents.reading import argument_for
 from activities.documents.structure import UnreadableError
 from activities.fork_server import ForkServer
 
-# A process keeps the rules: to load them takes longer than to judge a short contract by them.
+# A process keeps the rules, because loading them takes longer than judging a short contract by them.
 _SERVER = ForkServer("activities.contracts.judges", calls=25)
-# Three times what the longest text that is read takes, to read and to judge.
+# Three times what reading and judging the longest allowed text takes.
 _LIMITS = ProcessLimits(memory=1_000_000_000, cpu_seconds=120, seconds=240.0)
 
 

@@ -1,4 +1,4 @@
-"""Whose law a clause names: `the laws of the State of New York`, `English law`. Pure rules."""
+"""Finds whose law a clause names: `the laws of the State of New York`, `English law`. Pure functions."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-# A word of a name; a full stop belongs to it only in an abbreviation such as U.S.
+# A word of a name; it includes a full stop only in an abbreviation such as U.S.
 _NAME = r"(?:[A-Z](?:\.[A-Z])+\.?|[A-Z][\w’'-]*|of|the|and|&)"
 _LAW_OF = re.compile(
     r"\b(?:laws?|courts?|jurisdictions?)(?:\s+(?:in|and)\s+(?:force|effect|equity))?(?:\s+located)?\s+(?:of|in)\s+"
@@ -103,7 +103,7 @@ _SAME = {
     "deutschland": "Germany",
     "hong kong special administrative region": "Hong Kong",
 }
-# Words with a capital that are no place.
+# Capitalised words that are not places.
 _NO_PLACE = frozenset(
     [
         "agreement",
@@ -155,7 +155,7 @@ _NO_PLACE = frozenset(
 
 @dataclass(frozen=True)
 class Law:
-    """A place whose law or courts are named, in its usual name, and where the text says so."""
+    """A place whose law or courts are named: its usual name, and where in the text."""
 
     place: str
     start: int
@@ -175,7 +175,7 @@ def laws(text: str) -> Iterator[Law]:
 
 
 def usual_name(place: str) -> str:
-    """The usual name of a place: `the State of New York` is New York; empty where it is no place's name."""
+    """The usual name of a place: `the State of New York` is New York; empty if it is not a place."""
     name = _PLACE_OF.sub("", " ".join(place.split()).strip(" .,;"))
     while name.lower().endswith((" of", " the", " and", " &")) or name.lower().startswith(("the ", "and ")):
         name = re.sub(r"^(?:the|and)\s+|\s+(?:of|the|and|&)$", "", name, flags=re.IGNORECASE)

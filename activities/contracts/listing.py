@@ -1,4 +1,4 @@
-"""Lists the contracts below a folder. Nothing is read yet."""
+"""Lists the contracts below a folder, without reading them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _REASONS = {
 
 @dataclass
 class ContractListing:
-    """Paths below the folder in order; how many files are of other kinds; what is left out and why."""
+    """Sorted paths below the folder, the number of files of other kinds, and what is left out and why."""
 
     names: list[str] = field(default_factory=list)
     other: int = 0
@@ -36,7 +36,7 @@ class ContractListing:
 
 
 def list_contracts(root: Path, beat: Callable[[int], None]) -> ContractListing:
-    """Every document below `root`, hidden ones apart. `beat` is called with the number of those found.
+    """Every document below `root`, except hidden ones. `beat` is called with the number found so far.
 
     Raises:
         ApplicationError: type `FolderMissing` or `TooManyFiles`, permanent.
@@ -86,12 +86,12 @@ def _walk(root: Path, folder: str, depth: int, listing: ContractListing) -> Iter
 
 
 def media_type_of(name: str) -> str | None:
-    """What a file of this name claims to be; None where it is no document."""
+    """The media type that a file's name claims; None if it is not a document."""
     return STRUCTURED_TYPES.get(PurePosixPath(name).suffix.lower())
 
 
 def key_of(name: str) -> str:
-    """What names a contract in its batch: its path, or of a long one the end and a digest."""
+    """A contract's key in its batch: its path, or for a long path a digest and the end of the path."""
     if len(name) <= MAX_KEY:
         return name
     digest = digest_bytes(name.encode())[:_DIGEST]

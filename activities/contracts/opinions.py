@@ -1,7 +1,7 @@
-"""What a language model says of a clause, beside what the rules say. Pure functions.
+"""A language model's verdict on a clause, next to that of the rules. Pure functions.
 
-Neither overrules the other. The model chooses among verdicts, and where its choice differs from the rules'
-that is a finding of its own, which shows both and needs a human.
+Neither overrules the other. The model chooses a verdict; if its choice differs from that of the rules, this
+is a finding in itself, which shows both and needs a human.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _OPTIONS = (
 
 
 def about_clause(question: ModelQuestion, source: str) -> Think:
-    """Asks for a verdict on a clause."""
+    """The question that asks for a verdict on a clause."""
     return Think(
         instruction=_INSTRUCTION.format(material=CLAUSE, title=question.title, ask=question.ask),
         material=(Material(id=CLAUSE, source=source, stored=question.passages),),

@@ -1,9 +1,9 @@
-"""Words and phrases as a playbook writes them, found in a text in time linear in its length.
+"""Finds the phrases of a playbook in a text, in time linear in the text's length.
 
-A phrase is words in order. `a|b` stands for either word, `word*` for every word that begins so (three letters
-or more), and `...` for up to eight words of the same sentence. `=` before a phrase: it is all that a heading
-says. `#` is the figure that a rule is about. There are no regular expressions, so that no playbook can make a
-search take for ever.
+A phrase is words in order. `a|b` stands for either word, `word*` for every word with that prefix (of three
+letters or more), and `...` for up to eight words of the same sentence. With `=` before it, a phrase must be
+the whole heading. `#` is the figure that a rule is about. There are no regular expressions, so that no
+playbook can make a search run forever.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ FIGURE = "#"
 GAP = 8
 _STEM = 3
 
-# A number with its separators is one word; of a word with an apostrophe only what stands before it counts.
+# A number with its separators is one word. What follows an apostrophe within a word is dropped later.
 _WORD = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d_]+(?:['’][^\W\d_]+)?|\w")
 _SENTENCE_END = re.compile(r"[.;?!][\"”’)\]]?\s|\n\s*\n")
-# What stands before a full stop and ends no sentence.
+# Abbreviations whose full stop does not end a sentence.
 _SHORT = frozenset(
     [
         "inc",
@@ -49,7 +49,7 @@ _SHORT = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A word of a text in its plain form, and where it stands. `sentence` counts the sentences from 0."""
+    """A word of a text in its plain form, its offsets, and the number of its sentence, from 0."""
 
     plain: str
     start: int
@@ -72,7 +72,7 @@ def words_of(text: str) -> list[Word]:
 
 
 def sentence_span(words: Sequence[Word], at: int, text: str) -> tuple[int, int]:
-    """Where the sentence that holds the word number `at` begins and ends in `text`."""
+    """Where the sentence that contains word number `at` begins and ends in `text`."""
     number = words[at].sentence
     first = last = at
     while first and words[first - 1].sentence == number:
@@ -84,7 +84,7 @@ def sentence_span(words: Sequence[Word], at: int, text: str) -> tuple[int, int]:
 
 
 def with_figures(words: Sequence[Word], figures: Iterable[tuple[int, int]]) -> list[Word]:
-    """The words with each figure, given by its first and last word, as the one word `#`."""
+    """The words, with each figure (given by its first and last word) replaced by the single word `#`."""
     found: list[Word] = []
     at = 0
     for first, last in sorted(figures):
@@ -96,12 +96,12 @@ def with_figures(words: Sequence[Word], figures: Iterable[tuple[int, int]]) -> l
 
 
 class PhraseError(ValueError):
-    """Words that are no phrase; the message says why."""
+    """A text that is not a valid phrase; the message says why."""
 
 
 @dataclass(frozen=True)
 class Phrase:
-    """A phrase, read: for each place the words that may stand there; an empty tuple is a gap."""
+    """A parsed phrase: for each place the words that may stand there; an empty tuple is a gap."""
 
     text: str
     places: tuple[tuple[str, ...], ...]
@@ -109,10 +109,10 @@ class Phrase:
 
     @classmethod
     def read(cls, text: str) -> Phrase:
-        """The phrase that `text` writes.
+        """Parse a phrase.
 
         Raises:
-            PhraseError: it writes none.
+            PhraseError: it is not valid.
         """
         whole = text.startswith("=")
         parts = text.removeprefix("=").lower().replace("…", "...").split()
@@ -124,7 +124,7 @@ class Phrase:
         return cls(text, places, whole)
 
     def ends(self, words: Sequence[Word], first: int) -> int:
-        """The number of the word after the phrase, where it begins with word `first`; 0 where it does not."""
+        """The number of the word after the phrase, if it begins at word `first`; 0 if it does not."""
         at, sentence = first, words[first].sentence
         gap = False
         for place in self.places:
@@ -142,7 +142,7 @@ class Phrase:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A phrase as it was found: its number among those looked for, and its first and last word."""
+    """A phrase that was found: its number among those looked for, and its first and last word."""
 
     phrase: int
     first: int
@@ -150,7 +150,7 @@ class Found:
 
 
 class Phrases:
-    """Looks for many phrases at once."""
+    """Searches for many phrases at once."""
 
     def __init__(self, phrases: Iterable[Phrase]) -> None:
         self._phrases = tuple(phrases)
@@ -162,7 +162,7 @@ class Phrases:
                 index.setdefault(word[:_STEM] if word.endswith("*") else word, []).append(number)
 
     def find(self, words: Sequence[Word]) -> Iterator[Found]:
-        """Every place where one begins, in order."""
+        """Every occurrence of one of the phrases, in order."""
         for at, word in enumerate(words):
             for number in (*self._by_word.get(word.plain, ()), *self._by_stem.get(word.plain[:_STEM], ())):
                 phrase = self._phrases[number]
@@ -171,7 +171,7 @@ class Phrases:
                     yield Found(number, at, end - 1)
 
     def found_in(self, words: Sequence[Word]) -> Found | None:
-        """The first place where one begins."""
+        """The first occurrence of one of the phrases."""
         return next(self.find(words), None)
 
     def __bool__(self) -> bool:

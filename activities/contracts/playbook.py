@@ -48,10 +48,10 @@ def _a_duration(text: str) -> str:
 
 
 def read_duration(text: str) -> Duration:
-    """The duration that `30 days` or `12 months` says.
+    """Read a duration such as `30 days` or `12 months`.
 
     Raises:
-        ValueError: it says none.
+        ValueError: it is not one.
     """
     found = list(durations(words_of(text), text))
     if len(found) != 1 or found[0].text != text.strip():
@@ -60,7 +60,7 @@ def read_duration(text: str) -> Duration:
 
 
 def _text(value: object) -> object:
-    # YAML reads `no` and `12` as other than text.
+    # YAML reads `12` as a number, but as a phrase it is text.
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
@@ -81,9 +81,9 @@ class _Strict(BaseModel):
 
 
 class _Rule(_Strict):
-    """What all rules have.
+    """What all rules have in common.
 
-    `title` says in a few words what is wrong where the rule is broken, `why` what that means for the reader.
+    `title` says in a few words what is wrong if the rule is broken, `why` what that means for the reader.
     """
 
     id: Id
@@ -129,9 +129,9 @@ class Mutual(_Rule):
 
 
 class _Bounds(_Rule):
-    """`near`: only figures that one of these holds as `#` count, or those in a sentence that says one.
+    """`near`: only figures count that one of these phrases matches as `#`, or whose sentence contains one.
 
-    `unsaid`: it is a finding, too, where no such figure is said.
+    `unsaid`: if there is no such figure, that is a finding, too.
     """
 
     near: PhraseTexts = ()
@@ -157,7 +157,7 @@ class DurationRule(_Bounds):
 
 
 class AmountRule(_Bounds):
-    """An amount of money; of a currency that is not listed a human is asked."""
+    """An amount of money; for a currency that is not listed, a human is asked."""
 
     check: Literal["amount"]
     at_least: dict[Currency, Decimal] | None = None
@@ -173,7 +173,7 @@ class PercentRule(_Bounds):
 
 
 class FeesRule(_Bounds):
-    """A multiple of the fees, as the months of fees it comes to: `fees paid in the twelve months before`."""
+    """A multiple of the fees, expressed in months of fees: `fees paid in the twelve months before`."""
 
     check: Literal["fees"]
     at_least: DurationText | None = None
@@ -200,9 +200,9 @@ CHECKS = ("present", "absent", "says", "says_not", "mutual", "duration", "amount
 class ClauseType(_Strict):
     """A kind of clause: how it is found, and the rules it is judged by.
 
-    A heading that says one of `headings` is enough, as is a sentence that says one of `phrases` and none of
-    `not`; of `hints` it takes two, or one below a heading that names the clause among others.
-    `ask` is the question that a language model is asked about the clause, beside the rules.
+    A heading with one of `headings` is enough, as is one of `phrases` in a block with none of `not`. Of
+    `hints` it takes two, or one below an outer heading that names the clause.
+    `ask` is the question that a language model is asked about the clause, in addition to the rules.
     """
 
     id: Id
@@ -216,7 +216,7 @@ class ClauseType(_Strict):
 
 
 class Category(_Strict):
-    """A kind of agreement, known by phrases in its title or in its text."""
+    """A kind of agreement, recognised by phrases in its title or in its text."""
 
     id: Id
     title: Words
@@ -245,10 +245,10 @@ class Playbook(_Strict):
 
 
 def read_playbook(data: bytes) -> Playbook:
-    """The playbook in a YAML file.
+    """Read a playbook from the bytes of a YAML file.
 
     Raises:
-        PlaybookError: it is none; the message names the place and quotes nothing but the names of fields.
+        PlaybookError: it cannot be used; the message names the place and quotes only names of fields.
     """
     if len(data) > MAX_BYTES:
         raise PlaybookError(f"over {MAX_BYTES:,} bytes")
@@ -272,7 +272,7 @@ def read_playbook(data: bytes) -> Playbook:
 
 
 def _check_size(text: str) -> None:
-    """Before anything is built: no alias, and neither too deep nor too much."""
+    """Refuse aliases, deep nesting and too many nodes, before anything is built."""
     depth = 0
     for nodes, event in enumerate(yaml.parse(text, Loader=_LOADER)):
         if isinstance(event, yaml.AliasEvent):
@@ -286,7 +286,7 @@ def _check_size(text: str) -> None:
 
 
 def _flaw(error: ValidationError, document: object) -> str:
-    """The first flaw: where, by the ids that people gave, and why."""
+    """The first flaw: where it is, by the ids in the playbook, and why it is one."""
     flaw = error.errors(include_url=False, include_input=False, include_context=False)[0]
     where, at = [], document
     for step in flaw["loc"]:
@@ -299,7 +299,7 @@ def _flaw(error: ValidationError, document: object) -> str:
             where[-1] += f"[{id if isinstance(id, str) and len(id) <= 40 and id.isprintable() else step}]"
         elif flaw["type"] in ("missing", "extra_forbidden") or not isinstance(at, dict | list):
             where.append(str(step)[:40])
-    # Of the file itself nothing is quoted: it may be any file that somebody named.
+    # The file's content is never quoted: somebody may have named any file.
     own = {"extra_forbidden": "unknown field", "union_tag_invalid": f"check is none of {', '.join(CHECKS)}"}
     why = own.get(flaw["type"]) or flaw["msg"].removeprefix("Value error, ")
     return f"{'.'.join(where) or 'the file'}: {why}"[:300]
@@ -307,5 +307,5 @@ def _flaw(error: ValidationError, document: object) -> str:
 
 @lru_cache(1)
 def default_playbook() -> Playbook:
-    """The playbook that comes along."""
+    """The playbook that comes with Hibernaut."""
     return read_playbook(DEFAULT.read_bytes())

@@ -1,4 +1,4 @@
-"""The records that the contract auditor's activities hand to each other, through history or as artifacts."""
+"""The records that the contract auditor's activities exchange, through history or as artifacts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ OTHER = "contract"
 
 
 class Position(BaseModel, frozen=True):
-    """Where words stand: offset in characters of the contract's text, page from 1, number of the clause."""
+    """Where some text stands: character offset in the contract's text, page from 1, clause number."""
 
     start: int
     page: int | None = None
@@ -22,10 +22,10 @@ class Position(BaseModel, frozen=True):
 
 
 class Finding(BaseModel, frozen=True):
-    """One thing that a person should know of a contract.
+    """One thing that a person should know about a contract.
 
     `clause` and `rule` are ids of the playbook, or `contract` and the id of a rule that every contract is
-    judged by. `title` is the same in all contracts, `said` what this one says. `by` is who found it.
+    judged by. `title` is the same for all contracts, `said` what this one says. `by` is who found it.
     """
 
     clause: str
@@ -41,7 +41,7 @@ class Finding(BaseModel, frozen=True):
 
 
 class ClauseFound(BaseModel, frozen=True):
-    """A passage on a clause: its text (of a long one the beginning), and the facts that rules see in it."""
+    """A passage on a clause: its text, truncated if it is long, and the facts that the rules see in it."""
 
     clause: str
     heading: str
@@ -52,7 +52,7 @@ class ClauseFound(BaseModel, frozen=True):
 
 
 class ModelQuestion(BaseModel, frozen=True):
-    """What a language model is asked about a clause, the passages as material, and what the rules say."""
+    """What a language model is asked about a clause, the passages that it gets, and the rules' verdict."""
 
     clause: str
     title: str
@@ -62,7 +62,7 @@ class ModelQuestion(BaseModel, frozen=True):
 
 
 class ModelAnswer(BaseModel, frozen=True):
-    """What a language model chose, and its name; nothing where it gave no usable answer."""
+    """What a language model chose, and its name; `choice` is empty if it gave no usable answer."""
 
     clause: str
     title: str
@@ -73,7 +73,7 @@ class ModelAnswer(BaseModel, frozen=True):
 
 
 class Audit(BaseModel, frozen=True):
-    """A contract as it was judged: one artifact."""
+    """A contract as it was judged; stored as one artifact."""
 
     name: str
     digest: str
@@ -92,9 +92,9 @@ class Audit(BaseModel, frozen=True):
 
 
 class Thinker(BaseModel, frozen=True):
-    """What a contract is thought about with: model and budget, as the settings say where empty.
+    """The language model and its budget for a contract; the settings decide what is empty.
 
-    `approvers` may raise the budget besides the owner.
+    Besides the owner, `approvers` may raise the budget.
     """
 
     model: str = ""
@@ -104,7 +104,7 @@ class Thinker(BaseModel, frozen=True):
 
 
 class OpenRequest(BaseModel, frozen=True):
-    """Asks to list the contracts below a folder and to read a playbook, the default one where None."""
+    """Asks to list the contracts below a folder and to read a playbook, the default one if None."""
 
     folder: LocalPath
     playbook: LocalPath | None = None
@@ -114,9 +114,9 @@ class OpenRequest(BaseModel, frozen=True):
 class Opened(BaseModel, frozen=True):
     """What there is to audit.
 
-    `listing` has one item of a batch a line; `playbook` is the playbook itself, so that no change to the file
-    divides a batch. `other` counts files of other kinds, `left_out` names the first of those that are not
-    looked at, with the reasons. `thinks`: a language model is set up.
+    `listing` has one batch item per line. `playbook` is a copy of the playbook, so that a whole batch is
+    judged by the same one even if the file changes. `other` counts files of other kinds; `left_out` names the
+    first of those that are not looked at, with the reasons. `thinks`: a language model is set up.
     """
 
     listing: ArtifactRef
@@ -129,7 +129,7 @@ class Opened(BaseModel, frozen=True):
 
 
 class PinRequest(BaseModel, frozen=True):
-    """Asks for a playbook as it is now, the default one where None."""
+    """Asks for a playbook as it is now, the default one if None."""
 
     playbook: LocalPath | None = None
 
@@ -154,7 +154,7 @@ class AuditRequest(BaseModel, frozen=True):
 
 
 class Audited(BaseModel, frozen=True):
-    """A contract audited: the result; where asked for, what to ask a model, and the worst findings."""
+    """An audited contract: the result and, where asked for, what to ask a model and the worst findings."""
 
     result: ContractResult
     questions: tuple[ModelQuestion, ...] = ()
@@ -162,9 +162,9 @@ class Audited(BaseModel, frozen=True):
 
 
 class Unread(BaseModel, frozen=True):
-    """A document that was set aside: the digest of its bytes then, empty where there were none to be read.
+    """A document that was set aside, and the digest of its bytes, empty if they could not be read.
 
-    So it shows once it was repaired or replaced.
+    The digest shows when it has been repaired or replaced.
     """
 
     name: str
@@ -172,28 +172,31 @@ class Unread(BaseModel, frozen=True):
 
 
 class CompareRequest(BaseModel, frozen=True):
-    """Asks to put a language model's answers beside what the rules say."""
+    """Asks to compare a language model's answers with the rules' verdicts."""
 
     result: ContractResult
     answers: tuple[ModelAnswer, ...]
 
 
 class GroupRequest(BaseModel, frozen=True):
-    """Asks what people are to be asked about. Of two results for one contract the later counts."""
+    """Asks for the findings to ask people about. Of two results for one contract, the later counts."""
 
     results: tuple[ArtifactRef, ...]
     decisions: tuple[GroupDecision, ...] = ()
 
 
 class Grouped(BaseModel, frozen=True):
-    """The findings that need a human, alike ones together, worst first; `more` are too many to ask about."""
+    """The findings that need a human, grouped, worst first; `more` counts groups too many to ask about."""
 
     groups: tuple[FindingGroup, ...]
     more: int
 
 
 class CheckRequest(BaseModel, frozen=True):
-    """Asks which contracts are no longer what was read; `thinker`: a language model reads them again, too."""
+    """Asks which contracts have changed since they were read.
+
+    With a `thinker`, a language model reads the changed ones again, too.
+    """
 
     folder: LocalPath
     results: tuple[ArtifactRef, ...]
@@ -202,7 +205,7 @@ class CheckRequest(BaseModel, frozen=True):
 
 
 class Checked(BaseModel, frozen=True):
-    """What changed: a listing of those to read again, and the names of those that are gone, one a line."""
+    """What changed: a listing of the contracts to read again, and the names of those gone, one per line."""
 
     changed: int
     listing: ArtifactRef

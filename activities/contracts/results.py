@@ -1,4 +1,4 @@
-"""The results of a batch of contracts, put together: the newest of each, alike findings grouped."""
+"""Combines the results of a batch of contracts: the newest result of each, like findings grouped."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ class Named(BaseModel, frozen=True):
 
 @dataclass
 class Results:
-    """The newest result of each contract by key, and those set aside with their reasons.
+    """The newest result of each contract by key, and the contracts set aside, with the reasons.
 
-    Of these, `unread` are those that could not be read, as they were.
+    Of the latter, `unread` has those that could not be read, with their digests.
     """
 
     audited: dict[str, ContractResult] = field(default_factory=dict)
@@ -51,7 +51,7 @@ class Results:
 
 
 def read_results(store: ArtifactStore, refs: Iterable[ArtifactRef]) -> Results:
-    """The results in artifacts of item results; a later one of a contract replaces an earlier one."""
+    """The results in artifacts of item results; a contract's later result replaces an earlier one."""
     found = Results()
     for ref in refs:
         for item in read_verdicts(store, ref):
@@ -64,7 +64,7 @@ def read_results(store: ArtifactStore, refs: Iterable[ArtifactRef]) -> Results:
                 continue
             found.set_aside[item.key] = item.reason.removeprefix(f"{UNREADABLE}: ") or "no result"
             if item.reason.startswith(UNREADABLE):
-                # Results from before it was kept have none.
+                # Results from before `Unread` existed have none.
                 with suppress(ValidationError):
                     found.unread[item.key] = Unread.model_validate(item.result)
     return found
@@ -86,7 +86,7 @@ def audit_of(store: ArtifactStore, result: ContractResult) -> Audit:
 
 @dataclass(frozen=True)
 class Decided:
-    """A finding, and what people decided about it: in words, empty where nobody did; whether they accept."""
+    """A finding and the decision on it, in words (empty if there is none), and whether it was accepted."""
 
     finding: Finding
     words: str = ""
@@ -103,7 +103,7 @@ class Decisions:
             self._of.setdefault((each.clause, each.rule), []).append((each, bound))
 
     def about(self, audit: Audit) -> list[Decided]:
-        """The findings of a contract, each with the newest decision for the very bytes that were judged."""
+        """The findings of a contract, each with the newest decision on exactly the bytes that were judged."""
         return [self._about(audit, finding) for finding in audit.findings]
 
     def _about(self, audit: Audit, finding: Finding) -> Decided:
@@ -119,10 +119,10 @@ class Decisions:
 def groups_of(
     store: ArtifactStore, results: Results, decisions: Decisions, beat: Callable[[], None]
 ) -> tuple[list[FindingGroup], int]:
-    """The findings that people are asked about, alike ones together, worst first; how many are too many.
+    """The findings to ask people about, grouped, worst first; and how many groups are over the limit.
 
-    Findings of low severity are only reported, and what is decided is not asked again. Where a rule has other
-    verdicts in other contracts (a law that is refused), the worst counts.
+    Findings of low severity are only reported, and people are not asked again about what they decided. If a
+    rule's verdict differs between contracts (such as for a refused law), the worst counts.
     """
     heads: dict[tuple[str, str], list[Finding]] = {}
     named: dict[tuple[str, str], list[Named]] = {}
@@ -173,7 +173,7 @@ def read_named(store: ArtifactStore, ref: ArtifactRef) -> Iterator[Named]:
 
 
 def verdict_after(decided: Iterable[Decided]) -> Verdict:
-    """The verdict once people have decided: what they accepted does not count, what they did not is final."""
+    """The verdict after people have decided: accepted findings do not count, refused ones are final."""
     left = [each for each in decided if not each.accepted]
     if any(each.accepted is False for each in left):
         return Verdict.NOT_ACCEPTABLE

@@ -1,6 +1,6 @@
-"""Puts the blocks of a document together: their offsets, what was not read, and where it was cut.
+"""Assembles a document from its blocks: their offsets, what was not read, and where it was cut.
 
-The readers build it in a process of its own, so it holds nothing but what JSON has.
+The readers build it in a separate process, so it holds only JSON values.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ MAX_CHANGES = 10_000
 MAX_CHANGE_CHARACTERS = 2_000
 MAX_SAID = 50
 
-# Nobody sees them, and they would part a word: soft hyphen, zero-width space, word joiner, byte order marks.
+# Invisible, but they would split a word: soft hyphen, zero-width space, word joiner, byte order marks.
 _UNSEEN = dict.fromkeys(map(ord, "\u00ad\u200b\u2060\ufeff\ufffe"))
-# Its kind, its text, its offset.
+# Kind, text and offset.
 Change = tuple[str, str, int]
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
-# Half characters, which cannot be stored.
+# Lone surrogates, which cannot be stored.
 _SURROGATES = re.compile(r"[\ud800-\udfff]")
 _SPACES = re.compile(r"[ \u00a0\u2000-\u200a\u202f\u205f\u3000]")
 
 
 class FullError(Exception):
-    """The document is longer than is read."""
+    """The document has reached the limit; the rest is not read."""
 
 
 def seen(text: str) -> str:
-    """`text` as it is seen: without what has no width, each kind of space a plain one."""
+    """`text` as a reader sees it: without invisible characters, with every kind of space as a plain one."""
     text = _CONTROL.sub("", text)
     if text.isascii():
         return text
@@ -43,7 +43,7 @@ def seen(text: str) -> str:
 
 @dataclass
 class Piece:
-    """A block that grows: its text so far, and the changes with offsets in that text."""
+    """A block that is being read: its text so far, and the changes with offsets in that text."""
 
     parts: list[str] = field(default_factory=list)
     length: int = 0
@@ -55,7 +55,7 @@ class Piece:
             self.length += len(text)
 
     def change(self, kind: str, text: str, at: int) -> None:
-        """Record a change; one that goes on where the last of its kind ended is the same change."""
+        """Record a change; if it continues the last one and is of the same kind, the two are merged."""
         text = seen(text)
         if not text:
             return
@@ -68,7 +68,7 @@ class Piece:
         self.changes.append((kind, text, at))
 
     def stripped(self) -> tuple[str, list[Change]]:
-        """The text without blanks around it, and the changes that show."""
+        """The text without surrounding blanks, and the changes that are not blank."""
         whole = "".join(self.parts)
         text = whole.strip()
         lead = len(whole) - len(whole.lstrip())
@@ -78,14 +78,14 @@ class Piece:
 
 
 def numbered(text: str, changes: list[Change]) -> tuple[str, str, list[Change]]:
-    """The clause number that is typed at the beginning of `text`, the rest, and the changes of the rest."""
+    """The clause number typed at the beginning of `text`, the rest, and the changes in the rest."""
     number, rest = typed_number(text)
     lead = len(text) - len(rest)
     return number, rest, [(kind, said, max(at - lead, 0)) for kind, said, at in changes] if lead else changes
 
 
 class Assembly:
-    """The document so far; `result()` is what `StructuredDocument` takes."""
+    """The document so far; `result()` returns the fields of a `StructuredDocument`."""
 
     def __init__(self, media_type: str) -> None:
         self._media_type = media_type
@@ -113,10 +113,10 @@ class Assembly:
         row: int = 0,
         column: int = 0,
     ) -> None:
-        """Add a block whose text has no blanks around it; changes have offsets in the text.
+        """Add a block. Its text has no surrounding blanks; its changes have offsets in the text.
 
         Raises:
-            FullError: no more is read; the document is marked as cut.
+            FullError: the document has reached the limit, and is marked as cut.
         """
         if not text and not changes and not number:
             return
@@ -157,14 +157,14 @@ class Assembly:
         )
 
     def heading(self) -> str:
-        """The first heading's text; empty where there is none."""
+        """The first heading's text; empty if there is none."""
         return next((block["text"] for block in self._blocks if block["kind"] == "heading"), "")
 
     def empty(self) -> bool:
         return not self._length
 
     def unread_words(self) -> list[str]:
-        """What is seen on the page and was not read."""
+        """What a reader of the page sees but was not read, in words."""
         return [counted(what, how_many) for what, how_many in self.unread.items()] + self.unread_more
 
     def result(self) -> dict[str, Any]:
@@ -181,7 +181,7 @@ class Assembly:
 
 
 def counted(what: str, how_many: int) -> str:
-    """ "a picture", "3 pictures": of one the article, of several the number."""
+    """ "a picture", "3 pictures": an article for one, a number for several."""
     if how_many == 1:
         return what
     article, _, noun = what.partition(" ")

@@ -1,4 +1,4 @@
-"""Decodes text as the WHATWG Encoding Standard says; where nothing is declared, finds the character set."""
+"""Decodes text by the WHATWG Encoding Standard; if no character set is declared, detects it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 import tomllib
 from pathlib import Path
 
-# No codec but these: Python also calls compression, escapes and riddles so.
+# Only these: Python's codecs also include compression, escapes and ciphers.
 _LABELS: dict[str, str] = tomllib.loads(Path(__file__).with_name("charsets.toml").read_text("utf-8"))
 _CODECS = {label: codec for codec, labels in _LABELS.items() for label in labels.split()}
 _MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
@@ -16,7 +16,7 @@ _META = re.compile(rb"<meta[\s/]([^>]{0,500})", re.IGNORECASE)
 _ATTRIBUTE = re.compile(rb"""([^\s/=>"']{1,40})\s*(?:=\s*(?:"([^"]*)"|'([^']*)'|([^\s>"']*)))?""")
 _CONTENT = re.compile(rb"""charset\s*=\s*["']?\s*([^\s;"']{1,40})""", re.IGNORECASE)
 _XML = re.compile(rb"""^\s{0,20}<\?xml[^>]{0,200}?encoding\s*=\s*["']\s*([A-Za-z0-9_:.-]{1,40})""")
-# Where the standard says a declaration must stand, with some room.
+# A declaration must be near the beginning; this is more than the standard demands.
 _HEAD = 4096
 _SAMPLE = 200_000
 
@@ -24,8 +24,8 @@ _SAMPLE = 200_000
 def decode(data: bytes, *, said: str | None = None, markup: bool = False) -> str:
     """``data`` as text.
 
-    A byte order mark decides, then ``said`` (by the sender), then what the markup declares: bytes that do not
-    fit become U+FFFD. Where nothing is declared it is UTF-8 if nearly all bytes fit, else what a detector
+    A byte order mark decides, then ``said`` (by the sender), then what the markup declares; invalid bytes
+    become U+FFFD. If nothing is declared, it is UTF-8 if nearly all bytes are valid, else what a detector
     finds, else windows-1252. Never fails.
 
     Args:
@@ -49,7 +49,7 @@ def decode(data: bytes, *, said: str | None = None, markup: bool = False) -> str
 
 
 def _declared(head: bytes) -> str | None:
-    """The codec of the first declaration that names one."""
+    """The codec of the first declaration that names a known one."""
     names = [found[1] for found in [_XML.search(head)] if found]
     for tag in _META.findall(head):
         attributes: dict[bytes, bytes] = {}
@@ -61,16 +61,16 @@ def _declared(head: bytes) -> str | None:
             names += _CONTENT.findall(attributes.get(b"content", b""))[:1]
     codecs_named = (_CODECS.get(name.decode("ascii", "replace").lower()) for name in names)
     codec = next((each for each in codecs_named if each is not None), None)
-    # It could be read as ASCII, so it is not UTF-16, whatever it says.
+    # The declaration was readable as ASCII, so the text is not UTF-16, whatever it declares.
     return "utf-8" if codec and codec.startswith("utf-16") else codec
 
 
 def _detected(data: bytes) -> str:
-    # Late, as its tables take a while to load and few pages need them.
+    # Imported late: its tables load slowly, and few pages need them.
     from charset_normalizer import from_bytes
 
     best = from_bytes(data[:_SAMPLE]).best()
     name = codecs.lookup(best.encoding if best else "cp1252").name
-    # A newer edition of a set of the web.
+    # Newer editions of a character set that the web knows by its older name.
     name = {"euc_jis_2004": "euc_jp", "euc_jisx0213": "euc_jp"}.get(name, name)
     return name if name in _LABELS else _CODECS.get(name.replace("_", "-"), "cp1252")

@@ -19,7 +19,7 @@ from common.artifacts import ArtifactRef, ArtifactStore
 from common.digest import digest, digest_bytes
 from common.errors import permanent
 
-# Of what can be read with its structure, what an agent takes as material.
+# The types that an agent takes as material, out of those that can be read with their structure.
 MEDIA_TYPES = {
     suffix: STRUCTURED_TYPES[suffix]
     for suffix in (".txt", ".text", ".md", ".markdown", ".html", ".htm", ".pdf", ".docx", ".docm")
@@ -97,8 +97,8 @@ class DocumentsDigest(BaseModel, frozen=True):
 class Documents:
     """The activities that read documents.
 
-    `text_of` gets the text out of bytes, given their media type; it raises `ValueError` with the reason where
-    there is none.
+    `text_of` extracts the text from bytes of a media type; it raises `ValueError` with the reason if there is
+    none.
     """
 
     def __init__(self, artifacts: ArtifactStore, text_of: Callable[[bytes, str], DocumentText]) -> None:
@@ -193,7 +193,7 @@ class _Survey:
         self._seen[name] = f"not read: {reason}"
 
     def _names(self, folder: str, depth: int) -> Iterator[str]:
-        """The paths of documents below `folder`, in the order of their names."""
+        """The paths of documents below `folder`, each folder sorted by name."""
         for entry in self._list(folder):
             path = f"{folder}/{entry.name}" if folder else entry.name
             if entry.is_link:

@@ -1,4 +1,4 @@
-"""The text of untrusted documents: HTML, PDF, DOCX, Markdown, plain text."""
+"""Extracts the text of untrusted documents: HTML, PDF, DOCX, Markdown, plain text."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ DOCX_TYPES = (
     "application/vnd.ms-word.document.macroenabled.12",
 )
 
-# Larger pages are read in a process of their own: the time it takes can grow with the square of the size.
+# Larger pages are read in a separate process: the time can grow with the square of the size.
 _SMALL_HTML = 200_000
 _BLOCKS = frozenset(
     re.findall(
@@ -59,7 +59,7 @@ class Link(BaseModel, frozen=True):
 
 @dataclass(frozen=True)
 class ReadingLimits:
-    """Limits of the process that reads one document: bytes of memory, seconds of CPU and clock, PDF pages."""
+    """Limits for reading one document: memory in bytes, CPU and wall-clock time in seconds, PDF pages."""
 
     memory: int = 512_000_000
     cpu_seconds: int = 30
@@ -70,7 +70,7 @@ class ReadingLimits:
 def text_of(
     data: bytes, media_type: str, *, charset: str | None = None, limits: ReadingLimits | None = None
 ) -> Extracted:
-    """Title and main text of a document. Blocks; a PDF, a DOCX or a big page is read in a process of its own.
+    """Title and main text of a document. Blocks; a separate process reads PDF, DOCX and big pages.
 
     Args:
         data: the document, at most 20 MB (HTML 5 MB).
@@ -108,7 +108,7 @@ def text_of(
 
 
 def charset_of(parameters: str) -> str | None:
-    """The character set in the parameters of a Content-Type; None where there is none."""
+    """The character set in the parameters of a Content-Type; None if there is none."""
     found = re.search(r"charset\s*=\s*[\"']?([^\s\"';]{1,40})", parameters, re.IGNORECASE)
     return found[1] if found else None
 
@@ -146,7 +146,7 @@ def _plain(text: str, *, headings: bool) -> Extracted:
 
 
 def tree_of(html: str) -> _Element | None:
-    """The element tree of a page; None where it has no elements."""
+    """The element tree of a page; None if it has no elements."""
     # Imported late, here and below: workflow files import this module for its types.
     from lxml import etree
 
@@ -175,7 +175,7 @@ def _title(tree: _Element) -> str:
 
 
 def _main_text(html: str, limits: ReadingLimits) -> str:
-    """The page's main text without menus, adverts and footers; empty where none can be found."""
+    """The page's main text without menus, adverts and footers; empty if none can be found."""
     if len(html) > _SMALL_HTML:
         try:
             return str(_in_a_process("html", html.encode("utf-8", "replace"), limits).get("text", ""))
@@ -186,13 +186,13 @@ def _main_text(html: str, limits: ReadingLimits) -> str:
     try:
         found = trafilatura.extract(html, include_comments=False, include_tables=True, deduplicate=False)
     except Exception:
-        # It still fails on some pages; the plain text of the body remains.
+        # It fails on some pages; callers then use the plain text of the body.
         return ""
     return found or ""
 
 
 def body_text(tree: _Element) -> str:
-    """All visible text of a page, a line for each block. Removes what is invisible from `tree`."""
+    """All visible text of a page, one line per block. Removes what is invisible from `tree`."""
     from lxml import etree
 
     etree.strip_elements(tree, *_UNSEEN, with_tail=False)
@@ -222,7 +222,7 @@ def _pdf(data: bytes, limits: ReadingLimits) -> Extracted:
 
 
 def _docx(data: bytes, kind: str, limits: ReadingLimits) -> Extracted:
-    # Imported late, for it is built on this module.
+    # Imported late, because it imports this module.
     from activities.documents.reading import read_structured
 
     found = read_structured(data, kind, limits)
@@ -230,12 +230,11 @@ def _docx(data: bytes, kind: str, limits: ReadingLimits) -> Extracted:
 
 
 def _in_a_process(kind: str, data: bytes, limits: ReadingLimits) -> dict[str, Any]:
-    """What a process of its own makes of a document.
+    """Read a document in a separate process.
 
     Raises:
-        ExtractError: it went over its limits.
+        ExtractError: it exceeded its limits.
     """
-    # Imported late: this module's types are for workflow files.
     from activities.apart import LimitsExceededError, ProcessLimits, run_apart
     from activities.documents import extract_apart
 
@@ -254,7 +253,7 @@ def _in_a_process(kind: str, data: bytes, limits: ReadingLimits) -> dict[str, An
 
 
 def _tidy(text: str) -> str:
-    """Unix line ends, no NUL, no trailing blanks, no two empty lines in a row."""
+    """Unix line endings, no NUL, no trailing blanks, no two empty lines in a row."""
     text = text.replace("\0", "").replace("\r\n", "\n").replace("\r", "\n")
     text = text.encode("utf-8", "replace").decode()  # lone surrogates cannot be stored or sent
     text = "\n".join(line.rstrip() for line in text.split("\n"))

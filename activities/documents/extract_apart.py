@@ -1,4 +1,4 @@
-"""What reads a PDF or a big page, run in a process of its own (`activities/apart.py`).
+"""Reads a PDF or a big page; runs in a separate process (`activities/apart.py`).
 
 A PDF of a few kilobytes can ask for gigabytes or run forever, and a page of a million line breaks takes
 hours.
@@ -13,7 +13,7 @@ from typing import Any
 
 
 def read(argument: Any) -> dict[str, object]:
-    """The text of `data` (base64), an `html` or `pdf` by its `kind`: `characters` and `pages` at most."""
+    """The text of `data` (base64), of `kind` `html` or `pdf`; of a PDF at most `characters` and `pages`."""
     data = base64.b64decode(argument["data"])
     if argument["kind"] == "html":
         return html(data)
@@ -21,7 +21,7 @@ def read(argument: Any) -> dict[str, object]:
 
 
 def html(data: bytes) -> dict[str, object]:
-    """The main text of a page in UTF-8; empty where none stands out."""
+    """The main text of a page in UTF-8; empty if there is none."""
     import trafilatura
 
     text = trafilatura.extract(data.decode(), include_comments=False, include_tables=True, deduplicate=False)
@@ -29,7 +29,7 @@ def html(data: bytes) -> dict[str, object]:
 
 
 def mended(data: bytes) -> bytes:
-    """A PDF with an end, where it is missing: the reader then looks for the objects itself."""
+    """The PDF, with an end added if it is missing: the reader then searches for the objects itself."""
     if b"startxref" in data[-4096:]:
         return data
     root = re.search(rb"(\d{1,9})\s+(\d{1,5})\s+obj\b[^>]{0,200}/Type\s*/Catalog\b", data)
@@ -65,7 +65,7 @@ def pdf(data: bytes, characters: int, most_pages: int) -> dict[str, object]:
     except PyPdfError as error:
         return {"error": f"it cannot be read as a PDF: {type(error).__name__}"}
     except Exception as error:
-        # A damaged file makes the reader raise anything.
+        # On a damaged file the reader may raise anything.
         return {"error": f"it is damaged: {type(error).__name__}"}
     cut = length > characters or b"xref" not in data
     return {"title": title, "text": "\n\n".join(parts)[:characters], "cut": cut}

@@ -1,7 +1,7 @@
-"""Blocks out of lines: which lines are one paragraph, which a heading, and what number they show.
+"""Makes blocks from lines: which lines form a paragraph or a heading, and what number they show.
 
-Plain text and PDF know only lines. A line begins a paragraph after a gap, with a clause number or a bullet,
-and after a line that ended early.
+Plain text and PDF have only lines. A line begins a paragraph if it follows a gap or a line that ended early,
+or if it begins with a clause number or a bullet.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from activities.documents.numbers import Trail, typed_number, words
 MAX_HEADING = 120
 MAX_HEADING_WORDS = 14
 _BULLET = re.compile(r"[•●▪■◦○·➢❖*–—-][ \t]+")
-# What is looked at of a line's end: all of a line of megabytes would take hours.
+# How much of a line's end is searched: searching all of a line of megabytes would take hours.
 _TAIL = 200
 _DIVIDED = re.compile(r"[^\W\d_]-$")
 _LEADERS = re.compile(r"(?:[.·…] ?){4,}\s*(?:\d{1,4}|[ivxlc]{1,6})$")
-# A number without a full stop begins a sentence as often as a clause, so only a heading shows it so.
+# A number without a full stop begins a sentence as often as a clause, so it only counts in a heading.
 _BARE = re.compile(r"(\d{1,2})[ \t]+(?=[A-Z])")
 _SMALL = words(
     """a an and as at by for from in into of on or the to upon with without not no nor per via der die das
     und"""
 )
-# What stands before figures in brackets: "thirty (30) days", which may be divided between lines.
+# Words before figures in brackets, as in "thirty (30) days", which a line's end may divide.
 _SPELLED = re.compile(
     r"(?i)\b(one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|\w+teen|twenty|thirty|forty|fifty|sixty|"
     r"seventy|eighty|ninety|hundred|thousand|million|percent|dollars)$"
 )
-# "pursuant to Section" at the end of a line is followed by a number that begins no clause.
+# After "pursuant to Section" at the end of a line, a number does not begin a clause.
 _REFERS = re.compile(r"(?i)(\b(sections?|clauses?|articles?|paragraphs?|schedules?|annex|exhibits?|no\.)|§)$")
 _GOES_ON = re.compile(r"(?i)\b(and|or|to|of|in|under|by|with|than|from|the|a|least|about|through)$")
 _ITEM_ENDS = re.compile(r"(?i)[;,:.] ?(and|or|and/or|und|oder)$")
@@ -40,7 +40,7 @@ _ENDS = (".", ";", ":", "?", "!", ".”", '."', ";”", ",")
 
 @dataclass(frozen=True)
 class Line:
-    """A line as it is set: whether there is a gap above it, and whether it ends before its neighbours do."""
+    """A line as laid out: whether there is a gap above it, and whether it ends before its neighbours do."""
 
     text: str
     page: int | None = None
@@ -50,7 +50,7 @@ class Line:
 
 
 def add_lines(lines: Iterable[Line], assembly: Assembly, trail: Trail | None = None) -> None:
-    """Add the paragraphs that the lines make."""
+    """Add the paragraphs that the lines form."""
     trail = trail or Trail()
     paragraph: list[Line] = []
     for line in lines:
@@ -63,12 +63,12 @@ def add_lines(lines: Iterable[Line], assembly: Assembly, trail: Trail | None = N
 
 
 def is_heading(text: str, number: str) -> bool:
-    """Whether a paragraph is set as a heading: short, no sentence, in capitals or with capital words."""
+    """Whether a paragraph looks like a heading: short, not a sentence, in capitals or numbered title case."""
     if not text:
         return bool(number) and number[0].isalpha() and len(number) > 2
     if len(text) > MAX_HEADING:
         return False
-    # With leaders it is an entry of a table of contents.
+    # Dot leaders mark an entry of a table of contents.
     said = [] if _in_contents(text) else re.findall(r"[^\W\d_][^\s]*", text)
     if not said or len(said) > MAX_HEADING_WORDS or "\t" in text:
         return False
@@ -82,12 +82,12 @@ def is_heading(text: str, number: str) -> bool:
 
 
 def _in_contents(text: str) -> bool:
-    """Whether a line is an entry of a table of contents, by its leaders."""
+    """Whether a line is an entry of a table of contents, by its dot leaders."""
     return bool(_LEADERS.search(text[-_TAIL:]))
 
 
 def join_lines(lines: list[str]) -> str:
-    """Lines of one paragraph as one line; a word that was divided at a line's end is whole again."""
+    """The lines of a paragraph as one line; words that were divided at a line's end are joined."""
     parts = lines[:1]
     for line in lines[1:]:
         last = parts[-1]
@@ -101,7 +101,7 @@ def join_lines(lines: list[str]) -> str:
 
 
 def hyphen_after(word: str) -> str:
-    """The hyphen that stays where a line ends with it: it was the word's own, not a division's."""
+    """`-` if a hyphen at a line's end is part of the word itself, empty if it only divides the word."""
     return "-" if "-" in word or word.lower() in _PREFIXES else ""
 
 
@@ -112,7 +112,7 @@ _PREFIXES = words(
 
 
 def _begins(line: Line, before: list[Line]) -> bool:
-    """Whether a line begins a paragraph of its own."""
+    """Whether a line begins a new paragraph."""
     last = before[-1]
     number = "" if _in_contents(line.text) else typed_number(line.text)[0]
     own, words = typed_number(last.text) if len(before) == 1 else ("", last.text)
@@ -120,7 +120,7 @@ def _begins(line: Line, before: list[Line]) -> bool:
         # "ARTICLE IV" alone on its line is the number of what follows.
         return False
     if line.gap or line.kind != last.kind:
-        # A sentence that goes on over the page is one paragraph.
+        # A sentence that continues on the next page is one paragraph.
         over = line.page != last.page and line.kind == last.kind and not last.text.endswith(_ENDS)
         return not (over and not number and (line.text[:1].islower() or not last.short))
     if _BULLET.match(line.text) or _in_contents(last.text):
@@ -128,7 +128,7 @@ def _begins(line: Line, before: list[Line]) -> bool:
     tail = last.text[-_TAIL:]
     ended = last.short or last.text.endswith(_ENDS) or bool(_ITEM_ENDS.search(tail))
     if number and not _REFERS.search(tail):
-        # A sentence goes on with "(a) above" or "(30) days" as often as a clause begins with it.
+        # A sentence may continue with "(a) above" or "(30) days" as well as a clause may begin so.
         spelled = line.text[1:2].isdigit() and _SPELLED.search(tail)
         if ended if line.text.startswith("(") else ended or not _GOES_ON.search(tail):
             return not (line.text.startswith("(") and spelled)
@@ -143,7 +143,7 @@ def _add(paragraph: list[Line], assembly: Assembly, trail: Trail) -> None:
     if first.kind != "paragraph":
         assembly.add(text, first.kind, page=first.page)
         return
-    # An entry of a table of contents names the clause of that number, and is none.
+    # An entry of a table of contents names the clause of that number, but is not one.
     number, rest = ("", text) if _in_contents(text) else typed_number(text)
     if not number and (bare := _BARE.match(text)) and is_heading(text[bare.end() :], bare[1]):
         number, rest = bare[1], text[bare.end() :]

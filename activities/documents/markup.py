@@ -65,12 +65,12 @@ def read(html: str, media_type: str = "text/html") -> dict[str, Any]:
 
 
 def _tree(html: str) -> Any:
-    """The element tree of a page; None where it has no elements.
+    """The element tree of a page; None if it has no elements.
 
     Raises:
         UnreadableError: it is nested so deeply that the parser would drop the rest.
     """
-    # Old programs never end a font, so pages nest by the hundred; the parser's least limit is too low.
+    # Old programs never close <font>, so pages nest hundreds deep, beyond the parser's lower limit.
     parser = etree.HTMLParser(
         encoding="utf-8", no_network=True, remove_comments=True, remove_pis=True, huge_tree=True
     )
@@ -84,7 +84,7 @@ def _tree(html: str) -> Any:
 
 
 class _Page:
-    """Walks the tree; a block begins and ends with each element that the page sets as one."""
+    """Walks the tree; each block-level element begins and ends a block."""
 
     def __init__(self, media_type: str) -> None:
         self.assembly = Assembly(media_type)
@@ -93,7 +93,7 @@ class _Page:
         self._kind = "paragraph"
         self._level = 0
         self._number = ""
-        # The full number of the list item that is read, from the items around it.
+        # The full number of the current list item, built from the items around it.
         self._known = ""
         self._change = ""
         self._hidden = 0
@@ -115,7 +115,7 @@ class _Page:
             self._hidden += bool("".join(element.itertext()).strip())
             return
         if tag in _UNREAD:
-            # A picture without size or words is a tracker or an ornament.
+            # A picture of no width or one pixel is a tracker or an ornament.
             if element.get("width") not in ("0", "1") and tag != "source":
                 self.assembly.unread[_UNREAD[tag]] += 1
             return
@@ -267,7 +267,7 @@ def _is_hidden(element: Any) -> bool:
 
 
 def _value_of(element: Any) -> str:
-    """What a field of a form shows."""
+    """What a form field shows."""
     if element.tag == "textarea":
         return element.text or ""
     if element.tag == "select":

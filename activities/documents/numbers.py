@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 def words(text: str) -> frozenset[str]:
-    """The words of a list that is written as text."""
+    """The words of `text` as a set."""
     return frozenset(text.split())
 
 
@@ -44,13 +44,13 @@ _TOKEN = re.compile(r"\d+|[^\W\d_]+")
 
 
 def bare(number: str) -> str:
-    """A number without what ends it: "6." and "6)" are 6; "(6)" stays."""
+    """A number without its closing punctuation: "6." and "6)" become "6"; "(6)" stays."""
     number = number.strip().rstrip(".:").strip()
     return number if number.startswith("(") else number.rstrip(")")
 
 
 def roman(value: int) -> str:
-    """In small letters; decimal past what Romans wrote."""
+    """In lower case; decimal from 4,000."""
     if not 0 < value < 4000:
         return str(value)
     out = ""
@@ -119,7 +119,7 @@ def written(value: int, form: str) -> str:
 
 
 def typed_number(text: str) -> tuple[str, str]:
-    """The clause number that `text` begins with, and the rest; the number is empty where there is none."""
+    """The clause number that `text` begins with, and the rest; the number is empty if there is none."""
     found = _TYPED.match(text)
     if not found:
         return "", text
@@ -134,7 +134,7 @@ def typed_number(text: str) -> tuple[str, str]:
 
 @dataclass(frozen=True)
 class _Step:
-    """One level of the clause that was last seen: its style, its value, and how the full number shows it."""
+    """One level of the clause seen last: its style, its value, and the full number down to it."""
 
     style: str
     value: int
@@ -145,8 +145,8 @@ class _Step:
 class Trail:
     """Gives each number its full path: "(a)" below "12.3" is "12.3(a)".
 
-    Numbers only show their own level. A number goes on with the deepest level whose style and count it
-    continues; what begins to count anew goes one level deeper.
+    A number only shows its own level. It belongs to the deepest level whose style and count it continues; one
+    that begins a new count is one level deeper.
     """
 
     def __init__(self) -> None:
@@ -156,7 +156,7 @@ class Trail:
         return len(self._steps)
 
     def path(self, number: str, known: str = "") -> str:
-        """The full number of the clause that shows `number`; `known` where the document itself says it."""
+        """The full number of the clause that shows `number`; it is `known` if the document gives it."""
         if named := _NAMED.match(number):
             own = bare(number[named.end() :])
             value = int(own) if own.isdecimal() else _from_roman(own.lower())
@@ -174,7 +174,7 @@ class Trail:
                 step = self._steps[depth]
                 if (step.style, step.value + 1) == (style, value):
                     return self._put(depth, style, value, own, known)
-        # It continues nothing, so some number was left out: the reading that leaves out least is meant.
+        # It continues no level, so numbers were left out: take the reading that leaves out the fewest.
         depths = {step.style: depth for depth, step in enumerate(self._steps)}
         best: tuple[int, int, str, int] | None = None
         for style, value in readings:
@@ -187,7 +187,7 @@ class Trail:
     def _put(self, depth: int, style: str, value: int, own: str, known: str) -> str:
         del self._steps[depth:]
         above = self._steps[-1] if self._steps else None
-        # Sections count through the articles, so an article is no part of their number.
+        # Sections are numbered on from one article to the next, so the article is not part of their number.
         alone = above is None or (above.absolute and not above.style.startswith("1") and style == "1.")
         path = own
         if known:

@@ -1,4 +1,4 @@
-"""PDF files as structured documents: lines with their places, running headers, fields, marks, pictures."""
+"""PDF files as structured documents: lines with positions, running headers, fields, marks, pictures."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from activities.documents.structure import UnreadableError
 # How many lines at the top and at the bottom of a page may be a running header or footer.
 _RUNNING = 3
 _MAX_NAMED_PAGES = 20
-# Columns are further apart than this, and indents less, in points.
+# In points. Columns are further apart than this, and indents are smaller.
 _COLUMN = 60.0
-# What programs write where nobody gave a title.
+# What programs write if nobody gave a title.
 _NO_TITLE = re.compile(r"(?i)\(?(anonymous|untitled)\b|microsoft word\b|.*\.(docx?|rtf|pdf|odt)$")
-# PDFium marks where a line ended within a word, and joins the lines.
+# If a line ends within a word, PDFium joins it with the next and marks the place.
 _DIVIDED = re.compile(r"(?<![^\W\d_])([^\W\d_]+)[\x02\ufffe]")
 _LINE_END = re.compile(r"[^\r\n]+")
 
 
 @dataclass(frozen=True)
 class _Set:
-    """A line as it is set on its page, in points: its left and right end, and the lower edges of both.
+    """A line as laid out on its page, in points: its left and right end, and the lower edge at each end.
 
-    They differ where the line goes on in the next one, within a divided word.
+    The lower edges differ if a divided word made PDFium join the line with the next one.
     """
 
     text: str
@@ -46,7 +46,7 @@ class _Set:
 
 
 def read(data: bytes, most_pages: int) -> dict[str, Any]:
-    """What `StructuredDocument` takes.
+    """The fields of a `StructuredDocument`.
 
     Raises:
         UnreadableError: it cannot be read.
@@ -152,13 +152,13 @@ class _Reader:
 
 
 def _lines_of(page: Any) -> list[_Set]:
-    """The lines in the order of the file, which is that of reading but for rare programs."""
+    """The lines in the order of the file, which is the reading order except for rare programs."""
     text_page = page.get_textpage()
     try:
         text = text_page.get_text_range()
         if not text.strip():
             return []
-        # Places are asked for by character, and text counts what is outside the BMP once.
+        # PDFium counts in UTF-16, so with characters outside the BMP the offsets in `text` do not match.
         exact = len(text) == len(text.encode("utf-16-le", "surrogatepass")) // 2
         lines = []
         for found in _LINE_END.finditer(text):
@@ -184,7 +184,7 @@ def _box(text_page: Any, first: int, last: int) -> tuple[float, float, float, fl
 
 
 def _pitch(pages: list[list[_Set]]) -> float:
-    """The usual distance of one line from the next; 0 where it is not known."""
+    """The usual distance from one line to the next; 0 if it is not known."""
     steps = Counter(
         round(above.end - below.low)
         for lines in pages
@@ -195,12 +195,12 @@ def _pitch(pages: list[list[_Set]]) -> float:
 
 
 def _flow(lines: list[_Set], page: int, pitch: float) -> list[Line]:
-    """Lines of a page with what their places tell: gaps between them, and which end early."""
+    """The lines of a page, and what their positions tell: gaps between them, and which end early."""
     out: list[Line] = []
     margins = _margins(lines)
     for place, line in enumerate(lines):
         step = lines[place - 1].end - line.low if place else 0.0
-        # What is set to the right of the line before is a further part of it.
+        # Text to the right of the previous line, at the same height, is part of that line.
         beside = bool(place) and abs(step) < 2 and line.left > lines[place - 1].right - 1
         if beside and out:
             out[-1] = replace(out[-1], text=f"{out[-1].text}\t{line.text}", short=True)
@@ -213,11 +213,11 @@ def _flow(lines: list[_Set], page: int, pitch: float) -> list[Line]:
 
 
 def _margins(lines: list[_Set]) -> dict[int, tuple[float, float]]:
-    """The left and right end of the column in which a line begins, by where it begins."""
+    """The left and right end of the column that a line belongs to, by where the line begins."""
     beside: dict[int, list[_Set]] = {}
     for line in lines:
         at = round(line.left / _COLUMN)
-        # An indented line belongs to the column, the one of the next column does not.
+        # An indented line belongs to the column, but a line of the next column does not.
         for column in (at - 1, at, at + 1):
             beside.setdefault(column, []).append(line)
     return {
@@ -227,7 +227,7 @@ def _margins(lines: list[_Set]) -> dict[int, tuple[float, float]]:
 
 
 def _running(pages: list[list[_Set]]) -> list[tuple[list[int], list[int]]]:
-    """Of each page, which lines are its running header and footer: the same on most pages but for numbers."""
+    """For each page, the lines of its running header and footer: the same on half of all pages or more."""
     edges = []
     for lines in pages:
         order = sorted(range(len(lines)), key=lambda place, lines=lines: -lines[place].low)  # type: ignore[misc]
@@ -247,7 +247,7 @@ def _running(pages: list[list[_Set]]) -> list[tuple[list[int], list[int]]]:
         )
         often = {shape for shape, count in seen_on.items() if count >= max(2, filled * 0.5)}
         for number, edge in enumerate(edges):
-            # From the edge inwards: a line of the text that repeats is none, nor is what lies beyond it.
+            # From the edge inwards, and only up to the first line that does not repeat.
             for place in edge[0] if side == 0 else edge[1][::-1]:
                 if not shapes[number][place] & often:
                     break
@@ -257,7 +257,7 @@ def _running(pages: list[list[_Set]]) -> list[tuple[list[int], list[int]]]:
 
 
 def _shapes(text: str, page: int) -> set[str]:
-    """What a running line may be the same in on all pages: all of it, or all but the number of the page."""
+    """What a running line may have in common on all pages: all of it, or all but the page number."""
     shapes = {text}
     if not typed_number(text)[0]:
         for found in re.finditer(r"\d{1,5}", text):

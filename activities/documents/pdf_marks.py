@@ -1,4 +1,4 @@
-"""Fields of forms and marks of reviewers in a PDF: what they show is part of what its reader sees."""
+"""Form fields and reviewers' marks in a PDF, which its reader sees as part of the page."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from activities.documents.assembly import seen
 
 _MAX_MARKS = 5_000
 _MAX_CHARACTERS = 20_000
-_HIDDEN = 2  # a flag of annotations, as is "not for the screen"
+_HIDDEN = 2  # a flag of annotations, like the next
 _NO_VIEW = 32
 _UNREAD = {
     raw.FPDF_ANNOT_STAMP: "a stamp",
@@ -37,7 +37,7 @@ class Marks:
         self.remarks: list[str] = []
 
     def on(self, page: int) -> list[tuple[str, str]]:
-        """Kind of block and text of each mark on a page, in the order of the file."""
+        """The kind of block and the text of each mark on a page, in the order of the file."""
         return self._found.get(page, [])
 
     def read(self, page: Any, number: int) -> None:
@@ -89,7 +89,7 @@ def _comment(mark: Any, kind: int) -> tuple[str, str] | None:
 
 
 def _string(function: Any, *arguments: Any) -> str:
-    """What a function of PDFium says that fills a buffer with UTF-16 and returns the bytes it takes."""
+    """The text from a PDFium function that fills a buffer with UTF-16 and returns the bytes it needs."""
     size = min(function(*arguments, None, 0), _MAX_CHARACTERS * 2)
     if size <= 2:
         return ""

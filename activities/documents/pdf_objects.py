@@ -1,4 +1,4 @@
-"""What is drawn on a page of a PDF besides text that can be seen."""
+"""What is drawn on a page of a PDF besides visible text."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Any
 
 from pypdfium2 import raw
 
-# A page of a contract has hundreds; one of a map millions.
+# A page of a contract has hundreds of objects, a map millions.
 _MAX_OBJECTS = 20_000
 _MAX_DEPTH = 3
-# Smaller ones are rules and ornaments, in points.
+# In points. Smaller pictures are rules and ornaments.
 _SMALL = 12.0
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """Pictures on a page, whether anything is drawn at all, and whether text is there that is not painted."""
+    """The number of pictures on a page, whether anything is drawn at all, and whether text is invisible."""
 
     pictures: int = 0
     anything: bool = False

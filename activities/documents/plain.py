@@ -13,7 +13,7 @@ from activities.documents.lines import Line, add_lines
 
 
 def read(data: bytes, charset: str | None = None) -> dict[str, Any]:
-    """Paragraphs, headings and numbers of plain text; form feeds part its pages."""
+    """Paragraphs, headings and numbers of plain text; form feeds separate its pages."""
     text = decode(data, said=charset).replace("\r\n", "\n").replace("\r", "\n")
     assembly = Assembly("text/plain")
     with suppress(FullError):
@@ -25,7 +25,7 @@ def read(data: bytes, charset: str | None = None) -> dict[str, Any]:
 
 def _lines(text: str) -> Iterator[Line]:
     paged = "\f" in text
-    # Where lines are broken at a width, one that ends well before it ends a paragraph.
+    # If lines are wrapped at a width, a line that is much shorter ends a paragraph.
     lengths = sorted(len(line) for line in text.split("\n")[:5_000] if line.strip())
     width = lengths[len(lengths) * 9 // 10] if lengths else 0
     wrapped = 40 <= width <= 200
@@ -44,10 +44,10 @@ def _lines(text: str) -> Iterator[Line]:
 
 
 def as_html(data: bytes, charset: str | None = None) -> str:
-    """Markdown as HTML; HTML in it stays, and is read as such."""
+    """Markdown as HTML; HTML in it is kept as HTML."""
     from markdown_it import MarkdownIt
 
-    # Beyond its own limit it drops text without a word; Python's limit on recursion comes first.
+    # Beyond `maxNesting` it silently drops text; with this one, Python's recursion limit comes first.
     parser = MarkdownIt("commonmark", {"html": True, "maxNesting": 100_000}).enable(
         ["table", "strikethrough"]
     )

@@ -1,4 +1,4 @@
-"""What the process that reads a document calls; nothing in a worker imports it, for it loads every parser."""
+"""The entry point of the process that reads a document; no worker imports it, as it loads every parser."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from activities.documents.docx import reader as docx
 from activities.documents.extract import MAX_HTML_BYTES
 from activities.documents.structure import UnreadableError
 
-# The parsers see to it that XML is nested at most 256 deep and HTML 2,048; Python's own limit is lower.
+# The parsers limit nesting to 256 levels in XML and 2,048 in HTML; Python's default limit is too low.
 _RECURSION = 8_000
 
 
@@ -35,7 +35,7 @@ def structure(data: bytes, argument: Any) -> bytes:
     except MemoryError:
         said = {"code": "bomb", "error": "it asks for more memory than a document may have"}
     except Exception as error:
-        # A parser's own words would quote the document.
+        # A parser's own message could quote the document.
         said = {"code": "broken", "error": f"it is damaged ({type(error).__name__})"}
     return json.dumps(said).encode("utf-8", "replace")
 

@@ -1,4 +1,4 @@
-"""Reads untrusted contracts and the like: text, Markdown, HTML, PDF and DOCX, with their structure."""
+"""Reads untrusted documents such as contracts with their structure: text, Markdown, HTML, PDF and DOCX."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from activities.documents.extract import MAX_BYTES, ReadingLimits, charset_of
 from activities.documents.structure import StructuredDocument, UnreadableError
 from activities.fork_server import ForkServer
 
-# Loads the parsers once. A process reads a few documents: to fork one costs as much as to read a short one.
+# Loads the parsers once. A process reads several documents: forking costs as much as reading a short one.
 _SERVER = ForkServer("activities.documents.readers", calls=25)
 
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
@@ -24,7 +24,7 @@ _KINDS = {
     "text/markdown": "markdown",
     "text/html": "html",
     "application/xhtml+xml": "html",
-    # What old programs wrote under these names may well be plain text.
+    # Files that claim one of these may be plain text.
     "application/msword": "text",
     "application/rtf": "text",
 }
@@ -36,14 +36,14 @@ def read_structured(
     limits: ReadingLimits | None = None,
     beat: Callable[[], None] = lambda: None,
 ) -> StructuredDocument:
-    """The structure of a document. Blocks; the work is done in a process of its own with limits.
+    """The structure of a document. Blocks; the work is done in a separate process with limits.
 
     Args:
         data: the document, at most 20 MB.
         media_type: what it claims to be (`STRUCTURED_TYPES`); its first bytes decide. Parameters after a
             semicolon are read for `charset`.
         limits: of that process.
-        beat: called every second; what it raises ends the reading.
+        beat: called every second; whatever it raises ends the reading.
 
     Raises:
         UnreadableError: it cannot be read; `code` says why.
@@ -59,7 +59,7 @@ def read_structured(
 
 
 def argument_for(data: bytes, media_type: str, pages: int = ReadingLimits().pages) -> dict[str, Any]:
-    """What `readers.structure` takes beside `data`, which may claim to be of any `media_type`.
+    """The argument for `readers.structure`; `media_type` is only what `data` claims to be.
 
     Raises:
         UnreadableError: nothing reads it.
@@ -74,7 +74,7 @@ def argument_for(data: bytes, media_type: str, pages: int = ReadingLimits().page
 
 
 def document_of(said: bytes, argument: dict[str, Any]) -> StructuredDocument:
-    """The document that `readers.structure` told of, as it was asked by `argument`.
+    """The document in what `readers.structure` returned for `argument`.
 
     Raises:
         UnreadableError: it could not be read, or holds no text.
@@ -91,7 +91,7 @@ def document_of(said: bytes, argument: dict[str, Any]) -> StructuredDocument:
 
 
 def _kind(data: bytes, claimed: str) -> str:
-    """What reads a document, by its first bytes and then by what it claims to be."""
+    """Which reader a document needs, by its first bytes and then by what it claims to be."""
     if len(data) > MAX_BYTES:
         raise UnreadableError("too_large", f"{len(data)} bytes; at most {MAX_BYTES} are read")
     head = data[:_HEAD]

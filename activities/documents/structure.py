@@ -8,7 +8,8 @@ from pydantic import BaseModel
 
 from activities.documents.extract import ExtractError
 
-# By suffix, what a file claims to be. Its first bytes decide: a legacy file is refused by name, not skipped.
+# What a file claims to be by its suffix; its first bytes decide. Legacy types are here to be refused, not
+# skipped.
 STRUCTURED_TYPES = {
     ".txt": "text/plain",
     ".text": "text/plain",
@@ -39,9 +40,9 @@ class UnreadableError(ExtractError):
     """A document cannot be read at all: `code` says why in one word, the message in one line of our own.
 
     - `encrypted`: a password is needed; `scanned`: it holds pictures of pages and no text;
-    - `legacy`: .doc, RTF and other old formats; `unsupported`: anything else that is no document;
-    - `broken`: damaged; `bomb`: made to unpack or nest beyond all measure, or over the limits of its reading;
-    - `too_large`: over the size that is read; `empty`: no text in it.
+    - `legacy`: .doc, RTF and other old formats; `unsupported`: anything else that is not a document;
+    - `broken`: damaged; `bomb`: unpacks or nests excessively, or exceeded the limits for reading it;
+    - `too_large`: over the size limit; `empty`: no text in it.
     """
 
     def __init__(self, code: UnreadableCode, message: str) -> None:
@@ -52,8 +53,8 @@ class UnreadableError(ExtractError):
 class Change(BaseModel, frozen=True):
     """A tracked change that nobody has accepted or rejected.
 
-    Inserted text and text that was moved here is part of the block's text and begins `at` that offset of the
-    document's text; deleted text and text that was moved away is not, and stood there.
+    Text that was inserted or moved here is part of the block's text, and begins at the offset `at` of the
+    document's text. Text that was deleted or moved away is not part of it; `at` is where it was.
     """
 
     kind: ChangeKind
@@ -64,13 +65,13 @@ class Change(BaseModel, frozen=True):
 class Block(BaseModel, frozen=True):
     """A paragraph, heading, table cell's paragraph, note, header, …
 
-    `number` is the number as it is shown ("12.3", "(a)", "Article IV"), empty where there is none, and no
-    part of `text`. `path` is the full number for cross-references ("12.3(a)"). `level` is the depth of a
-    heading or numbered clause from 1, 0 elsewhere. `page` counts from 1; None where the format has no pages.
-    `start` is where `text` begins in the document's text:
-    `document.text[block.start:][: len(block.text)] == block.text`. `row` counts the rows of tables through
-    the document and `column` the cells of a row, from 1; 0 outside. `text` is empty where all of a block was
-    deleted, and then `changes` says so, and where a number stands alone.
+    `number` is the number as shown ("12.3", "(a)", "Article IV"), which is not part of `text`; empty if there
+    is none. `path` is the full number for cross-references ("12.3(a)"). `level` is the depth of a heading or
+    numbered clause from 1; 0 for others. `page` counts from 1; None if the format has no pages. `start` is
+    where `text` begins in the document's text:
+    `document.text[block.start:][: len(block.text)] == block.text`. `row` counts the table rows of the whole
+    document and `column` the cells of a row, from 1; 0 outside tables. `text` is empty if all of the block
+    was deleted (see `changes`), or if a number stands alone.
     """
 
     text: str
@@ -88,10 +89,10 @@ class Block(BaseModel, frozen=True):
 class StructuredDocument(BaseModel, frozen=True):
     """A document that was read.
 
-    `media_type` is what it is, whatever its suffix claims. `text` is the blocks in order, each behind its
+    `media_type` is what it is, whatever its suffix claims. `text` is the blocks in order, each after its
     number. `unread` names in words what a reader of the page sees and this text lacks ("2 pictures");
-    `remarks` what a reader of the page does not see ("hidden text in 3 places, left out"). `cut`: there was
-    more than is read.
+    `remarks` what a reader of the page does not see ("hidden text in 3 places, left out"). `cut`: it was
+    longer than the limit, and the rest was not read.
     """
 
     title: str

@@ -1,4 +1,4 @@
-"""Writes approved fixes to the tree: the code auditor's one destructive activity, and the check before it."""
+"""Writes approved fixes to the tree, the code auditor's only destructive activity, and checks them first."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from common.digest import digest_bytes
 from common.errors import permanent
 from common.object_store import ObjectStore
 
-# At most so many names go into a result, which becomes history; the artifact has the full list.
+# The most names in a result, because results go into history; the artifact has the full list.
 MAX_NAMED = 1000
 
 WRITTEN, LEFT = "written", "left"
@@ -42,13 +42,13 @@ ALREADY_SO = "already so"
 
 
 class ChangedFiles(BaseModel, frozen=True):
-    """The first 1,000 files, sorted, that are not as approved."""
+    """The files that are not as approved, sorted: the first 1,000."""
 
     paths: list[str]
 
 
 class UnprovenFiles(BaseModel, frozen=True):
-    """The first 1,000 files, sorted, whose fixes do not hold by themselves."""
+    """The files whose fixes do not hold by themselves, sorted: the first 1,000."""
 
     paths: list[str]
 
@@ -57,10 +57,10 @@ class FixApplier:
     """The activities that touch the audited tree.
 
     Args:
-        artifacts: where plans and what they write are.
+        artifacts: holds plans and the contents that they write.
         authority: checks approvals.
         objects: holds a journal for each idempotency key.
-        old_journals: the folder that held them before.
+        old_journals: the folder in which older versions kept them.
     """
 
     def __init__(
@@ -95,9 +95,9 @@ class FixApplier:
 
     @activity.defn(name="unproven_files")
     def unproven_files(self, request: UnprovenRequest) -> UnprovenFiles:
-        """Which chosen files of the plan are not fixed alike where it was proven without those left out.
+        """Which chosen files have another fix, or none, in the plan that was proven without those left out.
 
-        Files that have changed since are not among them: they are asked about anyway.
+        Files that have changed since are not among them: people are asked about those anyway.
         """
         plan = request.plan
         proven = {

@@ -17,7 +17,7 @@ from activities.auditor.scan.programs import AnalyserFailed, ProgramLimits, atte
 LIMITS = ProgramLimits()
 # The rules whose fixes remove imports.
 IMPORT_RULES = frozenset({"F401", "F811"})
-# Put after an import that has to stay, while ruff works.
+# Appended to an import that has to stay, while ruff runs.
 _MARK = b"  # noqa: F401,F811 # kept"
 
 # Prints which of the named files parse. Isolated, so that no copy can shadow a standard module.
@@ -47,13 +47,13 @@ class FixedFile(NamedTuple):
 class Copies:
     """Copies of files below a folder, for ruff to fix in place.
 
-    ruff runs with the options of the scan and so finds the same; what it may fix is narrower.
+    ruff runs with the options of the scan and so finds the same, but it may fix only part of that.
 
     Args:
         folder: where the copies are.
         rules: what may be fixed.
         needed: the first lines of imports to keep, by path.
-        ignores: rules that the project ignores, by pattern.
+        ignores: rules that the project ignores, by file pattern.
         beat: called about once a second.
     """
 
@@ -81,7 +81,7 @@ class Copies:
         except (AnalyserFailed, ValueError, LookupError):  # it crashed, hung, or printed what cannot be read
             for path, data in contents.items():
                 self._write(path, data)
-            # One file is to blame: halve the batch until it is alone, and leave it out.
+            # Find the file that is to blame by halving the batch, and leave it out.
             items = list(contents.items())
             half = len(items) // 2
             if not half:
@@ -99,7 +99,7 @@ class Copies:
             if (marks := _marked(data, self._needed.get(path, ()))) is not None
         }
         if not marked:
-            return []  # without a path ruff would take all below the folder it runs in
+            return []  # without a path, ruff would check its whole working folder
         for path, data in marked.items():
             self._write(path, data)
         found = self._lint(marked)
@@ -138,7 +138,7 @@ class Copies:
         return {path.removeprefix(f"{self._folder}/") for path in json.loads(output)}
 
     def _run(self, command: list[str], paths: Iterable[str]) -> bytes:
-        # Absolute paths: none can pass for an option, nor (`@x`) for a file of arguments.
+        # Absolute paths: none can pass for an option or (`@x`) for a file of arguments.
         files = [self._folder / path for path in paths]
         argv = [*command, *map(str, files)]
         seconds = LIMITS.seconds(sum(file.stat().st_size for file in files))
@@ -151,7 +151,7 @@ class Copies:
 
 
 def _marked(data: bytes, lines: Iterable[int]) -> bytes | None:
-    """The content with a mark after these lines; None if one cannot take it: then leave the file alone."""
+    """The content with a mark after these lines; None if a line takes none: then leave the file alone."""
     if not lines:
         return data
     rows = data.split(b"\n")

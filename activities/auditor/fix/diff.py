@@ -22,7 +22,7 @@ class FileDiff(NamedTuple):
 
 
 def diff_file(path: str, before: bytes, after: bytes) -> FileDiff:
-    """The unified diff that turns ``before`` into ``after``; empty where they are the same.
+    """The unified diff that turns ``before`` into ``after``; empty if they are the same.
 
     Args:
         path: relative to the root, with ``/``.
@@ -45,7 +45,7 @@ def diff_file(path: str, before: bytes, after: bytes) -> FileDiff:
 
 
 def kept_lines(before: bytes, after: bytes) -> list[Match]:
-    """The runs of lines that are in both contents: where each begins, from 0, in `a` (before) and in `b`."""
+    """The runs of lines in both contents, each with its start, from 0, in `a` (before) and in `b` (after)."""
     old, new = (io.BytesIO(data).readlines() for data in (before, after))
     return _LocalMatcher(None, old, new, autojunk=False).get_matching_blocks()
 
@@ -84,7 +84,7 @@ class _LocalMatcher(SequenceMatcher[bytes]):
 
 
 def _append(blocks: list[Match], block: Match) -> None:
-    """Append ``block``, joined to the last one where they touch: hunks are cut between blocks."""
+    """Append ``block``, merged with the last one if they touch: hunks are cut between blocks."""
     if blocks and (blocks[-1].a + blocks[-1].size, blocks[-1].b + blocks[-1].size) == (block.a, block.b):
         last = blocks.pop()
         block = last._replace(size=last.size + block.size)
@@ -92,7 +92,7 @@ def _append(blocks: list[Match], block: Match) -> None:
 
 
 def _span(start: int, stop: int) -> bytes:
-    """A span of lines in a hunk header: numbered from 1; an empty one by the line before it."""
+    """A span of lines in a hunk header, numbered from 1; an empty span is given by the line before it."""
     return b"%d,%d" % (start + (stop > start), stop - start)
 
 
@@ -104,7 +104,7 @@ def _marked(mark: bytes, lines: list[bytes]) -> list[bytes]:
 
 def _header(path: str) -> list[bytes]:
     old, new = _quoted(f"a/{path}"), _quoted(f"b/{path}")
-    # Like git: a tab ends a name with spaces, or `patch` takes what follows the space for a date.
+    # Like git: a tab ends a name with spaces, or `patch` would take what follows the space for a date.
     end = b"\t\n" if " " in path and not old.startswith(b'"') else b"\n"
     return [b"--- %s%s" % (old, end), b"+++ %s%s" % (new, end)]
 

@@ -72,7 +72,7 @@ def swap_content(folder: int, name: str, *, before: str, after: bytes, temporary
 
 
 def remove(folder: int, name: str) -> None:
-    """Remove the file ``name`` from ``folder`` where it is there."""
+    """Remove the file ``name`` from ``folder`` if it is there."""
     with suppress(FileNotFoundError):
         os.unlink(name, dir_fd=folder)
 
@@ -80,7 +80,7 @@ def remove(folder: int, name: str) -> None:
 @contextmanager
 def _open_regular(folder: int, name: str) -> Iterator[int]:
     try:
-        # Writable, so that what may not be written is refused. Non-blocking: it may have become a pipe.
+        # For writing, so that a read-only file is refused. Non-blocking, as it may have become a pipe.
         descriptor = os.open(name, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
     except FileNotFoundError:
         raise LeftOut("vanished") from None
@@ -97,7 +97,7 @@ def _open_regular(folder: int, name: str) -> Iterator[int]:
 
 
 def _still_holds(folder: int, name: str, descriptor: int, sha256: str) -> bool:
-    """Whether ``name`` is still the open file, and its content the one of that digest."""
+    """Whether ``name`` is still the open file, and its content still has that digest."""
     try:
         named = os.stat(name, dir_fd=folder, follow_symlinks=False)
     except FileNotFoundError:

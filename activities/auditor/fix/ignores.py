@@ -20,12 +20,12 @@ _KEYS = ("per-file-ignores", "extend-per-file-ignores")
 
 
 def per_file_ignores(root: Path, files: Iterable[str], rules: Iterable[str]) -> dict[str, list[str]]:
-    """Which of `rules` the project ignores where, by a pattern as ruff takes it.
+    """Which of `rules` the project ignores, by file pattern in ruff's syntax.
 
     Args:
         root: the project's folder, with copies of its files.
         files: the paths of its files.
-        rules: exact names.
+        rules: exact names of rules.
     """
     found: dict[str, list[str]] = {}
     for path in files:
@@ -43,7 +43,7 @@ def per_file_ignores(root: Path, files: Iterable[str], rules: Iterable[str]) -> 
 
 
 def _placed(pattern: str, folder: Path) -> Iterator[str]:
-    """A pattern relative to a folder as one for absolute paths; a mere name also fits in folders below."""
+    """A folder's pattern as patterns for absolute paths; a mere name also matches in folders below."""
     negated, bare = ("!", pattern[1:]) if pattern.startswith("!") else ("", pattern)
     escaped = re.sub(r"([*?\[\]{}])", r"[\1]", str(folder))
     yield f"{negated}{escaped}/{bare.removeprefix('./')}"

@@ -3,8 +3,8 @@
 `imports_program.py REQUEST` reads a JSON object from the file REQUEST: `folder`, the `paths` to search, the
 `modules` to try (name and file), how many of these to try `alone`, and how many `seconds` it may take. For
 each module it prints its file and the files of the folder that its import loaded, or null if the import
-failed. Those not tried alone share processes, name only files that no module before them loaded, and are left
-out if one did. Nothing is printed for those without time left.
+failed. Modules that are not tried alone share processes, name only files that no module before them loaded,
+and are left out if one of those loaded them. Nothing is printed for modules that there was no time for.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-_SECONDS = 60  # without a module more: a busy machine takes its time, and a fix must not be blamed for that
+_SECONDS = 60  # without another module: generous, so that no fix is blamed for a busy machine
 _TOGETHER = 50
 _CPU_SECONDS = 1000
 _MEMORY = 8_000_000_000  # address space: libraries reserve far more than they use
@@ -33,11 +33,11 @@ Result = tuple[str, list[str] | None]
 
 
 def attempt(modules: list[Module], folder: Path) -> Iterator[Result]:
-    """Import modules one after another, in a new process wherever one hangs, crashes or ends it."""
+    """Import modules one after another; after one that hangs, crashes or exits, go on in a new process."""
     while modules:
         said = _in_a_child(modules, folder)
         yield from said
-        # What goes wrong behind others may do so because of them: then it comes first in the next process.
+        # A module may fail because of those before it, so it goes first in the next process.
         if not said:
             yield modules[0][1], None
         modules = modules[max(len(said), 1) :]
@@ -67,7 +67,7 @@ def _in_a_child(modules: list[Module], folder: Path) -> list[Result]:
     try:
         os.killpg(child, signal.SIGKILL)
     except ProcessLookupError:
-        os.kill(child, signal.SIGKILL)  # it does not lead a group of its own yet
+        os.kill(child, signal.SIGKILL)  # it has not called setsid yet
     os.waitpid(child, 0)
     results: list[Result] = []
     for line, (_, file) in zip(said.split(b"\n")[:-1], modules, strict=False):
@@ -82,7 +82,7 @@ def _in_a_child(modules: list[Module], folder: Path) -> list[Result]:
 
 
 def _loaded(name: str, file: Path, folder: Path) -> list[str] | None:
-    """Import a module; all files of the folder that are loaded now, None if the import failed."""
+    """Import a module; return all files of the folder that are loaded now, None if the import failed."""
     try:
         if name:
             importlib.import_module(name)
@@ -100,7 +100,7 @@ def _loaded(name: str, file: Path, folder: Path) -> list[str] | None:
 
 
 def _silence(keep: int) -> None:
-    """Give the import nothing to read or write, and limits."""
+    """Redirect the standard streams to /dev/null, and set limits."""
     null = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(null, descriptor)
@@ -125,7 +125,7 @@ def main(folder: Path, paths: list[str], modules: list[Module], alone: int, seco
         names = {file: name for name, file in group if place < alone or file not in loaded}
         for file, found in attempt([(name, file) for file, name in names.items()], folder):
             result = found
-            if found is None and len(names) > 1:  # perhaps because of those before it
+            if found is None and len(names) > 1:  # perhaps because of the modules before it
                 [(_, result)] = attempt([(names[file], file)], folder)
             new = result and [each for each in result if place < alone or each not in loaded]
             print(json.dumps([file, new]), flush=True)

@@ -1,17 +1,18 @@
 """The journal of one approved action: which files it was about to write, and which it wrote.
 
 It lets a second attempt, on any worker, tell this action's own half-finished writes from other people's
-changes. Each step is an object of its own, written before or after the file is: an `intent`, then `done`. An
-object is durable when its put returns and appears whole, so that an intent is known before its file changes,
-and a kill costs at most a `done`, of which intent and content say the same.
+changes. Each step is an object: an `intent` before the file is written, a `done` after it. An object appears
+whole and is durable when its put returns, so an intent is known before its file changes. A kill loses at most
+a `done`, which can be inferred from the intent and the file's content.
 
-An attempt that the server has given up on may still be at work, even on another machine:
+An attempt that the server has given up on may still be running, even on another machine:
 
-- Only whoever holds the lock on the audited folder applies fixes to it. The kernel gives it back when a
-  process dies.
-- Where the disk of the folder has no such locks between machines, an intent is put only where there is none:
-  the later attempt takes each step that is left, and the earlier one finds it taken and ends. One file it may
-  have begun already; so the later one waits until an intent from another machine is older than a write takes.
+- Only whoever holds the lock on the audited folder applies fixes to it. The kernel releases it when a process
+  dies.
+- If the folder's disk has no such locks between machines, an intent is put only if there is none: the later
+  attempt takes each step that is left, and the earlier one finds its next step taken and ends. It may
+  already have begun one file, so the later one waits until an intent from another machine is older than a
+  write takes.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from common.digest import digest_bytes
 from common.errors import retry_after
 from common.object_store import ObjectMissingError, ObjectStore, StoredObject
 
-# From an intent to the rename of its file, with much to spare for a machine that is busy.
+# The longest time from an intent to the rename of its file, generous for busy machines.
 SETTLES = timedelta(minutes=1)
 
 Event = Literal["intent", "done"]
@@ -87,7 +88,7 @@ class FixJournal:
             StoreUnavailableError: it could not be recorded; then it must not be written.
             ApplicationError: type ``ApplyUnderWay``: another attempt has taken over.
         """
-        # An intent that this attempt has found is its own by now.
+        # This attempt has taken over the intents that it found.
         if not self._put("intent", fix, if_absent=not self.intends(fix)):
             raise _under_way(timedelta(seconds=5))
 
@@ -105,7 +106,7 @@ class FixJournal:
             host=platform.node(),
         )
         name = _name(fix.path, fix.after.sha256)
-        # Each attempt's `done` is another object: a file that was written twice would show.
+        # Each attempt has its own `done` object, so that a file written twice would show.
         step = "intent" if event == "intent" else f"done-{self._attempt}"
         key = f"{self._prefix}{name}.{step}"
         written = self._objects.put(key, line.model_dump_json().encode(), if_absent=if_absent)
@@ -114,7 +115,7 @@ class FixJournal:
         return written
 
     def _let_settle(self, intent: StoredObject, alone: bool) -> None:
-        """Come back later where another machine may be writing that file just now."""
+        """Raise, to come back later, if another machine may be writing that file just now."""
         left = intent.written_at + SETTLES - datetime.now(UTC)
         if left <= timedelta():
             return
@@ -123,11 +124,11 @@ class FixJournal:
         except (ObjectMissingError, ValueError):
             host = ""
         if not alone or host != platform.node():
-            # By a clock that is wrong it would be days.
+            # Capped, because with a wrong clock it could be days.
             raise _under_way(min(left, SETTLES))
 
     def _read_old(self, file: Path) -> None:
-        """What an attempt of before had noted, when journals were files in the data folder."""
+        """Read a journal from the time when journals were files in the data folder."""
         for text in file.read_bytes().splitlines(keepends=True):
             if not text.endswith(b"\n"):
                 break  # torn by a kill
@@ -142,12 +143,12 @@ def open_journal(
     """The journal of an agent's idempotency key ``key``, held by this attempt alone until the block ends.
 
     Args:
-        objects: where it lies.
+        objects: the store that holds it.
         agent: the agent's id.
-        key: of the action.
-        attempt: which one this is.
+        key: the action's idempotency key.
+        attempt: the number of this attempt.
         root: the folder that fixes are applied to.
-        old: a folder of journals from before they were in the object store.
+        old: the folder of journals from before they were in the object store.
 
     Raises:
         ApplicationError: type ``ApplyUnderWay``, to be retried: another attempt has not ended yet.
@@ -160,7 +161,7 @@ def open_journal(
 
 @contextmanager
 def _locked(root: str) -> Iterator[bool]:
-    """Hold the lock on a folder; whether there is one."""
+    """Hold the lock on a folder; yield whether the folder can be locked."""
     try:
         descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError:

@@ -13,7 +13,7 @@ from activities.auditor.scan.programs import AnalyserFailed
 from common.artifacts import ArtifactStore
 from common.flaws import flaw_of
 
-# How long the user's own check may be repeated to find the fixes that turn it red.
+# For how many seconds the user's own check may be repeated to find the fixes that make it fail.
 CHECKS_SECONDS = 2700.0
 _NAMED = 20
 _IMPORTS = (
@@ -28,8 +28,8 @@ class Prover:
     Args:
         scratch: the copy, still empty.
         artifacts: where contents are stored.
-        runs_code: whether code of the project may be run. Where it may not, no import is removed either: that
-            nothing needs it has to be tried.
+        runs_code: whether the project's code may be run. If not, no import is removed either, because only
+            running the code shows that nothing needs it.
     """
 
     def __init__(self, scratch: Scratch, artifacts: ArtifactStore, *, runs_code: bool) -> None:
@@ -39,7 +39,7 @@ class Prover:
         self.words: list[str] = []
 
     def copies(self, fixable: Mapping[str, set[str]], beat: Callable[[], None]) -> Copies:
-        """The copies that ruff may fix, by these rules, without the imports that something may need."""
+        """The copies for ruff to fix by these rules, without removing imports that something may need."""
         self._whole = self._scratch.fill()
         rules = set().union(*fixable.values())
         needed: dict[str, list[int]] = {}
@@ -57,11 +57,11 @@ class Prover:
         return Copies(self._scratch.root, rules, needed, ignores, beat)
 
     def prove(self, fixes: list[PlannedFix], verify: str) -> list[PlannedFix]:
-        """Those of the fixes, made in the copy already, that leave everything working.
+        """The fixes that leave everything working.
 
         Args:
-            fixes: what is planned.
-            verify: a shell command that has to pass in the copy, or nothing.
+            fixes: what is planned, already made in the copy.
+            verify: a shell command that has to pass in the copy, or empty.
         """
         self._verify = verify
         if not self._runs_code:
@@ -75,7 +75,7 @@ class Prover:
         return fixes
 
     def _importable(self, fixes: list[PlannedFix]) -> list[PlannedFix]:
-        """The fixes with which every module can be imported that could be before."""
+        """The fixes with which every module that could be imported before still can be."""
         planned, neither = {fix.path: fix for fix in fixes}, set[str]()
         modules = [path for path in self._scratch.files if path.endswith(".py")]
         modules.sort(key=lambda path: (path not in planned, path))
@@ -87,13 +87,13 @@ class Prover:
                 failing = {path for path, loaded in after.items() if loaded is None}
                 lost = self._lost(planned.values(), failing)
                 neither |= failing - lost.keys()
-                if lost:  # once more, for it may have been the machine and not the fix
+                if lost:  # once more: it may have been the machine, not the fix
                     after |= self._scratch.imports(sorted(lost), len(lost), "after")
                     lost = {path: files for path, files in lost.items() if after[path] is None}
                 if not lost or not planned:
                     break
                 loaded = {path for files in lost.values() for path in files} | lost.keys()
-                # Where none of the fixed files had to do with it, nobody knows which did.
+                # If none of the fixed files was loaded, any of them may be to blame: drop all.
                 for path in planned.keys() & loaded or set(planned):
                     self._restore([planned.pop(path)])
         except (AnalyserFailed, ValueError) as error:
@@ -113,7 +113,7 @@ class Prover:
         return list(planned.values())
 
     def _lost(self, fixes: Iterable[PlannedFix], failing: set[str]) -> dict[str, list[str]]:
-        """Of the modules that cannot be imported now, those that could be before, with what they load."""
+        """The failing modules that can be imported without the fixes, with the files they load then."""
         if not failing:
             return {}
         self._restore(fixes)
@@ -136,7 +136,7 @@ class Prover:
         return passing
 
     def _passing(self, proven: list[PlannedFix], group: list[PlannedFix]) -> list[PlannedFix]:
-        """The proven fixes and, of a group, those with which the check still passes; found by halving."""
+        """The proven fixes and those of a group with which the check still passes, found by halving."""
         self._make(group)
         if time.monotonic() < self._end and self._scratch.passes(self._verify):
             return [*proven, *group]

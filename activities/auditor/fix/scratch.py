@@ -77,7 +77,7 @@ class Scratch:
         """The first lines of the import statements that may be needed, by path.
 
         Raises:
-            AnalyserFailed: it cannot be told.
+            AnalyserFailed: they cannot be determined.
         """
         size = sum((self.root / path).stat().st_size for path in self.files)
         request = {
@@ -91,9 +91,9 @@ class Scratch:
     def imports(self, modules: list[str], alone: int, state: str) -> dict[str, list[str] | None]:
         """For each module tried, by its file: the files loaded with it, None if its import fails.
 
-        The first `alone` are imported in processes of their own. Of the others, those that another's import
-        loaded are left out. So are those for which there was no time. `state` keeps the bytecode of different
-        contents of the copy apart.
+        The first `alone` are imported in processes of their own. The others are left out if another's import
+        loaded them, or if there was no time for them. `state` separates the bytecode of different contents of
+        the copy.
         """
         paths = [self.root / "src", self.root]
         prefix: tuple[str, ...] = ()
@@ -161,7 +161,7 @@ class Scratch:
 
 @cache
 def apart() -> tuple[str, ...]:
-    """A command prefix that cuts off the network and ends stray processes; empty if there is none."""
+    """A command prefix that cuts off the network and ends stray processes; empty where unsupported."""
     command = ("unshare", "--map-root-user", "--net", "--pid", "--fork", "--kill-child")
     try:
         status, _, _ = run([*command, "true"], 10.0, 1000, Event())

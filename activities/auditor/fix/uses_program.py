@@ -4,8 +4,8 @@
 lose imports, and all `files` to look into. It prints, by path, the first lines of the statements to keep.
 
 A name that a file imports but does not use may still be needed: by another module, `__all__`, a doctest, a
-string, or as a test's fixture; and executing the import may have an effect: it may be what loads a submodule
-that others use. In doubt an import is kept.
+string, or as a test's fixture. Executing the import may also have an effect, such as loading a submodule that
+others use. When in doubt, an import is kept.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from itertools import accumulate, pairwise
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-# Modules of the standard library that act when imported.
+# Modules of the standard library with side effects on import.
 _ACTING = frozenset({"antigravity", "cgitb", "readline", "rlcompleter", "site", "this", "tkinter", "turtle"})
-# A file that uses one of these may reach its names in ways that cannot be seen.
+# A file that uses one of these may reach its names dynamically.
 _DYNAMIC = frozenset(
     {"globals", "locals", "vars", "eval", "exec", "dir", "__getattr__", "__dict__", "modules"}
 )
@@ -49,7 +49,7 @@ class Import(NamedTuple):
 
 
 class Source:
-    """A file of the folder; scripts are known by their first line."""
+    """A file of the folder; scripts are recognised by their first line."""
 
     def __init__(self, folder: Path, path: str) -> None:
         self.path = path
@@ -72,7 +72,7 @@ class Source:
 
 
 def removable(source: Source, own: frozenset[str]) -> tuple[list[Import], list[int]]:
-    """The imports of a file that only users elsewhere could miss, and the lines of those to keep anyway."""
+    """The imports of a file that only other files may need, and the lines of those to keep in any case."""
     tree = source.tree()
     if tree is None:
         return [], list(range(1, source.text.count("\n") + 2))
@@ -147,7 +147,7 @@ class _Names:
 
 
 def _guarded(tree: ast.Module) -> set[ast.AST]:
-    """The imports that may be there to succeed or fail: in `try` or `with`, or alone in a block."""
+    """The imports whose purpose may be to succeed or fail: in `try` or `with`, or alone in a block."""
     blocks = [
         node for node in ast.walk(tree) if isinstance(node, ast.Try | ast.TryStar | ast.With | ast.AsyncWith)
     ]
@@ -160,19 +160,19 @@ def _guarded(tree: ast.Module) -> set[ast.AST]:
         if isinstance(node, ast.stmt)
         for name in ("body", "orelse")
     ]
-    # A docstring is no purpose of its own, as in `def test_it_loads(): import it`.
+    # A docstring does not count: `def test_it_loads(): import it` may have one.
     does = [[each for each in body if not isinstance(each, ast.Expr | ast.Pass)] for body in bodies]
     alone = [body for body in does if all(isinstance(each, ast.Import | ast.ImportFrom) for each in body)]
     return inside.union(*alone)
 
 
 def _acts(node: ast.Import | ast.ImportFrom, own: frozenset[str]) -> bool:
-    """Whether an import may do more than bind names, as code from outside the standard library may."""
+    """Whether an import may do more than bind names, as any outside the standard library may."""
     if isinstance(node, ast.ImportFrom):
         if node.level or node.module is None:
             return True
         modules = [node.module]
-        # A submodule becomes an attribute of its package, for everybody.
+        # Importing a submodule makes it an attribute of its package, for everybody.
         folder = _STANDARD.joinpath(*node.module.split("."))
         if any((folder / name).exists() for each in node.names for name in (each.name, f"{each.name}.py")):
             return True
@@ -185,7 +185,7 @@ def _acts(node: ast.Import | ast.ImportFrom, own: frozenset[str]) -> bool:
 
 
 def implied(tree: ast.Module) -> set[str]:
-    """The submodules of the standard library that a file uses and leaves it to others to import."""
+    """The submodules of the standard library that a file uses but does not import itself."""
     bound, own, nodes = dict[str, str](), set[str](), list(ast.walk(tree))
     for node in nodes:
         for alias in node.names if isinstance(node, ast.Import | ast.ImportFrom) else ():
@@ -216,7 +216,7 @@ def _is_submodule(dotted: str) -> bool:
 
 @cache
 def _loaded_by(module: str) -> frozenset[str]:
-    """What is loaded once a module of the standard library is, and nothing else."""
+    """All modules that are loaded once one module of the standard library, and nothing else, is imported."""
     command = [sys.executable, "-I", "-S", "-c", f"import sys, {module}; print(*sys.modules)"]
     ran = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     return frozenset(ran.stdout.split())
@@ -249,13 +249,13 @@ class Needs:
                 plain.add(id(node.value))
                 if node.attr in names and (loading or self._may_be_module(node.value, foreign)):
                     self.by_any.add(node.attr)
-        # A module that is passed on, as in `getattr(a, name)`, may be used by any of its names.
+        # If a module is passed on, as in `getattr(a, name)`, any of its names may be used.
         for node in ast.walk(tree):
             if isinstance(node, ast.Name) and node.id in modules and id(node) not in plain:
                 self.everything.add(modules[node.id])
         for text in (*found.docstrings, *found.strings):
             self._take_doctests(text, names)
-        # Whole strings: lazy imports name a module and its names apart.
+        # Whole strings: lazy imports have the module and its names in separate strings.
         whole = set(found.strings)
         self.by_stem |= {(stem, name) for stem in stems & whole for name in names & whole}
         self.everything |= stems & whole if loading else set()
@@ -263,7 +263,7 @@ class Needs:
             self._take_dotted(text, names, stems)
 
     def _imported(self, imports: Iterable[ast.Import | ast.ImportFrom]) -> tuple[set[str], dict[str, str]]:
-        """The names of modules from elsewhere; names that may be modules of the folder, with their stems."""
+        """The names of foreign modules, and names that may be modules of the folder, with their stems."""
         foreign, modules = set[str](), dict[str, str]()
         for node in imports:
             for alias in node.names:
@@ -278,7 +278,7 @@ class Needs:
                 module = (node.module or "").rpartition(".")[2]
                 if alias.name == "*":
                     self.everything.add(module)
-                elif not node.module:  # `from . import join`: of the package, whose name is its folder's
+                elif not node.module:  # `from . import join` does not name the package
                     self.by_any.add(alias.name)
                 else:
                     self.by_stem.add((module, alias.name))
@@ -306,7 +306,7 @@ class Needs:
             self.by_any |= set(_WORD.findall("\n".join(_DOCTEST.findall(text)))) & names
 
     def _take_text(self, text: str, names: set[str], stems: set[str]) -> None:
-        """Take a file that does not parse as Python: entry points, doctests, another Python's code."""
+        """Take a file that does not parse as Python: entry points, doctests, code for another Python."""
         self._take_doctests(text, names)
         self._take_dotted(text, names, stems)
         for stem, imported in _FROM.findall(text):

@@ -1,4 +1,4 @@
-"""Bar charts of counts stacked by severity; `parts.html` draws them."""
+"""Bar charts of counts, stacked by severity; `parts.html` draws them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _BARS, _LABEL = 10, 40
 
 @dataclass(frozen=True)
 class Bar:
-    """A bar of a chart whose longest stands for `whole` findings."""
+    """One bar of a chart; the longest bar of that chart stands for `whole` findings."""
 
     label: str
     counts: Counter[Severity]
@@ -22,7 +22,7 @@ class Bar:
 
     @property
     def short_label(self) -> str:
-        """The label as far as there is room for it."""
+        """The label, its middle left out if it is too long."""
         long = len(self.label) > _LABEL
         return f"{self.label[: _LABEL // 2]}…{self.label[-_LABEL // 2 + 1 :]}" if long else self.label
 
@@ -33,18 +33,18 @@ class Bar:
 
     @property
     def segments(self) -> Iterator[tuple[Severity, str, str]]:
-        """Of each severity that was found: where its part of the bar begins, and how wide it is."""
+        """For each severity that was found, where its part of the bar begins and how wide it is."""
         left = 0.0
         for severity in Severity:
             if self.counts[severity]:
-                # A count of one among thousands still shows.
+                # Even one finding among thousands must be visible.
                 wide = max(WIDTH * self.counts[severity] / self.whole, 2.0)
                 yield severity, f"{left:.1f}", f"{wide:.1f}"
                 left += wide
 
 
 def bars(rows: Mapping[str, Counter[Severity]]) -> list[Bar]:
-    """One bar for each row, longest first; rows past the tenth are one bar."""
+    """One bar for each row, longest first; the rows after the tenth share one bar."""
     ordered = sorted(rows.items(), key=lambda row: (-row[1].total(), row[0]))
     shown, rest = ordered[:_BARS], ordered[_BARS:]
     if rest:

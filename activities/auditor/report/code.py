@@ -14,7 +14,7 @@ from activities.auditor.report.facts import Facts, FixOutcome, WrittenFixes, web
 from activities.auditor.report.source import SourceLine, excerpts, fix_hunks, read_lines, split_lines
 from common.artifacts import ArtifactStore
 
-# What the page shows of a giant audit: rows of planned files, files with their diffs, files that are open.
+# Limits for the page of a giant audit: rows of planned files, files with diffs, files that start unfolded.
 _FIXES, _DIFFS, MAX_OPEN = 500, 100, 5
 
 
@@ -28,7 +28,7 @@ class ShownFixes:
         counts = Counter(outcome.outcome for outcome in outcomes)
         told = ", ".join(f"{count:,} {outcome}" for outcome, count in counts.most_common())
         self.summary = f"{number(len(outcomes), 'file')} planned: {told}."
-        # What was left comes first: it is what a person may have to do something about.
+        # Files that were left come first: a person may have to act on them.
         self.rows = sorted(outcomes, key=lambda o: (o.outcome == "written", o.fix.path))[:_FIXES]
 
     @property
@@ -49,7 +49,7 @@ class Note:
 
 @dataclass(frozen=True)
 class ShownFile:
-    """A file with findings. `runs` are the lines around them, none where no source can be shown."""
+    """A file with findings. `runs` are the lines around them, empty if no source can be shown."""
 
     path: str
     counts: Counter[Severity]

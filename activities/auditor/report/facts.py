@@ -1,4 +1,4 @@
-"""What the report's page and files share, counted in one pass over the findings."""
+"""Facts for the report's page and files, counted in one pass over the findings."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Facts:
 
 
 def survey(findings: CurrentFindings, accepted: Accepted, keep: int) -> Facts:
-    """Count `findings`, and keep the first `keep` of them."""
+    """Count `findings`, and keep the worst `keep` of them."""
     facts = Facts()
 
     def walk() -> Iterator[Located]:
@@ -150,7 +150,7 @@ class WrittenFixes:
         return finding.model_copy(update=moved)
 
     def _moved(self, fix: PlannedFix, line: int) -> int:
-        """Where a line is now; if it was changed, the line after the last one before it that was not."""
+        """A line's number now; for a changed line, the one after the last unchanged line before it."""
         above = [block for block in self._blocks(fix) if block.size and block.a < line]
         if not above:
             return 1

@@ -16,7 +16,7 @@ from activities.html.render import render
 from activities.llm.records import OFFLINE
 from common.artifacts import ArtifactStore
 
-# What the page shows of a giant audit: findings, groups, and names of files left out for one reason.
+# Limits for the page of a giant audit: findings, groups, and names of files left out for one reason.
 CAP, _GROUPS, _NAMES = 2000, 60, 100
 
 
@@ -28,7 +28,7 @@ def page(
     versions: Mapping[str, str],
     accepted: Accepted,
 ) -> str:
-    """The whole page. Source lines are read from the audited root, where it still is what was scanned."""
+    """The whole page. Source lines are read from the audited root, if the file is still as scanned."""
     outcomes, triage = fix_outcomes(store, request), request.triage
     groups = list(get_records(store, triage.groups, FindingGroup))
     name = PurePosixPath(request.inventory.root).name or request.inventory.root
@@ -87,7 +87,7 @@ def _against_baseline(facts: Facts, accepted: Accepted) -> str:
 
 
 def _left_out(store: ArtifactStore, request: ReportRequest) -> Iterator[tuple[str, int, list[str]]]:
-    """Each reason to leave files out, for how many, and the first of their names."""
+    """Each reason for leaving files out, how many there are, and the first of their names."""
     names: dict[str, list[str]] = {}
     for record in get_records(store, request.inventory.left_out, SkippedFile):
         of_reason = names.setdefault(record.reason, [])

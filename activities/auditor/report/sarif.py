@@ -1,9 +1,9 @@
-"""The audit as SARIF 2.1.0, in files and runs that a code-scanning service takes.
+"""The audit as SARIF 2.1.0, in files and runs that a code-scanning service accepts.
 
-GitHub's, whose limits are the best known, takes 10 MB of gzip a file, 20 runs a file and 25,000 results a
-run, of which it keeps 5,000; runs of one tool need different categories. So an analyser with more has
-several runs, and many runs several files. Which run a finding is in depends on its fingerprint alone: what
-is found besides does not move it, until the number of runs doubles.
+The limits are those of GitHub: per file 10 MB of gzip and 20 runs, per run 25,000 results, of which it keeps
+5,000; runs of one tool need different categories. So an analyser with more results has several runs, and many
+runs make several files. Only a finding's fingerprint decides its run: other findings do not move it, until
+the number of runs doubles.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from activities.auditor.records import FAILED_RULE, Finding, Inventory, Severity
 from activities.auditor.report.facts import Facts, WrittenFixes
 
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
-# Below the service's limits: fingerprints spread results over runs by chance.
+# Below the service's limits, because fingerprints spread results over runs at random.
 RESULTS_PER_RUN, RUNS_PER_FILE, BYTES_PER_FILE = 4000, 20, 9_000_000
-# A million results, which is all that the service takes of a repository.
+# A million results, the most that the service accepts for a repository.
 MAX_PARTS = 256
 _CHUNK = 1_000_000
 _LEVEL = {Severity.HIGH: "error", Severity.MEDIUM: "warning", Severity.LOW: "note", Severity.NOTE: "note"}
@@ -33,7 +33,7 @@ _LEVEL = {Severity.HIGH: "error", Severity.MEDIUM: "warning", Severity.LOW: "not
 
 @dataclass(frozen=True)
 class Subject:
-    """What the logs are about. `versions` is keyed by analyser; each key of it or with findings has a run."""
+    """What the logs are about. Each analyser that is a key of `versions` or has findings gets a run."""
 
     inventory: Inventory
     findings: CurrentFindings
@@ -44,9 +44,9 @@ class Subject:
 
 
 def sarif_logs(subject: Subject) -> Iterator[Iterator[bytes]]:
-    """The logs in chunks, of what is found in the files as they are now: without what was fixed.
+    """The logs, each in chunks. They describe the files as they are now, without findings that were fixed.
 
-    Each log has to be read to its end before the next. Runs are put together on disk, not in memory.
+    Each log has to be read to its end before the next. Runs are assembled on disk, not in memory.
     """
     with ExitStack() as stack:
         waiting: list[IO[bytes]] = []
@@ -111,7 +111,7 @@ def _runs(subject: Subject, analyser: str, stack: ExitStack) -> list[IO[bytes]]:
 
 
 def _category(analyser: str, part: int, parts: int) -> str:
-    """By which the service tells analyses apart: what a new one does not have any more, it closes."""
+    """The category of an analysis: the service closes alerts that a newer one of the same category lacks."""
     return f"hibernaut/{analyser}/" if parts == 1 else f"hibernaut/{analyser}-{part + 1}-of-{parts}/"
 
 
@@ -165,7 +165,7 @@ def _result(path: str, finding: Finding, rule_index: int, fingerprint: str) -> d
         "level": _LEVEL[finding.severity],
         "message": {"text": finding.message},
         "locations": [{"physicalLocation": {"artifactLocation": _artifact(path), "region": region}}],
-        # GitHub knows findings again by the second, and would otherwise need the source to make it up.
+        # GitHub recognises findings by the second, and would otherwise need the source to compute it.
         "partialFingerprints": {FINGERPRINT: fingerprint, "primaryLocationLineHash": f"{fingerprint[:16]}:1"},
         "properties": {"severity": finding.severity.value, "fixable": finding.fixable},
     }

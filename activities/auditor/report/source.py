@@ -1,4 +1,4 @@
-"""The lines of code that a report shows: read again, verified, without those that hold a secret."""
+"""The lines of code that a report shows: read again, checked by digest, without those that hold a secret."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ def read_lines(root: str, path: str, sha256: str) -> list[str] | None:
 
 
 def split_lines(data: bytes) -> list[str]:
-    """The lines of a file as analysers count them, without their line ends."""
+    """The lines of a file as analysers count them, without their line endings."""
     lines = re.split(r"\r\n|\n|\r", data.decode("utf-8-sig", "replace"))
     return lines[:-1] if lines[-1] == "" else lines
 
 
 def excerpts(source: list[str], wanted: Iterable[int], hidden: set[int]) -> Iterator[list[SourceLine]]:
-    """The lines `wanted`, each with three around it, as runs of adjacent lines.
+    """The `wanted` lines, each with three lines of context on either side, as runs of adjacent lines.
 
-    In a file with hidden lines no surrounding lines are shown: scanners find the secrets they know, and
-    others tend to be next to them.
+    A file with hidden lines is shown without context: scanners find only the secrets they know, and others
+    tend to be next to them.
     """
     more = 0 if hidden else CONTEXT
     around = {n for line in wanted for n in range(line - more, line + more + 1) if 1 <= n <= len(source)}

@@ -1,4 +1,4 @@
-"""Writing the report of an audit: SARIF, JSON, one HTML page, and the fixes with their undo as patches.
+"""Writes the report of an audit: SARIF, JSON, one HTML page, and the fixes with their undo as patches.
 
 The same request over the same artifacts and files gives the same bytes: there is no clock and no randomness.
 """
@@ -144,7 +144,7 @@ def _lines(store: ArtifactStore, ref: ArtifactRef) -> Iterable[bytes]:
 
 
 def _list(key: str, records: Iterable[bytes]) -> Iterator[bytes]:
-    """`key` with its records as a further member of a JSON object that has members already."""
+    """`key` with its records, as another member of a JSON object that already has members."""
     comma = f',\n"{key}":[\n'.encode()
     for record in records:
         yield comma + record

@@ -1,6 +1,6 @@
 """Runs the analysers over a batch of files and gathers what they find, file by file.
 
-A file that makes an analyser crash or hang loses its findings from that analyser, and nothing else.
+A file that makes an analyser crash or hang loses only the findings of that analyser.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ def analyse(
 ) -> dict[str, list[Finding]]:
     """What the analysers find in the files of `languages` (path below `folder` -> language), by path.
 
-    `folder` is trusted to hold those files and nothing that others can change. `beat` is called about once a
-    second, in this thread; whatever it raises stops the analysers and propagates.
+    `folder` is trusted: it holds only those files, and nobody else can change them. `beat` is called about
+    once a second, in this thread; whatever it raises stops the analysers and propagates.
 
     Raises:
         ApplicationError: type AnalyserMissing.
@@ -78,7 +78,7 @@ def takes(analyser: Analyser, language: str) -> bool:
 
 
 def _together(analyser: Analyser, folder: Path, paths: Sequence[str]) -> Iterator[Sequence[str]]:
-    """`paths` in groups that one run of the analyser can be asked about."""
+    """`paths` in groups, one for each run of the analyser."""
     alone = {path for path in paths if analyser.alone and analyser.alone in (folder / path).read_bytes()}
     if others := [path for path in paths if path not in alone]:
         yield others
@@ -116,7 +116,7 @@ def _run(
 
 
 def _in_characters(found: Iterable[tuple[str, Finding]], folder: Path) -> Iterator[tuple[str, Finding]]:
-    """The findings with columns that count characters in place of bytes."""
+    """The findings with columns that count characters instead of bytes."""
     lines: dict[str, list[bytes]] = {}
     for path, finding in found:
         if path not in lines:
@@ -134,13 +134,13 @@ def _tidied(
         path = printed.removeprefix(f"{folder}/").removeprefix("./")
         if path not in asked:
             raise ValueError(f"{path} was not among the files asked about")
-        # One line without lone surrogates, which JSON cannot hold.
+        # One line, without lone surrogates, which JSON cannot hold.
         message = " ".join(finding.message.encode(errors="replace").decode().split())
         yield path, finding.model_copy(update={"message": message[:_MESSAGE_CHARACTERS]})
 
 
 def _without_secrets(path: Path, findings: list[Finding]) -> list[Finding]:
-    """The findings, with everything redacted that a message quotes from a line that holds a secret."""
+    """The findings, their messages redacted wherever they quote from a line that holds a secret."""
     secret_lines = {finding.line for finding in findings if _is_secret(finding)}
     if not secret_lines:
         return findings
@@ -159,7 +159,7 @@ def _without_secrets(path: Path, findings: list[Finding]) -> list[Finding]:
 
 
 def _marked(path: Path, findings: list[Finding]) -> list[Finding]:
-    """The findings, each with a digest of its line; of a line that may hold a secret there is none."""
+    """The findings, each with a digest of its line, except where the line may hold a secret."""
     if not findings:
         return findings
     secret_lines = {number for finding in findings if is_secret(finding) for number in finding.lines}

@@ -1,6 +1,6 @@
 """The analysers: for each, which languages it handles, how it is called, and how its output is read.
 
-No call honours a configuration file of the audited project; comments in its code (`noqa`, `disable=`) count.
+Configuration files of the audited project are ignored; comments in its code (`noqa`, `disable=`) count.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ SECRETS = "detect-secrets"
 SECRETS_PROGRAM = Path(__file__).absolute().with_name("secrets_program.py")
 HIGH, MEDIUM, LOW, NOTE = Severity.HIGH, Severity.MEDIUM, Severity.LOW, Severity.NOTE
 
-# ruff looks for bugs and security issues, wherever it runs. Asserts (S101) are how tests are written.
+# For scans and fixes alike: bugs and security issues, but not asserts (S101), which tests consist of.
 RUFF_OPTIONS = (
     "--isolated",
     "--no-cache",
@@ -28,7 +28,7 @@ RUFF_OPTIONS = (
     "--ignore=S101",
 )
 
-# By the longest prefix of the rule's name; the entry "" is for all others.
+# The longest prefix of the rule's name counts; the entry "" is the default.
 SEVERITIES: Mapping[str, Mapping[str, Severity]] = {
     "ruff": {
         "": LOW,
@@ -45,7 +45,7 @@ SEVERITIES: Mapping[str, Mapping[str, Severity]] = {
         "ASYNC": MEDIUM,
         "S": MEDIUM,
         "S102": HIGH,  # exec
-        "S105": HIGH,  # passwords in code, to S107
+        "S105": HIGH,  # S105 to S107: passwords in code
         "S106": HIGH,
         "S107": HIGH,
         "S11": LOW,
@@ -76,7 +76,7 @@ SEVERITIES: Mapping[str, Mapping[str, Severity]] = {
         "syntax": HIGH,
     },
     "zizmor": {"": LOW, "High": HIGH, "Medium": MEDIUM, "Low": LOW, "Informational": NOTE},
-    SECRETS: {"": HIGH, "base64-high-entropy": MEDIUM, "hex-high-entropy": MEDIUM},  # a hash may look like it
+    SECRETS: {"": HIGH, "base64-high-entropy": MEDIUM, "hex-high-entropy": MEDIUM},  # hashes look the same
 }
 
 
@@ -97,7 +97,7 @@ class Analyser:
     pairs of path (as the program prints it) and finding, and may raise anything on malformed output.
     `good_exits` are the exit statuses of a run that did its work, findings or not. `counts_bytes`: its
     columns count bytes of UTF-8, not characters. `alone`: a file with these bytes in it is checked by itself,
-    because the program would look into the others.
+    because it can make the program read other files.
     """
 
     name: str
@@ -187,7 +187,7 @@ _HADOLINT_WIKI = "https://github.com/hadolint/hadolint/wiki/"
 
 def _call_oxlint(folder: Path, paths: Sequence[str]) -> list[str]:
     options = ["--format=json", "--threads=1", "--disable-nested-config", "--no-ignore"]
-    # It skips node_modules by itself, which is no error.
+    # oxlint always skips node_modules; if that leaves no file, it is not an error.
     options.append("--no-error-on-unmatched-pattern")
     return [program("oxlint", "oxlint-bin"), *options, *_paths(folder, paths)]
 
@@ -258,7 +258,7 @@ def _read_secrets(output: bytes) -> Iterator[tuple[str, Finding]]:
         )
 
 
-# The slowest comes first, so that it starts at once and the others run beside it.
+# The slowest comes first: it starts at once, and the others run in parallel.
 ANALYSERS = (
     Analyser(SECRETS, "detect-secrets", None, _call_secrets, _read_secrets, frozenset({0})),
     Analyser("ruff", "ruff", frozenset({"python"}), _call_ruff, _read_ruff),

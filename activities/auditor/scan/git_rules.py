@@ -1,4 +1,4 @@
-"""What git would ignore, found without running git and without reading a repository's configuration.
+"""What git would ignore, found without running git or reading a repository's configuration.
 
 A hostile repository's configuration can name programs to run and files to read; only the index, the
 `.gitignore` files and `info/exclude` count here. Tracked files are never ignored.
@@ -30,13 +30,13 @@ _MAX_RULES_BYTES = 1_000_000
 _MAX_INDEX_BYTES = 256_000_000
 _MAX_ENTRIES = 1_000_000
 _MAX_NAME_BYTES = 4096
-# Bytes of all tracked names and their folders.
+# All tracked names and their folders together.
 _MAX_TRACKED_BYTES = 256_000_000
-# A file with more patterns is passed over, and all files together may be held against so many names.
+# A file with more patterns is skipped. The comparisons of patterns with names are limited in total.
 MAX_PATTERNS = 10_000
 MAX_MATCHES = 50_000_000
-# Patterns become regular expressions, and one with many stars takes name-length-to-the-power-of-stars steps
-# (while nothing else in this process runs). A pattern that may take more is ignored: the file is audited.
+# Patterns become regular expressions. One with many stars backtracks for up to length-to-the-power-of-stars
+# steps, and blocks the process. A pattern that may take more than this is ignored: the file is audited.
 _MAX_STEPS = 3_000_000
 
 
@@ -48,7 +48,7 @@ class TooManyRulesError(Exception):
 class Rule:
     """A line of a `.gitignore` file.
 
-    `by_name`: it looks at a name alone, as it has no slash inside; `stars`: how many runs of stars it has.
+    `by_name`: it has no inner slash, so it matches names, not paths; `stars`: how many runs of stars it has.
     """
 
     pattern: Pattern
@@ -57,12 +57,12 @@ class Rule:
 
     @classmethod
     def of(cls, pattern: Pattern) -> Rule:
-        """The rule of a pattern."""
+        """Make the rule for a pattern."""
         written = bytes(pattern)
         return cls(pattern, b"/" not in written.rstrip(b"/"), len(re.findall(rb"\*+", written)))
 
     def matches(self, path: bytes, is_folder: bool) -> bool:
-        """Whether it is about the entry `path`, relative to the folder of the rule."""
+        """Whether it matches the entry `path`, relative to the rule's folder."""
         name = path[path.rfind(b"/") + 1 :] if self.by_name else path
         if self.stars > 2 and math.comb(len(name), min(self.stars, len(name) // 2)) > _MAX_STEPS:
             return False
@@ -71,7 +71,7 @@ class Rule:
 
 @dataclass
 class Budget:
-    """How many more names may be held against patterns."""
+    """How many more comparisons of a name with a pattern are allowed."""
 
     left: int = MAX_MATCHES
 
@@ -79,7 +79,7 @@ class Budget:
         """Count `matches`.
 
         Raises:
-            TooManyRulesError: they are more than are left.
+            TooManyRulesError: fewer were left.
         """
         self.left -= matches
         if self.left < 0:
@@ -95,7 +95,7 @@ class IgnoreRules:
 
     `top` is the checkout's folder; `folder` the one the rules apply to, relative to `top`, empty or ending in
     `/`; `tracked` holds the index's files, and their folders ending in `/`; `levels` holds the patterns,
-    outermost first, each with the folder that it is relative to; `budget` is that of the whole checkout.
+    outermost first, each with the folder that it is relative to; the whole checkout shares one `budget`.
     """
 
     top: Path
@@ -135,7 +135,7 @@ class IgnoreRules:
 def find_rules(root: Path) -> IgnoreRules | None:
     """The rules at `root`, which is, or is inside, a checkout; None if it is not.
 
-    None too if git ignores `root` itself: whoever asks for such a folder wants to see what is in it.
+    Also None if git ignores `root` itself: whoever asks for such a folder wants to see what is in it.
     """
     for top in (root, *root.parents):
         rules = open_checkout(top)

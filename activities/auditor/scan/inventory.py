@@ -17,14 +17,14 @@ from common.artifacts import ArtifactStore
 from common.errors import permanent
 from common.object_store import ObjectStore
 
-# A tree of 100,000 files with a thousand rules of git takes a minute and 300 MB; a disk may be slow.
+# A tree of 100,000 files with a thousand gitignore rules takes a minute and 300 MB; slow disks take longer.
 LIMITS = ProcessLimits(memory=2 * 1024**3, cpu_seconds=300, seconds=3600.0)
 
 Lister = Callable[[dict[str, Any], Callable[[int], None]], Listing]
 
 
 def listed_apart(request: dict[str, Any], beat: Callable[[int], None]) -> Listing:
-    """As `list_files`, in a process with limits, so that no tree keeps this one busy.
+    """`list_files` in a separate process with limits, so that no tree keeps this one busy.
 
     Raises:
         CannotListError: also of the kind `TreeTooCostly`.
@@ -48,7 +48,7 @@ class CodeInventory:
     Args:
         artifacts: where the lists go.
         lister: walks the folder.
-        objects: where a listing keeps what it has read, in case it is killed; None keeps nothing.
+        objects: where a listing keeps its progress in case it is killed; with None it keeps none.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class CodeInventory:
 
     @activity.defn(name="take_inventory")
     def take_inventory(self, request: InventoryRequest) -> Inventory:
-        """List the files under a folder in the order of their paths' bytes.
+        """List the files under a folder, sorted by the bytes of their paths.
 
         In a git checkout, ignored files are left out silently; everything else that is not read is counted
         and named. Links are never followed.

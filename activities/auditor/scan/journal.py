@@ -1,10 +1,10 @@
-"""What a scan has done so far, in the object store, so that a killed one goes on where it was, on any worker.
+"""What a scan has done so far, kept in the object store, so that a killed scan resumes on any worker.
 
-A journal is the unfinished result: an object for each finished batch, named for its place in the listing,
-with a ``FileFindings`` line per file. An attempt that Temporal has given up on may still be at work. That
-needs no lock: an object appears whole and is not replaced, so of two that scan the same batch the second
-takes what the first has found, and both end with the same bytes. Beside the batches each attempt leaves an
-object `attempt-NUMBER`, which says at which file it resumed.
+A journal is the unfinished result: one object per finished batch, named after its position in the listing,
+with a ``FileFindings`` line per file. An attempt that Temporal has given up on may still be running. No lock
+is needed: an object appears whole and is not replaced, so if two attempts scan the same batch, the second
+takes the first one's result, and both end with the same bytes. Each attempt also leaves an object
+`attempt-NUMBER`, which says at which file it resumed.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class ScanJournal:
         self._done = 0
 
     def resume(self, paths: Sequence[str], attempt: int) -> int:
-        """How many of `paths` are done; whatever follows the last sound batch about them is deleted."""
+        """Return how many of `paths` are done, and delete whatever follows the last valid batch of them."""
         listed = [each.key for each in self._objects.list(f"{self._prefix}batch-")]
         while listed:
             batch = self._stands(listed[0], paths[self._done :])
@@ -60,7 +60,7 @@ class ScanJournal:
         self._take(data)
 
     def read(self) -> bytes:
-        """All of it."""
+        """The whole journal."""
         return b"".join(self._batches)
 
     def _key(self) -> str:
@@ -71,7 +71,7 @@ class ScanJournal:
         self._done += batch.count(b"\n")
 
     def _stands(self, key: str, paths: Sequence[str]) -> bytes:
-        """The batch of that key; empty if it is not there, or is not about the first of `paths`."""
+        """The stored batch of that key; empty if it is missing or does not cover the first of `paths`."""
         try:
             batch = self._objects.get(key) if key == self._key() else b""
             told = [FileFindings.model_validate_json(line).path for line in batch.splitlines()]
@@ -84,9 +84,9 @@ class ScanJournal:
 def listing_file(
     objects: ObjectStore, workflow_id: str, listing_id: str
 ) -> Iterator[tuple[Path, Callable[[], None]]]:
-    """A file for a `ListingJournal`, as an earlier attempt left it; and what to call to keep it as it is now.
+    """A file for a `ListingJournal`, as an earlier attempt left it, and a function that saves it.
 
-    It only saves time: the process that lists writes to the file, which is copied to the store meanwhile.
+    The listing process writes to the file; saving copies it to the store. Losing it costs only time.
     """
     key = f"{work_prefix(workflow_id, LISTINGS)}{digest_bytes(listing_id.encode())[:32]}"
     with scratch_folder() as folder:
@@ -97,7 +97,7 @@ def listing_file(
         def keep() -> None:
             nonlocal kept
             size = file.stat().st_size if file.exists() else 0
-            # A copy each time that it has doubled makes two copies of it in all.
+            # Copied each time its size has doubled, all copies together are at most twice its size.
             if size >= max(2 * kept, kept + 1):
                 kept = len(data := file.read_bytes())
                 objects.put(key, data)

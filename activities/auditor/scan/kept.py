@@ -1,8 +1,8 @@
-"""Keeps what was found in each file, so that the next audit of the same tree scans only what has changed.
+"""Keeps the findings of each file, so that the next audit of the same tree scans only what has changed.
 
 What the analysers find in a file is a function of its path, its content, the packages it lies in and the
-analysers themselves: that is what a result is kept under, and any other file may change without touching it.
-Nothing is lost with what is kept here but time.
+analysers themselves. These form the key of a result, so a change to another file does not invalidate it.
+Losing what is kept here costs only time.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ from common.owned import owned_prefix
 
 log = logging.getLogger(__name__)
 
-# A tree of 50,000 files with 300,000 findings takes 10 MB, packed. What does not fit is scanned again.
+# A tree of 50,000 files with 300,000 findings takes 10 MB compressed. What does not fit is scanned again.
 MAX_BYTES = 64_000_000
-# Of one owner, those in which something changed last.
+# Per owner; the least recently updated ones are deleted.
 MAX_TREES = 20
 _FILES_PER_ARTIFACT = 5000
 _BEAT_EVERY = 500
@@ -42,14 +42,14 @@ _KEY_CHARACTERS = 64
 
 
 class KeptResults:
-    """The activities that keep and recall; `objects` holds an object for each tree of each owner."""
+    """The activities that keep and recall results; `objects` holds one object per owner and tree."""
 
     def __init__(self, artifacts: ArtifactStore, objects: ObjectStore) -> None:
         self._artifacts, self._objects = artifacts, objects
 
     @activity.defn(name="recall_results")
     def recall(self, request: RecallRequest) -> Recalled:
-        """What is known of the files of a listing, and the listing of those that are to be scanned."""
+        """Return the known findings in the files of a listing, and the listing of the files still to scan."""
         unknown = {key_of(entry): entry for entry in self._entries(request.listing)}
         files, findings = len(unknown), []
         found = self._found(request.tree, unknown)
@@ -60,14 +60,14 @@ class KeptResults:
 
     @activity.defn(name="keep_results")
     def keep(self, request: KeepRequest) -> Kept:
-        """Keep what was found in the files of a listing, in place of what was kept of their tree before."""
+        """Keep the findings in the files of a listing, replacing what was kept for their tree."""
         keys = {entry.path: (entry.sha256, key_of(entry)) for entry in self._entries(request.listing)}
         packed, files = io.BytesIO(), 0
         with gzip.GzipFile(fileobj=packed, mode="wb", compresslevel=3, mtime=0) as file:
             for line in self._lines(request.findings):
                 record = FileFindings.model_validate_json(line)
                 sha256, key = keys.get(record.path, ("", ""))
-                # A file that changed during the scan is another; what went wrong once is tried again.
+                # Not kept: files that changed during the scan, and failures, so that they are tried again.
                 if record.sha256 == sha256 and _is_sound(record) and packed.tell() < MAX_BYTES:
                     file.write(b"%s %s\n" % (key.encode(), line))
                     files += 1
@@ -76,7 +76,7 @@ class KeptResults:
         return Kept(files=files, bytes=packed.tell())
 
     def _found(self, tree: Tree, unknown: dict[str, FileEntry]) -> Iterator[bytes]:
-        """The lines of what is kept of files in `unknown`, by key; those found are taken out of it."""
+        """The kept lines of the files in `unknown` (by key); each file found is removed from it."""
         try:
             packed = self._objects.get(_object_key(tree))
         except ObjectMissingError:
@@ -109,19 +109,19 @@ class KeptResults:
             yield from self._artifacts.get(ref).splitlines()
 
     def _tidy(self, owner: str) -> None:
-        """Delete what is kept of the trees in which nothing has changed for longest."""
+        """Delete the results of the owner's least recently updated trees."""
         kept = sorted(self._objects.list(_folder(owner)), key=lambda each: each.written_at)
         self._objects.delete([each.key for each in kept[:-MAX_TREES]])
 
 
 def key_of(entry: FileEntry) -> str:
-    """What the findings in a file are a function of."""
+    """The digest of everything that the findings in a file depend on."""
     return digest([_checks(entry.language), entry.path, entry.sha256, entry.packages])
 
 
 @cache
 def _checks(language: str) -> list[JsonValue]:
-    """How files of a language are checked: with which programs, and with what code of ours around them."""
+    """How files of a language are checked: with which programs, and with which code of ours around them."""
     used: list[JsonValue] = [
         f"{each.name} {version(each.package)}"
         for each in analysers.ANALYSERS

@@ -1,4 +1,4 @@
-"""Which language a file is in, by its path and its first line."""
+"""Tells a file's language from its path and its first line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Walks a folder for the inventory. It imports little, for a process of its own does it."""
+"""Walks a folder for the inventory. Imports little, because each listing runs in a new process."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from activities.auditor.scan.listing_journal import ListingJournal
 from activities.safe_files import FolderReader, LeftOut, open_folder
 from common.digest import digest_bytes
 
-# Names in all folders together; of what git ignores those that a folder holds itself.
+# Names in all folders together. Ignored names count, but not what is inside ignored folders.
 MAX_NAMES = 2_000_000
 _SNIFFED_BYTES = 8192
 _BEAT_EVERY = 200
@@ -28,7 +28,7 @@ Entry = tuple[str, str, int, str, int]
 
 
 class CannotListError(Exception):
-    """Why there can be no inventory: the type of the failure, and one line for a person."""
+    """The tree cannot be listed: the kind of failure, and one line for a person."""
 
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(message)
@@ -45,9 +45,9 @@ class Listing:
 
 
 def list_files(request: dict[str, Any], beat: Callable[[int], None]) -> Listing:
-    """List what an `InventoryRequest`, as its fields by name, asks for; `beat` is told how many so far.
+    """List what `request`, the fields of an `InventoryRequest`, asks for; `beat` is told how many so far.
 
-    `journal` among them is the file of a `ListingJournal`.
+    An additional key `journal` is the file of a `ListingJournal`.
 
     Raises:
         CannotListError: PathMissing, NotAFolder, PathUnreadable, PatternMalformed, TreeTooLarge,
@@ -87,7 +87,7 @@ def list_files(request: dict[str, Any], beat: Callable[[int], None]) -> Listing:
 
 
 def answer(request: dict[str, Any]) -> dict[str, Any]:
-    """`list_files` as JSON values; a `CannotListError` is the `error` in it."""
+    """`list_files` with a JSON result, in which a `CannotListError` is the `error`."""
     try:
         return vars(list_files(request, lambda done: None))
     except CannotListError as error:
@@ -131,7 +131,7 @@ def _patterns(written: Sequence[str]) -> IgnoreFilter | None:
 def _walk(
     root: Path, include: IgnoreFilter | None, exclude: IgnoreFilter | None
 ) -> Iterator[tuple[str, str]]:
-    """Every path, with the reason if it is not to be read."""
+    """Every path, with the reason if it must not be read."""
     named = 0
     folders: list[tuple[str, IgnoreRules | None]] = [("", find_rules(root))]
     while folders:

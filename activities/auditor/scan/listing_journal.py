@@ -1,7 +1,7 @@
-"""What a listing has read so far, on disk, so that one that is killed does not read everything again.
+"""What a listing has read so far, on disk, so that after a kill it does not read everything again.
 
-A line for each file: how it stood (inode, size, times) and what it was. A file that stands as it did seconds
-ago is not read again. The process that lists may outlive its worker, and goes on to write.
+One line per file: its status (inode, size, times) and its entry. A file with the same status as in the
+journal is not read again. The listing process may outlive its worker and keep writing.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ Stand = tuple[int, ...]
 
 
 class ListingJournal:
-    """The journal in `file`; without one nothing is known and nothing is kept."""
+    """The journal in `file`; if that is empty, nothing is known and nothing is kept."""
 
     def __init__(self, file: str) -> None:
         self._file = Path(file) if file else None
         self._known: dict[str, tuple[Stand, list[Any]]] = {}
         self._lines: list[str] = []
         if self._file and self._file.exists():
-            # Of lines that a kill or another attempt tore apart the files are read again.
+            # Lines torn by a kill or by another attempt are skipped: their files are read again.
             for line in self._file.read_text(errors="replace").splitlines():
                 try:
                     stand, entry = json.loads(line)
@@ -33,7 +33,7 @@ class ListingJournal:
                     continue
 
     def find(self, root: Path, path: str) -> tuple[Stand | None, list[Any] | None]:
-        """How a file stands, and what it was when it last stood so."""
+        """A file's status, and its entry if the journal has one for the same status."""
         if self._file is None:
             return None, None
         try:
@@ -45,7 +45,7 @@ class ListingJournal:
         return stand, entry if before == stand else None
 
     def add(self, stand: Stand | None, entry: tuple[Any, ...]) -> None:
-        """Keep what a file was that stood so before it was read."""
+        """Keep a file's entry, with the status that the file had before it was read."""
         if self._file is None or stand is None:
             return
         self._lines.append(json.dumps([stand, entry]))

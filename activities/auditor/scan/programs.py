@@ -1,4 +1,4 @@
-"""Runs one program with bounded time and output, and nothing of this process's environment."""
+"""Runs one program with bounded time and output, without this process's environment."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ class Stopped(Exception):
 
 @dataclass(frozen=True)
 class ProgramLimits:
-    """What one program may use. Its time grows with its input: `base_seconds`, and a second per
-    `bytes_per_second`, a tenth of what the slowest analyser manages on an idle core."""
+    """What one program may use. Its time is `base_seconds` plus its input's size over `bytes_per_second`,
+    a tenth of what the slowest analyser manages on an idle core."""
 
     base_seconds: float = 30.0
     bytes_per_second: int = 10_000

@@ -1,4 +1,4 @@
-"""The records of the results that are kept from one audit to the next."""
+"""The records for results that one audit keeps for the next."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from common.artifacts import ArtifactRef
 
 
 class Tree(BaseModel, frozen=True):
-    """What an audit looks at, by which its results are kept: whose it is, the folder, and what of it."""
+    """What an audit looks at: the owner, the folder and the patterns. Results are kept per tree."""
 
     owner: str
     root: LocalPath
@@ -25,7 +25,7 @@ class RecallRequest(BaseModel, frozen=True):
 
 
 class Recalled(BaseModel, frozen=True):
-    """Of `known` files the `findings`, and `rest`, the listing of the `left` files that are to be scanned."""
+    """The `findings` in `known` files, and `rest`, the listing of the `left` files still to be scanned."""
 
     findings: list[ArtifactRef]
     known: int
@@ -42,7 +42,7 @@ class KeepRequest(BaseModel, frozen=True):
 
 
 class Kept(BaseModel, frozen=True):
-    """Of how many files the results were kept, in how many bytes."""
+    """How many files' results were kept, and in how many bytes."""
 
     files: int
     bytes: int

@@ -1,10 +1,10 @@
-"""The program that looks for secrets: `secrets_program.py FOLDER FILE…`, a process of its own.
+"""The program that looks for secrets: `secrets_program.py FOLDER FILE…`, run as a separate process.
 
 Prints a JSON list of [path, kind, line]; never the secret, nor its hash. The library's own command line is
 not used: it starts a process per core, prints hashes, and skips files that are not UTF-8.
 
-The library is asked only about lines in which a plugin may find something: its way from a line to the
-patterns costs many times what the patterns do.
+The library only gets lines in which a plugin may find something: its overhead per line is many times the cost
+of the patterns.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from types import ModuleType
 from typing import Any
 
 if __name__ == "__main__":
-    # In place of an HTTP client, which the library would try secrets with, and which is most of its start.
+    # Replaces the HTTP client: the library would use it to try out secrets, and importing it is slow.
     stand_in = ModuleType("requests")
     vars(stand_in).update(Response=object, exceptions=ModuleType("requests.exceptions"))
     vars(stand_in.exceptions)["RequestException"] = OSError
@@ -37,7 +37,7 @@ from detect_secrets.util.code_snippet import get_code_snippet
 # The library opens files as strict UTF-8 and skips others; a latin-1 file may hold a secret too.
 vars(scan)["open"] = functools.partial(open, encoding="utf-8", errors="replace")
 
-# Every pattern of the keyword plugin asks for one of these words.
+# Every pattern of the keyword plugin requires one of these words.
 _KEYWORDS = re.compile("|".join(DENYLIST), re.IGNORECASE)
 
 
@@ -55,7 +55,7 @@ def main(folder: str, *paths: str) -> None:
 
 
 class Finder:
-    """A plugin of the library, and in which lines of a text it may find something."""
+    """One of the library's plugins, and a quick search for the lines in which it may find something."""
 
     def __init__(self, plugin: BasePlugin) -> None:
         self.plugin = plugin
@@ -63,15 +63,15 @@ class Finder:
         self._by_text: list[re.Pattern[str]] = []
         if isinstance(plugin, RegexBasedDetector):
             self._by_line = list(plugin.denylist)
-            # Finds whatever finds something in a line, and something across lines besides.
+            # Matches wherever the pattern for single lines does, and sometimes across lines.
             self._by_text = [re.compile(each.pattern, each.flags | re.MULTILINE) for each in self._by_line]
 
     def lines(self, text: str, lines: Sequence[str], starts: Sequence[int]) -> set[int]:
-        """The indexes of `lines`; `text` is all of them, and `starts` says where in it each begins."""
+        """The indexes of those `lines`; `text` is all of them joined, `starts` where in it each begins."""
         if isinstance(self.plugin, KeywordDetector):
             places = [match.start() for match in _KEYWORDS.finditer(text)]
         elif isinstance(self.plugin, HighEntropyStringsPlugin):
-            # So many different characters are needed at the least to reach the limit.
+            # A string needs more characters than this to exceed the entropy limit.
             shortest = 2**self.plugin.entropy_limit
             places = [m.start() for m in self.plugin.regex.finditer(text) if len(m[2]) > shortest]
         elif not self._by_line:
@@ -93,7 +93,7 @@ class Finder:
 
 
 def _secrets_in(finders: Sequence[Finder], lines: list[tuple[int, str]], filename: str) -> Iterator[Any]:
-    """What the library's function of that name finds in numbered lines."""
+    """The secrets in numbered lines; replaces the library's `_process_line_based_plugins`."""
     content = [line for _, line in lines]
     stripped = [line.rstrip() for line in content]
     text = "\n".join(stripped)

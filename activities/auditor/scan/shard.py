@@ -1,6 +1,6 @@
-"""Scans a slice of an inventory with every analyser; killed at any moment, it resumes at the last batch.
+"""Scans a slice of an inventory with every analyser; killed at any moment, it resumes after the last batch.
 
-Analysers read copies of files in a temporary folder; nothing that matters is on the worker's disk.
+Analysers read copies of files in a temporary folder; the worker's disk holds nothing that matters.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ from common.digest import digest_bytes
 from common.errors import permanent
 from common.object_store import ObjectStore
 
-# A batch is what a kill costs. The secrets analyser needs 0.4 s to start and reads about 1 MB/s.
+# A kill costs at most one batch. The secrets analyser needs 0.4 s to start and reads about 1 MB/s.
 BATCH_FILES = 200
 BATCH_BYTES = 2_000_000
-# Each further attempt takes smaller batches, down to this part: where workers die sooner than a whole batch
-# takes on a busy machine, a scan would begin the same batch for ever.
+# Each further attempt divides the batches, at most by this. Otherwise, where workers die before they finish a
+# whole batch on a busy machine, a scan would begin the same batch forever.
 SMALLEST_PART = 8
-# A file that has grown past this since the inventory is no longer the one listed.
+# A file that has grown past this, and past double its size, since the inventory counts as gone.
 _GROWN_BYTES = 16_000_000
 
 
@@ -53,7 +53,7 @@ class CodeScan:
     def scan_shard(self, request: ScanRequest) -> ShardFindings:
         """Scan entries `first` to `last` of a listing; interrupted or not, the result is the same bytes.
 
-        A worker that is about to end hands the rest over after the batch under way.
+        A worker that is shutting down hands the rest over after the current batch.
 
         A file is scanned as it is now, and its digest is that of what was scanned; one that is gone, or no
         longer a regular file below the root, has the digest "" and no findings. Heartbeats carry a
@@ -92,7 +92,7 @@ class CodeScan:
         return self._result(journal.read())
 
     def clear_journals(self, workflow_id: str) -> None:
-        """Remove what an agent's scans kept in case they were killed; results stay in the artifacts."""
+        """Delete the journals of an agent's scans and listings; results stay in the artifacts."""
         for what in (SCANS, LISTINGS):
             delete_work(self._objects, workflow_id, what)
 
@@ -127,8 +127,8 @@ def _batches(entries: Sequence[FileEntry], part: int) -> Iterator[list[FileEntry
 def _copied(root: Path, batch: Sequence[FileEntry], folder: Path) -> dict[str, str]:
     """Copy a batch's files into `folder` and return the digest of each, empty for one that is not there.
 
-    Analysers read the copies: what they see is exactly what the digest is of, and no link or pipe that
-    replaces a file meanwhile can lead them elsewhere.
+    Analysers read the copies: they see exactly the bytes of the digest, and no link or pipe that replaces a
+    file meanwhile can lead them elsewhere.
     """
     digests = {}
     for entry in batch:

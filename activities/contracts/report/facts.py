@@ -1,4 +1,4 @@
-"""What the page and the tables of a report share, taken from the audits one contract at a time."""
+"""Facts for the report's page and tables, taken from the audits one contract at a time."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from common.artifacts import ArtifactStore
 
 @dataclass(frozen=True)
 class Row:
-    """A contract in a line. `weight` is what is left once people have decided; `top` is its worst finding."""
+    """A contract in one line. `weight` and `top`, the worst finding, leave out what people accepted."""
 
     name: str
     title: str
@@ -46,7 +46,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Judged:
-    """A contract in full: its row, its audit, and its findings with what people decided."""
+    """A contract in full: its row, its audit, and its findings with people's decisions."""
 
     row: Row
     audit: Audit
@@ -55,7 +55,7 @@ class Judged:
 
 @dataclass
 class AlikeRow:
-    """Findings of one rule over all contracts, and what people decided about them."""
+    """The findings of one rule in all contracts, and how people decided on them."""
 
     clause: str
     title: str
@@ -68,7 +68,7 @@ class AlikeRow:
 
 @dataclass
 class Facts:
-    """Everything counted."""
+    """The counts over all contracts, and a row for each."""
 
     rows: list[Row] = field(default_factory=list)
     verdicts: Counter[Verdict] = field(default_factory=Counter)
@@ -96,7 +96,7 @@ class ContractSource:
         self.results: Results = read_results(store, request.results)
 
     def each(self) -> Iterator[Judged]:
-        """Every contract by name."""
+        """Every contract, sorted by key."""
         for _, result in sorted(self.results.audited.items()):
             self._beat()
             yield self.judged(result)
@@ -126,7 +126,7 @@ class ContractSource:
 
 
 def survey(source: ContractSource) -> Facts:
-    """Count everything in one pass; the rows come worst first."""
+    """Count everything in one pass; rows are sorted worst first."""
     facts = Facts()
     for contract in source.each():
         facts.rows.append(contract.row)
@@ -158,7 +158,7 @@ def survey(source: ContractSource) -> Facts:
 
 
 def most_frequent(facts: Facts, count: int) -> list[AlikeRow]:
-    """The rules that most contracts break, gravest first."""
+    """The rules that most contracts break, sorted by severity first."""
     severities = list(Severity)
     return heapq.nsmallest(
         count,
@@ -168,7 +168,7 @@ def most_frequent(facts: Facts, count: int) -> list[AlikeRow]:
 
 
 def place(at: Position | None) -> str:
-    """Where words stand, in words: `clause 12.3, page 4, character 1,024`."""
+    """A position in words: `clause 12.3, page 4, character 1,024`."""
     if at is None:
         return ""
     parts = [f"clause {at.number}" if at.number else "", f"page {at.page}" if at.page else ""]

@@ -12,7 +12,7 @@ from activities.contracts.results import clause_title
 from activities.html.render import render
 from common.agents.contracts import GroupDecision, Severity, Verdict
 
-# What the page shows of a giant batch; the tables have everything.
+# Limits for the page of a giant batch; the tables have everything.
 MAX_ROWS, MAX_IN_FULL, MAX_WORST = 2_000, 300, 3
 _MAX_ALIKE, _MAX_SET_ASIDE = 60, 500
 _SHORT = {Verdict.NOT_ACCEPTABLE: "refuse", Verdict.NEEDS_HUMAN: "human", Verdict.OK: "ok"}
@@ -62,7 +62,7 @@ def page(
 
 
 def _finding_of(facts: Facts, decision: GroupDecision) -> str:
-    """The finding that was decided about; only its rule where no contract has it any more."""
+    """The title of the finding that was decided on, or its rule if no contract has it any more."""
     alike = facts.alike.get((decision.clause, decision.rule))
     return alike.title if alike else decision.rule
 

@@ -1,4 +1,4 @@
-"""The findings as CSV and XLSX, a row each, with nothing in them that a spreadsheet would run."""
+"""The findings as CSV and XLSX, one per row, without anything that a spreadsheet would execute."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ CONTRACTS = (
     "pages",
     "worst finding",
 )
-# What makes a spreadsheet take a cell for a formula, also behind white space that it would trim.
+# Prefixes that make a spreadsheet take a cell for a formula, even after white space that it trims.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "|", "%")
 _MAX_CELL = 32_000
 _MAX_ROWS = 1_000_000
@@ -51,7 +51,7 @@ Cell = str | int
 
 
 def harmless(cell: Cell) -> Cell:
-    """A cell that a spreadsheet shows as it stands and does not compute, open or reorder."""
+    """A cell that a spreadsheet shows as it is, and does not compute, open or reorder."""
     if isinstance(cell, int):
         return cell
     text = visible(cell)[:_MAX_CELL]
@@ -59,7 +59,7 @@ def harmless(cell: Cell) -> Cell:
 
 
 def finding_rows(source: ContractSource) -> Iterator[tuple[Cell, ...]]:
-    """A row a finding; a contract without any has one, and one that could not be read as well."""
+    """One row per finding; a contract without findings and one that could not be read get one row each."""
     for contract in source.each():
         row = contract.row
         if not contract.decided:
@@ -87,7 +87,7 @@ def finding_rows(source: ContractSource) -> Iterator[tuple[Cell, ...]]:
 
 
 def contract_rows(rows: Iterable[Row]) -> Iterator[tuple[Cell, ...]]:
-    """A row a contract."""
+    """One row per contract."""
     for row in rows:
         counts = (row.counts.get(each, 0) for each in Severity)
         yield (
@@ -103,7 +103,7 @@ def contract_rows(rows: Iterable[Row]) -> Iterator[tuple[Cell, ...]]:
 
 
 def as_csv(source: ContractSource) -> Iterator[bytes]:
-    """The findings as CSV in UTF-8 with a mark, so that spreadsheets read it as such."""
+    """The findings as CSV in UTF-8, with a byte order mark, which spreadsheets need to recognise it."""
     yield b"\xef\xbb\xbf"
     yield _line(FINDINGS)
     for cells in finding_rows(source):
@@ -117,7 +117,7 @@ def _line(cells: Iterable[Cell]) -> bytes:
 
 
 def as_xlsx(source: ContractSource, rows: Iterable[Row]) -> bytes:
-    """Two sheets: the contracts, worst first, and the findings. Every text is written as text."""
+    """Two sheets: the contracts, worst first, and the findings. Text is never converted to other types."""
     out = io.BytesIO()
     options = {
         "constant_memory": True,
@@ -126,7 +126,7 @@ def as_xlsx(source: ContractSource, rows: Iterable[Row]) -> bytes:
         "strings_to_numbers": False,
     }
     with xlsxwriter.Workbook(out, options) as book:
-        # The same audits give the same bytes.
+        # A fixed date, so that the same audits give the same bytes.
         book.set_properties({"created": _EPOCH})
         head = book.add_format({"bold": True, "bottom": 1})
         wrap = book.add_format({"text_wrap": True, "valign": "top"})

@@ -58,7 +58,7 @@ class ContractReports:
 
 
 def _lines(source: ContractSource) -> Iterator[bytes]:
-    """A contract a line, in full: an `Audit`, with what people decided about each finding."""
+    """One contract per line, in full: an `Audit` with people's decision on each finding."""
     for contract in source.each():
         audit = contract.audit.model_dump(mode="json")
         audit["verdict"] = contract.row.verdict.value

@@ -21,20 +21,20 @@ class _Field:
 
 
 class Fields:
-    """The fields that are open; they nest, and may reach over paragraphs."""
+    """The fields that are open; they nest, and may span paragraphs."""
 
     def __init__(self) -> None:
         self._open: list[_Field] = []
-        # Text that stood in an instruction that never came to its end.
+        # The amount of text in instructions that never ended.
         self.swallowed = 0
 
     @property
     def silent(self) -> bool:
-        """Whether what comes now belongs to an instruction."""
+        """Whether the current text belongs to an instruction."""
         return any(not each.result for each in self._open)
 
     def swallow(self, text: str) -> None:
-        """Text within an instruction is not shown."""
+        """Count text within an instruction, which is not shown."""
         self._open[-1].swallowed += len(text)
 
     def instruct(self, text: str) -> None:
@@ -42,7 +42,7 @@ class Fields:
             self._open[-1].instruction.append(text[:_MAX_INSTRUCTION])
 
     def mark(self, element: Any) -> tuple[str, str]:
-        """Take a `w:fldChar`: what it shows in place of a result, and what kind of thing is not read."""
+        """Take a `w:fldChar`; return what it shows in place of a result, and what in it is not read."""
         match element.get(W + "fldCharType"):
             case "begin":
                 self._open.append(_Field(form=child(element, "ffData")))
@@ -54,7 +54,7 @@ class Fields:
         return "", ""
 
     def close(self) -> None:
-        """The story ends: what is still open has no end."""
+        """End the story: fields that are still open never ended."""
         self.swallowed += sum(each.swallowed for each in self._open if not each.result)
         self._open.clear()
 

@@ -21,13 +21,13 @@ _PREFIXES = {
     "urn:schemas-microsoft-com:office:office": "o",
 }
 _SEEN = ("w:t", "a:t", "m:t", "pic:pic", "v:imagedata", "v:textpath")
-# What Word of the last fifteen years understands in a choice of alternatives.
+# The namespaces that Word has understood in an `mc:Choice` for the last fifteen years.
 UNDERSTOOD = ("http://schemas.microsoft.com/office/", "http://schemas.openxmlformats.org/")
 
 
 @lru_cache(4096)
 def short(tag: Any) -> str:
-    """`w:p`; empty for what is in no namespace that we know."""
+    """The short name of a tag, such as `w:p`; empty for an unknown namespace."""
     if not isinstance(tag, str):
         return ""
     namespace, _, name = tag[1:].partition("}")
@@ -36,28 +36,28 @@ def short(tag: Any) -> str:
 
 
 def has_text(element: Any) -> bool:
-    """Whether an element that nobody knows holds something that is seen."""
+    """Whether an unknown element contains something visible."""
     return any(short(each.tag) in _SEEN for each in element.iter())
 
 
 def child(element: Any, *path: str) -> Any:
-    """The first descendant along `path` of elements of WordprocessingML; None where one is missing."""
+    """The first descendant along `path`, the names of WordprocessingML elements; None if one is missing."""
     for name in path:
         if element is None:
             return None
-        # Several times faster than `find`, and asked for with every run.
+        # Several times faster than `find`, and called for every run.
         element = next(element.iterchildren(W + name), None)
     return element
 
 
 def value(element: Any, *path: str) -> str | None:
-    """`w:val` of the element at `path`; None where there is none."""
+    """`w:val` of the element at `path`; None if there is none."""
     found = child(element, *path)
     return None if found is None else found.get(W + "val")
 
 
 def number(text: str | None, default: int = 0) -> int:
-    """An integer of the file, within reason."""
+    """An integer from the file, clamped to a sane range."""
     try:
         return max(-1, min(int(text or ""), 1_000_000))
     except ValueError:
@@ -65,7 +65,7 @@ def number(text: str | None, default: int = 0) -> int:
 
 
 def on(element: Any, *path: str) -> bool | None:
-    """A property that is on or off; None where it does not stand there."""
+    """A property that is on or off; None if it is not set."""
     found = child(element, *path)
     if found is None:
         return None

@@ -41,7 +41,7 @@ class _List:
 
 @dataclass
 class _Use:
-    """A list as paragraphs use it: it counts with its abstract list, but may start or look different."""
+    """A list as paragraphs use it: it shares its abstract list's counts, but may start or look different."""
 
     list: _List
     levels: dict[int, Level]
@@ -50,7 +50,7 @@ class _Use:
 
 @dataclass(frozen=True)
 class Shown:
-    """The number of a paragraph as shown, its full path, and its depth from 1; both empty for bullets."""
+    """The number of a paragraph as shown, its full path, and its depth from 1; a bullet has only a depth."""
 
     number: str
     path: str
@@ -58,7 +58,7 @@ class Shown:
 
 
 class Numbering:
-    """Counts paragraphs in the order in which they come."""
+    """Numbers paragraphs in the order of the document."""
 
     def __init__(self, root: Any, styles: Styles) -> None:
         self._styles = styles
@@ -70,7 +70,7 @@ class Numbering:
         self._nums = {number(each.get(W + "numId")): each for each in found if each.tag == _NUM}
 
     def of(self, properties: Any, style: str) -> Shown | None:
-        """The next number of a paragraph with these properties and style; None where it has none."""
+        """The next number of a paragraph with these properties and style; None if it has none."""
         found = self._place(properties, style)
         if found is None:
             return None
@@ -102,14 +102,14 @@ class Numbering:
             use = self._use(linked[0])
             depth = linked[1] if at is None else number(at)
             if use is not None and at is None:
-                # A level names the style that it is for; that goes before what the style says.
+                # If a level names the style, it takes precedence over the level that the style names.
                 depth = next((each for each, level in use.levels.items() if level.style == linked[2]), depth)
         if use is None or not 0 <= depth < LEVELS:
             return None
         return use, depth
 
     def _use(self, num_id: int) -> _Use | None:
-        """A list, once a paragraph uses it: files hold hundreds that none does."""
+        """A list, built when first used: files contain hundreds that no paragraph uses."""
         if num_id not in self._uses:
             element = self._nums.get(num_id)
             name = value(element, "abstractNumId") or ""
@@ -122,7 +122,7 @@ class Numbering:
             element = self._abstracts[name]
             linked = value(element, "numStyleLink")
             if linked is not None:
-                # The levels stand in the list of a numbering style.
+                # The levels are those of a numbering style's list.
                 num = self._nums.get(self._styles.list_of(linked) or 0)
                 element = self._abstracts.get(value(num, "abstractNumId") or "", element)
             self._lists[name] = _List({_at(each): _level(each) for each in element.findall(W + "lvl")})

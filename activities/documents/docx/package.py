@@ -1,4 +1,4 @@
-"""The parts of an OOXML file: a ZIP that may be a bomb, and XML that may be one."""
+"""The parts of an OOXML file. Both its ZIP and its XML may be a bomb."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from activities.documents.structure import UnreadableError
 MAX_ENTRIES = 10_000
 MAX_PART = 64_000_000
 MAX_PARTS_IN_ALL = 128_000_000
-# XML of a long contract packs to about a twentieth; far beyond that, and big, something else is meant.
+# The XML of a long contract compresses to about a twentieth; something big and far beyond that is a bomb.
 MAX_RATIO = 400
 FREE_OF_RATIO = 4_000_000
 
 _TRANSITIONAL = b"http://schemas.openxmlformats.org/"
-# The strict form of the standard names everything differently and means the same.
+# The strict form of the standard has other namespaces for the same things.
 _STRICT = (
     (b"http://purl.oclc.org/ooxml/wordprocessingml/main", b"wordprocessingml/2006/main"),
     (b"http://purl.oclc.org/ooxml/officeDocument/relationships", b"officeDocument/2006/relationships"),
@@ -35,7 +35,7 @@ _CONTENT = "{http://schemas.openxmlformats.org/package/2006/content-types}"
 
 @dataclass(frozen=True)
 class Relationship:
-    """What a part points to: the last word of its type, and the part, or an address outside."""
+    """What a part points to: the last word of the type, and another part or an external address."""
 
     kind: str
     target: str
@@ -46,7 +46,7 @@ class Package:
     """An opened file.
 
     Raises:
-        UnreadableError: broken, encrypted, a bomb, or no document of a word processor.
+        UnreadableError: broken, encrypted, a bomb, or not a document of a word processor.
     """
 
     def __init__(self, data: bytes) -> None:
@@ -59,7 +59,7 @@ class Package:
             raise UnreadableError("bomb", f"its ZIP container holds over {MAX_ENTRIES} files")
         self._entries = {entry.filename.lower(): entry for entry in entries}
         if len(self._entries) < len(entries):
-            # Two programs may take either; what one of them shows we would not read.
+            # Programs differ in which one they take, so we might not read what a person sees.
             raise UnreadableError("broken", "its ZIP container holds two files of one name")
         if any(entry.flag_bits & 1 for entry in entries):
             raise UnreadableError("encrypted", "its ZIP container is encrypted")
@@ -81,7 +81,7 @@ class Package:
         raise UnreadableError("broken", "its ZIP container holds no document")
 
     def related(self, part: str) -> dict[str, Relationship]:
-        """What `part` (empty: the file) points to, by id."""
+        """What `part` (empty: the file itself) points to, by id."""
         folder, _, name = part.rpartition("/")
         place = f"{folder}/_rels/{name}.rels" if folder else f"_rels/{name}.rels"
         root = self.xml(place)
@@ -99,7 +99,7 @@ class Package:
         return out
 
     def xml(self, name: str) -> Any:
-        """The root element of a part; None where there is no such part."""
+        """The root element of a part; None if there is no such part."""
         entry = self._entries.get(name.lower())
         return None if entry is None else parsed(self._unpacked(entry))
 

@@ -20,7 +20,7 @@ _MAX_NOTES = 20_000
 
 
 def read(data: bytes) -> dict[str, Any]:
-    """What `StructuredDocument` takes.
+    """The fields of a `StructuredDocument`.
 
     Raises:
         UnreadableError: it cannot be read.
@@ -38,7 +38,7 @@ def read(data: bytes) -> dict[str, Any]:
 
 
 class Document:
-    """What the stories of one document share."""
+    """What the stories of one document share: its body, headers, footers and notes."""
 
     def __init__(self, package: Package, main: str, root: Any) -> None:
         self._package = package
@@ -78,11 +78,11 @@ class Document:
         return self.assembly.result()
 
     def say(self, what: str) -> None:
-        """Something that is seen on the page is not read."""
+        """Record something that is visible on the page but not read."""
         self.assembly.unread[what] += 1
 
     def hide(self, text: str) -> None:
-        """Text is in the file and not on the page."""
+        """Record text that is in the file but not visible on the page."""
         self._hidden += bool(text.strip())
 
     def next_row(self) -> int:
@@ -90,9 +90,9 @@ class Document:
         return self._rows
 
     def note(self, name: str, key: str) -> tuple[Any, int]:
-        """A footnote, endnote or comment, and how many of its kind there were; None where it was read before.
+        """A footnote, endnote or comment, or None if it was read before; and how many of its kind there were.
 
-        Each is read once: notes may refer to each other.
+        Each is read once, because notes may refer to each other.
         """
         if name not in self._notes:
             part = self._part(name)
@@ -105,7 +105,7 @@ class Document:
         return self._notes[name].pop(key, None), self._counts[name]
 
     def diagram(self, key: str) -> None:
-        """The words of a SmartArt diagram, one after the other; how they are arranged is lost."""
+        """Add the words of a SmartArt diagram, one after the other; their arrangement is lost."""
         related = self._related.get(key)
         root = None if related is None or related.outside else self._package.xml(related.target)
         words = [each.text for each in root.iter() if short(each.tag) == "a:t"] if root is not None else []
@@ -140,7 +140,7 @@ class Document:
                 known.add(related.target)
                 root = self._package.xml(related.target)
                 words = "" if root is None else "".join(root.itertext()).strip()
-                # Sections often repeat a header in a part of its own.
+                # Sections often repeat the same header in separate parts.
                 if root is not None and f"{name} {words}" not in known:
                     known.add(f"{name} {words}" if words else related.target)
                     found[name == "w:footerReference"].append(root)

@@ -1,4 +1,4 @@
-"""The text of a paragraph of a DOCX file: runs, changes, fields, symbols, and what hangs on them."""
+"""The text of a paragraph of a DOCX file: runs, changes, fields, symbols, and what is anchored in them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from activities.documents.docx.symbols import UNKNOWN, seen_in, symbol
 
 REMOVED = ("deleted", "moved_away")
 CHANGES = {"w:ins": "inserted", "w:moveTo": "moved_here", "w:del": "deleted", "w:moveFrom": "moved_away"}
-# They only enclose what is read.
+# Elements that only wrap content.
 WRAPPERS = frozenset(
     (
         "w:hyperlink",
@@ -36,21 +36,21 @@ _SHEET, _SLIDES = "an embedded spreadsheet", "an embedded presentation"
 
 @dataclass
 class Paragraph(Piece):
-    """A paragraph that grows: besides its text where it begins, its number, and what follows it."""
+    """A paragraph that is being read: besides its text, its page, its number, and what follows it."""
 
     page: int | None = None
     shown: Shown | None = None
     heading: int = 0
     style: str = ""
     hidden: bool = False
-    # Whether the last text was hidden: what goes on over several runs is one place.
+    # Whether the last text was hidden: hidden text that spans several runs is one place.
     hiding: bool = False
     # Notes, text boxes and comments, in order: their kind, and their element, text or id.
     after: list[tuple[str, Any]] = field(default_factory=list)
 
 
 class Pages:
-    """Where pages end, as the program that wrote the file last showed it."""
+    """Where pages end, as last laid out by the program that wrote the file."""
 
     def __init__(self, root: Any) -> None:
         self._shown = next(root.iter(W + "lastRenderedPageBreak"), None) is not None
@@ -61,7 +61,7 @@ class Pages:
         self._next()
 
     def forced(self) -> None:
-        """A page break that is also marked as rendered counts once."""
+        """Count a page break, unless the file marks the rendered ones: those are counted already."""
         if not self._shown:
             self._next()
 
@@ -73,7 +73,7 @@ class Pages:
 class Runs:
     """Reads the inline content of paragraphs of one story: the body, a note, a header.
 
-    `say` is told what is seen on the page and not read, `hide` how much text is hidden.
+    `say` is called with what is visible on the page but not read, `hide` with hidden text.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class Runs:
         self.fields = Fields()
 
     def read(self, element: Any, into: Paragraph, change: str = "") -> None:
-        """Add what the children of `element` say."""
+        """Add the content of the children of `element`."""
         for each in element:
             match short(each.tag):
                 case "w:r":
@@ -185,7 +185,7 @@ class Runs:
                 into.change(change, text, at)
 
     def _math(self, element: Any, into: Paragraph, change: str) -> None:
-        """A formula on one line; that its layout is lost is said."""
+        """Add a formula as one line, and record that its layout is lost."""
         if change not in REMOVED:
             self._say("a formula of which only the letters were read")
         for each in element.iter():
@@ -226,7 +226,7 @@ class Runs:
 
 
 def alternative(element: Any) -> Any:
-    """The branch of `mc:AlternateContent` that a current word processor shows; None where there is none."""
+    """The branch of `mc:AlternateContent` that a current word processor shows; None if there is none."""
     fallback = None
     for each in element:
         if short(each.tag) == "mc:Choice":

@@ -1,4 +1,4 @@
-"""The blocks of a DOCX file: paragraphs, tables, content controls, and what hangs on paragraphs."""
+"""The blocks of a DOCX file: paragraphs, tables, content controls, and what is anchored in paragraphs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from activities.documents.numbers import roman
 if TYPE_CHECKING:
     from activities.documents.docx.reader import Document
 
-# They only enclose blocks, rows or cells.
+# Elements that only wrap blocks, rows or cells.
 _WRAPPERS = frozenset(("w:sdtContent", "w:customXml", "w:smartTag"))
 _HUNG = {
     "w:footnoteReference": "footnotes",
@@ -27,7 +27,7 @@ _HUNG = {
 
 @dataclass(frozen=True)
 class Place:
-    """Where blocks stand: what they are, in which row, column and page, and whether all is one change."""
+    """The context of blocks: their kind, row, column and page, and whether all of them are one change."""
 
     kind: str = "paragraph"
     number: str = ""
@@ -44,11 +44,11 @@ class Story:
         self._document = document
         self._pages = document.pages if paged else None
         self._runs = Runs(document.styles, self._pages, document.say, document.hide)
-        # A paragraph whose mark is deleted or hidden goes on in the next one.
+        # A paragraph whose mark is deleted or hidden continues in the next one.
         self._open: Paragraph | None = None
 
     def read(self, element: Any, place: Place) -> None:
-        """Read all of a story."""
+        """Read a whole story."""
         self._blocks(element, place)
         self._runs.fields.close()
         if self._runs.fields.swallowed:
@@ -111,7 +111,7 @@ class Story:
             piece.style = style
         before = piece.length
         self._runs.read(element, piece, place.change)
-        # What is wholly deleted or hidden is not counted by a list; nor does the rest of a paragraph count.
+        # A list does not count what is wholly deleted or hidden, nor the continuation of a paragraph.
         gone = removed or place.change in REMOVED or (hidden and piece.length == before)
         if not gone and piece.shown is None:
             piece.shown = self._document.numbering.of(properties, style)
@@ -129,7 +129,7 @@ class Story:
     def _emit(self, piece: Paragraph, place: Place) -> None:
         text, changes = piece.stripped()
         shown, kind = piece.shown, place.kind
-        # An entry of a table of contents names the clause of that number, and is none.
+        # An entry of a table of contents names the clause of that number, but is not one.
         if kind in ("paragraph", "cell", "box") and not self._document.styles.is_contents(piece.style):
             if shown is None:
                 typed, text, changes = numbered(text, changes)
@@ -155,7 +155,7 @@ class Story:
             self._hung(what, content, replace(place, page=page))
 
     def _hung(self, what: str, content: Any, place: Place) -> None:
-        """Emit what hangs on the paragraph before: a text box, a note, a comment, a diagram."""
+        """Emit what is anchored in the previous paragraph: a text box, a note, a comment, a diagram."""
         match what:
             case "box" if isinstance(content, str):
                 self._document.assembly.add(content.strip(), "box", page=place.page)
@@ -187,7 +187,7 @@ class Story:
                 span = max(number(value(cell_properties, "gridSpan"), 1), 1)
                 merged = child(cell_properties, "vMerge")
                 if merged is not None and merged.get(W + "val", "continue") == "continue":
-                    # It shows the cell above; text of its own is not shown.
+                    # It shows the content of the cell above; its own text is not visible.
                     if any(text.text for text in cell.iter(W + "t")):
                         self._document.hide("a cell")
                 else:
@@ -203,12 +203,12 @@ class Story:
 
 
 def _set_as_heading(kind: str, text: str, shown: Shown | None) -> bool:
-    """Few contracts use styles for headings."""
+    """Whether a paragraph looks like a heading: few contracts use styles for headings."""
     return kind == "paragraph" and is_heading(text, shown.number if shown else "")
 
 
 def _change(properties: Any) -> str:
-    """What happened to a row or a cell as a whole."""
+    """The change of a row or a cell as a whole; empty if there is none."""
     for name, kind in (
         ("ins", "inserted"),
         ("del", "deleted"),

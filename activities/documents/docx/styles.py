@@ -1,4 +1,4 @@
-"""The styles of a DOCX file, as far as they decide what is read: headings, numbering, hidden text."""
+"""The styles of a DOCX file, as far as they affect what is read: headings, numbering, hidden text."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MAX_BASED_ON = 20
 
 @dataclass(frozen=True)
 class Style:
-    """One style; None where it leaves a property to the style it is based on."""
+    """One style; a property is None if it is inherited from the style it is based on."""
 
     id: str
     kind: str
@@ -29,7 +29,7 @@ class Style:
 
 
 class Styles:
-    """The styles by id."""
+    """The styles of a document by id."""
 
     def __init__(self, root: Any) -> None:
         self._styles: dict[str, Style] = {}
@@ -72,7 +72,7 @@ class Styles:
         return next((style.hidden for style in self.chain(name) if style.hidden is not None), False)
 
     def numbering(self, name: str) -> tuple[int, int, str] | None:
-        """The list that a style is linked to, its level, and the style that says so."""
+        """The list that a style is linked to, its level, and the style that links to it."""
         for style in self.chain(name):
             if style.num_id is not None:
                 return style.num_id, style.num_level or 0, style.id

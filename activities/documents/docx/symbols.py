@@ -1,4 +1,4 @@
-"""Characters of symbol fonts, which mean something else than their code says."""
+"""Characters of symbol fonts, which show something other than their code says."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ def is_symbols(font: str) -> bool:
 
 
 def symbol(code: int, font: str) -> str:
-    """What a character of a symbol font shows; U+FFFD where that is not known."""
+    """What a character of a symbol font shows; U+FFFD if that is not known."""
     low = code - 0xF000 if 0xF000 <= code <= 0xF0FF else code
     if is_symbols(font):
         known = _FONTS.get(font.lower(), {}).get(low)
         plain = chr(low) if font.lower() == "symbol" and 0x20 <= low < 0x40 else UNKNOWN
         return " " if low == 0x20 else known or plain
     if 0xE000 <= code <= 0xF8FF:
-        # Without a font named, bullets and boxes are Symbol's and Wingdings'.
+        # If no font is named, bullets and boxes are those of Symbol and Wingdings.
         return _SYMBOL.get(low) or _WINGDINGS.get(low) or UNKNOWN
     return chr(code) if 0x20 <= code < 0xD800 or 0xE000 <= code <= 0x10FFFF else UNKNOWN
 
 
 def seen_in(text: str, font: str) -> str:
-    """Text set in `font`, as it is seen."""
+    """Text set in `font`, as a reader sees it."""
     if is_symbols(font):
         return "".join(symbol(ord(char), font) for char in text)
     return _PRIVATE.sub(lambda found: symbol(ord(found[0]), ""), text)
