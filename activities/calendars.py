@@ -12,7 +12,7 @@ from common.business_time import BusinessHours, add, next_open
 from common.errors import permanent
 
 
-class MomentsRequest(BaseModel, frozen=True):
+class BusinessTimesRequest(BaseModel, frozen=True):
     """Asks when each duration of open time in `after` will have passed since `start`.
 
     Besides its reminders, a policy has an escalation and an end.
@@ -23,7 +23,7 @@ class MomentsRequest(BaseModel, frozen=True):
     after: list[timedelta] = Field(max_length=MAX_REMINDERS + 2)
 
 
-class Moments(BaseModel, frozen=True):
+class BusinessTimes(BaseModel, frozen=True):
     """The times in UTC, in the order asked for."""
 
     at: list[AwareDatetime]
@@ -33,14 +33,14 @@ class Calendars:
     """The activity that counts in business time."""
 
     @activity.defn(name="business_moments")
-    async def moments(self, request: MomentsRequest) -> Moments:
+    async def moments(self, request: BusinessTimesRequest) -> BusinessTimes:
         """When each duration of open time has passed; zero means the next open moment.
 
         Raises:
             ApplicationError: type `UnknownCalendar`; also if a duration is negative or exceeds ten years.
         """
         try:
-            return Moments(
+            return BusinessTimes(
                 at=[
                     add(request.hours, request.start, span)
                     if span

@@ -1,6 +1,6 @@
 """Runs our functions in processes forked from one that has already loaded them.
 
-Like `apart.py`, it keeps input that is crafted to run forever out of the worker. `apart.py` starts an
+Like `isolated_call.py`, it keeps input that is crafted to run forever out of the worker. That one starts an
 interpreter per call, which is fine for rare calls; with a thousand documents, importing the parser each time
 would take longer than reading them. A process serves a few calls, each with its own limits, and is discarded
 after any failure. A call that fails in a reused process, except by running out of time, is repeated in a
@@ -24,11 +24,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
-from activities.apart import LimitsExceededError, ProcessLimits
+from activities.isolated_call import LimitsExceededError, ProcessLimits
 
 _PROGRAM = Path(__file__).with_name("fork_server_program.py")
 _ENVIRONMENT = {"PATH": os.defpath, "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"}
-_BEAT_SECONDS = 1.0
+_HEARTBEAT_SECONDS = 1.0
 # The kernel ends a call at its limit; this much later the server itself counts as hung. The first call also
 # waits for the server to load its module.
 _GRACE_SECONDS = 60.0
@@ -57,23 +57,23 @@ class ForkServer:
         data: bytes,
         argument: object,
         limits: ProcessLimits,
-        beat: Callable[[], None] = lambda: None,
+        heartbeat: Callable[[], None] = lambda: None,
     ) -> bytes:
         """Return `function(data, argument)`.
 
-        `beat` is called every second; whatever it raises ends the process.
+        `heartbeat` is called every second; whatever it raises ends the process.
 
         Raises:
             LimitsExceededError: it exceeded a limit, or crashed.
             ConnectionError: its process was killed from outside, twice; that says nothing about the call.
         """
         order = [function, argument, limits.memory, limits.cpu_seconds, limits.seconds]
-        given = json.dumps(order).encode() + b"\n" + data
+        request = json.dumps(order).encode() + b"\n" + data
         with self._lock:
             used = self._idle.pop() if self._idle else None
         if used is not None:
             try:
-                return self._call(used, given, limits, beat)
+                return self._call(used, request, limits, heartbeat)
             except _OutOfTimeError:
                 # Time is counted per call. Memory is not: an earlier call may have used it up.
                 raise
@@ -81,7 +81,7 @@ class ForkServer:
                 pass
         for _ in range(2):
             with suppress(_LostError):
-                return self._call(self._fork(), given, limits, beat)
+                return self._call(self._fork(), request, limits, heartbeat)
         raise ConnectionError(f"the process that was to run {function} was ended from outside")
 
     def close(self) -> None:
@@ -89,9 +89,11 @@ class ForkServer:
         with self._lock:
             self._stop()
 
-    def _call(self, fork: _Fork, given: bytes, limits: ProcessLimits, beat: Callable[[], None]) -> bytes:
+    def _call(
+        self, fork: _Fork, request: bytes, limits: ProcessLimits, heartbeat: Callable[[], None]
+    ) -> bytes:
         try:
-            answer = fork.call(given, limits, beat)
+            answer = fork.call(request, limits, heartbeat)
         except BaseException:
             fork.close()
             raise
@@ -165,49 +167,49 @@ class _Fork:
     """The caller's side of a process: its input file, its output file, and a socket that starts a call."""
 
     def __init__(self) -> None:
-        self._given = tempfile.TemporaryFile()  # noqa: SIM115 - `close` closes both
-        self._said = tempfile.TemporaryFile()  # noqa: SIM115
+        self._input = tempfile.TemporaryFile()  # noqa: SIM115 - `close` closes both
+        self._output = tempfile.TemporaryFile()  # noqa: SIM115
         self._ours, self.theirs = socket.socketpair()
         self.calls = 0
         self.last = False
 
     def files(self) -> tuple[int, int, int]:
-        return self._given.fileno(), self._said.fileno(), self.theirs.fileno()
+        return self._input.fileno(), self._output.fileno(), self.theirs.fileno()
 
     def close(self) -> None:
         """Closing the socket ends the process: it notices by itself, or the server kills it."""
-        for each in (self._given, self._said, self._ours, self.theirs):
+        for each in (self._input, self._output, self._ours, self.theirs):
             each.close()
 
-    def call(self, given: bytes, limits: ProcessLimits, beat: Callable[[], None]) -> bytes:
+    def call(self, request: bytes, limits: ProcessLimits, heartbeat: Callable[[], None]) -> bytes:
         self.calls += 1
-        _write(self._given.fileno(), given)
-        os.ftruncate(self._said.fileno(), 0)
-        status = self._ring(limits, beat)
-        os.ftruncate(self._given.fileno(), 0)
+        _write(self._input.fileno(), request)
+        os.ftruncate(self._output.fileno(), 0)
+        status = self._start_and_wait(limits, heartbeat)
+        os.ftruncate(self._input.fileno(), 0)
         if status not in (DONE, LAST):
             _raise(int(status or -signal.SIGKILL), limits)
         self.last = status == LAST
-        size = os.fstat(self._said.fileno()).st_size
-        return os.pread(self._said.fileno(), size, 0)
+        size = os.fstat(self._output.fileno()).st_size
+        return os.pread(self._output.fileno(), size, 0)
 
-    def _ring(self, limits: ProcessLimits, beat: Callable[[], None]) -> bytes:
+    def _start_and_wait(self, limits: ProcessLimits, heartbeat: Callable[[], None]) -> bytes:
         """Make the call; return DONE, LAST, or the status of a process that ended; empty if it was lost."""
-        self._ours.settimeout(_BEAT_SECONDS)
+        self._ours.settimeout(_HEARTBEAT_SECONDS)
         deadline = time.monotonic() + limits.seconds + _GRACE_SECONDS
         # If the process has just ended, this fails, but its status can still be read.
         with suppress(OSError):
             self._ours.sendall(b".")
         while time.monotonic() < deadline:
             try:
-                said = self._ours.recv(16)
+                reply = self._ours.recv(16)
             except TimeoutError:
-                beat()
+                heartbeat()
                 continue
             except OSError:
                 break
             # After LAST the process ends, and its exit status may have arrived along with the answer.
-            return said[:1] if said.startswith((DONE, LAST)) else said
+            return reply[:1] if reply.startswith((DONE, LAST)) else reply
         return b""
 
 

@@ -86,11 +86,11 @@ def receive(control: socket.socket) -> list[int]:
 
 def start(module: Any, files: list[int], ours: list[socket.socket]) -> tuple[int, socket.socket]:
     """Fork a process; return its id and the server's copy of the caller's socket."""
-    given, said, caller = files
+    input_file, output_file, caller = files
     pid = os.fork()
     if pid:
-        os.close(given)
-        os.close(said)
+        os.close(input_file)
+        os.close(output_file)
         return pid, socket.socket(fileno=caller)
     code = 1
     try:
@@ -98,26 +98,26 @@ def start(module: Any, files: list[int], ours: list[socket.socket]) -> tuple[int
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         for each in ours:
             each.close()
-        serve(module, given, said, socket.socket(fileno=caller))
+        serve(module, input_file, output_file, socket.socket(fileno=caller))
         code = 0
     finally:
         # No exception gets out: a traceback could quote the input.
         os._exit(code)
 
 
-def serve(module: Any, given: int, said: int, caller: socket.socket) -> None:
+def serve(module: Any, input_file: int, output_file: int, caller: socket.socket) -> None:
     """Answer calls until the caller is gone, or until a call has left too much memory in use."""
     # Memory that the server had mapped already does not count against the document.
     before = mapped()
     while caller.recv(1):
-        name, _, data = os.pread(given, os.fstat(given).st_size, 0).partition(b"\n")
+        name, _, data = os.pread(input_file, os.fstat(input_file).st_size, 0).partition(b"\n")
         function, argument, memory, cpu, seconds = json.loads(name)
         limit(before + memory, cpu, seconds)
         answer = getattr(module, function)(data, argument)
         signal.setitimer(signal.ITIMER_REAL, 0)
         at = 0
         while at < len(answer):
-            at += os.pwrite(said, answer[at:], at)
+            at += os.pwrite(output_file, answer[at:], at)
         del data, answer
         grown = mapped() - before > min(_MAX_LEFT, memory // 8)
         caller.sendall(b"!" if grown else b"=")

@@ -20,7 +20,7 @@ from typing import Self
 from common.territory import Territory
 
 # Set for each activity by `activities/calls/territory.py`; None outside a worker.
-WITHIN: ContextVar[Territory | None] = ContextVar("territory", default=None)
+current_territory: ContextVar[Territory | None] = ContextVar("territory", default=None)
 
 # Leaves room for a prefix: programs take absolute paths, and the system's limit is 4,096 bytes.
 _MAX_PATH_BYTES = 3000
@@ -30,7 +30,7 @@ _MAX_PARTS = 200
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
-class LeftOut(Exception):
+class PathSkippedError(Exception):
     """A path that is not read, and why: oversized, unreadable, link, name, private, vanished or special."""
 
     def __init__(self, reason: str) -> None:
@@ -42,20 +42,21 @@ def open_folder(root: Path, path: str) -> int:
     """A descriptor of the folder `path` below `root` (empty: `root` itself); the caller closes it.
 
     Raises:
-        LeftOut: with the reason; `special` if the path is not a folder, `private` if it is out of bounds.
+        PathSkippedError: with the reason; `special` if the path is not a folder, `private` if it is out of
+            bounds.
     """
     parts = _parts(path) if path else []
     try:
         descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
     except OSError as error:
-        raise _left_out(error) from None
+        raise _skipped(error) from None
     for part in parts:
         try:
             if not stat.S_ISDIR(_kind(part, descriptor)):
-                raise LeftOut("special")
+                raise PathSkippedError("special")
             deeper = os.open(part, _FLAGS | os.O_DIRECTORY, dir_fd=descriptor)
         except OSError as error:
-            raise _left_out(error) from None
+            raise _skipped(error) from None
         finally:
             os.close(descriptor)
         descriptor = deeper
@@ -71,7 +72,7 @@ def read_inside(root: Path, path: str, limit: int) -> bytes:
     """The bytes of the regular file `path` (relative, with `/`) below `root`, at most `limit` of them.
 
     Raises:
-        LeftOut: with the reason; a file over `limit` bytes is left out unread.
+        PathSkippedError: with the reason; a file over `limit` bytes is left out unread.
     """
     with FolderReader(root) as reader:
         return reader.read(path, limit)
@@ -84,7 +85,7 @@ class FolderReader:
         self._root = root
         self._folder: str | None = None
         self._descriptor = -1
-        self._names_decide = False
+        self._check_each_name = False
 
     def __enter__(self) -> Self:
         return self
@@ -102,8 +103,8 @@ class FolderReader:
             self.__exit__()
             self._descriptor = open_folder(self._root, folder)
             self._folder = folder
-            self._names_decide = _is_home(self._descriptor)
-        if self._names_decide:
+            self._check_each_name = _is_home(self._descriptor)
+        if self._check_each_name:
             _check_bounds(self._descriptor, name)
         return _read(self._descriptor, name, limit)
 
@@ -112,19 +113,19 @@ def _read(folder: int, name: str, limit: int) -> bytes:
     try:
         # Checked before opening: merely opening a pipe or a device affects it.
         if not stat.S_ISREG(_kind(name, folder)):
-            raise LeftOut("special")
+            raise PathSkippedError("special")
         descriptor = os.open(name, _FLAGS, dir_fd=folder)
         with os.fdopen(descriptor, "rb") as file:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
-                raise LeftOut("special")
+                raise PathSkippedError("special")
             if status.st_size > limit:
-                raise LeftOut("oversized")
+                raise PathSkippedError("oversized")
             data = file.read(limit + 1)
     except OSError as error:
-        raise _left_out(error) from None
+        raise _skipped(error) from None
     if len(data) > limit:  # it grew meanwhile
-        raise LeftOut("oversized")
+        raise PathSkippedError("oversized")
     return data
 
 
@@ -132,7 +133,7 @@ def read_real(path: Path, limit: int) -> bytes:
     """The bytes of the regular file that `path` leads to, at most `limit` of them; links are followed.
 
     Raises:
-        LeftOut: as `read_inside`.
+        PathSkippedError: as `read_inside`.
     """
     real = Path(os.path.realpath(path))
     return read_inside(real.parent, real.name, limit)
@@ -142,7 +143,7 @@ def write_inside(root: Path, name: str, data: bytes, mode: int) -> None:
     """Write the file `name` in the folder `root`, whole or not at all; a missing folder is created.
 
     Raises:
-        LeftOut: with the reason.
+        PathSkippedError: with the reason.
         OSError: it cannot be written.
     """
     [name] = _parts(name)
@@ -188,22 +189,22 @@ def write_new(folder: int, name: str, data: bytes, mode: int, owner: tuple[int, 
 
 def in_bounds(path: Path) -> bool:
     """Whether the file or folder that `path` resolves to may be read."""
-    territory = WITHIN.get()
+    territory = current_territory.get()
     return territory is None or territory.holds(Path(os.path.realpath(path)))
 
 
 def _check_bounds(folder: int, name: str = "") -> None:
-    territory = WITHIN.get()
+    territory = current_territory.get()
     if territory is None:
         return
     place = place_of(folder)
     # For a file only its folder matters, except directly in the home folder.
     if not territory.holds(place / name if place == territory.home else place):
-        raise LeftOut("private")
+        raise PathSkippedError("private")
 
 
 def _is_home(folder: int) -> bool:
-    territory = WITHIN.get()
+    territory = current_territory.get()
     return bool(territory and territory.home and place_of(folder) == territory.home)
 
 
@@ -226,19 +227,19 @@ def is_utf8(name: str) -> bool:
 def _parts(path: str) -> list[str]:
     parts = path.split("/")
     if "\0" in path or {"", ".", ".."} & set(parts):
-        raise LeftOut("name")
+        raise PathSkippedError("name")
     if len(parts) > _MAX_PARTS or len(os.fsencode(path)) > _MAX_PATH_BYTES:
-        raise LeftOut("name")
+        raise PathSkippedError("name")
     return parts
 
 
 def _kind(name: str, folder: int) -> int:
     mode = os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode
     if stat.S_ISLNK(mode):
-        raise LeftOut("link")
+        raise PathSkippedError("link")
     return mode
 
 
-def _left_out(error: OSError) -> LeftOut:
+def _skipped(error: OSError) -> PathSkippedError:
     gone = isinstance(error, FileNotFoundError | NotADirectoryError)
-    return LeftOut("vanished" if gone else "unreadable")
+    return PathSkippedError("vanished" if gone else "unreadable")

@@ -16,8 +16,8 @@ _PREFIX = "hibernaut-scratch-"
 @contextlib.contextmanager
 def scratch_folder() -> Iterator[Path]:
     """An empty folder, deleted at the end of the block."""
-    _delete_left()
-    # Locked before it gets a name that `_delete_left` looks for.
+    _delete_stale()
+    # Locked before it gets a name that `_delete_stale` looks for.
     made = Path(tempfile.mkdtemp(prefix=".hibernaut-"))
     handle = os.open(made, os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -31,7 +31,7 @@ def scratch_folder() -> Iterator[Path]:
         os.close(handle)
 
 
-def _delete_left() -> None:
+def _delete_stale() -> None:
     for left in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
         # Skip it if it is gone by now, belongs to someone else, or is still in use.
         with contextlib.suppress(OSError):

@@ -17,7 +17,6 @@ from urllib.parse import unquote
 from pydantic import ValidationError
 from temporalio import activity
 
-from activities.apart import LimitsExceededError, ProcessLimits, run_apart
 from activities.auditor.records import (
     FAILED_RULE,
     AcceptedFinding,
@@ -26,7 +25,8 @@ from activities.auditor.records import (
     FileFindings,
     get_records,
 )
-from activities.safe_files import LeftOut, read_real
+from activities.isolated_call import LimitsExceededError, ProcessLimits, run_isolated
+from activities.safe_files import PathSkippedError, read_real
 from common.agents.agent import Progress
 from common.artifacts import ArtifactStore
 from common.errors import permanent
@@ -64,7 +64,7 @@ class BaselineReader:
             ApplicationError: type BaselineUnreadable; it is not retried.
         """
         try:
-            said = run_apart(read_report, request.path, _LIMITS, lambda: activity.heartbeat(Progress()))
+            said = run_isolated(read_report, request.path, _LIMITS, lambda: activity.heartbeat(Progress()))
         except LimitsExceededError:
             said = {"error": "it takes too much time or memory to read"}
         if "error" in said:
@@ -114,8 +114,8 @@ def read_report(path: str) -> dict[str, str]:
     try:
         report = json.loads(read_real(Path(path), _MAX_BYTES))
         accepted = {finding.fingerprint: finding for finding in _accepted(report)}
-    except LeftOut as left_out:
-        return {"error": _WHY_NOT.get(left_out.reason, "it cannot be read")}
+    except PathSkippedError as skipped:
+        return {"error": _WHY_NOT.get(skipped.reason, "it cannot be read")}
     except _NoFingerprint:
         return {
             "error": f"it has results without our fingerprint, {FINGERPRINT}: give a report of this agent"

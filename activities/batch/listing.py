@@ -13,7 +13,7 @@ from temporalio import activity
 
 from activities.batch.records import FileRequest, ListRequest, Retry, RetryRequest
 from activities.calls.heartbeats import heartbeats
-from activities.safe_files import LeftOut, read_real
+from activities.safe_files import PathSkippedError, read_real
 from common.agents.batch import (
     AGENTS_IN_A_PAGE,
     ITEMS_IN_A_PAGE,
@@ -82,7 +82,7 @@ class BatchListing:
     def _list_file(self, request: FileRequest) -> Listing:
         try:
             data = read_real(Path(request.path), MAX_FILE_BYTES)
-        except LeftOut as error:
+        except PathSkippedError as error:
             raise permanent("FileUnusable", f"{request.path}: {error}") from None
         listed = _Lister(self._artifacts, agents=True)
         for number, line in enumerate(data.splitlines(), 1):

@@ -10,7 +10,7 @@ from temporalio.client import Client
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
 
 from activities.calls.owner import owner_of_caller
-from activities.safe_files import WITHIN
+from activities.safe_files import current_territory
 from common.agents.fields import paths_of
 from common.errors import permanent
 from common.roots import PathRefusedError, Roots, check_path
@@ -41,7 +41,7 @@ class _Bounded(ActivityInboundInterceptor):
 
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:
         # The activity runs in a copy of this context, also in a thread.
-        WITHIN.set(await self._territory(input.args))
+        current_territory.set(await self._territory(input.args))
         return await super().execute_activity(input)
 
     async def _territory(self, arguments: Sequence[Any]) -> Territory:

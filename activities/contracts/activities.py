@@ -38,7 +38,7 @@ from activities.contracts.results import UNREADABLE, Decisions, audit_of, groups
 from activities.documents.extract import MAX_BYTES
 from activities.documents.structure import UnreadableError
 from activities.llm.records import OFFLINE
-from activities.safe_files import LeftOut, read_inside, read_real
+from activities.safe_files import PathSkippedError, read_inside, read_real
 from common.agents.agent import Progress
 from common.agents.batch import BatchItem, as_lines
 from common.agents.contracts import ContractReaderInput, ContractResult, Severity
@@ -132,7 +132,7 @@ class Contracts:
         except UnreadableError as error:
             reason = f"{error.code}: {error}"
             raise permanent(UNREADABLE, reason, Unread(name=name, digest=digest)) from None
-        except LeftOut as error:
+        except PathSkippedError as error:
             reason = f"too_large: over {MAX_BYTES:,} bytes" if error.reason == "oversized" else why(error)
             raise permanent(UNREADABLE, reason, Unread(name=name, digest=digest)) from None
         if not request.asks:
@@ -183,7 +183,7 @@ class Contracts:
             digest = ""
             try:
                 digest = digest_bytes(read_inside(Path(request.folder), read.name, MAX_BYTES))
-            except LeftOut as error:
+            except PathSkippedError as error:
                 if error.reason == "vanished" and read.digest:
                     gone.append(read.name)
                     continue
@@ -206,7 +206,7 @@ class Contracts:
                 playbook = read_playbook(read_real(Path(path), MAX_PLAYBOOK))
         except PlaybookError as error:
             raise permanent("PlaybookUnusable", f"{path}: {error}") from None
-        except LeftOut as error:
+        except PathSkippedError as error:
             raise permanent("PlaybookUnusable", f"{path}: {why(error)}") from None
         return self._artifacts.put(playbook.model_dump_json(by_alias=True).encode()), playbook.name
 

@@ -11,12 +11,12 @@ import pickle
 from collections.abc import Callable
 from functools import lru_cache
 
-from activities.apart import LimitsExceededError, ProcessLimits
 from activities.contracts.audit import Auditor
 from activities.contracts.records import Audit
 from activities.documents.reading import argument_for
 from activities.documents.structure import UnreadableError
 from activities.fork_server import ForkServer
+from activities.isolated_call import LimitsExceededError, ProcessLimits
 
 # A process keeps the rules, because loading them takes longer than judging a short contract by them.
 _SERVER = ForkServer("activities.contracts.judges", calls=25)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from activities.documents.structure import STRUCTURED_TYPES
-from activities.safe_files import LeftOut, is_utf8, open_folder
+from activities.safe_files import PathSkippedError, is_utf8, open_folder
 from common.agents.batch import MAX_ITEMS, MAX_KEY
 from common.digest import digest_bytes
 from common.errors import permanent
@@ -54,7 +54,7 @@ def list_contracts(root: Path, beat: Callable[[int], None]) -> ContractListing:
 def _walk(root: Path, folder: str, depth: int, listing: ContractListing) -> Iterator[str]:
     try:
         descriptor = open_folder(root, folder)
-    except LeftOut as error:
+    except PathSkippedError as error:
         if not folder:
             raise permanent("FolderMissing", f"{root} cannot be read: {why(error)}") from None
         listing.left_out[folder] = why(error)
@@ -98,6 +98,6 @@ def key_of(name: str) -> str:
     return f"{digest}…{name[-(MAX_KEY - _DIGEST - 1) :]}"
 
 
-def why(error: LeftOut) -> str:
+def why(error: PathSkippedError) -> str:
     """Why a path was left out, in words."""
     return _REASONS.get(error.reason, error.reason)

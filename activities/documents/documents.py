@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from temporalio import activity
 
 from activities.documents.structure import STRUCTURED_TYPES
-from activities.safe_files import LeftOut, is_utf8, open_folder, read_inside
+from activities.safe_files import PathSkippedError, is_utf8, open_folder, read_inside
 from common.agents.agent import Progress
 from common.agents.fields import LocalPath
 from common.artifacts import ArtifactRef, ArtifactStore
@@ -172,11 +172,11 @@ class _Survey:
         for name in self._names("", 0):
             try:
                 if read >= MAX_DOCUMENTS:
-                    raise _TooMuch(f"past the first {MAX_DOCUMENTS} documents")
+                    raise _OverLimitError(f"past the first {MAX_DOCUMENTS} documents")
                 data = read_inside(self._root, name, MAX_BYTES)
                 if self._bytes + len(data) > MAX_BYTES_IN_ALL:
-                    raise _TooMuch(f"past the first {MAX_BYTES_IN_ALL} bytes")
-            except LeftOut as error:
+                    raise _OverLimitError(f"past the first {MAX_BYTES_IN_ALL} bytes")
+            except PathSkippedError as error:
                 self._leave(name, _REASONS.get(error.reason, error.reason))
                 continue
             read += 1
@@ -212,7 +212,7 @@ class _Survey:
     def _list(self, folder: str) -> list[_Entry]:
         try:
             descriptor = open_folder(self._root, folder)
-        except LeftOut as error:
+        except PathSkippedError as error:
             if not folder:
                 raise permanent("FolderMissing", f"{self._root} cannot be read: {error.reason}") from None
             self._leave(folder, _REASONS.get(error.reason, error.reason))
@@ -248,5 +248,5 @@ class _Entry:
         return Path(self.name).suffix.lower() in MEDIA_TYPES
 
 
-class _TooMuch(LeftOut):
+class _OverLimitError(PathSkippedError):
     """A document beyond a limit on all documents together."""

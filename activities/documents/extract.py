@@ -235,8 +235,8 @@ def _in_a_process(kind: str, data: bytes, limits: ReadingLimits) -> dict[str, An
     Raises:
         ExtractError: it exceeded its limits.
     """
-    from activities.apart import LimitsExceededError, ProcessLimits, run_apart
     from activities.documents import extract_apart
+    from activities.isolated_call import LimitsExceededError, ProcessLimits, run_isolated
 
     argument = {
         "kind": kind,
@@ -246,7 +246,7 @@ def _in_a_process(kind: str, data: bytes, limits: ReadingLimits) -> dict[str, An
     }
     own = ProcessLimits(limits.memory, limits.cpu_seconds, limits.seconds)
     try:
-        said: dict[str, Any] = run_apart(extract_apart.read, argument, own, lambda: None)
+        said: dict[str, Any] = run_isolated(extract_apart.read, argument, own, lambda: None)
     except LimitsExceededError as error:
         raise ExtractError(f"reading the document went over its limits: {error}") from None
     return said

@@ -1,4 +1,4 @@
-"""Reads a PDF or a big page; runs in a separate process (`activities/apart.py`).
+"""Reads a PDF or a big page; runs in a separate process (`activities/isolated_call.py`).
 
 A PDF of a few kilobytes can ask for gigabytes or run forever, and a page of a million line breaks takes
 hours.

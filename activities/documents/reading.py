@@ -6,10 +6,10 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from activities.apart import LimitsExceededError, ProcessLimits
 from activities.documents.extract import MAX_BYTES, ReadingLimits, charset_of
 from activities.documents.structure import StructuredDocument, UnreadableError
 from activities.fork_server import ForkServer
+from activities.isolated_call import LimitsExceededError, ProcessLimits
 
 # Loads the parsers once. A process reads several documents: forking costs as much as reading a short one.
 _SERVER = ForkServer("activities.documents.readers", calls=25)

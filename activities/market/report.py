@@ -17,8 +17,8 @@ from zoneinfo import ZoneInfo
 from pydantic_core import to_json
 from temporalio import activity
 
-from activities.apart import ProcessLimits, run_apart
 from activities.html.render import render
+from activities.isolated_call import ProcessLimits, run_isolated
 from activities.market.figures import figures, plot_data
 from activities.market.hours import hours
 from activities.market.plots import draw
@@ -80,7 +80,7 @@ class MarketReports:
         data["volatility_levels"] = [
             float(rule.by or 0) for rule in request.rules if rule.when is When.VOLATILITY
         ]
-        drawn = run_apart(draw, data, LIMITS, activity.heartbeat)
+        drawn = run_isolated(draw, data, LIMITS, activity.heartbeat)
         return {name: base64.b64decode(picture) for name, picture in drawn.items()}
 
 

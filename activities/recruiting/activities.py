@@ -34,7 +34,7 @@ from activities.recruiting.records import (
     ReportWritten,
 )
 from activities.recruiting.report import RecruitingReport, html, markdown
-from activities.safe_files import LeftOut, read_inside
+from activities.safe_files import PathSkippedError, read_inside
 from common.agent_files import AgentFiles
 from common.agents.agent import Progress
 from common.agents.recruiter import Candidate, InvitationPlan, OutreachPlan, Sample
@@ -181,7 +181,7 @@ class RecruitingActivities:
             return candidate.profile, f"{candidate.file} is none of {', '.join(MEDIA_TYPES)}"
         try:
             text = self._text_of(read_inside(Path(folder), candidate.file, MAX_BYTES), media_type).text
-        except LeftOut as error:
+        except PathSkippedError as error:
             return candidate.profile, f"{candidate.file}: {error.reason}"
         except ValueError as error:
             return candidate.profile, f"{candidate.file}: {error}"[:300]

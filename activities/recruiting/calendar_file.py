@@ -12,8 +12,8 @@ from zoneinfo import ZoneInfo
 
 from temporalio.exceptions import ApplicationError
 
-from activities.apart import LimitsExceededError, ProcessLimits, run_apart
-from activities.safe_files import LeftOut, read_real
+from activities.isolated_call import LimitsExceededError, ProcessLimits, run_isolated
+from activities.safe_files import PathSkippedError, read_real
 from common.agents.recruiter import Slot
 from common.errors import permanent
 
@@ -55,7 +55,7 @@ def busy_slots(path: Path, slots: Mapping[int, Slot]) -> list[int]:
             continue
         try:
             busy |= _busy(read_real(file, MAX_BYTES), asked)
-        except LeftOut as error:
+        except PathSkippedError as error:
             raise permanent("CalendarUnreadable", f"{file} cannot be read: {error.reason}") from None
         except UnreadableError as error:
             raise permanent("CalendarUnreadable", f"{file}: {error}") from None
@@ -76,7 +76,7 @@ def busy_slots_apart(path: Path, slots: Mapping[int, Slot], beat: Callable[[], N
         "slots": {place: slot.model_dump(mode="json") for place, slot in slots.items()},
     }
     try:
-        said = run_apart(answer, request, LIMITS, beat)
+        said = run_isolated(answer, request, LIMITS, beat)
     except LimitsExceededError as error:
         raise permanent("CalendarUnreadable", f"{path} went over the limits of a calendar: {error}") from None
     if "error" in said:

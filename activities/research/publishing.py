@@ -16,7 +16,7 @@ from temporalio.exceptions import ApplicationError
 
 from activities.calls.retry_header import asked_wait
 from activities.fetching.guard import AddressRefusedError, guarded_client
-from activities.safe_files import LeftOut, write_inside
+from activities.safe_files import PathSkippedError, write_inside
 from common.agent_files import AgentFiles
 from common.agents.fields import is_address
 from common.agents.researcher import Published, PublishPlan
@@ -145,7 +145,7 @@ class Publisher:
                 continue
             try:
                 write_inside(file.parent, file.name, data, 0o644)
-            except LeftOut as error:
+            except PathSkippedError as error:
                 raise permanent("PublishRefused", f"{file.parent}: {error.reason}") from None
         return self._published(plan, files)
 

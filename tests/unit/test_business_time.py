@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
-from activities.calendars import Calendars, MomentsRequest
+from activities.calendars import BusinessTimesRequest, Calendars
 from common import business_time
 from common.approval.types import ApprovalPolicy
 from common.business_time import NYSE, BusinessHours, NeverOpenError, add, closes_at, is_open, next_open
@@ -172,7 +172,7 @@ async def test_a_calendar_that_does_not_exist_is_a_permanent_failure(
 ) -> None:
     """The message names what is wrong and what to give."""
     hours = BusinessHours.model_validate({**NYSE.model_dump(), field: value})
-    request = MomentsRequest(hours=hours, start=new_york(2026, 11, 26), after=[timedelta(hours=1)])
+    request = BusinessTimesRequest(hours=hours, start=new_york(2026, 11, 26), after=[timedelta(hours=1)])
     with pytest.raises(ApplicationError, match=says) as caught:
         await ActivityEnvironment().run(Calendars().moments, request)
     assert (caught.value.type, caught.value.non_retryable) == ("UnknownCalendar", True)
@@ -205,7 +205,7 @@ def test_threads_see_whole_years_only(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_the_activity_answers_in_the_order_asked() -> None:
     """A reminder ladder comes back as moments, zero being the next opening."""
-    request = MomentsRequest(
+    request = BusinessTimesRequest(
         hours=NYSE,
         start=new_york(2026, 11, 26, 12),
         after=[timedelta(hours=2), timedelta(0), timedelta(hours=1)],
@@ -216,7 +216,7 @@ async def test_the_activity_answers_in_the_order_asked() -> None:
 
 async def test_what_never_comes_is_permanent() -> None:
     """No retry mends it."""
-    request = MomentsRequest(hours=NYSE, start=new_york(2026, 11, 26), after=[timedelta(days=5000)])
+    request = BusinessTimesRequest(hours=NYSE, start=new_york(2026, 11, 26), after=[timedelta(days=5000)])
     with pytest.raises(ApplicationError) as caught:
         await ActivityEnvironment().run(Calendars().moments, request)
     assert (caught.value.type, caught.value.non_retryable) == ("UnknownCalendar", True)
@@ -246,7 +246,7 @@ async def test_the_longest_ladder_of_a_policy_can_be_counted() -> None:
         expires_after=most,
         business_hours=NYSE,
     )
-    request = MomentsRequest(hours=NYSE, start=new_york(2026, 11, 26), after=policy.durations)
+    request = BusinessTimesRequest(hours=NYSE, start=new_york(2026, 11, 26), after=policy.durations)
     assert len(request.after) == 102
     one = request.model_copy(update={"after": request.after[-1:]})
     assert (await Calendars().moments(one)).at[0].year < 2036

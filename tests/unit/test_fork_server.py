@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from activities import fork_server
-from activities.apart import LimitsExceededError, ProcessLimits
 from activities.fork_server import ForkServer
+from activities.isolated_call import LimitsExceededError, ProcessLimits
 
 # On a busy machine a second of CPU takes many on the clock.
 LIMITS = ProcessLimits(memory=200_000_000, cpu_seconds=1, seconds=120)
@@ -98,14 +98,14 @@ def test_a_call_does_not_fail_for_what_another_left_behind(server: ForkServer) -
 
 
 def test_a_caller_that_gives_up_ends_its_process(server: ForkServer) -> None:
-    """Whatever `beat` raises; a cancelled activity leaves nothing running."""
+    """Whatever `heartbeat` raises; a cancelled activity leaves nothing running."""
     process = call(server)[2]
 
-    def beat() -> None:
+    def heartbeat() -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        server.run("sleep", b"", 60, LIMITS, beat)
+        server.run("sleep", b"", 60, LIMITS, heartbeat)
     until(lambda: gone(process))
 
 
@@ -113,7 +113,7 @@ def test_a_server_that_was_lost_is_started_again(
     server: ForkServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The next call is served, and one in flight is made again; a second loss says nothing of the call."""
-    monkeypatch.setattr(fork_server, "_BEAT_SECONDS", 0.01)
+    monkeypatch.setattr(fork_server, "_HEARTBEAT_SECONDS", 0.01)
     process = call(server)[2]
     assert server._process is not None
     os.killpg(server._process.pid, signal.SIGKILL)

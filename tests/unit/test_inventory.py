@@ -446,7 +446,7 @@ def test_apart_it_is_the_same_inventory(take: Taker, root: Path) -> None:
     write(root, {"a.py": "x", ".gitignore": "*.log\n", "b.log": "", "nul": b"\0"})
     checkout(root)
     here = take(root)
-    take.lister = inventory.listed_apart
+    take.lister = inventory.list_isolated
     apart = take(root)
     assert (apart.inventory, apart.entries, apart.left_out) == (here.inventory, here.entries, here.left_out)
     assert apart.paths == [".gitignore", "a.py"]
@@ -460,7 +460,7 @@ def test_a_tree_that_would_take_for_ever_is_one_clear_failure(
     """Nothing else in the worker waits for it, and it ends with what its limits allow."""
     monkeypatch.setattr(inventory, "LIMITS", replace(inventory.LIMITS, cpu_seconds=1))
     write(root, {"a" * 250: ""})
-    take.lister = inventory.listed_apart
+    take.lister = inventory.list_isolated
     assert kind_of_failure(take, root, exclude=["*a" * 40 + "b"]) == "TreeTooCostly"
 
 

@@ -20,7 +20,7 @@ import sys
 from pathlib import Path
 from threading import Event
 from activities import fork_server
-from activities.apart import LimitsExceededError, ProcessLimits, run_apart
+from activities.isolated_call import LimitsExceededError, ProcessLimits, run_isolated
 from activities.auditor.fix import scratch
 from activities.auditor.scan.programs import attended, run
 from activities.mail import reading
@@ -58,7 +58,7 @@ WAYS = {
         5,
         COPY + "copy.passes(f\"sh -c 'setsid sleep 600 & touch {folder / 'runs'}; sleep 600'; true\")",
     ),
-    "function": (2, 'run_apart(forked.hold, str(folder / "runs"), LIMITS, lambda: None)'),
+    "function": (2, 'run_isolated(forked.hold, str(folder / "runs"), LIMITS, lambda: None)'),
     "document": (
         2,
         'fork_server.ForkServer("tests.support.forked").run("held", b"", str(folder / "runs"), LIMITS)',

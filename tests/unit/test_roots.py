@@ -16,9 +16,9 @@ from activities import safe_files
 from activities.documents.documents import Documents, DocumentsRequest
 from activities.documents.extract import text_of
 from activities.safe_files import (
-    WITHIN,
     FolderReader,
-    LeftOut,
+    PathSkippedError,
+    current_territory,
     open_folder,
     read_inside,
     read_real,
@@ -61,9 +61,9 @@ def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Disk:
 def territory(disk: Disk) -> Iterator[Territory]:
     """Ann's, who may use the home folder; in force for what is opened."""
     found = disk.roots({"ann": [str(disk.home)]}).of("ann")
-    token = WITHIN.set(found)
+    token = current_territory.set(found)
     yield found
-    WITHIN.reset(token)
+    current_territory.reset(token)
 
 
 def test_without_a_file_nobody_may_use_any_folder(disk: Disk) -> None:
@@ -156,7 +156,7 @@ def test_a_folder_that_becomes_a_link_after_the_check_is_not_opened(disk: Disk, 
         lambda: read_real(disk.project / "a.txt", 100),
         lambda: write_inside(disk.project, "b.txt", b"b", 0o644),
     ):
-        with pytest.raises(LeftOut, match="private"):
+        with pytest.raises(PathSkippedError, match="private"):
             attempt()
     assert sorted(each.name for each in disk.strange.iterdir()) == ["a.txt"]
 
@@ -164,10 +164,10 @@ def test_a_folder_that_becomes_a_link_after_the_check_is_not_opened(disk: Disk, 
 def test_a_walk_through_home_leaves_out_data_and_keys(disk: Disk, territory: Territory) -> None:
     """A root may contain them; nobody has to exclude anything."""
     for private in (".ssh", ".hibernaut/letters"):
-        with pytest.raises(LeftOut, match="private"):
+        with pytest.raises(PathSkippedError, match="private"):
             read_inside(disk.home, f"{private}/a.txt", 100)
     (disk.home / ".netrc").write_text("login")
-    with pytest.raises(LeftOut, match="private"):
+    with pytest.raises(PathSkippedError, match="private"):
         read_inside(disk.home, ".netrc", 100)
     assert read_inside(disk.home, "project/a.txt", 100) == b"in project"
     write_inside(disk.home / "new" / "deep", "b.txt", b"b", 0o644)
@@ -193,7 +193,7 @@ def test_a_reader_of_many_files_opens_a_folder_once_and_asks_each_anew(
         assert reader.read("project/b.txt", 100) == b"b"
         assert reader.read("notes", 100) == b"notes"
         for private in (".netrc", ".ssh/a.txt"):
-            with pytest.raises(LeftOut, match="private"):
+            with pytest.raises(PathSkippedError, match="private"):
                 reader.read(private, 100)
         assert reader.read("project/b.txt", 100) == b"b"
     assert opened == ["project", "", ".ssh", "project"]

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from temporalio import workflow
 
-from activities.calendars import Calendars, MomentsRequest
+from activities.calendars import BusinessTimesRequest, Calendars
 from common.approval.types import ApprovalPolicy, ApprovalRequest
 from workflows.core.calls import QUICK, Calls
 
@@ -29,6 +29,6 @@ async def _moments(
     given = [each for each in durations if each is not None]
     if policy.business_hours is None or not given:
         return [None if each is None else start + each for each in durations]
-    request = MomentsRequest(hours=policy.business_hours, start=start, after=given)
+    request = BusinessTimesRequest(hours=policy.business_hours, start=start, after=given)
     moments = iter((await calls.execute(Calendars.moments, request, QUICK)).at)
     return [None if each is None else next(moments) for each in durations]

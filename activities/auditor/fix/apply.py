@@ -22,7 +22,7 @@ from activities.auditor.records import (
     get_records,
     put_records,
 )
-from activities.safe_files import LeftOut
+from activities.safe_files import PathSkippedError
 from common.agents.agent import Progress
 from common.agents.auditor import FixPlan
 from common.approval.signing import Authority
@@ -189,7 +189,7 @@ class _Attempt:
             return AppliedFix(path=fix.path, outcome=LEFT, reason=SKIPPED)
         try:
             reason = self._write(fix)
-        except LeftOut:
+        except PathSkippedError:
             reason = CHANGED
         except OSError as error:
             reason = error.strerror or str(error)
@@ -228,7 +228,7 @@ def _current_digest(root: str, fix: PlannedFix) -> str:
     """SHA-256 of the file as it is now.
 
     Raises:
-        LeftOut: it is not there as a regular file, or is larger than either of its planned contents.
+        PathSkippedError: it is not there as a regular file, or is larger than either of its planned contents.
     """
     return digest_bytes(read_file(root, fix.path, max(fix.before.size, fix.after.size)))
 
@@ -236,7 +236,7 @@ def _current_digest(root: str, fix: PlannedFix) -> str:
 def _is_as_planned(root: str, fix: PlannedFix) -> bool:
     try:
         return _current_digest(root, fix) in (fix.before.sha256, fix.after.sha256)
-    except LeftOut:
+    except PathSkippedError:
         return False
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from activities.safe_files import LeftOut, open_folder, read_inside, write_new
+from activities.safe_files import PathSkippedError, open_folder, read_inside, write_new
 
 
 @contextmanager
@@ -24,14 +24,15 @@ def folder_of(root: str, path: str) -> Iterator[tuple[int, str]]:
         path: relative to the root, with ``/``.
 
     Raises:
-        LeftOut: with the reason, as ``safe_files.open_folder``; `link` also if the root is now behind a link.
+        PathSkippedError: with the reason, as ``safe_files.open_folder``; `link` also if the root is now
+            behind a link.
     """
     folder, _, name = path.rpartition("/")
     descriptor = open_folder(Path(root), folder)
     try:
         # Checked after opening: a link made later no longer matters.
         if os.path.realpath(root) != root:
-            raise LeftOut("link")
+            raise PathSkippedError("link")
         yield descriptor, name
     finally:
         os.close(descriptor)
@@ -52,7 +53,8 @@ def swap_content(folder: int, name: str, *, before: str, after: bytes, temporary
     microseconds in which another program's write would be lost; POSIX has no compare-and-rename.
 
     Raises:
-        LeftOut: the file is missing, a link, no regular file, or its content is not ``before`` (any more).
+        PathSkippedError: the file is missing, a link, no regular file, or its content is not ``before`` (any
+            more).
         OSError: it cannot be written; the file is as it was and ``temporary`` is gone.
     """
     with _open_regular(folder, name) as descriptor:
@@ -64,7 +66,7 @@ def swap_content(folder: int, name: str, *, before: str, after: bytes, temporary
             mode, owner = stat.S_IMODE(status.st_mode), (status.st_uid, status.st_gid)
             write_new(folder, temporary, after, mode, owner)
             if not _still_holds(folder, name, descriptor, before):
-                raise LeftOut("changed")
+                raise PathSkippedError("changed")
             os.replace(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
         except BaseException:
             remove(folder, temporary)
@@ -83,14 +85,14 @@ def _open_regular(folder: int, name: str) -> Iterator[int]:
         # For writing, so that a read-only file is refused. Non-blocking, as it may have become a pipe.
         descriptor = os.open(name, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
     except FileNotFoundError:
-        raise LeftOut("vanished") from None
+        raise PathSkippedError("vanished") from None
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
-            raise LeftOut("special") from None
+            raise PathSkippedError("special") from None
         raise
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise LeftOut("special")
+            raise PathSkippedError("special")
         yield descriptor
     finally:
         os.close(descriptor)

@@ -16,7 +16,7 @@ from activities.auditor.fix.files import read_file
 from activities.auditor.fix.proof import Prover
 from activities.auditor.fix.scratch import Scratch
 from activities.auditor.records import FileFindings, PlannedFix, PlanRequest, put_records
-from activities.safe_files import LeftOut
+from activities.safe_files import PathSkippedError
 from activities.scratch import scratch_folder
 from common.agents.agent import Progress
 from common.agents.auditor import FilePreview, FixPlan
@@ -102,6 +102,6 @@ def _as_scanned(root: str, file: FileFindings) -> bytes | None:
     """The content of ``file`` if it is still the one that was scanned."""
     try:
         data = read_file(root, file.path, LARGEST)
-    except LeftOut:
+    except PathSkippedError:
         return None
     return data if digest_bytes(data) == file.sha256 else None

@@ -19,7 +19,7 @@ from threading import Event
 
 from activities.auditor.fix import imports_program, uses_program
 from activities.auditor.scan.programs import ENVIRONMENT, AnalyserFailed, ProgramLimits, attended, run
-from activities.safe_files import LeftOut, open_folder, read_inside
+from activities.safe_files import PathSkippedError, open_folder, read_inside
 from common.programs import scripts_folder
 
 MAX_FILES, MAX_BYTES, MAX_FILE_BYTES = 200_000, 8_000_000_000, 512_000_000
@@ -51,7 +51,7 @@ class Scratch:
             self._beat()
             try:
                 data = read_inside(self._source, path, MAX_FILE_BYTES)
-            except LeftOut:
+            except PathSkippedError:
                 continue
             size += len(data)
             if len(self.files) >= MAX_FILES or size > MAX_BYTES:
@@ -187,7 +187,7 @@ def _walk(root: Path) -> Iterator[str]:
         folder = folders.pop()
         try:
             descriptor = open_folder(root, folder)
-        except LeftOut:
+        except PathSkippedError:
             continue
         try:
             with os.scandir(descriptor) as entries:

@@ -10,7 +10,7 @@ from pathlib import Path
 from activities.auditor.current_findings import CurrentFindings
 from activities.auditor.fix.diff import diff_file
 from activities.auditor.records import PlannedFix
-from activities.safe_files import LeftOut, read_inside
+from activities.safe_files import PathSkippedError, read_inside
 from common.artifacts import ArtifactStore
 from common.digest import digest_bytes
 
@@ -33,7 +33,7 @@ def read_lines(root: str, path: str, sha256: str) -> list[str] | None:
     """The lines of an audited file, or None if it is no longer the file that was scanned."""
     try:
         data = read_inside(Path(root), path, _MAX_BYTES)
-    except LeftOut:
+    except PathSkippedError:
         return None
     return split_lines(data) if digest_bytes(data) == sha256 else None
 

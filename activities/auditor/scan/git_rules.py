@@ -21,7 +21,7 @@ from dulwich.index import read_index
 from dulwich.object_format import SHA1, SHA256
 from dulwich.repo import read_gitfile
 
-from activities.safe_files import LeftOut, in_bounds, read_inside
+from activities.safe_files import PathSkippedError, in_bounds, read_inside
 from common.flaws import flaw_of
 
 log = logging.getLogger(__name__)
@@ -172,7 +172,7 @@ def open_checkout(top: Path) -> IgnoreRules | None:
 def _folder_patterns(top: Path, folder: bytes) -> tuple[Rule, ...]:
     try:
         return _patterns(read_inside(top, os.fsdecode(folder) + ".gitignore", _MAX_RULES_BYTES))
-    except LeftOut:
+    except PathSkippedError:
         return ()
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from temporalio import activity
 
-from activities.apart import LimitsExceededError, ProcessLimits, run_apart
 from activities.auditor.records import FileEntry, Inventory, InventoryRequest, SkippedFile, put_records
 from activities.auditor.scan.journal import listing_file
 from activities.auditor.scan.listing import CannotListError, Listing, answer
+from activities.isolated_call import LimitsExceededError, ProcessLimits, run_isolated
 from common.agents.agent import Progress
 from common.artifacts import ArtifactStore
 from common.errors import permanent
@@ -23,14 +23,14 @@ LIMITS = ProcessLimits(memory=2 * 1024**3, cpu_seconds=300, seconds=3600.0)
 Lister = Callable[[dict[str, Any], Callable[[int], None]], Listing]
 
 
-def listed_apart(request: dict[str, Any], beat: Callable[[int], None]) -> Listing:
+def list_isolated(request: dict[str, Any], beat: Callable[[int], None]) -> Listing:
     """`list_files` in a separate process with limits, so that no tree keeps this one busy.
 
     Raises:
         CannotListError: also of the kind `TreeTooCostly`.
     """
     try:
-        said = run_apart(answer, request, LIMITS, lambda: beat(0))
+        said = run_isolated(answer, request, LIMITS, lambda: beat(0))
     except LimitsExceededError as error:
         raise CannotListError(
             "TreeTooCostly",
@@ -52,7 +52,7 @@ class CodeInventory:
     """
 
     def __init__(
-        self, artifacts: ArtifactStore, lister: Lister = listed_apart, objects: ObjectStore | None = None
+        self, artifacts: ArtifactStore, lister: Lister = list_isolated, objects: ObjectStore | None = None
     ) -> None:
         self._artifacts = artifacts
         self._lister = lister

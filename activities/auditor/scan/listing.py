@@ -15,7 +15,7 @@ from dulwich.wildmatch import MalformedPattern
 from activities.auditor.scan.git_rules import IgnoreRules, TooManyRulesError, find_rules, open_checkout
 from activities.auditor.scan.languages import language_of
 from activities.auditor.scan.listing_journal import ListingJournal
-from activities.safe_files import FolderReader, LeftOut, open_folder
+from activities.safe_files import FolderReader, PathSkippedError, open_folder
 from common.digest import digest_bytes
 
 # Names in all folders together. Ignored names count, but not what is inside ignored folders.
@@ -68,7 +68,7 @@ def list_files(request: dict[str, Any], beat: Callable[[int], None]) -> Listing:
                     beat(len(listing.entries))
                 try:
                     if reason:
-                        raise LeftOut(reason)
+                        raise PathSkippedError(reason)
                     stand, known = journal.find(root, path)
                     if known is None:
                         entry = _entry(reader, path, request["max_file_bytes"], packages)
@@ -76,8 +76,8 @@ def list_files(request: dict[str, Any], beat: Callable[[int], None]) -> Listing:
                     else:
                         entry = (known[0], known[1], known[2], known[3], known[4])
                     listing.entries.append(entry)
-                except LeftOut as left_out:
-                    listing.skipped.append((_shown(path), left_out.reason))
+                except PathSkippedError as skipped:
+                    listing.skipped.append((_shown(path), skipped.reason))
     except TooManyRulesError as error:
         raise CannotListError("TooManyRules", str(error)) from None
     # Code points sort as their UTF-8 bytes do.
@@ -138,8 +138,8 @@ def _walk(
         folder, rules = folders.pop()
         try:
             names = _list(root, folder)
-        except LeftOut as left_out:
-            yield f"{folder}/", left_out.reason
+        except PathSkippedError as skipped:
+            yield f"{folder}/", skipped.reason
             continue
         named += len(names)
         if named > MAX_NAMES:
@@ -163,7 +163,7 @@ def _list(root: Path, folder: str) -> list[tuple[str, str]]:
         with os.scandir(descriptor) as entries:
             return [(entry.name, _kind(entry)) for entry in entries]
     except OSError:
-        raise LeftOut("unreadable") from None
+        raise PathSkippedError("unreadable") from None
     finally:
         os.close(descriptor)
 
@@ -198,7 +198,7 @@ class Packages:
     def _has_marker(self, folder: str) -> bool:
         try:
             descriptor = open_folder(self._root, folder)
-        except LeftOut:
+        except PathSkippedError:
             return False
         try:
             return stat.S_ISREG(os.stat("__init__.py", dir_fd=descriptor, follow_symlinks=False).st_mode)
@@ -210,10 +210,10 @@ class Packages:
 
 def _entry(reader: FolderReader, path: str, max_bytes: int, packages: Packages) -> Entry:
     if path != _shown(path):
-        raise LeftOut("name")
+        raise PathSkippedError("name")
     data = reader.read(path, max_bytes)
     if _is_binary(data[:_SNIFFED_BYTES]):
-        raise LeftOut("binary")
+        raise PathSkippedError("binary")
     language = language_of(path, data[:200])
     above = packages.above(path) if language == "python" else 0
     return path, digest_bytes(data), len(data), language, above

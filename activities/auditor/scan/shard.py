@@ -23,7 +23,7 @@ from activities.auditor.records import (
 from activities.auditor.scan.analyse import analyse
 from activities.auditor.scan.journal import LISTINGS, SCANS, ScanJournal
 from activities.calls.handover import hand_over
-from activities.safe_files import LeftOut, read_inside
+from activities.safe_files import PathSkippedError, read_inside
 from activities.scratch import scratch_folder
 from common.agent_objects import delete_work
 from common.agents.agent import Progress
@@ -134,7 +134,7 @@ def _copied(root: Path, batch: Sequence[FileEntry], folder: Path) -> dict[str, s
     for entry in batch:
         try:
             data = read_inside(root, entry.path, max(2 * entry.size, _GROWN_BYTES))
-        except LeftOut:
+        except PathSkippedError:
             if not root.is_dir():
                 raise permanent("PathMissing", f"the folder {root} disappeared during the scan") from None
             digests[entry.path] = ""

@@ -1,7 +1,7 @@
 """A separate program: calls one of this project's functions within limits; JSON in, JSON out.
 
-`apart.py` starts it; nothing imports it. Arguments: `module:function`, memory in bytes, CPU time in seconds.
-Standard input holds the territory (or null) and the function's argument.
+`isolated_call.py` starts it; nothing imports it. Arguments: `module:function`, memory in bytes, CPU time in
+seconds. Standard input holds the territory (or null) and the function's argument.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if __name__ == "__main__":
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     # In isolated mode (-I) the project is not on the import path.
     sys.path.insert(0, str(Path(__file__).parents[1]))
-    from activities.safe_files import WITHIN
+    from activities.safe_files import current_territory
     from common.territory import Territory
 
     module, _, name = target.partition(":")
@@ -30,6 +30,6 @@ if __name__ == "__main__":
     gc.freeze()
     gc.enable()
     within, argument = json.load(sys.stdin)
-    WITHIN.set(None if within is None else Territory.from_json(within))
+    current_territory.set(None if within is None else Territory.from_json(within))
     # Not `dump`, which encodes in pure Python.
     sys.stdout.write(json.dumps(function(argument)))

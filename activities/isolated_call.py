@@ -18,11 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from activities.safe_files import WITHIN
+from activities.safe_files import current_territory
 from common.processes import started
 
-_PROGRAM = Path(__file__).with_name("apart_program.py")
-_BEAT_SECONDS = 1.0
+_PROGRAM = Path(__file__).with_name("isolated_call_program.py")
+_HEARTBEAT_SECONDS = 1.0
 _ENVIRONMENT = {"PATH": os.defpath, "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"}
 
 
@@ -39,33 +39,33 @@ class ProcessLimits:
     seconds: float
 
 
-def run_apart(
-    function: Callable[[Any], Any], argument: Any, limits: ProcessLimits, beat: Callable[[], None]
+def run_isolated(
+    function: Callable[[Any], Any], argument: Any, limits: ProcessLimits, heartbeat: Callable[[], None]
 ) -> Any:
     """Return `function(argument)`, computed in a separate process; argument and result are JSON values.
 
     `function` is at the top level of one of our modules, and may open the files that the calling activity
-    may. `beat` is called every second; whatever it raises ends the process.
+    may. `heartbeat` is called every second; whatever it raises ends the process.
 
     Raises:
         LimitsExceededError: it exceeded a limit, or crashed.
     """
     target = f"{function.__module__}:{function.__qualname__}"
     command = [sys.executable, "-I", str(_PROGRAM), target, str(limits.memory), str(limits.cpu_seconds)]
-    territory = WITHIN.get()
+    territory = current_territory.get()
     within = None if territory is None else territory.as_json()
-    with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as said:
-        given.write(json.dumps([within, argument]).encode())
-        given.seek(0)
+    with tempfile.TemporaryFile() as stdin, tempfile.TemporaryFile() as stdout:
+        stdin.write(json.dumps([within, argument]).encode())
+        stdin.seek(0)
         deadline = time.monotonic() + limits.seconds
         with started(
-            command, stdin=given, stdout=said, stderr=subprocess.DEVNULL, cwd="/", env=_ENVIRONMENT
+            command, stdin=stdin, stdout=stdout, stderr=subprocess.DEVNULL, cwd="/", env=_ENVIRONMENT
         ) as process:
             while process.poll() is None:
                 try:
-                    process.wait(_BEAT_SECONDS)
+                    process.wait(_HEARTBEAT_SECONDS)
                 except subprocess.TimeoutExpired:
-                    beat()
+                    heartbeat()
                 if process.returncode is None and time.monotonic() > deadline:
                     raise LimitsExceededError(f"it took over {limits.seconds:.0f} s")
         if process.returncode:
@@ -74,5 +74,5 @@ def run_apart(
             raise LimitsExceededError(
                 f"it used more than {limits.cpu_seconds} s of CPU or its memory ({how})"
             )
-        said.seek(0)
-        return json.loads(said.read())
+        stdout.seek(0)
+        return json.loads(stdout.read())
