@@ -43,7 +43,7 @@ from activities.auditor.fix.plan import FixPlanner
 from activities.auditor.report.write import AuditReport
 from activities.auditor.scan.analyse import versions
 from activities.auditor.scan.inventory import CodeInventory
-from activities.auditor.scan.kept import KeptResults
+from activities.auditor.scan.result_cache import ResultCache
 from activities.auditor.scan.shard import CodeScan
 from activities.auditor.triage import FindingTriage
 from activities.batch.listing import BatchListing
@@ -151,7 +151,7 @@ def activity_objects(settings: Settings) -> list[Any]:
         Calendars(),
         CodeInventory(artifacts, objects=objects),
         BaselineReader(artifacts),
-        KeptResults(artifacts, objects),
+        ResultCache(artifacts, objects),
         scan,
         FindingTriage(artifacts, ranker(runner, settings)),
         ModelActivities(runner, authority),

@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from activities.auditor.fix.scratch import apart  # noqa: E402 -- the checkout is no installed package
+from activities.auditor.fix.tree_copy import sandbox_prefix  # noqa: E402 -- the checkout is not installed
 from activities.auditor.scan.programs import ENVIRONMENT  # noqa: E402
 from tests.support.auditor.fix_world import World, authorized  # noqa: E402
 
@@ -107,7 +107,7 @@ def importable(tree: Path, modules: Sequence[str], alone: bool = False) -> dict[
 
 def _said(tree: Path, modules: Sequence[str], end: float) -> Iterator[tuple[str, str]]:
     """What one process says before it ends, hangs or is out of time."""
-    command = [*apart(), sys.executable, "-I", "-W", "ignore", "-c", PROBE]
+    command = [*sandbox_prefix(), sys.executable, "-I", "-W", "ignore", "-c", PROBE]
     process = subprocess.Popen(
         [*command, str(tree), *modules],
         stdin=subprocess.DEVNULL,

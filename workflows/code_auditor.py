@@ -31,8 +31,8 @@ with workflow.unsafe.imports_passed_through():
     )
     from activities.auditor.report.write import AuditReport
     from activities.auditor.scan.inventory import CodeInventory
-    from activities.auditor.scan.kept import KeptResults
     from activities.auditor.scan.records import KeepRequest, Recalled, RecallRequest, Tree
+    from activities.auditor.scan.result_cache import ResultCache
     from activities.auditor.scan.shard import CodeScan
     from activities.auditor.triage import FindingTriage
     from activities.preconditions import Preconditions
@@ -164,13 +164,13 @@ class CodeAuditor(Agent[AuditInput, AuditorMemory]):
             known = Recalled(findings=[], known=0, rest=inventory.listing, left=inventory.files)
             if keeps:
                 known = await self.call(
-                    KeptResults.recall, RecallRequest(tree=tree, listing=inventory.listing), STEADY
+                    ResultCache.recall, RecallRequest(tree=tree, listing=inventory.listing), STEADY
                 )
                 self.note("known from an earlier audit", files=known.known, left=known.left)
             findings = known.findings + await self._scan_shards(inventory, known)
             if keeps and known.left:
                 kept = KeepRequest(tree=tree, listing=inventory.listing, findings=findings)
-                await self.call(KeptResults.keep, kept, STEADY)
+                await self.call(ResultCache.keep, kept, STEADY)
             return findings
 
     async def _scan_shards(self, inventory: Inventory, known: Recalled) -> list[ArtifactRef]:

@@ -64,24 +64,26 @@ class BaselineReader:
             ApplicationError: type BaselineUnreadable; it is not retried.
         """
         try:
-            said = run_isolated(read_report, request.path, _LIMITS, lambda: activity.heartbeat(Progress()))
+            result = run_isolated(read_report, request.path, _LIMITS, lambda: activity.heartbeat(Progress()))
         except LimitsExceededError:
-            said = {"error": "it takes too much time or memory to read"}
-        if "error" in said:
+            result = {"error": "it takes too much time or memory to read"}
+        if "error" in result:
             raise permanent(
-                "BaselineUnreadable", f"the baseline {request.path} cannot be used: {said['error']}"
+                "BaselineUnreadable", f"the baseline {request.path} cannot be used: {result['error']}"
             )
         return Baseline(
-            accepted=self._artifacts.put(said["lines"].encode()), findings=said["lines"].count("\n")
+            accepted=self._artifacts.put(result["lines"].encode()), findings=result["lines"].count("\n")
         )
 
 
-class Accepted:
+class AcceptedFindings:
     """The findings that a baseline accepts; none without a baseline."""
 
-    def __init__(self, store: ArtifactStore, baseline: Baseline | None, beat: Callable[[], object]) -> None:
+    def __init__(
+        self, store: ArtifactStore, baseline: Baseline | None, heartbeat: Callable[[], object]
+    ) -> None:
         self.given = baseline is not None
-        self._store, self._baseline, self._beat = store, baseline, beat
+        self._store, self._baseline, self._heartbeat = store, baseline, heartbeat
         self._known = {finding.fingerprint for finding in self._findings()}
         self._seen: set[str] = set()
 
@@ -105,7 +107,7 @@ class Accepted:
             return
         for number, finding in enumerate(get_records(self._store, self._baseline.accepted, AcceptedFinding)):
             if number % 1000 == 0:
-                self._beat()
+                self._heartbeat()
             yield finding
 
 

@@ -25,15 +25,17 @@ class CurrentFindings:
     """The newest findings of each file over a sequence of artifacts; iterating sorts by path.
 
     They stay in memory as lines of JSON: 300,000 findings take about 80 MB that way, and four times as much
-    as records. `beat`, an activity's heartbeat, is called now and then while they are read.
+    as records. `heartbeat`, an activity's heartbeat, is called now and then while they are read.
     """
 
-    def __init__(self, store: ArtifactStore, refs: Iterable[ArtifactRef], beat: Callable[[], object]) -> None:
-        self._beat = beat
+    def __init__(
+        self, store: ArtifactStore, refs: Iterable[ArtifactRef], heartbeat: Callable[[], object]
+    ) -> None:
+        self._heartbeat = heartbeat
         self._lines: dict[str, bytes] = {}
         self._secrets: dict[tuple[str, str], set[int]] = {}
         for ref in refs:
-            beat()
+            heartbeat()
             for line in store.get(ref).splitlines():
                 record = FileFindings.model_validate_json(line)
                 self._lines[record.path] = line
@@ -48,7 +50,7 @@ class CurrentFindings:
         """Every file, including those without findings, as its stored line of JSON."""
         for number, path in enumerate(sorted(self._lines)):
             if number % 500 == 0:
-                self._beat()
+                self._heartbeat()
             yield self._lines[path]
 
     def with_analyser(self, analyser: str) -> Iterator[FileFindings]:

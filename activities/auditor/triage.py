@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from temporalio import activity
 
-from activities.auditor.baseline import Accepted
+from activities.auditor.baseline import AcceptedFindings
 from activities.auditor.current_findings import CurrentFindings, is_secret, printable, top_folder
 from activities.auditor.records import (
     FAILED_RULE,
@@ -45,9 +45,9 @@ class FindingTriage:
     def triage(self, request: TriageRequest) -> Triage:
         """Group by rule, analyser and top folder; rank by severity, spread and people's instructions."""
         findings = CurrentFindings(self._artifacts, request.findings, activity.heartbeat)
-        accepted = Accepted(self._artifacts, request.baseline, activity.heartbeat)
+        accepted = AcceptedFindings(self._artifacts, request.baseline, activity.heartbeat)
         counts = Counter[Severity]()
-        groups = _grouped(_news(findings, accepted, counts))
+        groups = _grouped(_not_accepted(findings, accepted, counts))
         by_rule = sorted(groups, key=lambda group: (-group.points, group.name))
         reply = self._model.rank(_question(by_rule[:_ASKED], request.wishes))
         ranked = sorted(_finished(by_rule, reply), key=lambda pair: (-pair[0].score, pair[1].name))
@@ -104,15 +104,15 @@ class _Group:
         self.last_path = path
 
 
-def _news(
-    findings: Iterable[FileFindings], accepted: Accepted, counts: Counter[Severity]
+def _not_accepted(
+    findings: Iterable[FileFindings], accepted: AcceptedFindings, counts: Counter[Severity]
 ) -> Iterator[FileFindings]:
     """The files with only those findings that are not accepted; `counts` counts all findings."""
     for record in findings:
         counts.update(finding.severity for finding in record.findings)
         states = accepted.states(record)
-        news = [each for each, known in zip(record.findings, states, strict=True) if not known]
-        yield record if len(news) == len(states) else record.model_copy(update={"findings": news})
+        remaining = [each for each, known in zip(record.findings, states, strict=True) if not known]
+        yield record if len(remaining) == len(states) else record.model_copy(update={"findings": remaining})
 
 
 def _grouped(records: Iterable[FileFindings]) -> list[_Group]:

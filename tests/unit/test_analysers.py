@@ -279,7 +279,7 @@ def test_children_end_with_the_analyser(
     def has_begun() -> bool:
         return pids.exists() and len(pids.read_text().split()) == 2
 
-    def beat() -> None:
+    def heartbeat() -> None:
         if cancelled and has_begun():
             raise KeyboardInterrupt
 
@@ -288,7 +288,7 @@ def test_children_end_with_the_analyser(
         clock = SimpleNamespace(monotonic=lambda: time.monotonic() + 3600 * has_begun())
         monkeypatch.setattr(programs, "time", clock)
     try:
-        analyse(tmp_path, {"a.py": "python"}, beat, analysers=[fake(code)])
+        analyse(tmp_path, {"a.py": "python"}, heartbeat, analysers=[fake(code)])
         assert not cancelled
     except KeyboardInterrupt:
         assert cancelled

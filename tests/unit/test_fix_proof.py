@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from activities.auditor.fix import copies, scratch
+from activities.auditor.fix import copies, tree_copy
 from activities.auditor.records import PlanRequest
 from tests.support.auditor.fix_world import FLAWED, World
 
@@ -232,10 +232,10 @@ def test_no_fix_is_blamed_for_an_import_that_failed_once(
 ) -> None:
     """As on a machine that was too busy for it: what fails is tried again before its fix is left out."""
     failed = list[str]()
-    imports = scratch.Scratch.imports
+    imports = tree_copy.TreeCopy.imports
 
     def failing_once(
-        self: scratch.Scratch, modules: list[str], alone: int, state: str
+        self: tree_copy.TreeCopy, modules: list[str], alone: int, state: str
     ) -> dict[str, list[str] | None]:
         found = imports(self, modules, alone, state)
         if state == "after" and not failed:
@@ -244,7 +244,7 @@ def test_no_fix_is_blamed_for_an_import_that_failed_once(
             found["a.py"] = None
         return found
 
-    monkeypatch.setattr(scratch.Scratch, "imports", failing_once)
+    monkeypatch.setattr(tree_copy.TreeCopy, "imports", failing_once)
     world.write("a.py")
     world.write("b.py")
     plan = world.plan()
@@ -315,7 +315,7 @@ def test_a_check_that_is_red_before_proves_nothing(world: World) -> None:
 
 def test_a_tree_too_large_to_copy_keeps_its_imports(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who needs them is unknown then; the other fixes are made."""
-    monkeypatch.setattr("activities.auditor.fix.scratch.MAX_FILES", 1)
+    monkeypatch.setattr("activities.auditor.fix.tree_copy.MAX_FILES", 1)
     world.write("a.py", b"import os\nprint(f'x')\n")
     world.write("b.py")
     plan = world.plan()

@@ -21,7 +21,7 @@ from pathlib import Path
 from threading import Event
 from activities import fork_server
 from activities.isolated_call import LimitsExceededError, ProcessLimits, run_isolated
-from activities.auditor.fix import scratch
+from activities.auditor.fix import tree_copy
 from activities.auditor.scan.programs import attended, run
 from activities.mail import reading
 from datetime import UTC, datetime
@@ -38,7 +38,7 @@ COPY = (
 (folder / "project").mkdir()
 (folder / "copies").mkdir()
 (folder / "project/a.py").write_text(sleeps)
-copy = scratch.Scratch(folder / "copies", str(folder / "project"), lambda: None)
+copy = tree_copy.TreeCopy(folder / "copies", str(folder / "project"), lambda: None)
 copy.fill()
 """
 )
@@ -52,7 +52,7 @@ WAYS = {
     "analyser": (2, ANALYSER + "analyser(Event())"),
     "analyser in a thread": (2, ANALYSER + "attended(lambda: None, analyser)"),
     "import": (3, COPY + IMPORTS),
-    "import without a namespace": (3, COPY + "scratch.apart = lambda: ()\n" + IMPORTS),
+    "import without a namespace": (3, COPY + "tree_copy.sandbox_prefix = lambda: ()\n" + IMPORTS),
     # A shell below the shell, and below that one in a session of its own.
     "verify": (
         5,

@@ -54,7 +54,7 @@ class Copies:
         rules: what may be fixed.
         needed: the first lines of imports to keep, by path.
         ignores: rules that the project ignores, by file pattern.
-        beat: called about once a second.
+        heartbeat: called about once a second.
     """
 
     def __init__(
@@ -63,9 +63,9 @@ class Copies:
         rules: Iterable[str],
         needed: Mapping[str, list[int]],
         ignores: Mapping[str, list[str]],
-        beat: Callable[[], None],
+        heartbeat: Callable[[], None],
     ) -> None:
-        self._folder, self._needed, self._beat = folder, needed, beat
+        self._folder, self._needed, self._heartbeat = folder, needed, heartbeat
         table = ",".join(f"{json.dumps(pattern)}={json.dumps(names)}" for pattern, names in ignores.items())
         self._fixing = [
             *("--fix-only", "--no-unsafe-fixes", f"--fixable={','.join(sorted(rules))}"),
@@ -143,7 +143,7 @@ class Copies:
         argv = [*command, *map(str, files)]
         seconds = LIMITS.seconds(sum(file.stat().st_size for file in files))
         status, output, last_line = attended(
-            self._beat, lambda stop: run(argv, seconds, LIMITS.output_bytes, stop)
+            self._heartbeat, lambda stop: run(argv, seconds, LIMITS.output_bytes, stop)
         )
         if status:
             raise AnalyserFailed(f"exit status {status}: {last_line}")

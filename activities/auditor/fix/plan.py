@@ -14,7 +14,7 @@ from activities.auditor.current_findings import CurrentFindings
 from activities.auditor.fix.diff import diff_file
 from activities.auditor.fix.files import read_file
 from activities.auditor.fix.proof import Prover
-from activities.auditor.fix.scratch import Scratch
+from activities.auditor.fix.tree_copy import TreeCopy
 from activities.auditor.records import FileFindings, PlannedFix, PlanRequest, put_records
 from activities.safe_files import PathSkippedError
 from activities.scratch import scratch_folder
@@ -56,13 +56,13 @@ class FixPlanner:
         diffs: dict[str, bytes] = {}
         done = 0
 
-        def beat() -> None:
+        def heartbeat() -> None:
             activity.heartbeat(Progress(done=done, total=len(fixable)))
 
         with scratch_folder() as temporary:
-            scratch = Scratch(temporary.resolve(), request.root, beat)
-            prover = Prover(scratch, self._artifacts, runs_code=rule.runs_project_code == "allowed")
-            copies = prover.copies(fixable, beat) if fixable else None
+            tree_copy = TreeCopy(temporary.resolve(), request.root, heartbeat)
+            prover = Prover(tree_copy, self._artifacts, runs_code=rule.runs_project_code == "allowed")
+            copies = prover.copies(fixable, heartbeat) if fixable else None
             paths = iter(fixable)
             while copies and (batch := list(islice(paths, BATCH))):
                 contents = {path: data for path in batch if (data := _as_scanned(request.root, known[path]))}
@@ -79,9 +79,9 @@ class FixPlanner:
                             lines_removed=diff.lines_removed,
                         )
                     )
-                    beat()
+                    heartbeat()
                 done += len(batch)
-                beat()
+                heartbeat()
             fixes = prover.prove(fixes, request.verify)
         return FixPlan(
             root=request.root,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from activities.auditor.fix.copies import IMPORT_RULES, Copies
 from activities.auditor.fix.ignores import per_file_ignores
-from activities.auditor.fix.scratch import Scratch
+from activities.auditor.fix.tree_copy import TreeCopy
 from activities.auditor.records import PlannedFix
 from activities.auditor.scan.programs import AnalyserFailed
 from common.artifacts import ArtifactStore
@@ -26,21 +26,21 @@ class Prover:
     """Proves the fixes of one plan; `words` say to people what was proven and how.
 
     Args:
-        scratch: the copy, still empty.
+        tree_copy: the copy, still empty.
         artifacts: where contents are stored.
         runs_code: whether the project's code may be run. If not, no import is removed either, because only
             running the code shows that nothing needs it.
     """
 
-    def __init__(self, scratch: Scratch, artifacts: ArtifactStore, *, runs_code: bool) -> None:
-        self._scratch, self._artifacts, self._runs_code = scratch, artifacts, runs_code
+    def __init__(self, tree_copy: TreeCopy, artifacts: ArtifactStore, *, runs_code: bool) -> None:
+        self._tree_copy, self._artifacts, self._runs_code = tree_copy, artifacts, runs_code
         self._whole = False
         self._verify, self._end = "", 0.0
         self.words: list[str] = []
 
-    def copies(self, fixable: Mapping[str, set[str]], beat: Callable[[], None]) -> Copies:
+    def copies(self, fixable: Mapping[str, set[str]], heartbeat: Callable[[], None]) -> Copies:
         """The copies for ruff to fix by these rules, without removing imports that something may need."""
-        self._whole = self._scratch.fill()
+        self._whole = self._tree_copy.fill()
         rules = set().union(*fixable.values())
         needed: dict[str, list[int]] = {}
         try:
@@ -49,12 +49,12 @@ class Prover:
             if not self._runs_code:
                 raise AnalyserFailed("whether something needs it has to be tried, which is forbidden here")
             paths = [path for path, theirs in fixable.items() if theirs & IMPORT_RULES]
-            needed = self._scratch.needed_imports(paths) if paths else {}
+            needed = self._tree_copy.needed_imports(paths) if paths else {}
         except (AnalyserFailed, ValueError) as error:
             self.words.append(f"No import was removed: {_words(error)}.")
             rules -= IMPORT_RULES
-        ignores = per_file_ignores(self._scratch.root, self._scratch.files, rules)
-        return Copies(self._scratch.root, rules, needed, ignores, beat)
+        ignores = per_file_ignores(self._tree_copy.root, self._tree_copy.files, rules)
+        return Copies(self._tree_copy.root, rules, needed, ignores, heartbeat)
 
     def prove(self, fixes: list[PlannedFix], verify: str) -> list[PlannedFix]:
         """The fixes that leave everything working.
@@ -77,18 +77,18 @@ class Prover:
     def _importable(self, fixes: list[PlannedFix]) -> list[PlannedFix]:
         """The fixes with which every module that could be imported before still can be."""
         planned, neither = {fix.path: fix for fix in fixes}, set[str]()
-        modules = [path for path in self._scratch.files if path.endswith(".py")]
+        modules = [path for path in self._tree_copy.files if path.endswith(".py")]
         modules.sort(key=lambda path: (path not in planned, path))
         try:
             while True:
                 left = [path for path in modules if path not in neither]
                 changed = sum(path in planned for path in left)
-                after = self._scratch.imports(left, changed, "after")
+                after = self._tree_copy.imports(left, changed, "after")
                 failing = {path for path, loaded in after.items() if loaded is None}
                 lost = self._lost(planned.values(), failing)
                 neither |= failing - lost.keys()
                 if lost:  # once more: it may have been the machine, not the fix
-                    after |= self._scratch.imports(sorted(lost), len(lost), "after")
+                    after |= self._tree_copy.imports(sorted(lost), len(lost), "after")
                     lost = {path: files for path, files in lost.items() if after[path] is None}
                 if not lost or not planned:
                     break
@@ -117,14 +117,14 @@ class Prover:
         if not failing:
             return {}
         self._restore(fixes)
-        before = self._scratch.imports(sorted(failing), len(failing), "before")
+        before = self._tree_copy.imports(sorted(failing), len(failing), "before")
         self._make(fixes)
         return {path: loaded for path, loaded in before.items() if loaded is not None}
 
     def _checked(self, fixes: list[PlannedFix]) -> list[PlannedFix]:
         """The fixes with which the user's own check passes."""
         self._restore(fixes)
-        if not self._scratch.passes(self._verify):
+        if not self._tree_copy.passes(self._verify):
             self.words.append(f"`{self._verify}` fails without any fix, so it proves nothing.")
             return fixes
         self._end = time.monotonic() + CHECKS_SECONDS
@@ -138,7 +138,7 @@ class Prover:
     def _passing(self, proven: list[PlannedFix], group: list[PlannedFix]) -> list[PlannedFix]:
         """The proven fixes and those of a group with which the check still passes, found by halving."""
         self._make(group)
-        if time.monotonic() < self._end and self._scratch.passes(self._verify):
+        if time.monotonic() < self._end and self._tree_copy.passes(self._verify):
             return [*proven, *group]
         self._restore(group)
         if len(group) == 1 or time.monotonic() >= self._end:
@@ -148,11 +148,11 @@ class Prover:
 
     def _make(self, fixes: Iterable[PlannedFix]) -> None:
         for fix in fixes:
-            self._scratch.write(fix.path, self._artifacts.get(fix.after))
+            self._tree_copy.write(fix.path, self._artifacts.get(fix.after))
 
     def _restore(self, fixes: Iterable[PlannedFix]) -> None:
         for fix in fixes:
-            self._scratch.write(fix.path, self._artifacts.get(fix.before))
+            self._tree_copy.write(fix.path, self._artifacts.get(fix.before))
 
     def _name(self, what: str, paths: set[str]) -> None:
         if paths:

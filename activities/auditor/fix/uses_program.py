@@ -23,7 +23,9 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 # Modules of the standard library with side effects on import.
-_ACTING = frozenset({"antigravity", "cgitb", "readline", "rlcompleter", "site", "this", "tkinter", "turtle"})
+_SIDE_EFFECTS = frozenset(
+    {"antigravity", "cgitb", "readline", "rlcompleter", "site", "this", "tkinter", "turtle"}
+)
 # A file that uses one of these may reach its names dynamically.
 _DYNAMIC = frozenset(
     {"globals", "locals", "vars", "eval", "exec", "dir", "__getattr__", "__dict__", "modules"}
@@ -90,7 +92,7 @@ def removable(source: Source, own: frozenset[str]) -> tuple[list[Import], list[i
         if (
             whole
             or node in guarded
-            or _acts(node, own)
+            or _has_side_effects(node, own)
             or strings & set(bound)
             or names.parameters & set(bound)
         ):
@@ -166,7 +168,7 @@ def _guarded(tree: ast.Module) -> set[ast.AST]:
     return inside.union(*alone)
 
 
-def _acts(node: ast.Import | ast.ImportFrom, own: frozenset[str]) -> bool:
+def _has_side_effects(node: ast.Import | ast.ImportFrom, own: frozenset[str]) -> bool:
     """Whether an import may do more than bind names, as any outside the standard library may."""
     if isinstance(node, ast.ImportFrom):
         if node.level or node.module is None:
@@ -181,7 +183,7 @@ def _acts(node: ast.Import | ast.ImportFrom, own: frozenset[str]) -> bool:
         if any("." in name for name in modules):
             return True
     tops = {name.partition(".")[0] for name in modules}
-    return not tops <= sys.stdlib_module_names or bool(tops & (_ACTING | own | {"__future__"}))
+    return not tops <= sys.stdlib_module_names or bool(tops & (_SIDE_EFFECTS | own | {"__future__"}))
 
 
 def implied(tree: ast.Module) -> set[str]:
@@ -222,7 +224,7 @@ def _loaded_by(module: str) -> frozenset[str]:
     return frozenset(ran.stdout.split())
 
 
-class Needs:
+class NeededNames:
     """Which names the files of a folder may need from each other's modules."""
 
     def __init__(self, names: Iterable[str], stems: Iterable[str], own: frozenset[str]) -> None:
@@ -337,17 +339,17 @@ def main(folder: Path, fixable: list[str], files: list[str]) -> dict[str, list[i
         imports, kept[path] = removable(source, own)
         found[path] = source.stem, imports
     names = {each.name for _, imports in found.values() for each in imports}
-    needs = Needs(names, {stem for stem, _ in found.values()}, own)
+    needed = NeededNames(names, {stem for stem, _ in found.values()}, own)
     brought = set[str]()
     for path in files:
         source = Source(folder, path)
-        needs.take(source)
+        needed.take(source)
         brought |= implied(tree) if names and (tree := source.tree()) else set()
     for path, (stem, imports) in found.items():
         kept[path] += {
             each.line
             for each in imports
-            if needs.has(stem, each.name) or (brought and brought & _loaded_by(each.module))
+            if needed.has(stem, each.name) or (brought and brought & _loaded_by(each.module))
         }
     return {path: sorted(lines) for path, lines in kept.items() if lines}
 

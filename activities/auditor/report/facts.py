@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from difflib import Match
 
-from activities.auditor.baseline import Accepted
+from activities.auditor.baseline import AcceptedFindings
 from activities.auditor.current_findings import CurrentFindings, top_folder
 from activities.auditor.fix.diff import kept_lines
 from activities.auditor.records import (
@@ -57,7 +57,7 @@ class Facts:
     worst: list[Located] = field(default_factory=list)
 
 
-def survey(findings: CurrentFindings, accepted: Accepted, keep: int) -> Facts:
+def survey(findings: CurrentFindings, accepted: AcceptedFindings, keep: int) -> Facts:
     """Count `findings`, and keep the worst `keep` of them."""
     facts = Facts()
 

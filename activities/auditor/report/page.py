@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import PurePosixPath
 
-from activities.auditor.baseline import Accepted
+from activities.auditor.baseline import AcceptedFindings
 from activities.auditor.current_findings import CurrentFindings
 from activities.auditor.records import FindingGroup, ReportRequest, Severity, SkippedFile, get_records
 from activities.auditor.report.charts import Bar, bars
@@ -26,7 +26,7 @@ def page(
     findings: CurrentFindings,
     facts: Facts,
     versions: Mapping[str, str],
-    accepted: Accepted,
+    accepted: AcceptedFindings,
 ) -> str:
     """The whole page. Source lines are read from the audited root, if the file is still as scanned."""
     outcomes, triage = fix_outcomes(store, request), request.triage
@@ -78,7 +78,7 @@ def _lead(request: ReportRequest, facts: Facts, outcomes: list[FixOutcome]) -> s
     return lead
 
 
-def _against_baseline(facts: Facts, accepted: Accepted) -> str:
+def _against_baseline(facts: Facts, accepted: AcceptedFindings) -> str:
     """How much of what was found is new; empty without a baseline."""
     if not accepted.given:
         return ""

@@ -17,7 +17,7 @@ from tempfile import TemporaryFile
 from typing import IO, Any
 from urllib.parse import quote
 
-from activities.auditor.baseline import FINGERPRINT, Accepted, fingerprints
+from activities.auditor.baseline import FINGERPRINT, AcceptedFindings, fingerprints
 from activities.auditor.current_findings import CurrentFindings
 from activities.auditor.records import FAILED_RULE, Finding, Inventory, Severity
 from activities.auditor.report.facts import Facts, WrittenFixes
@@ -40,7 +40,7 @@ class Subject:
     facts: Facts
     versions: Mapping[str, str]
     written: WrittenFixes
-    accepted: Accepted
+    accepted: AcceptedFindings
 
 
 def sarif_logs(subject: Subject) -> Iterator[Iterator[bytes]]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from pydantic_core import to_json
 from temporalio import activity
 
-from activities.auditor.baseline import REPORT_FORMAT, Accepted
+from activities.auditor.baseline import REPORT_FORMAT, AcceptedFindings
 from activities.auditor.current_findings import CurrentFindings
 from activities.auditor.records import ReportFiles, ReportRequest
 from activities.auditor.report.facts import Facts, WrittenFixes, fix_outcomes, survey
@@ -50,7 +50,7 @@ class AuditReport:
         folder = (self._reports / safe_name(workflow_id)).absolute()
         versions = dict(sorted(self._versions().items()))
         findings = CurrentFindings(self._artifacts, request.findings, activity.heartbeat)
-        accepted = Accepted(self._artifacts, request.baseline, activity.heartbeat)
+        accepted = AcceptedFindings(self._artifacts, request.baseline, activity.heartbeat)
         facts = survey(findings, accepted, keep=CAP)
         written = WrittenFixes(self._artifacts, fix_outcomes(self._artifacts, request))
         files = {"sarif": "report.sarif", "json": "report.json", "html": "report.html"}
@@ -92,7 +92,7 @@ def _document(
     findings: CurrentFindings,
     facts: Facts,
     versions: dict[str, str],
-    accepted: Accepted,
+    accepted: AcceptedFindings,
 ) -> Iterator[bytes]:
     """The JSON document, one record per line.
 

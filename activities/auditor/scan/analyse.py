@@ -19,7 +19,7 @@ from activities.auditor.scan.programs import AnalyserFailed, ProgramLimits, run
 from common.digest import digest_bytes
 
 _SIDE_BY_SIDE = 2
-_BEAT_SECONDS = 1.0
+_HEARTBEAT_SECONDS = 1.0
 # A failed batch is retried in this many pieces: eight find the culprit among fifty in two rounds.
 _PIECES = 8
 _MESSAGE_CHARACTERS = 500
@@ -34,15 +34,15 @@ def versions(analysers: Sequence[Analyser] = ANALYSERS) -> dict[str, str]:
 def analyse(
     folder: Path,
     languages: Mapping[str, str],
-    beat: Callable[[], None],
+    heartbeat: Callable[[], None],
     *,
     analysers: Sequence[Analyser] = ANALYSERS,
     limits: ProgramLimits | None = None,
 ) -> dict[str, list[Finding]]:
     """What the analysers find in the files of `languages` (path below `folder` -> language), by path.
 
-    `folder` is trusted: it holds only those files, and nobody else can change them. `beat` is called about
-    once a second, in this thread; whatever it raises stops the analysers and propagates.
+    `folder` is trusted: it holds only those files, and nobody else can change them. `heartbeat` is called
+    about once a second, in this thread; whatever it raises stops the analysers and propagates.
 
     Raises:
         ApplicationError: type AnalyserMissing.
@@ -59,8 +59,8 @@ def analyse(
                     analyser, folder, [path for path in languages if takes(analyser, languages[path])]
                 )
             ]
-            while wait(jobs, _BEAT_SECONDS).not_done:
-                beat()
+            while wait(jobs, _HEARTBEAT_SECONDS).not_done:
+                heartbeat()
             for job in jobs:
                 for path, finding in job.result():
                     found[path].append(finding)

@@ -23,23 +23,23 @@ LIMITS = ProcessLimits(memory=2 * 1024**3, cpu_seconds=300, seconds=3600.0)
 Lister = Callable[[dict[str, Any], Callable[[int], None]], Listing]
 
 
-def list_isolated(request: dict[str, Any], beat: Callable[[int], None]) -> Listing:
+def list_isolated(request: dict[str, Any], heartbeat: Callable[[int], None]) -> Listing:
     """`list_files` in a separate process with limits, so that no tree keeps this one busy.
 
     Raises:
         CannotListError: also of the kind `TreeTooCostly`.
     """
     try:
-        said = run_isolated(answer, request, LIMITS, lambda: beat(0))
+        result = run_isolated(answer, request, LIMITS, lambda: heartbeat(0))
     except LimitsExceededError as error:
         raise CannotListError(
             "TreeTooCostly",
             f"listing {request['root']} went over its limits ({error}): give a folder with fewer files, or "
             "with fewer rules in its .gitignore files",
         ) from None
-    if "error" in said:
-        raise CannotListError(*said["error"])
-    return Listing(**said)
+    if "error" in result:
+        raise CannotListError(*result["error"])
+    return Listing(**result)
 
 
 class CodeInventory:
@@ -89,18 +89,18 @@ class CodeInventory:
         )
 
     def _listed(self, request: dict[str, Any]) -> Listing:
-        def beat(done: int) -> None:
+        def heartbeat(done: int) -> None:
             activity.heartbeat(Progress(done=done))
 
         if self._objects is None:
-            return self._lister(request, beat)
+            return self._lister(request, heartbeat)
         info = activity.info()
         id = f"{info.workflow_run_id} {info.activity_id}"
         with listing_file(self._objects, info.workflow_id or "", id) as (file, keep):
 
             def keep_on(done: int) -> None:
                 keep()
-                beat(done)
+                heartbeat(done)
 
             return self._lister(request | {"journal": str(file)}, keep_on)
 

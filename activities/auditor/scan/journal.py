@@ -38,14 +38,14 @@ class ScanJournal:
         """Return how many of `paths` are done, and delete whatever follows the last valid batch of them."""
         listed = [each.key for each in self._objects.list(f"{self._prefix}batch-")]
         while listed:
-            batch = self._stands(listed[0], paths[self._done :])
+            batch = self._stored_batch(listed[0], paths[self._done :])
             if not batch:
                 break
             self._take(batch)
             del listed[0]
         self._objects.delete(listed)
-        said = json.dumps({"attempt": attempt, "resumed_at": self._done})
-        self._objects.put(f"{self._prefix}attempt-{attempt:04}", said.encode())
+        progress = json.dumps({"attempt": attempt, "resumed_at": self._done})
+        self._objects.put(f"{self._prefix}attempt-{attempt:04}", progress.encode())
         return self._done
 
     def append(self, records: Sequence[FileFindings]) -> None:
@@ -53,10 +53,10 @@ class ScanJournal:
         data = b"".join(record.model_dump_json().encode() + b"\n" for record in records)
         key = self._key()
         if not self._objects.put(key, data, if_absent=True):
-            stands = self._stands(key, [record.path for record in records])
-            if not stands:
+            stored = self._stored_batch(key, [record.path for record in records])
+            if not stored:
                 self._objects.put(key, data)
-            data = stands or data
+            data = stored or data
         self._take(data)
 
     def read(self) -> bytes:
@@ -70,7 +70,7 @@ class ScanJournal:
         self._batches.append(batch)
         self._done += batch.count(b"\n")
 
-    def _stands(self, key: str, paths: Sequence[str]) -> bytes:
+    def _stored_batch(self, key: str, paths: Sequence[str]) -> bytes:
         """The stored batch of that key; empty if it is missing or does not cover the first of `paths`."""
         try:
             batch = self._objects.get(key) if key == self._key() else b""

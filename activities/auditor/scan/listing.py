@@ -21,7 +21,7 @@ from common.digest import digest_bytes
 # Names in all folders together. Ignored names count, but not what is inside ignored folders.
 MAX_NAMES = 2_000_000
 _SNIFFED_BYTES = 8192
-_BEAT_EVERY = 200
+_HEARTBEAT_EVERY = 200
 
 # Path, SHA-256, size in bytes, language, packages (as in a `FileEntry`).
 Entry = tuple[str, str, int, str, int]
@@ -44,10 +44,10 @@ class Listing:
     skipped: list[tuple[str, str]] = field(default_factory=list)
 
 
-def list_files(request: dict[str, Any], beat: Callable[[int], None]) -> Listing:
-    """List what `request`, the fields of an `InventoryRequest`, asks for; `beat` is told how many so far.
+def list_files(request: dict[str, Any], heartbeat: Callable[[int], None]) -> Listing:
+    """List what `request`, the fields of an `InventoryRequest`, asks for.
 
-    An additional key `journal` is the file of a `ListingJournal`.
+    `heartbeat` is told how many so far. An additional key `journal` is the file of a `ListingJournal`.
 
     Raises:
         CannotListError: PathMissing, NotAFolder, PathUnreadable, PatternMalformed, TreeTooLarge,
@@ -64,15 +64,15 @@ def list_files(request: dict[str, Any], beat: Callable[[int], None]) -> Listing:
     try:
         with FolderReader(root) as reader:
             for seen, (path, reason) in enumerate(found):
-                if seen % _BEAT_EVERY == 0:
-                    beat(len(listing.entries))
+                if seen % _HEARTBEAT_EVERY == 0:
+                    heartbeat(len(listing.entries))
                 try:
                     if reason:
                         raise PathSkippedError(reason)
-                    stand, known = journal.find(root, path)
+                    status, known = journal.find(root, path)
                     if known is None:
                         entry = _entry(reader, path, request["max_file_bytes"], packages)
-                        journal.add(stand, entry)
+                        journal.add(status, entry)
                     else:
                         entry = (known[0], known[1], known[2], known[3], known[4])
                     listing.entries.append(entry)

@@ -13,7 +13,8 @@ from typing import Any
 
 _FLUSH_EVERY = 200
 
-Stand = tuple[int, ...]
+# Device, inode, size, and the times of the last change of content and of metadata.
+FileStat = tuple[int, ...]
 
 
 class ListingJournal:
@@ -21,34 +22,34 @@ class ListingJournal:
 
     def __init__(self, file: str) -> None:
         self._file = Path(file) if file else None
-        self._known: dict[str, tuple[Stand, list[Any]]] = {}
+        self._known: dict[str, tuple[FileStat, list[Any]]] = {}
         self._lines: list[str] = []
         if self._file and self._file.exists():
             # Lines torn by a kill or by another attempt are skipped: their files are read again.
             for line in self._file.read_text(errors="replace").splitlines():
                 try:
-                    stand, entry = json.loads(line)
-                    self._known[entry[0]] = tuple(stand), entry
+                    status, entry = json.loads(line)
+                    self._known[entry[0]] = tuple(status), entry
                 except (ValueError, LookupError, TypeError):
                     continue
 
-    def find(self, root: Path, path: str) -> tuple[Stand | None, list[Any] | None]:
+    def find(self, root: Path, path: str) -> tuple[FileStat | None, list[Any] | None]:
         """A file's status, and its entry if the journal has one for the same status."""
         if self._file is None:
             return None, None
         try:
-            status = os.lstat(f"{root}/{path}")
+            found = os.lstat(f"{root}/{path}")
         except (OSError, ValueError):
             return None, None
-        stand = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+        status = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
         before, entry = self._known.get(path, (None, None))
-        return stand, entry if before == stand else None
+        return status, entry if before == status else None
 
-    def add(self, stand: Stand | None, entry: tuple[Any, ...]) -> None:
+    def add(self, status: FileStat | None, entry: tuple[Any, ...]) -> None:
         """Keep a file's entry, with the status that the file had before it was read."""
-        if self._file is None or stand is None:
+        if self._file is None or status is None:
             return
-        self._lines.append(json.dumps([stand, entry]))
+        self._lines.append(json.dumps([status, entry]))
         if len(self._lines) == _FLUSH_EVERY:
             self._file.parent.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(self._file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)

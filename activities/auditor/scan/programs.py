@@ -27,7 +27,7 @@ ENVIRONMENT = {
     "RAYON_NUM_THREADS": "1",  # two analysers run side by side already
 }
 _POLL_SECONDS = 0.1
-BEAT_SECONDS = 1.0
+HEARTBEAT_SECONDS = 1.0
 Result = TypeVar("Result")
 
 
@@ -110,14 +110,14 @@ def run(
         return process.returncode, output.read(), last_line
 
 
-def attended(beat: Callable[[], None], job: Callable[[Event], Result]) -> Result:
-    """The result of `job`; `beat` is called every second meanwhile, and whatever it raises stops the job."""
+def attended(heartbeat: Callable[[], None], job: Callable[[Event], Result]) -> Result:
+    """The result of `job`; `heartbeat` is called every second meanwhile, and what it raises stops the job."""
     stop = Event()
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(job, stop)
         try:
-            while wait([running], BEAT_SECONDS).not_done:
-                beat()
+            while wait([running], HEARTBEAT_SECONDS).not_done:
+                heartbeat()
         finally:
             stop.set()
     return running.result()

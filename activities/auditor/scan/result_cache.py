@@ -37,11 +37,11 @@ MAX_BYTES = 64_000_000
 # Per owner; the least recently updated ones are deleted.
 MAX_TREES = 20
 _FILES_PER_ARTIFACT = 5000
-_BEAT_EVERY = 500
+_HEARTBEAT_EVERY = 500
 _KEY_CHARACTERS = 64
 
 
-class KeptResults:
+class ResultCache:
     """The activities that keep and recall results; `objects` holds one object per owner and tree."""
 
     def __init__(self, artifacts: ArtifactStore, objects: ObjectStore) -> None:
@@ -84,7 +84,7 @@ class KeptResults:
         try:
             with gzip.open(io.BytesIO(packed)) as file:
                 for number, line in enumerate(file):
-                    if number % _BEAT_EVERY == 0:
+                    if number % _HEARTBEAT_EVERY == 0:
                         activity.heartbeat(Progress())
                     key = line[:_KEY_CHARACTERS].decode()
                     entry = unknown.get(key)
@@ -99,7 +99,7 @@ class KeptResults:
 
     def _entries(self, listing: ArtifactRef) -> Iterator[FileEntry]:
         for number, entry in enumerate(get_records(self._artifacts, listing, FileEntry)):
-            if number % _BEAT_EVERY == 0:
+            if number % _HEARTBEAT_EVERY == 0:
                 activity.heartbeat(Progress())
             yield entry
 

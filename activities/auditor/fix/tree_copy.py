@@ -30,16 +30,16 @@ _LIMITS = ProgramLimits()
 _SKIPPED = frozenset({".git", ".hg", ".svn", "__pycache__", "node_modules", ".tox", ".nox"})
 
 
-class Scratch:
-    """The copy of a tree. `beat` is called about once a second during anything slow.
+class TreeCopy:
+    """The copy of a tree. `heartbeat` is called about once a second during anything slow.
 
     Args:
         folder: an empty folder; the copy goes into a folder of the tree's own name in it.
         root: the audited tree.
     """
 
-    def __init__(self, folder: Path, root: str, beat: Callable[[], None]) -> None:
-        self._outer, self._source, self._beat = folder, Path(root), beat
+    def __init__(self, folder: Path, root: str, heartbeat: Callable[[], None]) -> None:
+        self._outer, self._source, self._heartbeat = folder, Path(root), heartbeat
         self.root = folder / "tree" / (self._source.name or "root")
         self.root.mkdir(parents=True)
         self.files: list[str] = []
@@ -48,7 +48,7 @@ class Scratch:
         """Copy the tree, without links and special files; False if it is too large for that."""
         size = 0
         for path in _walk(self._source):
-            self._beat()
+            self._heartbeat()
             try:
                 data = read_inside(self._source, path, MAX_FILE_BYTES)
             except PathSkippedError:
@@ -110,7 +110,7 @@ class Scratch:
         shutil.rmtree(bytecode, ignore_errors=True)
         options = ("-X", f"pycache_prefix={bytecode}")
         output = self._python(
-            imports_program.__file__, request, IMPORT_SECONDS + 60, *options, prefix=apart()
+            imports_program.__file__, request, IMPORT_SECONDS + 60, *options, prefix=sandbox_prefix()
         )
         return dict(map(json.loads, output.splitlines()))
 
@@ -126,7 +126,7 @@ class Scratch:
         }
         try:
             status, _, _ = attended(
-                self._beat,
+                self._heartbeat,
                 lambda stop: run(
                     ["/bin/sh", "-c", command],
                     CHECK_SECONDS,
@@ -152,7 +152,7 @@ class Scratch:
         file.write_text(json.dumps(request))
         command = [*prefix, sys.executable, "-I", "-W", "ignore", *options, script, str(file)]
         status, output, last_line = attended(
-            self._beat, lambda stop: run(command, seconds, _OUTPUT_BYTES, stop, cwd=self.root)
+            self._heartbeat, lambda stop: run(command, seconds, _OUTPUT_BYTES, stop, cwd=self.root)
         )
         if status:
             raise AnalyserFailed(f"exit status {status}: {last_line}")
@@ -160,7 +160,7 @@ class Scratch:
 
 
 @cache
-def apart() -> tuple[str, ...]:
+def sandbox_prefix() -> tuple[str, ...]:
     """A command prefix that cuts off the network and ends stray processes; empty where unsupported."""
     command = ("unshare", "--map-root-user", "--net", "--pid", "--fork", "--kill-child")
     try:
