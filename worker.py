@@ -55,7 +55,7 @@ from activities.calls.owner import owner_of_caller
 from activities.calls.shares import OwnerShares, owner_by_turn
 from activities.calls.territory import WithinRoots
 from activities.contracts.activities import Contracts
-from activities.contracts.judging import read_and_judge
+from activities.contracts.judge_process import read_and_judge
 from activities.contracts.report.write import ContractReports
 from activities.decisions import DecisionChecks
 from activities.delivery.notices import Notices

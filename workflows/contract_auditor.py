@@ -11,7 +11,7 @@ from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_
 
 with workflow.unsafe.imports_passed_through():
     from activities.contracts.activities import Contracts
-    from activities.contracts.opinions import about_clause
+    from activities.contracts.model_verdicts import about_clause
     from activities.contracts.records import (
         AuditRequest,
         CheckRequest,
@@ -19,10 +19,10 @@ with workflow.unsafe.imports_passed_through():
         ContractsReportRequest,
         GroupRequest,
         ModelAnswer,
+        ModelBudget,
         ModelQuestion,
         OpenRequest,
         PinRequest,
-        Thinker,
     )
     from activities.contracts.report.write import ContractReports
     from activities.llm.records import OFFLINE
@@ -241,10 +241,10 @@ class ContractAuditor(Agent[ContractsInput, ContractsMemory]):
         )
 
 
-def _thinker(input: ContractsInput) -> Thinker:
+def _thinker(input: ContractsInput) -> ModelBudget:
     # Calls that sleepers have already made were made without.
     others = tuple(input.approvers) if input.approvers and workflow.patched("readers-know-approvers") else ()
-    return Thinker(
+    return ModelBudget(
         model=input.model, budget_tokens=input.budget_tokens, budget_usd=input.budget_usd, approvers=others
     )
 

@@ -14,7 +14,7 @@ from activities.batch.records import ItemResults, ItemsOf
 from activities.batch.together import in_turn
 from activities.contracts.audit import Auditor, in_order, passages_text, verdict_of, weight
 from activities.contracts.listing import key_of, list_contracts, media_type_of, why
-from activities.contracts.opinions import opinions
+from activities.contracts.model_verdicts import model_findings
 from activities.contracts.playbook import MAX_BYTES as MAX_PLAYBOOK
 from activities.contracts.playbook import Playbook, PlaybookError, default_playbook, read_playbook
 from activities.contracts.records import (
@@ -26,12 +26,12 @@ from activities.contracts.records import (
     CompareRequest,
     Grouped,
     GroupRequest,
+    ModelBudget,
     ModelQuestion,
     Opened,
     OpenRequest,
     Pinned,
     PinRequest,
-    Thinker,
     Unread,
 )
 from activities.contracts.results import UNREADABLE, Decisions, audit_of, groups_of, read_results
@@ -60,11 +60,11 @@ class JudgeContract(Protocol):
         digest: str,
         data: bytes,
         media_type: str,
-        beat: Callable[[], None],
+        heartbeat: Callable[[], None],
     ) -> Audit:
         """Judge a contract; raise `UnreadableError` if it cannot be read.
 
-        `media_type` is what it claims to be; its first bytes decide what it is. `beat` is called every
+        `media_type` is what it claims to be; its first bytes decide what it is. `heartbeat` is called every
         second; whatever it raises ends the reading.
         """
         ...
@@ -93,7 +93,7 @@ class Contracts:
             ApplicationError: `FolderMissing`, `TooManyFiles` or `PlaybookUnusable`; none is retried.
         """
         playbook, name = self._pin(request.playbook)
-        found = list_contracts(Path(request.folder), _beat_progress)
+        found = list_contracts(Path(request.folder), _heartbeat_progress)
         thinks = (request.thinker.model or self._model) != OFFLINE
         thinker = request.thinker if thinks else None
         items = [_item(request.folder, each, playbook, thinker) for each in found.names]
@@ -128,7 +128,7 @@ class Contracts:
         try:
             data = read_inside(Path(request.folder), name, MAX_BYTES)
             digest = digest_bytes(data)
-            audit = self._judge(auditor, name, digest, data, media_type_of(name) or "", _beat)
+            audit = self._judge(auditor, name, digest, data, media_type_of(name) or "", _heartbeat)
         except UnreadableError as error:
             reason = f"{error.code}: {error}"
             raise permanent(UNREADABLE, reason, Unread(name=name, digest=digest)) from None
@@ -152,7 +152,7 @@ class Contracts:
     def compare_opinions(self, request: CompareRequest) -> Audited:
         """Compare a language model's verdicts with those of the rules; a difference needs a human."""
         audit = audit_of(self._artifacts, request.result)
-        findings = in_order([*audit.findings, *opinions(audit, request.answers)])
+        findings = in_order([*audit.findings, *model_findings(audit, request.answers)])
         models = sorted({each.model for each in request.answers if each.choice})
         audit = audit.model_copy(
             update={
@@ -168,7 +168,7 @@ class Contracts:
         """The findings to ask people about, without those already decided, like ones grouped."""
         decisions = Decisions(self._artifacts, request.decisions)
         groups, more = groups_of(
-            self._artifacts, read_results(self._artifacts, request.results), decisions, _beat
+            self._artifacts, read_results(self._artifacts, request.results), decisions, _heartbeat
         )
         return Grouped(groups=tuple(groups), more=more)
 
@@ -190,7 +190,7 @@ class Contracts:
             if digest != read.digest:
                 changed.append(_item(request.folder, read.name, request.playbook, request.thinker))
             if not done % 50:
-                _beat_progress(done)
+                _heartbeat_progress(done)
         return Checked(
             changed=len(changed),
             listing=self._artifacts.put(as_lines(changed)),
@@ -246,7 +246,7 @@ class Contracts:
         )
 
 
-def _item(folder: str, name: str, playbook: ArtifactRef, thinker: Thinker | None) -> BatchItem:
+def _item(folder: str, name: str, playbook: ArtifactRef, thinker: ModelBudget | None) -> BatchItem:
     """A contract as a batch item; with a `thinker`, for an agent that also asks a language model."""
     if thinker is None:
         argument: BaseModel = AuditRequest(folder=folder, name=name, playbook=playbook)
@@ -271,9 +271,9 @@ def _worst(audit: Audit) -> tuple[str, ...]:
     )
 
 
-def _beat() -> None:
+def _heartbeat() -> None:
     activity.heartbeat()
 
 
-def _beat_progress(done: int) -> None:
+def _heartbeat_progress(done: int) -> None:
     activity.heartbeat(Progress(done=done))

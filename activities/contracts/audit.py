@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
+from activities.contracts.clause_rules import facts_of, judge
 from activities.contracts.clauses import ClauseFinder, Passage
-from activities.contracts.general import general_findings
-from activities.contracts.judge import facts_of, judge
+from activities.contracts.general_checks import general_findings
 from activities.contracts.phrases import Phrase, Phrases, words_of
 from activities.contracts.playbook import Playbook
 from activities.contracts.records import Audit, ClauseFound, Finding, Position

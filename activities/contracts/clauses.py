@@ -1,4 +1,4 @@
-"""Finds the clauses of a contract: by its headings, and by what sentences say."""
+"""Finds the clauses of a contract: by its headings, and by the phrases in its blocks."""
 
 from __future__ import annotations
 
@@ -163,10 +163,10 @@ class ClauseFinder:
         above = set().union(*heads[1:]) if heads[1:] else set()
         body = unit.words
         never = {number for number, _ in self._never.each(body)}
-        found = {number for number, sentence in self._phrases.each(body)} - never
+        found = {number for number, _ in self._phrases.each(body)} - never
         hints: dict[int, int] = {}
-        for number in {(number, sentence) for number, sentence in self._hints.each(body)}:
-            hints[number[0]] = hints.get(number[0], 0) + 1
+        for number, _ in set(self._hints.each(body)):
+            hints[number] = hints.get(number, 0) + 1
         found |= {number for number, count in hints.items() if count > 1 or number in above} - never
         return nearest | found
 
@@ -180,12 +180,12 @@ class _Index:
 
     def __init__(self, phrases: Iterable[Sequence[str]]) -> None:
         pairs = [(place, Phrase.read(text)) for place, texts in enumerate(phrases) for text in texts]
-        self._whose = [place for place, _ in pairs]
+        self._clause_of = [place for place, _ in pairs]
         self._phrases = Phrases(phrase for _, phrase in pairs)
 
     def each(self, words: Sequence[Word]) -> Iterator[tuple[int, int]]:
         for found in self._phrases.find(words):
-            yield self._whose[found.phrase], found.first
+            yield self._clause_of[found.phrase], found.first
 
 
 def _passage(clause: ClauseType, run: Sequence[Unit], document: StructuredDocument) -> Passage | None:

@@ -35,8 +35,8 @@ class ContractListing:
     left_out: dict[str, str] = field(default_factory=dict)
 
 
-def list_contracts(root: Path, beat: Callable[[int], None]) -> ContractListing:
-    """Every document below `root`, except hidden ones. `beat` is called with the number found so far.
+def list_contracts(root: Path, heartbeat: Callable[[int], None]) -> ContractListing:
+    """Every document below `root`, except hidden ones. `heartbeat` is called with the number found so far.
 
     Raises:
         ApplicationError: type `FolderMissing` or `TooManyFiles`, permanent.
@@ -47,7 +47,7 @@ def list_contracts(root: Path, beat: Callable[[int], None]) -> ContractListing:
         if len(listing.names) > MAX_ITEMS:
             raise permanent("TooManyFiles", f"{root} holds over {MAX_ITEMS:,} documents")
         if not len(listing.names) % 1000:
-            beat(len(listing.names))
+            heartbeat(len(listing.names))
     return listing
 
 

@@ -91,7 +91,7 @@ class Audit(BaseModel, frozen=True):
     model: str = ""
 
 
-class Thinker(BaseModel, frozen=True):
+class ModelBudget(BaseModel, frozen=True):
     """The language model and its budget for a contract; the settings decide what is empty.
 
     Besides the owner, `approvers` may raise the budget.
@@ -108,7 +108,7 @@ class OpenRequest(BaseModel, frozen=True):
 
     folder: LocalPath
     playbook: LocalPath | None = None
-    thinker: Thinker = Thinker()
+    thinker: ModelBudget = ModelBudget()
 
 
 class Opened(BaseModel, frozen=True):
@@ -201,7 +201,7 @@ class CheckRequest(BaseModel, frozen=True):
     folder: LocalPath
     results: tuple[ArtifactRef, ...]
     playbook: ArtifactRef
-    thinker: Thinker | None = None
+    thinker: ModelBudget | None = None
 
 
 class Checked(BaseModel, frozen=True):

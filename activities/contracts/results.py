@@ -31,7 +31,7 @@ _VERDICTS = list(Verdict)
 _SEVERITIES = list(Severity)
 
 
-class Named(BaseModel, frozen=True):
+class ContractVersion(BaseModel, frozen=True):
     """One line of a group's listing: a contract, and the digest of what was judged."""
 
     name: str
@@ -99,7 +99,7 @@ class Decisions:
     def __init__(self, store: ArtifactStore, decisions: Iterable[GroupDecision]) -> None:
         self._of: dict[tuple[str, str], list[tuple[GroupDecision, frozenset[tuple[str, str]]]]] = {}
         for each in decisions:
-            bound = frozenset((one.name, one.digest) for one in read_named(store, each.listing))
+            bound = frozenset((one.name, one.digest) for one in read_versions(store, each.listing))
             self._of.setdefault((each.clause, each.rule), []).append((each, bound))
 
     def about(self, audit: Audit) -> list[Decided]:
@@ -117,7 +117,7 @@ class Decisions:
 
 
 def groups_of(
-    store: ArtifactStore, results: Results, decisions: Decisions, beat: Callable[[], None]
+    store: ArtifactStore, results: Results, decisions: Decisions, heartbeat: Callable[[], None]
 ) -> tuple[list[FindingGroup], int]:
     """The findings to ask people about, grouped, worst first; and how many groups are over the limit.
 
@@ -125,9 +125,9 @@ def groups_of(
     rule's verdict differs between contracts (such as for a refused law), the worst counts.
     """
     heads: dict[tuple[str, str], list[Finding]] = {}
-    named: dict[tuple[str, str], list[Named]] = {}
+    versions: dict[tuple[str, str], list[ContractVersion]] = {}
     for result in results.audited.values():
-        beat()
+        heartbeat()
         seen: set[tuple[str, str]] = set()
         for each in decisions.about(audit_of(store, result)):
             finding = each.finding
@@ -138,10 +138,10 @@ def groups_of(
             heads.setdefault(key, [])
             if len(heads[key]) < _MAX_SAID:
                 heads[key].append(finding)
-            named.setdefault(key, []).append(Named(name=result.name, digest=result.digest))
+            versions.setdefault(key, []).append(ContractVersion(name=result.name, digest=result.digest))
     groups = []
     for key, findings in heads.items():
-        listed = sorted(named[key], key=lambda each: each.name)
+        listed = sorted(versions[key], key=lambda each: each.name)
         groups.append(
             FindingGroup(
                 clause=key[0],
@@ -166,10 +166,10 @@ def groups_of(
     return groups[:MAX_QUESTIONS], max(0, len(groups) - MAX_QUESTIONS)
 
 
-def read_named(store: ArtifactStore, ref: ArtifactRef) -> Iterator[Named]:
+def read_versions(store: ArtifactStore, ref: ArtifactRef) -> Iterator[ContractVersion]:
     """The contracts of a group's listing."""
     for line in store.get(ref).splitlines():
-        yield Named.model_validate_json(line)
+        yield ContractVersion.model_validate_json(line)
 
 
 def verdict_after(decided: Iterable[Decided]) -> Verdict:

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from activities.contracts.audit import Auditor, category_of
-from activities.contracts.judge import MAX_QUOTE
+from activities.contracts.clause_rules import MAX_QUOTE
 from activities.contracts.playbook import read_playbook
 from activities.contracts.records import Finding
 from activities.documents.structure import Block, StructuredDocument

@@ -54,7 +54,7 @@ class Judged:
 
 
 @dataclass
-class AlikeRow:
+class RuleRow:
     """The findings of one rule in all contracts, and how people decided on them."""
 
     clause: str
@@ -74,7 +74,7 @@ class Facts:
     verdicts: Counter[Verdict] = field(default_factory=Counter)
     severities: Counter[Severity] = field(default_factory=Counter)
     findings: int = 0
-    alike: dict[tuple[str, str], AlikeRow] = field(default_factory=dict)
+    by_rule: dict[tuple[str, str], RuleRow] = field(default_factory=dict)
     models: set[str] = field(default_factory=set)
 
 
@@ -86,10 +86,10 @@ class ContractSource:
         store: ArtifactStore,
         request: ContractsReportRequest,
         playbook: Playbook,
-        beat: Callable[[], None],
+        heartbeat: Callable[[], None],
     ) -> None:
         self._store = store
-        self._beat = beat
+        self._heartbeat = heartbeat
         self._decisions = Decisions(store, request.decisions)
         self.titles = {each.id: each.title for each in playbook.clauses}
         self.categories = {each.id: each.title for each in playbook.categories}
@@ -98,7 +98,7 @@ class ContractSource:
     def each(self) -> Iterator[Judged]:
         """Every contract, sorted by key."""
         for _, result in sorted(self.results.audited.items()):
-            self._beat()
+            self._heartbeat()
             yield self.judged(result)
 
     def judged(self, result: ContractResult) -> Judged:
@@ -139,9 +139,9 @@ def survey(source: ContractSource) -> Facts:
             facts.findings += 1
             facts.severities[finding.severity] += 1
             key = (finding.clause, finding.rule)
-            alike = facts.alike.setdefault(
+            row = facts.by_rule.setdefault(
                 key,
-                AlikeRow(
+                RuleRow(
                     clause_title(finding.clause, source.titles),
                     finding.title,
                     finding.severity,
@@ -150,19 +150,19 @@ def survey(source: ContractSource) -> Facts:
             )
             if key not in seen:
                 seen.add(key)
-                alike.contracts += 1
-                alike.accepted += each.accepted is True
-                alike.refused += each.accepted is False
+                row.contracts += 1
+                row.accepted += each.accepted is True
+                row.refused += each.accepted is False
     facts.rows.sort(key=lambda row: row.order)
     return facts
 
 
-def most_frequent(facts: Facts, count: int) -> list[AlikeRow]:
+def most_frequent(facts: Facts, count: int) -> list[RuleRow]:
     """The rules that most contracts break, sorted by severity first."""
     severities = list(Severity)
     return heapq.nsmallest(
         count,
-        facts.alike.values(),
+        facts.by_rule.values(),
         key=lambda each: (severities.index(each.severity), -each.contracts, each.title),
     )
 

@@ -14,7 +14,7 @@ from common.agents.contracts import GroupDecision, Severity, Verdict
 
 # Limits for the page of a giant batch; the tables have everything.
 MAX_ROWS, MAX_IN_FULL, MAX_WORST = 2_000, 300, 3
-_MAX_ALIKE, _MAX_SET_ASIDE = 60, 500
+_MAX_RULES, _MAX_SET_ASIDE = 60, 500
 _SHORT = {Verdict.NOT_ACCEPTABLE: "refuse", Verdict.NEEDS_HUMAN: "human", Verdict.OK: "ok"}
 
 
@@ -46,8 +46,8 @@ def page(
         in_full=in_full,
         worst=[source.judged(row.result) for row in rows[:MAX_WORST] if row.verdict is not Verdict.OK],
         contracts=_in_full(source, facts, in_full),
-        alike=most_frequent(facts, _MAX_ALIKE),
-        more_alike=max(0, len(facts.alike) - _MAX_ALIKE),
+        rules=most_frequent(facts, _MAX_RULES),
+        more_rules=max(0, len(facts.by_rule) - _MAX_RULES),
         decisions=request.decisions,
         finding_of=lambda decision: _finding_of(facts, decision),
         set_aside=set_aside[:_MAX_SET_ASIDE],
@@ -63,8 +63,8 @@ def page(
 
 def _finding_of(facts: Facts, decision: GroupDecision) -> str:
     """The title of the finding that was decided on, or its rule if no contract has it any more."""
-    alike = facts.alike.get((decision.clause, decision.rule))
-    return alike.title if alike else decision.rule
+    row = facts.by_rule.get((decision.clause, decision.rule))
+    return row.title if row else decision.rule
 
 
 def _in_full(source: ContractSource, facts: Facts, count: int) -> Iterator[tuple[int, Judged]]:

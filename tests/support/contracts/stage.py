@@ -15,7 +15,7 @@ from activities.batch.listing import BatchListing
 from activities.batch.pages import BatchPages
 from activities.contracts.activities import Contracts
 from activities.contracts.audit import Auditor
-from activities.contracts.judging import read_and_judge
+from activities.contracts.judge_process import read_and_judge
 from activities.contracts.records import Audit
 from activities.contracts.report.write import ContractReports
 from activities.llm.activities import ModelActivities
@@ -42,14 +42,14 @@ class Witness:
         digest: str,
         data: bytes,
         media_type: str,
-        beat: Callable[[], None],
+        heartbeat: Callable[[], None],
     ) -> Audit:
         with self._log.open("a") as log:
             fcntl.flock(log, fcntl.LOCK_EX)
             log.write(f"{time.time():.6f} {digest}\n")
             log.flush()
             os.fsync(log.fileno())
-        return read_and_judge(auditor, name, digest, data, media_type, beat)
+        return read_and_judge(auditor, name, digest, data, media_type, heartbeat)
 
     def readings(self) -> list[tuple[float, str]]:
         """When each reading began, and the digest of what was read."""

@@ -35,7 +35,7 @@ def about_clause(question: ModelQuestion, source: str) -> Think:
     )
 
 
-def opinions(audit: Audit, answers: Iterable[ModelAnswer]) -> Iterator[Finding]:
+def model_findings(audit: Audit, answers: Iterable[ModelAnswer]) -> Iterator[Finding]:
     """A finding for each answer that differs from the rules."""
     for answer in answers:
         if not answer.choice:

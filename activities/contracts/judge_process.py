@@ -19,26 +19,26 @@ from activities.fork_server import ForkServer
 from activities.isolated_call import LimitsExceededError, ProcessLimits
 
 # A process keeps the rules, because loading them takes longer than judging a short contract by them.
-_SERVER = ForkServer("activities.contracts.judges", calls=25)
+_SERVER = ForkServer("activities.contracts.judge_entry", calls=25)
 # Three times what reading and judging the longest allowed text takes.
 _LIMITS = ProcessLimits(memory=1_000_000_000, cpu_seconds=120, seconds=240.0)
 
 
 def read_and_judge(
-    auditor: Auditor, name: str, digest: str, data: bytes, media_type: str, beat: Callable[[], None]
+    auditor: Auditor, name: str, digest: str, data: bytes, media_type: str, heartbeat: Callable[[], None]
 ) -> Audit:
     """See `JudgeContract`."""
     reading = argument_for(data, media_type)
     rules = _pickled(auditor)
     argument = {"rules": len(rules), "name": name, "digest": digest, "reading": reading}
     try:
-        said = _SERVER.run("audit", rules + data, argument, _LIMITS, beat)
+        answer = _SERVER.run("audit", rules + data, argument, _LIMITS, heartbeat)
     except LimitsExceededError as error:
         raise UnreadableError("bomb", f"reading it went over its limits: {error}") from None
-    if said.startswith(b'{"code"'):
-        failed = json.loads(said)
+    if answer.startswith(b'{"code"'):
+        failed = json.loads(answer)
         raise UnreadableError(failed["code"], failed["error"])
-    return Audit.model_validate_json(said)
+    return Audit.model_validate_json(answer)
 
 
 @lru_cache(8)
