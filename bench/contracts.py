@@ -25,7 +25,7 @@ from temporalio.client import Client
 from activities.contracts.audit import Auditor
 from activities.contracts.listing import media_type_of
 from activities.contracts.playbook import default_playbook
-from activities.documents.readers import structure
+from activities.documents.reader_entry import structure
 from activities.documents.structure import StructuredDocument
 from bench.histories import kept_of_batch
 from bench.running import end_with, measured

@@ -1,4 +1,4 @@
-"""The entry point of the process that judges a contract; like `readers.py`, no worker imports it."""
+"""The entry point of the process that judges a contract; like `reader_entry.py`, no worker imports it."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from functools import lru_cache
 from typing import Any
 
 from activities.contracts.audit import Auditor
-from activities.documents.readers import structure
-from activities.documents.reading import document_of
+from activities.documents.reader_entry import structure
 from activities.documents.structure import UnreadableError
+from activities.documents.structured_reader import document_of
 
 
 def audit(data: bytes, argument: Any) -> bytes:

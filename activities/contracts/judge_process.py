@@ -13,8 +13,8 @@ from functools import lru_cache
 
 from activities.contracts.audit import Auditor
 from activities.contracts.records import Audit
-from activities.documents.reading import argument_for
 from activities.documents.structure import UnreadableError
+from activities.documents.structured_reader import argument_for
 from activities.fork_server import ForkServer
 from activities.isolated_call import LimitsExceededError, ProcessLimits
 

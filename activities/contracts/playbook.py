@@ -200,8 +200,8 @@ CHECKS = ("present", "absent", "says", "says_not", "mutual", "duration", "amount
 class ClauseType(_Strict):
     """A kind of clause: how it is found, and the rules it is judged by.
 
-    A heading with one of `headings` is enough, as is one of `phrases` in a block with none of `not`. Of
-    `hints` it takes two, or one below an outer heading that names the clause.
+    A heading with one of `headings` is enough, as is a block with one of `phrases`, or two of `hints`, and
+    none of `not`. Below an outer heading that names the clause, one of `hints` is enough.
     `ask` is the question that a language model is asked about the clause, in addition to the rules.
     """
 

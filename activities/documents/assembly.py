@@ -17,10 +17,10 @@ MAX_CHARACTERS = 2_000_000
 MAX_BLOCKS = 100_000
 MAX_CHANGES = 10_000
 MAX_CHANGE_CHARACTERS = 2_000
-MAX_SAID = 50
+MAX_REMARKS = 50
 
 # Invisible, but they would split a word: soft hyphen, zero-width space, word joiner, byte order marks.
-_UNSEEN = dict.fromkeys(map(ord, "\u00ad\u200b\u2060\ufeff\ufffe"))
+_INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u2060\ufeff\ufffe"))
 # Kind, text and offset.
 Change = tuple[str, str, int]
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
@@ -33,12 +33,12 @@ class FullError(Exception):
     """The document has reached the limit; the rest is not read."""
 
 
-def seen(text: str) -> str:
+def visible_text(text: str) -> str:
     """`text` as a reader sees it: without invisible characters, with every kind of space as a plain one."""
     text = _CONTROL.sub("", text)
     if text.isascii():
         return text
-    return _SURROGATES.sub("\ufffd", _SPACES.sub(" ", text.translate(_UNSEEN)))
+    return _SURROGATES.sub("\ufffd", _SPACES.sub(" ", text.translate(_INVISIBLE)))
 
 
 @dataclass
@@ -50,13 +50,13 @@ class Piece:
     changes: list[Change] = field(default_factory=list)
 
     def add(self, text: str) -> None:
-        if text := seen(text):
+        if text := visible_text(text):
             self.parts.append(text)
             self.length += len(text)
 
     def change(self, kind: str, text: str, at: int) -> None:
         """Record a change; if it continues the last one and is of the same kind, the two are merged."""
-        text = seen(text)
+        text = visible_text(text)
         if not text:
             return
         if self.changes:
@@ -165,22 +165,22 @@ class Assembly:
 
     def unread_words(self) -> list[str]:
         """What a reader of the page sees but was not read, in words."""
-        return [counted(what, how_many) for what, how_many in self.unread.items()] + self.unread_more
+        return [with_count(what, how_many) for what, how_many in self.unread.items()] + self.unread_more
 
     def result(self) -> dict[str, Any]:
         return {
-            "title": " ".join(seen(self.title or self.heading()).split())[:500],
+            "title": " ".join(visible_text(self.title or self.heading()).split())[:500],
             "media_type": self._media_type,
             "text": "".join(self._parts),
             "blocks": self._blocks,
             "pages": self.pages,
-            "unread": self.unread_words()[:MAX_SAID],
-            "remarks": self.remarks[:MAX_SAID],
+            "unread": self.unread_words()[:MAX_REMARKS],
+            "remarks": self.remarks[:MAX_REMARKS],
             "cut": self.cut,
         }
 
 
-def counted(what: str, how_many: int) -> str:
+def with_count(what: str, how_many: int) -> str:
     """ "a picture", "3 pictures": an article for one, a number for several."""
     if how_many == 1:
         return what

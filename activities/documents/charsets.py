@@ -21,22 +21,22 @@ _HEAD = 4096
 _SAMPLE = 200_000
 
 
-def decode(data: bytes, *, said: str | None = None, markup: bool = False) -> str:
+def decode(data: bytes, *, label: str | None = None, markup: bool = False) -> str:
     """``data`` as text.
 
-    A byte order mark decides, then ``said`` (by the sender), then what the markup declares; invalid bytes
-    become U+FFFD. If nothing is declared, it is UTF-8 if nearly all bytes are valid, else what a detector
-    finds, else windows-1252. Never fails.
+    A byte order mark decides, then ``label``, then what the markup declares; invalid bytes become
+    U+FFFD. If nothing is declared, it is UTF-8 if nearly all bytes are valid, else what a detector finds,
+    else windows-1252. Never fails.
 
     Args:
         data: the bytes.
-        said: the label in the sender's header; unknown ones are ignored.
+        label: the label in the sender's header; unknown ones are ignored.
         markup: look for a declaration in the text.
     """
     for mark, name in _MARKS:
         if data.startswith(mark):
             return data[len(mark) :].decode(name, "replace")
-    declared = _CODECS.get((said or "").strip(" \t\n\f\r\"'").lower())
+    declared = _CODECS.get((label or "").strip(" \t\n\f\r\"'").lower())
     if declared is None and markup:
         declared = _declared(_COMMENT.sub(b"", data[:_HEAD]))
     if declared is not None:

@@ -35,7 +35,7 @@ _BLOCKS = frozenset(
         h3 h4 h5 h6 header hr li main nav ol option p pre section summary table td th title tr ul""",
     )
 )
-_UNSEEN = ("script", "style", "noscript", "template", "svg", "iframe", "object", "select", "textarea")
+_INVISIBLE_TAGS = ("script", "style", "noscript", "template", "svg", "iframe", "object", "select", "textarea")
 
 
 class ExtractError(ValueError):
@@ -88,11 +88,11 @@ def text_of(
         raise ExtractError(f"{len(data)} bytes; at most {MAX_BYTES} are read")
     match kind:
         case "text/plain" | "text/markdown":
-            found = _plain(decode(data, said=charset), headings=kind == "text/markdown")
+            found = _plain(decode(data, label=charset), headings=kind == "text/markdown")
         case "text/html" | "application/xhtml+xml":
             if len(data) > MAX_HTML_BYTES:
                 raise ExtractError(f"{len(data)} bytes of HTML; at most {MAX_HTML_BYTES} are read")
-            found = _html(decode(data, said=charset, markup=True), limits or ReadingLimits())
+            found = _html(decode(data, label=charset, markup=True), limits or ReadingLimits())
         case "application/pdf":
             found = _pdf(data, limits or ReadingLimits())
         case _ if kind in DOCX_TYPES:
@@ -121,7 +121,7 @@ def links_of(html: str | bytes, base: str, *, charset: str | None = None) -> lis
         base: the page's address; a `<base>` in the page overrides it.
         charset: only for bytes.
     """
-    text = decode(html, said=charset, markup=True) if isinstance(html, bytes) else html
+    text = decode(html, label=charset, markup=True) if isinstance(html, bytes) else html
     tree = tree_of(text[:MAX_HTML_BYTES])
     if tree is None:
         return []
@@ -195,7 +195,7 @@ def body_text(tree: _Element) -> str:
     """All visible text of a page, one line per block. Removes what is invisible from `tree`."""
     from lxml import etree
 
-    etree.strip_elements(tree, *_UNSEEN, with_tail=False)
+    etree.strip_elements(tree, *_INVISIBLE_TAGS, with_tail=False)
     parts: list[str] = []
     for event, element in etree.iterwalk(tree, events=("start", "end")):
         block = element.tag in _BLOCKS
@@ -213,17 +213,17 @@ def body_text(tree: _Element) -> str:
 
 
 def _pdf(data: bytes, limits: ReadingLimits) -> Extracted:
-    said = _in_a_process("pdf", data, limits)
-    if "error" in said:
-        raise ExtractError(f"the PDF: {said['error']}")
-    if not said["text"].strip():
+    result = _in_a_process("pdf", data, limits)
+    if "error" in result:
+        raise ExtractError(f"the PDF: {result['error']}")
+    if not result["text"].strip():
         raise ExtractError("the PDF holds no text; a scanned one needs text recognition first")
-    return Extracted(title=said["title"], text=said["text"], cut=said["cut"])
+    return Extracted(title=result["title"], text=result["text"], cut=result["cut"])
 
 
 def _docx(data: bytes, kind: str, limits: ReadingLimits) -> Extracted:
     # Imported late, because it imports this module.
-    from activities.documents.reading import read_structured
+    from activities.documents.structured_reader import read_structured
 
     found = read_structured(data, kind, limits)
     return Extracted(title=found.title, text=found.text, cut=found.cut)
@@ -235,7 +235,7 @@ def _in_a_process(kind: str, data: bytes, limits: ReadingLimits) -> dict[str, An
     Raises:
         ExtractError: it exceeded its limits.
     """
-    from activities.documents import extract_apart
+    from activities.documents import extract_isolated
     from activities.isolated_call import LimitsExceededError, ProcessLimits, run_isolated
 
     argument = {
@@ -246,10 +246,10 @@ def _in_a_process(kind: str, data: bytes, limits: ReadingLimits) -> dict[str, An
     }
     own = ProcessLimits(limits.memory, limits.cpu_seconds, limits.seconds)
     try:
-        said: dict[str, Any] = run_isolated(extract_apart.read, argument, own, lambda: None)
+        result: dict[str, Any] = run_isolated(extract_isolated.read, argument, own, lambda: None)
     except LimitsExceededError as error:
         raise ExtractError(f"reading the document went over its limits: {error}") from None
-    return said
+    return result
 
 
 def _tidy(text: str) -> str:

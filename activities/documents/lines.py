@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from activities.documents.assembly import Assembly
-from activities.documents.numbers import Trail, typed_number, words
+from activities.documents.numbers import ClauseOutline, typed_number, words
 
 MAX_HEADING = 120
 MAX_HEADING_WORDS = 14
@@ -49,17 +49,17 @@ class Line:
     kind: str = "paragraph"
 
 
-def add_lines(lines: Iterable[Line], assembly: Assembly, trail: Trail | None = None) -> None:
+def add_lines(lines: Iterable[Line], assembly: Assembly, outline: ClauseOutline | None = None) -> None:
     """Add the paragraphs that the lines form."""
-    trail = trail or Trail()
+    outline = outline or ClauseOutline()
     paragraph: list[Line] = []
     for line in lines:
         if paragraph and _begins(line, paragraph):
-            _add(paragraph, assembly, trail)
+            _add(paragraph, assembly, outline)
             paragraph = []
         paragraph.append(line)
     if paragraph:
-        _add(paragraph, assembly, trail)
+        _add(paragraph, assembly, outline)
 
 
 def is_heading(text: str, number: str) -> bool:
@@ -137,7 +137,7 @@ def _begins(line: Line, before: list[Line]) -> bool:
     return last.short and (last.text.endswith(_ENDS) or (line.text[:1].isupper() and last.text.isupper()))
 
 
-def _add(paragraph: list[Line], assembly: Assembly, trail: Trail) -> None:
+def _add(paragraph: list[Line], assembly: Assembly, outline: ClauseOutline) -> None:
     first = paragraph[0]
     text = join_lines([line.text for line in paragraph])
     if first.kind != "paragraph":
@@ -147,12 +147,12 @@ def _add(paragraph: list[Line], assembly: Assembly, trail: Trail) -> None:
     number, rest = ("", text) if _in_contents(text) else typed_number(text)
     if not number and (bare := _BARE.match(text)) and is_heading(text[bare.end() :], bare[1]):
         number, rest = bare[1], text[bare.end() :]
-    path = trail.path(number) if number else ""
+    path = outline.path(number) if number else ""
     assembly.add(
         rest,
         "heading" if is_heading(rest, number) else "paragraph",
         number=number,
         path=path,
-        level=len(trail) if number else 0,
+        level=len(outline) if number else 0,
         page=first.page,
     )

@@ -10,7 +10,7 @@ from lxml import etree
 
 from activities.documents.assembly import Assembly, FullError, Piece, numbered
 from activities.documents.lines import is_heading
-from activities.documents.numbers import Trail, letters, roman
+from activities.documents.numbers import ClauseOutline, letters, roman
 from activities.documents.structure import UnreadableError
 
 _BLOCKS = frozenset(
@@ -22,7 +22,7 @@ _BLOCKS = frozenset(
     )
 )
 _HEADINGS = {f"h{depth}": depth for depth in range(1, 7)}
-_SILENT = frozenset(
+_IGNORED_TAGS = frozenset(
     (
         "head",
         "script",
@@ -88,7 +88,7 @@ class _Page:
 
     def __init__(self, media_type: str) -> None:
         self.assembly = Assembly(media_type)
-        self._trail = Trail()
+        self._outline = ClauseOutline()
         self._piece = Piece()
         self._kind = "paragraph"
         self._level = 0
@@ -109,7 +109,7 @@ class _Page:
     def walk(self, element: Any, pre: bool) -> None:
         """Read an element and what is in it; depth is bounded by the parser."""
         tag = element.tag
-        if tag in _SILENT:
+        if tag in _IGNORED_TAGS:
             return
         if _is_hidden(element):
             self._hidden += bool("".join(element.itertext()).strip())
@@ -147,7 +147,7 @@ class _Page:
         own = bool(number)
         if not own:
             number, text, changes = numbered(text, changes)
-        path = self._trail.path(number, self._known if own else "") if number else ""
+        path = self._outline.path(number, self._known if own else "") if number else ""
         kind = "cell" if self._row and kind == "paragraph" else kind
         if kind == "paragraph" and is_heading(text, number):
             kind = "heading"
@@ -157,7 +157,7 @@ class _Page:
             changes,
             number=number,
             path=path,
-            level=self._level or (len(self._trail) if number else 0),
+            level=self._level or (len(self._outline) if number else 0),
             row=self._row,
             column=self._column,
         )

@@ -142,7 +142,7 @@ class _Step:
     absolute: bool
 
 
-class Trail:
+class ClauseOutline:
     """Gives each number its full path: "(a)" below "12.3" is "12.3(a)".
 
     A number only shows its own level. It belongs to the deepest level whose style and count it continues; one

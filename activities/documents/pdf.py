@@ -12,9 +12,9 @@ from typing import Any
 import pypdfium2
 from pypdfium2 import raw
 
-from activities.documents.assembly import Assembly, FullError, counted, seen
+from activities.documents.assembly import Assembly, FullError, visible_text, with_count
 from activities.documents.lines import Line, add_lines, hyphen_after
-from activities.documents.numbers import Trail, typed_number
+from activities.documents.numbers import ClauseOutline, typed_number
 from activities.documents.pdf_marks import Marks
 from activities.documents.pdf_objects import Drawn, drawn_on
 from activities.documents.structure import UnreadableError
@@ -32,7 +32,7 @@ _LINE_END = re.compile(r"[^\r\n]+")
 
 
 @dataclass(frozen=True)
-class _Set:
+class _PlacedLine:
     """A line as laid out on its page, in points: its left and right end, and the lower edge at each end.
 
     The lower edges differ if a divided word made PDFium join the line with the next one.
@@ -72,7 +72,7 @@ class _Reader:
         self._file = file
         self._marks = Marks(file)
         self._drawn: list[Drawn] = []
-        self._lines: list[list[_Set]] = []
+        self._lines: list[list[_PlacedLine]] = []
         self.assembly = Assembly("application/pdf")
         self.assembly.cut = cut
         self.assembly.pages = pages
@@ -109,27 +109,27 @@ class _Reader:
 
     def _put_together(self) -> None:
         running = _running(self._lines)
-        pitch = _pitch(self._lines)
-        trail, known, pending = Trail(), set[str](), list[Line]()
+        spacing = _line_spacing(self._lines)
+        outline, known, pending = ClauseOutline(), set[str](), list[Line]()
         with suppress(FullError):
             for number, lines in enumerate(self._lines, 1):
                 heads, feet = running[number - 1]
                 for kind, places in (("header", heads), ("footer", feet)):
                     for place in places:
-                        said = {f"{kind} {shape}" for shape in _shapes(lines[place].text, number)}
-                        if not said & known:
-                            known |= said
+                        forms = {f"{kind} {form}" for form in _repeatable_forms(lines[place].text, number)}
+                        if not forms & known:
+                            known |= forms
                             self.assembly.add(lines[place].text, kind, page=number)
                 left_out = {*heads, *feet}
                 body = [line for place, line in enumerate(lines) if place not in left_out]
-                pending += _flow(body, number, pitch)
+                pending += _with_gaps(body, number, spacing)
                 marks = self._marks.on(number)
                 if marks:
-                    add_lines(pending, self.assembly, trail)
+                    add_lines(pending, self.assembly, outline)
                     pending = []
                 for kind, text in marks:
                     self.assembly.add(text, kind, page=number)
-            add_lines(pending, self.assembly, trail)
+            add_lines(pending, self.assembly, outline)
 
     def _say(self, pictured: list[int]) -> None:
         words, remarks = self.assembly.unread_more, self.assembly.remarks
@@ -139,11 +139,11 @@ class _Reader:
             drawn.pictures for number, drawn in enumerate(self._drawn, 1) if number not in pictured
         )
         if pictures:
-            words.append(counted("a picture", pictures))
-        words += [counted(what, how_many) for what, how_many in self._marks.unread.items()]
+            words.append(with_count("a picture", pictures))
+        words += [with_count(what, how_many) for what, how_many in self._marks.unread.items()]
         with suppress(Exception):
             if attached := raw.FPDFDoc_GetAttachmentCount(self._file):
-                words.append(counted("an attached file", attached))
+                words.append(with_count("an attached file", attached))
         if raw.FPDF_GetFormType(self._file) in (raw.FORMTYPE_XFA_FULL, raw.FORMTYPE_XFA_FOREGROUND):
             words.append("a form that is drawn by a program")
         if invisible := [number for number, drawn in enumerate(self._drawn, 1) if drawn.invisible]:
@@ -151,7 +151,7 @@ class _Reader:
         remarks += self._marks.remarks
 
 
-def _lines_of(page: Any) -> list[_Set]:
+def _lines_of(page: Any) -> list[_PlacedLine]:
     """The lines in the order of the file, which is the reading order except for rare programs."""
     text_page = page.get_textpage()
     try:
@@ -162,11 +162,11 @@ def _lines_of(page: Any) -> list[_Set]:
         exact = len(text) == len(text.encode("utf-16-le", "surrogatepass")) // 2
         lines = []
         for found in _LINE_END.finditer(text):
-            said = seen(_DIVIDED.sub(lambda word: word[1] + hyphen_after(word[1]), found[0])).strip()
-            if said:
+            line = visible_text(_DIVIDED.sub(lambda word: word[1] + hyphen_after(word[1]), found[0])).strip()
+            if line:
                 first, last = found.start(), found.end() - 1
                 box = _box(text_page, first, last) if exact else (0.0, 0.0, 0.0, 0.0)
-                lines.append(_Set(said, *box))
+                lines.append(_PlacedLine(line, *box))
         return lines
     finally:
         text_page.close()
@@ -183,7 +183,7 @@ def _box(text_page: Any, first: int, last: int) -> tuple[float, float, float, fl
     return ends[0][0], ends[1][2], ends[0][1], ends[1][1]
 
 
-def _pitch(pages: list[list[_Set]]) -> float:
+def _line_spacing(pages: list[list[_PlacedLine]]) -> float:
     """The usual distance from one line to the next; 0 if it is not known."""
     steps = Counter(
         round(above.end - below.low)
@@ -194,7 +194,7 @@ def _pitch(pages: list[list[_Set]]) -> float:
     return float(steps.most_common(1)[0][0]) if steps else 0.0
 
 
-def _flow(lines: list[_Set], page: int, pitch: float) -> list[Line]:
+def _with_gaps(lines: list[_PlacedLine], page: int, spacing: float) -> list[Line]:
     """The lines of a page, and what their positions tell: gaps between them, and which end early."""
     out: list[Line] = []
     margins = _margins(lines)
@@ -205,16 +205,16 @@ def _flow(lines: list[_Set], page: int, pitch: float) -> list[Line]:
         if beside and out:
             out[-1] = replace(out[-1], text=f"{out[-1].text}\t{line.text}", short=True)
             continue
-        gap = place == 0 or (pitch > 0 and step > pitch * 1.35)
+        gap = place == 0 or (spacing > 0 and step > spacing * 1.35)
         left, right = margins[round(line.left / _COLUMN)]
         short = right > left and line.right < right - (right - left) * 0.15
         out.append(Line(line.text, page, gap, short))
     return out
 
 
-def _margins(lines: list[_Set]) -> dict[int, tuple[float, float]]:
+def _margins(lines: list[_PlacedLine]) -> dict[int, tuple[float, float]]:
     """The left and right end of the column that a line belongs to, by where the line begins."""
-    beside: dict[int, list[_Set]] = {}
+    beside: dict[int, list[_PlacedLine]] = {}
     for line in lines:
         at = round(line.left / _COLUMN)
         # An indented line belongs to the column, but a line of the next column does not.
@@ -226,7 +226,7 @@ def _margins(lines: list[_Set]) -> dict[int, tuple[float, float]]:
     }
 
 
-def _running(pages: list[list[_Set]]) -> list[tuple[list[int], list[int]]]:
+def _running(pages: list[list[_PlacedLine]]) -> list[tuple[list[int], list[int]]]:
     """For each page, the lines of its running header and footer: the same on half of all pages or more."""
     edges = []
     for lines in pages:
@@ -238,31 +238,31 @@ def _running(pages: list[list[_Set]]) -> list[tuple[list[int], list[int]]]:
     if filled < 2:
         return out
     for side in (0, 1):
-        shapes = [
-            {place: _shapes(lines[place].text, page) for place in edge[side]}
+        forms = [
+            {place: _repeatable_forms(lines[place].text, page) for place in edge[side]}
             for page, (lines, edge) in enumerate(zip(pages, edges, strict=True), 1)
         ]
         seen_on = Counter(
-            shape for page in shapes for shape in {shape for found in page.values() for shape in found}
+            form for page in forms for form in {form for found in page.values() for form in found}
         )
-        often = {shape for shape, count in seen_on.items() if count >= max(2, filled * 0.5)}
+        often = {form for form, count in seen_on.items() if count >= max(2, filled * 0.5)}
         for number, edge in enumerate(edges):
             # From the edge inwards, and only up to the first line that does not repeat.
             for place in edge[0] if side == 0 else edge[1][::-1]:
-                if not shapes[number][place] & often:
+                if not forms[number][place] & often:
                     break
                 out[number][side].append(place)
             out[number][side].sort()
     return out
 
 
-def _shapes(text: str, page: int) -> set[str]:
+def _repeatable_forms(text: str, page: int) -> set[str]:
     """What a running line may have in common on all pages: all of it, or all but the page number."""
-    shapes = {text}
+    forms = {text}
     if not typed_number(text)[0]:
         for found in re.finditer(r"\d{1,5}", text):
-            shapes.add(f"{text[: found.start()]}{int(found[0]) - page:+}{text[found.end() :]}")
-    return shapes
+            forms.add(f"{text[: found.start()]}{int(found[0]) - page:+}{text[found.end() :]}")
+    return forms
 
 
 def _pages(numbers: list[int]) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from pypdfium2 import raw
 
-from activities.documents.assembly import seen
+from activities.documents.assembly import visible_text
 
 _MAX_MARKS = 5_000
 _MAX_CHARACTERS = 20_000
@@ -95,4 +95,4 @@ def _string(function: Any, *arguments: Any) -> str:
         return ""
     buffer = ctypes.create_string_buffer(size)
     function(*arguments, ctypes.cast(buffer, ctypes.POINTER(ctypes.c_ushort)), size)
-    return seen(buffer.raw.decode("utf-16-le", "replace").partition("\0")[0]).strip()
+    return visible_text(buffer.raw.decode("utf-16-le", "replace").partition("\0")[0]).strip()

@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
-from activities.documents.assembly import Assembly, FullError, seen
+from activities.documents.assembly import Assembly, FullError, visible_text
 from activities.documents.charsets import decode
 from activities.documents.lines import Line, add_lines
 
 
 def read(data: bytes, charset: str | None = None) -> dict[str, Any]:
     """Paragraphs, headings and numbers of plain text; form feeds separate its pages."""
-    text = decode(data, said=charset).replace("\r\n", "\n").replace("\r", "\n")
+    text = decode(data, label=charset).replace("\r\n", "\n").replace("\r", "\n")
     assembly = Assembly("text/plain")
     with suppress(FullError):
         add_lines(_lines(text), assembly)
@@ -31,7 +31,7 @@ def _lines(text: str) -> Iterator[Line]:
     wrapped = 40 <= width <= 200
     page, gap = 1, False
     for raw in re.split(r"(?<=\f)|\n", text):
-        line = seen(raw.strip("\f")).rstrip()
+        line = visible_text(raw.strip("\f")).rstrip()
         if not line.strip():
             gap = True
         else:
@@ -51,4 +51,4 @@ def as_html(data: bytes, charset: str | None = None) -> str:
     parser = MarkdownIt("commonmark", {"html": True, "maxNesting": 100_000}).enable(
         ["table", "strikethrough"]
     )
-    return str(parser.render(decode(data, said=charset)))
+    return str(parser.render(decode(data, label=charset)))

@@ -173,7 +173,7 @@ def _said(part: Message, leaves: Collection[int], depth: int = 0) -> list[str]:
     data = part.get_payload(decode=True)
     if not isinstance(data, bytes):
         return []
-    text = decode(data[:_TEXT_BYTES], said=_charset(part), markup=kind == "text/html").replace("\0", "")
+    text = decode(data[:_TEXT_BYTES], label=_charset(part), markup=kind == "text/html").replace("\0", "")
     return [html_words(text) if kind == "text/html" else text]
 
 

@@ -69,7 +69,7 @@ def test_a_page_without_a_main_text_gives_its_plain_text() -> None:
 )
 def test_the_character_set_is_found(data: bytes, said: str | None, wanted: str | None) -> None:
     """Byte order mark, header, markup, UTF-8, detector: in this order, and a wrong claim does no harm."""
-    text = decode(data, said=said, markup=True)
+    text = decode(data, label=said, markup=True)
     assert text
     if wanted:
         assert wanted in text
@@ -82,8 +82,8 @@ def test_the_character_set_is_found(data: bytes, said: str | None, wanted: str |
 def test_a_codec_that_is_no_character_set_of_the_web_is_passed_over(name: str) -> None:
     """A header cannot make the worker unpack or execute anything."""
     bomb = zlib.compress(b"0" * 1000)
-    assert decode(b"plain +AGE-", said=name) == "plain +AGE-"
-    assert "0000" not in decode(bomb, said=name)
+    assert decode(b"plain +AGE-", label=name) == "plain +AGE-"
+    assert "0000" not in decode(bomb, label=name)
 
 
 def test_plain_text_and_markdown_keep_their_lines() -> None:
@@ -319,7 +319,7 @@ def test_what_is_declared_decides_and_bad_bytes_are_marked(
     data: bytes, said: str | None, wanted: str
 ) -> None:
     """One stray byte garbles no page; the header goes before the markup; labels are the standard's."""
-    assert wanted in decode(data, said=said, markup=True)
+    assert wanted in decode(data, label=said, markup=True)
 
 
 def test_every_label_of_the_standard_is_known() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from activities.documents.docx.names import W, child, number, on, value
 from activities.documents.docx.styles import Styles
-from activities.documents.numbers import Trail, bare, written
+from activities.documents.numbers import ClauseOutline, bare, written
 
 LEVELS = 9
 _ABSTRACT, _NUM = W + "abstractNum", W + "num"
@@ -62,7 +62,7 @@ class Numbering:
 
     def __init__(self, root: Any, styles: Styles) -> None:
         self._styles = styles
-        self._trail = Trail()
+        self._outline = ClauseOutline()
         self._uses: dict[int, _Use | None] = {}
         self._lists: dict[str, _List] = {}
         found = root if root is not None else ()
@@ -82,12 +82,12 @@ class Numbering:
             return Shown("", "", at + 1)
         path = self._path(use, at)
         relative = not path[:1].isdecimal() and (at == 0 or path.startswith("("))
-        return Shown(shown, self._trail.path(shown, "" if relative else path), at + 1)
+        return Shown(shown, self._outline.path(shown, "" if relative else path), at + 1)
 
     def typed(self, shown: str) -> Shown:
         """The same for a number that was typed."""
-        path = self._trail.path(shown)
-        return Shown(shown, path, len(self._trail))
+        path = self._outline.path(shown)
+        return Shown(shown, path, len(self._outline))
 
     def _place(self, properties: Any, style: str) -> tuple[_Use, int] | None:
         num_id, at = value(properties, "numPr", "numId"), value(properties, "numPr", "ilvl")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 # Elements that only wrap blocks, rows or cells.
 _WRAPPERS = frozenset(("w:sdtContent", "w:customXml", "w:smartTag"))
-_HUNG = {
+_NOTE_PARTS = {
     "w:footnoteReference": "footnotes",
     "w:endnoteReference": "endnotes",
     "w:commentReference": "comments",
@@ -152,9 +152,9 @@ class Story:
             column=place.column,
         )
         for what, content in piece.after:
-            self._hung(what, content, replace(place, page=page))
+            self._emit_anchored(what, content, replace(place, page=page))
 
-    def _hung(self, what: str, content: Any, place: Place) -> None:
+    def _emit_anchored(self, what: str, content: Any, place: Place) -> None:
         """Emit what is anchored in the previous paragraph: a text box, a note, a comment, a diagram."""
         match what:
             case "box" if isinstance(content, str):
@@ -165,7 +165,7 @@ class Story:
             case "diagram":
                 self._document.diagram(content)
             case _:
-                name = _HUNG[what]
+                name = _NOTE_PARTS[what]
                 note, count = self._document.note(name, content)
                 if note is None:
                     return

@@ -27,17 +27,17 @@ def structure(data: bytes, argument: Any) -> bytes:
     """
     sys.setrecursionlimit(_RECURSION)
     try:
-        said = _read(data, argument)
+        result = _read(data, argument)
     except UnreadableError as error:
-        said = {"code": error.code, "error": str(error)}
+        result = {"code": error.code, "error": str(error)}
     except RecursionError:
-        said = {"code": "bomb", "error": "it is nested without measure"}
+        result = {"code": "bomb", "error": "it is nested without measure"}
     except MemoryError:
-        said = {"code": "bomb", "error": "it asks for more memory than a document may have"}
+        result = {"code": "bomb", "error": "it asks for more memory than a document may have"}
     except Exception as error:
         # A parser's own message could quote the document.
-        said = {"code": "broken", "error": f"it is damaged ({type(error).__name__})"}
-    return json.dumps(said).encode("utf-8", "replace")
+        result = {"code": "broken", "error": f"it is damaged ({type(error).__name__})"}
+    return json.dumps(result).encode("utf-8", "replace")
 
 
 def _read(data: bytes, argument: Any) -> dict[str, Any]:
@@ -50,7 +50,7 @@ def _read(data: bytes, argument: Any) -> dict[str, Any]:
             if kind == "markdown":
                 html = plain.as_html(data, argument["charset"])
             else:
-                html = decode(data, said=argument["charset"], markup=True)
+                html = decode(data, label=argument["charset"], markup=True)
             found = markup.read(html[:MAX_HTML_BYTES], argument["media_type"])
             found["cut"] = found["cut"] or len(html) > MAX_HTML_BYTES
             return found

@@ -12,7 +12,7 @@ from activities.fork_server import ForkServer
 from activities.isolated_call import LimitsExceededError, ProcessLimits
 
 # Loads the parsers once. A process reads several documents: forking costs as much as reading a short one.
-_SERVER = ForkServer("activities.documents.readers", calls=25)
+_SERVER = ForkServer("activities.documents.reader_entry", calls=25)
 
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _ENCRYPTED_OFFICE = "EncryptedPackage".encode("utf-16-le")
@@ -34,7 +34,7 @@ def read_structured(
     data: bytes,
     media_type: str,
     limits: ReadingLimits | None = None,
-    beat: Callable[[], None] = lambda: None,
+    heartbeat: Callable[[], None] = lambda: None,
 ) -> StructuredDocument:
     """The structure of a document. Blocks; the work is done in a separate process with limits.
 
@@ -43,7 +43,7 @@ def read_structured(
         media_type: what it claims to be (`STRUCTURED_TYPES`); its first bytes decide. Parameters after a
             semicolon are read for `charset`.
         limits: of that process.
-        beat: called every second; whatever it raises ends the reading.
+        heartbeat: called every second; whatever it raises ends the reading.
 
     Raises:
         UnreadableError: it cannot be read; `code` says why.
@@ -52,14 +52,14 @@ def read_structured(
     argument = argument_for(data, media_type, limits.pages)
     own = ProcessLimits(limits.memory, limits.cpu_seconds, limits.seconds)
     try:
-        said = _SERVER.run("structure", data, argument, own, beat)
+        answer = _SERVER.run("structure", data, argument, own, heartbeat)
     except LimitsExceededError as error:
         raise UnreadableError("bomb", f"reading it went over its limits: {error}") from None
-    return document_of(said, argument)
+    return document_of(answer, argument)
 
 
 def argument_for(data: bytes, media_type: str, pages: int = ReadingLimits().pages) -> dict[str, Any]:
-    """The argument for `readers.structure`; `media_type` is only what `data` claims to be.
+    """The argument for `reader_entry.structure`; `media_type` is only what `data` claims to be.
 
     Raises:
         UnreadableError: nothing reads it.
@@ -73,16 +73,16 @@ def argument_for(data: bytes, media_type: str, pages: int = ReadingLimits().page
     }
 
 
-def document_of(said: bytes, argument: dict[str, Any]) -> StructuredDocument:
-    """The document in what `readers.structure` returned for `argument`.
+def document_of(answer: bytes, argument: dict[str, Any]) -> StructuredDocument:
+    """The document in what `reader_entry.structure` returned for `argument`.
 
     Raises:
         UnreadableError: it could not be read, or holds no text.
     """
-    if said.startswith(b'{"code"'):
-        failed = json.loads(said)
+    if answer.startswith(b'{"code"'):
+        failed = json.loads(answer)
         raise UnreadableError(failed["code"], failed["error"])
-    found = StructuredDocument.model_validate_json(said)
+    found = StructuredDocument.model_validate_json(answer)
     if not found.text:
         raise UnreadableError("empty", "it holds no text")
     if argument["kind"] == "markdown":

@@ -28,7 +28,7 @@ def html(data: bytes) -> dict[str, object]:
     return {"text": text or ""}
 
 
-def mended(data: bytes) -> bytes:
+def with_trailer(data: bytes) -> bytes:
     """The PDF, with an end added if it is missing: the reader then searches for the objects itself."""
     if b"startxref" in data[-4096:]:
         return data
@@ -49,7 +49,7 @@ def pdf(data: bytes, characters: int, most_pages: int) -> dict[str, object]:
     parts: list[str] = []
     length = 0
     try:
-        reader = PdfReader(io.BytesIO(mended(data)))
+        reader = PdfReader(io.BytesIO(with_trailer(data)))
         if reader.is_encrypted and not reader.decrypt(""):
             return {"error": "it is encrypted, and no password is known"}
         title = str(reader.metadata.title or "") if reader.metadata else ""

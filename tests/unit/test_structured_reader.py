@@ -15,9 +15,9 @@ from pypdf import PdfReader, PdfWriter
 
 from activities.documents import reading
 from activities.documents.extract import MAX_BYTES, ReadingLimits
-from activities.documents.numbers import Trail, typed_number
-from activities.documents.reading import read_structured
+from activities.documents.numbers import ClauseOutline, typed_number
 from activities.documents.structure import STRUCTURED_TYPES, Block, StructuredDocument, UnreadableError
+from activities.documents.structured_reader import read_structured
 from tests.support.docx import SPACES, docx, p, zipped
 from tests.support.pdfs import pages
 
@@ -191,8 +191,8 @@ def test_numbers_are_recognised_where_they_begin_a_clause(text: str, number: str
 )
 def test_the_full_number_of_a_clause_is_found(numbers: str, paths: str) -> None:
     """A number shows its own level; (i) after (h) is a letter, after (b) a Roman figure."""
-    trail = Trail()
-    assert [trail.path(number) for number in numbers.split()] == paths.split()
+    outline = ClauseOutline()
+    assert [outline.path(number) for number in numbers.split()] == paths.split()
 
 
 # HTML and Markdown
@@ -480,7 +480,7 @@ def test_what_is_made_to_hurt_does_no_harm(name: str) -> None:
 def test_parsers_are_never_in_the_worker() -> None:
     """Reading leaves what parses out of this process, and what imports the types stays light."""
     code = (
-        "import sys\nfrom activities.documents.reading import read_structured\n"
+        "import sys\nfrom activities.documents.structured_reader import read_structured\n"
         "assert read_structured(b'<html>words', 'text/html').text == 'words'\n"
         "print([name for name in ('lxml', 'pypdfium2', 'markdown_it') if name in sys.modules])"
     )
