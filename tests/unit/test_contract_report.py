@@ -45,7 +45,7 @@ class Desk:
         self.contracts = Contracts(
             self.store,
             "offline",
-            lambda auditor, name, digest, data, media_type, beat: auditor.audit(
+            lambda auditor, name, digest, data, media_type, heartbeat: auditor.audit(
                 name, digest, StructuredDocument.model_validate(plain.read(data))
             ),
         )

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from pypdf import PdfReader, PdfWriter
 
-from activities.documents import reading
+from activities.documents import structured_reader
 from activities.documents.extract import MAX_BYTES, ReadingLimits
 from activities.documents.numbers import ClauseOutline, typed_number
 from activities.documents.structure import STRUCTURED_TYPES, Block, StructuredDocument, UnreadableError
@@ -29,7 +29,7 @@ SMALL = ReadingLimits(memory=300_000_000, cpu_seconds=1, seconds=120)
 def _readers() -> Iterator[None]:
     """No process of the module is left."""
     yield
-    reading._SERVER.close()
+    structured_reader._SERVER.close()
 
 
 def read(data: bytes | str, media_type: str) -> StructuredDocument:
