@@ -23,9 +23,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 # Modules of the standard library with side effects on import.
-_SIDE_EFFECTS = frozenset(
-    {"antigravity", "cgitb", "readline", "rlcompleter", "site", "this", "tkinter", "turtle"}
-)
+_IMPURE = frozenset({"antigravity", "cgitb", "readline", "rlcompleter", "site", "this", "tkinter", "turtle"})
 # A file that uses one of these may reach its names dynamically.
 _DYNAMIC = frozenset(
     {"globals", "locals", "vars", "eval", "exec", "dir", "__getattr__", "__dict__", "modules"}
@@ -183,7 +181,7 @@ def _has_side_effects(node: ast.Import | ast.ImportFrom, own: frozenset[str]) ->
         if any("." in name for name in modules):
             return True
     tops = {name.partition(".")[0] for name in modules}
-    return not tops <= sys.stdlib_module_names or bool(tops & (_SIDE_EFFECTS | own | {"__future__"}))
+    return not tops <= sys.stdlib_module_names or bool(tops & (_IMPURE | own | {"__future__"}))
 
 
 def implied(tree: ast.Module) -> set[str]:
