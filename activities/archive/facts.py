@@ -35,7 +35,7 @@ def key_ids(payloads: Iterable[Payload]) -> set[str]:
 
 
 def key_ids_in(body: bytes) -> set[str]:
-    """The id of the key an object of the store is encrypted with; empty if it is no payload."""
+    """The id of the key an object of the store is encrypted with; empty if it is not a payload."""
     try:
         return key_ids([Payload.FromString(body)])
     except DecodeError:
