@@ -175,7 +175,7 @@ async def check_reachable(url: httpx.URL, allowed: AllowedHosts, resolve: Resolv
     """Check that a request to `url` would not be refused now. A name that cannot be resolved passes.
 
     Raises:
-        AddressRefusedError: it would be.
+        AddressRefusedError: it would be refused.
     """
     check_url(url, allowed)
     try:
