@@ -47,7 +47,7 @@ from common.settings.models import check_model, provider_of
 
 # Below this many characters of material, something else is too long for the model.
 LEAST_MATERIAL = 500
-# No tokenizer makes fewer tokens of a text this long than one per so many bytes.
+# A text longer than this takes at least one token per `BYTES_A_TOKEN` bytes, whatever the tokenizer.
 MANY_BYTES, BYTES_A_TOKEN = 10_000, 8
 
 
