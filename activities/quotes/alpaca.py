@@ -57,8 +57,10 @@ def make_quiet(client: RESTClient, seconds: float) -> None:
 
 
 def check_credentials(key: str, secret: str) -> None:
-    """Raises:
-    SettingsError: one of them is missing; the message names the settings.
+    """Check that key and secret are set.
+
+    Raises:
+        SettingsError: one of them is missing; the message names the settings.
     """
     if not key or not secret:
         raise SettingsError(f"Alpaca needs an API key and its secret: set {CREDENTIALS}.")
