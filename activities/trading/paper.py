@@ -176,7 +176,7 @@ class PaperBroker:
         with self._book.opened() as book:
             entry = book.get(client_order_id)
             if entry is not None:
-                entry = self._match(book, entry, None, now)  # it may have run out
+                entry = self._match(book, entry, None, now)  # it may have expired
             if entry is not None and not entry.state.final:
                 entry = _end(book, entry, OrderState.CANCELLED, now)
                 book.note(Attempt(client_order_id, now, "cancel", "cancelled"))
