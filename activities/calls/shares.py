@@ -1,8 +1,8 @@
 """Wraps every activity: keeps one owner's long activities from taking all the slots of a worker.
 
 Temporal dispatches waiting activities fairly between owners, but a dispatched one keeps its slot until it
-ends. So an activity that can wait is put off while its owner already runs twice as many as it would leave
-slots free. Every later owner still finds a slot, though fewer than the one before.
+ends. So an activity that can wait is put off while its owner already runs at least twice as many as there
+would be free slots left. Each owner who comes later still finds slots, though fewer than the one before.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
 
-# An owner's most running activities per slot left free: an owner alone gets two thirds of the slots.
+# How many activities an owner may run per slot left free. An owner alone gets two thirds of all slots.
 FOR_EACH_FREE = 2
 PUT_OFF = "PutOff"
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=1), timedelta(seconds=10)
