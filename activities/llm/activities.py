@@ -14,7 +14,7 @@ from common.errors import permanent
 
 
 class ModelActivities:
-    """Asks language models for agents, and raises budgets once a human has approved it."""
+    """Sends agents' requests to language models, and raises budgets on a human's approval."""
 
     def __init__(self, runner: ModelRunner, authority: Authority) -> None:
         self._runner = runner
