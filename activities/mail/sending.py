@@ -1,4 +1,4 @@
-"""Sends mail, each exactly once: notices to the people agents work for, and letters that people approved."""
+"""Sends mail, none of it twice: notices to the people agents work for, and letters that people approved."""
 
 from __future__ import annotations
 
