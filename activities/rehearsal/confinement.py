@@ -1,6 +1,6 @@
 """Confines a process: no connections, no writes outside its own folder, no foreign programs.
 
-This guards against accidents, not against hostile code: it does not hold C code or child processes.
+This guards against accidents, not against hostile code: it does not restrict C code or child processes.
 """
 
 from __future__ import annotations
