@@ -110,7 +110,7 @@ class PaperBroker:
         )
 
     def orders(self) -> list[Order]:
-        """Every order as last updated, oldest first; matches nothing."""
+        """Every order as last updated, oldest first, without matching any."""
         with self._book.opened() as book:
             return [entry.order() for entry in book.all()]
 
