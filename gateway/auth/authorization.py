@@ -17,7 +17,7 @@ from gateway.views import Views
 def may_see(row: AgentRow, subject: Subject) -> bool:
     """Whether it is their agent, or asks something they may decide; operators see all."""
     if not row.owner:
-        return False  # a workflow that is no agent
+        return False  # a workflow that is not an agent
     return subject.operator or row.owner == subject.id or bool(subject.names & deciders(row))
 
 
@@ -44,10 +44,10 @@ async def require_visible(views: Views, subject: Subject, id: str) -> AgentRow:
     except ArchiveDamagedError:
         if subject.operator:
             raise
-        raise NoSuchAgentError(id) from None  # its owner cannot be read either
+        raise NoSuchAgentError(id) from None  # its owner cannot be read either, so nobody else may know of it
     if may_see(row, subject):
         return row
-    # A long list of approvers is cut in the search attribute; the agent has the whole.
+    # The search attribute truncates a long list of approvers; ask the agent for the whole list.
     if row.owner and (row.waiting_for or "").startswith(search_attributes.APPROVAL):
         row = await views.view(id)
         if may_see(row, subject):

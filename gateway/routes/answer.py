@@ -1,6 +1,6 @@
-"""The page behind a link of a letter. Opening it answers nothing, however often and whatever opens it.
+"""The page behind a link in a letter. Opening it answers nothing, however often and whatever opens it.
 
-It is for people who have no account here, and shows nothing but what their letter said.
+It is for people without an account here, and shows only what their letter said.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ OVER = ChoiceView(standing=ChoiceStanding.OVER, subject="", sender="")
 
 @router.api_route("/answer/{token}", methods=["GET", "HEAD"])
 async def show(request: Request, parts: Parts, token: str) -> Response:
-    """The answer that the link stands for, with a button to give it; or why there is none."""
+    """The answer that the link stands for, with a button to give it; or why it is closed."""
     link = _read_link(request, parts, token)
     try:
         view = await parts.agents.choice(link)
