@@ -24,7 +24,7 @@ async def count_of(client: Client, conditions: Sequence[str]) -> int:
 
 
 async def age_of_oldest(client: Client, conditions: Sequence[str], now: datetime) -> float:
-    """Seconds that the first agent has been in its node, by bisection: visibility counts, but does not sort."""
+    """Seconds the first agent has been in its node, by bisection: visibility counts, but does not sort."""
 
     async def any_older(age: float) -> bool:
         since = (now - timedelta(seconds=age)).isoformat()

@@ -38,7 +38,7 @@ TIMEOUT = httpx.Timeout(70, connect=2)
 
 
 def client() -> httpx.AsyncClient:
-    """The client for the Web UI's server. It keeps no cookies: they belong to visitors, and guard against CSRF."""
+    """The client for the Web UI's server. It keeps no cookies: they are each visitor's, for CSRF checks."""
     none = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
     return httpx.AsyncClient(trust_env=False, timeout=TIMEOUT, cookies=none)
 
