@@ -92,7 +92,7 @@ async def own_server(folder: Path, limit: float) -> AsyncIterator[tuple[DevServe
     """
     settings = Settings.read({"HIBERNAUT_DATA_DIR": str(folder)})
     async with bounded(limit), DevServer(settings, ui_port=None) as server:
-        # The bench's own server is the one meant, whatever the shell or a configuration file says.
+        # Use the bench's own server; ignore any address from the shell or a config file.
         os.environ.update(server.environment())
         yield server, settings
 

@@ -96,7 +96,7 @@ async def _sides(server: DevServer, settings: Settings) -> tuple[KitSide, KitSid
 
 
 def main() -> int:
-    """Parse the options, run, print; the exit code."""
+    """Parse the options, run, print the report, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--kill", action="store_true", help="SIGKILL; otherwise workers end in order")
     parser.add_argument("--asleep", type=int, default=2000, help="agents asleep in the second half")

@@ -83,7 +83,7 @@ async def _on_sqlite(name: str, folder: Path) -> AsyncIterator[Contender]:
         rotate(key_file(settings))
     database = folder / "temporal.db"
     async with DevServer(settings, ui_port=None, database=database) as server:
-        # The bench's own server is the one meant, whatever the shell or a configuration file says.
+        # Use the bench's own server; ignore any address from the shell or a config file.
         os.environ.update(TEMPORAL_ADDRESS=server.address, TEMPORAL_CONFIG_FILE=os.devnull)
         side = ON_SQLITE[name](await connect(settings), settings, server.address)
         yield Contender(name, side, lambda: [server.pid], lambda: bytes_of_sqlite(database))
