@@ -267,7 +267,7 @@ def holds(report: dict[str, Any]) -> bool:
 
 
 async def bench(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """Run everything in `folder`, bounded in time."""
+    """Run everything in `folder`, within the time limit."""
     task = asyncio.current_task()
     assert task
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -169,7 +169,7 @@ def shares(count: int) -> list[int]:
 
 
 async def bench(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """Run everything in `folder`, bounded in time."""
+    """Run everything in `folder`, within the time limit."""
     left_out: dict[str, str] = {}
     async with bounded(options.limit), AsyncExitStack() as stack:
         contenders = []

@@ -265,7 +265,7 @@ def _mail(outbox: Outbox, port: int) -> Iterator[None]:
 
 
 async def bench(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """Run everything in `folder`, bounded in time."""
+    """Run everything in `folder`, within the time limit."""
     data, canary = folder / "data", secrets.token_hex(16)
     (folder / "scene").mkdir()
     open_all(data)

@@ -96,7 +96,7 @@ def in_json(out: str) -> int:
 
 
 async def bench(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """Run everything in `folder`, bounded in time."""
+    """Run everything in `folder`, within the time limit."""
     settings = Settings.read({"HIBERNAUT_DATA_DIR": str(folder)})
     write_alone(settings)
     signer = Signer.load(settings, create=True)
@@ -136,7 +136,7 @@ async def bench(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 
 def main() -> int:
-    """Parse the options, run, print the report; the exit code is 1 if agents are missing or it is too slow."""
+    """Parse the options, run, print the report; the exit code is 1 if agents are missing or it was slow."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--agents", type=int, default=1000, help="agents with an open request")
     parser.add_argument("--runs", type=int, default=7, help="runs of each command")

@@ -158,7 +158,7 @@ def holds(report: dict[str, Any]) -> bool:
 
 
 async def bench(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """Run everything in `folder`, bounded in time."""
+    """Run everything in `folder`, within the time limit."""
     async with own_server(folder, options.limit) as (server, settings):
         return await Outage(options, server, settings).run()
 
