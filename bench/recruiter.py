@@ -146,7 +146,7 @@ class Bench:
             await asyncio.sleep(0.2)
 
     async def _wake(self, client: Client, worker: Process, number: int) -> dict[str, float]:
-        """Send one candidate's mail; return milliseconds until it is processed, and the worker's CPU seconds."""
+        """Send one candidate's mail; return milliseconds until it is processed, and the worker's CPU."""
         handle = client.get_workflow_handle(ID)
         process = psutil.Process(worker.pid)
         length = (await handle.describe()).history_length

@@ -66,7 +66,7 @@ async def own_cluster(folder: Path, limit: float) -> AsyncIterator[tuple[Cluster
 
 @asynccontextmanager
 async def kept_cluster(folder: Path, settings: Settings) -> AsyncIterator[Cluster]:
-    """A set-up cluster in `folder`, whose parts are restarted when they end; this process's clients find it."""
+    """A set-up cluster in `folder`, whose parts are restarted when they end; clients here find it."""
     settings.data_dir.mkdir(mode=0o700)
     Signer.load(settings, create=True)
     async with Cluster(folder) as cluster:

@@ -71,7 +71,7 @@ class Fleet:
         await asyncio.gather(*(end_child(each.process, 10) for each in self.members))
 
     async def kill(self, member: Member) -> set[str]:
-        """SIGKILL a worker, verified; return symbols with orders in flight. No other act hits it meanwhile."""
+        """SIGKILL a worker, verified; return symbols with orders in flight. No other strike meanwhile."""
         member.spared = True
         member.process.kill()
         code = await member.process.wait()

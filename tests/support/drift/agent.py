@@ -21,7 +21,7 @@ with workflow.unsafe.imports_passed_through():
     )
 from workflows.core.agent import LONG_ACTION, READ, Action, Agent, Premise
 
-# A worker's death shows after four seconds, in place of thirty.
+# A worker's death shows after four seconds instead of thirty.
 SOON = replace(LONG_ACTION, heartbeat=timedelta(seconds=4))
 
 

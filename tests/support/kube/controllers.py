@@ -1,4 +1,4 @@
-"""What the chart is for: Temporal's worker controller, as a process, and the definitions of KEDA."""
+"""What the chart relies on: Temporal's worker controller, as a process, and KEDA's definitions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from testing.waiting import eventually
 from tests.support.kube.cluster import MERGE, Kubernetes
 from tests.support.kube.programs import CONTROLLER, KEDA, sources
 
-# It cannot be told another one.
+# The controller's fixed port.
 WEBHOOK_PORT = 9443
 SYSTEM = "controllers"
 ALLOWED = [
@@ -30,7 +30,7 @@ ALLOWED = [
 
 
 def certificate(folder: Path) -> str:
-    """A certificate of loopback, its key, and itself as the authority; the certificate."""
+    """Write a loopback certificate, its key, and itself as the CA; return the certificate."""
     folder.mkdir(parents=True, exist_ok=True)
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
@@ -57,7 +57,7 @@ def certificate(folder: Path) -> str:
 
 
 async def install_definitions(cluster: Kubernetes) -> None:
-    """The kinds of both, and a namespace for what belongs to them."""
+    """Install the kinds of both, and a namespace for their objects."""
     await cluster.namespace(SYSTEM)
     crds = sources(*CONTROLLER) / "helm" / "temporal-worker-controller-crds"
     await cluster.helm("install", "definitions", str(crds), "--namespace", SYSTEM)
@@ -66,9 +66,9 @@ async def install_definitions(cluster: Kubernetes) -> None:
 
 
 async def start_worker_controller(cluster: Kubernetes) -> None:
-    """Install its chart, with its roles and its webhook, and run it as its service account.
+    """Install its chart with roles and webhook, and run it as its service account.
 
-    The webhook is asked at an address, since nothing here routes to services.
+    The webhook is called at an address, since nothing here routes to services.
     """
     with socket.socket() as free:
         free.bind(("127.0.0.1", WEBHOOK_PORT))
@@ -78,7 +78,7 @@ async def start_worker_controller(cluster: Kubernetes) -> None:
     os.chmod(chart, 0o755)
     (chart / "Chart.lock").unlink()
     described = yaml.safe_load((chart / "Chart.yaml").read_text())
-    # The chart of another program, which made certificates.
+    # The dependency is cert-manager's chart, which would make certificates.
     del described["dependencies"]
     (chart / "Chart.yaml").unlink()
     (chart / "Chart.yaml").write_text(yaml.safe_dump(described))
