@@ -58,7 +58,7 @@ AWAY = (10.0, 30.0)
 # worker, too.
 STOPPED = (ORDER.start_to_close + SETTLED).total_seconds()
 LONGEST_STOP = 300.0
-# How long a resumed worker has to send what it was about to.
+# How long a resumed worker has to send the order it was about to send.
 GRACE = 5.0
 
 

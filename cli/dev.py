@@ -222,7 +222,7 @@ class Stack:
         )
 
     def _metrics_of(self, number: int) -> dict[str, str]:
-        """The first worker shows its metrics where the setting says, each further one at the next port."""
+        """Metrics settings: the first worker uses the configured port, each further one the next port."""
         at = self._settings.telemetry.metrics
         return {"HIBERNAUT_METRICS": f"{at[0]}:{at[1] + number - 1}"} if at else {}
 

@@ -112,7 +112,7 @@ def _check(entry: Entry, kind: Kind, node: str) -> None:
 def _state(entry: Entry, mark: Fork, now: datetime) -> Carried:
     """The fork's first state. What the original spent, and where it got stuck, stays with the original."""
     state = begun_anew(entry.state, f"{mark.words}, run {mark.run_id}", now, mark)
-    # A batch in progress belongs to the original: the fork begins it anew.
+    # A batch in progress belongs to the original; the fork starts its own.
     batch = state.batch if state.batch and state.batch.over else None
     own = {"started_at": now, "stuck_at": [], "cost": Cost(), "batch": batch}
     return state.model_copy(update=own)

@@ -90,7 +90,7 @@ def _parameter(model: type[BaseModel], name: str) -> inspect.Parameter:
     field = model.model_fields[name]
     kind = next(iter(get_args(field.annotation)), field.annotation)
     flag = kind is bool
-    # Take any text: the model's error says what is meant instead. Choices only complete in the shell.
+    # Accept any text: the model's error explains what is expected. Choices are only for shell completion.
     choices = list(kind) if isinstance(kind, type) and issubclass(kind, StrEnum) else []
     option = typer.Option(
         f"--{name}",

@@ -90,7 +90,8 @@ def _ended(
 def begun_anew(state: Carried, words: str, now: datetime, fork: Fork | None) -> Carried:
     """A state for a new agent to continue from; `words` go into its notebook and say where it comes from.
 
-    Nothing is open, and nobody waits to hear from it. Open questions are asked anew: an approval for one
+    Nothing is open, and no caller waits for an answer. Open questions are asked again: an approval for one
+    agent does not count for another.
     agent does not count for another.
     """
     entries = [*state.notebook.entries, NotebookEntry(at=now, node="", text=words)]

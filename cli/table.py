@@ -17,7 +17,8 @@ WHOLE = frozenset(
 )
 # Columns to leave out if there is no room for all, in this order.
 LESSER = ("WHERE", "OWNER", "STARTED", "CLOSED", "ABOUT", "KIND", "NODE", "STUCK AT")
-# Lesser columns go before a column of words gets narrower than this; and the least width of any.
+# A lesser column is dropped before a text column gets narrower than the first number; no column gets narrower
+# than the second.
 READABLE, NARROWEST = 20, 9
 
 

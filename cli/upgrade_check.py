@@ -131,7 +131,7 @@ class UpgradeCheck:
         return Finding(verdict=Verdict.BREAKS, why=why[:MAX_WORDS], **place)
 
     async def _same_but_argument(self, expected: Deed | None, now: Deed | None) -> str:
-        """Says that a call is the same but its argument differs; empty if that is not so."""
+        """A note if the call is the same but its argument differs; otherwise empty."""
         if not (expected and now and expected.key[:2] == now.key[:2] and expected.argument):
             return ""
         if expected.key[2].rpartition("/")[0] != now.key[2].rpartition("/")[0]:
@@ -158,7 +158,7 @@ def _name_of(workflow: type) -> str:
 
 
 def own_payloads(events: Sequence[HistoryEvent]) -> Iterator[Payload]:
-    """Payloads a workflow needs to continue: not what others sent it, nor what the SDK writes in plain."""
+    """Payloads a workflow needs to continue: not those from other senders, nor the SDK's unencrypted ones."""
     for event in events:
         kind = event.WhichOneof("attributes") or ""
         if "signaled" in kind or "update" in kind:

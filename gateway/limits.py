@@ -19,8 +19,8 @@ MAX_STREAMS = 2_000
 class Buckets:
     """Token buckets by name: ``rate`` a second, and three times that in a burst.
 
-    The least recently used are evicted, which refills them. There are so many that whoever tries to evict a
-    bucket is first stopped by their own.
+    The least recently used are evicted, which refills them. There are so many that a client's own bucket runs
+    empty before the client can evict another.
     """
 
     def __init__(self, rate: float, clock: Callable[[], float] = time.monotonic) -> None:

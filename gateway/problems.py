@@ -68,7 +68,7 @@ def no_such_agent() -> Problem:
 
 
 def problem_of(error: Exception) -> Problem:
-    """Any ``error``, as what the client may know of it."""
+    """Convert any ``error`` to a problem that shows only what the client may know."""
     match error:
         case Problem():
             return error

@@ -36,7 +36,7 @@ Line = tuple[str, str, float]
 
 
 class Errand(BaseModel):
-    """An errand; `wait` is how long it continues after all were told to end, in seconds."""
+    """An errand; `wait` is how many seconds it continues after all errands were told to end."""
 
     name: str
     wait: float

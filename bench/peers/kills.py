@@ -64,7 +64,7 @@ class Kills:
                     await self._started(id)
                 await _until_answered(lambda: self._side.approve(id))
         except (TimeoutError, RuntimeError, TemporalError) as error:
-            # It hangs or has failed; its effects show what is missing.
+            # The agent hangs or has failed; the missing effects will show it.
             print(f"{id}: {error or 'it has not ended'}", file=sys.stderr, flush=True)
             self._unfinished += 1
 

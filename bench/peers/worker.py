@@ -44,10 +44,11 @@ def kit_worker(client: Client, settings: Settings, reports: ReliableReports) -> 
 def bare_worker(client: Client, settings: Settings) -> Worker:
     """The SDK's own worker.
 
-    Three of the kit's settings apply here, too: anybody can choose them, and they would hide what the kit
-    costs. They are the sandbox's pass-through modules (otherwise 30 ms a start), how long an agent's task
-    waits for a dead worker (otherwise 10 s; only cold wake-ups feel it), and the data converter, since both
-    clients come from `common.temporal.connect`. Both caches hold 1,000 agents, the default.
+    Three of the kit's settings apply here, too: any user of the SDK can choose them, and a difference in them
+    would distort the kit's cost. They are the sandbox's pass-through modules (otherwise 30 ms a start), how
+    long an agent's task waits for a dead worker (otherwise 10 s; only cold wake-ups feel it), and the data
+    converter, since both clients come from `common.temporal.connect`. Both caches hold 1,000 agents, the
+    default.
     """
     effects = Effects.of(os.environ)
     return Worker(

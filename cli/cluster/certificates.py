@@ -47,7 +47,7 @@ class Pair:
         return _signed(name, self, begins or datetime.now(UTC), lasts)
 
     def write(self, folder: Path, name: str) -> None:
-        """Write `name.pem`, and `name.key`, which nobody else can read."""
+        """Write `name.pem`, and `name.key` with permissions for the owner only."""
         pem = serialization.Encoding.PEM
         (folder / f"{name}.pem").write_bytes(self.certificate.public_bytes(pem))
         key = folder / f"{name}.key"

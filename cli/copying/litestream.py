@@ -40,8 +40,8 @@ class LitestreamError(Exception):
 class Litestream:
     """A `litestream` process that copies the databases of a folder, and dies with this process.
 
-    Each process begins a new generation. Resuming the last one could miss what was written while none ran: if
-    SQLite restarted its WAL in the meantime, Litestream sees only the new one.
+    Each process begins a new generation. Resuming the last one could miss writes made while no process ran:
+    if SQLite restarted its WAL in the meantime, Litestream sees only the new one.
 
     Args:
         folder: holds the databases.
@@ -83,7 +83,7 @@ class Litestream:
             "snapshot": {"interval": retention, "retention": retention},
             # How long the transaction that a mark names stays available, uncompacted.
             "l0-retention": "10m",
-            # Short: the last round has already copied everything before it is told to end.
+            # Short: before Litestream is told to end, a last round has copied everything.
             "shutdown-sync-timeout": "2s",
             "logging": {"level": "warn"},
         }

@@ -47,7 +47,7 @@ class Answer(BaseModel, frozen=True, extra="forbid"):
 
 
 class Word(BaseModel, frozen=True, extra="forbid"):
-    """What reaches the agent unasked, `after` the start: words of a person, or mail in a `thread`.
+    """An unprompted message to the agent, `after` the start: a person's words, or mail in a `thread`.
 
     A thread has the name its agent gave it, such as a candidate's id. `agent` is one that the agent has
     started, or the agent itself if not given.

@@ -275,7 +275,7 @@ class Story:
 def as_at_home(rehearsed: Rehearsed, folder: Path, home: Path) -> Rehearsed:
     """The rehearsal with paths of the user's data folder, `home`, and independent of this machine's speed.
 
-    So its times are to the minute, and nodes have no durations.
+    Its times are rounded to the minute, and nodes have no durations.
     """
     for entry in rehearsed.notebook:
         entry.facts.pop("seconds", None)

@@ -44,7 +44,7 @@ async def require_visible(views: Views, subject: Subject, id: str) -> AgentRow:
     except ArchiveDamagedError:
         if subject.operator:
             raise
-        raise NoSuchAgentError(id) from None  # its owner cannot be read either, so nobody else may know of it
+        raise NoSuchAgentError(id) from None  # the owner is unreadable, too: tell nobody else
     if may_see(row, subject):
         return row
     # The search attribute truncates a long list of approvers; ask the agent for the whole list.

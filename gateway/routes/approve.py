@@ -41,7 +41,7 @@ SAID = {
 
 @router.api_route("/approve/{token}", methods=["GET", "HEAD"])
 async def show(request: Request, parts: Parts, token: str) -> Response:
-    """What is asked, or its outcome; the outcome also after the link has expired."""
+    """Show the question or its outcome; the outcome even after the link has expired."""
     link = _read_link(request, parts, token, ApprovalLink.read_even_expired)
     visit = _Visit(request, parts, token, link, await parts.views.view(link.agent, PAGE_PATIENCE))
     if visit.asked:

@@ -44,7 +44,7 @@ FIELDS = (
 
 @router.get("/ui/search")
 async def search(request: Request, parts: Parts, visitor: Visiting) -> Response:
-    """The form, with what was found below it, or what was wrong with a field beside it."""
+    """The form, with the results below it, or errors next to their fields."""
     visitor.require(Scope.READ)
     given = {name: text for name in FIELDS if (text := request.query_params.get(name, "").strip())}
     asked = bool(given.keys() - {"zone"})

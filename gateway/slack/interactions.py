@@ -1,8 +1,8 @@
 """Turns buttons pressed in Slack into decisions, over HTTP or Socket Mode.
 
-Slack says who pressed a button, and the entry points have verified that it was Slack. What a button stands
-for is signed into it. Slack gets its acknowledgement once Temporal has the decision; then the person is
-told the outcome.
+Slack names the person who pressed the button, and the entry points have verified that Slack sent it. A
+signature protects what the button stands for. Slack gets its acknowledgement once Temporal has the decision;
+then the person is told the outcome.
 """
 
 from __future__ import annotations

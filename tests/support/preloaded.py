@@ -1,7 +1,7 @@
 """A `.venv` whose python runs `starter.py` in a process forked from one that has loaded it.
 
-The sessions of pages run unchanged, and most of the time of each command is imports. `python -m
-tests.support.preloaded SOCKET`, run in the checkout, is the process that they are forked from.
+The sessions of the documentation's pages run unchanged, and imports take most of each command's time.
+The process that commands are forked from is, in the checkout, `python -m tests.support.preloaded SOCKET`.
 """
 
 from __future__ import annotations

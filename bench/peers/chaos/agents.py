@@ -97,8 +97,8 @@ class Case:
     def witnessed(self, result: JsonValue) -> Counter[str]:
         """Count `effects` seen outside, and what is wrong with them.
 
-        `duplicated` effects happened twice, `missing` ones were reported but not seen, and nobody approved
-        `forbidden` ones.
+        `duplicated` effects happened twice, `missing` ones were reported but not seen, and `forbidden` ones
+        were never approved.
         """
         raise NotImplementedError
 

@@ -9,7 +9,7 @@ from tests.support.agents.keepers import KeeperAgent, KeeperInput, Kept
 
 @workflow.defn(name="neighbour")
 class NeighbourWorkflow:
-    """Tells an agent the beginning of the words, wakes it, and has a keeper as its child say them all."""
+    """Sends an agent the start of the text, wakes it, and runs a keeper as a child that says all of it."""
 
     @workflow.run
     async def run(self, words: str, agent: str) -> Kept:

@@ -74,7 +74,7 @@ def steps_of_fixes(settings: Settings, id: str) -> Counter[str]:
 
 
 def assert_every_fix_was_written_once(stack: Stack, view: AgentView, files: int) -> None:
-    """Every fix in a code base of `files` files was written exactly once."""
+    """Assert that every fix in a code base of `files` files was written exactly once."""
     assert isinstance(view.result, dict)
     assert view.result["files_fixed"] == files / 4
     written = steps_of_fixes(stack.settings, view.id)

@@ -1,4 +1,4 @@
-"""An agent that plans on a fact, waits to be woken, asks, and acts if the fact still holds."""
+"""An agent that plans based on a fact, waits to be woken, asks, and acts if the fact still holds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the chart relies on: Temporal's worker controller, as a process, and KEDA's definitions."""
+"""Controllers the chart relies on: Temporal's worker controller, as a process, and KEDA's definitions."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """The programs of a Kubernetes cluster, built once from Go's module proxy and cached.
 
-Each program is built in a module of its own that copies the `replace` lines of the program's module: `go
-install` rejects modules with such lines, and Kubernetes replaces its own modules by folders that only its
-repository has.
+Each program is built in a module of its own that copies the `replace` lines of the program's module.
+`go install` rejects modules with such lines, and Kubernetes replaces its own modules by folders that only
+its repository has.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ LIKELIER = {1: 6, 236775: 4, 25938: 4, 827: 4, 236842: 4, 15947: 4, 165075: 4, 1
 
 
 class LlamaServer:
-    """A server of our own. What it counted before it was killed stays counted as far as we had looked."""
+    """A server that can be stopped and restarted; each start resets its counters."""
 
     def __init__(self, folder: Path) -> None:
         self._log = folder / "llama-server.log"

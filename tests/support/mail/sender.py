@@ -1,7 +1,9 @@
-"""A process that sends one letter and kills itself at a given point: `mail_sender.py FOLDER PORT POINT`.
+"""A process that sends one letter and kills itself at a given point.
+
+Run as `python -m tests.support.mail.sender FOLDER PORT POINT`.
 
 Points: `before intent`, `after intent`, `before data`, `mid data`, `after answer`, or none of these. The
-    result is printed as JSON.
+result is printed as JSON.
 """
 
 from __future__ import annotations
