@@ -54,7 +54,7 @@ def source(name: str, run: Mapping[str, Any]) -> str:
 
 
 def machine() -> str:
-    """This machine, in words."""
+    """A description of this machine."""
     cores, memory = os.cpu_count(), psutil.virtual_memory().total / 2**30
     load = os.getloadavg()[0]
     return (

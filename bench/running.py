@@ -88,7 +88,7 @@ async def own_server(folder: Path, limit: float) -> AsyncIterator[tuple[DevServe
     SIGINT and SIGTERM cancel what is running, so that it ends gracefully.
 
     Raises:
-        TimeoutError: it took longer.
+        TimeoutError: the limit has passed.
     """
     settings = Settings.read({"HIBERNAUT_DATA_DIR": str(folder)})
     async with bounded(limit), DevServer(settings, ui_port=None) as server:
@@ -118,7 +118,7 @@ async def started_worker(command: Sequence[str], environment: Mapping[str, str],
     """Start a worker process and wait until it is ready; see `start_worker`.
 
     Raises:
-        RuntimeError: it ended first.
+        RuntimeError: the worker ended before it was ready.
     """
     worker = await start_worker(command, environment, log)
     while READY not in (said := await asyncio.to_thread(log.read_text)):

@@ -205,7 +205,7 @@ async def work(
     """Start the archivist or the eraser.
 
     Raises:
-        CommandError: one of them is already running.
+        CommandError: an archivist or eraser is already running.
     """
     try:
         return await client.start_workflow(
@@ -228,7 +228,7 @@ async def done_by(kind: str, handle: WorkflowHandle[Any, Done]) -> Done:
     """Wait for the archivist or the eraser, and return its report.
 
     Raises:
-        CommandError: it failed.
+        CommandError: the archivist or eraser failed.
     """
     try:
         return await handle.result()

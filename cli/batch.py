@@ -58,7 +58,7 @@ def read_items(source: str) -> list[BatchItem]:
     """Read items from a file, or from stdin for `-`: one JSON object a line, whose `id` names the item.
 
     Raises:
-        CommandError: it cannot be read, or a line is not an item; the message names the first such line.
+        CommandError: unreadable, or a line is not an item; the message names the first such line.
     """
     try:
         text = sys.stdin.read() if source == "-" else Path(source).expanduser().read_text()

@@ -59,7 +59,7 @@ DYNAMIC_CONFIG = {
     # Flag a workflow task that failed twice in a row; the default of five takes minutes.
     "system.numConsecutiveWorkflowTaskProblemsToTriggerSearchAttribute": "2",
     # The server's HTTP API cannot be switched off, needs no authentication, and any web page can send to it.
-    # So it accepts only a host name that no host has.
+    # So it accepts only a host name that cannot exist.
     "frontend.httpAllowedHosts": '["nobody.invalid"]',
 }
 
@@ -272,7 +272,7 @@ def find_program(settings: Settings) -> str:
     """The path of the `temporal` program: the setting's, else the packaged one, else one on the PATH.
 
     Raises:
-        DevServerError: there is none; the message names the setting.
+        DevServerError: the program is not found; the message names the setting.
     """
     wanted = settings.temporal_program
     found = shutil.which(wanted) if wanted else packaged_program("temporal") or shutil.which("temporal")

@@ -35,7 +35,7 @@ def kind_named(name: str) -> Kind:
     """The kind with that name.
 
     Raises:
-        CommandError: there is none; the message lists the kinds.
+        CommandError: the kind does not exist; the message lists the kinds.
     """
     if name not in KINDS:
         raise CommandError(f"there is no kind {name!r}; there are: {', '.join(KINDS)}.")
@@ -135,7 +135,7 @@ def check_files(settings: Settings, input: AgentInput) -> None:
     """Check that the files an input names exist, if the worker runs on this machine (embedded stack).
 
     Raises:
-        CommandError: one does not; the message names the field and the path.
+        CommandError: a file does not exist; the message names the field and the path.
     """
     if StackAddress.find(settings) is None:
         return

@@ -116,7 +116,7 @@ async def missing_attributes(service: ServiceClient, namespace: str) -> list[Sea
     """The search attributes that `namespace` lacks.
 
     Raises:
-        AttributeOfAnotherTypeError: it has some, but with another type.
+        AttributeOfAnotherTypeError: some exist, but with another type.
         RPCError: the server does not answer, or does not show them.
     """
     found = await service.operator_service.list_search_attributes(

@@ -78,7 +78,7 @@ def read_option(option: str, text: str | None, read: Callable[[str], Read]) -> R
     """Parse an option; None if it is not given.
 
     Raises:
-        CommandError: it cannot be read.
+        CommandError: the text cannot be parsed.
     """
     try:
         return None if text is None else read(text)

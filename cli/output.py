@@ -86,8 +86,8 @@ def run(command: Coroutine[Any, Any, ExitCode | None]) -> NoReturn:
     """Run the body of a command; turn its errors into one line and an exit code.
 
     Raises:
-        CommandError: in place of the error that ended the command.
-        typer.Exit: the exit code of a command that ended without one.
+        CommandError: replaces the error that ended the command.
+        typer.Exit: the command ended without an error; has its exit code.
     """
     import asyncio
 

@@ -15,7 +15,7 @@ async def require_ports(ports: Mapping[str, int]) -> None:
     """Wait a moment for all ports to be free. Keys are the options that gave them; 0 means none.
 
     Raises:
-        CommandError: one is taken, or given twice.
+        CommandError: a port is taken, or given twice.
     """
     for option, number in ports.items():
         same = [other for other, port in ports.items() if port == number]

@@ -43,7 +43,7 @@ async def setup(settings: Settings, *, as_json: bool) -> ExitCode:
 
     Raises:
         CannotConnectError: Temporal is out of reach.
-        RPCError: it went out of reach during the setup.
+        RPCError: Temporal went out of reach during the setup.
     """
     client = await open_client(settings)
     steps = [await _try(name, step, client, settings) for name, step in STEPS.items()]

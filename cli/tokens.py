@@ -36,7 +36,7 @@ def revoke_tokens(settings: Settings, who: str, *, as_json: bool) -> None:
     """Delete all tokens of ``who``; sessions opened with them end with the next request.
 
     Raises:
-        CommandError: there is none.
+        CommandError: ``who`` has no token.
         SettingsError: the file is not valid.
     """
     revoked = TokenFile.of(settings).revoke(who)

@@ -36,7 +36,7 @@ SHORTEST = 0.5
 LONGEST = 3.0  # an agent that sleeps for days need not be polled twice a second
 PROGRESS_EVERY = 5.0
 LINES_SHOWN = 15
-# How many items of a batch are shown: of those in flight longest, and of those set aside.
+# Number of batch items to show: of those longest in flight, and of those set aside.
 IN_FLIGHT_SHOWN = 5
 # Colours of the parts of its bar: done, quarantined, in flight, waiting.
 COLOURS = ("green", "red", "cyan", "dim")

@@ -32,7 +32,7 @@ class Buckets:
         """Take one token from the bucket of that name.
 
         Raises:
-            Problem: 429 with Retry-After; it is empty.
+            Problem: 429 with Retry-After; the bucket is empty.
         """
         now = self._clock()
         full = self._rate * BURST
@@ -77,10 +77,10 @@ class Places:
 
     @contextmanager
     def one(self, name: str) -> Iterator[None]:
-        """Hold a slot while entered.
+        """Hold a slot within the context.
 
         Raises:
-            Problem: 429 with Retry-After; none is free.
+            Problem: 429 with Retry-After; no slot is free.
         """
         self.require(name)
         self._taken[name] += 1

@@ -50,7 +50,7 @@ async def open_artifact(parts: Gateway, view: AgentView, sha256: str, name: str,
     """An artifact that an agent's open plans or its result refer to, under the name they give it.
 
     Raises:
-        Problem: 404, they do not refer to it, or it is gone.
+        Problem: 404, neither plans nor result refer to the artifact, or it no longer exists.
     """
     shown = [*(each.plan for each in view.requests), view.result]
     return await open_ref(parts, shown, sha256, name, save=save)

@@ -69,7 +69,7 @@ class Stretch:
 
     @property
     def words(self) -> str:
-        """In words, for people."""
+        """A description for people."""
         return f"{self.node}: {KINDS[self.kind]}, {rounded(self.end - self.begin)}"
 
 

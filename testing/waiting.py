@@ -21,7 +21,7 @@ async def eventually(
         every: longest pause between calls in seconds; polling costs CPU where many poll.
 
     Raises:
-        AssertionError: there was none within that time.
+        AssertionError: no result was true within that time.
     """
     deadline = asyncio.get_running_loop().time() + seconds
     pause = 0.05

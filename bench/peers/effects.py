@@ -40,7 +40,7 @@ class Effects:
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> Effects:
-        """As configured by the worker's environment."""
+        """Configured from the worker's environment."""
         file = environment.get(FILE_SETTING, "")
         return cls(Path(file) if file else None, float(environment.get(SLOWNESS_SETTING, 0)))
 

@@ -25,13 +25,13 @@ from tests.support.web import Route, WebServer
 
 SYMBOL, PRICE = "ACME", Decimal(10)
 LIMIT = Decimal(11)
-# Has an unused import, for which there is a fix.
+# Has an unused import, which the auditor can fix.
 FLAWED = (
     "import os\nimport subprocess\n\n\ndef run(name):\n    return subprocess.call('ls ' + name, shell=True)\n"
 )
-# Of a hundred texts, how many go where.
+# The number of texts that go to each place, out of a hundred.
 SHARES = {"clauses": 15, "pages": 25, "profiles": 15, "answers": 15, "code": 20, "documents": 5, "tells": 5}
-# How many one agent has at most.
+# The largest number that one agent gets.
 PAGES, CANDIDATES, DOCUMENTS = 10, 15, 2
 
 

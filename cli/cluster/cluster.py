@@ -29,7 +29,7 @@ from common.files import write_atomically
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = ROOT / "deploy" / "temporal"
-# Where `tls.env` has the containers' certificates.
+# The folder of the certificates in `tls.env`, as containers see it.
 TLS_FOLDER = "/tls"
 ROLES = ("history", "matching", "frontend", "worker")
 LISTENERS = tuple(f"{role.upper()}_{kind}_PORT" for role in ROLES for kind in ("GRPC", "MEMBERSHIP"))

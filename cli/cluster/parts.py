@@ -44,7 +44,7 @@ class Database:
         """Start it.
 
         Raises:
-            NotStartedError: it is not installed, cannot reach its folder, or does not start.
+            NotStartedError: the program is not installed, cannot reach its folder, or does not start.
         """
         try:
             # A server left by a killed cluster may listen on another port.

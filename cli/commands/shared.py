@@ -68,7 +68,7 @@ def refuse_both(wanted: AgentFilter) -> None:
     """Refuse filter options if an agent's id is given.
 
     Raises:
-        CommandError: there are some.
+        CommandError: filter options are given.
     """
     if wanted != AgentFilter():
         raise CommandError("give the ID of an agent, or say what many have in common, and not both.")

@@ -132,7 +132,7 @@ class Litestream:
         """Wait until a transaction has arrived at the place.
 
         Raises:
-            LitestreamError: it did not get there in time.
+            LitestreamError: the transaction did not arrive in time.
         """
         deadline = asyncio.get_running_loop().time() + ANSWERS_WITHIN
         while (await self._synced(database))["replicated_txid"] < transaction:
@@ -171,7 +171,7 @@ async def restore(
     """Restore a database to `file` as of a transaction.
 
     Raises:
-        LitestreamError: it failed, or the result is damaged; nothing is left at `file` then.
+        LitestreamError: the restore failed, or the result is damaged; nothing is left at `file` then.
     """
     with tempfile.TemporaryDirectory(prefix="hibernaut-copy-") as runtime:
         replica = place.replica(generation, name)
@@ -197,7 +197,7 @@ def find_program() -> str:
     """The path of the `litestream` program: the packaged one, else one on the PATH.
 
     Raises:
-        LitestreamError: there is none.
+        LitestreamError: the program is not installed.
     """
     found = packaged_program("litestream") or shutil.which("litestream")
     if not found:

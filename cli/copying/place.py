@@ -99,8 +99,8 @@ class OpenPlace:
         """The mark; None where there is no copy.
 
         Raises:
-            NotACopyError: there is something else at the place.
-            StoreUnavailableError: it is out of reach.
+            NotACopyError: the place holds something else.
+            StoreUnavailableError: the place is out of reach.
         """
         try:
             return CopyMark.model_validate_json(self.store.get(MARK))

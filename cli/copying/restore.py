@@ -84,7 +84,7 @@ async def _as_marked(place: OpenPlace, mark: CopyMark, folder: Path) -> _Found:
     If that state is damaged, restore the newest one before it that is sound.
 
     Raises:
-        LitestreamError: there is none.
+        LitestreamError: no state is sound.
     """
     problem: LitestreamError | None = None
     for whole in (mark, *mark.earlier):

@@ -139,7 +139,7 @@ def _formatted(file: str, text: str) -> str:
     """`text` as `make format` leaves it.
 
     Raises:
-        CommandError: it cannot be formatted.
+        CommandError: the text cannot be formatted.
     """
     ruff = packaged_program("ruff")
     if ruff is None:

@@ -84,7 +84,7 @@ def read_script(given: str) -> Script:
     """The script that `--answers` names: `approve`, `reject`, `nobody`, or a JSON file.
 
     Raises:
-        CommandError: it is none of these; the message says what is wrong with the file.
+        CommandError: ``given`` is none of these; the message says what is wrong with the file.
     """
     if given in set(Says):
         return Script(answers=(Answer(says=Says(given)),))

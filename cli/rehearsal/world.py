@@ -60,7 +60,7 @@ class World:
         """Check that its worker is still running.
 
         Raises:
-            CommandError: it has ended.
+            CommandError: the worker has ended.
         """
         if self.worker.returncode is not None:
             said = last_line(_log(self.calls.parent)) or "it said nothing"

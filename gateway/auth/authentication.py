@@ -39,7 +39,7 @@ class Subject:
 
     @property
     def names(self) -> frozenset[str]:
-        """How a policy may name them: by id, or by group as `@name`."""
+        """The names by which a policy may refer to this person: the id, and groups as `@name`."""
         return frozenset({self.id, *(GROUP + group for group in self.groups)})
 
     def may(self, scope: Scope) -> bool:

@@ -36,7 +36,7 @@ async def require_visible(views: Views, subject: Subject, id: str) -> AgentRow:
     """The agent, if the subject may see it.
 
     Raises:
-        NoSuchAgentError: there is none, or it is not theirs to see.
+        NoSuchAgentError: the agent does not exist, or the subject may not see it.
         ArchiveDamagedError: its archived copy cannot be read; only operators are told.
     """
     try:
@@ -59,8 +59,8 @@ async def require_steerable(views: Views, subject: Subject, id: str) -> AgentRow
     """The agent, if the subject may steer it.
 
     Raises:
-        NoSuchAgentError: there is none, or it is not theirs to see.
-        Problem: 403, they may see it only to decide what it asks.
+        NoSuchAgentError: the agent does not exist, or the subject may not see it.
+        Problem: 403, the subject may only see it to decide what it asks.
     """
     row = await require_visible(views, subject, id)
     if not may_steer(row, subject):

@@ -39,7 +39,7 @@ async def show(request: Request, parts: Parts, token: str) -> Response:
 
 @router.post("/answer/{token}")
 async def answer(request: Request, parts: Parts, token: str) -> Response:
-    """Give the answer, once for each letter. It is safe with Temporal before anybody is thanked."""
+    """Submit the answer, once for each letter. The page confirms only what Temporal has stored."""
     link = _read_link(request, parts, token)
     form = await read_form(request)
     require_own_form(request, form.get("form"), token, parts.signer)

@@ -112,14 +112,14 @@ async def steer(
     """Send a command to an agent that the subject may steer.
 
     Raises:
-        NoSuchAgentError: there is none, or it is not theirs to see.
-        Problem: 403, it is not theirs to steer; 409, it has ended, or refuses the command.
+        NoSuchAgentError: the agent does not exist, or the subject may not see it.
+        Problem: 403, the subject may not steer it; 409, it has ended, or refuses the command.
     """
     await require_steerable(parts.patient_views, subject, id)
     try:
         asked = await send(parts.patient)
     except NoSuchAgentError:
-        # It was there a moment ago.
+        # It existed a moment ago.
         raise Problem(HTTPStatus.CONFLICT, "The agent has ended; nothing was asked of it.") from None
     parts.forget(id)
     receipt = await receipt_of(parts.agents, id, asked) if asked else None

@@ -78,7 +78,7 @@ class Disk:
         """Leave no byte free.
 
         Raises:
-            RuntimeError: it could not be filled.
+            RuntimeError: the disk could not be filled.
         """
         with self._ballast.open("wb", buffering=0) as file:
             for size in (1 << 20, 1 << 12, 1):
