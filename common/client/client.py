@@ -105,7 +105,7 @@ class AgentClient:
         same digest, it returns the id and starts nothing.
 
         Raises:
-            AgentExistsError: there is or was an agent of that id.
+            AgentExistsError: there is or was an agent with that id.
             StartRefusedError: the operator's policy does not allow it to the owner.
             SettingsError: that policy cannot be read.
             TooManyAgentsError: the owner has the maximum number of agents at work.
@@ -169,7 +169,7 @@ class AgentClient:
         If no worker answers ``within`` that time, what it asks is read from its history.
 
         Raises:
-            NoSuchAgentError: there is no agent of that id.
+            NoSuchAgentError: there is no agent with that id.
         """
         described = described or await self.describe(id)
         # A worker evicts a run as it ends, and drops the queries of that moment.
@@ -248,7 +248,7 @@ class AgentClient:
             known: the request id and full digest are known to belong to a request, so skip the lookup.
 
         Raises:
-            NoSuchAgentError: there is no agent of that id.
+            NoSuchAgentError: there is no agent with that id.
             NothingToDecideError: no request is open, or none with that digest.
             AgentClientError: the digest fits several open requests.
             SettingsError: the operator's policy cannot be read, so that nothing can be approved now.
@@ -296,7 +296,7 @@ class AgentClient:
         """Instruct the agent in words. Like the other steering methods, returns the id of the ``receipt``.
 
         Raises:
-            NoSuchAgentError: there is no agent of that id, or it has ended.
+            NoSuchAgentError: there is no agent with that id, or it has ended.
             TooMuchSaidError: its history only has room for more important signals.
             UnusableValueError: the text is empty or too long.
         """
@@ -369,7 +369,7 @@ class AgentClient:
         """How the agent closed; without ``wait``, it may say that the agent still runs.
 
         Raises:
-            NoSuchAgentError: there is no agent of that id.
+            NoSuchAgentError: there is no agent with that id.
         """
         row = row_of(await self.describe(id))
         return await ending_of(self._client, row, wait=wait)
@@ -378,7 +378,7 @@ class AgentClient:
         """What Temporal knows about the agent's latest run; needs no worker.
 
         Raises:
-            NoSuchAgentError: there is no agent of that id.
+            NoSuchAgentError: there is no agent with that id.
         """
         async with for_agent(id):
             return await self._client.get_workflow_handle(id).describe()

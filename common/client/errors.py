@@ -16,11 +16,11 @@ class AgentClientError(Exception):
 
 
 class NoSuchAgentError(AgentClientError):
-    """There is no agent of that id, or it has closed."""
+    """There is no agent with that id, or it has closed."""
 
 
 class AgentExistsError(AgentClientError):
-    """There is an agent of that id already. Ids are not reused, because idempotency keys contain them."""
+    """There is an agent with that id already. Ids are not reused, because idempotency keys contain them."""
 
 
 def taken(id: str) -> AgentExistsError:

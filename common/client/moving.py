@@ -55,7 +55,7 @@ class Moves:
         """Move an agent, or a page of a batch.
 
         Raises:
-            NoSuchAgentError: there is none of that id, or it has ended.
+            NoSuchAgentError: there is none with that id, or it has ended.
             TooMuchSaidError: its history takes no more signals.
         """
         described = await self._agents.describe(id)
