@@ -85,7 +85,7 @@ class Target:
 
     @classmethod
     def of(cls, settings: Settings) -> Target:
-        """The address from `TEMPORAL_*` or Temporal's configuration file; else the embedded stack's or default.
+        """The address from `TEMPORAL_*` or Temporal's configuration file, else the stack's or the default.
 
         Raises:
             SettingsError: `TEMPORAL_*` cannot be used.
