@@ -1,9 +1,9 @@
 """Notice delivery: takes one notice to all its destinations, in parallel, while the agent goes on.
 
-It is not an agent. If a channel is down it retries for up to a day. It tells the agent what it could not
-deliver, and ends with a log. It follows messages with buttons until their question has ended, and removes the
-buttons. That may take months, so it is not pinned to the build it began on, and a change of its steps needs
-`workflow.patched`.
+It is not an agent. If Slack, mail or a webhook is down, it retries for up to a day. It tells the agent what
+it could not deliver, and ends with a log. It follows messages with buttons until their question has ended,
+and removes the buttons. That may take months, so it is not pinned to the build it began on, and a change of
+its steps needs `workflow.patched`.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ with workflow.unsafe.imports_passed_through():
     )
     from workflows.starts import require_signed
 
-# By channel (`way`): the activity's wire name, and what it returns.
+# For each way: the activity's wire name, and what it returns.
 ACTIVITIES: dict[str, tuple[str, type | None]] = {
     "slack": ("slack_post", SlackPost),
     "email": ("mail_notice", Sent),
     "webhook": ("webhook_post", None),
 }
-# A channel that is down comes back within a day, or a person has to look. `Retry-After` takes precedence.
+# A service that is down comes back within a day, or a person has to look. `Retry-After` takes precedence.
 DELIVERY = workflow.ActivityConfig(
     start_to_close_timeout=timedelta(minutes=2),
     schedule_to_close_timeout=timedelta(days=1),
