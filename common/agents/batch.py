@@ -30,8 +30,8 @@ MAX_KEY = 100
 # Below these limits an agent's own state stays small: a batch keeps a few hundred bytes per page.
 MAX_ITEMS = 200_000
 MAX_AT_ONCE = 1000
-# So many fit into a page's history, which never has to start afresh: an activity leaves about six events
-# there, an agent with its questions about fifteen.
+# With this many, a page's history never has to start afresh: an activity leaves about six events there, an
+# agent with its questions about fifteen.
 ITEMS_IN_A_PAGE = 500
 AGENTS_IN_A_PAGE = 200
 # All items of a page, or all its verdicts, have to fit into one payload.

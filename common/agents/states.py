@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-# The update that carries signals which Temporal accepts no more.
+# The update that carries signals once Temporal accepts no more of them.
 PAST_LIMIT = "past_limit"
 
 

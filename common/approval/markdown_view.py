@@ -18,7 +18,7 @@ MAX_CHARACTERS = 200_000
 
 
 def markdown_html(text: str) -> Markup:
-    """The HTML of `text`, which may come from anybody; too long a text is not parsed."""
+    """The HTML of `text`, which may come from anybody; a text that is too long is not parsed."""
     if len(text) > MAX_CHARACTERS:
         return escape(visible(text))
     return Markup(_parser().render(text))  # noqa: S704 -- the parser lets no HTML of the text through

@@ -1,4 +1,4 @@
-"""The parts in which a plan or result is shown; page, mail, Slack and terminal each render them their way."""
+"""The parts of a shown plan or result; page, mail, Slack and terminal each render them in their own way."""
 
 from __future__ import annotations
 

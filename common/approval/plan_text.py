@@ -25,7 +25,7 @@ Naming = Callable[[File], str]
 
 
 def file_named(file: File) -> str:
-    """A file by its name, for where it cannot be opened."""
+    """A file by its name, for output in which it cannot be opened."""
     return f"{file.name} ({file.about})" if file.about else file.name
 
 

@@ -112,7 +112,7 @@ def shape_of(question: str, plan: dict[str, Any], key: str = "") -> str:
 
 
 def asked_item(row: AgentRow, request: ApprovalRequest) -> AskedItem:
-    """A request of an agent of a batch, as people are shown it."""
+    """A request of a batch's agent, as it is shown to people."""
     node, key = request.id.rpartition("-")[0], key_of(row)
     alike: JsonValue = {
         "batch": row.batch_id,

@@ -30,7 +30,7 @@ class Slots:
 
     @property
     def all_used(self) -> bool:
-        """Whether it can take no more."""
+        """Whether no slot is free."""
         return 0 < self.of <= self.used
 
     def __str__(self) -> str:

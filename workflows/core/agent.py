@@ -282,8 +282,8 @@ class Agent(Generic[Input, Memory], metaclass=ShowsHandlers):
     async def act(self, action: Action[Result]) -> Acted[Result]:
         """Do something destructive: check the approval, fetch the facts again, then act at once.
 
-        Every attempt is validated anew, also after one that did not start while the facts were fresh. An
-        unknown outcome is looked up before the next attempt. Nothing is done while the agent is paused.
+        Each attempt begins with a new validation, even if the one before never started. An unknown outcome is
+        looked up before the next attempt. Nothing is done while the agent is paused.
 
         Returns:
             The result, or the drifts that stopped it and made the approval void.

@@ -68,7 +68,7 @@ class History:
     ) -> bool:
         """Like `wait_until`, but start history afresh when that is due.
 
-        `run` of the new history must come back to this wait. It cannot if the wait is not `resumable`.
+        `run` of the new history must come back to this wait; pass `resumable=False` if it could not.
         """
         while True:
             happened = await wait_until(until, lambda: condition() or (resumable and self.is_due()))

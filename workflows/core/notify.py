@@ -21,7 +21,7 @@ class Notifier:
 
     def __init__(self, calls: Calls) -> None:
         self._calls = calls
-        # Whether the last notice went anywhere but to the terminal; assumed until the first one.
+        # Whether notices go anywhere but to the terminal, by the last answer; assumed until the first.
         self._elsewhere = True
         page = workflow.memo_value(ITEM_OF, "")
         self._page = page if isinstance(page, str) else ""

@@ -55,7 +55,7 @@ class Preconditions:
     async def met(self, *, resumable: bool = True) -> None:
         """Return once nothing is missing; until then the agent is stuck, says why, and checks again.
 
-        In the middle of something it is not `resumable`: history does not start afresh meanwhile.
+        Pass `resumable=False` in the middle of something, so that history does not start afresh meanwhile.
 
         Raises:
             ApplicationError: type `PreconditionMissing`, for an item of a batch, which is then set aside.

@@ -86,9 +86,9 @@ class Watchdog:
 
 
 def is_collected() -> bool:
-    """Whether the block ends because the worker evicted the agent from its cache.
+    """Whether a block ends because the worker evicted the agent from its cache.
 
-    The garbage collector may then run it in the middle of another agent's task, and commands issued here
+    The garbage collector may then run its end in the middle of another agent's task, and commands issued here
     would go to that agent.
     """
     return isinstance(sys.exc_info()[1], GeneratorExit)
