@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from urllib.parse import unquote
 
 from pydantic import ValidationError, model_validator
 from pydantic.fields import FieldInfo
@@ -47,6 +48,8 @@ __all__ = [
 
 # Shorter secrets are not blacked out: they would be part of many ordinary words.
 SHORTEST_SECRET = 8
+# Passwords in an address: `USER:PASSWORD@HOST`, and as a parameter.
+PASSWORD = re.compile(r"://[^:/@]*:([^@]+)@|[?&]password=([^&]+)")
 
 
 class Settings(Group):
@@ -197,8 +200,12 @@ def _secrets_of(group: Group) -> Iterator[str]:
 
 
 def _parts_of(text: str) -> Iterator[str]:
-    """The whole text, and its parts between commas and colons; nothing for an address (`://`)."""
-    words = set() if "://" in text else {text, *re.split("[,:]", text)}
+    """The whole text, and its parts between commas and colons; of an address only the password."""
+    if "://" in text:
+        found = [word for match in PASSWORD.finditer(text) for word in match.groups("")]
+        words = {*found, *map(unquote, found)}
+    else:
+        words = {text, *re.split("[,:]", text)}
     yield from (word for word in words if len(word) >= SHORTEST_SECRET)
 
 
